@@ -62,7 +62,7 @@ mod users;
 pub use admin::Admin;
 pub use claims::{Claims, Confirmation, InvalidToken};
 pub use config::{
-    AppService, AssertionAudience, AzureArc, Client, Config, Federated, IdentityEndpoints,
+    AppService, AssertionAudience, AzureArc, Client, Cloud, Config, Federated, IdentityEndpoints,
     Installation, ManagedIdentity, Mtls, RefreshPolicy, Resource, Route, Secret, SubjectName,
     Tenant, TlsSubject, TrustedIssuer,
 };

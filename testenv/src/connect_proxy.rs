@@ -1,6 +1,7 @@
 //! An HTTP proxy that opens connections (CONNECT) and does nothing else, as those at the edge of a network.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -46,6 +47,8 @@ struct Shared {
     /// The value of `Proxy-Authorization` that it wants.
     wants: Option<String>,
     manner: Mutex<Manner>,
+    /// Where targets lead to that are not what they are called.
+    leads: Mutex<BTreeMap<String, SocketAddr>>,
     asked: Mutex<Vec<Asked>>,
     /// Counts the times that all connections were ended.
     cuts: watch::Sender<u64>,
@@ -65,6 +68,7 @@ impl ConnectProxy {
         let shared = Arc::new(Shared {
             wants: user.map(|both| format!("Basic {}", basic(both))),
             manner: Mutex::new(Manner::Open),
+            leads: Mutex::default(),
             asked: Mutex::default(),
             cuts: watch::Sender::new(0),
             listens: watch::Sender::new(true),
@@ -87,6 +91,11 @@ impl ConnectProxy {
     pub fn behave(&self, manner: Manner) {
         *lock(&self.shared.manner) = manner;
         self.cut();
+    }
+
+    /// From now on, connections to this target (`host:port`) go to this address: a name of the internet is a server here.
+    pub fn lead(&self, target: impl Into<String>, to: SocketAddr) {
+        lock(&self.shared.leads).insert(target.into(), to);
     }
 
     /// Stops listening and ends all connections.
@@ -166,7 +175,7 @@ async fn tunnel(mut near: TcpStream, shared: &Shared) -> io::Result<()> {
         }
         Manner::Refuse(status) => status,
         Manner::Open if shared.wants.is_some() && given != shared.wants => 407,
-        Manner::Open => match TcpStream::connect(&target).await {
+        Manner::Open => match connect(shared, &target).await {
             Ok(stream) => {
                 far = Some(stream);
                 200
@@ -181,6 +190,14 @@ async fn tunnel(mut near: TcpStream, shared: &Shared) -> io::Result<()> {
         copy_bidirectional(&mut near, &mut far).await?;
     }
     Ok(())
+}
+
+async fn connect(shared: &Shared, target: &str) -> io::Result<TcpStream> {
+    let elsewhere = lock(&shared.leads).get(target).copied();
+    match elsewhere {
+        Some(address) => TcpStream::connect(address).await,
+        None => TcpStream::connect(target).await,
+    }
 }
 
 fn note(shared: &Shared, target: String, status: Option<u16>) {

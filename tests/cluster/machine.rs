@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use crate::support::{Place, World, run};
 
 const OWN: &str = "00000000-0000-4000-8000-0000000000f1";
-const GIVEN: &str = "00000000-0000-4000-8000-0000000000f2";
+pub(crate) const GIVEN: &str = "00000000-0000-4000-8000-0000000000f2";
 const GIVEN_RESOURCE: &str = "/userAssignedIdentities/demo-identity";
 const HEADER: &str = "canary-identity-header";
 /// A key that the issuer knows from its start.
 const CLOUD_APPS_KEY: &str = "cloudapps~static.1";
 
-fn anywhere() -> SocketAddr {
+pub(crate) fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
@@ -53,8 +53,15 @@ fn machine_config(folder: &std::path::Path) -> Config {
     }
 }
 
+/// The identity that was given to the machine, with the object id by which an application knows it.
+pub(crate) fn given() -> ManagedIdentity {
+    let mut identity = ManagedIdentity::user_assigned(GIVEN, GIVEN_RESOURCE);
+    identity.object_id = Some(GIVEN_OBJECT.to_owned());
+    identity
+}
+
 /// `http://address:port` of a URL.
-fn origin(url: &str) -> String {
+pub(crate) fn origin(url: &str) -> String {
     url.split('/').take(3).collect::<Vec<_>>().join("/")
 }
 
@@ -147,9 +154,9 @@ fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_allows_it(
 }
 
 /// Its object id, by which an application knows the given identity.
-const GIVEN_OBJECT: &str = "00000000-0000-4000-8000-0000000000f3";
-const CUSTOMER: &str = "22222222-0000-4000-8000-000000000000";
-const TRUSTING: &str = "00000000-0000-4000-8000-0000000000f4";
+pub(crate) const GIVEN_OBJECT: &str = "00000000-0000-4000-8000-0000000000f3";
+pub(crate) const CUSTOMER: &str = "22222222-0000-4000-8000-000000000000";
+pub(crate) const TRUSTING: &str = "00000000-0000-4000-8000-0000000000f4";
 
 #[test]
 fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothing_is_stored() {

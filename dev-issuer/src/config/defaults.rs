@@ -20,6 +20,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            cloud: super::Cloud::Public,
             host: None,
             tenants: vec![Tenant {
                 id: "6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50".to_owned(),

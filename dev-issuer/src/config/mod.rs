@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod cloud;
 mod defaults;
 mod identity;
 mod load;
@@ -12,12 +13,12 @@ mod trust;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 pub use client::{Client, Installation};
+pub use cloud::Cloud;
 pub use identity::{AppService, AzureArc, IdentityEndpoints, ManagedIdentity};
 pub use mtls::{Mtls, TlsSubject};
 pub use policy::{AssertionAudience, RefreshPolicy};
@@ -31,6 +32,8 @@ use crate::users::User;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
+    /// The national cloud that this is a part of; `Public` if left out.
+    pub cloud: Cloud,
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Host name in the URLs that are published; the listening address if left out.
@@ -70,21 +73,6 @@ pub struct Config {
     /// What becomes of refresh tokens at the generic issuer, where the client says nothing else.
     pub refresh_policy: RefreshPolicy,
 }
-
-/// What every tenant has: the API whose tokens are client assertions of applications that trust a managed identity.
-/// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>
-pub(crate) static EXCHANGE: LazyLock<Resource> = LazyLock::new(|| Resource {
-    name: "token-exchange".to_owned(),
-    app_id: "fb60f99c-7a34-4190-8149-302f77469936".to_owned(),
-    uris: ["", "USGov", "China"]
-        .map(|cloud| format!("api://AzureADTokenExchange{cloud}"))
-        .to_vec(),
-    access_token_accepted_version: 2,
-    roles: Vec::new(),
-    scopes: Vec::new(),
-    routes: Vec::new(),
-    static_keys: Vec::new(),
-});
 
 /// A directory: its id and the domain names that mean the same.
 #[derive(Clone, Debug, Deserialize)]
@@ -155,7 +143,7 @@ impl Config {
 
     pub(crate) fn resource_called(&self, name: &str) -> Option<&Resource> {
         let mut own = self.resources.iter();
-        let exchange = || Some(&*EXCHANGE).filter(|r| r.is_called(name));
+        let exchange = || Some(self.exchange()).filter(|r| r.is_called(name));
         own.find(|r| r.is_called(name)).or_else(exchange)
     }
 

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use super::assertion_errors as errors;
 use super::errors::Refusal;
 use crate::assertion::{Assertion, Bad, Certificate, by_thumbprint, chain_of, key_of};
-use crate::config::{Client, Config, EXCHANGE, Federated};
+use crate::config::{Client, Config, Federated};
 use crate::mtls;
 use crate::state::Shared;
 
@@ -110,8 +110,8 @@ fn by_federation(
     if let Some(tenant) = own {
         by_identity(shared, config, client, (text, tenant))?;
         // The token has the id of the API, the record its App ID URI.
-        if audience == EXCHANGE.app_id {
-            audience = EXCHANGE.uris.first().map_or("", String::as_str);
+        if audience == config.exchange().app_id {
+            audience = config.exchange().uris.first().map_or("", String::as_str);
         }
     }
     let mut records: Vec<&Federated> = client.federated.iter().collect();
@@ -168,7 +168,7 @@ fn by_identity(
     if home != Some(tenant) {
         return Err(errors::of_another_tenant(&shared.issuer_v2(tenant)));
     }
-    if claims.xms_mirid.is_none() || claims.aud != EXCHANGE.app_id {
+    if claims.xms_mirid.is_none() || claims.aud != config.exchange().app_id {
         return Err(errors::of_an_application());
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The token of a managed identity in place of a secret.
 
-use dev_issuer::{Client, Config, Tenant};
+use dev_issuer::{Client, Cloud, Config, Tenant};
 
 use crate::identity::{GIVEN, MEANT, anywhere, get, machine};
 use crate::signer::proved;
@@ -18,8 +18,8 @@ fn ask(client: &str) -> Vec<(&str, &str)> {
     ]
 }
 
-#[tokio::test]
-async fn an_application_trusts_an_identity_of_its_own_tenant_and_no_application() {
+/// A machine whose given identity has this object id.
+fn asserting() -> Config {
     let mut config: Config = machine(dev_issuer::IdentityEndpoints {
         imds: Some(anywhere()),
         ..Default::default()
@@ -29,6 +29,12 @@ async fn an_application_trusts_an_identity_of_its_own_tenant_and_no_application(
             identity.object_id = Some(OBJECT.to_owned());
         }
     }
+    config
+}
+
+#[tokio::test]
+async fn an_application_trusts_an_identity_of_its_own_tenant_and_no_application() {
+    let mut config = asserting();
     config.tenants.push(Tenant {
         id: OTHER.to_owned(),
         domains: Vec::new(),
@@ -75,5 +81,42 @@ async fn an_application_trusts_an_identity_of_its_own_tenant_and_no_application(
     for (text, number) in [(other, "AADSTS700222"), (plain, "AADSTS700222")] {
         let refused = bench.v2(&proved(&ask("trusting"), &text)).await;
         assert!(refused.body.contains(number), "{number}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_cloud_has_an_audience_of_its_own_for_these_assertions() {
+    let public = (Cloud::Public, AUDIENCE.to_owned());
+    let clouds = [
+        public,
+        (Cloud::USGov, format!("{AUDIENCE}USGov")),
+        (Cloud::China, format!("{AUDIENCE}China")),
+    ];
+    for (cloud, audience) in &clouds {
+        let mut config = asserting();
+        config.cloud = *cloud;
+        let bench = Bench::with(config).await;
+        let issuer = format!("{}/{}/v2.0", bench.issuer.origin(), bench.issuer.tenant());
+        for (id, audience) in ["public", "usgov", "china"].into_iter().zip(&clouds) {
+            let client = Client::new(id).role("demo", "Records.Read");
+            let client = client.federated(issuer.as_str(), OBJECT, audience.1.as_str());
+            bench.issuer.add_client(client).unwrap();
+        }
+        let url = bench.issuer.imds_url().unwrap();
+        for (other, name) in &clouds {
+            let query = format!("api-version=2018-02-01&resource={name}&client_id={GIVEN}");
+            let reply = get(&bench, &url, &query, &[MEANT]).await;
+            assert_eq!(reply.status == 200, cloud == other, "{cloud:?}: {reply:?}");
+        }
+        let query = format!("api-version=2018-02-01&resource={audience}&client_id={GIVEN}");
+        let assertion = get(&bench, &url, &query, &[MEANT]).await.token();
+        for (other, id) in clouds.iter().map(|c| c.0).zip(["public", "usgov", "china"]) {
+            let reply = bench.v2(&proved(&ask(id), &assertion)).await;
+            assert_eq!(
+                reply.status == 200,
+                *cloud == other,
+                "{cloud:?} {id}: {reply:?}"
+            );
+        }
     }
 }
