@@ -29,6 +29,10 @@ pub struct User {
     /// AADSTS number with which Entra refuses every token for this person, such as 53003.
     #[serde(default)]
     pub refused: Option<u32>,
+    /// The id of an access policy that asks for more than an ordinary sign-in. Tokens of Entra follow only from a sign-in whose
+    /// `claims` name it; other refreshes are challenged with AADSTS50076.
+    #[serde(default)]
+    pub policy: Option<String>,
     /// Delegated permissions that they gave to every application, by name of the resource.
     #[serde(default)]
     pub scopes: BTreeMap<String, Vec<String>>,
@@ -43,6 +47,7 @@ impl User {
             object_id: None,
             needs_mfa: false,
             refused: None,
+            policy: None,
             scopes: BTreeMap::new(),
         }
     }
@@ -58,6 +63,13 @@ impl User {
     #[must_use]
     pub fn refused(mut self, code: u32) -> Self {
         self.refused = Some(code);
+        self
+    }
+
+    /// Lets an access policy ask for more than an ordinary sign-in.
+    #[must_use]
+    pub fn policy(mut self, id: impl Into<String>) -> Self {
+        self.policy = Some(id.into());
         self
     }
 

@@ -284,57 +284,6 @@ fn a_person_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
 }
 
 #[test]
-fn what_a_policy_asks_for_in_a_refresh_goes_with_the_next_sign_in_and_with_no_refresh() {
-    run(async {
-        let world = World::shared().await;
-        let place = entra(world, "step-up").await;
-        let kubeconfig = person_of(world, &place, true).await;
-        let user = "grace@contoso.example";
-        let grace = || dev_issuer::User::new(user, "grace~password.of-step-up");
-        // Entra's policy wants more of this person.
-        let added = place.issuer.add_user(grace().refused(50_076));
-        added.expect("a user");
-        let scope = "api://demo/Records.Read";
-        let token = format!("{scope} offline_access");
-        let token = place
-            .issuer
-            .issue_refresh_token(&place.client, user, &token);
-        place.put_secret("state", "refresh_token", &token).await;
-        let note = json!({ "metadata": { "annotations": { "apicred.dev/state-of": "c" } } });
-        place.edit_secret("state", note).await;
-        place.create("c", spec(&place, &json!([scope]))).await;
-        place.not_ready("c", "MfaRequired").await;
-        let claims = async || {
-            let credential = place.credentials().get("c").await.expect("a credential");
-            let status = credential.status.expect("a status");
-            status.last_attempt.and_then(|last| last.claims)
-        };
-        let asked = claims().await.expect("the claims are kept");
-        assert!(asked.contains("polids"), "{asked}");
-
-        place.issuer.auto_approve(Some(user)).expect("a user");
-        place.issuer.add_user(grace()).expect("a user");
-        let login = ["login", "c", "-n", &place.namespace];
-        let mut plugin = Plugin::start(&kubeconfig, &login);
-        let address = plugin.address().await;
-        let sent = reqwest::Url::parse(&address).expect("an address");
-        let sent: Vec<String> = sent
-            .query_pairs()
-            .filter(|(name, _)| name == "claims")
-            .map(|(_, value)| value.into_owned())
-            .collect();
-        assert_eq!(sent, [asked], "once");
-        browse(place.issuer.ca_pem(), &address).await;
-        let (good, said) = plugin.end().await;
-        assert!(good, "{said}");
-        kept(&place, &said).await;
-        let view = place.ready("c").await;
-        assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
-        assert_eq!(claims().await, None, "the next sign-in has none");
-    });
-}
-
-#[test]
 fn a_person_signs_in_by_device_code_at_both_kinds_of_issuers() {
     run(async {
         let world = World::shared().await;

@@ -3,6 +3,10 @@
 //! Only a hint in messages, and only with words from a list.
 //! Source: learn.microsoft.com/entra/identity-platform/claims-challenge.
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde_json::{Map, Value};
 
 use super::{
@@ -65,11 +69,12 @@ pub(super) fn claims(answer: &Map<String, Value>) -> Option<String> {
 /// same holds on the way back.
 pub fn claims_request(text: &str) -> Option<String> {
     let asked = object(text.as_bytes()).ok()?;
-    let one = |wanted: &Value| {
+    let one = |name: &str, wanted: &Value| {
         let mut plain = Map::new();
         let essential = wanted.get("essential").and_then(Value::as_bool);
         plain.extend(essential.map(|e| ("essential".to_owned(), Value::from(e))));
-        let value = wanted.get("value").and_then(Value::as_str).and_then(word);
+        let value = wanted.get("value").and_then(Value::as_str);
+        let value = value.and_then(|v| word(v).or_else(|| time(name, v)));
         plain.extend(value.map(|v| ("value".to_owned(), Value::from(v))));
         let values = wanted.get("values").and_then(Value::as_array);
         let values: Vec<String> = values
@@ -89,7 +94,7 @@ pub fn claims_request(text: &str) -> Option<String> {
         let claims: Map<String, Value> = claims
             .into_iter()
             .flatten()
-            .filter_map(|(name, wanted)| Some((word(name)?, one(wanted))))
+            .filter_map(|(name, wanted)| Some((word(name)?, one(name, wanted))))
             .take(MOST)
             .collect();
         if !claims.is_empty() {
@@ -98,6 +103,35 @@ pub fn claims_request(text: &str) -> Option<String> {
     }
     let text = Value::Object(plain.clone()).to_string();
     (!plain.is_empty() && text.len() <= LONGEST).then_some(text)
+}
+
+/// The claims that a user was given by an API: the JSON, or its Base64 as in the header `WWW-Authenticate`
+/// (learn.microsoft.com/entra/identity-platform/claims-challenge).
+///
+/// # Errors
+/// A sentence for the user when it requests no claims, or only such as are not sent.
+pub fn claims_of_challenge(text: &str) -> Result<String, String> {
+    let text = text.trim().trim_matches('"');
+    let engine = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+    let plain = text.replace('-', "+").replace('_', "/");
+    let decoded = engine.decode(plain).ok();
+    let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+    claims_request(text)
+        .or_else(|| claims_request(&decoded?))
+        .ok_or_else(|| {
+            "is no claims request: copy the value of claims from the header WWW-Authenticate of the API, or write JSON such as {\"access_token\":{\"acrs\":{\"essential\":true,\"value\":\"c1\"}}}"
+                .to_owned()
+        })
+}
+
+/// Base64 with or without `=` at its end.
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+
+/// `nbf` in a claims challenge: tokens from this second on, such as after a revocation.
+fn time(name: &str, text: &str) -> Option<String> {
+    let digits = text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit());
+    (name == "nbf" && digits).then(|| text.to_owned())
 }
 
 /// A word as names of claims and authentication contexts are (`acrs`, `c1`), or the GUID of a policy (`polids`). Other
@@ -112,6 +146,7 @@ fn word(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
     use serde_json::json;
 
     use super::*;
@@ -139,6 +174,36 @@ mod tests {
             json!({ "suberror": "4f1dd2a09be34c71" }),
         ] {
             assert_eq!(told(nothing.clone()), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn the_challenge_of_an_api_is_read_as_the_header_has_it_and_as_json() {
+        // learn.microsoft.com/entra/identity-platform/claims-challenge, "Claims challenge header format"
+        let header = "eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiYzEifX19";
+        let json = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+        for text in [header, &format!("\"{header}\""), json] {
+            assert_eq!(claims_of_challenge(text).as_deref(), Ok(json), "{text}");
+        }
+        // Both alphabets, with and without padding.
+        let plain = r#"{"access_token":{"a":{"value":"??>"},"acrs":{"value":"c1"}}} "#;
+        for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
+            let text = engine.encode(plain);
+            let read = claims_of_challenge(&text).expect(&text);
+            assert_eq!(read, r#"{"access_token":{"a":{},"acrs":{"value":"c1"}}}"#);
+        }
+        // Microsoft Graph after a revocation, with the time from which tokens are good.
+        let revoked = r#"{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}"#;
+        assert_eq!(claims_of_challenge(revoked).as_deref(), Ok(revoked));
+        let other =
+            r#"{"access_token":{"nbf":{"value":"16041066510"},"acrs":{"value":"1604106651"}}}"#;
+        assert_eq!(
+            claims_of_challenge(other).as_deref(),
+            Ok(r#"{"access_token":{"acrs":{},"nbf":{}}}"#)
+        );
+        for nothing in ["", "c1", "{}", "e30=", r#"{"access_token":{}}"#] {
+            let told = claims_of_challenge(nothing).expect_err(nothing);
+            assert!(told.contains("WWW-Authenticate"), "{told}");
         }
     }
 

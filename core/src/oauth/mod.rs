@@ -55,7 +55,7 @@ mod unread;
 
 pub use aadsts::LOOP;
 pub use answer_fields::may_be_published;
-pub use challenge::claims_request;
+pub use challenge::{claims_of_challenge, claims_request};
 pub use client_key::ClientKey;
 pub use encode::basic;
 pub use explain::explained;

@@ -24,6 +24,8 @@ pub(crate) struct Wish {
     pub(crate) scope: String,
     /// The API, at the generic issuer.
     pub(crate) audience: Option<String>,
+    /// The claims that were asked for, at Entra.
+    pub(crate) claims: Option<String>,
 }
 
 /// What was handed to the device.
@@ -198,6 +200,7 @@ mod tests {
             client_id: "tv".to_owned(),
             scope: String::new(),
             audience: None,
+            claims: None,
         };
         let config = Config {
             device_lifetime_seconds: 60,

@@ -51,6 +51,7 @@ pub(super) fn grant(
         user: &consent.user,
         scope: &consent.scope,
         nonce: consent.nonce.as_deref(),
+        claims: consent.claims.as_deref(),
     };
     issue(shared, config, tenant, &caller, &agreed)
 }

@@ -49,6 +49,7 @@ fn begin(shared: &Shared, ask: &Ask, tenant: &str) -> Result<Answer, Refusal> {
         client_id: client.id.clone(),
         scope: scope.to_owned(),
         audience: None,
+        claims: form.get("claims").map(str::to_owned),
     };
     let handed = shared.devices.start(wish, &config, Timestamp::now());
     let page = entra_page(shared);
@@ -86,6 +87,7 @@ pub(super) fn grant(
                 user: &user,
                 scope: &wish.scope,
                 nonce: None,
+                claims: wish.claims.as_deref(),
             };
             issue(shared, config, tenant, &caller, &agreed)
         }

@@ -52,6 +52,7 @@ pub(super) fn grant(
         user: &user.name,
         scope: &scope,
         nonce: None,
+        claims: None,
     };
     issue_silently(shared, config, tenant, &caller, (&agreed, ""))
 }

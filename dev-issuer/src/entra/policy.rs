@@ -3,9 +3,10 @@
 //! Microsoft's page of numbers gives neither `error` nor status of most. Where no report of the real service is known, they
 //! are what RFC 6749 section 5.2 and `OpenID` Connect Core section 3.1.2.6 ask for.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::errors::{BAD, Refusal};
+use crate::users::User;
 
 /// The answer that goes with an AADSTS number.
 pub(crate) fn refusal(code: u32) -> Refusal {
@@ -21,7 +22,7 @@ pub(crate) fn refusal(code: u32) -> Refusal {
     };
     let refusal = Refusal::new(status, error, code, text);
     match suberror(code) {
-        Some((suberror, true)) => refusal.suberror(suberror).claims(&challenge()),
+        Some((suberror, true)) => refusal.suberror(suberror).claims(&challenge(POLICY)),
         Some((suberror, false)) => refusal.suberror(suberror),
         None => refusal,
     }
@@ -93,9 +94,33 @@ fn suberror(code: u32) -> Option<(&'static str, bool)> {
     }
 }
 
+/// The policy of refusals by number alone.
+const POLICY: &str = "0f1e2d3c-4b5a-4c6d-8e7f-90a1b2c3d4e5";
+
 /// Names the policy that has to be met, as text in a text
 /// (<https://learn.microsoft.com/entra/identity-platform/claims-challenge>).
-fn challenge() -> String {
-    let policies = ["0f1e2d3c-4b5a-4c6d-8e7f-90a1b2c3d4e5"];
-    json!({ "access_token": { "polids": { "essential": true, "values": policies } } }).to_string()
+fn challenge(policy: &str) -> String {
+    json!({ "access_token": { "polids": { "essential": true, "values": [policy] } } }).to_string()
+}
+
+/// Refuses a user whose policy was not named by the `claims` of the sign-in.
+pub(super) fn check(user: &User, claims: Option<&str>) -> Result<(), Refusal> {
+    let Some(policy) = user.policy.as_deref() else {
+        return Ok(());
+    };
+    let asked = claims.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let named = asked.as_ref().and_then(|asked| {
+        let policies = &asked["access_token"]["polids"];
+        let many = policies["values"].as_array().into_iter().flatten();
+        let mut all = many.chain(policies.get("value"));
+        all.find(|named| named.as_str() == Some(policy))
+    });
+    if named.is_some() {
+        return Ok(());
+    }
+    let code = 50_076;
+    let (status, error) = kind(code);
+    let text = "A policy requires multi-factor authentication for this resource.";
+    let refusal = Refusal::new(status, error, code, text);
+    Err(refusal.suberror("basic_action").claims(&challenge(policy)))
 }

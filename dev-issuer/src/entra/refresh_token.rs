@@ -47,6 +47,7 @@ pub(super) fn grant(
             user: &standing.user,
             scope: &scope.join(" "),
             nonce: None,
+            claims: standing.claims.as_deref(),
         };
         issue_silently(shared, config, tenant, &caller, (&agreed, &standing.scope))
     });

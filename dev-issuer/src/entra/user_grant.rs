@@ -23,6 +23,8 @@ pub(super) struct Agreed<'a> {
     pub(super) user: &'a str,
     pub(super) scope: &'a str,
     pub(super) nonce: Option<&'a str>,
+    /// The `claims` that the sign-in was asked for.
+    pub(super) claims: Option<&'a str>,
 }
 
 /// The token, and what else was asked for: an id token with `openid`, a refresh token with `offline_access`.
@@ -42,6 +44,7 @@ pub(super) fn issue(
     if let Some(code) = user.refused {
         return Err(policy::refusal(code));
     }
+    policy::check(user, agreed.claims)?;
     let scp = scope.scp(client, user);
     if scp.is_empty() {
         return Err(user_errors::no_consent(&client.id));
@@ -63,6 +66,7 @@ pub(super) fn issue(
             user: user.name.clone(),
             scope: agreed.scope.to_owned(),
             audience: None,
+            claims: agreed.claims.map(str::to_owned),
         };
         shared.refresh_tokens.issue(standing, now)
     });

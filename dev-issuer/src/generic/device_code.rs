@@ -34,6 +34,7 @@ fn begin(shared: &Shared, ask: &Ask) -> Result<Answer, Refusal> {
         client_id: caller.client.id.clone(),
         scope: scope.unwrap_or_default().to_owned(),
         audience: audience.map(str::to_owned),
+        claims: None,
     };
     let handed = shared.devices.start(wish, &config, now);
     let page = generic_page(shared);

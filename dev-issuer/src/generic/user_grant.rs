@@ -67,6 +67,7 @@ pub(super) fn issue(
             user: user.name.clone(),
             scope: agreed.scope.to_owned(),
             audience: audience.map(str::to_owned),
+            claims: None,
         };
         shared.refresh_tokens.issue(standing, now)
     });

@@ -25,6 +25,7 @@ impl DevIssuer {
             user: user.to_owned(),
             scope: scope.to_owned(),
             audience: None,
+            claims: None,
         };
         self.shared.refresh_tokens.issue(standing, Timestamp::now())
     }

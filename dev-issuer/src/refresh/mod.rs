@@ -30,6 +30,8 @@ pub(crate) struct Standing {
     pub(crate) scope: String,
     /// The API that was named at first, at the generic issuer.
     pub(crate) audience: Option<String>,
+    /// The `claims` that the sign-in was asked for, at Entra.
+    pub(crate) claims: Option<String>,
 }
 
 /// Why a token is good for nothing.

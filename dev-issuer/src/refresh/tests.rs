@@ -12,6 +12,7 @@ fn standing() -> Standing {
         user: "ada".to_owned(),
         scope: "a b".to_owned(),
         audience: None,
+        claims: None,
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) struct Asked {
     pub(super) audience: Option<String>,
     pub(super) challenge: Option<String>,
     pub(super) nonce: Option<String>,
+    pub(super) claims: Option<String>,
     pub(super) login_hint: Option<String>,
     /// `prompt=none`: no page may be shown.
     pub(super) silent: bool,
@@ -103,6 +104,7 @@ pub(super) fn judge(config: &Config, realm: &Realm, form: &Form) -> Result<Asked
                 .map(str::to_owned),
             challenge: form.get("code_challenge").map(str::to_owned),
             nonce: form.get("nonce").map(str::to_owned),
+            claims: form.get("claims").map(str::to_owned),
             login_hint: form.get("login_hint").map(str::to_owned),
             silent,
         }),

@@ -26,6 +26,8 @@ pub(crate) struct Consent {
     /// The API, at the generic issuer.
     pub(crate) audience: Option<String>,
     pub(crate) nonce: Option<String>,
+    /// The claims that were asked for, at Entra.
+    pub(crate) claims: Option<String>,
     /// Name of the user.
     pub(crate) user: String,
 }
@@ -94,6 +96,7 @@ mod tests {
             scope: String::new(),
             audience: None,
             nonce: None,
+            claims: None,
             user: "user".to_owned(),
         }
     }

@@ -158,6 +158,7 @@ fn granted(shared: &Shared, realm: &Realm, asked: &Asked, user: &str) -> Answer 
         scope: asked.scope.clone(),
         audience: asked.audience.clone(),
         nonce: asked.nonce.clone(),
+        claims: asked.claims.clone(),
         user: user.to_owned(),
     };
     let code = shared.codes.issue(consent, Timestamp::now());

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dev_issuer::{AuthMethod, Client};
+use dev_issuer::{AuthMethod, Client, User};
 use serde_json::Value;
 
 use crate::browser::{
@@ -305,4 +305,38 @@ async fn the_generic_issuer_rotates_and_notices_reuse() {
     let request = bench.issuer.requests().pop().unwrap();
     assert_eq!(request.auth_method, AuthMethod::None);
     assert_eq!(request.grant_type.as_deref(), Some("refresh_token"));
+}
+
+#[tokio::test]
+async fn a_policy_challenges_refreshes_until_a_sign_in_names_it() {
+    let bench = Bench::new().await;
+    let scope = "offline_access api://demo/Records.Read";
+    let before = refresh_token(&entra(&bench, scope).await);
+    let policy = "5b0b1c7e-8a34-4d62-9f0e-1c2d3e4f5a6b";
+    let user = User::new(USER, "another~password").policy(policy);
+    bench.issuer.add_user(user).unwrap();
+    bench.issuer.auto_approve(Some(USER)).unwrap();
+    let refused = bench.v2(&refreshing(&before)).await;
+    assert_aadsts(&refused, "interaction_required", 50_076);
+    let claims = refused.json()["claims"].as_str().unwrap().to_owned();
+    assert!(claims.contains(policy), "{claims}");
+    // What the client says when it refreshes is no sign-in.
+    let mut form = refreshing(&before);
+    form.push(("claims", &claims));
+    let refused = bench.v2(&form).await;
+    assert_aadsts(&refused, "interaction_required", 50_076);
+    // Nor is a sign-in that names another policy.
+    let other = claims.replace("5b0b1c7e", "00000000");
+    for (claims, good) in [(other.as_str(), false), (claims.as_str(), true)] {
+        let challenge = challenge();
+        let mut query = asking(&challenge, scope);
+        query.push(("claims", claims));
+        let code = code(&bench, ENTRA, &query).await;
+        let reply = bench.v2(&redeeming(&code)).await;
+        assert_eq!(reply.status == 200, good, "{reply:?}");
+        if good {
+            let next = bench.v2(&refreshing(&refresh_token(&reply))).await;
+            assert_eq!(next.status, 200, "{next:?}");
+        }
+    }
 }

@@ -48,12 +48,9 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     let http = Http::by_way_of(proxy);
     // From here on one copy of the credential and of its issuer: a later change was not shown to the user.
     let mut credential = for_sign_in(&subject.credential);
-    if let Some(claims) = &subject.claims {
-        tell::err(&format!(
-            "The issuer asked for the claims {claims}; this sign-in requests them."
-        ));
+    if let Some(claims) = claims(&options, &subject) {
         // In this copy alone: the operator never sends them.
-        let claims = ("claims".to_owned(), claims.clone());
+        let claims = ("claims".to_owned(), claims);
         credential.request.parameters.extend([claims]);
     }
     let mut consent = Consent::new(&credential.issuer, options.issuers.clone());
@@ -99,6 +96,19 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
         tell::out(&line);
     }
     Ok(())
+}
+
+/// The claims that this sign-in requests (step-up authentication). It says so.
+fn claims(options: &Login, subject: &Subject) -> Option<String> {
+    let (claims, why) = match (&options.claims, &subject.claims) {
+        (Some(claims), _) => (claims, "--claims"),
+        (None, Some(claims)) => (claims, "the issuer asked for them"),
+        (None, None) => return None,
+    };
+    tell::err(&format!(
+        "This sign-in requests the claims {claims} ({why})."
+    ));
+    Some(claims.clone())
 }
 
 /// Sign-in by a browser of this machine. Its last page waits for the end, so that it says what happened.

@@ -28,7 +28,7 @@ mod wire;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use apicred::oauth::sign_in::named_origin;
+use apicred::oauth::{claims_of_challenge, sign_in::named_origin};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use jiff::SignedDuration;
@@ -146,6 +146,10 @@ struct Login {
     /// Request these scopes (comma separated) instead of those of the credential.
     #[arg(long, value_delimiter = ',')]
     scopes: Vec<String>,
+    /// Request these claims (step-up): JSON, or Base64 as in the header `WWW-Authenticate` of an API. If not set: those that the
+    /// issuer asked for when it refused the last renewal, if any.
+    #[arg(long, value_name = "CLAIMS", value_parser = claims_of_challenge)]
+    claims: Option<String>,
     /// Use an existing state Secret that names another credential, or none.
     #[arg(long)]
     force: bool,

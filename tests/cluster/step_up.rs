@@ -1,0 +1,119 @@
+//! Step-up authentication: a policy or an API asks a user for more than the last sign-in gave.
+
+use serde_json::json;
+
+use crate::{
+    sign_in::{Plugin, browse, entra, kept, person_of, spec},
+    support::{Place, World, condition, run},
+};
+
+/// Tokens of this test's user go to a program that may do this.
+const SCOPE: &str = "api://demo/Records.Read";
+/// A Conditional Access policy of the tenant.
+const POLICY: &str = "5b0b1c7e-8a34-4d62-9f0e-1c2d3e4f5a6b";
+
+/// The claims that the last answer of the issuer asked for.
+async fn asked(place: &Place) -> Option<String> {
+    let credential = place.credentials().get("c").await.expect("a credential");
+    let status = credential.status.expect("a status");
+    status.last_attempt.and_then(|last| last.claims)
+}
+
+/// Runs the plugin until the user has signed in; gives the claims that the browser's address requested.
+async fn sign_in(place: &Place, kubeconfig: &std::path::PathBuf, words: &[&str]) -> Vec<String> {
+    let mut plugin = Plugin::start(kubeconfig, words);
+    let address = plugin.address().await;
+    let sent = reqwest::Url::parse(&address).expect("an address");
+    let sent = sent.query_pairs().filter(|(name, _)| name == "claims");
+    let sent = sent.map(|(_, value)| value.into_owned()).collect();
+    browse(place.issuer.ca_pem(), &address).await;
+    let (good, said) = plugin.end().await;
+    assert!(good, "{said}");
+    kept(place, &said).await;
+    sent
+}
+
+#[test]
+fn a_policy_challenges_a_renewal_the_status_has_the_command_and_after_the_sign_in_renewals_go_on() {
+    run(async {
+        let world = World::shared().await;
+        let place = entra(world, "step-up").await;
+        let kubeconfig = person_of(world, &place, true).await;
+        let user = "grace@contoso.example";
+        let grace = || dev_issuer::User::new(user, "grace~password.of-step-up");
+        place.issuer.add_user(grace()).expect("a user");
+        place.issuer.auto_approve(Some(user)).expect("a user");
+        place.create("c", spec(&place, &json!([SCOPE]))).await;
+        place.not_ready("c", "SignInRequired").await;
+        let login = ["login", "c", "-n", &place.namespace];
+        let sent = sign_in(&place, &kubeconfig, &login).await;
+        assert!(sent.is_empty(), "nobody asked for claims: {sent:?}");
+        let first = place.ready("c").await;
+
+        // From now on a policy wants more of this user.
+        let strict = grace().policy(POLICY);
+        place.issuer.add_user(strict).expect("a user");
+        place.request_renewal("c").await;
+        let failing = place
+            .until("c", "the challenge", |c| {
+                condition(c, "RenewalFailing").filter(|f| f.reason == "MfaRequired")
+            })
+            .await;
+        let kept = place.view("token").await.expect("a Secret");
+        assert_eq!(kept.token, first.token, "the valid token stays");
+        let claims = asked(&place).await.expect("the claims are kept");
+        assert!(claims.contains(POLICY), "{claims}");
+
+        // What the status says is enough.
+        let (_, command) = failing
+            .message
+            .split_once("kubectl apicred ")
+            .expect(&failing.message);
+        let words = command.split_whitespace().take(4);
+        let words: Vec<&str> = words.map(|w| w.trim_end_matches([';', ',', '.'])).collect();
+        assert_eq!(words, ["login", "c", "--namespace", &place.namespace]);
+        let sent = sign_in(&place, &kubeconfig, &words).await;
+        assert_eq!(sent, [claims], "once");
+        let second = place.another_token("token", &first).await;
+        assert_eq!(place.call("demo", "whoami", &second.token).await, 200);
+        place
+            .until("c", "well", |c| {
+                condition(c, "RenewalFailing").is_none().then_some(())
+            })
+            .await;
+        assert_eq!(asked(&place).await, None, "the next sign-in has none");
+        for _ in 0..2 {
+            place.request_renewal("c").await;
+            let before = place.view("token").await.expect("a Secret");
+            place.another_token("token", &before).await;
+        }
+    });
+}
+
+#[test]
+fn a_sign_in_requests_the_claims_that_an_api_asked_for() {
+    run(async {
+        let world = World::shared().await;
+        let place = entra(world, "claims").await;
+        let kubeconfig = person_of(world, &place, true).await;
+        place.create("c", spec(&place, &json!([SCOPE]))).await;
+        place.not_ready("c", "SignInRequired").await;
+        place
+            .issuer
+            .auto_approve(Some(crate::sign_in::ADA))
+            .expect("a user");
+        let login = ["login", "c", "-n", &place.namespace, "--claims"];
+        // As in the header WWW-Authenticate of Microsoft Graph.
+        let header = "eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiYzEifX19";
+        let plain = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+        for given in [header, plain] {
+            let words = [&login[..], &[given]].concat();
+            let sent = sign_in(&place, &kubeconfig, &words).await;
+            assert_eq!(sent, [plain]);
+            place.ready("c").await;
+        }
+        let plugin = Plugin::start(&kubeconfig, &[&login[..], &["c1"]].concat());
+        let (good, said) = plugin.end().await;
+        assert!(!good && said.contains("WWW-Authenticate"), "{said}");
+    });
+}
