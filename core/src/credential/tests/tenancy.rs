@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use proptest::{prelude::*, sample::select};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::{
@@ -82,6 +82,9 @@ const ANNOTATIONS: [(&str, &[&str], bool); 19] = [
     ("https://login.microsoftonline.com/TENANT.example/, https://good.example", &["tenant.example", "https://good.example"], true),
 ];
 
+/// What a request draws on, by the index in [`Drawn::allowed`]: three Secrets and a ServiceAccount.
+const SECRETS: [&str; 4] = ["client", "grant", "robot", "parameter"];
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Inline,
@@ -122,10 +125,13 @@ struct Drawn {
     served: bool,
     grant: &'static str,
     client_auth: &'static str,
-    /// `allowed-issuers` of the Secret that proves the client, of the one of the grant, and of the ServiceAccount.
-    allowed: [Option<usize>; 3],
-    /// Which dedications the two Secrets have: `state-of`, `publish-by`, and a token that apicred published.
-    dedicated: [[bool; 3]; 2],
+    /// Has the request a parameter out of a Secret? An extension grant always has one.
+    parameter: bool,
+    /// `allowed-issuers` of the Secret that proves the client, of the one of the grant, of the ServiceAccount, and of the
+    /// Secret of the parameter.
+    allowed: [Option<usize>; 4],
+    /// Which dedications the Secrets have: `state-of`, `publish-by`, and a token that apicred published.
+    dedicated: [[bool; 3]; 4],
     /// What `state-of` and `publish-by` say.
     consent: &'static str,
     /// Does the ServiceAccount list the audience of Entra ID?
@@ -163,6 +169,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
             [false, false, true],
         ];
         prop_oneof![6 => Just([false; 3]), 6 => select(usual.to_vec()), 1 => any::<[bool; 3]>()]
+            .boxed()
     };
     let grants = [
         "clientCredentials",
@@ -172,6 +179,8 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         "keyFile",
         "exchange",
         "password",
+        "extension",
+        "extensionOfTwo",
         "static",
     ];
     let proofs = [
@@ -194,8 +203,15 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         (
             select(grants.to_vec()),
             select(proofs.to_vec()),
-            [note(), note(), note()],
-            [dedicated(), dedicated()],
+            any::<bool>(),
+            [note(), note(), note(), note()],
+            // A ServiceAccount has none.
+            [
+                dedicated(),
+                dedicated(),
+                Just([false; 3]).boxed(),
+                dedicated(),
+            ],
             select(consents.to_vec()),
             any::<bool>(),
         ),
@@ -203,7 +219,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         .prop_map(
             |(
                 (kind, place, discovered, alias, served),
-                (grant, client_auth, allowed, dedicated, consent, audience),
+                (grant, client_auth, parameter, allowed, dedicated, consent, audience),
             )| Drawn {
                 kind,
                 place,
@@ -212,6 +228,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
                 served,
                 grant,
                 client_auth,
+                parameter: parameter || grant.starts_with("extension"),
                 allowed,
                 dedicated,
                 consent,
@@ -250,7 +267,8 @@ impl Drawn {
                 "OnBehalfOf",
                 "JwtBearer",
                 "TokenExchange",
-                "Password"
+                "Password",
+                "Extension"
             ]);
             Issuer::cluster(&cluster_issuer(&spec)).ok()
         };
@@ -269,6 +287,7 @@ impl Drawn {
 
     fn credential(&self) -> Option<Credential> {
         let reference = json!({ "name": "grant", "key": "k" });
+        let secret = json!({ "name": "first", "secretRef": { "name": "parameter", "key": "k" } });
         let grant = match self.grant {
             "refreshToken" => json!({ "refreshToken": { "secretRef": reference } }),
             "onBehalfOf" => json!({ "onBehalfOf": { "assertionRef": reference } }),
@@ -280,6 +299,13 @@ impl Drawn {
                 json!({ "tokenExchange": { "subject": { "secretRef": reference }, "actor": { "serviceAccount": { "name": "robot" } } } })
             }
             "password" => json!({ "password": { "username": "u", "passwordRef": reference } }),
+            "extension" => {
+                json!({ "extension": { "grantType": "urn:x:key", "parameters": [secret] } })
+            }
+            "extensionOfTwo" => json!({ "extension": {
+                "grantType": "account",
+                "parameters": [{ "name": "second", "secretRef": reference }, secret],
+            } }),
             "static" => Value::Null,
             _ => json!({ "clientCredentials": {} }),
         };
@@ -295,6 +321,9 @@ impl Drawn {
         if self.kind == Kind::Inline {
             change["issuerRef"] = Value::Null;
             change["entra"] = json!({ "tenantId": "tenant.example" });
+        }
+        if self.parameter && !self.grant.starts_with("extension") && self.grant != "static" {
+            change["parameters"] = json!([secret]);
         }
         if self.grant == "static" {
             change["issuerRef"] = Value::Null;
@@ -327,7 +356,7 @@ impl Drawn {
 
     fn secret(&self, of: usize) -> ObjectMeta {
         ObjectMeta {
-            name: Some(["client", "grant"][of].to_owned()),
+            name: Some(SECRETS[of].to_owned()),
             annotations: Some(self.annotations(of)),
             ..ObjectMeta::default()
         }
@@ -361,9 +390,13 @@ impl Drawn {
             binding::may_open(credential, Use::Client, &self.secret(0)).ok()?;
             drawn.push(0);
         }
-        if !credential.grant_sources().is_empty() {
-            binding::may_open(credential, credential.inputs()[0].0, &self.secret(1)).ok()?;
-            drawn.push(1);
+        for (purpose, need) in credential.inputs() {
+            let Some(reference) = need.reference() else {
+                continue;
+            };
+            let of = SECRETS.iter().position(|name| *name == reference.name)?;
+            binding::may_open(credential, purpose, &self.secret(of)).ok()?;
+            drawn.push(of);
         }
         if credential.static_key.is_some() {
             return Some((None, drawn));
@@ -402,8 +435,12 @@ impl Drawn {
             AuthenticationMethod::ServiceAccount(_) => Material::Assertion(SecretString::from("s")),
             _ => Material::None,
         };
-        let grant_input = if self.grant == "keyFile" { &KEY.1 } else { "s" };
-        let grant_inputs = vec![SecretString::from(grant_input); credential.grant.needs().len()];
+        let read = |(_, need): &(Use, Need)| match need {
+            Need::File(_) => SecretString::from(KEY.1.as_str()),
+            Need::Word(key) => SecretString::from(format!("{}-content", key.name)),
+            Need::Account(_) => SecretString::from("s"),
+        };
+        let grant_inputs: Vec<_> = credential.inputs().iter().map(read).collect();
         let moment = Moment {
             now: at(0),
             request_id: "r",
@@ -413,6 +450,13 @@ impl Drawn {
             .ok()
             .unwrap();
         assert_eq!(sent.url.scheme(), "https");
+        // What was not opened is not in it, and what is secret is not in its address.
+        let names = |of: &usize| format!("{}-content", SECRETS[*of]);
+        let body = sent.body.expose_secret();
+        let unread = [1, 3].iter().filter(|of| !drawn.contains(of)).map(names);
+        assert!(unread.into_iter().all(|text| !body.contains(&text)));
+        assert_eq!(drawn.contains(&3), body.contains(&names(&3)));
+        assert!(!sent.url.as_str().contains("content"));
         Some((Some(sent.url.origin().ascii_serialization()), drawn))
     }
 
@@ -427,7 +471,7 @@ impl Drawn {
             }
             (1, Some([false, false, false]), grant) => !["refreshToken", "static"].contains(&grant),
             (1, Some([false, false, true]), _) => exchanges && self.allowed[1].is_some(),
-            (0, Some(dedicated), _) => *dedicated == [false; 3],
+            (0 | 3, Some(dedicated), _) => *dedicated == [false; 3],
             (2, ..) => match self.kind {
                 // The audience of the real Entra ID is not that of whoever speaks its protocol.
                 Kind::EntraWithCa | Kind::EntraElsewhere => self.audience,
@@ -499,7 +543,7 @@ proptest! {
             }
         } else {
             // And what everybody agrees to is not refused.
-            let all = [0, 1, 2];
+            let all = if draw.parameter { vec![0, 1, 2, 3] } else { vec![0, 1, 2] };
             let agreed = if draw.grant == "static" {
                 draw.owner_agrees(1, None, true)
             } else {
