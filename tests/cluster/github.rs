@@ -1,4 +1,6 @@
-//! Installation access tokens of a GitHub App, from its private key to a call of an API.
+//! Installation access tokens of a GitHub App, from its private key to a call of an API and to git.
+
+use std::{path::Path, sync::Arc};
 
 use dev_issuer::{Client, Installation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -7,7 +9,11 @@ use serde_json::{Value, json};
 
 use crate::{
     client_keys::jwks,
-    support::{Place, World, run},
+    support::{
+        Place, World,
+        git::{self, GitServer, git},
+        run,
+    },
 };
 
 /// The number of the installation.
@@ -87,6 +93,95 @@ fn a_github_app_gets_tokens_of_its_installation_and_each_refusal_names_its_cause
         failing(&place, "ScopeNotAllowed", "set spec.resources").await;
         let kept = place.view("token").await.expect("the token stays");
         assert_eq!(kept.token, view.token);
+    });
+}
+
+/// Writes the keys of the published Secret into a folder, as the kubelet does.
+async fn mount(place: &Place, folder: &Path) {
+    let secret = place.secrets().get("token").await.expect("a Secret");
+    for (key, value) in secret.data.expect("keys") {
+        std::fs::write(folder.join(key), value.0).expect("a file");
+    }
+}
+
+/// The command of the docs that reads the mounted file `token` each time.
+fn helper(folder: &Path) -> String {
+    let docs = include_str!("../../docs/issuers.md");
+    let (_, helper) = docs.split_once("credential.helper '").expect("the command");
+    let (helper, _) = helper.split_once('\'').expect("its end");
+    assert!(helper.contains("/var/run/token"), "{helper}");
+    helper.replace("/var/run/token", &folder.display().to_string())
+}
+
+#[test]
+fn git_clones_and_pushes_with_the_mounted_token_of_an_app() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("git").await;
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
+        let pem = key.expect("a key").serialize_pem();
+        place.put_secret("app", "private-key.pem", &pem).await;
+        let api = format!("{}/api/v3", place.issuer.origin());
+        let app = json!({ "installationId": NUMBER, "apiUrl": api });
+        place
+            .put_issuer(place.issuer_spec(json!({ "githubApp": app })))
+            .await;
+        place.issuer_ready().await;
+        let key = json!({ "secretName": "app", "key": "private-key.pem" });
+        let netrc = json!({ "format": "Netrc", "host": "127.0.0.1", "username": "x-access-token" });
+        let usual = ["Token", "TokenType", "ExpiresAt", "Json"].map(|f| json!({ "format": f }));
+        let keys = [&usual[..], &[netrc]].concat();
+        let spec = json!({
+            "client": { "id": place.client, "secrets": null, "key": key },
+            "scopes": ["contents:read"], "resources": ["app"],
+            "target": { "keys": keys },
+        });
+        place.create("c", spec).await;
+        let keys = jwks(world, &place, &["c"]).await;
+        install(&place, &keys, &[("contents", "write")], false);
+        place.request_renewal("c").await;
+        let first = place.ready("c").await;
+
+        let subject = format!("installation:{NUMBER}");
+        let server = GitServer::start(Arc::clone(&place.issuer), subject, "app.git").await;
+        let url = server.url("app.git");
+        let (mounted, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mounted, clone) = (mounted.path(), work.path().join("clone"));
+        let clone = clone.to_str().expect("text");
+        let (good, said) = git::run(git(work.path()).args(["clone", &url, clone])).await;
+        assert!(!good, "without a token: {said}");
+        mount(&place, mounted).await;
+        let (good, said) = git::run(git(mounted).args(["clone", &url, clone])).await;
+        assert!(good, "{said}");
+        assert!(server.has_seen(first.token_id()));
+
+        // A token to read with does not write.
+        let commit = ["-C", clone, "commit", "--allow-empty", "-m", "second"];
+        let (good, said) = git::run(git(mounted).args(commit)).await;
+        assert!(good, "{said}");
+        let push = ["-C", clone, "push", "origin", "HEAD"];
+        let (good, said) = git::run(git(mounted).args(push)).await;
+        assert!(!good && said.contains("403"), "{said}");
+
+        // Another token comes into the same file, and git reads it at once.
+        let change = json!({ "spec": { "scopes": ["contents:write"] } });
+        place.edit("c", change).await;
+        let second = place.another_token("token", &first).await;
+        mount(&place, mounted).await;
+        let (good, said) = git::run(git(mounted).args(push)).await;
+        assert!(good, "{said}");
+        assert!(server.has_seen(second.token_id()));
+
+        // The same by a credential helper that reads the file `token`.
+        let helper = format!("credential.helper={}", helper(mounted));
+        let again = work.path().join("again");
+        let again = again.to_str().expect("text");
+        let args = ["-c", &helper, "clone", &url, again];
+        let (good, said) = git::run(git(work.path()).args(args)).await;
+        assert!(good, "{said}");
+        let log = ["-C", again, "log", "--format=%s"];
+        let (_, said) = git::run(git(mounted).args(log)).await;
+        assert_eq!(said, "second\nfirst\n");
     });
 }
 

@@ -8,11 +8,13 @@
 //! | [`audit`] | what the operator asked the API server, by the server's own record (O7) |
 //! | [`keys`] | keys and certificates of clients |
 //! | [`Listener`] | a token endpoint that writes down what it was sent |
+//! | [`git`] | a git server that takes the tokens of a GitHub App |
 //! | [`canaries`] | the search for leaked secrets and tokens (O10) |
 
 mod audit;
 pub(crate) mod canaries;
 mod deeds;
+pub(crate) mod git;
 pub(crate) mod keys;
 pub(crate) mod listener;
 mod operator;
