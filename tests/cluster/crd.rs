@@ -134,6 +134,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "target": { "type": "kubernetes.io/dockerconfigjson", "keys": [{ "format": "DockerConfig", "host": "registry.example.com" }] } }),
             json!({ "target": { "keys": [{ "format": "DockerConfig", "host": "localhost:5000/team/x.y_z" }, { "format": "DockerConfig", "key": "two", "host": "a-b.example" }] } }),
             json!({ "grant": { "refreshToken": { "secretRef": key } }, "scopes": ["User.Read", "Mail.Read"] }),
+            json!({ "target": { "notifyPods": { "selector": { "matchExpressions": [{ "key": "app", "operator": "NotIn", "values": ["", "a"] }, { "key": "job", "operator": "DoesNotExist" }] } } } }),
             json!({ "target": { "keys": [{ "format": "Token" }, { "format": "DotEnv", "key": "api.env", "variable": "API_TOKEN" }] } }),
         ] {
             let spec = merge(least(), changes);
@@ -580,6 +581,22 @@ fn bad_credentials_are_refused_in_words() {
             (
                 json!({ "client": { "secrets": null, "managedIdentity": {} }, "grant": { "password": { "username": "u", "passwordRef": { "name": "s", "key": "k" } } } }),
                 "remove grant",
+            ),
+            (
+                json!({ "target": { "notifyPods": { "selector": {} } } }),
+                "no label would select every pod",
+            ),
+            (
+                json!({ "target": { "notifyPods": { "selector": { "matchLabels": {} } } } }),
+                "no label would select every pod",
+            ),
+            (
+                json!({ "target": { "notifyPods": { "selector": { "matchExpressions": [{ "key": "app", "operator": "In" }] } } } }),
+                "In and NotIn need values",
+            ),
+            (
+                json!({ "target": { "notifyPods": { "selector": { "matchExpressions": [{ "key": "app", "operator": "Exists", "values": ["a"] }] } } } }),
+                "Exists and DoesNotExist have none",
             ),
             (json!({ "client": null }), "client is missing"),
             (

@@ -23,7 +23,7 @@ use crate::{
 const TARGET: &str = "token";
 
 /// Installs the chart anew for these namespaces, and starts the operator as the chart would.
-async fn confine(world: &mut World, namespaces: &[&str], cluster_issuers: bool) {
+pub(crate) async fn confine(world: &mut World, namespaces: &[&str], cluster_issuers: bool) {
     let watched = format!("watchNamespaces={{{}}}", namespaces.join(","));
     let cluster = format!("clusterIssuers={cluster_issuers}");
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
@@ -51,7 +51,7 @@ async fn confine(world: &mut World, namespaces: &[&str], cluster_issuers: bool) 
 }
 
 /// Lets the client secret go to the issuer of the place's own namespace, and makes that issuer.
-async fn own_issuer(place: &Place) {
+pub(crate) async fn own_issuer(place: &Place) {
     let origin = place.issuer.origin();
     let note = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origin } } });
     place.edit_secret("source", note).await;
@@ -63,7 +63,7 @@ async fn own_issuer(place: &Place) {
     .await;
 }
 
-fn by_own_issuer() -> Value {
+pub(crate) fn by_own_issuer() -> Value {
     json!({ "issuerRef": { "kind": "TokenIssuer", "name": "mine" } })
 }
 

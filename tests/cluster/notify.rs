@@ -16,7 +16,10 @@ use kube::{
 use serde_json::{Value, json};
 use testenv::eventually;
 
-use crate::support::{LATER, NAMESPACE, Place, SOON, World, condition, run, typed};
+use crate::{
+    namespaced::{by_own_issuer, confine, own_issuer},
+    support::{LATER, NAMESPACE, Place, SOON, World, condition, merge, run, typed},
+};
 
 /// The annotation.
 const UPDATED: &str = "apicred.dev/token-updated-at";
@@ -223,6 +226,50 @@ fn without_the_right_the_command_is_reported_and_it_is_the_right_one() {
             let pods = world.operator().metric(&series).await;
             assert!(pods > Some(0), "{series}: {pods:?}");
         }
+    });
+}
+
+#[test]
+fn a_namespaced_operator_notifies_by_the_same_binding_in_its_namespaces_and_lists_no_other() {
+    run(async {
+        let mut world = World::own().await;
+        let (place, other) = (world.place("own").await, world.place("other").await);
+        for place in [&place, &other] {
+            own_issuer(place).await;
+            create(place, "web-1", "web").await;
+            create(place, "api-1", "api").await;
+            create(place, "job-1", "job").await;
+        }
+        let mark = world.mark();
+        confine(&mut world, &[&place.namespace], false).await;
+        let mut spec = merge(by_own_issuer(), notifying("web"));
+        spec["target"]["notifyPods"]["selector"] = json!({ "matchExpressions": [
+            { "key": "app", "operator": "In", "values": ["web", "api"] },
+        ] });
+        place.create("c", spec).await;
+        let view = place.ready("c").await;
+        let risk = place
+            .until("c", "LifetimeAtRisk", |c| {
+                condition(c, "LifetimeAtRisk").filter(|r| r.reason == "PodsNotNotified")
+            })
+            .await;
+        let (_, command) = risk.message.split_once("kubectl ").expect(&risk.message);
+        let command: Vec<&str> = command.split(' ').collect();
+        world.cluster.kubectl(&command).await.expect(&risk.message);
+        allowed(&world, &place).await;
+        place.request_renewal("c").await;
+        let view = place.another_token("token", &view).await;
+        let issued: Timestamp = view.annotations["apicred.dev/issued-at"].parse().unwrap();
+        notified(&place, &["web-1", "api-1"], issued).await;
+        assert_eq!(noted(&place).await["job-1"], None, "it is not selected");
+        let tally = world.all_since(mark);
+        let mut pods = tally.0.iter().filter(|e| e.resource == "pods");
+        let elsewhere = pods.find(|e| e.namespace != place.namespace);
+        assert!(elsewhere.is_none(), "{elsewhere:?}");
+
+        // The policy that limits this right does not depend on the mode.
+        let policy = ["get", "validatingadmissionpolicybinding", ROLE];
+        world.cluster.kubectl(&policy).await.expect("the policy");
     });
 }
 

@@ -57,5 +57,6 @@ pub use status::{
     ApiCredentialStatus, AttemptResult, ClientStatus, LastAttempt, RefusedRef, SourceRef, UsedRef,
 };
 pub use target::{
-    DeletionPolicy, NotifyPods, PodSelector, SecretType, Target, TargetFormat, TargetKey,
+    DeletionPolicy, LabelCondition, LabelOperator, NotifyPods, PodSelector, SecretType, Target,
+    TargetFormat, TargetKey,
 };

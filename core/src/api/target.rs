@@ -68,12 +68,49 @@ pub struct NotifyPods {
 /// Pods by label.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.matchLabels) && size(self.matchLabels) > 0) || has(self.matchExpressions)")
+    .reason(Reason::FieldValueRequired).field_path(".matchLabels")
+    .message("no label would select every pod: set labels of the pods that mount the Secret"))]
 pub struct PodSelector {
-    /// Labels that a pod must have, all of them.
+    /// Labels that a pod must have, all of them. None if not set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), schema_with = "super::crd::bounded_map")]
-    #[x_kube(validation = Rule::new("size(self) > 0").reason(Reason::FieldValueRequired)
-        .message("no label would select every pod: set labels of the pods that mount the Secret"))]
     pub match_labels: BTreeMap<String, String>,
+    /// Conditions on labels, which a pod must meet as well. None if not set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub match_expressions: Vec<LabelCondition>,
+}
+
+/// One condition on a label, as label selectors of Kubernetes have it.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("has(self.values) == (self.operator in ['In', 'NotIn'])")
+    .reason(Reason::FieldValueInvalid).field_path(".values")
+    .message("the operators In and NotIn need values; Exists and DoesNotExist have none"))]
+pub struct LabelCondition {
+    /// Key of the label.
+    #[schemars(length(min = 1, max = 317))]
+    pub key: String,
+    /// How the label is compared.
+    pub operator: LabelOperator,
+    /// Values, of which the label has one (`In`) or none (`NotIn`). Not set for the other operators.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub values: Vec<String>,
+}
+
+/// How a label is compared.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
+pub enum LabelOperator {
+    /// It has one of the values.
+    In,
+    /// It has none of the values, or does not exist.
+    NotIn,
+    /// It exists.
+    Exists,
+    /// It does not exist.
+    DoesNotExist,
 }
 
 /// One key of the Secret.

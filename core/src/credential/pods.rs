@@ -1,27 +1,68 @@
 //! Parses `spec.target.notifyPods` into a label selector as the API server reads it.
 
 use super::FieldError;
-use crate::api::NotifyPods;
+use crate::api::{LabelCondition, LabelOperator, NotifyPods};
+
+const FIELD: &str = "spec.target.notifyPods.selector";
 
 /// The text of the selector. `None` if no pod is notified.
 pub(super) fn selector(pods: Option<&NotifyPods>) -> Result<Option<String>, FieldError> {
     let Some(NotifyPods { selector }) = pods else {
         return Ok(None);
     };
-    let labels = &selector.match_labels;
-    let problem = if labels.is_empty() {
-        "has no label; set labels of the pods that mount the Secret"
-    } else if labels
+    let (labels, conditions) = (&selector.match_labels, &selector.match_expressions);
+    let fault = |field: String, problem: &str| Err(FieldError::new(field, problem));
+    if labels.is_empty() && conditions.is_empty() {
+        return fault(
+            format!("{FIELD}.matchLabels"),
+            "has no label; set labels of the pods that mount the Secret",
+        );
+    }
+    let no_label =
+        "has something that is not a label; write keys and values as they are on the pods";
+    if labels
         .iter()
         .any(|(key, value)| !is_key(key) || !is_value(value))
     {
-        "has something that is not a label; write keys and values as they are on the pods"
-    } else {
-        let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        return Ok(Some(labels.join(",")));
-    };
-    let field = "spec.target.notifyPods.selector.matchLabels";
-    Err(FieldError::new(field, problem))
+        return fault(format!("{FIELD}.matchLabels"), no_label);
+    }
+    let mut parts: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    for (i, condition) in conditions.iter().enumerate() {
+        let field = |part: &str| format!("{FIELD}.matchExpressions[{i}].{part}");
+        if !is_key(&condition.key) {
+            return fault(field("key"), no_label);
+        }
+        if !condition.values.iter().all(|value| is_value(value)) {
+            return fault(field("values"), no_label);
+        }
+        let listed = matches!(condition.operator, LabelOperator::In | LabelOperator::NotIn);
+        if listed == condition.values.is_empty() {
+            return fault(
+                field("values"),
+                "does not go with the operator; In and NotIn need values, Exists and DoesNotExist have none",
+            );
+        }
+        parts.push(text(condition));
+    }
+    Ok(Some(parts.join(",")))
+}
+
+/// A condition as the API server reads it
+/// (kubernetes.io/docs/concepts/overview/working-with-objects/labels, "Set-based requirement").
+fn text(
+    LabelCondition {
+        key,
+        operator,
+        values,
+    }: &LabelCondition,
+) -> String {
+    let values = values.join(",");
+    match operator {
+        LabelOperator::In => format!("{key} in ({values})"),
+        LabelOperator::NotIn => format!("{key} notin ({values})"),
+        LabelOperator::Exists => key.clone(),
+        LabelOperator::DoesNotExist => format!("!{key}"),
+    }
 }
 
 /// A label's key: a name, with a DNS prefix before a slash if there is one.
@@ -70,6 +111,43 @@ mod tests {
             assert_eq!(read(&labels).unwrap().as_deref(), Some(text), "{labels}");
         }
         assert_eq!(selector(None).unwrap(), None);
+    }
+
+    #[test]
+    fn conditions_are_written_as_the_api_server_reads_them_and_faults_name_their_field() {
+        let read = |selector: Value| {
+            let pods = serde_json::from_value(json!({ "selector": selector }));
+            super::selector(Some(&pods.unwrap()))
+        };
+        let one = |key: &str, operator: &str, values: Value| json!([{ "key": key, "operator": operator, "values": values }]);
+        let all = json!({ "matchLabels": { "app": "a" }, "matchExpressions": [
+            { "key": "tier", "operator": "In", "values": ["web", "api"] },
+            { "key": "track", "operator": "NotIn", "values": ["canary", ""] },
+            { "key": "example.com/tokens", "operator": "Exists" },
+            { "key": "job", "operator": "DoesNotExist" },
+        ] });
+        assert_eq!(
+            read(all).unwrap().as_deref(),
+            Some("app=a,tier in (web,api),track notin (canary,),example.com/tokens,!job")
+        );
+        for (conditions, field) in [
+            (one("a b", "Exists", json!([])), "matchExpressions[0].key"),
+            (one("!a", "Exists", json!([])), "matchExpressions[0].key"),
+            (one("a", "In", json!([])), "matchExpressions[0].values"),
+            (one("a", "In", json!(["b)"])), "matchExpressions[0].values"),
+            (
+                one("a", "Exists", json!(["b"])),
+                "matchExpressions[0].values",
+            ),
+            (json!([]), "matchLabels"),
+        ] {
+            let told = read(json!({ "matchExpressions": conditions }));
+            let told = told.expect_err(field).to_string();
+            assert!(
+                told.contains(&format!("notifyPods.selector.{field}")),
+                "{told}"
+            );
+        }
     }
 
     #[test]
