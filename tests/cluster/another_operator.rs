@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use dev_issuer::RefreshPolicy;
 use serde_json::json;
 use testenv::eventually;
 
-use crate::support::{LATER, Operator, World, condition, run};
+use crate::{
+    sign_in::ADA,
+    support::{LATER, Operator, World, condition, run},
+};
 
+/// Credentials whose first token both may request at once.
+const SIGN_INS: usize = 4;
 /// Changes of the source that change nothing.
 const TOUCHES: usize = 5;
 
@@ -76,6 +82,39 @@ fn a_second_operator_is_reported_once_and_costs_no_token() {
         place.another_token("token", &first).await;
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.posts(), posts + 1);
+        refresh_tokens_are_used_once(&world).await;
         second.kill().await;
     });
+}
+
+/// Credentials whose first token needs a refresh token that the issuer accepts once: a second use would end the sign-in.
+async fn refresh_tokens_are_used_once(world: &World) {
+    let place = world.place("two-refresh").await;
+    let mut client = place.oauth_client();
+    client.refresh_policy = Some(RefreshPolicy::RotateWithReuseDetection);
+    place.add_client(client);
+    let oidc = json!({ "issuerUrl": place.issuer.generic_issuer() });
+    place
+        .put_issuer(place.issuer_spec(json!({ "oidc": oidc })))
+        .await;
+    place.issuer_ready().await;
+    for number in 0..SIGN_INS {
+        let (name, state) = (format!("c-{number}"), format!("state-{number}"));
+        let token =
+            place
+                .issuer
+                .issue_generic_refresh_token(&place.client, ADA, "records offline_access");
+        place.put_secret(&state, "refresh_token", &token).await;
+        let note = json!({ "metadata": { "annotations": { "apicred.dev/state-of": name } } });
+        place.edit_secret(&state, note).await;
+        let reference = json!({ "name": state, "key": "refresh_token" });
+        let spec = json!({
+            "grant": { "refreshToken": { "secretRef": reference } },
+            "scopes": ["records"], "target": { "secretName": name },
+        });
+        place.create(&name, spec).await;
+        place.ready(&name).await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        assert!(place.issuer.family_alive(&token), "used twice: {name}");
+    }
 }
