@@ -120,6 +120,7 @@ fn message(data: &[u8]) -> Option<([u8; 4], RawAnswer)> {
             content_type: header("content-type"),
             content_encoding: header("content-encoding"),
             retry_after: header("retry-after"),
+            limit_reset: header("x-ratelimit-reset"),
             challenge: header("www-authenticate"),
             date: header("date"),
             location: header("location"),
@@ -141,6 +142,7 @@ fn message(data: &[u8]) -> Option<([u8; 4], RawAnswer)> {
         content_encoding: next(),
         date: next(),
         location: next(),
+        limit_reset: next(),
         body: body.to_vec(),
     };
     Some((*head, answer))

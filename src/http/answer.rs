@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 
 use super::{
@@ -13,6 +13,10 @@ use super::{
 };
 use crate::oauth::{RawAnswer, Refusal, too_large};
 
+/// How many requests a limit still has room for, and when it ends
+/// (docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api).
+const LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// Largest answer that is read.
 const MAX_BODY: usize = 1024 * 1024;
 
@@ -56,11 +60,14 @@ pub(super) async fn whole(
     let status = response.status();
     let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
     let (challenge, date) = (header(WWW_AUTHENTICATE), header(DATE));
+    let is_used_up = header(LIMIT_REMAINING).is_some_and(|left| left.trim() == "0");
+    let limit_reset = header(LIMIT_RESET).filter(|_| is_used_up);
     let mut answer = RawAnswer {
         status: status.as_u16(),
         content_type,
         content_encoding: header(CONTENT_ENCODING),
         retry_after,
+        limit_reset,
         challenge,
         date,
         location: header(LOCATION),

@@ -1,13 +1,17 @@
 //! Installation access tokens of a GitHub App, from its private key to a call of an API.
 
-use dev_issuer::{Client, Installation};
+use std::time::Duration;
+
+use apicred::api::ApiCredential;
+use dev_issuer::{Client, Effect, Fault, Installation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::{Value, json};
+use testenv::eventually;
 
 use crate::{
     client_keys::jwks,
-    support::{Place, World, run},
+    support::{Place, SOON, World, is_well, run},
 };
 
 /// The number of the installation.
@@ -87,6 +91,100 @@ fn a_github_app_gets_tokens_of_its_installation_and_each_refusal_names_its_cause
         failing(&place, "ScopeNotAllowed", "set spec.resources").await;
         let kept = place.view("token").await.expect("the token stays");
         assert_eq!(kept.token, view.token);
+    });
+}
+
+#[test]
+fn what_github_answers_is_told_as_what_it_is() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("github-answers").await;
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
+        let pem = key.expect("a key").serialize_pem();
+        place.put_secret("app", "private-key.pem", &pem).await;
+        let origin = place.issuer.origin();
+        let issuer = |api: String, allowed: Value| {
+            let app = json!({ "installationId": NUMBER, "apiUrl": api });
+            place.issuer_spec(json!({ "githubApp": app, "allowedScopes": allowed }))
+        };
+        // The API of an Enterprise Server without the path that it is at.
+        place
+            .put_issuer(issuer(origin.to_owned(), Value::Null))
+            .await;
+        place.issuer_ready().await;
+        let key = json!({ "secretName": "app", "key": "private-key.pem" });
+        let spec = json!({
+            "client": { "id": place.client, "secrets": null, "key": key }, "scopes": null,
+            "expect": { "scopes": ["contents:read"] },
+            "target": { "keys": [
+                { "format": "Token" }, { "format": "TokenType" }, { "format": "ExpiresAt" }, { "format": "Json" },
+                { "format": "AnswerField", "key": "selection", "field": "repository_selection" },
+            ] },
+        });
+        place.create("c", spec).await;
+        let told = place.not_ready("c", "EndpointNotFound").await;
+        assert!(
+            told.contains("githubApp.apiUrl") && told.contains("/api/v3"),
+            "{told}"
+        );
+
+        // All permissions: write includes read. A field of the answer is a file.
+        let keys = jwks(world, &place, &["c"]).await;
+        install(&place, &keys, &[("contents", "write")], false);
+        let api = format!("{origin}/api/v3");
+        place.put_issuer(issuer(api.clone(), Value::Null)).await;
+        place.ready("c").await;
+        let secret = place.secrets().get("token").await.expect("a Secret");
+        let data = secret.data.unwrap_or_default();
+        assert_eq!(
+            data.get("selection").map(|v| v.0.as_slice()),
+            Some(b"selected".as_slice())
+        );
+        place
+            .until("c", "no trouble", |c| is_well(c).then_some(()))
+            .await;
+
+        // An administrator who allows write allows read, and a token of contents:read has metadata:read beside it.
+        place
+            .put_issuer(issuer(api, json!(["contents:write"])))
+            .await;
+        let exactly = json!({ "scopes": ["contents:read"], "exact": true });
+        let change = json!({ "spec": { "scopes": ["contents:read"], "expect": exactly } });
+        place.edit("c", change).await;
+        eventually(SOON, "a token that reads alone", async || {
+            let claims = place.view("token").await?.claims;
+            if claims["scope"] == "contents:read metadata:read" {
+                Ok(())
+            } else {
+                Err(claims.to_string())
+            }
+        })
+        .await;
+        place
+            .until("c", "no trouble", |c| is_well(c).then_some(()))
+            .await;
+
+        // The primary limit: its end is a header of its own.
+        let end = jiff::Timestamp::now().as_second() + 1800;
+        let message = json!({ "message": "API rate limit exceeded for installation ID 4711." });
+        let header = |name: &str, value: String| (name.to_owned(), value);
+        let limit = Effect::Custom {
+            status: 403,
+            headers: vec![
+                header("content-type", "application/json".to_owned()),
+                header("x-ratelimit-limit", "5000".to_owned()),
+                header("x-ratelimit-remaining", "0".to_owned()),
+                header("x-ratelimit-reset", end.to_string()),
+            ],
+            body: message.to_string(),
+        };
+        place.issuer.fault(Fault::new(limit).client(&place.client));
+        place.request_renewal("c").await;
+        failing(&place, "Throttled", "until the time that its answer names").await;
+        let next = |c: &ApiCredential| c.status.as_ref()?.next_attempt.clone();
+        let next = place.until("c", "the next attempt", next).await.0;
+        assert!(next.as_second() >= end, "{next}");
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
     });
 }
 

@@ -48,7 +48,7 @@ pub(super) fn faults(spec: &ApiCredentialSpec, grant: &Grant) -> Vec<FieldError>
         (
             "spec.deletionPolicy",
             spec.deletion_policy == Some(DeletionPolicy::Revoke),
-            "has no revocation endpoint at GitHub, whose tokens expire after an hour; set it to Delete or Retain",
+            "is not for a GitHub App: apicred does not revoke its tokens, which expire after an hour; set it to Delete or Retain",
         ),
     ] {
         if set {
@@ -275,6 +275,18 @@ mod tests {
     }
 
     #[test]
+    fn revocation_is_refused_with_what_apicred_does_not_do() {
+        let lookup = |_: &_| IssuerLookup::Found(issuer(&json!({})));
+        let revoke = spec(&json!({ "deletionPolicy": "Revoke" }));
+        let faults = parse(&object(&revoke), lookup).unwrap_err();
+        let told = faults[0].to_string();
+        assert!(
+            told.contains("apicred does not revoke") && told.contains("Delete or Retain"),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn a_kind_that_an_administrator_limits_cannot_be_left_out() {
         for (allowed, change, good) in [
             (json!(["contents:read"]), json!({}), true),
@@ -318,6 +330,29 @@ mod tests {
             ),
             (json!(["app"]), json!({ "resources": ["other"] }), false),
             (json!([]), json!({}), false),
+            // A level includes the lower ones, of the same permission alone.
+            (json!(["contents:write"]), json!({}), true),
+            (
+                json!(["contents:admin"]),
+                json!({ "scopes": ["contents:write"] }),
+                true,
+            ),
+            (
+                json!(["contents:write"]),
+                json!({ "scopes": ["contents:admin"] }),
+                false,
+            ),
+            (json!(["issues:write"]), json!({}), false),
+            (
+                json!(["contents:write", "app"]),
+                json!({ "resources": ["app"] }),
+                true,
+            ),
+            (
+                json!(["contents:write"]),
+                json!({ "scopes": ["contents:read", "issues:read"] }),
+                false,
+            ),
         ] {
             let issuer = issuer(&json!({ "allowedScopes": allowed }));
             let lookup = |_: &_| IssuerLookup::Found(issuer.clone());

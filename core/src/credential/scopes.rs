@@ -2,7 +2,8 @@
 //!
 //! A tolerance for one issuer never applies to another: by RFC 6749 section 3.3, scopes are case-sensitive and separated by blanks.
 
-use super::{Endpoint, Issuer};
+use super::{Endpoint, Issuer, Protocol};
+use crate::oauth::{LEVELS, permission};
 
 /// How an issuer writes scopes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,6 +16,9 @@ pub enum Dialect {
     /// GitHub: answers with commas, and names the widest scope alone
     /// (docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps).
     GitHub,
+    /// Permissions of a GitHub App: a level includes the lower ones, and `metadata:read` comes with each permission
+    /// (docs.github.com/apps/creating-github-apps/registering-a-github-app/choosing-permissions-for-a-github-app).
+    GitHubApp,
     /// Slack: commas in requests and answers (api.slack.com/authentication/oauth-v2).
     Slack,
     /// By the RFC.
@@ -48,6 +52,8 @@ const LONG: [(&str, &str); 2] = [
         "https://www.googleapis.com/auth/userinfo.profile",
     ),
 ];
+/// The permission that GitHub adds to every other one.
+const IMPLIED: &str = "metadata:read";
 /// Scopes of GitHub that others contain.
 const CONTAINED: [(&str, &[&str]); 4] = [
     (
@@ -69,6 +75,9 @@ impl Dialect {
     /// The dialect of an issuer, by the protocol it is declared with and by the hosts that are known. GitHub Enterprise
     /// has hosts of its own and the same path.
     pub fn of(issuer: &Issuer) -> Self {
+        if issuer.protocol == Protocol::GitHubApp {
+            return Self::GitHubApp;
+        }
         let url = match &issuer.endpoint {
             Endpoint::Entra { .. } => return Self::Entra,
             Endpoint::Nowhere => return Self::Standard,
@@ -98,6 +107,7 @@ impl Dialect {
     /// Is this asked for and rarely named in the answer, although it counts? A refresh token or an ID token shows it.
     fn is_silent(self, scope: &str) -> bool {
         match self {
+            Self::GitHubApp => scope == IMPLIED,
             Self::Entra => SIGN_IN.iter().any(|s| s.eq_ignore_ascii_case(scope)),
             _ => ["openid", "offline_access"].contains(&scope),
         }
@@ -115,6 +125,7 @@ impl Dialect {
                 long(granted) == long(asked)
             }
             Self::GitHub => granted == asked || contains_at_github(granted, asked),
+            Self::GitHubApp => granted == asked || contains_permission(granted, asked),
             Self::Slack | Self::Standard => granted == asked,
         }
     }
@@ -133,6 +144,15 @@ fn contains_at_github(granted: &str, asked: &str) -> bool {
         _ => false,
     };
     listed || wider
+}
+
+/// Does a permission of a GitHub App include another one?
+fn contains_permission(granted: &str, asked: &str) -> bool {
+    let rank = |level: &str| LEVELS.iter().position(|l| *l == level);
+    match (permission(granted), permission(asked)) {
+        (Some((one, wide)), Some((other, narrow))) => one == other && rank(wide) >= rank(narrow),
+        _ => false,
+    }
 }
 
 /// A scope of Entra ID: its API, if it names one, and the permission.
@@ -196,6 +216,19 @@ pub fn not_granted(issuer: &Issuer, asked: &[String], granted: Option<&str>) -> 
         .collect()
 }
 
+/// Which of these scopes none of the held ones covers.
+pub(crate) fn lacking(issuer: &Issuer, wanted: &[String], held: &[String]) -> Vec<String> {
+    let dialect = Dialect::of(issuer);
+    let has = |scope: &str| held.iter().any(|h| h == scope || dialect.covers(h, scope));
+    let lacks = wanted.iter().filter(|scope| !has(scope));
+    lacks.cloned().collect()
+}
+
+/// Does the issuer add this permission to a token by itself?
+pub(crate) fn is_implied(issuer: &Issuer, scope: &str) -> bool {
+    Dialect::of(issuer) == Dialect::GitHubApp && scope == IMPLIED
+}
+
 /// What a credential requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wanted<'a> {
@@ -216,14 +249,16 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Does an entry of `allowedScopes` allow this? Letter by letter. At Entra ID without regard to case, and `<api>/.default`
+/// Does an entry of `allowedScopes` allow this? Letter by letter. A permission of a GitHub App allows the lower levels. At Entra ID without regard to case, and `<api>/.default`
 /// (v2) and the resource `<api>` (v1) are one thing under two names, with and without a slash at the end.
 pub fn allows(dialect: Dialect, entry: &str, wanted: Wanted<'_>) -> bool {
     if entry == wanted.text() {
         return true;
     }
-    if dialect != Dialect::Entra {
-        return false;
+    match (dialect, wanted) {
+        (Dialect::Entra, _) => {}
+        (Dialect::GitHubApp, Wanted::Scope(scope)) => return contains_permission(entry, scope),
+        _ => return false,
     }
     let whole = |scope: &str| -> Option<String> {
         let (api, permission) = at_entra(scope);
@@ -280,6 +315,11 @@ mod tests {
         issuer
     }
 
+    fn github_app() -> Issuer {
+        let spec = json!({ "githubApp": { "installationId": 1 }, "allowedNamespaces": { "selector": {} } });
+        Issuer::cluster(&cluster_issuer(&spec)).unwrap()
+    }
+
     #[test]
     fn each_issuer_has_its_dialect_and_no_other_has_it() {
         #[rustfmt::skip]
@@ -300,6 +340,10 @@ mod tests {
             assert_eq!(Dialect::of(&at(url)), dialect, "{url}");
         }
         assert_eq!(Dialect::of(&entra()), Dialect::Entra);
+        // By the protocol and not by the path.
+        assert_eq!(Dialect::of(&github_app()), Dialect::GitHubApp);
+        let path = "https://api.github.com/app/installations/1/access_tokens";
+        assert_eq!(Dialect::of(&at(path)), Dialect::Standard);
     }
 
     #[test]
@@ -308,6 +352,7 @@ mod tests {
         const GOOGLE: &str = "https://oauth2.googleapis.com/token";
         const SLACK: &str = "https://slack.com/api/oauth.v2.access";
         const OTHER: &str = "https://as.example.com/token";
+        const GITHUB_APP: &str = "https://api.github.com/app/installations/1/access_tokens";
         /// Token URL (none: Entra ID), asked, granted, lacking.
         type Case = (
             &'static str,
@@ -362,12 +407,20 @@ mod tests {
             (SLACK, &["chat:write", "channels:read"], Some("channels:read,chat:write"), &[]),
             (SLACK, &["chat:write,channels:read"], Some("chat:write"), &["channels:read"]),
             (SLACK, &["channels:read"], Some("channels"), &["channels:read"]),
+            (GITHUB_APP, &["contents:read"], Some("contents:write metadata:read"), &[]),
+            (GITHUB_APP, &["contents:write"], Some("contents:admin"), &[]),
+            (GITHUB_APP, &["contents:write"], Some("contents:read"), &["contents:write"]),
+            (GITHUB_APP, &["contents:read"], Some("issues:write"), &["contents:read"]),
+            (GITHUB_APP, &["contents:read", "metadata:read"], Some("contents:read"), &[]),
+            (GITHUB_APP, &["metadata:write"], Some("metadata:read"), &["metadata:write"]),
+            (OTHER, &["contents:read"], Some("contents:write"), &["contents:read"]),
+            (OTHER, &["metadata:read"], Some("contents:read"), &["metadata:read"]),
         ];
         for (token_url, asked, granted, lacking) in cases {
-            let issuer = if token_url.is_empty() {
-                entra()
-            } else {
-                at(token_url)
+            let issuer = match *token_url {
+                "" => entra(),
+                GITHUB_APP => github_app(),
+                _ => at(token_url),
             };
             let asked: Vec<String> = asked.iter().map(|s| (*s).to_owned()).collect();
             assert_eq!(
@@ -380,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_list_of_allowed_scopes_means_what_its_issuer_means() {
-        use Dialect::{Entra, Standard};
+        use Dialect::{Entra, GitHubApp, Standard};
         use Wanted::{Audience, Resource, Scope};
         #[rustfmt::skip]
         let cases = [
@@ -413,6 +466,15 @@ mod tests {
             // An administrator's list is not widened by names that are known here.
             (Entra, "00000003-0000-0000-c000-000000000000/.default", Resource("https://graph.microsoft.com"), false),
             (Entra, "api://x/.default", Scope("x/.default"), false),
+            (GitHubApp, "contents:write", Scope("contents:read"), true),
+            (GitHubApp, "contents:admin", Scope("contents:read"), true),
+            (GitHubApp, "contents:read", Scope("contents:write"), false),
+            (GitHubApp, "content:write", Scope("contents:read"), false),
+            (GitHubApp, "contents:write", Scope("metadata:read"), false),
+            (GitHubApp, "contents:write", Resource("contents:read"), false),
+            (GitHubApp, "app", Resource("app"), true),
+            (GitHubApp, "app", Resource("app2"), false),
+            (Standard, "contents:write", Scope("contents:read"), false),
         ];
         for (dialect, entry, wanted, allowed) in cases {
             assert_eq!(

@@ -3,32 +3,56 @@
 //!
 //! `scopes` of a credential are permissions (`contents:read`), `resources` are names of repositories.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use super::{
-    AnswerContext, Class, Material, Method, Moment, RawAnswer, Refusal, Token, TokenEndpoint,
-    TokenRequest, assertion, response,
+    AnswerContext, Class, Material, Method, Moment, NextStep, RawAnswer, Refusal, Stage, Then,
+    Token, TokenEndpoint, TokenRequest, assertion, response,
 };
 use crate::{
     Reason,
     credential::{AuthenticationMethod, Credential},
-    input::{get, object, word},
+    input::{get, object},
 };
 
 /// The version of the API that the request and the answer are of.
 const API_VERSION: &str = "2022-11-28";
+/// The field that says where the API is.
+const API_URL: &str =
+    "githubApp.apiUrl of the issuer (https://HOST/api/v3 for an Enterprise Server)";
 /// How far `iat` lies in the past, as GitHub advises against clocks that differ.
 const BACKDATED: i64 = 60;
 /// Life of the assertion in seconds. GitHub takes at most 600 from now; a clock that is ahead by minutes stays below.
 const LIFE: i64 = 300;
+
+/// Fields of an answer that are read by their meaning in OAuth, and the token, which is renamed. `expires_at` is GitHub's own.
+const OF_OAUTH: [&str; 11] = [
+    "token",
+    "access_token",
+    "token_type",
+    "scope",
+    "refresh_token",
+    "refresh_token_expires_in",
+    "id_token",
+    "expires_in",
+    "expires_on",
+    "refresh_in",
+    "error",
+];
+
+/// The levels of a permission. Each includes those before it.
+pub(crate) const LEVELS: [&str; 3] = ["read", "write", "admin"];
 
 /// Splits a scope into a permission and its level.
 pub(crate) fn permission(scope: &str) -> Option<(&str, &str)> {
     let (name, level) = scope.split_once(':')?;
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
     let fits = !name.is_empty() && name.chars().all(is_name);
-    (fits && ["read", "write", "admin"].contains(&level)).then_some((name, level))
+    (fits && LEVELS.contains(&level)).then_some((name, level))
 }
 
 /// The request of an installation access token.
@@ -98,7 +122,7 @@ pub(super) fn answer(
 ) -> Result<Token, Refusal> {
     let renamed = renamed(raw);
     let read = response::read(renamed.as_ref().unwrap_or(raw), context, Some(credential));
-    read.map_err(|refusal| judged(refusal, raw, credential))
+    read.map_err(|refusal| judged(refusal, raw, credential, context.now))
 }
 
 /// The fields of an answer by their names in OAuth.
@@ -115,67 +139,94 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
         .flatten()
         .filter_map(level)
         .collect();
-    let body = json!({
-        "access_token": token,
-        "token_type": "bearer",
-        "expires_at": fields.get("expires_at"),
-        "scope": scopes.join(" "),
-    });
+    let mut fields = fields;
+    // What has a meaning in OAuth has none here; the rest can be published (`format: AnswerField`).
+    fields.retain(|name, _| !OF_OAUTH.contains(&name.as_str()));
+    fields.extend([
+        ("access_token".to_owned(), token),
+        ("token_type".to_owned(), json!("bearer")),
+        ("scope".to_owned(), json!(scopes.join(" "))),
+    ]);
     Some(RawAnswer {
-        status: raw.status,
         content_type: raw.content_type.clone(),
-        content_encoding: None,
-        retry_after: None,
-        challenge: None,
         date: raw.date.clone(),
-        location: None,
-        body: body.to_string().into_bytes(),
+        ..RawAnswer::new(raw.status, Value::Object(fields).to_string().into_bytes())
     })
 }
 
-/// What the statuses of GitHub mean: it answers with a sentence, and without a code.
-fn judged(refusal: Refusal, raw: &RawAnswer, credential: &Credential) -> Refusal {
+/// What the statuses of GitHub mean: it answers with a sentence, and without a code. An answer of something in between keeps what
+/// was found in it.
+fn judged(refusal: Refusal, raw: &RawAnswer, credential: &Credential, now: Timestamp) -> Refusal {
     let fields = object(&raw.body).unwrap_or_default();
-    let words = word(&fields, "message").unwrap_or_default().to_lowercase();
-    let limited = raw.retry_after.is_some() || words.contains("rate limit");
-    let client = &credential.client_id;
+    let text = |name: &str| get(&fields, name).and_then(Value::as_str);
+    let words = text("message").map(str::to_lowercase);
+    let from_github = refusal.stage == Stage::Answered || text("documentation_url").is_some();
+    let Some(words) = words.filter(|_| from_github) else {
+        return elsewhere(refusal);
+    };
+    let end = response::limit_ends_after(raw, now);
+    let is_limit =
+        raw.retry_after.is_some() || raw.limit_reset.is_some() || words.contains("rate limit");
     let (class, reason, next_step) = match raw.status {
-        403 | 429 if limited => (
-            Class::Throttled,
-            Reason::Throttled,
-            "GitHub limits the requests of this app; apicred waits as long as it asks for".to_owned(),
+        403 if words.contains("suspended") => (
+            Class::Denied,
+            Reason::AccessDenied,
+            "the installation is suspended: an owner of the account unsuspends it in the settings of the app's installation".into(),
         ),
+        403 | 429 if is_limit => return limited(refusal, end),
         401 => (
             Class::Denied,
             Reason::ClientRefused,
             format!(
-                "GitHub does not accept the assertion: client.id ({client}) must be the app's client ID or App ID, and client.key a private key of the same app (its settings list the keys by their SHA-256)"
-            ),
-        ),
-        403 if words.contains("suspended") => (
-            Class::Denied,
-            Reason::AccessDenied,
-            "the installation is suspended: an owner of the account unsuspends it in the settings of the app's installation".to_owned(),
+                "GitHub does not accept the assertion: client.id ({}) must be the app's client ID or App ID, and client.key a private key of the same app (its settings list the keys by their SHA-256)",
+                credential.client_id
+            ).into(),
         ),
         404 => (
             Class::Denied,
             Reason::AccessDenied,
-            "GitHub knows no such installation of this app: correct githubApp.installationId of the issuer (the number at the end of the address of the installation's settings) or client.id".to_owned(),
+            format!("GitHub knows no such installation of this app: correct githubApp.installationId of the issuer (the number at the end of the address of the installation's settings), client.id, or {API_URL}").into(),
         ),
         422 => (
             Class::Invalid,
             Reason::InvalidScope,
-            "the installation lacks a requested permission or repository: correct spec.scopes (PERMISSION:LEVEL) and spec.resources (names of repositories, without their owner), or have an owner of the account grant them".to_owned(),
+            "the installation lacks a requested permission or repository: correct spec.scopes (PERMISSION:LEVEL) and spec.resources (names of repositories, without their owner), or have an owner of the account grant them".into(),
         ),
         _ => return refusal,
     };
     Refusal {
         class,
         reason,
-        next_step: next_step.into(),
+        next_step,
         about_client: reason == Reason::ClientRefused,
         ..refusal
     }
+}
+
+/// GitHub limits the requests, until this long from now if it says so.
+fn limited(refusal: Refusal, end: Option<Duration>) -> Refusal {
+    let retry_after = refusal.retry_after.or(end);
+    let text = match retry_after {
+        Some(_) => "GitHub limits the requests of this app until the time that its answer names",
+        None => "GitHub limits the requests of this app and does not name the end of the limit",
+    };
+    Refusal {
+        class: Class::Throttled,
+        reason: Reason::Throttled,
+        next_step: NextStep::new(text, Then::Pause),
+        about_client: false,
+        retry_after,
+        ..refusal
+    }
+}
+
+/// Something else answered, or GitHub at a path that its API does not have: `tokenUrl` is no field of this issuer.
+fn elsewhere(mut refusal: Refusal) -> Refusal {
+    if refusal.reason == Reason::EndpointNotFound {
+        let text = format!("GitHub's API does not answer at this URL; correct {API_URL}");
+        refusal.next_step = text.into();
+    }
+    refusal
 }
 
 #[cfg(test)]
@@ -295,6 +346,13 @@ mod tests {
             ),
             (403, "API rate limit exceeded", Reason::Throttled, "limits"),
             (404, "Not Found", Reason::AccessDenied, "installationId"),
+            (404, "Not Found", Reason::AccessDenied, "githubApp.apiUrl"),
+            (
+                404,
+                "Integration not found",
+                Reason::AccessDenied,
+                "client.id",
+            ),
             (
                 422,
                 "The permissions requested are not granted to this installation.",
@@ -311,5 +369,137 @@ mod tests {
             .err()
             .unwrap();
         assert_eq!(refusal.class, Class::Transient);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_of_github_is_not_its_verdict() {
+        let html = "<!DOCTYPE html><html>Sign in</html>";
+        let gateway = r#"{"message":"Unauthorized"}"#;
+        #[rustfmt::skip]
+        let cases = [
+            (401, "text/html", html, Reason::WebPageReceived),
+            (403, "text/html", html, Reason::WebPageReceived),
+            (404, "text/html", html, Reason::EndpointNotFound),
+            (404, "text/plain", "no such page", Reason::EndpointNotFound),
+            (404, "application/json", r#"{"detail":"x"}"#, Reason::EndpointNotFound),
+            (404, "application/json", r#"{"message":["Not Found"]}"#, Reason::EndpointNotFound),
+            (401, "application/json", gateway, Reason::GatewayRefused),
+        ];
+        for (status, kind, body, reason) in cases {
+            let raw = RawAnswer {
+                content_type: Some(kind.to_owned()),
+                ..RawAnswer::new(status, body.as_bytes().to_vec())
+            };
+            let refusal = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+            let refusal = refusal.err().unwrap();
+            let message = refusal.message();
+            assert_eq!(refusal.reason, reason, "{status} {kind} {body}: {message}");
+            assert!(!refusal.about_client, "{message}");
+            assert!(!message.contains("GitHub does not accept"), "{message}");
+            assert!(!message.contains("tokenUrl"), "{message}");
+            let names_url = message.contains("githubApp.apiUrl");
+            assert_eq!(names_url, status == 404, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_waited_for_until_the_end_that_github_names() {
+        let (primary, secondary) = (
+            "API rate limit exceeded",
+            "You have exceeded a secondary rate limit",
+        );
+        let (from, far) = (NOW + 1800, NOW + 7200);
+        let date = "Mon, 30 Nov 2026 00:00:00 GMT";
+        let at_date = jiff::fmt::rfc2822::parse(date)
+            .unwrap()
+            .timestamp()
+            .as_second();
+        // Status, words, Retry-After, the end of the limit, Date; the wait in seconds.
+        #[rustfmt::skip]
+        let cases = [
+            (403, primary, None, Some(from.to_string()), None, Some(1799)),
+            (429, primary, None, Some(from.to_string()), None, Some(1799)),
+            // By the clock of GitHub, if it tells the time.
+            (403, primary, None, Some((at_date + 90).to_string()), Some(date), Some(90)),
+            (403, primary, None, Some(far.to_string()), None, Some(3600)),
+            (403, primary, Some("60"), Some(from.to_string()), None, Some(60)),
+            (403, secondary, Some("60"), None, None, Some(60)),
+            (403, secondary, None, None, None, None),
+            // An end that is over, a number of seconds, and no number.
+            (403, primary, None, Some((NOW - 5).to_string()), None, None),
+            (403, primary, None, Some("60".to_owned()), None, None),
+            (403, primary, None, Some("soon".to_owned()), None, None),
+            // No words: the header is enough.
+            (403, "Access blocked", None, Some(from.to_string()), None, Some(1799)),
+        ];
+        for (status, words, asked, end, date, wait) in cases {
+            let raw = RawAnswer {
+                retry_after: asked.map(str::to_owned),
+                limit_reset: end.clone(),
+                date: date.map(str::to_owned),
+                ..json_answer(status, &json!({ "message": words }))
+            };
+            let refusal = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+            let refusal = refusal.err().unwrap();
+            let message = refusal.message();
+            assert_eq!(refusal.class, Class::Throttled, "{message}");
+            assert_eq!(
+                refusal.retry_after.map(|w| w.as_secs()),
+                wait,
+                "{words} {asked:?} {end:?}"
+            );
+            // The message does not say that a time is named where none is.
+            assert_eq!(
+                message.contains("does not name"),
+                wait.is_none(),
+                "{message}"
+            );
+        }
+        // The end of a limit beside another refusal is not about it.
+        for (status, words, reason) in [
+            (
+                403,
+                "This installation has been suspended",
+                Reason::AccessDenied,
+            ),
+            (404, "Not Found", Reason::AccessDenied),
+            (
+                401,
+                "A JSON web token could not be decoded",
+                Reason::ClientRefused,
+            ),
+        ] {
+            let raw = RawAnswer {
+                limit_reset: Some(from.to_string()),
+                ..json_answer(status, &json!({ "message": words }))
+            };
+            let refusal = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+            let refusal = refusal.err().unwrap();
+            assert_eq!(
+                (refusal.reason, refusal.retry_after),
+                (reason, None),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_fields_of_the_answer_can_be_published() {
+        let body = json!({
+            "token": "ghs_16C7e42F292c6912E7710c838347Ae178B4a", "expires_at": at(3600).to_string(),
+            "permissions": { "contents": "read" }, "repository_selection": "selected",
+            "single_file": "config.yml", "refresh_token": "no~refresh.token", "expires_in": 5,
+        });
+        let token = read(201, &body).ok().unwrap();
+        let field = |name: &str| {
+            let value = token.answer.iter().find(|(n, _)| n.as_str() == name);
+            value.map(|(_, value)| value.expose_secret().to_owned())
+        };
+        assert_eq!(field("repository_selection").as_deref(), Some("selected"));
+        assert_eq!(field("single_file").as_deref(), Some("config.yml"));
+        assert_eq!(field("none"), None);
+        // Names of OAuth mean nothing in an answer of GitHub.
+        assert!(token.refresh_token.is_none());
+        assert_eq!(token.expires_at, at(3600));
     }
 }

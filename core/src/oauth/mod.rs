@@ -59,7 +59,7 @@ pub use challenge::claims_request;
 pub use client_key::ClientKey;
 pub use encode::basic;
 pub use explain::explained;
-pub(crate) use github_app::permission;
+pub(crate) use github_app::{LEVELS, permission};
 pub use grant::{Grant, not_signed_in};
 pub use granted::{Granted, granted, granted_in_part};
 pub use hop::{GOOGLE_SCOPE, second_answer, second_request};

@@ -19,7 +19,7 @@ use super::{
     told::{self, code, stated_code, words as words_of},
 };
 use crate::{
-    credential::{AuthenticationMethod, Credential, Endpoint, SecretStyle},
+    credential::{AuthenticationMethod, Credential, Endpoint, Protocol, SecretStyle},
     input::{get, word},
 };
 
@@ -209,6 +209,7 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
     // Django and others have a path with a slash at its end, and not the one without.
     if let (Reason::EndpointNotFound, 404, Endpoint::Fixed(url)) =
         (refusal.reason, seen.status, &credential.issuer.endpoint)
+        && credential.issuer.protocol == Protocol::OAuth
         && !url.path().ends_with('/')
     {
         let note = "some servers demand a slash at the end of tokenUrl";

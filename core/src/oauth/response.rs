@@ -35,6 +35,8 @@ pub struct RawAnswer {
     pub content_encoding: Option<String>,
     /// `Retry-After`, if any.
     pub retry_after: Option<String>,
+    /// `X-RateLimit-Reset`, if `X-RateLimit-Remaining` is `0`. The unit is the issuer's: GitHub writes seconds since the epoch.
+    pub limit_reset: Option<String>,
     /// `WWW-Authenticate`, if any.
     pub challenge: Option<String>,
     /// `Date`, if any.
@@ -53,6 +55,7 @@ impl RawAnswer {
             content_type: None,
             content_encoding: None,
             retry_after: None,
+            limit_reset: None,
             challenge: None,
             date: None,
             location: None,
@@ -127,6 +130,17 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         Duration::try_from(at.duration_since(now)).unwrap_or_default()
     };
     Some(wait.min(MAX_RETRY_AFTER))
+}
+
+/// How long until the end of a limit that is written in seconds since the epoch, by the clock of the answer if it tells the time;
+/// cut to an hour. None if it names no end, or one that is over.
+pub(super) fn limit_ends_after(raw: &RawAnswer, now: Timestamp) -> Option<Duration> {
+    let end: i64 = raw.limit_reset.as_deref()?.trim().parse().ok()?;
+    let date = raw.date.as_deref().map(jiff::fmt::rfc2822::parse);
+    let now = date.and_then(Result::ok).map_or(now, |d| d.timestamp());
+    let left = u64::try_from(end.checked_sub(now.as_second())?).ok()?;
+    let wait = Duration::from_secs(left).min(MAX_RETRY_AFTER);
+    (left > 0).then_some(wait)
 }
 
 /// The fields of an answer, if it has any.

@@ -6,7 +6,9 @@
 use crate::{
     Reason,
     api::ApiPreset,
-    credential::{AuthenticationMethod, Credential, Endpoint, is_of_sign_in, preset},
+    credential::{
+        AuthenticationMethod, Credential, Endpoint, Protocol, is_of_sign_in, preset, scopes,
+    },
     oauth::{Claims, Token, consent, is_guid},
     printable::bounded,
     publish::{Record, rejection::has_no_data},
@@ -84,11 +86,11 @@ pub(super) fn claims(credential: &Credential, token: &Token) -> Option<Box<Claim
         return token.claims.clone();
     };
     let granted: Vec<String> = granted.split_whitespace().map(str::to_owned).collect();
-    let absent = lacking(credential, expected, &granted);
+    let absent = lacking_scopes(credential, expected, &granted);
     let mut held = expected.to_vec();
     held.retain(|scope| !absent.contains(scope));
     if is_exact(credential) {
-        let more = lacking(credential, &granted, expected).into_iter();
+        let more = lacking_scopes(credential, &granted, expected).into_iter();
         held.extend(more.filter(|scope| has_no_data(scope)).take(MAX_SCOPES));
     }
     let mut claims = token.claims.clone().unwrap_or_default();
@@ -107,7 +109,8 @@ fn unread(credential: &Credential, record: &Record) -> Option<String> {
     };
     let whole = Whole::of(credential, claims);
     let roles = !whole.roles && !lacking(credential, &expected.roles, &claims.roles).is_empty();
-    let scopes = !whole.scopes && !lacking(credential, &expected.scopes, &claims.scopes).is_empty();
+    let scopes =
+        !whole.scopes && !lacking_scopes(credential, &expected.scopes, &claims.scopes).is_empty();
     let in_roles = "roles, permissions, realm_access.roles or resource_access";
     let (what, place, fields) = match (roles, scopes) {
         (false, false) => return None,
@@ -154,6 +157,12 @@ fn lacking(credential: &Credential, wanted: &[String], held: &[String]) -> Vec<S
     };
     let has = |w: &&String| held.iter().any(|h| same(w, h));
     wanted.iter().filter(|w| !has(w)).cloned().collect()
+}
+
+/// The same for scopes, as the issuer compares them.
+fn lacking_scopes(credential: &Credential, wanted: &[String], held: &[String]) -> Vec<String> {
+    let by_letter = lacking(credential, wanted, held);
+    scopes::lacking(&credential.issuer, &by_letter, held)
 }
 
 /// Issuers drop scopes that they do not know or do not grant, and give a token all the same (RFC 6749 section 3.3).
@@ -220,23 +229,21 @@ fn other_tenant(credential: &Credential, record: &Record) -> Option<Finding> {
 fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
     let (expected, claims) = (credential.expect.as_ref()?, record.claims.as_ref()?);
     let whole = Whole::of(credential, claims);
-    let absent = |wanted: &[String], held: &[String], whole: bool| {
-        let absent = lacking(credential, wanted, held);
-        if whole { absent } else { Vec::new() }
-    };
-    let roles = absent(&expected.roles, &claims.roles, whole.roles);
-    let scopes = absent(&expected.scopes, &claims.scopes, whole.scopes);
+    let known = |absent: Vec<String>, whole: bool| if whole { absent } else { Vec::new() };
+    let roles = lacking(credential, &expected.roles, &claims.roles);
+    let scopes = lacking_scopes(credential, &expected.scopes, &claims.scopes);
+    let (roles, scopes) = (known(roles, whole.roles), known(scopes, whole.scopes));
     let reason = match (roles.is_empty(), scopes.is_empty()) {
         (true, true) => return None,
         (false, true) => Reason::RolesMissing,
         (true, false) => Reason::ScopesMissing,
         (false, false) => Reason::PermissionsMissing,
     };
-    let kinds = [("application", &roles), ("delegated", &scopes)];
+    let kinds = [(Kind::Role, &roles), (Kind::Scope, &scopes)];
     let what: Vec<String> = kinds
         .into_iter()
         .filter(|(_, absent)| !absent.is_empty())
-        .map(|(kind, absent)| format!("the {kind} permissions {}", listed(absent)))
+        .map(|(kind, absent)| kind.named(credential, &listed(absent)))
         .collect();
     let mut text = format!("the token lacks {}", what.join(" and "));
     match &credential.issuer.endpoint {
@@ -248,6 +255,9 @@ fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
             portal_name(credential),
             consent::how(credential)
         )),
+        _ if of_installation(credential) => text.push_str(
+            "; add them to spec.scopes if it is set, and have an owner of the account grant them to the installation",
+        ),
         _ => text.push_str("; grant them to the client at the issuer"),
     }
     text.push_str(&format!(
@@ -255,6 +265,31 @@ fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
         credential.name, credential.namespace
     ));
     Some(Finding { reason, text })
+}
+
+/// Is the token one of a GitHub App's installation, whose permissions no user delegates?
+fn of_installation(credential: &Credential) -> bool {
+    credential.issuer.protocol == Protocol::GitHubApp
+}
+
+/// Kinds of permissions.
+#[derive(Clone, Copy)]
+enum Kind {
+    Role,
+    Scope,
+}
+
+impl Kind {
+    /// Permissions of this kind, in the words of the issuer.
+    fn named(self, credential: &Credential, names: &str) -> String {
+        match self {
+            Self::Role => format!("the application permissions {names}"),
+            Self::Scope if of_installation(credential) => {
+                format!("the permissions {names} of the installation")
+            }
+            Self::Scope => format!("the delegated permissions {names}"),
+        }
+    }
 }
 
 /// Is a permission beyond those of the spec to be reported?
@@ -268,25 +303,26 @@ fn is_exact(credential: &Credential) -> bool {
 pub(super) fn surplus(credential: &Credential, record: &Record) -> Option<String> {
     let expected = credential.expect.as_ref()?;
     let claims = record.claims.as_ref().filter(|_| is_exact(credential))?;
-    let beyond = |listed: &[String], held: &[String]| {
-        let mut beyond = lacking(credential, held, listed);
-        beyond.retain(|name| !listed.is_empty() && !is_of_sign_in(name));
-        beyond
+    let counts = |listed: &[String], name: &String| {
+        let implied = is_of_sign_in(name) || scopes::is_implied(&credential.issuer, name);
+        !listed.is_empty() && !implied
     };
-    let roles = beyond(&expected.roles, &claims.roles);
-    let scopes = beyond(&expected.scopes, &claims.scopes);
+    let mut roles = lacking(credential, &claims.roles, &expected.roles);
+    roles.retain(|name| counts(&expected.roles, name));
+    let mut scopes = lacking_scopes(credential, &claims.scopes, &expected.scopes);
+    scopes.retain(|name| counts(&expected.scopes, name));
     let (kinds, fields) = match (roles.is_empty(), scopes.is_empty()) {
         (true, true) => return None,
-        (false, true) => (vec![("application", &roles)], "expect.roles"),
-        (true, false) => (vec![("delegated", &scopes)], "expect.scopes"),
+        (false, true) => (vec![(Kind::Role, &roles)], "expect.roles"),
+        (true, false) => (vec![(Kind::Scope, &scopes)], "expect.scopes"),
         (false, false) => (
-            vec![("application", &roles), ("delegated", &scopes)],
+            vec![(Kind::Role, &roles), (Kind::Scope, &scopes)],
             "expect.roles and expect.scopes",
         ),
     };
     let what: Vec<String> = kinds
         .into_iter()
-        .map(|(kind, names)| format!("the {kind} permissions {}", shown(names)))
+        .map(|(kind, names)| kind.named(credential, &shown(names)))
         .collect();
     let place = match &credential.issuer.endpoint {
         Endpoint::Entra { .. }
@@ -301,6 +337,7 @@ pub(super) fn surplus(credential: &Credential, record: &Record) -> Option<String
             "remove them from the application's API permissions{}",
             portal_name(credential)
         ),
+        _ if of_installation(credential) => "name only what is needed in spec.scopes".to_owned(),
         _ => "remove them from the client at the issuer".to_owned(),
     };
     Some(format!(

@@ -132,6 +132,7 @@ fn raw(name: &str) -> RawAnswer {
         content_type: header("content-type"),
         content_encoding: header("content-encoding"),
         retry_after: header("retry-after"),
+        limit_reset: header("x-ratelimit-reset"),
         challenge: header("www-authenticate"),
         date: header("date"),
         location: header("location"),

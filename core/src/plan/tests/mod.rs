@@ -5,6 +5,7 @@ mod decision;
 mod decision_properties;
 mod finalizer;
 mod fingerprint;
+mod github;
 mod journal;
 mod notify;
 mod outcome;
