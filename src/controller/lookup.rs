@@ -4,7 +4,7 @@ use super::{cache::secrets::Secrets, context::Context, locks::lock};
 use crate::{
     api::SecretKeyRef,
     credential::{
-        Credential,
+        Credential, Issuer,
         binding::{self, Denial},
         may_have_metadata,
     },
@@ -31,6 +31,14 @@ pub(super) fn permission(context: &Context, credential: &Credential) -> (Result<
     .and_then(|()| binding::may_use_cloud(&settings.entra_clouds, &credential.issuer))
     .and_then(|()| may_have_metadata(&settings.target_keys, credential));
     (permission, namespace.is_some_and(|n| n.terminating))
+}
+
+/// Whether credentials of a namespace may use this issuer, whatever they request.
+pub(super) fn may_use(context: &Context, issuer: &Issuer, namespace: &str) -> Result<(), Denial> {
+    let facts = context.namespace(namespace);
+    let labels = facts.as_ref().map(|n| &n.labels);
+    binding::may_be_served(issuer, namespace, labels)
+        .and_then(|()| binding::may_use_cloud(&context.settings.entra_clouds, issuer))
 }
 
 /// Sources by what is known of their Secrets.

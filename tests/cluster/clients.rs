@@ -211,9 +211,10 @@ fn a_client_reports_what_it_lacks_and_is_written_only_on_a_change() {
         assert!(said.starts_with("spec.id: has a space"), "{said}");
 
         place.put_secret("gone", "k", &unique()).await;
-        for name in ["none", "certificate"] {
-            place.client_says(name, "True", "ClientValid").await;
-        }
+        place.client_says("none", "True", "ClientValid").await;
+        place
+            .client_says("certificate", "False", "SourceKeyMissing")
+            .await;
         place
             .secrets()
             .delete("gone", &DeleteParams::default())

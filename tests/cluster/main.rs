@@ -58,6 +58,7 @@ mod threats;
 #[cfg(feature = "otel")]
 mod traces;
 mod upgrade;
+mod usable_clients;
 mod versions;
 mod without_a_trace;
 mod words;

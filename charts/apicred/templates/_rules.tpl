@@ -16,6 +16,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 # src/controller/token/digest_key.rs (load): reads the operator's own digest key, once a process.
 # src/controller/clients/rotate.rs (sight): the client secret or certificate that is rotated. src/controller/clients/issuer.rs (managed_by): the
 # token that manages another application, from its target Secret.
+# src/controller/clients/usable.rs (open): whether a Secret has the keys that a client names, after each change of it.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]

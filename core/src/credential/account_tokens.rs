@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::{
-    Credential, Endpoint,
+    Credential, Endpoint, Issuer,
     binding::{Denial, may_reach},
     limits,
 };
@@ -13,6 +13,24 @@ use crate::{
     api::names,
     oauth::{self, TokenEndpoint, account_audience},
 };
+
+/// May a token of this ServiceAccount be sent to this issuer at all? [`may_use_account`] asks more: the audience, and where the token
+/// endpoint is.
+///
+/// # Errors
+/// When the ServiceAccount does not name the issuer.
+pub fn may_go_to(
+    issuer: &Issuer,
+    account: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Denial> {
+    may_reach(
+        issuer,
+        &issuer.origin,
+        ("ServiceAccount", account),
+        annotations,
+    )
+}
 
 /// May a token of this ServiceAccount be made for `audience` and sent to the credential's issuer? `endpoint` is where it
 /// is sent. The audience is the issuer's own, or the ServiceAccount lists it in `allowed-audiences`, or the

@@ -278,6 +278,23 @@ impl AuthenticationMethod {
         }
     }
 
+    /// The keys that each of these entries needs in its Secret.
+    pub fn keys(&self) -> Vec<Vec<&str>> {
+        fn pair(pair: &KeyPair) -> Vec<&str> {
+            vec![&pair.certificate, &pair.private_key]
+        }
+        match self {
+            Self::Secrets(references) => references.iter().map(|r| vec![&*r.key]).collect(),
+            Self::Certificates(certificates) => {
+                certificates.iter().map(|c| pair(&c.pair)).collect()
+            }
+            Self::Mtls(one) => vec![pair(one)],
+            Self::Key(key) => vec![vec![&key.reference.key]],
+            Self::Assertion(reference) => vec![vec![&reference.key]],
+            _ => Vec::new(),
+        }
+    }
+
     /// What a message calls one of the entries of its list.
     pub fn entry(&self, name: &str, key: &str) -> String {
         match self {

@@ -2,11 +2,11 @@
 //!
 //! | Function | Question |
 //! |---|---|
-//! | [`may_request`] | may this namespace send this request to this issuer? |
-//! | [`may_open`] | may this credential use the content of this Secret for this purpose? |
+//! | [`may_be_served`], [`may_request`] | may this namespace use this issuer, and send this request to it? |
+//! | [`may_open`], [`may_authenticate`] | may this credential, or this client, use the content of this Secret for this purpose? |
 //! | [`may_post`] | may it be sent to this origin? |
 //! | [`may_send_text`] | may this text of it be sent to any issuer at all? |
-//! | [`may_use_account`], [`may_leave`] | may a token of this ServiceAccount be requested, and sent? |
+//! | [`may_use_account`], [`may_go_to`], [`may_leave`] | may a token of this ServiceAccount be requested, and sent? |
 //! | [`may_return`], [`may_refresh`] | may a token that one issuer issued be sent to this issuer? |
 
 use crate::Reason;
@@ -14,10 +14,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub use super::account_tokens::{may_leave, may_request_audience, may_send_text, may_use_account};
+pub use super::account_tokens::{
+    may_go_to, may_leave, may_request_audience, may_send_text, may_use_account,
+};
 pub use super::issued::{IssuedBy, issuer_mark, may_call_graph, may_refresh, may_return};
-pub use super::limits::may_request;
-use super::{Credential, Endpoint, Issuer, IssuerId};
+pub use super::limits::{may_be_served, may_request};
+use super::{AuthenticationMethod, Credential, Endpoint, Issuer, IssuerId};
 use crate::{
     api::{Cloud, IssuerKind, names},
     oauth::Grant,
@@ -111,47 +113,91 @@ pub enum Use {
 /// # Errors
 /// When the Secret does not allow it.
 pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Result<(), Denial> {
-    let secret = meta.name.as_deref().unwrap_or_default();
-    let annotations = meta.annotations.as_ref();
-    let has = |key: &str| annotations.is_some_and(|a| a.contains_key(key));
+    let issuer = &credential.issuer;
+    if purpose == Use::Client {
+        return may_authenticate(issuer, &credential.authentication, meta);
+    }
     let grant = (purpose == Use::Grant).then_some(&credential.grant);
-    let only = |text: String| Err(Denial::Secret(format!("Secret {secret} {text}")));
-    let asserts = purpose == Use::Client
-        && matches!(
-            credential.authentication,
-            super::AuthenticationMethod::Assertion(_)
-        );
-    let exchanges = asserts
-        || matches!(
+    let serves = Serves {
+        exchange: matches!(
             grant,
             Some(Grant::OnBehalfOf(_) | Grant::TokenExchange(_) | Grant::JwtBearer(_))
-        );
-    if is_published(meta) && !(exchanges && has(names::ALLOWED_ISSUERS)) {
-        return only(format!(
-            "contains a token that apicred published, and no other credential may use it; client.assertion and a grant that exchanges this token need the annotation {}: {} on the Secret",
-            names::ALLOWED_ISSUERS,
-            credential.issuer.origin
-        ));
-    }
-    if has(names::STATE_OF) && !matches!(grant, Some(Grant::RefreshToken(_))) {
-        return only(format!(
-            "has the annotation {}, so only the grant refreshToken may use it",
-            names::STATE_OF
-        ));
-    }
-    if has(names::PUBLISH_BY) && purpose != Use::StaticKey {
-        return only(format!(
-            "has the annotation {}, so only spec.static may use it",
-            names::PUBLISH_BY
-        ));
-    }
+        ),
+        refresh: matches!(grant, Some(Grant::RefreshToken(_))),
+        publication: purpose == Use::StaticKey,
+    };
+    serves.may_use(issuer, meta)?;
+    let secret = meta.name.as_deref().unwrap_or_default();
+    let annotations = meta.annotations.as_ref();
     if matches!(purpose, Use::Grant | Use::StaticKey) {
         may_serve(credential, secret, annotations)?;
     }
-    if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
+    if matches!(issuer.endpoint, Endpoint::Nowhere) {
         return Ok(());
     }
-    may_send(&credential.issuer, secret, annotations)
+    may_send(issuer, secret, annotations)
+}
+
+/// The same for the authentication of a client, whichever credential uses it.
+///
+/// # Errors
+/// When the Secret does not allow it.
+pub fn may_authenticate(
+    issuer: &Issuer,
+    authentication: &AuthenticationMethod,
+    meta: &ObjectMeta,
+) -> Result<(), Denial> {
+    let serves = Serves {
+        exchange: matches!(authentication, AuthenticationMethod::Assertion(_)),
+        ..Serves::default()
+    };
+    serves.may_use(issuer, meta)?;
+    if matches!(issuer.endpoint, Endpoint::Nowhere) {
+        return Ok(());
+    }
+    let secret = meta.name.as_deref().unwrap_or_default();
+    may_send(issuer, secret, meta.annotations.as_ref())
+}
+
+/// What a Secret is to serve, as far as annotations reserve Secrets for it.
+#[derive(Clone, Copy, Default)]
+struct Serves {
+    /// The exchange of a token, or an assertion.
+    exchange: bool,
+    /// The grant `refreshToken`.
+    refresh: bool,
+    /// `spec.static`.
+    publication: bool,
+}
+
+impl Serves {
+    /// Is this Secret reserved for something else?
+    fn may_use(self, issuer: &Issuer, meta: &ObjectMeta) -> Result<(), Denial> {
+        let secret = meta.name.as_deref().unwrap_or_default();
+        let annotations = meta.annotations.as_ref();
+        let has = |key: &str| annotations.is_some_and(|a| a.contains_key(key));
+        let only = |text: String| Err(Denial::Secret(format!("Secret {secret} {text}")));
+        if is_published(meta) && !(self.exchange && has(names::ALLOWED_ISSUERS)) {
+            return only(format!(
+                "contains a token that apicred published, and no other credential may use it; client.assertion and a grant that exchanges this token need the annotation {}: {} on the Secret",
+                names::ALLOWED_ISSUERS,
+                issuer.origin
+            ));
+        }
+        if has(names::STATE_OF) && !self.refresh {
+            return only(format!(
+                "has the annotation {}, so only the grant refreshToken may use it",
+                names::STATE_OF
+            ));
+        }
+        if has(names::PUBLISH_BY) && !self.publication {
+            return only(format!(
+                "has the annotation {}, so only spec.static may use it",
+                names::PUBLISH_BY
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Does it hold a token that apicred published, for whichever credential? The owner reference counts as well: an

@@ -26,15 +26,14 @@ pub(super) const USUAL_GRANTS: [GrantKey; 5] = [
 /// The token type of a token exchange if not set. To set it requests nothing more.
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
-/// Checks that credentials of `namespace` (with these labels) may send `ask` to `issuer`.
+/// Checks that credentials of `namespace` (with these labels) may use `issuer` at all.
 ///
 /// # Errors
-/// The rule that forbids it.
-pub fn may_request(
+/// When the issuer does not serve the namespace.
+pub fn may_be_served(
     issuer: &Issuer,
     namespace: &str,
     namespace_labels: Option<&BTreeMap<String, String>>,
-    ask: &RequestParameters,
 ) -> Result<(), Denial> {
     if let Some(allowed) = &issuer.allowed_namespaces {
         let by_name = allowed.names.iter().flatten().any(|n| n == namespace);
@@ -49,6 +48,20 @@ pub fn may_request(
             )));
         }
     }
+    Ok(())
+}
+
+/// Checks that credentials of `namespace` (with these labels) may send `ask` to `issuer`.
+///
+/// # Errors
+/// The rule that forbids it.
+pub fn may_request(
+    issuer: &Issuer,
+    namespace: &str,
+    namespace_labels: Option<&BTreeMap<String, String>>,
+    ask: &RequestParameters,
+) -> Result<(), Denial> {
+    may_be_served(issuer, namespace, namespace_labels)?;
     may_be_granted(issuer, ask)?;
     if let Some(allowed) = &issuer.allowed_scopes {
         let dialect = Dialect::of(issuer);

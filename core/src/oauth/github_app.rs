@@ -130,7 +130,7 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
     if !(200..=299).contains(&raw.status) {
         return None;
     }
-    let fields = object(&raw.body).ok()?;
+    let mut fields = object(&raw.body).ok()?;
     let token = fields.get("token")?.clone();
     let level = |(name, level): (&String, &Value)| Some(format!("{name}:{}", level.as_str()?));
     let permissions = get(&fields, "permissions").and_then(Value::as_object);
@@ -139,7 +139,6 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
         .flatten()
         .filter_map(level)
         .collect();
-    let mut fields = fields;
     // What has a meaning in OAuth has none here; the rest can be published (`format: AnswerField`).
     fields.retain(|name, _| !OF_OAUTH.contains(&name.as_str()));
     fields.extend([

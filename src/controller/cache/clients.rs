@@ -132,6 +132,15 @@ impl CachedClient {
     }
 }
 
+/// What is held of a Secret that was read for the check of a client: nothing of its values.
+#[derive(Debug)]
+pub(in crate::controller) struct Opened {
+    /// Its name, UID, version, and what its owner allows.
+    pub(in crate::controller) meta: ObjectMeta,
+    /// Names of its keys.
+    pub(in crate::controller) keys: HashSet<String>,
+}
+
 /// An object that a client depends on.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Need {
@@ -188,6 +197,8 @@ pub(in crate::controller) struct Clients {
     pub(in crate::controller) rechecks: Arc<Rechecks<Key>>,
     /// One is unchecked.
     pub(in crate::controller) raised: Notify,
+    /// What was read of the Secrets by which a client authenticates, so that a Secret that did not change is not read again.
+    pub(in crate::controller) opened: Mutex<HashMap<Key, Vec<Arc<Opened>>>>,
 }
 
 impl Clients {
@@ -291,6 +302,14 @@ impl Clients {
     /// Checks those of a namespace, or all if it is empty.
     pub(in crate::controller) fn check_home(&self, namespace: &str) {
         self.check_those(|key, _| covers(namespace, Some(&key.namespace)));
+    }
+
+    /// Checks those of these namespaces.
+    pub(in crate::controller) fn check_homes(&self, namespaces: &[String]) {
+        if !namespaces.is_empty() {
+            let homes: HashSet<&str> = namespaces.iter().map(String::as_str).collect();
+            self.check_those(|key, _| homes.contains(&*key.namespace));
+        }
     }
 
     fn check_need(&self, need: &Need) {

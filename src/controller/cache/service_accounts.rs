@@ -16,7 +16,7 @@ use super::{changes::covers, trim};
 use crate::controller::locks::lock;
 use crate::{
     credential::{
-        AccountToken, AuthenticationMethod, Credential,
+        AccountToken, AuthenticationMethod, Credential, Issuer,
         binding::{self, Denial},
     },
     oauth::{Need, known_endpoint},
@@ -116,6 +116,22 @@ impl Accounts {
             binding::may_use_account(credential, Some(&endpoint), name, Some(notes), &audience)?;
         }
         Ok(())
+    }
+
+    /// Does this ServiceAccount allow its token to be sent to this issuer? What is not known of it is decided at the request.
+    pub(in crate::controller) fn may_go_to(
+        &self,
+        issuer: &Issuer,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Denial> {
+        let known = lock(&self.known);
+        let home = known.as_ref().and_then(|k| k.get(namespace));
+        let account = home.and_then(|home| home.get(name));
+        match account.and_then(|account| account.notes.as_ref()) {
+            Some(notes) => binding::may_go_to(issuer, name, Some(notes)),
+            None => Ok(()),
+        }
     }
 
     /// Those that are known in a part of the cluster.

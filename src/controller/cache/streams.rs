@@ -279,6 +279,7 @@ pub(in crate::controller) async fn namespaces(context: Arc<Context>) {
                 lock(&context.namespaces).remove(&facts(object).0);
             }
         }
+        context.clients.check_homes(&changed);
         let index = lock(&context.index);
         for key in changed.iter().flat_map(|name| index.of_namespace(name)) {
             context.triggers.send(&key);

@@ -1,8 +1,8 @@
-//! Reports of each `ApiClient` whether credentials can use it: a valid spec, an issuer that exists and is valid, and a Secret
-//! to authenticate by. [`rotate`] replaces the client secret or certificate of those that ask for it.
+//! Reports of each `ApiClient` whether credentials can use it. [`rotate`] replaces the client secret or certificate of those that ask for it.
 //!
 //! | Module | What it has |
 //! |---|---|
+//! | [`usable`] | whether credentials can use a client |
 //! | [`rotate`] | the loop: sees, lets `core/rotation` decide, executes, remembers |
 //! | [`obstacle`] | who else writes that Secret, so that it may not be changed |
 //! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
@@ -20,20 +20,22 @@ mod obstacle;
 mod rotate;
 mod seen;
 mod told;
+mod usable;
 pub(super) mod view;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Resource};
 use serde_json::json;
 
+use usable::Fault;
 use view::View;
 
 use super::{
     api::calls::{Failed, apply_status, call_heard},
-    cache::{clients::CachedClient, service_accounts},
+    cache::clients::CachedClient,
     context::Context,
     locks::lock,
     rechecks::Object,
@@ -41,8 +43,8 @@ use super::{
 };
 use crate::{
     ConditionType, Reason,
-    api::{ApiClient, ApiClientStatus, IssuerRef},
-    credential::{AuthenticationMethod, FieldError, Key, parse_client},
+    api::{ApiClient, ApiClientStatus},
+    credential::Key,
     plan::conditions::{self, Conditions},
 };
 
@@ -70,6 +72,7 @@ async fn check_one(context: &Arc<Context>, key: Key) {
         context.rotations.stop(&key);
         context.journals.forget(KIND, &key.namespace, &key.name);
         context.clients.rechecks.settled(&key);
+        lock(&context.clients.opened).remove(&key);
         return;
     };
     let rotation = rotation(context, &key, &client);
@@ -77,7 +80,14 @@ async fn check_one(context: &Arc<Context>, key: Key) {
     if context.unsynced.first(&key.namespace).is_some() {
         return;
     }
-    let status = status(context, &key, &client, rotation);
+    let checked = usable::check(context, &key, &client).await;
+    if let Some(wait) = checked.again {
+        recheck(context, key.clone(), wait);
+    }
+    let Some(found) = checked.found else {
+        return;
+    };
+    let status = status(context, &client, found, rotation);
     if client.status.as_ref() == Some(&status) {
         context.clients.rechecks.settled(&key);
         return;
@@ -97,12 +107,16 @@ async fn check_one(context: &Arc<Context>, key: Key) {
                 namespace: Some(&key.namespace),
                 name: &key.name,
             };
-            let rechecks = &context.clients.rechecks;
-            let wait = rechecks.lost(&key, object, &failed);
-            let again = Arc::clone(context);
-            rechecks.plan(key, wait, move |key| again.clients.check([key]));
+            let wait = context.clients.rechecks.lost(&key, object, &failed);
+            recheck(context, key, wait);
         }
     }
+}
+
+fn recheck(context: &Arc<Context>, key: Key, wait: Duration) {
+    let again = Arc::clone(context);
+    let check = move |key| again.clients.check([key]);
+    context.clients.rechecks.plan(key, wait, check);
 }
 
 /// The conditions that the check of a client writes. What happens to a rotation is reported by [`told`].
@@ -192,22 +206,16 @@ impl Rotation {
 
 fn status(
     context: &Context,
-    key: &Key,
     client: &CachedClient,
+    found: Result<(), Fault>,
     rotation: Rotation,
 ) -> ApiClientStatus {
-    let (on, reason, message) = match verdict(context, key, client) {
-        Ok(()) => (
-            true,
-            Reason::ClientValid,
-            "credentials can use this client".to_owned(),
-        ),
-        Err(faults) => {
-            let reason = faults
-                .first()
-                .map_or(Reason::InvalidSpec, |fault| fault.reason);
-            (false, reason, FieldError::join(&faults))
+    let (on, reason, message) = match found {
+        Ok(()) => {
+            let message = "credentials can use this client".to_owned();
+            (true, Reason::ClientValid, message)
         }
+        Err(fault) => (false, fault.reason, fault.message),
     };
     let generation = client.metadata.generation;
     let old = client.status.as_ref();
@@ -233,44 +241,6 @@ fn status(
     }));
     rotation.put(&mut status, conditions, old);
     status
-}
-
-fn verdict(context: &Context, key: &Key, client: &CachedClient) -> Result<(), Vec<FieldError>> {
-    let spec = client.spec.as_ref().map_err(|flaw| vec![flaw.error()])?;
-    let issuer = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
-    let (_, proof) = parse_client(spec, issuer)?;
-    let own = service_accounts::of(&proof, &[]);
-    if let Some(name) = context.accounts.missing_of(&key.namespace, own) {
-        let problem =
-            format!("ServiceAccount {name} does not exist; create it, or correct the name");
-        let fault = FieldError::new("spec.serviceAccount.name", problem);
-        return Err(vec![fault.because(Reason::ServiceAccountMissing)]);
-    }
-    let sources = proof.alternatives();
-    let secrets = lock(&context.secrets);
-    let exists = |name: &str| {
-        secrets
-            .get(&(key.namespace.clone(), name.to_owned()))
-            .is_some()
-    };
-    match sources.first() {
-        Some(first) if !sources.iter().any(|source| exists(&source.name)) => {
-            Err(vec![missing(&proof, &first.name)])
-        }
-        _ => Ok(()),
-    }
-}
-
-fn missing(proof: &AuthenticationMethod, name: &str) -> FieldError {
-    let field = match proof {
-        AuthenticationMethod::Certificates(_) => "spec.certificates",
-        AuthenticationMethod::Mtls(_) => "spec.mtls",
-        AuthenticationMethod::Key(_) => "spec.key",
-        AuthenticationMethod::Assertion(_) => "spec.assertion",
-        _ => "spec.secrets",
-    };
-    let problem = format!("Secret {name} does not exist; create it, or correct the name");
-    FieldError::new(field, problem).because(proof.lacking().secret)
 }
 
 async fn write(

@@ -236,3 +236,28 @@ fn a_client_is_checked_on_its_own() {
         );
     }
 }
+
+#[test]
+fn each_entry_of_a_client_has_the_keys_that_it_needs_in_its_secret() {
+    let certificate = |name: &str| json!({ "secretName": name, "privateKeyKey": "new.key" });
+    let assertion = json!({ "name": "jwt", "key": "a.jwt" });
+    #[rustfmt::skip]
+    let cases: [(Value, &[&[&str]]); 7] = [
+        (json!({ "secrets": [{ "name": "a", "key": "x" }, { "name": "b", "key": "y" }] }), &[&["x"], &["y"]]),
+        (json!({ "certificates": [certificate("a"), { "secretName": "b" }] }), &[&["tls.crt", "new.key"], &["tls.crt", "tls.key"]]),
+        (json!({ "mtls": { "secretName": "a" } }), &[&["tls.crt", "tls.key"]]),
+        (json!({ "key": { "secretName": "a", "key": "k.pem" } }), &[&["k.pem"]]),
+        (json!({ "assertion": assertion }), &[&["a.jwt"]]),
+        (json!({ "serviceAccount": { "name": "sync" } }), &[]),
+        (json!({ "public": {} }), &[]),
+    ];
+    for (method, keys) in cases {
+        let mut change = json!({ "secrets": null });
+        merge(&mut change, &method);
+        let spec = client(&change);
+        let found = AuthenticationMethod::parse(Some(&spec.client));
+        let found = found.unwrap_or_else(|faults| panic!("{method}: {faults:?}"));
+        assert_eq!(found.keys(), keys, "{method}");
+        assert_eq!(found.alternatives().len(), keys.len(), "{method}");
+    }
+}

@@ -1,0 +1,228 @@
+//! `Ready` of an `ApiClient` is `True` only if some credential can use it.
+
+use std::time::Duration;
+
+use apicred::api::{ApiCredential, TokenIssuer};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use testenv::eventually;
+
+use crate::{
+    clients::by_client,
+    support::{Place, SOON, World, condition, run, typed},
+};
+
+impl Place {
+    /// Labels its namespace, or removes the label.
+    async fn label(&self, label: Value) {
+        let namespaces: Api<Namespace> = Api::all(self.kube.clone());
+        let patch = json!({ "metadata": { "labels": { "apicred-test-team": label } } });
+        let patch = Patch::Merge(patch);
+        let edited = namespaces.patch(&self.namespace, &PatchParams::default(), &patch);
+        edited.await.expect("a label");
+    }
+
+    /// Sets an annotation of a Secret, or removes it.
+    async fn annotate(&self, secret: &str, name: &str, value: Value) {
+        let note = json!({ format!("apicred.dev/{name}"): value });
+        self.edit_secret(secret, json!({ "metadata": { "annotations": note } }))
+            .await;
+    }
+}
+
+#[test]
+fn a_client_whose_issuer_does_not_serve_its_namespace_is_not_ready() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("client-served").await;
+        place.put_client("shared", json!({})).await;
+        place.client_says("shared", "True", "ClientValid").await;
+        let allowing = |allowed: Value| {
+            let mut spec = place.entra_issuer();
+            spec["allowedNamespaces"] = allowed;
+            place.put_issuer(spec)
+        };
+        allowing(json!({ "names": ["another"] })).await;
+        let told = place
+            .client_says("shared", "False", "NotAuthorizedByIssuer")
+            .await;
+        assert!(
+            told.contains(&place.namespace) && told.contains("spec.allowedNamespaces"),
+            "{told}"
+        );
+        // Its credentials say the same.
+        place.create("a", by_client("a")).await;
+        let said = place.not_ready("a", "NotAuthorizedByIssuer").await;
+        assert!(said.contains(&told), "{said}");
+        assert_eq!(place.posts(), 0);
+
+        // By a label of the namespace, which comes and goes.
+        let selector = json!({ "matchLabels": { "apicred-test-team": "blue" } });
+        allowing(json!({ "selector": selector })).await;
+        place.label(json!("blue")).await;
+        place.client_says("shared", "True", "ClientValid").await;
+        place.ready("a").await;
+        place.label(Value::Null).await;
+        place
+            .client_says("shared", "False", "NotAuthorizedByIssuer")
+            .await;
+        allowing(json!({ "names": [place.namespace] })).await;
+        place.client_says("shared", "True", "ClientValid").await;
+
+        // The installation allows the public cloud alone.
+        let at = |cloud: &str| {
+            let entra = json!({ "tenantId": "contoso.onmicrosoft.com", "cloud": cloud });
+            json!({ "issuerRef": null, "entra": entra })
+        };
+        place.put_client("abroad", at("China")).await;
+        let told = place
+            .client_says("abroad", "False", "CloudNotAllowed")
+            .await;
+        assert!(told.contains("China"), "{told}");
+        place
+            .edit_client("abroad", json!({ "spec": at("Public") }))
+            .await;
+        place.client_says("abroad", "True", "ClientValid").await;
+    });
+}
+
+#[test]
+fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("client-served-by").await;
+        let entry = |key: &str| json!({ "name": "source", "key": key });
+        let missing = json!({ "secrets": [entry("later")] });
+        place.put_client("one", missing).await;
+        let told = place
+            .client_says("one", "False", "ClientSecretKeyMissing")
+            .await;
+        assert_eq!(
+            told,
+            "spec.secrets: Secret source has no key later; correct the key or add it"
+        );
+        // One of two is enough.
+        let two = json!({ "secrets": [entry("later"), entry("client-secret")] });
+        place.put_client("two", two).await;
+        place.client_says("two", "True", "ClientValid").await;
+        let pair = json!({ "secrets": null, "certificates": [{ "secretName": "source" }] });
+        place.put_client("pair", pair).await;
+        place.client_says("pair", "False", "SourceKeyMissing").await;
+
+        // What is read of a Secret is read again after a change of it alone.
+        let label = json!({ "metadata": { "labels": { "team": "x" } } });
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        let mark = world.mark();
+        place
+            .edit_client("two", json!({ "spec": { "id": "other" } }))
+            .await;
+        place.client_says("two", "True", "ClientValid").await;
+        assert_eq!(world.since(mark, &place).count("get", "secrets"), 0);
+        place.edit_secret("source", label).await;
+        let reads = || world.since(mark, &place).count("get", "secrets");
+        eventually(SOON, "a read for each client", async || {
+            (reads() >= 3)
+                .then_some(())
+                .ok_or_else(|| reads().to_string())
+        })
+        .await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        assert_eq!(reads(), 3);
+        let more = json!({ "stringData": { "later": "a~later.value" } });
+        place.edit_secret("source", more).await;
+        place.client_says("one", "True", "ClientValid").await;
+        place
+            .edit_secret("source", json!({ "data": { "later": null } }))
+            .await;
+        place
+            .client_says("one", "False", "ClientSecretKeyMissing")
+            .await;
+
+        // One that its owner reserves for something else.
+        place
+            .annotate("source", "publish-by", json!("somebody"))
+            .await;
+        let told = place
+            .client_says("two", "False", "NotAuthorizedBySecret")
+            .await;
+        assert!(told.contains("apicred.dev/publish-by"), "{told}");
+        place.annotate("source", "publish-by", Value::Null).await;
+        place.client_says("two", "True", "ClientValid").await;
+    });
+}
+
+#[test]
+fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("client-not-named").await;
+        let origin = place.issuer.origin();
+        let own: Api<TokenIssuer> = Api::namespaced(place.kube.clone(), &place.namespace);
+        let entra = json!({ "tenantId": place.issuer.tenant(), "authorityHost": origin });
+        let issuer = typed(json!({
+            "apiVersion": "apicred.dev/v1alpha1", "kind": "TokenIssuer", "metadata": { "name": "own" },
+            "spec": { "entra": entra, "caBundle": place.issuer.ca_pem() },
+        }));
+        let made = own.create(&PostParams::default(), &issuer).await;
+        made.expect("an issuer");
+        let at = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "own" } });
+        place.put_client("shared", at).await;
+        let told = place
+            .client_says("shared", "False", "NotAuthorizedBySecret")
+            .await;
+        assert!(
+            told.contains(&format!("apicred.dev/allowed-issuers: {origin}")),
+            "{told}"
+        );
+        place.create("a", by_client("a")).await;
+        let seen = |c: &ApiCredential| condition(c, "Ready").map(|r| (r.reason, r.message));
+        let said = place.until("a", "a reason", |c| {
+            seen(c).filter(|(reason, _)| reason == "NotAuthorizedBySecret")
+        });
+        let said = said.await.1;
+        assert!(said.contains(&told), "{said}");
+        let named = json!(format!("https://another.example, {origin}"));
+        place.annotate("source", "allowed-issuers", named).await;
+        place.client_says("shared", "True", "ClientValid").await;
+        place
+            .annotate(
+                "source",
+                "allowed-issuers",
+                json!("https://another.example"),
+            )
+            .await;
+        place
+            .client_says("shared", "False", "NotAuthorizedBySecret")
+            .await;
+
+        // A ServiceAccount names the issuer as well.
+        let account = |note: Value| {
+            let notes = json!({ "apicred.dev/allowed-issuers": note });
+            typed::<ServiceAccount>(json!({
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": { "name": "sync", "annotations": notes },
+            }))
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(place.kube.clone(), &place.namespace);
+        let other = account(json!("https://another.example"));
+        let made = accounts.create(&PostParams::default(), &other).await;
+        made.expect("an account");
+        let by_account = json!({
+            "issuerRef": { "kind": "TokenIssuer", "name": "own" },
+            "secrets": null, "serviceAccount": { "name": "sync" },
+        });
+        place.put_client("account", by_account).await;
+        let told = place
+            .client_says("account", "False", "NotAuthorizedBySecret")
+            .await;
+        assert!(told.contains("ServiceAccount sync"), "{told}");
+        let patch = Patch::Merge(account(json!(origin)));
+        let edited = accounts.patch("sync", &PatchParams::default(), &patch);
+        edited.await.expect("an annotation");
+        place.client_says("account", "True", "ClientValid").await;
+    });
+}
