@@ -199,6 +199,47 @@ fn the_network_policy_knows_other_ports_of_dns_and_rules_of_others() {
     });
 }
 
+/// `helm test` reads the metrics as well.
+#[test]
+fn the_pod_of_the_check_may_read_what_others_may_not() {
+    run(async {
+        let monitoring = json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "monitoring" } } });
+        let set = async |from: Value, tests: bool| {
+            let policy = json!({ "enabled": true, "metricsFrom": from });
+            objects(&json!({ "networkPolicy": policy, "tests": { "enabled": tests } })).await
+        };
+        let from = |set: &Objects| set.one("NetworkPolicy")["spec"]["ingress"][0]["from"].clone();
+        let with = set(json!([monitoring]), true).await;
+        let labels = &with.one("Pod")["metadata"]["labels"];
+        let peers = from(&with);
+        assert_eq!(
+            (peers.as_array().map(Vec::len), &peers[0]),
+            (Some(2), &monitoring)
+        );
+        let selector = peers[1]["podSelector"]["matchLabels"]
+            .as_object()
+            .expect("labels");
+        assert!(selector.len() >= 2, "{selector:?}");
+        for (key, value) in selector {
+            assert_eq!(&labels[key], value, "{key} of the check");
+        }
+        // The policy is not about the check itself, and its port is that of the address that the check asks.
+        assert_ne!(
+            &with.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+            &peers[1]["podSelector"]["matchLabels"]
+        );
+        assert_eq!(
+            from(&set(json!([monitoring]), false).await),
+            json!([monitoring])
+        );
+        assert_eq!(
+            from(&set(json!([]), true).await),
+            Value::Null,
+            "anybody may"
+        );
+    });
+}
+
 #[test]
 fn crds_are_kept_by_helm_argo_cd_and_flux_unless_somebody_says_otherwise() {
     run(async {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{CHART, Objects, file, refused, run, template_of, text};
+use crate::support::{CHART, Objects, file, objects, refused, run, template_of, text};
 
 /// Renders at a time.
 const AT_ONCE: usize = 4;
@@ -149,11 +149,88 @@ fn what_would_do_harm_is_refused_and_the_value_is_named() {
                 ["issuers", "clusterIssuers"],
             ),
             ("extraArgs=text", ["extraArgs", "array"]),
+            ("fullnameOverride=My_Name", ["fullnameOverride", "My_Name"]),
+            ("fullnameOverride=1name", ["fullnameOverride", "1name"]),
+            ("fullnameOverride=my.name", ["fullnameOverride", "my.name"]),
+            ("fullnameOverride=name-", ["fullnameOverride", "name-"]),
+            ("serviceAccount.name=My_Name", ["serviceAccount", "My_Name"]),
+            (
+                "notifyPods.namespaces={team-a},rbac.create=false",
+                ["notifyPods.namespaces", "rbac.create=true"],
+            ),
+            (
+                "notifyPods.namespaces={team-a},notifyPods.create=false",
+                ["notifyPods.namespaces", "notifyPods.create=true"],
+            ),
         ] {
             let told = refused(&["--set", set]).await;
             for word in words {
                 assert!(told.contains(word), "{set}: no {word:?} in {told}");
             }
+        }
+    });
+}
+
+#[test]
+fn a_network_is_one_of_ipv4_or_ipv6_or_refused() {
+    run(async {
+        for wrong in [
+            "10.0.0.300/8",
+            "256.0.0.0/8",
+            "10.0.0/8",
+            "10.0.0.0.0/8",
+            "10.0.0.0/33",
+            "10.0.0.0",
+            "10.0.0.0/",
+            "010.0.0.0/8",
+            "fd00::/129",
+            "fd00::1::/16",
+            "fd00:/16",
+            "fd00::12345/64",
+            "1:2:3:4:5:6:7:8:9/64",
+            "1:2:3:4:5:6:7/64",
+            "::ffff:10.0.0.300/104",
+            ":/0",
+        ] {
+            let told = refused(&["--set", &format!("allowCidrs={{{wrong}}}")]).await;
+            assert!(told.contains("/allowCidrs/0"), "{wrong}: {told}");
+        }
+        let fine = [
+            "10.0.0.0/8",
+            "255.255.255.255/32",
+            "0.0.0.0/0",
+            "fd00::/16",
+            "::1/128",
+            "::/0",
+            "1:2:3:4:5:6:7:8/64",
+            "FD00:1234::5:6/100",
+            "::ffff:10.0.0.0/104",
+        ];
+        for cidr in fine {
+            assert!(cidr.parse::<ipnet::IpNet>().is_ok(), "{cidr}");
+        }
+        let list = serde_json::json!({ "allowCidrs": fine });
+        let set = objects(&list).await;
+        assert_eq!(set.env("APICRED_ALLOW_CIDR"), Some(fine.join(",").as_str()));
+    });
+}
+
+#[test]
+fn a_release_whose_name_no_service_can_have_is_told_so() {
+    run(async {
+        for name in ["my.app", "1app"] {
+            let render = |more: &'static [&'static str]| {
+                let begin = ["template", name, CHART, "--set", "crds.install=false"];
+                async move { testenv::run_helm(&[&begin, more].concat()).await }
+            };
+            let told = render(&[]).await.expect_err("it renders").to_string();
+            assert!(
+                told.contains(name) && told.contains("set fullnameOverride"),
+                "{told}"
+            );
+            render(&["--set", "fullnameOverride=app"])
+                .await
+                .expect("it renders");
         }
     });
 }

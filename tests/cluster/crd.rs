@@ -80,7 +80,7 @@ fn ends(at: &str) -> Value {
 }
 
 /// The least that an ApiCredential needs.
-fn least() -> Value {
+pub(crate) fn least() -> Value {
     json!({
         "entra": { "tenantId": "contoso.onmicrosoft.com" },
         "client": { "id": "app", "secrets": [{ "name": "source", "key": "secret" }] },
@@ -777,7 +777,7 @@ fn issuers_are_taken_or_refused_in_words() {
             ),
             (
                 json!({ "githubApp": { "installationId": 1, "apiUrl": "https://u@git.example" } }),
-                "apiUrl is the base URL of the API",
+                "apiUrl must start with https://",
             ),
             (
                 json!({ "githubApp": { "installationId": 1 }, "assertionAudience": "Issuer" }),

@@ -14,6 +14,7 @@ mod clients;
 mod conditions;
 mod crash;
 mod crd;
+mod crd_words;
 mod discovery;
 mod edits;
 mod extension;

@@ -1,6 +1,10 @@
 {{/* The name of all objects: the release name, which is `apicred` in the docs. */}}
 {{- define "apicred.name" -}}
-{{- default .Release.Name .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- $name := default .Release.Name .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "the release is named %s, and the name of its Service begins with a letter and has no dots: set fullnameOverride to such a name" $name) -}}
+{{- end -}}
+{{- $name -}}
 {{- end }}
 
 {{- define "apicred.serviceAccount" -}}
@@ -13,6 +17,12 @@
 {{/* Labels for selectors. They must not change in an upgrade. */}}
 {{- define "apicred.selector" -}}
 app.kubernetes.io/name: apicred
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Labels of the pod of `helm test`. Not those of the operator's pods, which selectors find. */}}
+{{- define "apicred.checkSelector" -}}
+app.kubernetes.io/name: apicred-check
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 

@@ -79,9 +79,7 @@ pub struct ClientSecret {
     /// same and takes precedence. If not set, there is no warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?$') && timestamp(self.size() == 10 ? self + 'T00:00:00Z' : self) > timestamp('1970-01-01T00:00:00Z')")
-        .reason(Reason::FieldValueInvalid)
-        .message("expiresAt is a time such as 2027-06-30T00:00:00Z, or a date such as 2027-06-30"))]
+    #[x_kube(validation = super::rules::time_or_day("expiresAt"))]
     pub expires_at: Option<String>,
 }
 

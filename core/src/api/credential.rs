@@ -142,6 +142,12 @@ use super::{
     validation = Rule::new("!has(self.grant) || !((has(self.grant.refreshToken) && self.grant.refreshToken.secretRef.name == self.target.secretName) || (has(self.grant.onBehalfOf) && self.grant.onBehalfOf.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer) && ((has(self.grant.jwtBearer.assertionRef) && self.grant.jwtBearer.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer.signed) && self.grant.jwtBearer.signed.keyRef.name == self.target.secretName))) || (has(self.grant.tokenExchange) && ((has(self.grant.tokenExchange.subject.secretRef) && self.grant.tokenExchange.subject.secretRef.name == self.target.secretName) || (has(self.grant.tokenExchange.actor) && has(self.grant.tokenExchange.actor.secretRef) && self.grant.tokenExchange.actor.secretRef.name == self.target.secretName))) || (has(self.grant.password) && self.grant.password.passwordRef.name == self.target.secretName) || (has(self.grant.extension) && has(self.grant.extension.parameters) && self.grant.extension.parameters.exists(p, has(p.secretRef) && p.secretRef.name == self.target.secretName)))")
         .reason(Reason::FieldValueForbidden).field_path(".grant")
         .message("target.secretName is also a source in grant: the token would overwrite it; choose another target name"),
+    validation = Rule::new("!has(self.client) || !has(self.client.key) || self.client.key.secretName != self.target.secretName")
+        .reason(Reason::FieldValueForbidden).field_path(".client.key")
+        .message("target.secretName is also a source in client.key: the token would overwrite the key; choose another target name"),
+    validation = Rule::new("!has(self.client) || !has(self.client.assertion) || self.client.assertion.secretName != self.target.secretName")
+        .reason(Reason::FieldValueForbidden).field_path(".client.assertion")
+        .message("target.secretName is also a source in client.assertion: the token would overwrite the assertion; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.mtls) || self.client.mtls.secretName != self.target.secretName")
         .reason(Reason::FieldValueForbidden).field_path(".client.mtls")
         .message("target.secretName is also a source in client.mtls: the token would overwrite the certificate; choose another target name"),
@@ -274,9 +280,7 @@ pub struct ApiCredentialSpec {
     /// the credential does not end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("notAfter is a time with its zone, such as 2027-06-30T18:00:00Z"))]
+    #[x_kube(validation = super::rules::time("notAfter"))]
     pub not_after: Option<String>,
     /// Stops all work on this credential; the Secret stays as it is. `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -45,7 +45,11 @@ use super::{client_authentication::ClientAuthentication, grant::GrantKey};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2", "githubApp"], "an issuer has"),
     validation = super::crd::one_bundle(),
-    validation = super::crd::github_alone())]
+    validation = super::crd::github_alone(),
+    validation = super::rules::registry_with_entra(),
+    validation = super::rules::google_without_entra(),
+    validation = super::rules::known_registry(),
+    validation = super::rules::known_google())]
 pub struct TokenIssuerSpec {
     /// Microsoft Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +134,8 @@ pub struct TokenIssuerSpec {
 #[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2", "githubApp"], "an issuer has"),
     validation = super::crd::one_bundle(),
     validation = super::crd::github_alone(),
+    validation = super::rules::registry_with_entra(),
+    validation = super::rules::google_without_entra(),
     validation = Rule::new("!has(self.managedIdentity) || has(self.entra)")
     .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
     .message("managedIdentity is Azure's: it goes with entra"))]
@@ -221,10 +227,8 @@ pub struct GitHubApp {
     /// `https://api.github.com` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+(/[^?#\\\\s]*)?$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("apiUrl is the base URL of the API, such as https://github.example.com/api/v3, with no user, query or fragment"),
-        validation = super::crd::whole_host("apiUrl"))]
+    #[x_kube(validation = super::rules::https_base("apiUrl", "https://github.example.com/api/v3"),
+        validation = super::rules::no_blank("apiUrl"), validation = super::rules::whole_host("apiUrl"))]
     pub api_url: Option<String>,
 }
 
@@ -247,9 +251,7 @@ pub struct SecondRequest {
 pub struct AzureContainerRegistry {
     /// Its login server, such as `contoso.azurecr.io`. A `TokenIssuer` may only name hosts of Azure's registries.
     #[schemars(length(min = 1, max = 260))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("registry is the login server alone, such as contoso.azurecr.io"))]
+    #[x_kube(validation = super::rules::registry())]
     pub registry: String,
 }
 
@@ -267,9 +269,8 @@ pub struct GoogleServiceAccount {
     /// not set. Only in a `ClusterTokenIssuer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("endpoint is an https origin without a path"))]
+    #[x_kube(validation = super::rules::https_origin("endpoint", "https://iamcredentials.example.com"),
+        validation = super::rules::whole_host("endpoint"))]
     pub endpoint: Option<String>,
 }
 
@@ -397,19 +398,15 @@ pub struct EntraIssuer {
     /// that of `cloud`, which is used if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("authorityHost is an https origin without a path, such as https://login.example.com"),
-        validation = super::crd::whole_host("authorityHost"))]
+    #[x_kube(validation = super::rules::https_origin("authorityHost", "https://login.example.com"),
+        validation = super::rules::whole_host("authorityHost"))]
     pub authority_host: Option<String>,
     /// Microsoft Graph of `authorityHost`, as an origin, where the credentials of clients are rotated. If not set: that of
     /// `cloud`, and none with `authorityHost`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("graphHost is an https origin without a path, such as https://graph.example.com"),
-        validation = super::crd::whole_host("graphHost"))]
+    #[x_kube(validation = super::rules::https_origin("graphHost", "https://graph.example.com"),
+        validation = super::rules::whole_host("graphHost"))]
     pub graph_host: Option<String>,
 }
 
@@ -432,13 +429,8 @@ pub enum Cloud {
 pub struct OidcIssuer {
     /// Issuer identifier, exactly as its document names it; `/.well-known/openid-configuration` below it is read.
     #[schemars(length(max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@]+(/[^?#]*)?$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("issuerUrl must start with https:// and have no user, query or fragment"),
-        validation = Rule::new("!self.matches('\\\\s')")
-        .reason(Reason::FieldValueInvalid)
-        .message("issuerUrl has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it"),
-        validation = super::crd::whole_host("issuerUrl"),
+    #[x_kube(validation = super::rules::https_base("issuerUrl", "https://login.example.com/realms/one"),
+        validation = super::rules::no_blank("issuerUrl"), validation = super::rules::whole_host("issuerUrl"),
         validation = Rule::new("!self.contains('/.well-known/')")
         .reason(Reason::FieldValueInvalid)
         .message("issuerUrl is the issuer itself, as its document names it: leave out /.well-known/ and what follows"))]
@@ -450,31 +442,29 @@ pub struct OidcIssuer {
     /// URL of the revocation endpoint (RFC 7009), on the host of the token endpoint. If not set: what the document names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = super::rules::https_url("revocationUrl"), validation = super::rules::no_blank("revocationUrl"), validation = super::rules::whole_host("revocationUrl"))]
     pub revocation_url: Option<String>,
     /// URL of the authorization endpoint, for `kubectl apicred login`. If not set: what the document names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = super::rules::https_url("authorizationUrl"), validation = super::rules::no_blank("authorizationUrl"), validation = super::rules::whole_host("authorizationUrl"))]
     pub authorization_url: Option<String>,
     /// URL of the device authorization endpoint (RFC 8628), for `kubectl apicred login --device`. If not set: what the
     /// document names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = super::rules::https_url("deviceAuthorizationUrl"), validation = super::rules::no_blank("deviceAuthorizationUrl"), validation = super::rules::whole_host("deviceAuthorizationUrl"))]
     pub device_authorization_url: Option<String>,
 }
 
 /// A token endpoint by URL.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = super::rules::revocation_at_home())]
 pub struct OAuth2Issuer {
     /// URL of the token endpoint.
     #[schemars(length(max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@]+(/[^#]*)?$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("tokenUrl must start with https:// and have no user or fragment"),
-        validation = Rule::new("!self.matches('\\\\s')")
-        .reason(Reason::FieldValueInvalid)
-        .message("tokenUrl has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it"),
-        validation = super::crd::whole_host("tokenUrl"))]
+    #[x_kube(validation = super::rules::https_url("tokenUrl"), validation = super::rules::no_blank("tokenUrl"), validation = super::rules::whole_host("tokenUrl"))]
     pub token_url: String,
     /// How the client secret is used; `basic` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -487,15 +477,18 @@ pub struct OAuth2Issuer {
     /// URL of the revocation endpoint (RFC 7009), on the host of `tokenUrl`. If not set, no token is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = super::rules::https_url("revocationUrl"), validation = super::rules::no_blank("revocationUrl"), validation = super::rules::whole_host("revocationUrl"))]
     pub revocation_url: Option<String>,
     /// URL of the authorization endpoint, for `kubectl apicred login`. If not set, only `--device` works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = super::rules::https_url("authorizationUrl"), validation = super::rules::no_blank("authorizationUrl"), validation = super::rules::whole_host("authorizationUrl"))]
     pub authorization_url: Option<String>,
     /// URL of the device authorization endpoint (RFC 8628), for `kubectl apicred login --device`. If not set, a
     /// browser is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = super::rules::https_url("deviceAuthorizationUrl"), validation = super::rules::no_blank("deviceAuthorizationUrl"), validation = super::rules::whole_host("deviceAuthorizationUrl"))]
     pub device_authorization_url: Option<String>,
 }
 

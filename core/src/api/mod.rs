@@ -22,6 +22,7 @@ mod issuer;
 pub mod names;
 pub mod parameter;
 mod rotation;
+mod rules;
 mod static_key;
 mod status;
 mod target;

@@ -36,6 +36,27 @@ pub const WITH_FIELDS: [&str; 21] = [
     "device_code",
 ];
 
+/// Fields of a token request that are no secrets; every other one is.
+pub const NO_SECRETS: [&str; 17] = [
+    "grant_type",
+    "client_id",
+    "client_assertion_type",
+    "scope",
+    "resource",
+    "audience",
+    "username",
+    "requested_token_use",
+    "requested_token_type",
+    "subject_token_type",
+    "actor_token_type",
+    "token_type_hint",
+    "redirect_uri",
+    "response_type",
+    "code_challenge_method",
+    "prompt",
+    "response_mode",
+];
+
 /// Those that an extension grant may define itself (SAP's `saml2-bearer` has `assertion`), because no other grant sends them
 /// with it. Passwords are not among them: only `grant.password` never repeats one that was refused.
 pub const OF_EXTENSIONS: [&str; 5] = [
@@ -77,9 +98,28 @@ fn none_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Rule {
         .reason(Reason::FieldValueForbidden)
 }
 
+/// Rule of a parameter: what is no secret has its value in the spec. `fields`: names that another rule refuses.
+fn secret_if_referred(fields: &[&str]) -> Rule {
+    let names = NO_SECRETS.into_iter().filter(|name| !fields.contains(name));
+    let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
+    let names = names.join(",");
+    Rule::new(format!("!has(self.secretRef) || !(self.name in [{names}])"))
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".secretRef")
+        .message("a parameter of this name is no secret: set value instead of secretRef")
+}
+
+/// Names that a parameter of an extension grant may not have.
+fn not_in_extension() -> Vec<&'static str> {
+    let with_fields = WITH_FIELDS.into_iter();
+    with_fields
+        .filter(|name| !OF_EXTENSIONS.contains(name))
+        .collect()
+}
+
 /// Rule of the name of a parameter of an extension grant.
 fn name_in_extension() -> Rule {
-    none_of(WITH_FIELDS.into_iter().filter(|name| !OF_EXTENSIONS.contains(name)))
+    none_of(not_in_extension())
         .message("parameters of an extension grant may not carry grant_type, client authentication, scope, resource, audience, refresh tokens, codes or passwords: use the fields of the spec for them")
 }
 
@@ -92,7 +132,8 @@ pub(super) fn grant_type_of_extension() -> Rule {
 /// One parameter of a token request.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"))]
+#[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"),
+    validation = secret_if_referred(&WITH_FIELDS))]
 pub struct Parameter {
     /// Name of the parameter.
     #[schemars(length(min = 1, max = 128))]
@@ -112,7 +153,8 @@ pub struct Parameter {
 /// One parameter of an extension grant. Differs from [`Parameter`] in the rule of its name only.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"))]
+#[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"),
+    validation = secret_if_referred(&not_in_extension()))]
 pub struct ExtensionParameter {
     /// Name of the parameter.
     #[schemars(length(min = 1, max = 128))]

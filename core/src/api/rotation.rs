@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 /// `secrets` is replaced. Its Secret must name this client in the annotation `apicred.dev/rotate-by`.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(has(self.validity) ? self.validity : '4320h') >= duration(has(self.every) ? self.every : '2160h') + duration(has(self.overlap) ? self.overlap : '24h')")
-    .reason(Reason::FieldValueInvalid).field_path(".validity")
-    .message("validity must be at least every + overlap (4320h, 2160h and 24h if not set): otherwise the old credential ends before the new one takes over"))]
+#[x_kube(validation = super::rules::validity())]
 pub struct Rotation {
     /// A new credential is made this often. `2160h` (90 days) if not set; at least `2h`.
     #[serde(

@@ -19,7 +19,7 @@ use super::{
     lifetime::is_guid,
     refusal::MOST_DIGITS,
 };
-use crate::{input::object, printable::printable};
+use crate::{api::parameter::NO_SECRETS, input::object, printable::printable};
 
 /// Most characters of the issuer's words that are shown.
 const MOST: usize = 200;
@@ -36,30 +36,9 @@ const MOST_CLAIM: usize = 256;
 /// The authentication method of a client secret that signs (OpenID Connect Core section 9).
 pub(super) const CLIENT_SECRET_JWT: &str = "client_secret_jwt";
 
-/// Fields of a request that are no secrets; every other one is.
-const PUBLIC: [&str; 17] = [
-    "grant_type",
-    "client_id",
-    "client_assertion_type",
-    "scope",
-    "resource",
-    "audience",
-    "username",
-    "requested_token_use",
-    "requested_token_type",
-    "subject_token_type",
-    "actor_token_type",
-    "token_type_hint",
-    "redirect_uri",
-    "response_type",
-    "code_challenge_method",
-    "prompt",
-    "response_mode",
-];
-
 /// Is a parameter of this name shown where an issuer repeats it?
 pub fn is_public(name: &str) -> bool {
-    PUBLIC.contains(&name)
+    NO_SECRETS.contains(&name)
 }
 
 /// What a request held that must not come back, and how it authenticated the client. Has no `Debug`.
@@ -95,7 +74,7 @@ impl SentSecrets {
             if ["client_assertion", "subject_token"].contains(&&*name) {
                 echo.assertions.push(SecretString::from(&*value));
             }
-            if PUBLIC.contains(&&*name) {
+            if NO_SECRETS.contains(&&*name) {
                 echo.chosen.push(value.into_owned());
             } else {
                 echo.secrets.push(SecretString::from(&*value));

@@ -1,0 +1,166 @@
+//! CEL rules of times and addresses.
+//!
+//! No rule converts a text: a text of another form would fail in words of the API server's own, in front of the message.
+
+use kube::core::{Reason, Rule};
+
+/// A day that exists, of the years 1970 to 2999. The last part is 29 February.
+const DAY: &str = "((19[7-9]|2[0-9]{2})[0-9]-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)|(19(7[26]|8[048]|9[26])|2[0-9](0[48]|[2468][048]|[13579][26])|2[048]00)-02-29)";
+/// A time of a day, with its zone.
+const TIME: &str = "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
+/// The host and port of an URL. RE2 as a text of CEL has it.
+const HOST: &str = "([^/?#@:\\\\[\\\\]\\\\s]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?";
+/// A duration. Six digits a unit overflow nothing.
+pub(super) const DURATION: &str = "^([0-9]{1,6}([.][0-9]{1,3})?(h|m|s|ms))+$";
+
+/// Rule of a time or a day.
+pub(super) fn time_or_day(field: &str) -> Rule {
+    Rule::new(format!("self.matches('^{DAY}({TIME})?$')"))
+        .reason(Reason::FieldValueInvalid)
+        .message(&*format!(
+            "{field} is a time such as 2027-06-30T00:00:00Z, or a date such as 2027-06-30, on a day that exists, before the year 3000"
+        ))
+}
+
+/// Rule of a time.
+pub(super) fn time(field: &str) -> Rule {
+    Rule::new(format!("self.matches('^{DAY}{TIME}$')"))
+        .reason(Reason::FieldValueInvalid)
+        .message(&*format!(
+            "{field} is a time with its zone, such as 2027-06-30T18:00:00Z, on a day that exists, before the year 3000"
+        ))
+}
+
+/// Rule of the times of a rotation. A text that is no duration is left to the rule of its field.
+pub(super) fn validity() -> Rule {
+    let field = |name: &str, usual: &str| format!("(has(self.{name}) ? self.{name} : '{usual}')");
+    let (validity, every, overlap) = (
+        field("validity", "4320h"),
+        field("every", "2160h"),
+        field("overlap", "24h"),
+    );
+    // Two long durations overflow as a sum, and not as a difference.
+    Rule::new(format!(
+        "![{validity}, {every}, {overlap}].all(d, d.matches('{DURATION}')) || duration({validity}) - duration({every}) >= duration({overlap})"
+    ))
+    .reason(Reason::FieldValueInvalid)
+    .field_path(".validity")
+    .message("validity must be at least every + overlap (4320h, 2160h and 24h if not set): otherwise the old credential ends before the new one takes over")
+}
+
+/// Rule of an https URL. A query is allowed behind a path.
+pub(super) fn https_url(field: &str) -> Rule {
+    Rule::new(format!(
+        "self.matches('\\\\s') || self.matches('^https://{HOST}(/[^#]*)?$')"
+    ))
+    .reason(Reason::FieldValueInvalid)
+    .message(&*format!(
+        "{field} must start with https:// and a host, and have no user or fragment, such as https://login.example.com/path"
+    ))
+}
+
+/// Rule of an https URL without a query.
+pub(super) fn https_base(field: &str, example: &str) -> Rule {
+    Rule::new(format!(
+        "self.matches('\\\\s') || self.matches('^https://{HOST}(/[^?#]*)?$')"
+    ))
+    .reason(Reason::FieldValueInvalid)
+    .message(&*format!(
+        "{field} must start with https:// and a host, and have no user, query or fragment, such as {example}"
+    ))
+}
+
+/// Rule of an https origin.
+pub(super) fn https_origin(field: &str, example: &str) -> Rule {
+    Rule::new(format!("self.matches('^https://{HOST}$')"))
+        .reason(Reason::FieldValueInvalid)
+        .message(&*format!(
+            "{field} is an https origin without a path, such as {example}"
+        ))
+}
+
+/// Rule of a URL: a line end is not seen.
+pub(super) fn no_blank(field: &str) -> Rule {
+    Rule::new("!self.matches('\\\\s')")
+        .reason(Reason::FieldValueInvalid)
+        .message(&*format!(
+            "{field} has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it"
+        ))
+}
+
+/// Rule of an https URL: its host has no empty part.
+pub(super) fn whole_host(field: &str) -> Rule {
+    Rule::new("!self.matches('^https://[^/?#]*[.][.]') && !self.matches('^https://[.]')")
+        .reason(Reason::FieldValueInvalid)
+        .message(&*format!(
+            "{field} has a host with an empty part, such as a..b: correct it"
+        ))
+}
+
+/// Rule of the revocation endpoint of `oauth2`. A host of another alphabet has two spellings and is left to the operator.
+pub(super) fn revocation_at_home() -> Rule {
+    let plain = |field: &str| {
+        format!("self.{field}.matches('^https://[-A-Za-z0-9.]+(:[0-9]{{1,5}})?(/|$)')")
+    };
+    // Of `https://host:443/path` the third part is `host:443`.
+    let host = |field: &str| {
+        format!("(self.{field}.lowerAscii().split('/')[2] + '/').replace(':443/', '/')")
+    };
+    let (own, home) = ("revocationUrl", "tokenUrl");
+    Rule::new(format!(
+        "!has(self.{own}) || !({} && {}) || {} == {}",
+        plain(own),
+        plain(home),
+        host(own),
+        host(home)
+    ))
+    .reason(Reason::FieldValueInvalid)
+    .field_path(".revocationUrl")
+    .message("revocationUrl must be on the host of tokenUrl, because tokens are sent to it: correct it, or remove it")
+}
+
+/// What the login server of a registry looks like.
+const REGISTRY: &str = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$";
+
+/// Rule of a registry.
+pub(super) fn registry() -> Rule {
+    Rule::new(format!("self.matches('{REGISTRY}')"))
+        .reason(Reason::FieldValueInvalid)
+        .message("registry is the login server alone, such as contoso.azurecr.io")
+}
+
+/// Rule of an issuer with a second request.
+pub(super) fn registry_with_entra() -> Rule {
+    Rule::new("!has(self.secondRequest) || !has(self.secondRequest.azureContainerRegistry) || !(has(self.oidc) || has(self.oauth2))")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".secondRequest.azureContainerRegistry")
+        .message("azureContainerRegistry takes tokens of Entra ID: use it in an issuer with entra, or remove it")
+}
+
+/// Rule of an issuer with a second request.
+pub(super) fn google_without_entra() -> Rule {
+    Rule::new("!has(self.secondRequest) || !has(self.secondRequest.googleServiceAccount) || !has(self.entra)")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".secondRequest.googleServiceAccount")
+        .message("googleServiceAccount takes tokens of Google's STS: use it in an issuer with oauth2 and tokenUrl https://sts.googleapis.com/v1/token, or remove it")
+}
+
+/// Rule of a `TokenIssuer`: where its second request may go. The hosts of registries in Azure's clouds:
+/// learn.microsoft.com/azure/container-registry.
+pub(super) fn known_registry() -> Rule {
+    let it = "self.secondRequest.azureContainerRegistry.registry";
+    Rule::new(format!(
+        "!has(self.secondRequest) || !has(self.secondRequest.azureContainerRegistry) || !{it}.matches('{REGISTRY}') || {it}.lowerAscii().matches('[.]azurecr[.](io|us|cn)(:443)?$')"
+    ))
+    .reason(Reason::FieldValueForbidden)
+    .field_path(".secondRequest.azureContainerRegistry.registry")
+    .message("a TokenIssuer sends tokens to registries of Azure alone (azurecr.io, azurecr.us, azurecr.cn): ask an administrator for a ClusterTokenIssuer")
+}
+
+/// Rule of a `TokenIssuer`: where its second request may go.
+pub(super) fn known_google() -> Rule {
+    Rule::new("!has(self.secondRequest) || !has(self.secondRequest.googleServiceAccount) || !has(self.secondRequest.googleServiceAccount.endpoint)")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".secondRequest.googleServiceAccount.endpoint")
+        .message("a TokenIssuer sends tokens to iamcredentials.googleapis.com alone: remove endpoint, or ask an administrator for a ClusterTokenIssuer")
+}

@@ -1,0 +1,475 @@
+//! What a user reads who applies a spec that cannot work: the field, the reason and the next step, from the API server itself.
+
+use apicred::api::{ApiClient, ApiCredential, ClusterTokenIssuer, TokenIssuer};
+use serde_json::{Value, json};
+
+use crate::{
+    crd::{least, send},
+    support::{World, merge, run},
+};
+
+/// A rule that fails to compute a value reports so in words of the API server's own.
+const RAW: [&str; 3] = ["evaluating rule", "conversion error", "no such"];
+
+/// A spec that is taken, or refused in these words.
+type Row = (Value, Result<(), &'static str>);
+
+fn compare(
+    spec: &Value,
+    expected: Result<(), &str>,
+    told: &Result<Value, String>,
+) -> Option<String> {
+    let wrong = match (expected, told) {
+        (Ok(()), Ok(_)) => false,
+        (Err(words), Err(told)) => {
+            !told.contains(words) || RAW.iter().any(|raw| told.contains(raw))
+        }
+        _ => true,
+    };
+    wrong.then(|| format!("{spec}: {told:?}, not {expected:?}"))
+}
+
+/// Sends the changes of each row to an API server; all that is wrong is shown at once.
+async fn check(rows: Vec<Row>, to: impl AsyncFn(&Value) -> Result<Value, String>) {
+    let mut wrong = Vec::new();
+    for (spec, expected) in rows {
+        let told = to(&spec).await;
+        wrong.extend(compare(&spec, expected, &told));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn rotating(rotation: &Value) -> Value {
+    json!({
+        "entra": { "tenantId": "contoso.example" }, "id": "app",
+        "certificates": [{ "secretName": "source" }], "rotation": rotation,
+    })
+}
+
+#[test]
+fn durations_of_a_rotation_are_refused_by_their_field() {
+    run(async {
+        let world = World::shared().await;
+        let short =
+            Err("spec.rotation.validity: Invalid value: validity must be at least every + overlap");
+        let not = |field: &'static str| -> Result<(), &str> { Err(field) };
+        let rows = vec![
+            (json!({}), Ok(())),
+            (json!({ "every": "720h" }), Ok(())),
+            (json!({ "every": "2160h", "overlap": "2160h" }), Ok(())),
+            (
+                json!({ "every": "43800h", "validity": "87600h", "overlap": "8760h" }),
+                Ok(()),
+            ),
+            (
+                json!({ "every": "90d" }),
+                not(
+                    "spec.rotation.every: Invalid value: \"90d\": every must be a duration between 2h",
+                ),
+            ),
+            (
+                json!({ "overlap": "1d" }),
+                not("spec.rotation.overlap: Invalid value: \"1d\": overlap must be a duration"),
+            ),
+            (
+                json!({ "validity": "P180D" }),
+                not("spec.rotation.validity: Invalid value: \"P180D\": validity must be"),
+            ),
+            (
+                json!({ "validity": "" }),
+                not("validity must be a duration"),
+            ),
+            (
+                json!({ "every": "90d", "validity": "180d", "overlap": "1d" }),
+                not("every must be a duration"),
+            ),
+            // Both are durations, and their sum is none.
+            (
+                json!({ "every": "999999h999999h", "overlap": "999999h999999h" }),
+                not("every must be a duration"),
+            ),
+            (json!({ "every": "2160h", "overlap": "2161h" }), short),
+            (json!({ "every": "4320h" }), short),
+            (json!({ "validity": "2183h" }), short),
+            (json!({ "validity": "2184h" }), Ok(())),
+        ];
+        check(rows, async |rotation| {
+            send::<ApiClient>(world, &rotating(rotation)).await
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_day_that_does_not_exist_is_refused_in_words() {
+    run(async {
+        let world = World::shared().await;
+        let days = [
+            ("2027-01-31", true),
+            ("2027-04-30", true),
+            ("2027-12-31", true),
+            ("1970-01-01", true),
+            ("2999-12-31", true),
+            ("2028-02-29", true),
+            ("2000-02-29", true),
+            ("2400-02-29", true),
+            ("2027-02-28", true),
+            ("1972-02-29", true),
+            ("2027-13-01", false),
+            ("2027-00-10", false),
+            ("2027-01-00", false),
+            ("2027-01-32", false),
+            ("2027-04-31", false),
+            ("2027-02-30", false),
+            ("2027-02-29", false),
+            ("2100-02-29", false),
+            ("2027-11-31", false),
+            ("1969-12-31", false),
+            ("9999-12-31", false),
+            ("0000-01-01", false),
+            ("27-01-01", false),
+            ("2027-1-1", false),
+        ];
+        let times = [
+            ("T00:00:00Z", true),
+            ("T23:59:59Z", true),
+            ("T12:00:00.5+02:00", true),
+            ("T12:00:00.123456789-09:30", true),
+            ("T24:00:00Z", false),
+            ("T10:00Z", false),
+            ("T10:60:00Z", false),
+            ("T10:00:60Z", false),
+            ("T10:00:00", false),
+            ("T10:00:00+25:00", false),
+            ("T10:00:00+0200", false),
+            ("T10:00:00.Z", false),
+            ("T99:99:99Z", false),
+            (" 10:00:00Z", false),
+            ("T10:00:00Z\n", false),
+        ];
+        let (no_end, no_date) = (
+            Err("spec.notAfter: Invalid value: \""),
+            Err("spec.client.secrets[0].expiresAt: Invalid value: \""),
+        );
+        let mut all: Vec<(String, bool, bool)> = Vec::new();
+        all.extend(days.map(|(day, exists)| (day.to_owned(), false, exists)));
+        all.extend(days.map(|(day, exists)| (format!("{day}T10:00:00Z"), exists, exists)));
+        all.extend(times.map(|(time, exists)| (format!("2027-06-30{time}"), exists, exists)));
+        all.extend(
+            ["", "tomorrow", "2027-06-30 ", "30.06.2027"]
+                .map(|text| (text.to_owned(), false, false)),
+        );
+        let mut rows = Vec::new();
+        for (text, is_time, is_either) in all {
+            let expected = |fine: bool, fault| if fine { Ok(()) } else { fault };
+            rows.push((json!({ "notAfter": text }), expected(is_time, no_end)));
+            let secret = json!({ "name": "source", "key": "secret", "expiresAt": text });
+            rows.push((
+                json!({ "client": { "secrets": [secret] } }),
+                expected(is_either, no_date),
+            ));
+        }
+        check(rows, async |change| {
+            send::<ApiCredential>(world, &merge(least(), change.clone())).await
+        })
+        .await;
+        let told = send::<ApiCredential>(
+            world,
+            &merge(least(), json!({ "notAfter": "2027-13-45T99:99:99Z" })),
+        )
+        .await;
+        let told = told.unwrap_err();
+        assert!(
+            told.contains("notAfter is a time with its zone, such as 2027-06-30T18:00:00Z"),
+            "{told}"
+        );
+    });
+}
+
+#[test]
+fn a_target_that_is_a_source_and_a_secret_that_is_none_are_refused() {
+    run(async {
+        let world = World::shared().await;
+        // `merge` drops what is null, so it comes last.
+        let of = |mut client: Value| {
+            if client["secrets"].is_null() {
+                client["secrets"] = Value::Null;
+            }
+            let issuer = json!({ "kind": "TokenIssuer", "name": "i" });
+            json!({ "entra": null, "issuerRef": issuer, "scopes": null, "client": client })
+        };
+        let plain = |field: &str, value: Value| {
+            let mut spec = of(json!({ "secrets": [{ "name": "source", "key": "secret" }] }));
+            spec[field] = value;
+            spec
+        };
+        let referred = |name: &str| {
+            let parameter = json!({ "name": name, "secretRef": { "name": "other", "key": "k" } });
+            plain("parameters", json!([parameter]))
+        };
+        let valued = json!({ "name": "redirect_uri", "value": "https://a.example" });
+        let extension = |parameter: Value| {
+            let extension = json!({ "grantType": "urn:x:y", "parameters": [parameter] });
+            plain("grant", json!({ "extension": extension }))
+        };
+        let of_extension = |name: &str| {
+            extension(json!({ "name": name, "secretRef": { "name": "other", "key": "k" } }))
+        };
+        let no_secret = Err(
+            "spec.parameters[0].secretRef: Forbidden: a parameter of this name is no secret: set value",
+        );
+        let no_secret_there = Err(
+            "spec.grant.extension.parameters[0].secretRef: Forbidden: a parameter of this name is no secret",
+        );
+        let rows = vec![
+            (
+                of(json!({ "key": { "secretName": "other", "key": "k" } })),
+                Ok(()),
+            ),
+            (
+                of(json!({ "assertion": { "secretName": "other", "key": "k" } })),
+                Ok(()),
+            ),
+            (
+                of(json!({ "key": { "secretName": "token", "key": "k" } })),
+                Err("spec.client.key: Forbidden: target.secretName is also a source in client.key"),
+            ),
+            (
+                of(json!({ "assertion": { "secretName": "token", "key": "k" } })),
+                Err(
+                    "spec.client.assertion: Forbidden: target.secretName is also a source in client.assertion",
+                ),
+            ),
+            (referred("hint"), Ok(())),
+            (referred("redirect_uri"), no_secret),
+            (referred("prompt"), no_secret),
+            (plain("parameters", json!([valued.clone()])), Ok(())),
+            (of_extension("assertion"), Ok(())),
+            (of_extension("apikey"), Ok(())),
+            (of_extension("subject_token_type"), no_secret_there),
+            (of_extension("redirect_uri"), no_secret_there),
+            (extension(valued), Ok(())),
+            // Only the rule of the name speaks.
+            (
+                referred("scope"),
+                Err("use the fields of the spec for them"),
+            ),
+        ];
+        check(rows, async |change| {
+            send::<ApiCredential>(world, &merge(least(), change.clone())).await
+        })
+        .await;
+    });
+}
+
+fn oauth2(change: Value) -> Value {
+    json!({ "oauth2": merge(json!({ "tokenUrl": "https://a.example/token" }), change) })
+}
+
+fn oidc(change: Value) -> Value {
+    json!({ "oidc": merge(json!({ "issuerUrl": "https://a.example" }), change) })
+}
+
+/// Addresses of further endpoints.
+fn endpoints() -> Vec<Row> {
+    const FINE: [&str; 3] = [
+        "https://a.example",
+        "https://a.example/x?y=z",
+        "https://A.example:443/x",
+    ];
+    const WRONG: [&str; 9] = [
+        "http://a.example/x",
+        "/authorize",
+        "a.example/x",
+        "https://",
+        "https:///x",
+        "https://u:p@a.example/x",
+        "https://a.example/x#y",
+        "https://a.example:port/x",
+        "https://[::1/x",
+    ];
+    let mut rows = Vec::new();
+    for (with, field, fault) in [
+        (
+            oauth2 as fn(Value) -> Value,
+            "revocationUrl",
+            "spec.oauth2.revocationUrl: Invalid value: \"",
+        ),
+        (
+            oauth2,
+            "authorizationUrl",
+            "spec.oauth2.authorizationUrl: Invalid value: \"",
+        ),
+        (
+            oauth2,
+            "deviceAuthorizationUrl",
+            "spec.oauth2.deviceAuthorizationUrl: Invalid value: \"",
+        ),
+        (
+            oidc,
+            "revocationUrl",
+            "spec.oidc.revocationUrl: Invalid value: \"",
+        ),
+        (
+            oidc,
+            "authorizationUrl",
+            "spec.oidc.authorizationUrl: Invalid value: \"",
+        ),
+        (
+            oidc,
+            "deviceAuthorizationUrl",
+            "spec.oidc.deviceAuthorizationUrl: Invalid value: \"",
+        ),
+    ] {
+        rows.extend(FINE.map(|text| (with(json!({ field: text })), Ok(()))));
+        rows.extend(WRONG.map(|text| (with(json!({ field: text })), Err(fault))));
+        let (blank, empty) = ("https://a.example/x\n", "https://a..example/x");
+        rows.push((
+            with(json!({ field: blank })),
+            Err("a line end or a blank in it"),
+        ));
+        rows.push((
+            with(json!({ field: empty })),
+            Err("a host with an empty part"),
+        ));
+    }
+    rows
+}
+
+/// What else is an address, and the revocation endpoint's host.
+fn hosts() -> Vec<Row> {
+    let revoked = |token: &str, revocation: &str| {
+        oauth2(json!({ "tokenUrl": token, "revocationUrl": revocation }))
+    };
+    let app = |url: &str| json!({ "githubApp": { "installationId": 1, "apiUrl": url } });
+    let elsewhere = Err(
+        "spec.oauth2.revocationUrl: Invalid value: revocationUrl must be on the host of tokenUrl",
+    );
+    let home = "https://a.example/token";
+    vec![
+        (revoked(home, "https://b.example/revoke"), elsewhere),
+        (revoked(home, "https://a.example:8443/revoke"), elsewhere),
+        (
+            revoked(home, "https://a.example.evil.example/revoke"),
+            elsewhere,
+        ),
+        (
+            revoked("https://a.example:4430/token", "https://a.example/revoke"),
+            elsewhere,
+        ),
+        (
+            revoked(
+                "https://a.example:8443/token",
+                "https://a.example:8443/revoke",
+            ),
+            Ok(()),
+        ),
+        (
+            revoked("https://a.example:443", "https://A.EXAMPLE/revoke"),
+            Ok(()),
+        ),
+        (
+            revoked(
+                "https://bücher.example/token",
+                "https://xn--bcher-kva.example/revoke",
+            ),
+            Ok(()),
+        ),
+        (
+            revoked(
+                "https://[2001:db8::1]:8443/token",
+                "https://[2001:db8::1]:8443/revoke",
+            ),
+            Ok(()),
+        ),
+        (
+            oauth2(json!({ "tokenUrl": "https://a.example:port/token" })),
+            Err("tokenUrl must start with https:// and a host"),
+        ),
+        (
+            oidc(json!({ "issuerUrl": "https://a.example:/x" })),
+            Err("issuerUrl must start with https:// and a host"),
+        ),
+        (
+            app("https://a.example/api/v3?x"),
+            Err("spec.githubApp.apiUrl: Invalid value: \""),
+        ),
+        (app("https://a.example/api/v3"), Ok(())),
+    ]
+}
+
+fn addresses() -> Vec<Row> {
+    [endpoints(), hosts()].concat()
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_at_both_kinds_of_issuers() {
+    run(async {
+        let world = World::shared().await;
+        check(addresses(), async |spec| {
+            send::<TokenIssuer>(world, spec).await
+        })
+        .await;
+        check(addresses(), async |spec| {
+            send::<ClusterTokenIssuer>(world, spec).await
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_second_request_goes_where_its_tokens_are_taken() {
+    run(async {
+        let world = World::shared().await;
+        let spec = |issuer: &str, second: Value| {
+            let mut spec = match issuer {
+                "entra" => json!({ "entra": { "tenantId": "t.example" } }),
+                "oidc" => json!({ "oidc": { "issuerUrl": "https://a.example" } }),
+                _ => json!({ "oauth2": { "tokenUrl": "https://a.example/token" } }),
+            };
+            spec["secondRequest"] = second;
+            spec
+        };
+        let registry = |host: &str| json!({ "azureContainerRegistry": { "registry": host } });
+        let google = |more: Value| json!({ "googleServiceAccount": merge(json!({ "email": "r@p.iam.gserviceaccount.com" }), more) });
+        let private = json!({ "endpoint": "https://google.example" });
+        let both = || -> Vec<Row> {
+            let of_entra = Err(
+                "spec.secondRequest.azureContainerRegistry: Forbidden: azureContainerRegistry takes tokens of Entra ID",
+            );
+            let of_google = Err(
+                "spec.secondRequest.googleServiceAccount: Forbidden: googleServiceAccount takes tokens of Google's STS",
+            );
+            vec![
+                (spec("entra", registry("a.azurecr.io")), Ok(())),
+                (spec("entra", registry("A.AZURECR.CN:443")), Ok(())),
+                (spec("oauth2", google(json!({}))), Ok(())),
+                (spec("oidc", google(json!({}))), Ok(())),
+                (spec("oauth2", registry("a.azurecr.io")), of_entra),
+                (spec("oidc", registry("a.azurecr.io")), of_entra),
+                (spec("entra", google(json!({}))), of_google),
+            ]
+        };
+        let foreign = "spec.secondRequest.azureContainerRegistry.registry: Forbidden: a TokenIssuer sends tokens to registries of Azure alone";
+        let elsewhere = "spec.secondRequest.googleServiceAccount.endpoint: Forbidden: a TokenIssuer sends tokens to iamcredentials.googleapis.com alone";
+        let others = [
+            (spec("entra", registry("registry.example")), foreign),
+            (
+                spec("entra", registry("azurecr.io.attacker.example")),
+                foreign,
+            ),
+            (spec("entra", registry("evil-azurecr.io")), foreign),
+            (spec("entra", registry("a.azurecr.io:8443")), foreign),
+            (spec("oauth2", google(private)), elsewhere),
+        ];
+        let mut own = both();
+        own.extend(others.clone().map(|(spec, fault)| (spec, Err(fault))));
+        check(own, async |spec| send::<TokenIssuer>(world, spec).await).await;
+        let mut of_admin = both();
+        of_admin.extend(others.map(|(spec, _)| (spec, Ok(()))));
+        check(of_admin, async |spec| {
+            send::<ClusterTokenIssuer>(world, spec).await
+        })
+        .await;
+    });
+}
