@@ -20,8 +20,14 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 /// Asks the admin server of an operator, or of several behind one address, until one leads and all that were asked are ready.
 ///
 /// # Errors
-/// What is wrong, with the next step, if it is still so after this time.
+/// What is wrong, with the next step, if it is still so after this time. At once for an address that is none of an admin server.
 pub async fn check(admin: &Url, patience: Duration) -> Result<String, String> {
+    if admin.scheme() != "http" || !admin.username().is_empty() || admin.password().is_some() {
+        let (scheme, host) = (admin.scheme(), admin.host_str().unwrap_or("HOST"));
+        return Err(format!(
+            "--admin is an address with {scheme}, and the admin server of apicred answers plain HTTP without a user; give http://{host}:PORT"
+        ));
+    }
     let end = Instant::now() + patience;
     loop {
         let found = look(admin).await;
@@ -184,6 +190,26 @@ mod tests {
                 assert!(told.contains(word), "no {word:?} in {told}");
             }
         }
+        // Nothing is asked by a way that the address does not name.
+        let mut leader = served(|_, page| match page {
+            "/readyz" => ok("ok\n"),
+            _ => metrics(1, OURS),
+        })
+        .await;
+        assert!(check(&leader, NOW).await.is_ok());
+        let begun = Instant::now();
+        leader.set_username("robot").unwrap();
+        let secure = Url::parse("https://127.0.0.1:1").unwrap();
+        for wrong in [leader, secure, Url::parse("file:///tmp/x").unwrap()] {
+            let told = check(&wrong, Duration::from_mins(1)).await.unwrap_err();
+            for word in ["--admin", wrong.scheme(), "plain HTTP", "http://"] {
+                assert!(told.contains(word), "no {word:?} in {told}");
+            }
+        }
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "it is not tried again"
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);

@@ -90,11 +90,12 @@ async fn notify(
     last
 }
 
-/// Remembers the result. The credential is reconciled if what it reports changes.
+/// Remembers the result. The credential is reconciled if what it reports changes, or to be tried again.
 fn ended(context: &Context, write: &Write, result: Result<(), Trouble>) {
+    let now = context.clock.now();
     let changed = context.with_state(&write.key, &write.uid, |state| {
         let known = state.notified.as_mut();
-        known.is_some_and(|notified| notified.ended(result))
+        known.is_some_and(|notified| notified.ended(result, now))
     });
     if changed {
         context.triggers.send(&write.key);

@@ -17,12 +17,12 @@ pub(super) fn wrote(context: &Context, credential: &Credential, written: Timesta
         written,
     };
     context.with_state(&write.key, &write.uid, |state| {
-        state.notified.get_or_insert_default().written = Some(written);
+        state.notified.get_or_insert_default().handed(written);
     });
     context.notifications.send(write);
 }
 
-/// Takes up what another process may have left.
+/// Takes up what another process may have left, and what failed and is tried again.
 pub(super) fn take_up(context: &Context, credential: &Credential, observed: &Observed) {
     if let Some(written) = observed.to_notify(credential, context.clock.now()) {
         wrote(context, credential, written);

@@ -223,7 +223,7 @@ fn the_pod_of_the_check_may_read_what_others_may_not() {
         for (key, value) in selector {
             assert_eq!(&labels[key], value, "{key} of the check");
         }
-        // The policy is not about the check itself, and its port is that of the address that the check asks.
+        // The policy is about the operator and not about the check.
         assert_ne!(
             &with.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
             &peers[1]["podSelector"]["matchLabels"]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apicred::api::{ApiClient, ApiCredential};
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use testenv::eventually;
 
 use crate::{
     crd::send,
+    sign_in::Plugin,
     support::{Place, SOON, World, merge, run, typed, unique},
 };
 
@@ -448,5 +449,29 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
                 "{spec}: {told}"
             );
         }
+    });
+}
+
+/// A request that stays on the object would be served when somebody sets `rotation` later.
+#[test]
+fn a_rotation_of_a_client_without_one_is_refused_and_requests_nothing() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("no-rotation").await;
+        place.put_client("shared", json!({})).await;
+        let kubeconfig = world.cluster.admin_kubeconfig().into();
+        for more in [None, Some("--wait")] {
+            let mut args = vec!["rotate", "shared", "-n", &place.namespace];
+            args.extend(more);
+            let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
+            assert!(!good && said.contains("has no spec.rotation"), "{said}");
+            assert!(said.contains("set it"), "{said}");
+        }
+        let client = place.clients().get("shared").await.expect("a client");
+        assert!(
+            client.annotations().is_empty(),
+            "{:?}",
+            client.annotations()
+        );
     });
 }

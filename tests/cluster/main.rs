@@ -37,6 +37,7 @@ mod microsoft_issuers;
 mod mistakes;
 mod namespaced;
 mod notify;
+mod notify_again;
 mod odd_documents;
 mod over;
 mod providers;

@@ -36,7 +36,7 @@ fn pod(name: &str, app: &str) -> Pod {
     }))
 }
 
-async fn create(place: &Place, name: &str, app: &str) {
+pub(crate) async fn create(place: &Place, name: &str, app: &str) {
     // The ServiceAccount `default` is made by a controller.
     let made = async || {
         pods(place)
@@ -46,7 +46,7 @@ async fn create(place: &Place, name: &str, app: &str) {
     eventually(SOON, "a pod", async || made().await.map(drop)).await;
 }
 
-fn notifying(app: &str) -> Value {
+pub(crate) fn notifying(app: &str) -> Value {
     json!({ "target": { "notifyPods": { "selector": { "matchLabels": { "app": app } } } } })
 }
 
@@ -69,7 +69,7 @@ async fn allowed(world: &World, place: &Place) {
 }
 
 /// Pods and the time that each was notified of.
-async fn noted(place: &Place) -> BTreeMap<String, Option<Timestamp>> {
+pub(crate) async fn noted(place: &Place) -> BTreeMap<String, Option<Timestamp>> {
     let list = pods(place).list(&ListParams::default()).await;
     let list = list.expect("pods").into_iter();
     list.map(|pod| {

@@ -18,6 +18,9 @@ pub const PAUSES: [SignedDuration; 2] =
     [SignedDuration::from_secs(1), SignedDuration::from_secs(4)];
 /// Writes in a row of which pods were not notified until this is reported. A missing right is reported at once.
 const REPORTED: u32 = 3;
+/// While a failure is reported, the last write is tried again after this time, in seconds, at first and at most. Doubles in
+/// between. Nothing tells apicred that a right was given or that a policy has changed.
+const AGAIN: (i64, i64) = (30, 600);
 
 /// A pod by its metadata.
 #[derive(Clone, Copy, Debug)]
@@ -49,19 +52,44 @@ pub fn patch(uid: &str, written: Timestamp) -> Value {
 pub struct Notified {
     /// The newest write that was handed to the notifier.
     pub written: Option<Timestamp>,
-    /// Writes in a row of which not all pods were notified, and why at the last one.
+    /// Writes and tries in a row after which not all pods were notified, and why at the last one.
     pub failed: Option<(u32, Trouble)>,
+    /// When the last write is tried again, if that is due to what is reported, and how often that was so in a row.
+    again: Option<(Timestamp, u32)>,
+    /// A try is under way.
+    trying: bool,
 }
 
 impl Notified {
-    /// Takes the result for one write. True if what is reported changes.
-    pub fn ended(&mut self, result: Result<(), Trouble>) -> bool {
+    /// This write is being handed to the notifier.
+    pub const fn handed(&mut self, written: Timestamp) {
+        self.written = Some(written);
+        self.trying = true;
+    }
+
+    /// Takes the result for one write. True if the credential is to be reconciled: what is reported changes, or the write is tried
+    /// again later.
+    pub fn ended(&mut self, result: Result<(), Trouble>, now: Timestamp) -> bool {
         let before = self.reported().cloned();
         self.failed = result.err().map(|trouble| {
             let count = self.failed.take().map_or(0, |(count, _)| count);
             (count.saturating_add(1), trouble)
         });
-        before.as_ref() != self.reported()
+        let (first, longest) = AGAIN;
+        let tries = self.again.map_or(0, |(_, tries)| tries);
+        let wait = SignedDuration::from_secs((first << tries.min(10)).min(longest));
+        let again = (
+            now.saturating_add(wait).unwrap_or(Timestamp::MAX),
+            tries.saturating_add(1),
+        );
+        self.again = self.reported().is_some().then_some(again);
+        self.trying = false;
+        self.again.is_some() || before.as_ref() != self.reported()
+    }
+
+    /// When the last write is tried again.
+    fn again(&self) -> Option<Timestamp> {
+        self.again.filter(|_| !self.trying).map(|(at, _)| at)
     }
 
     /// What is reported, if anything.
@@ -121,14 +149,34 @@ impl Observed {
     }
 
     /// The write that the pods have still to be notified of. A process that has just started does not know whether the one before it
-    /// did it. An older write has reached the files by now.
+    /// did it. An older write has reached the files by now; it is tried again because what is reported ends with a success only.
     pub fn to_notify(&self, credential: &Credential, now: Timestamp) -> Option<Timestamp> {
         credential.target.notify_pods.as_ref()?;
         let written = self.valid(credential, now)?.issued_at;
-        let known = self.memory.notified.as_ref().and_then(|n| n.written);
+        let notified = self.memory.notified.as_ref();
+        let known = notified.and_then(|n| n.written);
+        if notified
+            .and_then(Notified::again)
+            .is_some_and(|at| at <= now)
+        {
+            return known;
+        }
         let recent = now.duration_since(written) < schedule::MOUNT_DELAY;
         (recent && written <= later_than(now) && known.is_none_or(|known| known < written))
             .then_some(written)
+    }
+
+    /// When pods are notified again, because what is reported would not end otherwise.
+    pub(super) fn notifies_again(
+        &self,
+        credential: &Credential,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        credential.target.notify_pods.as_ref()?;
+        self.valid(credential, now)?;
+        // One that is due is under way.
+        let again = self.memory.notified.as_ref()?.again();
+        again.filter(|at| *at > now)
     }
 
     /// What is reported about notifications that fail.
@@ -155,7 +203,7 @@ impl Observed {
                     names::TOKEN_UPDATED_AT
                 ),
                 Trouble::Unavailable => format!(
-                    "the API server did not answer while pods in namespace {namespace} were notified, {so}; apicred tries again at the next renewal"
+                    "the API server did not answer while pods in namespace {namespace} were notified, {so}; apicred tries again within 10 minutes"
                 ),
             },
         ))

@@ -184,6 +184,7 @@ pub fn status(
     );
     let requeue = sooner(requeue, turn.flatten(), now);
     let requeue = sooner(requeue, told_until, now);
+    let requeue = sooner(requeue, observed.notifies_again(credential, now), now);
     let notices = notices(&old, &status, outcome);
     View {
         status,

@@ -35,14 +35,18 @@ pub(crate) async fn run(args: &Rotate) -> Result<(), Failure> {
     let value = SystemClock.now().to_string();
     let change = json!({ "metadata": { "annotations": { (names::ROTATE_REQUESTED_AT): value } } });
     let (api, params) = (cluster.api::<ApiClient>(), PatchParams::default());
-    let changed = call(api.patch(name, &params, &Patch::Merge(&change)))
+    let present = call(api.get(name))
         .await
-        .map_err(|failed| failed.about(&format!("changing ApiClient {place}")))?;
-    if changed.spec.rotation.is_none() {
+        .map_err(|failed| failed.about(&format!("reading ApiClient {place}")))?;
+    // An annotation would be a request that is served when somebody sets it.
+    if present.spec.rotation.is_none() {
         return Err(Failure::Failed(format!(
-            "ApiClient {place} has no spec.rotation, so nothing is rotated; set it"
+            "ApiClient {place} has no spec.rotation, so nothing is rotated and nothing was changed; set it"
         )));
     }
+    call(api.patch(name, &params, &Patch::Merge(&change)))
+        .await
+        .map_err(|failed| failed.about(&format!("changing ApiClient {place}")))?;
     tell::out(&format!("rotation of {place} requested"));
     if args.wait {
         return until_rotated(&cluster, name, &value, args.timeout.unwrap_or(USUAL)).await;

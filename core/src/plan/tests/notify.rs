@@ -36,7 +36,7 @@ fn world(credential: &Credential, (age, life): (i64, i64), notified: Option<Noti
 fn failed(times: u32, trouble: &Trouble) -> Notified {
     let mut notified = Notified::default();
     for _ in 0..times {
-        notified.ended(Err(trouble.clone()));
+        notified.ended(Err(trouble.clone()), at(0));
     }
     notified
 }
@@ -84,10 +84,9 @@ fn a_pod_is_notified_unless_it_knows_or_ends() {
 fn a_new_process_notifies_of_a_recent_write_that_it_does_not_know_of() {
     let credential = notifying();
     let known = |seconds: i64| {
-        Some(Notified {
-            written: Some(at(seconds)),
-            failed: None,
-        })
+        let mut notified = Notified::default();
+        notified.handed(at(seconds));
+        Some(notified)
     };
     for (age, known, expected) in [
         (5, None, true),
@@ -155,11 +154,93 @@ fn a_report_changes_with_its_cause_alone_and_ends_with_a_success() {
     let mut notified = Notified::default();
     let away = || Err(Trouble::Unavailable);
     let turns = [away(), away(), away(), away(), Ok(()), Ok(()), away()];
-    let changed = turns.map(|result| notified.ended(result));
-    assert_eq!(changed, [false, false, true, false, true, false, false]);
-    assert!(notified.ended(Err(Trouble::Forbidden("list"))));
-    assert!(!notified.ended(Err(Trouble::Forbidden("list"))));
-    assert!(notified.ended(Err(Trouble::Forbidden("patch"))));
+    let reported = turns.map(|result| {
+        let reconciled = notified.ended(result, at(0));
+        (reconciled, notified.reported().is_some())
+    });
+    let (quiet, told, ended) = ((false, false), (true, true), (true, false));
+    // The fourth is reconciled for the next try.
+    assert_eq!(reported, [quiet, quiet, told, told, ended, quiet, quiet]);
+    for verb in ["list", "list", "patch"] {
+        assert!(notified.ended(Err(Trouble::Forbidden(verb)), at(0)));
+        assert_eq!(notified.reported(), Some(&Trouble::Forbidden(verb)));
+    }
+}
+
+/// A right that was given is no event that anything watches.
+#[test]
+fn what_is_reported_is_tried_again_until_it_ends() {
+    let credential = notifying();
+    let refused = Trouble::Refused("the admission policy no-pods denies it".to_owned());
+    for trouble in [
+        Trouble::Forbidden("patch"),
+        Trouble::TooMany,
+        refused,
+        Trouble::Unavailable,
+    ] {
+        let mut notified = Notified::default();
+        let mut now = 0;
+        let mut pauses = Vec::new();
+        // A token that was written 5 s ago and is not renewed meanwhile.
+        let seen = |notified: &Notified| world(&credential, (5, 36_000), Some(notified.clone()));
+        notified.handed(at(-5));
+        while notified.reported().is_none() {
+            let none = seen(&notified).to_notify(&credential, at(now));
+            assert_eq!(none, None, "{trouble:?} is not reported yet");
+            notified.ended(Err(trouble.clone()), at(now));
+        }
+        for _ in 0..7 {
+            let view = status(
+                &credential,
+                &seen(&notified),
+                &Outcome::Steady,
+                None,
+                at(now),
+            );
+            let pause = i64::try_from(view.requeue.as_secs()).unwrap();
+            let early = seen(&notified).to_notify(&credential, at(now + pause - 1));
+            assert_eq!(early, None, "{trouble:?} before {pause} s");
+            now += pause;
+            let due = seen(&notified).to_notify(&credential, at(now));
+            assert_eq!(due, Some(at(-5)), "{trouble:?} after {pause} s");
+            pauses.push(pause);
+            notified.handed(at(-5));
+            let under_way = seen(&notified);
+            assert_eq!(under_way.to_notify(&credential, at(now)), None, "once");
+            notified.ended(Err(trouble.clone()), at(now));
+        }
+        assert_eq!(pauses, [30, 60, 120, 240, 480, 600, 600], "{trouble:?}");
+        notified.handed(at(-5));
+        assert!(notified.ended(Ok(()), at(now)));
+        let view = status(
+            &credential,
+            &seen(&notified),
+            &Outcome::Steady,
+            None,
+            at(now),
+        );
+        assert!(condition(&view.status, "LifetimeAtRisk").is_none());
+        assert_eq!(seen(&notified).to_notify(&credential, at(now + 3000)), None);
+        // The next failure begins with the shortest pause.
+        while notified.reported().is_none() {
+            notified.ended(Err(trouble.clone()), at(now));
+        }
+        let view = status(
+            &credential,
+            &seen(&notified),
+            &Outcome::Steady,
+            None,
+            at(now),
+        );
+        assert!(view.requeue.as_secs() <= 30, "{:?}", view.requeue);
+    }
+    let plain = credential_with(&json!({}));
+    let failing = world(&plain, (5, 3600), Some(failed(1, &Trouble::TooMany)));
+    assert_eq!(
+        failing.to_notify(&plain, at(31)),
+        None,
+        "it is not wanted any more"
+    );
 }
 
 #[test]
