@@ -28,7 +28,7 @@ async fn at_risk(place: &Place, reason: Option<&str>) -> String {
     .await
 }
 
-fn select(app: Value) -> Value {
+fn select(app: &Value) -> Value {
     json!({ "spec": { "target": { "notifyPods": { "selector": { "matchLabels": app } } } } })
 }
 
@@ -45,7 +45,7 @@ fn a_right_that_is_given_later_counts_without_another_token() {
         let message = at_risk(&place, Some("PodsNotNotified")).await;
         let (posts, mark) = (place.posts(), world.mark());
         // The next try goes by the spec as it is then.
-        place.edit("c", select(json!({ "app": "b" }))).await;
+        place.edit("c", select(&json!({ "app": "b" }))).await;
         let (_, command) = message.split_once("kubectl ").expect(&message);
         let command: Vec<&str> = command.split(' ').collect();
         world.cluster.kubectl(&command).await.expect(&message);
