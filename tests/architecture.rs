@@ -324,7 +324,7 @@ fn one_module_sends_and_one_file_reads_the_clock() {
 /// Who parses a credential, and why not by `Context::parse`.
 const PARSE: [&str; 3] = [
     // `Context::parse` and `Context::parse_leaving`.
-    "controller/context.rs",
+    "controller/context/spec.rs",
     // The client by which it requests tokens is the one that it rotates.
     "controller/clients/rotate.rs",
     // The plugin reads the objects itself.

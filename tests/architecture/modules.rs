@@ -208,6 +208,7 @@ fn the_cache_and_the_calls_know_nothing_of_credentials_steps() {
             "api",
             "cache",
             "clients",
+            "context",
             "limiter",
             "reconcile",
             "target",

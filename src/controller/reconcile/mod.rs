@@ -1,6 +1,7 @@
 //! Reconciles one credential: observe, plan, execute, report, schedule. Each step is a file.
 
-pub(super) mod execute;
+pub(super) mod ended;
+mod execute;
 mod finalizer;
 pub(super) mod log_lines;
 mod mint;
@@ -29,6 +30,7 @@ use crate::controller::{
     requeue::{key_of, reference},
 };
 use crate::{credential::Key, plan::schedule};
+use ended::Ended;
 use object::Watched;
 
 /// A reconciliation ends by then, whatever happens: two reads, one exchange of at most 15 s for each of four secrets, two
@@ -48,24 +50,6 @@ pub(in crate::controller) enum Defect {
     TookTooLong,
     #[error("a stored credential could not be decompressed")]
     Unreadable,
-}
-
-/// How a reconciliation ended.
-#[derive(Clone, Copy, Debug)]
-struct Ended {
-    /// The label of the metric.
-    outcome: &'static str,
-    /// When the credential is reconciled again at the latest. `None`: only when something changes.
-    requeue: Option<Duration>,
-}
-
-impl Ended {
-    const fn after(outcome: &'static str, wait: Duration) -> Self {
-        Self {
-            outcome,
-            requeue: Some(wait),
-        }
-    }
 }
 
 /// Reconciles a credential. Never panics, always ends.

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Ended, finalizer,
+    ended::Ended,
+    finalizer,
     log_lines::{self, Subject},
     record,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Ended,
+    ended::Ended,
     execute::execute,
     finalizer,
     mint::PATIENCE,
