@@ -161,10 +161,14 @@ fn circle(graph: &Graph) -> Option<Vec<String>> {
         .find_map(|from| walk(graph, from, &mut Vec::new(), &mut done))
 }
 
+/// Its parts are in a folder, and it wires the others as a file beside them does.
+const CONTEXT: &str = "context";
+
 /// The graph of the folders. Files beside them do not count: they wire the folders, or are used by all.
 fn folders(graph: &Graph) -> Graph {
     let folder = |module: &str| module.split_once("::").map(|(folder, _)| folder.to_owned());
     // `mod.rs` of a folder has its name.
+    let folder = |module: &str| folder(module).filter(|folder| folder != CONTEXT);
     let all: BTreeSet<String> = graph.keys().filter_map(|module| folder(module)).collect();
     let of = |module: &str| folder(module).or_else(|| all.get(module).cloned());
     let mut found = Graph::new();
@@ -208,7 +212,6 @@ fn the_cache_and_the_calls_know_nothing_of_credentials_steps() {
             "api",
             "cache",
             "clients",
-            "context",
             "limiter",
             "reconcile",
             "target",
