@@ -57,8 +57,7 @@ fn a_certificate_rotates_and_no_reader_and_no_issuer_notices() {
         )
         .await;
         assert_eq!(rig.place.view("token-a").await.unwrap().token, token);
-        rig.place.request_renewal("a").await;
-        rig.rotated(&request).await;
+        rig.follows_through(&request).await;
         let second = rig.at_issuer(CredentialKind::Certificate);
         assert!(second.len() == 1 && second[0] != first, "{second:?}");
 
@@ -111,8 +110,7 @@ fn a_client_secret_rotates_by_another_application_that_owns_it() {
             "the end of a client secret warns"
         );
         rig.adopt(&first).await;
-        rig.place.request_renewal("a").await;
-        rig.rotated(&request).await;
+        rig.follows_through(&request).await;
         let current = [current.key_id.clone().unwrap_or_default()];
         rig.only(CredentialKind::Secret, &current).await;
         done.store(true, Ordering::SeqCst);
@@ -160,8 +158,7 @@ fn what_the_issuer_refuses_is_reported_and_costs_nothing() {
         rig.switched(&request).await;
         assert_eq!(rig.at_issuer(CredentialKind::Secret).len(), 2);
         rig.adopt(&first[0]).await;
-        rig.place.request_renewal("a").await;
-        rig.rotated(&request).await;
+        rig.follows_through(&request).await;
         assert_eq!(rig.at_issuer(CredentialKind::Secret).len(), 1);
     });
 }

@@ -144,10 +144,10 @@ use super::{
         .message("target.secretName is also a source in grant: the token would overwrite it; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.key) || self.client.key.secretName != self.target.secretName")
         .reason(Reason::FieldValueForbidden).field_path(".client.key")
-        .message("target.secretName is also a source in client.key: the token would overwrite the key; choose another target name"),
+        .message("target.secretName is also a source in client.key; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.assertion) || self.client.assertion.secretName != self.target.secretName")
         .reason(Reason::FieldValueForbidden).field_path(".client.assertion")
-        .message("target.secretName is also a source in client.assertion: the token would overwrite the assertion; choose another target name"),
+        .message("target.secretName is also a source in client.assertion; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.mtls) || self.client.mtls.secretName != self.target.secretName")
         .reason(Reason::FieldValueForbidden).field_path(".client.mtls")
         .message("target.secretName is also a source in client.mtls: the token would overwrite the certificate; choose another target name"),

@@ -76,13 +76,13 @@ pub struct PodSelector {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), schema_with = "super::crd::bounded_map")]
     pub match_labels: BTreeMap<String, String>,
-    /// Conditions on labels, which a pod must meet as well. None if not set.
+    /// More conditions on labels. None if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<LabelCondition>,
 }
 
-/// One condition on a label, as label selectors of Kubernetes have it.
+/// A condition, as in label selectors of Kubernetes.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("has(self.values) == (self.operator in ['In', 'NotIn'])")
     .reason(Reason::FieldValueInvalid).field_path(".values")
@@ -93,7 +93,7 @@ pub struct LabelCondition {
     pub key: String,
     /// How the label is compared.
     pub operator: LabelOperator,
-    /// Values, of which the label has one (`In`) or none (`NotIn`). Not set for the other operators.
+    /// Values of the label. Not set for `Exists` and `DoesNotExist`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
     pub values: Vec<String>,

@@ -33,6 +33,9 @@ use crate::{
 
 /// The Secret whose content is replaced.
 pub(super) const SOURCE: &str = "shared-client";
+/// How often `a` is renewed, and after which time again.
+const RENEWALS: usize = 3;
+const A_WHILE: Duration = Duration::from_secs(20);
 const OWNED: &str = "Application.ReadWrite.OwnedBy";
 pub(super) const RECORDS: (&str, &str) = ("demo", "Records.Read");
 
@@ -250,6 +253,19 @@ impl<'w> Rig<'w> {
                 && !s.conditions.iter().any(|c| c.type_.starts_with("Rotation"))
         };
         self.until("a rotation", done).await
+    }
+
+    /// Has the credential `a` renewed until the rotation is over. A token that comes just before a write of the source Secret is one of an
+    /// earlier version of it: the renewal after it shows that the credential follows.
+    pub(super) async fn follows_through(&self, request: &str) {
+        for _ in 0..RENEWALS {
+            self.place.request_renewal("a").await;
+            let rotated = tokio::time::timeout(A_WHILE, self.rotated(request));
+            if rotated.await.is_ok() {
+                return;
+            }
+        }
+        self.rotated(request).await;
     }
 
     /// Waits until the new credential is in use and the one before it stays.

@@ -240,7 +240,7 @@ fn a_client_is_checked_on_its_own() {
 #[test]
 fn each_entry_of_a_client_has_the_keys_that_it_needs_in_its_secret() {
     let certificate = |name: &str| json!({ "secretName": name, "privateKeyKey": "new.key" });
-    let assertion = json!({ "name": "jwt", "key": "a.jwt" });
+    let assertion = json!({ "secretName": "jwt", "key": "a.jwt" });
     #[rustfmt::skip]
     let cases: [(Value, &[&[&str]]); 7] = [
         (json!({ "secrets": [{ "name": "a", "key": "x" }, { "name": "b", "key": "y" }] }), &[&["x"], &["y"]]),
