@@ -192,6 +192,8 @@ fn the_role_is_enough_and_all_of_it_is_used() {
             .unwrap();
         let refused: Vec<_> = asked
             .iter()
+            // The owner of a namespace gives the right on its pods; other tests see what happens without it.
+            .filter(|e| e.resource != "pods")
             // A namespace that is going refuses what is made in it with the same status.
             .filter(|e| e.code == 403 && (e.namespace.is_empty() || alive.contains(&e.namespace)))
             .map(|e| (&e.verb, &e.resource, &e.subresource, &e.name))
