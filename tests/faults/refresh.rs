@@ -360,7 +360,12 @@ fn a_crash_costs_a_sign_in_only_between_the_mark_and_the_write() {
         for (name, fault) in [("crash", Fault::Crash), ("crash-after", Fault::CrashAfter)] {
             let (crashes, lost) = at_each_call(mode, &[(name, fault)]).await;
             assert!(crashes > 10, "{name}, {mode:?}: {crashes} crashes");
-            assert_eq!(lost, 3, "{name}, {mode:?}: of {crashes} crashes");
+            // One for each refresh. On a busy machine a life may have a call more than the reference, so that two lives meet the same
+            // place; another step in doubt would cost three more.
+            assert!(
+                (2..=4).contains(&lost),
+                "{name}, {mode:?}: {lost} lost of {crashes} crashes"
+            );
         }
     }));
 }
