@@ -17,6 +17,9 @@ use crate::{
 /// How long the operator that renews keeps the condition that the other one has set. If that one still runs, it sets it again.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
+/// How long until the status of the other operator is looked for again, beside which this one reports.
+const STATUS_AWAITED: Duration = Duration::from_secs(5);
+
 /// Until when another operator is left to renew the token; `None` if none does.
 pub(super) fn renews(
     credential: &Credential,
@@ -55,10 +58,16 @@ pub fn left_to_another(
         status.conditions.push(told);
     }
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+    // Both requested the first token, and the other one has not written its status yet.
+    let most = if current {
+        Duration::from_hours(1)
+    } else {
+        STATUS_AWAITED
+    };
     View {
         notices: notices(&old, &status, &Outcome::Steady),
         status,
-        requeue: wait.clamp(Duration::from_secs(1), Duration::from_hours(1)),
+        requeue: wait.clamp(Duration::from_secs(1), most),
     }
 }
 

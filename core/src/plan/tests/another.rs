@@ -106,6 +106,11 @@ fn both_operators_write_one_status() {
     let mut edited = credential.clone();
     edited.generation += 1;
     let edited = left_to_another(&edited, Some(&first), at(1800), at(6));
+    assert_eq!(
+        edited.requeue,
+        std::time::Duration::from_secs(5),
+        "the other one's status is awaited"
+    );
     assert_eq!(edited.status, first);
     assert!(SignedDuration::try_from(edited.requeue).unwrap() <= SignedDuration::from_hours(1));
 }
