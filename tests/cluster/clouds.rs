@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testenv::{Asked, ConnectProxy};
 
 use crate::{
-    machine::{CUSTOMER, GIVEN, GIVEN_OBJECT, TRUSTING, anywhere, given, origin},
+    machine::{CUSTOMER, GIVEN, GIVEN_OBJECT, TRUSTING, anywhere, given, origin, trust},
     support::{Place, World, run},
 };
 
@@ -46,11 +46,7 @@ async fn entra((cloud, host, audience): (Cloud, &str, &str)) -> DevIssuer {
         domains: Vec::new(),
     });
     let issuer = DevIssuer::start(config).await.expect("an issuer");
-    let home = format!("{}/{}/v2.0", issuer.origin(), issuer.tenant());
-    let known = Client::new(TRUSTING)
-        .federated(home, GIVEN_OBJECT, audience)
-        .role("demo", "Records.Read");
-    issuer.add_client(known).expect("a client");
+    trust(&issuer, audience);
     issuer
 }
 

@@ -158,6 +158,15 @@ pub(crate) const GIVEN_OBJECT: &str = "00000000-0000-4000-8000-0000000000f3";
 pub(crate) const CUSTOMER: &str = "22222222-0000-4000-8000-000000000000";
 pub(crate) const TRUSTING: &str = "00000000-0000-4000-8000-0000000000f4";
 
+/// Makes an application known that trusts the machine's identity, with tokens for this audience.
+pub(crate) fn trust(issuer: &DevIssuer, audience: &str) {
+    let home = format!("{}/{}/v2.0", issuer.origin(), issuer.tenant());
+    let known = Client::new(TRUSTING)
+        .federated(home, GIVEN_OBJECT, audience)
+        .role("demo", "Records.Read");
+    issuer.add_client(known).expect("a client");
+}
+
 #[test]
 fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothing_is_stored() {
     run(async {
@@ -174,11 +183,7 @@ fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothi
             domains: Vec::new(),
         });
         let issuer = DevIssuer::start(config).await.expect("an issuer");
-        let home = format!("{}/{}/v2.0", issuer.origin(), issuer.tenant());
-        let known = Client::new(TRUSTING)
-            .federated(home, GIVEN_OBJECT, "api://AzureADTokenExchange")
-            .role("demo", "Records.Read");
-        issuer.add_client(known).expect("a client");
+        trust(&issuer, "api://AzureADTokenExchange");
         let imds_url = issuer.imds_url().expect("it listens");
         let arc = origin(&issuer.arc_url().expect("it listens"));
         world.canaries.add(HEADER);

@@ -18,7 +18,7 @@ use testenv::eventually;
 
 use crate::{
     namespaced::{by_own_issuer, confine, own_issuer},
-    support::{LATER, NAMESPACE, Place, SOON, World, condition, merge, run, typed},
+    support::{LATER, NAMESPACE, Place, SOON, SecretView, World, condition, merge, run, typed},
 };
 
 /// The annotation.
@@ -60,6 +60,28 @@ async fn allow(world: &World, place: &Place) {
     let bind = ["create", "rolebinding", ROLE, "-n", there, &role, &account];
     world.cluster.kubectl(&bind).await.expect("a binding");
     allowed(world, place).await;
+}
+
+/// Runs the command at the end of a message.
+pub(crate) async fn run_reported(world: &World, message: &str) {
+    let (_, command) = message.split_once("kubectl ").expect(message);
+    let command: Vec<&str> = command.split(' ').collect();
+    world.cluster.kubectl(&command).await.expect(message);
+}
+
+/// Gives the right as a message says, and has the next token requested. Returns when it was issued.
+async fn renewed_with_right(
+    world: &World,
+    place: &Place,
+    (message, view): (&str, &SecretView),
+) -> Timestamp {
+    run_reported(world, message).await;
+    allowed(world, place).await;
+    place.request_renewal("c").await;
+    let view = place.another_token("token", view).await;
+    view.annotations["apicred.dev/issued-at"]
+        .parse()
+        .expect("a time")
 }
 
 async fn allowed(world: &World, place: &Place) {
@@ -208,13 +230,7 @@ fn without_the_right_the_command_is_reported_and_it_is_the_right_one() {
             events.iter().any(|e| e.1 == "PodsNotNotified")
         })
         .await;
-        let (_, command) = risk.message.split_once("kubectl ").expect(&risk.message);
-        let command: Vec<&str> = command.split(' ').collect();
-        world.cluster.kubectl(&command).await.expect(&risk.message);
-        allowed(&world, &place).await;
-        place.request_renewal("c").await;
-        let view = place.another_token("token", &view).await;
-        let issued: Timestamp = view.annotations["apicred.dev/issued-at"].parse().unwrap();
+        let issued = renewed_with_right(&world, &place, (&risk.message, &view)).await;
         notified(&place, &["a-1"], issued).await;
         place
             .until("c", "no LifetimeAtRisk", |c| {
@@ -253,13 +269,7 @@ fn a_namespaced_operator_notifies_by_the_same_binding_in_its_namespaces_and_list
                 condition(c, "LifetimeAtRisk").filter(|r| r.reason == "PodsNotNotified")
             })
             .await;
-        let (_, command) = risk.message.split_once("kubectl ").expect(&risk.message);
-        let command: Vec<&str> = command.split(' ').collect();
-        world.cluster.kubectl(&command).await.expect(&risk.message);
-        allowed(&world, &place).await;
-        place.request_renewal("c").await;
-        let view = place.another_token("token", &view).await;
-        let issued: Timestamp = view.annotations["apicred.dev/issued-at"].parse().unwrap();
+        let issued = renewed_with_right(&world, &place, (&risk.message, &view)).await;
         notified(&place, &["web-1", "api-1"], issued).await;
         assert_eq!(noted(&place).await["job-1"], None, "it is not selected");
         let tally = world.all_since(mark);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    notify::{create, noted, notifying},
+    notify::{create, noted, notifying, run_reported},
     support::{LATER, Place, World, condition, run},
 };
 
@@ -46,9 +46,7 @@ fn a_right_that_is_given_later_counts_without_another_token() {
         let (posts, mark) = (place.posts(), world.mark());
         // The next try goes by the spec as it is then.
         place.edit("c", select(&json!({ "app": "b" }))).await;
-        let (_, command) = message.split_once("kubectl ").expect(&message);
-        let command: Vec<&str> = command.split(' ').collect();
-        world.cluster.kubectl(&command).await.expect(&message);
+        run_reported(world, &message).await;
         at_risk(&place, None).await;
         let pods = noted(&place).await;
         assert!(pods["b-1"] >= Some(issued), "{pods:?}");

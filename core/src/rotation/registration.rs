@@ -2,7 +2,7 @@
 //!
 //! An update replaces the whole registration, and there is no `ETag`. So the registration is read immediately before each update, and
 //! what was read is sent back with one key more or less. Each answer may bring another registration access token, which ends
-//! the one before it: [`renewed`] finds it before anything else of the answer is looked at.
+//! the one before it: [`renewed`] finds it before anything else of the answer is read.
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};

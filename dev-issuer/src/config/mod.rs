@@ -32,7 +32,7 @@ use crate::users::User;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
-    /// The national cloud that this is a part of; `Public` if left out.
+    /// The national cloud that this is a part of; `Public` if not set.
     pub cloud: Cloud,
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,

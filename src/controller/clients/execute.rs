@@ -136,14 +136,12 @@ impl Execution<'_> {
 
     async fn read(&mut self) -> Result<Outcome, Fault> {
         let token = self.token().await?;
-        let (graph, kind) = (self.graph()?, self.sight.rotating.settings.kind);
         let object = self.object_id();
-        let client = &self.sight.rotating.client_id;
-        let address = object
-            .as_deref()
-            .map_or(Address::Client(client), Address::Object);
-        let place = &self.sight.place;
-        let answer = place.call(&token, |call| graph.read(address, call)).await?;
+        let address = self.address(object.as_deref());
+        let answer = self.call(&token, |graph, call| graph.read(address, call));
+        let answer = answer.await?;
+        let rotating = &self.sight.rotating;
+        let (client, kind) = (&rotating.client_id, rotating.settings.kind);
         let (id, application) = graph::application(&answer, client, kind, self.now())?;
         self.driver.object_id = Some(id);
         Ok(Outcome::Application(application))
@@ -221,7 +219,9 @@ impl Execution<'_> {
         };
         let token = self.token().await?;
         let proof = self.proof(&token)?;
-        let answer = self.post(&token, |graph, address, call| {
+        let object = self.object_id();
+        let address = self.address(object.as_deref());
+        let answer = self.call(&token, |graph, call| {
             graph.add_key(address, &next, &proof, call)
         });
         let answer = answer.await?;
@@ -236,8 +236,8 @@ impl Execution<'_> {
     ) -> Result<Outcome, Fault> {
         let token = self.token().await?;
         let sent = self.now();
-        let client = Address::Client(&self.sight.rotating.client_id);
-        let answer = self.post(&token, |graph, _, call| {
+        let client = self.address(None);
+        let answer = self.call(&token, |graph, call| {
             graph.add_password(client, (name, until), call)
         });
         let answer = answer.await?;
@@ -254,14 +254,16 @@ impl Execution<'_> {
         let answer = match kind {
             Kind::Certificate => {
                 let proof = self.proof(&token)?;
-                let answer = self.post(&token, |graph, address, call| {
+                let object = self.object_id();
+                let address = self.address(object.as_deref());
+                let answer = self.call(&token, |graph, call| {
                     graph.remove_key(address, id, &proof, call)
                 });
                 answer.await?
             }
             Kind::Secret | Kind::Key => {
-                let client = Address::Client(&self.sight.rotating.client_id);
-                let answer = self.post(&token, |graph, _, call| {
+                let client = self.address(None);
+                let answer = self.call(&token, |graph, call| {
                     graph.remove_password(client, id, call)
                 });
                 answer.await?
@@ -270,19 +272,21 @@ impl Execution<'_> {
         graph::removed(&answer, kind, self.now()).map(|()| Outcome::Done)
     }
 
-    /// A call that changes the application.
-    async fn post(
+    /// The application: by its object ID if that is given, else by its client ID.
+    fn address<'a>(&'a self, object: Option<&'a str>) -> Address<'a> {
+        let client = Address::Client(&self.sight.rotating.client_id);
+        object.map_or(client, Address::Object)
+    }
+
+    /// A call of Microsoft Graph.
+    async fn call(
         &self,
         token: &GraphToken,
-        build: impl FnOnce(&Graph, Address<'_>, graph::GraphCall<'_>) -> Option<graph::GraphRequest>,
+        build: impl FnOnce(&Graph, graph::GraphCall<'_>) -> Option<graph::GraphRequest>,
     ) -> Result<crate::oauth::RawAnswer, Fault> {
-        let (graph, object) = (self.graph()?, self.object_id());
-        let client = &self.sight.rotating.client_id;
-        let address = object
-            .as_deref()
-            .map_or(Address::Client(client), Address::Object);
+        let graph = self.graph()?;
         let place = &self.sight.place;
-        place.call(token, |call| build(&graph, address, call)).await
+        place.call(token, |call| build(&graph, call)).await
     }
 
     /// One write of the source Secret, at the version that was read.

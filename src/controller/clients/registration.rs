@@ -1,5 +1,5 @@
 //! Changes the registration of a client by its own registration access token (RFC 7592). A token that an answer brings is stored
-//! before anything else of the answer is looked at: it ends the one before it, and nobody else has it.
+//! before anything else of the answer is read: it ends the one before it, and nobody else has it.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;

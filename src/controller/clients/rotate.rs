@@ -215,7 +215,6 @@ impl Driver {
             return;
         }
         let context = &self.context;
-        self.memory = Memory::new(context.clock.now(), &context.settings.rotation.pace);
         if let Some(id) = self.memory.held().and_then(|value| value.id.as_deref()) {
             tracing::warn!(
                 namespace = self.key.namespace,
@@ -224,6 +223,7 @@ impl Driver {
                 "the spec of the client named another application while a new client secret of the one before it was not stored yet; remove it there"
             );
         }
+        self.memory = Memory::new(context.clock.now(), &context.settings.rotation.pace);
         self.held.clear();
         (self.own, self.object_id) = (None, None);
         self.application = Some(application);

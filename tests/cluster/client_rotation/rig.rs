@@ -326,6 +326,19 @@ impl<'w> Rig<'w> {
         (done, task)
     }
 
+    /// Ends a reader: none of its calls was refused, and the fault of this case came.
+    pub(super) async fn served(
+        &self,
+        (done, reader): (Arc<AtomicBool>, JoinHandle<usize>),
+        label: &str,
+    ) {
+        done.store(true, Ordering::SeqCst);
+        let calls = reader.await.expect("no call was refused");
+        assert!(calls > 5, "{label}: {calls} calls");
+        let left = self.place.issuer.pending_faults();
+        assert_eq!(left, 0, "{label}: the fault never came");
+    }
+
     /// The rotation has ended: one credential is at the issuer, the one of the Secret, and it gets tokens.
     pub(super) async fn is_whole(&self, kind: CredentialKind, request: &str) {
         let label = &self.place.namespace;
