@@ -40,7 +40,8 @@ demo: ## run the operator with a real Kubernetes API server, in minutes (KEEP=1 
 
 test: ## run all tests, with a real control plane
 	$(CARGO) run --locked -p testenv --bin testenv -- build
-	$(CARGO) test --workspace --locked --features apicred/otel
+	@# A test that fails hides no other one.
+	$(CARGO) test --workspace --locked --features apicred/otel --no-fail-fast
 
 properties: ## run the property tests with many new cases (PROPTEST_CASES=20000 in core, 2000 in the operator)
 	PROPTEST_CASES=$${PROPTEST_CASES:-20000} $(CARGO) test --locked -p apicred-core --lib

@@ -11,6 +11,7 @@ use std::{
 
 use apicred::api::{ApiClient, ApiClientStatus};
 use dev_issuer::{Client as OauthClient, CredentialKind};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
@@ -36,6 +37,7 @@ pub(super) const SOURCE: &str = "shared-client";
 /// How often `a` is renewed, and after which time again.
 const RENEWALS: usize = 3;
 const A_WHILE: Duration = Duration::from_secs(20);
+const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
 const OWNED: &str = "Application.ReadWrite.OwnedBy";
 pub(super) const RECORDS: (&str, &str) = ("demo", "Records.Read");
 
@@ -90,7 +92,10 @@ impl<'w> Rig<'w> {
     pub(super) async fn with_secret(world: &'w World, label: &str, rotation: Value) -> Self {
         let rig = Self::new(world, label).await;
         let (first, owners) = (unique(), unique());
-        let app = OauthClient::new(&rig.app).secret(&first);
+        // One without an end is replaced at once. Here a rotation begins when it is requested, and not while a test looks away.
+        let until = jiff::Timestamp::now() + YEAR;
+        let mut app = OauthClient::new(&rig.app);
+        app.secrets = vec![dev_issuer::Secret::new(&first).expiring(until)];
         rig.place.add_client(app.role(RECORDS.0, RECORDS.1));
         let owner = guid();
         let rotator = OauthClient::new(&owner)
