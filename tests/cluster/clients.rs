@@ -100,6 +100,12 @@ fn credentials_that_share_a_client_follow_its_edits() {
         for name in ["a", "b"] {
             let end = |c: &ApiCredential| c.status.as_ref()?.client.as_ref()?.expires_at.clone();
             place.until(name, "the end of the secret", end).await;
+            let client = place.clients().get("shared").await.expect("a client");
+            let about = |c: &ApiCredential| {
+                let about = c.status.as_ref()?.client.as_ref()?.observed_generation;
+                (about.is_some() && about == client.metadata.generation).then_some(())
+            };
+            place.until(name, "a status about this client", about).await;
         }
         assert_eq!(place.posts(), posts, "a token for nothing");
         assert_eq!(place.view("token-a").await.unwrap().token, first.token);

@@ -42,7 +42,7 @@ pub struct Client {
         .message("each entry of certificates must name another private key: remove the duplicate"))]
     pub certificates: Vec<CertificateClient>,
     /// A private key without a certificate, which signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2). The issuer
-    /// must know its public key: `kubectl apicred jwks NAME` prints it. Not for Entra ID, which goes by certificates.
+    /// must know its public key: `kubectl apicred jwks NAME` prints it. Not for Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Box<KeyClient>>,
     /// A client assertion that something else keeps up to date in a Secret: a JWT, such as a JWT-SVID of SPIFFE. It is read for
@@ -74,9 +74,9 @@ pub struct ClientSecret {
     /// Key in its data.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
-    /// When the client secret expires, to be warned ahead of it: RFC 3339 (`2027-06-30T00:00:00Z`) or a date
-    /// (`2027-06-30`, from its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret means the
-    /// same and takes precedence. If not set, there is no warning.
+    /// When the client secret expires, for a warning ahead of it: RFC 3339 (`2027-06-30T00:00:00Z`) or a date
+    /// (`2027-06-30`, from its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret takes
+    /// precedence. If not set, there is no warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     #[x_kube(validation = super::rules::time_or_day("expiresAt"))]
@@ -133,7 +133,7 @@ pub struct CertificateClient {
     #[schemars(length(min = 1, max = 256))]
     pub key_id: Option<String>,
     /// Thumbprint of the certificate in the assertion's header: `Sha1` (`x5t`) or `Sha256` (`x5t#S256`). If not set: at
-    /// Entra ID `Sha1` with RS256 and else `Sha256`; elsewhere none, because servers search for a key that was registered with it.
+    /// Entra ID `Sha1` with RS256 and else `Sha256`; elsewhere none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thumbprint: Option<Thumbprint>,
     /// Sends the certificate chain along (`x5c`), for Entra ID's trust by subject name and issuer. `false` if not set.
@@ -270,7 +270,7 @@ pub struct ServiceAccountToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 600))]
     pub audience: Option<String>,
-    /// Life of the token in seconds; 600 if not set, which is also the least.
+    /// Lifetime of the token in seconds, at least 600. If not set: 600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 600, max = 86400))]
     pub expiration_seconds: Option<i32>,
@@ -288,9 +288,9 @@ pub struct ServiceAccountToken {
         .message("managedIdentity.clientId goes with asAssertion only, and without objectId and resourceId; if the identity is the client, set client.id")
 )]
 pub struct ManagedIdentityClient {
-    /// The identity is not the client itself: its token is the client assertion of the application `client.id`, which has a
-    /// federated credential for the identity, in this tenant or in another one. The token is requested for each token request
-    /// and never stored. If not set, the identity is the client.
+    /// The token of the identity is the client assertion of the application `client.id`, which has a federated credential for
+    /// the identity, in this tenant or in another one. It is requested for each token request and never stored. If not set,
+    /// the identity is the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_assertion: Option<AsAssertion>,
     /// Client id of a user-assigned identity, with `asAssertion`. Not set if another field selects it.

@@ -246,7 +246,7 @@ pub struct ApiCredentialSpec {
         .reason(Reason::FieldValueInvalid)
         .message("a scope is one word without spaces, quotes or backslashes (RFC 6749 section 3.3); list several scopes as several items"))]
     pub scopes: Vec<String>,
-    /// Target APIs as resource indicators (RFC 8707), each sent as a parameter `resource` of its own. At Entra ID one, which
+    /// Target APIs as resource indicators (RFC 8707), each sent as a parameter `resource`. At Entra ID one, which
     /// selects the v1 endpoint. None if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
@@ -276,7 +276,8 @@ pub struct ApiCredentialSpec {
     #[x_kube(validation = super::crd::duration("minLifetime", "10s", "24h", "15m"))]
     pub min_lifetime: Option<kube::core::Duration>,
     /// When this credential ends, as RFC 3339 (`2027-06-30T18:00:00Z`): no token is requested from then on, and the token is
-    /// removed from the Secret, also if the credential is suspended. The issuer takes the token until it expires. If not set,
+    /// removed from the Secret, also if the credential is suspended. Unless `deletionPolicy` is `Revoke`, the
+    /// issuer takes it until it expires. If not set,
     /// the credential does not end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
@@ -285,8 +286,8 @@ pub struct ApiCredentialSpec {
     /// Stops all work on this credential; the Secret stays as it is. `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// What happens when the credential is deleted. `Delete`: the Secret is deleted with it. `Retain`: the Secret stays. `Revoke`:
-    /// the token is revoked at the issuer (RFC 7009), then the Secret is deleted; the deletion waits for that for a minute at
+    /// What happens when the credential is deleted. `Delete`: its Secret is deleted. `Retain`: its Secret stays. `Revoke`: the
+    /// token is revoked (RFC 7009), also at `notAfter`, then the Secret is deleted; the deletion waits for that for a minute at
     /// most. If not set: `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,

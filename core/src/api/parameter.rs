@@ -144,8 +144,8 @@ pub struct Parameter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub value: Option<String>,
-    /// Key of a Secret in this namespace that holds its value: one line. The rules about where a client secret may be sent hold
-    /// for it as well. Not set if `value` is.
+    /// Key of a Secret in this namespace that holds its value: one line. It may be sent where a client secret may be.
+    /// Not set if `value` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
 }
@@ -164,8 +164,8 @@ pub struct ExtensionParameter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub value: Option<String>,
-    /// Key of a Secret in this namespace that holds its value: one line. The rules about where a client secret may be sent hold
-    /// for it as well. Not set if `value` is.
+    /// Key of a Secret in this namespace that holds its value: one line. It may be sent where a client secret may be.
+    /// Not set if `value` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
 }

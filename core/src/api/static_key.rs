@@ -22,8 +22,8 @@ pub struct StaticKey {
     /// When the key was made, to count its age from. If not set: when its Secret was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,
-    /// From which age on the condition `ClientCredentialExpiring` (`StaticKeyOld`) reports the key, as a Go duration such as
-    /// `720h` (30 days); there is no unit for days. At least `24h`. If not set: `2160h` (90 days).
+    /// From which age on the condition `ClientCredentialExpiring` (`StaticKeyOld`) reports the key, as a Go duration, at
+    /// least `24h`. If not set: `2160h` (90 days).
     #[serde(
         default,
         deserialize_with = "super::duration::optional",

@@ -72,6 +72,9 @@ pub struct ClientStatus {
     /// The key of a Secret by which the token in the target Secret was obtained. Not set if no Secret authenticates the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<UsedRef>,
+    /// `metadata.generation` of the `ApiClient` that this status is about. Not set without `clientRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
     /// When the client secret or certificate in use expires: as declared, or as the certificate says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,

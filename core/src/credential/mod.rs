@@ -74,6 +74,8 @@ pub struct Credential {
     pub issuer: Issuer,
     /// OAuth client id; empty where there is none.
     pub client_id: String,
+    /// Generation of the `ApiClient` that it names. Set by the shell.
+    pub client_generation: Option<i64>,
     /// The client authentication.
     pub authentication: AuthenticationMethod,
     /// When client secrets expire, as the spec declares it.

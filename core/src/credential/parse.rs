@@ -99,6 +99,7 @@ pub fn parse(
         uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
         issuer,
+        client_generation: None,
         client_id: client_id(spec),
         authentication,
         secret_ends,

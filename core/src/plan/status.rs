@@ -119,6 +119,7 @@ impl Findings<'_> {
         let client = ClientStatus {
             expires_at: self.ending.and_then(expiry::Ending::of_client).map(time),
             refused: refused(self.credential, self.observed),
+            observed_generation: self.credential.client_generation,
             ..status.client.take().map(|c| *c).unwrap_or_default()
         };
         status.client = (client != ClientStatus::default()).then(|| Box::new(client));

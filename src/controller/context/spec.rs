@@ -53,8 +53,15 @@ impl Context {
         object: &ApiCredential,
     ) -> Result<Credential, Vec<FieldError>> {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let client = |name: &str| self.clients.lookup(namespace, name);
-        parse_with_client(object, client, |r| self.issuer(namespace, r))
+        // Before its spec: a client that is edited meanwhile is newer than the generation says.
+        let client = object.spec.client_ref.as_ref();
+        let client = client.and_then(|r| self.clients.get(&Key::new(namespace, r.name.as_str())));
+        let lookup = |name: &str| self.clients.lookup(namespace, name);
+        let credential = parse_with_client(object, lookup, |r| self.issuer(namespace, r))?;
+        Ok(Credential {
+            client_generation: client.and_then(|c| c.metadata.generation),
+            ..credential
+        })
     }
 
     /// A credential that is being deleted, for the revocation of its token.
