@@ -1,5 +1,6 @@
 //! What happens to a deleted credential that has the finalizer: its token is revoked, and the finalizer removed. The deletion
-//! waits for that, and never beyond its deadline; [`finalizer::step`] decides.
+//! waits for that, and never beyond its deadline; [`finalizer::step`] decides. The same for the token of a credential that has
+//! ended (`spec.notAfter`): its removal from the Secret waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +26,7 @@ use crate::{
     plan::{
         Notice, Severity,
         finalizer::{self, Attempt, End, Facts, Step},
+        over,
     },
 };
 
@@ -49,8 +51,15 @@ pub(super) async fn run(context: Arc<Context>) {
         let (context, limiter) = (Arc::clone(&context), limiter.clone());
         // Boxed: those who wait need not have the room for it.
         Box::pin(async move {
-            end(&context, &limiter, &leaving).await;
+            let end = end(&context, &limiter, &leaving).await;
             context.leaving.ended(&leaving.uid);
+            if leaving.ended && shown(&context, &leaving).is_some() {
+                let revoked = end == Some(End::Revoked);
+                context.with_state(&leaving.key, &leaving.uid, |s| {
+                    s.revoked_at_end = Some(revoked);
+                });
+                context.triggers.send(&leaving.key);
+            }
         })
     };
     let leaving = UnboundedReceiverStream::new(leaving);
@@ -67,18 +76,19 @@ fn shown(context: &Context, leaving: &Leaving) -> Option<(ApiCredential, bool)> 
     readable.or_else(|| Some((kept.open_unusable()?.0, false)))
 }
 
-async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leaving) {
+/// Gives how it ended, if it did.
+async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leaving) -> Option<End> {
     let (mut last, mut tries) = (None, 0);
     while let Some((object, readable)) = shown(context, leaving) {
         let facts = Facts {
             policy: readable.then(|| object.spec.deletion_policy.unwrap_or_default()),
-            present: api::finalizer::has(&object.metadata),
-            deleting: object.metadata.deletion_timestamp.is_some(),
+            present: leaving.ended || api::finalizer::has(&object.metadata),
+            deleting: leaving.ended || object.metadata.deletion_timestamp.is_some(),
             has_token: leaving.has_token,
             last: last.as_ref(),
         };
         match finalizer::step(facts, leaving.since.elapsed(), leaving.deadline) {
-            Step::Leave | Step::Add => return,
+            Step::Leave | Step::Add => return None,
             Step::Wait(until) => sleep_until(leaving.since + until).await,
             Step::Revoke => {
                 let until = leaving.since + leaving.deadline;
@@ -87,20 +97,24 @@ async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leavi
                 let Ok(_permit) = turn else { continue };
                 tries += 1;
                 last = match attempt(context, &object, leaving, tries).await {
-                    None => return,
+                    None => return None,
                     attempt => attempt,
                 };
             }
             Step::Remove(end) => {
                 // Another process leads by now, and ends it.
                 if !context.may_act() {
-                    return;
+                    return None;
                 }
                 report(context, &object, &leaving.key, &end).await;
-                return remove(context, &object, leaving).await;
+                if !leaving.ended {
+                    remove(context, &object, leaving).await;
+                }
+                return Some(end);
             }
         }
     }
+    None
 }
 
 /// One attempt; none if the credential is gone, or nobody waits for it.
@@ -120,10 +134,10 @@ async fn attempt(
         match metadata(context, &leaving.key).await {
             Ok(Some(meta))
                 if meta.uid.as_deref() == Some(&leaving.uid)
-                    && meta.deletion_timestamp.is_some()
-                    && api::finalizer::has(&meta) => {}
+                    && (leaving.ended && over::is_over(object.spec.end(), context.clock.now())
+                        || meta.deletion_timestamp.is_some() && api::finalizer::has(&meta)) => {}
             Ok(_) => return None,
-            Err(_) => return passing("the API server did not confirm the deletion"),
+            Err(_) => return passing("the API server did not confirm it"),
         }
         if let Some(kind) = context.unsynced.first(&leaving.key.namespace) {
             return passing(&format!("apicred may not list {kind} in this namespace"));

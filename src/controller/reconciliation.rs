@@ -85,6 +85,7 @@ impl<'a> Reconciliation<'a> {
         self.with_state(|state| {
             state.held = None;
             state.revocable = revocable;
+            state.revoked_at_end = None;
         });
     }
 

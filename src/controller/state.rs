@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) marks: Remembered,
     /// The last own write of the state Secret since the failure that is being waited out.
     pub(super) own_writes: Option<OwnWrites>,
+    /// The attempts to revoke the token of a credential that has ended (`notAfter`) are over. True if it was revoked.
+    pub(super) revoked_at_end: Option<bool>,
     /// The published token, of a credential that wants it revoked at its end: the Secret may be gone by then.
     pub(super) revocable: Option<Revocable>,
     /// The status written last and its version, until the watch has shown it.
@@ -70,6 +72,7 @@ impl State {
             && self.marks.is_empty()
             && self.own_writes.is_none()
             && self.revocable.is_none()
+            && self.revoked_at_end.is_none()
             && self.written.is_none()
             && self.lost_statuses == 0
             && self.owner_gone.is_none()
@@ -105,11 +108,13 @@ pub(super) struct Revocable {
     pub(super) issued: IssuedBy,
 }
 
-/// A credential that is being deleted and has the finalizer.
+/// A credential that is being deleted and has the finalizer, or one that has ended and wants its token revoked.
 pub(super) struct Leaving {
     pub(super) key: Key,
     pub(super) uid: String,
-    /// When this process saw the deletion.
+    /// It stays: `spec.notAfter` has passed.
+    pub(super) ended: bool,
+    /// When this process saw the deletion or the end.
     pub(super) since: Instant,
     /// How long it may take from then on.
     pub(super) deadline: Duration,
@@ -121,7 +126,7 @@ pub(super) struct Leaving {
     pub(super) has_token: bool,
 }
 
-/// The credentials that are being deleted and have the finalizer, for the task that ends them.
+/// These credentials, for the task that revokes their tokens.
 pub(super) struct LeavingQueue {
     sender: UnboundedSender<Leaving>,
     receiver: Mutex<Option<UnboundedReceiver<Leaving>>>,

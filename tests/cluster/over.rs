@@ -1,13 +1,23 @@
 //! `spec.notAfter`: access for a time, from the first token to its removal.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::DeleteParams;
 use serde_json::json;
 use testenv::eventually;
 
-use crate::support::{Place, SOON, World, condition, run};
+use crate::{
+    revocation::{gone, issuer, no_warning, place as place_at, revoke, revoked, warned},
+    support::{Listener, Place, SOON, World, condition, merge, run},
+};
 
 /// So many seconds from now, as people write it.
 fn soon(seconds: i64) -> String {
@@ -121,5 +131,130 @@ fn a_pull_secret_keeps_the_one_key_that_its_type_demands() {
         let files: Vec<&String> = data.keys().collect();
         assert_eq!(files, [".dockerconfigjson"]);
         assert_eq!(data[".dockerconfigjson"].0, br#"{"auths":{}}"#);
+    });
+}
+
+/// A credential whose token is revoked at its end, two seconds from now.
+async fn ends_soon(place: &Place) -> String {
+    let spec = merge(revoke("token"), json!({ "notAfter": soon(3600) }));
+    place.create("c", spec).await;
+    let token = place.ready("c").await.token;
+    let end = json!({ "spec": { "notAfter": soon(2) } });
+    place.edit("c", end).await;
+    token
+}
+
+fn revocations(listener: &Listener) -> usize {
+    let requests = listener.requests();
+    requests
+        .iter()
+        .filter(|r| r.starts_with("POST /revoke "))
+        .count()
+}
+
+#[test]
+fn the_token_of_a_credential_that_ends_and_wants_it_is_revoked() {
+    run(async {
+        let world = World::shared().await;
+        // Once it is not available.
+        let listener = issuer(|n| if n == 0 { "503 Busy" } else { "200 OK" });
+        let place = place_at(world, "over-revoked", &listener).await;
+        let token = ends_soon(&place).await;
+        place.not_ready("c", "Ended").await;
+        emptied(&place, "token").await;
+        assert!(revoked(&listener, &token));
+        assert_eq!(revocations(&listener), 2);
+        // A later end, another token; and at the end of the object there is nothing left of the first one.
+        let later = json!({ "spec": { "notAfter": soon(3600) } });
+        place.edit("c", later).await;
+        assert_ne!(place.ready("c").await.token, token);
+        let end = json!({ "spec": { "notAfter": soon(1) } });
+        place.edit("c", end).await;
+        place.not_ready("c", "Ended").await;
+        assert_eq!(revocations(&listener), 3);
+        place.delete("c").await;
+        gone(&place, "c", SOON).await;
+        assert_eq!(revocations(&listener), 3);
+        no_warning(&place, "c").await;
+    });
+}
+
+#[test]
+fn a_token_that_cannot_be_revoked_is_removed_at_the_end_all_the_same() {
+    run(async {
+        let world = World::shared().await;
+        let listener = issuer(|_| "400 Bad Request");
+        let place = place_at(world, "over-unrevoked", &listener).await;
+        let token = ends_soon(&place).await;
+        place.not_ready("c", "Ended").await;
+        emptied(&place, "token").await;
+        let note = warned(&place, "c").await;
+        assert!(note.contains("the token was not revoked"), "{note}");
+        assert!(!note.contains(&token), "{note}");
+        assert_eq!(revocations(&listener), 1);
+    });
+}
+
+#[test]
+fn an_operator_that_is_killed_at_the_end_leaves_the_token_to_the_next_one() {
+    run(async {
+        let mut world = World::own().await;
+        world.start_operator().await;
+        let works = Arc::new(AtomicBool::new(false));
+        let answers = Arc::clone(&works);
+        let listener = issuer(move |_| {
+            if answers.load(Ordering::SeqCst) {
+                "200 OK"
+            } else {
+                "503 Busy"
+            }
+        });
+        let place = place_at(&world, "over-killed", &listener).await;
+        let token = ends_soon(&place).await;
+        eventually(SOON, "a first attempt", async || revocations(&listener) > 0).await;
+        world.kill_operator().await;
+        assert_eq!(place.view("token").await.expect("a token").token, token);
+        works.store(true, Ordering::SeqCst);
+        let before = revocations(&listener);
+        world.start_operator().await;
+        place.not_ready("c", "Ended").await;
+        emptied(&place, "token").await;
+        assert_eq!(revocations(&listener), before + 1);
+        assert!(revoked(&listener, &token));
+    });
+}
+
+#[test]
+fn an_end_that_is_moved_while_the_token_is_revoked_brings_another_token() {
+    run(async {
+        let world = World::shared().await;
+        let (asked, go) = (Arc::new(AtomicBool::new(false)), mpsc::channel());
+        let (seen, wait) = (Arc::clone(&asked), Mutex::new(go.1));
+        let listener = issuer(move |n| {
+            seen.store(true, Ordering::SeqCst);
+            if n == 0 {
+                let wait = wait.lock().expect("no panic");
+                let _ = wait.recv_timeout(Duration::from_secs(10));
+            }
+            "200 OK"
+        });
+        let place = place_at(world, "over-moved", &listener).await;
+        let token = ends_soon(&place).await;
+        eventually(SOON, "the revocation", async || {
+            asked.load(Ordering::SeqCst)
+        })
+        .await;
+        let later = json!({ "spec": { "notAfter": soon(3600) } });
+        place.edit("c", later).await;
+        place.operator_has_seen_it().await;
+        go.0.send(()).expect("it waits");
+        eventually(SOON, "another token", async || {
+            place
+                .view("token")
+                .await
+                .is_ok_and(|view| view.token != token)
+        })
+        .await;
+        place.ready("c").await;
     });
 }

@@ -26,12 +26,12 @@ const FINALIZER: &str = "apicred.dev/revoke";
 /// What somebody else keeps an object by.
 const THEIRS: &str = "example.com/theirs";
 
-fn revoke(target: &str) -> Value {
+pub(crate) fn revoke(target: &str) -> Value {
     json!({ "deletionPolicy": "Revoke", "target": { "secretName": target } })
 }
 
 /// An issuer whose revocation endpoint answers as `revocation` says, from the number of its requests so far.
-fn issuer(revocation: impl Fn(usize) -> &'static str + Send + 'static) -> Listener {
+pub(crate) fn issuer(revocation: impl Fn(usize) -> &'static str + Send + 'static) -> Listener {
     let (tokens, ends) = (AtomicUsize::new(0), AtomicUsize::new(0));
     Listener::replying(move |request| {
         if request.starts_with("POST /revoke ") {
@@ -61,13 +61,13 @@ async fn offer(place: &Place, listener: &Listener) {
 }
 
 /// A place whose issuer is this listener.
-async fn place(world: &World, label: &str, listener: &Listener) -> Place {
+pub(crate) async fn place(world: &World, label: &str, listener: &Listener) -> Place {
     let place = world.place(label).await;
     offer(&place, listener).await;
     place
 }
 
-fn revoked(listener: &Listener, token: &str) -> bool {
+pub(crate) fn revoked(listener: &Listener, token: &str) -> bool {
     let requests = listener.requests();
     let mut ends = requests.iter().filter(|r| r.starts_with("POST /revoke "));
     ends.any(|r| r.contains(&format!("token={token}&")) || r.ends_with(&format!("token={token}")))
@@ -78,7 +78,7 @@ async fn finalizers(place: &Place, name: &str) -> Vec<String> {
     object.metadata.finalizers.unwrap_or_default()
 }
 
-async fn gone(place: &Place, name: &str, within: Duration) {
+pub(crate) async fn gone(place: &Place, name: &str, within: Duration) {
     eventually(within, format!("{name} is gone"), async || {
         match place.credentials().get_opt(name).await {
             Ok(None) => Ok(()),
@@ -89,7 +89,7 @@ async fn gone(place: &Place, name: &str, within: Duration) {
 }
 
 /// The event about a token that was not revoked.
-async fn warned(place: &Place, name: &str) -> String {
+pub(crate) async fn warned(place: &Place, name: &str) -> String {
     eventually(SOON, "the event", async || {
         let events = place.events(name).await;
         let mut events = events.into_iter();
@@ -99,7 +99,7 @@ async fn warned(place: &Place, name: &str) -> String {
     .await
 }
 
-async fn no_warning(place: &Place, name: &str) {
+pub(crate) async fn no_warning(place: &Place, name: &str) {
     let events = place.events(name).await;
     assert!(
         events

@@ -15,10 +15,10 @@ use crate::controller::{
 };
 use crate::{
     Reason,
-    api::ApiCredential,
+    api::{ApiCredential, DeletionPolicy},
     credential::{Credential, Key},
     plan::{
-        Observed, Outcome, Plan,
+        Observed, Outcome, Plan, Why,
         finalizer::{Facts, Step, step, time_left},
         schedule,
     },
@@ -107,11 +107,53 @@ pub(super) fn hand_over(context: &Context, object: &ApiCredential) {
         deadline: time_left(deleted_at.0, context.clock.now()),
         since: Instant::now(),
         uid: uid.to_owned(),
+        ended: false,
         token,
         unwritten,
         has_token,
         key,
     });
+}
+
+/// Has the token of a credential that has ended (`notAfter`) revoked, before it is removed from its Secret: a process that is
+/// killed in between finds it there. Gives an outcome while the removal waits for that, at most as long as a deletion.
+pub(super) fn revoke_ended(
+    context: &Context,
+    credential: &Credential,
+    plan: &mut Plan,
+) -> Option<Outcome> {
+    let (key, uid) = (credential.key(), credential.uid.as_str());
+    let wanted = *plan == Plan::Empty && credential.target.deletion == DeletionPolicy::Revoke;
+    let done = context.with_state(&key, uid, |s| s.revoked_at_end);
+    if !wanted {
+        // It was revoked, and the end is a later one by now: its readers need another token. The write of one forgets this.
+        if let (Some(true), Plan::Keep { .. }) = (done, &plan) {
+            *plan = Plan::Mint(Why::SpecChanged);
+        } else if done == Some(false) {
+            context.with_state(&key, uid, |s| s.revoked_at_end = None);
+        }
+        return None;
+    }
+    if done.is_some() {
+        return None;
+    }
+    let now = context.clock.now();
+    if !context.leaving.has(uid) {
+        let (token, unwritten) = context.take_revocable(&key, uid);
+        context.leaving.send(Leaving {
+            deadline: time_left(credential.end.unwrap_or(now), now),
+            since: Instant::now(),
+            uid: uid.to_owned(),
+            ended: true,
+            token,
+            unwritten,
+            has_token: true,
+            key,
+        });
+    }
+    // It is requeued as soon as that has ended.
+    let until = schedule::later(now, AGAIN);
+    Some(Outcome::Queued { until })
 }
 
 /// Was there ever a token, as far as the status, the Secret or a sign-in say?
@@ -124,6 +166,8 @@ fn has_token(context: &Context, object: &ApiCredential, key: &Key) -> bool {
     let grant = object.spec.grant.as_deref();
     let state = grant.and_then(|g| g.refresh_token.as_ref());
     published.is_some()
-        || secrets.published(&target, uid).is_some()
+        || secrets
+            .published(&target, uid)
+            .is_some_and(|p| !p.is_emptied())
         || state.is_some_and(|state| secrets.get(&named(&state.secret_ref.name)).is_some())
 }

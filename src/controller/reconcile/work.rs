@@ -37,7 +37,8 @@ impl Watched<'_> {
         }
         let observed = self.observed(credential, now).await;
         let mut reconciliation = Reconciliation::new(context, credential, observed);
-        let plan = plan::plan(credential, &reconciliation.observed, now);
+        let mut plan = plan::plan(credential, &reconciliation.observed, now);
+        let revoking = finalizer::revoke_ended(context, credential, &mut plan);
         tracing::debug!(?plan, "planned");
         if let Plan::Hold {
             why: Hold::AnotherOperator,
@@ -51,7 +52,9 @@ impl Watched<'_> {
         // Boxed: see `reconcile`.
         let step = Box::pin(async {
             let observed = &reconciliation.observed;
-            match finalizer::settle(context, self.object, (credential, observed), &plan).await {
+            let facts = (credential, observed);
+            let settled = finalizer::settle(context, self.object, facts, &plan).await;
+            match revoking.or(settled) {
                 Some(outcome) => outcome,
                 None => execute(&mut reconciliation, plan).await,
             }
