@@ -9,12 +9,29 @@ use crate::{
         may_have_metadata,
     },
     plan::Source,
+    publish::last_good,
 };
 
 /// The Secrets with the client credentials, as they are now.
 pub(super) fn sources(context: &Context, credential: &Credential) -> Vec<Source> {
-    let secrets = lock(&context.secrets);
-    of_secrets(&secrets, &credential.namespace, credential.alternatives())
+    client_sources(&lock(&context.secrets), credential)
+}
+
+/// The same, with the last good certificates after the entries of the spec.
+pub(super) fn client_sources(secrets: &Secrets, credential: &Credential) -> Vec<Source> {
+    let home = &credential.namespace;
+    let mut references = credential.alternatives();
+    for copied in credential.authentication.copies() {
+        let facts = |name: &str| {
+            let name = (home.clone(), name.to_owned());
+            secrets.get(&name).map(|seen| &seen.facts)
+        };
+        let source = facts(&copied.certificate.pair.secret);
+        if last_good::serves(source, facts(&copied.copy.name)) {
+            references.push(copied.copy);
+        }
+    }
+    of_secrets(secrets, home, references)
 }
 
 /// Whether this credential may send this request to its issuer, and whether its namespace is being deleted.

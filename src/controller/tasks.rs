@@ -15,6 +15,7 @@ use super::{
     context::Context,
     deletion, issuers, notifier,
     reconcile::not_ready,
+    target::last_good,
     token::orphans,
 };
 use crate::api::{ClusterTokenIssuer, IssuerKind, TokenIssuer};
@@ -91,6 +92,10 @@ impl Tasks {
         self.spawn(
             "the watch of credentials",
             streams::credentials(shared(), credentials),
+        );
+        self.spawn(
+            "the sweep of copied certificates",
+            last_good::sweep(shared()),
         );
         self.spawn("the check of clients", clients::check(shared()));
         self.spawn("the count of what is not ready", not_ready::count(shared()));

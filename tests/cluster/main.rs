@@ -31,6 +31,7 @@ mod hydra;
 mod image;
 mod isolation;
 mod issuer_faults;
+mod last_good;
 mod leader;
 mod lease;
 mod logs;

@@ -17,10 +17,12 @@ A rule that no code uses is a defect; so is a call without a rule.
 # src/controller/clients/rotate.rs (sight): the client secret or certificate that is rotated. src/controller/clients/issuer.rs (managed_by): the
 # token that manages another application, from its target Secret.
 # src/controller/clients/usable.rs (open): whether a Secret has the keys that a client names, after each change of it.
+# src/controller/target/last_good.rs (store): a certificate that got a token and whose owner has it kept; (empty): the metadata of its Secret.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
 # src/controller/target/publish.rs (write): makes a target Secret. src/controller/token/digest_key.rs (load): makes the digest key.
+# src/controller/target/last_good.rs (store): makes the copy of a certificate whose owner has it kept.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
@@ -28,6 +30,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 # never deleted by the operator: the garbage collector does it, by owner reference.
 # src/controller/token/state_secret.rs (write): the mark and the next refresh token of a state Secret.
 # src/controller/clients/execute.rs (write): the next client secret or certificate, in a Secret whose owner names the client.
+# src/controller/target/last_good.rs (patch): the next certificate into its copy, or nothing once its Secret does not ask for it.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [patch]

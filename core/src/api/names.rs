@@ -28,6 +28,14 @@ pub const ROTATE_REQUESTED_AT: &str = "apicred.dev/rotate-requested-at";
 pub const ROTATE_BY: &str = "apicred.dev/rotate-by";
 /// On a source Secret: where the rotation of the client's credential stands (JSON).
 pub const ROTATION: &str = "apicred.dev/rotation";
+/// On a source Secret: `true` lets apicred keep a copy of the last certificate in it that got a token, `false` does not. If not
+/// set: `true` for a Secret of cert-manager.
+pub const KEEP_LAST_GOOD: &str = "apicred.dev/keep-last-good";
+/// cert-manager writes it on the Secrets that it keeps renewed.
+/// Source: <https://cert-manager.io/docs/reference/annotations/>.
+pub const CERT_MANAGER: &str = "cert-manager.io/certificate-name";
+/// On such a copy: UID and resourceVersion of the Secret that it is of (`UID/VERSION`); empty if it contains no key.
+pub const LAST_GOOD_OF: &str = "apicred.dev/last-good-of";
 /// On a source Secret: names (comma separated), or NAME@UID, of the credentials that may publish a static key of it.
 pub const PUBLISH_BY: &str = "apicred.dev/publish-by";
 /// On a state Secret: name, or NAME@UID, of the one credential whose refresh token it holds.

@@ -10,7 +10,7 @@ use crate::{api::names, printable};
 const ON_CREDENTIAL: [&str; 1] = [names::RENEW_REQUESTED_AT];
 /// On an `ApiClient`.
 const ON_CLIENT: [&str; 1] = [names::ROTATE_REQUESTED_AT];
-const ON_SECRET: [&str; 7] = [
+const ON_SECRET: [&str; 8] = [
     names::SECRET_EXPIRES_AT,
     names::ALLOWED_ISSUERS,
     names::PUBLISH_BY,
@@ -18,12 +18,13 @@ const ON_SECRET: [&str; 7] = [
     names::ISSUED_BY,
     names::ADOPT_BY,
     names::ROTATE_BY,
+    names::KEEP_LAST_GOOD,
 ];
 const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
 /// The spec of an issuer defines what it allows.
 const ON_ISSUER: [&str; 0] = [];
 /// What apicred itself writes on Secrets, beside [`names::RECORD`].
-const WRITTEN: [&str; 11] = [
+const WRITTEN: [&str; 12] = [
     names::IN_FLIGHT_SINCE,
     names::ROTATES,
     names::ROTATION,
@@ -35,6 +36,7 @@ const WRITTEN: [&str; 11] = [
     names::CREDENTIAL_UID,
     names::TEMPLATE_DIGEST,
     names::MANAGED_KEYS,
+    names::LAST_GOOD_OF,
 ];
 
 const ON_SECRETS: &str = "is written by apicred on Secrets; remove it";

@@ -1,6 +1,6 @@
 //! The client authentication of a credential, parsed.
 
-use super::{Credential, FieldError};
+use super::{Credential, FieldError, last_good::TLS};
 use crate::Reason;
 use crate::{
     api::{
@@ -13,9 +13,6 @@ use crate::{
 
 /// Shortest and usual lifetime of a ServiceAccount token: the API server issues none below ten minutes.
 const ACCOUNT_SECONDS: i64 = 600;
-/// Keys of a Secret of type `kubernetes.io/tls`.
-const TLS: (&str, &str) = ("tls.crt", "tls.key");
-
 /// The fields of the ways in which a client can authenticate, in the order of their check.
 const WAYS: [&str; 8] = [
     "secrets",
@@ -258,6 +255,16 @@ impl AuthenticationMethod {
 
     /// What a message calls one of the entries of its list.
     pub fn entry(&self, name: &str, key: &str) -> String {
+        let copy = SecretKeyRef {
+            name: name.to_owned(),
+            key: key.to_owned(),
+        };
+        if let Some(copied) = self.original(&copy) {
+            let original = &copied.certificate.pair.secret;
+            return format!(
+                "the last good certificate of Secret {original}, kept in Secret {name}"
+            );
+        }
         match self {
             Self::Certificates(_) => format!("the certificate in Secret {name} (key {key})"),
             _ => format!("key {key} of Secret {name}"),

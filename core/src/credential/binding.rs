@@ -179,6 +179,12 @@ impl Serves {
         let annotations = meta.annotations.as_ref();
         let has = |key: &str| annotations.is_some_and(|a| a.contains_key(key));
         let only = |text: String| Err(Denial::Secret(format!("Secret {secret} {text}")));
+        if has(names::LAST_GOOD_OF) {
+            return only(
+                "is a copy of a certificate that apicred keeps; name the Secret that it is a copy of"
+                    .to_owned(),
+            );
+        }
         if is_published(meta) && !(self.exchange && has(names::ALLOWED_ISSUERS)) {
             return only(format!(
                 "contains a token that apicred published, and no other credential may use it; client.assertion and a grant that exchanges this token need the annotation {}: {} on the Secret",

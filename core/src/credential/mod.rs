@@ -18,6 +18,7 @@ mod github;
 mod hop;
 mod issued;
 mod issuer;
+mod last_good;
 mod limits;
 mod parameters;
 mod parse;
@@ -41,6 +42,7 @@ pub use hop::Hop;
 pub use issuer::{
     CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity, Places, Protocol, SecretStyle,
 };
+pub use last_good::{Copied, TLS, source_of};
 pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};
@@ -72,10 +74,10 @@ pub struct Credential {
     pub generation: i64,
     /// The endpoint.
     pub issuer: Issuer,
-    /// OAuth client id; empty where there is none.
-    pub client_id: String,
     /// Generation of the `ApiClient` that it names. Set by the shell.
     pub client_generation: Option<i64>,
+    /// OAuth client id; empty where there is none.
+    pub client_id: String,
     /// The client authentication.
     pub authentication: AuthenticationMethod,
     /// When client secrets expire, as the spec declares it.

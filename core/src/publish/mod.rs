@@ -7,6 +7,7 @@
 //! would report with 409 is read from `managedFields` instead, at the resourceVersion that the patch requires ([`ownership::ForeignWrite`]).
 
 mod formats;
+pub mod last_good;
 pub mod ownership;
 mod record;
 pub mod rejection;

@@ -8,7 +8,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
-use super::{ManagedKeys, Record, template::live_digest};
+use super::{
+    ManagedKeys, Record,
+    last_good::{self, LastGood},
+    template::live_digest,
+};
 use crate::{
     api::names,
     credential::{
@@ -43,6 +47,10 @@ pub struct SecretFacts {
     pub expiry_unreadable: bool,
     /// The message about annotations below `apicred.dev` that have no effect.
     pub unread: Option<Box<str>>,
+    /// Its owner asks apicred to keep the last good pair of it.
+    pub keeps_last_good: bool,
+    /// It is such a copy.
+    pub last_good: Option<Box<LastGood>>,
 }
 
 /// How long the garbage collector has to delete the Secret of a credential that is gone, from the moment at which this
@@ -201,6 +209,8 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
             Place::Secret,
         )
         .map(Into::into),
+        keeps_last_good: last_good::is_wanted(meta),
+        last_good: LastGood::read(meta).map(Box::new),
     }
 }
 

@@ -273,18 +273,20 @@ impl Index {
 /// Names of the Secrets that a spec needs. A spec that cannot be parsed is triggered only by its own change.
 fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let authentication =
-        AuthenticationMethod::parse(spec.client.as_ref()).map(|p| p.alternatives());
+        AuthenticationMethod::parse(spec.client.as_ref()).unwrap_or(AuthenticationMethod::Absent);
+    let copies = authentication.copies().into_iter().map(|c| c.copy.name);
     let grant = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
     let grant_sources = grant.unwrap_or_default();
     let static_key = spec.static_key.iter().map(|key| &key.token_ref);
     let grant_sources = grant_sources.iter().filter_map(Need::reference);
-    let authentication = authentication.unwrap_or_default();
     let mut names: Vec<String> = authentication
+        .alternatives()
         .iter()
         .chain(grant_sources)
         .chain(static_key)
         .chain(spec.parameter_secrets())
         .map(|r| r.name.clone())
+        .chain(copies)
         .collect();
     names.sort_unstable();
     names.dedup();

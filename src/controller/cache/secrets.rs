@@ -13,7 +13,7 @@ use super::{
     index::SecretName,
 };
 use crate::publish::{
-    ManagedKeys,
+    ManagedKeys, SourceMark,
     ownership::{Published, SecretFacts, examine},
 };
 
@@ -142,6 +142,41 @@ impl Secrets {
         });
         same.map(|p| (p.credential.clone(), p.credential_uid.clone()))
             .collect()
+    }
+
+    /// Namespaces and names of the copies of certificates that contain a key.
+    pub(in crate::controller) fn copies(&self) -> Vec<SecretName> {
+        let mut found = Vec::new();
+        for (namespace, home) in &self.seen.0 {
+            let full = home.iter().filter(|(_, seen)| {
+                let copy = seen.facts.last_good.as_ref();
+                copy.is_some_and(|copy| copy.of.is_some())
+            });
+            found.extend(full.map(|(name, _)| (namespace.clone(), name.to_string())));
+        }
+        found
+    }
+
+    /// Has another credential of a namespace a token, valid at `now`, by an earlier version of the Secret `source`, or by its copy?
+    pub(in crate::controller) fn needs_copy(
+        &self,
+        (namespace, uid): (&str, &str),
+        source: &SecretFacts,
+        (name, copy): (&str, &str),
+        now: Timestamp,
+    ) -> bool {
+        let home = self.seen.0.get(namespace);
+        let home = home.into_iter().flat_map(HashMap::values);
+        let others = home.filter_map(|seen| seen.facts.published.as_ref());
+        let others = others.filter(|p| p.credential_uid != uid);
+        let mut records = others.filter_map(|p| p.record.as_ref());
+        let earlier = |u: &SourceMark| {
+            u.name == name && (&u.uid, &u.version) != (&source.uid, &source.version)
+        };
+        records.any(|r| {
+            let used = r.sources.used.as_ref();
+            r.expires_at > now && used.is_some_and(|u| u.name == copy || earlier(u))
+        })
     }
 
     /// What the Secret of that name says, if it is a target of this credential.

@@ -86,6 +86,9 @@ pub(in crate::controller) fn is_usable(namespace: &PartialObjectMeta<Namespace>)
     namespace.metadata.creation_timestamp.is_some()
 }
 
+/// So many owners of the copy of a certificate are known. Others only store it once more at each renewal.
+const MAX_OWNERS: usize = 100;
+
 /// Takes off what is not used of a Secret's metadata, whose JSON has this size. What the ownership of a target depends on
 /// stays (`publish::ownership`).
 fn trim_secret(meta: &mut ObjectMeta, json: usize) {
@@ -98,11 +101,17 @@ fn trim_secret(meta: &mut ObjectMeta, json: usize) {
     let noted = meta.annotations.as_ref();
     let ours = noted.is_some_and(|a| a.contains_key(names::CREDENTIAL_UID))
         || owners().any(owner_is_credential);
+    // Those who stored the last good certificate share its copy.
+    let copy = noted.is_some_and(|a| a.contains_key(names::LAST_GOOD_OF));
     meta.finalizers = None;
     if let Some(owners) = &mut meta.owner_references {
-        // One controller at most, says the API server.
-        owners.retain(|owner| owner.controller == Some(true));
-        owners.truncate(1);
+        if copy {
+            owners.truncate(MAX_OWNERS);
+        } else {
+            // One controller at most, says the API server.
+            owners.retain(|owner| owner.controller == Some(true));
+            owners.truncate(1);
+        }
         for owner in owners {
             for text in [
                 &mut owner.kind,
@@ -119,7 +128,7 @@ fn trim_secret(meta: &mut ObjectMeta, json: usize) {
         meta.managed_fields = None;
         if let Some(annotations) = &mut meta.annotations {
             // Such as a misspelt prefix, which is reported.
-            annotations.retain(|key, _| looks_ours(key));
+            annotations.retain(|key, _| looks_ours(key) || key == names::CERT_MANAGER);
             if size(Some(annotations)) > MAX_PAIRS_OF_OTHERS {
                 annotations.clear();
             }
@@ -266,6 +275,19 @@ mod tests {
         cases.push(bare.clone());
         bare["ownerReferences"][0]["kind"] = json!("Deployment");
         cases.push(bare);
+        // A Secret of cert-manager, whose certificate is copied.
+        cases.push(json!({
+            "namespace": "n", "name": "t", "uid": "u", "resourceVersion": "9",
+            "annotations": { "cert-manager.io/certificate-name": "t", "cert-manager.io/alt-names": "a" },
+        }));
+        // The copy of a certificate, which several credentials own.
+        let owner = |uid: &str| json!({ "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "name": "c", "uid": uid });
+        cases.push(json!({
+            "namespace": "n", "name": "t-last-good", "uid": "u", "resourceVersion": "9",
+            "labels": { "app.kubernetes.io/managed-by": "apicred" },
+            "annotations": { "apicred.dev/last-good-of": "source/7" },
+            "ownerReferences": [owner("one"), owner("two")],
+        }));
         for meta in cases {
             let (before, after, _) = facts(&meta);
             assert_eq!(before, after, "{meta}");

@@ -13,7 +13,7 @@ use crate::{
 
 /// Labels and annotations of tools that put the content of a Secret back. Not complete: see also [`MANAGERS`].
 const MARKS: [(&str, &str); 12] = [
-    ("cert-manager.io/certificate-name", "cert-manager"),
+    (names::CERT_MANAGER, "cert-manager"),
     ("argocd.argoproj.io/tracking-id", "Argo CD"),
     ("argocd.argoproj.io/instance", "Argo CD"),
     ("kustomize.toolkit.fluxcd.io/name", "Flux"),

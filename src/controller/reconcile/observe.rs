@@ -9,10 +9,11 @@ use crate::controller::{
     cache::secrets::Secrets,
     context::Context,
     locks::lock,
-    lookup::{of_secrets, permission},
+    lookup::{client_sources, of_secrets, permission},
     state::{Held, State},
 };
 use crate::{
+    api::names as annotations,
     credential::{Credential, Issuer, Key},
     oauth::bundle,
     plan::{
@@ -20,7 +21,7 @@ use crate::{
         fingerprint::{self, DigestKey},
     },
     publish::{
-        Record,
+        Record, last_good,
         ownership::{self, Target},
     },
 };
@@ -56,7 +57,7 @@ pub(in crate::controller) fn observe(
         (
             ownership::target(credential, target.map(|s| &s.facts)),
             target.map(|s| s.facts.uid.clone()).unwrap_or_default(),
-            of_secrets(&secrets, home, credential.alternatives()),
+            client_sources(&secrets, credential),
             of_secrets(&secrets, home, credential.grant_sources()),
             unread(&secrets, credential),
         )
@@ -158,12 +159,23 @@ fn unread(secrets: &Secrets, credential: &Credential) -> Vec<String> {
     names.push(credential.target.name.clone());
     names.sort_unstable();
     names.dedup();
-    names
-        .into_iter()
-        .filter_map(|name| {
-            let seen = secrets.get(&(credential.namespace.clone(), name.clone()))?;
-            let said = seen.facts.unread.as_ref()?;
-            Some(format!("on Secret {name} the annotation {said}"))
+    let facts = |name: &str| {
+        let name = (credential.namespace.clone(), name.to_owned());
+        secrets.get(&name).map(|seen| &seen.facts)
+    };
+    let unknown = names.iter().filter_map(|name| {
+        let said = facts(name)?.unread.as_ref()?;
+        Some(format!("on Secret {name} the annotation {said}"))
+    });
+    let copies = credential.authentication.copies();
+    let blocked = copies.iter().filter_map(|copied| {
+        let (name, copy) = (&copied.certificate.pair.secret, &copied.copy.name);
+        last_good::blocked(facts(name), facts(copy)).then(|| {
+            format!(
+                "no copy of the certificate in Secret {name} is kept, because Secret {copy} exists and apicred did not create it; delete or rename Secret {copy}, or set the annotation {}: \"false\" on Secret {name}",
+                annotations::KEEP_LAST_GOOD
+            )
         })
-        .collect()
+    });
+    unknown.chain(blocked).collect()
 }

@@ -13,7 +13,7 @@ use super::{
     observe::{needs_key, observe},
     record,
 };
-use crate::controller::{notify, reconciliation::Reconciliation};
+use crate::controller::{notify, reconciliation::Reconciliation, target::last_good};
 use crate::{
     ConditionType, Reason,
     api::ApiCredentialStatus,
@@ -24,6 +24,8 @@ use crate::{
 /// A credential without any status gets one after this time at the latest, also if its first token takes longer. Most
 /// tokens come sooner, and then one write says all.
 const FIRST_STATUS: Duration = Duration::from_secs(1);
+/// After the copy of a certificate could not be written.
+const COPY_AGAIN: Duration = Duration::from_mins(1);
 /// Between two reconciliations at least.
 const SHORTEST: Duration = Duration::from_millis(10);
 
@@ -114,6 +116,18 @@ impl Watched<'_> {
         notify::take_up(context, credential, &observed);
         let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
         let wait = self.report(known.as_ref(), &view).await;
+        // Boxed: see `reconcile`.
+        let copy = Box::pin(last_good::settle(
+            context,
+            self.object,
+            credential,
+            &observed,
+        ));
+        let wait = if copy.await {
+            wait.min(COPY_AGAIN)
+        } else {
+            wait
+        };
         Ended::after(label, wait)
     }
 

@@ -32,8 +32,8 @@ use crate::{
         later_than, over, record, schedule,
     },
     publish::{
-        ManagedKeys, Record, create, data, noted_type, ownership::Target, rejection::Said,
-        rotate_patch, template,
+        ManagedKeys, Record, SourceUse, create, data, noted_type, ownership::Target,
+        rejection::Said, rotate_patch, template,
     },
 };
 
@@ -105,12 +105,25 @@ fn is_repeated(
     if old.fingerprint != held.fingerprint || asked_for {
         return None;
     }
+    // The last good certificate got it in place of a new one: it is written, so that the new one is not read again and again.
+    if !same_place(&old.sources, &held.sources) {
+        return None;
+    }
     let now = context.clock.now();
     observed.valid(credential, now)?;
     let repeats = old.issued_at <= later_than(now)
         && (old.token_digest == token_digest || held.token.expires_at <= old.expires_at);
     let left = old.expires_at.duration_since(now);
     repeats.then(|| schedule::later(now, (left / 4).max(SignedDuration::from_secs(30))))
+}
+
+/// Did the same Secret get both?
+fn same_place(old: &SourceUse, new: &SourceUse) -> bool {
+    let place = |sources: &SourceUse| {
+        let used = sources.used.as_ref();
+        used.map(|used| (used.name.clone(), used.key.clone()))
+    };
+    place(old) == place(new)
 }
 
 fn repeated(reconciliation: &mut Reconciliation<'_>, why: Why, until: Timestamp) -> Outcome {

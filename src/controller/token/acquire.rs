@@ -125,7 +125,14 @@ impl TokenAttempt<'_> {
                 Err(failed) => failed,
             };
             refused.extend(failed.mark);
-            last = Some((failed.refusal, failed.with));
+            // That the last good certificate does not work either is not what a user must correct.
+            let copy = choice.source.is_some_and(|source| {
+                let authentication = &credential.authentication;
+                authentication.original(&source.reference).is_some()
+            });
+            if !copy || last.is_none() {
+                last = Some((failed.refusal, failed.with));
+            }
             if !failed.next {
                 break;
             }

@@ -24,12 +24,17 @@ use crate::controller::{
 use crate::{
     api::{SecretKeyRef, names},
     credential::{
-        AuthenticationMethod, Certificate, Credential, KeyPair, Lacking, PrivateKey, StaticKey,
+        AuthenticationMethod, Certificate, Copied, Credential, KeyPair, Lacking, PrivateKey,
+        StaticKey, TLS,
         binding::{self, IssuedBy, Use},
     },
     oauth::{self, Class, ClientKey, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
     plan::{Source, fingerprint},
-    publish::{SourceMark, rejection::Said},
+    publish::{
+        SourceMark,
+        last_good::{self, LastGood},
+        rejection::Said,
+    },
     rotation::{Noted, Record, values::PREVIOUS},
     telemetry::traces,
 };
@@ -158,15 +163,23 @@ async fn read_all(
     let (mut material, mut replaced) = (Material::None, None);
     if let Some(source) = alternative {
         let reference = &source.reference;
-        let secret = open(
-            context,
-            credential,
-            &mut opened,
-            &reference.name,
-            Use::Client,
-        )
-        .await?;
-        material = material_of(context, credential, secret, reference)?;
+        let copied = credential.authentication.original(reference);
+        let secret = if let Some(copied) = &copied {
+            open_copy(context, credential, &mut opened, copied).await?
+        } else {
+            let name = &reference.name;
+            open(context, credential, &mut opened, name, Use::Client).await?
+        };
+        material = match copied {
+            Some(copied) => {
+                let pair = KeyPair {
+                    secret: reference.name.clone(),
+                    ..copied.certificate.pair.clone()
+                };
+                Material::Signer(Box::new(identity_of(secret, &pair, false)?), copied.place)
+            }
+            None => material_of(context, credential, secret, reference)?,
+        };
         used = Some(secret.mark(&reference.key));
         replaced = before(secret, credential, &reference.key);
     }
@@ -382,6 +395,29 @@ async fn open<'a>(
         Use::Client => credential.authentication.lacking(),
         Use::Grant | Use::StaticKey | Use::Parameter => Lacking::SOURCE,
     };
+    let secret = get(context, credential, name, lacking).await?;
+    allowed(&secret.meta)?;
+    keep(opened, secret)
+}
+
+fn keep(opened: &mut Vec<Opened>, secret: Opened) -> Result<&Opened, Refusal> {
+    opened.push(secret);
+    opened.last().ok_or_else(|| {
+        Refusal::local(
+            Class::Transient,
+            Reason::InternalError,
+            "no client secret was read; apicred tries again",
+        )
+    })
+}
+
+/// Reads a Secret.
+async fn get(
+    context: &Context,
+    credential: &Credential,
+    name: &str,
+    lacking: Lacking,
+) -> Result<Opened, Refusal> {
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
     let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|trouble| match trouble {
         Trouble::NotFound => Refusal::local(
@@ -396,21 +432,55 @@ async fn open<'a>(
         ),
         _ => unavailable(),
     })?;
-    allowed(&secret.metadata)?;
-    opened.push(Opened {
+    Ok(Opened {
         name: name.to_owned(),
         uid: secret.metadata.uid.clone().unwrap_or_default(),
         version: secret.metadata.resource_version.clone().unwrap_or_default(),
         meta: secret.metadata,
         data: secret.data.take().unwrap_or_default(),
-    });
-    opened.last().ok_or_else(|| {
-        Refusal::local(
-            Class::Transient,
-            Reason::InternalError,
-            "no client secret was read; apicred tries again",
-        )
     })
+}
+
+/// Reads the last good certificate of a Secret: only while this Secret exists, contains a pair, and asks for the copy. The
+/// copy may go where the Secret itself may go now, by the annotations of the Secret.
+async fn open_copy<'a>(
+    context: &Context,
+    credential: &Credential,
+    opened: &'a mut Vec<Opened>,
+    copied: &Copied<'_>,
+) -> Result<&'a Opened, Refusal> {
+    let name = &copied.certificate.pair.secret;
+    let source = open(context, credential, opened, name, Use::Client).await?;
+    let refuse = |text: &str| {
+        let place = &copied.copy.name;
+        let text = format!("Secret {place} {text}");
+        Err(Refusal::local(Class::Invalid, Lacking::SOURCE.value, text))
+    };
+    let own = [TLS.0, TLS.1].map(|key| source.data.get(key).filter(|value| !value.0.is_empty()));
+    let [Some(certificate), Some(_)] = own else {
+        return refuse(
+            "is not used, because the Secret that it is a copy of contains no certificate any more; store one",
+        );
+    };
+    let (uid, meta, wanted) = (
+        &source.uid,
+        source.meta.clone(),
+        last_good::is_wanted(&source.meta),
+    );
+    let mut copy = get(context, credential, &copied.copy.name, Lacking::SOURCE).await?;
+    let of = LastGood::read(&copy.meta).and_then(|kept| kept.of);
+    if !wanted || of.is_none_or(|(of, _)| of != *uid) {
+        return refuse(
+            "is not a copy that may be used now; apicred looks at it again after its next change",
+        );
+    }
+    if copy.data.get(TLS.0) == Some(certificate) {
+        return refuse(
+            "contains the same certificate as the Secret that it is a copy of; register it at the issuer",
+        );
+    }
+    copy.meta = meta;
+    keep(opened, copy)
 }
 
 impl Read {

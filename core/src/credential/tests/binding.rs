@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         Cloud, DeletionPolicy,
-        names::{ALLOWED_ISSUERS, CREDENTIAL_UID, PUBLISH_BY, STATE_OF},
+        names::{ALLOWED_ISSUERS, CREDENTIAL_UID, LAST_GOOD_OF, PUBLISH_BY, STATE_OF},
     },
     credential::{
         Credential, Issuer, IssuerLookup,
@@ -282,6 +282,9 @@ fn an_annotation_that_dedicates_a_secret_excludes_every_other_use() {
         secret(&[(STATE_OF, "")]),
         secret(&[(PUBLISH_BY, "other")]),
         secret(&[(STATE_OF, "alerts"), (PUBLISH_BY, "alerts")]),
+        // The copy of a certificate, also an empty one.
+        secret(&[(LAST_GOOD_OF, "uid/7"), (ALLOWED_ISSUERS, here)]),
+        secret(&[(LAST_GOOD_OF, ""), (STATE_OF, "alerts")]),
         // A published token, also the credential's own from an earlier target.
         secret(&[(CREDENTIAL_UID, "another")]),
         secret(&[(CREDENTIAL_UID, crate::fixtures::UID)]),

@@ -7,6 +7,7 @@ mod finalizer;
 mod fingerprint;
 mod github;
 mod journal;
+mod last_good;
 mod notify;
 mod outcome;
 mod over;

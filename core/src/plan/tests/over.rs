@@ -163,6 +163,8 @@ fn a_credential_that_became_unusable_ends_all_the_same() {
         secret_expires_at: None,
         expiry_unreadable: false,
         unread: None,
+        keeps_last_good: false,
+        last_good: None,
     };
     let live = facts(published(
         &credential,

@@ -413,6 +413,8 @@ fn facts(target: &Target) -> SecretFacts {
         secret_expires_at: None,
         expiry_unreadable: false,
         unread: None,
+        keeps_last_good: false,
+        last_good: None,
     }
 }
 

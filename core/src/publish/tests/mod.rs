@@ -1,6 +1,7 @@
 //! What is written, with which labels and annotations, and who owns it.
 
 mod formats;
+mod last_good;
 mod ownership;
 mod record;
 mod rejection;

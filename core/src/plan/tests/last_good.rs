@@ -1,0 +1,74 @@
+//! A credential whose certificate was replaced by one that the issuer does not know yet.
+
+use serde_json::json;
+
+use super::status::condition;
+use crate::{
+    Reason,
+    fixtures::{at, credential_with, holding, observed, record, refused},
+    plan::{Choice, Observed, Outcome, Plan, candidates, plan, status},
+    publish::{RefusedSource, SourceMark},
+};
+
+const COPY: &str = "tls-last-good";
+
+#[test]
+fn the_last_good_certificate_serves_while_the_new_one_is_refused() {
+    let list = json!([{ "secretName": "tls" }]);
+    let credential =
+        credential_with(&json!({ "client": { "secrets": null, "certificates": list } }));
+    let of = |name: &str, version: &str| SourceMark {
+        name: name.to_owned(),
+        key: "tls.key".to_owned(),
+        uid: "uid".to_owned(),
+        version: version.to_owned(),
+    };
+    let order = |world: &Observed, now: i64| -> Vec<(String, bool)> {
+        let choices = candidates(&credential, world, at(now));
+        let named = |c: &Choice<'_>| (c.source.unwrap().reference.name.clone(), c.trial);
+        choices.iter().map(named).collect()
+    };
+    let both = |trial| [("tls".to_owned(), trial), (COPY.to_owned(), false)];
+    // The token came by version 1, and the Secret has another pair by now.
+    let mut world = observed(&credential);
+    world.sources[0].present = Some(("uid".to_owned(), "2".to_owned()));
+    let mut copy = world.sources[0].clone();
+    COPY.clone_into(&mut copy.reference.name);
+    world.sources.push(copy);
+    let mut noted = record(&credential, (-300, 1500, 3300));
+    noted.sources.used = Some(of("tls", "1"));
+    world.target = holding(&credential, noted.clone()).target;
+    assert_eq!(plan(&credential, &world, at(0)), Plan::Verify);
+    assert_eq!(order(&world, 0), both(false));
+    // The issuer has refused it, and the copy has got a token.
+    world.memory.refuse(RefusedSource {
+        mark: of("tls", "2"),
+        ..refused(&credential, "2")
+    });
+    noted.sources.used = Some(of(COPY, "2"));
+    world.target = holding(&credential, noted).target;
+    let steady = plan(&credential, &world, at(0));
+    assert!(matches!(steady, Plan::Keep { .. }), "{steady:?}");
+    assert_eq!(order(&world, 1500), both(true));
+    let view = status(&credential, &world, &Outcome::Steady, None, at(0));
+    let told = condition(&view.status, "ClientCredentialExpiring").unwrap();
+    assert_eq!(told.reason, "ClientCredentialRefused");
+    for words in [
+        "the issuer refused the certificate in Secret tls (key tls.key)",
+        "the last good certificate of Secret tls, kept in Secret tls-last-good",
+    ] {
+        assert!(told.message.contains(words), "{}", told.message);
+    }
+    // Its Secret is gone, and so is the copy: nothing can get a token.
+    world.sources.pop();
+    world.sources[0].present = None;
+    let ended = plan(&credential, &world, at(0));
+    let missing = matches!(
+        &ended,
+        Plan::Refuse {
+            reason: Reason::SourceMissing,
+            ..
+        }
+    );
+    assert!(missing, "{ended:?}");
+}

@@ -1,0 +1,470 @@
+//! The copy of the last good certificate: when it is stored, used and emptied.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{
+    credential::{AuthenticationMethod, Credential},
+    fixtures::{credential, credential_with},
+    publish::{
+        SourceMark,
+        last_good::{
+            Known, LastGood, Step, blocked, create, empty_patch, is_wanted, serves, step,
+            store_patch,
+        },
+        ownership::{SecretFacts, examine},
+    },
+};
+
+const NAME: &str = "tls";
+const COPY: &str = "tls-last-good";
+const ME: &str = "me";
+
+fn meta(version: &str, annotations: &Value) -> ObjectMeta {
+    serde_json::from_value(json!({
+        "name": NAME, "uid": "source", "resourceVersion": version, "annotations": annotations,
+    }))
+    .unwrap()
+}
+
+/// The Secret at a version, with the wish of its owner.
+fn source(version: &str) -> SecretFacts {
+    examine(&meta(
+        version,
+        &json!({ "apicred.dev/keep-last-good": "true" }),
+    ))
+}
+
+/// The copy of a version of it.
+fn copy(of: &str) -> SecretFacts {
+    let meta = json!({
+        "name": COPY, "uid": "copy", "resourceVersion": "100",
+        "annotations": { "apicred.dev/last-good-of": of },
+        "ownerReferences": [{ "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "name": "c", "uid": ME }],
+    });
+    examine(&serde_json::from_value(meta).unwrap())
+}
+
+fn mark(version: &str) -> SourceMark {
+    SourceMark {
+        name: NAME.to_owned(),
+        key: "tls.key".to_owned(),
+        uid: "source".to_owned(),
+        version: version.to_owned(),
+    }
+}
+
+fn decide(source: Option<&SecretFacts>, copy: Option<&SecretFacts>, used: &str) -> Step {
+    let used = mark(used);
+    let known = Known {
+        used: Some(&used),
+        name: NAME,
+        owner: ME,
+        needed: false,
+    };
+    step(source, copy, known)
+}
+
+fn store(version: Option<&str>) -> Step {
+    Step::Store(version.map(str::to_owned))
+}
+
+fn empty() -> Step {
+    Step::Empty("100".to_owned(), "source".to_owned())
+}
+
+#[test]
+fn a_copy_is_kept_for_cert_manager_and_for_owners_who_ask_for_it() {
+    for (annotations, wanted) in [
+        (json!({ "apicred.dev/keep-last-good": "true" }), true),
+        (json!({ "apicred.dev/keep-last-good": "True" }), false),
+        (json!({ "apicred.dev/keep-last-good": "" }), false),
+        (json!({}), false),
+        // cert-manager replaces the pair of its Secrets without being asked.
+        (json!({ "cert-manager.io/certificate-name": "tls" }), true),
+        (
+            json!({ "cert-manager.io/certificate-name": "tls", "apicred.dev/keep-last-good": "false" }),
+            false,
+        ),
+        (
+            json!({ "cert-manager.io/certificate-name": "tls", "apicred.dev/rotate-by": "x" }),
+            false,
+        ),
+        // apicred proves the next pair of such a Secret before it is used.
+        (
+            json!({ "apicred.dev/keep-last-good": "true", "apicred.dev/rotate-by": "x" }),
+            false,
+        ),
+        // A copy has no copy.
+        (
+            json!({ "apicred.dev/keep-last-good": "true", "apicred.dev/last-good-of": "" }),
+            false,
+        ),
+    ] {
+        assert_eq!(is_wanted(&meta("1", &annotations)), wanted, "{annotations}");
+    }
+    let unwanted = examine(&meta("1", &json!({})));
+    assert_eq!(decide(Some(&unwanted), None, "1"), Step::Leave);
+}
+
+#[test]
+fn a_pair_is_stored_once_it_got_a_token() {
+    let (one, two) = (source("1"), source("2"));
+    assert_eq!(decide(Some(&one), None, "1"), store(None));
+    assert_eq!(decide(Some(&two), None, "1"), Step::Leave, "not proven");
+    let stored = copy("source/1");
+    assert_eq!(decide(Some(&one), Some(&stored), "1"), Step::Leave);
+    // Replaced, refused, and registered at last.
+    assert_eq!(decide(Some(&two), Some(&stored), "1"), Step::Leave);
+    assert_eq!(decide(Some(&two), Some(&stored), "2"), store(Some("100")));
+    // The annotation was removed and set again.
+    assert_eq!(decide(Some(&two), Some(&copy("")), "2"), store(Some("100")));
+    // Nothing has got a token; another entry has; a key of another name has.
+    let known = |used| Known {
+        used,
+        name: NAME,
+        owner: ME,
+        needed: false,
+    };
+    let other = SourceMark {
+        key: "other.key".to_owned(),
+        ..mark("1")
+    };
+    let elsewhere = SourceMark {
+        name: COPY.to_owned(),
+        ..mark("1")
+    };
+    for used in [None, Some(&other), Some(&elsewhere)] {
+        assert_eq!(step(Some(&one), None, known(used)), Step::Leave, "{used:?}");
+    }
+}
+
+#[test]
+fn a_copy_that_others_need_is_not_replaced_and_gets_their_owners() {
+    let (one, two, stored) = (source("1"), source("2"), copy("source/1"));
+    let used = [mark("1"), mark("2")];
+    let known = |at: usize, owner, needed| Known {
+        used: Some(&used[at]),
+        name: NAME,
+        owner,
+        needed,
+    };
+    let decided = |source, known| step(Some(source), Some(&stored), known);
+    assert_eq!(decided(&two, known(1, ME, true)), Step::Leave);
+    assert_eq!(decided(&two, known(1, ME, false)), store(Some("100")));
+    // The same pair: one more owner is no other content.
+    assert_eq!(decided(&one, known(0, "another", true)), store(Some("100")));
+    assert_eq!(decided(&one, known(0, ME, true)), Step::Leave);
+}
+
+#[test]
+fn without_its_secret_or_the_wish_the_copy_is_emptied() {
+    let stored = copy("source/1");
+    let unwanted = examine(&meta("2", &json!({})));
+    let again = SecretFacts {
+        uid: "another".to_owned(),
+        ..source("3")
+    };
+    let leaving = SecretFacts {
+        deleting: true,
+        ..source("2")
+    };
+    for source in [None, Some(&unwanted), Some(&again), Some(&leaving)] {
+        assert_eq!(decide(source, Some(&stored), "1"), empty(), "{source:?}");
+        assert!(!serves(source, Some(&stored)), "{source:?}");
+    }
+    // The pair of the Secret that was created again takes its place as soon as it has got a token.
+    let used = SourceMark {
+        uid: "another".to_owned(),
+        ..mark("3")
+    };
+    let known = Known {
+        used: Some(&used),
+        name: NAME,
+        owner: ME,
+        needed: true,
+    };
+    let decided = step(Some(&again), Some(&stored), known);
+    assert_eq!(decided, store(Some("100")));
+    // Once.
+    assert_eq!(decide(None, Some(&copy("")), "1"), Step::Leave);
+    assert_eq!(decide(None, None, "1"), Step::Leave);
+}
+
+#[test]
+fn a_secret_in_the_way_is_left_as_it_is() {
+    let foreign = examine(&meta("7", &json!({ "team": "blue" })));
+    let wanted = source("1");
+    assert_eq!(decide(Some(&wanted), Some(&foreign), "1"), Step::Leave);
+    assert_eq!(decide(None, Some(&foreign), "1"), Step::Leave);
+    assert!(blocked(Some(&wanted), Some(&foreign)));
+    assert!(!blocked(Some(&wanted), Some(&copy("source/1"))));
+    assert!(!blocked(Some(&wanted), None));
+    assert!(!blocked(Some(&foreign), Some(&foreign)), "nobody asked");
+    assert!(!serves(Some(&wanted), Some(&foreign)));
+    let leaving = SecretFacts {
+        deleting: true,
+        ..copy("source/1")
+    };
+    assert!(!serves(Some(&source("2")), Some(&leaving)));
+    assert_eq!(decide(Some(&wanted), Some(&leaving), "1"), Step::Leave);
+}
+
+#[test]
+fn only_another_pair_than_the_present_one_serves() {
+    assert!(!serves(Some(&source("1")), Some(&copy("source/1"))));
+    assert!(serves(Some(&source("2")), Some(&copy("source/1"))));
+    assert!(!serves(Some(&source("2")), Some(&copy(""))));
+    assert!(!serves(Some(&source("2")), Some(&copy("another/1"))));
+    assert!(!serves(None, Some(&copy("source/1"))));
+}
+
+#[test]
+fn the_writes_name_version_owner_and_origin() {
+    let owner = OwnerReference {
+        api_version: "apicred.dev/v1alpha1".to_owned(),
+        kind: "ApiCredential".to_owned(),
+        name: "c".to_owned(),
+        uid: ME.to_owned(),
+        ..OwnerReference::default()
+    };
+    let pair: std::collections::BTreeMap<_, _> = ["tls.crt", "tls.key"]
+        .map(|key| (key.to_owned(), k8s_openapi::ByteString(vec![1])))
+        .into();
+    let made = create("ns", COPY, ("source", "1"), &owner, pair.clone());
+    let facts = examine(&made.metadata);
+    let of = Some(("source".to_owned(), "1".to_owned()));
+    let kept = LastGood {
+        of,
+        owners: vec![ME.to_owned()],
+    };
+    assert_eq!(facts.last_good.as_deref(), Some(&kept));
+    // It is no target of the credential, and no controller owns it.
+    assert_eq!((facts.published, facts.controller), (None, None));
+    assert_eq!(made.type_.as_deref(), Some("kubernetes.io/tls"));
+
+    let patch = empty_patch("100", (NAME, "source"));
+    assert_eq!(patch["metadata"]["resourceVersion"], "100");
+    assert_eq!(patch["data"], json!({ "tls.crt": "", "tls.key": "" }));
+    let instead = json!({ "$patch": "replace" });
+    let source = json!({ "apiVersion": "v1", "kind": "Secret", "name": NAME, "uid": "source" });
+    let owners = &patch["metadata"]["ownerReferences"];
+    assert_eq!(*owners, json!([instead, source]));
+    let emptied = LastGood {
+        of: None,
+        owners: vec!["source".to_owned()],
+    };
+    let patch = store_patch("101", ("source", "2"), (&owner, &emptied), &pair);
+    let owners = &patch["metadata"]["ownerReferences"];
+    assert_eq!(*owners, json!([instead, owner]));
+    let replaced = &patch["metadata"]["labels"]["$patch"];
+    assert_eq!(*replaced, "replace");
+    let noted = &patch["metadata"]["annotations"]["apicred.dev/last-good-of"];
+    assert_eq!(noted, "source/2");
+    // An owner beside others stays.
+    let patch = store_patch("102", ("source", "2"), (&owner, &kept), &pair);
+    assert_eq!(patch["metadata"]["ownerReferences"], json!([owner]));
+}
+
+fn with(list: &Value) -> Credential {
+    credential_with(&json!({ "client": { "secrets": null, "certificates": list } }))
+}
+
+#[test]
+fn only_certificates_under_the_usual_keys_have_copies() {
+    let names = |authentication: &AuthenticationMethod| -> Vec<String> {
+        let copies = authentication.copies();
+        copies.iter().map(|c| c.copy.name.clone()).collect()
+    };
+    let (long, longest) = ("a".repeat(244), "a".repeat(243));
+    for (list, expected) in [
+        (
+            json!([{ "secretName": "a" }, { "secretName": "b" }]),
+            vec!["a-last-good", "b-last-good"],
+        ),
+        (
+            json!([{ "secretName": "a", "privateKeyKey": "new.key" }]),
+            vec![],
+        ),
+        (
+            json!([{ "secretName": "a" }, { "secretName": "a-last-good" }]),
+            vec!["a-last-good-last-good"],
+        ),
+        (json!([{ "secretName": long }]), vec![]),
+    ] {
+        assert_eq!(names(&with(&list).authentication), expected);
+    }
+    let most = with(&json!([{ "secretName": longest }]));
+    assert_eq!(names(&most.authentication)[0].len(), 253);
+    assert!(names(&credential().authentication).is_empty());
+    let mtls = credential_with(&json!({
+        "issuerRef": { "name": "x" }, "client": { "secrets": null, "mtls": { "secretName": "a" } },
+    }));
+    assert!(names(&mtls.authentication).is_empty());
+}
+
+/// One event in the life of a Secret and its copy.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// Another pair, which the issuer knows or not.
+    Replace(bool),
+    /// A label on it.
+    Touch,
+    Register,
+    Wish(bool),
+    Recreate,
+    Renew,
+    Settle,
+    DeleteCopy,
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        2 => any::<bool>().prop_map(Event::Replace),
+        1 => Just(Event::Touch),
+        2 => Just(Event::Register),
+        2 => prop_oneof![4 => Just(true), 1 => Just(false)].prop_map(Event::Wish),
+        1 => Just(Event::Recreate),
+        6 => Just(Event::Renew),
+        6 => Just(Event::Settle),
+        1 => Just(Event::DeleteCopy),
+    ]
+}
+
+/// A Secret, its copy, and what the issuer knows. Pairs are numbers.
+struct Life {
+    clock: u32,
+    uid: u32,
+    pair: u32,
+    version: u32,
+    wish: bool,
+    /// Content, UID and version of origin, version.
+    copy: Option<(Option<u32>, String, u32)>,
+    known: Vec<u32>,
+    /// Pairs that got a token, and the mark of the last one.
+    proven: Vec<u32>,
+    used: Option<SourceMark>,
+}
+
+impl Life {
+    fn tick(&mut self) -> u32 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn facts(&self) -> (SecretFacts, Option<SecretFacts>) {
+        let wish = if self.wish { "true" } else { "false" };
+        let mut source = examine(&meta("", &json!({ "apicred.dev/keep-last-good": wish })));
+        source.uid = self.uid.to_string();
+        source.version = self.version.to_string();
+        let copy = self.copy.as_ref().map(|(_, of, version)| SecretFacts {
+            version: version.to_string(),
+            ..copy(of)
+        });
+        (source, copy)
+    }
+
+    fn renew(&mut self) {
+        let (source, copy) = self.facts();
+        let name = if self.known.contains(&self.pair) {
+            self.proven.push(self.pair);
+            NAME
+        } else if serves(Some(&source), copy.as_ref()) {
+            let held = self.copy.as_ref().and_then(|(held, ..)| *held);
+            assert!(
+                held.is_some_and(|held| self.proven.contains(&held)),
+                "a pair that got a token"
+            );
+            COPY
+        } else {
+            return;
+        };
+        self.used = Some(SourceMark {
+            name: name.to_owned(),
+            key: "tls.key".to_owned(),
+            uid: source.uid,
+            version: source.version,
+        });
+    }
+
+    fn settle(&mut self) {
+        let (source, copy) = self.facts();
+        let known = Known {
+            used: self.used.as_ref(),
+            name: NAME,
+            owner: ME,
+            needed: false,
+        };
+        match step(Some(&source), copy.as_ref(), known) {
+            Step::Leave => {}
+            Step::Store(version) => {
+                assert!(self.wish && self.proven.contains(&self.pair));
+                let there = self
+                    .copy
+                    .as_ref()
+                    .map(|(_, _, version)| version.to_string());
+                assert_eq!(version, there, "guarded by the version that is there");
+                let of = format!("{}/{}", self.uid, self.version);
+                let now = self.tick();
+                self.copy = Some((Some(self.pair), of, now));
+            }
+            Step::Empty(_, uid) => {
+                assert!(
+                    !self.wish || uid != self.uid.to_string(),
+                    "somebody took it back"
+                );
+                let now = self.tick();
+                self.copy = Some((None, String::new(), now));
+            }
+        }
+    }
+
+    fn happens(&mut self, event: Event) {
+        let now = self.tick();
+        match event {
+            Event::Replace(known) => {
+                (self.pair, self.version) = (now, now);
+                self.known.extend(known.then_some(now));
+            }
+            Event::Touch => self.version = now,
+            Event::Register => self.known.push(self.pair),
+            Event::Wish(wish) => (self.wish, self.version) = (wish, now),
+            Event::Recreate => (self.uid, self.pair, self.version) = (now, now, now),
+            Event::Renew => self.renew(),
+            Event::Settle => self.settle(),
+            Event::DeleteCopy => self.copy = None,
+        }
+    }
+}
+
+proptest! {
+    /// Whatever happens in whichever order: only a pair that got a token is in the copy, it is used only for the Secret that
+    /// it is of and while the owner wishes it, and a reconcile that follows finds nothing more to do.
+    #[test]
+    fn the_copy_has_only_what_got_a_token(list in prop::collection::vec(events(), 1..60)) {
+        let mut life = Life {
+            clock: 1, uid: 1, pair: 1, version: 1, wish: true, copy: None,
+            known: vec![1], proven: Vec::new(), used: None,
+        };
+        for event in list {
+            life.happens(event);
+            let held = life.copy.as_ref().and_then(|(held, ..)| *held);
+            prop_assert!(held.is_none_or(|held| life.proven.contains(&held)));
+            let (source, copy) = life.facts();
+            if serves(Some(&source), copy.as_ref()) {
+                prop_assert!(life.wish);
+                let of = &life.copy.as_ref().unwrap().1;
+                let uid = format!("{}/", life.uid);
+                prop_assert!(of.starts_with(&uid), "{} {}", of, uid);
+            }
+        }
+        life.settle();
+        let copy = life.copy.clone();
+        life.settle();
+        prop_assert_eq!(&life.copy, &copy, "settled");
+        if !life.wish {
+            prop_assert!(copy.is_none_or(|(held, ..)| held.is_none()));
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Stores and empties the copy of a certificate that got the last token ([`crate::publish::last_good`]).
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams, PostParams},
+};
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::controller::{
+    api::calls::{Failed, Trouble, call, call_heard},
+    context::Context,
+    locks::lock,
+};
+use crate::{
+    api::{ApiClient, ApiCredential, names},
+    credential::{Copied, Credential, Key, TLS, source_of},
+    plan::Observed,
+    publish::{
+        last_good::{self, Known, LastGood, Step},
+        ownership::SecretFacts,
+    },
+    telemetry::tries::warn_at_first,
+};
+
+/// Between two sweeps. Credentials that name the Secret empty its copy at once.
+const SWEEP: Duration = Duration::from_mins(10);
+/// What the log calls such a write.
+const WHAT: &str = "last good certificate";
+
+/// Brings the copies of a credential's certificates up to date. True if one could not be written: then again soon.
+pub(in crate::controller) async fn settle(
+    context: &Context,
+    object: &ApiCredential,
+    credential: &Credential,
+    observed: &Observed,
+) -> bool {
+    let copies = credential.authentication.copies();
+    let mut failed = false;
+    for copied in &copies {
+        let Some(owner) = owner(context, object, &credential.namespace) else {
+            continue;
+        };
+        let task = Task::new(context, credential, copied, owner);
+        let Err(trouble) = task.settle(observed).await else {
+            context.worked(WHAT, &credential.uid);
+            continue;
+        };
+        // The watch shows what has changed meanwhile.
+        failed |= trouble != Trouble::Unwanted;
+        if matches!(
+            trouble,
+            Trouble::Forbidden | Trouble::Quota | Trouble::Invalid
+        ) {
+            let (uid, result, secret) = (&credential.uid, trouble.as_str(), &copied.copy.name);
+            let failure = context.failed(WHAT, uid, result);
+            warn_at_first!(
+                failure,
+                namespace = credential.namespace,
+                secret,
+                "the copy of a certificate could not be written and is tried again: {}",
+                result
+            );
+        }
+    }
+    failed
+}
+
+/// Who owns a copy: the client that several credentials share, else the credential.
+fn owner(context: &Context, object: &ApiCredential, namespace: &str) -> Option<OwnerReference> {
+    let reference = |version: String, kind: String, name: &str, uid: String| OwnerReference {
+        api_version: version,
+        kind,
+        name: name.to_owned(),
+        uid,
+        ..OwnerReference::default()
+    };
+    if let Some(client) = &object.spec.client_ref {
+        let found = context
+            .clients
+            .get(&Key::new(namespace, client.name.as_str()))?;
+        let uid = found.metadata.uid.clone()?;
+        let (version, kind) = (ApiClient::api_version(&()), ApiClient::kind(&()));
+        return Some(reference(version.into(), kind.into(), &client.name, uid));
+    }
+    let (name, uid) = (object.metadata.name.as_ref()?, object.metadata.uid.clone()?);
+    let (version, kind) = (ApiCredential::api_version(&()), ApiCredential::kind(&()));
+    Some(reference(version.into(), kind.into(), name, uid))
+}
+
+/// A Secret and its copy.
+struct Pair<'a> {
+    context: &'a Context,
+    namespace: &'a str,
+    /// Names of both.
+    source: &'a str,
+    copy: &'a str,
+    /// The credential that is reconciled, if one is: it is not requeued for its own write.
+    by: Key,
+    api: Api<Secret>,
+}
+
+/// The copy of one certificate of a credential.
+struct Task<'a> {
+    pair: Pair<'a>,
+    credential: &'a Credential,
+    owner: OwnerReference,
+}
+
+impl<'a> Task<'a> {
+    fn new(
+        context: &'a Context,
+        credential: &'a Credential,
+        copied: &'a Copied<'_>,
+        owner: OwnerReference,
+    ) -> Self {
+        let names = (
+            copied.certificate.pair.secret.as_str(),
+            copied.copy.name.as_str(),
+        );
+        let pair = Pair::new(context, &credential.namespace, names, credential.key());
+        Self {
+            pair,
+            credential,
+            owner,
+        }
+    }
+
+    async fn settle(&self, observed: &Observed) -> Result<(), Trouble> {
+        let Pair {
+            context,
+            source: name,
+            ..
+        } = self.pair;
+        let (source, copy) = self.pair.seen();
+        let now = context.clock.now();
+        let needs = |source: &SecretFacts| {
+            let whose = (self.pair.namespace, self.credential.uid.as_str());
+            lock(&context.secrets).needs_copy(whose, source, (name, self.pair.copy), now)
+        };
+        let asking = source.as_ref().filter(|s| s.keeps_last_good);
+        let valid = observed.valid(self.credential, now);
+        let known = Known {
+            used: valid.and_then(|record| record.sources.used.as_ref()),
+            name,
+            owner: &self.owner.uid,
+            needed: asking.is_some_and(needs),
+        };
+        match last_good::step(source.as_ref(), copy.as_ref(), known) {
+            Step::Leave => Ok(()),
+            Step::Store(version) => match &source {
+                Some(source) => {
+                    let kept = copy.as_ref().and_then(|c| c.last_good.as_deref());
+                    self.store(source, version.as_deref().zip(kept)).await
+                }
+                None => Ok(()),
+            },
+            Step::Empty(version, uid) => self.pair.empty(&version, &uid).await,
+        }
+    }
+
+    /// Stores the pair of the version that got the token.
+    async fn store(
+        &self,
+        seen: &SecretFacts,
+        kept: Option<(&str, &LastGood)>,
+    ) -> Result<(), Trouble> {
+        let Pair {
+            context,
+            source,
+            copy,
+            api,
+            ..
+        } = &self.pair;
+        let secret = call(&context.metrics, "get_secret", || api.get(source)).await?;
+        let meta = &secret.metadata;
+        let same = meta.uid.as_ref() == Some(&seen.uid)
+            && meta.resource_version.as_ref() == Some(&seen.version)
+            && meta.deletion_timestamp.is_none()
+            && last_good::is_wanted(meta);
+        let mut data = secret.data.unwrap_or_default();
+        let pair = [TLS.0, TLS.1].map(|key| data.remove_entry(key));
+        let [Some(certificate), Some(key)] = pair else {
+            return Err(Trouble::Unwanted);
+        };
+        if !same {
+            return Err(Trouble::Unwanted);
+        }
+        let hidden = std::str::from_utf8(&key.1.0).ok().map(SecretString::from);
+        let pair: BTreeMap<String, ByteString> = [certificate, key].into();
+        let of = (seen.uid.as_str(), seen.version.as_str());
+        if let Some((version, kept)) = kept {
+            let patch = last_good::store_patch(version, of, (&self.owner, kept), &pair);
+            return self.pair.patch(&patch, hidden.as_ref()).await;
+        }
+        let made = last_good::create(self.pair.namespace, copy, of, &self.owner, pair);
+        let params = PostParams {
+            field_manager: Some(names::MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let under_way = context.own_write_of(&self.pair.by, copy);
+        let may = || context.may_act();
+        let request = || api.create(&params, &made);
+        let made = call_heard(
+            &context.metrics,
+            "create_secret",
+            may,
+            request,
+            hidden.as_ref(),
+        )
+        .await;
+        let made = made.map_err(|failed: Failed| failed.trouble)?;
+        under_way.done(&made.metadata);
+        tracing::info!(
+            secret = source,
+            copy,
+            "the certificate that got the last token is kept"
+        );
+        Ok(())
+    }
+}
+
+impl<'a> Pair<'a> {
+    fn new(
+        context: &'a Context,
+        namespace: &'a str,
+        (source, copy): (&'a str, &'a str),
+        by: Key,
+    ) -> Self {
+        Self {
+            context,
+            namespace,
+            source,
+            copy,
+            by,
+            api: Api::namespaced(context.client.clone(), namespace),
+        }
+    }
+
+    /// The two Secrets as the cache has them.
+    fn seen(&self) -> (Option<SecretFacts>, Option<SecretFacts>) {
+        let secrets = lock(&self.context.secrets);
+        let facts = |name: &str| {
+            let name = (self.namespace.to_owned(), name.to_owned());
+            secrets.get(&name).map(|seen| seen.facts.clone())
+        };
+        (facts(self.source), facts(self.copy))
+    }
+
+    /// Empties the copy, if the server itself says that its Secret does not ask for it: the cache may be wrong, and the key
+    /// cannot be had back.
+    async fn empty(&self, version: &str, uid: &str) -> Result<(), Trouble> {
+        let metrics = &self.context.metrics;
+        let read = call(metrics, "get_secret", || self.api.get_metadata(self.source)).await;
+        let asks = match read {
+            Ok(found) => {
+                found.metadata.uid.as_deref() == Some(uid)
+                    && found.metadata.deletion_timestamp.is_none()
+                    && last_good::is_wanted(&found.metadata)
+            }
+            Err(Trouble::NotFound) => false,
+            Err(trouble) => return Err(trouble),
+        };
+        if asks {
+            return Err(Trouble::Unwanted);
+        }
+        let patch = last_good::empty_patch(version, (self.source, uid));
+        self.patch(&patch, None).await
+    }
+
+    async fn patch(&self, patch: &Value, hidden: Option<&SecretString>) -> Result<(), Trouble> {
+        let params = PatchParams {
+            field_manager: Some(names::MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Strategic(patch);
+        let under_way = self.context.own_write_of(&self.by, self.copy);
+        let may = || self.context.may_act();
+        let request = || self.api.patch_metadata(self.copy, &params, &patch);
+        let metrics = &self.context.metrics;
+        let made = call_heard(metrics, "patch_secret", may, request, hidden).await;
+        let made = made.map_err(|failed: Failed| failed.trouble)?;
+        under_way.done(&made.metadata);
+        tracing::info!(
+            secret = self.source,
+            copy = self.copy,
+            "the copy of a certificate was changed"
+        );
+        Ok(())
+    }
+}
+
+/// Empties the copies whose Secret is gone or does not ask for them any more, also if no credential names it by now. For ever.
+pub(in crate::controller) async fn sweep(context: Arc<Context>) {
+    loop {
+        let copies = lock(&context.secrets).copies();
+        for (namespace, copy) in copies {
+            if context.unsynced.first(&namespace).is_some() {
+                continue;
+            }
+            let Some(source) = source_of(&copy) else {
+                continue;
+            };
+            let by = Key::new(namespace.as_str(), "");
+            let pair = Pair::new(&context, &namespace, (source, &copy), by);
+            let (seen, kept) = pair.seen();
+            let known = Known {
+                used: None,
+                name: source,
+                owner: "",
+                needed: false,
+            };
+            if let Step::Empty(version, uid) = last_good::step(seen.as_ref(), kept.as_ref(), known)
+            {
+                // Whatever fails is tried again with the next sweep.
+                let _ = pair.empty(&version, &uid).await;
+            }
+        }
+        tokio::time::sleep(SWEEP).await;
+    }
+}
