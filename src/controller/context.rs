@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use kube::{Client, runtime::reflector::Store};
 
 use super::{
-    api::ids,
+    api::{ids, undeclared::Undeclared},
     cache::{
         ca_bundles::CaBundles,
         clients::Clients,
@@ -103,6 +103,8 @@ pub(super) struct Context {
     pub(super) spent: Mutex<spent::Memory>,
     /// Answers of refreshes whose credential is gone, and that are not stored yet.
     pub(super) orphans: Orphans,
+    /// Fields of a status that the CRDs do not have.
+    pub(super) undeclared: Undeclared,
     pub(super) discovery: DiscoveryCache,
     /// By the version of an issuer: why its `caBundle` cannot be used.
     pub(super) ca_faults: Mutex<Recent<String, Option<String>, 256>>,
@@ -186,6 +188,7 @@ impl Context {
             refreshes: Refreshes::default(),
             spent: Mutex::default(),
             orphans: Orphans::default(),
+            undeclared: Undeclared::default(),
             discovery: DiscoveryCache::default(),
             ca_faults: Mutex::default(),
             hints: Hints::default(),

@@ -431,7 +431,7 @@ where
         },
         "status": status,
     });
-    let apply = || apply_status(api, &name, &body);
+    let apply = || apply_status(api, &name, &body, &context.undeclared);
     let may = || context.may_act();
     let put = call_heard(&context.metrics, "patch_issuer_status", may, apply, None).await;
     put.map(|_| ())

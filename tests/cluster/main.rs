@@ -43,6 +43,7 @@ mod namespaced;
 mod notify;
 mod notify_again;
 mod odd_documents;
+mod older_crd;
 mod over;
 mod providers;
 mod proxy;

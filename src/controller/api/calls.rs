@@ -15,7 +15,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
 
-use super::ids;
+use super::{
+    ids,
+    undeclared::{Undeclared, take_out},
+};
 use crate::{
     api::names,
     publish::rejection::Said,
@@ -262,8 +265,30 @@ fn count<T>(
 }
 
 /// Applies a status. Gives the object's resourceVersion: of the answer nothing else is of use, so the server is asked
-/// for the metadata alone.
-pub(in crate::controller) async fn apply_status<K: Resource + Clone>(
+/// for the metadata alone. A field that the CRD does not have is left out.
+pub(in crate::controller) async fn apply_status<K: Clone>(
+    api: &Api<K>,
+    name: &str,
+    body: &Value,
+    undeclared: &Undeclared,
+) -> Result<String, kube::Error>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let refused = match send_status(api, name, body).await {
+        Err(kube::Error::Api(refused)) => refused,
+        other => return other,
+    };
+    let mut rest = body.clone();
+    let paths = take_out(&mut rest, &refused.message);
+    if paths.is_empty() {
+        return Err(kube::Error::Api(refused));
+    }
+    undeclared.report(&K::kind(&()), &paths);
+    send_status(api, name, &rest).await
+}
+
+async fn send_status<K: Resource + Clone>(
     api: &Api<K>,
     name: &str,
     body: &Value,

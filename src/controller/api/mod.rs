@@ -9,4 +9,5 @@ pub(super) mod list_body;
 pub(super) mod pods;
 pub(super) mod preflight;
 pub(super) mod retry;
+pub(super) mod undeclared;
 pub(super) mod watch;

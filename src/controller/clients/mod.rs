@@ -264,7 +264,7 @@ async fn write(
         },
         "status": status,
     });
-    let apply = || apply_status(&api, &key.name, &body);
+    let apply = || apply_status(&api, &key.name, &body, &context.undeclared);
     let may = || context.may_act();
     call_heard(&context.metrics, "patch_client_status", may, apply, None).await
 }

@@ -82,7 +82,7 @@ pub(in crate::controller) async fn write_status(
             "metadata": { "name": key.name, "uid": uid, "resourceVersion": version },
             "status": status,
         });
-        let apply = || apply_status(&api, &key.name, &body);
+        let apply = || apply_status(&api, &key.name, &body, &context.undeclared);
         let may = || context.may_act();
         match call_heard(&context.metrics, "patch_status", may, apply, None).await {
             Ok(version) => {
