@@ -403,3 +403,20 @@ fn issuers_are_objects_of_the_release_and_everybody_may_read_them_if_asked() {
         assert_eq!(plain.all("ClusterRoleBinding").len(), 1);
     });
 }
+
+/// The operator names the role in its messages.
+#[test]
+fn the_operator_knows_the_role_for_notifications_only_if_the_chart_creates_it() {
+    run(async {
+        for (rbac, create) in [(true, true), (true, false), (false, true), (false, false)] {
+            let values = json!({ "rbac": { "create": rbac }, "notifyPods": { "create": create } });
+            let set = objects(&values).await;
+            let known = set.env("APICRED_NOTIFY_PODS_ROLE");
+            let is = |role: &&&Value| role["metadata"]["name"] == "apicred-notify-pods";
+            let roles = set.all("ClusterRole");
+            let created = roles.iter().find(is).is_some();
+            assert_eq!(created, rbac && create, "{values}");
+            assert_eq!(known, created.then_some("apicred-notify-pods"), "{values}");
+        }
+    });
+}

@@ -210,12 +210,13 @@ impl Observed {
     }
 }
 
-/// The next step of the namespace's owner.
+/// The next step of the namespace's owner. Names no role that is not installed.
 fn allow(rights: &Rights, namespace: &str) -> String {
     let Rights { role, account } = rights;
     if role.is_empty() {
-        return "ask an administrator to install the ClusterRole for it (chart value notifyPods.create)"
-            .to_owned();
+        return format!(
+            "ask an administrator for the ClusterRole and the policy of the chart (rbac.create and notifyPods.create), or for the right to list and patch pods in this namespace for ServiceAccount {account}"
+        );
     }
     format!(
         "allow it: kubectl create rolebinding {role} --namespace {namespace} --clusterrole={role} --serviceaccount={account}"

@@ -269,21 +269,32 @@ fn while_pods_cannot_be_notified_the_kubelet_is_what_counts() {
     assert_eq!(works.promise(&plain).minimum, Some(secs(20)));
 }
 
+/// The chart creates no role with `rbac.create=false` or `notifyPods.create=false`, and says so by an empty name.
 #[test]
-fn a_role_that_is_not_installed_is_named_instead_of_a_command_that_cannot_work() {
+fn without_the_role_of_the_chart_the_missing_right_is_named_and_no_role() {
     let credential = notifying();
-    let mut world = world(
-        &credential,
-        (5, 60),
-        Some(failed(1, &Trouble::Forbidden("list"))),
-    );
-    world.notify_rights = Arc::default();
-    let view = status(&credential, &world, &Outcome::Steady, None, at(0));
-    let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
-    assert!(
-        risk.message.contains("notifyPods.create"),
-        "{}",
-        risk.message
-    );
-    assert!(!risk.message.contains("rolebinding"), "{}", risk.message);
+    for verb in ["list", "patch"] {
+        let mut world = world(
+            &credential,
+            (5, 60),
+            Some(failed(1, &Trouble::Forbidden(verb))),
+        );
+        world.notify_rights = Arc::new(Rights {
+            role: String::new(),
+            account: "apicred-system:apicred".to_owned(),
+        });
+        let view = status(&credential, &world, &Outcome::Steady, None, at(0));
+        let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
+        for words in [
+            "rbac.create",
+            "notifyPods.create",
+            "right to list and patch pods",
+            "ServiceAccount apicred-system:apicred",
+        ] {
+            assert!(risk.message.contains(words), "{words}: {}", risk.message);
+        }
+        for words in ["rolebinding", "notify-pods"] {
+            assert!(!risk.message.contains(words), "{words}: {}", risk.message);
+        }
+    }
 }
