@@ -13,6 +13,7 @@ use apicred::{
     app::{self, LeaseOptions, Options},
     controller::{RotationPace, Scope, Settings},
     credential::addresses,
+    environment,
     leader::predecessors,
     oauth::bundle,
     proxy::Proxy,
@@ -23,7 +24,7 @@ use apicred::{
         traces::{self, Traces},
     },
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
@@ -86,7 +87,9 @@ fn identity_of(instance: &str) -> String {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = environment::without_empty(Cli::command());
+    let cli = Cli::from_arg_matches(&command.get_matches());
+    let done = match cli.unwrap_or_else(|fault| fault.exit()).command {
         Command::Run(run) => operate(*run),
         Command::Check { admin, wait } => check(&admin, Duration::from_secs(wait)),
         Command::Crds { dir } => crds(dir.as_deref()),
@@ -323,8 +326,6 @@ fn crds(dir: Option<&Path>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// Else `--allow-wide-cidrs false` sets the flag, and the word ends in another setting.

@@ -20,6 +20,7 @@ mod crd;
 mod crd_words;
 mod discovery;
 mod edits;
+mod environment;
 mod extension;
 mod first_token;
 mod flux;

@@ -241,7 +241,6 @@ fn a_proxy_that_cannot_be_one_ends_the_start_with_a_sentence_and_without_its_pas
         ("socks5://ada:hunter2@proxy:1080", "", "--issuer-proxy"),
         ("http://ada:hun/ter2@proxy:3128", "", "APICRED_ISSUER_PROXY"),
         ("ada:hunter2", "", "--issuer-proxy"),
-        ("", "", "--issuer-proxy"),
         (
             "http://ada:hunter2@proxy:3128",
             "https://idp.example",

@@ -33,8 +33,11 @@ mod wire;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use apicred::oauth::{claims_of_challenge, sign_in::named_origin};
-use clap::{Args, Parser, Subcommand};
+use apicred::{
+    environment,
+    oauth::{claims_of_challenge, sign_in::named_origin},
+};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use secrecy::SecretString;
@@ -206,7 +209,9 @@ fn ended(failure: &Failure) -> (&str, ExitCode) {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = environment::without_empty(Cli::command());
+    let cli = Cli::from_arg_matches(&command.get_matches());
+    let command = cli.unwrap_or_else(|fault| fault.exit()).command;
     // The one crypto library of apicred; no other can be installed before this line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let done = tokio::runtime::Runtime::new()

@@ -32,8 +32,8 @@ use crate::{api::GrantKey, credential::IssuerId};
 
 /// The source revision of the program, if its build sets it.
 const REVISION: &str = match option_env!("APICRED_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
+    Some(revision) if !revision.is_empty() => revision,
+    _ => "unknown",
 };
 
 /// What is counted of one metric.
