@@ -42,7 +42,7 @@ fn each_kustomization_builds_and_is_what_the_chart_renders() {
                 "overlays/monitored",
                 &[
                     "--set",
-                    "prometheusRule.enabled=true,serviceMonitor.enabled=true",
+                    "prometheusRule.enabled=true,serviceMonitor.enabled=true,grafanaDashboard.enabled=true",
                 ],
             ),
             (

@@ -88,10 +88,10 @@ pub(crate) async fn checked_in(root: &Path) -> Result<Vec<Made>, String> {
         .collect())
 }
 
-/// What the Prometheus operator reads: a component for overlays of one's own, and `base` with it.
-async fn monitoring(root: &Path) -> Result<[(String, String); 4], String> {
+/// What the Prometheus operator and Grafana read: a component for overlays of one's own, and `base` with it.
+async fn monitoring(root: &Path) -> Result<[(String, String); 5], String> {
     let component = format!(
-        "{WRITTEN}apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources:\n  - prometheusrule.yaml\n  - servicemonitor.yaml\n"
+        "{WRITTEN}apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources:\n  - grafana-dashboard.yaml\n  - prometheusrule.yaml\n  - servicemonitor.yaml\n"
     );
     let overlay = format!(
         "{WRITTEN}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - ../../base\ncomponents:\n  - ../../components/monitoring\n"
@@ -104,6 +104,10 @@ async fn monitoring(root: &Path) -> Result<[(String, String); 4], String> {
     let folder = "components/monitoring";
     Ok([
         (format!("{folder}/kustomization.yaml"), component),
+        (
+            format!("{folder}/grafana-dashboard.yaml"),
+            one("grafana-dashboard", "grafanaDashboard").await?,
+        ),
         (
             format!("{folder}/prometheusrule.yaml"),
             one("prometheusrule", "prometheusRule").await?,
