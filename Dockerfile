@@ -2,7 +2,7 @@
 # database. Built with musl, because a static glibc still loads its name-service modules at run time, and an image
 # without files has none. `make image-oci` assembles the same image without a container engine.
 #
-# A release names the base by digest: --build-arg RUST_IMAGE=docker.io/library/rust:1.95-bookworm@sha256:…
+# A release names the base by digest: --build-arg RUST_IMAGE=docker.io/library/rust:1.95-bookworm@sha256:… (docs/development.md)
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 
 # On the platform of the builder, whatever the platform of the image: a cross compiler takes minutes where an emulator takes hours.

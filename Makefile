@@ -130,10 +130,10 @@ fuzz: ## fuzz each parser for FUZZ_SECONDS=60 (FUZZ=keys: only this one)
 	       -print_final_stats=1 -verbosity=0 -artifact_prefix=fuzz/artifacts/$$one/ fuzz/corpus/$$one fuzz/seeds/$$one || exit 1; \
 	done
 
-image: ## build the container image (IMAGE=…), with docker or podman
+image: ## build the container image (IMAGE=…), with docker or podman (RUST_IMAGE=…@sha256:… sets the base)
 	@engine=$$(command -v docker || command -v podman) \
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
-	DOCKER_BUILDKIT=1 "$$engine" build --build-arg REVISION=$(REVISION) -t $(IMAGE) .
+	DOCKER_BUILDKIT=1 "$$engine" build --build-arg REVISION=$(REVISION) $(if $(RUST_IMAGE),--build-arg RUST_IMAGE=$(RUST_IMAGE)) -t $(IMAGE) .
 
 image-oci: ## assemble the image without a container engine, in target/image/ (IMAGE=… names it, PUSH=1 pushes it, IMAGE_ARCH=arm64)
 	@command -v $(IMAGE_MACHINE)-linux-musl-gcc > /dev/null \
