@@ -162,6 +162,10 @@ fn what_would_do_harm_is_refused_and_the_value_is_named() {
                 "notifyPods.namespaces={team-a},notifyPods.create=false",
                 ["notifyPods.namespaces", "notifyPods.create=true"],
             ),
+            (
+                "notifyPods.namespaces={team-a,team-b},watchNamespaces={team-a}",
+                ["notifyPods.namespaces", "namespace team-b"],
+            ),
         ] {
             let told = refused(&["--set", set]).await;
             for word in words {

@@ -44,6 +44,11 @@ struct Wishes {
 
 impl Wishes {
     fn read() -> Outcome<Self> {
+        if let Some(argument) = std::env::args().nth(1) {
+            return Err(format!(
+                "the demo has no arguments, and {argument:?} is one: set KEEP=1 to keep it running, CLUSTER=current to use your cluster"
+            ));
+        }
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let keep = match set("KEEP").as_deref() {
             None | Some("0") => false,
