@@ -150,26 +150,34 @@ impl Decision<'_> {
         })
     }
 
+    /// Did somebody request a rotation that has not begun?
+    pub(super) fn is_requested(&self) -> bool {
+        self.seen.requested.is_some() && self.seen.requested != self.record.handled
+    }
+
+    /// When the next rotation begins, lest the current value ends before it.
+    pub(super) fn due_by_end(&self) -> Option<Timestamp> {
+        let known = self.facts.current.as_ref()?;
+        let until = known.until?;
+        let life = known.from.map(|from| until.duration_since(from));
+        let margin = life.map_or(BEFORE_END, |life| BEFORE_END.min(life / 8));
+        let early = later(until, -self.settings.overlap.saturating_add(margin));
+        // An issuer that gives less time than it was asked for is not asked all the time.
+        let half = known.from.zip(life);
+        let half = half.map(|(from, life)| later(from, life / 2));
+        Some(half.map_or(early, |half| early.max(half)))
+    }
+
     /// When the next rotation begins.
     pub(super) fn due_at(&self) -> Timestamp {
-        if self.seen.requested.is_some() && self.seen.requested != self.record.handled {
+        if self.is_requested() {
             return Timestamp::MIN;
         }
         let Some(known) = &self.facts.current else {
             return Timestamp::MIN;
         };
-        let (every, overlap) = (self.settings.every, self.settings.overlap);
-        let by_age = known.from.map(|from| later(from, every));
-        let by_end = known.until.map(|until| {
-            let life = known.from.map(|from| until.duration_since(from));
-            let margin = life.map_or(BEFORE_END, |life| BEFORE_END.min(life / 8));
-            let early = later(until, -overlap.saturating_add(margin));
-            // An issuer that gives less time than it was asked for is not asked all the time.
-            known
-                .from
-                .zip(life)
-                .map_or(early, |(from, life)| early.max(later(from, life / 2)))
-        });
+        let by_age = known.from.map(|from| later(from, self.settings.every));
+        let by_end = self.due_by_end();
         match (by_age, by_end) {
             (Some(a), Some(b)) => a.min(b),
             (Some(at), None) | (None, Some(at)) => at,

@@ -92,8 +92,10 @@ impl Decision<'_> {
             notices.push(Notice::Foreign { id });
             return self.write(Phase::Steady, Values::Keep);
         }
-        if !self.seen.users_follow {
-            notices.push(Notice::UsersLag);
+        // The next rotation must begin in time, whoever does not follow: the current value is proven below, and a token needs no value.
+        let waits = !self.is_requested() && self.due_by_end().is_none_or(|at| at > self.now);
+        if let Some(name) = self.seen.lagging.clone().filter(|_| waits) {
+            notices.push(Notice::UsersLag { name });
             return self.wait(self.settings.pace.again);
         }
         if let Some(step) = self.prove_current(notices) {

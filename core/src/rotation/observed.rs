@@ -141,8 +141,8 @@ pub struct Observed {
     pub slots: Slots,
     /// How this client resource names what it makes.
     pub names: Names,
-    /// Has every credential that names the Secret a token by the current value?
-    pub users_follow: bool,
+    /// A credential whose token is by the value before the current one; none if all follow.
+    pub lagging: Option<String>,
     /// When a credential got a token with the current value last.
     pub used_at: Option<Timestamp>,
     /// The annotation `rotate-requested-at` of the client resource.

@@ -152,7 +152,10 @@ pub enum Notice {
         id: Option<String>,
     },
     /// Credentials do not use the current value yet.
-    UsersLag,
+    UsersLag {
+        /// One of them.
+        name: String,
+    },
     /// Several credentials of ours are at the issuer and may be the value in the Secret.
     Ambiguous,
 }
@@ -203,8 +206,10 @@ impl Notice {
             Self::Foreign { id: None } => {
                 "the credential before this one was not made by apicred and stays valid at the issuer; remove it there, or name it in rotation.adopt.keyId"
             }
-            Self::UsersLag => {
-                "not every credential has a token by the new client credential, so that the previous one stays; see the credentials that report an error"
+            Self::UsersLag { name } => {
+                return format!(
+                    "not every credential has a token by the new client credential, so that the previous one stays: ApiCredential {name} has none; see what it reports, or renew it"
+                );
             }
             Self::Ambiguous => {
                 "the issuer lists several credentials of apicred that may be the one in the Secret, so none of them is removed; remove those that are not in use"

@@ -10,8 +10,12 @@ use super::{
 /// A credential that names the Secret, by what is noted with its token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct User {
+    /// Its name.
+    pub name: String,
     /// Version of the Secret that its token was got with. None: it has no token by this Secret.
     pub version: Option<String>,
+    /// Has its token not expired?
+    pub is_valid: bool,
     /// When its token was requested.
     pub issued_at: Timestamp,
     /// Was it requested for this client at this issuer? Any credential may name the Secret, with another client ID, at another issuer.
@@ -31,21 +35,28 @@ pub fn used_at(users: &[User], version: &str) -> Option<Timestamp> {
     own.map(|user| user.issued_at).max()
 }
 
-/// Has every credential a token by the value that took over? One that was got with the Secret as it is now; or, since others may edit
-/// the Secret, one that was requested after the switch for sure.
-pub fn users_follow(users: &[User], noted: &Noted, version: &str, overlap: SignedDuration) -> bool {
+/// A credential whose token is still by the value before the one that took over. None: all follow. A token is by the current value if it was got
+/// with the Secret as it is now; or, since others may edit the Secret, if it was requested after the switch for sure.
+///
+/// A credential without a valid token by this Secret is not waited for: it depends on no value, and its next request uses the current one.
+pub fn lagging(
+    users: &[User],
+    noted: &Noted,
+    version: &str,
+    overlap: SignedDuration,
+) -> Option<String> {
     let Noted::Record(record) = noted else {
-        return false;
+        return None;
     };
     let Phase::Switched { retire_at } = &record.state else {
-        return false;
+        return None;
     };
     let switched = retire_at.saturating_sub(overlap).ok();
     let sure = switched.and_then(|at| at.checked_add(SKEW).ok());
-    users.iter().all(|user| {
-        let later = sure.is_some_and(|sure| user.version.is_some() && user.issued_at > sure);
-        user.has(version) || later
-    })
+    let later = |user: &User| sure.is_some_and(|sure| user.issued_at > sure);
+    let depends = users.iter().filter(|u| u.is_valid && u.version.is_some());
+    let mut lag = depends.filter(|user| !user.has(version) && !later(user));
+    lag.next().map(|user| user.name.clone())
 }
 
 #[cfg(test)]
@@ -67,23 +78,35 @@ mod tests {
             retire_at: at(3600),
         });
         let user = |version: Option<&str>, seconds| User {
+            name: format!("app-{seconds}"),
             version: version.map(str::to_owned),
+            is_valid: true,
             issued_at: at(seconds),
             is_of_client: true,
         };
         let now = || user(Some("7"), 10);
-        for (users, noted, follows) in [
-            (vec![], &switched, true),
-            (vec![now()], &switched, true),
-            (vec![now(), user(Some("6"), 299)], &switched, false),
-            (vec![now(), user(Some("6"), 301)], &switched, true),
-            (vec![now(), user(None, 301)], &switched, false),
-            (vec![now()], &state(Phase::Steady), false),
-            (vec![now()], &Noted::Absent, false),
-            (vec![now()], &Noted::Unreadable, false),
+        let expired = User {
+            is_valid: false,
+            ..user(Some("6"), 0)
+        };
+        for (users, noted, lags) in [
+            (vec![], &switched, None),
+            (vec![now()], &switched, None),
+            (
+                vec![now(), user(Some("6"), 299)],
+                &switched,
+                Some("app-299"),
+            ),
+            (vec![now(), user(Some("6"), 301)], &switched, None),
+            // One that never had a token, or whose token has expired, depends on no value.
+            (vec![now(), user(None, 0)], &switched, None),
+            (vec![now(), expired], &switched, None),
+            (vec![now(), user(Some("6"), 0)], &state(Phase::Steady), None),
+            (vec![now()], &Noted::Absent, None),
+            (vec![now()], &Noted::Unreadable, None),
         ] {
-            let seen = users_follow(&users, noted, "7", hour);
-            assert_eq!(seen, follows, "{users:?} {noted:?}");
+            let seen = lagging(&users, noted, "7", hour);
+            assert_eq!(seen.as_deref(), lags, "{users:?} {noted:?}");
         }
         let users = [now(), user(Some("7"), 8), user(Some("6"), 99)];
         assert_eq!(used_at(&users, "7"), Some(at(10)));

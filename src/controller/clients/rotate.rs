@@ -28,8 +28,8 @@ use crate::{
     api::{ApiCredential, ApiPreset, IssuerRef},
     credential::{ClientLookup, FieldError, Key, parse_client, parse_with_client},
     rotation::{
-        Memory, Names, Next, Observed, Outcome, Record, Registry, Rotating, Step, next, rotating,
-        used_at, users_follow,
+        Memory, Names, Next, Observed, Outcome, Record, Registry, Rotating, Step, lagging, next,
+        rotating, used_at,
     },
 };
 
@@ -374,7 +374,7 @@ impl Driver {
         let overlap = sight.rotating.settings.overlap;
         let cluster = format!("{:08x}", sight.digests.phase());
         Observed {
-            users_follow: users_follow(&users, &noted, &version, overlap),
+            lagging: lagging(&users, &noted, &version, overlap),
             used_at: used_at(&users, &version),
             slots: sight.slots.clone(),
             names: Names::new(&cluster, &self.uid),

@@ -169,7 +169,10 @@ fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<
     let request = record.map(|record| record.request.as_str());
     // The spec may have become this one after the token came.
     let is_of_client = same && request == Some(fingerprint::request(&credential).as_str());
+    let now = context.clock.now();
     Some(User {
+        name: key.name.clone(),
+        is_valid: record.is_some_and(|record| record.expires_at > now),
         is_of_client,
         version,
         issued_at: record.map(|r| r.issued_at).unwrap_or_default(),

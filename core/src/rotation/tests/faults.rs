@@ -14,11 +14,11 @@ use crate::{
 const UID: &str = "0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000";
 
 /// A process that drives the rotation of one client, whose credential number 1 is in the Secret.
-struct Process {
-    settings: RotationSettings,
-    seen: Observed,
-    memory: Memory,
-    now: Timestamp,
+pub(super) struct Process {
+    pub(super) settings: RotationSettings,
+    pub(super) seen: Observed,
+    pub(super) memory: Memory,
+    pub(super) now: Timestamp,
 }
 
 fn failed(class: Class) -> Outcome {
@@ -31,7 +31,7 @@ fn failed(class: Class) -> Outcome {
 }
 
 impl Process {
-    fn of(kind: Kind) -> Self {
+    pub(super) fn of(kind: Kind) -> Self {
         let settings = RotationSettings::of(kind);
         let mark = match kind {
             Kind::Secret => Mark::Hint("val".to_owned()),
@@ -65,7 +65,7 @@ impl Process {
                 ..Slots::default()
             },
             names: Names::new("cluster", UID),
-            users_follow: true,
+            lagging: None,
             used_at: Some(at(0)),
             requested: None,
         };
@@ -93,7 +93,7 @@ impl Process {
         })
     }
 
-    fn decide(&self) -> Next {
+    pub(super) fn decide(&self) -> Next {
         next(&self.seen, &self.memory, &self.settings, self.now)
     }
 

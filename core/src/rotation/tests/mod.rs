@@ -3,6 +3,7 @@
 mod faults;
 mod graph;
 mod histories;
+mod overlap;
 mod record;
 mod registration;
 mod world;

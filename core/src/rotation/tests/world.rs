@@ -280,7 +280,7 @@ impl World {
                 previous: slot(values::PREVIOUS),
             },
             names: self.names.clone(),
-            users_follow: true,
+            lagging: None,
             used_at: used.map(|t| at(t + self.actors[actor].offset)),
             requested: self.requested.clone(),
         }
