@@ -80,6 +80,10 @@ impl Decision<'_> {
             return self.write(Phase::Switched { retire_at }, Values::Keep);
         }
         if retire_at > self.now {
+            // Others than credentials may use the previous value, so a request does not end the overlap.
+            if self.is_requested() {
+                notices.push(Notice::Requested { at: retire_at });
+            }
             return self.until(retire_at);
         }
         if known.id.is_none()

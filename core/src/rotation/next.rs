@@ -46,7 +46,11 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
     };
     notices.extend(record.failure.clone().map(Notice::Failed));
     notices.extend(reported(memory, settings.kind));
-    let rotates_at = (record.state == Phase::Steady).then(|| decision.due_at());
+    let rotates_at = match &record.state {
+        Phase::Steady => Some(decision.due_at()),
+        Phase::Switched { retire_at } => Some(decision.due_at().max(*retire_at)),
+        _ => None,
+    };
     let keys = decision.facts.shown(&seen.slots);
     Next {
         step,

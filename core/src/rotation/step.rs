@@ -134,6 +134,11 @@ pub enum Notice {
     NoCurrent,
     /// A rotation is due, and waits.
     Due,
+    /// A rotation was requested during the overlap of the one before it, and begins then.
+    Requested {
+        /// The end of the overlap.
+        at: Timestamp,
+    },
     /// The last rotation failed.
     Failed(Failure),
     /// A call of the management API fails.
@@ -184,6 +189,12 @@ impl Notice {
                 "the Secret has no value to rotate; store a valid client secret or certificate in it"
             }
             Self::Due => "a rotation is due",
+            Self::Requested { at } => {
+                let at = at.strftime("%Y-%m-%dT%H:%M:%SZ");
+                return format!(
+                    "a rotation was requested; it begins when the overlap of the one before it ends, at {at}; to have it begin earlier, lower rotation.overlap"
+                );
+            }
             Self::Failed(failure) => return failure.message(),
             Self::Blocked(fault) => return fault.message.clone(),
             Self::CurrentEnded => {
@@ -243,7 +254,7 @@ pub struct Next {
     pub step: Step,
     /// What to report.
     pub notices: Vec<Notice>,
-    /// When the next rotation begins, if nothing is in progress.
+    /// When the next rotation begins, if none is in progress: from the overlap on.
     pub rotates_at: Option<Timestamp>,
     /// The values of the Secret, as status shows them.
     pub keys: Vec<Shown>,

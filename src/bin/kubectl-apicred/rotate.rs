@@ -71,7 +71,7 @@ async fn until_rotated(
 ) -> Result<(), Failure> {
     let begun = Instant::now();
     let place = format!("{}/{name}", cluster.namespace);
-    let (mut seen, mut told) = (false, String::new());
+    let (mut seen, mut told) = (false, None);
     loop {
         let read = call(cluster.api::<ApiClient>().get(name)).await;
         let about = format!("reading ApiClient {place}");
@@ -85,11 +85,13 @@ async fn until_rotated(
                     return Err(Failure::Failed(format!("{place} was not rotated: {why}")));
                 }
                 Progress::Waits(state, why) => {
-                    if told != state {
-                        tell::out(&format!("{place}: {state}"));
+                    let now = Some((state, why));
+                    if let Some((state, why)) = now.as_ref().filter(|_| told != now) {
+                        let because = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                        tell::out(&format!("{place}: {state}{because}"));
                     }
-                    told = state;
-                    why
+                    told = now;
+                    told.as_ref().and_then(|(_, why)| why.clone())
                 }
             },
             // The cluster may be back in time.
@@ -142,7 +144,10 @@ fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
         );
     }
     *seen |= ours;
-    Progress::Waits(state.to_owned(), condition(ConditionType::RotationBlocked))
+    let why = condition(ConditionType::RotationBlocked);
+    // Elsewhere it says nothing but that a rotation begins.
+    let due = || condition(ConditionType::RotationDue).filter(|_| state == "Overlap");
+    Progress::Waits(state.to_owned(), why.or_else(due))
 }
 
 #[cfg(test)]
@@ -199,6 +204,19 @@ mod tests {
                 Some("now"),
                 status("Steady", None, Some("RotationBlocked")),
                 waits("Steady", Some("why")),
+            ),
+            // It was requested while the old one of the rotation before it stays.
+            (
+                false,
+                Some("now"),
+                status("Overlap", Some("before"), Some("RotationDue")),
+                waits("Overlap", Some("why")),
+            ),
+            (
+                false,
+                Some("now"),
+                status("Steady", Some("before"), Some("RotationDue")),
+                waits("Steady", None),
             ),
             (
                 false,

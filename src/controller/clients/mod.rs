@@ -181,9 +181,8 @@ impl Rotation {
                 return;
             }
         };
-        let due = view.due.then(|| "a rotation is due".to_owned());
         for (kind, reason, message) in [
-            (ConditionType::RotationDue, Reason::RotationDue, due),
+            (ConditionType::RotationDue, Reason::RotationDue, view.due),
             (
                 ConditionType::RotationBlocked,
                 Reason::RotationBlocked,

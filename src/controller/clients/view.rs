@@ -25,7 +25,8 @@ pub(in crate::controller) struct View {
     pub(super) handled: Option<String>,
     /// The request that failed.
     pub(super) failed_request: Option<String>,
-    pub(super) due: bool,
+    /// A rotation is due and has not begun.
+    pub(super) due: Option<String>,
     /// Somebody must do something, or the issuer must answer.
     pub(super) blocked: Option<String>,
     pub(super) failed: Option<String>,
@@ -54,7 +55,7 @@ impl View {
         let mut blocked = Vec::new();
         for notice in &next.notices {
             match notice {
-                Notice::Due => view.due = true,
+                Notice::Due | Notice::Requested { .. } => view.due = Some(notice.message()),
                 Notice::Failed(failure) => view.failed = Some(failure.message()),
                 // Orphans are not found without the right to read, and nothing else is wrong.
                 Notice::Blind => {}

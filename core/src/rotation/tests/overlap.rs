@@ -79,3 +79,34 @@ fn a_credential_that_does_not_follow_ends_no_rotation_for_good() {
         assert!(matches!(next.step, Step::Trial { .. }), "{:?}", next.step);
     }
 }
+
+#[test]
+fn a_rotation_that_is_requested_in_the_overlap_says_when_it_begins_and_how_to_begin_it_now() {
+    let mut process = overlap(Kind::Secret);
+    let noon = at(DAY / 2);
+    let next = decide(&mut process, noon);
+    assert!(next.notices.is_empty(), "{:?}", next.notices);
+    let by_age = at(-9_000) + process.settings.every;
+    assert_eq!(next.rotates_at, Some(by_age));
+
+    process.seen.requested = Some("now".to_owned());
+    let next = decide(&mut process, noon);
+    assert_eq!(next.notices, [Notice::Requested { at: at(DAY) }]);
+    let said = next.notices[0].message();
+    assert!(said.contains("lower rotation.overlap"), "{said}");
+    assert_eq!(next.step, Step::Wait { until: at(DAY) });
+    assert_eq!(next.rotates_at, Some(at(DAY)));
+
+    // Somebody cannot wait.
+    process.settings.overlap = SignedDuration::from_mins(1);
+    let step = decide(&mut process, noon).step;
+    let Step::Write { change, .. } = step else {
+        panic!("{step:?}")
+    };
+    let soon = noon + SignedDuration::from_mins(1);
+    assert_eq!(change.record.state, Phase::Switched { retire_at: soon });
+    process.seen.noted = Noted::Record(Box::new(change.record));
+    // The write gave the Secret another version, so no credential has a token by it.
+    process.seen.lagging = Some("app".to_owned());
+    assert!(removes_the_previous_one(&decide(&mut process, soon)));
+}
