@@ -4,6 +4,7 @@
 
 mod elsewhere;
 mod faults;
+mod leaving;
 mod registration;
 mod rig;
 

@@ -12,7 +12,9 @@ use super::{
     seen::ClientValue,
     view::Shared,
 };
-use crate::controller::{context::Context, token::refreshes::InFlight};
+use crate::controller::{
+    cache::clients::CachedClient, context::Context, token::refreshes::InFlight,
+};
 use crate::{
     credential::{Endpoint, Key},
     plan::fingerprint::DigestKey,
@@ -60,6 +62,12 @@ pub(super) struct Driver {
     pub(super) caller: Caller,
     /// A registration access token that is in no Secret yet.
     pub(super) unstored: Option<Unstored>,
+    /// A shutdown waits for the answer that brings a client secret, and until that is stored.
+    pub(super) in_flight: Option<InFlight>,
+    /// The client as it was seen last.
+    pub(super) last: Option<Arc<CachedClient>>,
+    /// How often a client secret could not be stored after the client was gone.
+    pub(super) unstored_tries: u64,
     /// Digest of the registration access token in the Secret.
     pub(super) token: Option<String>,
     pub(super) failures: u32,

@@ -236,6 +236,8 @@ impl Execution<'_> {
     ) -> Result<Outcome, Fault> {
         let token = self.token().await?;
         let sent = self.now();
+        // The process does not end before the answer is stored.
+        self.driver.in_flight = Some(self.driver.context.refreshes.begin());
         let client = self.address(None);
         let answer = self.call(&token, |graph, call| {
             graph.add_password(client, (name, until), call)

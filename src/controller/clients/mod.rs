@@ -6,6 +6,7 @@
 //! | [`rotate`] | the loop: sees, lets `core/rotation` decide, executes, remembers |
 //! | [`obstacle`] | who else writes that Secret, so that it may not be changed |
 //! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
+//! | [`held`] | a client secret that is in no Secret yet, whatever becomes of the client |
 //! | [`execute`] | one step: a write, a call of the issuer's management API, a trial |
 //! | [`issuer`] | tokens by one value alone, calls of Microsoft Graph, the token that manages the client |
 //! | [`driver`] | what one process has of a rotation |
@@ -15,6 +16,7 @@
 
 mod driver;
 mod execute;
+mod held;
 mod issuer;
 mod keypair;
 mod obstacle;

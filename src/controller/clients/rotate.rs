@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// After a step that failed for another reason than the issuer: the first pause, and the longest.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
 /// A rotation that cannot begin is checked again after this time, and at each change that is seen.
 const RECHECK: Duration = Duration::from_mins(10);
@@ -77,6 +77,9 @@ pub(super) fn begin(
         application: None,
         caller: None,
         unstored: None,
+        in_flight: None,
+        last: None,
+        unstored_tries: 0,
         token: None,
         failures: 0,
     };
@@ -161,13 +164,20 @@ impl Driver {
                     .await;
                 return Look::Sleep(PAUSE);
             }
-            let Some(client) = self.client() else {
-                return Look::Gone;
-            };
-            let context = Arc::clone(&self.context);
-            if !context.may_act() || !is_listed(&context, &self.key.namespace) {
+            let (context, client) = (Arc::clone(&self.context), self.client());
+            let acts = context.may_act() && is_listed(&context, &self.key.namespace);
+            // Nobody else has it either.
+            let goes_on = client.is_some() && acts;
+            if !goes_on && !Box::pin(self.store_held(client.as_ref())).await {
                 return Look::Sleep(PAUSE);
             }
+            let Some(client) = client else {
+                return Look::Gone;
+            };
+            if !acts {
+                return Look::Sleep(PAUSE);
+            }
+            self.last = Some(Arc::clone(&client));
             let caller = self.caller_now();
             if caller != self.caller {
                 self.memory.caller_changed();
@@ -214,8 +224,7 @@ impl Driver {
         if self.application.as_ref() == Some(&application) {
             return;
         }
-        let context = &self.context;
-        if let Some(id) = self.memory.held().and_then(|value| value.id.as_deref()) {
+        if let Some(id) = self.held_id() {
             tracing::warn!(
                 namespace = self.key.namespace,
                 name = self.key.name,
@@ -223,14 +232,12 @@ impl Driver {
                 "the spec of the client named another application while a new client secret of the one before it was not stored yet; remove it there"
             );
         }
-        self.memory = Memory::new(context.clock.now(), &context.settings.rotation.pace);
-        self.held.clear();
-        (self.own, self.object_id) = (None, None);
+        self.forget();
         self.application = Some(application);
     }
 
     /// Executes one step. Gives a pause, if it failed for another reason than the issuer.
-    async fn step(
+    pub(super) async fn step(
         &mut self,
         sight: &Sight,
         seen: &Observed,
@@ -260,7 +267,19 @@ impl Driver {
             };
             self.wrote(&before, change).await;
         }
+        let held = self.held_id();
+        if held.is_none() {
+            self.in_flight = None;
+        }
         if outcome == Outcome::NotWritten {
+            if let Some(id) = held.filter(|_| self.failures == 0) {
+                tracing::warn!(
+                    namespace = self.key.namespace,
+                    name = self.key.name,
+                    key_id = id,
+                    "a client secret that the issuer made is not stored yet; apicred tries again"
+                );
+            }
             self.failures = self.failures.saturating_add(1);
             return Some((PAUSE * 2_u32.saturating_pow(self.failures.min(6))).min(LONGEST));
         }
@@ -269,7 +288,7 @@ impl Driver {
     }
 
     /// All that a step needs, or why nothing can be done and when to look again.
-    async fn sight(&self, client: &CachedClient) -> Result<Sight, (String, Duration)> {
+    pub(super) async fn sight(&self, client: &CachedClient) -> Result<Sight, (String, Duration)> {
         let context = &self.context;
         let (rotating, place) = self.place(client).map_err(|fault| (fault, RECHECK))?;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
@@ -364,7 +383,7 @@ impl Driver {
         Some(object)
     }
 
-    fn observed(&self, client: &CachedClient, sight: &Sight) -> Observed {
+    pub(super) fn observed(&self, client: &CachedClient, sight: &Sight) -> Observed {
         let meta = &sight.secret.metadata;
         let version = meta.resource_version.clone().unwrap_or_default();
         let none = BTreeMap::new();

@@ -92,7 +92,7 @@ impl Driver {
         }
     }
 
-    async fn notify(&self, severity: Severity, reason: Reason, note: String) {
+    pub(super) async fn notify(&self, severity: Severity, reason: Reason, note: String) {
         let regarding = ObjectReference {
             api_version: Some(ApiClient::api_version(&()).into_owned()),
             kind: Some(ApiClient::kind(&()).into_owned()),

@@ -1,6 +1,6 @@
 //! Counts the refreshes in flight: each from before its mark is written until its answer is stored. A process that ends in between loses a
 //! refresh token, so a shutdown waits until the count is zero. Requests to a client's registration count likewise: their answer may have the
-//! only registration access token.
+//! only registration access token; and requests for a client secret.
 
 use tokio::sync::watch;
 
