@@ -66,6 +66,7 @@ reasons! {
     ClientCredentialAccepted,
     ClientCredentialRotated,
     ClientCredentialRefused,
+    ClientCredentialRemoved,
     ClientDisabled,
     ClientNotAuthorized,
     ClientNotFound,
@@ -309,6 +310,7 @@ impl Reason {
         matches!(
             self,
             Self::ClientCredentialAccepted
+                | Self::ClientCredentialRemoved
                 | Self::ClientCredentialRotated
                 | Self::ClientValid
                 | Self::EndpointKnown

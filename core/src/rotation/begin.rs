@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     memory::{Class, doubled, later},
     next::{Decision, Sight, failed},
-    observed::{Application, Key, Same, number},
+    observed::{Application, Key, Same, is_named, number},
     settings::{BEFORE_END, Kind, MOST_BUSY, MOST_PAUSE, SKEW, SWEEP},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Values},
@@ -16,6 +16,7 @@ impl Decision<'_> {
         if let Some(step) = self.leftover(notices) {
             return step;
         }
+        self.replaced(notices);
         let Some(current) = &self.seen.slots.current else {
             notices.push(Notice::NoCurrent);
             return self.wait(self.settings.pace.again);
@@ -62,8 +63,7 @@ impl Decision<'_> {
         }
         let previous = self.facts.previous.as_ref()?;
         if !self.is_ours(previous) {
-            let id = previous.id.clone();
-            notices.push(Notice::Foreign { id });
+            notices.push(self.foreign(previous.id.clone()));
             return None;
         }
         let retire_at = later(self.now, self.settings.overlap);
@@ -107,11 +107,35 @@ impl Decision<'_> {
         Some(self.retire_orphan(&found, None))
     }
 
-    /// Was it in the Secret before a rotation, and named in `adopt` only afterwards?
+    /// Was it in the Secret before a rotation, and named in `adopt` only afterwards? One that was never in it may be in use elsewhere.
     fn was_replaced(&self, key: &Key) -> bool {
-        let current = self.facts.current.as_ref();
-        let ours = current.is_some_and(|known| known.n.is_some());
-        ours && self.settings.adopt.as_ref() == Some(&key.id) && !self.is_in_use(key)
+        let noted = self.record.replaced.contains(&key.id);
+        let named = self.settings.adopt.as_ref() == Some(&key.id) && !is_named(key);
+        noted && named && !self.is_in_use(key)
+    }
+
+    /// Credentials that were replaced, that apicred did not make, and that are at the issuer.
+    fn replaced(&self, notices: &mut Vec<Notice>) {
+        let application = self.memory.application.as_ref();
+        let is_there = |id: &String| match application {
+            Some(application) => application.keys.iter().any(|k| k.id == *id),
+            // A certificate may never be read of.
+            None => self.settings.kind != Kind::Certificate,
+        };
+        let is_held = |id: &String| self.facts.all().any(|k| k.id.as_ref() == Some(id));
+        let ids = self.record.replaced.iter();
+        let goes = |id: &String| self.settings.adopt.as_ref() == Some(id);
+        let ids = ids.filter(|id| !goes(id) || self.is_of_another(id));
+        let left = ids.filter(|id| !is_held(id) && is_there(id));
+        notices.extend(left.map(|id| self.foreign(Some(id.clone()))));
+    }
+
+    /// What is to be said of a credential that stays.
+    pub(super) fn foreign(&self, id: Option<String>) -> Notice {
+        match id {
+            Some(id) if self.is_of_another(&id) => Notice::OfAnother { id },
+            id => Notice::Foreign { id },
+        }
     }
 
     /// Was the application not read for a day?

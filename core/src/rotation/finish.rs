@@ -92,8 +92,7 @@ impl Decision<'_> {
             return step;
         }
         if !self.is_ours(known) {
-            let id = known.id.clone();
-            notices.push(Notice::Foreign { id });
+            notices.push(self.foreign(known.id.clone()));
             return self.write(Phase::Steady, Values::Keep);
         }
         // The next rotation must begin in time, whoever does not follow: the current value is proven below, and a token needs no value.
@@ -199,6 +198,8 @@ impl Decision<'_> {
             Place::Previous if holds(&slots.previous) => Values::DropPrevious,
             _ => Values::Keep,
         };
-        self.write(Phase::Steady, values)
+        self.write_with(Phase::Steady, values, None, |record| {
+            record.replaced.retain(|id| Some(id) != key.id.as_ref());
+        })
     }
 }

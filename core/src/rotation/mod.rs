@@ -24,7 +24,8 @@
 //!
 //! 1. A value that works is replaced only by one that was proven, and stays as *previous* for the overlap.
 //! 2. Nothing is removed at the issuer unless a token came by the *current* value within the last 24 hours.
-//! 3. Nothing is removed that is, or may be, a value of the Secret; nothing that apicred did not make, unless `adopt` names it.
+//! 3. Nothing is removed that is, or may be, a value of the Secret; nothing that apicred did not make, unless
+//!    `adopt` names it and a rotation replaced it in this Secret.
 //! 4. At most two of ours are at the issuer, and one orphan.
 //! 5. An annotation that is missing is created again from what the issuer lists (display names, hints, thumbprints). One that cannot
 //!    be read stops the rotation; the values stay.

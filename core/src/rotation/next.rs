@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     memory::{Class, Memory, later},
-    observed::{Application, Facts, Key, Observed, Same, number},
+    observed::{Application, Facts, Key, Observed, Same, is_named, number},
     settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
     state::{Failure, Known, Noted, Phase, Record, Why},
     step::{Change, Next, Notice, Step, Tried, Values},
@@ -205,6 +205,11 @@ impl Decision<'_> {
         edit: impl FnOnce(&mut Record),
     ) -> Step {
         let facts = self.facts.clone();
+        let mut before = self.record.clone();
+        if values == Values::Promote {
+            before.replaces(facts.previous.as_ref());
+            before.replaces(facts.current.as_ref());
+        }
         let (current, next, previous) = match values {
             Values::Keep | Values::StoreNext => (facts.current, facts.next, facts.previous),
             Values::Promote => (facts.next, None, facts.current),
@@ -216,7 +221,7 @@ impl Decision<'_> {
             current,
             next,
             previous,
-            ..self.record.clone()
+            ..before
         };
         edit(&mut record);
         Step::Write {
@@ -252,7 +257,16 @@ impl Decision<'_> {
 
     /// Did apicred make it, or did somebody name it?
     pub(super) fn is_ours(&self, known: &Known) -> bool {
-        known.n.is_some() || (known.id.is_some() && known.id == self.settings.adopt)
+        let named =
+            |id: &String| self.settings.adopt.as_ref() == Some(id) && !self.is_of_another(id);
+        known.n.is_some() || known.id.as_ref().is_some_and(named)
+    }
+
+    /// Does its name say that another client resource made it? That one may still use it, so nobody may name it.
+    pub(super) fn is_of_another(&self, id: &str) -> bool {
+        let application = self.memory.application.as_ref();
+        let mut keys = application.into_iter().flat_map(|a| &a.keys);
+        keys.any(|key| key.id == id && is_named(key) && number(key, &self.seen.names).is_none())
     }
 
     /// Is this credential of the issuer one of ours that is in none of the values of the Secret, as far as one can tell?

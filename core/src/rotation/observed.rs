@@ -100,6 +100,9 @@ pub struct Names {
 /// number need 51 of them.
 pub const MOST_CLUSTER: usize = 12;
 
+/// What the name of each credential that apicred makes begins with.
+const NAMED: &str = "apicred/";
+
 impl Names {
     /// Names of one client resource of one cluster. The cluster's name is cut to [`MOST_CLUSTER`] characters.
     pub fn new(cluster: &str, uid: &str) -> Self {
@@ -120,7 +123,7 @@ impl Names {
     /// not count: it is another one after the operator has lost its key. Entra ID shows a certificate's subject as its name.
     pub fn number(&self, name: &str) -> Option<u32> {
         let name = name.strip_prefix("CN=").unwrap_or(name);
-        let (_, rest) = name.strip_prefix("apicred/")?.split_once('/')?;
+        let (_, rest) = name.strip_prefix(NAMED)?.split_once('/')?;
         let digits = rest.strip_prefix(&self.uid)?.strip_prefix('/')?;
         if self.uid.is_empty() {
             return None;
@@ -263,6 +266,12 @@ impl Facts {
             .into_iter()
             .flatten()
     }
+}
+
+/// Did apicred name it, for whatever client resource?
+pub(super) fn is_named(key: &Key) -> bool {
+    let name = key.name.as_deref().unwrap_or_default();
+    name.strip_prefix("CN=").unwrap_or(name).starts_with(NAMED)
 }
 
 pub(super) fn number(key: &Key, names: &Names) -> Option<u32> {

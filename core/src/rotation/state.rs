@@ -146,6 +146,9 @@ pub struct Record {
     /// About the previous value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Known>,
+    /// IDs of credentials that apicred did not make and that were replaced in this Secret, the latest last: `adopt` may name these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
     /// The value of `rotate-requested-at` that was answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled: Option<String>,
@@ -153,6 +156,9 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
+
+/// Most IDs that are noted of credentials that were replaced.
+const MOST_REPLACED: usize = 8;
 
 /// What an annotation says.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,6 +180,18 @@ struct Versioned<R> {
 }
 
 impl Record {
+    /// Takes note of a credential that apicred did not make, and that goes out of the Secret.
+    pub(super) fn replaces(&mut self, known: Option<&Known>) {
+        let foreign = known.filter(|known| known.n.is_none());
+        let Some(id) = foreign.and_then(|known| known.id.clone()) else {
+            return;
+        };
+        self.replaced.retain(|noted| *noted != id);
+        self.replaced.push(id);
+        let surplus = self.replaced.len().saturating_sub(MOST_REPLACED);
+        self.replaced.drain(..surplus);
+    }
+
     /// The annotation to write.
     pub fn annotation(&self) -> (String, String) {
         let versioned = Versioned {

@@ -156,6 +156,11 @@ pub enum Notice {
         /// Its key ID, if it is known.
         id: Option<String>,
     },
+    /// The same, and another client resource made it.
+    OfAnother {
+        /// Its key ID.
+        id: String,
+    },
     /// Credentials do not use the current value yet.
     UsersLag {
         /// One of them.
@@ -175,6 +180,7 @@ impl Notice {
                 | Self::CurrentEnded
                 | Self::CurrentRefused
                 | Self::Foreign { .. }
+                | Self::OfAnother { .. }
                 | Self::Ambiguous
         )
     }
@@ -216,6 +222,11 @@ impl Notice {
             }
             Self::Foreign { id: None } => {
                 "the credential before this one was not made by apicred and stays valid at the issuer; remove it there, or name it in rotation.adopt.keyId"
+            }
+            Self::OfAnother { id } => {
+                return format!(
+                    "credential {id} was made by apicred for another ApiClient and stays valid at the issuer; remove it there if nobody uses it"
+                );
             }
             Self::UsersLag { name } => {
                 return format!(

@@ -267,6 +267,11 @@ impl Driver {
             };
             self.wrote(&before, change).await;
         }
+        if let (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) =
+            (&next.step, &outcome)
+        {
+            self.removed(id).await;
+        }
         let held = self.held_id();
         if held.is_none() {
             self.in_flight = None;

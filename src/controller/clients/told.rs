@@ -92,6 +92,19 @@ impl Driver {
         }
     }
 
+    /// A credential was removed at the issuer, or was not there any more.
+    pub(super) async fn removed(&self, id: &str) {
+        tracing::info!(
+            namespace = self.key.namespace,
+            name = self.key.name,
+            key_id = id,
+            "a credential of a client was removed at the issuer"
+        );
+        let note = format!("credential {id} was removed at the issuer");
+        self.notify(Severity::Normal, Reason::ClientCredentialRemoved, note)
+            .await;
+    }
+
     pub(super) async fn notify(&self, severity: Severity, reason: Reason, note: String) {
         let regarding = ObjectReference {
             api_version: Some(ApiClient::api_version(&()).into_owned()),

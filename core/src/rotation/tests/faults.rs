@@ -232,6 +232,14 @@ fn a_credential_that_is_adopted_when_it_is_in_no_secret_any_more_is_removed() {
         "a person's"
     );
     process.settings.adopt = Some("key-0".to_owned());
+    assert!(
+        process.waits() > SignedDuration::from_hours(1),
+        "it was never in this Secret, and may be in use elsewhere"
+    );
+    let Noted::Record(record) = &mut process.seen.noted else {
+        panic!("a record")
+    };
+    record.replaced = vec!["key-0".to_owned()];
     let Step::Write { change, .. } = process.does(&Outcome::Done) else {
         panic!("it is to be removed")
     };

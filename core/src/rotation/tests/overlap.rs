@@ -5,7 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::faults::Process;
 use crate::{
     fixtures::at,
-    rotation::{Kind, Known, Mark, Next, Noted, Notice, Phase, Place, Slot, Step},
+    rotation::{
+        Application, Key, KeyMark, Kind, Known, Mark, Next, Noted, Notice, Outcome, Phase, Place,
+        Record, Slot, Step,
+    },
 };
 
 const DAY: i64 = 86_400;
@@ -109,4 +112,88 @@ fn a_rotation_that_is_requested_in_the_overlap_says_when_it_begins_and_how_to_be
     // The write gave the Secret another version, so no credential has a token by it.
     process.seen.lagging = Some("app".to_owned());
     assert!(removes_the_previous_one(&decide(&mut process, soon)));
+}
+
+fn record(process: &mut Process) -> &mut Record {
+    let Noted::Record(record) = &mut process.seen.noted else {
+        panic!("a record");
+    };
+    record
+}
+
+/// The application lists the current credential and this one.
+fn lists(process: &mut Process, id: &str, name: Option<String>) {
+    let key = |id: &str, name, hint: &str| Key {
+        id: id.to_owned(),
+        name,
+        mark: Some(KeyMark::Hint(hint.to_owned())),
+        from: Some(at(-9_000)),
+        until: None,
+    };
+    let own = process.seen.names.name(1);
+    let application = Application {
+        read_at: process.now,
+        keys: vec![key("key-1", Some(own), "val"), key(id, name, "pre")],
+    };
+    let outcome = Outcome::Application(application);
+    process
+        .memory
+        .after(&Step::ReadApplication, &outcome, process.now);
+}
+
+#[test]
+fn a_credential_of_a_person_is_noted_when_it_is_replaced_and_reported_as_long_as_it_is_listed() {
+    // Twice: the second rotation puts another value in the place of the one before.
+    let mut noted = Record::default();
+    let foreign = |id: &str| Known {
+        id: Some(id.to_owned()),
+        ..Known::default()
+    };
+    noted.replaces(Some(&foreign("key-0")));
+    let own = Known {
+        n: Some(1),
+        ..foreign("key-1")
+    };
+    noted.replaces(Some(&own));
+    noted.replaces(Some(&foreign("key-0")));
+    assert_eq!(noted.replaced, ["key-0"]);
+    for n in 2..40 {
+        noted.replaces(Some(&foreign(&format!("key-{n}"))));
+    }
+    assert_eq!(noted.replaced.len(), 8);
+
+    let mut process = Process::of(Kind::Secret);
+    record(&mut process).replaced = vec!["key-0".to_owned()];
+    let id = Some("key-0".to_owned());
+    lists(&mut process, "key-0", None);
+    assert_eq!(process.decide().notices, [Notice::Foreign { id }]);
+    // It was removed there.
+    lists(&mut process, "key-9", None);
+    assert!(process.decide().notices.is_empty());
+}
+
+#[test]
+fn a_credential_that_apicred_made_for_another_client_is_never_adopted() {
+    let other = || Some("CN=apicred/cluster/another-uid/4".to_owned());
+    let mut process = Process::of(Kind::Secret);
+    record(&mut process).replaced = vec!["key-0".to_owned()];
+    process.settings.adopt = Some("key-0".to_owned());
+    lists(&mut process, "key-0", other());
+    let next = process.decide();
+    assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+    let id = "key-0".to_owned();
+    assert_eq!(next.notices, [Notice::OfAnother { id }]);
+
+    // Nor as the one before the current one.
+    let mut process = overlap(Kind::Secret);
+    process.settings.adopt = Some("key-0".to_owned());
+    if let Some(previous) = &mut record(&mut process).previous {
+        previous.n = None;
+    }
+    process.now = at(DAY);
+    lists(&mut process, "key-0", other());
+    let next = decide(&mut process, at(DAY));
+    assert!(!removes_the_previous_one(&next));
+    let id = "key-0".to_owned();
+    assert_eq!(next.notices, [Notice::OfAnother { id }]);
 }
