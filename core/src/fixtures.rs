@@ -212,6 +212,7 @@ pub fn holding(credential: &Credential, record: Record) -> Observed {
             created_at: None,
             expires_at: None,
             expiry_unreadable: false,
+            rotated_until: None,
         }],
         grant_sources: Vec::new(),
         unread: Vec::new(),

@@ -32,6 +32,12 @@ pub fn parse_with_client(
     clients: impl FnOnce(&str) -> ClientLookup,
     issuers: impl FnOnce(&IssuerRef) -> IssuerLookup,
 ) -> Result<Credential, Vec<FieldError>> {
+    let mut rotates = false;
+    let clients = |name: &str| {
+        let found = clients(name);
+        rotates = matches!(&found, ClientLookup::Found(client) if client.rotation.is_some());
+        found
+    };
     let resolved = resolve(object, clients)?;
     let by_client = |mut fault: FieldError| {
         let Some(reference) = &object.spec.client_ref else {
@@ -43,7 +49,12 @@ pub fn parse_with_client(
         }
         fault
     };
-    parse(&resolved, issuers).map_err(|faults| faults.into_iter().map(by_client).collect())
+    let parsed = parse(&resolved, issuers);
+    let parsed = parsed.map(|credential| Credential {
+        rotates,
+        ..credential
+    });
+    parsed.map_err(|faults| faults.into_iter().map(by_client).collect())
 }
 
 /// The object with the client that it names inline, and the issuer of this client.

@@ -82,6 +82,8 @@ pub struct Credential {
     pub authentication: AuthenticationMethod,
     /// When client secrets expire, as the spec declares it.
     pub secret_ends: BTreeMap<SecretKeyRef, Timestamp>,
+    /// Does its `ApiClient` have it rotated? Then it has one source.
+    pub rotates: bool,
     /// The key that is published as it is. If set, no token is requested: grant, client and request are empty.
     pub static_key: Option<StaticKey>,
     /// How the token is granted.

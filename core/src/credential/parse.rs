@@ -103,6 +103,7 @@ pub fn parse(
         client_id: client_id(spec),
         authentication,
         secret_ends,
+        rotates: false,
         static_key,
         grant,
         request,

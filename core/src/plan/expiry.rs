@@ -57,7 +57,9 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 .find(|s| used.is_some_and(|u| u.is(&s.reference)))
                 .or(observed.sources.first())?;
             let declared = credential.secret_ends.get(&source.reference).copied();
-            let at = source.expires_at.or(declared)?;
+            // A person's word may be about the secret before.
+            let rotated = source.rotated_until.filter(|_| credential.rotates);
+            let at = rotated.or(source.expires_at).or(declared)?;
             Some(Ending {
                 at,
                 warn_at: schedule::later(at, -AHEAD),

@@ -60,6 +60,8 @@ pub struct Source {
     pub expires_at: Option<Timestamp>,
     /// The owner says when, but not in a form that is a time.
     pub expiry_unreadable: bool,
+    /// When the value in it ends that a rotation put there.
+    pub rotated_until: Option<Timestamp>,
 }
 
 impl Source {

@@ -22,6 +22,7 @@ use crate::{
         end_of_secret,
     },
     oauth::LifetimeSource,
+    rotation,
 };
 
 /// What apicred keeps of a Secret's metadata.
@@ -45,6 +46,8 @@ pub struct SecretFacts {
     pub secret_expires_at: Option<Timestamp>,
     /// The owner says when, but not in a form that is a time.
     pub expiry_unreadable: bool,
+    /// When the client credential in it ends that a rotation put there.
+    pub rotated_until: Option<Timestamp>,
     /// The message about annotations below `apicred.dev` that have no effect.
     pub unread: Option<Box<str>>,
     /// Its owner asks apicred to keep the last good pair of it.
@@ -204,6 +207,7 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
         created_at: meta.creation_timestamp.as_ref().map(|t| t.0),
         secret_expires_at,
         expiry_unreadable: expiry.is_some() && secret_expires_at.is_none(),
+        rotated_until: annotations.and_then(rotation::current_until),
         unread: unread(
             annotations.into_iter().flat_map(|a| a.keys()),
             Place::Secret,

@@ -77,6 +77,6 @@ pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
 pub use settings::{Kind, Pace, RotationSettings, Trials};
 pub use spec::{Registry, Rotating, rotating};
-pub use state::{Failure, Known, Noted, Phase, Place, Record, Why};
+pub use state::{Failure, Known, Noted, Phase, Place, Record, Why, current_until};
 pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
 pub use users::{User, lagging, used_at};

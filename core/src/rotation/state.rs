@@ -213,3 +213,11 @@ impl Record {
         }
     }
 }
+
+/// When the current value of a Secret ends, as its rotation noted it.
+pub fn current_until(annotations: &BTreeMap<String, String>) -> Option<Timestamp> {
+    match Record::read(annotations) {
+        Noted::Record(record) => record.current?.until,
+        Noted::Absent | Noted::Unreadable => None,
+    }
+}

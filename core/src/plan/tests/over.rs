@@ -162,6 +162,7 @@ fn a_credential_that_became_unusable_ends_all_the_same() {
         created_at: None,
         secret_expires_at: None,
         expiry_unreadable: false,
+        rotated_until: None,
         unread: None,
         keeps_last_good: false,
         last_good: None,

@@ -52,6 +52,7 @@ fn world(credential: &Credential, used: &str) -> Observed {
             created_at: None,
             expires_at: None,
             expiry_unreadable: false,
+            rotated_until: None,
         })
         .collect();
     world

@@ -66,6 +66,7 @@ fn world(credential: &Credential) -> Observed {
         created_at: None,
         expires_at: None,
         expiry_unreadable: false,
+        rotated_until: None,
     }];
     world
 }

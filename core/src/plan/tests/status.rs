@@ -412,6 +412,7 @@ fn facts(target: &Target) -> SecretFacts {
         created_at: None,
         secret_expires_at: None,
         expiry_unreadable: false,
+        rotated_until: None,
         unread: None,
         keeps_last_good: false,
         last_good: None,

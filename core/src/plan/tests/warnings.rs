@@ -60,6 +60,30 @@ fn the_end_of_a_secret_is_reported_thirty_days_ahead_and_the_annotation_goes_fir
 }
 
 #[test]
+fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
+    let declared = at(20 * DAY).to_string();
+    let entry = json!({ "name": "client", "key": "secret", "expiresAt": declared });
+    let credential = credential_with(&json!({ "client": { "secrets": [entry] } }));
+    let mut world = observed(&credential);
+    world.sources[0].expires_at = Some(at(25 * DAY));
+    world.sources[0].rotated_until = Some(at(180 * DAY));
+    let rotates = Credential {
+        rotates: true,
+        ..credential.clone()
+    };
+    assert_eq!(ending(&rotates, &world, 26 * DAY), None);
+    assert_eq!(
+        ending(&rotates, &world, 151 * DAY).as_deref(),
+        Some("SecretExpiring")
+    );
+    // Another key of the Secret, or a note that a rotation left behind.
+    assert_eq!(
+        ending(&credential, &world, 26 * DAY).as_deref(),
+        Some("SecretExpired")
+    );
+}
+
+#[test]
 fn each_client_secret_of_a_list_has_its_own_end() {
     let entry = |name: &str, days: i64| json!({ "name": name, "key": "secret", "expiresAt": at(days * DAY).to_string() });
     let list = json!([entry("new", 400), entry("client", 40)]);
@@ -201,6 +225,7 @@ fn a_static_key_is_aged_from_its_making() {
         created_at: Some(at(0)),
         expires_at: None,
         expiry_unreadable: false,
+        rotated_until: None,
     };
     let world = |credential: &Credential| {
         let mut noted = record(credential, (-300, 1500, 3300));

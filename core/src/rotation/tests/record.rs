@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     api::names,
     fixtures::at,
-    rotation::{Class, Failure, Known, Names, Noted, Phase, Place, Record, Why},
+    rotation::{Class, Failure, Known, Names, Noted, Phase, Place, Record, Why, current_until},
 };
 
 fn known(id: &str) -> Known {
@@ -43,6 +43,7 @@ fn every_state_is_read_as_it_was_written() {
             n: 7,
             current: Some(known("a")),
             next: Some(Known::default()),
+            replaced: vec!["key-0".to_owned()],
             handled: Some("now".to_owned()),
             failure: Some(Failure {
                 at: since,
@@ -54,9 +55,20 @@ fn every_state_is_read_as_it_was_written() {
             ..Record::default()
         };
         let written = BTreeMap::from([record.annotation()]);
+        assert_eq!(current_until(&written), None, "it has no end");
         assert_eq!(Record::read(&written), Noted::Record(Box::new(record)));
     }
     assert_eq!(Record::read(&BTreeMap::new()), Noted::Absent);
+    let ends = Record {
+        current: Some(Known {
+            until: Some(at(9)),
+            ..known("a")
+        }),
+        ..Record::default()
+    };
+    let written = BTreeMap::from([ends.annotation()]);
+    assert_eq!(current_until(&written), Some(at(9)));
+    assert_eq!(current_until(&annotations("{")), None);
 }
 
 /// The answer is in the memory of the process that got it; the class is noted, so that a restart does not lose the reason.
