@@ -321,6 +321,21 @@ pub fn removed(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Result<(), Fault>
     }
 }
 
+/// Why the application could not be read, by a caller that knows no object ID of it: a certificate is added under the object ID, which only
+/// such a reading or the spec gives.
+#[must_use]
+pub fn unnamed(fault: Fault, kind: Kind) -> Fault {
+    if kind != Kind::Certificate || fault.class != Class::Permission {
+        return fault;
+    }
+    let message = "the object ID of the application is not known, and the client may not read it; set spec.objectId";
+    Fault {
+        class: Class::Invalid,
+        message: message.to_owned(),
+        ..fault
+    }
+}
+
 fn success(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Result<Map<String, Value>, Fault> {
     if !(200..300).contains(&raw.status) {
         return Err(fault(raw, kind, now));

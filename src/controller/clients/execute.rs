@@ -142,7 +142,15 @@ impl Execution<'_> {
         let answer = answer.await?;
         let rotating = &self.sight.rotating;
         let (client, kind) = (&rotating.client_id, rotating.settings.kind);
-        let (id, application) = graph::application(&answer, client, kind, self.now())?;
+        let read = graph::application(&answer, client, kind, self.now());
+        let named = object.is_some();
+        let (id, application) = read.map_err(|fault| {
+            if named {
+                fault
+            } else {
+                graph::unnamed(fault, kind)
+            }
+        })?;
         self.driver.object_id = Some(id);
         Ok(Outcome::Application(application))
     }

@@ -7,7 +7,7 @@ use crate::{
     rotation::{
         Application, Change, Class, Fault, InHand, Key, KeyMark, Kind, Known, Mark, Memory, Names,
         Next, Noted, Notice, Observed, Outcome, Phase, Record, RotationSettings, Slot, Slots, Step,
-        Values, next,
+        Values, graph::unnamed, next,
     },
 };
 
@@ -211,6 +211,21 @@ fn a_certificate_needs_no_right_to_read_and_a_secret_waits_for_it_and_no_day() {
     process.pass(pause);
     assert_eq!(process.does(&process.application()), Step::ReadApplication);
     assert!(process.blocked().is_empty());
+}
+
+#[test]
+fn a_certificate_without_an_object_id_blocks_its_rotation_before_one_is_due() {
+    let Outcome::Failed(refused) = failed(Class::Permission) else {
+        unreachable!("it failed")
+    };
+    assert_eq!(unnamed(refused.clone(), Kind::Secret), refused);
+    let mut process = Process::of(Kind::Certificate);
+    let outcome = Outcome::Failed(unnamed(refused, Kind::Certificate));
+    assert_eq!(process.does(&outcome), Step::ReadApplication);
+    assert!(process.blocked()[0].contains("set spec.objectId"));
+    // It is not begun either: it could not succeed, and would count as one that failed.
+    process.seen.requested = Some("now".to_owned());
+    assert_eq!(process.waits(), process.settings.pace.call_pause);
 }
 
 #[test]
