@@ -181,12 +181,10 @@ impl Memory {
         self.held.as_ref()
     }
 
-    /// What `managementRef` names is not as it was: if it had no token, it may have one now, and nothing waits for it.
+    /// What `managementRef` names is not as it was: if it had no token, it may have one now, and nothing waits for it. What is
+    /// reported stays until a call shows that it has.
     pub fn caller_changed(&mut self) {
-        let lacks = |fault: &mut Fault| fault.class == Class::Caller;
-        let faults = [&mut self.read_fault, &mut self.write_fault];
-        let taken = faults.map(|fault| fault.take_if(lacks).is_some());
-        if taken.contains(&true) {
+        if lacks_caller(self.read_fault.as_ref()) || lacks_caller(self.write_fault.as_ref()) {
             (self.failures, self.not_before) = (0, None);
         }
     }
@@ -250,6 +248,9 @@ impl Memory {
                 self.blind = None;
                 self.application = Some(application.clone());
                 self.read_fault = None;
+                if lacks_caller(self.write_fault.as_ref()) {
+                    self.write_fault = None;
+                }
                 self.answered();
             }
             (Step::MakeKeyPair { .. } | Step::AddPassword { .. }, Outcome::Held(held)) => {
@@ -355,6 +356,10 @@ impl Tried {
             Self::Next => "next",
         }
     }
+}
+
+fn lacks_caller(fault: Option<&Fault>) -> bool {
+    fault.is_some_and(|fault| fault.class == Class::Caller)
 }
 
 /// `first`, doubled for each of `times` after the first.
