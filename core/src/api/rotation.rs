@@ -118,7 +118,7 @@ pub struct Adoption {
     pub key_id: String,
 }
 
-/// A client secret or certificate in the Secret, as status shows it.
+/// A client secret, certificate or key in the Secret, as status shows it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientKey {

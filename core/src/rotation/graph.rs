@@ -310,9 +310,9 @@ pub fn removed(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Result<(), Fault>
         return Ok(());
     }
     let said = error(raw).map(|e| e.message.to_ascii_lowercase());
+    // A 404 may be about the application: by a wrong object ID, or by a replica that lags.
     let gone = said.is_some_and(|said| {
-        raw.status == 404
-            || (said.contains("no ") && said.contains("credential") && said.contains("found"))
+        said.contains("no ") && said.contains("credential") && said.contains("found")
     });
     if gone {
         Ok(())

@@ -37,7 +37,9 @@ use apicred::{
     environment,
     oauth::{claims_of_challenge, sign_in::named_origin},
 };
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::NonEmptyStringValueParser,
+};
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use secrecy::SecretString;
@@ -64,7 +66,7 @@ enum Command {
     Renew(Renew),
     /// Print the public key of client.key as a JWK set, to register it at the issuer. Needs get on the Secret.
     Jwks(Jwks),
-    /// Replace the client secret or certificate of an ApiClient now.
+    /// Replace the client secret, certificate or key of an ApiClient now.
     Rotate(Rotate),
     /// Print the version.
     Version,
@@ -74,6 +76,7 @@ enum Command {
 #[derive(Args)]
 struct Target {
     /// Name of the ApiCredential.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     credential: String,
     /// Its namespace. If not set: the namespace of the context.
     #[arg(short, long)]
@@ -110,6 +113,7 @@ struct Jwks {
 #[derive(Args)]
 struct Rotate {
     /// Name of the ApiClient.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     client: String,
     /// Its namespace. If not set: the namespace of the context.
     #[arg(short, long)]

@@ -1,4 +1,4 @@
-//! Requests a rotation of a client's own secret or certificate from the operator.
+//! Requests a rotation of a client's own secret, certificate or key from the operator.
 
 use std::time::{Duration, Instant};
 

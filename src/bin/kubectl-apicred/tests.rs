@@ -95,6 +95,11 @@ fn flags_that_contradict_each_other_are_refused() {
         let words = ["kubectl-apicred", "login", "c"].into_iter().chain(flags);
         assert!(Cli::try_parse_from(words).is_err(), "{flags:?}");
     }
+    // A variable of a shell that is not set.
+    for command in ["login", "renew", "jwks", "rotate"] {
+        let words = ["kubectl-apicred", command, ""];
+        assert!(Cli::try_parse_from(words).is_err(), "{command}");
+    }
     for (flags, good) in [
         (vec![], true),
         (vec!["--wait"], true),
