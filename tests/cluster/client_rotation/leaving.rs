@@ -41,8 +41,9 @@ async fn leaves(world: &World, way: Way) {
     match way {
         Way::RotationRemoved => rig.point_at(json!({ "rotation": null })).await,
         Way::Deleted => {
-            let deleted = rig.clients().delete("shared", &DeleteParams::default());
-            deleted.await.expect("it goes");
+            let params = DeleteParams::default();
+            let deleted = rig.clients().delete("shared", &params).await;
+            deleted.expect("it goes");
         }
     }
     let stored = async || {
