@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     memory::{Class, doubled, later},
     next::{Decision, Sight, failed},
-    observed::{Application, Key, Same, is_named, number},
-    settings::{BEFORE_END, Kind, MOST_BUSY, MOST_PAUSE, SKEW, SWEEP},
+    observed::{Application, Key, Same, Slot, is_named, number},
+    settings::{BEFORE_END, Kind, MOST_BUSY, MOST_PAUSE, SENT_WITHIN, SKEW, SWEEP},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Values},
 };
@@ -325,7 +325,7 @@ impl Decision<'_> {
         let held = self.memory.held.as_ref().filter(|held| held.n == n)?;
         Some(Known {
             digest: held.slot.digest.clone(),
-            id: held.id.clone().or(id),
+            id: held.id.clone().or(id).or_else(|| held.slot.mark.id()),
             n: Some(n),
             from: Some(held.from),
             until: held.until,
@@ -367,6 +367,16 @@ impl Decision<'_> {
         })
     }
 
+    /// The call for number n was announced and not sent. Who waits for what it makes counts from the announcement: a call that comes
+    /// much later is announced again first.
+    fn sends_late(&self, n: u32, since: Timestamp) -> Option<Step> {
+        self.calls_wait(true).or_else(|| {
+            let late = later(since, SENT_WITHIN) < self.now;
+            let state = Phase::Adding { n, since: self.now };
+            late.then(|| self.write_with(state, Values::Keep, Some(n), |_| {}))
+        })
+    }
+
     fn adding_secret(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
         let added = Phase::Added { since: self.now };
         if let Some(known) = self.held_known(n, None) {
@@ -379,14 +389,17 @@ impl Decision<'_> {
             return self.fail(Why::AddRefused, Values::Keep);
         }
         if self.memory.announced == Some(n) {
-            return self.calls_wait(true).unwrap_or_else(|| Step::AddPassword {
-                n,
-                name: self.seen.names.name(n),
-                until: later(self.now, self.settings.validity),
-            });
+            return self
+                .sends_late(n, since)
+                .unwrap_or_else(|| Step::AddPassword {
+                    n,
+                    name: self.seen.names.name(n),
+                    until: later(self.now, self.settings.validity),
+                });
         }
         // The answer was lost, or the process that waited for it. What the call made, if anything, has this name.
-        let settled = later(since, self.settings.pace.settles);
+        let sent = self.memory.wrote_at.filter(|at| *at <= self.now);
+        let settled = later(sent.unwrap_or(since).max(since), self.settings.pace.settles);
         if settled > self.now {
             return self.until(settled);
         }
@@ -406,9 +419,36 @@ impl Decision<'_> {
         }
     }
 
+    /// Does the issuer list the next key pair? A public key has its id before that.
+    fn is_there(&self, known: &Known, slot: &Slot) -> bool {
+        if slot.mark.id().is_none() {
+            return known.id.is_some();
+        }
+        let mut keys = self.memory.application.iter().flat_map(|a| &a.keys);
+        keys.any(|key| key.is(slot) == Same::Yes)
+    }
+
+    /// The issuer did not say that it has the next key pair. A certificate that it has all the same is found by its name. A public
+    /// key has none, and a call whose answer was lost may have added it: it is removed before its thumbprint is forgotten.
+    fn give_up(&self, n: u32, (known, slot): (&Known, &Slot), why: Why) -> Step {
+        if self.settings.kind != Kind::Key {
+            return self.fail(why, Values::DropNext);
+        }
+        let state = Phase::Retiring {
+            key: Known {
+                id: known.id.clone().or_else(|| slot.mark.id()),
+                n: known.n.or(Some(n)),
+                ..known.clone()
+            },
+            from: Place::Next,
+        };
+        let failure = self.failure(why);
+        self.write_with(state, Values::Keep, None, |r| failed(r, failure))
+    }
+
     fn adding_certificate(&self, n: u32, since: Timestamp) -> Step {
         let (Some(known), Some(slot)) = (&self.facts.next, &self.seen.slots.next) else {
-            return self.fail(Why::NextRemoved, Values::Keep);
+            return self.next_removed();
         };
         let added = |id: Option<String>| {
             let state = Phase::Added { since: self.now };
@@ -419,7 +459,7 @@ impl Decision<'_> {
                 }
             })
         };
-        if known.id.is_some() {
+        if self.is_there(known, slot) {
             return added(None);
         }
         let answered = self
@@ -434,10 +474,10 @@ impl Decision<'_> {
             return step;
         }
         if self.add_refused(n) {
-            return self.fail(Why::AddRefused, Values::DropNext);
+            return self.give_up(n, (known, slot), Why::AddRefused);
         }
         if self.memory.announced == Some(n) {
-            return self.calls_wait(true).unwrap_or_else(|| Step::AddKey {
+            return self.sends_late(n, since).unwrap_or_else(|| Step::AddKey {
                 n,
                 digest: known.digest.clone(),
             });
@@ -462,7 +502,7 @@ impl Decision<'_> {
                 let made = self.facts.next.as_ref().and_then(|k| k.from);
                 let at_most = self.settings.trials.at_most;
                 if made.is_none_or(|made| later(made, at_most) <= self.now) {
-                    return self.fail(Why::AnswerLost, Values::DropNext);
+                    return self.give_up(n, (known, slot), Why::AnswerLost);
                 }
                 // The key pair is in the Secret, so announcing it again makes no orphan.
                 self.write_with(state, Values::Keep, Some(n), |_| {})

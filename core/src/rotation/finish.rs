@@ -21,7 +21,7 @@ impl Decision<'_> {
             return self.write(Phase::Added { since }, Values::Keep);
         }
         let trials = self.settings.trials;
-        let row = self.memory.row(&slot.digest);
+        let row = self.memory.row(&slot.digest, Some(since));
         let over = row.first.zip(row.last).map(|(a, b)| b.duration_since(a));
         if row.count >= trials.in_row && over.is_some_and(|over| over >= trials.over) {
             let retire_at = later(self.now, self.settings.overlap);
@@ -36,7 +36,7 @@ impl Decision<'_> {
             let failure = self.failure(Why::NotProven);
             return self.write_with(state, Values::Keep, None, |r| failed(r, failure));
         }
-        let trial = self.trial(Tried::Next, &slot.digest, trials.gap);
+        let trial = self.trial((Tried::Next, Some(since)), &slot.digest, trials.gap);
         let idle = matches!(trial, Step::Wait { .. });
         let last = self.memory.application.as_ref().map(|a| a.read_at);
         let read_lately = last.is_some_and(|at| self.ahead(later(at, FRESH), FRESH).is_some());
@@ -50,7 +50,7 @@ impl Decision<'_> {
     }
 
     /// Somebody took the next value out of the Secret. A public key has no name by which it would be found later, so it goes now.
-    fn next_removed(&self) -> Step {
+    pub(super) fn next_removed(&self) -> Step {
         let noted = self.record.next.as_ref();
         let noted = noted.filter(|known| self.settings.kind == Kind::Key && known.id.is_some());
         let Some(key) = noted else {
@@ -118,8 +118,14 @@ impl Decision<'_> {
         if self.memory.removed.as_ref() == Some(id) {
             return self.retired(key, from);
         }
-        if self.is_needed(key, from) || !self.is_ours(key) {
+        if self.is_needed(key, from) {
             return self.write(Phase::Steady, Values::Keep);
+        }
+        if !self.is_ours(key) {
+            return self.kept(key, from);
+        }
+        if let Some(until) = self.may_be_added_yet(from) {
+            return self.until(until);
         }
         if let Some(step) = self.calls_wait(true) {
             return step;
@@ -131,7 +137,7 @@ impl Decision<'_> {
                 let listed = application.keys.iter().find(|k| k.id == *id);
                 if listed.is_some_and(|listed| self.may_be_current(listed)) {
                     notices.push(Notice::Ambiguous);
-                    return self.write(Phase::Steady, Values::Keep);
+                    return self.kept(key, from);
                 }
                 if !self.current_is_among(&application.keys, id) {
                     notices.push(Notice::CurrentNotListed);
@@ -151,6 +157,16 @@ impl Decision<'_> {
             Kind::Secret => Step::RemovePassword { id: id.clone() },
             Kind::Certificate | Kind::Key => Step::RemoveKey { id: id.clone() },
         }
+    }
+
+    /// A public key that was given up may be added yet, by a call that was sent before: it is removed after that. Nothing would find
+    /// it later.
+    fn may_be_added_yet(&self, from: Place) -> Option<Timestamp> {
+        let given_up = self.record.failure.as_ref();
+        let given_up =
+            given_up.filter(|_| self.settings.kind == Kind::Key && from != Place::Previous)?;
+        let settles = self.settings.pace.settles;
+        self.ahead(later(given_up.at, settles), settles)
     }
 
     /// Is what is about to be removed in another slot: put back by a person, by a backup, by GitOps?
@@ -186,6 +202,15 @@ impl Decision<'_> {
         let same = |k: &Key| slot.is_some_and(|slot| k.is(slot) == Same::Yes);
         let mut rest = keys.iter().filter(|k| k.id != without);
         rest.any(|k| current.is_none_or(|id| k.id == id) || same(k))
+    }
+
+    /// It may not be removed at the issuer. A next value leaves the Secret all the same: it was tried for an hour and would be again
+    /// and again, and another process may have removed it at the issuer already.
+    fn kept(&self, key: &Known, from: Place) -> Step {
+        match from {
+            Place::Next => self.retired(key, from),
+            Place::Previous | Place::Orphan => self.write(Phase::Steady, Values::Keep),
+        }
     }
 
     /// It is gone at the issuer, or was never there.

@@ -112,6 +112,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Row {
     digest: String,
+    /// The trials before this time belong to another state, after which the value may have been removed at the issuer.
+    since: Option<Timestamp>,
     pub(super) count: u32,
     pub(super) first: Option<Timestamp>,
     pub(super) last: Option<Timestamp>,
@@ -189,18 +191,17 @@ impl Memory {
         }
     }
 
-    /// Trials of a value so far.
-    pub(super) fn row(&self, digest: &str) -> Row {
-        if self.row.digest == digest {
+    /// Trials of a value that count: with `since`, those of the state that was written then.
+    pub(super) fn row(&self, digest: &str, since: Option<Timestamp>) -> Row {
+        if self.row.digest == digest && self.row.since == since {
             self.row.clone()
         } else {
-            Row::default()
+            Row {
+                digest: digest.to_owned(),
+                since,
+                ..Row::default()
+            }
         }
-    }
-
-    /// How many trials of a value succeeded in a row.
-    pub fn in_row(&self, digest: &str) -> u32 {
-        self.row(digest).count
     }
 
     /// The next trial is due `gap` after this.
@@ -265,7 +266,9 @@ impl Memory {
                 self.removed = Some(id.clone());
                 self.succeeded();
             }
-            (Step::Trial { digest, .. }, outcome) => self.tried(digest, outcome, now),
+            (Step::Trial { digest, since, .. }, outcome) => {
+                self.tried((digest, *since), outcome, now);
+            }
             _ => {}
         }
     }
@@ -320,9 +323,13 @@ impl Memory {
         }
     }
 
-    fn tried(&mut self, digest: &str, outcome: &Outcome, now: Timestamp) {
-        let mut row = self.row(digest);
-        digest.clone_into(&mut row.digest);
+    fn tried(
+        &mut self,
+        (digest, since): (&str, Option<Timestamp>),
+        outcome: &Outcome,
+        now: Timestamp,
+    ) {
+        let mut row = self.row(digest, since);
         match outcome {
             Outcome::Token => {
                 row.count = row.count.saturating_add(1);
@@ -337,6 +344,7 @@ impl Memory {
             Outcome::Refused => {
                 row = Row {
                     digest: row.digest,
+                    since,
                     refused: true,
                     ..Row::default()
                 };

@@ -15,8 +15,8 @@
 //! | State | What happens | After a crash |
 //! |---|---|---|
 //! | `Steady` | waits until `every` has passed, the end is near or somebody asks. Reads the application once a day and removes orphans: ours by name, in no Secret, older than an hour | the same |
-//! | `Adding{n}` | written *before* the call. Secret: `addPassword` with the display name `apicred/<cluster>/<uid>/<n>`. Certificate: the key pair is stored in the same write, then `addKey` | no blind repeat. Secret: after 5 minutes the issuer is asked for name n; its value is lost, so it is removed. Certificate: announced again if it is not listed |
-//! | `Added` | *proving*: token requests with the next value alone, 30 s apart, until 5 in a row over 2 minutes succeed. After an hour it is given up | counts from 0 |
+//! | `Adding{n}` | written *before* the call, which is sent within 10 s or announced again. Secret: `addPassword` with the display name `apicred/<cluster>/<uid>/<n>`. Certificate: the key pair is stored in the same write, then `addKey` | no blind repeat. Secret: after 5 minutes the issuer is asked for name n; its value is lost, so it is removed. Certificate: announced again if it is not listed |
+//! | `Added` | *proving*: token requests with the next value alone, 30 s apart, until 5 in a row over 2 minutes succeed. Those before this state do not count. After an hour it is given up, and leaves the Secret | counts from 0 |
 //! | `Switched` | *overlap*: next has become current, current previous. Waits for `overlap`, and until no credential has a valid token by the one before; for the latter no longer than until the next rotation is requested or must begin | the same |
 //! | `Retiring{key}` | written *before* the call. Removes one credential at the issuer, then its value | repeats; one that is not there is removed |
 //!
@@ -27,7 +27,12 @@
 //! 3. Nothing is removed that is, or may be, a value of the Secret; nothing that apicred did not make, unless
 //!    `adopt` names it and a rotation replaced it in this Secret.
 //! 4. At most two of ours are at the issuer, and one orphan.
-//! 5. An annotation that is missing is created again from what the issuer lists (display names, hints, thumbprints). One that cannot
+//! 5. A public key (RFC 7592) has neither a name nor a date at the issuer, so nothing but the annotation says which ones are ours. Its
+//!    thumbprint is noted before the first call that registers it, and until a call has removed it. One that is given up is removed
+//!    five minutes after that at the earliest: whatever was sent before has taken effect by then. So without edits none is left over,
+//!    whatever crashes and whichever of two processes sends. Each edit of the Secret, and each jump of a clock, may leave one. It is not
+//!    removed later: a key whose `kid` is its thumbprint may be anybody's.
+//! 6. An annotation that is missing is created again from what the issuer lists (display names, hints, thumbprints). One that cannot
 //!    be read stops the rotation; the values stay.
 //!
 //! How the shell drives it:

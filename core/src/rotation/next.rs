@@ -83,7 +83,7 @@ fn facts(
 ) -> Facts {
     let held = memory.held.as_ref().map(|held| Known {
         digest: held.slot.digest.clone(),
-        id: held.id.clone(),
+        id: held.id.clone().or_else(|| held.slot.mark.id()),
         n: Some(held.n),
         from: Some(held.from),
         until: held.until,
@@ -314,21 +314,27 @@ impl Decision<'_> {
         } else {
             self.settings.trials.gap
         };
-        Some(self.trial(Tried::Current, &slot.digest, gap))
+        Some(self.trial((Tried::Current, None), &slot.digest, gap))
     }
 
     /// Was the current value refused at its last trial?
     pub(super) fn current_refused(&self) -> bool {
         let slot = self.seen.slots.current.as_ref();
-        slot.is_some_and(|slot| self.memory.row(&slot.digest).refused)
+        slot.is_some_and(|slot| self.memory.row(&slot.digest, None).refused)
     }
 
-    pub(super) fn trial(&self, of: Tried, digest: &str, gap: SignedDuration) -> Step {
+    pub(super) fn trial(
+        &self,
+        (of, since): (Tried, Option<Timestamp>),
+        digest: &str,
+        gap: SignedDuration,
+    ) -> Step {
         match self.ahead(later(self.memory.last_trial(), gap), gap) {
             Some(until) => self.until(until),
             None => Step::Trial {
                 of,
                 digest: digest.to_owned(),
+                since,
             },
         }
     }

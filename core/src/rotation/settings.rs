@@ -5,6 +5,8 @@ use jiff::SignedDuration;
 /// Replicas of an issuer lag for seconds to minutes. A credential whose announcement was lost is looked for after this
 /// time, and announced again after it.
 pub const SETTLES: SignedDuration = SignedDuration::from_mins(5);
+/// A credential is added at most so long after this was announced: the time that it may take to appear counts from there.
+pub const SENT_WITHIN: SignedDuration = SignedDuration::from_secs(10);
 /// One write at a time and application, this far apart (`Directory_ConcurrencyViolation`).
 pub const BETWEEN_WRITES: SignedDuration = SignedDuration::from_secs(10);
 /// A reading of the application that a decision may rest on is not older.

@@ -62,6 +62,8 @@ pub enum Step {
         of: Tried,
         /// Its digest, as it was observed.
         digest: String,
+        /// For the next value: when the state was written whose trials count.
+        since: Option<Timestamp>,
     },
     /// Nothing to do before this time, unless something changes.
     Wait {

@@ -56,7 +56,7 @@ impl Execution<'_> {
             Step::RemoveKey { id } if own => self.deregister_key(id).await,
             Step::RemoveKey { id } => self.remove(id, Kind::Certificate).await,
             Step::RemovePassword { id } => self.remove(id, Kind::Secret).await,
-            Step::Trial { of, digest } => Ok(self.trial(*of, digest).await),
+            Step::Trial { of, digest, .. } => Ok(self.trial(*of, digest).await),
             Step::Wait { .. } => Ok(Outcome::Done),
         };
         result.unwrap_or_else(Outcome::Failed)

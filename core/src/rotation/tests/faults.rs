@@ -385,3 +385,52 @@ fn who_requests_a_rotation_again_does_not_wait_for_the_pause_after_a_failure() {
     process.does(&process.application());
     assert!(process.waits() > process.settings.pace.call_pause);
 }
+
+#[test]
+fn a_secret_is_looked_for_in_the_time_after_it_was_requested_however_late_that_was() {
+    let mut process = Process::announced(Kind::Secret);
+    // The process was paused between the announcement and the call.
+    process.pass(process.settings.pace.settles);
+    let again = process.does(&Outcome::Done);
+    assert!(
+        matches!(&again, Step::Write { change, .. }
+            if change.announces == Some(2) && change.record.state == Phase::Adding { n: 2, since: process.now }),
+        "{again:?}"
+    );
+    let add = process.does(&failed(Class::Transient));
+    assert!(matches!(add, Step::AddPassword { n: 2, .. }), "{add:?}");
+    assert_eq!(process.waits(), process.settings.pace.settles);
+}
+
+#[test]
+fn trials_before_a_value_was_given_up_do_not_count_when_it_is_tried_again() {
+    let mut process = Process::of(Kind::Secret);
+    process.seen.slots.next = Some(Slot {
+        digest: "next".to_owned(),
+        mark: Mark::Hint("nex".to_owned()),
+        validity: None,
+    });
+    let added = |process: &mut Process| {
+        let since = process.now;
+        if let Noted::Record(record) = &mut process.seen.noted {
+            record.state = Phase::Added { since };
+        }
+    };
+    added(&mut process);
+    let trials = process.settings.trials;
+    let mut count = 0;
+    while count < trials.in_row {
+        process.pass(trials.gap);
+        let step = process.does(&Outcome::Token);
+        count += u32::from(matches!(step, Step::Trial { .. }));
+    }
+    let promotes = process.decide().step;
+    assert!(
+        matches!(&promotes, Step::Write { change, .. } if change.values == Values::Promote),
+        "{promotes:?}"
+    );
+    // Another process gave it up, may have removed it, and then began to try it again.
+    added(&mut process);
+    let step = process.decide().step;
+    assert!(!matches!(step, Step::Write { .. }), "{step:?}");
+}
