@@ -11,8 +11,8 @@ use super::{FieldError, Hop, limits::USUAL_GRANTS, place::Place};
 use crate::{
     api::{
         AllowedNamespaces, AssertionAudience, CaBundleKind, CaBundleRef, Cloud, ClusterTokenIssuer,
-        EntraIssuer, GrantKey, IdentityEndpoint, IssuerKind, Limits, ManagedIdentity, Network,
-        RefreshTokens, Reuse, SecretAlgorithm, TokenIssuer,
+        ClusterTokenIssuerSpec, EntraIssuer, GrantKey, IdentityEndpoint, IssuerKind, Limits,
+        ManagedIdentity, Network, RefreshTokens, Reuse, SecretAlgorithm, TokenIssuer,
     },
     credential::addresses,
     oauth::renewal::ReuseRule,
@@ -284,24 +284,24 @@ impl Issuer {
         };
         let mut issuer = Self::assemble(id, version(&object.metadata), place, common);
         issuer.allowed_cidrs = cidrs;
+        issuer.operator_identity = operator_identity;
+        issuer.hop = hop.flatten().flatten();
+        issuer.allow(spec);
+        Ok(issuer)
+    }
+
+    /// What an administrator allows. If not set: no namespace, the usual grants, and anything else.
+    fn allow(&mut self, spec: &ClusterTokenIssuerSpec) {
         let nobody = AllowedNamespaces {
             names: Some(Vec::new()),
             selector: None,
         };
-        issuer.allowed_namespaces = Some(spec.allowed_namespaces.clone().unwrap_or(nobody));
-        issuer.allowed_scopes.clone_from(&spec.allowed_scopes);
-        issuer
-            .allowed_parameters
-            .clone_from(&spec.allowed_parameters);
-        issuer.allowed_grants = Some(
-            spec.allowed_grants
-                .clone()
-                .unwrap_or_else(|| USUAL_GRANTS.to_vec()),
-        );
-        issuer.allowed_subjects.clone_from(&spec.allowed_subjects);
-        issuer.operator_identity = operator_identity;
-        issuer.hop = hop.flatten().flatten();
-        Ok(issuer)
+        self.allowed_namespaces = Some(spec.allowed_namespaces.clone().unwrap_or(nobody));
+        self.allowed_scopes.clone_from(&spec.allowed_scopes);
+        self.allowed_parameters.clone_from(&spec.allowed_parameters);
+        let grants = spec.allowed_grants.clone();
+        self.allowed_grants = Some(grants.unwrap_or_else(|| USUAL_GRANTS.to_vec()));
+        self.allowed_subjects.clone_from(&spec.allowed_subjects);
     }
 
     fn assemble(id: IssuerId, version: String, place: Place, common: Common<'_>) -> Self {

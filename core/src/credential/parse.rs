@@ -45,13 +45,7 @@ pub fn parse(
     lookup: impl FnOnce(&IssuerRef) -> IssuerLookup,
 ) -> Result<Credential, Vec<FieldError>> {
     let spec = &object.spec;
-    let mut errors = Vec::new();
-    if spec.client_ref.is_some() {
-        // Whoever resolves the reference passes an object without it.
-        let problem = "is not resolved; this is a fault of apicred, report it";
-        errors.push(FieldError::new("spec.clientRef", problem));
-    }
-
+    let mut errors: Vec<FieldError> = unresolved(spec).into_iter().collect();
     let static_key = spec.static_key.as_deref().map(StaticKey::new);
     let grant = collect(grant(spec), &mut errors);
     let issuer = collect(issuer(spec, lookup), &mut errors);
@@ -59,11 +53,8 @@ pub fn parse(
     let authentication = collect(authentication, &mut errors);
     if let (Some(authentication), Some(grant)) = (&authentication, &grant) {
         let inputs = fit::inputs(static_key.as_ref(), grant);
-        errors.extend(source_faults(
-            authentication,
-            &inputs,
-            &spec.target.secret_name,
-        ));
+        let target = &spec.target.secret_name;
+        errors.extend(source_faults(authentication, &inputs, target));
     }
     errors.extend(time_faults(spec));
     errors.extend(parameters::faults(spec));
@@ -93,6 +84,7 @@ pub fn parse(
         return Err(errors);
     };
     let annotations = object.metadata.annotations.as_ref();
+    let keys = annotations.into_iter().flat_map(BTreeMap::keys);
     Ok(Credential {
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
         name: object.metadata.name.clone().unwrap_or_default(),
@@ -113,11 +105,15 @@ pub fn parse(
         end: spec.end(),
         suspend: spec.suspend.unwrap_or_default(),
         renew_requested: annotations.and_then(renew_requested),
-        unread: annotations::unread(
-            annotations.into_iter().flat_map(BTreeMap::keys),
-            annotations::Place::Credential,
-        ),
+        unread: annotations::unread(keys, annotations::Place::Credential),
     })
+}
+
+/// Whoever resolves the reference to a client passes an object without it.
+fn unresolved(spec: &ApiCredentialSpec) -> Option<FieldError> {
+    let problem = "is not resolved; this is a fault of apicred, report it";
+    let left = spec.client_ref.as_ref();
+    left.map(|_| FieldError::new("spec.clientRef", problem))
 }
 
 /// The value, or its faults added to `errors`.

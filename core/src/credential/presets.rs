@@ -26,6 +26,7 @@ pub struct Preset {
 /// learn.microsoft.com/defender-xdr/api-create-app-web,
 /// learn.microsoft.com/managed-desktop/developer/mmd-api-access-app-context,
 /// learn.microsoft.com/graph/deployments, learn.microsoft.com/azure/china/resources-developer-guide.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub const fn preset(api: ApiPreset, cloud: Cloud) -> Option<Preset> {
     let preset = match (api, cloud) {
         (ApiPreset::DefenderForCloudApps | ApiPreset::CloudAppSecurity, Cloud::Public) => Preset {

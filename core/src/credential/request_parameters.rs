@@ -87,7 +87,7 @@ pub(super) fn of_spec(
         subjects: grant.subjects(),
         inputs: grant.inputs(),
     };
-    match issuer.endpoint {
+    let errors = match issuer.endpoint {
         Endpoint::Entra { .. } => {
             let mut errors = Vec::new();
             if spec.audience.is_some() {
@@ -101,37 +101,34 @@ pub(super) fn of_spec(
             } else {
                 errors.extend(entra_faults(spec, grant, issuer.cloud));
             }
-            if errors.is_empty() {
-                Ok(request)
-            } else {
-                Err(errors)
-            }
+            errors
         }
-        Endpoint::Nowhere => {
-            // A static key has no request; `fit` reports fields about requests.
-            Ok(RequestParameters::default())
-        }
-        Endpoint::Fixed(_) | Endpoint::Discover(_) => {
-            let mut errors = Vec::new();
-            if spec.api.is_some() {
-                errors.push(FieldError::new(
-                    "spec.api",
-                    "names an API of Microsoft; this issuer is not Entra ID, so use scopes, resources or audience",
-                ));
-            }
-            if spec.endpoint_version.is_some() {
-                errors.push(FieldError::new(
-                    "spec.endpointVersion",
-                    "is only for Entra ID; remove it for this issuer",
-                ));
-            }
-            if errors.is_empty() {
-                Ok(request)
-            } else {
-                Err(errors)
-            }
-        }
+        // A static key has no request; `fit` reports fields about requests.
+        Endpoint::Nowhere => return Ok(RequestParameters::default()),
+        Endpoint::Fixed(_) | Endpoint::Discover(_) => only_for_entra(spec),
+    };
+    if errors.is_empty() {
+        Ok(request)
+    } else {
+        Err(errors)
     }
+}
+
+/// The fields that no other issuer has a use for.
+fn only_for_entra(spec: &ApiCredentialSpec) -> Vec<FieldError> {
+    let api = spec.api.map(|_| {
+        FieldError::new(
+            "spec.api",
+            "names an API of Microsoft; this issuer is not Entra ID, so use scopes, resources or audience",
+        )
+    });
+    let version = spec.endpoint_version.map(|_| {
+        FieldError::new(
+            "spec.endpointVersion",
+            "is only for Entra ID; remove it for this issuer",
+        )
+    });
+    api.into_iter().chain(version).collect()
 }
 
 /// Fills in what a preset knows.

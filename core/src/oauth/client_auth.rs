@@ -26,13 +26,6 @@ pub(super) fn prove(
 ) -> Result<(Fields, Option<SecretString>), String> {
     let credential = around.credential;
     let id = credential.client_id.as_str();
-    let named = || vec![("client_id", SecretString::from(id))];
-    let asserted = |assertion: SecretString| {
-        let mut fields = named();
-        fields.push(("client_assertion_type", SecretString::from(JWT_BEARER)));
-        fields.push(("client_assertion", assertion));
-        fields
-    };
     Ok(match (&credential.authentication, material) {
         (AuthenticationMethod::Absent, _) => (Vec::new(), None),
         (AuthenticationMethod::Secrets(_), Material::Secret(_))
@@ -41,16 +34,7 @@ pub(super) fn prove(
             return Err("the discovery document lists no method that takes a client secret (client_secret_basic, client_secret_post, client_secret_jwt): use certificates or serviceAccount, or set clientAuthentication on the issuer".to_owned());
         }
         (AuthenticationMethod::Secrets(_), Material::Secret(secret)) => {
-            if let SecretStyle::Jwt(algorithm) = around.endpoint.style {
-                let audience = audience(&credential.issuer, around.endpoint);
-                let claims = (id, audience.as_str());
-                let algorithm = algorithm.unwrap_or(SecretAlgorithm::HS256);
-                let moment = (around.now, around.assertion_id);
-                let assertion = assertion::of_secret(claims, secret, algorithm, moment);
-                (asserted(SecretString::from(assertion)), None)
-            } else {
-                with_secret(id, secret, around.endpoint.style)
-            }
+            with_secret(id, secret, around)
         }
         (AuthenticationMethod::Certificates(_), Material::Signer(..))
         | (AuthenticationMethod::Key(_), Material::Key(_))
@@ -60,14 +44,14 @@ pub(super) fn prove(
         }
         (AuthenticationMethod::Certificates(_), Material::Signer(..))
         | (AuthenticationMethod::Key(_), Material::Key(_)) => {
-            (asserted(signed(material, around)?), None)
+            (asserted(id, signed(material, around)?), None)
         }
         (
             AuthenticationMethod::ServiceAccount(_) | AuthenticationMethod::IdentityAssertion(_),
             Material::Assertion(token),
         )
         | (AuthenticationMethod::Assertion(_), Material::Stored(token)) => {
-            (asserted(token.clone()), None)
+            (asserted(id, token.clone()), None)
         }
         (
             AuthenticationMethod::ManagedIdentity(_),
@@ -76,19 +60,30 @@ pub(super) fn prove(
                 client_id,
             },
         ) => {
-            let mut fields = asserted(assertion.clone());
+            let mut fields = asserted(id, assertion.clone());
             if let (true, Some(own)) = (id.is_empty(), client_id) {
                 fields[0].1 = SecretString::from(own.as_str());
             }
             (fields, None)
         }
         (AuthenticationMethod::Public, _) | (AuthenticationMethod::Mtls(_), Material::Tls(_)) => {
-            (named(), None)
+            (named(id), None)
         }
         _ => {
             return Err(NOT_LOADED.to_owned());
         }
     })
+}
+
+fn named(id: &str) -> Fields {
+    vec![("client_id", SecretString::from(id))]
+}
+
+fn asserted(id: &str, assertion: SecretString) -> Fields {
+    let mut fields = named(id);
+    fields.push(("client_assertion_type", SecretString::from(JWT_BEARER)));
+    fields.push(("client_assertion", assertion));
+    fields
 }
 
 /// The assertion that the key of the client signs.
@@ -115,10 +110,10 @@ fn signed(material: &Material, around: &Circumstances<'_>) -> Result<SecretStrin
 fn with_secret(
     id: &str,
     secret: &SecretString,
-    style: SecretStyle,
+    around: &Circumstances<'_>,
 ) -> (Fields, Option<SecretString>) {
     let header = |id: &str, secret: &str| Some(SecretString::from(encode::basic(id, secret)));
-    match style {
+    match around.endpoint.style {
         SecretStyle::Post => (
             vec![
                 ("client_id", SecretString::from(id)),
@@ -131,8 +126,15 @@ fn with_secret(
             (Vec::new(), header(&encode::component(id), &secret))
         }
         SecretStyle::BasicRaw => (Vec::new(), header(id, secret.expose_secret())),
-        // Signed by the caller, and not sent.
-        SecretStyle::Jwt(_) => (Vec::new(), None),
+        // The secret signs and is not sent.
+        SecretStyle::Jwt(algorithm) => {
+            let audience = audience(&around.credential.issuer, around.endpoint);
+            let claims = (id, audience.as_str());
+            let algorithm = algorithm.unwrap_or(SecretAlgorithm::HS256);
+            let moment = (around.now, around.assertion_id);
+            let assertion = assertion::of_secret(claims, secret, algorithm, moment);
+            (asserted(id, SecretString::from(assertion)), None)
+        }
     }
 }
 

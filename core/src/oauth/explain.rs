@@ -30,23 +30,11 @@ pub fn explained(
     if refusal.http_status.is_none() {
         return refusal;
     }
-    let asserted = matches!(
-        credential.authentication,
-        AuthenticationMethod::ServiceAccount(_)
-            | AuthenticationMethod::ManagedIdentity(_)
-            | AuthenticationMethod::IdentityAssertion(_)
-    );
-    let of_account = asserted
-        || credential
-            .grant
-            .needs()
-            .iter()
-            .any(|n| matches!(n, Need::Account(_)));
     if let (
         true,
         Reason::FederationMismatch | Reason::AssertionRefused | Reason::SubjectTokenRefused,
         Some(sent),
-    ) = (of_account, refusal.reason, echo.identity())
+    ) = (sends_identity(credential), refusal.reason, echo.identity())
     {
         refusal.next_step.note(Note::SentIdentity(sent));
     }
@@ -69,18 +57,12 @@ pub fn explained(
     {
         refusal.next_step.note(Note::Requested(requested));
     }
-    let timed = asserted
-        || matches!(
-            credential.authentication,
-            AuthenticationMethod::Certificates(_)
-                | AuthenticationMethod::Key(_)
-                | AuthenticationMethod::Assertion(_)
-        )
-        || echo.method() == Some(CLIENT_SECRET_JWT)
-        || of_account
-        || matches!(&credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));
     let clock = raw.date.as_deref().and_then(|date| clock(date, now));
-    if let (true, true, Some(clock)) = (timed, refusal.class != Class::Throttled, clock) {
+    if let (true, true, Some(clock)) = (
+        sends_assertion(credential, echo),
+        refusal.class != Class::Throttled,
+        clock,
+    ) {
         refusal.next_step.note(Note::Clause(clock));
     }
     if let (300..=399, Some(location)) = (raw.status, raw.location.as_deref())
@@ -89,14 +71,45 @@ pub fn explained(
         refusal.next_step.note(Note::Aside(leads));
     }
     if credential.issuer.vouched {
-        let parsed = fields(raw);
-        let words = told(raw, parsed.as_ref());
-        let words = words.as_deref();
-        let number = refusal.aadsts.map(|n| format!("AADSTS{n}: "));
-        let words = words.map(|w| number.and_then(|n| w.strip_prefix(&n)).unwrap_or(w));
-        refusal.detail.get_or_insert_default().said = words.and_then(|w| echo.quote(w));
+        let said = said(raw, refusal.aadsts, echo);
+        refusal.detail.get_or_insert_default().said = said;
     }
     refusal
+}
+
+/// Is a token sent that stands for a `ServiceAccount` or a managed identity, by the client or by the grant?
+fn sends_identity(credential: &Credential) -> bool {
+    let needs = credential.grant.needs();
+    matches!(
+        credential.authentication,
+        AuthenticationMethod::ServiceAccount(_)
+            | AuthenticationMethod::ManagedIdentity(_)
+            | AuthenticationMethod::IdentityAssertion(_)
+    ) || needs.iter().any(|n| matches!(n, Need::Account(_)))
+}
+
+/// Is an assertion sent? The issuer compares the times in it with its own clock.
+fn sends_assertion(credential: &Credential, echo: &SentSecrets) -> bool {
+    sends_identity(credential)
+        || matches!(
+            credential.authentication,
+            AuthenticationMethod::Certificates(_)
+                | AuthenticationMethod::Key(_)
+                | AuthenticationMethod::Assertion(_)
+        )
+        || echo.method() == Some(CLIENT_SECRET_JWT)
+        || matches!(&credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)))
+}
+
+/// The text of the issuer without what was sent, and without the number that is reported beside it.
+fn said(raw: &RawAnswer, number: Option<u32>, echo: &SentSecrets) -> Option<String> {
+    let parsed = fields(raw);
+    let words = told(raw, parsed.as_ref())?;
+    let number = number.map(|n| format!("AADSTS{n}: "));
+    let words = number
+        .and_then(|n| words.strip_prefix(&n))
+        .unwrap_or(&words);
+    echo.quote(words)
 }
 
 /// What was requested, by the words of the spec.

@@ -1,12 +1,14 @@
 //! Turns an answer without a token into a [`Refusal`]: what was seen, its class, and its meaning for the grant and the client of a
 //! credential.
 
+use std::{borrow::Cow, time::Duration};
+
 use crate::Reason;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
-    Class, Grant, Note, RawAnswer, Refusal, Stage, aadsts, challenge,
+    Class, Grant, NextStep, Note, RawAnswer, Refusal, Stage, aadsts, challenge,
     classes::{self, Meaning, Seen, classify, without_examples},
     consent,
     gateway::{self, By},
@@ -27,6 +29,7 @@ use crate::{
 const LOGIN_PAGE: &str = "the server redirects to a login page: it has no token endpoint at this URL, or a proxy lets nobody through who has not signed in; correct the URL of the issuer, or have the proxy let this path through";
 /// Largest number of codes that are read from one answer.
 const MOST_NUMBERS: usize = 8;
+
 /// What an answer without a token means, with what is known of the credential.
 pub(super) fn refusal(
     raw: &RawAnswer,
@@ -62,29 +65,14 @@ pub(super) fn refusal(
     let Meaning {
         class,
         reason,
-        mut next_step,
+        next_step,
         about_client,
     } = classify(&seen);
-    let location = raw.location.as_deref().unwrap_or_default();
-    if (300..=399).contains(&raw.status) && gateway::is_login_page(location) {
-        next_step = LOGIN_PAGE.into();
-    }
-    if let Some(asked) = challenge::asked(body) {
-        next_step.note(Note::Aside(asked));
-    }
-    let id = |name: &str| {
-        let id = word(body, name).filter(|id| is_guid(id));
-        id.map(std::borrow::Cow::into_owned)
-    };
-    let asked = raw.retry_after.as_deref().and_then(|v| retry_after(v, now));
-    let known = number
-        .and_then(|n| aadsts::known(n, seen.error, seen.user))
-        .and_then(|k| k.wait);
     let refusal = Refusal {
         class,
         reason,
         stage: stage(&seen),
-        next_step,
+        next_step: with_details(next_step, raw, body),
         http_status: Some(raw.status),
         detail: Some(Box::new(Detail {
             content_type: media_type(raw, by),
@@ -94,9 +82,9 @@ pub(super) fn refusal(
         })),
         error: error.clone(),
         aadsts: number,
-        correlation_id: id("correlation_id"),
-        trace_id: id("trace_id"),
-        retry_after: asked.max(known),
+        correlation_id: guid(body, "correlation_id"),
+        trace_id: guid(body, "trace_id"),
+        retry_after: pause(raw, &seen, now),
         about_client,
         not_sent: false,
         until_change: false,
@@ -106,6 +94,36 @@ pub(super) fn refusal(
         Some(credential) => for_credential(credential, &seen, refusal),
         None => refusal,
     }
+}
+
+/// The next step, with what only this answer shows.
+fn with_details(step: NextStep, raw: &RawAnswer, body: &Map<String, Value>) -> NextStep {
+    let location = raw.location.as_deref().unwrap_or_default();
+    let mut step = if (300..=399).contains(&raw.status) && gateway::is_login_page(location) {
+        LOGIN_PAGE.into()
+    } else {
+        step
+    };
+    if let Some(asked) = challenge::asked(body) {
+        step.note(Note::Aside(asked));
+    }
+    step
+}
+
+/// A GUID in the answer.
+fn guid(body: &Map<String, Value>, name: &str) -> Option<String> {
+    let id = word(body, name).filter(|id| is_guid(id));
+    id.map(Cow::into_owned)
+}
+
+/// The pause that the issuer requests, or the one that is known of its code, whichever is longer.
+fn pause(raw: &RawAnswer, seen: &Seen<'_>, now: Timestamp) -> Option<Duration> {
+    let asked = raw.retry_after.as_deref().and_then(|v| retry_after(v, now));
+    let known = seen
+        .code
+        .and_then(|n| aadsts::known(n, seen.error, seen.user))
+        .and_then(|k| k.wait);
+    asked.max(known)
 }
 
 /// What was seen of an answer that is refused for its token.

@@ -31,6 +31,15 @@ pub enum Seen {
 }
 
 impl Seen {
+    /// What is to be done about it, beyond what its text says.
+    fn then(&self) -> Then {
+        match self {
+            Self::Later(..) | Self::Status(429 | 500..=599) => Then::TryAgain,
+            Self::Broken(refusal) => refusal.next_step.then(),
+            _ => Then::Stated,
+        }
+    }
+
     /// How specific it is, most specific first: a document is the most, a missing page the least.
     const fn rank(&self) -> u8 {
         match self {
@@ -127,58 +136,45 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
             "this issuer has no discovery document; set oidc.issuerUrl or oauth2.tokenUrl",
         );
     };
+    let at = shown(address.as_str());
     let text = match first {
         Seen::Unusable(why @ (Unusable::Issuer(_) | Unusable::TokenEndpoint(_))) => {
             return why.refusal(issuer);
         }
-        Seen::Unusable(Unusable::NotDocument(what)) => format!(
-            "the answer at {} {what}; correct issuerUrl or use oauth2.tokenUrl",
-            shown(address.as_str())
-        ),
+        Seen::Unusable(Unusable::NotDocument(what)) => {
+            format!("the answer at {at} {what}; correct issuerUrl or use oauth2.tokenUrl")
+        }
         Seen::Redirect(_, Some(origin)) => format!(
-            "{} redirects to {origin}, which apicred does not follow; set issuerUrl to the issuer there, or use oauth2.tokenUrl",
-            shown(address.as_str())
+            "{at} redirects to {origin}, which apicred does not follow; set issuerUrl to the issuer there, or use oauth2.tokenUrl"
         ),
-        Seen::Redirect(_, None) => format!(
-            "{} redirects to no https address; correct issuerUrl or use oauth2.tokenUrl",
-            shown(address.as_str())
-        ),
-        Seen::Loop(_) => format!(
-            "{} redirects in a loop; correct that at the issuer, or use oauth2.tokenUrl",
-            shown(address.as_str())
-        ),
+        Seen::Redirect(_, None) => {
+            format!("{at} redirects to no https address; correct issuerUrl or use oauth2.tokenUrl")
+        }
+        Seen::Loop(_) => {
+            format!("{at} redirects in a loop; correct that at the issuer, or use oauth2.tokenUrl")
+        }
         Seen::Status(401 | 403 | 407) => format!(
-            "the discovery document at {} is not public; have the issuer serve it without authentication, or use oauth2.tokenUrl",
-            shown(address.as_str())
+            "the discovery document at {at} is not public; have the issuer serve it without authentication, or use oauth2.tokenUrl"
         ),
         Seen::Unusable(Unusable::Coded(coding)) => format!(
-            "the answer at {} {}, or use oauth2.tokenUrl",
-            shown(address.as_str()),
+            "the answer at {at} {}, or use oauth2.tokenUrl",
             coded(coding)
         ),
         Seen::Later(_, wait) => format!(
-            "the discovery document at {} cannot be read now, and the server requests a pause of {} s",
-            shown(address.as_str()),
+            "the discovery document at {at} cannot be read now, and the server requests a pause of {} s",
             wait.as_secs()
         ),
-        Seen::Status(429 | 500..=599) => format!(
-            "the discovery document at {} cannot be read now",
-            shown(address.as_str())
-        ),
+        Seen::Status(429 | 500..=599) => {
+            format!("the discovery document at {at} cannot be read now")
+        }
         Seen::Status(_) => {
             "there is no discovery document below issuerUrl; correct it or use oauth2.tokenUrl"
                 .to_owned()
         }
         Seen::Broken(refusal) => format!(
-            "the discovery document at {} cannot be read: {}",
-            shown(address.as_str()),
+            "the discovery document at {at} cannot be read: {}",
             refusal.next_step.what()
         ),
-    };
-    let then = match first {
-        Seen::Later(..) | Seen::Status(429 | 500..=599) => Then::TryAgain,
-        Seen::Broken(refusal) => refusal.next_step.then(),
-        _ => Then::Stated,
     };
     Refusal {
         http_status: first.status(),
@@ -188,7 +184,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
         ..Refusal::local(
             Class::Transient,
             Reason::DiscoveryFailed,
-            NextStep::new(text + &others(seen, first), then),
+            NextStep::new(text + &others(seen, first), first.then()),
         )
         .at(Stage::Foreign)
     }
