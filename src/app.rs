@@ -182,11 +182,7 @@ pub async fn run_by(
     let listener = admin::bind(admin_listen).await?;
     let namespace = settings.namespace.clone();
     let proxy = settings.issuer_proxy.as_ref().map(|p| p.url().to_string());
-    let lease = lease.map(|l| {
-        let clock = Arc::clone(&clock);
-        let lease = Lease::new(l.client, &namespace, &l.name, &l.identity, clock).after(l.ended);
-        (lease, l.end_by_force)
-    });
+    let lease = lease.map(|options| candidate(options, &namespace, &clock));
     let operator = Operator::new(
         client,
         settings,
@@ -204,17 +200,10 @@ pub async fn run_by(
         metrics,
         snapshot: Box::new(operator.snapshot(metrics_per_credential)),
     });
-    let health = Arc::clone(&admin.health);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, admin = %admin_listen, issuer_proxy = proxy, "apicred starts");
 
     let (stopping, stopped) = watch::channel(false);
-    let stops = || {
-        let mut stopped = stopped.clone();
-        async move {
-            // A dropped sender is a stop as well.
-            let _ = stopped.wait_for(|s| *s).await;
-        }
-    };
+    let stops = || stop_of(stopped.clone());
     let drain = async {
         stop.await;
         tracing::info!("stopping");
@@ -223,22 +212,17 @@ pub async fn run_by(
     };
     let work = async {
         match lease {
-            None => {
-                let left = operator.answers();
-                let ended = operator.run(stops()).await;
-                let _ = tokio::time::timeout(STORE, left.stored()).await;
-                ended
-            }
-            Some((lease, end)) => lead(lease, operator, &health, stops, end).await,
+            None => alone(operator, stops()).await,
+            Some((lease, end)) => lead(lease, operator, &admin.health, stops, end).await,
         }
     };
     // The admin server outlives the controller's drain: it ends with this function.
     tokio::select! {
         ended = work => ended,
-        served = admin::serve(listener, admin, std::future::pending()) => Err(match served {
-            Ok(()) => "the admin server ended".to_owned(),
-            Err(e) => format!("the admin server failed: {e}"),
-        }),
+        served = admin::serve(listener, Arc::clone(&admin), std::future::pending()) => Err(served.map_or_else(
+            |e| format!("the admin server failed: {e}"),
+            |()| "the admin server ended".to_owned(),
+        )),
         () = drain => {
             // The work is cut short by now, but for what this waits for.
             tracing::warn!("work in progress did not end in time and is cancelled");
@@ -246,6 +230,30 @@ pub async fn run_by(
             Ok(())
         }
     }
+}
+
+/// The Lease that this process stands for, and what ends the process by force if it loses it.
+fn candidate(options: LeaseOptions, namespace: &str, clock: &Arc<dyn Clock>) -> (Lease, fn()) {
+    let (name, identity) = (&options.name, &options.identity);
+    let lease = Lease::new(options.client, namespace, name, identity, Arc::clone(clock));
+    (lease.after(options.ended), options.end_by_force)
+}
+
+/// Ends at the end of a stop that other tasks wait for as well.
+async fn stop_of(mut stopped: watch::Receiver<bool>) {
+    // A dropped sender is a stop as well.
+    let _ = stopped.wait_for(|s| *s).await;
+}
+
+/// Works without a lease.
+async fn alone(
+    operator: Operator,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) -> Result<(), String> {
+    let answers = operator.answers();
+    let ended = operator.run(stop).await;
+    let _ = tokio::time::timeout(STORE, answers.stored()).await;
+    ended
 }
 
 /// Stands by until no other operator leads, and then works for as long as the lease holds.

@@ -18,9 +18,7 @@ use apicred::{
     oauth::bundle,
     proxy::Proxy,
     telemetry::{
-        lines,
-        logs::{self, LogFormat},
-        metrics,
+        lines, logs, metrics,
         traces::{self, Traces},
     },
 };
@@ -108,6 +106,31 @@ fn main() -> ExitCode {
 }
 
 fn operate(run: Run) -> Result<(), String> {
+    install_crypto_provider()?;
+    let traces = start_telemetry(&run)?;
+    let (mut options, election) = options(run)?;
+    let ended = app::on_one_thread(async {
+        let stop = stop_signal()?;
+        options.settings.identity.api_audiences = app::api_audiences().await?;
+        if let Some(election) = election {
+            options.lease = Some(lease(election, &options.settings.instance).await?);
+        }
+        app::run(options, app::client().await?, stop).await
+    });
+    if let Some(traces) = traces {
+        Traces::end(traces);
+    }
+    ended
+}
+
+/// What a process needs to stand for election.
+struct Election {
+    lease_name: String,
+    instance_file: Option<PathBuf>,
+}
+
+/// The options of the operator. It stands for election if that is set.
+fn options(run: Run) -> Result<(Options, Option<Election>), String> {
     // Destructured, so that an unused flag fails the build.
     let Run {
         namespace,
@@ -121,23 +144,17 @@ fn operate(run: Run) -> Result<(), String> {
         issuer_no_proxy,
         ca_file,
         metrics_per_credential,
-        log_format,
-        log_filter,
         identity,
         leader_elect,
         lease_name,
         instance_file,
-        otlp_endpoint,
         rotations,
         notify,
+        // Logs and traces have started.
+        log_format: _,
+        log_filter: _,
+        otlp_endpoint: _,
     } = run;
-    install_crypto_provider()?;
-    let traces = start_telemetry(
-        otlp_endpoint,
-        (&instance, &namespace),
-        log_format,
-        &log_filter,
-    )?;
     let Tenants {
         allowed_cidrs,
         allow_wide_cidrs,
@@ -150,40 +167,32 @@ fn operate(run: Run) -> Result<(), String> {
             "--allow-cidr (APICRED_ALLOW_CIDR, chart value allowCidrs): {fault} (APICRED_ALLOW_WIDE_CIDRS, chart value allowWideCidrs)"
         )
     })?;
+    let settings = Settings {
+        notify_rights: notify.rights(&namespace),
+        namespace,
+        scope: scope(watch_namespaces, cluster_issuers),
+        concurrency,
+        allowed_cidrs,
+        target_keys,
+        entra_clouds,
+        issuer_checks,
+        issuer_proxy: proxy(issuer_proxy, &issuer_no_proxy)?,
+        issuer_cas: ca_file.as_deref().map_or_else(|| Ok(Vec::new()), cas)?,
+        instance,
+        rotation: RotationPace::of(rotations.fast_rotations),
+        identity: identity.into(),
+    };
     let options = Options {
-        settings: Settings {
-            notify_rights: notify.rights(&namespace),
-            namespace,
-            scope: scope(watch_namespaces, cluster_issuers),
-            concurrency,
-            allowed_cidrs,
-            target_keys,
-            entra_clouds,
-            issuer_checks,
-            issuer_proxy: proxy(issuer_proxy, &issuer_no_proxy)?,
-            issuer_cas: ca_file.as_deref().map_or_else(|| Ok(Vec::new()), cas)?,
-            instance,
-            rotation: RotationPace::of(rotations.fast_rotations),
-            identity: identity.into(),
-        },
+        settings,
         admin_listen,
         metrics_per_credential,
         lease: None,
     };
-    let ended = app::on_one_thread(async {
-        let stop = stop_signal()?;
-        let mut options = options;
-        options.settings.identity.api_audiences = app::api_audiences().await?;
-        if leader_elect {
-            let instance = &options.settings.instance;
-            options.lease = Some(lease(lease_name, instance, instance_file.as_deref()).await?);
-        }
-        app::run(options, app::client().await?, stop).await
+    let election = leader_elect.then_some(Election {
+        lease_name,
+        instance_file,
     });
-    if let Some(traces) = traces {
-        Traces::end(traces);
-    }
-    ended
+    Ok((options, election))
 }
 
 /// One crypto provider for the API server's connections, the issuers' and the collector's.
@@ -198,15 +207,11 @@ fn install_crypto_provider() -> Result<(), String> {
 }
 
 /// Starts logs and, if an endpoint is set, traces.
-fn start_telemetry(
-    endpoint: Option<Url>,
-    (instance, namespace): (&str, &str),
-    log_format: LogFormat,
-    log_filter: &str,
-) -> Result<Option<Traces>, String> {
+fn start_telemetry(run: &Run) -> Result<Option<Traces>, String> {
+    let endpoint = run.otlp_endpoint.clone();
     let started = traces::chosen(endpoint, std::env::var(traces::VARIABLE).ok());
     let started = started.and_then(|url| {
-        url.map(|url| traces::start(&url, instance, namespace))
+        url.map(|url| traces::start(&url, &run.instance, &run.namespace))
             .transpose()
     });
     let (started, problem) = match started {
@@ -214,7 +219,7 @@ fn start_telemetry(
         Err(problem) => (None, Some(problem)),
     };
     let (spans, traces) = started.unzip();
-    logs::init(log_format, log_filter, spans)?;
+    logs::init(run.log_format, &run.log_filter, spans)?;
     // Tokens do not depend on traces.
     if let Some(problem) = problem {
         tracing::warn!("no traces are sent: {problem}");
@@ -263,15 +268,11 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     })
 }
 
-async fn lease(
-    name: String,
-    instance: &str,
-    instance_file: Option<&Path>,
-) -> Result<LeaseOptions, String> {
+async fn lease(election: Election, instance: &str) -> Result<LeaseOptions, String> {
     let identity = identity_of(instance);
     Ok(LeaseOptions {
-        name,
-        ended: ended(instance_file, &identity),
+        name: election.lease_name,
+        ended: ended(election.instance_file.as_deref(), &identity),
         identity,
         client: app::client().await?,
         end_by_force: || std::process::exit(app::ENDED_BY_FORCE),

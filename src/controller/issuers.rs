@@ -208,70 +208,96 @@ async fn unusable_status(
     }
 }
 
+/// What is known of an issuer.
+struct Findings {
+    endpoint: Option<String>,
+    works: bool,
+    /// True if only a change of an object helps.
+    stalled: bool,
+    reason: Reason,
+    message: String,
+    /// What the discovery document does not list.
+    unlisted: Option<String>,
+    reconciled: Reconciled,
+}
+
+/// Checks an issuer.
+async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) -> Findings {
+    let issuer = match parsed {
+        Ok(issuer) => issuer,
+        Err(errors) => {
+            return Findings {
+                endpoint: None,
+                works: false,
+                stalled: true,
+                reason: errors.first().map_or(Reason::InvalidSpec, |e| e.reason),
+                message: FieldError::join(&errors),
+                unlisted: None,
+                reconciled: Reconciled::Gone,
+            };
+        }
+    };
+    match check(context, &issuer).await {
+        (Some(found), None) => Findings {
+            endpoint: Some(found.url),
+            works: true,
+            stalled: false,
+            reason: Reason::EndpointKnown,
+            message: known(&issuer).to_owned(),
+            unlisted: found.unlisted,
+            reconciled: Reconciled::Settled,
+        },
+        (found, refusal) => {
+            let refusal = refusal.unwrap_or_else(|| {
+                Refusal::local(
+                    Class::Transient,
+                    Reason::InternalError,
+                    "the issuer has no token endpoint and no failure; report this with the operator's log",
+                )
+            });
+            Findings {
+                endpoint: found.map(|found| found.url),
+                works: false,
+                // A CA bundle that another object has may come with it.
+                stalled: refusal.stage == Stage::Own
+                    && matches!(refusal.class, Class::Invalid | Class::Denied)
+                    && issuer.ca_fault.is_none(),
+                reason: refusal.reason,
+                message: refusal.message(),
+                unlisted: None,
+                reconciled: Reconciled::Unsettled,
+            }
+        }
+    }
+}
+
 async fn issuer_status(
     context: &Context,
     parsed: Result<Issuer, Vec<FieldError>>,
     old: Option<&IssuerStatus>,
     meta: &ObjectMeta,
 ) -> (IssuerStatus, Reconciled) {
-    // Only a change by somebody ends it: tools that go by kstatus need not wait for their timeout.
-    let mut stalled = parsed.is_err();
-    let mut unlisted = None;
-    let (endpoint, works, reason, message, settled) = match parsed {
-        Err(errors) => {
-            let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
-            (
-                None,
-                false,
-                reason,
-                FieldError::join(&errors),
-                Reconciled::Gone,
-            )
-        }
-        Ok(issuer) => match check(context, &issuer).await {
-            (Some(found), None) => {
-                unlisted = found.unlisted;
-                let message = known(&issuer).to_owned();
-                (
-                    Some(found.url),
-                    true,
-                    Reason::EndpointKnown,
-                    message,
-                    Reconciled::Settled,
-                )
-            }
-            (found, refusal) => {
-                let refusal = refusal.unwrap_or_else(|| {
-                    Refusal::local(
-                        Class::Transient,
-                        Reason::InternalError,
-                        "the issuer has no token endpoint and no failure; report this with the operator's log",
-                    )
-                });
-                // A CA bundle that another object has may come with it.
-                stalled = refusal.stage == Stage::Own
-                    && matches!(refusal.class, Class::Invalid | Class::Denied)
-                    && issuer.ca_fault.is_none();
-                let message = refusal.message();
-                let url = found.map(|found| found.url);
-                (url, false, refusal.reason, message, Reconciled::Unsettled)
-            }
-        },
-    };
+    let found = findings(context, parsed).await;
     let say = Conditions {
         previous: old.map_or(&[][..], |s| s.conditions.as_slice()),
         generation: meta.generation.unwrap_or_default(),
         now: context.clock.now(),
     };
-    let mut conditions = vec![say.condition(ConditionType::Ready, works, reason, &message)];
-    if stalled {
-        conditions.push(say.condition(ConditionType::Stalled, true, reason, &message));
+    let mut conditions = vec![say.condition(
+        ConditionType::Ready,
+        found.works,
+        found.reason,
+        &found.message,
+    )];
+    // Only a change by somebody ends it: tools that go by kstatus need not wait for their timeout.
+    if found.stalled {
+        conditions.push(say.condition(ConditionType::Stalled, true, found.reason, &found.message));
     }
     conditions.extend(unread(meta).map(|message| {
         let (kind, reason) = (ConditionType::AnnotationsIgnored, Reason::AnnotationUnknown);
         say.condition(kind, true, reason, &message)
     }));
-    conditions.extend(unlisted.map(|message| {
+    conditions.extend(found.unlisted.map(|message| {
         let kind = ConditionType::ClientAuthenticationUnlisted;
         let reason = Reason::ClientAuthenticationUnsupported;
         say.condition(kind, true, reason, &message)
@@ -280,9 +306,9 @@ async fn issuer_status(
         IssuerStatus {
             observed_generation: meta.generation,
             conditions,
-            token_endpoint: endpoint,
+            token_endpoint: found.endpoint,
         },
-        settled,
+        found.reconciled,
     )
 }
 

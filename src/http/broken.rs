@@ -306,8 +306,7 @@ fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {
     let name = alert
         .as_str()
         .map_or_else(|| u8::from(alert).to_string(), |name| bounded(name, 40));
-    let asked = way.seen.asked > 0;
-    let refused = |why: &str| {
+    if let Some(why) = certificate_refused(alert, way) {
         let text = if way.shows {
             format!("the server refuses the client certificate (alert {name}): {why}")
         } else {
@@ -315,58 +314,57 @@ fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {
                 "the server wants a client certificate (alert {name}) and is shown none; use client.mtls"
             )
         };
-        (text, true)
-    };
-    match alert {
-        _ if refuses_certificate(alert) && way.seen.unfit > 0 => refused(
-            "it accepts no signature that the client's key can make; use another kind of key, such as RSA or EC on P-256",
+        return (text, true);
+    }
+    let text = match alert {
+        A::HandshakeFailure | A::InsufficientSecurity | A::ProtocolVersion => format!(
+            "the server has no TLS version or cipher in common with apicred (alert {name}), which takes TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20-Poly1305; enable one of them at the server"
         ),
-        A::UnknownCA => refused(
-            "it does not know the CA; have that CA added there, or put the intermediate certificates after the client's own",
+        A::UnrecognisedName => format!(
+            "the server has no certificate for this host (alert {name}); correct the host in the issuer's URLs, or the server"
         ),
-        A::CertificateExpired => refused("it is expired by the server's clock; renew it"),
-        A::CertificateRevoked => refused("it is revoked; have a new one issued"),
-        A::UnsupportedCertificate | A::BadCertificate => refused(
-            "check that it is X.509 version 3, has clientAuth in extendedKeyUsage, and is of the kind that the issuer demands",
-        ),
-        A::AccessDenied => {
-            refused("it is valid and not allowed; have it registered for this client")
+        A::NoApplicationProtocol => NO_HTTP.to_owned(),
+        A::InternalError => {
+            format!("the server failed in the TLS handshake (alert {name}); see its log")
         }
+        _ => format!("the server ended the TLS handshake (alert {name}); see its log"),
+    };
+    (text, false)
+}
+
+/// Why the server refuses the client's certificate, if the alert is about that.
+fn certificate_refused(alert: AlertDescription, way: &Way) -> Option<&'static str> {
+    use AlertDescription as A;
+    let asked = way.seen.asked > 0;
+    let why = match alert {
+        _ if refuses_certificate(alert) && way.seen.unfit > 0 => {
+            "it accepts no signature that the client's key can make; use another kind of key, such as RSA or EC on P-256"
+        }
+        A::UnknownCA => {
+            "it does not know the CA; have that CA added there, or put the intermediate certificates after the client's own"
+        }
+        A::CertificateExpired => "it is expired by the server's clock; renew it",
+        A::CertificateRevoked => "it is revoked; have a new one issued",
+        A::UnsupportedCertificate | A::BadCertificate => {
+            "check that it is X.509 version 3, has clientAuth in extendedKeyUsage, and is of the kind that the issuer demands"
+        }
+        A::AccessDenied => "it is valid and not allowed; have it registered for this client",
         A::CertificateUnknown => {
-            refused("register this certificate for the client, or check its chain and dates")
+            "register this certificate for the client, or check its chain and dates"
         }
         A::CertificateRequired => {
-            refused("the server did not get one that it can use; check which CAs it accepts")
+            "the server did not get one that it can use; check which CAs it accepts"
         }
         // TLS 1.2 has no other word for a missing client certificate.
-        A::HandshakeFailure if asked => refused(
-            "check that its CA is known there, and that its intermediate certificates come after the client's own",
-        ),
-        A::DecryptError if asked && way.shows => {
-            refused("its key does not fit; check the certificate and the key")
+        A::HandshakeFailure if asked => {
+            "check that its CA is known there, and that its intermediate certificates come after the client's own"
         }
-        A::HandshakeFailure | A::InsufficientSecurity | A::ProtocolVersion => (
-            format!(
-                "the server has no TLS version or cipher in common with apicred (alert {name}), which takes TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20-Poly1305; enable one of them at the server"
-            ),
-            false,
-        ),
-        A::UnrecognisedName => (
-            format!(
-                "the server has no certificate for this host (alert {name}); correct the host in the issuer's URLs, or the server"
-            ),
-            false,
-        ),
-        A::NoApplicationProtocol => (NO_HTTP.to_owned(), false),
-        A::InternalError => (
-            format!("the server failed in the TLS handshake (alert {name}); see its log"),
-            false,
-        ),
-        _ => (
-            format!("the server ended the TLS handshake (alert {name}); see its log"),
-            false,
-        ),
-    }
+        A::DecryptError if asked && way.shows => {
+            "its key does not fit; check the certificate and the key"
+        }
+        _ => return None,
+    };
+    Some(why)
 }
 
 fn not_found(missing: NameNotFound, way: &Way) -> Refusal {

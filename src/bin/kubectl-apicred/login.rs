@@ -29,16 +29,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_mins(5);
 
 pub(crate) async fn run(options: Login) -> Result<(), String> {
-    let networks = &options.networks;
-    addresses::check_allowed(&networks.allowed_cidrs, networks.allow_wide_cidrs)
-        .map_err(|fault| format!("--allow-cidr: {fault}"))?;
-    let proxy = options.proxy.as_ref().map(|url| Proxy::parse(url, &[]));
-    let proxy = proxy
-        .transpose()
-        .map_err(|fault| fault.message("--proxy (APICRED_PROXY)", ""))?;
+    let proxy = network(&options)?;
     let cluster = Cluster::connect(&options.target).await?;
     let name = options.target.credential.as_str();
-    let subject = subject::find(&cluster, name, &networks.allowed_cidrs).await?;
+    let subject = subject::find(&cluster, name, &options.networks.allowed_cidrs).await?;
     let mut asked = subject.credential.clone();
     if !options.scopes.is_empty() {
         asked.request.scopes = of_api(&options.scopes);
@@ -96,6 +90,17 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
         tell::out(&line);
     }
     Ok(())
+}
+
+/// Checks the options about the network, and returns the proxy.
+fn network(options: &Login) -> Result<Option<Proxy>, String> {
+    let networks = &options.networks;
+    addresses::check_allowed(&networks.allowed_cidrs, networks.allow_wide_cidrs)
+        .map_err(|fault| format!("--allow-cidr: {fault}"))?;
+    let proxy = options.proxy.as_ref().map(|url| Proxy::parse(url, &[]));
+    proxy
+        .transpose()
+        .map_err(|fault| fault.message("--proxy (APICRED_PROXY)", ""))
 }
 
 /// The claims that this sign-in requests (step-up authentication). It says so.

@@ -136,18 +136,8 @@ impl<'a> Wire<'a> {
         .await
     }
 
-    /// Sends a request with one client credential after the other while the issuer refuses them. No code is used up by that: an
-    /// issuer judges the client first.
-    pub(crate) async fn exchange<T>(
-        &mut self,
-        build: impl Fn(
-            &Credential,
-            &TokenEndpoint,
-            &Material,
-            Moment<'_>,
-        ) -> Result<TokenRequest, Refusal>,
-        read: impl Fn(&Credential, &RawAnswer, Timestamp, Timestamp) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+    /// Requests the token of the `ServiceAccount` again, if the one that is there is old.
+    async fn refresh_candidates(&mut self) {
         if matches!(
             self.credential.authentication,
             AuthenticationMethod::ServiceAccount(_)
@@ -162,6 +152,21 @@ impl<'a> Wire<'a> {
         {
             (self.candidates, self.made) = (fresh, Instant::now());
         }
+    }
+
+    /// Sends a request with one client credential after the other while the issuer refuses them. No code is used up by that: an
+    /// issuer judges the client first.
+    pub(crate) async fn exchange<T>(
+        &mut self,
+        build: impl Fn(
+            &Credential,
+            &TokenEndpoint,
+            &Material,
+            Moment<'_>,
+        ) -> Result<TokenRequest, Refusal>,
+        read: impl Fn(&Credential, &RawAnswer, Timestamp, Timestamp) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.refresh_candidates().await;
         let mut last = None;
         for (at, candidate) in self.candidates.iter().enumerate() {
             let (id, assertion, now) = (uuid(), uuid(), SystemClock.now());

@@ -79,15 +79,7 @@ pub(in crate::controller) async fn issuers<K>(
             Event::InitApply(object) => {
                 let of = issuer(&object);
                 versions.put(of.clone(), version(&object));
-                match object.0 {
-                    Ok(object) => {
-                        writer.apply_watcher_event(&Event::InitApply(object));
-                        lock(&context.unusable).remove(&of);
-                    }
-                    Err(flawed) => {
-                        lock(&context.unusable).insert(of, flawed);
-                    }
-                }
+                put(&mut writer, &context, of, object, Event::InitApply);
             }
             // The first list: later ones come as changes.
             Event::InitDone => {
@@ -100,15 +92,8 @@ pub(in crate::controller) async fn issuers<K>(
                 if versions.put(of.clone(), version) {
                     news.push(of.clone());
                 }
-                match object.0 {
-                    Ok(object) => {
-                        writer.apply_watcher_event(&Event::Apply(object));
-                        lock(&context.unusable).remove(&of);
-                    }
-                    Err(flawed) => {
-                        lock(&context.unusable).insert(of.clone(), flawed);
-                        remove(&mut writer, kind, &of);
-                    }
+                if !put(&mut writer, &context, of.clone(), object, Event::Apply) {
+                    remove(&mut writer, kind, &of);
                 }
             }
             Event::Delete(object) => {
@@ -119,20 +104,55 @@ pub(in crate::controller) async fn issuers<K>(
                 news.push(of);
             }
         }
-        if !news.is_empty() {
-            context.ca_bundles.changed.notify_one();
-        }
-        for issuer in news {
-            if !versions.0.contains_key(&issuer) {
-                context.limiter.forget_issuer(&issuer);
+        for issuer in &news {
+            if !versions.0.contains_key(issuer) {
+                context.limiter.forget_issuer(issuer);
             }
-            lock(&context.index)
-                .of_issuer(&issuer)
-                .iter()
-                .for_each(|key| context.triggers.send(key));
-            context.clients.check_issuer(&issuer);
-            let _ = changed.send(issuer);
         }
+        announce(&context, &changed, news);
+    }
+}
+
+/// Stores an issuer. For one that cannot be used, notes why, and returns false.
+fn put<K>(
+    writer: &mut Writer<K>,
+    context: &Context,
+    name: IssuerName,
+    object: Readable<K>,
+    event: impl FnOnce(K) -> Event<K>,
+) -> bool
+where
+    K: Lookup<DynamicType = ()> + Clone + 'static,
+{
+    match object.0 {
+        Ok(object) => {
+            writer.apply_watcher_event(&event(object));
+            lock(&context.unusable).remove(&name);
+            true
+        }
+        Err(flawed) => {
+            lock(&context.unusable).insert(name, flawed);
+            false
+        }
+    }
+}
+
+/// Triggers what uses these issuers, and hands them to the task that reports about issuers.
+fn announce(
+    context: &Context,
+    changed: &tokio::sync::mpsc::UnboundedSender<IssuerName>,
+    news: Vec<IssuerName>,
+) {
+    if !news.is_empty() {
+        context.ca_bundles.changed.notify_one();
+    }
+    for issuer in news {
+        lock(&context.index)
+            .of_issuer(&issuer)
+            .iter()
+            .for_each(|key| context.triggers.send(key));
+        context.clients.check_issuer(&issuer);
+        let _ = changed.send(issuer);
     }
 }
 

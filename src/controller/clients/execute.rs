@@ -299,9 +299,9 @@ impl Execution<'_> {
         place.call(token, |call| build(&graph, call)).await
     }
 
-    /// One write of the source Secret, at the version that was read.
-    async fn write(&mut self, version: &str, change: &Change) -> Outcome {
-        let (driver, sight) = (&mut *self.driver, self.sight);
+    /// The values that change in the source Secret, and the record of the rotation.
+    fn patch(&self, version: &str, change: &Change) -> Json {
+        let (driver, sight) = (&*self.driver, self.sight);
         let none = BTreeMap::new();
         let data = sight.secret.data.as_ref().unwrap_or(&none);
         let keys: Vec<&str> = sight.rotating.keys.iter().map(String::as_str).collect();
@@ -324,6 +324,13 @@ impl Execution<'_> {
         if !data.is_empty() {
             patch["data"] = json!(data);
         }
+        patch
+    }
+
+    /// One write of the source Secret, at the version that was read.
+    async fn write(&mut self, version: &str, change: &Change) -> Outcome {
+        let patch = Patch::Merge(self.patch(version, change));
+        let (driver, sight) = (&mut *self.driver, self.sight);
         let context = &driver.context;
         let credential = &sight.place.credential;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
@@ -331,7 +338,6 @@ impl Execution<'_> {
             field_manager: Some(names::MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let patch = Patch::Merge(&patch);
         let secret = sight.rotating.secret.as_str();
         let request = || api.patch_metadata(secret, &params, &patch);
         // What was asked for is stored, whoever leads by now.

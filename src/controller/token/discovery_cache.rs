@@ -53,6 +53,16 @@ struct Failed {
     refusal: Refusal,
 }
 
+impl Failed {
+    /// Is it too early for the next try, which follows after `wait` or after what the server requests?
+    fn is_recent(&self, now: Timestamp, wait: SignedDuration) -> bool {
+        let age = now.duration_since(self.at);
+        let asked = self.refusal.retry_after.unwrap_or_default();
+        let asked = SignedDuration::try_from(asked).unwrap_or_default();
+        age < wait.max(asked) && !age.is_negative()
+    }
+}
+
 struct Found {
     version: String,
     at: Timestamp,
@@ -111,7 +121,8 @@ impl DiscoveryCache {
         let now = clock.now();
         let doubted = self.is_doubted(&issuer.id);
         let seed = fraction(&[&issuer.id.to_string(), "discovery"]);
-        let known = entry.found.as_ref().filter(|f| f.version == issuer.version);
+        let version = issuer.version.clone();
+        let known = entry.found.as_ref().filter(|f| f.version == version);
         if let Some(known) = known
             && is_current(
                 now.duration_since(known.at),
@@ -122,27 +133,13 @@ impl DiscoveryCache {
             return Ok(known.endpoint.clone());
         }
         let known = known.map(|f| (f.endpoint.clone(), f.confirmed));
-        let failed = entry
-            .failed
-            .as_ref()
-            .filter(|f| f.version == issuer.version);
+        let failed = entry.failed.as_ref().filter(|f| f.version == version);
         let failures = failed.map_or(0, |f| f.count);
         // Who has nothing waits less than who has an endpoint that may be good.
-        let wait = again(if known.is_some() {
-            failures.saturating_sub(1)
-        } else {
-            0
-        });
-        let recent = |f: &&Failed| {
-            let age = now.duration_since(f.at);
-            let asked = f.refusal.retry_after.unwrap_or_default();
-            let asked = SignedDuration::try_from(asked).unwrap_or_default();
-            age < wait.max(asked) && !age.is_negative()
-        };
-        if let Some(failed) = failed.filter(recent) {
+        let before = known.as_ref().map_or(0, |_| failures.saturating_sub(1));
+        if let Some(failed) = failed.filter(|f| f.is_recent(now, again(before))) {
             return known.map(|k| k.0).ok_or_else(|| failed.refusal.clone());
         }
-        let version = issuer.version.clone();
         // Boxed: those who find a document need not have the room for it.
         match Box::pin(discover(http, issuer, now)).await {
             Ok(endpoint) => {

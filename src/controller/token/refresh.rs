@@ -27,7 +27,7 @@ use crate::{
     credential::{Credential, Key, binding},
     http::{Manner, TOTAL},
     oauth::{
-        Class, Granted, Refusal, Stage, TokenEndpoint, TokenRequest,
+        Class, Granted, Material, Refusal, Stage, TokenEndpoint, TokenRequest,
         renewal::{self, Notes, Send, Sent, Step, TokenState},
         sign_in::for_refresh,
         spent::{self, Spent},
@@ -104,24 +104,12 @@ impl Refresh {
         let context = Arc::clone(&self.context);
         let digests = context.digest_key.get(&context.metrics).await;
         let digests = digests.map_err(|t| state_secret::trouble(&self.state, t))?;
-        // 1. Build. Each request is signed for itself: an assertion is accepted once.
+        // 1. Build.
         let (deadline, tries) = self.credential.issuer.reuse.patience();
-        let mut requests = Vec::new();
-        let mut material = material;
-        let notes = self.state.annotations.as_ref();
-        let scopes = notes.and_then(|n| n.get(names::SIGN_IN_SCOPES));
-        let requested = for_refresh(&self.credential, scopes.map(String::as_str));
-        for _ in 0..tries {
-            let parts = (material, grant_inputs.clone());
-            let built = build(&requested, &self.endpoint, parts, &self.context).await?;
-            requests.push((built.0, built.1));
-            material = built.2;
-        }
+        let (requests, material) = self.requests(tries, material, &grant_inputs).await?;
         // 2. Mark. From here on the process must not end before the answer is stored.
-        self.context
-            .may_refresh()
-            .await
-            .map_err(|_| not_leading())?;
+        let leads = self.context.may_refresh().await;
+        leads.map_err(|_| not_leading())?;
         let _in_flight = self.context.refreshes.begin();
         let (sent, in_doubt) = self.begin(digests, &token, &fingerprint).await?;
         // 3. Send, unless it is not known whether the mark is set: then take it off. Nobody else can know that it stands for no
@@ -163,6 +151,26 @@ impl Refresh {
             credential: self.credential.clone(),
         };
         store(&self.context, &self.credential, &self.key, answered).await
+    }
+
+    /// Builds the request so many times. Each one is signed for itself: an assertion is accepted once.
+    async fn requests(
+        &self,
+        tries: usize,
+        mut material: Material,
+        grant_inputs: &[SecretString],
+    ) -> Result<(Vec<(TokenRequest, String)>, Material), Refusal> {
+        let notes = self.state.annotations.as_ref();
+        let scopes = notes.and_then(|n| n.get(names::SIGN_IN_SCOPES));
+        let requested = for_refresh(&self.credential, scopes.map(String::as_str));
+        let mut requests = Vec::new();
+        for _ in 0..tries {
+            let parts = (material, grant_inputs.to_vec());
+            let built = build(&requested, &self.endpoint, parts, &self.context).await?;
+            requests.push((built.0, built.1));
+            material = built.2;
+        }
+        Ok((requests, material))
     }
 
     /// Decides whether the refresh token may be sent, and sets the mark if one is needed. Gives a refusal as well if it is not
@@ -321,10 +329,8 @@ async fn store(
     if token_state == TokenState::Rotated && !credential.issuer.reuse.is_always() {
         let mut memory = lock(&context.spent);
         answered.new.iter().for_each(|new| memory.forget(new));
-        memory.note(
-            &credential.namespace,
-            &Spent::new(&sent.token, sent.at, true),
-        );
+        let spent = Spent::new(&sent.token, sent.at, true);
+        memory.note(&credential.namespace, &spent);
     }
     let stored = state_secret::finish(context, credential, &mut answered).await;
     let irreplaceable = matches!(
