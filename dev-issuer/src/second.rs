@@ -111,6 +111,25 @@ struct Wanted {
     scope: Vec<String>,
 }
 
+impl Wanted {
+    fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, Answer> {
+        let json = headers
+            .get(http::header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .is_some_and(|kind| kind.starts_with("application/json"));
+        serde_json::from_slice(body)
+            .ok()
+            .filter(|_| json)
+            .ok_or_else(|| {
+                google(
+                    StatusCode::BAD_REQUEST,
+                    "INVALID_ARGUMENT",
+                    "the body is no request",
+                )
+            })
+    }
+}
+
 /// `POST /v1/projects/-/serviceAccounts/{email}:generateAccessToken`.
 /// <https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken>
 pub(crate) async fn service_account(
@@ -134,20 +153,7 @@ fn generated(
     let email = call
         .strip_suffix(":generateAccessToken")
         .ok_or_else(|| google(StatusCode::NOT_FOUND, "NOT_FOUND", "no such method"))?;
-    let json = headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("application/json"));
-    let wanted: Wanted = serde_json::from_slice(body)
-        .ok()
-        .filter(|_| json)
-        .ok_or_else(|| {
-            google(
-                StatusCode::BAD_REQUEST,
-                "INVALID_ARGUMENT",
-                "the body is no request",
-            )
-        })?;
+    let wanted = Wanted::parse(headers, body)?;
     let token = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))

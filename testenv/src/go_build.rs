@@ -1,6 +1,6 @@
 //! Builds programs from Go modules whose every dependency is pinned by a `go.sum`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::cache::{Entry, Step, on_path, publish, run_step};
@@ -168,26 +168,11 @@ impl Module {
         let files: Vec<(&str, &str)> = files.iter().chain(self.sources).copied().collect();
         entry.open_workshop(&files)?;
         let out = entry.workshop.join("out");
-        let mut args: Vec<String> = [
-            "build",
-            "-mod=readonly",
-            "-trimpath",
-            "-buildvcs=false",
-            "-ldflags",
-        ]
-        .map(str::to_owned)
-        .into();
-        args.push(version_flags(self.version()));
-        if let Some(tags) = self.tags {
-            args.extend(["-tags".to_owned(), tags.to_owned()]);
-        }
-        // With a slash at the end it is a folder, and each program gets a file in it.
-        args.extend(["-o".to_owned(), format!("{}/", out.display())]);
-        args.extend(missing.iter().map(|(_, package)| (*package).to_owned()));
+        let packages = missing.iter().map(|(_, package)| *package);
         let launch = Launch {
             name: "build",
             program: &go,
-            args,
+            args: self.arguments(&out, packages),
             folder: &entry.workshop,
             env: vec![
                 ("CGO_ENABLED", u8::from(self.tags.is_some()).to_string()),
@@ -205,6 +190,27 @@ impl Module {
         let _ = std::fs::remove_dir_all(&entry.workshop);
         progress.done();
         Ok(())
+    }
+
+    /// The arguments with which Go builds these packages into a folder.
+    fn arguments<'a>(&self, out: &Path, packages: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let mut args: Vec<String> = [
+            "build",
+            "-mod=readonly",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+        ]
+        .map(str::to_owned)
+        .into();
+        args.push(version_flags(self.version()));
+        if let Some(tags) = self.tags {
+            args.extend(["-tags".to_owned(), tags.to_owned()]);
+        }
+        // With a slash at the end it is a folder, and each program gets a file in it.
+        args.extend(["-o".to_owned(), format!("{}/", out.display())]);
+        args.extend(packages.map(str::to_owned));
+        args
     }
 
     fn explain(&self, what: String, log: PathBuf, tail: String) -> Error {

@@ -1,6 +1,6 @@
 //! An OAuth issuer that this project did not write: Ory Hydra, built from a pinned Go module.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Client, Url};
@@ -11,7 +11,7 @@ use crate::go_build::HYDRA;
 use crate::process::{Launch, Watched};
 use crate::progress::Progress;
 use crate::scratch::Scratch;
-use crate::tls::Authority;
+use crate::tls::{Authority, ServerCertificate};
 use crate::{Error, http, ports};
 
 /// It creates its database at each start.
@@ -26,6 +26,64 @@ fn database(scratch: &Scratch) -> String {
     let file = scratch.path().join("db.sqlite");
     let options = "_fk=true&_busy_timeout=30000&_journal_mode=WAL&_txlock=immediate";
     format!("sqlite://{}?{options}", file.display())
+}
+
+/// Writes the configuration, and returns the path of the file.
+fn write_config(
+    scratch: &Scratch,
+    certificate: &ServerCertificate,
+    issuer_url: &str,
+    (public, admin): (u16, u16),
+) -> Result<String, Error> {
+    let path = |name, content: &str| scratch.write(name, content);
+    let config = json!({
+        "dsn": database(scratch),
+        "log": { "level": "warn" },
+        "serve": {
+            "public": {
+                "host": "127.0.0.1", "port": public,
+                "tls": {
+                    "enabled": true,
+                    "cert": { "path": path("server.crt", &certificate.certificate_pem)? },
+                    "key": { "path": path("server.key", &certificate.key_pem)? },
+                },
+            },
+            "admin": { "host": "127.0.0.1", "port": admin, "tls": { "enabled": false } },
+        },
+        "urls": { "self": { "issuer": issuer_url }, "login": LOGIN, "consent": CONSENT },
+        // Encrypts what it stores.
+        "secrets": { "system": ["no-secret-of-anybody-at-all"] },
+        "strategies": { "access_token": "jwt", "jwt": { "scope_claim": "both" } },
+        "ttl": { "access_token": "10m" },
+    });
+    let config = scratch.write("hydra.json", &config.to_string())?;
+    Ok(config.display().to_string())
+}
+
+/// Creates the tables of the database.
+async fn create_database(program: &Path, config: &str, folder: &Path) -> Result<(), Error> {
+    let migrate = [
+        "migrate",
+        "sql",
+        "up",
+        "--read-from-env",
+        "--yes",
+        "--config",
+        config,
+    ];
+    let launch = Launch {
+        name: "migrate",
+        program,
+        args: migrate.map(str::to_owned).into(),
+        folder,
+        env: Vec::new(),
+    };
+    let what = "the database of Ory Hydra".to_owned();
+    let mut progress = Progress::quiet(what.clone());
+    match run_step(launch, &mut progress).await? {
+        Step::Failed { log, tail } => Err(Error::Build { what, log, tail }),
+        Step::Done => Ok(()),
+    }
 }
 
 /// A running issuer. Dropped, it is gone, and all that it knew.
@@ -58,52 +116,9 @@ impl Hydra {
         let certificate = authority.loopback_certificate()?;
         let (public, admin) = (ports::free()?, ports::free()?);
         let issuer_url = format!("https://127.0.0.1:{public}");
-        let path = |name, content: &str| scratch.write(name, content);
-        let config = json!({
-            "dsn": database(&scratch),
-            "log": { "level": "warn" },
-            "serve": {
-                "public": {
-                    "host": "127.0.0.1", "port": public,
-                    "tls": {
-                        "enabled": true,
-                        "cert": { "path": path("server.crt", &certificate.certificate_pem)? },
-                        "key": { "path": path("server.key", &certificate.key_pem)? },
-                    },
-                },
-                "admin": { "host": "127.0.0.1", "port": admin, "tls": { "enabled": false } },
-            },
-            "urls": { "self": { "issuer": issuer_url }, "login": LOGIN, "consent": CONSENT },
-            // Encrypts what it stores.
-            "secrets": { "system": ["no-secret-of-anybody-at-all"] },
-            "strategies": { "access_token": "jwt", "jwt": { "scope_claim": "both" } },
-            "ttl": { "access_token": "10m" },
-        });
-        let config = scratch.write("hydra.json", &config.to_string())?;
-        let config = config.display().to_string();
+        let config = write_config(&scratch, &certificate, &issuer_url, (public, admin))?;
         let program = HYDRA.path("hydra")?;
-        let migrate = [
-            "migrate",
-            "sql",
-            "up",
-            "--read-from-env",
-            "--yes",
-            "--config",
-        ];
-        let mut args: Vec<String> = migrate.map(str::to_owned).into();
-        args.push(config.clone());
-        let launch = Launch {
-            name: "migrate",
-            program: &program,
-            args,
-            folder: scratch.path(),
-            env: Vec::new(),
-        };
-        let what = "the database of Ory Hydra".to_owned();
-        let mut progress = Progress::quiet(what.clone());
-        if let Step::Failed { log, tail } = run_step(launch, &mut progress).await? {
-            return Err(Error::Build { what, log, tail });
-        }
+        create_database(&program, &config, scratch.path()).await?;
         let server = Watched::spawn(Launch {
             name: "hydra",
             program: &program,

@@ -131,38 +131,10 @@ pub(crate) async fn renewal(console: &Console, stage: &mut Stage) -> Outcome<()>
 
 /// The client with its first certificate, and the request to replace it. Gives the thumbprint of the first one.
 async fn begin(console: &Console, stage: &mut Stage) -> Outcome<String> {
-    let (certificate, key) = keys::pair("ticket-sync")?;
-    stage
-        .issuer()?
-        .set_certificate(CLIENT, &certificate)
-        .await?;
-    let folder = stage.folder()?;
-    let files = [
-        ("tls.crt", folder.write("first.crt", &certificate)?),
-        ("tls.key", folder.write("first.key", &key)?),
-    ];
-    let from = files.map(|(name, path)| format!("--from-file={name}={}", path.display()));
-    let args = [
-        "-n",
-        NAMESPACE,
-        "create",
-        "secret",
-        "generic",
-        "ticket-sync-client",
-    ];
-    let all = [&args[..], &[from[0].as_str(), from[1].as_str()]].concat();
-    stage.cluster()?.kubectl(&all).await?;
+    create_certificate(stage).await?;
     let owner = format!("apicred.dev/rotate-by={NAME}");
-    let args = [
-        "-n",
-        NAMESPACE,
-        "annotate",
-        "secret",
-        "ticket-sync-client",
-        &owner,
-    ];
-    let said = stage.cluster()?.kubectl(&args).await?;
-    console.shell(&format!("kubectl {}", args.join(" ")), &said);
+    let args = ["annotate", "secret", "ticket-sync-client", &owner];
+    shown(console, stage, &args, &args.join(" ")).await?;
     apply(console, stage, "3-short-lived.yaml").await?;
     ready(stage, NAME, "True").await?;
     let first = wait_until(
@@ -181,26 +153,48 @@ async fn begin(console: &Console, stage: &mut Stage) -> Outcome<String> {
         r#"{{"spec":{{"rotation":{{"adopt":{{"keyId":"{}"}}}}}}}}"#,
         first.key_id
     );
+    let patch = ["patch", "apiclient", NAME, "--type=merge", "-p"];
+    let typed = format!("{} '{adopt}'", patch.join(" "));
+    shown(console, stage, &[&patch[..], &[&adopt]].concat(), &typed).await?;
+    let request = "apicred.dev/rotate-requested-at=now";
+    let args = ["annotate", "apiclient", NAME, request];
+    shown(console, stage, &args, &args.join(" ")).await?;
+    Ok(first.thumbprint)
+}
+
+/// Creates the first certificate: at the issuer, and in the Secret of the client.
+async fn create_certificate(stage: &mut Stage) -> Outcome<()> {
+    let (certificate, key) = keys::pair("ticket-sync")?;
+    stage
+        .issuer()?
+        .set_certificate(CLIENT, &certificate)
+        .await?;
+    let folder = stage.folder()?;
+    let files = [
+        ("tls.crt", folder.write("first.crt", &certificate)?),
+        ("tls.key", folder.write("first.key", &key)?),
+    ];
+    let from = files.map(|(name, path)| format!("--from-file={name}={}", path.display()));
     let args = [
         "-n",
         NAMESPACE,
-        "patch",
-        "apiclient",
-        NAME,
-        "--type=merge",
-        "-p",
-        &adopt,
+        "create",
+        "secret",
+        "generic",
+        "ticket-sync-client",
+        &from[0],
+        &from[1],
     ];
-    let said = stage.cluster()?.kubectl(&args).await?;
-    console.shell(
-        &format!("kubectl -n {NAMESPACE} patch apiclient {NAME} --type=merge -p '{adopt}'"),
-        &said,
-    );
-    let request = "apicred.dev/rotate-requested-at=now";
-    let args = ["-n", NAMESPACE, "annotate", "apiclient", NAME, request];
-    let said = stage.cluster()?.kubectl(&args).await?;
-    console.shell(&format!("kubectl {}", args.join(" ")), &said);
-    Ok(first.thumbprint)
+    stage.cluster()?.kubectl(&args).await?;
+    Ok(())
+}
+
+/// Runs kubectl in the namespace of the demo, and shows the command as a user types it, with what it says.
+async fn shown(console: &Console, stage: &Stage, args: &[&str], typed: &str) -> Outcome<()> {
+    let all = [&["-n", NAMESPACE][..], args].concat();
+    let said = stage.cluster()?.kubectl(&all).await?;
+    console.shell(&format!("kubectl -n {NAMESPACE} {typed}"), &said);
+    Ok(())
 }
 
 /// Says what is new of the rotation.
