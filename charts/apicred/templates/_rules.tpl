@@ -12,10 +12,10 @@ A rule that no code uses is a defect; so is a call without a rule.
 # asked for or the Secret moved. src/controller/token/state_secret.rs (standing): which refresh token is there after a
 # conflict; (spent_on_target): the metadata of the target, which names the refresh tokens that were spent; (writer): who
 # wrote the state Secret last. src/controller/cache/verify.rs (settle): the metadata of a Secret that the cache may be wrong about.
-# src/controller/token/revoke.rs (from_secret): the token of a credential that is being deleted, to revoke it.
+# src/controller/token/published.rs (published): the token of a credential that is being deleted, to revoke it, and the token that
+# manages another application.
 # src/controller/token/digest_key.rs (load): reads the operator's own digest key, once a process.
-# src/controller/clients/rotate.rs (sight): the client secret or certificate that is rotated. src/controller/clients/issuer.rs (managed_by): the
-# token that manages another application, from its target Secret.
+# src/controller/clients/rotate.rs (sight): the client secret or certificate that is rotated.
 # src/controller/clients/usable.rs (open): whether a Secret has the keys that a client names, after each change of it.
 # src/controller/target/last_good.rs (store): a certificate that got a token and whose owner has it kept; (empty): the metadata of its Secret.
 - apiGroups: [""]

@@ -2,21 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use secrecy::SecretString;
 use url::Url;
 
 use crate::controller::{
-    api::{
-        calls::{Trouble, call},
-        ids,
-    },
+    api::ids,
     context::Context,
     limiter::issuers::{Admission, Permit},
     requeue::reference,
-    token::{acquire, denied::denied, exchange},
+    token::{
+        acquire,
+        denied::denied,
+        exchange,
+        published::{NoToken, published},
+    },
 };
 use crate::{
     Reason,
@@ -28,7 +29,6 @@ use crate::{
     limits::queue::Urgency,
     oauth::{self, Material, Method, RawAnswer, Refusal, Token, TokenEndpoint, TokenRequest},
     plan::fingerprint,
-    publish::{ownership::examine, recover},
     rotation::{
         Class, Fault, Outcome,
         graph::{GraphCall, GraphRequest},
@@ -39,6 +39,8 @@ use crate::{
 const REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(20);
+/// What the credential in `managementRef` lacks.
+const NO_VALID_TOKEN: &str = "has no valid token; see its conditions";
 /// A token for Microsoft Graph is used for so long at least.
 const LEFT: SignedDuration = SignedDuration::from_secs(60);
 
@@ -66,6 +68,11 @@ pub(super) fn not_sent(class: Class, message: impl Into<String>) -> Fault {
         retry_after: None,
         message: message.into(),
     }
+}
+
+/// A fault of the `ApiCredential` in `managementRef`.
+fn lacks(name: &str, what: &str) -> Fault {
+    not_sent(Class::Caller, format!("ApiCredential {name} {what}"))
 }
 
 fn fault(refusal: &Refusal) -> Fault {
@@ -227,32 +234,24 @@ impl ClientPlace {
         })
     }
 
-    /// The token of the `ApiCredential` that manages this client, from its target Secret.
-    pub(super) async fn managed_by(
-        &self,
-        name: &str,
-        source: &Secret,
-    ) -> Result<GraphToken, Fault> {
-        self.may_call(source).await?;
+    /// The `ApiCredential` that manages this client, if its token is one for Microsoft Graph by the issuer of this client.
+    fn manager(&self, name: &str) -> Result<Credential, Fault> {
         let (context, own) = (&self.context, &self.credential);
-        let lacks = |what: String| not_sent(Class::Caller, format!("ApiCredential {name} {what}"));
+        let lacks = |what: &str| lacks(name, what);
         let key = Key::new(own.namespace.as_str(), name);
         let object = context.credentials.get(&reference(&key));
         let object = object.and_then(|packed| packed.open());
         let object = object.ok_or_else(|| {
-            lacks(
-                "does not exist in this namespace; create it, or correct managementRef".to_owned(),
-            )
+            lacks("does not exist in this namespace; create it, or correct managementRef")
         })?;
         let manager = context.parse(&object);
-        let manager = manager.map_err(|_| lacks("is not valid; see its conditions".to_owned()))?;
+        let manager = manager.map_err(|_| lacks("is not valid; see its conditions"))?;
         // A token goes only where its issuer is at home.
         let (theirs, ours) = (&manager.issuer, &own.issuer);
         let same = (&theirs.endpoint, &theirs.graph) == (&ours.endpoint, &ours.graph);
         if !same || !(ours.vouched || ours.id == theirs.id) {
             return Err(lacks(
-                "has another issuer or tenant than this client; name one of the same tenant"
-                    .to_owned(),
+                "has another issuer or tenant than this client; name one of the same tenant",
             ));
         }
         let wanted = &own.request.scopes;
@@ -264,33 +263,34 @@ impl ClientPlace {
             || manager.request.scopes.is_empty()
         {
             return Err(lacks(
-                "is not for Microsoft Graph; set api: MicrosoftGraph on it".to_owned(),
+                "is not for Microsoft Graph; set api: MicrosoftGraph on it",
             ));
         }
-        let api: Api<Secret> = Api::namespaced(context.client.clone(), &own.namespace);
-        let target = manager.target.name.as_str();
-        let read = call(&context.metrics, "get_secret", || api.get(target)).await;
-        let secret = read.map_err(|trouble| match trouble {
-            Trouble::NotFound => lacks("has no token yet; see its conditions".to_owned()),
-            _ => not_sent(
+        Ok(manager)
+    }
+
+    /// The token of the `ApiCredential` that manages this client, from its target Secret.
+    pub(super) async fn managed_by(
+        &self,
+        name: &str,
+        source: &Secret,
+    ) -> Result<GraphToken, Fault> {
+        self.may_call(source).await?;
+        let context = &self.context;
+        let lacks = |what: &str| lacks(name, what);
+        let manager = self.manager(name)?;
+        let found = published(context, &manager).await;
+        let found = found.map_err(|why| match why {
+            NoToken::NoSecret => lacks("has no token yet; see its conditions"),
+            NoToken::Unreadable | NoToken::NoDigestKey => not_sent(
                 Class::Transient,
-                format!("Secret {target} cannot be read; apicred tries again"),
+                format!("the token of ApiCredential {name} cannot be read; apicred tries again"),
             ),
+            _ => lacks(NO_VALID_TOKEN),
         })?;
-        let published = examine(&secret.metadata).published;
-        let published = published.filter(|p| p.credential_uid == manager.uid);
-        let now = context.clock.now();
-        let valid = |at: Timestamp| at.duration_since(now) > SignedDuration::ZERO;
-        let found = published.and_then(|published| {
-            let record = published.record?;
-            let token = recover(
-                &secret.data.unwrap_or_default(),
-                &published.managed_keys.data,
-            )?;
-            valid(record.expires_at).then_some((token.secret, record))
-        });
-        let (token, record) =
-            found.ok_or_else(|| lacks("has no valid token; see its conditions".to_owned()))?;
+        if found.expires_at <= context.clock.now() {
+            return Err(lacks(NO_VALID_TOKEN));
+        }
         // What its spec says now is not what issued the token: the last valid one stays in the Secret after an edit.
         let endpoint = acquire::endpoint(context, &manager).await;
         let endpoint = endpoint.map_err(|refusal| fault(&refusal))?;
@@ -298,13 +298,9 @@ impl ClientPlace {
             request: fingerprint::request(&manager),
             issuer: issuer_mark(&manager, &endpoint),
         };
-        let issued = IssuedBy {
-            request: record.request,
-            issuer: record.issuer,
-        };
-        binding::may_return(Some(&issued), &now, &endpoint.url)
-            .map_err(|d| lacks(format!("has a token of an earlier spec: {}", d.message())))?;
-        Ok(GraphToken(token))
+        binding::may_return(Some(&found.issued), &now, &endpoint.url)
+            .map_err(|d| lacks(&format!("has a token of an earlier spec: {}", d.message())))?;
+        Ok(GraphToken(found.token))
     }
 
     /// The client's own token for Microsoft Graph.

@@ -11,6 +11,7 @@ pub(super) mod identity;
 mod identity_assertion;
 pub(super) mod material;
 pub(super) mod orphans;
+pub(super) mod published;
 pub(super) mod refresh;
 pub(super) mod refresh_token;
 pub(super) mod refreshes;

@@ -4,22 +4,17 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use secrecy::SecretString;
 
 use super::{
     acquire,
     denied::denied,
     digest_key::secret_digest,
-    exchange,
-    material::{self},
+    exchange, material,
+    published::{NoToken, published},
 };
 use crate::controller::{
-    api::{
-        calls::{Trouble, call},
-        ids,
-    },
+    api::ids,
     context::Context,
     limiter::issuers::{Admission, Permit},
     locks::lock,
@@ -39,10 +34,7 @@ use crate::{
         revocation,
     },
     plan::{Source, fingerprint, fingerprint::DigestKey},
-    publish::{
-        ownership::{Published, examine},
-        recover,
-    },
+    publish::ownership::Published,
 };
 
 /// How long one attempt waits for its turn in the limits of the issuer. What is left of an attempt's 15 s is for the request.
@@ -163,9 +155,12 @@ impl Revocation<'_> {
         if matches!(credential.grant, Grant::RefreshToken(_)) {
             return Ok(None);
         }
-        let (token, issued) = match known {
-            Some(known) => (known.token.secret.clone(), Some(known.issued.clone())),
-            None => from_secret(context, credential).await?,
+        let (token, issued) = if let Some(known) = known {
+            (known.token.secret.clone(), Some(known.issued.clone()))
+        } else {
+            let found = published(context, credential).await;
+            let found = found.map_err(not_published)?;
+            (found.token, Some(found.issued))
         };
         self.may_return(issued.as_ref())?;
         is_own(context, credential, &token).await?;
@@ -279,7 +274,11 @@ async fn digests(context: &Context) -> Result<&DigestKey, Refusal> {
         .digest_key
         .get(&context.metrics)
         .await
-        .map_err(|_| passing("the operator's digest key cannot be read"))
+        .map_err(|_| no_digest_key())
+}
+
+fn no_digest_key() -> Refusal {
+    passing("the operator's digest key cannot be read")
 }
 
 /// What another attempt does not change.
@@ -292,47 +291,18 @@ fn passing(text: &str) -> Refusal {
     Refusal::local(Class::Transient, Reason::RevocationFailed, text)
 }
 
-/// The token out of its Secret, and what issued it, if garbage collection was not faster. Only the token that apicred
-/// published: the keys and the digest are those that were noted with it, whatever the spec says now.
-async fn from_secret(
-    context: &Context,
-    credential: &Credential,
-) -> Result<(SecretString, Option<IssuedBy>), Refusal> {
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
-    let secret = call(&context.metrics, "get_secret", || {
-        api.get(&credential.target.name)
-    })
-    .await
-    .map_err(|trouble| match trouble {
-        Trouble::NotFound => fault("its Secret was deleted first"),
-        _ => passing("its Secret cannot be read"),
-    })?;
-    let published = examine(&secret.metadata)
-        .published
-        .filter(|p| p.credential_uid == credential.uid)
-        .ok_or_else(|| fault("its Secret belongs to somebody else by now"))?;
-    let record = published
-        .record
-        .ok_or_else(|| fault("its Secret does not say what issued the token"))?;
-    if record.is_static() {
-        return Err(fault(
-            "its Secret holds a static key, which no issuer issued",
-        ));
+/// Why a token that is in no Secret, or not as it was published, is not revoked.
+fn not_published(why: NoToken) -> Refusal {
+    match why {
+        NoToken::NoSecret => fault("its Secret was deleted first"),
+        NoToken::Unreadable => passing("its Secret cannot be read"),
+        NoToken::NoDigestKey => no_digest_key(),
+        NoToken::NotOwned => fault("its Secret belongs to somebody else by now"),
+        NoToken::NoRecord => fault("its Secret does not say what issued the token"),
+        NoToken::Static => fault("its Secret holds a static key, which no issuer issued"),
+        NoToken::NotPlain => fault("its Secret shows no plain token"),
+        NoToken::Replaced => {
+            fault("its Secret holds another token than the one that was published")
+        }
     }
-    let token = recover(
-        &secret.data.unwrap_or_default(),
-        &published.managed_keys.data,
-    )
-    .ok_or_else(|| fault("its Secret shows no plain token"))?
-    .secret;
-    if secret_digest(digests(context).await?, &token) != record.token_digest {
-        return Err(fault(
-            "its Secret holds another token than the one that was published",
-        ));
-    }
-    let issued = IssuedBy {
-        request: record.request,
-        issuer: record.issuer,
-    };
-    Ok((token, Some(issued)))
 }

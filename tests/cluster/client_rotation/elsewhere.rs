@@ -1,5 +1,6 @@
 //! A client, or the credential that manages it, names another issuer: what the first one issued stays there, and so do proofs.
 
+use apicred::api::ApiCredential;
 use dev_issuer::CredentialKind;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -85,6 +86,40 @@ fn the_token_of_a_manager_that_names_another_issuer_is_not_sent_there() {
         let held_still = rig.place.view("token-of-the-owner").await;
         assert_eq!(held_still.expect("a token").token, held.token);
         assert_eq!(lab.tokens(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_token_that_another_writer_put_into_the_secret_of_a_manager_is_not_sent() {
+    run(async {
+        let world = World::own().await;
+        let mut rig = Rig::with_secret(&world, "replaced", soon()).await;
+        rig.run().await;
+        rig.place.ready("a").await;
+        rig.place.ready("graph-rotator").await;
+        let request = rig.request().await;
+        rig.switched(&request).await;
+        // Nothing puts the token back.
+        let params = PatchParams::default();
+        let suspend = Patch::Merge(json!({ "spec": { "suspend": true } }));
+        let credentials = rig.place.credentials();
+        let suspended = credentials.patch("graph-rotator", &params, &suspend).await;
+        suspended.expect("an edit");
+        let seen = |c: &ApiCredential| {
+            let status = c.status.as_ref()?;
+            (status.observed_generation == c.metadata.generation).then_some(())
+        };
+        let until = rig.place.until("graph-rotator", "suspended", seen);
+        until.await;
+        let other = json!({ "stringData": { "token": "of-another-writer" } });
+        let (secrets, other) = (rig.place.secrets(), Patch::Merge(other));
+        let replaced = secrets.patch("token-of-the-owner", &params, &other).await;
+        replaced.expect("a token of somebody else");
+        let before = rig.place.issuer.api_calls().len();
+        rig.request().await;
+        rig.says("RotationBlocked", "has no valid token").await;
+        let sent = rig.place.issuer.api_calls().len() - before;
+        assert_eq!(sent, 0);
     });
 }
 
