@@ -93,7 +93,7 @@ impl World {
         let read = Kubeconfig::read_from(plane.admin_kubeconfig())?;
         let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
         let account = if contender.is_own() {
-            install(&plane).await?;
+            plane.install_apicred(HOME).await?;
             "apicred"
         } else {
             plane.kubectl_apply(RIVAL).await?;
@@ -416,31 +416,6 @@ impl World {
         }
         Ok(true)
     }
-}
-
-/// Installs the chart with the real helm. No Pod can run here, so it asks for none.
-async fn install(plane: &ControlPlane) -> Result<()> {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
-    let helm = [
-        "install",
-        "apicred",
-        chart,
-        "--namespace",
-        HOME,
-        "--create-namespace",
-        "--set",
-        "replicas=0",
-    ];
-    plane.helm(&helm).await?;
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ];
-    plane.kubectl(&wait).await?;
-    Ok(())
 }
 
 /// A rival is not asked which rights it needs.

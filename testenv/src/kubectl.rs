@@ -43,6 +43,41 @@ impl ControlPlane {
         self.run(&helm, self.admin_kubeconfig(), args, None).await
     }
 
+    /// Installs the chart of apicred without an operator: the replicas are 0.
+    pub async fn install_chart(
+        &self,
+        release: &str,
+        namespace: &str,
+        more: &[&str],
+    ) -> Result<String, Error> {
+        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/apicred");
+        let args = [
+            "install",
+            release,
+            chart,
+            "--namespace",
+            namespace,
+            "--create-namespace",
+            "--set",
+            "replicas=0",
+        ];
+        self.helm(&[&args, more].concat()).await
+    }
+
+    /// Installs the chart as release `apicred`, and waits until its kinds are served.
+    pub async fn install_apicred(&self, namespace: &str) -> Result<(), Error> {
+        self.install_chart("apicred", namespace, &[]).await?;
+        let wait = [
+            "wait",
+            "--for=condition=Established",
+            "crd",
+            "--all",
+            "--timeout=60s",
+        ];
+        self.kubectl(&wait).await?;
+        Ok(())
+    }
+
     /// Asks for a token of a service account (`TokenRequest`) and writes a kubeconfig with it.
     ///
     /// The API server refuses a `ttl` below ten minutes. A second call writes a file of its own, so

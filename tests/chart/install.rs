@@ -26,17 +26,7 @@ async fn install(
     namespace: &str,
     more: &[&str],
 ) -> Result<String, String> {
-    let args = [
-        "install",
-        release,
-        CHART,
-        "--namespace",
-        namespace,
-        "--create-namespace",
-        "--set",
-        "replicas=0",
-    ];
-    let done = cluster.helm(&[&args, more].concat()).await;
+    let done = cluster.install_chart(release, namespace, more).await;
     done.map_err(|e| e.to_string())
 }
 

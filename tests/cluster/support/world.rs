@@ -213,26 +213,8 @@ async fn issuer() -> DevIssuer {
 
 /// Installs the chart with the real helm. No Pod can run here, so it asks for none.
 pub(crate) async fn install(cluster: &ControlPlane) {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
-    let args = [
-        "install",
-        "apicred",
-        chart,
-        "--namespace",
-        NAMESPACE,
-        "--create-namespace",
-        "--set",
-        "replicas=0",
-    ];
-    cluster.helm(&args).await.expect("the chart installs");
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ];
-    cluster.kubectl(&wait).await.expect("the kinds are served");
+    let installed = cluster.install_apicred(NAMESPACE).await;
+    installed.expect("the chart installs and its kinds are served");
 }
 
 /// A kube client of a kubeconfig.
