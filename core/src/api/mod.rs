@@ -17,11 +17,13 @@ pub mod crd;
 mod crd_text;
 mod credential;
 mod duration;
+mod endpoints;
 mod grant;
 mod issuer;
 mod managed_identity;
 pub mod names;
 pub mod parameter;
+mod preset;
 mod rotation;
 mod rules;
 mod second_request;
@@ -40,20 +42,21 @@ pub use client_authentication::{
     SecretJwtAuthentication,
 };
 pub use credential::{
-    ApiCredential, ApiCredentialSpec, ApiPreset, EndpointVersion, Expectation, InlineEntra,
-    IssuerKind, IssuerRef,
+    ApiCredential, ApiCredentialSpec, Expectation, InlineEntra, IssuerKind, IssuerRef,
 };
+pub use endpoints::{Cloud, EntraIssuer, GitHubApp, OAuth2Issuer, OidcIssuer};
 pub use grant::{
     ClientCredentials, Extension, Grant, GrantKey, JwtBearer, OnBehalfOf, Password, RefreshToken,
     ScopePlace, SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
-    AllowedNamespaces, AssertionAudience, CaBundleKind, CaBundleRef, Cloud, ClusterTokenIssuer,
-    ClusterTokenIssuerSpec, EntraIssuer, GitHubApp, IssuerStatus, Limits, Network, OAuth2Issuer,
-    OidcIssuer, RefreshTokens, Reuse, TokenIssuer, TokenIssuerSpec,
+    AllowedNamespaces, AssertionAudience, CaBundleKind, CaBundleRef, ClusterTokenIssuer,
+    ClusterTokenIssuerSpec, IssuerStatus, Limits, Network, RefreshTokens, Reuse, TokenIssuer,
+    TokenIssuerSpec,
 };
 pub use managed_identity::{FromEnvironment, IdentityEndpoint, ManagedIdentity};
 pub use parameter::{ExtensionParameter, Parameter};
+pub use preset::{ApiPreset, EndpointVersion};
 pub use rotation::{
     Adoption, ClientKey, KeyAlgorithm, ManagementRef, RegistrationKeys, Rotation, RotationKey,
 };
