@@ -20,10 +20,10 @@ pub use super::account_tokens::{
     may_go_to, may_leave, may_request_audience, may_send_text, may_use_account,
 };
 pub use super::issued::{IssuedBy, issuer_mark, may_call_graph, may_refresh, may_return};
-pub use super::limits::{may_be_served, may_request};
+pub use super::limits::{may_be_served, may_request, may_use_cloud};
 use super::{AuthenticationMethod, Credential, Endpoint, Issuer, IssuerId};
 use crate::{
-    api::{Cloud, IssuerKind, names},
+    api::{IssuerKind, names},
     oauth::Grant,
 };
 
@@ -384,26 +384,6 @@ pub fn is_named(entry: &str, name: &str, uid: &str) -> bool {
         None => entry.trim() == name,
         Some((pinned, object)) => pinned == name && object == uid && !uid.is_empty(),
     }
-}
-
-/// May namespaces use this issuer's national cloud of Entra ID? A `ClusterTokenIssuer` is an administrator's word already,
-/// and an issuer that nobody vouches for gets no secret that does not name it.
-///
-/// # Errors
-/// When the installation does not list the cloud.
-pub fn may_use_cloud(allowed: &[Cloud], issuer: &Issuer) -> Result<(), Denial> {
-    let administrators = matches!(
-        issuer.id,
-        IssuerId::Object(IssuerKind::ClusterTokenIssuer, ..)
-    );
-    let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
-    if !entra || administrators || !issuer.vouched || allowed.contains(&issuer.cloud) {
-        return Ok(());
-    }
-    Err(Denial::Cloud(format!(
-        "this installation does not allow the cloud {:?} of Entra ID in credentials and TokenIssuers; an administrator must add it to the chart value entraClouds, or provide a ClusterTokenIssuer",
-        issuer.cloud
-    )))
 }
 
 /// The name of a form parameter as a lenient issuer reads it. PHP takes dots and blanks for underscores, drops

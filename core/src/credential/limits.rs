@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
-    Issuer, Protocol, RequestParameters, Subject,
+    Endpoint, Issuer, IssuerId, Protocol, RequestParameters, Subject,
     binding::Denial,
     github,
     scopes::{Dialect, Wanted, allows},
 };
-use crate::api::GrantKey;
+use crate::api::{Cloud, GrantKey, IssuerKind};
 
 /// Grants of a `ClusterTokenIssuer` without `allowedGrants`: all but `password` and `extension`. With `password` a user
 /// chooses whose password is tried, and the operator's address is the one that the issuer blocks. What an extension grant
@@ -201,4 +201,24 @@ fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool 
         }
     });
     equal && fits
+}
+
+/// May namespaces use this issuer's national cloud of Entra ID? A `ClusterTokenIssuer` is an administrator's word already,
+/// and an issuer that nobody vouches for gets no secret that does not name it.
+///
+/// # Errors
+/// When the installation does not list the cloud.
+pub fn may_use_cloud(allowed: &[Cloud], issuer: &Issuer) -> Result<(), Denial> {
+    let administrators = matches!(
+        issuer.id,
+        IssuerId::Object(IssuerKind::ClusterTokenIssuer, ..)
+    );
+    let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
+    if !entra || administrators || !issuer.vouched || allowed.contains(&issuer.cloud) {
+        return Ok(());
+    }
+    Err(Denial::Cloud(format!(
+        "this installation does not allow the cloud {:?} of Entra ID in credentials and TokenIssuers; an administrator must add it to the chart value entraClouds, or provide a ClusterTokenIssuer",
+        issuer.cloud
+    )))
 }

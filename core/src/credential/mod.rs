@@ -12,12 +12,14 @@ pub mod annotations;
 mod authentication;
 pub mod binding;
 mod client;
+mod client_keys;
 mod error;
 mod fit;
 mod github;
 mod hop;
 mod issued;
 mod issuer;
+mod issuer_spec;
 mod last_good;
 mod limits;
 mod parameters;
@@ -33,10 +35,9 @@ mod target_keys;
 #[cfg(test)]
 mod tests;
 
-pub use authentication::{
-    AccountToken, AuthenticationMethod, Certificate, KeyPair, Lacking, PrivateKey, Selector,
-};
+pub use authentication::{AuthenticationMethod, Lacking, Selector};
 pub use client::{ClientLookup, parse_client, parse_with_client, resolve};
+pub use client_keys::{AccountToken, Certificate, KeyPair, PrivateKey};
 pub use error::FieldError;
 pub use hop::Hop;
 pub use issuer::{
