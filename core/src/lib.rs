@@ -42,9 +42,11 @@ pub mod proxy;
 pub mod publish;
 mod reason;
 pub mod rotation;
+mod stored_reason;
 mod time;
 
 pub use condition_type::{ConditionStatus, ConditionType};
 pub use printable::{bounded, printable};
-pub use reason::{Reason, StoredReason};
+pub use reason::Reason;
+pub use stored_reason::StoredReason;
 pub use time::whole_second;

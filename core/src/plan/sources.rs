@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Observed, Source, conditions::time, fingerprint};
 use crate::{
+    Reason, StoredReason,
     credential::Credential,
     oauth::Grant,
     publish::{RefusedSource, SourceMark},
-    reason::{Reason, StoredReason},
 };
 
 /// A refused secret is new for this long after its first refusal: an issuer may need some time to know it (Entra ID:

@@ -1,4 +1,5 @@
 use super::*;
+use crate::StoredReason;
 
 #[test]
 fn each_reason_is_read_back_from_its_text_and_another_text_stays_readable() {
