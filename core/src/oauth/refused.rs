@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 
 use super::{
     Class, Grant, NextStep, Note, RawAnswer, Refusal, Stage, aadsts, challenge,
-    classes::{self, Meaning, Seen, classify, without_examples},
+    classes::{self, Seen, classify, without_examples},
     consent,
+    error_kind::Meaning,
     gateway::{self, By},
     grant::{Refused, User},
     lifetime::is_guid,

@@ -9,8 +9,9 @@ use url::form_urlencoded;
 use super::Consent;
 use crate::oauth::{
     Class, Refusal, aadsts,
-    classes::{Meaning, Seen, classify},
+    classes::{Seen, classify},
     error_code,
+    error_kind::Meaning,
 };
 
 /// Longest code that is taken; Entra's have about 1.5 KiB.

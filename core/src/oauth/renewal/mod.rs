@@ -6,13 +6,17 @@
 //!
 //! [`before`] decides whether a refresh token may be sent, [`token_state`] what happened to it, and [`after`] what is stored.
 
+mod outcome;
+
+pub use outcome::{Changes, Sent, TokenState, after, spent_after, token_state};
+
 use crate::Reason;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Class, Granted, Refusal,
+    Class, Refusal,
     grant::sign_in,
     spent::{self, Spent},
 };
@@ -313,149 +317,4 @@ fn needs_user(reason: Reason, what: &str, credential: &str) -> Refusal {
             format!("{what}; {}", sign_in(credential)),
         )
     }
-}
-
-/// What became of the refresh token that was sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TokenState {
-    /// Spent; the new one is here.
-    Rotated,
-    /// Used, and still valid.
-    Kept,
-    /// Not used: the request was not sent, or refused for another reason.
-    Intact,
-    /// Nobody can say.
-    Unknown,
-    /// Refused for good.
-    Dead,
-}
-
-/// What an answer, or the lack of one, says about the refresh token that was sent. Total: only evidence makes it
-/// anything but unknown.
-pub fn token_state(granted: &Granted, refusal: Option<&Refusal>) -> TokenState {
-    match (granted, refusal) {
-        (Granted::New(_), _) => TokenState::Rotated,
-        (Granted::Same, _) | (Granted::Nothing, None) => TokenState::Kept,
-        (Granted::Nothing, Some(refusal)) => without_grant(refusal),
-    }
-}
-
-/// OAuth errors that a token endpoint sends before it grants (RFC 6749 section 5.2 and its extensions). With a status of
-/// 500 and above any other text may be a gateway's, and `server_error` says that something broke, not when.
-const BEFORE_GRANT: [&str; 10] = [
-    "invalid_request",
-    "invalid_client",
-    "invalid_grant",
-    "invalid_scope",
-    "invalid_target",
-    "unauthorized_client",
-    "unsupported_grant_type",
-    "access_denied",
-    "temporarily_unavailable",
-    "slow_down",
-];
-
-fn without_grant(refusal: &Refusal) -> TokenState {
-    if refusal.not_sent {
-        return TokenState::Intact;
-    }
-    let error = refusal.error.as_deref();
-    match (refusal.http_status, error) {
-        // The server names a time to come back: it has not begun.
-        (Some(503), _) if refusal.retry_after.is_some() => TokenState::Intact,
-        (Some(500..=599), Some(error)) if BEFORE_GRANT.contains(&error) => TokenState::Intact,
-        // An OAuth error is the token endpoint's own word: it did not grant.
-        (Some(200..=299 | 400..=499), Some(error)) => {
-            // Doubtful: it may be about another parameter.
-            if refusal.class == Class::NeedsUser && error != "invalid_request" {
-                TokenState::Dead
-            } else {
-                TokenState::Intact
-            }
-        }
-        // 408 and the numbers that proxies made up (444, 460, 499, …) are about a connection, not about the request.
-        (Some(408 | 440..=499), None) => TokenState::Unknown,
-        (Some(400..=499), None) => TokenState::Intact,
-        // No answer; a gateway's 502 or 503; a token answer that cannot be read; a failure of apicred's own after
-        // the answer.
-        _ => TokenState::Unknown,
-    }
-}
-
-/// A refresh token that was sent.
-#[derive(Clone, Debug)]
-pub struct Sent {
-    /// Keyed digest of the refresh token.
-    pub token: String,
-    /// Keyed digest of the request.
-    pub request: String,
-    /// When.
-    pub at: Timestamp,
-    /// As it was decided.
-    pub how: Send,
-    /// Refresh tokens that were spent before, wherever that is noted.
-    pub spent: Vec<Spent>,
-}
-
-/// Annotations to write; `None` takes one off.
-pub type Changes = BTreeMap<&'static str, Option<String>>;
-
-/// What to note on the state Secret after a request; `new` is the digest of the new refresh token. `None`: nothing.
-pub fn after(
-    notes: &Notes,
-    rule: ReuseRule,
-    sent: &Sent,
-    (token_state, error, new): (TokenState, Option<&str>, Option<&str>),
-) -> Option<Changes> {
-    let marked = sent.how != Send::default();
-    match token_state {
-        TokenState::Unknown => None,
-        TokenState::Kept if !marked && notes.rotates == Some(false) && notes.dead.is_none() => None,
-        TokenState::Rotated | TokenState::Kept => {
-            let rotated = token_state == TokenState::Rotated;
-            let mut changes = Changes::from([
-                (names::IN_FLIGHT_SINCE, None),
-                (names::SIGN_IN_REQUIRED, None),
-                (names::ROTATES, Some(rotated.to_string())),
-            ]);
-            if !rule.is_always() {
-                let there = new.unwrap_or(&sent.token);
-                changes.insert(names::STORED_REFRESH_TOKEN, Some(there.to_owned()));
-                let mut spent = spent_after(notes, sent, token_state);
-                // One that the issuer has given out once more is not spent.
-                spent.retain(|s| s.digest != *there);
-                if !spent.is_empty() || !notes.spent.is_empty() {
-                    let written = Some(spent::write(&spent)).filter(|text| !text.is_empty());
-                    changes.insert(names::SPENT_REFRESH_TOKENS, written);
-                }
-            }
-            Some(changes)
-        }
-        TokenState::Intact => {
-            let mark = sent.how.mark.as_ref()?;
-            let doubt = sent.how.doubt.as_ref();
-            debug_assert!(doubt.is_none_or(|d| d != mark));
-            // What was unknown before is unknown still.
-            Some([(names::IN_FLIGHT_SINCE, doubt.map(|d| d.text.clone()))].into())
-        }
-        TokenState::Dead => {
-            let mark = refused_mark(error, &sent.request);
-            let mut changes = Changes::from([(names::SIGN_IN_REQUIRED, Some(mark))]);
-            // Another request must not try what may have been spent.
-            if sent.how.doubt.is_none() {
-                changes.insert(names::IN_FLIGHT_SINCE, None);
-            }
-            Some(changes)
-        }
-    }
-}
-
-/// The refresh tokens that are spent once this one was sent.
-pub fn spent_after(notes: &Notes, sent: &Sent, token_state: TokenState) -> Vec<Spent> {
-    let mut all = spent::merge(&notes.spent, &sent.spent);
-    if token_state == TokenState::Rotated {
-        let own = notes.stored.as_deref() == Some(sent.token.as_str());
-        all = spent::add(all, Spent::new(&sent.token, sent.at, !own));
-    }
-    all
 }

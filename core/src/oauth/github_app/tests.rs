@@ -1,0 +1,271 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize, SignatureAlgorithm};
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::{
+    credential::{Issuer, IssuerLookup, parse},
+    fixtures::{NOW, at, cluster_issuer, json_answer, merge, object as credential_object},
+    oauth::{ClientKey, known_endpoint},
+};
+
+fn credential(change: &Value) -> Credential {
+    let spec = json!({ "githubApp": { "installationId": 4711 } });
+    let issuer = Issuer::cluster(&cluster_issuer(&spec)).unwrap();
+    let key = json!({ "secretName": "app", "key": "private-key.pem" });
+    let mut spec =
+        json!({ "scopes": null, "client": { "id": "Iv23li", "secrets": null, "key": key } });
+    merge(&mut spec, change);
+    parse(&credential_object(&spec), |_| IssuerLookup::Found(issuer)).unwrap()
+}
+
+fn made(change: &Value, kind: &'static SignatureAlgorithm) -> Result<TokenRequest, Refusal> {
+    let credential = credential(change);
+    let pem = if *kind == PKCS_RSA_SHA256 {
+        KeyPair::generate_rsa_for(kind, RsaKeySize::_2048)
+    } else {
+        KeyPair::generate_for(kind)
+    };
+    let key = ClientKey::read(&pem.unwrap().serialize_pem()).unwrap();
+    let moment = Moment {
+        now: at(0),
+        request_id: "r",
+        assertion_id: "a",
+    };
+    let endpoint = known_endpoint(&credential).unwrap();
+    let material = Material::Key(Box::new(key));
+    crate::oauth::request(&credential, &endpoint, &material, &[], moment)
+}
+
+#[test]
+fn the_request_is_json_and_the_jwt_is_its_only_authentication() {
+    let limited = json!({ "scopes": ["contents:read", "issues:write"], "resources": ["app"] });
+    let limits = json!({
+        "permissions": { "contents": "read", "issues": "write" }, "repositories": ["app"],
+    });
+    for (change, body) in [(limited, limits), (json!({}), json!({}))] {
+        let request = made(&change, &PKCS_RSA_SHA256).ok().unwrap();
+        assert_eq!(request.method, Method::PostJson);
+        assert_eq!(
+            request.url.as_str(),
+            "https://api.github.com/app/installations/4711/access_tokens"
+        );
+        let sent: Value = serde_json::from_str(request.body.expose_secret()).unwrap();
+        assert_eq!(sent, body);
+        let header = |name: &str| {
+            let found = request.headers.iter().find(|(n, _)| *n == name);
+            found.unwrap().1.expose_secret().to_owned()
+        };
+        assert_eq!(header("accept"), "application/vnd.github+json");
+        assert_eq!(header("x-github-api-version"), "2022-11-28");
+        let jwt = header("authorization");
+        let parts: Vec<&str> = jwt.strip_prefix("Bearer ").unwrap().split('.').collect();
+        let part = |at: usize| -> Value {
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[at]).unwrap()).unwrap()
+        };
+        assert_eq!(part(0), json!({ "alg": "RS256", "typ": "JWT" }));
+        let claims = json!({ "iss": "Iv23li", "iat": NOW - 60, "exp": NOW + 300 });
+        assert_eq!(part(1), claims);
+    }
+    let refusal = made(&json!({}), &PKCS_ECDSA_P256_SHA256).err().unwrap();
+    assert!(
+        refusal.message().contains("RS256") && refusal.message().contains("Secret app"),
+        "{refusal:?}"
+    );
+}
+
+fn read(status: u16, body: &Value) -> Result<Token, Refusal> {
+    let raw = json_answer(status, body);
+    crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1))
+}
+
+#[test]
+fn the_answer_has_its_end_and_its_permissions() {
+    let body = json!({
+        "token": "ghs_16C7e42F292c6912E7710c838347Ae178B4a", "expires_at": at(3600).to_string(),
+        "permissions": { "contents": "read", "metadata": "read" }, "repositories": [{ "name": "app" }],
+    });
+    let token = read(201, &body).ok().unwrap();
+    assert_eq!(
+        token.secret.expose_secret(),
+        "ghs_16C7e42F292c6912E7710c838347Ae178B4a"
+    );
+    assert_eq!(token.expires_at, at(3600));
+    assert_eq!(token.scope.as_deref(), Some("contents:read metadata:read"));
+    assert!(token.refresh_token.is_none());
+    assert!(read(201, &json!({ "expires_at": at(3600).to_string() })).is_err());
+}
+
+#[test]
+fn each_status_of_github_has_its_next_step() {
+    for (status, message, reason, words) in [
+        (
+            401,
+            "A JSON web token could not be decoded",
+            Reason::ClientRefused,
+            "client.id (Iv23li)",
+        ),
+        (
+            403,
+            "This installation has been suspended",
+            Reason::AccessDenied,
+            "suspended",
+        ),
+        (403, "API rate limit exceeded", Reason::Throttled, "limits"),
+        (404, "Not Found", Reason::AccessDenied, "installationId"),
+        (404, "Not Found", Reason::AccessDenied, "githubApp.apiUrl"),
+        (
+            404,
+            "Integration not found",
+            Reason::AccessDenied,
+            "client.id",
+        ),
+        (
+            422,
+            "The permissions requested are not granted to this installation.",
+            Reason::InvalidScope,
+            "PERMISSION:LEVEL",
+        ),
+    ] {
+        let refusal = read(status, &json!({ "message": message })).err().unwrap();
+        assert_eq!(refusal.reason, reason, "{status} {message}");
+        assert!(refusal.message().contains(words), "{refusal:?}");
+        assert_eq!(refusal.about_client, status == 401);
+    }
+    let refusal = read(502, &json!({ "message": "Server Error" }))
+        .err()
+        .unwrap();
+    assert_eq!(refusal.class, Class::Transient);
+}
+
+#[test]
+fn an_answer_that_is_not_of_github_is_not_its_verdict() {
+    let html = "<!DOCTYPE html><html>Sign in</html>";
+    let gateway = r#"{"message":"Unauthorized"}"#;
+    #[rustfmt::skip]
+    let cases = [
+        (401, "text/html", html, Reason::WebPageReceived),
+        (403, "text/html", html, Reason::WebPageReceived),
+        (404, "text/html", html, Reason::EndpointNotFound),
+        (404, "text/plain", "no such page", Reason::EndpointNotFound),
+        (404, "application/json", r#"{"detail":"x"}"#, Reason::EndpointNotFound),
+        (404, "application/json", r#"{"message":["Not Found"]}"#, Reason::EndpointNotFound),
+        (401, "application/json", gateway, Reason::GatewayRefused),
+    ];
+    for (status, kind, body, reason) in cases {
+        let raw = RawAnswer {
+            content_type: Some(kind.to_owned()),
+            ..RawAnswer::new(status, body.as_bytes().to_vec())
+        };
+        let refusal = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+        let refusal = refusal.err().unwrap();
+        let message = refusal.message();
+        assert_eq!(refusal.reason, reason, "{status} {kind} {body}: {message}");
+        assert!(!refusal.about_client, "{message}");
+        assert!(!message.contains("GitHub does not accept"), "{message}");
+        assert!(!message.contains("tokenUrl"), "{message}");
+        let names_url = message.contains("githubApp.apiUrl");
+        assert_eq!(names_url, status == 404, "{message}");
+    }
+}
+
+#[test]
+fn a_limit_is_waited_for_until_the_end_that_github_names() {
+    let (primary, secondary) = (
+        "API rate limit exceeded",
+        "You have exceeded a secondary rate limit",
+    );
+    let (from, far) = (NOW + 1800, NOW + 7200);
+    let date = "Mon, 30 Nov 2026 00:00:00 GMT";
+    let at_date = jiff::fmt::rfc2822::parse(date)
+        .unwrap()
+        .timestamp()
+        .as_second();
+    // Status, words, Retry-After, the end of the limit, Date; the wait in seconds.
+    #[rustfmt::skip]
+    let cases = [
+        (403, primary, None, Some(from.to_string()), None, Some(1799)),
+        (429, primary, None, Some(from.to_string()), None, Some(1799)),
+        // By the clock of GitHub, if it tells the time.
+        (403, primary, None, Some((at_date + 90).to_string()), Some(date), Some(90)),
+        (403, primary, None, Some(far.to_string()), None, Some(3600)),
+        (403, primary, Some("60"), Some(from.to_string()), None, Some(60)),
+        (403, secondary, Some("60"), None, None, Some(60)),
+        (403, secondary, None, None, None, None),
+        // An end that is over, a number of seconds, and no number.
+        (403, primary, None, Some((NOW - 5).to_string()), None, None),
+        (403, primary, None, Some("60".to_owned()), None, None),
+        (403, primary, None, Some("soon".to_owned()), None, None),
+        // No words: the header is enough.
+        (403, "Access blocked", None, Some(from.to_string()), None, Some(1799)),
+    ];
+    for (status, words, asked, end, date, wait) in cases {
+        let raw = RawAnswer {
+            retry_after: asked.map(str::to_owned),
+            limit_reset: end.clone(),
+            date: date.map(str::to_owned),
+            ..json_answer(status, &json!({ "message": words }))
+        };
+        let refusal = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+        let refusal = refusal.err().unwrap();
+        let message = refusal.message();
+        assert_eq!(refusal.class, Class::Throttled, "{message}");
+        assert_eq!(
+            refusal.retry_after.map(|w| w.as_secs()),
+            wait,
+            "{words} {asked:?} {end:?}"
+        );
+        // The message does not say that a time is named where none is.
+        assert_eq!(
+            message.contains("does not name"),
+            wait.is_none(),
+            "{message}"
+        );
+    }
+    // The end of a limit beside another refusal is not about it.
+    for (status, words, reason) in [
+        (
+            403,
+            "This installation has been suspended",
+            Reason::AccessDenied,
+        ),
+        (404, "Not Found", Reason::AccessDenied),
+        (
+            401,
+            "A JSON web token could not be decoded",
+            Reason::ClientRefused,
+        ),
+    ] {
+        let raw = RawAnswer {
+            limit_reset: Some(from.to_string()),
+            ..json_answer(status, &json!({ "message": words }))
+        };
+        let refusal = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+        let refusal = refusal.err().unwrap();
+        assert_eq!(
+            (refusal.reason, refusal.retry_after),
+            (reason, None),
+            "{words}"
+        );
+    }
+}
+
+#[test]
+fn other_fields_of_the_answer_can_be_published() {
+    let body = json!({
+        "token": "ghs_16C7e42F292c6912E7710c838347Ae178B4a", "expires_at": at(3600).to_string(),
+        "permissions": { "contents": "read" }, "repository_selection": "selected",
+        "single_file": "config.yml", "refresh_token": "no~refresh.token", "expires_in": 5,
+    });
+    let token = read(201, &body).ok().unwrap();
+    let field = |name: &str| {
+        let value = token.answer.iter().find(|(n, _)| n.as_str() == name);
+        value.map(|(_, value)| value.expose_secret().to_owned())
+    };
+    assert_eq!(field("repository_selection").as_deref(), Some("selected"));
+    assert_eq!(field("single_file").as_deref(), Some("config.yml"));
+    assert_eq!(field("none"), None);
+    // Names of OAuth mean nothing in an answer of GitHub.
+    assert!(token.refresh_token.is_none());
+    assert_eq!(token.expires_at, at(3600));
+}
