@@ -6,11 +6,7 @@ use reqwest::header::{
     CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 
-use super::{
-    Broken, Chosen,
-    broken::{self, Way},
-    patience::Patience,
-};
+use super::{Broken, Chosen, broken, patience::Patience, way::Way};
 use crate::oauth::{RawAnswer, Refusal, too_large};
 
 /// How many requests a limit still has room for, and when it ends

@@ -21,14 +21,16 @@ mod connect;
 mod patience;
 #[cfg(test)]
 mod tests;
+mod tls_failure;
 mod trust;
+mod way;
 
 use self::{
     answer::{head, read, transport, whole},
-    broken::{Way, WithUser},
     connect::{CONNECT, Settings, Warm, build},
     patience::Patience,
     trust::{Count, Seen},
+    way::{Way, WithUser},
 };
 use crate::{
     credential::{Issuer, addresses},

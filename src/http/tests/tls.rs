@@ -6,12 +6,10 @@ mod clients;
 
 use std::{future::Future, sync::Arc};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, NameConstraints,
-    PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData,
-    RsaKeySize, SigningKey,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, NameConstraints, PublicKeyData,
 };
 use rustls::{
     RootCertStore, ServerConfig,
@@ -19,7 +17,6 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
-use secrecy::SecretString;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -29,12 +26,8 @@ use url::Url;
 use crate::{
     api::Cloud,
     credential::Issuer,
-    http::{
-        Http, Manner,
-        broken::{self, Way},
-        trust::Count,
-    },
-    oauth::{Class, Identity, Method, Refusal, TlsIdentity, TokenRequest},
+    http::Http,
+    oauth::{Class, Refusal},
 };
 
 fn run<T>(test: impl Future<Output = T>) -> T {
