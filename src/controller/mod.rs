@@ -11,6 +11,7 @@ mod cache;
 mod clients;
 mod context;
 mod deletion;
+mod issuer_status;
 mod issuers;
 mod limiter;
 mod locks;
@@ -48,7 +49,7 @@ use reconcile::snapshot;
 use requeue::Triggers;
 pub use settings::{IdentityEnvironment, RotationPace, Scope, Settings};
 use tasks::Tasks;
-pub use token::refresh::Answers;
+pub use token::refresh_answer::Answers;
 
 use crate::{
     api::{ClusterTokenIssuer, TokenIssuer},

@@ -10,7 +10,8 @@ use super::{
     hint::Hint,
     hint_event::report,
     material::{self, Read},
-    refresh::{self, Published, Refresh, Unsaved},
+    refresh::{Published, Refresh},
+    refresh_answer::{self, Unsaved},
 };
 use crate::controller::{
     context::Context, limiter::issuers::Permit, reconciliation::Reconciliation,
@@ -50,7 +51,7 @@ async fn acquire_noting(
 ) -> Result<Acquired, Refusal> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     // What exists only in memory is stored before anything else is tried, whatever the spec says by now.
-    match refresh::store_unsaved(context, credential, &reconciliation.key).await {
+    match refresh_answer::store_unsaved(context, credential, &reconciliation.key).await {
         Unsaved::Nothing => {}
         Unsaved::Settled => first = None,
         Unsaved::Came(result) => return *result,

@@ -13,6 +13,7 @@ pub(super) mod material;
 pub(super) mod orphans;
 pub(super) mod published;
 pub(super) mod refresh;
+pub(super) mod refresh_answer;
 pub(super) mod refresh_token;
 pub(super) mod refreshes;
 pub(super) mod revoke;

@@ -1,0 +1,240 @@
+//! Checks an issuer, and says what is known of it in its status.
+
+use crate::{ConditionType, Reason};
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use url::Url;
+
+use super::{api::calls::Failed, context::Context, token::denied::denied};
+use crate::{
+    api::{AllowedNamespaces, IssuerStatus},
+    credential::{
+        Endpoint, FieldError, Issuer, OperatorIdentity, addresses,
+        annotations::{self, Place},
+        binding,
+    },
+    oauth::{Class, Refusal, Stage},
+    plan::conditions::Conditions,
+};
+
+/// The result of one reconcile of an issuer.
+pub(super) enum Reconciled {
+    /// Its status is written, and it works.
+    Settled,
+    /// Its status is written, and no check can change it: the spec is at fault, or the issuer is gone.
+    Gone,
+    /// A check failed.
+    Unsettled,
+    /// Its status could not be written.
+    Lost(Failed),
+}
+
+/// What is known of an issuer.
+struct Findings {
+    endpoint: Option<String>,
+    works: bool,
+    /// True if only a change of an object helps.
+    stalled: bool,
+    reason: Reason,
+    message: String,
+    /// What the discovery document does not list.
+    unlisted: Option<String>,
+    reconciled: Reconciled,
+}
+
+/// Checks an issuer.
+async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) -> Findings {
+    let issuer = match parsed {
+        Ok(issuer) => issuer,
+        Err(errors) => {
+            return Findings {
+                endpoint: None,
+                works: false,
+                stalled: true,
+                reason: errors.first().map_or(Reason::InvalidSpec, |e| e.reason),
+                message: FieldError::join(&errors),
+                unlisted: None,
+                reconciled: Reconciled::Gone,
+            };
+        }
+    };
+    match check(context, &issuer).await {
+        (Some(found), None) => Findings {
+            endpoint: Some(found.url),
+            works: true,
+            stalled: false,
+            reason: Reason::EndpointKnown,
+            message: known(&issuer).to_owned(),
+            unlisted: found.unlisted,
+            reconciled: Reconciled::Settled,
+        },
+        (found, refusal) => {
+            let refusal = refusal.unwrap_or_else(|| {
+                Refusal::local(
+                    Class::Transient,
+                    Reason::InternalError,
+                    "the issuer has no token endpoint and no failure; report this with the operator's log",
+                )
+            });
+            Findings {
+                endpoint: found.map(|found| found.url),
+                works: false,
+                // A CA bundle that another object has may come with it.
+                stalled: refusal.stage == Stage::Own
+                    && matches!(refusal.class, Class::Invalid | Class::Denied)
+                    && issuer.ca_fault.is_none(),
+                reason: refusal.reason,
+                message: refusal.message(),
+                unlisted: None,
+                reconciled: Reconciled::Unsettled,
+            }
+        }
+    }
+}
+
+pub(super) async fn issuer_status(
+    context: &Context,
+    parsed: Result<Issuer, Vec<FieldError>>,
+    old: Option<&IssuerStatus>,
+    meta: &ObjectMeta,
+) -> (IssuerStatus, Reconciled) {
+    let found = findings(context, parsed).await;
+    let say = Conditions {
+        previous: old.map_or(&[][..], |s| s.conditions.as_slice()),
+        generation: meta.generation.unwrap_or_default(),
+        now: context.clock.now(),
+    };
+    let mut conditions = vec![say.condition(
+        ConditionType::Ready,
+        found.works,
+        found.reason,
+        &found.message,
+    )];
+    // Only a change by somebody ends it: tools that go by kstatus need not wait for their timeout.
+    if found.stalled {
+        conditions.push(say.condition(ConditionType::Stalled, true, found.reason, &found.message));
+    }
+    conditions.extend(unread(meta).map(|message| {
+        let (kind, reason) = (ConditionType::AnnotationsIgnored, Reason::AnnotationUnknown);
+        say.condition(kind, true, reason, &message)
+    }));
+    conditions.extend(found.unlisted.map(|message| {
+        let kind = ConditionType::ClientAuthenticationUnlisted;
+        let reason = Reason::ClientAuthenticationUnsupported;
+        say.condition(kind, true, reason, &message)
+    }));
+    (
+        IssuerStatus {
+            observed_generation: meta.generation,
+            conditions,
+            token_endpoint: found.endpoint,
+        },
+        found.reconciled,
+    )
+}
+
+/// What is to be said about annotations of an issuer: none has an effect.
+fn unread(meta: &ObjectMeta) -> Option<String> {
+    let keys = meta.annotations.iter().flat_map(BTreeMap::keys);
+    let said = annotations::unread(keys, Place::Issuer)?;
+    Some(format!(
+        "an annotation has no effect: {said}; what an issuer allows is in its spec"
+    ))
+}
+
+/// The message about an issuer whose endpoint is known. One without allowed namespaces is rarely intended.
+fn known(issuer: &Issuer) -> &'static str {
+    let nobody = |allowed: &AllowedNamespaces| {
+        allowed.selector.is_none() && allowed.names.as_ref().is_none_or(Vec::is_empty)
+    };
+    if issuer.allowed_namespaces.as_ref().is_some_and(nobody) {
+        "the token endpoint is known; no namespace may use it: name some in spec.allowedNamespaces"
+    } else {
+        "the token endpoint is known"
+    }
+}
+
+/// Everything that a credential needs of this issuer: the token endpoint if it is known, and what does not work.
+async fn check(context: &Context, issuer: &Issuer) -> (Option<Found>, Option<Refusal>) {
+    let found = match endpoint(context, issuer).await {
+        Ok(found) => found,
+        Err(refusal) => return (None, Some(refusal)),
+    };
+    // What asks the identity endpoint of the machine asks no other.
+    let local = issuer
+        .operator_identity
+        .as_ref()
+        .is_some_and(|l| *l != OperatorIdentity::WorkloadIdentity);
+    let Some(place) = Url::parse(&found.url)
+        .ok()
+        .filter(|_| context.settings.issuer_checks && !local)
+    else {
+        return (Some(found), None);
+    };
+    let clock = context.clock.as_ref();
+    let reached = context
+        .discovery
+        .reached(&context.http, issuer, &place, clock);
+    let fault = reached.await.err().map(|r| part("token endpoint", r));
+    (Some(found), fault)
+}
+
+/// What is known of the token endpoint of an issuer.
+struct Found {
+    url: String,
+    /// What is to be said about `clientAuthentication` of the issuer.
+    unlisted: Option<String>,
+}
+
+/// The same with the part that failed, unless the sentence names another one.
+fn part(name: &'static str, refusal: Refusal) -> Refusal {
+    let asked = match refusal.stage {
+        Stage::Own | Stage::Proxy | Stage::Tunnel | Stage::Foreign | Stage::Answered => false,
+        Stage::Name
+        | Stage::Connect
+        | Stage::Tls
+        | Stage::ClientCertificate
+        | Stage::Timeout
+        | Stage::BrokenOff => true,
+    };
+    if !asked || refusal.http_status.is_some() {
+        return refusal;
+    }
+    Refusal {
+        next_step: refusal.next_step.of_part(name),
+        ..refusal
+    }
+}
+
+async fn endpoint(context: &Context, issuer: &Issuer) -> Result<Found, Refusal> {
+    // An address that must not be requested is also reported here, where its author sees it.
+    if let Ok(origin) = Url::parse(&issuer.origin) {
+        addresses::check_literal(&origin, &issuer.allowed_cidrs)?;
+    }
+    binding::may_use_cloud(&context.settings.entra_clouds, issuer).map_err(|d| denied(&d))?;
+    let url = match &issuer.endpoint {
+        Endpoint::Entra { authority } => format!("{authority}/oauth2/v2.0/token"),
+        Endpoint::Fixed(url) => url.to_string(),
+        // An issuer object always has a place.
+        Endpoint::Nowhere => String::new(),
+        Endpoint::Discover(_) => {
+            let found = context
+                .discovery
+                .discovered(&context.http, issuer, context.clock.as_ref())
+                .await
+                .map_err(|refusal| part("discovery document", refusal))?;
+            return Ok(Found {
+                url: found.url.to_string(),
+                unlisted: found.unlisted.clone(),
+            });
+        }
+    };
+    Ok(Found {
+        url,
+        unlisted: None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

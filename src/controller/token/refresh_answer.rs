@@ -1,0 +1,166 @@
+//! The answer to a refresh: it is stored before anything else, also at the end of the process.
+
+use crate::Reason;
+use std::{sync::Arc, time::Duration};
+
+use tracing::Instrument;
+
+use super::{
+    exchange::Acquired,
+    orphans,
+    refresh_token::Answered,
+    state_secret::{self, Stored},
+};
+use crate::controller::{context::Context, locks::lock};
+use crate::{
+    credential::{Credential, Key},
+    oauth::{
+        Class, Refusal,
+        renewal::{self, Notes, TokenState},
+        spent::{self, Spent},
+    },
+    plan::fingerprint,
+    publish::SourceUse,
+};
+
+/// Between two tries to store an answer that cannot be stored, at the end of the process.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Stores an answer, then gives its token or its refusal.
+pub(super) async fn store(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    mut answered: Answered,
+) -> Result<Acquired, Refusal> {
+    let token_state = answered.token_state();
+    let uid = credential.uid.clone();
+    let sent = &answered.sent;
+    context.with_state(key, &uid, |s| {
+        // Until the mark is off, this process knows better than the mark.
+        if token_state == TokenState::Intact && sent.how.mark.is_some() {
+            s.marks.marking(&sent.how);
+        }
+        let mark = sent.how.doubt.clone().or_else(|| sent.how.mark.clone());
+        s.marks.doubt = match token_state {
+            TokenState::Unknown => mark.map(|m| (sent.token.clone(), m)),
+            TokenState::Intact => sent.how.doubt.clone().map(|m| (sent.token.clone(), m)),
+            TokenState::Rotated | TokenState::Kept | TokenState::Dead => None,
+        };
+    });
+    if token_state == TokenState::Rotated && !credential.issuer.reuse.is_always() {
+        let mut memory = lock(&context.spent);
+        answered.new.iter().for_each(|new| memory.forget(new));
+        let spent = Spent::new(&sent.token, sent.at, true);
+        memory.note(&credential.namespace, &spent);
+    }
+    let stored = state_secret::finish(context, credential, &mut answered).await;
+    let irreplaceable = matches!(
+        token_state,
+        TokenState::Rotated | TokenState::Kept | TokenState::Dead
+    );
+    match stored {
+        Ok(Stored::Yes) => context.with_state(key, &uid, |s| s.marks.void.clear()),
+        Ok(Stored::Replaced) => {
+            context.with_state(key, &uid, |s| s.marks = renewal::Remembered::default());
+            answered.came.result?;
+            return Err(Refusal::local(
+                Class::Transient,
+                Reason::StateChanged,
+                "a user signed in again while a refresh was in flight; apicred uses the newer refresh token",
+            ));
+        }
+        Err(refusal) if irreplaceable => {
+            context.with_state(key, &uid, |s| s.unsaved = Some(Box::new(answered)));
+            return Err(refusal);
+        }
+        // The mark stays, and this process knows its request.
+        Err(_) => {}
+    }
+    let token = Arc::new(answered.came.result?);
+    context.with_state(key, &uid, |s| s.own_writes = None);
+    let notes = Notes::read(answered.state.annotations.as_ref());
+    Ok(Acquired {
+        token,
+        sources: SourceUse {
+            used: answered.used,
+            with: vec![answered.state.mark()],
+            refused: Vec::new(),
+        },
+        fingerprint: answered.fingerprint,
+        certificate_validity: None,
+        issuer: answered.state.issuer,
+        spent: (!notes.spent.is_empty()).then(|| spent::write(&notes.spent)),
+    })
+}
+
+/// Was there an answer that could not be stored before?
+pub(in crate::controller) enum Unsaved {
+    /// No.
+    Nothing,
+    /// It is stored, or replaced by another sign-in, and answers another request than the present one: read again.
+    Settled,
+    /// This came of it.
+    Came(Box<Result<Acquired, Refusal>>),
+}
+
+/// Stores an answer that could not be stored before. In a task of its own: it must not be lost with the reconciliation.
+pub(in crate::controller) async fn store_unsaved(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+) -> Unsaved {
+    let Some(kept) = context.with_state(key, &credential.uid, |s| s.unsaved.take()) else {
+        return Unsaved::Nothing;
+    };
+    let current = kept.request == fingerprint::request(credential);
+    let in_flight = context.refreshes.begin();
+    let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
+    let work = async move {
+        let _in_flight = in_flight;
+        store(&context, &credential, &key, *kept).await
+    };
+    let task = tokio::spawn(work.in_current_span());
+    match task.await.unwrap_or_else(|_| Err(abandoned())) {
+        Err(refusal) if refusal.reason == Reason::StateChanged => Unsaved::Settled,
+        Ok(_) if !current => Unsaved::Settled,
+        result => Unsaved::Came(Box::new(result)),
+    }
+}
+
+/// The answers to refreshes that exist in this process alone, for whoever ends it.
+pub struct Answers(pub(in crate::controller) Arc<Context>);
+
+impl Answers {
+    /// How many there are: refreshes in flight, and answers that could not be stored yet.
+    pub fn count(&self) -> usize {
+        self.0.refreshes.count() + self.0.unsaved().len() + self.0.orphans.len()
+    }
+
+    /// Waits until all are stored, and tries those again that could not be stored. Only once nothing else works on the
+    /// credentials any more. Set a deadline: an API server that does not answer delays the last write.
+    pub async fn stored(&self) {
+        let context = &self.0;
+        loop {
+            let kept = context.unsaved();
+            let tries = kept.iter().map(async |(key, credential)| {
+                store_unsaved(context, credential, key).await;
+            });
+            futures::future::join_all(tries).await;
+            orphans::store(context);
+            context.refreshes.stored().await;
+            if context.unsaved().is_empty() {
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+pub(super) fn abandoned() -> Refusal {
+    Refusal::local(
+        Class::Transient,
+        Reason::InternalError,
+        "the refresh was abandoned; apicred tries again",
+    )
+}
