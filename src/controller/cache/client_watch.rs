@@ -6,7 +6,9 @@ use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::Event;
 
-use super::{changes::Known, clients::CachedClient, readable::Readable, scope, streams::settled};
+use super::{
+    cached_client::CachedClient, changes::Known, readable::Readable, scope, streams::settled,
+};
 use crate::controller::{context::Context, locks::lock, requeue::key_of};
 use crate::{api::ApiClient, credential::Key};
 

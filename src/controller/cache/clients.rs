@@ -1,155 +1,25 @@
 //! The `ApiClients` that are known.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use tokio::sync::Notify;
 
 use super::{
+    cached_client::{CachedClient, Need, Opened},
     changes::covers,
     index::{IssuerName, SecretName},
-    readable::{Flaw, Readable, identity},
+    readable::identity,
 };
 use crate::controller::{locks::lock, rechecks::Rechecks};
 use crate::{
     ConditionType,
-    api::{ApiClient, ApiClientSpec, ApiClientStatus, IssuerKind, names},
-    credential::{
-        AuthenticationMethod, ClientLookup, Key, MAX_RENEW_REQUEST,
-        annotations::{self, Place},
-    },
-    printable,
+    api::ApiClientStatus,
+    credential::{ClientLookup, Key},
 };
-
-/// An `ApiClient`, trimmed to what is used of it.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::controller) struct CachedClient {
-    /// Which object it is, and its generation.
-    pub(in crate::controller) metadata: ObjectMeta,
-    /// Its spec, or why this is not known.
-    pub(in crate::controller) spec: Result<ApiClientSpec, Flaw>,
-    pub(in crate::controller) status: Option<ApiClientStatus>,
-    /// The rotation that somebody requested.
-    pub(in crate::controller) rotate_requested: Option<String>,
-    pub(in crate::controller) deleting: bool,
-    /// What is to be said about annotations that have no effect.
-    pub(in crate::controller) unread: Option<String>,
-    /// Names of the Secrets by which it authenticates.
-    sources: Box<[String]>,
-    /// Name of the ServiceAccount by which it authenticates.
-    account: Option<Box<str>>,
-}
-
-impl From<Readable<ApiClient>> for CachedClient {
-    fn from(object: Readable<ApiClient>) -> Self {
-        let generation = object.meta().generation;
-        let metadata = ObjectMeta {
-            generation,
-            ..identity(object.meta())
-        };
-        let (rotate_requested, unread, deleting) = {
-            let meta = object.meta();
-            let noted = meta.annotations.as_ref();
-            let requested = noted.and_then(|a| a.get(names::ROTATE_REQUESTED_AT));
-            let cut = |v: &String| printable(v).chars().take(MAX_RENEW_REQUEST).collect();
-            let keys = noted.into_iter().flat_map(BTreeMap::keys);
-            let unread = annotations::unread(keys, Place::Client);
-            let deleting = meta.deletion_timestamp.is_some();
-            (requested.map(cut), unread, deleting)
-        };
-        let (spec, status) = match object.0 {
-            Ok(object) => (Ok(object.spec), object.status),
-            Err(unusable) => {
-                let status = unusable.status.as_ref();
-                let status = status.and_then(|s| serde_json::from_str(s.get()).ok());
-                (Err(unusable.flaw), status)
-            }
-        };
-        let authentication = spec.as_ref().ok();
-        let authentication =
-            authentication.and_then(|spec| AuthenticationMethod::parse(Some(&spec.client)).ok());
-        let sources = authentication
-            .as_ref()
-            .map_or(Vec::new(), AuthenticationMethod::alternatives);
-        let account = match authentication {
-            Some(AuthenticationMethod::ServiceAccount(account)) => Some(account.name.into()),
-            _ => None,
-        };
-        Self {
-            metadata,
-            spec,
-            status,
-            rotate_requested,
-            deleting,
-            unread,
-            sources: sources.into_iter().map(|r| r.name).collect(),
-            account,
-        }
-    }
-}
-
-impl CachedClient {
-    /// Name of the first Secret by which it authenticates.
-    pub(in crate::controller) fn source(&self) -> Option<&str> {
-        self.sources.first().map(String::as_str)
-    }
-
-    /// Name of the `ApiCredential` whose token rotates its client credential.
-    pub(in crate::controller) fn manager(&self) -> Option<&str> {
-        let rotation = self.spec.as_ref().ok()?.rotation.as_ref()?;
-        let manager = rotation.management_ref.as_ref();
-        manager.map(|manager| manager.name.as_str())
-    }
-
-    /// Does it ask for what this one asks for? A status or a label is no change.
-    fn is_as(&self, other: &Self) -> bool {
-        self.metadata.uid == other.metadata.uid && self.spec == other.spec
-    }
-
-    /// Does it authenticate by a ServiceAccount?
-    pub(in crate::controller) fn has_account(&self) -> bool {
-        self.account.is_some()
-    }
-
-    /// The objects that its status depends on.
-    fn needs(&self, home: &str) -> HashSet<Need> {
-        let own = |name: &str| (home.to_owned(), name.to_owned());
-        let secrets = self.sources.iter().map(|name| Need::Secret(own(name)));
-        let account = self.account.iter().map(|name| Need::Account(own(name)));
-        let spec = self.spec.as_ref().ok();
-        let issuer = spec.and_then(|s| s.issuer_ref.as_ref()).map(|r| {
-            let home = match r.kind {
-                IssuerKind::TokenIssuer => home,
-                IssuerKind::ClusterTokenIssuer => "",
-            };
-            Need::Issuer((r.kind, home.to_owned(), r.name.clone()))
-        });
-        secrets.chain(account).chain(issuer).collect()
-    }
-}
-
-/// What is held of a Secret that was read for the check of a client: nothing of its values.
-#[derive(Debug)]
-pub(in crate::controller) struct Opened {
-    /// Its name, UID, version, and what its owner allows.
-    pub(in crate::controller) meta: ObjectMeta,
-    /// Names of its keys.
-    pub(in crate::controller) keys: HashSet<String>,
-}
-
-/// An object that a client depends on.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Need {
-    /// Namespace and name of a Secret.
-    Secret(SecretName),
-    /// Namespace and name of a ServiceAccount.
-    Account((String, String)),
-    Issuer(IssuerName),
-}
 
 /// The clients, and which of them need an object.
 #[derive(Default)]

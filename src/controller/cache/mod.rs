@@ -2,6 +2,8 @@
 
 pub(super) mod ca_bundles;
 pub(super) mod ca_watch;
+pub(super) mod cached_client;
+pub(super) mod calls_under_way;
 pub(super) mod changes;
 pub(super) mod client_watch;
 pub(super) mod clients;
@@ -15,6 +17,7 @@ pub(super) mod packed;
 pub(super) mod readable;
 pub(super) mod rollback;
 pub(super) mod scope;
+pub(super) mod secret_map;
 pub(super) mod secrets;
 pub(super) mod service_accounts;
 pub(super) mod shown;

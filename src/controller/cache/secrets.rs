@@ -9,66 +9,15 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
+    calls_under_way::{Ended, Transient, UnderWay, newer},
     changes::{Part, covers},
     index::SecretName,
+    secret_map::{Map, Seen},
 };
 use crate::publish::{
     ManagedKeys, SourceMark,
     ownership::{Published, SecretFacts, examine},
 };
-
-/// A Secret as last seen.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::controller) struct Seen {
-    /// Its facts.
-    pub(in crate::controller) facts: SecretFacts,
-    /// When it was seen to change, after the first list.
-    pub(in crate::controller) changed_at: Option<Timestamp>,
-}
-
-/// By namespace and name. Most Secrets of a cluster are none of ours, and there are many: each namespace's name is held
-/// once, and what is known of one stands apart, so that an empty place of a map costs little and a list that is
-/// received shares with the one before it what has not changed.
-#[derive(Debug, Default)]
-struct Map(HashMap<String, HashMap<Box<str>, Arc<Seen>>>);
-
-impl Map {
-    fn get(&self, (namespace, name): &SecretName) -> Option<&Arc<Seen>> {
-        self.0.get(namespace)?.get(name.as_str())
-    }
-
-    fn insert(&mut self, (namespace, name): &SecretName, seen: Arc<Seen>) {
-        let home = match self.0.get_mut(namespace) {
-            Some(home) => home,
-            None => self.0.entry(namespace.clone()).or_default(),
-        };
-        home.insert(name.as_str().into(), seen);
-    }
-
-    fn remove(&mut self, (namespace, name): &SecretName) {
-        if let Some(home) = self.0.get_mut(namespace) {
-            home.remove(name.as_str());
-            if home.is_empty() {
-                self.0.remove(namespace);
-            }
-        }
-    }
-
-    /// Puts what a part has in place of what it had.
-    fn replace(&mut self, part: &str, new: Self) {
-        self.0.retain(|namespace, _| !covers(part, Some(namespace)));
-        self.0.extend(new.0);
-    }
-
-    /// Those of a part of the cluster.
-    fn iter_of(&self, part: &str) -> impl Iterator<Item = (SecretName, &Arc<Seen>)> {
-        let named = |namespace: &String, name: &str| (namespace.clone(), name.to_owned());
-        self.0
-            .iter()
-            .filter(move |(namespace, _)| covers(part, Some(namespace)))
-            .flat_map(move |(n, home)| home.iter().map(move |(k, seen)| (named(n, k), seen)))
-    }
-}
 
 /// All Secrets of the cluster.
 ///
@@ -91,38 +40,6 @@ pub(in crate::controller) struct Secrets {
     kinds: HashSet<Arc<ManagedKeys>>,
     /// The parts that were listed.
     listed: HashSet<Part>,
-}
-
-/// A call about a Secret: a write, or a read of its metadata.
-#[derive(Debug)]
-struct UnderWay {
-    number: u64,
-    /// The version that was known when the call began.
-    before: Option<String>,
-    /// The version that the watch has shown last since then.
-    shown: Option<String>,
-    /// The version of the last deletion that the watch has shown since then.
-    deleted: Option<String>,
-    /// Since then a list or a read did not find the Secret: it was deleted at an unknown version, or is not made yet.
-    unlisted: bool,
-}
-
-/// What a write has come to, when it was answered or given up.
-#[derive(Debug, Default, PartialEq)]
-pub(in crate::controller) struct Ended {
-    /// The version that the watch has shown last since the write began.
-    pub(in crate::controller) shown: Option<String>,
-    /// The watch has not shown the version that was written yet.
-    pub(in crate::controller) owed: bool,
-}
-
-/// How many entries the parts of the cache have that must be empty at rest.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(in crate::controller) struct Transient {
-    /// Calls under way, and names noted while a list is received.
-    pub(in crate::controller) calls: usize,
-    pub(in crate::controller) noted: usize,
-    pub(in crate::controller) doubtful: usize,
 }
 
 impl Secrets {
@@ -474,28 +391,10 @@ impl Secrets {
     }
 }
 
-impl UnderWay {
-    /// Is this answer older than a deletion that the watch has shown since the call began?
-    fn is_outdated(&self, meta: &ObjectMeta) -> bool {
-        let version = meta.resource_version.as_deref().unwrap_or_default();
-        let deleted = self.deleted.as_deref();
-        deleted.is_some_and(|deleted| !newer(version, deleted))
-    }
-}
-
 /// Namespace and name of a Secret.
 pub(in crate::controller) fn name(meta: &ObjectMeta) -> SecretName {
     (
         meta.namespace.clone().unwrap_or_default(),
         meta.name.clone().unwrap_or_default(),
     )
-}
-
-/// Is version `a` later than `b`? Versions of one resource are numbers that only grow (KEP-5504); should one not
-/// be a number, the later news wins.
-pub(in crate::controller) fn newer(a: &str, b: &str) -> bool {
-    match (a.parse::<u64>(), b.parse::<u64>()) {
-        (Ok(a), Ok(b)) => a > b,
-        _ => a != b,
-    }
 }

@@ -13,7 +13,7 @@ use super::{
     view::Shared,
 };
 use crate::controller::{
-    cache::clients::CachedClient, context::Context, token::refreshes::InFlight,
+    cache::cached_client::CachedClient, context::Context, token::refreshes::InFlight,
 };
 use crate::{
     credential::{Endpoint, Key},

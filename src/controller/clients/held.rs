@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{driver::Driver, rotate::PAUSE};
 use crate::{
     Reason,
-    controller::cache::clients::CachedClient,
+    controller::cache::cached_client::CachedClient,
     plan::Severity,
     rotation::{Memory, Step, Values, next},
 };

@@ -23,6 +23,7 @@ mod obstacle;
 mod registration;
 mod rotate;
 mod seen;
+mod step_name;
 mod told;
 mod usable;
 pub(super) mod view;
@@ -39,7 +40,7 @@ use view::View;
 
 use super::{
     api::calls::{Failed, apply_status, call_heard},
-    cache::clients::CachedClient,
+    cache::cached_client::CachedClient,
     context::Context,
     locks::lock,
     rechecks::Object,

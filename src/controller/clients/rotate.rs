@@ -13,12 +13,13 @@ use super::{
     execute::Execution,
     issuer::ClientPlace,
     obstacle::obstacle,
-    seen::{asking, slots, users},
+    seen::{asking, is_listed, slots, users},
+    step_name::{OutcomeName, StepName},
     view::{Shared, View},
 };
 use crate::controller::{
     api::calls::{Trouble, call},
-    cache::clients::CachedClient,
+    cache::cached_client::CachedClient,
     context::Context,
     locks::lock,
     lookup::permission,
@@ -409,55 +410,9 @@ impl Driver {
     }
 }
 
-/// Is all of a namespace listed that a rotation rests on? Credentials that are not listed yet would look as if none used the
-/// previous value any more, and `managementRef` as if it named nothing.
-fn is_listed(context: &Context, namespace: &str) -> bool {
-    let everywhere = !context.health.unlisted().contains(&"credentials");
-    let here = !context.unsynced.credentials(namespace);
-    everywhere && here && context.unsynced.first(namespace).is_none()
-}
-
 fn wait(until: Timestamp, now: Timestamp) -> Duration {
     let left = until
         .duration_since(now)
         .max(SignedDuration::from_millis(100));
     Duration::try_from(left).unwrap_or(LONGEST_SLEEP)
-}
-
-/// The name of a step, without what is in it.
-struct StepName<'a>(&'a Step);
-
-impl std::fmt::Debug for StepName<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
-            Step::Write { change, .. } => change.record.state.as_str(),
-            Step::ReadApplication => "read the application",
-            Step::MakeKeyPair { .. } => "make a key pair",
-            Step::AddKey { .. } => "add a certificate",
-            Step::AddPassword { .. } => "add a secret",
-            Step::RemoveKey { .. } => "remove a certificate",
-            Step::RemovePassword { .. } => "remove a secret",
-            Step::Trial { of, .. } => of.as_str(),
-            Step::Wait { .. } => "wait",
-        })
-    }
-}
-
-/// The name of an outcome, without what is in it.
-struct OutcomeName<'a>(&'a Outcome);
-
-impl std::fmt::Debug for OutcomeName<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
-            Outcome::Done => "done",
-            Outcome::NotWritten => "not written",
-            Outcome::Application(_) => "read",
-            Outcome::Held(_) => "held",
-            Outcome::KeyAdded(_) => "added",
-            Outcome::Token => "token",
-            Outcome::Refused => "refused",
-            Outcome::NoAnswer => "no answer",
-            Outcome::Failed(fault) => fault.message.as_str(),
-        })
-    }
 }

@@ -178,3 +178,11 @@ fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<
         issued_at: record.map(|r| r.issued_at).unwrap_or_default(),
     })
 }
+
+/// Is all of a namespace listed that a rotation rests on? Credentials that are not listed yet would look as if none used the
+/// previous value any more, and `managementRef` as if it named nothing.
+pub(super) fn is_listed(context: &Context, namespace: &str) -> bool {
+    let everywhere = !context.health.unlisted().contains(&"credentials");
+    let here = !context.unsynced.credentials(namespace);
+    everywhere && here && context.unsynced.first(namespace).is_none()
+}

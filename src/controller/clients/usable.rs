@@ -12,7 +12,7 @@ use crate::{
     controller::{
         api::calls::{Trouble, call},
         cache::{
-            clients::{CachedClient, Opened},
+            cached_client::{CachedClient, Opened},
             readable::Flaw,
             service_accounts,
         },

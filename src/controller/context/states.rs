@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::controller::{
-    cache::secrets::newer,
+    cache::calls_under_way::newer,
     locks::lock,
     requeue::reference,
     state::{Revocable, State},

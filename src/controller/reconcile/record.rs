@@ -16,7 +16,7 @@ use crate::controller::{
         calls::{Trouble, apply_status, call_heard, call_once},
         ids,
     },
-    cache::{packed::PackedCredential, secrets::newer},
+    cache::{calls_under_way::newer, packed::PackedCredential},
     context::Context,
     rechecks::is_lasting,
     requeue::reference,

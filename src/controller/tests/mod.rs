@@ -5,4 +5,5 @@ mod index;
 mod limiter;
 mod reconcile;
 mod secrets;
+mod secrets_model;
 mod state_secret;
