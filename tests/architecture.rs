@@ -19,9 +19,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file may not be longer than this; one past the soft bound is named in the output of the test.
-const MOST_LINES: usize = 600;
-const SOFT_LINES: usize = 400;
+/// Files of 100 to 250 lines read well. A file of the product may not be longer than this.
+const MOST_LINES: usize = 400;
+/// Files that are still longer, with their bounds. Split them, and take them off this list.
+const LONGER: [(&str, usize); 8] = [
+    ("plan/journal.rs", 560),
+    ("plan/mod.rs", 430),
+    ("plan/observed.rs", 475),
+    ("rotation/begin.rs", 480),
+    ("rotation/graph.rs", 530),
+    ("controller/clients/rotate.rs", 425),
+    ("controller/target/publish.rs", 470),
+    ("controller/token/material.rs", 550),
+];
 
 /// Words that stand for the world outside: clients, runtimes, the environment, files, clocks, randomness.
 const WORLD: [&str; 17] = [
@@ -59,7 +69,6 @@ const OPENERS: &[&str] = &[
     "oauth/hop.rs",                          // a token, into the bytes of a second request
     "oauth/redaction.rs",                    // to cut it out of an issuer's words
     "oauth/needs.rs",                        // into the fingerprint
-    "oauth/github_app.rs",                   // a request and a token, in its tests
     "oauth/keys.rs",                         // a private key, to sign with
     "oauth/grant/jwt_bearer.rs",             // a key file, to sign with
     "http/mod.rs",                           // onto the wire
@@ -395,10 +404,13 @@ fn only_the_command_line_prints() {
 fn files_are_short_enough_to_be_read() {
     for (path, text) in files().iter().filter(|(path, _)| !is_test(path)) {
         let lines = text.lines().count();
-        assert!(lines <= MOST_LINES, "{path} has {lines} lines; split it");
-        if lines > SOFT_LINES {
-            println!("{path} has {lines} lines; files of 100 to 250 read well");
-        }
+        let longer = LONGER.iter().find(|(long, _)| long == path);
+        let most = longer.map_or(MOST_LINES, |(_, most)| *most);
+        assert!(lines <= most, "{path} has {lines} lines; split it");
+        assert!(
+            longer.is_none() || lines > MOST_LINES,
+            "{path} is short enough: take it off the list"
+        );
     }
 }
 
