@@ -7,7 +7,7 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    sign_in::ADA,
+    plugin::ADA,
     support::{LATER, Operator, World, condition, run},
 };
 

@@ -13,9 +13,9 @@ use testenv::{OidcClient, OidcClientAuth, OidcOptions, OidcProvider};
 
 use crate::{
     clients::by_client,
-    sign_in::Plugin,
+    plugin::Plugin,
+    service_accounts::{cluster_issuer, service_account},
     support::{Place, World, condition, run, typed},
-    systems::{cluster_issuer, service_account},
 };
 
 /// Ids of clients, their kind of key, the algorithm that the spec names, and the one that the issuer expects.

@@ -15,7 +15,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
-    sign_in::Plugin,
+    plugin::Plugin,
     support::{World, run},
 };
 use rig::Rig;

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use crate::{
     logs::said_of_credential,
+    service_accounts::service_account,
     support::{Listener, Place, SOON, World, condition, keys, merge, run, typed, unique},
-    systems::service_account,
 };
 
 /// What goes.

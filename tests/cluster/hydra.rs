@@ -8,8 +8,8 @@ use testenv::{Hydra, eventually};
 use tokio::sync::OnceCell;
 
 use crate::{
+    plugin::{Plugin, browse_by, kept, person_of},
     providers::state,
-    sign_in::{Plugin, browse_by, kept, person_of},
     support::{
         Place, SOON, World,
         keys::{Keys, Kind, keys},

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    sign_in::Plugin,
+    plugin::Plugin,
+    service_accounts::service_account,
     support::{LATER, Place, World, run, typed},
-    systems::service_account,
 };
 
 /// Runs `renew --wait`; gives its exit code, and what it said.

@@ -4,8 +4,8 @@ use dev_issuer::{Effect, Fault, RetryAfter, Surface};
 use serde_json::{Value, json};
 
 use crate::{
+    service_accounts::{cluster_issuer, service_account},
     support::{Place, World, condition, run},
-    systems::{cluster_issuer, service_account},
 };
 
 /// Changes this place's issuer to one with a second request.

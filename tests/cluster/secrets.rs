@@ -7,8 +7,8 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
+    service_accounts::generic,
     support::{LATER, Recorder, SOON, World, condition, is_well, run, unique},
-    systems::generic,
 };
 
 #[test]

@@ -15,10 +15,10 @@ use tokio::{
 };
 
 use crate::{
+    plugin::{ADA, Plugin, browse, entra, kept, person_of, spec},
     providers::state,
-    sign_in::{ADA, Plugin, browse, entra, kept, person_of, spec},
+    service_accounts::cluster_issuer,
     support::{Listener, Place, SOON, World, issuer_of, run, typed},
-    systems::cluster_issuer,
 };
 
 /// Puts a credential with an issuer of the namespace into place, both by this name.

@@ -4,7 +4,7 @@ use dev_issuer::{Client as OauthClient, Config, DevIssuer};
 use serde_json::{Value, json};
 
 use crate::{
-    sign_in::{ADA, Plugin, browse, kept, person_of, spec},
+    plugin::{ADA, Plugin, browse, kept, person_of, spec},
     support::{Place, World, run},
 };
 

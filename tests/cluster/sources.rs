@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
+    service_accounts::{cluster_issuer, service_account},
     support::{Place, SOON, World, condition, is_well, keys, run, unique},
-    systems::{cluster_issuer, service_account},
 };
 
 /// Waits until a condition has this status and reason; gives its message.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    sign_in::{Plugin, browse, entra, kept, person_of, spec},
+    plugin::{Plugin, browse, entra, kept, person_of, spec},
     support::{Place, World, condition, run},
 };
 
@@ -100,7 +100,7 @@ fn a_sign_in_requests_the_claims_that_an_api_asked_for() {
         place.not_ready("c", "SignInRequired").await;
         place
             .issuer
-            .auto_approve(Some(crate::sign_in::ADA))
+            .auto_approve(Some(crate::plugin::ADA))
             .expect("a user");
         let login = ["login", "c", "-n", &place.namespace, "--claims"];
         // As in the header WWW-Authenticate of Microsoft Graph.

@@ -6,16 +6,17 @@ use std::time::Duration;
 use dev_issuer::{AuthMethod, User};
 use serde_json::{Value, json};
 
+use super::service_accounts::generic;
 use crate::support::{
     Place, World, condition,
     keys::{Kind, keys},
     run,
 };
 
-const PASSWORD: &str = "ada~password.of-this-test";
+pub(crate) const PASSWORD: &str = "ada~password.of-this-test";
 
 /// A client with every permission that the systems know, and a person who may sign in.
-async fn place(world: &World, label: &str) -> Place {
+pub(crate) async fn place(world: &World, label: &str) -> Place {
     let place = world.place(label).await;
     place.add_client(
         place
@@ -37,12 +38,12 @@ async fn place(world: &World, label: &str) -> Place {
     place
 }
 
-fn user(label: &str) -> String {
+pub(crate) fn user(label: &str) -> String {
     format!("{label}@contoso.example")
 }
 
 /// Waits for the token and calls the API with it.
-async fn works(place: &Place, name: &str, (api, path): (&str, &str)) {
+pub(crate) async fn works(place: &Place, name: &str, (api, path): (&str, &str)) {
     let view = place.ready(name).await;
     assert_eq!(place.call(api, path, &view.token).await, 200, "{name}");
 }
@@ -192,137 +193,6 @@ fn the_certificates_of_a_list_are_tried_in_order() {
     });
 }
 
-/// The cluster's own issuer and keys, as Entra would fetch them.
-pub(crate) async fn cluster_issuer(world: &World) -> (String, String) {
-    let get = async |path: &str| {
-        let request = http::Request::get(path)
-            .body(Vec::new())
-            .expect("a request");
-        world.admin.request_text(request).await.expect("an answer")
-    };
-    let document: Value =
-        serde_json::from_str(&get("/.well-known/openid-configuration").await).expect("JSON");
-    let issuer = document["issuer"].as_str().expect("an issuer").to_owned();
-    (issuer, get("/openid/v1/jwks").await)
-}
-
-pub(crate) async fn service_account(place: &Place, name: &str, annotations: Value) {
-    use k8s_openapi::api::core::v1::ServiceAccount;
-    let api: kube::Api<ServiceAccount> =
-        kube::Api::namespaced(place.kube.clone(), &place.namespace);
-    let object = crate::support::typed(json!({
-        "apiVersion": "v1", "kind": "ServiceAccount",
-        "metadata": { "name": name, "annotations": annotations },
-    }));
-    api.create(&kube::api::PostParams::default(), &object)
-        .await
-        .expect("a ServiceAccount");
-}
-
-#[test]
-fn a_service_account_proves_its_client_and_nothing_is_stored() {
-    run(async {
-        let world = World::shared().await;
-        let place = place(world, "keyless").await;
-        let (issuer, jwks) = cluster_issuer(world).await;
-        place.issuer.trust_issuer(&issuer, &jwks).expect("keys");
-        service_account(&place, "workload", Value::Null).await;
-        let subject = format!("system:serviceaccount:{}:workload", place.namespace);
-        let generic = place.issuer.generic_issuer();
-        place.add_client(
-            place
-                .oauth_client()
-                .federated(&issuer, &subject, "api://AzureADTokenExchange")
-                .federated(&issuer, &subject, &generic),
-        );
-        let account = json!({ "id": place.client, "secrets": null, "serviceAccount": { "name": "workload" } });
-        place
-            .create(
-                "entra",
-                json!({ "client": account, "target": { "secretName": "entra" } }),
-            )
-            .await;
-        works(&place, "entra", ("demo", "records")).await;
-
-        // A mistyped name is told with what Entra wants.
-        let mut nobody = account.clone();
-        nobody["serviceAccount"]["name"] = json!("nobody");
-        place
-            .create(
-                "nobody",
-                json!({ "client": nobody, "target": { "secretName": "nobody" } }),
-            )
-            .await;
-        let told = place.not_ready("nobody", "ServiceAccountMissing").await;
-        assert!(told.contains("nobody does not exist"), "{told}");
-        service_account(&place, "stranger", Value::Null).await;
-        let mut stranger = account.clone();
-        stranger["serviceAccount"]["name"] = json!("stranger");
-        place
-            .create(
-                "stranger",
-                json!({ "client": stranger, "target": { "secretName": "stranger" } }),
-            )
-            .await;
-        // What the API server calls itself is no audience for a token that leaves: here it is its issuer.
-        let mut own = account.clone();
-        own["serviceAccount"]["audience"] = json!(issuer);
-        place
-            .create(
-                "own",
-                json!({ "client": own, "target": { "secretName": "own" } }),
-            )
-            .await;
-        let told = place.not_ready("own", "ServiceAccountTokenRefused").await;
-        assert!(told.contains(&issuer), "{told}");
-        place
-            .until("stranger", "refused with 700213", |c| {
-                let last = c.status.as_ref()?.last_attempt.as_ref()?;
-                (last.code.as_deref() == Some("AADSTS700213")).then_some(())
-            })
-            .await;
-    });
-}
-
-/// A place whose issuer is the generic one.
-pub(crate) async fn generic(world: &World, label: &str) -> Place {
-    let place = place(world, label).await;
-    let mut spec =
-        place.issuer_spec(json!({ "oidc": { "issuerUrl": place.issuer.generic_issuer() } }));
-    spec["entra"] = Value::Null;
-    place.put_issuer(spec).await;
-    place.issuer_ready().await;
-    place
-}
-
-#[test]
-fn a_service_account_is_exchanged_and_asserted_at_any_issuer() {
-    run(async {
-        let world = World::shared().await;
-        let place = generic(world, "exchange").await;
-        let (issuer, jwks) = cluster_issuer(world).await;
-        place.issuer.trust_issuer(&issuer, &jwks).expect("keys");
-        service_account(&place, "workload", Value::Null).await;
-        let subject = format!("system:serviceaccount:{}:workload", place.namespace);
-        let own = place.issuer.generic_issuer();
-        place.add_client(place.oauth_client().federated(&issuer, &subject, &own));
-        let asserted = json!({
-            "client": { "secrets": null, "serviceAccount": { "name": "workload" } },
-            "scopes": ["read"], "audience": "api://demo", "target": { "secretName": "asserted" },
-        });
-        place.create("asserted", asserted).await;
-        works(&place, "asserted", ("demo", "records")).await;
-        let exchanged = json!({
-            "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "workload" } } } },
-            "scopes": ["read"], "audience": "api://demo", "target": { "secretName": "exchanged" },
-        });
-        place.create("exchanged", exchanged).await;
-        let view = place.ready("exchanged").await;
-        assert_eq!(view.claims["sub"], subject);
-        assert_eq!(place.call("demo", "records", &view.token).await, 200);
-    });
-}
-
 #[test]
 fn a_google_key_file_signs_for_a_token() {
     run(async {
@@ -400,194 +270,6 @@ fn auth0_wants_an_audience_and_salesforce_says_nothing_of_a_life() {
         let whole: Value = serde_json::from_slice(&whole.0).expect("JSON");
         assert_eq!(whole["instance_url"], place.issuer.origin());
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
-    });
-}
-
-/// A credential for a person at Entra.
-fn person(api: &str, more: &Value) -> Value {
-    let mut spec = json!({
-        "client": { "secrets": null, "public": {} },
-        "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
-        "scopes": null, "api": api,
-    });
-    for (key, value) in more.as_object().expect("an object") {
-        spec[key] = value.clone();
-    }
-    spec
-}
-
-#[test]
-fn user_context_by_refresh_token_at_entra() {
-    run(async {
-        let world = World::shared().await;
-        for (label, api, scopes, call) in [
-            (
-                "mcas-user",
-                "CloudAppSecurity",
-                Value::Null,
-                ("cloudapps", "v1/alerts"),
-            ),
-            (
-                "mdca-user",
-                "DefenderForCloudApps",
-                json!(["Investigation.Read"]),
-                ("cloudapps", "v1/alerts"),
-            ),
-            (
-                "mde-user",
-                "DefenderForEndpoint",
-                json!(["Alert.Read"]),
-                ("endpoint", "alerts"),
-            ),
-        ] {
-            let place = place(world, label).await;
-            place.add_client(
-                dev_issuer::Client::new(&place.client)
-                    .public()
-                    .scope("cloudapps", "Investigation.Read")
-                    .scope("endpoint", "Alert.Read"),
-            );
-            let token = place.issuer.issue_refresh_token(
-                &place.client,
-                &user(label),
-                "05a65629-4c1b-48c1-a78b-804c4abdd4af/.default offline_access",
-            );
-            place.put_secret("state", "refresh_token", &token).await;
-            let note = json!({ "metadata": { "annotations": { "apicred.dev/state-of": "c" } } });
-            place.edit_secret("state", note).await;
-            place
-                .create("c", person(api, &json!({ "scopes": scopes })))
-                .await;
-            let view = place.ready("c").await;
-            assert!(view.claims["scp"].is_string(), "a user's token");
-            assert_eq!(
-                place.call(call.0, call.1, &view.token).await,
-                200,
-                "{label}"
-            );
-            // Entra does not mind a second use, so nothing is marked.
-            let state = place.secrets().get("state").await.expect("the state");
-            // The answer brings another refresh token only if it was asked for one.
-            let data = state.data.as_ref().expect("data");
-            assert_ne!(data["refresh_token"].0, token.as_bytes(), "{label}");
-            let notes = state.metadata.annotations.unwrap_or_default();
-            assert!(!notes.contains_key("apicred.dev/in-flight-since"));
-            place.issuer.revoke_sign_ins(&user(label));
-            place.request_renewal("c").await;
-            let late = place
-                .until("c", "the person is asked for", |c| {
-                    condition(c, "RenewalFailing").filter(|r| r.status == "True")
-                })
-                .await;
-            assert!(
-                late.message.contains("kubectl apicred login c"),
-                "{}",
-                late.message
-            );
-        }
-    });
-}
-
-/// A ClusterTokenIssuer takes no password unless its administrator says so.
-async fn allow_passwords(place: &Place) {
-    let mut spec = place.entra_issuer();
-    spec["allowedGrants"] = json!(["OnBehalfOf", "Password"]);
-    place.put_issuer(spec).await;
-    place.issuer_ready().await;
-}
-
-#[test]
-fn on_behalf_of_and_password_at_entra() {
-    run(async {
-        let world = World::shared().await;
-        let label = "other-user";
-        let place = place(world, label).await;
-        let hour = Duration::from_hours(1);
-        let assertion = place
-            .issuer
-            .issue_user_token(&place.client, &user(label), hour);
-        place.put_secret("assertion", "token", &assertion).await;
-        let grant =
-            json!({ "onBehalfOf": { "assertionRef": { "name": "assertion", "key": "token" } } });
-        let spec = json!({ "grant": grant, "scopes": null, "api": "MicrosoftGraph", "target": { "secretName": "obo" } });
-        place.create("obo", spec).await;
-        works(&place, "obo", ("graph", "v1.0/me")).await;
-
-        // The samples of Defender for Endpoint in user context: v1, with a password.
-        allow_passwords(&place).await;
-        place.put_secret("password", "password", PASSWORD).await;
-        let grant = json!({ "password": { "username": user(label), "passwordRef": { "name": "password", "key": "password" } } });
-        let spec = json!({ "grant": grant, "scopes": null, "api": "DefenderForEndpoint", "endpointVersion": "V1", "target": { "secretName": "ropc" } });
-        place.create("ropc", spec).await;
-        works(&place, "ropc", ("endpoint", "alerts")).await;
-    });
-}
-
-#[test]
-fn a_refused_password_is_not_tried_again_even_by_another_process() {
-    run(async {
-        let mut world = World::own().await;
-        world.start_operator().await;
-        let label = "locked";
-        let place = place(&world, label).await;
-        allow_passwords(&place).await;
-        place
-            .put_secret("password", "password", "wrong~password.of-this-test")
-            .await;
-        let grant = json!({ "password": { "username": user(label), "passwordRef": { "name": "password", "key": "password" } } });
-        let spec = json!({ "grant": grant, "scopes": null, "api": "MicrosoftGraph" });
-        place.create("c", spec).await;
-        place
-            .until("c", "refused with 50126", |c| {
-                let status = c.status.as_ref()?;
-                let last = status.last_attempt.as_ref()?;
-                (last.code.as_deref() == Some("AADSTS50126") && status.next_attempt.is_none())
-                    .then_some(())
-            })
-            .await;
-        let before = place.posts();
-        world.stays_quiet(&place, Duration::from_secs(2)).await;
-        world.kill_operator().await;
-        world.start_operator().await;
-        place.operator_has_seen_it().await;
-        world.stays_quiet(&place, Duration::from_secs(1)).await;
-        assert_eq!(place.posts(), before, "each try counts towards a lockout");
-        place.put_secret("password", "password", PASSWORD).await;
-        works(&place, "c", ("graph", "v1.0/me")).await;
-    });
-}
-
-#[test]
-fn what_a_person_has_to_do_is_reported() {
-    run(async {
-        let world = World::shared().await;
-        let label = "mfa";
-        let place = place(world, label).await;
-        place
-            .issuer
-            .add_user(User::new(user(label), PASSWORD).needs_mfa())
-            .expect("a user");
-        let assertion =
-            place
-                .issuer
-                .issue_user_token(&place.client, &user(label), Duration::from_hours(1));
-        place.put_secret("assertion", "token", &assertion).await;
-        let grant =
-            json!({ "onBehalfOf": { "assertionRef": { "name": "assertion", "key": "token" } } });
-        place
-            .create(
-                "c",
-                json!({ "grant": grant, "scopes": null, "api": "MicrosoftGraph" }),
-            )
-            .await;
-        place
-            .until("c", "a person is needed", |c| {
-                let last = c.status.as_ref()?.last_attempt.as_ref()?;
-                (last.code.as_deref() == Some("AADSTS50076")
-                    && last.error.as_deref() == Some("interaction_required"))
-                .then_some(())
-            })
-            .await;
     });
 }
 

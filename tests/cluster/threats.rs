@@ -21,6 +21,8 @@ mod crowd;
 mod deletion;
 mod memory;
 mod network;
+mod notify_rights;
 mod objects;
 mod rights;
 mod secrets;
+mod tls;

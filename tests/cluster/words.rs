@@ -7,8 +7,8 @@ use testenv::eventually;
 
 use crate::{
     logs::said,
+    service_accounts::service_account,
     support::{LATER, World, condition, run},
-    systems::service_account,
 };
 
 fn annotated(key: &str, value: impl Into<Value>) -> Value {

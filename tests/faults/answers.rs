@@ -5,10 +5,11 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use futures::{FutureExt, future::join_all};
 
 use crate::{
+    calls::{Call, Fault},
     life::{Life, Mode, Named, reference},
     oracles::check,
     support::run,
-    wire::{Call, Fault, Wire},
+    wire::Wire,
 };
 
 /// More requests than any life has.
@@ -110,7 +111,7 @@ fn an_answer_that_makes_no_sense_or_is_lost_costs_nothing() {
 
 #[test]
 fn a_request_that_is_done_and_answered_with_504_is_not_done_twice() {
-    let done = Fault::DoneBut(504, crate::wire::failure(504, "Timeout"));
+    let done = Fault::DoneBut(504, crate::calls::failure(504, "Timeout"));
     run(at_each_call(&[("f11", done)]));
 }
 

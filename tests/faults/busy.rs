@@ -9,11 +9,12 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    calls::{Call, Fault},
     late::creates_a_target,
     life::{Case, Life, reference, world},
     oracles::check,
     support::run,
-    wire::{Call, Fault, Wire},
+    wire::Wire,
 };
 
 /// Leads a life in which each request is refused `times` times before it is let through.

@@ -15,9 +15,9 @@ use testenv::eventually;
 use tokio::sync::Semaphore;
 
 use crate::{
+    calls::{Call, Fault},
     life::{Case, Mode, in_both_modes, world},
     support::{LATER, merge, run, typed, unique},
-    wire::{Call, Fault},
 };
 
 impl Case {

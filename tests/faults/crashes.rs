@@ -1,6 +1,6 @@
 //! The operator dies at each of its requests (F01), or when the server has done it and it does not know (F02).
 
-use crate::{answers::at_each_call, support::run, wire::Fault};
+use crate::{answers::at_each_call, calls::Fault, support::run};
 
 #[test]
 fn a_crash_before_any_request_ends_as_if_it_had_not_been() {

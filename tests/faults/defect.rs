@@ -6,9 +6,9 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
+    calls::Fault,
     life::{Case, in_both_modes, world},
     support::{LATER, run},
-    wire::Fault,
 };
 
 #[test]

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
+    calls::Fault,
     late::creates_a_target,
     life::{Case, world},
     support::{LATER, Place, SecretView, run},
-    wire::Fault,
 };
 
 /// What somebody does to the credential meanwhile.

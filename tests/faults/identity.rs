@@ -89,7 +89,7 @@ fn an_own_token_that_is_not_taken_any_more_is_read_anew_and_costs_nothing() {
         let wish = case.place.request_renewal("c").await;
         case.until_ready(Some((&first, Some(&wish)))).await;
         assert_eq!(case.place.posts(), 2, "O3");
-        let refused = |e: &crate::wire::Entry| e.answered == Some(401);
+        let refused = |e: &crate::calls::Entry| e.answered == Some(401);
         assert!(
             case.wire.journal().iter().any(refused),
             "it was never refused"

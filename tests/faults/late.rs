@@ -13,9 +13,9 @@ use apicred::controller::Sizes;
 use dev_issuer::Point;
 
 use crate::{
+    calls::Call,
     life::{Case, world},
     support::{LATER, Place, condition, run, unique},
-    wire::Call,
 };
 
 const STATUS: &str = "patch apicredentials/status c";

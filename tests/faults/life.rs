@@ -22,10 +22,11 @@ use testenv::eventually;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
+    calls::Fault,
     inside::{Given, Inside, Probe, Said, Steered},
     oracles::{mask, mask_all},
     support::{LATER, Place, Recorder, SecretView, World, condition, unique},
-    wire::{Fault, Wire},
+    wire::Wire,
 };
 
 /// A look at a credential may be put off by at most this without a word in its status.
@@ -421,7 +422,7 @@ impl Case {
     pub(crate) fn journal(&self) -> Vec<String> {
         let journal = self.wire.journal();
         let first = journal.first().map_or_else(Instant::now, |e| e.at);
-        let line = |e: &crate::wire::Entry| {
+        let line = |e: &crate::calls::Entry| {
             let at = e.at.duration_since(first).as_millis();
             let spoilt = if e.spoilt { " (spoilt)" } else { "" };
             format!("{at} ms: {} -> {:?}{spoilt}", e.call.words(), e.answered)

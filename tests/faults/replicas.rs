@@ -24,11 +24,12 @@ use testenv::eventually;
 use tokio::sync::Notify;
 
 use crate::{
+    calls::Call,
     inside::{Inside, Said},
     life::{Mode, world},
-    refresh::{Person, TURNS},
+    person::{Person, TURNS},
     support::{LATER, condition, run},
-    wire::{Call, Wire},
+    wire::Wire,
 };
 
 /// One of several operators that stand for the same lease.

@@ -12,10 +12,10 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
+    calls::Call,
     life::{Case, Mode},
     servers::{FRAGILE, fragile},
     support::{SOON, run},
-    wire::Call,
 };
 
 /// Writes that have nothing to do with us: so many versions are between a backup and the day it is put back.

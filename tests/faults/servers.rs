@@ -19,10 +19,11 @@ use testenv::{Component, eventually};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
+    calls::{Call, Entry},
     life::{Case, Mode, operator, reference},
     oracles::check,
     support::{LATER, World, run},
-    wire::{Call, Entry, Wire},
+    wire::Wire,
 };
 
 /// A world whose servers may be stopped.

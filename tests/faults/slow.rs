@@ -24,11 +24,12 @@ use testenv::{Component, eventually};
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    calls::Fault,
     life::{Life, Mode, reference, world},
     oracles::check,
     servers::{FRAGILE, ROTATION, Wires, disturbed, fragile},
     support::{LATER, NAMESPACE, run},
-    wire::{Fault, Wire},
+    wire::Wire,
 };
 
 /// Each answer takes so long.

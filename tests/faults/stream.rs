@@ -34,7 +34,7 @@ impl Spoil {
     /// The body of a watch, spoilt.
     pub(crate) fn body(self, body: Body) -> Body {
         let lines = lines(body);
-        let gone = crate::wire::failure(410, "Expired");
+        let gone = crate::calls::failure(410, "Expired");
         let gone = format!("{{\"type\":\"ERROR\",\"object\":{gone}}}\n");
         let spoilt: Lines = match self {
             Self::Cut(after) => Box::pin(lines.take(after)),

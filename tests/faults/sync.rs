@@ -14,11 +14,11 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
+    calls::{Call, Fault},
     late::{creates_a_target, delete_secret},
     life::{Case, world},
     stream::Spoil,
     support::{SOON, condition, run},
-    wire::{Call, Fault},
 };
 
 /// Has each write that fits answered with `code`, until the flag is taken away; gives the flag.

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
+    calls::Fault,
     life::Case,
     stream::Spoil,
     support::{LATER, Listener, World, issuer_of, run},
-    wire::Fault,
 };
 
 /// A value that no version knows, and that stands in no other object.

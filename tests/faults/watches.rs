@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::{
     answers::{Spoiling, Spoilt, lead_all},
+    calls::{Call, Fault},
     life::{Life, Mode, reference},
     oracles::check,
     stream::Spoil,
     support::run,
-    wire::{Call, Fault, Wire},
+    wire::Wire,
 };
 
 /// The kinds that are watched.

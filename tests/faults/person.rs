@@ -1,0 +1,216 @@
+//! A user who has signed in once: what happens to the refresh token, and whether the user has to sign in again.
+
+use std::time::Duration;
+
+use apicred::api::ApiCredential;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::{
+    life::{Case, Mode, world},
+    refresh_issuer::{CLIENT, Rotating},
+    support::{LATER, condition, merge},
+};
+
+/// Lives at once: more would only wait for each other.
+pub(crate) static TURNS: Semaphore = Semaphore::const_new(16);
+pub(crate) const STATE: &str = "state";
+pub(crate) const KEY: &str = "refresh-token";
+pub(crate) const MARK: &str = "apicred.dev/in-flight-since";
+
+/// A person's sign-in at an issuer, and a credential that uses it.
+pub(crate) struct Person {
+    pub(crate) case: Case,
+    pub(crate) issuer: Rotating,
+}
+
+impl Person {
+    /// Everything but the credential. `tokens` is `refreshTokens` of the issuer.
+    pub(crate) async fn new(mode: Mode, name: &str, tokens: Value) -> Self {
+        let case = Case::within(world().await, name, mode).await;
+        let issuer = Rotating::start();
+        let person = Self { case, issuer };
+        person
+            .put_issuer(&person.issuer.url, &person.issuer.ca, tokens)
+            .await;
+        let token = person.issuer.sign_in();
+        person.put(&token).await;
+        person
+    }
+
+    pub(crate) async fn put_issuer(&self, url: &str, ca: &str, tokens: Value) {
+        let place = &self.case.place;
+        let spec = json!({
+            "entra": null, "oauth2": { "tokenUrl": url }, "caBundle": ca, "refreshTokens": tokens,
+        });
+        place.put_issuer(merge(place.entra_issuer(), spec)).await;
+    }
+
+    /// Puts a refresh token into the state Secret, as a tool does that applies it.
+    pub(crate) async fn put(&self, token: &str) {
+        self.case.place.canaries.add(token);
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": STATE, "annotations": { "apicred.dev/state-of": "c" } },
+            "stringData": { KEY: token },
+        });
+        let params = PatchParams::apply("a-git-tool").force();
+        let secrets = self.case.place.secrets();
+        let put = secrets.patch(STATE, &params, &Patch::Apply(&secret)).await;
+        put.expect("a state Secret");
+    }
+
+    /// Replaces the whole state Secret, notes included.
+    pub(crate) async fn replace(&self, token: &str) {
+        let secrets = self.case.place.secrets();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": STATE, "annotations": { "apicred.dev/state-of": "c" } },
+            "stringData": { KEY: token },
+        });
+        let secret = serde_json::from_value(secret).expect("a Secret");
+        let params = PostParams {
+            field_manager: Some("a-backup".to_owned()),
+            ..PostParams::default()
+        };
+        let replaced = secrets.replace(STATE, &params, &secret).await;
+        replaced.expect("a state Secret");
+    }
+
+    /// Puts a Secret back as it was, all annotations included, as a restore from a backup does.
+    pub(crate) async fn restore(&self, backup: &Secret, in_place: bool) {
+        let secrets = self.case.place.secrets();
+        let mut secret = backup.clone();
+        let name = secret.metadata.name.clone().expect("a name");
+        secret.metadata = ObjectMeta {
+            name: Some(name.clone()),
+            annotations: secret.metadata.annotations,
+            labels: secret.metadata.labels,
+            owner_references: secret.metadata.owner_references,
+            ..ObjectMeta::default()
+        };
+        let params = PostParams {
+            field_manager: Some("velero-server".to_owned()),
+            ..PostParams::default()
+        };
+        if in_place {
+            let replaced = secrets.replace(&name, &params, &secret).await;
+            replaced.expect("a Secret that is restored");
+        } else {
+            let deleted = secrets.delete(&name, &DeleteParams::default()).await;
+            deleted.expect("a Secret that is deleted");
+            let made = secrets.create(&params, &secret).await;
+            made.expect("a Secret that is restored");
+        }
+    }
+
+    pub(crate) fn spec(change: Value) -> Value {
+        merge(
+            json!({
+                "client": { "id": CLIENT, "secrets": null, "public": {} },
+                "grant": { "refreshToken": { "secretRef": { "name": STATE, "key": KEY } } },
+                "scopes": ["read"],
+            }),
+            change,
+        )
+    }
+
+    pub(crate) async fn begin(&mut self, change: Value) {
+        self.case.start();
+        self.case.place.create("c", Self::spec(change)).await;
+    }
+
+    /// The refresh token and the notes on the state Secret.
+    pub(crate) async fn stored(&self) -> (String, Value) {
+        let secret = self.case.place.secrets().get(STATE).await;
+        let secret = secret.expect("a state Secret");
+        let data = secret.data.unwrap_or_default();
+        let token = String::from_utf8_lossy(&data[KEY].0).into_owned();
+        (token, json!(secret.metadata.annotations))
+    }
+
+    /// Waits until the credential says so. Time passes, and an operator that died is started again.
+    pub(crate) async fn until<T>(
+        &mut self,
+        what: &str,
+        check: impl Fn(&ApiCredential) -> Option<T>,
+    ) -> T {
+        let began = std::time::Instant::now();
+        loop {
+            let seen = self.case.look().await;
+            if let Ok(credential) = &seen
+                && let Some(found) = check(credential)
+            {
+                return found;
+            }
+            let status = seen.map(|c| c.status);
+            assert!(
+                began.elapsed() < LATER,
+                "{}: {what}: {status:?}\n{:?}\n{:#?}\n{}",
+                self.case.name,
+                self.issuer.family().requests,
+                self.case.journal(),
+                self.case
+                    .said
+                    .text()
+                    .lines()
+                    .rev()
+                    .take(12)
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a condition has this reason.
+    pub(crate) async fn until_reason(&mut self, reason: &str) -> String {
+        self.until(reason, |c| {
+            let says = |kind| condition(c, kind).filter(|c| c.reason == reason);
+            says("Ready")
+                .or_else(|| says("RenewalFailing"))
+                .map(|c| c.message)
+        })
+        .await
+    }
+
+    /// Waits until the wish is served, or a person has to sign in. Was it served?
+    pub(crate) async fn until_served(&mut self, wish: Option<&str>) -> bool {
+        self.until("an end", |c| {
+            let lost =
+                |kind| condition(c, kind).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
+            let status = c.status.as_ref()?;
+            let ready = condition(c, "Ready")?.status == "True";
+            let served = wish.is_none() || status.last_handled_renew_request.as_deref() == wish;
+            let current = status.observed_generation == c.metadata.generation;
+            if lost("Ready") || lost("RenewalFailing") {
+                Some(false)
+            } else {
+                (ready && served && current).then_some(true)
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn renew(&mut self) -> bool {
+        let wish = self.case.place.request_renewal("c").await;
+        self.until_served(Some(&wish)).await
+    }
+
+    /// The refresh token in the Secret is the one that the issuer accepts, and no second use was seen.
+    pub(crate) async fn whole(&self, reused: usize) {
+        let (token, notes) = self.stored().await;
+        let family = self.issuer.family();
+        assert_eq!(family.reused, reused, "{}: a second use", self.case.name);
+        assert_eq!(family.current.as_ref(), Some(&token), "{}", self.case.name);
+        assert_eq!(notes[MARK], Value::Null, "{}: {notes}", self.case.name);
+        let said = self.case.said.text();
+        assert!(!said.contains(&token), "{}: O10", self.case.name);
+    }
+
+    pub(crate) async fn end(mut self) {
+        self.case.stop().await;
+    }
+}
