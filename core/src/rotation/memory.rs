@@ -11,6 +11,8 @@ use super::{
 
 /// Most proofs that are remembered.
 const MOST_PROOFS: usize = 4;
+/// Most announcements that are remembered.
+const MOST_SENT: usize = 4;
 /// The longest pause after a call that failed.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -119,6 +121,27 @@ pub(super) struct Row {
     pub(super) last: Option<Timestamp>,
     /// Was the last answer a refusal?
     pub(super) refused: bool,
+    /// Trials since the last one that succeeded, or since the issuer added it.
+    pub(super) in_vain: u32,
+}
+
+/// What came of announcing one certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sent {
+    digest: String,
+    /// When it was announced last.
+    pub(super) at: Timestamp,
+    /// Why that failed, if it did.
+    pub(super) fault: Option<Fault>,
+    /// How often in a row it failed.
+    pub(super) failures: u32,
+}
+
+impl Sent {
+    /// May the issuer have it by now?
+    pub(super) fn may_have_arrived(&self) -> bool {
+        self.fault.as_ref().is_none_or(|f| f.may_have_happened)
+    }
 }
 
 /// What one process knows.
@@ -136,6 +159,8 @@ pub struct Memory {
     /// What came of adding this number.
     pub(super) refused: Option<(u32, Fault)>,
     pub(super) removed: Option<String>,
+    /// Certificates that were announced, the oldest first.
+    sent: Vec<Sent>,
     row: Row,
     tried_at: Option<Timestamp>,
     proofs: Vec<(String, Timestamp)>,
@@ -165,6 +190,7 @@ impl Memory {
             added: None,
             refused: None,
             removed: None,
+            sent: Vec::new(),
             row: Row::default(),
             tried_at: None,
             proofs: Vec::new(),
@@ -186,6 +212,11 @@ impl Memory {
     /// What `managementRef` names is not as it was: if it had no token, it may have one now, and nothing waits for it. What is
     /// reported stays until a call shows that it has.
     pub fn caller_changed(&mut self) {
+        for sent in &mut self.sent {
+            if lacks_caller(sent.fault.as_ref()) {
+                sent.failures = 0;
+            }
+        }
         if lacks_caller(self.read_fault.as_ref()) || lacks_caller(self.write_fault.as_ref()) {
             (self.failures, self.not_before) = (0, None);
         }
@@ -204,6 +235,16 @@ impl Memory {
         }
     }
 
+    /// What came of announcing a certificate.
+    pub(super) fn sent(&self, digest: &str) -> Option<&Sent> {
+        self.sent.iter().find(|sent| sent.digest == digest)
+    }
+
+    /// Did this process announce a certificate, so that the issuer may have it?
+    pub fn has_announced(&self, digest: &str) -> bool {
+        self.sent(digest).is_some_and(Sent::may_have_arrived)
+    }
+
     /// The next trial is due `gap` after this.
     pub(super) fn last_trial(&self) -> Timestamp {
         self.tried_at.unwrap_or(self.started)
@@ -219,9 +260,17 @@ impl Memory {
         own.map(|(_, at)| *at).chain(used_at).any(lately)
     }
 
+    /// Did a token come with this value, at whatever time, and no refusal since?
+    pub(super) fn got_token(&self, digest: &str) -> bool {
+        self.proofs.iter().any(|(d, _)| d == digest)
+    }
+
     /// Takes note of a step that is about to be executed. Call it *before* the step: a call whose answer is lost must not be
     /// sent again blindly.
     pub fn before(&mut self, step: &Step, now: Timestamp) {
+        if let Step::AddKey { digest, .. } = step {
+            self.announces(digest, now);
+        }
         match step {
             Step::AddKey { .. } | Step::AddPassword { .. } => {
                 self.announced = None;
@@ -260,7 +309,17 @@ impl Memory {
             }
             (Step::AddKey { digest, .. }, Outcome::KeyAdded(id)) => {
                 self.added = Some((digest.clone(), id.clone()));
+                if let Some(sent) = self.sent.iter_mut().find(|s| s.digest == *digest) {
+                    (sent.fault, sent.failures) = (None, 0);
+                }
+                if self.row.digest == *digest {
+                    self.row.in_vain = 0;
+                }
                 self.succeeded();
+            }
+            // Nothing was sent.
+            (Step::AddKey { digest, .. }, Outcome::NotWritten) => {
+                self.sent.retain(|sent| sent.digest != *digest);
             }
             (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) => {
                 self.removed = Some(id.clone());
@@ -271,6 +330,20 @@ impl Memory {
             }
             _ => {}
         }
+    }
+
+    /// A certificate is announced now. Unless an answer says otherwise, it may be there afterwards.
+    fn announces(&mut self, digest: &str, now: Timestamp) {
+        let known = self.sent.iter().position(|sent| sent.digest == digest);
+        let failures = known.map_or(0, |at| self.sent.remove(at).failures);
+        self.sent.push(Sent {
+            digest: digest.to_owned(),
+            at: now,
+            fault: None,
+            failures,
+        });
+        let surplus = self.sent.len().saturating_sub(MOST_SENT);
+        self.sent.drain(..surplus);
     }
 
     /// A change of the application succeeded.
@@ -307,6 +380,12 @@ impl Memory {
         if let Step::AddKey { n, .. } | Step::AddPassword { n, .. } = step {
             self.refused = Some((*n, fault.clone()));
         }
+        if let Step::AddKey { digest, .. } = step
+            && let Some(sent) = self.sent.iter_mut().find(|s| s.digest == *digest)
+        {
+            sent.fault = Some(fault.clone());
+            sent.failures = sent.failures.saturating_add(1);
+        }
     }
 
     fn wrote(&mut self, change: &Change) {
@@ -330,6 +409,10 @@ impl Memory {
         now: Timestamp,
     ) {
         let mut row = self.row(digest, since);
+        row.in_vain = match outcome {
+            Outcome::Token => 0,
+            _ => row.in_vain.saturating_add(1),
+        };
         match outcome {
             Outcome::Token => {
                 row.count = row.count.saturating_add(1);
@@ -346,6 +429,7 @@ impl Memory {
                     digest: row.digest,
                     since,
                     refused: true,
+                    in_vain: row.in_vain,
                     ..Row::default()
                 };
                 self.proofs.retain(|(d, _)| d != digest);

@@ -56,6 +56,7 @@
 //! | `memory` | what one process knows beyond the Secret |
 //! | `step` | what can be done, and what is reported |
 //! | `next`, `begin`, `finish` | the decision |
+//! | `upload` | the decision for a certificate that another tool made, and that apicred only announces |
 //! | [`graph`] | the requests to Microsoft Graph, and its answers |
 //! | [`registration`] | the same for a client that manages its own registration (RFC 7592) |
 //! | `users` | which credentials have a token by the current value |
@@ -74,6 +75,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod users;
 pub mod values;
 
@@ -84,4 +86,5 @@ pub use settings::{Kind, Pace, RotationSettings, Trials};
 pub use spec::{Registry, Rotating, rotating};
 pub use state::{Failure, Known, Noted, Phase, Place, Record, Why, current_until};
 pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
+pub use upload::{Uploading, upload};
 pub use users::{User, lagging, used_at};

@@ -74,7 +74,7 @@ fn reported(memory: &Memory, kind: Kind) -> Vec<Notice> {
     notices
 }
 
-fn facts(
+pub(super) fn facts(
     seen: &Observed,
     memory: &Memory,
     settings: &RotationSettings,

@@ -170,6 +170,14 @@ pub enum Notice {
     },
     /// Several credentials of ours are at the issuer and may be the value in the Secret.
     Ambiguous,
+    /// Another tool made the certificate in the Secret, the issuer refuses it, and there is no earlier one to prove it.
+    NoLastGood,
+    /// Another tool made the certificate in the Secret, and the earlier one has ended.
+    LastGoodEnded,
+    /// The certificate in the Secret has ended, and another tool must make the next one.
+    NotRenewed,
+    /// A rotation was requested, and another tool makes the certificates.
+    MadeElsewhere,
 }
 
 impl Notice {
@@ -184,6 +192,10 @@ impl Notice {
                 | Self::Foreign { .. }
                 | Self::OfAnother { .. }
                 | Self::Ambiguous
+                | Self::NoLastGood
+                | Self::LastGoodEnded
+                | Self::NotRenewed
+                | Self::MadeElsewhere
         )
     }
 
@@ -237,6 +249,18 @@ impl Notice {
             }
             Self::Ambiguous => {
                 "the issuer lists several credentials of apicred that may be the one in the Secret, so none of them is removed; remove those that are not in use"
+            }
+            Self::NoLastGood => {
+                "the issuer refuses the certificate in the Secret, and no certificate of this Secret has got a token before that could prove that it belongs to the client; upload it by hand"
+            }
+            Self::LastGoodEnded => {
+                "the last good certificate of the Secret has expired, and only a valid one can prove that the new one belongs to the client; upload the new one by hand"
+            }
+            Self::NotRenewed => {
+                "the certificate in the Secret has expired; have cert-manager renew it"
+            }
+            Self::MadeElsewhere => {
+                "a rotation was requested, and cert-manager makes the certificates of this Secret; have it renew this one (cmctl renew), and apicred uploads it"
             }
         };
         text.to_owned()

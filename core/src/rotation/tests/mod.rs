@@ -6,4 +6,5 @@ mod histories;
 mod overlap;
 mod record;
 mod registration;
+mod upload;
 mod world;

@@ -1,0 +1,576 @@
+//! A certificate that another tool made is announced by the one before it.
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use crate::{
+    fixtures::at,
+    rotation::{
+        Application, Class, Fault, Key, KeyMark, Kind, Mark, Memory, Next, Notice, Outcome,
+        RotationSettings, Slot, Step, Tried, Uploading, Why, upload,
+    },
+};
+
+/// Replicas lag by at most this, in seconds.
+const LAG: i64 = 200;
+const YEAR: i64 = 365 * 86_400;
+
+/// The certificate number `n`, valid until `until`.
+fn slot(n: u32, until: i64) -> Slot {
+    Slot {
+        digest: format!("digest-{n}"),
+        mark: Mark::Certificate {
+            sha1: format!("sha1-{n}"),
+            sha256: format!("sha256-{n}"),
+        },
+        validity: Some((at(-YEAR), at(until))),
+    }
+}
+
+fn second(time: Timestamp) -> i64 {
+    time.duration_since(at(0)).as_secs()
+}
+
+fn fault(class: Class) -> Outcome {
+    Outcome::Failed(Fault {
+        class,
+        may_have_happened: class == Class::Transient,
+        retry_after: None,
+        message: format!("{class:?}"),
+    })
+}
+
+/// A process whose client has the last good certificate 1. The Secret has number 2.
+struct Process {
+    settings: RotationSettings,
+    seen: Uploading,
+    memory: Memory,
+    t: i64,
+}
+
+impl Process {
+    /// One that has run for a long time.
+    fn new() -> Self {
+        let settings = RotationSettings::of(Kind::Certificate);
+        Self {
+            memory: Memory::new(at(0), &settings.pace),
+            settings,
+            seen: Uploading {
+                secret: Some(slot(2, YEAR)),
+                copy: Some(slot(1, YEAR)),
+                ..Uploading::default()
+            },
+            t: 86_400,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        at(self.t)
+    }
+
+    fn decide(&self) -> Next {
+        upload(&self.seen, &self.memory, &self.settings, self.now())
+    }
+
+    /// The next step that is no wait, after all waits before it.
+    fn next(&mut self) -> Step {
+        for _ in 0..100 {
+            match self.decide().step {
+                Step::Wait { until } => self.t = second(until).max(self.t + 1),
+                step => return step,
+            }
+        }
+        Step::Wait { until: self.now() }
+    }
+
+    fn execute(&mut self, outcome: &Outcome) -> Step {
+        let step = self.next();
+        self.memory.before(&step, self.now());
+        self.t += 1;
+        self.memory.after(&step, outcome, self.now());
+        step
+    }
+
+    fn lists(&self, numbers: &[u32]) -> Outcome {
+        let key = |n: &u32| Key {
+            id: format!("key-{n}"),
+            name: None,
+            mark: Some(KeyMark::Thumbprint(format!("sha1-{n}"))),
+            from: None,
+            until: None,
+        };
+        Outcome::Application(Application {
+            read_at: self.now(),
+            keys: numbers.iter().map(key).collect(),
+        })
+    }
+
+    fn read(&mut self, numbers: &[u32]) {
+        // A wait may come before it.
+        self.next();
+        let lists = self.lists(numbers);
+        assert_eq!(self.execute(&lists), Step::ReadApplication);
+    }
+
+    fn tries(&mut self, outcome: &Outcome) {
+        let digest = "digest-2".to_owned();
+        let of = Tried::Next;
+        assert_eq!(self.execute(outcome), Step::Trial { of, digest });
+    }
+
+    fn adds(&mut self, outcome: &Outcome) -> i64 {
+        let digest = "digest-2".to_owned();
+        assert_eq!(self.execute(outcome), Step::AddKey { n: 0, digest });
+        self.t
+    }
+
+    fn state(&self) -> (&'static str, Vec<(&'static str, Option<String>)>) {
+        let next = self.decide();
+        let keys = next.keys.into_iter().map(|key| (key.slot, key.id));
+        (next.record.state.as_str(), keys.collect())
+    }
+}
+
+#[test]
+fn a_new_certificate_is_announced_once_and_tried_until_it_gets_a_token() {
+    let mut process = Process::new();
+    let id = |n: u32| Some(format!("key-{n}"));
+    assert_eq!(
+        process.state(),
+        ("Adding", vec![("Current", None), ("Next", None)])
+    );
+    process.tries(&Outcome::Refused);
+    process.read(&[1]);
+    process.adds(&Outcome::KeyAdded(None));
+    assert_eq!(process.state().0, "Proving");
+    // The issuer lags.
+    process.read(&[1]);
+    process.tries(&Outcome::Refused);
+    process.tries(&Outcome::NoAnswer);
+    process.tries(&Outcome::Token);
+    assert_eq!(
+        process.state(),
+        ("Steady", vec![("Current", None), ("Previous", id(1))])
+    );
+    assert!(process.memory.has_announced("digest-2"));
+    // For ever: no day makes it less true.
+    process.t += 3 * 86_400;
+    assert_eq!(process.state().0, "Steady");
+    let wait = matches!(process.decide().step, Step::Wait { .. });
+    assert!(wait && process.decide().notices.is_empty());
+    // A credential has renewed.
+    process.seen.copy.clone_from(&process.seen.secret);
+    assert_eq!(process.state(), ("Steady", vec![("Current", None)]));
+
+    // What the issuer lists shows the key IDs.
+    let mut process = Process::new();
+    process.tries(&Outcome::Refused);
+    process.read(&[1, 2]);
+    assert_eq!(
+        process.state(),
+        ("Proving", vec![("Current", id(1)), ("Next", id(2))])
+    );
+    process.tries(&Outcome::Token);
+    assert_eq!(process.state().1, [("Current", id(2)), ("Previous", id(1))]);
+    assert!(!process.memory.has_announced("digest-2"));
+}
+
+#[test]
+fn without_need_nothing_is_announced() {
+    let (old, new) = (Some(slot(1, YEAR)), Some(slot(2, YEAR)));
+    let ended = Some(slot(1, 0));
+    let (used, nothing) = (Some(at(86_000)), None);
+    // The same certificate with another chain.
+    let chain = new.clone().map(|slot| Slot {
+        digest: "other".to_owned(),
+        ..slot
+    });
+    for (secret, copy, used_at, step, notice) in [
+        (&new, &chain, nothing, "wait", None),
+        (&new, &old, used, "wait", None),
+        (&new, &None, used, "wait", None),
+        (&None, &old, nothing, "wait", Some(Notice::NoCurrent)),
+        (&ended, &old, used, "wait", Some(Notice::NotRenewed)),
+        (&new, &ended, nothing, "next", Some(Notice::LastGoodEnded)),
+        (&new, &None, nothing, "current", None),
+        (&new, &old, nothing, "next", None),
+    ] {
+        let mut process = Process::new();
+        process.seen.secret.clone_from(secret);
+        process.seen.copy.clone_from(copy);
+        process.seen.used_at = used_at;
+        let next = process.decide();
+        let word = match next.step {
+            Step::Wait { .. } => "wait",
+            Step::Trial { of, .. } => of.as_str(),
+            other => unreachable!("{other:?}"),
+        };
+        assert_eq!(word, step, "{:?}", process.seen);
+        let expected: Vec<Notice> = notice.into_iter().collect();
+        assert_eq!(next.notices, expected, "{:?}", process.seen);
+    }
+    // The pair is refused, and nothing can prove it.
+    let mut process = Process::new();
+    process.seen.copy = None;
+    process.execute(&Outcome::Refused);
+    assert_eq!(process.decide().notices, [Notice::NoLastGood]);
+    // It is in the hands of a person, who uploads it.
+    process.execute(&Outcome::Token);
+    assert!(process.decide().notices.is_empty());
+}
+
+#[test]
+fn a_request_is_answered_by_the_next_certificate() {
+    let mut process = Process::new();
+    process.seen.copy.clone_from(&process.seen.secret);
+    process.seen.requested = Some("now".to_owned());
+    let next = process.decide();
+    assert_eq!(next.notices, [Notice::MadeElsewhere]);
+    let requested = process.seen.requested.clone();
+    process.seen.handled = requested;
+    let next = process.decide();
+    assert!(next.notices.is_empty());
+    assert_eq!(next.record.handled.as_deref(), Some("now"));
+}
+
+#[test]
+fn an_answer_that_is_lost_is_waited_for_and_a_lag_is_no_absence() {
+    let settles = RotationSettings::of(Kind::Certificate)
+        .pace
+        .settles
+        .as_secs();
+    let mut process = Process::new();
+    process.tries(&Outcome::Refused);
+    process.read(&[1]);
+    let first = process.adds(&fault(Class::Transient));
+    let blocked = |n: &Notice| matches!(n, Notice::Blocked(_));
+    assert!(process.decide().notices.iter().any(blocked));
+    process.read(&[1]);
+    process.read(&[1]);
+    let second = process.adds(&fault(Class::Transient));
+    assert!(second - first > settles, "{first} {second}");
+    process.read(&[1, 2]);
+    assert!(!process.decide().notices.iter().any(blocked));
+    process.tries(&Outcome::Token);
+    assert_eq!(process.state().0, "Steady");
+}
+
+#[test]
+fn a_process_that_begins_waits_for_what_the_one_before_it_announced() {
+    let mut process = Process::new();
+    process.t = 1;
+    process.tries(&Outcome::Refused);
+    process.read(&[1]);
+    process.read(&[1]);
+    process.adds(&Outcome::KeyAdded(None));
+    assert!(process.t > process.settings.pace.settles.as_secs());
+}
+
+#[test]
+fn who_may_not_read_the_application_announces_again_after_an_hour() {
+    let mut process = Process::new();
+    let mut announced = Vec::new();
+    let (mut trials, mut reads) = (0, 0);
+    while announced.len() < 3 {
+        let outcome = match process.next() {
+            Step::AddKey { .. } => {
+                announced.push(process.t);
+                fault(Class::Transient)
+            }
+            Step::ReadApplication => {
+                reads += 1;
+                fault(Class::Permission)
+            }
+            Step::Trial {
+                of: Tried::Next, ..
+            } => {
+                trials += 1;
+                Outcome::Refused
+            }
+            other => unreachable!("{other:?}"),
+        };
+        process.execute(&outcome);
+    }
+    let hour = process.settings.trials.at_most.as_secs();
+    assert!(announced.windows(2).all(|two| two[1] - two[0] >= hour));
+    assert!(reads == 1 && trials < 300, "{reads} {trials}");
+}
+
+#[test]
+fn what_the_issuer_refuses_is_reported_and_repeated_ever_more_rarely() {
+    for (class, within_an_hour) in [
+        (Class::Policy, 3),
+        (Class::Permission, 3),
+        (Class::Proof, 3),
+        (Class::Conflict, 8),
+    ] {
+        let mut process = Process::new();
+        let (begun, mut count) = (process.t, 0);
+        while process.t < begun + 3_600 {
+            let outcome = match process.next() {
+                Step::AddKey { .. } => {
+                    count += 1;
+                    fault(class)
+                }
+                Step::ReadApplication => process.lists(&[1]),
+                _ => Outcome::Refused,
+            };
+            process.execute(&outcome);
+        }
+        assert_eq!(count, within_an_hour, "{class:?}");
+        let notices = process.decide().notices;
+        let failed = |n: &Notice| matches!(n, Notice::Failed(f) if f.why == Why::AddRefused && f.class == Some(class));
+        assert_eq!(
+            notices.iter().any(failed),
+            class != Class::Conflict,
+            "{notices:?}"
+        );
+        assert!(!process.memory.has_announced("digest-2"));
+        // Somebody uploads it by hand: what was refused is of no interest any more.
+        let (lists, now) = (process.lists(&[1, 2]), process.now());
+        process.memory.after(&Step::ReadApplication, &lists, now);
+        assert!(process.decide().notices.is_empty());
+    }
+}
+
+#[test]
+fn a_certificate_that_gets_no_token_is_reported_and_tried_more_rarely() {
+    let mut process = Process::new();
+    process.tries(&Outcome::Refused);
+    process.read(&[1, 2]);
+    let begun = process.t;
+    let mut trials = 0;
+    while process.t < begun + 2 * 3_600 {
+        let outcome = match process.next() {
+            Step::Trial { .. } => {
+                trials += 1;
+                Outcome::Refused
+            }
+            Step::ReadApplication => process.lists(&[1, 2]),
+            other => unreachable!("{other:?}"),
+        };
+        process.execute(&outcome);
+    }
+    assert!((120..130).contains(&trials), "{trials}");
+    let failed = |n: &Notice| matches!(n, Notice::Failed(f) if f.why == Why::NotProven);
+    assert!(process.decide().notices.iter().any(failed));
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    /// The process goes on. What comes of a call.
+    Run(Wrong),
+    Pass(i64),
+    Crash,
+    /// cert-manager replaces the pair.
+    Renew,
+    /// A credential renews its token.
+    Token,
+    /// Somebody uploads the certificate.
+    ByHand,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wrong {
+    Nothing,
+    /// No effect, no answer.
+    Lost,
+    /// An effect, and no answer.
+    AnswerLost,
+    Refused(Class),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let class = prop::sample::select(vec![
+        Class::Throttled,
+        Class::Conflict,
+        Class::Policy,
+        Class::Proof,
+        Class::Caller,
+    ]);
+    let wrong = prop_oneof![
+        6 => Just(Wrong::Nothing),
+        1 => Just(Wrong::Lost),
+        1 => Just(Wrong::AnswerLost),
+        1 => class.prop_map(Wrong::Refused),
+    ];
+    prop_oneof![
+        20 => wrong.prop_map(Op::Run),
+        2 => (1_i64..4_000).prop_map(Op::Pass),
+        1 => Just(Op::Crash),
+        1 => Just(Op::Renew),
+        2 => Just(Op::Token),
+        1 => Just(Op::ByHand),
+    ]
+}
+
+/// The Secret, its copy and an issuer that lags.
+struct World {
+    process: Process,
+    may_read: bool,
+    made: u32,
+    /// Number of the certificate, and since when the issuer has it.
+    known: Vec<(u32, i64)>,
+    /// Certificates that have got a token.
+    good: Vec<u32>,
+    /// When this process announced a certificate that may have arrived.
+    announced: Vec<(u32, i64)>,
+}
+
+fn number(slot: &Slot) -> u32 {
+    let digits = slot.digest.trim_start_matches("digest-");
+    digits.parse().unwrap_or_default()
+}
+
+impl World {
+    fn new(may_read: bool) -> Self {
+        let mut process = Process::new();
+        process.seen.secret.clone_from(&process.seen.copy);
+        Self {
+            process,
+            may_read,
+            made: 1,
+            known: vec![(1, -86_400)],
+            good: vec![1],
+            announced: Vec::new(),
+        }
+    }
+
+    fn secret(&self) -> u32 {
+        self.process.seen.secret.as_ref().map_or(0, number)
+    }
+
+    /// Is it known everywhere?
+    fn accepts(&self, n: u32) -> bool {
+        let arrived = |(known, since): &(u32, i64)| *known == n && *since + LAG <= self.process.t;
+        self.known.iter().any(arrived)
+    }
+
+    fn op(&mut self, op: Op) {
+        match op {
+            Op::Run(wrong) => self.run(wrong),
+            Op::Pass(seconds) => self.process.t += seconds,
+            Op::Crash => {
+                let pace = self.process.settings.pace;
+                self.process.memory = Memory::new(self.process.now(), &pace);
+                self.announced.clear();
+            }
+            Op::Renew => {
+                self.made += 1;
+                self.process.seen.secret = Some(slot(self.made, 10 * YEAR));
+                self.process.seen.used_at = None;
+            }
+            Op::Token => self.token(),
+            Op::ByHand => self.known.push((self.secret(), self.process.t)),
+        }
+    }
+
+    fn token(&mut self) {
+        let n = self.secret();
+        if self.accepts(n) {
+            let seen = &mut self.process.seen;
+            seen.copy.clone_from(&seen.secret);
+            seen.used_at = Some(at(self.process.t));
+            self.good.push(n);
+        }
+    }
+
+    fn run(&mut self, wrong: Wrong) {
+        let step = self.process.decide().step;
+        if let Step::Wait { until } = step {
+            self.process.t = second(until).max(self.process.t + 1);
+            return;
+        }
+        self.process.memory.before(&step, self.process.now());
+        let outcome = match &step {
+            Step::Trial { of, .. } => {
+                let slots = self.process.seen.slots();
+                let value = match of {
+                    Tried::Current => slots.current,
+                    Tried::Next => slots.next,
+                };
+                let n = value.as_ref().map_or(0, number);
+                match wrong {
+                    Wrong::Nothing if self.accepts(n) => Outcome::Token,
+                    Wrong::Nothing => Outcome::Refused,
+                    _ => Outcome::NoAnswer,
+                }
+            }
+            Step::ReadApplication if !self.may_read => fault(Class::Permission),
+            Step::ReadApplication => match wrong {
+                Wrong::Nothing => {
+                    let seen: Vec<u32> = self.known.iter().map(|(n, _)| *n).collect();
+                    let seen = seen.into_iter().filter(|n| self.accepts(*n));
+                    self.process.lists(&seen.collect::<Vec<u32>>())
+                }
+                Wrong::Refused(class) => fault(class),
+                _ => fault(Class::Transient),
+            },
+            Step::AddKey { digest, .. } => self.add(digest, wrong),
+            other => unreachable!("{other:?}"),
+        };
+        self.process.t += 1;
+        let now = self.process.now();
+        self.process.memory.after(&step, &outcome, now);
+    }
+
+    fn add(&mut self, digest: &str, wrong: Wrong) -> Outcome {
+        let (seen, t) = (&self.process.seen, self.process.t);
+        let slots = seen.slots();
+        let (signs, new) = (
+            slots.current.expect("one signs"),
+            slots.next.expect("a new one"),
+        );
+        assert!(self.good.contains(&number(&signs)), "it never got a token");
+        assert!(signs.validity.is_some_and(|(_, until)| until > at(t)));
+        assert_eq!(new.digest, digest);
+        let n = number(&new);
+        let settings = &self.process.settings;
+        let least = if self.may_read {
+            settings.pace.settles
+        } else {
+            settings.trials.at_most
+        };
+        let last = self.announced.iter().rev().find(|(of, _)| *of == n);
+        let since = last.map(|(_, at)| SignedDuration::from_secs(t - at));
+        assert!(
+            since.is_none_or(|since| since >= least),
+            "again after {since:?}"
+        );
+        if !matches!(wrong, Wrong::Refused(_)) {
+            self.announced.push((n, t));
+        }
+        if matches!(wrong, Wrong::Nothing | Wrong::AnswerLost) {
+            self.known.push((n, t));
+        }
+        match wrong {
+            Wrong::Nothing => Outcome::KeyAdded(None),
+            Wrong::Lost | Wrong::AnswerLost => fault(Class::Transient),
+            Wrong::Refused(class) => fault(class),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn in_whatever_order_things_happen_each_certificate_is_announced_rarely_and_the_last_one_works(
+        ops in prop::collection::vec(op(), 0..150),
+        may_read in any::<bool>(),
+    ) {
+        let mut world = World::new(may_read);
+        for op in ops {
+            world.op(op);
+        }
+        // The pauses after refusals are a day at most, those of calls likewise.
+        for _ in 0..1_000 {
+            let works = world.process.seen.works(&world.process.memory);
+            if works || world.process.t > 8 * YEAR / 10 {
+                break;
+            }
+            world.op(Op::Run(Wrong::Nothing));
+        }
+        prop_assert!(world.process.seen.works(&world.process.memory), "{:?}", world.process.decide());
+        prop_assert!(world.accepts(world.secret()));
+    }
+}

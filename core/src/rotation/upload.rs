@@ -1,0 +1,324 @@
+//! The upload of a certificate that another tool made. Nothing is sent or written here.
+//!
+//! cert-manager replaces the pair of its Secret before the issuer knows the new certificate. The *last good* pair, the one that
+//! got the last token, is kept in a copy ([`crate::publish::last_good`]). While it is valid it proves that the new one belongs
+//! to the client, so apicred announces the new certificate itself. It makes no key pair and writes no Secret for that.
+//!
+//! | State | What happens | After a crash |
+//! |---|---|---|
+//! | `Steady` | one certificate; or the new one got a token, and credentials use it from their next renewal on | the same |
+//! | `Adding` | the application is read. If it does not list the new certificate, this is announced once. If the answer is lost, the application is read again after [`SETTLES`](super::settings::SETTLES) | the application is read. A certificate that it does not list is announced after `SETTLES`: the process before may have done it a moment ago |
+//! | `Proving` | the issuer has it: trials of the new one alone, until one gets a token | the application lists it |
+//!
+//! What always holds:
+//!
+//! 1. An announcement that may have arrived is not repeated within `SETTLES`; within an hour, if the application cannot be read
+//!    or if the answer said that it arrived.
+//! 2. Only a pair that got a token signs, and only while it is valid.
+//! 3. Nothing is removed at the issuer: apicred made none of these certificates. The old one stays until it expires.
+
+use jiff::Timestamp;
+
+use super::{
+    memory::{Class, Memory, Sent, doubled, later},
+    next::{Decision, Sight, facts},
+    observed::{Facts, Names, Observed, Same, Slot, Slots},
+    settings::{MOST_BUSY, MOST_PAUSE, RotationSettings, SWEEP},
+    state::{Failure, Noted, Phase, Record, Why},
+    step::{Next, Notice, Step, Tried},
+};
+
+/// All that is seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Uploading {
+    /// The pair of the Secret.
+    pub secret: Option<Slot>,
+    /// The pair of its copy: the last one that got a token. None: there is no copy of this Secret.
+    pub copy: Option<Slot>,
+    /// When a credential got a token with the Secret as it is now.
+    pub used_at: Option<Timestamp>,
+    /// The annotation `rotate-requested-at` of the client resource.
+    pub requested: Option<String>,
+    /// The last request that was answered.
+    pub handled: Option<String>,
+}
+
+impl Uploading {
+    /// The values that steps are about: *current* signs, *next* is announced.
+    pub fn slots(&self) -> Slots {
+        match (&self.secret, &self.copy) {
+            (Some(secret), Some(copy)) if secret.mark != copy.mark => Slots {
+                current: Some(copy.clone()),
+                next: Some(secret.clone()),
+                previous: None,
+            },
+            (secret, _) => Slots {
+                current: secret.clone(),
+                ..Slots::default()
+            },
+        }
+    }
+
+    /// Did the certificate of the Secret get a token?
+    pub fn works(&self, memory: &Memory) -> bool {
+        let Some(secret) = &self.secret else {
+            return false;
+        };
+        let kept = self.copy.as_ref().is_some_and(|c| c.mark == secret.mark);
+        kept || self.used_at.is_some() || memory.got_token(&secret.digest)
+    }
+}
+
+/// What comes next. Pure, as [`super::next()`].
+pub fn upload(
+    seen: &Uploading,
+    memory: &Memory,
+    settings: &RotationSettings,
+    now: Timestamp,
+) -> Next {
+    let observed = Observed {
+        version: String::new(),
+        noted: Noted::Absent,
+        slots: seen.slots(),
+        names: Names::new("", ""),
+        lagging: None,
+        used_at: seen.used_at,
+        requested: seen.requested.clone(),
+    };
+    let record = Record {
+        handled: seen.handled.clone(),
+        ..Record::default()
+    };
+    let decision = Decision {
+        seen: &observed,
+        memory,
+        settings,
+        now,
+        record: &record,
+        facts: facts(&observed, memory, settings, &record, now),
+    };
+    let works = seen.works(memory);
+    let mut notices = Vec::new();
+    let (state, step) = decision.upload(seen, works, &mut notices);
+    let keys = decision.in_use(works);
+    Next {
+        step,
+        notices,
+        rotates_at: None,
+        keys,
+        record: Record { state, ..record },
+    }
+}
+
+fn has_ended(slot: &Slot, now: Timestamp) -> bool {
+    slot.validity.is_some_and(|(_, until)| until <= now)
+}
+
+/// Passes by itself, so that it is tried again soon.
+fn passes(class: Class) -> bool {
+    matches!(
+        class,
+        Class::Throttled | Class::Conflict | Class::Caller | Class::Transient
+    )
+}
+
+impl Decision<'_> {
+    fn upload(&self, seen: &Uploading, works: bool, notices: &mut Vec<Notice>) -> (Phase, Step) {
+        let again = self.settings.pace.again;
+        let Some(secret) = &seen.secret else {
+            notices.push(Notice::NoCurrent);
+            return (Phase::Steady, self.wait(again));
+        };
+        if seen.requested.is_some() && seen.requested != seen.handled {
+            notices.push(Notice::MadeElsewhere);
+        }
+        if has_ended(secret, self.now) {
+            notices.push(Notice::NotRenewed);
+            return (Phase::Steady, self.wait(again));
+        }
+        if works {
+            return (Phase::Steady, self.wait(SWEEP));
+        }
+        let (Some(copy), Some(next)) = (&self.seen.slots.current, &self.seen.slots.next) else {
+            return (Phase::Steady, self.alone(secret, notices));
+        };
+        if has_ended(copy, self.now) {
+            // Somebody may upload it meanwhile.
+            notices.push(Notice::LastGoodEnded);
+            return (Phase::Steady, self.trial(Tried::Next, &next.digest, again));
+        }
+        self.announcing(next, notices)
+    }
+
+    /// There is no other pair, and this one has got no token yet.
+    fn alone(&self, secret: &Slot, notices: &mut Vec<Notice>) -> Step {
+        let row = self.memory.row(&secret.digest);
+        if row.refused {
+            notices.push(Notice::NoLastGood);
+        }
+        let gap = match row.in_vain {
+            0 => self.settings.trials.gap,
+            _ => self.settings.pace.again,
+        };
+        self.trial(Tried::Current, &secret.digest, gap)
+    }
+
+    fn announcing(&self, next: &Slot, notices: &mut Vec<Notice>) -> (Phase, Step) {
+        let sent = self.memory.sent(&next.digest);
+        if self.is_listed(next) {
+            self.report(None, notices);
+            return self.proving(next, notices);
+        }
+        self.report(sent, notices);
+        let (arrived, blind) = (self.has_arrived(next), self.is_blind());
+        let at = sent.filter(|sent| sent.may_have_arrived()).map(|s| s.at);
+        let lasts = if at.is_some() && (arrived || blind) {
+            self.settings.trials.at_most
+        } else {
+            self.settings.pace.settles
+        };
+        // The process before may have announced it just before this one began.
+        let settled = later(at.unwrap_or(self.memory.started), lasts);
+        let early = self.ahead(settled, lasts);
+        // What the answer said, and what nobody may read, trials tell.
+        if at.is_some() && early.is_some() && (arrived || blind) {
+            return self.proving(next, notices);
+        }
+        let since = self.now;
+        (
+            Phase::Adding { n: 0, since },
+            self.adding_upload(next, sent, (settled, early)),
+        )
+    }
+
+    fn adding_upload(
+        &self,
+        next: &Slot,
+        sent: Option<&Sent>,
+        (settled, early): (Timestamp, Option<Timestamp>),
+    ) -> Step {
+        // Somebody else may have uploaded it.
+        if sent.is_none() && self.memory.row(&next.digest).in_vain == 0 {
+            return self.try_next(next);
+        }
+        let since = (settled <= self.now).then_some(settled);
+        match (self.sight(since), early) {
+            (Sight::First(step), _) => step,
+            (Sight::Fresh(_), Some(until)) => self.until(until),
+            (Sight::Blind, Some(_)) => self.try_next(next),
+            (_, None) => self.announce_upload(next, sent),
+        }
+    }
+
+    /// Did the issuer list it lately?
+    fn is_listed(&self, next: &Slot) -> bool {
+        let at_most = self.settings.trials.at_most;
+        let read = self.memory.application.as_ref();
+        read.is_some_and(|read| {
+            let lately = self.ahead(later(read.read_at, at_most), at_most).is_some();
+            lately && read.keys.iter().any(|key| key.is(next) == Same::Yes)
+        })
+    }
+
+    /// Did an answer say that the issuer has it?
+    fn has_arrived(&self, next: &Slot) -> bool {
+        let added = self.memory.added.as_ref();
+        added.is_some_and(|(digest, _)| *digest == next.digest)
+    }
+
+    fn proving(&self, next: &Slot, notices: &mut Vec<Notice>) -> (Phase, Step) {
+        if self.in_vain(next) {
+            let failure = self.failure(Why::NotProven);
+            notices.push(Notice::Failed(failure));
+        }
+        let since = self.now;
+        let trial = self.try_next(next);
+        let idle = matches!(trial, Step::Wait { .. });
+        // Status shows the key IDs.
+        let step = if idle && self.memory.application.is_none() && !self.is_blind() {
+            self.calls_wait(false)
+                .map_or(Step::ReadApplication, |_| trial)
+        } else {
+            trial
+        };
+        (Phase::Added { since }, step)
+    }
+
+    fn try_next(&self, next: &Slot) -> Step {
+        let gap = if self.in_vain(next) {
+            self.settings.pace.again
+        } else {
+            self.settings.trials.gap
+        };
+        self.trial(Tried::Next, &next.digest, gap)
+    }
+
+    /// Was it tried for so long that another trial changes little?
+    fn in_vain(&self, next: &Slot) -> bool {
+        let trials = self.settings.trials;
+        let lasted = trials.gap.saturating_mul(
+            i32::try_from(self.memory.row(&next.digest).in_vain).unwrap_or(i32::MAX),
+        );
+        lasted >= trials.at_most
+    }
+
+    /// Announces it, unless the issuer refused that a short while ago.
+    fn announce_upload(&self, next: &Slot, sent: Option<&Sent>) -> Step {
+        let paused = sent.and_then(|sent| self.refused_until(sent));
+        let waits = paused.map(|until| self.until(until));
+        waits
+            .or_else(|| self.calls_wait(true))
+            .unwrap_or_else(|| Step::AddKey {
+                n: 0,
+                digest: next.digest.clone(),
+            })
+    }
+
+    /// An issuer that refused it is not asked again at once, and one that is busy again and again neither.
+    fn refused_until(&self, sent: &Sent) -> Option<Timestamp> {
+        let fault = sent.fault.as_ref()?;
+        let allowed = if passes(fault.class) { MOST_BUSY } else { 0 };
+        let over = sent.failures.saturating_sub(allowed);
+        let pause = doubled(self.settings.pace.pause, over, MOST_PAUSE);
+        let until = later(sent.at, pause);
+        self.ahead(until, MOST_PAUSE).filter(|_| over > 0)
+    }
+
+    /// What fails at the issuer.
+    fn report(&self, sent: Option<&Sent>, notices: &mut Vec<Notice>) {
+        let refused = sent.and_then(|sent| sent.fault.as_ref());
+        if let Some(fault) = refused.filter(|fault| !passes(fault.class)) {
+            notices.push(Notice::Failed(Failure {
+                class: Some(fault.class),
+                ..self.failure(Why::AddRefused)
+            }));
+        }
+        let faults = [self.memory.read_fault.as_ref(), refused];
+        let mut faults: Vec<Notice> = (faults.into_iter().flatten().cloned())
+            .map(Notice::Blocked)
+            .collect();
+        faults.dedup();
+        notices.extend(faults);
+        notices.extend(self.memory.blind.is_some().then_some(Notice::Blind));
+    }
+
+    /// The certificates as status shows them: *current* is the one that gets tokens.
+    fn in_use(&self, works: bool) -> Vec<super::Shown> {
+        let (slots, facts) = (&self.seen.slots, &self.facts);
+        if !works || slots.next.is_none() {
+            return facts.shown(slots);
+        }
+        let (slots, facts) = (slots.clone(), facts.clone());
+        let turned = Slots {
+            current: slots.next,
+            next: None,
+            previous: slots.current,
+        };
+        let known = Facts {
+            current: facts.next,
+            next: None,
+            previous: facts.current,
+        };
+        known.shown(&turned)
+    }
+}
