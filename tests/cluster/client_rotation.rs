@@ -7,6 +7,7 @@ mod faults;
 mod leaving;
 mod registration;
 mod rig;
+mod upload;
 
 use std::sync::atomic::Ordering;
 

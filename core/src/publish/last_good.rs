@@ -52,15 +52,16 @@ impl LastGood {
 }
 
 /// Is a copy of this Secret to be kept? Not of a copy, and not where apicred itself replaces the pair: it proves the next one
-/// before.
+/// before. It never replaces that of cert-manager.
 pub fn is_wanted(meta: &ObjectMeta) -> bool {
     let has = |key: &str| {
         let annotations = meta.annotations.as_ref();
         annotations.and_then(|a| a.get(key)).map(String::as_str)
     };
     let wish = has(names::KEEP_LAST_GOOD).map(|wish| wish == "true");
-    wish.unwrap_or_else(|| has(names::CERT_MANAGER).is_some())
-        && has(names::ROTATE_BY).is_none()
+    let made_elsewhere = has(names::CERT_MANAGER).is_some();
+    wish.unwrap_or(made_elsewhere)
+        && (made_elsewhere || has(names::ROTATE_BY).is_none())
         && has(names::LAST_GOOD_OF).is_none()
 }
 

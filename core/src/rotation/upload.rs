@@ -145,14 +145,17 @@ impl Decision<'_> {
         if has_ended(copy, self.now) {
             // Somebody may upload it meanwhile.
             notices.push(Notice::LastGoodEnded);
-            return (Phase::Steady, self.trial(Tried::Next, &next.digest, again));
+            return (
+                Phase::Steady,
+                self.trial((Tried::Next, None), &next.digest, again),
+            );
         }
         self.announcing(next, notices)
     }
 
     /// There is no other pair, and this one has got no token yet.
     fn alone(&self, secret: &Slot, notices: &mut Vec<Notice>) -> Step {
-        let row = self.memory.row(&secret.digest);
+        let row = self.memory.row(&secret.digest, None);
         if row.refused {
             notices.push(Notice::NoLastGood);
         }
@@ -160,7 +163,7 @@ impl Decision<'_> {
             0 => self.settings.trials.gap,
             _ => self.settings.pace.again,
         };
-        self.trial(Tried::Current, &secret.digest, gap)
+        self.trial((Tried::Current, None), &secret.digest, gap)
     }
 
     fn announcing(&self, next: &Slot, notices: &mut Vec<Notice>) -> (Phase, Step) {
@@ -198,7 +201,7 @@ impl Decision<'_> {
         (settled, early): (Timestamp, Option<Timestamp>),
     ) -> Step {
         // Somebody else may have uploaded it.
-        if sent.is_none() && self.memory.row(&next.digest).in_vain == 0 {
+        if sent.is_none() && self.memory.row(&next.digest, None).in_vain == 0 {
             return self.try_next(next);
         }
         let since = (settled <= self.now).then_some(settled);
@@ -250,14 +253,14 @@ impl Decision<'_> {
         } else {
             self.settings.trials.gap
         };
-        self.trial(Tried::Next, &next.digest, gap)
+        self.trial((Tried::Next, None), &next.digest, gap)
     }
 
     /// Was it tried for so long that another trial changes little?
     fn in_vain(&self, next: &Slot) -> bool {
         let trials = self.settings.trials;
         let lasted = trials.gap.saturating_mul(
-            i32::try_from(self.memory.row(&next.digest).in_vain).unwrap_or(i32::MAX),
+            i32::try_from(self.memory.row(&next.digest, None).in_vain).unwrap_or(i32::MAX),
         );
         lasted >= trials.at_most
     }

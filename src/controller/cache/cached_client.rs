@@ -33,6 +33,8 @@ pub(in crate::controller) struct CachedClient {
     pub(in crate::controller) unread: Option<String>,
     /// Names of the Secrets by which it authenticates.
     pub(super) sources: Box<[String]>,
+    /// Name of the Secret with the last good certificate, if it may prove that a new one belongs to the client.
+    copy: Option<Box<str>>,
     /// Name of the ServiceAccount by which it authenticates.
     pub(super) account: Option<Box<str>>,
 }
@@ -68,6 +70,9 @@ impl From<Readable<ApiClient>> for CachedClient {
         let sources = authentication
             .as_ref()
             .map_or(Vec::new(), AuthenticationMethod::alternatives);
+        let rotates = spec.as_ref().is_ok_and(|spec| spec.rotation.is_some());
+        let copy = authentication.as_ref().filter(|_| rotates);
+        let copy = copy.and_then(|way| Some(way.copies().pop()?.copy.name.into()));
         let account = match authentication {
             Some(AuthenticationMethod::ServiceAccount(account)) => Some(account.name.into()),
             _ => None,
@@ -80,6 +85,7 @@ impl From<Readable<ApiClient>> for CachedClient {
             deleting,
             unread,
             sources: sources.into_iter().map(|r| r.name).collect(),
+            copy,
             account,
         }
     }
@@ -89,6 +95,11 @@ impl CachedClient {
     /// Name of the first Secret by which it authenticates.
     pub(in crate::controller) fn source(&self) -> Option<&str> {
         self.sources.first().map(String::as_str)
+    }
+
+    /// Name of the Secret with the last good certificate, if there may be one.
+    pub(in crate::controller) fn copy(&self) -> Option<&str> {
+        self.copy.as_deref()
     }
 
     /// Name of the `ApiCredential` whose token rotates its client credential.
@@ -112,6 +123,7 @@ impl CachedClient {
     pub(super) fn needs(&self, home: &str) -> HashSet<Need> {
         let own = |name: &str| (home.to_owned(), name.to_owned());
         let secrets = self.sources.iter().map(|name| Need::Secret(own(name)));
+        let copies = self.copy.iter().map(|name| Need::Secret(own(name)));
         let account = self.account.iter().map(|name| Need::Account(own(name)));
         let spec = self.spec.as_ref().ok();
         let issuer = spec.and_then(|s| s.issuer_ref.as_ref()).map(|r| {
@@ -121,7 +133,7 @@ impl CachedClient {
             };
             Need::Issuer((r.kind, home.to_owned(), r.name.clone()))
         });
-        secrets.chain(account).chain(issuer).collect()
+        secrets.chain(copies).chain(account).chain(issuer).collect()
     }
 }
 

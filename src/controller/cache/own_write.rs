@@ -65,6 +65,7 @@ impl OwnWrite<'_> {
         if version.is_none() && shown.is_none() {
             return;
         }
+        self.context.clients.check_source(&secret);
         let own = shown.is_none() || shown.as_ref() == version;
         for key in lock(&self.context.index).of_secret(&secret) {
             if !(own && key == self.key) {

@@ -10,6 +10,7 @@ use url::Url;
 use super::{
     issuer::{ClientPlace, OwnToken},
     seen::ClientValue,
+    upload::Uploads,
     view::Shared,
 };
 use crate::controller::{
@@ -18,7 +19,7 @@ use crate::controller::{
 use crate::{
     credential::{Endpoint, Key},
     plan::fingerprint::DigestKey,
-    rotation::{Memory, Registry, Rotating, Slots, values::NEXT},
+    rotation::{Memory, Registry, Rotating, Slots, Uploading, values::NEXT},
 };
 
 /// What `managementRef` names, as it was seen: UID and resourceVersion. Its status changes whenever it gets a token.
@@ -32,6 +33,8 @@ pub(super) struct Application {
     pub(super) object_id: Option<String>,
     pub(super) endpoint: Endpoint,
     pub(super) graph: Option<Url>,
+    /// Is its certificate made by another tool?
+    pub(super) uploads: bool,
 }
 
 /// A registration access token that is in no Secret yet. No `Debug`.
@@ -70,6 +73,7 @@ pub(super) struct Driver {
     pub(super) unstored_tries: u64,
     /// Digest of the registration access token in the Secret.
     pub(super) token: Option<String>,
+    pub(super) uploads: Uploads,
     pub(super) failures: u32,
 }
 
@@ -80,6 +84,9 @@ pub(super) struct Sight {
     pub(super) secret: Secret,
     pub(super) slots: Slots,
     pub(super) digests: DigestKey,
+    /// The certificate is made by another tool: the Secret is not written, and has the pair of its copy as the current value, if the pair
+    /// of the Secret is another one, which is the next value then.
+    pub(super) upload: Option<Uploading>,
 }
 
 impl Sight {

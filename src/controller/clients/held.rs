@@ -58,7 +58,7 @@ impl Driver {
         let stores =
             matches!(&next.step, Step::Write { change, .. } if change.values == Values::StoreNext);
         if stores {
-            self.step(&sight, &seen, &next, now).await;
+            self.step(&sight, &next, now).await;
         }
         self.held_id().is_none()
     }

@@ -12,6 +12,7 @@
 //! | [`driver`] | what one process has of a rotation |
 //! | [`keypair`] | a new key pair |
 //! | [`registration`] | a client's own registration (RFC 7592) |
+//! | [`upload`] | a certificate that cert-manager made: the copy that proves it |
 //! | [`view`], [`told`] | what status, log, events and metrics report |
 
 mod driver;
@@ -25,6 +26,7 @@ mod rotate;
 mod seen;
 mod step_name;
 mod told;
+mod upload;
 mod usable;
 pub(super) mod view;
 

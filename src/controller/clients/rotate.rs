@@ -15,6 +15,7 @@ use super::{
     obstacle::obstacle,
     seen::{asking, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
+    upload::{Uploads, copy_of, joined},
     view::{Shared, View},
 };
 use crate::controller::{
@@ -29,16 +30,16 @@ use crate::{
     api::{ApiCredential, ApiPreset, IssuerRef},
     credential::{ClientLookup, FieldError, Key, parse_client, parse_with_client},
     rotation::{
-        Memory, Names, Next, Observed, Outcome, Record, Registry, Rotating, Step, lagging, next,
-        rotating, used_at,
+        Memory, Names, Next, Observed, Outcome, Record, Registry, Rotating, Step, Uploading,
+        lagging, next, rotating, upload, used_at,
     },
 };
 
 /// After a step that failed for another reason than the issuer: the first pause, and the longest.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_mins(1);
+pub(super) const LONGEST: Duration = Duration::from_mins(1);
 /// A rotation that cannot begin is checked again after this time, and at each change that is seen.
-const RECHECK: Duration = Duration::from_mins(10);
+pub(super) const RECHECK: Duration = Duration::from_mins(10);
 /// The longest sleep: what is read of the application is a day old at most.
 const LONGEST_SLEEP: Duration = Duration::from_hours(24);
 
@@ -55,6 +56,8 @@ enum Look {
 struct Stamp {
     client: Option<(crate::api::ApiClientSpec, Option<String>, bool)>,
     secret: Option<String>,
+    /// Version of the last good certificate.
+    copy: Option<String>,
     issuer: Option<String>,
     caller: Caller,
 }
@@ -82,6 +85,7 @@ pub(super) fn begin(
         last: None,
         unstored_tries: 0,
         token: None,
+        uploads: Uploads::default(),
         failures: 0,
     };
     tokio::spawn(driver.run()).abort_handle()
@@ -128,10 +132,13 @@ impl Driver {
         });
         let name = client.as_ref().and_then(|c| c.source().map(str::to_owned));
         let secrets = lock(&self.context.secrets);
-        let secret = name.and_then(|name| {
+        let version = |name: String| {
             let name = (self.key.namespace.clone(), name);
             secrets.get(&name).map(|seen| seen.facts.version.clone())
-        });
+        };
+        let secret = name.and_then(version);
+        let copy = client.as_ref().and_then(|c| c.copy().map(str::to_owned));
+        let copy = copy.and_then(version);
         Stamp {
             client: spec.zip(client.as_ref()).map(|(spec, client)| {
                 (
@@ -141,6 +148,7 @@ impl Driver {
                 )
             }),
             secret,
+            copy,
             issuer,
             caller: self.caller_now(),
         }
@@ -198,19 +206,33 @@ impl Driver {
                 self.memory.caller_changed();
                 self.token = token;
             }
-            let seen = self.observed(&client, &sight);
-            let now = context.clock.now();
-            // The Secret was read from the API server a moment ago, so nothing is decided by the cache.
-            let next = next(&seen, &self.memory, &sight.rotating.settings, now);
+            let (next, now) = self.decide(&client, &sight).await;
             self.report(View::of(&next)).await;
             if let Step::Wait { until } = next.step {
                 self.failures = 0;
                 return Look::Sleep(wait(until, now));
             }
-            if let Some(pause) = self.step(&sight, &seen, &next, now).await {
+            if let Some(pause) = self.step(&sight, &next, now).await {
                 return Look::Sleep(pause);
             }
         }
+    }
+
+    /// The Secret was read from the API server a moment ago, so nothing is decided by the cache.
+    async fn decide(&mut self, client: &CachedClient, sight: &Sight) -> (Next, Timestamp) {
+        let settings = &sight.rotating.settings;
+        let now = self.context.clock.now();
+        let Some(pairs) = &sight.upload else {
+            let seen = self.observed(client, sight);
+            return (next(&seen, &self.memory, settings, now), now);
+        };
+        let mut seen = self.uploading(client, sight, pairs);
+        if self.uploaded(&seen).await {
+            seen.handled.clone_from(&seen.requested);
+        }
+        let next = upload(&seen, &self.memory, settings, now);
+        self.upload_failed(&next).await;
+        (next, now)
     }
 
     /// Forgets everything if the spec names another application now: nothing that is known of one holds for another.
@@ -221,6 +243,7 @@ impl Driver {
             object_id: rotating.object_id.clone(),
             endpoint: issuer.endpoint.clone(),
             graph: issuer.graph.clone(),
+            uploads: sight.upload.is_some(),
         };
         if self.application.as_ref() == Some(&application) {
             return;
@@ -241,7 +264,6 @@ impl Driver {
     pub(super) async fn step(
         &mut self,
         sight: &Sight,
-        seen: &Observed,
         next: &Next,
         now: Timestamp,
     ) -> Option<Duration> {
@@ -262,11 +284,7 @@ impl Driver {
             "a step of a rotation"
         );
         if let (Step::Write { change, .. }, Outcome::Done) = (&next.step, &outcome) {
-            let before = match &seen.noted {
-                crate::rotation::Noted::Record(record) => (**record).clone(),
-                _ => Record::default(),
-            };
-            self.wrote(&before, change).await;
+            self.wrote(&next.record, change).await;
         }
         if let (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) =
             (&next.step, &outcome)
@@ -300,16 +318,21 @@ impl Driver {
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
         let name = rotating.secret.as_str();
         let read = call(&context.metrics, "get_secret", || api.get(name)).await;
-        let secret = read.map_err(|trouble| match trouble {
+        let mut secret = read.map_err(|trouble| match trouble {
             Trouble::NotFound => (format!("Secret {name} does not exist; create it"), RECHECK),
             _ => (
                 format!("Secret {name} cannot be read; apicred tries again"),
                 LONGEST,
             ),
         })?;
-        if let Some(why) = obstacle(&secret, &self.key, &self.uid) {
-            return Err((why, RECHECK));
-        }
+        let copy = copy_of(&rotating, &place.credential, &secret.metadata);
+        let copy = match &copy {
+            Some(copy) => Some(self.copy(copy, &secret.metadata).await?),
+            None => match obstacle(&secret, &self.key, &self.uid) {
+                Some(why) => return Err((why, RECHECK)),
+                None => None,
+            },
+        };
         let digests = context.digest_key.get(&context.metrics).await;
         let digests = digests.map_err(|_| {
             (
@@ -317,14 +340,17 @@ impl Driver {
                 LONGEST,
             )
         })?;
+        let upload = copy.map(|copy| joined(&rotating, digests, &mut secret, copy.as_ref()));
         let none = BTreeMap::new();
-        let slots = slots(&rotating, secret.data.as_ref().unwrap_or(&none), digests);
+        let all = || slots(&rotating, secret.data.as_ref().unwrap_or(&none), digests);
+        let slots = upload.as_ref().map_or_else(all, Uploading::slots);
         Ok(Sight {
             rotating,
             place,
             slots,
             secret,
             digests: digests.clone(),
+            upload,
         })
     }
 

@@ -9,7 +9,7 @@ use crate::{
     Reason,
     api::ApiClient,
     plan::{Notice, Severity},
-    rotation::{Change, Record, Values},
+    rotation::{Change, Next, Notice as Told, Record, Uploading, Values},
     telemetry::tries::warn_at_first,
 };
 
@@ -102,6 +102,62 @@ impl Driver {
         );
         let note = format!("credential {id} was removed at the issuer");
         self.notify(Severity::Normal, Reason::ClientCredentialRemoved, note)
+            .await;
+    }
+
+    /// Says once that the issuer has a certificate that this process announced. True if it is new.
+    pub(super) async fn uploaded(&mut self, seen: &Uploading) -> bool {
+        let works = seen.works(&self.memory);
+        let Some(secret) = seen.secret.as_ref().filter(|_| works) else {
+            return false;
+        };
+        let known = self.uploads.done.as_ref() == Some(&secret.digest);
+        if known || !self.memory.has_announced(&secret.digest) {
+            return false;
+        }
+        self.uploads.done = Some(secret.digest.clone());
+        self.uploads.handled.clone_from(&seen.requested);
+        let tries = self.context.worked("rotation", &self.uid);
+        tracing::info!(
+            namespace = self.key.namespace,
+            name = self.key.name,
+            tries = (tries > 0).then_some(tries),
+            "the new certificate of a client was uploaded, and got a token"
+        );
+        self.context.metrics.rotated("ok");
+        let until = secret.validity.map(|(_, until)| until);
+        let until = until.map_or(String::new(), |until| format!(", which expires at {until}"));
+        let note = format!(
+            "the new certificate in the Secret{until}, was uploaded and got a token; the one before it stays valid at the issuer until it expires"
+        );
+        self.notify(Severity::Normal, Reason::ClientCredentialRotated, note)
+            .await;
+        true
+    }
+
+    /// Says once what fails with a certificate that is uploaded.
+    pub(super) async fn upload_failed(&mut self, next: &Next) {
+        let failed = next.notices.iter().find_map(|notice| match notice {
+            Told::Failed(failure) => Some(failure.message()),
+            _ => None,
+        });
+        if self.uploads.failed == failed {
+            return;
+        }
+        self.uploads.failed.clone_from(&failed);
+        let Some(message) = failed else {
+            return;
+        };
+        self.context.metrics.rotated("failed");
+        let failure = self.context.failed("rotation", &self.uid, &message);
+        warn_at_first!(
+            failure,
+            namespace = self.key.namespace,
+            name = self.key.name,
+            reason = Reason::RotationFailed.as_str(),
+            "{message}"
+        );
+        self.notify(Severity::Warning, Reason::RotationFailed, message)
             .await;
     }
 

@@ -38,11 +38,11 @@ pub(super) const SOURCE: &str = "shared-client";
 const RENEWALS: usize = 3;
 const A_WHILE: Duration = Duration::from_secs(20);
 const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
-const OWNED: &str = "Application.ReadWrite.OwnedBy";
+pub(super) const OWNED: &str = "Application.ReadWrite.OwnedBy";
 pub(super) const RECORDS: (&str, &str) = ("demo", "Records.Read");
 
 /// A client id of one test.
-fn guid() -> String {
+pub(super) fn guid() -> String {
     let id = format!("{}{}", unique(), unique());
     format!(
         "{}-{}-4{}-8{}-{}",

@@ -89,7 +89,7 @@ fn a_copy_is_kept_for_cert_manager_and_for_owners_who_ask_for_it() {
         ),
         (
             json!({ "cert-manager.io/certificate-name": "tls", "apicred.dev/rotate-by": "x" }),
-            false,
+            true,
         ),
         // apicred proves the next pair of such a Secret before it is used.
         (

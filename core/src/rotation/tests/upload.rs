@@ -115,7 +115,14 @@ impl Process {
     fn tries(&mut self, outcome: &Outcome) {
         let digest = "digest-2".to_owned();
         let of = Tried::Next;
-        assert_eq!(self.execute(outcome), Step::Trial { of, digest });
+        assert_eq!(
+            self.execute(outcome),
+            Step::Trial {
+                of,
+                digest,
+                since: None
+            }
+        );
     }
 
     fn adds(&mut self, outcome: &Outcome) -> i64 {

@@ -114,6 +114,24 @@ fn a_credential_has_the_clients_checked_that_are_rotated_with_its_token() {
 }
 
 #[test]
+fn the_last_good_certificate_of_a_client_that_rotates_has_it_checked() {
+    let clients = Clients::default();
+    let by_certificate = |rotation: Value| {
+        let mut spec = spec("s");
+        spec["secrets"] = Value::Null;
+        spec["certificates"] = json!([{ "secretName": "s" }]);
+        spec["rotation"] = rotation;
+        spec
+    };
+    let (rotates, plain) = (by_certificate(json!({})), by_certificate(Value::Null));
+    for (key, client) in [held("a", &rotates, 1), held("b", &plain, 1)] {
+        clients.put(&key, client);
+    }
+    clients.check_source(&("secops".to_owned(), "s-last-good".to_owned()));
+    assert_eq!(unchecked(&clients), ["a"]);
+}
+
+#[test]
 fn an_object_has_the_clients_that_need_it_checked_and_no_others() {
     let clients = Clients::default();
     let own = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "contoso" }, "id": "c", "public": {} });
