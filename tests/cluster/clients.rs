@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apicred::api::{ApiClient, ApiCredential};
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use dev_issuer::{Client as OauthClient, Config, DevIssuer};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
     process::{Child, ChildStderr, Command},
 };
 

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use testenv::{
     Asked, ConnectProxy, OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually,
 };
-use tokio::io::AsyncReadExt;
 
 use super::plugin::{ADA, Plugin, browse, entra, kept, person_of, spec};
 use crate::{
