@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::secrets::{all, listed, meta, name, version};
+use super::secrets::{all, meta, name, version};
 use crate::{
     controller::cache::{calls_under_way::Transient, changes::Part, secrets::Secrets},
     fixtures::at,

@@ -6,10 +6,12 @@ mod clients;
 
 use std::{future::Future, sync::Arc};
 
-use base64::Engine;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, NameConstraints, PublicKeyData,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, NameConstraints,
+    PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData,
+    RsaKeySize, SigningKey,
 };
 use rustls::{
     RootCertStore, ServerConfig,
@@ -17,6 +19,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
+use secrecy::SecretString;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -26,8 +29,8 @@ use url::Url;
 use crate::{
     api::Cloud,
     credential::Issuer,
-    http::Http,
-    oauth::{Class, Refusal},
+    http::{Http, Manner, broken, trust::Count, way::Way},
+    oauth::{Class, Identity, Method, Refusal, TlsIdentity, TokenRequest},
 };
 
 fn run<T>(test: impl Future<Output = T>) -> T {

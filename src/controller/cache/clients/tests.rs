@@ -1,7 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::requeue::key_of;
+use crate::{
+    api::{ApiClient, IssuerKind},
+    controller::{cache::readable::Readable, requeue::key_of},
+};
 
 fn held(name: &str, spec: &Value, generation: i64) -> (Key, CachedClient) {
     let object = json!({
