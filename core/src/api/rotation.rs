@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Rotation of what a client authenticates by: the one entry of `certificates` or `secrets` at Microsoft Entra ID; `key` at an issuer
 /// where the client may change its own registration (RFC 7592). The Secret must name this client in the annotation
-/// `apicred.dev/rotate-by`.
+/// `apicred.dev/rotate-by`, unless cert-manager makes the certificate: that one is only uploaded, and its Secret is not changed.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::rules::validity())]
