@@ -136,8 +136,7 @@ pub fn step(source: Option<&SecretFacts>, copy: Option<&SecretFacts>, known: Kno
             Step::Empty(copy.version.clone(), uid.clone())
         }
         (_, None) => Step::Leave,
-        // It is empty, or of a Secret that had this name before.
-        (None, Some(_)) => store(),
+        // Of a Secret that had this name before.
         (Some((uid, _)), Some(source)) if source.uid != *uid => store(),
         (Some((_, version)), Some(source)) if *version == source.version => {
             if kept.owners.iter().any(|owner| owner == known.owner) {
@@ -148,7 +147,8 @@ pub fn step(source: Option<&SecretFacts>, copy: Option<&SecretFacts>, known: Kno
         }
         // The pair before is still of use to somebody.
         (Some(_), Some(_)) if known.needed => Step::Leave,
-        (Some(_), Some(_)) => store(),
+        // Another one, or an empty copy.
+        (_, Some(_)) => store(),
     }
 }
 

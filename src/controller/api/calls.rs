@@ -266,14 +266,14 @@ fn count<T>(
 
 /// Applies a status. Gives the object's resourceVersion: of the answer nothing else is of use, so the server is asked
 /// for the metadata alone. A field that the CRD does not have is left out.
-pub(in crate::controller) async fn apply_status<K: Clone>(
+pub(in crate::controller) async fn apply_status<K>(
     api: &Api<K>,
     name: &str,
     body: &Value,
     undeclared: &Undeclared,
 ) -> Result<String, kube::Error>
 where
-    K: Resource<DynamicType = ()>,
+    K: Resource<DynamicType = ()> + Clone,
 {
     let refused = match send_status(api, name, body).await {
         Err(kube::Error::Api(refused)) => refused,

@@ -58,9 +58,12 @@ fn remove(value: &mut Value, steps: &[&str]) -> bool {
         return fields.remove(name).is_some();
     }
     match fields.get_mut(name) {
+        // All of them, not only the first that has it.
         Some(Value::Array(items)) => items
             .iter_mut()
-            .fold(false, |found, item| remove(item, rest) || found),
+            .filter_map(|item| remove(item, rest).then_some(()))
+            .count()
+            .gt(&0),
         Some(below) => remove(below, rest),
         None => false,
     }
