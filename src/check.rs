@@ -156,8 +156,11 @@ mod tests {
             _ => metrics(1, OURS),
         })
         .await;
-        let told = check(&admin, Duration::from_secs(30)).await.unwrap();
-        assert!(told.contains(OURS) && told.contains("leads"), "{told}");
+        let reported = check(&admin, Duration::from_secs(30)).await.unwrap();
+        assert!(
+            reported.contains(OURS) && reported.contains("leads"),
+            "{reported}"
+        );
     }
 
     #[tokio::test]
@@ -185,9 +188,9 @@ mod tests {
             (unready.await, ["not ready", "missing: secrets"]),
             (other.await, ["not HTTP", "endpoints"]),
         ] {
-            let told = check(&admin, NOW).await.unwrap_err();
+            let reported = check(&admin, NOW).await.unwrap_err();
             for word in words {
-                assert!(told.contains(word), "no {word:?} in {told}");
+                assert!(reported.contains(word), "no {word:?} in {reported}");
             }
         }
         // Nothing is asked by a way that the address does not name.
@@ -201,9 +204,9 @@ mod tests {
         leader.set_username("robot").unwrap();
         let secure = Url::parse("https://127.0.0.1:1").unwrap();
         for wrong in [leader, secure, Url::parse("file:///tmp/x").unwrap()] {
-            let told = check(&wrong, Duration::from_mins(1)).await.unwrap_err();
+            let reported = check(&wrong, Duration::from_mins(1)).await.unwrap_err();
             for word in ["--admin", wrong.scheme(), "plain HTTP", "http://"] {
-                assert!(told.contains(word), "no {word:?} in {told}");
+                assert!(reported.contains(word), "no {word:?} in {reported}");
             }
         }
         assert!(
@@ -214,7 +217,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let nobody = Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
-        let told = check(&nobody, NOW).await.unwrap_err();
-        assert!(told.contains("endpoints"), "{told}");
+        let reported = check(&nobody, NOW).await.unwrap_err();
+        assert!(reported.contains("endpoints"), "{reported}");
     }
 }

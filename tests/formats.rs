@@ -182,8 +182,8 @@ fn command(program: &str) -> Command {
 fn run(program: &str, args: &[&str]) -> Output {
     let output = command(program).args(args).output();
     let output = output.unwrap_or_else(|e| unreachable!("{program}: {e}"));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program}: {told}");
+    let reported = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}: {reported}");
     output
 }
 

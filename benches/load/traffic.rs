@@ -92,7 +92,7 @@ impl Tally<'_> {
     }
 
     /// Writes of status that succeeded, by object.
-    pub(crate) fn told(&self) -> usize {
+    pub(crate) fn reported(&self) -> usize {
         let names: HashSet<_> = self
             .0
             .iter()

@@ -356,7 +356,7 @@ impl World {
             let now = self.traffic.read(&self.plane)?;
             let tally = self.traffic.since(since);
             if tally.published() >= count
-                && (!own || tally.told() >= count)
+                && (!own || tally.reported() >= count)
                 && let Some(end) = tally.last_write()
             {
                 return Ok(end);

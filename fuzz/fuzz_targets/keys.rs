@@ -67,13 +67,13 @@ fuzz_target!(|data: &[u8]| {
         assertion_id: "a",
     };
     let endpoint = known_endpoint(&SIGNER).expect("known");
-    if let Err(refusal) = request(
+    if let Err(token_error) = request(
         &SIGNER,
         &endpoint,
         &Material::None,
         &[grant_input.clone()],
         moment,
     ) {
-        assert!(refusal.message().len() < 500);
+        assert!(token_error.message().len() < 500);
     }
 });

@@ -8,7 +8,7 @@ use apicred::{
     api::ApiCredential,
     credential::{Credential, Issuer, IssuerLookup, parse},
     oauth::{
-        AnswerContext, Granted, RawAnswer, Refusal, Token, answer, answer_to, granted,
+        AnswerContext, Granted, RawAnswer, TokenError, Token, answer, answer_to, granted,
         granted_in_part,
     },
 };
@@ -71,7 +71,7 @@ fn credential(issuer: &Value, grant: &Value, client: &Value) -> Option<Credentia
     .ok()
 }
 
-fn judge(result: Result<Token, Refusal>, body: &str) {
+fn judge(result: Result<Token, TokenError>, body: &str) {
     match result {
         Ok(token) => {
             let text = token.secret.expose_secret();
@@ -83,18 +83,18 @@ fn judge(result: Result<Token, Refusal>, body: &str) {
             let life = token.expires_at.duration_since(token.issued_at);
             assert!(life <= SignedDuration::from_hours(24 * 367), "{life}");
         }
-        Err(refusal) => {
-            let told = refusal.message();
-            assert!(told.len() < 2_000, "{} bytes", told.len());
-            assert!(!told.chars().any(char::is_control));
-            let mut bare = refusal.clone();
+        Err(token_error) => {
+            let reported = token_error.message();
+            assert!(reported.len() < 2_000, "{} bytes", reported.len());
+            assert!(!reported.chars().any(char::is_control));
+            let mut bare = token_error.clone();
             (bare.error, bare.correlation_id, bare.trace_id, bare.aadsts) =
                 (None, None, None, None);
-            let told = format!("{bare:?}");
+            let reported = format!("{bare:?}");
             // Our own words may come along by chance; a run of characters that they do not have may not.
             let marked = body.split(|c: char| c.is_whitespace() || "\"',".contains(c));
             for word in marked.filter(|w| w.len() >= 12 && w.contains('~')) {
-                assert!(!told.contains(word), "a word of the body is told");
+                assert!(!reported.contains(word), "a word of the body is told");
             }
         }
     }

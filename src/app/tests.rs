@@ -98,9 +98,9 @@ async fn a_leader_that_cannot_list_one_kind_for_two_minutes_gives_its_lease_back
         for (name, meets) in meets {
             let api = empty(kind, meets, None);
             let (leases, ended, took) = leads(api, SYNC * 5).await;
-            let told = ended.expect("it ends").expect_err("and not well");
-            assert!(told.contains(kind), "{kind} {name}: {told}");
-            assert!(told.contains("given back"), "{kind} {name}: {told}");
+            let reported = ended.expect("it ends").expect_err("and not well");
+            assert!(reported.contains(kind), "{kind} {name}: {reported}");
+            assert!(reported.contains("given back"), "{kind} {name}: {reported}");
             assert!(
                 took < SYNC + Duration::from_secs(5),
                 "{kind} {name}: {took:?}"
@@ -144,7 +144,7 @@ fn the_end_of_the_process_waits_for_no_thread_that_is_blocked() {
         tell.send(on_one_thread(work)).unwrap();
     });
     // Without a deadline of its own this would wait for `release`.
-    let told = ended.recv_timeout(Duration::from_mins(2));
+    let reported = ended.recv_timeout(Duration::from_mins(2));
     drop(release);
-    assert_eq!(told, Ok(Err("the lease was lost".to_owned())));
+    assert_eq!(reported, Ok(Err("the lease was lost".to_owned())));
 }

@@ -22,7 +22,7 @@ use crate::{
     Reason,
     api::ApiCredential,
     credential::{FieldError, Key},
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     plan::{
         Notice, Severity,
         finalizer::{self, Attempt, End, Facts, Step},
@@ -125,8 +125,12 @@ async fn attempt(
     tries: u32,
 ) -> Option<Attempt> {
     let passing = |why: &str| {
-        let refusal = Refusal::local(Class::Transient, Reason::RevocationFailed, why);
-        Some(Attempt::failed(&refusal, leaving.since.elapsed(), tries))
+        let token_error = TokenError::local(Class::Transient, Reason::RevocationFailed, why);
+        Some(Attempt::failed(
+            &token_error,
+            leaving.since.elapsed(),
+            tries,
+        ))
     };
     let left = leaving.deadline.saturating_sub(leaving.since.elapsed());
     let once = async {
@@ -149,7 +153,7 @@ async fn attempt(
         let revoked = revoke::attempt(context, &credential, leaving).await;
         Some(match revoked {
             Ok(()) => Attempt::Revoked,
-            Err(refusal) => Attempt::failed(&refusal, leaving.since.elapsed(), tries),
+            Err(token_error) => Attempt::failed(&token_error, leaving.since.elapsed(), tries),
         })
     };
     // A panic over one credential ends neither the process nor the deletions of others.

@@ -14,7 +14,7 @@ use crate::{
         annotations::{self, Place},
         binding,
     },
-    oauth::{Class, Refusal, Stage},
+    oauth::{Class, Stage, TokenError},
     plan::conditions::Conditions,
 };
 
@@ -69,9 +69,9 @@ async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) ->
             unlisted: found.unlisted,
             reconciled: Reconciled::Settled,
         },
-        (found, refusal) => {
-            let refusal = refusal.unwrap_or_else(|| {
-                Refusal::local(
+        (found, token_error) => {
+            let token_error = token_error.unwrap_or_else(|| {
+                TokenError::local(
                     Class::Transient,
                     Reason::InternalError,
                     "the issuer has no token endpoint and no failure; report this with the operator's log",
@@ -81,11 +81,11 @@ async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) ->
                 endpoint: found.map(|found| found.url),
                 works: false,
                 // A CA bundle that another object has may come with it.
-                stalled: refusal.stage == Stage::Own
-                    && matches!(refusal.class, Class::Invalid | Class::Denied)
+                stalled: token_error.stage == Stage::Own
+                    && matches!(token_error.class, Class::Invalid | Class::Denied)
                     && issuer.ca_fault.is_none(),
-                reason: refusal.reason,
-                message: refusal.message(),
+                reason: token_error.reason,
+                message: token_error.message(),
                 unlisted: None,
                 reconciled: Reconciled::Unsettled,
             }
@@ -156,10 +156,10 @@ fn known(issuer: &Issuer) -> &'static str {
 }
 
 /// Everything that a credential needs of this issuer: the token endpoint if it is known, and what does not work.
-async fn check(context: &Context, issuer: &Issuer) -> (Option<Found>, Option<Refusal>) {
+async fn check(context: &Context, issuer: &Issuer) -> (Option<Found>, Option<TokenError>) {
     let found = match endpoint(context, issuer).await {
         Ok(found) => found,
-        Err(refusal) => return (None, Some(refusal)),
+        Err(token_error) => return (None, Some(token_error)),
     };
     // What asks the identity endpoint of the machine asks no other.
     let local = issuer
@@ -188,8 +188,8 @@ struct Found {
 }
 
 /// The same with the part that failed, unless the sentence names another one.
-fn part(name: &'static str, refusal: Refusal) -> Refusal {
-    let asked = match refusal.stage {
+fn part(name: &'static str, token_error: TokenError) -> TokenError {
+    let asked = match token_error.stage {
         Stage::Own | Stage::Proxy | Stage::Tunnel | Stage::Foreign | Stage::Answered => false,
         Stage::Name
         | Stage::Connect
@@ -198,16 +198,16 @@ fn part(name: &'static str, refusal: Refusal) -> Refusal {
         | Stage::Timeout
         | Stage::BrokenOff => true,
     };
-    if !asked || refusal.http_status.is_some() {
-        return refusal;
+    if !asked || token_error.http_status.is_some() {
+        return token_error;
     }
-    Refusal {
-        next_step: refusal.next_step.of_part(name),
-        ..refusal
+    TokenError {
+        next_step: token_error.next_step.of_part(name),
+        ..token_error
     }
 }
 
-async fn endpoint(context: &Context, issuer: &Issuer) -> Result<Found, Refusal> {
+async fn endpoint(context: &Context, issuer: &Issuer) -> Result<Found, TokenError> {
     // An address that must not be requested is also reported here, where its author sees it.
     if let Ok(origin) = Url::parse(&issuer.origin) {
         addresses::check_literal(&origin, &issuer.allowed_cidrs)?;
@@ -223,7 +223,7 @@ async fn endpoint(context: &Context, issuer: &Issuer) -> Result<Found, Refusal> 
                 .discovery
                 .discovered(&context.http, issuer, context.clock.as_ref())
                 .await
-                .map_err(|refusal| part("discovery document", refusal))?;
+                .map_err(|token_error| part("discovery document", token_error))?;
             return Ok(Found {
                 url: found.url.to_string(),
                 unlisted: found.unlisted.clone(),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     credential::{Credential, Key},
-    oauth::Refusal,
+    oauth::TokenError,
     plan::{Observed, Outcome, fail},
 };
 
@@ -47,20 +47,20 @@ impl<'a> Reconciliation<'a> {
     }
 
     /// Remembers a failed attempt. The log has it as the condition that it causes, once.
-    pub(super) fn failed(&mut self, refusal: Refusal) -> Outcome {
+    pub(super) fn failed(&mut self, token_error: TokenError) -> Outcome {
         tracing::debug!(
-            reason = refusal.reason.as_str(),
-            class = refusal.class.as_str(),
-            http_status = refusal.http_status,
-            error = refusal.error,
-            code = refusal.code(),
-            correlation_id = refusal.correlation_id,
-            trace_id = refusal.trace_id,
+            reason = token_error.reason.as_str(),
+            class = token_error.class.as_str(),
+            http_status = token_error.http_status,
+            error = token_error.error,
+            code = token_error.code(),
+            correlation_id = token_error.correlation_id,
+            trace_id = token_error.trace_id,
             "{}",
-            refusal.next_step
+            token_error.next_step
         );
         let now = self.context.clock.now();
-        self.observed.memory = fail(self.credential, &self.observed, refusal, now);
+        self.observed.memory = fail(self.credential, &self.observed, token_error, now);
         Outcome::Failed
     }
 

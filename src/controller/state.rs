@@ -56,7 +56,7 @@ pub(super) struct State {
     /// What was said of it in the log.
     pub(super) journal: Journal,
     /// The status that the log knows, if the cluster does not have it.
-    pub(super) told: Option<Box<ApiCredentialStatus>>,
+    pub(super) reported: Option<Box<ApiCredentialStatus>>,
     /// How pods were notified of the last write; none if the credential does not ask for it.
     pub(super) notified: Option<Notified>,
     /// Ids of a client secret's refusal that the next line about it names.
@@ -79,7 +79,7 @@ impl State {
             && self.foreign.is_none()
             && self.defects.is_none()
             && self.journal.is_empty()
-            && self.told.is_none()
+            && self.reported.is_none()
             && self.refused.is_none()
             && self.notified.is_none()
     }

@@ -7,7 +7,7 @@ use reqwest::header::{
 };
 
 use super::{Broken, Chosen, broken, patience::Patience, way::Way};
-use crate::oauth::{RawAnswer, Refusal, too_large};
+use crate::oauth::{RawAnswer, TokenError, too_large};
 
 /// How many requests a limit still has room for, and when it ends
 /// (docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api).
@@ -31,10 +31,10 @@ pub(super) async fn head(
     request: reqwest::RequestBuilder,
     chosen: &Chosen,
     patience: &mut Patience,
-) -> Result<reqwest::Response, Refusal> {
+) -> Result<reqwest::Response, TokenError> {
     let sent = patience.wait(request.send()).await;
     let sent = sent.ok_or_else(|| broken::late(&chosen.way()))?;
-    sent.map_err(|error| Refusal {
+    sent.map_err(|error| TokenError {
         not_sent: broken::not_processed(&error, error.is_connect()),
         ..transport(&error, &chosen.way())
     })
@@ -70,7 +70,7 @@ pub(super) async fn whole(
         body: Vec::new(),
     };
     loop {
-        let refusal = match patience.wait(response.chunk()).await {
+        let token_error = match patience.wait(response.chunk()).await {
             Some(Ok(None)) => return Ok(answer),
             Some(Ok(Some(chunk))) => {
                 let room = MAX_BODY - answer.body.len();
@@ -84,15 +84,17 @@ pub(super) async fn whole(
             None => broken::late(&chosen.way()),
         };
         return Err(Broken {
-            refusal,
+            token_error,
             arrived: Some(Box::new(answer)),
         });
     }
 }
 
 /// What went wrong below HTTP. The texts of the libraries are not shown.
-pub(super) fn transport(error: &reqwest::Error, way: &Way) -> Refusal {
-    let known = error.source().and_then(|cause| broken::refusal(cause, way));
+pub(super) fn transport(error: &reqwest::Error, way: &Way) -> TokenError {
+    let known = error
+        .source()
+        .and_then(|cause| broken::token_error(cause, way));
     known.unwrap_or_else(|| {
         let kind = (error.is_connect(), error.is_timeout());
         broken::plain(error, kind, way)

@@ -13,14 +13,14 @@ use super::{
 use crate::{
     bounded,
     credential::addresses::{AddressNotAllowed, NameNotFound},
-    oauth::{Class, NextStep, Refusal, Stage, Then},
+    oauth::{Class, NextStep, Stage, Then, TokenError},
 };
 
 /// How deep causes are followed.
 const DEPTH: usize = 16;
 
 /// A failure that is more specific than "no connection".
-pub(super) fn refusal(error: &(dyn Error + 'static), way: &Way) -> Option<Refusal> {
+pub(super) fn token_error(error: &(dyn Error + 'static), way: &Way) -> Option<TokenError> {
     let mut tunnel = None;
     for this in causes(error) {
         if let Some(refused) = this.downcast_ref::<AddressNotAllowed>() {
@@ -34,7 +34,7 @@ pub(super) fn refusal(error: &(dyn Error + 'static), way: &Way) -> Option<Refusa
         }
         if let Some(tls) = tls_error(this) {
             return Some(if tunnel.is_some() {
-                Refusal::local(
+                TokenError::local(
                     Class::Transient,
                     Reason::ProxyUnreachable,
                     "the TLS handshake with the proxy for issuers failed; an administrator must check its URL, and that its CA is in the system's trust store",
@@ -45,7 +45,7 @@ pub(super) fn refusal(error: &(dyn Error + 'static), way: &Way) -> Option<Refusa
             });
         }
     }
-    tunnel.map(|tunnel| tunnel.refusal(way.proxy))
+    tunnel.map(|tunnel| tunnel.token_error(way.proxy))
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -78,8 +78,8 @@ pub(super) fn not_processed(error: &(dyn Error + 'static), no_connection: bool) 
 /// Was the server reached over TLS all the same, and its own certificate accepted? It demands a client certificate, which
 /// a credential with `client.mtls` shows, or it ended the connection after it had asked for one: TLS 1.2 has no word for a
 /// missing one, and some servers say none.
-pub(super) const fn is_reached(refusal: &Refusal, way: &Way) -> bool {
-    match refusal.stage {
+pub(super) const fn is_reached(token_error: &TokenError, way: &Way) -> bool {
+    match token_error.stage {
         Stage::ClientCertificate => true,
         Stage::Connect | Stage::BrokenOff => way.seen.asked > 0,
         Stage::Own
@@ -118,7 +118,7 @@ impl Tunnel {
         })
     }
 
-    fn refusal(self, proxy: Option<WithUser>) -> Refusal {
+    fn token_error(self, proxy: Option<WithUser>) -> TokenError {
         let stage = match self {
             Self::Unreachable | Self::Broken | Self::Credentials => Stage::Proxy,
             Self::Refused => Stage::Tunnel,
@@ -145,11 +145,11 @@ impl Tunnel {
                 "the proxy for issuers opens no connection to this issuer; have the issuer's host and port allowed there, or see there why it cannot be reached".into(),
             ),
         };
-        Refusal::local(Class::Transient, reason, step).at(stage)
+        TokenError::local(Class::Transient, reason, step).at(stage)
     }
 }
 
-fn not_found(missing: NameNotFound, way: &Way) -> Refusal {
+fn not_found(missing: NameNotFound, way: &Way) -> TokenError {
     let host = bounded(&way.host, 253);
     let text = match missing {
         NameNotFound::Unknown => format!(
@@ -159,7 +159,7 @@ fn not_found(missing: NameNotFound, way: &Way) -> Refusal {
             "DNS did not answer for {host}; check the cluster's DNS and the network policies for port 53"
         ),
     };
-    Refusal::local(Class::Transient, Reason::IssuerUnreachable, text).at(Stage::Name)
+    TokenError::local(Class::Transient, Reason::IssuerUnreachable, text).at(Stage::Name)
 }
 
 /// What happened to a connection, as the operating system says it.
@@ -176,10 +176,10 @@ fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
 }
 
 /// No answer, or not all of it, came in time.
-pub(super) fn late(way: &Way) -> Refusal {
+pub(super) fn late(way: &Way) -> TokenError {
     let text = format!("{} did not answer in time", way.place());
     let text = NextStep::new(text, Then::TryAgain);
-    Refusal::local(Class::Transient, Reason::IssuerTimeout, text).at(Stage::Timeout)
+    TokenError::local(Class::Transient, Reason::IssuerTimeout, text).at(Stage::Timeout)
 }
 
 /// A failure of which the libraries say little.
@@ -187,7 +187,7 @@ pub(super) fn plain(
     error: &(dyn Error + 'static),
     (connecting, timed_out): (bool, bool),
     way: &Way,
-) -> Refusal {
+) -> TokenError {
     let place = way.place();
     let stage = match (connecting, timed_out) {
         (_, true) => Stage::Timeout,
@@ -241,7 +241,7 @@ pub(super) fn plain(
             ),
         ),
     };
-    Refusal::local(Class::Transient, reason, text).at(stage)
+    TokenError::local(Class::Transient, reason, text).at(stage)
 }
 
 fn not_connected(error: &(dyn Error + 'static), way: &Way) -> String {

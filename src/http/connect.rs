@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Reason,
     issuer::guard::{GuardedResolver, ProxyGuard, ProxyResolver},
-    oauth::{Class, NextStep, Refusal, Then, TlsIdentity, basic},
+    oauth::{Class, NextStep, Then, TlsIdentity, TokenError, basic},
     proxy::Proxy,
 };
 
@@ -60,7 +60,7 @@ pub(super) fn build(
     identity: Option<&TlsIdentity>,
     proxy: Option<&Proxy>,
     cas: &[CertificateDer<'static>],
-) -> Result<Warm, Refusal> {
+) -> Result<Warm, TokenError> {
     let seen = Arc::<Seen>::default();
     let mut builder = Client::builder()
         .https_only(!settings.local)
@@ -88,7 +88,7 @@ pub(super) fn build(
         Some(proxy) => through(builder, settings, proxy)?,
     };
     let client = builder.build().map_err(|_| {
-        Refusal::local(
+        TokenError::local(
             Class::Invalid,
             Reason::InternalError,
             "no client could be made for this issuer; this is a defect of apicred",
@@ -103,13 +103,13 @@ fn tls(
     identity: Option<&TlsIdentity>,
     cas: &[CertificateDer<'static>],
     seen: &Arc<Seen>,
-) -> Result<rustls::ClientConfig, Refusal> {
+) -> Result<rustls::ClientConfig, TokenError> {
     let (roots, anchors) = trust::roots(settings.ca_bundle.as_deref(), cas)
-        .map_err(|text| Refusal::local(Class::Invalid, Reason::CaBundleInvalid, text))?;
+        .map_err(|text| TokenError::local(Class::Invalid, Reason::CaBundleInvalid, text))?;
     let shown = identity
         .map(|identity| {
             trust::certified(identity.pem.expose_secret()).ok_or_else(|| {
-                Refusal::local(
+                TokenError::local(
                     Class::Invalid,
                     Reason::MaterialInvalid,
                     "the client certificate and its key cannot be used for TLS; store a certificate with the key that belongs to it",
@@ -118,7 +118,7 @@ fn tls(
         })
         .transpose()?;
     trust::config(roots, anchors, shown, seen).map_err(|_| {
-        Refusal::local(
+        TokenError::local(
             Class::Invalid,
             Reason::InternalError,
             "TLS could not be set up; this is a defect of apicred",
@@ -131,9 +131,9 @@ fn through(
     mut builder: ClientBuilder,
     settings: &Settings,
     proxy: &Proxy,
-) -> Result<ClientBuilder, Refusal> {
+) -> Result<ClientBuilder, TokenError> {
     let fault = || {
-        Refusal::local(
+        TokenError::local(
             Class::Invalid,
             Reason::ProxyInvalid,
             NextStep::new(

@@ -35,7 +35,8 @@ use self::{
 use crate::{
     credential::{Issuer, addresses},
     oauth::{
-        Class, Method, NextStep, RawAnswer, Refusal, SentSecrets, Then, TlsIdentity, TokenRequest,
+        Class, Method, NextStep, RawAnswer, SentSecrets, Then, TlsIdentity, TokenError,
+        TokenRequest,
     },
     proxy::Proxy,
     recent::Recent,
@@ -72,25 +73,25 @@ impl Default for Manner {
 /// A request that got no complete answer.
 pub struct Broken {
     /// Why.
-    pub refusal: Refusal,
+    pub token_error: TokenError,
     /// The part of an answer that arrived.
     pub arrived: Option<Box<RawAnswer>>,
 }
 
-impl From<Refusal> for Broken {
-    fn from(refusal: Refusal) -> Self {
+impl From<TokenError> for Broken {
+    fn from(token_error: TokenError) -> Self {
         Self {
-            refusal,
+            token_error,
             arrived: None,
         }
     }
 }
 
 /// A failure before anything was sent.
-fn not_sent(refusal: Refusal) -> Refusal {
-    Refusal {
+fn not_sent(token_error: TokenError) -> TokenError {
+    TokenError {
         not_sent: true,
-        ..refusal
+        ..token_error
     }
 }
 
@@ -152,9 +153,13 @@ impl Http {
     ///
     /// # Errors
     /// A refusal when no complete answer came.
-    pub async fn send(&self, issuer: &Issuer, request: TokenRequest) -> Result<RawAnswer, Refusal> {
+    pub async fn send(
+        &self,
+        issuer: &Issuer,
+        request: TokenRequest,
+    ) -> Result<RawAnswer, TokenError> {
         let sent = self.exchange(issuer, request, Manner::default()).await;
-        sent.map_err(|broken| broken.refusal)
+        sent.map_err(|broken| broken.token_error)
     }
 
     /// Sends a token request in this manner.
@@ -179,7 +184,7 @@ impl Http {
         issuer: &Issuer,
         request: TokenRequest,
         manner: Manner,
-    ) -> Result<(reqwest::RequestBuilder, Chosen), Refusal> {
+    ) -> Result<(reqwest::RequestBuilder, Chosen), TokenError> {
         // Shorter than the whole, so that a connection that was never made is distinguished from an answer that did not come.
         let fresh = manner.fresh.then(|| CONNECT.min(manner.deadline * 3 / 4));
         let way = (request.tls.as_ref(), request.local, fresh);
@@ -197,7 +202,7 @@ impl Http {
         }
         for (name, value) in &request.headers {
             let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
-                Refusal::local(
+                TokenError::local(
                     Class::Invalid,
                     Reason::InvalidRequest,
                     "client.id or the secret has characters that a header cannot contain; set clientAuthentication to post",
@@ -219,7 +224,7 @@ impl Http {
     ///
     /// # Errors
     /// A refusal when no complete answer came.
-    pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, Refusal> {
+    pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, TokenError> {
         let chosen = self.client(issuer, &url, (None, false, None)).await;
         let chosen = chosen.map_err(not_sent)?;
         let request = chosen.client.get(url).header(ACCEPT, "application/json");
@@ -227,7 +232,7 @@ impl Http {
         let request = request.timeout(TOTAL + STOPPED);
         let response = head(request, &chosen, &mut patience).await?;
         let answer = whole(response, &chosen, patience).await;
-        answer.map_err(|broken| broken.refusal)
+        answer.map_err(|broken| broken.token_error)
     }
 
     /// Is a server of the issuer reached over TLS? The root of `endpoint` is asked for its head, which no authorization
@@ -236,7 +241,7 @@ impl Http {
     ///
     /// # Errors
     /// Why there is no connection, with the cause.
-    pub async fn reach(&self, issuer: &Issuer, endpoint: &Url) -> Result<(), Refusal> {
+    pub async fn reach(&self, issuer: &Issuer, endpoint: &Url) -> Result<(), TokenError> {
         let mut root = endpoint.clone();
         root.set_path("/");
         root.set_query(None);
@@ -246,11 +251,11 @@ impl Http {
             Ok(_) => Ok(()),
             Err(error) => {
                 let way = chosen.way();
-                let refusal = transport(&error, &way);
-                if broken::is_reached(&refusal, &way) {
+                let token_error = transport(&error, &way);
+                if broken::is_reached(&token_error, &way) {
                     Ok(())
                 } else {
-                    Err(refusal)
+                    Err(token_error)
                 }
             }
         }
@@ -261,10 +266,10 @@ impl Http {
         issuer: &Issuer,
         url: &Url,
         (identity, local, fresh): (Option<&TlsIdentity>, bool, Option<Duration>),
-    ) -> Result<Chosen, Refusal> {
+    ) -> Result<Chosen, TokenError> {
         if local {
             if issuer.operator_identity.is_none() || !addresses::is_local(url) {
-                return Err(Refusal::local(
+                return Err(TokenError::local(
                     Class::Invalid,
                     Reason::AddressNotAllowed,
                     "a managed identity endpoint must be a loopback or link-local address that a ClusterTokenIssuer names",
@@ -272,7 +277,7 @@ impl Http {
             }
         } else {
             if url.scheme() != "https" {
-                return Err(Refusal::local(
+                return Err(TokenError::local(
                     Class::Invalid,
                     Reason::TlsRequired,
                     "apicred speaks to issuers over https only",
@@ -281,7 +286,7 @@ impl Http {
             addresses::check_literal(url, &issuer.allowed_cidrs)?;
         }
         if let (false, Some(fault)) = (local, &issuer.ca_fault) {
-            return Err(Refusal::local(
+            return Err(TokenError::local(
                 Class::Transient,
                 Reason::CaBundleInvalid,
                 format!("{fault}; correct caBundleRef, or create the object with PEM certificates"),
@@ -290,7 +295,7 @@ impl Http {
         // What belongs to the machine itself is no matter of any proxy.
         let proxy = self.proxy.as_ref().filter(|p| !local && p.serves(url));
         if proxy.is_some() && matches!(url.host(), Some(url::Host::Ipv6(_))) {
-            return Err(Refusal::local(
+            return Err(TokenError::local(
                 Class::Invalid,
                 Reason::AddressNotAllowed,
                 "an issuer with an IPv6 address cannot be reached through the proxy for issuers; use a host name, or list the address as an exception of the proxy",
@@ -334,7 +339,7 @@ impl Http {
         &self,
         settings: Settings,
         identity: Option<&TlsIdentity>,
-    ) -> Result<Warm, Refusal> {
+    ) -> Result<Warm, TokenError> {
         let cell = {
             let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(cell) = clients.get(&settings) {
@@ -355,7 +360,7 @@ impl Http {
                 build(&settings, identity.as_ref(), proxy.as_ref(), &cas)
             });
             made.await.unwrap_or_else(|_| {
-                Err(Refusal::local(
+                Err(TokenError::local(
                     Class::Transient,
                     Reason::InternalError,
                     NextStep::new("the preparation of a request was abandoned", Then::TryAgain),

@@ -9,7 +9,7 @@ use super::way::Way;
 use crate::{
     bounded,
     oauth::{
-        Class, Refusal, Stage,
+        Class, Stage, TokenError,
         chain::{self, Refused},
     },
 };
@@ -41,9 +41,9 @@ pub(super) fn tls_error<'a>(mut cause: &'a (dyn Error + 'static)) -> Option<&'a 
     }
 }
 
-pub(super) fn tls_refusal(error: &rustls::Error, way: &Way) -> Refusal {
+pub(super) fn tls_refusal(error: &rustls::Error, way: &Way) -> TokenError {
     let failed = |what: String| {
-        Refusal::local(
+        TokenError::local(
             Class::Transient,
             Reason::TlsFailed,
             format!("{}: {what}", way.place()),
@@ -53,18 +53,18 @@ pub(super) fn tls_refusal(error: &rustls::Error, way: &Way) -> Refusal {
     match error {
         rustls::Error::AlertReceived(alert) => {
             let (what, about_certificate) = alerted(*alert, way);
-            let refusal = failed(what);
+            let token_error = failed(what);
             if about_certificate {
                 // The result stays the same until somebody changes something, here or at the issuer.
-                return Refusal {
+                return TokenError {
                     class: Class::Denied,
                     reason: Reason::ClientCertificateRefused,
                     stage: Stage::ClientCertificate,
                     about_client: way.shows,
-                    ..refusal
+                    ..token_error
                 };
             }
-            refusal
+            token_error
         }
         rustls::Error::InvalidCertificate(cause) => {
             let refused = match cause {

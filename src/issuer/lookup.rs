@@ -8,7 +8,7 @@ use crate::{
     credential::{Endpoint, Issuer},
     http::Http,
     oauth::{
-        self, Class, RawAnswer, Refusal, TokenEndpoint,
+        self, Class, RawAnswer, TokenEndpoint, TokenError,
         discovery::{self, Redirect, Seen, Unusable},
     },
 };
@@ -25,9 +25,9 @@ pub async fn discover(
     http: &Http,
     issuer: &Issuer,
     now: Timestamp,
-) -> Result<TokenEndpoint, Refusal> {
+) -> Result<TokenEndpoint, TokenError> {
     let Endpoint::Discover(url) = &issuer.endpoint else {
-        return Err(Refusal::local(
+        return Err(TokenError::local(
             Class::Invalid,
             Reason::DiscoveryFailed,
             "this issuer has no discovery document; set oidc.issuerUrl or oauth2.tokenUrl",
@@ -58,15 +58,15 @@ async fn ask(
     written: &str,
     mut address: Url,
     now: Timestamp,
-) -> Result<Result<TokenEndpoint, Seen>, Refusal> {
+) -> Result<Result<TokenEndpoint, Seen>, TokenError> {
     let mut redirects = 0;
     loop {
         let document = match http.get(issuer, address.clone()).await {
             Ok(document) => document,
-            Err(refusal) if discovery::is_silence(&refusal) => {
-                return Err(discovery::unanswered(refusal, &address));
+            Err(token_error) if discovery::is_silence(&token_error) => {
+                return Err(discovery::unanswered(token_error, &address));
             }
-            Err(refusal) => return Ok(Err(Seen::Broken(refusal))),
+            Err(token_error) => return Ok(Err(Seen::Broken(token_error))),
         };
         let status = document.status;
         if status == 200 {
@@ -133,18 +133,18 @@ mod tests {
             (404, Some("7"), Seen::Status(404)),
             (500, Some("7"), Seen::Status(500)),
         ] {
-            let told = refused(&answer(status, None, wait, b""), at(0));
-            assert_eq!(told, seen, "{status} {wait:?}");
+            let reported = refused(&answer(status, None, wait, b""), at(0));
+            assert_eq!(reported, seen, "{status} {wait:?}");
         }
         let date = jiff::fmt::rfc2822::to_string(&at(90).to_zoned(jiff::tz::TimeZone::UTC));
-        let told = refused(&answer(503, None, Some(&date.unwrap()), b""), at(0));
-        assert_eq!(told, later(503, 90));
+        let reported = refused(&answer(503, None, Some(&date.unwrap()), b""), at(0));
+        assert_eq!(reported, later(503, 90));
     }
 
     #[test]
     fn a_coding_that_nobody_asked_for_is_named() {
         let gzip = [0x1f, 0x8b, 8, 0, 0];
-        for (coding, body, told) in [
+        for (coding, body, reported) in [
             (Some("br"), &b"\x8b\x02\x80"[..], Some("br")),
             (Some("zstd"), b"\x28\xb5\x2f\xfd", Some("zstd")),
             (Some("deflate"), b"\xab\x56\x4a", Some("deflate")),
@@ -160,7 +160,7 @@ mod tests {
                 Unusable::Coded(coding) => Some(coding.as_str()),
                 _ => None,
             };
-            assert_eq!(coded, told, "{coding:?} {body:?}");
+            assert_eq!(coded, reported, "{coding:?} {body:?}");
         }
         let page = Unusable::NotDocument(NotObject::WebPage);
         assert_eq!(named(&answer(200, None, None, b""), page.clone()), page);

@@ -86,7 +86,7 @@ impl Lease {
     /// Waits until the Lease is ours. Goes on whatever the API server says: a standby has nothing better to do.
     pub async fn acquire(self) -> Standing {
         let mut seen = Seen::after(self.ended.clone());
-        let (mut told, mut tries) = (false, Tries::default());
+        let (mut reported, mut tries) = (false, Tries::default());
         loop {
             match self.read().await {
                 Ok(found) => {
@@ -118,12 +118,12 @@ impl Lease {
                             renewed: sent,
                         };
                     }
-                    if !told {
+                    if !reported {
                         tracing::info!(
                             lease = self.name,
                             "another operator leads; this one is on standby"
                         );
-                        told = true;
+                        reported = true;
                     }
                 }
                 Err(what) => {

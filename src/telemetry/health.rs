@@ -235,8 +235,11 @@ mod tests {
         health.wrote("secrets", &object("a"), "7", at(10));
         health.wrote("secrets", &object("a"), "9", at(500));
         assert!(health.alive(at(600)).is_ok());
-        let told = health.alive(at(611)).unwrap_err();
-        assert!(told.contains("secrets") && told.contains("601"), "{told}");
+        let reported = health.alive(at(611)).unwrap_err();
+        assert!(
+            reported.contains("secrets") && reported.contains("601"),
+            "{reported}"
+        );
         let late = SignedDuration::from_mins(1);
         assert_eq!(health.unseen("secrets", late, at(611)), [object("a")]);
         assert!(health.unseen("credentials", late, at(611)).is_empty());

@@ -9,7 +9,7 @@ const TOLD: u32 = 3;
 /// Writes a line at the level `warn`, or at `debug` if it says what was reported often enough.
 macro_rules! warn_at_first {
     ($failure:expr, $($rest:tt)*) => {
-        if $failure.told {
+        if $failure.reported {
             tracing::warn!(tries = $failure.tries, $($rest)*)
         } else {
             tracing::debug!(tries = $failure.tries, $($rest)*)
@@ -24,7 +24,7 @@ pub(crate) struct Failure {
     /// Failures in a row, whatever their result.
     pub(crate) tries: u32,
     /// Is its line at its own level?
-    pub(crate) told: bool,
+    pub(crate) reported: bool,
 }
 
 impl Failure {
@@ -32,7 +32,7 @@ impl Failure {
     pub(crate) const fn nth(tries: u32) -> Self {
         Self {
             tries,
-            told: tries <= TOLD,
+            reported: tries <= TOLD,
         }
     }
 }
@@ -101,7 +101,7 @@ mod tests {
         let mut tries = Tries::default();
         let mut fail = |result: &str| {
             let failure = tries.failed(result);
-            (failure.tries, failure.told)
+            (failure.tries, failure.reported)
         };
         assert_eq!(fail("quota"), (1, true));
         assert_eq!(fail("quota"), (2, true));
@@ -122,11 +122,11 @@ mod tests {
         for _ in 0..4 {
             all.failed("write", "a", "quota");
         }
-        assert!(!all.failed("write", "a", "quota").told);
-        assert!(all.failed("write", "b", "quota").told);
-        assert!(all.failed("read", "a", "quota").told);
+        assert!(!all.failed("write", "a", "quota").reported);
+        assert!(all.failed("write", "b", "quota").reported);
+        assert!(all.failed("read", "a", "quota").reported);
         assert_eq!(all.worked("write", "a"), 5);
         assert_eq!(all.worked("write", "c"), 0);
-        assert!(all.failed("write", "a", "quota").told);
+        assert!(all.failed("write", "a", "quota").reported);
     }
 }

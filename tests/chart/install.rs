@@ -37,9 +37,9 @@ fn who_finds_the_crds_of_another_release_is_told_whose_they_are_and_both_ways_on
         install(&cluster, "first", NAMESPACE, &[])
             .await
             .expect("it installs");
-        let told = async || {
-            let told = install(&cluster, "second", "elsewhere", &[]).await;
-            told.expect_err("the CRDs belong to another release")
+        let reported = async || {
+            let reported = install(&cluster, "second", "elsewhere", &[]).await;
+            reported.expect_err("the CRDs belong to another release")
         };
         let words = [
             "release first",
@@ -48,16 +48,16 @@ fn who_finds_the_crds_of_another_release_is_told_whose_they_are_and_both_ways_on
             "crds.checkOwner=false",
             "crds.install=false",
         ];
-        let check = |told: &str| {
+        let check = |reported: &str| {
             for word in words {
-                assert!(told.contains(word), "no {word:?} in {told}");
+                assert!(reported.contains(word), "no {word:?} in {reported}");
             }
         };
-        check(&told().await);
+        check(&reported().await);
         // The release is gone, and its CRDs are kept.
         let gone = ["uninstall", "first", "--namespace", NAMESPACE, "--wait"];
         cluster.helm(&gone).await.expect("it is uninstalled");
-        check(&told().await);
+        check(&reported().await);
         let without = ["--set", "crds.install=false"];
         install(&cluster, "second", "elsewhere", &without)
             .await
@@ -90,20 +90,20 @@ fn crds_that_somebody_applied_by_hand_belong_to_no_release_and_issuers_wait_for_
     run(async {
         let cluster = cluster().await;
         let issuer = ["--set", "issuers.contoso.entra.tenantId=contoso.example"];
-        let told = install(&cluster, "apicred", NAMESPACE, &issuer).await;
-        let told = told.expect_err("the kind does not exist");
+        let reported = install(&cluster, "apicred", NAMESPACE, &issuer).await;
+        let reported = reported.expect_err("the kind does not exist");
         assert!(
-            told.contains("helm upgrade") && told.contains("without `issuers` first"),
-            "{told}"
+            reported.contains("helm upgrade") && reported.contains("without `issuers` first"),
+            "{reported}"
         );
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
         let apply = ["apply", "--server-side", "-f", crds];
         cluster.kubectl(&apply).await.expect("CRDs");
-        let told = install(&cluster, "apicred", NAMESPACE, &[]).await;
-        let told = told.expect_err("the CRDs belong to nobody");
+        let reported = install(&cluster, "apicred", NAMESPACE, &[]).await;
+        let reported = reported.expect_err("the CRDs belong to nobody");
         assert!(
-            told.contains("belongs to no release") && told.contains("--take-ownership"),
-            "{told}"
+            reported.contains("belongs to no release") && reported.contains("--take-ownership"),
+            "{reported}"
         );
         served(&cluster).await;
         let with = [&["--set", "crds.install=false"], &issuer[..]].concat();

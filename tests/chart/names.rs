@@ -82,7 +82,7 @@ fn the_copy_for_templates_is_values_yaml() {
 #[test]
 fn an_old_name_is_refused_with_the_new_one() {
     run(async {
-        let told = refused(&["--set", "metricsPerCredential=true"]).await;
-        assert!(told.contains("metrics.perCredential"), "{told}");
+        let reported = refused(&["--set", "metricsPerCredential=true"]).await;
+        assert!(reported.contains("metrics.perCredential"), "{reported}");
     });
 }

@@ -167,9 +167,9 @@ fn what_would_do_harm_is_refused_and_the_value_is_named() {
                 ["notifyPods.namespaces", "namespace team-b"],
             ),
         ] {
-            let told = refused(&["--set", set]).await;
+            let reported = refused(&["--set", set]).await;
             for word in words {
-                assert!(told.contains(word), "{set}: no {word:?} in {told}");
+                assert!(reported.contains(word), "{set}: no {word:?} in {reported}");
             }
         }
     });
@@ -196,8 +196,8 @@ fn a_network_is_one_of_ipv4_or_ipv6_or_refused() {
             "::ffff:10.0.0.300/104",
             ":/0",
         ] {
-            let told = refused(&["--set", &format!("allowCidrs={{{wrong}}}")]).await;
-            assert!(told.contains("/allowCidrs/0"), "{wrong}: {told}");
+            let reported = refused(&["--set", &format!("allowCidrs={{{wrong}}}")]).await;
+            assert!(reported.contains("/allowCidrs/0"), "{wrong}: {reported}");
         }
         let fine = [
             "10.0.0.0/8",
@@ -227,10 +227,10 @@ fn a_release_whose_name_no_service_can_have_is_told_so() {
                 let begin = ["template", name, CHART, "--set", "crds.install=false"];
                 async move { testenv::run_helm(&[&begin, more].concat()).await }
             };
-            let told = render(&[]).await.expect_err("it renders").to_string();
+            let reported = render(&[]).await.expect_err("it renders").to_string();
             assert!(
-                told.contains(name) && told.contains("set fullnameOverride"),
-                "{told}"
+                reported.contains(name) && reported.contains("set fullnameOverride"),
+                "{reported}"
             );
             render(&["--set", "fullnameOverride=app"])
                 .await

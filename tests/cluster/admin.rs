@@ -138,15 +138,15 @@ fn the_check_of_helm_test_finds_an_operator_that_leads() {
         };
         let admin = format!("http://{}", world.operator().admin());
         let found = check(&admin, "20").await;
-        let told = String::from_utf8_lossy(&found.stdout);
+        let reported = String::from_utf8_lossy(&found.stdout);
         assert!(
-            found.status.success() && told.contains("a replica leads"),
+            found.status.success() && reported.contains("a replica leads"),
             "{found:?}"
         );
         let found = check("http://127.0.0.1:1", "0").await;
-        let told = String::from_utf8_lossy(&found.stderr);
+        let reported = String::from_utf8_lossy(&found.stderr);
         assert!(
-            !found.status.success() && told.contains("endpoints"),
+            !found.status.success() && reported.contains("endpoints"),
             "{found:?}"
         );
     });

@@ -70,8 +70,8 @@ fn a_second_operator_is_reported_once_and_costs_no_token() {
         assert_eq!(foreign, 1);
         eventually(LATER, "one event", async || {
             let events = place.events("c").await;
-            let told = events.iter().filter(|e| e.1 == "AnotherOperator").count();
-            (told == 1)
+            let reported = events.iter().filter(|e| e.1 == "AnotherOperator").count();
+            (reported == 1)
                 .then_some(())
                 .ok_or_else(|| format!("{events:?}"))
         })

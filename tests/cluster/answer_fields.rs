@@ -93,12 +93,16 @@ fn a_token_with_more_roles_than_are_expected_is_reported_and_stays() {
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
         let exceeded = |c: &apicred::api::ApiCredential| condition(c, "PermissionsExceeded");
-        let told = place.until("c", "more than expected", exceeded).await;
+        let reported = place.until("c", "more than expected", exceeded).await;
         assert_eq!(
-            (told.status.as_str(), told.reason.as_str()),
+            (reported.status.as_str(), reported.reason.as_str()),
             ("True", "PermissionsExceeded")
         );
-        assert!(told.message.contains("Records.Write"), "{}", told.message);
+        assert!(
+            reported.message.contains("Records.Write"),
+            "{}",
+            reported.message
+        );
         place.add_client(place.oauth_client());
         place.request_renewal("c").await;
         place.another_token("token", &view).await;

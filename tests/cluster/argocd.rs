@@ -118,10 +118,10 @@ fn shape(object: &Value) -> Vec<String> {
 async fn judge(place: &Place, kind: &str, cases: &[Case]) {
     let script = folder(kind).join("health.lua");
     let objects: Vec<Value> = cases.iter().map(|c| c.object.clone()).collect();
-    let told = testenv::argo(ArgoScript::Health, &script, &objects).await;
-    for (case, told) in cases.iter().zip(told.expect("healths")) {
+    let reported = testenv::argo(ArgoScript::Health, &script, &objects).await;
+    for (case, reported) in cases.iter().zip(reported.expect("healths")) {
         let expected = json!({ "status": case.status, "message": case.says.of(&case.object) });
-        assert_eq!(told, expected, "{kind} {}", case.file);
+        assert_eq!(reported, expected, "{kind} {}", case.file);
     }
     if std::env::var_os("APICRED_WRITE_TESTDATA").is_some() {
         write(place, kind, cases);
@@ -139,8 +139,8 @@ async fn judge(place: &Place, kind: &str, cases: &[Case]) {
             "{kind} {}: out of date, write it with APICRED_WRITE_TESTDATA=1",
             case.file
         );
-        let told = testenv::argo(ArgoScript::Health, &script, &[object]).await;
-        assert_eq!(told.expect("a health"), [test["healthStatus"].clone()]);
+        let reported = testenv::argo(ArgoScript::Health, &script, &[object]).await;
+        assert_eq!(reported.expect("a health"), [test["healthStatus"].clone()]);
     }
 }
 

@@ -123,18 +123,18 @@ fn what_jwks_prints_is_registered_and_each_kind_of_key_signs() {
             .0;
         let strange = made(&PKCS_ECDSA_P256_SHA256);
         place.put_secret("es256", "private.pem", &strange).await;
-        let told = failing(&place, "es256", "ClientRefused").await;
+        let reported = failing(&place, "es256", "ClientRefused").await;
         assert!(
-            told.contains("kubectl apicred jwks NAME prints it"),
-            "{told}"
+            reported.contains("kubectl apicred jwks NAME prints it"),
+            "{reported}"
         );
         let before = place.view("token-es256").await.expect("a token");
         let both = format!("{strange}{}", String::from_utf8_lossy(&old));
         place.put_secret("es256", "private.pem", &both).await;
-        let told = failing(&place, "es256", "SourceInvalid").await;
+        let reported = failing(&place, "es256", "SourceInvalid").await;
         assert!(
-            told.contains("client.key: key private.pem of Secret es256 holds 2 private keys"),
-            "{told}"
+            reported.contains("client.key: key private.pem of Secret es256 holds 2 private keys"),
+            "{reported}"
         );
         let kept = place.view("token-es256").await.expect("the token stays");
         assert_eq!(kept.token, before.token);
@@ -188,9 +188,9 @@ fn an_assertion_in_a_secret_is_sent_as_it_is_renews_when_it_changes_and_not_afte
             "assertion": { "secretName": "svid", "key": "jwt" },
         });
         place.create("c", json!({ "client": client })).await;
-        let told = place.not_ready("c", "AssertionExpired").await;
+        let reported = place.not_ready("c", "AssertionExpired").await;
         let words = "client.assertion: the JWT in key jwt of Secret svid expired at 2023-11-14T";
-        assert!(told.contains(words), "{told}");
+        assert!(reported.contains(words), "{reported}");
         assert_eq!(place.posts(), 0);
 
         let first = token_of(&place, "other-program", AUDIENCE).await;
@@ -228,8 +228,11 @@ fn an_assertion_in_a_secret_is_sent_as_it_is_renews_when_it_changes_and_not_afte
         });
         let spec = json!({ "client": client, "target": { "secretName": "own-token" } });
         place.create("own", spec).await;
-        let told = place.not_ready("own", "ServiceAccountTokenRefused").await;
-        assert!(told.contains("Secret own contains a token"), "{told}");
+        let reported = place.not_ready("own", "ServiceAccountTokenRefused").await;
+        assert!(
+            reported.contains("Secret own contains a token"),
+            "{reported}"
+        );
         assert_eq!(place.posts(), before);
     });
 }

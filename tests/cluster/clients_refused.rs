@@ -87,10 +87,10 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             if change["clientRef"].is_object() {
                 spec["clientRef"] = change["clientRef"].clone();
             }
-            let told = send::<ApiCredential>(world, &spec).await.expect_err(path);
+            let reported = send::<ApiCredential>(world, &spec).await.expect_err(path);
             assert!(
-                told.contains(path) && told.contains(words),
-                "{spec}: {told}"
+                reported.contains(path) && reported.contains(words),
+                "{spec}: {reported}"
             );
         }
 
@@ -250,10 +250,10 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             ),
         ] {
             let spec = merge(client.clone(), change);
-            let told = send::<ApiClient>(world, &spec).await.expect_err(path);
+            let reported = send::<ApiClient>(world, &spec).await.expect_err(path);
             assert!(
-                told.contains(path) && told.contains(words),
-                "{spec}: {told}"
+                reported.contains(path) && reported.contains(words),
+                "{spec}: {reported}"
             );
         }
     });

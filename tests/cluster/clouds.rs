@@ -115,8 +115,8 @@ fn an_identity_is_the_assertion_of_an_application_in_each_cloud_at_its_host_and_
             issuer.add_client(other).expect("a client");
             put_issuer(&place, &issuer, cloud, issuer.tenant()).await;
             place.create("foreign", asserting("foreign")).await;
-            let told = place.not_ready("foreign", "FederationMismatch").await;
-            assert!(told.contains("audience"), "{told}");
+            let reported = place.not_ready("foreign", "FederationMismatch").await;
+            assert!(reported.contains("audience"), "{reported}");
         }
         world.operator_lives();
     });

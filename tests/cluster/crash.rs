@@ -258,10 +258,10 @@ async fn crash(
                 .await
                 .ok()
                 .and_then(|c| c.status);
-            let told = status.and_then(|s| s.expires_at).map(|t| t.0);
+            let reported = status.and_then(|s| s.expires_at).map(|t| t.0);
             let view = place.view("token").await.ok();
             let done = view.is_some_and(|v| {
-                told == Some(v.expires_at) && old.is_none_or(|o| o.token != v.token)
+                reported == Some(v.expires_at) && old.is_none_or(|o| o.token != v.token)
             });
             let silent = world.all_since(mark).0.is_empty();
             mark = world.mark();

@@ -214,10 +214,10 @@ fn no_text_takes_control_or_format_characters_and_no_key_is_long() {
                     }
                     spec
                 };
-                let told = send::<ApiCredential>(world, &with(hostile)).await;
-                assert!(told.is_err(), "{pointer} takes {hostile:?}");
-                let told = send::<ApiCredential>(world, &with("fine")).await;
-                assert!(told.is_ok(), "{pointer}: {told:?}");
+                let reported = send::<ApiCredential>(world, &with(hostile)).await;
+                assert!(reported.is_err(), "{pointer} takes {hostile:?}");
+                let reported = send::<ApiCredential>(world, &with("fine")).await;
+                assert!(reported.is_ok(), "{pointer}: {reported:?}");
             }
         }
         let fine = merge(
@@ -243,9 +243,9 @@ fn no_text_takes_control_or_format_characters_and_no_key_is_long() {
                 "a\u{1b}b".to_owned(),
                 "a\u{202e}b".to_owned(),
             ] {
-                let told = send::<ApiCredential>(world, &key(&bad)).await;
+                let reported = send::<ApiCredential>(world, &key(&bad)).await;
                 assert!(
-                    told.is_err(),
+                    reported.is_err(),
                     "{map} takes a key of {} characters",
                     bad.len()
                 );
@@ -258,8 +258,8 @@ fn no_text_takes_control_or_format_characters_and_no_key_is_long() {
             json!({ "oauth2": { "tokenUrl": "https://a.example", "issuer": "a\u{7}" } }),
             json!({ "oauth2": { "tokenUrl": "https://a.example", "authorizationUrl": "https://a.example/\u{200f}" } }),
         ] {
-            let told = send::<TokenIssuer>(world, &spec).await;
-            assert!(told.is_err(), "{spec}");
+            let reported = send::<TokenIssuer>(world, &spec).await;
+            assert!(reported.is_err(), "{spec}");
         }
         let bundle = "# Főtanúsítvány\n-----BEGIN CERTIFICATE-----\r\nx\n";
         let issuer = json!({ "oidc": { "issuerUrl": "https://a.example" }, "caBundle": bundle });
@@ -300,8 +300,8 @@ fn every_example_is_taken() {
                 "-f",
                 filled.to_str().unwrap(),
             ];
-            let told = world.cluster.kubectl(&args).await;
-            assert!(told.is_ok(), "{}: {told:?}", file.display());
+            let reported = world.cluster.kubectl(&args).await;
+            assert!(reported.is_ok(), "{}: {reported:?}", file.display());
         }
     });
 }

@@ -17,24 +17,24 @@ pub(crate) type Row = (Value, Result<(), &'static str>);
 fn compare(
     spec: &Value,
     expected: Result<(), &str>,
-    told: &Result<Value, String>,
+    reported: &Result<Value, String>,
 ) -> Option<String> {
-    let wrong = match (expected, told) {
+    let wrong = match (expected, reported) {
         (Ok(()), Ok(_)) => false,
-        (Err(words), Err(told)) => {
-            !told.contains(words) || RAW.iter().any(|raw| told.contains(raw))
+        (Err(words), Err(reported)) => {
+            !reported.contains(words) || RAW.iter().any(|raw| reported.contains(raw))
         }
         _ => true,
     };
-    wrong.then(|| format!("{spec}: {told:?}, not {expected:?}"))
+    wrong.then(|| format!("{spec}: {reported:?}, not {expected:?}"))
 }
 
 /// Sends the changes of each row to an API server; all that is wrong is shown at once.
 pub(crate) async fn check(rows: Vec<Row>, to: impl AsyncFn(&Value) -> Result<Value, String>) {
     let mut wrong = Vec::new();
     for (spec, expected) in rows {
-        let told = to(&spec).await;
-        wrong.extend(compare(&spec, expected, &told));
+        let reported = to(&spec).await;
+        wrong.extend(compare(&spec, expected, &reported));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -173,15 +173,15 @@ fn a_day_that_does_not_exist_is_refused_in_words() {
             send::<ApiCredential>(world, &merge(least(), change.clone())).await
         })
         .await;
-        let told = send::<ApiCredential>(
+        let reported = send::<ApiCredential>(
             world,
             &merge(least(), json!({ "notAfter": "2027-13-45T99:99:99Z" })),
         )
         .await;
-        let told = told.unwrap_err();
+        let reported = reported.unwrap_err();
         assert!(
-            told.contains("notAfter is a time with its zone, such as 2027-06-30T18:00:00Z"),
-            "{told}"
+            reported.contains("notAfter is a time with its zone, such as 2027-06-30T18:00:00Z"),
+            "{reported}"
         );
     });
 }

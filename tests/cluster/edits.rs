@@ -131,15 +131,15 @@ fn the_target_keeps_its_name_and_a_credential_that_is_made_again_may_have_anothe
         let first = place.ready("c").await;
         let moved = json!({ "spec": { "target": { "secretName": "elsewhere" } } });
         let params = PatchParams::default();
-        let told = place
+        let reported = place
             .credentials()
             .patch("c", &params, &Patch::Merge(&moved))
             .await;
-        let told = told.expect_err("a token was moved away").to_string();
+        let reported = reported.expect_err("a token was moved away").to_string();
         assert!(
-            told.contains("spec.target.secretName: Forbidden: secretName cannot be changed")
-                && told.contains("create another ApiCredential with the new name"),
-            "{told}"
+            reported.contains("spec.target.secretName: Forbidden: secretName cannot be changed")
+                && reported.contains("create another ApiCredential with the new name"),
+            "{reported}"
         );
         assert_eq!(place.ready("c").await.token, first.token);
         // What is deleted and made again within a moment is, for the operator, a change as well: no token of the one

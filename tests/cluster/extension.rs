@@ -71,8 +71,11 @@ fn an_api_key_of_ibm_cloud_without_a_client_and_its_replacement() {
             } },
         });
         place.create("c", spec).await;
-        let told = place.not_ready("c", "GrantRefused").await;
-        assert!(told.contains("grant.extension.parameters"), "{told}");
+        let reported = place.not_ready("c", "GrantRefused").await;
+        assert!(
+            reported.contains("grant.extension.parameters"),
+            "{reported}"
+        );
         // A change of the Secret is taken up at once.
         place.put_secret("ibm", "apikey", key).await;
         let view = place.ready("c").await;

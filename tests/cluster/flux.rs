@@ -141,9 +141,9 @@ fn a_client_secret_that_has_just_changed_and_is_refused_is_in_progress_at_first(
         let place = world.place("flux-fresh").await;
         place.put_source(&unique()).await;
         let applied = apply(world, &place, Duration::from_secs(8)).await;
-        let told = format!("ApiCredential/{}/c status: 'InProgress'", place.namespace);
+        let reported = format!("ApiCredential/{}/c status: 'InProgress'", place.namespace);
         assert!(applied.wait.starts_with("timeout"), "{applied:?}");
-        assert!(applied.wait.contains(&told), "{applied:?}");
+        assert!(applied.wait.contains(&reported), "{applied:?}");
         place.not_ready("c", "ClientSecretRefused").await;
         let credential = place.credentials().get("c").await.expect("a credential");
         let reconciling = condition(&credential, "Reconciling").expect("Reconciling");
@@ -160,14 +160,14 @@ fn a_wrong_client_secret_fails_early_and_says_so() {
         place.put_source(&unique()).await;
         world.start_operator().await;
         let applied = apply(&world, &place, LONG).await;
-        let told = format!("ApiCredential/{}/c status: 'Failed'", place.namespace);
+        let reported = format!("ApiCredential/{}/c status: 'Failed'", place.namespace);
         assert!(
             applied
                 .wait
                 .starts_with("failed early due to stalled resources"),
             "{applied:?}"
         );
-        assert!(applied.wait.contains(&told), "{applied:?}");
+        assert!(applied.wait.contains(&reported), "{applied:?}");
         let credential = place.credentials().get("c").await.expect("a credential");
         let stalled = condition(&credential, "Stalled").expect("Stalled");
         assert_eq!(stalled.reason, "ClientSecretRefused", "{stalled:?}");

@@ -67,10 +67,10 @@ fn a_token_that_a_format_cannot_carry_is_reported_and_published_as_soon_as_anoth
         let place = world.place("unfit").await;
         let odd = "an'odd~static.key";
         of_static_key(&place, odd, json!([{ "format": "DotEnv" }])).await;
-        let told = place.not_ready("c", "FormatUnfit").await;
+        let reported = place.not_ready("c", "FormatUnfit").await;
         assert!(
-            told.contains("spec.target.keys") && told.contains("DotEnv"),
-            "{told}"
+            reported.contains("spec.target.keys") && reported.contains("DotEnv"),
+            "{reported}"
         );
         assert!(
             place
@@ -181,11 +181,11 @@ fn a_pull_secret_is_one_that_kubernetes_takes() {
         place
             .edit("c", json!({ "spec": { "target": other } }))
             .await;
-        let told = is(&place, "RenewalFailing", "True", "TargetInvalid").await;
+        let reported = is(&place, "RenewalFailing", "True", "TargetInvalid").await;
         let types = "has the type kubernetes.io/dockerconfigjson and spec.target.type is Opaque";
         assert!(
-            told.contains(types) && told.contains("delete the Secret"),
-            "{told}"
+            reported.contains(types) && reported.contains("delete the Secret"),
+            "{reported}"
         );
         assert_eq!(place.posts(), 1, "no token is requested for it");
         let params = kube::api::DeleteParams::default();

@@ -65,16 +65,16 @@ fn a_github_app_gets_tokens_of_its_installation_and_each_refusal_names_its_cause
         });
         place.create("c", spec).await;
         // The app has no such key, then no such installation, and then it is suspended.
-        let told = place.not_ready("c", "ClientRefused").await;
+        let reported = place.not_ready("c", "ClientRefused").await;
         assert!(
-            told.contains("could not be decoded") && told.contains(&place.client),
-            "{told}"
+            reported.contains("could not be decoded") && reported.contains(&place.client),
+            "{reported}"
         );
         let keys = jwks(world, &place, &["c"]).await;
         install(&place, &keys, &[("contents", "write")], true);
         place.request_renewal("c").await;
-        let told = place.not_ready("c", "AccessDenied").await;
-        assert!(told.contains("githubApp.installationId"), "{told}");
+        let reported = place.not_ready("c", "AccessDenied").await;
+        assert!(reported.contains("githubApp.installationId"), "{reported}");
         place.put_issuer(issuer(NUMBER)).await;
         failing(&place, "AccessDenied", "unsuspends").await;
 
@@ -217,10 +217,10 @@ fn what_github_answers_is_told_as_what_it_is() {
             ] },
         });
         place.create("c", spec).await;
-        let told = place.not_ready("c", "EndpointNotFound").await;
+        let reported = place.not_ready("c", "EndpointNotFound").await;
         assert!(
-            told.contains("githubApp.apiUrl") && told.contains("/api/v3"),
-            "{told}"
+            reported.contains("githubApp.apiUrl") && reported.contains("/api/v3"),
+            "{reported}"
         );
 
         // All permissions: write includes read. A field of the answer is a file.

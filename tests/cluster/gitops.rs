@@ -141,7 +141,7 @@ fn a_status_that_somebody_edits_is_put_right_at_once() {
         place.create("c", json!({})).await;
         place.ready("c").await;
         // When a condition changed last is left out: it will have changed.
-        let told = async || {
+        let reported = async || {
             let there = place.credentials().get("c").await;
             let mut status = there.map(|c| c.status.unwrap_or_default())?;
             for condition in &mut status.conditions {
@@ -149,7 +149,7 @@ fn a_status_that_somebody_edits_is_put_right_at_once() {
             }
             Ok::<_, kube::Error>(status)
         };
-        let right = told().await.expect("a status");
+        let right = reported().await.expect("a status");
         let mut wrong = serde_json::to_value(&right).expect("JSON");
         wrong["expiresAt"] = json!("2040-01-01T00:00:00Z");
         for condition in wrong["conditions"].as_array_mut().expect("conditions") {
@@ -163,7 +163,7 @@ fn a_status_that_somebody_edits_is_put_right_at_once() {
             let edited = edited.await.expect("an edit").status.unwrap_or_default();
             assert_ne!(edited.expires_at, right.expires_at);
             eventually(LATER, "the status as it was", async || {
-                let there = told().await.map_err(|e| e.to_string())?;
+                let there = reported().await.map_err(|e| e.to_string())?;
                 if there == right {
                     Ok(())
                 } else {

@@ -76,9 +76,9 @@ fn bad_objects_of_every_kind_do_not_delay_a_good_one() {
             // The issuer may come with the next apply.
             let awaited = ["IssuerNotFound", "IssuerNotReady"].contains(&reason);
             let kind = if awaited { "Reconciling" } else { "Stalled" };
-            let told = place.until(name, kind, |c| condition(c, kind)).await;
+            let reported = place.until(name, kind, |c| condition(c, kind)).await;
             assert_eq!(
-                (told.status.as_str(), told.reason.as_str()),
+                (reported.status.as_str(), reported.reason.as_str()),
                 ("True", reason)
             );
         }

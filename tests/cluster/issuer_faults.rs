@@ -33,12 +33,12 @@ fn an_outage_keeps_the_token_warns_before_the_minimum_lifetime_breaks_and_ends_b
             })
             .await;
         assert_eq!(late.reason, "IssuerUnreachable");
-        let told = place
+        let reported = place
             .until("c", "LifetimeAtRisk", |c| {
                 condition(c, "LifetimeAtRisk").filter(|r| r.status == "True")
             })
             .await;
-        assert_eq!(told.reason, "RenewalFailing");
+        assert_eq!(reported.reason, "RenewalFailing");
         let floor = first.expires_at - jiff::SignedDuration::from_secs(10);
         assert!(
             jiff::Timestamp::now() < floor,
@@ -229,16 +229,16 @@ fn nonsense_is_reported_and_outlived() {
                 place.create("c", json!({})).await;
                 if let Some(reason) = reason {
                     // The condition may last for a second only; the event stays.
-                    let told =
+                    let reported =
                         eventually(LATER, format!("{name}: an event {reason}"), async || {
                             let events = place.events("c").await;
-                            let told = events.iter().find(|e| e.1 == reason).cloned();
-                            told.ok_or_else(|| format!("{events:?}"))
+                            let reported = events.iter().find(|e| e.1 == reason).cloned();
+                            reported.ok_or_else(|| format!("{events:?}"))
                         })
                         .await;
                     assert!(
-                        told.0 == "Warning" && told.2.len() < 600,
-                        "{name}: {told:?}"
+                        reported.0 == "Warning" && reported.2.len() < 600,
+                        "{name}: {reported:?}"
                     );
                     // After a token that is not used, the next request waits for minutes, or for somebody.
                     if ["dripping", "huge", "truncated", "infinite"].contains(&name) {
@@ -351,8 +351,8 @@ fn an_issuer_with_the_wrong_ca_is_reported_and_works_once_it_is_corrected() {
         );
 
         place.request_renewal("c").await;
-        let told = renewing(&place, "TlsFailed").await;
-        assert!(told.contains("caBundle"), "no next step in: {told}");
+        let reported = renewing(&place, "TlsFailed").await;
+        assert!(reported.contains("caBundle"), "no next step in: {reported}");
         assert_eq!(place.ready("c").await.token, first.token);
         assert_eq!(place.posts(), 1);
 
@@ -363,8 +363,11 @@ fn an_issuer_with_the_wrong_ca_is_reported_and_works_once_it_is_corrected() {
             ))
             .await;
         place.issuer_says("CaBundleInvalid", &["caBundle"]).await;
-        let told = renewing(&place, "CaBundleInvalid").await;
-        assert!(told.contains("-----BEGIN CERTIFICATE-----"), "{told}");
+        let reported = renewing(&place, "CaBundleInvalid").await;
+        assert!(
+            reported.contains("-----BEGIN CERTIFICATE-----"),
+            "{reported}"
+        );
         place.put_issuer(place.entra_issuer()).await;
         place.issuer_ready().await;
         place.another_token("token", &first).await;

@@ -88,10 +88,10 @@ impl Place {
     async fn falls_back(&self, name: &str) -> String {
         let refused = |c: &ApiCredential| {
             let used = c.status.as_ref()?.client_in_use()?;
-            let told = condition(c, "ClientCredentialExpiring")?;
+            let reported = condition(c, "ClientCredentialExpiring")?;
             let ready = condition(c, "Ready")?.status == "True";
-            let fell = used == COPY_IN_USE && told.reason == "ClientCredentialRefused" && ready;
-            (fell && condition(c, "RenewalFailing").is_none()).then_some(told.message)
+            let fell = used == COPY_IN_USE && reported.reason == "ClientCredentialRefused" && ready;
+            (fell && condition(c, "RenewalFailing").is_none()).then_some(reported.message)
         };
         self.until(name, "the last good certificate in use", refused)
             .await
@@ -171,14 +171,14 @@ fn tokens_go_on_until_the_issuer_knows_the_new_certificate() {
 
         // cert-manager renews. One request shows that the issuer does not know it, the next one gets a token.
         place.put_tls(TLS, &new).await;
-        let told = place.falls_back("c").await;
+        let reported = place.falls_back("c").await;
         assert!(
-            told.contains("the certificate in Secret tls (key tls.key)"),
-            "{told}"
+            reported.contains("the certificate in Secret tls (key tls.key)"),
+            "{reported}"
         );
         assert!(
-            told.contains("the last good certificate of Secret tls"),
-            "{told}"
+            reported.contains("the last good certificate of Secret tls"),
+            "{reported}"
         );
         assert_eq!(place.posts(), posts + 2);
         place.copy_is(&old).await;
@@ -349,10 +349,10 @@ fn the_copy_goes_nowhere_that_its_secret_may_not_go() {
             "target": { "secretName": "named" },
         });
         place.create("named", named).await;
-        let told = place.not_ready("named", "NotAuthorizedBySecret").await;
+        let reported = place.not_ready("named", "NotAuthorizedBySecret").await;
         assert!(
-            told.contains("a copy of a certificate that apicred keeps"),
-            "{told}"
+            reported.contains("a copy of a certificate that apicred keeps"),
+            "{reported}"
         );
 
         place.put_tls(TLS, &new).await;
@@ -381,8 +381,8 @@ fn the_copy_goes_nowhere_that_its_secret_may_not_go() {
                 .contains("the certificate in Secret tls (key tls.key)");
             (failing.reason == "ClientRefused" || about).then_some(failing.message)
         };
-        let told = place.until("c", "both refused", refused).await;
-        assert!(!told.contains(COPY), "{told}");
+        let reported = place.until("c", "both refused", refused).await;
+        assert!(!reported.contains(COPY), "{reported}");
         place.copy_is(&old).await;
     });
 }
@@ -404,8 +404,9 @@ fn a_shared_client_owns_the_copy_and_a_secret_in_the_way_stays() {
             place.ready(name).await;
         }
         let ignored = |c: &ApiCredential| {
-            let told = condition(c, "AnnotationsIgnored")?;
-            told.message
+            let reported = condition(c, "AnnotationsIgnored")?;
+            reported
+                .message
                 .contains("Secret tls-last-good exists")
                 .then_some(())
         };

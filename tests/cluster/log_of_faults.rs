@@ -100,9 +100,9 @@ fn each_fault_of_a_credential_is_one_line_at_its_begin_and_one_at_its_end() {
                     assert_eq!(line["kind"], "ApiCredential", "{line}");
                     assert_eq!(line["uid"], json!(object.metadata.uid), "{line}");
                     assert_eq!(line["generation"], json!(1), "{line}");
-                    let told = condition(&object, kind).expect("the condition");
-                    assert_eq!(line["message"], told.message, "{line}");
-                    assert_eq!(line["status"], told.status, "{line}");
+                    let reported = condition(&object, kind).expect("the condition");
+                    assert_eq!(line["message"], reported.message, "{line}");
+                    assert_eq!(line["status"], reported.status, "{line}");
                     let change = patch(&place.spec(target(fault)), &place.spec(target(corrected)));
                     place.edit(name, json!({ "spec": change })).await;
                     let ended = format!("ended {kind} {reason}");

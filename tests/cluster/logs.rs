@@ -359,10 +359,10 @@ fn a_damaged_digest_key_is_one_line_and_each_credential_says_what_to_do() {
             place.create(name, object).await;
         }
         for name in names {
-            let told = place.not_ready(name, "KubernetesUnavailable").await;
+            let reported = place.not_ready(name, "KubernetesUnavailable").await;
             assert!(
-                told.contains("Secret apicred-digest-key is damaged"),
-                "{told}"
+                reported.contains("Secret apicred-digest-key is damaged"),
+                "{reported}"
             );
             place
                 .until(name, "another attempt", |c| {

@@ -105,8 +105,8 @@ fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_allows_it(
 
         let own = json!({});
         place.create("c", identity(&own)).await;
-        let told = place.not_ready("c", "IdentityNotAllowed").await;
-        assert!(told.contains("ClusterTokenIssuer"), "{told}");
+        let reported = place.not_ready("c", "IdentityNotAllowed").await;
+        assert!(reported.contains("ClusterTokenIssuer"), "{reported}");
         place.delete("c").await;
 
         for (i, source) in [
@@ -147,8 +147,8 @@ fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_allows_it(
                 spec
             })
             .await;
-        let told = place.not_ready("none", "IdentityNotFound").await;
-        assert!(told.contains("client.id"), "{told}");
+        let reported = place.not_ready("none", "IdentityNotFound").await;
+        assert!(reported.contains("client.id"), "{reported}");
         world.operator_lives();
     });
 }
@@ -280,10 +280,10 @@ fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothi
             json!({ "secrets": null, "id": TRUSTING, "managedIdentity": { "asAssertion": {} } });
         let object = json!({ "client": client, "target": { "secretName": "none" } });
         place.create("none", object).await;
-        let told = place.not_ready("none", "FederationMismatch").await;
+        let reported = place.not_ready("none", "FederationMismatch").await;
         assert!(
-            told.contains("no federated credential") && told.contains("sent: issuer"),
-            "{told}"
+            reported.contains("no federated credential") && reported.contains("sent: issuer"),
+            "{reported}"
         );
         world.operator_lives();
     });
@@ -301,8 +301,8 @@ fn a_static_key_is_published_for_those_whom_its_owner_names() {
             "target": { "secretName": "token", "keys": null },
         });
         place.create("c", object).await;
-        let told = place.not_ready("c", "NotAuthorizedBySecret").await;
-        assert!(told.contains("apicred.dev/publish-by: c"), "{told}");
+        let reported = place.not_ready("c", "NotAuthorizedBySecret").await;
+        assert!(reported.contains("apicred.dev/publish-by: c"), "{reported}");
         place
             .edit_secret(
                 "legacy",

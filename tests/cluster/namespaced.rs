@@ -230,9 +230,9 @@ fn a_namespaced_operator_may_be_given_the_issuers_of_the_cluster() {
             .await;
         eventually(SOON, "an event about the issuer", async || {
             let events = place.events_in("default", &place.issuer_name).await;
-            let told =
+            let reported =
                 |e: &(String, String, String)| e.0 == "Warning" && e.1 == "AddressNotAllowed";
-            if events.iter().any(told) {
+            if events.iter().any(reported) {
                 Ok(())
             } else {
                 Err(format!("{events:?}"))

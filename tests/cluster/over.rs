@@ -61,8 +61,8 @@ fn a_token_for_a_time_works_is_removed_and_comes_back_with_a_later_end() {
         place
             .edit("c", json!({ "spec": { "notAfter": soon(2) } }))
             .await;
-        let told = place.not_ready("c", "Ended").await;
-        assert!(told.contains("spec.notAfter"), "{told}");
+        let reported = place.not_ready("c", "Ended").await;
+        assert!(reported.contains("spec.notAfter"), "{reported}");
         emptied(&place, "token").await;
         let posts = place.posts();
         let credential = place.credentials().get("c").await.expect("a credential");

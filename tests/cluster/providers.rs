@@ -172,10 +172,10 @@ fn a_client_secret_signs_assertions_where_the_issuer_is_set_to_it() {
             place.put_source("Xw8Kq3Zt7Lm1Vb5Nc9Jd2Hf6Gs4Pr0Ya").await;
             let spec = json!({ "client": { "id": id }, "scopes": ["read"] });
             place.create("c", spec).await;
-            let told = place.not_ready("c", "ClientRefused").await;
+            let reported = place.not_ready("c", "ClientRefused").await;
             assert!(
-                told.contains("client secret") && told.contains("sent: client_secret_jwt"),
-                "{told}"
+                reported.contains("client secret") && reported.contains("sent: client_secret_jwt"),
+                "{reported}"
             );
             place.put_source(SIGNING_SECRET).await;
             let view = place.ready("c").await;
@@ -201,11 +201,11 @@ fn a_certificate_that_the_issuer_does_not_know_is_reported_and_corrected_by_its_
         });
         let spec = json!({ "client": client, "scopes": ["read"] });
         place.create("c", spec).await;
-        let told = place.not_ready("c", "ClientRefused").await;
+        let reported = place.not_ready("c", "ClientRefused").await;
         assert!(
-            told.contains("certificate")
-                && told.contains("the certificate in Secret es256 (key tls.key)"),
-            "{told}"
+            reported.contains("certificate")
+                && reported.contains("the certificate in Secret es256 (key tls.key)"),
+            "{reported}"
         );
         let own = &provider
             .keys
@@ -301,16 +301,17 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
         let world = World::shared().await;
         let (provider, place) = place(world, "refresh", json!({})).await;
         place.create("c", person("person")).await;
-        let told = place.not_ready("c", "SignInRequired").await;
-        assert!(told.contains("kubectl apicred login c"), "{told}");
+        let reported = place.not_ready("c", "SignInRequired").await;
+        assert!(reported.contains("kubectl apicred login c"), "{reported}");
         // A state Secret that was made by hand.
         place.put_secret("state", "other", "something else").await;
         let note = json!({ "metadata": { "annotations": { "apicred.dev/state-of": "c" } } });
         place.edit_secret("state", note).await;
-        let told = place.not_ready("c", "SourceKeyMissing").await;
+        let reported = place.not_ready("c", "SourceKeyMissing").await;
         assert!(
-            told.contains("has no key refresh_token") && told.contains("kubectl apicred login c"),
-            "{told}"
+            reported.contains("has no key refresh_token")
+                && reported.contains("kubectl apicred login c"),
+            "{reported}"
         );
         let first = signed_in(&place, &provider.issuer, "person").await;
         let view = place.ready("c").await;

@@ -182,14 +182,14 @@ fn a_policy_that_forbids_the_token_of_a_service_account_is_quoted_and_no_request
             "id": place.client, "secrets": null, "serviceAccount": { "name": "workload" },
         } });
         place.create("c", client).await;
-        let told = place.not_ready("c", "ServiceAccountTokenRefused").await;
+        let reported = place.not_ready("c", "ServiceAccountTokenRefused").await;
         let words = format!(
             "the admission policy {} denies it: \"tokens for other clouds need a ticket\"",
             policy.name
         );
         assert!(
-            told.contains(&words) && told.contains("ServiceAccount workload"),
-            "{told}"
+            reported.contains(&words) && reported.contains("ServiceAccount workload"),
+            "{reported}"
         );
         assert_eq!(place.posts(), 0);
         policy.lift().await;

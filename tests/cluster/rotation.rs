@@ -118,14 +118,14 @@ fn a_life_too_short_for_its_minimum_lifetime_is_reported_once_and_renewed_at_hal
             (16..=20).contains(&wait),
             "half of 40 s less a tenth, not {wait} s"
         );
-        let told = place
+        let reported = place
             .until("c", "LifetimeAtRisk", |c| condition(c, "LifetimeAtRisk"))
             .await;
-        assert_eq!(told.reason, "LifetimeTooShort");
+        assert_eq!(reported.reason, "LifetimeTooShort");
         assert!(
-            told.message.contains("longer lifetime"),
+            reported.message.contains("longer lifetime"),
             "no next step in: {}",
-            told.message
+            reported.message
         );
         place.another_token("token", &view).await;
         let warned = eventually(LATER, "the event", async || {

@@ -47,8 +47,11 @@ fn a_token_of_entra_becomes_what_a_docker_client_logs_in_with() {
         });
         // Without the role the registry refuses, and the client secret is not to blame.
         place.create("c", spec).await;
-        let told = place.not_ready("c", "SecondRequestRefused").await;
-        assert!(told.contains("AcrPull") && told.contains(&host), "{told}");
+        let reported = place.not_ready("c", "SecondRequestRefused").await;
+        assert!(
+            reported.contains("AcrPull") && reported.contains(&host),
+            "{reported}"
+        );
         let credential = place.credentials().get("c").await.expect("a credential");
         assert!(condition(&credential, "ClientCredentialExpiring").is_none());
         place.add_client(place.oauth_client().role("registry", "AcrPull"));
@@ -153,10 +156,10 @@ fn a_service_account_of_the_cluster_stands_for_one_of_google_without_a_key() {
             } },
         });
         place.create("c", spec).await;
-        let told = place.not_ready("c", "SecondRequestRefused").await;
+        let reported = place.not_ready("c", "SecondRequestRefused").await;
         assert!(
-            told.contains("workloadIdentityUser") && told.contains(&email),
-            "{told}"
+            reported.contains("workloadIdentityUser") && reported.contains(&email),
+            "{reported}"
         );
         let mut robot = robot();
         robot.impersonators = vec![subject];

@@ -66,8 +66,8 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
                 json!({ "client": nobody, "target": { "secretName": "nobody" } }),
             )
             .await;
-        let told = place.not_ready("nobody", "ServiceAccountMissing").await;
-        assert!(told.contains("nobody does not exist"), "{told}");
+        let reported = place.not_ready("nobody", "ServiceAccountMissing").await;
+        assert!(reported.contains("nobody does not exist"), "{reported}");
         service_account(&place, "stranger", Value::Null).await;
         let mut stranger = account.clone();
         stranger["serviceAccount"]["name"] = json!("stranger");
@@ -86,8 +86,8 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
                 json!({ "client": own, "target": { "secretName": "own" } }),
             )
             .await;
-        let told = place.not_ready("own", "ServiceAccountTokenRefused").await;
-        assert!(told.contains(&issuer), "{told}");
+        let reported = place.not_ready("own", "ServiceAccountTokenRefused").await;
+        assert!(reported.contains(&issuer), "{reported}");
         place
             .until("stranger", "refused with 700213", |c| {
                 let last = c.status.as_ref()?.last_attempt.as_ref()?;

@@ -26,8 +26,11 @@ fn a_person_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
         place
             .create("c", spec(&place, &json!(["api://demo/Records.Read"])))
             .await;
-        let told = place.not_ready("c", "SignInRequired").await;
-        let command = told.split_once("kubectl apicred ").expect("a command").1;
+        let reported = place.not_ready("c", "SignInRequired").await;
+        let command = reported
+            .split_once("kubectl apicred ")
+            .expect("a command")
+            .1;
         let words: Vec<&str> = command.split_whitespace().collect();
 
         place.issuer.auto_approve(Some(ADA)).expect("a user");

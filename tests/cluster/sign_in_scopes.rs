@@ -128,8 +128,8 @@ fn a_sign_in_goes_on_without_the_scopes_that_it_added_if_the_client_may_not_requ
             let (good, said) = plugin.end().await;
             assert!(good, "{said}");
             for scope in refused {
-                let told = format!("had added {scope}, which the credential does not name");
-                assert!(said.contains(&told), "no {told:?} in: {said}");
+                let reported = format!("had added {scope}, which the credential does not name");
+                assert!(said.contains(&reported), "no {reported:?} in: {said}");
             }
             kept(&place, &said).await;
             assert_eq!(noted(&place).await, left);

@@ -60,7 +60,7 @@ fn a_new_secret_that_the_issuer_did_not_know_yet_is_taken_into_use_without_a_han
         let client = json!({ "client": { "id": place.client, "secrets": list } });
         place.create("c", client).await;
         place.ready("c").await;
-        let told = says(
+        let reported = says(
             &place,
             "c",
             "ClientCredentialExpiring",
@@ -68,8 +68,8 @@ fn a_new_secret_that_the_issuer_did_not_know_yet_is_taken_into_use_without_a_han
         )
         .await;
         assert!(
-            told.contains("key value of Secret new") && told.contains("Secret source"),
-            "{told}"
+            reported.contains("key value of Secret new") && reported.contains("Secret source"),
+            "{reported}"
         );
         event(&place, "c", "Warning", "ClientCredentialRefused").await;
         let listed = place
@@ -204,12 +204,12 @@ async fn reported(
     world.stays_quiet(place, Duration::from_millis(500)).await;
     let (mark, posts) = (world.mark(), place.posts());
     go().await;
-    let told = says(place, name, "RenewalFailing", ("True", reason)).await;
+    let reported = says(place, name, "RenewalFailing", ("True", reason)).await;
     let credential = place.credentials().get(name).await;
     let credential = credential.expect("a credential");
     let renew = credential.status.as_ref().and_then(|s| s.renew_at.as_ref());
     let renew = renew.expect("the time of a renewal").0.to_string();
-    assert!(told.contains(&renew), "when does it fail? {told}");
+    assert!(reported.contains(&renew), "when does it fail? {reported}");
     let ready = condition(&credential, "Ready").map(|c| c.status);
     assert_eq!(ready.as_deref(), Some("True"), "the token is good");
     assert!(condition(&credential, "Stalled").is_none());

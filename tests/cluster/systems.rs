@@ -145,8 +145,8 @@ fn a_certificate_at_both_endpoints_of_entra() {
             "target": { "secretName": "ec-token" },
         });
         place.create("ec", spec).await;
-        let told = place.not_ready("ec", "MaterialInvalid").await;
-        assert!(told.contains("use RSA"), "{told}");
+        let reported = place.not_ready("ec", "MaterialInvalid").await;
+        assert!(reported.contains("use RSA"), "{reported}");
     });
 }
 
@@ -173,9 +173,9 @@ fn the_certificates_of_a_list_are_tried_in_order() {
         let call = ("manageddesktop", "support/odata/v1/tickets");
         works(&place, "c", call).await;
         let used = place.until("c", "the refused one told", |c| {
-            let told = condition(c, "ClientCredentialExpiring")?;
-            let named = told.message.contains("the certificate in Secret new");
-            (told.reason == "ClientCredentialRefused" && named)
+            let reported = condition(c, "ClientCredentialExpiring")?;
+            let named = reported.message.contains("the certificate in Secret new");
+            (reported.reason == "ClientCredentialRefused" && named)
                 .then(|| c.status.as_ref()?.client_in_use())?
         });
         assert_eq!(used.await, "old/tls.key");
@@ -284,24 +284,24 @@ fn permissions_that_are_missing_are_reported_with_who_grants_them() {
         });
         place.create("c", spec).await;
         place.ready("c").await;
-        let told = place
+        let reported = place
             .until("c", "what is missing", |c| {
                 condition(c, "PermissionsMissing")
             })
             .await;
-        assert_eq!(told.reason, "RolesMissing");
+        assert_eq!(reported.reason, "RolesMissing");
         let consent = format!(
             "/{}/adminconsent?client_id={}",
             place.issuer.tenant(),
             place.client
         );
         assert!(
-            told.message.contains("Investigation.Manage")
-                && !told.message.contains("permissions Investigation.Read,")
-                && told.message.contains(&consent)
-                && told.message.contains("Microsoft Cloud App Security"),
+            reported.message.contains("Investigation.Manage")
+                && !reported.message.contains("permissions Investigation.Read,")
+                && reported.message.contains(&consent)
+                && reported.message.contains("Microsoft Cloud App Security"),
             "{}",
-            told.message
+            reported.message
         );
         place.add_client(
             place
@@ -327,12 +327,12 @@ fn the_end_of_a_client_secret_is_reported_ahead() {
         let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 10);
         let note = json!({ "metadata": { "annotations": { "apicred.dev/secret-expires-at": soon.to_string() } } });
         place.edit_secret("source", note).await;
-        let told = place
+        let reported = place
             .until("c", "the warning", |c| {
                 condition(c, "ClientCredentialExpiring")
             })
             .await;
-        assert_eq!(told.reason, "SecretExpiring");
+        assert_eq!(reported.reason, "SecretExpiring");
         assert_eq!(place.posts(), 1, "a note is no reason for a token");
         // The series is there with 0 as well. Other tests may add to it, and none takes this one away.
         let series = "apicred_client_credentials_ending{state=\"expiring\"}";

@@ -53,12 +53,12 @@ fn data_that_somebody_edits_is_repaired_and_reported() {
             place.ready("c").await;
             assert_eq!(place.posts(), posts + 2, "{edit}");
         }
-        let told = eventually(SOON, "the event", async || {
+        let reported = eventually(SOON, "the event", async || {
             let events = place.events("c").await;
             events.into_iter().find(|e| e.1 == "TargetRepaired")
         })
         .await;
-        assert_eq!(told.0, "Warning");
+        assert_eq!(reported.0, "Warning");
         world.stays_quiet(&place, Duration::from_secs(2)).await;
     });
 }
@@ -337,17 +337,17 @@ fn an_immutable_target_is_reported() {
             .edit_secret("token", json!({ "immutable": true }))
             .await;
         place.request_renewal("c").await;
-        let told = place
+        let reported = place
             .until("c", "the trouble", |c| {
                 crate::support::condition(c, "RenewalFailing")
                     .filter(|r| r.reason == "TargetInvalid")
             })
             .await;
         assert!(
-            told.message.contains("Secret token is immutable")
-                && told.message.contains("delete it"),
+            reported.message.contains("Secret token is immutable")
+                && reported.message.contains("delete it"),
             "{}",
-            told.message
+            reported.message
         );
         let posts = place.posts();
         assert!(

@@ -163,9 +163,9 @@ fn a_cluster_issuer_gives_the_scopes_that_it_names() {
         place.edit("c", json!({ "spec": { "scopes": null, "resources": [api.trim_end_matches("/.default")] } })).await;
         place
             .until("c", "the refusal of the resource", |c| {
-                let told = condition(c, "Ready")?;
-                (told.observed_generation == c.metadata.generation
-                    && told.reason == "ScopeNotAllowed")
+                let reported = condition(c, "Ready")?;
+                (reported.observed_generation == c.metadata.generation
+                    && reported.reason == "ScopeNotAllowed")
                     .then_some(())
             })
             .await;

@@ -48,17 +48,17 @@ fn a_client_whose_issuer_does_not_serve_its_namespace_is_not_ready() {
             place.put_issuer(spec)
         };
         allowing(json!({ "names": ["another"] })).await;
-        let told = place
+        let reported = place
             .client_says("shared", "False", "NotAuthorizedByIssuer")
             .await;
         assert!(
-            told.contains(&place.namespace) && told.contains("spec.allowedNamespaces"),
-            "{told}"
+            reported.contains(&place.namespace) && reported.contains("spec.allowedNamespaces"),
+            "{reported}"
         );
         // Its credentials say the same.
         place.create("a", by_client("a")).await;
         let said = place.not_ready("a", "NotAuthorizedByIssuer").await;
-        assert!(said.contains(&told), "{said}");
+        assert!(said.contains(&reported), "{said}");
         assert_eq!(place.posts(), 0);
 
         // By a label of the namespace, which comes and goes.
@@ -80,10 +80,10 @@ fn a_client_whose_issuer_does_not_serve_its_namespace_is_not_ready() {
             json!({ "issuerRef": null, "entra": entra })
         };
         place.put_client("abroad", at("China")).await;
-        let told = place
+        let reported = place
             .client_says("abroad", "False", "CloudNotAllowed")
             .await;
-        assert!(told.contains("China"), "{told}");
+        assert!(reported.contains("China"), "{reported}");
         place
             .edit_client("abroad", json!({ "spec": at("Public") }))
             .await;
@@ -99,11 +99,11 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
         let entry = |key: &str| json!({ "name": "source", "key": key });
         let missing = json!({ "secrets": [entry("later")] });
         place.put_client("one", missing).await;
-        let told = place
+        let reported = place
             .client_says("one", "False", "ClientSecretKeyMissing")
             .await;
         assert_eq!(
-            told,
+            reported,
             "spec.secrets: Secret source has no key later; correct the key or add it"
         );
         // One of two is enough.
@@ -147,10 +147,10 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
         place
             .annotate("source", "publish-by", json!("somebody"))
             .await;
-        let told = place
+        let reported = place
             .client_says("two", "False", "NotAuthorizedBySecret")
             .await;
-        assert!(told.contains("apicred.dev/publish-by"), "{told}");
+        assert!(reported.contains("apicred.dev/publish-by"), "{reported}");
         place.annotate("source", "publish-by", Value::Null).await;
         place.client_says("two", "True", "ClientValid").await;
     });
@@ -172,12 +172,12 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
         made.expect("an issuer");
         let at = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "own" } });
         place.put_client("shared", at).await;
-        let told = place
+        let reported = place
             .client_says("shared", "False", "NotAuthorizedBySecret")
             .await;
         assert!(
-            told.contains(&format!("apicred.dev/allowed-issuers: {origin}")),
-            "{told}"
+            reported.contains(&format!("apicred.dev/allowed-issuers: {origin}")),
+            "{reported}"
         );
         place.create("a", by_client("a")).await;
         let seen = |c: &ApiCredential| condition(c, "Ready").map(|r| (r.reason, r.message));
@@ -185,7 +185,7 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
             seen(c).filter(|(reason, _)| reason == "NotAuthorizedBySecret")
         });
         let said = said.await.1;
-        assert!(said.contains(&told), "{said}");
+        assert!(said.contains(&reported), "{said}");
         let named = json!(format!("https://another.example, {origin}"));
         place.annotate("source", "allowed-issuers", named).await;
         place.client_says("shared", "True", "ClientValid").await;
@@ -217,10 +217,10 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
             "secrets": null, "serviceAccount": { "name": "sync" },
         });
         place.put_client("account", by_account).await;
-        let told = place
+        let reported = place
             .client_says("account", "False", "NotAuthorizedBySecret")
             .await;
-        assert!(told.contains("ServiceAccount sync"), "{told}");
+        assert!(reported.contains("ServiceAccount sync"), "{reported}");
         let patch = Patch::Merge(account(json!(origin)));
         let params = PatchParams::default();
         let edited = accounts.patch("sync", &params, &patch);

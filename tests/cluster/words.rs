@@ -32,7 +32,7 @@ fn an_annotation_that_has_no_effect_is_reported_where_it_stands_until_it_goes() 
                 annotated("apicred.dev/secret-expire-at", "2027-06-30"),
             )
             .await;
-        let told = place
+        let reported = place
             .until("c", "both annotations", |c| {
                 condition(c, "AnnotationsIgnored").filter(|a| {
                     [
@@ -44,16 +44,16 @@ fn an_annotation_that_has_no_effect_is_reported_where_it_stands_until_it_goes() 
                 })
             })
             .await;
-        assert_eq!(told.reason, "AnnotationUnknown");
+        assert_eq!(reported.reason, "AnnotationUnknown");
         let meant = "did you mean apicred.dev/secret-expires-at?";
-        assert!(told.message.contains(meant), "{}", told.message);
+        assert!(reported.message.contains(meant), "{}", reported.message);
         // The event is sent after the status is written.
         testenv::eventually(crate::support::SOON, "the event", async || {
             let events = place.events("c").await;
-            let told = events
+            let reported = events
                 .iter()
                 .any(|(_, reason, _)| reason == "AnnotationUnknown");
-            told.then_some(()).ok_or(format!("{events:?}"))
+            reported.then_some(()).ok_or(format!("{events:?}"))
         })
         .await;
         place
@@ -108,8 +108,8 @@ fn an_annotation_without_effect_is_reported_on_an_issuer_and_for_a_service_accou
         ] {
             place
                 .until(name, "what was meant", |c| {
-                    let told = condition(c, "AnnotationsIgnored")?.message;
-                    told.contains(part).then_some(())
+                    let reported = condition(c, "AnnotationsIgnored")?.message;
+                    reported.contains(part).then_some(())
                 })
                 .await;
             // The condition and its event are one line of the log.
@@ -137,10 +137,10 @@ fn an_annotation_without_effect_is_reported_on_an_issuer_and_for_a_service_accou
         let ready = place.issuer_ready().await;
         eventually(LATER, "an event", async || {
             let events = place.events_in("default", &place.issuer_name).await;
-            let told = events
+            let reported = events
                 .iter()
                 .any(|e| e.0 == "Warning" && e.1 == "AnnotationUnknown");
-            told.then_some(()).ok_or_else(|| format!("{events:?}"))
+            reported.then_some(()).ok_or_else(|| format!("{events:?}"))
         })
         .await;
         issuer(Value::Null).await;
@@ -192,10 +192,10 @@ fn an_issuer_of_the_other_kind_is_named() {
         let mut reference = place.spec(json!({}))["issuerRef"].clone();
         reference["kind"] = json!("TokenIssuer");
         place.create("c", json!({ "issuerRef": reference })).await;
-        let told = place.not_ready("c", "IssuerNotFound").await;
+        let reported = place.not_ready("c", "IssuerNotFound").await;
         assert!(
-            told.contains("but a ClusterTokenIssuer of this name does"),
-            "{told}"
+            reported.contains("but a ClusterTokenIssuer of this name does"),
+            "{reported}"
         );
     });
 }
@@ -222,8 +222,8 @@ fn a_writer_that_undoes_each_token_is_named() {
             let written = place.secrets().patch("token", &params, &theirs).await;
             written.expect("a write");
             let came = eventually(LATER, "a repair or a report", async || {
-                if let Some(told) = contested().await {
-                    return Ok(Err(told));
+                if let Some(reported) = contested().await {
+                    return Ok(Err(reported));
                 }
                 let now = place.view("token").await?;
                 let repaired = now.token != view.token && now.token != "undone";
@@ -232,9 +232,9 @@ fn a_writer_that_undoes_each_token_is_named() {
             .await;
             match came {
                 Ok(now) => view = now,
-                Err(told) => {
+                Err(reported) => {
                     let manager = "field manager secrets-sync";
-                    assert!(told.message.contains(manager), "{}", told.message);
+                    assert!(reported.message.contains(manager), "{}", reported.message);
                     return;
                 }
             }

@@ -153,9 +153,9 @@ fn a_restart_without_the_list_of_clients_sends_no_refused_password() {
         place.not_ready("c", "PasswordRefused").await;
         case.client_is("True").await;
         assert_eq!(place.posts(), posts, "it was sent again");
-        let told = place.events("c").await;
+        let reported = place.events("c").await;
         let missing = |e: &&(String, String, String)| e.1.ends_with("NotFound");
-        assert_eq!(told.iter().find(missing), None);
+        assert_eq!(reported.iter().find(missing), None);
         // Another password is sent at once.
         place
             .put_secret("user", "password", &format!("{}~other", unique()))

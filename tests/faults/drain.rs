@@ -142,12 +142,12 @@ fn a_write_that_is_repeated_during_a_drain_is_repeated_only_while_it_is_wanted()
             let place = Arc::clone(&case.place);
             let busy = Arc::new(AtomicBool::new(true));
             let tried = Arc::new(tokio::sync::Notify::new());
-            let (still, told) = (Arc::clone(&busy), Arc::clone(&tried));
+            let (still, reported) = (Arc::clone(&busy), Arc::clone(&tried));
             let mut fits = creates_a_target();
             case.wire.rule(move |call| {
                 let refused = fits(call) && still.load(Ordering::SeqCst);
                 refused.then(|| {
-                    told.notify_one();
+                    reported.notify_one();
                     Fault::status(429, "TooManyRequests", &[])
                 })
             });

@@ -134,10 +134,10 @@ fn a_name_that_nobody_has_is_reported_and_works_once_it_is_corrected() {
         case.place.create("c", json!({})).await;
         eventually(LATER, "a name that leads nowhere", async || {
             let events = case.place.events("c").await;
-            let told = events
+            let reported = events
                 .iter()
                 .any(|e| e.1 == "IssuerUnreachable" && e.2.contains("DNS"));
-            if told {
+            if reported {
                 Ok(())
             } else {
                 Err(format!("{events:?}"))

@@ -198,8 +198,8 @@ async fn once(mode: Mode, name: &str, reason: &str, act: Act) {
     let mut case = at(mode, name, &endpoint).await;
     eventually(LATER, format!("{name}: {reason}"), async || {
         let events = case.place.events("c").await;
-        let told = events.iter().any(|e| e.0 == "Warning" && e.1 == reason);
-        if told {
+        let reported = events.iter().any(|e| e.0 == "Warning" && e.1 == reason);
+        if reported {
             Ok(())
         } else {
             Err(format!("{events:?}"))

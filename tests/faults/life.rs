@@ -455,9 +455,9 @@ impl Case {
             .collect();
         names.retain(|n| n != "apicred-digest-key");
         // Times are masked, so it must be said that status tells of the token that is there.
-        let told = credential.status.as_ref().and_then(|s| s.token_id.clone());
+        let reported = credential.status.as_ref().and_then(|s| s.token_id.clone());
         let there = self.place.view("token").await?;
-        let fits = told.as_deref() == Some(there.token_id());
+        let fits = reported.as_deref() == Some(there.token_id());
         let mut status = serde_json::to_value(credential.status).map_err(|e| e.to_string())?;
         status["tokenId"] = Value::Null;
         // Goes with an answer that is lost; the Secret does not keep it.

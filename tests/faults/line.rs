@@ -75,8 +75,8 @@ fn a_secret_that_does_not_come_within_two_minutes_stalls_also_across_a_restart()
             json!({ "client": { "secrets": [{ "name": "absent", "key": "client-secret" }] } });
         place.create("c", absent).await;
         let shown = async |kind: &str| {
-            let told = place.until("c", kind, |c| condition(c, kind)).await;
-            assert_eq!(told.reason, "ClientSecretMissing");
+            let reported = place.until("c", kind, |c| condition(c, kind)).await;
+            assert_eq!(reported.reason, "ClientSecretMissing");
             let c = place.credentials().get("c").await.expect("it is there");
             let other = if kind == "Stalled" {
                 "Reconciling"

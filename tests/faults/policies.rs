@@ -236,8 +236,8 @@ fn a_clock_that_jumps_costs_one_token_a_jump_and_heals() {
                     .map_err(|e| e.to_string())?
                     .status
                     .unwrap_or_default();
-                let told = status.token_id.as_deref() == Some(view.token_id());
-                if view.token != last.token && told {
+                let reported = status.token_id.as_deref() == Some(view.token_id());
+                if view.token != last.token && reported {
                     Ok(view)
                 } else {
                     Err(format!("{status:?}"))

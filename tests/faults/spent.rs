@@ -74,14 +74,14 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
                 person.put(token).await;
                 "a-git-tool"
             };
-            let told = person
+            let reported = person
                 .until("the reason", |c| {
                     let said = |k| condition(c, k).filter(|c| c.reason == "RefreshTokenSpent");
                     let said = said("Ready").or_else(|| said("RenewalFailing"))?;
                     said.message.contains(manager).then_some(said.message)
                 })
                 .await;
-            assert!(told.contains("kubectl apicred login c"), "{told}");
+            assert!(reported.contains("kubectl apicred login c"), "{reported}");
             person.case.place.request_renewal("c").await;
             person.case.stays_quiet(Duration::from_millis(500)).await;
             // A process that knows nothing but what stands there.
@@ -128,8 +128,8 @@ fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() 
                 person.restore(&target, in_place).await;
             }
             let wish = person.case.place.request_renewal("c").await;
-            let told = person.until_reason("RefreshTokenSpent").await;
-            assert!(told.contains("velero-server"), "{name}: {told}");
+            let reported = person.until_reason("RefreshTokenSpent").await;
+            assert!(reported.contains("velero-server"), "{name}: {reported}");
             person.case.stays_quiet(Duration::from_millis(500)).await;
             assert_eq!(
                 person.issuer.requests(),

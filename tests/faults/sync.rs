@@ -63,10 +63,10 @@ async fn reported(case: &Case) {
     // It is written after the status.
     eventually(SOON, "an event", async || {
         let events = case.place.events("c").await;
-        let told = events
+        let reported = events
             .iter()
             .any(|(_, reason, _)| reason == "TargetOutOfSync");
-        if told {
+        if reported {
             Ok(())
         } else {
             Err(format!("{events:?}"))

@@ -63,14 +63,15 @@ async fn until_told(api: &Api<DynamicObject>, name: &str, reasons: &[&str]) -> S
         let status = &object.data["status"];
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
         let ready = conditions.iter().find(|c| c["type"] == "Ready");
-        let told = ready.filter(|ready| {
+        let reported = ready.filter(|ready| {
             ready["status"] == "False"
                 && ready["reason"]
                     .as_str()
                     .is_some_and(|r| reasons.contains(&r))
                 && status["observedGeneration"] == json!(object.metadata.generation)
         });
-        told.map(|ready| ready["message"].as_str().unwrap_or_default().to_owned())
+        reported
+            .map(|ready| ready["message"].as_str().unwrap_or_default().to_owned())
             .ok_or_else(|| status.to_string())
     })
     .await

@@ -113,7 +113,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Ok(())
     };
     price.of("replace a Secret", replaced).await?;
-    let told = |number: usize| async move {
+    let reported = |number: usize| async move {
         let event: Event = serde_json::from_value(json!({
             "metadata": { "name": format!("load-{number}.0123456789abcdef") },
             "action": "Reconcile",
@@ -134,7 +134,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         events.create(&PostParams::default(), &event).await?;
         Ok(())
     };
-    price.of("create an Event", told).await
+    price.of("create an Event", reported).await
 }
 
 /// All objects of the load by their number, as a cache keeps them.

@@ -79,19 +79,23 @@ pub fn looks_ours(key: &str) -> bool {
 
 /// The sentence about the annotations that have no effect where they are. Values are neither read nor shown.
 pub fn unread<'a>(keys: impl Iterator<Item = &'a String>, place: Place) -> Option<String> {
-    let mut told = String::new();
+    let mut reported = String::new();
     let mut count = 0;
     for (key, why) in keys.filter_map(|key| Some((key, fault(key, place)?))) {
         count += 1;
         if count <= TOLD {
             let shown: String = printable(key).chars().take(SHOWN).collect();
-            let _ = write!(told, "{}{shown} {why}", if count > 1 { "; " } else { "" });
+            let _ = write!(
+                reported,
+                "{}{shown} {why}",
+                if count > 1 { "; " } else { "" }
+            );
         }
     }
     match count {
         0 => None,
-        _ if count > TOLD => Some(format!("{told}; and {} more", count - TOLD)),
-        _ => Some(told),
+        _ if count > TOLD => Some(format!("{reported}; and {} more", count - TOLD)),
+        _ => Some(reported),
     }
 }
 

@@ -228,8 +228,11 @@ mod tests {
                 "exactly one of",
             ),
         ] {
-            let told = Issuer::cluster(&cluster_issuer(&change)).unwrap_err();
-            assert!(told[0].to_string().contains(words), "{change}: {told:?}");
+            let reported = Issuer::cluster(&cluster_issuer(&change)).unwrap_err();
+            assert!(
+                reported[0].to_string().contains(words),
+                "{change}: {reported:?}"
+            );
         }
     }
 
@@ -279,10 +282,10 @@ mod tests {
         let lookup = |_: &_| IssuerLookup::Found(issuer(&json!({})));
         let revoke = spec(&json!({ "deletionPolicy": "Revoke" }));
         let faults = parse(&object(&revoke), lookup).unwrap_err();
-        let told = faults[0].to_string();
+        let reported = faults[0].to_string();
         assert!(
-            told.contains("apicred does not revoke") && told.contains("Delete or Retain"),
-            "{told}"
+            reported.contains("apicred does not revoke") && reported.contains("Delete or Retain"),
+            "{reported}"
         );
     }
 

@@ -220,10 +220,10 @@ mod tests {
                 &json!({ "googleServiceAccount": { "email": "r@p.example", "endpoint": "https://attacker.example" } }),
             ),
         ] {
-            let told = Issuer::namespaced(&token_issuer(&spec), &[]).unwrap_err();
+            let reported = Issuer::namespaced(&token_issuer(&spec), &[]).unwrap_err();
             assert!(
-                told[0].to_string().contains("ClusterTokenIssuer"),
-                "{told:?}"
+                reported[0].to_string().contains("ClusterTokenIssuer"),
+                "{reported:?}"
             );
             assert!(Issuer::cluster(&cluster_issuer(&spec)).is_ok(), "{spec}");
         }
@@ -258,8 +258,11 @@ mod tests {
                 "without a path",
             ),
         ] {
-            let told = Issuer::cluster(&cluster_issuer(&spec)).unwrap_err();
-            assert!(told[0].to_string().contains(words), "{spec}: {told:?}");
+            let reported = Issuer::cluster(&cluster_issuer(&spec)).unwrap_err();
+            assert!(
+                reported[0].to_string().contains(words),
+                "{spec}: {reported:?}"
+            );
         }
     }
 

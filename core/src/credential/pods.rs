@@ -141,11 +141,11 @@ mod tests {
             ),
             (json!([]), "matchLabels"),
         ] {
-            let told = read(json!({ "matchExpressions": conditions }));
-            let told = told.expect_err(field).to_string();
+            let reported = read(json!({ "matchExpressions": conditions }));
+            let reported = reported.expect_err(field).to_string();
             assert!(
-                told.contains(&format!("notifyPods.selector.{field}")),
-                "{told}"
+                reported.contains(&format!("notifyPods.selector.{field}")),
+                "{reported}"
             );
         }
     }

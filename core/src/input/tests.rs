@@ -56,9 +56,9 @@ fn what_is_no_text_is_named() {
         (half, "UTF-16 with half a character"),
         (lone, "UTF-16 with half a character"),
     ] {
-        let told = text(&bytes).expect_err(named);
-        assert!(told.to_string().contains(named), "{told}");
-        assert_eq!(lossy(&bytes), Err(told));
+        let reported = text(&bytes).expect_err(named);
+        assert!(reported.to_string().contains(named), "{reported}");
+        assert_eq!(lossy(&bytes), Err(reported));
     }
     let latin = b"first\nn\xe9e\n";
     assert_eq!(

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     lifetime::is_guid,
-    refusal::{MOST_DIGITS, error_code},
+    token_error::{MOST_DIGITS, error_code},
 };
 use crate::input::object;
 
@@ -153,15 +153,15 @@ mod tests {
 
     #[test]
     fn only_words_of_a_challenge_are_shown() {
-        let told = |answer: Value| asked(answer.as_object().unwrap());
+        let reported = |answer: Value| asked(answer.as_object().unwrap());
         let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"},"polids":{"values":["a-1","<b>"]}}}"#;
         assert_eq!(
-            told(json!({ "claims": claims, "suberror": "basic_action" })).as_deref(),
+            reported(json!({ "claims": claims, "suberror": "basic_action" })).as_deref(),
             Some("suberror basic_action; the issuer asks for the claims acrs=c1, polids=a-1")
         );
         // A suberror is not requested by the issuer.
         assert_eq!(
-            told(json!({ "suberror": "bad_token" })).as_deref(),
+            reported(json!({ "suberror": "bad_token" })).as_deref(),
             Some("suberror bad_token")
         );
         for nothing in [
@@ -173,7 +173,7 @@ mod tests {
             json!({ "claims": 7, "suberror": "two words" }),
             json!({ "suberror": "4f1dd2a09be34c71" }),
         ] {
-            assert_eq!(told(nothing.clone()), None, "{nothing}");
+            assert_eq!(reported(nothing.clone()), None, "{nothing}");
         }
     }
 
@@ -202,8 +202,8 @@ mod tests {
             Ok(r#"{"access_token":{"acrs":{},"nbf":{}}}"#)
         );
         for nothing in ["", "c1", "{}", "e30=", r#"{"access_token":{}}"#] {
-            let told = claims_of_challenge(nothing).expect_err(nothing);
-            assert!(told.contains("WWW-Authenticate"), "{told}");
+            let reported = claims_of_challenge(nothing).expect_err(nothing);
+            assert!(reported.contains("WWW-Authenticate"), "{reported}");
         }
     }
 

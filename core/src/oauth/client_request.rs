@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    Class, Material, Method, Moment, Refusal, TlsIdentity, TokenEndpoint, TokenRequest,
+    Class, Material, Method, Moment, TlsIdentity, TokenEndpoint, TokenError, TokenRequest,
     client_auth,
     grant::{Circumstances, Fields},
 };
@@ -31,7 +31,7 @@ impl ClientRequest {
         endpoint: &TokenEndpoint,
         material: &Material,
         moment: Moment<'_>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, TokenError> {
         let around = Circumstances {
             credential,
             endpoint,
@@ -39,7 +39,7 @@ impl ClientRequest {
             assertion_id: moment.assertion_id,
         };
         let (fields, authorization) = client_auth::prove(material, &around)
-            .map_err(|text| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text))?;
+            .map_err(|text| TokenError::local(Class::Invalid, Reason::MaterialInvalid, text))?;
         let mut headers = vec![("accept", SecretString::from("application/json"))];
         headers.extend(authorization.map(|a| ("authorization", a)));
         if matches!(credential.issuer.endpoint, Endpoint::Entra { .. }) {

@@ -4,8 +4,8 @@ use crate::Reason;
 use jiff::Timestamp;
 
 use super::{
-    Class, Grant, Need, Note, RawAnswer, Refusal, SentSecrets, grant::JwtBearer,
-    redaction::CLIENT_SECRET_JWT, response::fields, told::told,
+    Class, Grant, Need, Note, RawAnswer, SentSecrets, TokenError, error_body::reported,
+    grant::JwtBearer, redaction::CLIENT_SECRET_JWT, response::fields,
 };
 use crate::{
     credential::{AuthenticationMethod, Credential, Endpoint},
@@ -21,31 +21,36 @@ const MOST_REQUESTED: usize = 200;
 /// Adds what was seen to a refusal that came as an answer. `now` is the time of the answer.
 #[must_use]
 pub fn explained(
-    mut refusal: Refusal,
+    mut token_error: TokenError,
     credential: &Credential,
     raw: &RawAnswer,
     echo: &SentSecrets,
     now: Timestamp,
-) -> Refusal {
-    if refusal.http_status.is_none() {
-        return refusal;
+) -> TokenError {
+    if token_error.http_status.is_none() {
+        return token_error;
     }
     if let (
         true,
         Reason::FederationMismatch | Reason::AssertionRefused | Reason::SubjectTokenRefused,
         Some(sent),
-    ) = (sends_identity(credential), refusal.reason, echo.identity())
-    {
-        refusal.next_step.note(Note::SentIdentity(sent));
+    ) = (
+        sends_identity(credential),
+        token_error.reason,
+        echo.identity(),
+    ) {
+        token_error.next_step.note(Note::SentIdentity(sent));
     }
     let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
     if let (Reason::ClientRefused | Reason::ClientAuthenticationUnsupported, false, Some(method)) =
-        (refusal.reason, entra, echo.method())
+        (token_error.reason, entra, echo.method())
     {
-        refusal.next_step.note(Note::SentMethod(method.to_owned()));
+        token_error
+            .next_step
+            .note(Note::SentMethod(method.to_owned()));
     }
     if matches!(
-        refusal.reason,
+        token_error.reason,
         Reason::InvalidScope
             | Reason::ResourceUnknown
             | Reason::ResourceDisabled
@@ -55,26 +60,26 @@ pub fn explained(
             | Reason::ClientNotAuthorized
     ) && let Some(requested) = requested(credential)
     {
-        refusal.next_step.note(Note::Requested(requested));
+        token_error.next_step.note(Note::Requested(requested));
     }
     let clock = raw.date.as_deref().and_then(|date| clock(date, now));
     if let (true, true, Some(clock)) = (
         sends_assertion(credential, echo),
-        refusal.class != Class::Throttled,
+        token_error.class != Class::Throttled,
         clock,
     ) {
-        refusal.next_step.note(Note::Clause(clock));
+        token_error.next_step.note(Note::Clause(clock));
     }
     if let (300..=399, Some(location)) = (raw.status, raw.location.as_deref())
         && let Some(leads) = echo.redirect(location, credential.issuer.vouched)
     {
-        refusal.next_step.note(Note::Aside(leads));
+        token_error.next_step.note(Note::Aside(leads));
     }
     if credential.issuer.vouched {
-        let said = said(raw, refusal.aadsts, echo);
-        refusal.detail.get_or_insert_default().said = said;
+        let said = said(raw, token_error.aadsts, echo);
+        token_error.detail.get_or_insert_default().said = said;
     }
-    refusal
+    token_error
 }
 
 /// Is a token sent that stands for a `ServiceAccount` or a managed identity, by the client or by the grant?
@@ -104,7 +109,7 @@ fn sends_assertion(credential: &Credential, echo: &SentSecrets) -> bool {
 /// The text of the issuer without what was sent, and without the number that is reported beside it.
 fn said(raw: &RawAnswer, number: Option<u32>, echo: &SentSecrets) -> Option<String> {
     let parsed = fields(raw);
-    let words = told(raw, parsed.as_ref())?;
+    let words = reported(raw, parsed.as_ref())?;
     let number = number.map(|n| format!("AADSTS{n}: "));
     let words = number
         .and_then(|n| words.strip_prefix(&n))

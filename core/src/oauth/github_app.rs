@@ -10,8 +10,8 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use super::{
-    AnswerContext, Class, Material, Method, Moment, NextStep, RawAnswer, Refusal, Stage, Then,
-    Token, TokenEndpoint, TokenRequest, assertion, response,
+    AnswerContext, Class, Material, Method, Moment, NextStep, RawAnswer, Stage, Then, Token,
+    TokenEndpoint, TokenError, TokenRequest, assertion, response,
 };
 use crate::{
     Reason,
@@ -119,10 +119,10 @@ pub(super) fn answer(
     credential: &Credential,
     raw: &RawAnswer,
     context: AnswerContext,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     let renamed = renamed(raw);
     let read = response::read(renamed.as_ref().unwrap_or(raw), context, Some(credential));
-    read.map_err(|refusal| judged(refusal, raw, credential, context.now))
+    read.map_err(|token_error| judged(token_error, raw, credential, context.now))
 }
 
 /// The fields of an answer by their names in OAuth.
@@ -155,13 +155,18 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
 
 /// What the statuses of GitHub mean: it answers with a sentence, and without a code. An answer of something in between keeps what
 /// was found in it.
-fn judged(refusal: Refusal, raw: &RawAnswer, credential: &Credential, now: Timestamp) -> Refusal {
+fn judged(
+    token_error: TokenError,
+    raw: &RawAnswer,
+    credential: &Credential,
+    now: Timestamp,
+) -> TokenError {
     let fields = object(&raw.body).unwrap_or_default();
     let text = |name: &str| get(&fields, name).and_then(Value::as_str);
     let words = text("message").map(str::to_lowercase);
-    let from_github = refusal.stage == Stage::Answered || text("documentation_url").is_some();
+    let from_github = token_error.stage == Stage::Answered || text("documentation_url").is_some();
     let Some(words) = words.filter(|_| from_github) else {
-        return elsewhere(refusal);
+        return elsewhere(token_error);
     };
     let end = response::limit_ends_after(raw, now);
     let is_limit =
@@ -172,7 +177,7 @@ fn judged(refusal: Refusal, raw: &RawAnswer, credential: &Credential, now: Times
             Reason::AccessDenied,
             "the installation is suspended: an owner of the account unsuspends it in the settings of the app's installation".into(),
         ),
-        403 | 429 if is_limit => return limited(refusal, end),
+        403 | 429 if is_limit => return limited(token_error, end),
         401 => (
             Class::Denied,
             Reason::ClientRefused,
@@ -191,41 +196,41 @@ fn judged(refusal: Refusal, raw: &RawAnswer, credential: &Credential, now: Times
             Reason::InvalidScope,
             "the installation lacks a requested permission or repository: correct spec.scopes (PERMISSION:LEVEL) and spec.resources (names of repositories, without their owner), or have an owner of the account grant them".into(),
         ),
-        _ => return refusal,
+        _ => return token_error,
     };
-    Refusal {
+    TokenError {
         class,
         reason,
         next_step,
         about_client: reason == Reason::ClientRefused,
-        ..refusal
+        ..token_error
     }
 }
 
 /// GitHub limits the requests, until this long from now if it says so.
-fn limited(refusal: Refusal, end: Option<Duration>) -> Refusal {
-    let retry_after = refusal.retry_after.or(end);
+fn limited(token_error: TokenError, end: Option<Duration>) -> TokenError {
+    let retry_after = token_error.retry_after.or(end);
     let text = match retry_after {
         Some(_) => "GitHub limits the requests of this app until the time that its answer names",
         None => "GitHub limits the requests of this app and does not name the end of the limit",
     };
-    Refusal {
+    TokenError {
         class: Class::Throttled,
         reason: Reason::Throttled,
         next_step: NextStep::new(text, Then::Pause),
         about_client: false,
         retry_after,
-        ..refusal
+        ..token_error
     }
 }
 
 /// Something else answered, or GitHub at a path that its API does not have: `tokenUrl` is no field of this issuer.
-fn elsewhere(mut refusal: Refusal) -> Refusal {
-    if refusal.reason == Reason::EndpointNotFound {
+fn elsewhere(mut token_error: TokenError) -> TokenError {
+    if token_error.reason == Reason::EndpointNotFound {
         let text = format!("GitHub's API does not answer at this URL; correct {API_URL}");
-        refusal.next_step = text.into();
+        token_error.next_step = text.into();
     }
-    refusal
+    token_error
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::{AnswerContext, Method, RawAnswer, Refusal, Token, TokenRequest, answer, encode};
+use super::{AnswerContext, Method, RawAnswer, Token, TokenError, TokenRequest, answer, encode};
 use crate::{
     Reason,
     credential::{Credential, Endpoint, Hop},
@@ -63,30 +63,30 @@ pub fn second_answer(
     credential: &Credential,
     raw: &RawAnswer,
     context: AnswerContext,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     let hop = credential.issuer.hop.as_ref();
     let renamed = hop.and_then(|hop| renamed(hop, raw));
     let read = answer(renamed.as_ref().unwrap_or(raw), context);
-    read.map_err(|refusal| {
+    read.map_err(|token_error| {
         let lasting = matches!(
-            refusal.class,
+            token_error.class,
             Class::Denied | Class::Invalid | Class::NeedsUser
         );
-        let next_step = match (hop, lasting && refusal.http_status.is_some()) {
+        let next_step = match (hop, lasting && token_error.http_status.is_some()) {
             (Some(hop), true) => next_step(hop, raw.status).into(),
             _ => {
-                return Refusal {
+                return TokenError {
                     about_client: false,
-                    ..refusal
+                    ..token_error
                 };
             }
         };
-        Refusal {
+        TokenError {
             class: Class::Denied,
             reason: Reason::SecondRequestRefused,
             next_step,
             about_client: false,
-            ..refusal
+            ..token_error
         }
     })
 }
@@ -159,7 +159,7 @@ mod tests {
         format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
     }
 
-    fn read(credential: &Credential, status: u16, body: &Value) -> Result<Token, Refusal> {
+    fn read(credential: &Credential, status: u16, body: &Value) -> Result<Token, TokenError> {
         let raw = json_answer(status, body);
         let context = AnswerContext {
             sent: at(0),
@@ -244,22 +244,22 @@ mod tests {
                 "check spec.scopes",
             ),
         ] {
-            let refusal = read(&credential, status, body).err().unwrap();
+            let token_error = read(&credential, status, body).err().unwrap();
             assert_eq!(
-                refusal.reason,
+                token_error.reason,
                 Reason::SecondRequestRefused,
                 "{status} {body}"
             );
-            assert_eq!(refusal.class, Class::Denied);
+            assert_eq!(token_error.class, Class::Denied);
             assert!(
-                !refusal.about_client && refusal.message().contains(words),
-                "{refusal:?}"
+                !token_error.about_client && token_error.message().contains(words),
+                "{token_error:?}"
             );
         }
         for (status, class) in [(503, Class::Transient), (429, Class::Throttled)] {
-            let refusal = read(&registry(), status, &json!({})).err().unwrap();
-            assert_eq!(refusal.class, class);
-            assert!(!refusal.about_client);
+            let token_error = read(&registry(), status, &json!({})).err().unwrap();
+            assert_eq!(token_error.class, class);
+            assert!(!token_error.about_client);
         }
     }
 

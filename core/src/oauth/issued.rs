@@ -8,10 +8,10 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
-    AnswerContext, Class, Granted, RawAnswer, Refusal, Stage, Token, answer_fields, granted,
+    AnswerContext, Class, Granted, RawAnswer, Stage, Token, TokenError, answer_fields, granted,
     lifetime::{self, NoEnd, is_guid},
-    refusal::MOST_DIGITS,
     refused,
+    token_error::MOST_DIGITS,
 };
 use crate::{
     credential::Credential,
@@ -82,11 +82,11 @@ pub(super) fn token(
     token: &str,
     context: AnswerContext,
     credential: Option<&Credential>,
-) -> Result<Token, Refusal> {
-    let unusable = |reason, next_step: &str| Refusal {
+) -> Result<Token, TokenError> {
+    let unusable = |reason, next_step: &str| TokenError {
         http_status: Some(raw.status),
         detail: Some(Box::new(refused::detail(raw, credential))),
-        ..Refusal::local(Class::Invalid, reason, next_step).at(Stage::Answered)
+        ..TokenError::local(Class::Invalid, reason, next_step).at(Stage::Answered)
     };
     let text = |name: &str| word(fields, name).map(std::borrow::Cow::into_owned);
     if token.len() > MAX_TOKEN {
@@ -253,7 +253,11 @@ fn shown_type(text: &str) -> Option<&str> {
     fits.then_some(text)
 }
 
-fn no_end(why: NoEnd, sent: Timestamp, unusable: &dyn Fn(Reason, &str) -> Refusal) -> Refusal {
+fn no_end(
+    why: NoEnd,
+    sent: Timestamp,
+    unusable: &dyn Fn(Reason, &str) -> TokenError,
+) -> TokenError {
     match why {
         NoEnd::Zero(field, number) => unusable(
             Reason::LifetimeUnknown,

@@ -17,7 +17,7 @@ use x509_parser::{
 };
 
 use super::{
-    Class, Refusal,
+    Class, TokenError,
     pem::{self, Block},
     private_keys::{USABLE, damaged, kind, private_keys},
     signing_key::SigningKey,
@@ -87,7 +87,7 @@ const SKEW: SignedDuration = SignedDuration::from_secs(300);
 
 /// Why a certificate cannot serve now, if it is outside of its time. Another one of the list may serve. One that is not valid
 /// yet is tried again when it is.
-pub fn outside(validity: Validity, now: Timestamp) -> Option<Refusal> {
+pub fn outside(validity: Validity, now: Timestamp) -> Option<TokenError> {
     let early = validity.from > now.saturating_add(SKEW).unwrap_or(Timestamp::MAX);
     let (reason, next_step) = if validity.until <= now {
         (Reason::CertificateExpired, "it has expired; renew it")
@@ -99,10 +99,10 @@ pub fn outside(validity: Validity, now: Timestamp) -> Option<Refusal> {
     } else {
         return None;
     };
-    Some(Refusal {
+    Some(TokenError {
         about_client: true,
         retry_at: early.then_some(validity.from),
-        ..Refusal::local(
+        ..TokenError::local(
             Class::Denied,
             reason,
             format!(

@@ -217,7 +217,7 @@ fn rights(claims: &Map<String, Value>) -> Claims {
         |s: &&str| (1..=256).contains(&s.len()) && s.bytes().all(|b| (0x21..=0x7e).contains(&b));
     // The words of these claims, and whether these are all.
     let list = |of: &[Option<&Value>]| -> (Vec<String>, bool) {
-        let told = of
+        let reported = of
             .iter()
             .any(|v| matches!(v, Some(Value::String(_) | Value::Array(_))));
         let words = of.iter().flatten().flat_map(|value| match value {
@@ -230,7 +230,7 @@ fn rights(claims: &Map<String, Value>) -> Claims {
         let mut words: Vec<String> = words.into_iter().filter(shown).map(str::to_owned).collect();
         words.sort();
         words.dedup();
-        let all = told && fit && words.len() <= MAX_CLAIMS;
+        let all = reported && fit && words.len() <= MAX_CLAIMS;
         words.truncate(MAX_CLAIMS);
         (words, all)
     };

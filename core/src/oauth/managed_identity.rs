@@ -8,7 +8,7 @@ use crate::Reason;
 use secrecy::SecretString;
 use url::Url;
 
-use super::{Class, Method, NextStep, RawAnswer, Refusal, Then, TokenRequest};
+use super::{Class, Method, NextStep, RawAnswer, Then, TokenError, TokenRequest};
 use crate::credential::{RequestParameters, Selector};
 
 /// Where Azure's machines answer.
@@ -116,9 +116,9 @@ fn resource(parameters: &RequestParameters) -> String {
 ///
 /// # Errors
 /// The next step for the user.
-pub fn arc_key_file(answer: &RawAnswer, folder: &str) -> Result<String, Refusal> {
+pub fn arc_key_file(answer: &RawAnswer, folder: &str) -> Result<String, TokenError> {
     let fault =
-        |text: &str| Refusal::local(Class::Transient, Reason::IdentityEndpointRefused, text);
+        |text: &str| TokenError::local(Class::Transient, Reason::IdentityEndpointRefused, text);
     let challenge = answer
         .challenge
         .as_deref()
@@ -147,15 +147,15 @@ pub fn arc_key_file(answer: &RawAnswer, folder: &str) -> Result<String, Refusal>
 }
 
 /// What the local endpoints mean by their statuses.
-pub(super) fn refused(status: u16, refusal: Refusal) -> Refusal {
-    let say = |class, reason, next_step: NextStep| Refusal {
+pub(super) fn refused(status: u16, token_error: TokenError) -> TokenError {
+    let say = |class, reason, next_step: NextStep| TokenError {
         class,
         reason,
         next_step,
         about_client: false,
-        ..refusal.clone()
+        ..token_error.clone()
     };
-    let error = refusal.error.as_deref();
+    let error = token_error.error.as_deref();
     match status {
         400 if error == Some("invalid_resource") => say(
             Class::Invalid,
@@ -177,6 +177,6 @@ pub(super) fn refused(status: u16, refusal: Refusal) -> Refusal {
             Reason::IdentityEndpointRefused,
             "the managed identity endpoint does not let the operator in; check its environment and network".into(),
         ),
-        _ => refusal,
+        _ => token_error,
     }
 }

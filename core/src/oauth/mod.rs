@@ -18,6 +18,7 @@ mod client_request;
 pub mod consent;
 pub mod discovery;
 mod encode;
+mod error_body;
 mod error_kind;
 mod explain;
 mod gateway;
@@ -37,7 +38,6 @@ mod possession;
 mod private_keys;
 mod product_code;
 pub mod redaction;
-mod refusal;
 mod refused;
 pub mod renewal;
 mod request;
@@ -53,7 +53,7 @@ mod stored_assertion;
 #[cfg(test)]
 mod tests;
 mod token;
-mod told;
+mod token_error;
 mod unread;
 
 pub use aadsts::LOOP;
@@ -78,7 +78,6 @@ pub use next_step::{NextStep, Note, Reader, Then};
 pub use possession::{PROOF_AUDIENCE, proof_of_possession};
 pub(crate) use possession::{hex, leaf};
 pub use redaction::{SentSecrets, is_public};
-pub use refusal::{Class, Refusal, Stage, error_code};
 pub use request::{
     Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, known_endpoint, request,
 };
@@ -88,5 +87,6 @@ pub(crate) use secret_form::form_in_header;
 pub use signing_key::Curve;
 pub use stored_assertion::{expired_assertion, stored_assertion};
 pub use token::{Answer, Claims, LifetimeSource, Token, uncertain};
+pub use token_error::{Class, Stage, TokenError, error_code};
 
 pub use unread::{broken_off, coding, too_large};

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::{classes, gateway, told::snake};
+use super::{classes, error_body::snake, gateway};
 use crate::input::get;
 
 /// Fields that have such a code, in the order of looking.
@@ -89,7 +89,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::oauth::told::words;
+    use crate::oauth::error_body::words;
 
     fn of(body: &Value) -> Option<String> {
         let fields = body.as_object().unwrap();

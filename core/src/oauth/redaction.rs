@@ -17,7 +17,7 @@ use super::{
     classes::without_examples,
     discovery::{Redirect, redirected},
     lifetime::is_guid,
-    refusal::MOST_DIGITS,
+    token_error::MOST_DIGITS,
 };
 use crate::{api::parameter::NO_SECRETS, input::object, printable::printable};
 
@@ -179,9 +179,9 @@ impl SentSecrets {
         let text = printable(&text).into_owned();
         let shown: String = text.chars().take(MOST).collect();
         let more = if shown.len() < text.len() { "…" } else { "" };
-        let told = shown.replace(CUT, "").chars().any(char::is_alphanumeric);
+        let reported = shown.replace(CUT, "").chars().any(char::is_alphanumeric);
         // What was put together from the rest may look like a secret again.
-        (told && !net.catches(&shown)).then(|| format!("{}{more}", shown.trim()))
+        (reported && !net.catches(&shown)).then(|| format!("{}{more}", shown.trim()))
     }
 }
 

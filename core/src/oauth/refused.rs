@@ -1,4 +1,4 @@
-//! Turns an answer without a token into a [`Refusal`]: what was seen, its class, and its meaning for the grant and the client of a
+//! Turns an answer without a token into a [`TokenError`]: what was seen, its class, and its meaning for the grant and the client of a
 //! credential.
 
 use std::{borrow::Cow, time::Duration};
@@ -8,18 +8,18 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
-    Class, Grant, NextStep, Note, RawAnswer, Refusal, Stage, aadsts, challenge,
+    Class, Grant, NextStep, Note, RawAnswer, Stage, TokenError, aadsts, challenge,
     classes::{self, Seen, classify, without_examples},
     consent,
+    error_body::{self, code, stated_code, words as words_of},
     error_kind::Meaning,
     gateway::{self, By},
     grant::{Refused, User},
     lifetime::is_guid,
     managed_identity,
     product_code::product_code,
-    refusal::{Detail, MOST_DIGITS},
     response::retry_after,
-    told::{self, code, stated_code, words as words_of},
+    token_error::{Detail, MOST_DIGITS},
 };
 use crate::{
     credential::{AuthenticationMethod, Credential, Endpoint, Protocol, SecretStyle},
@@ -32,12 +32,12 @@ const LOGIN_PAGE: &str = "the server redirects to a login page: it has no token 
 const MOST_NUMBERS: usize = 8;
 
 /// What an answer without a token means, with what is known of the credential.
-pub(super) fn refusal(
+pub(super) fn token_error(
     raw: &RawAnswer,
     fields: Option<&Map<String, Value>>,
     now: Timestamp,
     credential: Option<&Credential>,
-) -> Refusal {
+) -> TokenError {
     let none = Map::new();
     let body = fields.unwrap_or(&none);
     let error = word(body, "error").and_then(|code| stated_code(&code));
@@ -48,7 +48,8 @@ pub(super) fn refusal(
         &raw.body,
         fields,
     );
-    let words = told::told(raw, fields).map(|words| without_examples(&words.to_lowercase()));
+    let words =
+        error_body::reported(raw, fields).map(|words| without_examples(&words.to_lowercase()));
     let words = words.unwrap_or_default();
     let other = error.is_none().then(|| code(body)).flatten();
     let guessed = || classes::spoken(raw.status, &words).filter(|_| by.is_none());
@@ -69,7 +70,7 @@ pub(super) fn refusal(
         next_step,
         about_client,
     } = classify(&seen);
-    let refusal = Refusal {
+    let token_error = TokenError {
         class,
         reason,
         stage: stage(&seen),
@@ -92,8 +93,8 @@ pub(super) fn refusal(
         retry_at: None,
     };
     match credential {
-        Some(credential) => for_credential(credential, &seen, refusal),
-        None => refusal,
+        Some(credential) => for_credential(credential, &seen, token_error),
+        None => token_error,
     }
 }
 
@@ -166,7 +167,7 @@ fn is_asserted(credential: &Credential, words: &str) -> bool {
 }
 
 /// Applies what the error means for the grant.
-fn apply_grant(credential: &Credential, seen: &Seen<'_>, refusal: &mut Refusal) {
+fn apply_grant(credential: &Credential, seen: &Seen<'_>, token_error: &mut TokenError) {
     let name = format!("{}/{}", credential.namespace, credential.name);
     let asked = Refused {
         error: seen.error.unwrap_or_default(),
@@ -178,127 +179,133 @@ fn apply_grant(credential: &Credential, seen: &Seen<'_>, refusal: &mut Refusal) 
         .error
         .filter(|_| seen.by.is_none())
         .and_then(|_| credential.grant.flow().refused(&asked));
-    let numbered = refusal
+    let numbered = token_error
         .aadsts
         .is_some_and(|n| aadsts::known(n, seen.error, seen.user).is_some());
     match of_grant {
         // What is known about the number says more than the grant can, but who is to act is the grant's word.
         Some(of_grant) if numbered => {
-            let both = (of_grant.class, refusal.class) == (Class::NeedsUser, Class::NeedsUser);
+            let both = (of_grant.class, token_error.class) == (Class::NeedsUser, Class::NeedsUser);
             if both {
-                refusal.next_step.note(Note::Clause(of_grant.next_step));
+                token_error.next_step.note(Note::Clause(of_grant.next_step));
             }
         }
         // What is wrong with the client's own secret or assertion, and DPoP, is a matter of the client, whatever the grant. A
         // router saw no grant.
         Some(_)
-            if refusal.about_client
+            if token_error.about_client
                 && matches!(seen.error, Some("invalid_grant" | "invalid_request")) => {}
         Some(_)
             if matches!(
-                refusal.reason,
+                token_error.reason,
                 Reason::DpopRequired | Reason::EndpointNotFound
             ) => {}
         Some(_)
             if seen.error == Some("invalid_request")
-                && refusal.reason == Reason::ClientNotAuthorized => {}
+                && token_error.reason == Reason::ClientNotAuthorized => {}
         Some(_)
             if seen.asserted
                 && matches!(
-                    refusal.reason,
+                    token_error.reason,
                     Reason::AssertionTimeRefused | Reason::AssertionReplayed
                 ) => {}
         Some(of_grant) => {
-            refusal.class = of_grant.class;
-            refusal.reason = of_grant.reason;
-            refusal.next_step = of_grant.next_step.into();
-            refusal.about_client = false;
-            refusal.until_change = of_grant.until_change;
+            token_error.class = of_grant.class;
+            token_error.reason = of_grant.reason;
+            token_error.next_step = of_grant.next_step.into();
+            token_error.about_client = false;
+            token_error.until_change = of_grant.until_change;
         }
         None => {}
     }
 }
 
-fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal) -> Refusal {
+fn for_credential(
+    credential: &Credential,
+    seen: &Seen<'_>,
+    mut token_error: TokenError,
+) -> TokenError {
     if matches!(
         credential.authentication,
         AuthenticationMethod::ManagedIdentity(_)
-    ) && refusal.aadsts.is_none()
+    ) && token_error.aadsts.is_none()
     {
-        return managed_identity::refused(seen.status, refusal);
+        return managed_identity::refused(seen.status, token_error);
     }
-    let detail = refusal.detail.get_or_insert_default();
+    let detail = token_error.detail.get_or_insert_default();
     detail.issuer = Some(credential.issuer.origin.clone());
-    apply_grant(credential, seen, &mut refusal);
+    apply_grant(credential, seen, &mut token_error);
     // Django and others have a path with a slash at its end, and not the one without.
     if let (Reason::EndpointNotFound, 404, Endpoint::Fixed(url)) =
-        (refusal.reason, seen.status, &credential.issuer.endpoint)
+        (token_error.reason, seen.status, &credential.issuer.endpoint)
         && credential.issuer.protocol == Protocol::OAuth
         && !url.path().ends_with('/')
     {
         let note = "some servers demand a slash at the end of tokenUrl";
-        refusal.next_step.note(Note::Clause(note.to_owned()));
+        token_error.next_step.note(Note::Clause(note.to_owned()));
     }
-    if refusal.class == Class::NeedsUser {
-        without_user(credential, &mut refusal);
+    if token_error.class == Class::NeedsUser {
+        without_user(credential, &mut token_error);
     }
-    if refusal.reason == Reason::ClientRefused && refusal.about_client {
-        refusal.next_step = client_refused(credential).into();
+    if token_error.reason == Reason::ClientRefused && token_error.about_client {
+        token_error.next_step = client_refused(credential).into();
         // Without authentication nothing was refused that another entry or a newer one would make good.
-        refusal.about_client = !matches!(
+        token_error.about_client = !matches!(
             credential.authentication,
             AuthenticationMethod::Public | AuthenticationMethod::Absent
         );
     }
-    if refusal.reason == Reason::ConsentRequired {
-        refusal.next_step.note(Note::Rest(consent::how(credential)));
+    if token_error.reason == Reason::ConsentRequired {
+        token_error
+            .next_step
+            .note(Note::Rest(consent::how(credential)));
     }
     // Each refused try counts towards a lockout, whatever its code.
     if matches!(credential.grant, Grant::Password(_))
         && matches!(
-            refusal.class,
+            token_error.class,
             Class::Denied | Class::Invalid | Class::NeedsUser
         )
         && seen.by.is_none()
     {
-        refusal.until_change = true;
+        token_error.until_change = true;
     }
-    refusal
+    token_error
 }
 
 /// No user can help a grant that has none, and none can answer where a password alone is sent.
-fn without_user(credential: &Credential, refusal: &mut Refusal) {
+fn without_user(credential: &Credential, token_error: &mut TokenError) {
     let user = credential.grant.user();
-    let next_step = match (user, refusal.reason) {
+    let next_step = match (user, token_error.reason) {
         (User::SignsIn | User::BringsToken, _) => return,
         // Somebody else acts there, and the sentence says who.
         (_, Reason::ConsentRequired | Reason::BlockedByPolicy)
         | (User::Password, Reason::UserNotAssigned | Reason::PasswordExpired) => {
-            refusal.class = Class::Denied;
+            token_error.class = Class::Denied;
             return;
         }
         (User::Password, Reason::MfaRequired | Reason::InteractionRequired) => {
             "the grant password cannot complete MFA or another interaction: use grant.refreshToken, or ask an administrator to exempt this user"
         }
         (User::Password, _) => {
-            refusal.reason = Reason::PasswordRefused;
+            token_error.reason = Reason::PasswordRefused;
             "the issuer does not let this user in with a password alone: check the user name and password, or use grant.refreshToken"
         }
         (User::None, Reason::MfaRequired | Reason::InteractionRequired) => {
-            refusal.reason = Reason::BlockedByPolicy;
+            token_error.reason = Reason::BlockedByPolicy;
             "a policy demands an answer of a user, and this grant has no user: the owner of the policy exempts this client"
         }
         (User::None, Reason::UserNotAssigned) => {
-            refusal.reason = Reason::RoleNotAssigned;
+            token_error.reason = Reason::RoleNotAssigned;
             "assign an app role of the API to the application"
         }
         (User::None, _) => {
-            refusal.reason = Reason::GrantRefused;
+            token_error.reason = Reason::GrantRefused;
             "the issuer does not issue this client a token of its own: allow the client this grant at the issuer, or check what the grant sends"
         }
     };
-    refusal.class = Class::Denied;
-    refusal.next_step = next_step.into();
+    token_error.class = Class::Denied;
+    token_error.next_step = next_step.into();
 }
 
 /// A client that was refused, by the way it authenticates.

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    Class, Material, Refusal,
+    Class, Material, TokenError,
     client_request::ClientRequest,
     encode, github_app,
     grant::{Circumstances, Fields},
@@ -198,7 +198,7 @@ pub fn request(
     material: &Material,
     grant_inputs: &[SecretString],
     moment: Moment<'_>,
-) -> Result<TokenRequest, Refusal> {
+) -> Result<TokenRequest, TokenError> {
     if let (AuthenticationMethod::ManagedIdentity(selector), Material::Local(local)) =
         (&credential.authentication, material)
     {
@@ -208,7 +208,7 @@ pub fn request(
             &credential.request,
         ));
     }
-    let fault = |text: String| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text);
+    let fault = |text: String| TokenError::local(Class::Invalid, Reason::MaterialInvalid, text);
     if credential.issuer.protocol == Protocol::GitHubApp {
         return github_app::request(credential, endpoint, material, moment).map_err(fault);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Refusal, Token, github_app, issued, refused, unread};
+use super::{Token, TokenError, github_app, issued, refused, unread};
 use crate::{
     credential::{Credential, Protocol},
     input::{NotObject, lossy, object, said},
@@ -79,7 +79,7 @@ pub struct AnswerContext {
 ///
 /// # Errors
 /// A classified refusal.
-pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal> {
+pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, TokenError> {
     read(raw, context, None)
 }
 
@@ -87,7 +87,7 @@ pub(super) fn read(
     raw: &RawAnswer,
     context: AnswerContext,
     credential: Option<&Credential>,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     let body = body(raw);
     let empty = Map::new();
     let fields = body.as_ref().unwrap_or(&empty);
@@ -95,7 +95,7 @@ pub(super) fn read(
     if let Some(token) = issued::access_token(fields).filter(|_| success) {
         return issued::token(raw, fields, &token, context, credential);
     }
-    let refused = refused::refusal(raw, body.as_ref().ok(), context.now, credential);
+    let refused = refused::token_error(raw, body.as_ref().ok(), context.now, credential);
     Err(unread::completed(raw, &body, refused))
 }
 
@@ -108,7 +108,7 @@ pub fn answer_to(
     raw: &RawAnswer,
     sent: Timestamp,
     now: Timestamp,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     let context = AnswerContext {
         sent,
         now,

@@ -3,8 +3,8 @@
 use secrecy::SecretString;
 
 use super::{
-    Material, Moment, Refusal, TokenEndpoint, TokenRequest, client_request::ClientRequest, encode,
-    grant::Fields,
+    Material, Moment, TokenEndpoint, TokenError, TokenRequest, client_request::ClientRequest,
+    encode, grant::Fields,
 };
 use crate::credential::Credential;
 
@@ -27,7 +27,7 @@ pub fn revocation(
     material: &Material,
     (token, kind): (&SecretString, Revoked),
     moment: Moment<'_>,
-) -> Result<TokenRequest, Refusal> {
+) -> Result<TokenRequest, TokenError> {
     let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
     let hint = match kind {
         Revoked::RefreshToken => "refresh_token",

@@ -50,8 +50,8 @@ pub(super) fn blank(text: &str) -> Option<String> {
 }
 
 pub(super) fn encoded(text: &str) -> Option<String> {
-    if let Some(told) = escaped(text) {
-        return Some(told);
+    if let Some(reported) = escaped(text) {
+        return Some(reported);
     }
     let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let decoded = [&STANDARD, &URL_SAFE]

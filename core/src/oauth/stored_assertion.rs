@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Class, Material, Refusal, lifetime, word};
+use super::{Class, Material, TokenError, lifetime, word};
 use crate::{
     api::SecretKeyRef,
     credential::{AuthenticationMethod, Credential},
@@ -36,16 +36,16 @@ pub fn expired_assertion(
     credential: &Credential,
     material: &Material,
     now: Timestamp,
-) -> Option<Refusal> {
+) -> Option<TokenError> {
     let (AuthenticationMethod::Assertion(SecretKeyRef { name, key }), Material::Stored(text)) =
         (&credential.authentication, material)
     else {
         return None;
     };
     let end = lifetime::expiry(text.expose_secret()).filter(|end| *end <= now)?;
-    Some(Refusal {
+    Some(TokenError {
         not_sent: true,
-        ..Refusal::local(
+        ..TokenError::local(
             Class::Invalid,
             Reason::AssertionExpired,
             format!(

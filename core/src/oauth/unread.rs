@@ -5,7 +5,7 @@
 use crate::Reason;
 use serde_json::{Map, Value};
 
-use super::{Class, Note, RawAnswer, Refusal, Stage, refused};
+use super::{Class, Note, RawAnswer, Stage, TokenError, refused};
 use crate::input::{NotObject, Unreadable, get, is_nothing, object, said};
 
 /// Tokens that are not the one that was requested.
@@ -22,25 +22,25 @@ const NAMES: [&[u8]; 4] = [
 pub(super) fn completed(
     raw: &RawAnswer,
     body: &Result<Map<String, Value>, NotObject>,
-    mut refusal: Refusal,
-) -> Refusal {
+    mut token_error: TokenError,
+) -> TokenError {
     if let Some(coding) = coding_of(raw, body) {
         let seen = format!(
             "the response is compressed with {coding}, although the request forbids it (accept-encoding: identity); turn compression off for the token endpoint, at the issuer or in the gateway before it"
         );
         if is_success(raw) {
-            return malformed(refusal, seen);
+            return malformed(token_error, seen);
         }
-        refusal.next_step.note(Note::Clause(seen));
-        return refusal;
+        token_error.next_step.note(Note::Clause(seen));
+        return token_error;
     }
     if !is_success(raw) {
-        return refusal;
+        return token_error;
     }
     let (seen, brought) = match body {
         // An error that is named says more than the token beside it.
         Ok(fields) if said(fields, "error").is_some() => {
-            let passing = matches!(refusal.class, Class::Transient | Class::Throttled);
+            let passing = matches!(token_error.class, Class::Transient | Class::Throttled);
             let seen = "the answer has an error and an access token; the issuer's logs explain it";
             (
                 seen.to_owned(),
@@ -56,60 +56,60 @@ pub(super) fn completed(
         ),
     };
     if brought {
-        malformed(refusal, seen)
+        malformed(token_error, seen)
     } else {
-        if refusal.reason == Reason::MalformedAnswer {
-            refusal.next_step = seen.into();
+        if token_error.reason == Reason::MalformedAnswer {
+            token_error.next_step = seen.into();
         }
-        refusal
+        token_error
     }
 }
 
 /// An answer that was too long to be read.
-pub fn too_large(raw: &RawAnswer) -> Refusal {
-    let refusal = Refusal::local(
+pub fn too_large(raw: &RawAnswer) -> TokenError {
+    let token_error = TokenError::local(
         Class::Transient,
         Reason::AnswerTooLarge,
         "the answer is larger than 1 MiB; is the URL a token endpoint?",
     );
-    Refusal {
+    TokenError {
         http_status: Some(raw.status),
         detail: Some(Box::new(refused::detail(raw, None))),
-        ..refusal.at(Stage::Foreign)
+        ..token_error.at(Stage::Foreign)
     }
 }
 
 /// Completes the refusal of an answer to a token request that did not come as a whole. One that begins like a success means
 /// that the token was issued, and is lost: another one in a moment would be lost alike.
 #[must_use]
-pub fn broken_off(part: &RawAnswer, refusal: Refusal) -> Refusal {
+pub fn broken_off(part: &RawAnswer, token_error: TokenError) -> TokenError {
     if !is_success(part) || is_page(part) {
-        return refusal;
+        return token_error;
     }
-    if refusal.stage == Stage::Foreign {
+    if token_error.stage == Stage::Foreign {
         // Too large. A megabyte of something else has no token behind it.
         let brought = is_object(part) || mentions_token(&NotObject::Short, &part.body);
         return if brought {
-            Refusal {
+            TokenError {
                 class: Class::Invalid,
                 stage: Stage::Answered,
-                ..refusal
+                ..token_error
             }
         } else {
-            refusal
+            token_error
         };
     }
-    let what = refusal.next_step.what();
+    let what = token_error.next_step.what();
     let next_step = format!(
         "{what}; a token that was issued is lost with the answer, so apicred waits for minutes before it requests the next one; find out what ends connections early, at the issuer or between (a limit of time or size)"
     );
-    Refusal {
+    TokenError {
         class: Class::Invalid,
         reason: Reason::AnswerIncomplete,
         next_step: next_step.into(),
         http_status: Some(part.status),
         detail: Some(Box::new(refused::detail(part, None))),
-        ..refusal
+        ..token_error
     }
 }
 
@@ -136,15 +136,15 @@ fn is_success(raw: &RawAnswer) -> bool {
     (200..=299).contains(&raw.status)
 }
 
-fn malformed(refusal: Refusal, next_step: String) -> Refusal {
-    Refusal {
+fn malformed(token_error: TokenError, next_step: String) -> TokenError {
+    TokenError {
         class: Class::Invalid,
         reason: Reason::MalformedAnswer,
         stage: Stage::Answered,
         next_step: next_step.into(),
         retry_after: None,
         about_client: false,
-        ..refusal
+        ..token_error
     }
 }
 

@@ -54,8 +54,8 @@ pub fn left_to_another(
             "another operator of this cluster renews the token of Secret {} as well; let one of them watch this namespace (docs/install.md#limit-the-operator-to-some-namespaces), or restart the remaining one after the other one was removed",
             credential.target.name
         );
-        let told = say.condition(failing, true, Reason::AnotherOperator, &message);
-        status.conditions.push(told);
+        let reported = say.condition(failing, true, Reason::AnotherOperator, &message);
+        status.conditions.push(reported);
     }
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     // Both requested the first token, and the other one has not written its status yet.
@@ -73,12 +73,12 @@ pub fn left_to_another(
 
 /// The condition that the other operator has set, and until when it is kept.
 pub(super) fn kept(old: &[Condition], now: Timestamp) -> Option<(Condition, Timestamp)> {
-    let told = ConditionType::RenewalFailing.find(old)?;
-    if Reason::parse(&told.reason) != Some(Reason::AnotherOperator) {
+    let reported = ConditionType::RenewalFailing.find(old)?;
+    if Reason::parse(&reported.reason) != Some(Reason::AnotherOperator) {
         return None;
     }
-    let until = later(told.last_transition_time.0, KEPT);
+    let until = later(reported.last_transition_time.0, KEPT);
     // A time ahead was noted by a clock that was set back since.
-    (until > now && told.last_transition_time.0 <= super::later_than(now))
-        .then(|| (told.clone(), until))
+    (until > now && reported.last_transition_time.0 <= super::later_than(now))
+        .then(|| (reported.clone(), until))
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Cause, Failure, Outcome, conditions::time, schedule};
 use crate::{
     api::{ApiCredentialStatus, AttemptResult, LastAttempt},
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     publish::Record,
 };
 
@@ -20,26 +20,26 @@ pub(super) fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Opti
     }
     failure.map(|f| match &f.cause {
         Cause::Recalled(recalled) => recalled.attempt.clone(),
-        Cause::Seen(refusal) => LastAttempt {
+        Cause::Seen(token_error) => LastAttempt {
             time: time(f.at),
             result: AttemptResult::Failed,
-            reason: Some(refusal.reason.to_string()),
-            http_status: refusal.http_status.map(i32::from),
-            error: refusal.error.clone(),
-            code: refusal.code(),
-            correlation_id: refusal.correlation_id.clone(),
-            trace_id: refusal.trace_id.clone(),
-            claims: asked_claims(refusal),
+            reason: Some(token_error.reason.to_string()),
+            http_status: token_error.http_status.map(i32::from),
+            error: token_error.error.clone(),
+            code: token_error.code(),
+            correlation_id: token_error.correlation_id.clone(),
+            trace_id: token_error.trace_id.clone(),
+            claims: asked_claims(token_error),
             inputs: Some(f.stamp.clone()),
         },
     })
 }
 
 /// The claims that a user can meet by a sign-in.
-fn asked_claims(refusal: &Refusal) -> Option<String> {
-    let detail = refusal.detail.as_ref();
+fn asked_claims(token_error: &TokenError) -> Option<String> {
+    let detail = token_error.detail.as_ref();
     detail
-        .filter(|_| refusal.class == Class::NeedsUser)?
+        .filter(|_| token_error.class == Class::NeedsUser)?
         .claims
         .clone()
 }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::DeletionPolicy,
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
 };
 
 /// How long after its deletion a credential may wait for the revocation of its token.
@@ -62,14 +62,16 @@ pub enum Attempt {
 
 impl Attempt {
     /// An attempt that failed. `at`: when, counted like the deadline; `tries`: how many there were, this one included.
-    pub fn failed(refusal: &Refusal, at: Duration, tries: u32) -> Self {
-        let why = refusal.message();
-        if !matches!(refusal.class, Class::Transient | Class::Throttled) {
+    pub fn failed(token_error: &TokenError, at: Duration, tries: u32) -> Self {
+        let why = token_error.message();
+        if !matches!(token_error.class, Class::Transient | Class::Throttled) {
             return Self::Impossible(why);
         }
         let (first, last) = PAUSE;
         let pause = first * 2_u32.saturating_pow(tries.saturating_sub(1).min(10));
-        let pause = pause.min(last).max(refusal.retry_after.unwrap_or_default());
+        let pause = pause
+            .min(last)
+            .max(token_error.retry_after.unwrap_or_default());
         Self::Failed {
             why,
             next: at.saturating_add(pause),

@@ -90,14 +90,14 @@ impl From<&LastAttempt> for Ids {
     }
 }
 
-impl From<&crate::oauth::Refusal> for Ids {
-    fn from(refusal: &crate::oauth::Refusal) -> Self {
+impl From<&crate::oauth::TokenError> for Ids {
+    fn from(token_error: &crate::oauth::TokenError) -> Self {
         Self {
-            http_status: refusal.http_status.map(i32::from),
-            error: refusal.error.clone(),
-            code: refusal.code(),
-            correlation_id: refusal.correlation_id.clone(),
-            trace_id: refusal.trace_id.clone(),
+            http_status: token_error.http_status.map(i32::from),
+            error: token_error.error.clone(),
+            code: token_error.code(),
+            correlation_id: token_error.correlation_id.clone(),
+            trace_id: token_error.trace_id.clone(),
         }
     }
 }
@@ -175,7 +175,7 @@ struct Tally {
     /// Lines that were not written since `since`.
     repeats: u32,
     /// The last line of the log says that it lasts.
-    told: bool,
+    reported: bool,
     /// It lasts.
     stands: bool,
 }
@@ -224,7 +224,7 @@ impl Journal {
         self.replaced(&after, step.now, &mut entry);
         for tally in &mut self.0 {
             tally.stands = after.iter().any(|c| c.reason == tally.reason);
-            tally.told &= tally.stands;
+            tally.reported &= tally.stands;
         }
         entry
     }
@@ -248,7 +248,7 @@ impl Journal {
         for fault in before {
             if self.find(&fault.reason).is_none() {
                 self.insert(Tally {
-                    told: true,
+                    reported: true,
                     stands: true,
                     said: 0,
                     ..Tally::new(&fault.reason, fault.since.min(now), now)
@@ -276,7 +276,7 @@ impl Journal {
     fn write(&mut self, mut line: Line, budget: u8, now: Timestamp, entry: &mut Entry) {
         let Some(tally) = self.find(&line.reason) else {
             self.insert(Tally {
-                told: true,
+                reported: true,
                 ..Tally::new(&line.reason, now, now)
             });
             entry.lines.push(line);
@@ -294,7 +294,7 @@ impl Journal {
             (tally.said, tally.logged) = (0, now);
         }
         tally.said += 1;
-        tally.told = true;
+        tally.reported = true;
         if tally.repeats > 0 {
             (line.repeats, line.since) = (tally.repeats, Some(tally.since));
         }
@@ -315,8 +315,8 @@ impl Journal {
         let mut done: Vec<&StoredReason> = Vec::new();
         for fault in after {
             let reason = &fault.reason;
-            let told = entry.lines.iter().any(|l| l.reason == *reason);
-            if told || entry.counted.contains(reason) || done.contains(&reason) {
+            let reported = entry.lines.iter().any(|l| l.reason == *reason);
+            if reported || entry.counted.contains(reason) || done.contains(&reason) {
                 continue;
             }
             done.push(reason);
@@ -328,8 +328,8 @@ impl Journal {
             if tried {
                 tally.repeats = tally.repeats.saturating_add(1);
             }
-            if tally.is_due(step.now) && (tried || !tally.told) {
-                (tally.said, tally.logged, tally.told) = (1, step.now, true);
+            if tally.is_due(step.now) && (tried || !tally.reported) {
+                (tally.said, tally.logged, tally.reported) = (1, step.now, true);
                 let (repeats, since) = (tally.repeats, Some(tally.since));
                 let mut line = line(fault, Change::Repeated);
                 (line.repeats, line.since) = (repeats, since);
@@ -406,7 +406,7 @@ impl Journal {
                     continue;
                 }
                 self.write(end, CHANGES, step.now, entry);
-            } else if tally.told {
+            } else if tally.reported {
                 end.repeats = std::mem::take(&mut tally.repeats);
                 tally.since = step.now;
                 entry.lines.push(end);
@@ -425,7 +425,7 @@ impl Tally {
             logged: now,
             said: 1,
             repeats: 0,
-            told: false,
+            reported: false,
             stands: true,
         }
     }

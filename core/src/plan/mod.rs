@@ -88,8 +88,8 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
             why: Hold::Suspended,
         };
     }
-    if let Some(refusal) = target_refusal(credential, observed) {
-        return refusal;
+    if let Some(token_error) = target_refusal(credential, observed) {
+        return token_error;
     }
     if let Some(until) = another::renews(credential, observed, now) {
         let why = Hold::AnotherOperator;

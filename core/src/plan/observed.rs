@@ -9,7 +9,7 @@ use crate::{Reason, StoredReason};
 use crate::{
     api::{LastAttempt, SecretKeyRef},
     credential::{Credential, binding::Denial},
-    oauth::{Grant, Refusal},
+    oauth::{Grant, TokenError},
     publish::{Record, RefusedSource, SourceMark, ownership::Target, template},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -207,7 +207,7 @@ pub struct Failure {
 #[derive(Clone, Debug)]
 pub enum Cause {
     /// As this process saw it.
-    Seen(Refusal),
+    Seen(TokenError),
     /// As the status of an earlier process says it.
     Recalled(Box<Recalled>),
 }
@@ -229,7 +229,7 @@ impl Failure {
     /// Is it this failure, by its stable reason?
     pub fn is(&self, reason: Reason) -> bool {
         match &self.cause {
-            Cause::Seen(refusal) => refusal.reason == reason,
+            Cause::Seen(token_error) => token_error.reason == reason,
             Cause::Recalled(recalled) => recalled.reason.known() == Some(reason),
         }
     }

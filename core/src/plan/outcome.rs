@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{Cause, Failure, Memory, Observed, Why, expect, fingerprint, schedule, stamp};
 use crate::{
     credential::Credential,
-    oauth::{LifetimeSource, Refusal, Token, Validity},
+    oauth::{LifetimeSource, Token, TokenError, Validity},
     publish::{ENDLESS, Record, SourceUse},
 };
 
@@ -121,7 +121,7 @@ const OVER: [Reason; 2] = [Reason::ClientSecretExpired, Reason::CertificateExpir
 pub fn fail(
     credential: &Credential,
     observed: &Observed,
-    refusal: Refusal,
+    token_error: TokenError,
     now: Timestamp,
 ) -> Memory {
     let stamp = stamp(credential, observed);
@@ -129,12 +129,12 @@ pub fn fail(
     let recent = |at: Timestamp| now.duration_since(at) < schedule::PROPAGATION;
     // The time of a certificate is read in it, and no issuer has to learn anything.
     let expired = [Reason::CertificateExpired, Reason::CertificateNotYetValid]
-        .contains(&refusal.reason)
-        && refusal.http_status.is_none();
-    let may_be_unknown = refusal.about_client
+        .contains(&token_error.reason)
+        && token_error.http_status.is_none();
+    let may_be_unknown = token_error.about_client
         && !expired
-        && !refusal.until_change
-        && !OVER.contains(&refusal.reason);
+        && !token_error.until_change
+        && !OVER.contains(&token_error.reason);
     let sources = observed.sources.iter().chain(&observed.grant_sources);
     let changes = sources.filter_map(|s| observed.memory.changed_at(s));
     // A time ahead was noted by a clock that was set back since.
@@ -150,16 +150,16 @@ pub fn fail(
         schedule::later(r.expires_at, -observed.promise(credential).before(life))
     });
     let retry = schedule::Retry {
-        class: refusal.class,
+        class: token_error.class,
         failures,
-        retry_after: refusal.retry_after,
+        retry_after: token_error.retry_after,
         propagating: changed.is_some(),
         deadline,
         seed: &credential.uid,
     };
-    let next_attempt = match refusal.retry_at {
+    let next_attempt = match token_error.retry_at {
         Some(at) => at,
-        None if refusal.until_change => Timestamp::MAX,
+        None if token_error.until_change => Timestamp::MAX,
         None => schedule::next_attempt(&retry, now),
     };
     let mut memory = observed.memory.clone();
@@ -169,7 +169,7 @@ pub fn fail(
         at: now,
         next_attempt,
         requested: credential.renew_requested.clone(),
-        cause: Cause::Seen(refusal),
+        cause: Cause::Seen(token_error),
         changed,
     });
     memory

@@ -134,16 +134,16 @@ mod tests {
     /// `Reconciling` or `Stalled`, at each of these times and generations, one after the other.
     fn story(steps: &[Step]) -> Vec<String> {
         let mut old = Vec::new();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (seconds, reason, generation) in steps {
             let reason = known(*reason);
             let (shown, until) = progress(at_time(&old, *generation, *seconds), fault(&reason));
             let reconciles = ConditionType::Reconciling.is(&shown);
             assert_eq!(until.is_some(), reconciles, "{steps:?}");
-            told.push(shown.type_.clone());
+            reported.push(shown.type_.clone());
             old = vec![shown];
         }
-        told
+        reported
     }
 
     #[test]

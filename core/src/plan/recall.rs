@@ -12,7 +12,7 @@ use crate::{
     ConditionType, Reason,
     api::{ApiCredentialStatus, AttemptResult, LastAttempt, RefusedRef, SourceRef},
     credential::Credential,
-    oauth::{Class, Grant, Refusal},
+    oauth::{Class, Grant, TokenError},
     publish::{RefusedSource, SourceMark},
 };
 
@@ -36,14 +36,14 @@ impl Memory {
         if !same_inputs(credential, observed, last) || !marks.iter().any(listed) {
             return;
         }
-        let refusal = Refusal {
+        let token_error = TokenError {
             until_change: true,
             http_status: last.http_status.and_then(|n| u16::try_from(n).ok()),
             error: last.error.clone(),
-            aadsts: last.code.as_deref().and_then(Refusal::number),
+            aadsts: last.code.as_deref().and_then(TokenError::number),
             correlation_id: last.correlation_id.clone(),
             trace_id: last.trace_id.clone(),
-            ..Refusal::local(
+            ..TokenError::local(
                 Class::Denied,
                 Reason::PasswordRefused,
                 "the user name or password was refused; correct it in its Secret; apicred does not send the refused one again, because repeated attempts lock the user out",
@@ -58,7 +58,7 @@ impl Memory {
             failures: 1,
             at: last.time.0,
             next_attempt: Timestamp::MAX,
-            cause: Cause::Seen(refusal),
+            cause: Cause::Seen(token_error),
             changed: None,
         });
     }
@@ -94,7 +94,7 @@ impl Memory {
             return;
         }
         let reason = last.reason.clone().unwrap_or_default();
-        let told = |kind: ConditionType| {
+        let reported = |kind: ConditionType| {
             let found = kind.find(&status.conditions);
             found.filter(|c| c.status == "True" && c.reason == reason)
         };
@@ -102,7 +102,7 @@ impl Memory {
             .find(&status.conditions)
             .filter(|c| c.status == "False" && c.reason == reason);
         let message = words
-            .or_else(|| told(ConditionType::RenewalFailing))
+            .or_else(|| reported(ConditionType::RenewalFailing))
             .map_or_else(
                 || "the last attempt failed".to_owned(),
                 |c| c.message.clone(),
@@ -121,7 +121,7 @@ impl Memory {
             at: last.time.0,
             next_attempt: next.0.min(later(now, schedule::LONGEST)),
             cause: Cause::Recalled(Box::new(Recalled {
-                stalled: told(ConditionType::Stalled).is_some(),
+                stalled: reported(ConditionType::Stalled).is_some(),
                 reason: reason.as_str().into(),
                 message,
                 attempt: last.clone(),

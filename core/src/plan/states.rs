@@ -6,7 +6,7 @@ use super::{Minted, Observed, Outcome, Why, fail};
 use crate::{
     credential::Credential,
     fixtures::{at, holding, observed, record},
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     publish::ownership::Target,
     reason::Reason,
 };
@@ -22,8 +22,8 @@ pub struct State {
     pub kstatus: &'static str,
 }
 
-pub fn refusal(class: Class) -> Refusal {
-    Refusal::local(class, Reason::RequestRefused, "check the client")
+pub fn token_error(class: Class) -> TokenError {
+    TokenError::local(class, Reason::RequestRefused, "check the client")
 }
 
 pub fn minted(why: Why) -> Outcome {
@@ -36,7 +36,7 @@ pub fn minted(why: Why) -> Outcome {
 
 /// A world whose last try failed just now.
 pub fn failing(credential: &Credential, mut world: Observed, class: Class) -> Observed {
-    world.memory = fail(credential, &world, refusal(class), at(0));
+    world.memory = fail(credential, &world, token_error(class), at(0));
     world
 }
 

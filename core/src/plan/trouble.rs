@@ -77,8 +77,8 @@ pub(super) fn trouble(
 }
 
 fn failed(credential: &Credential, failure: &Failure) -> Trouble {
-    let refusal = match &failure.cause {
-        Cause::Seen(refusal) => refusal,
+    let token_error = match &failure.cause {
+        Cause::Seen(token_error) => token_error,
         Cause::Recalled(recalled) => {
             return Trouble {
                 reason: recalled.reason.clone(),
@@ -90,7 +90,7 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
             };
         }
     };
-    let mut message = refusal.message();
+    let mut message = token_error.message();
     if failure.changed.is_some() {
         // Entra ID calls a new secret expired as well, while a replica knows the expired ones only.
         message.push_str(&format!(
@@ -99,15 +99,15 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
         ));
     }
     let waits = matches!(
-        refusal.class,
+        token_error.class,
         Class::Invalid | Class::Denied | Class::NeedsUser
     );
     Trouble {
-        reason: refusal.reason.into(),
+        reason: token_error.reason.into(),
         message,
         end: match failure.changed {
             _ if !waits => End::Progress,
-            None => End::of(&refusal.reason.into()),
+            None => End::of(&token_error.reason.into()),
             Some(changed) => End::Until(schedule::later(changed, GRACE)),
         },
     }

@@ -94,13 +94,13 @@ fn client_credential(found: &Findings<'_>) -> Option<(StoredReason, String)> {
     let hidden = sources::hidden(credential, observed).map(|h| (h.reason, h.message));
     let unread = expiry::unreadable(observed).map(|(reason, message)| (reason.into(), message));
     // What has ended comes first, then what does not work, then what will end.
-    let mut told: Vec<(StoredReason, String)> = if over {
+    let mut reported: Vec<(StoredReason, String)> = if over {
         [ends, hidden, unread].into_iter().flatten().collect()
     } else {
         [hidden, ends, unread].into_iter().flatten().collect()
     };
-    let rest = told.split_off(told.len().min(1));
-    let (reason, mut message) = told.pop()?;
+    let rest = reported.split_off(reported.len().min(1));
+    let (reason, mut message) = reported.pop()?;
     for (_, more) in rest {
         message.push_str(&format!("; {more}"));
     }

@@ -15,7 +15,7 @@ fn proxy(url: &str, direct: &[&str]) -> Result<Proxy, Fault> {
     Proxy::parse(&SecretString::from(url.to_owned()), &direct)
 }
 
-fn told(fault: &Fault) -> String {
+fn reported(fault: &Fault) -> String {
     fault.message("--issuer-proxy", "--issuer-no-proxy")
 }
 
@@ -39,7 +39,7 @@ fn a_url_is_read_and_its_user_and_password_are_taken_out_and_decoded() {
         // What needs no encoding to be distinguished is taken as it is.
         ("http://ada:p@w@proxy", "http://proxy/", Some("ada:p@w")),
     ] {
-        let read = proxy(text, &[]).unwrap_or_else(|e| panic!("{text}: {}", told(&e)));
+        let read = proxy(text, &[]).unwrap_or_else(|e| panic!("{text}: {}", reported(&e)));
         assert_eq!(read.url().as_str(), url, "{text}");
         let found = read.credentials().map(ExposeSecret::expose_secret);
         assert_eq!(found, credentials, "{text}");
@@ -68,12 +68,12 @@ fn a_url_that_is_none_is_reported_with_its_fix_and_without_a_letter_of_it() {
         let fault = proxy(text, &[])
             .err()
             .unwrap_or_else(|| panic!("{text} was taken"));
-        let told = told(&fault);
+        let reported = reported(&fault);
         assert!(
-            told.starts_with("--issuer-proxy ") && told.contains(fix),
-            "{text}: {told}"
+            reported.starts_with("--issuer-proxy ") && reported.contains(fix),
+            "{text}: {reported}"
         );
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(!reported.contains("hunter2"), "{reported}");
     }
 }
 
@@ -97,7 +97,7 @@ fn what_goes_past_the_proxy_is_read_as_other_programs_read_it() {
         ("*", &["https://example.com/", "https://10.1.2.3/", "https://[fd00::1]/"], &[]),
     ];
     for (entry, direct, proxied) in table {
-        let read = proxy("http://proxy", &[entry]).unwrap_or_else(|e| panic!("{}", told(&e)));
+        let read = proxy("http://proxy", &[entry]).unwrap_or_else(|e| panic!("{}", reported(&e)));
         for url in direct {
             assert!(!read.serves(&Url::parse(url).unwrap()), "{entry} and {url}");
         }
@@ -136,9 +136,9 @@ fn an_entry_that_cannot_be_one_is_named_and_mended() {
         let fault = proxy("http://proxy", &["fine.example", entry])
             .err()
             .unwrap_or_else(|| panic!("{entry} was taken"));
-        let told = told(&fault);
-        let fits = told.starts_with("--issuer-no-proxy: ") && told.contains(&format!("{entry:?}"));
-        assert!(fits && told.contains("10.0.0.0/8"), "{told}");
+        let reported = reported(&fault);
+        let fits = reported.starts_with("--issuer-no-proxy: ") && reported.contains(&format!("{entry:?}"));
+        assert!(fits && reported.contains("10.0.0.0/8"), "{reported}");
     }
 }
 

@@ -306,13 +306,13 @@ impl Application {
             return None;
         }
         // Without a hint nothing tells a secret but its name or its owner's word.
-        let told = |key: &Key| match (&key.mark, n) {
+        let reported = |key: &Key| match (&key.mark, n) {
             (Some(_), _) => true,
             (None, Some(_)) => number(key, &seen.names) == n,
             (None, None) => settings.adopt.as_ref() == Some(&key.id),
         };
         let mut fitting = keys().filter(|k| k.is(slot) == Same::Maybe);
         let first = fitting.next()?;
-        (fitting.next().is_none() && told(first)).then_some(first)
+        (fitting.next().is_none() && reported(first)).then_some(first)
     }
 }

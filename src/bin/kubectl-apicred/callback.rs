@@ -8,7 +8,7 @@ use std::{
 
 use apicred::{
     oauth::{
-        Refusal,
+        TokenError,
         sign_in::{Callback, Sender, callback},
     },
     telemetry::server,
@@ -59,7 +59,7 @@ pub(crate) enum Came {
     /// The code.
     Code(SecretString, Visitor),
     /// The issuer or the user refused.
-    Refused(Refusal, Visitor),
+    Refused(TokenError, Visitor),
 }
 
 impl Visitor {
@@ -173,8 +173,8 @@ impl Door {
                 Callback::Code(code) => {
                     return Ok(Came::Code(code, Visitor { door: self, answer }));
                 }
-                Callback::Refused(refusal) => {
-                    return Ok(Came::Refused(refusal, Visitor { door: self, answer }));
+                Callback::Refused(token_error) => {
+                    return Ok(Came::Refused(token_error, Visitor { door: self, answer }));
                 }
                 Callback::Stray => {
                     let _ = answer.send(Page::stray());

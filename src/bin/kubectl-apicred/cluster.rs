@@ -215,13 +215,13 @@ mod tests {
 
     const SECRET: &str = "0.AXoA~refresh-token~0123456789";
 
-    fn told(code: u16, message: &str) -> String {
+    fn reported(code: u16, message: &str) -> String {
         let status = json!({ "status": "Failure", "message": message, "reason": "", "code": code });
         let status: Status = serde_json::from_value(status).expect("a Status");
         let secret = SecretString::from(SECRET);
-        let told = failed(&status, Some(&secret)).about("storing it");
-        assert!(!told.contains(SECRET), "{told}");
-        told
+        let reported = failed(&status, Some(&secret)).about("storing it");
+        assert!(!reported.contains(SECRET), "{reported}");
+        reported
     }
 
     #[test]
@@ -246,10 +246,10 @@ mod tests {
             (503, "the server is currently unable to handle the request", "the API server answers HTTP 503: \"the server is currently unable to handle the request\"; run the command again"),
         ];
         for (code, message, expected) in cases {
-            let told = told(code, message);
+            let reported = reported(code, message);
             assert!(
-                told.starts_with("storing it: ") && told.contains(expected),
-                "{code} {message}: {told}"
+                reported.starts_with("storing it: ") && reported.contains(expected),
+                "{code} {message}: {reported}"
             );
         }
     }

@@ -33,12 +33,12 @@ pub(crate) async fn sign_in(
                 |credential, raw, _, now| device_answer(credential, raw, now),
             )
             .await;
-        let refusal = match answered {
+        let token_error = match answered {
             Ok(device) => break device,
-            Err(refusal) => refusal,
+            Err(token_error) => token_error,
         };
-        let why = wire.explain(&refusal);
-        tell::err(&wire.request_fewer_scopes(&refusal).ok_or(why)?);
+        let why = wire.explain(&token_error);
+        tell::err(&wire.request_fewer_scopes(&token_error).ok_or(why)?);
     };
     // The issuer names the page in its answer: a code of another issuer signs the user in there, for this one.
     for page in std::iter::once(&device.page).chain(&device.direct) {
@@ -63,9 +63,9 @@ pub(crate) async fn sign_in(
         tokio::time::sleep(pace.interval.min(left)).await;
         match wire.redeem(&ticket).await {
             Ok(signed_in) => return Ok(signed_in),
-            Err(refusal) => {
-                if let Poll::Over(refusal) = pace.after(refusal) {
-                    return Err(wire.explain(&refusal));
+            Err(token_error) => {
+                if let Poll::Over(token_error) = pace.after(token_error) {
+                    return Err(wire.explain(&token_error));
                 }
             }
         }

@@ -109,7 +109,7 @@ mod tests {
             let client: Client = serde_json::from_value(spec.clone()).expect("a client");
             match (settings(Some(&client), "ApiClient team/c"), problem) {
                 (Ok(settings), None) => assert_eq!(settings.reference.name, "s"),
-                (Err(told), Some(words)) => assert!(told.contains(words), "{told}"),
+                (Err(reported), Some(words)) => assert!(reported.contains(words), "{reported}"),
                 (found, _) => panic!("{spec}: {found:?}"),
             }
         }

@@ -51,7 +51,7 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     consent::before_discovery(&mut consent, &credential).await?;
     let endpoint = wire::endpoint(&http, &credential)
         .await
-        .map_err(|refusal| explain(&refusal))?;
+        .map_err(|token_error| explain(&token_error))?;
     let flow = if options.device {
         Flow::Device
     } else {
@@ -125,12 +125,12 @@ async fn by_browser(
 ) -> Result<Vec<String>, String> {
     let (sent, code, visitor) = loop {
         let (sent, came) = authorize(options, wire).await?;
-        let (refusal, visitor) = match came {
+        let (token_error, visitor) = match came {
             Came::Code(code, visitor) => break (sent, code, visitor),
-            Came::Refused(refusal, visitor) => (refusal, visitor),
+            Came::Refused(token_error, visitor) => (token_error, visitor),
         };
-        let why = wire.explain(&refusal);
-        let Some(again) = wire.request_fewer_scopes(&refusal) else {
+        let why = wire.explain(&token_error);
+        let Some(again) = wire.request_fewer_scopes(&token_error) else {
             visitor.tell(Page::failed(why.clone())).await;
             return Err(why);
         };
@@ -150,7 +150,7 @@ async fn by_browser(
         Ok(signed_in) => keep(subject, wire, state, &signed_in)
             .await
             .map(|said| (said, signed_in.person)),
-        Err(refusal) => Err(wire.explain(&refusal)),
+        Err(token_error) => Err(wire.explain(&token_error)),
     };
     match done {
         Ok((said, person)) => {
@@ -187,7 +187,7 @@ async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, C
         pkce.challenge.as_str(),
     );
     let url = authorize_url(&wire.credential, &wire.endpoint, request)
-        .map_err(|refusal| explain(&refusal))?;
+        .map_err(|token_error| explain(&token_error))?;
     let opened = !options.no_browser && browser::open(&url).await;
     if opened {
         tell::err("A browser was opened. If it shows no sign-in, go to:");

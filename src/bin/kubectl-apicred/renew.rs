@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    fn told(meta: &Value, spec: &Value, status: &Value) -> Option<String> {
+    fn reported(meta: &Value, spec: &Value, status: &Value) -> Option<String> {
         let mut object = json!({
             "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential",
             "metadata": { "name": "c", "namespace": "team", "generation": 2 },
@@ -139,10 +139,13 @@ mod tests {
             ),
             (&none, &none, &stalled, Some("(ScopeNotAllowed): add it")),
         ] {
-            let told = told(meta, spec, status);
+            let reported = reported(meta, spec, status);
             match what {
-                None => assert_eq!(told, None),
-                Some(what) => assert!(told.as_ref().is_some_and(|t| t.contains(what)), "{told:?}"),
+                None => assert_eq!(reported, None),
+                Some(what) => assert!(
+                    reported.as_ref().is_some_and(|t| t.contains(what)),
+                    "{reported:?}"
+                ),
             }
         }
     }

@@ -71,7 +71,7 @@ async fn until_rotated(
 ) -> Result<(), Failure> {
     let begun = Instant::now();
     let place = format!("{}/{name}", cluster.namespace);
-    let (mut seen, mut told) = (false, None);
+    let (mut seen, mut reported) = (false, None);
     loop {
         let read = call(cluster.api::<ApiClient>().get(name)).await;
         let about = format!("reading ApiClient {place}");
@@ -86,12 +86,12 @@ async fn until_rotated(
                 }
                 Progress::Waits(state, why) => {
                     let now = Some((state, why));
-                    if let Some((state, why)) = now.as_ref().filter(|_| told != now) {
+                    if let Some((state, why)) = now.as_ref().filter(|_| reported != now) {
                         let because = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
                         tell::out(&format!("{place}: {state}{because}"));
                     }
-                    told = now;
-                    told.as_ref().and_then(|(_, why)| why.clone())
+                    reported = now;
+                    reported.as_ref().and_then(|(_, why)| why.clone())
                 }
             },
             // The cluster may be back in time.
@@ -270,8 +270,8 @@ mod tests {
             (false, Some("now"), failed("before"), waits("Steady", None)),
         ] {
             let mut seen = seen;
-            let told = progress(&client(wanted, &status), "now", &mut seen);
-            assert_eq!(told, expected, "{status}");
+            let reported = progress(&client(wanted, &status), "now", &mut seen);
+            assert_eq!(reported, expected, "{status}");
         }
         let gone = progress(
             &client(None, &status("Steady", None, None)),

@@ -35,8 +35,11 @@ fn the_command_line_is_sound() {
 
 #[test]
 fn the_command_that_the_operator_names_is_one() {
-    let told = grant::sign_in("team/alerts");
-    let command = told.split_once("kubectl apicred ").expect("a command").1;
+    let reported = grant::sign_in("team/alerts");
+    let command = reported
+        .split_once("kubectl apicred ")
+        .expect("a command")
+        .1;
     let words = std::iter::once("kubectl-apicred").chain(command.split(' '));
     let Command::Login(login) = Cli::try_parse_from(words).expect("a command line").command else {
         panic!("another command");
@@ -74,13 +77,19 @@ async fn a_network_that_opens_too_much_is_refused_before_anything_is_asked() {
             };
             Box::pin(crate::login::run(*login))
         };
-        let told = login(&[]).await.expect_err("it is refused");
-        assert!(told.starts_with("--allow-cidr: "), "{network}: {told}");
-        assert!(told.contains("--allow-wide-cidrs"), "{network}: {told}");
-        let told = login(&["--allow-wide-cidrs"])
+        let reported = login(&[]).await.expect_err("it is refused");
+        assert!(
+            reported.starts_with("--allow-cidr: "),
+            "{network}: {reported}"
+        );
+        assert!(
+            reported.contains("--allow-wide-cidrs"),
+            "{network}: {reported}"
+        );
+        let reported = login(&["--allow-wide-cidrs"])
             .await
             .expect_err("there is no cluster");
-        assert!(!told.contains("--allow-cidr"), "{network}: {told}");
+        assert!(!reported.contains("--allow-cidr"), "{network}: {reported}");
     }
 }
 
@@ -260,10 +269,10 @@ fn allowed_issuers_of_a_secret_is_never_widened() {
         "*",
         "http://evil.example",
     ] {
-        let told = holds(Some(other)).expect_err("another origin");
+        let reported = holds(Some(other)).expect_err("another origin");
         assert!(
-            told.contains("lacks https://evil.example") && told.contains("owner"),
-            "{told}"
+            reported.contains("lacks https://evil.example") && reported.contains("owner"),
+            "{reported}"
         );
     }
 }

@@ -9,7 +9,7 @@ use apicred::{
     http::Http,
     issuer::lookup::discover,
     oauth::{
-        Material, Moment, Note, RawAnswer, Reader, Refusal, SentSecrets, Token, TokenEndpoint,
+        Material, Moment, Note, RawAnswer, Reader, SentSecrets, Token, TokenEndpoint, TokenError,
         TokenRequest, explained, known_endpoint,
         sign_in::{
             Consent, Flow, Ticket, added, person, random_text, redeemed, redemption,
@@ -57,7 +57,7 @@ pub(crate) struct SignedIn {
 pub(crate) async fn endpoint(
     http: &Http,
     credential: &Credential,
-) -> Result<TokenEndpoint, Refusal> {
+) -> Result<TokenEndpoint, TokenError> {
     match known_endpoint(credential) {
         Some(endpoint) => Ok(endpoint),
         None => discover(http, &credential.issuer, SystemClock.now()).await,
@@ -89,8 +89,8 @@ impl<'a> Wire<'a> {
 
     /// After `invalid_scope`: from now on fewer of the added scopes are requested. Gives the sentence for the user, or
     /// nothing if fewer would not help.
-    pub(crate) fn request_fewer_scopes(&mut self, refusal: &Refusal) -> Option<String> {
-        if refusal.error.as_deref() != Some(INVALID_SCOPE) {
+    pub(crate) fn request_fewer_scopes(&mut self, token_error: &TokenError) -> Option<String> {
+        if token_error.error.as_deref() != Some(INVALID_SCOPE) {
             return None;
         }
         let (fewer, removed) = with_fewer_scopes(&self.credential, &self.own_scopes)?;
@@ -108,10 +108,10 @@ impl<'a> Wire<'a> {
     }
 
     /// A refusal for the user, with the scopes that the sign-in added if they may be the cause.
-    pub(crate) fn explain(&self, refusal: &Refusal) -> String {
-        let text = explain(refusal);
+    pub(crate) fn explain(&self, token_error: &TokenError) -> String {
+        let text = explain(token_error);
         let added = added(&self.credential, &self.own_scopes);
-        if refusal.error.as_deref() != Some(INVALID_SCOPE) || added.is_empty() {
+        if token_error.error.as_deref() != Some(INVALID_SCOPE) || added.is_empty() {
             return text;
         }
         format!(
@@ -121,7 +121,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Redeems a code.
-    pub(crate) async fn redeem(&mut self, ticket: &Ticket<'_>) -> Result<SignedIn, Refusal> {
+    pub(crate) async fn redeem(&mut self, ticket: &Ticket<'_>) -> Result<SignedIn, TokenError> {
         let build = |credential: &Credential,
                      endpoint: &TokenEndpoint,
                      material: &Material,
@@ -163,9 +163,9 @@ impl<'a> Wire<'a> {
             &TokenEndpoint,
             &Material,
             Moment<'_>,
-        ) -> Result<TokenRequest, Refusal>,
-        read: impl Fn(&Credential, &RawAnswer, Timestamp, Timestamp) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        ) -> Result<TokenRequest, TokenError>,
+        read: impl Fn(&Credential, &RawAnswer, Timestamp, Timestamp) -> Result<T, TokenError>,
+    ) -> Result<T, TokenError> {
         self.refresh_candidates().await;
         let mut last = None;
         for (at, candidate) in self.candidates.iter().enumerate() {
@@ -183,7 +183,7 @@ impl<'a> Wire<'a> {
             )?;
             // Whoever builds a request, it goes nowhere else.
             if !self.consent.covers(&request.url) {
-                return Err(Refusal::local(
+                return Err(TokenError::local(
                     apicred::oauth::Class::Invalid,
                     Reason::SignInNotAllowed,
                     "the request would go to an origin that you did not allow; nothing was sent",
@@ -194,19 +194,21 @@ impl<'a> Wire<'a> {
             let raw = self.http.send(&self.credential.issuer, request).await?;
             let now = SystemClock.now();
             let done = read(&self.credential, &raw, sent, now)
-                .map_err(|refusal| explained(refusal, &self.credential, &raw, &echo, now));
+                .map_err(|token_error| explained(token_error, &self.credential, &raw, &echo, now));
             match done {
                 Ok(done) => {
                     // The next request begins with the credential that was accepted.
                     self.candidates.swap(0, at);
                     return Ok(done);
                 }
-                Err(mut refusal) => {
-                    let next = refusal.about_client;
+                Err(mut token_error) => {
+                    let next = token_error.about_client;
                     if next {
-                        refusal.next_step.note(Note::Used(candidate.name.clone()));
+                        token_error
+                            .next_step
+                            .note(Note::Used(candidate.name.clone()));
                     }
-                    last = Some(refusal);
+                    last = Some(token_error);
                     if !next {
                         break;
                     }
@@ -215,7 +217,7 @@ impl<'a> Wire<'a> {
         }
         Err(last.unwrap_or_else(|| {
             let class = apicred::oauth::Class::Invalid;
-            Refusal::local(
+            TokenError::local(
                 class,
                 Reason::ClientSecretMissing,
                 "the client has no client secret or other credential",
@@ -225,8 +227,8 @@ impl<'a> Wire<'a> {
 }
 
 /// A token error for a user who is present and runs the command again.
-pub(crate) fn explain(refusal: &Refusal) -> String {
-    refusal.message_for(Reader::Command)
+pub(crate) fn explain(token_error: &TokenError) -> String {
+    token_error.message_for(Reader::Command)
 }
 
 /// A random secret for one request: `state`, a PKCE verifier.

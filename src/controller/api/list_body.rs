@@ -187,8 +187,8 @@ mod tests {
                 json!({ "a": other.clone(), "items": items.clone(), "metadata": meta.clone() }),
             ] {
                 for text in [serde_json::to_vec(&list), serde_json::to_vec_pretty(&list)] {
-                    let told = parts(&text.unwrap(), piece);
-                    prop_assert_eq!(told, Ok((items.clone(), meta.clone())));
+                    let reported = parts(&text.unwrap(), piece);
+                    prop_assert_eq!(reported, Ok((items.clone(), meta.clone())));
                 }
             }
         }

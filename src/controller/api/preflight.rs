@@ -94,21 +94,21 @@ fn at_home(home: &str, lease: &str, everywhere: bool) -> Vec<Right> {
 
 /// Checks for ever. `lease` is the name of the Lease.
 pub(in crate::controller) async fn repeat(context: &Arc<Context>, lease: &str) -> Infallible {
-    let (mut ready, mut told) = (false, None);
+    let (mut ready, mut reported) = (false, None);
     loop {
         match check(context, lease).await {
             Ok(()) => {
-                (ready, told) = (true, None);
+                (ready, reported) = (true, None);
                 context.health.stands_by(Ok(()));
             }
             // An API server that does not answer says nothing about this process.
             Err(Missing::List(_, Trouble::Unavailable)) if ready => {}
             Err(missing) => {
                 let why = missing.words();
-                if told.as_ref() != Some(&why) {
+                if reported.as_ref() != Some(&why) {
                     tracing::warn!("not ready to lead: {why}");
                 }
-                (ready, told) = (false, Some(why.clone()));
+                (ready, reported) = (false, Some(why.clone()));
                 context.health.stands_by(Err(why));
             }
         }

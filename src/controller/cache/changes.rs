@@ -316,18 +316,18 @@ where
     let mut changes = Changes::new(&watch.parts, known);
     let synced = Arc::new(synced);
     watch.events.flat_map(move |(part, event)| {
-        let told = match event {
+        let reported = match event {
             Ok(event) => changes.on(&part, event),
             Err(Failed) => changes.failed(&part),
         };
         let synced = Arc::clone(&synced);
         let afterwards = stream::poll_fn(move |_| {
-            if let Some(part) = &told.synced {
+            if let Some(part) = &reported.synced {
                 synced(part);
             }
             Poll::Ready(None)
         });
-        stream::iter(told.changes).chain(afterwards)
+        stream::iter(reported.changes).chain(afterwards)
     })
 }
 

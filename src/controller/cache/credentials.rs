@@ -87,10 +87,10 @@ mod tests {
         }
 
         fn on(&mut self, event: Event<Readable<ApiCredential>>) -> Vec<String> {
-            let mut told = Vec::new();
+            let mut reported = Vec::new();
             for event in self.changes.on(&Part::default(), event).changes {
                 self.writer.apply_watcher_event(&packed_event(&event));
-                told.push(match &event {
+                reported.push(match &event {
                     Event::Init => "init".to_owned(),
                     Event::InitDone => "done".to_owned(),
                     Event::InitApply(o) => format!("has {}", o.name_any()),
@@ -98,16 +98,16 @@ mod tests {
                     Event::Delete(o) => format!("delete {}", o.name_any()),
                 });
             }
-            told
+            reported
         }
 
         fn list(&mut self, objects: &[(&str, &str, &str)]) -> Vec<String> {
-            let mut told = self.on(Event::Init);
+            let mut reported = self.on(Event::Init);
             for (name, uid, version) in objects {
-                told.extend(self.on(Event::InitApply(object(name, uid, version))));
+                reported.extend(self.on(Event::InitApply(object(name, uid, version))));
             }
-            told.extend(self.on(Event::InitDone));
-            told
+            reported.extend(self.on(Event::InitDone));
+            reported
         }
 
         fn names(&self) -> Vec<String> {
@@ -158,8 +158,8 @@ mod tests {
         for object in [unusable("a", "1", "3"), unusable("a", "1", "4")] {
             let changed = object.meta().resource_version.as_deref() == Some("4");
             world.on(Event::Init);
-            let told = world.on(Event::InitApply(object));
-            assert_eq!(told, if changed { vec!["apply a"] } else { vec![] });
+            let reported = world.on(Event::InitApply(object));
+            assert_eq!(reported, if changed { vec!["apply a"] } else { vec![] });
             world.on(Event::InitApply(self::object("b", "2", "2")));
             assert!(world.on(Event::InitDone).is_empty(), "nothing is gone");
             assert_eq!(world.names(), ["a", "b"]);

@@ -250,7 +250,7 @@ mod tests {
         .unwrap()
     }
 
-    fn told() -> Value {
+    fn reported() -> Value {
         let condition = |kind: &str, status: &str, reason: &str| {
             json!({ "type": kind, "status": status, "reason": reason, "observedGeneration": 2,
                 "message": format!("a sentence about {reason}, as long as they are"),
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_comes_out_as_it_was() {
-        for status in [json!(null), json!({}), told()] {
+        for status in [json!(null), json!({}), reported()] {
             let object = object(&status);
             let kept = PackedCredential::from(&object);
             assert_eq!(kept.open().as_ref(), Some(&object));
@@ -298,7 +298,7 @@ mod tests {
                     .as_ref(),
             )
         };
-        let object = object(&told());
+        let object = object(&reported());
         let kept = unusable(&object, "4712");
         assert!(kept.open().is_none());
         let (stand_in, flaw) = kept.open_unusable().unwrap();
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_spoilt_is_no_credential() {
-        let kept = PackedCredential::from(object(&told()));
+        let kept = PackedCredential::from(object(&reported()));
         for cut in 0..kept.body.len() {
             let body = Arc::from(&kept.body[..cut]);
             assert!(
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn it_is_small() {
-        let object = object(&told());
+        let object = object(&reported());
         let json = serde_json::to_vec(&object).unwrap();
         let kept = PackedCredential::from(&object);
         assert!(
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn metrics_need_not_open_it() {
-        let shown = PackedCredential::from(object(&told())).shown;
+        let shown = PackedCredential::from(object(&reported())).shown;
         assert!(shown.published && shown.permissions_missing);
         assert_eq!((shown.ready, shown.proof_ended), (Some(true), Some(true)));
         assert_eq!(shown.expires_at, Some(1_785_150_001));
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn only_what_a_look_is_for_wakes() {
-        let first = PackedCredential::from(object(&told()));
+        let first = PackedCredential::from(object(&reported()));
         let with = |change: &dyn Fn(&mut ApiCredential)| {
             let mut object = object(&json!({}));
             change(&mut object);

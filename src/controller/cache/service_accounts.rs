@@ -86,11 +86,11 @@ impl Accounts {
         needed.dedup();
         let known = lock(&self.known);
         let home = known.as_ref().and_then(|k| k.get(&credential.namespace));
-        let told = |name: String| {
+        let reported = |name: String| {
             let said = home?.get(name.as_str())?.unread.as_ref()?;
             Some(format!("on ServiceAccount {name} the annotation {said}"))
         };
-        needed.into_iter().filter_map(told).collect()
+        needed.into_iter().filter_map(reported).collect()
     }
 
     /// Do the ServiceAccounts that the credential needs allow what it will request? Where the endpoint is found by discovery,
@@ -271,9 +271,9 @@ mod tests {
         assert_eq!(accounts.unread(&credential), Vec::<String>::new());
         let misspelt = || Event::Apply(odd("apicred.dev/allowed-audience"));
         assert_eq!(take(misspelt()), Some(vec![sync.clone()]), "it is reported");
-        let told = accounts.unread(&credential).remove(0);
+        let reported = accounts.unread(&credential).remove(0);
         assert_eq!(
-            told,
+            reported,
             "on ServiceAccount sync the annotation apicred.dev/allowed-audience is not known; did you mean apicred.dev/allowed-audiences?"
         );
         assert_eq!(take(misspelt()), Some(Vec::new()), "once");

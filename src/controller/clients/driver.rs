@@ -1,6 +1,6 @@
 //! What one process has of one rotation, and what one step needs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use secrecy::SecretString;
@@ -10,7 +10,6 @@ use url::Url;
 use super::{
     issuer::{ClientPlace, OwnToken},
     seen::ClientValue,
-    upload::Uploads,
     view::Shared,
 };
 use crate::controller::{
@@ -21,6 +20,12 @@ use crate::{
     plan::fingerprint::DigestKey,
     rotation::{Memory, Registry, Rotating, Slots, Uploading, values::NEXT},
 };
+
+/// After a step that failed for another reason than the issuer: the first pause, and the longest.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const LONGEST: Duration = Duration::from_mins(1);
+/// A rotation that cannot begin is checked again after this time, and at each change that is seen.
+pub(super) const RECHECK: Duration = Duration::from_mins(10);
 
 /// What `managementRef` names, as it was seen: UID and resourceVersion. Its status changes whenever it gets a token.
 pub(super) type Caller = Option<(Box<str>, Box<str>)>;
@@ -113,4 +118,15 @@ impl Sight {
     fn value(&self, ending: &str) -> Option<ClientValue> {
         ClientValue::read(&self.rotating, self.secret.data.as_ref()?, ending)
     }
+}
+
+/// What one process has reported of uploads.
+#[derive(Default)]
+pub(super) struct Uploads {
+    /// Digest of the certificate that was uploaded last.
+    pub(super) done: Option<String>,
+    /// The request that this has answered.
+    pub(super) handled: Option<String>,
+    /// The failure that was reported last.
+    pub(super) failed: Option<String>,
 }

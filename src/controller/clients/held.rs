@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{driver::Driver, rotate::PAUSE};
+use super::driver::{Driver, PAUSE};
 use crate::{
     Reason,
     controller::cache::cached_client::CachedClient,

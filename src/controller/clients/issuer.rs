@@ -27,7 +27,7 @@ use crate::{
     },
     http::Manner,
     limits::queue::Urgency,
-    oauth::{self, Material, Method, RawAnswer, Refusal, Token, TokenEndpoint, TokenRequest},
+    oauth::{self, Material, Method, RawAnswer, Token, TokenEndpoint, TokenError, TokenRequest},
     plan::fingerprint,
     rotation::{
         Class, Fault, Outcome,
@@ -75,16 +75,19 @@ fn lacks(name: &str, what: &str) -> Fault {
     not_sent(Class::Caller, format!("ApiCredential {name} {what}"))
 }
 
-fn fault(refusal: &Refusal) -> Fault {
-    let class = match refusal.class {
+fn fault(token_error: &TokenError) -> Fault {
+    let class = match token_error.class {
         oauth::Class::Throttled => Class::Throttled,
         oauth::Class::Transient => Class::Transient,
         _ => Class::Token,
     };
-    let asked = refusal.retry_after.map(SignedDuration::try_from);
+    let asked = token_error.retry_after.map(SignedDuration::try_from);
     Fault {
         retry_after: asked.and_then(Result::ok),
-        ..not_sent(class, format!("{}: {}", refusal.reason, refusal.next_step))
+        ..not_sent(
+            class,
+            format!("{}: {}", token_error.reason, token_error.next_step),
+        )
     }
 }
 
@@ -95,7 +98,7 @@ pub(super) struct GraphToken(SecretString);
 impl ClientPlace {
     /// Checks that the value of this Secret may serve the issuer of this moment. Returns the token endpoint. The spec may have changed since
     /// the last request, so that every request and every call asks this.
-    async fn opened(&self, secret: &Secret) -> Result<TokenEndpoint, Refusal> {
+    async fn opened(&self, secret: &Secret) -> Result<TokenEndpoint, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
         let meta = &secret.metadata;
         binding::may_open(credential, Use::Client, meta).map_err(|d| denied(&d))?;
@@ -120,7 +123,7 @@ impl ClientPlace {
         &self,
         material: Material,
         secret: &Secret,
-    ) -> Result<Token, Refusal> {
+    ) -> Result<Token, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
         let endpoint = self.opened(secret).await?;
         let permit = self.turn().await?;
@@ -135,16 +138,16 @@ impl ClientPlace {
     pub(super) async fn trial(&self, material: Material, secret: &Secret) -> Outcome {
         match self.token(material, secret).await {
             Ok(_) => Outcome::Token,
-            Err(refusal) => {
+            Err(token_error) => {
                 tracing::debug!(
-                    reason = refusal.reason.as_str(),
-                    code = refusal.code(),
-                    correlation_id = refusal.correlation_id,
+                    reason = token_error.reason.as_str(),
+                    code = token_error.code(),
+                    correlation_id = token_error.correlation_id,
                     "no token by a credential that is being tried"
                 );
-                let refused = match refusal.aadsts {
+                let refused = match token_error.aadsts {
                     Some(code) => REFUSED.contains(&code),
-                    None => refusal.about_client,
+                    None => token_error.about_client,
                 };
                 if refused {
                     Outcome::Refused
@@ -156,12 +159,12 @@ impl ClientPlace {
     }
 
     /// Waits for a turn in the issuer's limits.
-    async fn turn(&self) -> Result<Permit, Refusal> {
+    async fn turn(&self) -> Result<Permit, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
         let urgency = Urgency::in_an_hour(context.clock.now());
         match context.limiter.turn(credential, urgency, TURN).await {
             Admission::Go(permit) => Ok(permit),
-            Admission::Wait | Admission::Paused(_) => Err(Refusal::local(
+            Admission::Wait | Admission::Paused(_) => Err(TokenError::local(
                 oauth::Class::Transient,
                 Reason::IssuerPaused,
                 "the limits of the issuer leave no room; apicred tries again",
@@ -203,7 +206,10 @@ impl ClientPlace {
     /// Sends a request to a management API.
     pub(super) async fn send(&self, request: GraphRequest, to: &str) -> Result<RawAnswer, Fault> {
         let (context, credential) = (&self.context, &self.credential);
-        let permit = self.turn().await.map_err(|refusal| fault(&refusal))?;
+        let permit = self
+            .turn()
+            .await
+            .map_err(|token_error| fault(&token_error))?;
         if !context.may_act() {
             return Err(not_sent(
                 Class::Transient,
@@ -226,10 +232,10 @@ impl ClientPlace {
         };
         let sent = Box::pin(context.http.send(&issuer, request)).await;
         drop(permit);
-        sent.map_err(|refusal| Fault {
+        sent.map_err(|token_error| Fault {
             class: Class::Transient,
-            may_have_happened: !reads && !refusal.not_sent,
-            message: format!("{to}: {}", refusal.next_step),
+            may_have_happened: !reads && !token_error.not_sent,
+            message: format!("{to}: {}", token_error.next_step),
             retry_after: None,
         })
     }
@@ -293,7 +299,7 @@ impl ClientPlace {
         }
         // What its spec says now is not what issued the token: the last valid one stays in the Secret after an edit.
         let endpoint = acquire::endpoint(context, &manager).await;
-        let endpoint = endpoint.map_err(|refusal| fault(&refusal))?;
+        let endpoint = endpoint.map_err(|token_error| fault(&token_error))?;
         let now = IssuedBy {
             request: fingerprint::request(&manager),
             issuer: issuer_mark(&manager, &endpoint),

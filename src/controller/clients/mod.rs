@@ -7,6 +7,7 @@
 //! | [`obstacle`] | who else writes that Secret, so that it may not be changed |
 //! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
 //! | [`held`] | a client secret that is in no Secret yet, whatever becomes of the client |
+//! | [`stamp`] | what the next step depends on |
 //! | [`execute`] | one step: a write, a call of the issuer's management API, a trial |
 //! | [`issuer`] | tokens by one value alone, calls of Microsoft Graph, the token that manages the client |
 //! | [`driver`] | what one process has of a rotation |
@@ -22,10 +23,11 @@ mod issuer;
 mod keypair;
 mod obstacle;
 mod registration;
+mod report;
 mod rotate;
 mod seen;
+mod stamp;
 mod step_name;
-mod told;
 mod upload;
 mod usable;
 pub(super) mod view;

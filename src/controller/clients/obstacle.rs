@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn only_the_owner_lets_a_client_change_a_secret_that_nobody_else_fills() {
         let key = Key::new("secops", "defender");
-        let told = |meta: &Json, immutable: bool| {
+        let reported = |meta: &Json, immutable: bool| {
             let mut all =
                 json!({ "name": "s", "annotations": { "apicred.dev/rotate-by": "defender" } });
             for (name, value) in meta.as_object().into_iter().flatten() {
@@ -202,7 +202,7 @@ mod tests {
                 Some("cert-manager"),
             ),
         ] {
-            let said = told(&meta, immutable);
+            let said = reported(&meta, immutable);
             match words {
                 None => assert_eq!(said, None, "{meta}"),
                 Some(words) => assert!(

@@ -9,13 +9,13 @@ use kube::Api;
 use serde_json::json;
 
 use super::{
-    driver::{Application, Caller, Driver, Sight},
+    driver::{Application, Driver, LONGEST, PAUSE, RECHECK, Sight, Uploads},
     execute::Execution,
     issuer::ClientPlace,
     obstacle::obstacle,
     seen::{asking, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
-    upload::{Uploads, copy_of, joined},
+    upload::{copy_of, joined},
     view::{Shared, View},
 };
 use crate::controller::{
@@ -24,7 +24,6 @@ use crate::controller::{
     context::Context,
     locks::lock,
     lookup::permission,
-    requeue::reference,
 };
 use crate::{
     api::{ApiCredential, ApiPreset, IssuerRef},
@@ -35,11 +34,6 @@ use crate::{
     },
 };
 
-/// After a step that failed for another reason than the issuer: the first pause, and the longest.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
-pub(super) const LONGEST: Duration = Duration::from_mins(1);
-/// A rotation that cannot begin is checked again after this time, and at each change that is seen.
-pub(super) const RECHECK: Duration = Duration::from_mins(10);
 /// The longest sleep: what is read of the application is a day old at most.
 const LONGEST_SLEEP: Duration = Duration::from_hours(24);
 
@@ -49,17 +43,6 @@ enum Look {
     Gone,
     /// Look again after this time, or when something changed.
     Sleep(Duration),
-}
-
-/// What a sleep depends on: if it is the same, nothing changed that matters.
-#[derive(PartialEq)]
-struct Stamp {
-    client: Option<(crate::api::ApiClientSpec, Option<String>, bool)>,
-    secret: Option<String>,
-    /// Version of the last good certificate.
-    copy: Option<String>,
-    issuer: Option<String>,
-    caller: Caller,
 }
 
 /// Begins to drive the rotation of a client.
@@ -120,46 +103,6 @@ impl Driver {
             .is_ok_and(|spec| spec.rotation.is_some());
         let ours = self.context.rotations.has(&self.key, &self.shared);
         (same && wanted && ours && !client.deleting).then_some(client)
-    }
-
-    fn stamp(&self) -> Stamp {
-        let client = self.client();
-        let spec = client.as_ref().and_then(|c| c.spec.as_ref().ok());
-        let reference = spec.and_then(|s| s.issuer_ref.as_ref());
-        let issuer = reference.map(|r| match self.context.issuer(&self.key.namespace, r) {
-            crate::credential::IssuerLookup::Found(issuer) => issuer.version,
-            _ => String::new(),
-        });
-        let name = client.as_ref().and_then(|c| c.source().map(str::to_owned));
-        let secrets = lock(&self.context.secrets);
-        let version = |name: String| {
-            let name = (self.key.namespace.clone(), name);
-            secrets.get(&name).map(|seen| seen.facts.version.clone())
-        };
-        let secret = name.and_then(version);
-        let copy = client.as_ref().and_then(|c| c.copy().map(str::to_owned));
-        let copy = copy.and_then(version);
-        Stamp {
-            client: spec.zip(client.as_ref()).map(|(spec, client)| {
-                (
-                    spec.clone(),
-                    client.rotate_requested.clone(),
-                    client.deleting,
-                )
-            }),
-            secret,
-            copy,
-            issuer,
-            caller: self.caller_now(),
-        }
-    }
-
-    fn caller_now(&self) -> Caller {
-        let client = self.client()?;
-        let name = client.manager()?;
-        let key = Key::new(self.key.namespace.as_str(), name);
-        let object = self.context.credentials.get(&reference(&key))?;
-        Some((object.uid.clone(), object.version.clone()))
     }
 
     /// Goes on as far as it can.

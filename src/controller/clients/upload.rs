@@ -9,8 +9,7 @@ use k8s_openapi::{
 use kube::Api;
 
 use super::{
-    driver::{Driver, Sight},
-    rotate::{LONGEST, RECHECK},
+    driver::{Driver, LONGEST, RECHECK, Sight},
     seen::{ClientValue, users},
 };
 use crate::controller::{
@@ -24,17 +23,6 @@ use crate::{
     publish::last_good::{self, LastGood},
     rotation::{Kind, Registry, Rotating, Uploading, used_at, values::NEXT},
 };
-
-/// What one process has reported of uploads.
-#[derive(Default)]
-pub(super) struct Uploads {
-    /// Digest of the certificate that was uploaded last.
-    pub(super) done: Option<String>,
-    /// The request that this has answered.
-    pub(super) handled: Option<String>,
-    /// The failure that was reported last.
-    pub(super) failed: Option<String>,
-}
 
 /// The name of the copy, if cert-manager makes the certificates of this Secret, so that they are uploaded.
 pub(super) fn copy_of(

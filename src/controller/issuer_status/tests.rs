@@ -2,10 +2,10 @@ use super::*;
 
 #[test]
 fn a_failure_names_the_part_that_failed() {
-    let told = |stage| {
-        let refusal =
-            Refusal::local(Class::Transient, Reason::InternalError, "this is wrong").at(stage);
-        part("token endpoint", refusal).next_step.to_string()
+    let reported = |stage| {
+        let token_error =
+            TokenError::local(Class::Transient, Reason::InternalError, "this is wrong").at(stage);
+        part("token endpoint", token_error).next_step.to_string()
     };
     for asked in [
         Stage::Name,
@@ -15,7 +15,11 @@ fn a_failure_names_the_part_that_failed() {
         Stage::Timeout,
         Stage::BrokenOff,
     ] {
-        assert_eq!(told(asked), "token endpoint: this is wrong", "{asked:?}");
+        assert_eq!(
+            reported(asked),
+            "token endpoint: this is wrong",
+            "{asked:?}"
+        );
     }
     for own in [
         Stage::Own,
@@ -24,6 +28,6 @@ fn a_failure_names_the_part_that_failed() {
         Stage::Foreign,
         Stage::Answered,
     ] {
-        assert_eq!(told(own), "this is wrong", "{own:?}");
+        assert_eq!(reported(own), "this is wrong", "{own:?}");
     }
 }

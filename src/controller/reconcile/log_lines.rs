@@ -78,7 +78,7 @@ struct ObjectJournal {
     uid: String,
     journal: Journal,
     /// What the log knows, if status does not say so yet.
-    told: Option<Vec<Condition>>,
+    reported: Option<Vec<Condition>>,
 }
 
 impl Journals {
@@ -100,11 +100,11 @@ impl Journals {
             conditions,
             attempt: None,
         };
-        let before = seen(known.told.as_deref().unwrap_or(old));
+        let before = seen(known.reported.as_deref().unwrap_or(old));
         let entry = known.journal.step(before, seen(new), step);
         // Also if it is written: the watch may show it later than the next look comes.
-        known.told = (!written || known.journal.stands()).then(|| new.to_vec());
-        if known.told.is_some() || !known.journal.is_empty() {
+        known.reported = (!written || known.journal.stands()).then(|| new.to_vec());
+        if known.reported.is_some() || !known.journal.is_empty() {
             uid.clone_into(&mut known.uid);
             all.insert(object, known);
         }

@@ -58,7 +58,7 @@ pub(super) async fn mint(
             reconciliation.hold(held.clone());
             publish(reconciliation, &held, why).await
         }
-        Err(refusal) => reconciliation.failed(refusal),
+        Err(token_error) => reconciliation.failed(token_error),
     }
 }
 

@@ -165,8 +165,8 @@ impl Watched<'_> {
         self.context.with_state(self.key, uid, |state| {
             state.lost_statuses = if written { 0 } else { state.lost_statuses + 1 };
             state.defects = None;
-            let told = state.told.take();
-            let before = told.as_deref().or(known).map(Seen::from);
+            let reported = state.reported.take();
+            let before = reported.as_deref().or(known).map(Seen::from);
             let refused = state.refused.take();
             let step = Step {
                 now,
@@ -176,7 +176,7 @@ impl Watched<'_> {
             let (before, after) = (before.unwrap_or_default(), Seen::from(status));
             let entry = state.journal.step(before, after, step);
             if !written {
-                state.told = Some(Box::new(status.clone()));
+                state.reported = Some(Box::new(status.clone()));
             }
             (state.lost_statuses, entry)
         })

@@ -7,7 +7,7 @@ use crate::controller::{
     token::material::{self, Read},
 };
 use crate::{
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     plan::{Outcome, Source, Why, fingerprint, untried},
     publish::{Record, RefusedSource, SourceMark},
 };
@@ -40,13 +40,13 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
         }
         Ok(read) => changed(reconciliation, checked, read).await,
         // The secret in use is as good as before.
-        Err(refusal) if checked.new && refusal.class == Class::Invalid => {
+        Err(token_error) if checked.new && token_error.class == Class::Invalid => {
             if let Some(mark) = checked.mark {
-                refuse_unread(reconciliation, mark, &refusal);
+                refuse_unread(reconciliation, mark, &token_error);
             }
             reconciliation.again()
         }
-        Err(refusal) => reconciliation.failed(refusal),
+        Err(token_error) => reconciliation.failed(token_error),
     }
 }
 
@@ -114,7 +114,11 @@ async fn changed(reconciliation: &mut Reconciliation<'_>, checked: Checked, read
 }
 
 /// Remembers a source that cannot be read, so that it is not read again before it changes.
-fn refuse_unread(reconciliation: &mut Reconciliation<'_>, mark: SourceMark, refusal: &Refusal) {
+fn refuse_unread(
+    reconciliation: &mut Reconciliation<'_>,
+    mark: SourceMark,
+    token_error: &TokenError,
+) {
     let now = reconciliation.context.clock.now();
     let asked = fingerprint::request(reconciliation.credential);
     reconciliation.observed.memory.refuse(RefusedSource {
@@ -122,7 +126,7 @@ fn refuse_unread(reconciliation: &mut Reconciliation<'_>, mark: SourceMark, refu
         asked,
         since: now,
         at: now,
-        reason: refusal.reason.into(),
+        reason: token_error.reason.into(),
         by_issuer: false,
         not_before: None,
         fingerprint: None,

@@ -25,7 +25,7 @@ use crate::controller::{
 use crate::{
     api::{DeletionPolicy, names},
     credential::Credential,
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     plan::{
         Memory, Minted, Observed, Outcome, Why,
         fingerprint::{self},
@@ -217,7 +217,11 @@ pub(in crate::controller) fn unfit(
     reconciliation: &mut Reconciliation<'_>,
     problem: String,
 ) -> Outcome {
-    reconciliation.failed(Refusal::local(Class::Invalid, Reason::FormatUnfit, problem))
+    reconciliation.failed(TokenError::local(
+        Class::Invalid,
+        Reason::FormatUnfit,
+        problem,
+    ))
 }
 
 /// One write: a create if nothing was there, else a patch that demands the version that was decided on.
@@ -361,12 +365,12 @@ pub(in crate::controller) fn write_trouble(
         Trouble::Forbidden | Trouble::Quota | Trouble::Invalid | Trouble::Unavailable => {}
     }
     let target = &reconciliation.observed.target;
-    let refusal = rejected(reconciliation.credential, target, trouble, &said);
-    reconciliation.failed(refusal)
+    let token_error = rejected(reconciliation.credential, target, trouble, &said);
+    reconciliation.failed(token_error)
 }
 
 /// Why the target was not written, in words of the API server where it has some.
-fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &Said) -> Refusal {
+fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &Said) -> TokenError {
     let name = &credential.target.name;
     let has = match target {
         Target::Ours { published, .. } => noted_type(&published.template_digest),
@@ -375,26 +379,26 @@ fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &S
     let sentence = said.sentence(name, (has, credential.target.type_.as_str()));
     let or = |text: &str| sentence.clone().unwrap_or_else(|| text.to_owned());
     match trouble {
-        Trouble::Forbidden => Refusal::local(
+        Trouble::Forbidden => TokenError::local(
             Class::Denied,
             Reason::TargetWriteForbidden,
             or(
                 "apicred may not write the target Secret; give its role create and patch on secrets here",
             ),
         ),
-        Trouble::Quota => Refusal::local(
+        Trouble::Quota => TokenError::local(
             Class::Denied,
             Reason::TargetQuotaExceeded,
             or(
                 "the namespace's quota leaves no room for the target Secret; raise it or delete a Secret",
             ),
         ),
-        Trouble::Invalid => Refusal::local(
+        Trouble::Invalid => TokenError::local(
             Class::Invalid,
             Reason::TargetInvalid,
             or("the API server rejects the target Secret; correct spec.target"),
         ),
-        _ => Refusal::local(
+        _ => TokenError::local(
             Class::Transient,
             Reason::KubernetesUnavailable,
             match said.fault() {

@@ -19,7 +19,8 @@ use crate::controller::{
 use crate::{
     credential::{Credential, Key, binding},
     oauth::{
-        self, Class, Grant, LifetimeSource, Note, Refusal, Stage, Token, TokenEndpoint, discovery,
+        self, Class, Grant, LifetimeSource, Note, Stage, Token, TokenEndpoint, TokenError,
+        discovery,
     },
     plan::{self, Observed, Source, fingerprint, journal::Ids},
     publish::{ENDLESS, RefusedSource, SourceMark},
@@ -27,7 +28,7 @@ use crate::{
 
 /// What came of the attempt to get a token, and the entries of the client's list that did not work on the way.
 pub(in crate::controller) struct Acquisition {
-    pub(in crate::controller) result: Result<Acquired, Refusal>,
+    pub(in crate::controller) result: Result<Acquired, TokenError>,
     pub(in crate::controller) refused: Vec<RefusedSource>,
 }
 
@@ -48,7 +49,7 @@ async fn acquire_noting(
     mut first: Option<Read>,
     permit: Permit,
     refused: &mut Vec<RefusedSource>,
-) -> Result<Acquired, Refusal> {
+) -> Result<Acquired, TokenError> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     // What exists only in memory is stored before anything else is tried, whatever the spec says by now.
     match refresh_answer::store_unsaved(context, credential, &reconciliation.key).await {
@@ -70,8 +71,8 @@ async fn acquire_noting(
         ));
     }
     let endpoint = endpoint(context, credential).await;
-    let endpoint = endpoint.inspect_err(|refusal| {
-        if is_silence(refusal) {
+    let endpoint = endpoint.inspect_err(|token_error| {
+        if is_silence(token_error) {
             context.limiter.unanswered(credential);
         }
     })?;
@@ -98,7 +99,7 @@ struct TokenAttempt<'a> {
 
 /// What one entry of the client's list came to.
 struct Failed {
-    refusal: Refusal,
+    token_error: TokenError,
     /// The sources of the grant's inputs.
     with: Vec<SourceMark>,
     /// The entry, if it does not work.
@@ -113,13 +114,13 @@ impl TokenAttempt<'_> {
         &self,
         mut first: Option<Read>,
         refused: &mut Vec<RefusedSource>,
-    ) -> Result<Acquired, Refusal> {
+    ) -> Result<Acquired, TokenError> {
         let (context, credential) = (self.context, self.credential);
         let mut last = None;
         for choice in plan::candidates(credential, self.observed, context.clock.now()) {
             let ended = match self.read(choice.source, &mut first).await {
                 Ok(read) => Box::pin(self.with(choice.trial, read)).await,
-                Err(refusal) => Err(self.not_read(choice.source, refusal)),
+                Err(token_error) => Err(self.not_read(choice.source, token_error)),
             };
             let failed = match ended {
                 Ok(acquired) => return Ok(acquired),
@@ -127,29 +128,33 @@ impl TokenAttempt<'_> {
             };
             refused.extend(failed.mark);
             // That the last good certificate does not work either is not what a user must correct.
-            let copy = choice.source.is_some_and(|source| {
-                let authentication = &credential.authentication;
-                authentication.original(&source.reference).is_some()
-            });
-            if !copy || last.is_none() {
-                last = Some((failed.refusal, failed.with));
+            let way = &credential.authentication;
+            let original = choice.source.and_then(|s| way.original(&s.reference));
+            if original.is_none() || last.is_none() {
+                last = Some((failed.token_error, failed.with));
             }
             if !failed.next {
                 break;
             }
         }
-        let Some((refusal, with)) = last else {
-            return Err(Refusal::local(
+        let Some((token_error, with)) = last else {
+            return Err(TokenError::local(
                 Class::Invalid,
                 Reason::ClientSecretMissing,
                 "no Secret that the client names exists; create one",
             ));
         };
-        if refusal.until_change {
+        if token_error.until_change {
             let marks = with.into_iter();
-            refused.extend(marks.map(|mark| self.not_working(mark, &refusal, None)));
+            refused.extend(marks.map(|mark| self.not_working(mark, &token_error, None)));
         }
-        Err(Box::pin(unless_moved(context, credential, &self.endpoint, refusal)).await)
+        Err(Box::pin(unless_moved(
+            context,
+            credential,
+            &self.endpoint,
+            token_error,
+        ))
+        .await)
     }
 
     /// Reads an entry, unless it is the one that was read first, and checks that it may be posted.
@@ -157,7 +162,7 @@ impl TokenAttempt<'_> {
         &self,
         source: Option<&Source>,
         first: &mut Option<Read>,
-    ) -> Result<Read, Refusal> {
+    ) -> Result<Read, TokenError> {
         let matches = |read: &mut Read| match (&read.used, source) {
             (Some(mark), Some(source)) => mark.is(&source.reference),
             (None, None) => true,
@@ -172,12 +177,12 @@ impl TokenAttempt<'_> {
     }
 
     /// An entry that cannot be read, or may not be posted.
-    fn not_read(&self, source: Option<&Source>, refusal: Refusal) -> Failed {
-        let choice = self.observed.sources.len() > 1 && refusal.class == Class::Invalid;
+    fn not_read(&self, source: Option<&Source>, token_error: TokenError) -> Failed {
+        let choice = self.observed.sources.len() > 1 && token_error.class == Class::Invalid;
         let mark = source.and_then(Source::mark).filter(|_| choice);
         Failed {
-            mark: mark.map(|mark| self.not_working(mark, &refusal, None)),
-            refusal,
+            mark: mark.map(|mark| self.not_working(mark, &token_error, None)),
+            token_error,
             with: Vec::new(),
             next: true,
         }
@@ -189,30 +194,30 @@ impl TokenAttempt<'_> {
         let odd = OddValues::of(self.credential, &read);
         let content = read.fingerprint.clone();
         let tried = one(self, read).await;
-        let mut refusal = match tried {
+        let mut token_error = match tried {
             Ok(acquired) => return Ok(acquired),
-            Err(refusal) => refusal,
+            Err(token_error) => token_error,
         };
-        let next = refusal.about_client || trial && self.is_guess(&refusal);
+        let next = token_error.about_client || trial && self.is_guess(&token_error);
         let mut not_working = None;
         if let (true, Some(mark)) = (next, used) {
             // With several secrets, the user must know which one is meant.
             let entry = self.credential.authentication.entry(&mark.name, &mark.key);
-            refusal.next_step.note(Note::Used(entry));
-            not_working = Some(self.not_working(mark, &refusal, Some(content)));
+            token_error.next_step.note(Note::Used(entry));
+            not_working = Some(self.not_working(mark, &token_error, Some(content)));
         }
         if next && self.observed.sources.len() > 1 {
             // This entry waits for its time; the other ones do not.
-            refusal.retry_at = None;
+            token_error.retry_at = None;
         }
-        if let Some(hint) = odd.blamed(&refusal) {
+        if let Some(hint) = odd.blamed(&token_error) {
             let reported = report(self.context, &self.credential.namespace, &hint);
             Box::pin(reported).await;
             let secret = hint.mark.name;
-            refusal.next_step.note(Note::UnexpectedForm(secret));
+            token_error.next_step.note(Note::UnexpectedForm(secret));
         }
         Err(Failed {
-            refusal,
+            token_error,
             with,
             mark: not_working,
             next,
@@ -221,23 +226,23 @@ impl TokenAttempt<'_> {
 
     /// Servers answer a wrong secret in many ways, so an entry that is on trial may be what is refused. Neither a password nor a
     /// refresh token is sent once more because of a guess.
-    fn is_guess(&self, refusal: &Refusal) -> bool {
-        refusal.http_status.is_some()
-            && matches!(refusal.class, Class::Denied | Class::Invalid)
-            && !refusal.until_change
+    fn is_guess(&self, token_error: &TokenError) -> bool {
+        token_error.http_status.is_some()
+            && matches!(token_error.class, Class::Denied | Class::Invalid)
+            && !token_error.until_change
             && !matches!(self.credential.grant, Grant::RefreshToken(_))
     }
 
     fn not_working(
         &self,
         mark: SourceMark,
-        refusal: &Refusal,
+        token_error: &TokenError,
         fingerprint: Option<String>,
     ) -> RefusedSource {
         let (context, credential) = (self.context, self.credential);
         if self.observed.sources.len() > 1 {
             // The condition that reports it has no ids.
-            let ids = Some(Box::new(Ids::from(refusal)));
+            let ids = Some(Box::new(Ids::from(token_error)));
             context.with_state(self.key, &credential.uid, |s| s.refused = ids);
         }
         let now = context.clock.now();
@@ -246,9 +251,9 @@ impl TokenAttempt<'_> {
             asked: fingerprint::request(credential),
             since: now,
             at: now,
-            reason: refusal.reason.into(),
-            by_issuer: refusal.http_status.is_some(),
-            not_before: refusal.retry_at.filter(|_| refusal.about_client),
+            reason: token_error.reason.into(),
+            by_issuer: token_error.http_status.is_some(),
+            not_before: token_error.retry_at.filter(|_| token_error.about_client),
             fingerprint,
         }
     }
@@ -273,20 +278,20 @@ impl OddValues {
     }
 
     /// The value that the issuer probably refuses.
-    fn blamed(self, refusal: &Refusal) -> Option<Hint> {
-        if refusal.about_client {
+    fn blamed(self, token_error: &TokenError) -> Option<Hint> {
+        if token_error.about_client {
             self.client
         } else {
-            self.grant.filter(|_| blames_grant(refusal))
+            self.grant.filter(|_| blames_grant(token_error))
         }
     }
 }
 
 /// True if the issuer probably refuses the input of the grant.
-fn blames_grant(refusal: &Refusal) -> bool {
-    let refused = matches!(refusal.class, Class::Denied | Class::NeedsUser)
-        || refusal.error.as_deref() == Some("invalid_request");
-    refused && refusal.stage == Stage::Answered && refusal.http_status.is_some()
+fn blames_grant(token_error: &TokenError) -> bool {
+    let refused = matches!(token_error.class, Class::Denied | Class::NeedsUser)
+        || token_error.error.as_deref() == Some("invalid_request");
+    refused && token_error.stage == Stage::Answered && token_error.http_status.is_some()
 }
 
 /// A document whose endpoint proves wrong is read again. If it now names another one, the next attempt is soon.
@@ -294,25 +299,25 @@ async fn unless_moved(
     context: &Context,
     credential: &Credential,
     asked: &TokenEndpoint,
-    refusal: Refusal,
-) -> Refusal {
-    let lasting = refusal.until_change || refusal.retry_at.is_some();
+    token_error: TokenError,
+) -> TokenError {
+    let lasting = token_error.until_change || token_error.retry_at.is_some();
     let doubted = context.discovery.is_doubted(&credential.issuer.id);
-    if lasting || !doubted || !discovery::disproves(&refusal) {
-        return refusal;
+    if lasting || !doubted || !discovery::disproves(&token_error) {
+        return token_error;
     }
     match endpoint(context, credential).await {
-        Ok(now) if (&now.url, &now.mtls_url) != (&asked.url, &asked.mtls_url) => Refusal {
+        Ok(now) if (&now.url, &now.mtls_url) != (&asked.url, &asked.mtls_url) => TokenError {
             class: Class::Transient,
             next_step: "the discovery document of the issuer now names another token endpoint; apicred uses it for the next request".into(),
-            ..refusal
+            ..token_error
         },
-        _ => refusal,
+        _ => token_error,
     }
 }
 
 /// Sends what was read.
-async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Refusal> {
+async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, TokenError> {
     let TokenAttempt {
         context,
         credential,
@@ -324,8 +329,8 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Ref
     let ends = read.material.ends();
     let now = context.clock.now();
     let late = || oauth::expired_assertion(credential, &read.material, now);
-    if let Some(refusal) = ends.and_then(|v| oauth::outside(v, now)).or_else(late) {
-        return Err(refusal);
+    if let Some(token_error) = ends.and_then(|v| oauth::outside(v, now)).or_else(late) {
+        return Err(token_error);
     }
     read.complete(context, credential, Some(endpoint)).await?;
     let result = if let Some(state) = read.state.take() {
@@ -353,9 +358,9 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Ref
 }
 
 /// A static key as a token.
-fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refusal> {
+fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, TokenError> {
     let secret = read.grant_inputs.first().cloned().ok_or_else(|| {
-        Refusal::local(
+        TokenError::local(
             Class::Invalid,
             Reason::SourceMissing,
             "the static key was not read; check the Secret that spec.static names",
@@ -382,7 +387,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refu
 pub(in crate::controller) async fn endpoint(
     context: &Context,
     credential: &Credential,
-) -> Result<TokenEndpoint, Refusal> {
+) -> Result<TokenEndpoint, TokenError> {
     match oauth::known_endpoint(credential) {
         Some(endpoint) => Ok(endpoint),
         None => {

@@ -3,11 +3,11 @@
 use crate::Reason;
 use crate::{
     credential::binding::Denial,
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
 };
 
-pub(in crate::controller) fn unavailable() -> Refusal {
-    Refusal::local(
+pub(in crate::controller) fn unavailable() -> TokenError {
+    TokenError::local(
         Class::Transient,
         Reason::KubernetesUnavailable,
         "the Kubernetes API did not answer; apicred tries again",
@@ -15,6 +15,6 @@ pub(in crate::controller) fn unavailable() -> Refusal {
 }
 
 /// A denial as the reason why no request is made.
-pub(in crate::controller) fn denied(denial: &Denial) -> Refusal {
-    Refusal::local(Class::Invalid, denial.reason(), denial.message())
+pub(in crate::controller) fn denied(denial: &Denial) -> TokenError {
+    TokenError::local(Class::Invalid, denial.reason(), denial.message())
 }

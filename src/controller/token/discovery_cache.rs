@@ -17,7 +17,7 @@ use crate::{
     credential::{Issuer, IssuerId},
     http::Http,
     issuer::lookup::discover,
-    oauth::{Refusal, TokenEndpoint},
+    oauth::{TokenEndpoint, TokenError},
     plan::fingerprint::fraction,
 };
 
@@ -50,14 +50,14 @@ struct Failed {
     at: Timestamp,
     /// In a row.
     count: u32,
-    refusal: Refusal,
+    token_error: TokenError,
 }
 
 impl Failed {
     /// Is it too early for the next try, which follows after `wait` or after what the server requests?
     fn is_recent(&self, now: Timestamp, wait: SignedDuration) -> bool {
         let age = now.duration_since(self.at);
-        let asked = self.refusal.retry_after.unwrap_or_default();
+        let asked = self.token_error.retry_after.unwrap_or_default();
         let asked = SignedDuration::try_from(asked).unwrap_or_default();
         age < wait.max(asked) && !age.is_negative()
     }
@@ -115,7 +115,7 @@ impl DiscoveryCache {
         http: &Http,
         issuer: &Issuer,
         clock: &dyn Clock,
-    ) -> Result<TokenEndpoint, Refusal> {
+    ) -> Result<TokenEndpoint, TokenError> {
         let slot = Arc::clone(lock(&self.slots).entry(issuer.id.clone()).or_default());
         let mut entry = slot.lock().await;
         let now = clock.now();
@@ -138,7 +138,7 @@ impl DiscoveryCache {
         // Who has nothing waits less than who has an endpoint that may be good.
         let before = known.as_ref().map_or(0, |_| failures.saturating_sub(1));
         if let Some(failed) = failed.filter(|f| f.is_recent(now, again(before))) {
-            return known.map(|k| k.0).ok_or_else(|| failed.refusal.clone());
+            return known.map(|k| k.0).ok_or_else(|| failed.token_error.clone());
         }
         // Boxed: those who find a document need not have the room for it.
         match Box::pin(discover(http, issuer, now)).await {
@@ -164,15 +164,15 @@ impl DiscoveryCache {
                 }
                 Ok(endpoint)
             }
-            Err(refusal) => {
+            Err(token_error) => {
                 // By the time of the end of the try: whoever waited for it must find it recent.
                 entry.failed = Some(Failed {
                     version,
                     at: clock.now(),
                     count: failures.saturating_add(1),
-                    refusal: refusal.clone(),
+                    token_error: token_error.clone(),
                 });
-                known.map(|k| k.0).ok_or(refusal)
+                known.map(|k| k.0).ok_or(token_error)
             }
         }
     }
@@ -188,7 +188,7 @@ impl DiscoveryCache {
         issuer: &Issuer,
         endpoint: &Url,
         clock: &dyn Clock,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), TokenError> {
         let origin = endpoint.origin().ascii_serialization();
         let key = self.key(issuer, &origin);
         let last = lock(&self.reached).get(&key).copied();

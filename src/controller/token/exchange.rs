@@ -16,8 +16,8 @@ use crate::{
     credential::{AuthenticationMethod, Credential, OperatorIdentity},
     http::{Broken, Manner},
     oauth::{
-        self, AnswerContext, Class, Grant, Granted, Material, Moment, RawAnswer, Refusal,
-        SentSecrets, Stage, Token, TokenEndpoint, TokenRequest, Validity, discovery,
+        self, AnswerContext, Class, Grant, Granted, Material, Moment, RawAnswer, SentSecrets,
+        Stage, Token, TokenEndpoint, TokenError, TokenRequest, Validity, discovery,
         grant::JwtBearer,
     },
     publish::{SourceMark, SourceUse},
@@ -64,7 +64,7 @@ pub(in crate::controller) async fn build(
     endpoint: &TokenEndpoint,
     (material, grant_inputs): (Material, Vec<SecretString>),
     context: &Context,
-) -> Result<(TokenRequest, String, Material), Refusal> {
+) -> Result<(TokenRequest, String, Material), TokenError> {
     let signs = matches!(material, Material::Signer(..) | Material::Key(_))
         || matches!(credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));
     let (credential, endpoint, now) = (credential.clone(), endpoint.clone(), context.clock.now());
@@ -82,7 +82,7 @@ pub(in crate::controller) async fn build(
         return make();
     }
     tokio::task::spawn_blocking(make).await.unwrap_or_else(|_| {
-        Err(Refusal::local(
+        Err(TokenError::local(
             Class::Transient,
             Reason::InternalError,
             "signing was abandoned; apicred tries again",
@@ -98,7 +98,7 @@ pub(super) async fn exchange(
     parts: (Material, Vec<SecretString>),
     fingerprint: &str,
     permit: &Arc<Permit>,
-) -> Result<Arc<Token>, Refusal> {
+) -> Result<Arc<Token>, TokenError> {
     let (request, id, material) = build(credential, endpoint, parts, context).await?;
     let (world, asker, place, permit) = (
         Arc::clone(context),
@@ -139,7 +139,7 @@ async fn challenged(
     material: Material,
     request: TokenRequest,
     id: String,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     let Material::Local(local) = material else {
         return send(context, credential, request, id).await;
     };
@@ -169,11 +169,11 @@ async fn challenged(
 }
 
 /// This process has lost its Lease: the rest of it sends no request.
-pub(in crate::controller) fn not_leading() -> Refusal {
+pub(in crate::controller) fn not_leading() -> TokenError {
     let step = "this process is no longer the leader; the new leader tries again";
-    Refusal {
+    TokenError {
         not_sent: true,
-        ..Refusal::local(Class::Transient, Reason::NotLeading, step)
+        ..TokenError::local(Class::Transient, Reason::NotLeading, step)
     }
 }
 
@@ -182,7 +182,7 @@ async fn send(
     credential: &Credential,
     request: TokenRequest,
     id: String,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     let manner = Manner::default();
     let token = ask(context, credential, request, id, manner).await.result?;
     complete(context, credential, token).await
@@ -194,7 +194,7 @@ async fn complete(
     context: &Context,
     credential: &Credential,
     token: Token,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     let Some(request) = oauth::second_request(credential, &token) else {
         return Ok(token);
     };
@@ -229,8 +229,8 @@ pub(in crate::controller) async fn ask(
         token_reader(credential, id),
     )
     .await;
-    if let Err(refusal) = &came.result
-        && discovery::disproves(refusal)
+    if let Err(token_error) = &came.result
+        && discovery::disproves(token_error)
     {
         context.discovery.doubt(&credential.issuer.id);
     }
@@ -241,7 +241,7 @@ pub(in crate::controller) async fn ask(
 fn token_reader(
     credential: &Credential,
     id: String,
-) -> impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, Refusal> {
+) -> impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, TokenError> {
     move |raw, (sent, now)| {
         let mut token = oauth::answer_to(credential, raw, sent, now)?;
         token.correlation_id.get_or_insert(id);
@@ -282,7 +282,7 @@ async fn send_once(
     credential: &Credential,
     request: TokenRequest,
     manner: Manner,
-    read: impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, Refusal>,
+    read: impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, TokenError>,
 ) -> Came {
     if !context.may_act() {
         return Came {
@@ -302,26 +302,27 @@ fn concluded(
     credential: &Credential,
     begun: &Begun,
     exchanged: Result<RawAnswer, Broken>,
-    read: impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, Refusal>,
+    read: impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, TokenError>,
 ) -> Came {
     let (granted, result) = match exchanged {
         Ok(raw) => {
             let now = context.clock.now();
             let result = read(&raw, (begun.sent, now));
-            let explain = |refusal| oauth::explained(refusal, credential, &raw, &begun.echo, now);
+            let explain =
+                |token_error| oauth::explained(token_error, credential, &raw, &begun.echo, now);
             (oauth::granted(&raw), result.map_err(explain))
         }
         Err(broken) => (
             (broken.arrived.as_ref()).map_or(Granted::Nothing, |raw| oauth::granted_in_part(raw)),
             Err(match &broken.arrived {
-                Some(part) => oauth::broken_off(part, broken.refusal),
-                None => broken.refusal,
+                Some(part) => oauth::broken_off(part, broken.token_error),
+                None => broken.token_error,
             }),
         ),
     };
     begun.span.record("apicred.result", class_of(&result));
     let refused = result.as_ref().err();
-    if let Some(status) = refused.map_or(Some(200), |refusal| refusal.http_status) {
+    if let Some(status) = refused.map_or(Some(200), |token_error| token_error.http_status) {
         begun.span.record("http.response.status_code", status);
     }
     measure(context, credential, &result, begun.clock);
@@ -330,24 +331,24 @@ fn concluded(
 }
 
 /// Reports to the rate limiter what came of a request: an error, or a success.
-pub(super) fn inform(context: &Context, credential: &Credential, error: Option<&Refusal>) {
+pub(super) fn inform(context: &Context, credential: &Credential, error: Option<&TokenError>) {
     let limiter = &context.limiter;
-    let Some(refusal) = error else {
+    let Some(token_error) = error else {
         return limiter.answered(credential, true);
     };
-    if let Some(pause) = pause(refusal) {
+    if let Some(pause) = pause(token_error) {
         limiter.pause(credential, pause);
     }
-    if is_silence(refusal) {
+    if is_silence(token_error) {
         limiter.unanswered(credential);
-    } else if refusal.stage != Stage::Own {
-        let well = !matches!(refusal.class, Class::Throttled | Class::Transient);
+    } else if token_error.stage != Stage::Own {
+        let well = !matches!(token_error.class, Class::Throttled | Class::Transient);
         limiter.answered(credential, well);
     }
 }
 
 /// The result of a token request, as metrics and traces name it.
-fn class_of(result: &Result<Token, Refusal>) -> &'static str {
+fn class_of(result: &Result<Token, TokenError>) -> &'static str {
     result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok")
 }
 
@@ -355,7 +356,7 @@ fn class_of(result: &Result<Token, Refusal>) -> &'static str {
 pub(super) fn measure(
     context: &Context,
     credential: &Credential,
-    result: &Result<Token, Refusal>,
+    result: &Result<Token, TokenError>,
     begun: Instant,
 ) {
     let result = class_of(result);
@@ -366,26 +367,26 @@ pub(super) fn measure(
 }
 
 /// Did no answer come at all?
-pub(super) const fn is_silence(refusal: &Refusal) -> bool {
-    match refusal.stage {
+pub(super) const fn is_silence(token_error: &TokenError) -> bool {
+    match token_error.stage {
         Stage::Proxy
         | Stage::Tunnel
         | Stage::Name
         | Stage::Connect
         | Stage::Tls
         | Stage::Timeout
-        | Stage::BrokenOff => refusal.http_status.is_none(),
+        | Stage::BrokenOff => token_error.http_status.is_none(),
         // A failure of apicred's own says nothing of the issuer, and an alert about the client's certificate is an answer.
         Stage::Own | Stage::ClientCertificate | Stage::Foreign | Stage::Answered => false,
     }
 }
 
 /// How long the client sends no request after this answer.
-fn pause(refusal: &Refusal) -> Option<Duration> {
-    if refusal.aadsts == Some(oauth::LOOP) {
+fn pause(token_error: &TokenError) -> Option<Duration> {
+    if token_error.aadsts == Some(oauth::LOOP) {
         return None;
     }
-    match (refusal.class, refusal.retry_after) {
+    match (token_error.class, token_error.retry_after) {
         (Class::Throttled, None) => Some(Duration::from_secs(30)),
         (Class::Throttled | Class::Transient, asked) => asked,
         _ => None,

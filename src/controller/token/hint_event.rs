@@ -55,8 +55,8 @@ fn event(namespace: &str, hint: &Hint, context: &Context) -> Event {
         form,
     } = hint;
     // One for each content of the Secret and each form, however often the issuer refuses it.
-    let told = format!("{}/{}/{}/{form}", mark.uid, mark.version, mark.key);
-    let digest = digest(&SHA256, told.as_bytes());
+    let reported = format!("{}/{}/{}/{form}", mark.uid, mark.version, mark.key);
+    let digest = digest(&SHA256, reported.as_bytes());
     let stem: String = mark.name.chars().take(MAX_STEM).collect();
     Event {
         metadata: ObjectMeta {

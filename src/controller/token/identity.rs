@@ -6,18 +6,18 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::controller::context::Context;
 use crate::{
     credential::{Credential, OperatorIdentity},
-    oauth::{self, Class, Local, MAX_ARC_KEY, Material, RawAnswer, Refusal},
+    oauth::{self, Class, Local, MAX_ARC_KEY, Material, RawAnswer, TokenError},
 };
 
-fn fault(text: &str) -> Refusal {
-    Refusal::local(Class::Invalid, Reason::IdentityEnvironmentMissing, text)
+fn fault(text: &str) -> TokenError {
+    TokenError::local(Class::Invalid, Reason::IdentityEnvironmentMissing, text)
 }
 
 /// The operator's own credentials, if the issuer of the credential allows its identity.
 pub(in crate::controller) async fn material(
     context: &Context,
     credential: &Credential,
-) -> Result<Material, Refusal> {
+) -> Result<Material, TokenError> {
     let environment = &context.settings.identity;
     match &credential.issuer.operator_identity {
         Some(OperatorIdentity::Imds(origin)) => Ok(Material::Local(Local::Imds(origin.clone()))),
@@ -62,14 +62,14 @@ pub(in crate::controller) async fn after_challenge(
     context: &Context,
     local: &Local,
     answer: &RawAnswer,
-) -> Result<Option<Local>, Refusal> {
+) -> Result<Option<Local>, TokenError> {
     let (Local::AzureArc(origin, None), 401) = (local, answer.status) else {
         return Ok(None);
     };
     let folder = &context.settings.identity.arc_folder;
     let path = oauth::arc_key_file(answer, &folder.to_string_lossy())?;
     let unreadable = || {
-        Refusal::local(
+        TokenError::local(
             Class::Transient,
             Reason::IdentityEndpointRefused,
             "the Azure Arc agent's key file cannot be read; the operator must run on that machine in the group himds",

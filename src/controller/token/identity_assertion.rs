@@ -12,7 +12,7 @@ use crate::{
     Reason,
     controller::context::Context,
     credential::{Credential, Selector},
-    oauth::{self, Class, Local, Material, Refusal, SentSecrets, Token},
+    oauth::{self, Class, Local, Material, SentSecrets, Token, TokenError},
     whole_second,
 };
 
@@ -22,12 +22,12 @@ pub(in crate::controller) async fn assertion(
     context: &Context,
     credential: &Credential,
     selector: &Selector,
-) -> Result<SecretString, Refusal> {
+) -> Result<SecretString, TokenError> {
     let (Material::Local(local), Some(own)) = (
         identity::material(context, credential).await?,
         credential.of_identity(),
     ) else {
-        return Err(Refusal::local(
+        return Err(TokenError::local(
             Class::Transient,
             Reason::InternalError,
             "this issuer's identity gives no token that is an assertion; please report it",
@@ -48,7 +48,7 @@ async fn token(
     own: &Credential,
     selector: &Selector,
     local: &Local,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     let resource = own.request.resources.first().map_or("", String::as_str);
     let request = oauth::identity_request(local, selector, resource);
     let mut echo = SentSecrets::of(&request);
@@ -61,5 +61,5 @@ async fn token(
     }
     let now = context.clock.now();
     oauth::answer_to(own, &raw, sent, now)
-        .map_err(|refusal| oauth::explained(refusal, own, &raw, &echo, now))
+        .map_err(|token_error| oauth::explained(token_error, own, &raw, &echo, now))
 }

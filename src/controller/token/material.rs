@@ -28,7 +28,7 @@ use crate::{
         StaticKey, TLS,
         binding::{self, IssuedBy, Use},
     },
-    oauth::{self, Class, ClientKey, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
+    oauth::{self, Class, ClientKey, Grant, Identity, Material, Need, TokenEndpoint, TokenError},
     plan::{Source, fingerprint},
     publish::{
         SourceMark,
@@ -84,15 +84,15 @@ impl Opened {
         context: &Context,
         credential: &Credential,
         text: &SecretString,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), TokenError> {
         let own = &context.settings.identity.api_audiences;
         let (notes, text) = (self.meta.annotations.as_ref(), text.expose_secret());
         binding::may_send_text(credential, &self.name, notes, text, own).map_err(|d| denied(&d))
     }
 
-    fn bytes(&self, key: &str, lacking: Lacking) -> Result<&[u8], Refusal> {
+    fn bytes(&self, key: &str, lacking: Lacking) -> Result<&[u8], TokenError> {
         self.data.get(key).map(|b| b.0.as_slice()).ok_or_else(|| {
-            Refusal::local(
+            TokenError::local(
                 Class::Invalid,
                 lacking.key,
                 // Which keys it has is not reported: who may name a Secret may not be who may read it.
@@ -109,8 +109,8 @@ impl Opened {
 type Taken = fn(&[u8]) -> Result<SecretString, String>;
 
 /// The list of the spec and the list that was observed are the same, unless there is a defect.
-fn changed() -> Refusal {
-    Refusal::local(
+fn changed() -> TokenError {
+    TokenError::local(
         Class::Transient,
         Reason::InternalError,
         "the certificate is not in the spec any more; apicred tries again",
@@ -121,20 +121,20 @@ fn changed() -> Refusal {
 fn unsigned(
     credential: &Credential,
     (purpose, reference): (Use, &SecretKeyRef),
-    refusal: Refusal,
-) -> Refusal {
+    token_error: TokenError,
+) -> TokenError {
     if purpose != Use::Grant || !matches!(credential.grant, Grant::RefreshToken(_)) {
-        return refusal;
+        return token_error;
     }
     let name = format!("{}/{}", credential.namespace, credential.name);
-    Refusal {
+    TokenError {
         next_step: oauth::not_signed_in(&reference.name, &reference.key, &name).into(),
-        ..refusal
+        ..token_error
     }
 }
 
-fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> Refusal {
-    Refusal::local(
+fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> TokenError {
+    TokenError::local(
         Class::Invalid,
         lacking.value,
         format!("key {key} of Secret {name} {problem}"),
@@ -146,7 +146,7 @@ pub(in crate::controller) async fn read(
     context: &Context,
     credential: &Credential,
     alternative: Option<&Source>,
-) -> Result<Read, Refusal> {
+) -> Result<Read, TokenError> {
     let span = traces::span!("read sources");
     read_all(context, credential, alternative)
         .instrument(span)
@@ -157,7 +157,7 @@ async fn read_all(
     context: &Context,
     credential: &Credential,
     alternative: Option<&Source>,
-) -> Result<Read, Refusal> {
+) -> Result<Read, TokenError> {
     let mut opened: Vec<Opened> = Vec::new();
     let mut used = None;
     let (mut material, mut replaced) = (Material::None, None);
@@ -210,12 +210,12 @@ fn material_of(
     credential: &Credential,
     secret: &Opened,
     reference: &SecretKeyRef,
-) -> Result<Material, Refusal> {
+) -> Result<Material, TokenError> {
     let text = |lacking: Lacking, take: Taken| {
         let text = take(secret.bytes(&reference.key, lacking)?)
             .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
         secret.may_send(context, credential, &text)?;
-        Ok::<_, Refusal>(text)
+        Ok::<_, TokenError>(text)
     };
     Ok(match &credential.authentication {
         AuthenticationMethod::Certificates(certificates) => {
@@ -249,7 +249,7 @@ impl Inputs {
         context: &Context,
         credential: &Credential,
         opened: &mut Vec<Opened>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, TokenError> {
         let mut inputs = Self::default();
         for (purpose, need) in credential.inputs() {
             let (reference, take): (_, Taken) = match &need {
@@ -266,8 +266,8 @@ impl Inputs {
             let secret = open(context, credential, opened, &reference.name, purpose).await?;
             let lacking = Lacking::SOURCE;
             let bytes = secret.bytes(&reference.key, lacking);
-            let bytes =
-                bytes.map_err(|refusal| unsigned(credential, (purpose, reference), refusal))?;
+            let bytes = bytes
+                .map_err(|token_error| unsigned(credential, (purpose, reference), token_error))?;
             let value = take(bytes)
                 .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
             secret.may_send(context, credential, &value)?;
@@ -326,7 +326,7 @@ pub(in crate::controller) async fn digest(
     credential: &Credential,
     material: &Material,
     grant_inputs: &[SecretString],
-) -> Result<String, Refusal> {
+) -> Result<String, TokenError> {
     let key = context
         .digest_key
         .get(&context.metrics)
@@ -338,7 +338,7 @@ pub(in crate::controller) async fn digest(
                 }
                 _ => "the operator's digest key cannot be read; apicred tries again",
             };
-            Refusal::local(Class::Transient, Reason::KubernetesUnavailable, step)
+            TokenError::local(Class::Transient, Reason::KubernetesUnavailable, step)
         })?;
     let mut secrets = vec![material.fingerprint_input()];
     secrets.extend(grant_inputs.iter().map(ExposeSecret::expose_secret));
@@ -346,9 +346,9 @@ pub(in crate::controller) async fn digest(
 }
 
 /// The certificate and key of a Secret. `tls`: they are shown in the handshake.
-fn identity_of(secret: &Opened, pair: &KeyPair, tls: bool) -> Result<Identity, Refusal> {
-    let fault = |text: String| Refusal::local(Class::Invalid, Reason::CertificateInvalid, text);
-    let text = |key: &str| -> Result<SecretString, Refusal> {
+fn identity_of(secret: &Opened, pair: &KeyPair, tls: bool) -> Result<Identity, TokenError> {
+    let fault = |text: String| TokenError::local(Class::Invalid, Reason::CertificateInvalid, text);
+    let text = |key: &str| -> Result<SecretString, TokenError> {
         oauth::file(secret.bytes(key, Lacking::SOURCE)?)
             .map_err(|problem| fault(format!("key {key} of Secret {} {problem}", secret.name)))
     };
@@ -364,9 +364,9 @@ fn identity_of(secret: &Opened, pair: &KeyPair, tls: bool) -> Result<Identity, R
 }
 
 /// The private key of a Secret that has no certificate.
-fn key_of(secret: &Opened, settings: &PrivateKey) -> Result<ClientKey, Refusal> {
+fn key_of(secret: &Opened, settings: &PrivateKey) -> Result<ClientKey, TokenError> {
     let fault = |text: &str| {
-        Refusal::local(
+        TokenError::local(
             Class::Invalid,
             Lacking::SOURCE.value,
             settings.sentence(text),
@@ -385,7 +385,7 @@ async fn open<'a>(
     opened: &'a mut Vec<Opened>,
     name: &str,
     purpose: Use,
-) -> Result<&'a Opened, Refusal> {
+) -> Result<&'a Opened, TokenError> {
     let allowed = |meta| binding::may_open(credential, purpose, meta).map_err(|d| denied(&d));
     if let Some(at) = opened.iter().position(|o| o.name == name) {
         allowed(&opened[at].meta)?;
@@ -400,10 +400,10 @@ async fn open<'a>(
     keep(opened, secret)
 }
 
-fn keep(opened: &mut Vec<Opened>, secret: Opened) -> Result<&Opened, Refusal> {
+fn keep(opened: &mut Vec<Opened>, secret: Opened) -> Result<&Opened, TokenError> {
     opened.push(secret);
     opened.last().ok_or_else(|| {
-        Refusal::local(
+        TokenError::local(
             Class::Transient,
             Reason::InternalError,
             "no client secret was read; apicred tries again",
@@ -417,15 +417,15 @@ async fn get(
     credential: &Credential,
     name: &str,
     lacking: Lacking,
-) -> Result<Opened, Refusal> {
+) -> Result<Opened, TokenError> {
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
     let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|trouble| match trouble {
-        Trouble::NotFound => Refusal::local(
+        Trouble::NotFound => TokenError::local(
             Class::Invalid,
             lacking.secret,
             format!("Secret {name} does not exist; create it"),
         ),
-        Trouble::Forbidden => Refusal::local(
+        Trouble::Forbidden => TokenError::local(
             Class::Transient,
             Reason::ClientSecretForbidden,
             format!("apicred may not read Secret {name}; its role lacks get on secrets in this namespace"),
@@ -448,13 +448,17 @@ async fn open_copy<'a>(
     credential: &Credential,
     opened: &'a mut Vec<Opened>,
     copied: &Copied<'_>,
-) -> Result<&'a Opened, Refusal> {
+) -> Result<&'a Opened, TokenError> {
     let name = &copied.certificate.pair.secret;
     let source = open(context, credential, opened, name, Use::Client).await?;
     let refuse = |text: &str| {
         let place = &copied.copy.name;
         let text = format!("Secret {place} {text}");
-        Err(Refusal::local(Class::Invalid, Lacking::SOURCE.value, text))
+        Err(TokenError::local(
+            Class::Invalid,
+            Lacking::SOURCE.value,
+            text,
+        ))
     };
     let own = [TLS.0, TLS.1].map(|key| source.data.get(key).filter(|value| !value.0.is_empty()));
     let [Some(certificate), Some(_)] = own else {
@@ -490,7 +494,7 @@ impl Read {
         &self,
         credential: &Credential,
         endpoint: &TokenEndpoint,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), TokenError> {
         let origin = endpoint
             .posted(matches!(self.material, Material::Tls(_)))
             .origin()
@@ -521,7 +525,7 @@ impl Read {
         context: &Context,
         credential: &Credential,
         endpoint: Option<&TokenEndpoint>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), TokenError> {
         match &credential.authentication {
             AuthenticationMethod::ServiceAccount(account) => {
                 let token = account_token(context, credential, account, endpoint).await?;

@@ -27,7 +27,7 @@ use crate::{
     credential::{Credential, Key, binding},
     http::{Manner, TOTAL},
     oauth::{
-        Class, Granted, Material, Refusal, Stage, TokenEndpoint, TokenRequest,
+        Class, Granted, Material, Stage, TokenEndpoint, TokenError, TokenRequest,
         renewal::{self, Notes, Send, Sent, Step, TokenState},
         sign_in::for_refresh,
         spent,
@@ -76,7 +76,7 @@ impl Refresh {
         self,
         read: Read,
         permit: Arc<Permit>,
-    ) -> Result<Acquired, Refusal> {
+    ) -> Result<Acquired, TokenError> {
         let work = async move {
             let _permit = permit;
             Box::pin(self.run(read)).await
@@ -85,7 +85,7 @@ impl Refresh {
         task.await.unwrap_or_else(|_| Err(abandoned()))
     }
 
-    async fn run(mut self, read: Read) -> Result<Acquired, Refusal> {
+    async fn run(mut self, read: Read) -> Result<Acquired, TokenError> {
         let Read {
             used,
             material,
@@ -117,11 +117,11 @@ impl Refresh {
         };
         let mut came = match in_doubt {
             None => self.send(requests, manner, &sent).await,
-            Some(refusal) => Came {
+            Some(token_error) => Came {
                 granted: Granted::Nothing,
-                result: Err(Refusal {
+                result: Err(TokenError {
                     not_sent: true,
-                    ..refusal
+                    ..token_error
                 }),
             },
         };
@@ -156,7 +156,7 @@ impl Refresh {
         tries: usize,
         mut material: Material,
         grant_inputs: &[SecretString],
-    ) -> Result<(Vec<(TokenRequest, String)>, Material), Refusal> {
+    ) -> Result<(Vec<(TokenRequest, String)>, Material), TokenError> {
         let notes = self.state.annotations.as_ref();
         let scopes = notes.and_then(|n| n.get(names::SIGN_IN_SCOPES));
         let requested = for_refresh(&self.credential, scopes.map(String::as_str));
@@ -177,7 +177,7 @@ impl Refresh {
         digests: &DigestKey,
         token: &SecretString,
         read: &str,
-    ) -> Result<(Sent, Option<Refusal>), Refusal> {
+    ) -> Result<(Sent, Option<TokenError>), TokenError> {
         let (context, credential) = (Arc::clone(&self.context), &self.credential);
         let rule = credential.issuer.reuse;
         let token = digests.refresh_token(token.expose_secret());
@@ -212,7 +212,7 @@ impl Refresh {
         };
         let how = match renewal::before(&notes, rule, &attempt, now) {
             Step::Send(how) => how,
-            Step::Stop(refusal) => return Err(refusal),
+            Step::Stop(token_error) => return Err(token_error),
             Step::Spent(at) => {
                 let writer = state_secret::writer(&context, credential, &self.state).await;
                 let secret = &self.state.reference.name;
@@ -235,7 +235,7 @@ impl Refresh {
 
     /// Sets a mark. It is known to stand for no request before its write begins, since the write may be done and its
     /// answer lost: a refusal in `Ok`.
-    async fn mark(&mut self, how: &Send) -> Result<Option<Refusal>, Refusal> {
+    async fn mark(&mut self, how: &Send) -> Result<Option<TokenError>, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
         let (key, uid) = (&self.key, &credential.uid);
         context.with_state(key, uid, |s| s.marks.marking(how));
@@ -249,12 +249,12 @@ impl Refresh {
             Ok(()) => return Ok(None),
             Err(trouble) => trouble,
         };
-        let refusal = state_secret::trouble(&self.state, trouble);
+        let token_error = state_secret::trouble(&self.state, trouble);
         if trouble == Trouble::Unavailable {
-            return Ok(Some(refusal));
+            return Ok(Some(token_error));
         }
         context.with_state(key, uid, |s| s.marks.not_marked(how));
-        Err(refusal)
+        Err(token_error)
     }
 
     /// Sends one request, and the next at once while the outcome is unknown and the window is open.
@@ -276,11 +276,11 @@ impl Refresh {
             context.with_state(&self.key, &credential.uid, |s| s.marks.void.clear());
             let mut came = ask(context, credential, request, id, manner).await;
             // The mark decides what is done next, or the window of a second use is short: at once.
-            if let Err(refusal) = &mut came.result
-                && matches!(refusal.stage, Stage::BrokenOff | Stage::Timeout)
+            if let Err(token_error) = &mut came.result
+                && matches!(token_error.stage, Stage::BrokenOff | Stage::Timeout)
                 && (sent.how.mark.is_some() || !window.is_zero())
             {
-                refusal.class = Class::Transient;
+                token_error.class = Class::Transient;
             }
             let token_state = renewal::token_state(&came.granted, came.result.as_ref().err());
             match (token_state, last) {
@@ -292,7 +292,7 @@ impl Refresh {
         }
         last.unwrap_or_else(|| Came {
             granted: Granted::Nothing,
-            result: Err(Refusal::local(
+            result: Err(TokenError::local(
                 Class::Transient,
                 Reason::InternalError,
                 "no request was built; apicred tries again",

@@ -15,7 +15,7 @@ use crate::controller::{context::Context, locks::lock};
 use crate::{
     credential::{Credential, Key},
     oauth::{
-        Class, Refusal,
+        Class, TokenError,
         renewal::{self, Notes, TokenState},
         spent::{self, Spent},
     },
@@ -32,7 +32,7 @@ pub(super) async fn store(
     credential: &Credential,
     key: &Key,
     mut answered: Answered,
-) -> Result<Acquired, Refusal> {
+) -> Result<Acquired, TokenError> {
     let token_state = answered.token_state();
     let uid = credential.uid.clone();
     let sent = &answered.sent;
@@ -64,15 +64,15 @@ pub(super) async fn store(
         Ok(Stored::Replaced) => {
             context.with_state(key, &uid, |s| s.marks = renewal::Remembered::default());
             answered.came.result?;
-            return Err(Refusal::local(
+            return Err(TokenError::local(
                 Class::Transient,
                 Reason::StateChanged,
                 "a user signed in again while a refresh was in flight; apicred uses the newer refresh token",
             ));
         }
-        Err(refusal) if irreplaceable => {
+        Err(token_error) if irreplaceable => {
             context.with_state(key, &uid, |s| s.unsaved = Some(Box::new(answered)));
-            return Err(refusal);
+            return Err(token_error);
         }
         // The mark stays, and this process knows its request.
         Err(_) => {}
@@ -101,7 +101,7 @@ pub(in crate::controller) enum Unsaved {
     /// It is stored, or replaced by another sign-in, and answers another request than the present one: read again.
     Settled,
     /// This came of it.
-    Came(Box<Result<Acquired, Refusal>>),
+    Came(Box<Result<Acquired, TokenError>>),
 }
 
 /// Stores an answer that could not be stored before. In a task of its own: it must not be lost with the reconciliation.
@@ -122,7 +122,7 @@ pub(in crate::controller) async fn store_unsaved(
     };
     let task = tokio::spawn(work.in_current_span());
     match task.await.unwrap_or_else(|_| Err(abandoned())) {
-        Err(refusal) if refusal.reason == Reason::StateChanged => Unsaved::Settled,
+        Err(token_error) if token_error.reason == Reason::StateChanged => Unsaved::Settled,
         Ok(_) if !current => Unsaved::Settled,
         result => Unsaved::Came(Box::new(result)),
     }
@@ -157,8 +157,8 @@ impl Answers {
     }
 }
 
-pub(super) fn abandoned() -> Refusal {
-    Refusal::local(
+pub(super) fn abandoned() -> TokenError {
+    TokenError::local(
         Class::Transient,
         Reason::InternalError,
         "the refresh was abandoned; apicred tries again",

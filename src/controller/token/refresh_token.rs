@@ -11,7 +11,7 @@ use crate::{
     api::SecretKeyRef,
     credential::{Credential, Key},
     oauth::{
-        Granted, Refusal, Token,
+        Granted, Token, TokenError,
         renewal::{self, Sent, TokenState},
     },
     publish::{SourceMark, rejection::Said},
@@ -51,7 +51,7 @@ impl StateSecret {
 pub(in crate::controller) struct Came {
     /// What the answer grants of refresh tokens, whatever else is in it.
     pub(in crate::controller) granted: Granted,
-    pub(in crate::controller) result: Result<Token, Refusal>,
+    pub(in crate::controller) result: Result<Token, TokenError>,
 }
 
 /// The answer to a refresh, with all that is needed to store it later.

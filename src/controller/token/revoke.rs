@@ -30,7 +30,7 @@ use crate::{
     },
     limits::queue::Urgency,
     oauth::{
-        Class, Grant, Moment, RawAnswer, Refusal, Revoked, Stage, TokenEndpoint, retry_after,
+        Class, Grant, Moment, RawAnswer, Revoked, Stage, TokenEndpoint, TokenError, retry_after,
         revocation,
     },
     plan::{Source, fingerprint, fingerprint::DigestKey},
@@ -45,7 +45,7 @@ pub(in crate::controller) async fn attempt(
     context: &Arc<Context>,
     credential: &Credential,
     leaving: &Leaving,
-) -> Result<(), Refusal> {
+) -> Result<(), TokenError> {
     if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
         return Err(fault("a static key is revoked where it was made"));
     }
@@ -55,7 +55,7 @@ pub(in crate::controller) async fn attempt(
     // An issuer that does not serve this namespace gets no secret of it, not even to end a token.
     permission(context, credential)
         .0
-        .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
+        .map_err(|denial| TokenError::local(Class::Invalid, denial.reason(), denial.message()))?;
     let endpoint = acquire::endpoint(context, credential).await?;
     let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
     let Some(url) = endpoint.revoked_at(certificate).cloned() else {
@@ -115,7 +115,7 @@ struct Revocation<'a> {
 
 impl Revocation<'_> {
     /// By the client secret or certificate in use, else by each other one in turn: during a rotation one of them works.
-    async fn by_any(&self, known: Option<&Revocable>) -> Result<(), Refusal> {
+    async fn by_any(&self, known: Option<&Revocable>) -> Result<(), TokenError> {
         let (context, credential) = (self.context, self.credential);
         let proofs = sources(context, credential);
         let Some(first) = proofs.first() else {
@@ -138,7 +138,7 @@ impl Revocation<'_> {
         let access = self.access_token(known).await?;
         for source in present {
             match self.by(Some(source), access.as_ref()).await {
-                Err(refusal) if refusal.class == Class::Invalid => last = refusal,
+                Err(token_error) if token_error.class == Class::Invalid => last = token_error,
                 ended => return ended,
             }
         }
@@ -150,7 +150,7 @@ impl Revocation<'_> {
     async fn access_token(
         &self,
         known: Option<&Revocable>,
-    ) -> Result<Option<SecretString>, Refusal> {
+    ) -> Result<Option<SecretString>, TokenError> {
         let (context, credential) = (self.context, self.credential);
         if matches!(credential.grant, Grant::RefreshToken(_)) {
             return Ok(None);
@@ -168,7 +168,7 @@ impl Revocation<'_> {
     }
 
     /// An issued token goes back only to its issuer.
-    fn may_return(&self, issued: Option<&IssuedBy>) -> Result<(), Refusal> {
+    fn may_return(&self, issued: Option<&IssuedBy>) -> Result<(), TokenError> {
         binding::may_return(issued, &self.now, &self.place.url).map_err(|d| denied(&d))
     }
 
@@ -177,7 +177,7 @@ impl Revocation<'_> {
         &self,
         source: Option<&Source>,
         access: Option<&SecretString>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), TokenError> {
         let (context, credential, place) = (self.context, self.credential, &self.place);
         let mut read = material::read(context, credential, source).await?;
         read.may_post(credential, &self.endpoint)?;
@@ -210,14 +210,14 @@ impl Revocation<'_> {
     }
 
     /// Waits for a permit: a revocation is a request to the issuer as any other.
-    async fn turn(&self) -> Result<Permit, Refusal> {
+    async fn turn(&self) -> Result<Permit, TokenError> {
         let now = self.context.clock.now();
         let urgency = Urgency::in_an_hour(now);
         let limiter = &self.context.limiter;
         match limiter.turn(self.credential, urgency, TURN).await {
             Admission::Go(permit) => Ok(permit),
             Admission::Wait => Err(passing("the limits of the issuer leave no room")),
-            Admission::Paused(until) => Err(Refusal {
+            Admission::Paused(until) => Err(TokenError {
                 retry_after: Duration::try_from(until.duration_since(now)).ok(),
                 ..passing("the issuer is rate limiting")
             }),
@@ -226,10 +226,10 @@ impl Revocation<'_> {
 }
 
 /// Reads the answer of a revocation endpoint (RFC 7009 section 2.2).
-fn revoked(answer: &RawAnswer, now: Timestamp) -> Result<(), Refusal> {
-    let refusal = match answer.status {
+fn revoked(answer: &RawAnswer, now: Timestamp) -> Result<(), TokenError> {
+    let token_error = match answer.status {
         200..=299 => return Ok(()),
-        429 => Refusal {
+        429 => TokenError {
             class: Class::Throttled,
             ..passing("the revocation endpoint is rate limiting")
         },
@@ -237,10 +237,10 @@ fn revoked(answer: &RawAnswer, now: Timestamp) -> Result<(), Refusal> {
         _ => fault("the revocation endpoint refused the request"),
     };
     let asked = answer.retry_after.as_deref();
-    Err(Refusal {
+    Err(TokenError {
         http_status: Some(answer.status),
         retry_after: asked.and_then(|asked| retry_after(asked, now)),
-        ..refusal.at(Stage::Answered)
+        ..token_error.at(Stage::Answered)
     })
 }
 
@@ -250,7 +250,7 @@ async fn is_own(
     context: &Context,
     credential: &Credential,
     token: &SecretString,
-) -> Result<(), Refusal> {
+) -> Result<(), TokenError> {
     let digest = secret_digest(digests(context).await?, token);
     let others = lock(&context.secrets).sharing(&credential.namespace, &credential.uid, &digest);
     let stays = |(name, uid): &(String, String)| {
@@ -269,7 +269,7 @@ async fn is_own(
     Ok(())
 }
 
-async fn digests(context: &Context) -> Result<&DigestKey, Refusal> {
+async fn digests(context: &Context) -> Result<&DigestKey, TokenError> {
     context
         .digest_key
         .get(&context.metrics)
@@ -277,22 +277,22 @@ async fn digests(context: &Context) -> Result<&DigestKey, Refusal> {
         .map_err(|_| no_digest_key())
 }
 
-fn no_digest_key() -> Refusal {
+fn no_digest_key() -> TokenError {
     passing("the operator's digest key cannot be read")
 }
 
 /// What another attempt does not change.
-fn fault(text: &str) -> Refusal {
-    Refusal::local(Class::Invalid, Reason::RevocationFailed, text)
+fn fault(text: &str) -> TokenError {
+    TokenError::local(Class::Invalid, Reason::RevocationFailed, text)
 }
 
 /// What may pass.
-fn passing(text: &str) -> Refusal {
-    Refusal::local(Class::Transient, Reason::RevocationFailed, text)
+fn passing(text: &str) -> TokenError {
+    TokenError::local(Class::Transient, Reason::RevocationFailed, text)
 }
 
 /// Why a token that is in no Secret, or not as it was published, is not revoked.
-fn not_published(why: NoToken) -> Refusal {
+fn not_published(why: NoToken) -> TokenError {
     match why {
         NoToken::NoSecret => fault("its Secret was deleted first"),
         NoToken::Unreadable => passing("its Secret cannot be read"),

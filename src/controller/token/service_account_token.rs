@@ -15,7 +15,7 @@ use crate::controller::{
 };
 use crate::{
     credential::{AccountToken, Credential, binding},
-    oauth::{Class, Refusal, TokenEndpoint},
+    oauth::{Class, TokenEndpoint, TokenError},
 };
 
 /// A token of a ServiceAccount for the issuer. The annotations of the ServiceAccount say where its tokens may go and for
@@ -25,7 +25,7 @@ pub(in crate::controller) async fn account_token(
     credential: &Credential,
     account: &AccountToken,
     endpoint: Option<&TokenEndpoint>,
-) -> Result<SecretString, Refusal> {
+) -> Result<SecretString, TokenError> {
     let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), &credential.namespace);
     let name = &account.name;
     let audience = account.audience_at(credential, endpoint);
@@ -67,12 +67,12 @@ pub(in crate::controller) async fn account_token(
 }
 
 /// Why the API server gives no token of a ServiceAccount, in its words where it has some. `right`: what the call needs.
-fn account_refusal(name: &str, right: &str, failed: &Failed) -> Refusal {
+fn account_refusal(name: &str, right: &str, failed: &Failed) -> TokenError {
     let said = failed.said.fault();
     let bracket = said
         .as_ref()
         .map_or_else(String::new, |said| format!(" ({said})"));
-    let refuse = |class, reason, text: String| Refusal::local(class, reason, text);
+    let refuse = |class, reason, text: String| TokenError::local(class, reason, text);
     match failed.trouble {
         Trouble::NotFound => refuse(
             Class::Invalid,
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::publish::rejection::{Answer, Said};
 
-    fn refused(trouble: Trouble, code: u16, message: &str) -> Refusal {
+    fn refused(trouble: Trouble, code: u16, message: &str) -> TokenError {
         let answer = Answer {
             code,
             message,
@@ -147,16 +147,16 @@ mod tests {
             (Trouble::Unavailable, 500, "Internal error occurred: failed calling webhook \"guard.example\": refused", "KubernetesUnavailable", Class::Transient, "the admission webhook guard.example does not answer"),
         ];
         for (trouble, code, message, reason, class, words) in cases {
-            let refusal = refused(trouble, code, message);
+            let token_error = refused(trouble, code, message);
             assert_eq!(
-                (refusal.reason.as_str(), refusal.class),
+                (token_error.reason.as_str(), token_error.class),
                 (reason, class),
                 "{message}"
             );
-            let told = refusal.message();
+            let reported = token_error.message();
             assert!(
-                told.contains(words) && told.contains("sync"),
-                "{message}: {told}"
+                reported.contains(words) && reported.contains("sync"),
+                "{message}: {reported}"
             );
         }
         // No answer has no words.

@@ -14,9 +14,9 @@ use futures::{
 };
 use tracing::Instrument;
 
-use crate::oauth::{Class, Refusal, Token};
+use crate::oauth::{Class, Token, TokenError};
 
-type Call = Shared<BoxFuture<'static, Result<Arc<Token>, Refusal>>>;
+type Call = Shared<BoxFuture<'static, Result<Arc<Token>, TokenError>>>;
 
 /// Namespace, request digest with secret, issuer version.
 pub(in crate::controller) type RequestKey = (String, String, String);
@@ -33,8 +33,8 @@ impl SingleFlight {
     pub(in crate::controller) async fn run(
         self: &Arc<Self>,
         key: RequestKey,
-        request: impl Future<Output = Result<Token, Refusal>> + Send + 'static,
-    ) -> Result<Arc<Token>, Refusal> {
+        request: impl Future<Output = Result<Token, TokenError>> + Send + 'static,
+    ) -> Result<Arc<Token>, TokenError> {
         let call = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(call) = open.get(&key) {
@@ -62,7 +62,7 @@ impl SingleFlight {
                         .unwrap_or_else(PoisonError::into_inner)
                         .remove(&done);
                     let step = "the request was abandoned; apicred tries again";
-                    Err(Refusal::local(
+                    Err(TokenError::local(
                         Class::Transient,
                         Reason::InternalError,
                         step,

@@ -22,7 +22,7 @@ use crate::{
     api::names,
     credential::{Credential, binding},
     oauth::{
-        Class, Refusal,
+        Class, TokenError,
         renewal::{self, Changes, Notes, TokenState},
         spent::{self, Spent},
     },
@@ -51,7 +51,7 @@ enum Try {
     Done(Stored),
     /// The Secret was changed meanwhile, and still has a refresh token that the answer replaces.
     Moved,
-    Failed(Refusal),
+    Failed(TokenError),
 }
 
 /// Stores what became of a refresh token: the new one, if there is one, and the notes.
@@ -59,7 +59,7 @@ pub(in crate::controller) async fn finish(
     context: &Context,
     credential: &Credential,
     answered: &mut Answered,
-) -> Result<Stored, Refusal> {
+) -> Result<Stored, TokenError> {
     let began = Instant::now();
     let mut moved = false;
     loop {
@@ -71,7 +71,7 @@ pub(in crate::controller) async fn finish(
                 continue;
             }
             Try::Moved => trouble(&answered.state, Trouble::Conflict),
-            Try::Failed(refusal) => refusal,
+            Try::Failed(token_error) => token_error,
         };
         let pause = pause(began.elapsed());
         if context.may_act() && began.elapsed() + pause >= PATIENCE {
@@ -116,7 +116,7 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
                 }
                 Ok(Standing::Other) => Try::Done(Stored::Replaced),
                 Ok(Standing::Sent | Standing::Spent) => Try::Moved,
-                Err(refusal) => Try::Failed(refusal),
+                Err(token_error) => Try::Failed(token_error),
             }
         }
         Err(other) => Try::Failed(trouble(&answered.state, other)),
@@ -191,7 +191,7 @@ async fn standing(
     context: &Context,
     credential: &Credential,
     answered: &mut Answered,
-) -> Result<Standing, Refusal> {
+) -> Result<Standing, TokenError> {
     let name = answered.state.reference.name.clone();
     let secrets = api(context, credential);
     let read = call(&context.metrics, "get_secret", || secrets.get(&name)).await;
@@ -205,7 +205,7 @@ async fn standing(
     let owner = annotations.and_then(|a| a.get(names::STATE_OF));
     let named = |o: &String| binding::is_named(o, &credential.name, &credential.uid);
     if !owner.is_some_and(named) {
-        return Err(Refusal::local(
+        return Err(TokenError::local(
             Class::Invalid,
             Reason::NotAuthorizedBySecret,
             format!(
@@ -242,7 +242,7 @@ async fn digest(
     context: &Context,
     state: &StateSecret,
     token: &SecretString,
-) -> Result<String, Refusal> {
+) -> Result<String, TokenError> {
     let digests = context.digest_key.get(&context.metrics).await;
     let digests = digests.map_err(|_| trouble(state, Trouble::Unavailable))?;
     Ok(digests.refresh_token(token.expose_secret()))
@@ -253,7 +253,7 @@ pub(in crate::controller) async fn spent_on_target(
     context: &Context,
     credential: &Credential,
     state: &StateSecret,
-) -> Result<Vec<Spent>, Refusal> {
+) -> Result<Vec<Spent>, TokenError> {
     let secrets = api(context, credential);
     let request = || secrets.get_metadata(&credential.target.name);
     match call(&context.metrics, "get_target_metadata", request).await {
@@ -304,32 +304,32 @@ fn api(context: &Context, credential: &Credential) -> Api<Secret> {
 }
 
 /// What went wrong with the state Secret, as a message.
-pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> Refusal {
+pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> TokenError {
     let name = &state.reference.name;
     // Only names: a policy may quote the refresh token in the Secret.
     let who = state.said.who();
     let who = who.map_or_else(String::new, |who| format!(" ({who})"));
     match trouble {
-        Trouble::Forbidden => Refusal::local(
+        Trouble::Forbidden => TokenError::local(
             Class::Denied,
             Reason::StateWriteForbidden,
             format!(
                 "apicred may not write Secret {name}, which holds the refresh token{who}; grant its role patch on secrets in this namespace, or ask the owner of the admission policy to allow it"
             ),
         ),
-        Trouble::NotFound => Refusal::local(
+        Trouble::NotFound => TokenError::local(
             Class::Invalid,
             Reason::SignInRequired,
             format!("Secret {name} with the refresh token was deleted; sign in again"),
         ),
-        Trouble::Invalid | Trouble::Quota | Trouble::Terminating => Refusal::local(
+        Trouble::Invalid | Trouble::Quota | Trouble::Terminating => TokenError::local(
             Class::Denied,
             Reason::StateWriteForbidden,
             format!(
                 "the API server rejects the change of Secret {name}, which holds the refresh token{who}; make it mutable, or ask the owner of the admission policy to allow it"
             ),
         ),
-        Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => Refusal::local(
+        Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => TokenError::local(
             Class::Transient,
             Reason::KubernetesUnavailable,
             format!("Secret {name} could not be written{who}; apicred tries again"),

@@ -20,7 +20,7 @@ use crate::{
     api::Cloud,
     credential::{Issuer, OperatorIdentity},
     http::Http,
-    oauth::{Class, Method, Refusal, TokenRequest},
+    oauth::{Class, Method, TokenError, TokenRequest},
     proxy::Proxy,
 };
 
@@ -88,7 +88,7 @@ fn issuer() -> Issuer {
     issuer
 }
 
-async fn ask(http: &Http, url: &str) -> Refusal {
+async fn ask(http: &Http, url: &str) -> TokenError {
     http.get(&issuer(), Url::parse(url).unwrap())
         .await
         .err()
@@ -130,18 +130,18 @@ fn what_a_proxy_answers_is_reported_as_the_proxys_and_nothing_was_sent() {
         ] {
             let proxy = Says::this(answer).await;
             let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
-            let told = ask(&http, "https://127.0.0.9:9/x?secret=1").await;
+            let reported = ask(&http, "https://127.0.0.9:9/x?secret=1").await;
             assert_eq!(
-                (told.reason.as_str(), told.class),
+                (reported.reason.as_str(), reported.class),
                 (reason, Class::Transient),
                 "{answer}"
             );
             assert!(
-                told.next_step.to_string().contains(word),
+                reported.next_step.to_string().contains(word),
                 "{answer}: {}",
-                told.next_step
+                reported.next_step
             );
-            assert!(told.not_sent, "{answer}");
+            assert!(reported.not_sent, "{answer}");
             for head in proxy.heads() {
                 assert!(
                     head.starts_with("CONNECT 127.0.0.9:9 HTTP/1.1\r\n"),
@@ -164,29 +164,30 @@ fn a_proxy_that_is_not_there_is_reported() {
             (format!("http://127.0.0.1:{port}"), "no connection"),
             ("http://nobody.invalid:3128".to_owned(), "no connection"),
         ] {
-            let told = ask(&through(&url, &[]), "https://127.0.0.9:9/").await;
+            let reported = ask(&through(&url, &[]), "https://127.0.0.9:9/").await;
             assert_eq!(
-                (told.reason.as_str(), told.not_sent),
+                (reported.reason.as_str(), reported.not_sent),
                 ("ProxyUnreachable", true),
                 "{url}"
             );
             assert!(
-                told.next_step.to_string().contains(word),
+                reported.next_step.to_string().contains(word),
                 "{}",
-                told.next_step
+                reported.next_step
             );
         }
         // Plain HTTP where TLS is expected.
         let plain = Says::this("HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let http = through(&format!("https://127.0.0.1:{}", plain.port), &[]);
-        let told = ask(&http, "https://127.0.0.9:9/").await;
-        assert_eq!(told.reason.as_str(), "ProxyUnreachable");
+        let reported = ask(&http, "https://127.0.0.9:9/").await;
+        assert_eq!(reported.reason.as_str(), "ProxyUnreachable");
         assert!(
-            told.next_step
+            reported
+                .next_step
                 .to_string()
                 .contains("TLS handshake with the proxy"),
             "{}",
-            told.next_step
+            reported.next_step
         );
     });
 }
@@ -217,19 +218,25 @@ fn a_proxy_behind_tls_is_spoken_to_if_its_certificate_is_trusted() {
         });
         let http = through(&format!("https://localhost:{port}"), &[]);
         let url = Url::parse("https://127.0.0.9:9/").unwrap();
-        let told = http.get(&issuer(), url.clone()).await.err().unwrap();
-        assert_eq!(told.reason.as_str(), "ProxyUnreachable");
+        let reported = http.get(&issuer(), url.clone()).await.err().unwrap();
+        assert_eq!(reported.reason.as_str(), "ProxyUnreachable");
         assert!(
-            told.next_step
+            reported
+                .next_step
                 .to_string()
                 .contains("TLS handshake with the proxy"),
             "{}",
-            told.next_step
+            reported.next_step
         );
         let mut trusting = issuer();
         trusting.ca_bundle = Some(authority.ca_pem().to_owned());
-        let told = http.get(&trusting, url).await.err().unwrap();
-        assert_eq!(told.reason.as_str(), "ProxyRefused", "{}", told.next_step);
+        let reported = http.get(&trusting, url).await.err().unwrap();
+        assert_eq!(
+            reported.reason.as_str(),
+            "ProxyRefused",
+            "{}",
+            reported.next_step
+        );
     });
 }
 
@@ -242,12 +249,12 @@ fn user_and_password_go_to_the_proxy_and_are_told_to_be_wrong() {
             &format!("http://ada:p%40%C3%BC@127.0.0.1:{}", proxy.port),
             &[],
         );
-        let told = ask(&http, "https://127.0.0.9:9/").await;
-        assert_eq!(told.reason.as_str(), "ProxyCredentialsRefused");
+        let reported = ask(&http, "https://127.0.0.9:9/").await;
+        assert_eq!(reported.reason.as_str(), "ProxyCredentialsRefused");
         assert!(
-            told.next_step.to_string().contains("corrects them"),
+            reported.next_step.to_string().contains("corrects them"),
             "{}",
-            told.next_step
+            reported.next_step
         );
         let head = proxy.heads().concat().to_ascii_lowercase();
         // ada:p@ü
@@ -311,27 +318,27 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
             "https://metadata.google.internal/",
             "https://idp/",
         ] {
-            let told = ask(&http, url).await;
+            let reported = ask(&http, url).await;
             assert_eq!(
-                (told.reason.as_str(), told.class),
+                (reported.reason.as_str(), reported.class),
                 ("AddressNotAllowed", Class::Invalid),
                 "{url}"
             );
-            assert!(told.not_sent, "{url}");
+            assert!(reported.not_sent, "{url}");
         }
         // What means this machine here would mean it there too, as long as nobody allows it.
         let mut closed = issuer();
         closed.allowed_cidrs = Vec::new();
         let local = Url::parse("https://localhost:9/").unwrap();
-        let told = http.get(&closed, local).await.err().unwrap();
-        assert_eq!(told.reason.as_str(), "AddressNotAllowed");
+        let reported = http.get(&closed, local).await.err().unwrap();
+        assert_eq!(reported.reason.as_str(), "AddressNotAllowed");
         assert_eq!(proxy.visits(), 1);
         // For an IPv6 address that is fit, the message says that a name is needed.
-        let told = ask(&http, "https://[2606:4700::1111]/").await;
+        let reported = ask(&http, "https://[2606:4700::1111]/").await;
         assert!(
-            told.next_step.to_string().contains("IPv6"),
+            reported.next_step.to_string().contains("IPv6"),
             "{}",
-            told.next_step
+            reported.next_step
         );
     });
 }

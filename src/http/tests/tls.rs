@@ -30,7 +30,7 @@ use crate::{
     api::Cloud,
     credential::Issuer,
     http::{Http, Manner, broken, trust::Count, way::Way},
-    oauth::{Class, Identity, Method, Refusal, TlsIdentity, TokenRequest},
+    oauth::{Class, Identity, Method, TlsIdentity, TokenError, TokenRequest},
 };
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -216,37 +216,37 @@ fn issuer(bundle: Option<&str>) -> Issuer {
     issuer
 }
 
-async fn asked(does: Does, bundle: Option<&str>) -> Result<u16, Refusal> {
+async fn asked(does: Does, bundle: Option<&str>) -> Result<u16, TokenError> {
     let port = start(does).await;
     let url = Url::parse(&format!("https://localhost:{port}/x?secret=1")).unwrap();
     let answer = Http::default().get(&issuer(bundle), url).await;
     answer
         .map(|document| document.status)
-        .map_err(|mut refusal| {
-            let text = refusal
+        .map_err(|mut token_error| {
+            let text = token_error
                 .next_step
                 .to_string()
                 .replace(&port.to_string(), "PORT");
-            refusal.next_step = text.into();
-            refusal
+            token_error.next_step = text.into();
+            token_error
         })
 }
 
 /// Asks, and compares the message with these words, besides what holds for all messages.
-async fn told(case: &str, does: Does, bundle: Option<&str>, words: &[&str]) -> Refusal {
-    let refusal = asked(does, bundle)
+async fn reported(case: &str, does: Does, bundle: Option<&str>, words: &[&str]) -> TokenError {
+    let token_error = asked(does, bundle)
         .await
         .err()
         .unwrap_or_else(|| panic!("{case}: answered"));
-    let text = refusal.next_step.to_string();
+    let text = token_error.next_step.to_string();
     for word in words {
         assert!(text.contains(word), "{case}: no {word:?} in {text}");
     }
-    assert!(refusal.not_sent, "{case}: {text}");
+    assert!(token_error.not_sent, "{case}: {text}");
     assert!(text.len() < 900, "{case}: {} bytes", text.len());
     assert!(!text.contains("secret=1"), "{case}: {text}");
     assert_eq!(text, crate::printable(&text), "{case}");
-    refusal
+    token_error
 }
 
 fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -341,9 +341,9 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
             ("self-signed as a CA", &own_ca, Some(&own_ca_pem), &["CA:TRUE", "CA:FALSE"]),
         ];
         for (case, shows, bundle, words) in cases {
-            let refusal = told(case, tls(shows), bundle, words).await;
+            let token_error = reported(case, tls(shows), bundle, words).await;
             assert_eq!(
-                (refusal.reason.as_str(), refusal.class),
+                (token_error.reason.as_str(), token_error.class),
                 ("TlsFailed", Class::Transient),
                 "{case}"
             );
@@ -362,7 +362,7 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
         // The CA was made again under the name that it had.
         let again = root("Root");
         let renewed = Shows::leaf(&local(), &again, &[]);
-        told(
+        reported(
             "re-keyed",
             tls(&renewed),
             Some(&top_pem),
@@ -370,7 +370,7 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
         )
         .await;
         let renewed = Shows::leaf(&local(), &again, &[&again]);
-        told(
+        reported(
             "re-keyed, and the new root is sent",
             tls(&renewed),
             Some(&top_pem),
@@ -380,7 +380,7 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
         // The server was given a certificate of the new intermediate, and sends the one before.
         let next = below(ca_params("Middle"), &top);
         let stale = Shows::leaf(&local(), &next, &[&middle]);
-        told(
+        reported(
             "an intermediate was re-keyed",
             tls(&stale),
             Some(&top_pem),
@@ -396,7 +396,7 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
         let mut marked = local();
         marked.use_authority_key_identifier_extension = true;
         let stale = Shows::leaf(&marked, &next, &[&middle]);
-        told(
+        reported(
             "an intermediate was re-keyed, and keys are marked",
             tls(&stale),
             Some(&top_pem),
@@ -428,7 +428,9 @@ fn the_cas_of_the_operator_are_trusted_beside_those_of_the_issuer() {
             let port = start(tls(shows)).await;
             let url = Url::parse(&format!("https://localhost:{port}/x")).unwrap();
             let answer = http.get(&issuer(bundle), url).await;
-            answer.map(|a| a.status).map_err(|refusal| refusal.reason)
+            answer
+                .map(|a| a.status)
+                .map_err(|token_error| token_error.reason)
         };
         let bundle = own.pem();
         assert_eq!(status(&shows(&company), None).await, Ok(200));
@@ -490,8 +492,8 @@ fn what_a_certificate_says_wrongly_is_reported() {
             ("a hostile subject", Shows::leaf(&hostile, &top, &[]), &["expired"]),
         ];
         for (case, shows, words) in cases {
-            let refusal = told(case, tls(&shows), Some(&pem), words).await;
-            assert_eq!(refusal.reason.as_str(), "TlsFailed", "{case}");
+            let token_error = reported(case, tls(&shows), Some(&pem), words).await;
+            assert_eq!(token_error.reason.as_str(), "TlsFailed", "{case}");
         }
     });
 }

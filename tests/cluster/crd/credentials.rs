@@ -461,11 +461,11 @@ fn bad_credentials_are_refused_in_words() {
             ),
         ];
         for (changes, words) in cases {
-            let told = send::<ApiCredential>(world, &merge(least(), changes.clone())).await;
-            let told = told.expect_err(&format!("{changes} was taken"));
+            let reported = send::<ApiCredential>(world, &merge(least(), changes.clone())).await;
+            let reported = reported.expect_err(&format!("{changes} was taken"));
             assert!(
-                told.contains(words),
-                "{changes}: {words:?} is not in: {told}"
+                reported.contains(words),
+                "{changes}: {words:?} is not in: {reported}"
             );
         }
     });

@@ -164,12 +164,15 @@ fn issuers_are_taken_or_refused_in_words() {
                 "between 30s and 24h",
             ),
         ] {
-            for told in [
+            for reported in [
                 send::<TokenIssuer>(world, &spec).await,
                 send::<ClusterTokenIssuer>(world, &spec).await,
             ] {
-                let told = told.expect_err(&format!("{spec} was taken"));
-                assert!(told.contains(words), "{spec}: {words:?} is not in: {told}");
+                let reported = reported.expect_err(&format!("{spec} was taken"));
+                assert!(
+                    reported.contains(words),
+                    "{spec}: {words:?} is not in: {reported}"
+                );
             }
         }
         for (spec, words) in [
@@ -191,10 +194,13 @@ fn issuers_are_taken_or_refused_in_words() {
                 "Duplicate value",
             ),
         ] {
-            let told = send::<ClusterTokenIssuer>(world, &spec)
+            let reported = send::<ClusterTokenIssuer>(world, &spec)
                 .await
                 .expect_err(&format!("{spec} was taken"));
-            assert!(told.contains(words), "{spec}: {words:?} is not in: {told}");
+            assert!(
+                reported.contains(words),
+                "{spec}: {words:?} is not in: {reported}"
+            );
         }
     });
 }

@@ -202,7 +202,7 @@ impl Place {
 
     /// Waits until the condition of this place's issuer has this reason, and all these words in its message.
     pub(crate) async fn issuer_says(&self, reason: &str, words: &[&str]) {
-        let told = async || {
+        let reported = async || {
             let issuer = self.issuers().get(&self.issuer_name).await;
             let issuer = issuer.map_err(|e| e.to_string())?;
             let status = issuer.status.unwrap_or_default();
@@ -220,7 +220,7 @@ impl Place {
         eventually(
             LATER,
             format!("issuer {}: {reason}", self.issuer_name),
-            told,
+            reported,
         )
         .await;
     }

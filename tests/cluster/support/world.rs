@@ -184,8 +184,8 @@ impl World {
         let levels = ["INFO", "WARN", "ERROR"];
         let logs = self.operator_logs();
         let lines = logs.lines().filter_map(|l| serde_json::from_str(l).ok());
-        let told = |line: &Value| levels.iter().any(|level| line["level"] == *level);
-        let mut lines: Vec<Value> = lines.filter(told).filter(about).collect();
+        let reported = |line: &Value| levels.iter().any(|level| line["level"] == *level);
+        let mut lines: Vec<Value> = lines.filter(reported).filter(about).collect();
         // The files of several processes come in no order.
         lines.sort_by_key(|line| line["timestamp"].as_str().map(str::to_owned));
         lines

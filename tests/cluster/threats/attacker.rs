@@ -177,14 +177,14 @@ impl Attacker {
         eventually(SOON, what, async || {
             let credential = self.credentials().get(name).await;
             let credential = credential.map_err(|e| e.to_string())?;
-            let told = condition(&credential, "Ready").ok_or("nothing told")?;
-            let fits = told.status == "False"
-                && told.observed_generation == credential.metadata.generation
-                && reasons.contains(&told.reason.as_str());
+            let reported = condition(&credential, "Ready").ok_or("nothing told")?;
+            let fits = reported.status == "False"
+                && reported.observed_generation == credential.metadata.generation
+                && reasons.contains(&reported.reason.as_str());
             if fits {
-                Ok(told.reason)
+                Ok(reported.reason)
             } else {
-                Err(format!("{told:?}"))
+                Err(format!("{reported:?}"))
             }
         })
         .await
@@ -195,11 +195,12 @@ impl Attacker {
         eventually(SOON, format!("issuer {name} refused"), async || {
             let issuer = self.issuers().get(name).await.map_err(|e| e.to_string())?;
             let status = issuer.status.unwrap_or_default();
-            let told = status
+            let reported = status
                 .conditions
                 .iter()
                 .find(|c| c.type_ == "Ready" && c.status == "False");
-            told.map(|c| c.message.clone())
+            reported
+                .map(|c| c.message.clone())
                 .ok_or(format!("{:?}", status.conditions))
         })
         .await

@@ -49,9 +49,9 @@ async fn deleted(world: &World, place: &Place, attacker: &Attacker, name: &str) 
     let quoted = format!("\"{name}\"");
     eventually(LATER, "the end of the revocation", async || {
         let logs = world.operator_logs();
-        let mut told = logs.lines().filter(|l| l.contains("revoked"));
-        let told = told.find(|l| l.contains(&place.namespace) && l.contains(&quoted));
-        told.map(str::to_owned).ok_or("not yet")
+        let mut reported = logs.lines().filter(|l| l.contains("revoked"));
+        let reported = reported.find(|l| l.contains(&place.namespace) && l.contains(&quoted));
+        reported.map(str::to_owned).ok_or("not yet")
     })
     .await
 }
@@ -113,8 +113,8 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
                     (last.http_status == Some(503)).then_some(())
                 })
                 .await;
-            let told = deleted(world, &place, &attacker, name).await;
-            assert!(told.contains("not revoked"), "{name}: {told}");
+            let reported = deleted(world, &place, &attacker, name).await;
+            assert!(reported.contains("not revoked"), "{name}: {reported}");
         }
         assert!(evil.requests().len() >= 3, "the attack reached his address");
         assert!(!got(&evil, "/revoke"), "{:?}", evil.requests());
@@ -125,16 +125,16 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
         let honest = json!({ "deletionPolicy": "Revoke", "target": { "secretName": "honest" } });
         place.create("honest", honest).await;
         place.ready("honest").await;
-        let told = deleted(world, &place, &attacker, "honest").await;
-        assert!(!told.contains("not revoked"), "{told}");
+        let reported = deleted(world, &place, &attacker, "honest").await;
+        assert!(!reported.contains("not revoked"), "{reported}");
         assert!(got(&good, "/revoke"), "{:?}", good.requests());
         // The issuer object itself is changed to another address, by whoever may edit it.
         let moved = json!({ "deletionPolicy": "Revoke", "target": { "secretName": "moved" } });
         place.create("moved", moved).await;
         place.ready("moved").await;
         offer(&place, &evil).await;
-        let told = deleted(world, &place, &attacker, "moved").await;
-        assert!(told.contains("not revoked"), "{told}");
+        let reported = deleted(world, &place, &attacker, "moved").await;
+        assert!(reported.contains("not revoked"), "{reported}");
         assert!(!got(&evil, "/revoke") && !got(&evil, &token));
         attacker.learns_nothing(&place).await;
     });
@@ -300,8 +300,8 @@ fn a_secret_goes_to_no_national_cloud_that_the_installation_does_not_name() {
                 .issuer(&lower, json!({ "entra": entra }))
                 .await
                 .unwrap();
-            let told = attacker.issuer_refused(&lower).await;
-            assert!(told.contains("entraClouds"), "{told}");
+            let reported = attacker.issuer_refused(&lower).await;
+            assert!(reported.contains("entraClouds"), "{reported}");
             let named = format!("{lower}-issuer");
             let issuer = json!({ "kind": "TokenIssuer", "name": lower });
             let by_name =

@@ -279,20 +279,21 @@ fn a_network_that_opens_this_machine_or_metadata_on_the_side_is_refused() {
             place
                 .put_issuer(issuer(json!({ "allowedCidrs": [cidr] })))
                 .await;
-            let told = eventually(SOON, format!("{cidr} refused"), async || {
+            let reported = eventually(SOON, format!("{cidr} refused"), async || {
                 let found = place.issuers().get(&place.issuer_name).await;
                 let found = found.map_err(|e| e.to_string())?;
                 let (wanted, status) =
                     (found.metadata.generation, found.status.unwrap_or_default());
-                let told = status.conditions.iter().find(|c| c.status == "False");
-                told.filter(|_| status.observed_generation == wanted)
+                let reported = status.conditions.iter().find(|c| c.status == "False");
+                reported
+                    .filter(|_| status.observed_generation == wanted)
                     .map(|c| c.message.clone())
                     .ok_or(format!("{:?}", status.conditions))
             })
             .await;
             assert!(
-                told.contains(cidr) && told.contains("allowWideCidrs"),
-                "{told}"
+                reported.contains(cidr) && reported.contains("allowWideCidrs"),
+                "{reported}"
             );
             // An installation does not start with it.
             let started = std::process::Command::new(env!("CARGO_BIN_EXE_apicred"))

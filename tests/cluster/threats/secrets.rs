@@ -217,15 +217,16 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
         assert_eq!(place.view("token").await.unwrap().token, held.token);
         attacker.delete("honest").await;
         // The revocation is tried after the deletion; the log tells its end.
-        let told = testenv::eventually(SOON, "the end of the revocation", async || {
+        let reported = testenv::eventually(SOON, "the end of the revocation", async || {
             let logs = world.operator_logs();
-            let mut told = logs.lines().filter(|l| l.contains("revoked"));
-            let told = told.find(|l| l.contains(&place.namespace) && l.contains("\"honest\""));
-            told.map(str::to_owned).ok_or("not yet")
+            let mut reported = logs.lines().filter(|l| l.contains("revoked"));
+            let reported =
+                reported.find(|l| l.contains(&place.namespace) && l.contains("\"honest\""));
+            reported.map(str::to_owned).ok_or("not yet")
         })
         .await;
         // Refused before anything is read, not by the luck that the Secret was gone already.
-        assert!(told.contains("does not serve namespace"), "{told}");
+        assert!(reported.contains("does not serve namespace"), "{reported}");
         got_nothing(&place, &listener);
         assert_eq!(foreign_secrets(&place).await, before, "O5");
         attacker.learns_nothing(&place).await;

@@ -65,13 +65,13 @@ fn nothing_goes_over_http_and_no_weak_key_signs() {
                 json!({ "oauth2": { "tokenUrl": "https://me:secret@login.example.com/token" } }),
             ),
         ] {
-            let told = match attacker.issuer(name, spec).await {
+            let reported = match attacker.issuer(name, spec).await {
                 Err(refused) => refused,
                 Ok(()) => attacker.issuer_refused(name).await,
             };
             assert!(
-                told.contains("https://") || told.contains("neither a user"),
-                "{name}: {told}"
+                reported.contains("https://") || reported.contains("neither a user"),
+                "{name}: {reported}"
             );
         }
         for algorithm in ["none", "HS256", "RS1", "RS224", ""] {

@@ -1,6 +1,6 @@
 use super::*;
 
-fn told(keys: &[&str], place: Place) -> Option<String> {
+fn reported(keys: &[&str], place: Place) -> Option<String> {
     let keys: Vec<String> = keys.iter().map(|k| (*k).to_owned()).collect();
     unread(keys.iter(), place)
 }
@@ -167,7 +167,7 @@ fn a_misspelt_or_misplaced_annotation_is_told_with_what_was_meant() {
             "did you mean apicred.dev/rotate-by?",
         ),
     ] {
-        let said = told(&[key], place).unwrap_or_else(|| panic!("{key}"));
+        let said = reported(&[key], place).unwrap_or_else(|| panic!("{key}"));
         assert!(
             said.starts_with(key) && said.contains(what),
             "{key}: {said}"
@@ -203,7 +203,7 @@ fn what_is_read_and_what_is_of_others_is_not_told() {
             ],
         ),
     ] {
-        assert_eq!(told(keys, place), None);
+        assert_eq!(reported(keys, place), None);
     }
 }
 
@@ -217,7 +217,7 @@ fn few_names_are_told_and_each_is_short_and_printable() {
         "apicred.dev/d",
         "apicred.dev/e",
     ];
-    let said = told(&keys, Place::Secret).unwrap();
+    let said = reported(&keys, Place::Secret).unwrap();
     assert!(said.ends_with("; and 2 more") && said.len() < 400, "{said}");
     assert!(!said.contains('\u{202e}'));
 }

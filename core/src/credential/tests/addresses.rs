@@ -134,7 +134,7 @@ proptest! {
 
 #[test]
 fn a_network_that_opens_more_than_its_author_may_know_is_reported() {
-    let told = |net: &str| too_wide(&net.parse().unwrap());
+    let reported = |net: &str| too_wide(&net.parse().unwrap());
     for fine in [
         "10.0.0.0/8",
         "10.20.0.0/16",
@@ -148,7 +148,7 @@ fn a_network_that_opens_more_than_its_author_may_know_is_reported() {
         "::1/128",
         "2001:db8::/32",
     ] {
-        assert_eq!(told(fine), None, "{fine}");
+        assert_eq!(reported(fine), None, "{fine}");
     }
     for (wide, says) in [
         ("0.0.0.0/0", "wider than /8"),
@@ -172,7 +172,7 @@ fn a_network_that_opens_more_than_its_author_may_know_is_reported() {
         ("::/127", "this machine"),
         ("fe80::/10", "wider than /16"),
     ] {
-        let fault = told(wide).unwrap_or_default();
+        let fault = reported(wide).unwrap_or_default();
         assert!(fault.contains(says), "{wide}: {fault}");
         assert!(fault.starts_with(wide), "{fault}");
     }

@@ -13,7 +13,7 @@ fn extension(grant_type: &str, parameters: &Value) -> Value {
     json!({ "client": null, "grant": { "extension": { "grantType": grant_type, "parameters": parameters } } })
 }
 
-fn told(change: &Value) -> String {
+fn reported(change: &Value) -> String {
     let parsed = parse(&object(change), |_| IssuerLookup::Found(issuer()));
     let faults = parsed.expect_err("a faulty spec");
     faults
@@ -60,10 +60,11 @@ fn a_grant_type_is_an_absolute_uri_or_a_name_and_not_one_that_has_a_key() {
         "urn:é",
         "a\u{200b}",
     ] {
-        let told = told(&extension(name, &json!([])));
+        let reported = reported(&extension(name, &json!([])));
         assert!(
-            told.contains("spec.grant.extension.grantType") && told.contains("absolute URI"),
-            "{name:?}: {told}"
+            reported.contains("spec.grant.extension.grantType")
+                && reported.contains("absolute URI"),
+            "{name:?}: {reported}"
         );
     }
     for (name, instead) in [
@@ -86,8 +87,8 @@ fn a_grant_type_is_an_absolute_uri_or_a_name_and_not_one_that_has_a_key() {
             "kubectl apicred login",
         ),
     ] {
-        let told = told(&extension(name, &json!([])));
-        assert!(told.contains(instead), "{name}: {told}");
+        let reported = reported(&extension(name, &json!([])));
+        assert!(reported.contains(instead), "{name}: {reported}");
     }
 }
 
@@ -186,19 +187,19 @@ fn each_fault_of_a_parameter_is_reported_with_its_field() {
         ));
     }
     for (spec, field, words) in cases {
-        let told = told(&spec);
+        let reported = reported(&spec);
         assert!(
-            told.contains(&field) && told.contains(words),
-            "{spec}: {told}"
+            reported.contains(&field) && reported.contains(words),
+            "{spec}: {reported}"
         );
     }
     for (mine, theirs) in [("a", "a"), ("A", "a"), ("a.b", "a_b")] {
         let mut spec = named(mine);
         spec["parameters"] = json!([{ "name": theirs, "value": "w" }]);
-        let told = told(&spec);
+        let reported = reported(&spec);
         assert!(
-            told.contains(first) && told.contains("in spec.parameters as well"),
-            "{told}"
+            reported.contains(first) && reported.contains("in spec.parameters as well"),
+            "{reported}"
         );
     }
 }
@@ -208,8 +209,11 @@ fn an_extension_grant_is_not_for_entra() {
     let mut spec = extension("urn:x:y", &json!([]));
     spec["issuerRef"] = Value::Null;
     spec["entra"] = json!({ "tenantId": "contoso.example" });
-    let told = told(&spec);
-    assert!(told.contains("Entra ID has no extension grants"), "{told}");
+    let reported = reported(&spec);
+    assert!(
+        reported.contains("Entra ID has no extension grants"),
+        "{reported}"
+    );
     let spec: ApiCredentialSpec = object(&extension("urn:x:y", &json!([]))).spec;
     assert!(spec.client.is_none(), "and it needs no client elsewhere");
 }

@@ -286,9 +286,9 @@ fn entra_takes_one_default_scope_or_one_resource() {
         ("https://Contoso.Example", "https://Contoso.Example"),
         ("api", "api"),
     ] {
-        let told = &errors(&entra(&json!({ "scopes": [scope] })), IssuerLookup::Missing)[0];
+        let reported = &errors(&entra(&json!({ "scopes": [scope] })), IssuerLookup::Missing)[0];
         let fix = format!("did you mean \"{api}/.default\"?");
-        assert!(told.problem.contains(&fix), "{scope}: {told}");
+        assert!(reported.problem.contains(&fix), "{scope}: {reported}");
     }
     // The same rules hold for Entra by reference, and for nobody else.
     let by_reference =

@@ -26,7 +26,7 @@ fn a_static_key_is_published_as_it_works_or_refused() {
             .unwrap_or_else(|problem| panic!("{stored:?}: {problem}"));
         assert_eq!(read.expose_secret(), key, "{stored:?}");
     }
-    for (stored, told) in [
+    for (stored, reported) in [
         (&b""[..], "is empty"),
         (b" \n", "is empty"),
         (b"demo key", "blank inside"),
@@ -54,8 +54,8 @@ fn a_static_key_is_published_as_it_works_or_refused() {
     ] {
         let problem = StaticKey::from_secret_bytes(stored)
             .map(|_| ())
-            .expect_err(told);
-        assert!(problem.contains(told), "{stored:?}: {problem}");
+            .expect_err(reported);
+        assert!(problem.contains(reported), "{stored:?}: {problem}");
         assert!(!problem.contains("demo"), "{stored:?}: {problem}");
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     Reason,
     api::Cloud,
     credential::entra_authority,
-    oauth::{Class, NextStep, Refusal, Stage, Then},
+    oauth::{Class, NextStep, Stage, Then, TokenError},
     printable::bounded,
 };
 
@@ -27,7 +27,7 @@ pub enum Seen {
     /// More redirects within the origin than are followed.
     Loop(u16),
     /// An answer that broke off, or is too long.
-    Broken(Refusal),
+    Broken(TokenError),
 }
 
 impl Seen {
@@ -35,7 +35,7 @@ impl Seen {
     fn then(&self) -> Then {
         match self {
             Self::Later(..) | Self::Status(429 | 500..=599) => Then::TryAgain,
-            Self::Broken(refusal) => refusal.next_step.then(),
+            Self::Broken(token_error) => token_error.next_step.then(),
             _ => Then::Stated,
         }
     }
@@ -66,7 +66,7 @@ impl Seen {
             | Self::Loop(status) => {
                 format!("HTTP {status}")
             }
-            Self::Broken(refusal) => refusal.reason.to_string(),
+            Self::Broken(token_error) => token_error.reason.to_string(),
         }
     }
 
@@ -85,14 +85,14 @@ impl Seen {
             | Self::Later(status, _)
             | Self::Redirect(status, _)
             | Self::Loop(status) => Some(*status),
-            Self::Broken(refusal) => refusal.http_status,
+            Self::Broken(token_error) => token_error.http_status,
         }
     }
 }
 
 /// True if there was no answer, so that other URLs of the same host would have none either.
-pub const fn is_silence(refusal: &Refusal) -> bool {
-    match refusal.stage {
+pub const fn is_silence(token_error: &TokenError) -> bool {
+    match token_error.stage {
         Stage::Own
         | Stage::Proxy
         | Stage::Tunnel
@@ -100,9 +100,9 @@ pub const fn is_silence(refusal: &Refusal) -> bool {
         | Stage::Connect
         | Stage::Tls
         | Stage::ClientCertificate
-        | Stage::Timeout => refusal.http_status.is_none(),
+        | Stage::Timeout => token_error.http_status.is_none(),
         // A firewall that resets the connection for one path.
-        Stage::BrokenOff => refusal.not_sent,
+        Stage::BrokenOff => token_error.not_sent,
         Stage::Foreign | Stage::Answered => false,
     }
 }
@@ -111,26 +111,26 @@ pub const fn is_silence(refusal: &Refusal) -> bool {
 /// issuer that moves leaves behind a page that is not there, a web page, a redirect, a certificate of somebody else, or a
 /// name that does not resolve. Silence of a server that was connected to shows nothing, nor does a proxy that fails for
 /// all hosts.
-pub fn disproves(refusal: &Refusal) -> bool {
-    match refusal.stage {
+pub fn disproves(token_error: &TokenError) -> bool {
+    match token_error.stage {
         Stage::Own | Stage::Proxy => false,
         Stage::Tunnel | Stage::Name | Stage::Connect | Stage::Tls | Stage::ClientCertificate => {
             true
         }
-        Stage::Timeout => refusal.not_sent && refusal.http_status.is_none(),
-        Stage::BrokenOff => refusal.http_status.is_none(),
-        Stage::Foreign | Stage::Answered => match refusal.http_status {
-            Some(300..=399 | 404 | 405 | 410 | 421 | 501) => refusal.error.is_none(),
-            Some(200..=299) => refusal.stage == Stage::Foreign,
+        Stage::Timeout => token_error.not_sent && token_error.http_status.is_none(),
+        Stage::BrokenOff => token_error.http_status.is_none(),
+        Stage::Foreign | Stage::Answered => match token_error.http_status {
+            Some(300..=399 | 404 | 405 | 410 | 421 | 501) => token_error.error.is_none(),
+            Some(200..=299) => token_error.stage == Stage::Foreign,
             _ => false,
         },
     }
 }
 
 /// Why there is no document for `issuer`, by what each address answered.
-pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
+pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> TokenError {
     let Some((address, first)) = seen.iter().min_by_key(|(_, seen)| seen.rank()) else {
-        return Refusal::local(
+        return TokenError::local(
             Class::Invalid,
             Reason::DiscoveryFailed,
             "this issuer has no discovery document; set oidc.issuerUrl or oauth2.tokenUrl",
@@ -139,7 +139,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
     let at = shown(address.as_str());
     let text = match first {
         Seen::Unusable(why @ (Unusable::Issuer(_) | Unusable::TokenEndpoint(_))) => {
-            return why.refusal(issuer);
+            return why.token_error(issuer);
         }
         Seen::Unusable(Unusable::NotDocument(what)) => {
             format!("the answer at {at} {what}; correct issuerUrl or use oauth2.tokenUrl")
@@ -171,17 +171,17 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
             "there is no discovery document below issuerUrl; correct it or use oauth2.tokenUrl"
                 .to_owned()
         }
-        Seen::Broken(refusal) => format!(
+        Seen::Broken(token_error) => format!(
             "the discovery document at {at} cannot be read: {}",
-            refusal.next_step.what()
+            token_error.next_step.what()
         ),
     };
-    Refusal {
+    TokenError {
         http_status: first.status(),
         retry_after: seen.iter().filter_map(|(_, seen)| seen.wait()).max(),
         // For each status: an issuer that is being rolled out answers 404 for some time, and all credentials share the wait
         // between two attempts.
-        ..Refusal::local(
+        ..TokenError::local(
             Class::Transient,
             Reason::DiscoveryFailed,
             NextStep::new(text + &others(seen, first), first.then()),
@@ -205,7 +205,7 @@ fn others(seen: &[(Url, Seen)], first: &Seen) -> String {
 
 impl Unusable {
     /// What is reported.
-    fn refusal(&self, issuer: &str) -> Refusal {
+    fn token_error(&self, issuer: &str) -> TokenError {
         let text = match self {
             Self::NotDocument(what) => {
                 format!("the discovery document {what}; correct issuerUrl or use oauth2.tokenUrl")
@@ -214,7 +214,7 @@ impl Unusable {
             Self::Issuer(named) => other_issuer(issuer, named.as_deref()),
             Self::TokenEndpoint(there) => no_endpoint(there.as_deref()),
         };
-        Refusal::local(Class::Invalid, Reason::DiscoveryFailed, text).at(Stage::Answered)
+        TokenError::local(Class::Invalid, Reason::DiscoveryFailed, text).at(Stage::Answered)
     }
 }
 
@@ -226,20 +226,20 @@ fn coded(coding: &str) -> String {
 
 /// Why there is no answer for a document at `address`. It is read without a client certificate, since it is the same for all
 /// clients.
-pub fn unanswered(refusal: Refusal, address: &Url) -> Refusal {
-    if refusal.stage != Stage::ClientCertificate {
-        return refusal;
+pub fn unanswered(token_error: TokenError, address: &Url) -> TokenError {
+    if token_error.stage != Stage::ClientCertificate {
+        return token_error;
     }
     let host = bounded(address.host_str().unwrap_or_default(), 253);
     let port = address.port_or_known_default().unwrap_or_default();
-    Refusal {
+    TokenError {
         reason: Reason::DiscoveryFailed,
         next_step: format!(
             "{host}:{port}: the server demands a client certificate for its discovery document, which is read without one; have the issuer serve the document without, or use oauth2.tokenUrl"
         )
         .into(),
         about_client: false,
-        ..refusal
+        ..token_error
     }
 }
 

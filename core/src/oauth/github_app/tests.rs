@@ -19,7 +19,7 @@ fn credential(change: &Value) -> Credential {
     parse(&credential_object(&spec), |_| IssuerLookup::Found(issuer)).unwrap()
 }
 
-fn made(change: &Value, kind: &'static SignatureAlgorithm) -> Result<TokenRequest, Refusal> {
+fn made(change: &Value, kind: &'static SignatureAlgorithm) -> Result<TokenRequest, TokenError> {
     let credential = credential(change);
     let pem = if *kind == PKCS_RSA_SHA256 {
         KeyPair::generate_rsa_for(kind, RsaKeySize::_2048)
@@ -67,14 +67,14 @@ fn the_request_is_json_and_the_jwt_is_its_only_authentication() {
         let claims = json!({ "iss": "Iv23li", "iat": NOW - 60, "exp": NOW + 300 });
         assert_eq!(part(1), claims);
     }
-    let refusal = made(&json!({}), &PKCS_ECDSA_P256_SHA256).err().unwrap();
+    let token_error = made(&json!({}), &PKCS_ECDSA_P256_SHA256).err().unwrap();
     assert!(
-        refusal.message().contains("RS256") && refusal.message().contains("Secret app"),
-        "{refusal:?}"
+        token_error.message().contains("RS256") && token_error.message().contains("Secret app"),
+        "{token_error:?}"
     );
 }
 
-fn read(status: u16, body: &Value) -> Result<Token, Refusal> {
+fn read(status: u16, body: &Value) -> Result<Token, TokenError> {
     let raw = json_answer(status, body);
     crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1))
 }
@@ -127,15 +127,15 @@ fn each_status_of_github_has_its_next_step() {
             "PERMISSION:LEVEL",
         ),
     ] {
-        let refusal = read(status, &json!({ "message": message })).err().unwrap();
-        assert_eq!(refusal.reason, reason, "{status} {message}");
-        assert!(refusal.message().contains(words), "{refusal:?}");
-        assert_eq!(refusal.about_client, status == 401);
+        let token_error = read(status, &json!({ "message": message })).err().unwrap();
+        assert_eq!(token_error.reason, reason, "{status} {message}");
+        assert!(token_error.message().contains(words), "{token_error:?}");
+        assert_eq!(token_error.about_client, status == 401);
     }
-    let refusal = read(502, &json!({ "message": "Server Error" }))
+    let token_error = read(502, &json!({ "message": "Server Error" }))
         .err()
         .unwrap();
-    assert_eq!(refusal.class, Class::Transient);
+    assert_eq!(token_error.class, Class::Transient);
 }
 
 #[test]
@@ -157,11 +157,14 @@ fn an_answer_that_is_not_of_github_is_not_its_verdict() {
             content_type: Some(kind.to_owned()),
             ..RawAnswer::new(status, body.as_bytes().to_vec())
         };
-        let refusal = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
-        let refusal = refusal.err().unwrap();
-        let message = refusal.message();
-        assert_eq!(refusal.reason, reason, "{status} {kind} {body}: {message}");
-        assert!(!refusal.about_client, "{message}");
+        let token_error = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+        let token_error = token_error.err().unwrap();
+        let message = token_error.message();
+        assert_eq!(
+            token_error.reason, reason,
+            "{status} {kind} {body}: {message}"
+        );
+        assert!(!token_error.about_client, "{message}");
         assert!(!message.contains("GitHub does not accept"), "{message}");
         assert!(!message.contains("tokenUrl"), "{message}");
         let names_url = message.contains("githubApp.apiUrl");
@@ -206,12 +209,12 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
             date: date.map(str::to_owned),
             ..json_answer(status, &json!({ "message": words }))
         };
-        let refusal = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
-        let refusal = refusal.err().unwrap();
-        let message = refusal.message();
-        assert_eq!(refusal.class, Class::Throttled, "{message}");
+        let token_error = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+        let token_error = token_error.err().unwrap();
+        let message = token_error.message();
+        assert_eq!(token_error.class, Class::Throttled, "{message}");
         assert_eq!(
-            refusal.retry_after.map(|w| w.as_secs()),
+            token_error.retry_after.map(|w| w.as_secs()),
             wait,
             "{words} {asked:?} {end:?}"
         );
@@ -240,10 +243,10 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
             limit_reset: Some(from.to_string()),
             ..json_answer(status, &json!({ "message": words }))
         };
-        let refusal = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
-        let refusal = refusal.err().unwrap();
+        let token_error = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+        let token_error = token_error.err().unwrap();
         assert_eq!(
-            (refusal.reason, refusal.retry_after),
+            (token_error.reason, token_error.retry_after),
             (reason, None),
             "{words}"
         );

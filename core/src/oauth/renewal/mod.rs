@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Class, Refusal,
+    Class, TokenError,
     grant::sign_in,
     spent::{self, Spent},
 };
@@ -213,7 +213,7 @@ pub enum Step {
     /// It was used at that time, and another writer restored it.
     Spent(Timestamp),
     /// Do not send it.
-    Stop(Refusal),
+    Stop(TokenError),
 }
 
 /// How a refresh token is sent.
@@ -271,7 +271,7 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
     match until.map(|until| until.max(settled(&doubt, attempt.remembered, now))) {
         // A sign-in is lost in any case if this fails, and no published token can be revoked by it.
         Some(until) if until <= now => send(Some(Mark::new(now, attempt.process, true))),
-        Some(until) => Step::Stop(Refusal {
+        Some(until) => Step::Stop(TokenError {
             until_change: false,
             retry_at: Some(until),
             ..unknown
@@ -294,7 +294,7 @@ fn settled(doubt: &Mark, remembered: &Remembered, now: Timestamp) -> Timestamp {
 }
 
 /// Why a refresh token that was spent is not sent, and what to do.
-pub fn put_back(credential: &str, secret: &str, at: Timestamp, writer: Option<&str>) -> Refusal {
+pub fn put_back(credential: &str, secret: &str, at: Timestamp, writer: Option<&str>) -> TokenError {
     let by = writer.map_or_else(
         || "something".to_owned(),
         |name| format!("field manager {name}"),
@@ -308,10 +308,10 @@ pub fn put_back(credential: &str, secret: &str, at: Timestamp, writer: Option<&s
     )
 }
 
-fn needs_user(reason: Reason, what: &str, credential: &str) -> Refusal {
-    Refusal {
+fn needs_user(reason: Reason, what: &str, credential: &str) -> TokenError {
+    TokenError {
         until_change: true,
-        ..Refusal::local(
+        ..TokenError::local(
             Class::NeedsUser,
             reason,
             format!("{what}; {}", sign_in(credential)),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::super::{
-    Class, Granted, Refusal,
+    Class, Granted, TokenError,
     spent::{self, Spent},
 };
 use super::{Notes, ReuseRule, Send, refused_mark};
@@ -28,11 +28,11 @@ pub enum TokenState {
 
 /// What an answer, or the lack of one, says about the refresh token that was sent. Total: only evidence makes it
 /// anything but unknown.
-pub fn token_state(granted: &Granted, refusal: Option<&Refusal>) -> TokenState {
-    match (granted, refusal) {
+pub fn token_state(granted: &Granted, token_error: Option<&TokenError>) -> TokenState {
+    match (granted, token_error) {
         (Granted::New(_), _) => TokenState::Rotated,
         (Granted::Same, _) | (Granted::Nothing, None) => TokenState::Kept,
-        (Granted::Nothing, Some(refusal)) => without_grant(refusal),
+        (Granted::Nothing, Some(token_error)) => without_grant(token_error),
     }
 }
 
@@ -51,19 +51,19 @@ const BEFORE_GRANT: [&str; 10] = [
     "slow_down",
 ];
 
-fn without_grant(refusal: &Refusal) -> TokenState {
-    if refusal.not_sent {
+fn without_grant(token_error: &TokenError) -> TokenState {
+    if token_error.not_sent {
         return TokenState::Intact;
     }
-    let error = refusal.error.as_deref();
-    match (refusal.http_status, error) {
+    let error = token_error.error.as_deref();
+    match (token_error.http_status, error) {
         // The server names a time to come back: it has not begun.
-        (Some(503), _) if refusal.retry_after.is_some() => TokenState::Intact,
+        (Some(503), _) if token_error.retry_after.is_some() => TokenState::Intact,
         (Some(500..=599), Some(error)) if BEFORE_GRANT.contains(&error) => TokenState::Intact,
         // An OAuth error is the token endpoint's own word: it did not grant.
         (Some(200..=299 | 400..=499), Some(error)) => {
             // Doubtful: it may be about another parameter.
-            if refusal.class == Class::NeedsUser && error != "invalid_request" {
+            if token_error.class == Class::NeedsUser && error != "invalid_request" {
                 TokenState::Dead
             } else {
                 TokenState::Intact

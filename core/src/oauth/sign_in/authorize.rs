@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     credential::{Credential, Endpoint, binding::plain_name},
-    oauth::{Class, Refusal, TokenEndpoint},
+    oauth::{Class, TokenEndpoint, TokenError},
 };
 
 /// What the request sets itself. Neither `spec.parameters` nor the query of the authorization endpoint may set it, nor the
@@ -61,9 +61,9 @@ pub fn authorize_url(
     credential: &Credential,
     endpoint: &TokenEndpoint,
     (redirect_uri, state, challenge): (&str, &str, &str),
-) -> Result<Url, Refusal> {
+) -> Result<Url, TokenError> {
     let mut url = endpoint.authorization.clone().ok_or_else(|| {
-        Refusal::local(
+        TokenError::local(
             Class::Invalid,
             Reason::SignInNotPossible,
             "the issuer names no authorization endpoint; set oauth2.authorizationUrl (or oidc.authorizationUrl) on it, or try --device",
@@ -74,7 +74,7 @@ pub fn authorize_url(
         .map(|(name, _)| plain_name(&name))
         .find(|name| OWN.contains(&name.as_str()));
     if let Some(name) = preset {
-        return Err(Refusal::local(
+        return Err(TokenError::local(
             Class::Invalid,
             Reason::SignInNotPossible,
             format!(

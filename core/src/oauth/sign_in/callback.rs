@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use super::Consent;
 use crate::oauth::{
-    Class, Refusal, aadsts,
+    Class, TokenError, aadsts,
     classes::{Seen, classify},
     error_code,
     error_kind::Meaning,
@@ -22,7 +22,7 @@ pub enum Callback {
     /// The code.
     Code(SecretString),
     /// The issuer or the user refused.
-    Refused(Refusal),
+    Refused(TokenError),
     /// Not the answer to this sign-in: it goes on waiting.
     Stray,
 }
@@ -40,11 +40,12 @@ pub struct Sender<'a> {
 
 impl Sender<'_> {
     /// RFC 9207 section 2.4. An `iss` that is there twice is not the issuer's.
-    fn is(&self, told: &[String]) -> bool {
-        match told {
+    fn is(&self, reported: &[String]) -> bool {
+        match reported {
             [] => !self.announced,
-            [told] => {
-                self.issuer.is_none_or(|known| told == known) && self.consent.accepts_name(told)
+            [reported] => {
+                self.issuer.is_none_or(|known| reported == known)
+                    && self.consent.accepts_name(reported)
             }
             _ => false,
         }
@@ -62,12 +63,12 @@ pub fn callback(query: &str, state: &str, sender: Sender<'_>) -> Callback {
     if one("state").as_deref() != Some(state) {
         return Callback::Stray;
     }
-    let told: Vec<String> = form_urlencoded::parse(query.as_bytes())
+    let reported: Vec<String> = form_urlencoded::parse(query.as_bytes())
         .filter(|(n, _)| n == "iss")
         .map(|(_, v)| v.into_owned())
         .collect();
-    if !sender.is(&told) {
-        return Callback::Refused(Refusal::local(
+    if !sender.is(&reported) {
+        return Callback::Refused(TokenError::local(
             Class::Invalid,
             Reason::IssuerMismatch,
             "another issuer than the requested one sent the browser back, or the issuer did not name itself although it announces this (RFC 9207), so the code was not used; run the command again",
@@ -84,7 +85,7 @@ pub fn callback(query: &str, state: &str, sender: Sender<'_>) -> Callback {
         {
             Callback::Code(SecretString::from(code))
         }
-        _ => Callback::Refused(Refusal::local(
+        _ => Callback::Refused(TokenError::local(
             Class::Invalid,
             Reason::MalformedAnswer,
             "the browser came back without a code; run the command again",
@@ -102,7 +103,7 @@ fn aadsts_number(description: &str) -> Option<u32> {
 }
 
 /// An error of the authorization endpoint (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6).
-fn refused(error: Option<String>, number: Option<u32>) -> Refusal {
+fn refused(error: Option<String>, number: Option<u32>) -> TokenError {
     let Meaning {
         class,
         reason,
@@ -143,9 +144,9 @@ fn refused(error: Option<String>, number: Option<u32>) -> Refusal {
     if let (Some(better), false) = (better, known) {
         next_step = better.into();
     }
-    Refusal {
+    TokenError {
         error,
         aadsts: number,
-        ..Refusal::local(class, reason, next_step)
+        ..TokenError::local(class, reason, next_step)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     credential::Credential,
     input::{self, get, said, word},
     oauth::{
-        AnswerContext, Class, Material, Moment, RawAnswer, Refusal, TokenEndpoint, TokenRequest,
+        AnswerContext, Class, Material, Moment, RawAnswer, TokenEndpoint, TokenError, TokenRequest,
         answer, grant::Fields, response::fields,
     },
 };
@@ -55,10 +55,10 @@ pub fn device_request(
     material: &Material,
     challenge: Option<&str>,
     moment: Moment<'_>,
-) -> Result<TokenRequest, Refusal> {
+) -> Result<TokenRequest, TokenError> {
     let url = endpoint.device_at(matches!(material, Material::Tls(_)));
     let url = url.ok_or_else(|| {
-        Refusal::local(
+        TokenError::local(
             Class::Invalid,
             Reason::SignInNotPossible,
             "the issuer names no device authorization endpoint; set oauth2.deviceAuthorizationUrl (or oidc.deviceAuthorizationUrl) on it, or leave --device out",
@@ -88,7 +88,7 @@ pub fn device_answer(
     credential: &Credential,
     raw: &RawAnswer,
     now: Timestamp,
-) -> Result<Device, Refusal> {
+) -> Result<Device, TokenError> {
     let fields = fields(raw).unwrap_or_default();
     // It is printed into a terminal, where control characters are commands.
     let text = |name: &str| {
@@ -121,15 +121,15 @@ pub fn device_answer(
             assumed_lifetime: None,
         };
         let malformed = || {
-            Refusal::local(
+            TokenError::local(
                 Class::Invalid,
                 Reason::MalformedAnswer,
                 "the answer has no device code that could be used; is the URL a device authorization endpoint?",
             )
         };
         return Err(match answer(raw, context) {
-            Err(refusal) if refusal.reason != Reason::MalformedAnswer => {
-                explained(credential, refusal)
+            Err(token_error) if token_error.reason != Reason::MalformedAnswer => {
+                explained(credential, token_error)
             }
             _ => malformed(),
         });
@@ -159,43 +159,43 @@ pub enum Poll {
     /// Try again after the pause.
     Again,
     /// It has expired.
-    Over(Refusal),
+    Over(TokenError),
 }
 
 impl Pace {
     /// Reads a refusal (section 3.5). Its `error` decides, whatever the status: 400 and 401 were both seen.
-    pub fn after(&mut self, refusal: Refusal) -> Poll {
-        let over = |refusal: Refusal, reason, next_step: &'static str| {
-            Poll::Over(Refusal {
+    pub fn after(&mut self, token_error: TokenError) -> Poll {
+        let over = |token_error: TokenError, reason, next_step: &'static str| {
+            Poll::Over(TokenError {
                 class: Class::NeedsUser,
                 reason,
                 next_step: next_step.into(),
-                ..refusal
+                ..token_error
             })
         };
-        match refusal.error.as_deref() {
+        match token_error.error.as_deref() {
             Some("authorization_pending") => Poll::Again,
             Some("slow_down") => {
                 self.interval += SLOWER;
                 Poll::Again
             }
             Some("access_denied" | "authorization_declined") => over(
-                refusal,
+                token_error,
                 Reason::SignInDeclined,
                 "the sign-in was declined; run the command again if that was a mistake",
             ),
             Some("expired_token" | "bad_verification_code") => over(
-                refusal,
+                token_error,
                 Reason::SignInExpired,
                 "the code expired before it was used; run the command again",
             ),
             // Nobody answered: more slowly, until the code ends.
-            _ if matches!(refusal.class, Class::Transient | Class::Throttled) => {
-                let asked = refusal.retry_after.unwrap_or_default();
+            _ if matches!(token_error.class, Class::Transient | Class::Throttled) => {
+                let asked = token_error.retry_after.unwrap_or_default();
                 self.interval = (self.interval * 2).min(BOUNDS.1).max(asked);
                 Poll::Again
             }
-            _ => Poll::Over(refusal),
+            _ => Poll::Over(token_error),
         }
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 use crate::{
     credential::{Credential, Endpoint},
     oauth::{
-        AnswerContext, Class, Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint,
+        AnswerContext, Class, Material, Moment, RawAnswer, Token, TokenEndpoint, TokenError,
         TokenRequest, answer, client_request::ClientRequest, encode, grant::Fields,
         request::plain_parameters,
     },
@@ -44,7 +44,7 @@ pub fn redemption(
     material: &Material,
     ticket: &Ticket<'_>,
     moment: Moment<'_>,
-) -> Result<TokenRequest, Refusal> {
+) -> Result<TokenRequest, TokenError> {
     let mut fields: Fields = Vec::new();
     match ticket {
         Ticket::Code {
@@ -82,7 +82,7 @@ pub(super) fn post(
     material: &Material,
     mut fields: Fields,
     moment: Moment<'_>,
-) -> Result<TokenRequest, Refusal> {
+) -> Result<TokenRequest, TokenError> {
     let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
     fields.append(&mut client.fields);
     let further = plain_parameters(&credential.request);
@@ -98,34 +98,34 @@ pub fn redeemed(
     raw: &RawAnswer,
     sent: Timestamp,
     now: Timestamp,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     let context = AnswerContext {
         sent,
         now,
         assumed_lifetime: credential.issuer.assumed_lifetime,
     };
-    answer(raw, context).map_err(|refusal| explained(credential, refusal))
+    answer(raw, context).map_err(|token_error| explained(credential, token_error))
 }
 
 /// The meaning of a token error in a sign-in: the user is present, and a code is valid once and for minutes.
-pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusal {
+pub(super) fn explained(credential: &Credential, mut token_error: TokenError) -> TokenError {
     let public = matches!(
         credential.authentication,
         crate::credential::AuthenticationMethod::Public
     );
-    match (refusal.aadsts, refusal.error.as_deref()) {
+    match (token_error.aadsts, token_error.error.as_deref()) {
         // Entra ID takes the application for a confidential one.
         (Some(7_000_218), _) if public => {
-            refusal.next_step = "at the application, under Authentication, register http://localhost below \"Mobile and desktop applications\" (not Web) and allow public client flows".into();
+            token_error.next_step = "at the application, under Authentication, register http://localhost below \"Mobile and desktop applications\" (not Web) and allow public client flows".into();
         }
         (None, Some("invalid_grant")) => {
-            refusal.reason = Reason::CodeRefused;
-            refusal.next_step =
+            token_error.reason = Reason::CodeRefused;
+            token_error.next_step =
                 "the code was not taken: it is good once, and for minutes; run the command again"
                     .into();
         }
-        _ if refusal.reason == Reason::ClientRefused => {
-            refusal.next_step = format!(
+        _ if token_error.reason == Reason::ClientRefused => {
+            token_error.next_step = format!(
                 "check client.id and the {}",
                 credential.authentication.noun()
             )
@@ -133,11 +133,11 @@ pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusa
         }
         _ => {}
     }
-    refusal
+    token_error
 }
 
 /// What to do when the tokens came without the one that all of this is about.
-pub fn no_refresh_token(credential: &Credential) -> Refusal {
+pub fn no_refresh_token(credential: &Credential) -> TokenError {
     let offline = credential
         .request
         .scopes
@@ -157,7 +157,7 @@ pub fn no_refresh_token(credential: &Credential) -> Refusal {
             "allow this client the refresh token grant at the issuer, and request its scope: add --scopes with offline_access, or with the name that the issuer uses"
         }
     };
-    Refusal::local(
+    TokenError::local(
         Class::Invalid,
         Reason::NoRefreshToken,
         format!(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     fixtures::{NOW, at, secs},
     oauth::{
-        AnswerContext, Class, LifetimeSource, NextStep, RawAnswer, Refusal, Stage, Then, Token,
+        AnswerContext, Class, LifetimeSource, NextStep, RawAnswer, Stage, Then, Token, TokenError,
         answer, broken_off,
     },
 };
@@ -19,7 +19,7 @@ pub(super) fn raw(status: u16, content_type: &str, body: &[u8]) -> RawAnswer {
     }
 }
 
-pub(super) fn read(status: u16, content_type: &str, body: &[u8]) -> Result<Token, Refusal> {
+pub(super) fn read(status: u16, content_type: &str, body: &[u8]) -> Result<Token, TokenError> {
     read_with(status, content_type, body, None)
 }
 
@@ -28,7 +28,7 @@ pub(super) fn read_with(
     content_type: &str,
     body: &[u8],
     assumed_lifetime: Option<SignedDuration>,
-) -> Result<Token, Refusal> {
+) -> Result<Token, TokenError> {
     answer(
         &raw(status, content_type, body),
         AnswerContext {
@@ -39,11 +39,11 @@ pub(super) fn read_with(
     )
 }
 
-pub(super) fn json_token(body: &Value) -> Result<Token, Refusal> {
+pub(super) fn json_token(body: &Value) -> Result<Token, TokenError> {
     read(200, "application/json", body.to_string().as_bytes())
 }
 
-pub(super) fn refused(result: Result<Token, Refusal>) -> Refusal {
+pub(super) fn refused(result: Result<Token, TokenError>) -> TokenError {
     result.err().expect("a refusal")
 }
 
@@ -170,12 +170,12 @@ fn a_token_that_no_workload_could_use_is_refused() {
         (json!({ "access_token": null }), transient, "MalformedAnswer"),
     ];
     for (change, class, reason) in cases {
-        let refusal = of(change);
+        let token_error = of(change);
         assert_eq!(
-            (refusal.class, refusal.reason.as_str()),
+            (token_error.class, token_error.reason.as_str()),
             (class, reason),
             "{}",
-            refusal.message()
+            token_error.message()
         );
     }
     assert!(
@@ -215,9 +215,9 @@ fn a_token_is_read_in_each_form_that_is_clear() {
     assert!(read(200, "application/json", &latin).is_ok());
     let mut token = br#"{"access_token":"t_","expires_in":60}"#.to_vec();
     token[18] = 0xe9;
-    let refusal = refused(read(200, "application/json", &token));
+    let token_error = refused(read(200, "application/json", &token));
     assert_eq!(
-        (refusal.class, refusal.reason.as_str()),
+        (token_error.class, token_error.reason.as_str()),
         (Class::Invalid, "MalformedAnswer"),
         "a token that is not exact"
     );
@@ -257,8 +257,8 @@ fn a_form_is_read_whatever_its_order_and_content_type() {
         ("text/plain", "error_description=nope&error=invalid_scope"),
         ("", "state=x&error=invalid_scope"),
     ] {
-        let refusal = refused(read(400, kind, body.as_bytes()));
-        assert_eq!(refusal.reason.as_str(), "InvalidScope", "{kind} {body}");
+        let token_error = refused(read(400, kind, body.as_bytes()));
+        assert_eq!(token_error.reason.as_str(), "InvalidScope", "{kind} {body}");
     }
     for page in [
         "<a href=\"/?access_token=t&expires_in=60\">",
@@ -312,19 +312,24 @@ fn an_answer_that_is_none_is_named() {
         (None, b"[{\"access_token\":\"t\"}]", invalid, "is a JSON list"),
     ];
     for (coding, body, class, named) in cases {
-        let refusal = of(coding, body);
-        assert_eq!(refusal.class, class, "{named}: {}", refusal.message());
+        let token_error = of(coding, body);
+        assert_eq!(
+            token_error.class,
+            class,
+            "{named}: {}",
+            token_error.message()
+        );
         let page = named.contains("web page");
         let reason = if page {
             "WebPageReceived"
         } else {
             "MalformedAnswer"
         };
-        assert_eq!(refusal.reason.as_str(), reason, "{named}");
+        assert_eq!(token_error.reason.as_str(), reason, "{named}");
         assert!(
-            refusal.message().contains(named),
+            token_error.message().contains(named),
             "{named}: {}",
-            refusal.message()
+            token_error.message()
         );
     }
     // A header alone is no coding.
@@ -338,9 +343,9 @@ fn an_answer_that_is_none_is_named() {
     assert!(answer(&lie, context).is_ok());
     let mut refused_one = raw(401, "", gzip);
     refused_one.content_encoding = Some("gzip".to_owned());
-    let refusal = refused(answer(&refused_one, context));
-    assert_eq!(refusal.reason.as_str(), "ClientRefused");
-    assert!(refusal.message().contains("compressed with gzip"));
+    let token_error = refused(answer(&refused_one, context));
+    assert_eq!(token_error.reason.as_str(), "ClientRefused");
+    assert!(token_error.message().contains("compressed with gzip"));
 }
 
 /// How an answer that begins with these bytes and does not end counts.
@@ -349,10 +354,10 @@ fn an_answer_that_broke_off_is_not_requested_again_at_once() {
     let ended = || {
         let text = "the connection to a:443 ended before the whole answer arrived";
         let text = NextStep::new(text, Then::TryAgain);
-        Refusal::local(Class::Transient, Reason::IssuerUnreachable, text).at(Stage::BrokenOff)
+        TokenError::local(Class::Transient, Reason::IssuerUnreachable, text).at(Stage::BrokenOff)
     };
     let late =
-        || Refusal::local(Class::Transient, Reason::IssuerTimeout, "late").at(Stage::Timeout);
+        || TokenError::local(Class::Transient, Reason::IssuerTimeout, "late").at(Stage::Timeout);
     let large = |part: &RawAnswer| crate::oauth::unread::too_large(part);
     let json = "application/json";
     for (status, kind, body, lost) in [
@@ -369,26 +374,30 @@ fn an_answer_that_broke_off_is_not_requested_again_at_once() {
         (503, json, "", false),
     ] {
         let part = raw(status, kind, body.as_bytes());
-        for refusal in [ended(), late()] {
-            let (class, reason, stage) = (refusal.class, refusal.reason.as_str(), refusal.stage);
-            let told = broken_off(&part, refusal);
-            let message = told.message();
+        for token_error in [ended(), late()] {
+            let (class, reason, stage) = (
+                token_error.class,
+                token_error.reason.as_str(),
+                token_error.stage,
+            );
+            let reported = broken_off(&part, token_error);
+            let message = reported.message();
             let expected = if lost {
                 (Class::Invalid, "AnswerIncomplete", stage, Some(status))
             } else {
                 (class, reason, stage, None)
             };
             let seen = (
-                told.class,
-                told.reason.as_str(),
-                told.stage,
-                told.http_status,
+                reported.class,
+                reported.reason.as_str(),
+                reported.stage,
+                reported.http_status,
             );
             assert_eq!(seen, expected, "{status} {kind} {body}");
             assert_eq!(message.contains("lost with the answer"), lost, "{message}");
             assert!(!lost || !message.contains("tries again"), "{message}");
         }
-        let told = broken_off(&part, large(&part));
+        let reported = broken_off(&part, large(&part));
         let lost = lost && (body.starts_with('{') || body.contains("access_token"));
         let class = if lost {
             Class::Invalid
@@ -396,7 +405,7 @@ fn an_answer_that_broke_off_is_not_requested_again_at_once() {
             Class::Transient
         };
         assert_eq!(
-            (told.class, told.reason.as_str()),
+            (reported.class, reported.reason.as_str()),
             (class, "AnswerTooLarge"),
             "{body}"
         );

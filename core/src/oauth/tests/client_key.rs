@@ -105,7 +105,7 @@ fn sent(key: ClientKey, change: &Value, endpoint: &TokenEndpoint) -> (Value, Val
         assertion_id: "assertion-id",
     };
     let made = request(&credential, endpoint, &material, &[], moment);
-    let made = made.unwrap_or_else(|refusal| panic!("{}", refusal.next_step));
+    let made = made.unwrap_or_else(|token_error| panic!("{}", token_error.next_step));
     let pairs = url::form_urlencoded::parse(made.body.expose_secret().as_bytes());
     let pairs: Vec<(String, String)> = pairs.into_owned().collect();
     let of = |name: &str| pairs.iter().find(|(n, _)| n == name).unwrap().1.clone();
@@ -372,10 +372,10 @@ fn what_is_no_single_private_key_that_signs_is_named_with_the_way_out() {
             .expect_err(case);
         assert!(problem.contains(words), "{case}: {problem}");
         assert!(problem.len() < 300, "{case}: {problem}");
-        let told = settings(None, None).sentence(&problem);
+        let reported = settings(None, None).sentence(&problem);
         assert!(
-            told.starts_with("client.key: key private.pem of Secret k "),
-            "{told}"
+            reported.starts_with("client.key: key private.pem of Secret k "),
+            "{reported}"
         );
     }
     // The same key twice is one, and a certificate beside it does no harm.
@@ -405,16 +405,17 @@ fn a_stored_assertion_is_a_signed_jwt_and_not_sent_after_its_end() {
     for (claims, over) in cases {
         let text = stored_assertion(format!(" {}\n", jwt(&claims)).as_bytes());
         let material = Material::Stored(text.unwrap());
-        let refusal = expired_assertion(&credential, &material, at(0));
-        assert_eq!(refusal.is_some(), over, "{claims}");
-        if let Some(refusal) = refusal {
-            assert_eq!(refusal.reason, crate::Reason::AssertionExpired);
-            assert!(refusal.not_sent);
-            let told = refusal.message();
+        let token_error = expired_assertion(&credential, &material, at(0));
+        assert_eq!(token_error.is_some(), over, "{claims}");
+        if let Some(token_error) = token_error {
+            assert_eq!(token_error.reason, crate::Reason::AssertionExpired);
+            assert!(token_error.not_sent);
+            let reported = token_error.message();
             assert!(
-                told.contains("client.assertion: the JWT in key jwt of Secret svid expired at 20")
-                    || told.contains("expired at 19"),
-                "{told}"
+                reported
+                    .contains("client.assertion: the JWT in key jwt of Secret svid expired at 20")
+                    || reported.contains("expired at 19"),
+                "{reported}"
             );
         }
         // It is in the form as it is stored.

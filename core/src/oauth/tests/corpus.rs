@@ -163,17 +163,17 @@ fn each_answer_of_a_real_server_becomes_what_the_table_says() {
                     "{name}"
                 );
             }
-            (Err(refusal), Refused(class, reason, words)) => {
-                let told = refusal.message();
-                assert_eq!(refusal.class, *class, "{name}: {told}");
+            (Err(token_error), Refused(class, reason, words)) => {
+                let reported = token_error.message();
+                assert_eq!(token_error.class, *class, "{name}: {reported}");
                 assert!(
-                    reason.is_empty() || refusal.reason.as_str() == *reason,
-                    "{name}: {refusal:?}"
+                    reason.is_empty() || token_error.reason.as_str() == *reason,
+                    "{name}: {token_error:?}"
                 );
-                assert!(told.contains(words), "{name}: {told}");
+                assert!(reported.contains(words), "{name}: {reported}");
             }
             (Ok(token), Refused(..)) => panic!("{name}: a token until {}", token.expires_at),
-            (Err(refusal), Token(..)) => panic!("{name}: {}", refusal.message()),
+            (Err(token_error), Token(..)) => panic!("{name}: {}", token_error.message()),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     fixtures::{cluster_issuer, token_issuer},
     input::NotObject,
     oauth::{
-        Class, Refusal, Stage, TokenEndpoint,
+        Class, Stage, TokenEndpoint, TokenError,
         discovery::{
             Redirect, Seen, Unusable, addresses, completed, conclude, disproves, is_silence, read,
             redirected,
@@ -34,7 +34,7 @@ fn document(change: &Value) -> Vec<u8> {
     whole.to_string().into_bytes()
 }
 
-fn of(change: &Value, style: Option<SecretStyle>) -> Result<TokenEndpoint, Refusal> {
+fn of(change: &Value, style: Option<SecretStyle>) -> Result<TokenEndpoint, TokenError> {
     read_as(ISSUER, &document(change), style)
 }
 
@@ -43,7 +43,7 @@ fn read_as(
     issuer: &str,
     body: &[u8],
     style: Option<SecretStyle>,
-) -> Result<TokenEndpoint, Refusal> {
+) -> Result<TokenEndpoint, TokenError> {
     let place = addresses(&url(ISSUER)).remove(0);
     read(issuer, body, style).map_err(|why| conclude(issuer, &[(place, Seen::Unusable(why))]))
 }
@@ -252,12 +252,12 @@ fn an_issuer_that_was_found_is_named_with_the_way_out() {
         (json!([]), &["names no issuer"]),
     ];
     for (named, words) in cases {
-        let refusal = of(&json!({ "issuer": named }), None).unwrap_err();
+        let token_error = of(&json!({ "issuer": named }), None).unwrap_err();
         assert_eq!(
-            (refusal.class, refusal.reason.as_str()),
+            (token_error.class, token_error.reason.as_str()),
             (Class::Invalid, "DiscoveryFailed")
         );
-        let message = refusal.message();
+        let message = token_error.message();
         for word in words {
             assert!(message.contains(word), "{named}: {word:?} in {message}");
         }
@@ -286,8 +286,8 @@ fn an_endpoint_that_leads_away_from_tls_or_is_none_is_refused() {
         (json!("javascript:x"), "is not a URL"),
     ];
     for (bad, words) in cases {
-        let refusal = of(&json!({ "token_endpoint": bad }), None).unwrap_err();
-        let message = refusal.message();
+        let token_error = of(&json!({ "token_endpoint": bad }), None).unwrap_err();
+        let message = token_error.message();
         assert!(
             message.contains(words) && message.contains("oauth2.tokenUrl"),
             "{bad}: {message}"
@@ -295,7 +295,7 @@ fn an_endpoint_that_leads_away_from_tls_or_is_none_is_refused() {
         assert!(
             !message.contains("C4NARY")
                 && !message.contains("passw")
-                && refusal.class == Class::Invalid,
+                && token_error.class == Class::Invalid,
             "{message}"
         );
     }
@@ -357,14 +357,14 @@ fn a_body_that_is_no_document_is_named_without_being_shown() {
         (b"Not Found", "is text"),
     ];
     for (body, words) in cases {
-        let refusal = read_as(ISSUER, body, None).unwrap_err();
-        assert_eq!(refusal.reason.as_str(), "DiscoveryFailed");
-        let message = refusal.message();
+        let token_error = read_as(ISSUER, body, None).unwrap_err();
+        assert_eq!(token_error.reason.as_str(), "DiscoveryFailed");
+        let message = token_error.message();
         assert!(
             message.contains(words) && message.contains("oauth2.tokenUrl"),
             "{message}"
         );
-        assert!(!format!("{refusal:?}").contains("C4NARY"));
+        assert!(!format!("{token_error:?}").contains("C4NARY"));
     }
 }
 

@@ -93,9 +93,13 @@ const ROWS: &[Row<'_>] = &[
 fn each_answer_that_was_seen_has_its_class_its_reason_and_its_words() {
     let mut wrong = Vec::new();
     for (name, status, kind, body, class, reason, client, phrases) in ROWS {
-        let refusal = refused(name, &raw(*status, kind, body.as_bytes()));
-        let seen = (refusal.class, refusal.reason.as_str(), refusal.about_client);
-        let message = refusal.message();
+        let token_error = refused(name, &raw(*status, kind, body.as_bytes()));
+        let seen = (
+            token_error.class,
+            token_error.reason.as_str(),
+            token_error.about_client,
+        );
+        let message = token_error.message();
         let lacks = phrases.iter().any(|p| !message.contains(p));
         if seen != (*class, *reason, *client) || lacks {
             wrong.push(format!("{name} {status} {body}\n  {seen:?} {message}"));
@@ -128,12 +132,12 @@ fn a_redirect_to_a_login_page_is_no_matter_of_a_url_that_has_moved() {
             ..raw(302, "", b"")
         };
         for name in ["cc", "refresh", "certificate"] {
-            let refusal = refused(name, &answer);
+            let token_error = refused(name, &answer);
             assert_eq!(
-                (refusal.class, refusal.reason.as_str()),
+                (token_error.class, token_error.reason.as_str()),
                 (Invalid, "RedirectRefused")
             );
-            let message = refusal.message();
+            let message = token_error.message();
             assert_eq!(
                 message.contains("login page"),
                 login,

@@ -76,7 +76,7 @@ fn what_a_refused_secret_looks_like_is_reported_and_not_what_it_is() {
         ("REPLACE_ME", placeholder), ("<secret>", placeholder), ("secret=demo~secret.1", line), ("bearer demo~secret.1", Some("Authorization header")),
     ]
     .into_iter()
-    .map(|(text, told)| (text.to_owned(), told))
+    .map(|(text, reported)| (text.to_owned(), reported))
     .chain([
         (b64(SECRET), base64),
         (b64(&format!("{SECRET}\n")), Some("with a line end after it")),
@@ -90,10 +90,10 @@ fn what_a_refused_secret_looks_like_is_reported_and_not_what_it_is() {
         (b64(&b64(SECRET)), base64),
     ])
     .collect();
-    for (stored, told) in cases {
+    for (stored, reported) in cases {
         let material = Material::from_secret_bytes(stored.as_bytes())
             .unwrap_or_else(|problem| panic!("{stored}: {problem}"));
-        match (material.odd("demo-client"), told) {
+        match (material.odd("demo-client"), reported) {
             (None, None) => {}
             (Some(odd), Some(word)) => {
                 assert!(odd.contains(word), "{stored}: {odd}");
@@ -143,7 +143,7 @@ fn what_a_grant_draws_on_is_looked_at_as_well() {
         (&bearer, "ZXlKaGJHY2lPaUp1YjI1bEluMC5lMzAuYzJsbg==", Some(("token", "base64"))),
         (&exchange, "null", Some(("token", "placeholder"))),
     ];
-    for (grant, stored, told) in rows {
+    for (grant, stored, reported) in rows {
         let stored_at = grant.needs().iter().position(|n| n.reference().is_some());
         let mut grant_inputs: Vec<SecretString> = Vec::new();
         grant_inputs.extend((0..stored_at.unwrap()).map(|_| SecretString::from("")));
@@ -151,10 +151,10 @@ fn what_a_grant_draws_on_is_looked_at_as_well() {
         let odd = odd_grant_input(grant, &grant_inputs);
         assert_eq!(
             odd.as_ref().map(|o| (o.place, o.noun)),
-            told.map(|t| (0, t.0)),
+            reported.map(|t| (0, t.0)),
             "{stored}"
         );
-        if let (Some(odd), Some((_, word))) = (odd, told) {
+        if let (Some(odd), Some((_, word))) = (odd, reported) {
             assert!(
                 odd.form.contains(word) && !odd.form.contains("demo"),
                 "{}",

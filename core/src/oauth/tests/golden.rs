@@ -17,7 +17,7 @@ use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{NOW, at, cluster_issuer, object},
     oauth::{
-        Identity, Local, Material, Method, Moment, Refusal, TokenEndpoint, TokenRequest,
+        Identity, Local, Material, Method, Moment, TokenEndpoint, TokenError, TokenRequest,
         known_endpoint, request,
     },
 };
@@ -43,7 +43,7 @@ fn build(
     credential: &Credential,
     material: &Material,
     grant_inputs: &[&str],
-) -> Result<TokenRequest, Refusal> {
+) -> Result<TokenRequest, TokenError> {
     let endpoint = known_endpoint(credential).unwrap_or_else(|| {
         TokenEndpoint::bare(
             "https://as.example.com/token".parse().unwrap(),
@@ -65,7 +65,7 @@ fn build(
 fn made(credential: &Credential, material: &Material, grant_inputs: &[&str]) -> TokenRequest {
     match build(credential, material, grant_inputs) {
         Ok(request) => request,
-        Err(refusal) => panic!("{refusal:?}"),
+        Err(token_error) => panic!("{token_error:?}"),
     }
 }
 
@@ -540,13 +540,13 @@ fn keys_come_in_three_forms_and_what_does_not_fit_is_reported() {
     // An RSA key cannot sign ES256, and Entra ID takes no EC key.
     let change = json!({ "client": { "secrets": NONE, "certificates": [{ "secretName": "t", "algorithm": "ES256" }] } });
     let (identity, _) = identity(true);
-    let refusal = build(
+    let token_error = build(
         &credential(&entra(), &change),
         &Material::Signer(Box::new(identity), 0),
         &[],
     );
     assert!(
-        refusal
+        token_error
             .err()
             .unwrap()
             .next_step
@@ -590,7 +590,7 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
     );
     // What is no key file is reported with what it is, and what it lacks.
     let key = pair.serialize_pem();
-    for (text, told) in [
+    for (text, reported) in [
         (
             json!({ "type": "service_account", "private_key": key }).to_string(),
             "has no client_email",
@@ -619,8 +619,8 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
         );
         let step = problem.err().unwrap().next_step.to_string();
         assert!(
-            step.contains(told) && step.contains("key key.json of Secret g"),
-            "{told}: {step}"
+            step.contains(reported) && step.contains("key key.json of Secret g"),
+            "{reported}: {step}"
         );
     }
     // A bare key does not say who signs.

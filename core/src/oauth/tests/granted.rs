@@ -15,12 +15,12 @@ fn word(granted: &Granted) -> String {
     }
 }
 
-fn told(status: u16, kind: &str, body: &str) -> String {
+fn reported(status: u16, kind: &str, body: &str) -> String {
     word(&granted(&raw(status, kind, body.as_bytes())))
 }
 
 fn json_told(body: &Value) -> String {
-    told(200, "application/json", &body.to_string())
+    reported(200, "application/json", &body.to_string())
 }
 
 #[test]
@@ -48,12 +48,12 @@ fn a_new_refresh_token_is_read_whatever_stands_beside_it() {
         body["refresh_token"] = json!("rt-2");
         assert_eq!(json_told(&body), "rt-2", "{beside}");
         for status in [201, 202, 206, 299] {
-            assert_eq!(told(status, "text/html", &body.to_string()), "rt-2");
+            assert_eq!(reported(status, "text/html", &body.to_string()), "rt-2");
         }
         // What else the answer is counts for nothing here, and for the token alone.
         let _ = read(200, "application/json", body.to_string().as_bytes());
         for status in [199, 302, 400, 500, 503] {
-            let refused = told(status, "application/json", &body.to_string());
+            let refused = reported(status, "application/json", &body.to_string());
             assert_eq!(refused, "nothing", "{status}");
         }
     }
@@ -82,7 +82,7 @@ fn a_new_refresh_token_is_read_in_lenient_encodings() {
             "text/plain",
             "application/octet-stream",
         ] {
-            assert_eq!(told(200, kind, body), "rt-2", "{kind} {body}");
+            assert_eq!(reported(200, kind, body), "rt-2", "{kind} {body}");
         }
     }
     let mut bytes = b"{\"name\":\"\xff\",\"refresh_token\":\"rt-2\"}".to_vec();
@@ -93,7 +93,7 @@ fn a_new_refresh_token_is_read_in_lenient_encodings() {
         "{{\"refresh_token\":\"rt-2\",\"x\":[{}0]}}",
         "0,".repeat(20_000)
     );
-    assert_eq!(told(200, "", &many), "rt-2");
+    assert_eq!(reported(200, "", &many), "rt-2");
     assert_eq!(
         json_told(&json!({ "access_token": "a", "refresh_token": 17 })),
         "17"
@@ -116,7 +116,7 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
         "no refresh_token=x here",
         "",
     ] {
-        assert_eq!(told(200, "text/html", body), "nothing", "{body}");
+        assert_eq!(reported(200, "text/html", body), "nothing", "{body}");
     }
     // The old one stays where a token came without a new one.
     assert_eq!(
@@ -151,7 +151,7 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
         assert_eq!(json_told(&alone), "nothing", "{word}");
         let form = format!("access_token=a&refresh_token={word}&x=");
         let kind = "application/x-www-form-urlencoded";
-        assert_eq!(told(200, kind, &form), "same", "{word}");
+        assert_eq!(reported(200, kind, &form), "same", "{word}");
     }
     // Nothing that is a token, however short.
     for token in ["no", "nul", "none-1", "1/none", "n/a=", "!"] {
@@ -167,7 +167,7 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
 
 #[test]
 fn an_answer_that_broke_off_gives_what_is_whole() {
-    let told = |body: &str| {
+    let reported = |body: &str| {
         word(&granted_in_part(&raw(
             200,
             "application/json",
@@ -178,10 +178,10 @@ fn an_answer_that_broke_off_gives_what_is_whole() {
         let kind = "application/x-www-form-urlencoded";
         word(&granted_in_part(&raw(200, kind, body.as_bytes())))
     };
-    assert_eq!(told("{\"refresh_token\":\"rt-2\",\"access_tok"), "rt-2");
-    assert_eq!(told("{\"refresh_token\":\"rt-"), "nothing");
+    assert_eq!(reported("{\"refresh_token\":\"rt-2\",\"access_tok"), "rt-2");
+    assert_eq!(reported("{\"refresh_token\":\"rt-"), "nothing");
     // No word about the old one: the new one may be in the rest.
-    assert_eq!(told("{\"access_token\":\"a\"}"), "nothing");
+    assert_eq!(reported("{\"access_token\":\"a\"}"), "nothing");
     assert_eq!(form("access_token=a&refresh_token=rt-2&expi"), "rt-2");
     assert_eq!(form("access_token=a&refresh_token=rt-"), "nothing");
     assert_eq!(form("refresh_token=rt-"), "nothing");

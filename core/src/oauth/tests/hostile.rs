@@ -5,21 +5,21 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{at, secs},
-    oauth::{AnswerContext, Class, RawAnswer, Refusal, answer, retry_after},
+    oauth::{AnswerContext, Class, RawAnswer, TokenError, answer, retry_after},
 };
 
 /// What a refusal says beside the fields that hold codes and ids of fixed alphabets.
-fn told(refusal: &Refusal) -> String {
-    let mut bare = refusal.clone();
+fn reported(token_error: &TokenError) -> String {
+    let mut bare = token_error.clone();
     (bare.error, bare.correlation_id, bare.trace_id, bare.aadsts) = (None, None, None, None);
     format!("{}\n{bare:?}", bare.message())
 }
 
-fn shows(told: &str, body: &str) -> bool {
+fn shows(reported: &str, body: &str) -> bool {
     let characters: Vec<char> = body.chars().collect();
     characters
         .windows(12)
-        .any(|w| told.contains(&w.iter().collect::<String>()))
+        .any(|w| reported.contains(&w.iter().collect::<String>()))
 }
 
 fn any_scalar() -> impl Strategy<Value = Value> {
@@ -133,25 +133,25 @@ proptest! {
                 let text = secrecy::ExposeSecret::expose_secret(&token.secret);
                 prop_assert!(!text.is_empty() && text.bytes().all(|b| (0x20..=0x7e).contains(&b)));
             }
-            Err(refusal) => {
-                let mut told = told(&refusal);
+            Err(token_error) => {
+                let mut reported = reported(&token_error);
                 for name in NAMES {
-                    told = told.replace(name, "");
+                    reported = reported.replace(name, "");
                 }
-                prop_assert!(!told.contains('\n') || told.matches('\n').count() == 1, "one line each");
-                prop_assert!(!shows(&told, &String::from_utf8_lossy(&raw.body)), "{}", told);
-                prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.to_string().is_empty());
+                prop_assert!(!reported.contains('\n') || reported.matches('\n').count() == 1, "one line each");
+                prop_assert!(!shows(&reported, &String::from_utf8_lossy(&raw.body)), "{}", reported);
+                prop_assert!(!token_error.reason.as_str().is_empty() && !token_error.next_step.to_string().is_empty());
                 // What was seen.
-                prop_assert_eq!(refusal.http_status, Some(raw.status));
+                prop_assert_eq!(token_error.http_status, Some(raw.status));
                 let status = format!("HTTP {}", raw.status);
-                prop_assert!(refusal.message().contains(&status));
+                prop_assert!(token_error.message().contains(&status));
                 // A token that came and is not used: the next one would be alike.
                 let body = String::from_utf8_lossy(&raw.body);
                 // An empty one is none.
                 let brought = body.contains("\"access_token\":\"") && !body.contains("\"access_token\":\"\"");
-                let passing = matches!(refusal.class, Class::Transient | Class::Throttled);
-                prop_assert!(!(passing && brought && (200..=299).contains(&raw.status)), "{}", refusal.message());
-                let ids = [&refusal.error, &refusal.correlation_id, &refusal.trace_id];
+                let passing = matches!(token_error.class, Class::Transient | Class::Throttled);
+                prop_assert!(!(passing && brought && (200..=299).contains(&raw.status)), "{}", token_error.message());
+                let ids = [&token_error.error, &token_error.correlation_id, &token_error.trace_id];
                 for id in ids.into_iter().flatten() {
                     prop_assert!(id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b)));
                 }
@@ -174,9 +174,9 @@ proptest! {
             ..RawAnswer::new(status, body.to_string().into_bytes())
         };
         let context = AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
-        let refusal = answer(&raw, context).err().unwrap();
-        let told = format!("{} {refusal:?}", refusal.message());
-        prop_assert!(!told.contains(&secret[..12]), "{}", told);
+        let token_error = answer(&raw, context).err().unwrap();
+        let reported = format!("{} {token_error:?}", token_error.message());
+        prop_assert!(!reported.contains(&secret[..12]), "{}", reported);
     }
 
     #[test]

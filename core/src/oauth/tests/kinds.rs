@@ -10,8 +10,8 @@ use crate::{
     fixtures::{at, cluster_issuer, object, token_issuer},
     oauth::{
         Class::{self, Denied, Invalid, NeedsUser, Throttled, Transient},
-        Material, Moment, RawAnswer, Refusal, SentSecrets, TokenEndpoint, TokenRequest, answer_to,
-        explained, request,
+        Material, Moment, RawAnswer, SentSecrets, TokenEndpoint, TokenError, TokenRequest,
+        answer_to, explained, request,
     },
 };
 
@@ -112,16 +112,16 @@ fn sent(credential: &Credential, secret: &str) -> TokenRequest {
     let material = Material::Secret(SecretString::from(secret));
     match request(credential, &endpoint, &material, &[], moment) {
         Ok(request) => request,
-        Err(refusal) => panic!("{}", refusal.message()),
+        Err(token_error) => panic!("{}", token_error.message()),
     }
 }
 
-pub(super) fn refused(name: &str, answer: &RawAnswer) -> Refusal {
+pub(super) fn refused(name: &str, answer: &RawAnswer) -> TokenError {
     let credential = named(name);
-    let told = answer_to(&credential, answer, at(0), at(1));
-    let refusal = told.err().expect("a refusal");
+    let reported = answer_to(&credential, answer, at(0), at(1));
+    let token_error = reported.err().expect("a refusal");
     let echo = SentSecrets::of(&sent(&named("cc"), "hT9~xkCd-42-QqZzWw77"));
-    explained(refusal, &credential, answer, &echo, at(1))
+    explained(token_error, &credential, answer, &echo, at(1))
 }
 
 pub(super) type Row<'a> = (
@@ -425,10 +425,14 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
     ];
     let mut wrong = Vec::new();
     for (name, status, kind, body, class, reason, about_client, phrases) in rows {
-        let refusal = refused(name, &raw(*status, kind, body.as_bytes()));
-        let message = refusal.message();
+        let token_error = refused(name, &raw(*status, kind, body.as_bytes()));
+        let message = token_error.message();
         let case = format!("{name} {status} {body}: {message}");
-        let seen = (refusal.class, refusal.reason.as_str(), refusal.about_client);
+        let seen = (
+            token_error.class,
+            token_error.reason.as_str(),
+            token_error.about_client,
+        );
         let missing: Vec<_> = phrases.iter().filter(|p| !message.contains(**p)).collect();
         if seen != (*class, *reason, *about_client) || !missing.is_empty() {
             wrong.push(format!("{seen:?} without {missing:?}: {case}"));
@@ -436,12 +440,12 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
         assert!(message.contains(&format!("HTTP {status}")), "{case}");
         let user = name.ends_with("refresh") || *name == "obo";
         if !user {
-            assert_ne!(refusal.class, NeedsUser, "{case}");
+            assert_ne!(token_error.class, NeedsUser, "{case}");
             assert!(!message.contains("apicred login"), "{case}");
         }
         let password = name.ends_with("password");
-        let waits = matches!(refusal.class, Denied | Invalid);
-        assert_eq!(refusal.until_change, password && waits, "{case}");
+        let waits = matches!(token_error.class, Denied | Invalid);
+        assert_eq!(token_error.until_change, password && waits, "{case}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -459,8 +463,8 @@ proptest! {
         let repeated = json!({ "error": "invalid_client", "error_description": format!("{quoted}{secret}{quoted}"), "message": secret });
         let said = raw(status, JSON, repeated.to_string().as_bytes());
         for answer in [hostile::raw(&wire), said] {
-            let Err(refusal) = answer_to(&credential, &answer, at(0), at(1)) else { continue };
-            let message = explained(refusal, &credential, &answer, &echo, at(1)).message();
+            let Err(token_error) = answer_to(&credential, &answer, at(0), at(1)) else { continue };
+            let message = explained(token_error, &credential, &answer, &echo, at(1)).message();
             prop_assert!(message.len() < 4096 && !message.chars().any(char::is_control), "{message}");
             prop_assert!(!message.contains(&secret[..8]), "{message}");
         }
@@ -491,13 +495,13 @@ fn no_number_asks_a_grant_without_a_user_for_one() {
             for error in ["invalid_grant", "interaction_required", "invalid_client"] {
                 let body = json!({ "error": error, "error_codes": [number] }).to_string();
                 let answer = raw(400, JSON, body.as_bytes());
-                let told = answer_to(&credential, &answer, at(0), at(1));
-                let refusal = told.err().expect("a refusal");
-                let case = format!("{name} {number} {error}: {}", refusal.message());
-                assert_ne!(refusal.class, NeedsUser, "{case}");
-                assert!(!refusal.message().contains("apicred login"), "{case}");
+                let reported = answer_to(&credential, &answer, at(0), at(1));
+                let token_error = reported.err().expect("a refusal");
+                let case = format!("{name} {number} {error}: {}", token_error.message());
+                assert_ne!(token_error.class, NeedsUser, "{case}");
+                assert!(!token_error.message().contains("apicred login"), "{case}");
                 for words in ["user signs in", "must sign in", "sign in again", "person"] {
-                    assert!(!refusal.next_step.to_string().contains(words), "{case}");
+                    assert!(!token_error.next_step.to_string().contains(words), "{case}");
                 }
             }
         }
@@ -515,12 +519,16 @@ fn the_issuers_words_are_shown_where_somebody_vouches_and_nowhere_else() {
     for (issuer, said) in [(vouched, Some("no client for […] here")), (own, None)] {
         let credential = parse(&object(&json!({})), |_| IssuerLookup::Found(issuer)).unwrap();
         let echo = SentSecrets::of(&sent(&credential, secret));
-        let told = answer_to(&credential, &answer, at(0), at(1));
-        let refusal = told.err().expect("a refusal");
-        let refusal = explained(refusal, &credential, &answer, &echo, at(1));
-        let shown = refusal.detail.as_ref().and_then(|a| a.said.as_deref());
+        let reported = answer_to(&credential, &answer, at(0), at(1));
+        let token_error = reported.err().expect("a refusal");
+        let token_error = explained(token_error, &credential, &answer, &echo, at(1));
+        let shown = token_error.detail.as_ref().and_then(|a| a.said.as_deref());
         assert_eq!(shown, said);
-        assert!(!refusal.message().contains("xkCd"), "{}", refusal.message());
+        assert!(
+            !token_error.message().contains("xkCd"),
+            "{}",
+            token_error.message()
+        );
     }
 }
 
@@ -580,10 +588,10 @@ fn a_redirect_of_the_token_endpoint_names_where_it_leads() {
         for (issuer, expected) in [(cluster, vouched), (namespaced, own)] {
             let credential = parse(&object(&json!({})), |_| IssuerLookup::Found(issuer)).unwrap();
             let echo = SentSecrets::of(&sent(&credential, SECRET));
-            let refusal = answer_to(&credential, &answer, at(0), at(1))
+            let token_error = answer_to(&credential, &answer, at(0), at(1))
                 .err()
                 .expect("a refusal");
-            let message = explained(refusal, &credential, &answer, &echo, at(1)).message();
+            let message = explained(token_error, &credential, &answer, &echo, at(1)).message();
             assert_eq!(
                 message.contains("it leads to"),
                 expected.is_some(),
@@ -611,11 +619,11 @@ fn a_federation_that_does_not_match_names_what_was_sent() {
     request.body = SecretString::from(format!("client_assertion={token}"));
     let body = r#"{"error":"invalid_client","error_codes":[700213],"error_description":"AADSTS700213: No matching federated identity record found."}"#;
     let answer = raw(401, JSON, body.as_bytes());
-    let refusal = answer_to(&credential, &answer, at(0), at(1))
+    let token_error = answer_to(&credential, &answer, at(0), at(1))
         .err()
         .expect("a refusal");
-    let told = explained(
-        refusal,
+    let reported = explained(
+        token_error,
         &credential,
         &answer,
         &SentSecrets::of(&request),
@@ -627,7 +635,7 @@ fn a_federation_that_does_not_match_names_what_was_sent() {
         r#"sent: issuer "https://oidc.example.com/", subject "system:serviceaccount:shop:robot", audience "api://AzureADTokenExchange""#,
         r#"the issuer says: "No matching federated identity record found.""#,
     ] {
-        assert!(told.contains(part), "no {part} in {told}");
+        assert!(reported.contains(part), "no {part} in {reported}");
     }
 }
 
@@ -649,11 +657,15 @@ fn a_clock_that_is_off_is_named_beside_a_failed_assertion_and_nowhere_else() {
             date: date(off),
             ..raw(status, JSON, br#"{"error":"invalid_client"}"#)
         };
-        let told = refused(name, &answer).message();
-        assert_eq!(told.contains("clock is"), said.is_some(), "{name}: {told}");
+        let reported = refused(name, &answer).message();
+        assert_eq!(
+            reported.contains("clock is"),
+            said.is_some(),
+            "{name}: {reported}"
+        );
         assert!(
-            said.is_none_or(|said| told.contains(said)),
-            "{name}: {told}"
+            said.is_none_or(|said| reported.contains(said)),
+            "{name}: {reported}"
         );
     }
 }

@@ -21,7 +21,11 @@ fn made(
             token.expires_at.duration_since(at(0)).as_secs(),
             token.lifetime_source.note(),
         )),
-        Err(refusal) => Err((refusal.class, refusal.reason.as_str(), refusal.message())),
+        Err(token_error) => Err((
+            token_error.class,
+            token_error.reason.as_str(),
+            token_error.message(),
+        )),
     }
 }
 
@@ -111,15 +115,15 @@ fn a_lifetime_of_zero_is_settled_by_the_issuers_setting_or_refused_for_minutes()
         json!(i64::MIN),
     ] {
         let field = json!({ "expires_in": value });
-        let (class, reason, told) = made(&field, None).unwrap_err();
+        let (class, reason, reported) = made(&field, None).unwrap_err();
         assert_eq!(
             (class, reason),
             (Class::Invalid, "LifetimeUnknown"),
             "{value}"
         );
         assert!(
-            told.contains("assumedLifetime") && told.contains("expires_in"),
-            "{told}"
+            reported.contains("assumedLifetime") && reported.contains("expires_in"),
+            "{reported}"
         );
         assert_eq!(
             made(&field, Some(7200)),
@@ -127,8 +131,8 @@ fn a_lifetime_of_zero_is_settled_by_the_issuers_setting_or_refused_for_minutes()
             "{value}"
         );
     }
-    let told = made(&json!({ "expires_in": -1 }), None).unwrap_err().2;
-    assert!(told.contains("expires_in -1"), "{told}");
+    let reported = made(&json!({ "expires_in": -1 }), None).unwrap_err().2;
+    assert!(reported.contains("expires_in -1"), "{reported}");
     // Another field, or the token itself, may say what zero does not.
     let other = json!({ "expires_in": 0, "expires_at": NOW + 60 });
     assert_eq!(made(&other, None), Ok((60, "ExpiresOn".to_owned())));
@@ -286,20 +290,20 @@ fn a_token_that_has_expired_is_refused_for_minutes() {
             if assumed.is_some() && fields.get("expires_in") == Some(&json!(1)) {
                 continue;
             }
-            let (class, reason, told) = made(&fields, assumed).unwrap_err();
+            let (class, reason, reported) = made(&fields, assumed).unwrap_err();
             assert_eq!(
                 (class, reason),
                 (Class::Invalid, "TokenExpired"),
                 "{fields}"
             );
-            assert!(told.contains(named), "{told}");
+            assert!(reported.contains(named), "{reported}");
         }
     }
 }
 
 #[test]
 fn an_uncertain_lifetime_is_reported_with_what_was_seen() {
-    for (note, life, reason, told) in [
+    for (note, life, reason, reported) in [
         ("Guessed", 900, "LifetimeUnknown", "does not say"),
         ("Unread expires_at", 900, "LifetimeUnknown", "(expires_at)"),
         (
@@ -317,7 +321,7 @@ fn an_uncertain_lifetime_is_reported_with_what_was_seen() {
     ] {
         let (found, message) = uncertain(note, secs(life)).unwrap();
         assert_eq!(found.as_str(), reason, "{note}");
-        assert!(message.contains(told), "{message}");
+        assert!(message.contains(reported), "{message}");
         assert!(
             message.contains("set assumedLifetime on the issuer"),
             "{message}"
@@ -467,9 +471,9 @@ fn opaque_tokens_and_what_only_looks_like_a_jwt_are_left_alone() {
 #[test]
 fn a_life_that_nobody_tells_is_the_issuers_setting_or_a_quarter_hour() {
     let body = br#"{"access_token":"t"}"#;
-    let told = read_with(200, "application/json", body, Some(secs(7200))).unwrap();
+    let reported = read_with(200, "application/json", body, Some(secs(7200))).unwrap();
     assert_eq!(
-        (told.expires_at, told.lifetime_source),
+        (reported.expires_at, reported.lifetime_source),
         (at(7200), LifetimeSource::Assumed)
     );
     let guessed = read(200, "application/json", body).unwrap();

@@ -8,7 +8,7 @@ use crate::{
     api::{Reuse, names},
     fixtures::{at, map, secs},
     oauth::{
-        Class, Granted, Refusal,
+        Class, Granted, TokenError,
         renewal::{
             Attempt, Changes, Dead, Mark, Notes, Remembered, ReuseRule, Send, Sent, Step,
             TokenState, after, before, put_back, spent_after, token_state,
@@ -60,21 +60,21 @@ fn told_of(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>) -> String {
         Step::Send(Send { mark: Some(_), .. }) => "mark".to_owned(),
         Step::Send(Send { mark: None, .. }) => "send".to_owned(),
         Step::Spent(_) => "spent".to_owned(),
-        Step::Stop(refusal) => {
-            assert_eq!(refusal.class, Class::NeedsUser);
-            assert_ne!(refusal.until_change, refusal.retry_at.is_some());
+        Step::Stop(token_error) => {
+            assert_eq!(token_error.class, Class::NeedsUser);
+            assert_ne!(token_error.until_change, token_error.retry_at.is_some());
             assert!(
-                refusal
+                token_error
                     .next_step
                     .to_string()
                     .contains("kubectl apicred login c --namespace ns")
             );
-            refusal.reason.as_str().to_owned()
+            token_error.reason.as_str().to_owned()
         }
     }
 }
 
-fn told(notes: &Notes, rule: ReuseRule) -> String {
+fn reported(notes: &Notes, rule: ReuseRule) -> String {
     told_of(notes, rule, &attempt(&Remembered::default()))
 }
 
@@ -98,7 +98,7 @@ fn a_refresh_token_is_sent_once_unless_the_issuer_does_not_mind() {
         (notes(None, None, true), rule(None, 0), "SignInRequired"),
     ];
     for (notes, rule, expected) in cases {
-        assert_eq!(told(&notes, rule), expected, "{notes:?} {rule:?}");
+        assert_eq!(reported(&notes, rule), expected, "{notes:?} {rule:?}");
     }
 }
 
@@ -116,12 +116,12 @@ fn a_verdict_belongs_to_the_request_that_got_it() {
         (None, "SignInRequired"),
         (Some("of another client id"), "mark"),
     ] {
-        assert_eq!(told(&dead(noted), rule(None, 0)), expected, "{noted:?}");
+        assert_eq!(reported(&dead(noted), rule(None, 0)), expected, "{noted:?}");
     }
     // A refresh token that may have been spent is not tried by another request either.
     let mut doubtful = dead(Some("of another client id"));
     doubtful.mark = Some(mark(-500));
-    assert_eq!(told(&doubtful, rule(None, 0)), "RefreshOutcomeUnknown");
+    assert_eq!(reported(&doubtful, rule(None, 0)), "RefreshOutcomeUnknown");
 }
 
 #[test]
@@ -332,11 +332,11 @@ fn a_refresh_token_that_was_spent_is_not_sent_whoever_put_it_back() {
         ..Notes::default()
     };
     for (reuse, window) in [(None, 0), (None, 600), (NEVER, 0), (NEVER, 600)] {
-        assert_eq!(told(&spent, rule(reuse, window)), "spent");
+        assert_eq!(reported(&spent, rule(reuse, window)), "spent");
     }
-    assert_eq!(told(&spent, rule(ALWAYS, 0)), "send");
-    let refusal = put_back("ns/c", "state", at(-500), Some("argocd-controller"));
-    assert!(refusal.until_change && refusal.reason.as_str() == "RefreshTokenSpent");
+    assert_eq!(reported(&spent, rule(ALWAYS, 0)), "send");
+    let token_error = put_back("ns/c", "state", at(-500), Some("argocd-controller"));
+    assert!(token_error.until_change && token_error.reason.as_str() == "RefreshTokenSpent");
     for part in [
         "argocd-controller",
         "Secret state",
@@ -344,9 +344,9 @@ fn a_refresh_token_that_was_spent_is_not_sent_whoever_put_it_back() {
         "kubectl apicred login c",
     ] {
         assert!(
-            refusal.next_step.to_string().contains(part),
+            token_error.next_step.to_string().contains(part),
             "{}",
-            refusal.next_step
+            token_error.next_step
         );
     }
 }
@@ -375,34 +375,34 @@ fn notes_are_read_from_annotations_and_damage_counts_as_the_worst() {
     let damaged: BTreeMap<String, String> =
         map(&[(names::IN_FLIGHT_SINCE, "yesterday"), (names::ROTATES, "?")]);
     let read = Notes::read(Some(&damaged));
-    assert_eq!(told(&read, rule(None, 600)), "RefreshOutcomeUnknown");
+    assert_eq!(reported(&read, rule(None, 600)), "RefreshOutcomeUnknown");
     assert_eq!(read.rotates, Some(true));
 }
 
-fn refusal(status: Option<u16>, class: Class, error: Option<&str>) -> Refusal {
-    Refusal {
+fn token_error(status: Option<u16>, class: Class, error: Option<&str>) -> TokenError {
+    TokenError {
         http_status: status,
         error: error.map(str::to_owned),
-        ..Refusal::local(class, Reason::RequestRefused, "x")
+        ..TokenError::local(class, Reason::RequestRefused, "x")
     }
 }
 
 fn of(status: Option<u16>, class: Class, error: Option<&str>) -> TokenState {
-    token_state(&Granted::Nothing, Some(&refusal(status, class, error)))
+    token_state(&Granted::Nothing, Some(&token_error(status, class, error)))
 }
 
 #[test]
 fn the_fate_of_what_was_sent() {
-    let not_sent = Refusal {
+    let not_sent = TokenError {
         not_sent: true,
-        ..refusal(None, Class::Transient, None)
+        ..token_error(None, Class::Transient, None)
     };
-    let comes_back = Refusal {
+    let comes_back = TokenError {
         retry_after: Some(std::time::Duration::from_secs(5)),
-        ..refusal(Some(503), Class::Transient, None)
+        ..token_error(Some(503), Class::Transient, None)
     };
     let new = || Granted::New(SecretString::from("new"));
-    let lost = refusal(None, Class::Transient, None);
+    let lost = token_error(None, Class::Transient, None);
     #[rustfmt::skip]
     let cases = [
         ("no connection", token_state(&Granted::Nothing, Some(&not_sent)), TokenState::Intact),
@@ -425,9 +425,9 @@ fn the_fate_of_what_was_sent() {
         ("the client was refused without a word", of(Some(401), Class::Denied, None), TokenState::Intact),
         ("dead", of(Some(400), Class::NeedsUser, Some("invalid_grant")), TokenState::Dead),
         ("doubtful", of(Some(400), Class::NeedsUser, Some("invalid_request")), TokenState::Intact),
-        ("a new one beside a fault", token_state(&new(), Some(&refusal(Some(200), Class::Invalid, None))), TokenState::Rotated),
+        ("a new one beside a fault", token_state(&new(), Some(&token_error(Some(200), Class::Invalid, None))), TokenState::Rotated),
         ("a new one in an answer that broke off", token_state(&new(), Some(&lost)), TokenState::Rotated),
-        ("none beside a fault", token_state(&Granted::Same, Some(&refusal(Some(200), Class::Invalid, None))), TokenState::Kept),
+        ("none beside a fault", token_state(&Granted::Same, Some(&token_error(Some(200), Class::Invalid, None))), TokenState::Kept),
         ("a token", token_state(&Granted::Same, None), TokenState::Kept),
     ];
     for (what, seen, expected) in cases {
@@ -597,23 +597,23 @@ proptest! {
         error in prop::option::of(prop::sample::select(vec!["invalid_grant", "invalid_request", "invalid_client", "server_error", "temporarily_unavailable", "gateway"])),
         wait in prop::option::of(0_u64..100),
     ) {
-        let refusal = Refusal {
+        let token_error = TokenError {
             not_sent, about_client,
             retry_after: wait.map(std::time::Duration::from_secs),
-            ..refusal(status, class, error)
+            ..token_error(status, class, error)
         };
         let refused = status.is_some_and(|s| (400..440).contains(&s) && s != 408);
         let spoke = status.is_some_and(|s| s >= 200) && error.is_some_and(|e| e != "gateway");
         let evidence = not_sent || refused || spoke || (status.is_some_and(|s| (400..=499).contains(&s)) && error.is_some())
             || (status.is_some_and(|s| (200..=299).contains(&s)) && error.is_some()) || (status == Some(503) && wait.is_some());
-        match token_state(&Granted::Nothing, Some(&refusal)) {
-            TokenState::Intact | TokenState::Dead => prop_assert!(evidence, "{refusal:?}"),
+        match token_state(&Granted::Nothing, Some(&token_error)) {
+            TokenState::Intact | TokenState::Dead => prop_assert!(evidence, "{token_error:?}"),
             TokenState::Unknown => prop_assert!(!not_sent),
             TokenState::Rotated | TokenState::Kept => prop_assert!(false, "nothing was granted"),
         }
         // Whatever else an answer is: a new refresh token in it is the one that counts.
         let new = Granted::New(SecretString::from("new"));
-        prop_assert_eq!(token_state(&new, Some(&refusal)), TokenState::Rotated);
+        prop_assert_eq!(token_state(&new, Some(&token_error)), TokenState::Rotated);
     }
 
     /// Whatever comes back, a doubt ends by a grant alone.

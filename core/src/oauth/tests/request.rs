@@ -35,7 +35,7 @@ fn made(credential: &Credential, endpoint: &TokenEndpoint, secret: &str) -> Toke
     let material = Material::Secret(SecretString::from(secret));
     match request(credential, endpoint, &material, &[], moment) {
         Ok(request) => request,
-        Err(refusal) => panic!("{refusal:?}"),
+        Err(token_error) => panic!("{token_error:?}"),
     }
 }
 

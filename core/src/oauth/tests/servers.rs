@@ -19,7 +19,7 @@ use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
     oauth::{
-        Class, Granted, Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint, answer_to,
+        Class, Granted, Material, Moment, RawAnswer, Token, TokenEndpoint, TokenError, answer_to,
         renewal::{TokenState, token_state},
         request,
     },
@@ -64,20 +64,20 @@ fn with_grant(grant: &Value) -> Credential {
     .unwrap()
 }
 
-fn told(credential: &Credential, answer: &RawAnswer) -> Result<Token, Refusal> {
+fn reported(credential: &Credential, answer: &RawAnswer) -> Result<Token, TokenError> {
     answer_to(credential, answer, at(0), at(1))
 }
 
-fn refused(credential: &Credential, status: u16, body: &str) -> Refusal {
+fn refused(credential: &Credential, status: u16, body: &str) -> TokenError {
     let answer = raw(status, "application/json", body.as_bytes());
-    told(credential, &answer).err().expect("a refusal")
+    reported(credential, &answer).err().expect("a refusal")
 }
 
 fn given(body: &Value) -> Token {
     let answer = raw(200, "application/json", body.to_string().as_bytes());
-    match told(&credential(&json!({})), &answer) {
+    match reported(&credential(&json!({})), &answer) {
         Ok(token) => token,
-        Err(refusal) => panic!("{body}: {}", refusal.message()),
+        Err(token_error) => panic!("{body}: {}", token_error.message()),
     }
 }
 
@@ -106,14 +106,14 @@ fn a_wrong_secret_is_told_by_status_and_place_and_not_by_one_code() {
         (200, r#"{"ok":false,"error":"invalid_auth"}"#),
         (401, ""),
     ] {
-        let refusal = refused(&usual, status, body);
+        let token_error = refused(&usual, status, body);
         assert_eq!(
-            (refusal.class, refusal.about_client),
+            (token_error.class, token_error.about_client),
             (Class::Denied, true),
             "{status} {body}"
         );
         assert!(
-            refusal.next_step.to_string().contains("client.id"),
+            token_error.next_step.to_string().contains("client.id"),
             "{status} {body}"
         );
     }
@@ -122,8 +122,8 @@ fn a_wrong_secret_is_told_by_status_and_place_and_not_by_one_code() {
         challenge: Some("Bearer realm=\"x\"".to_owned()),
         ..raw(401, "", b"")
     };
-    let refusal = told(&usual, &answer).err().unwrap();
-    assert!(refusal.about_client && refusal.class == Class::Denied);
+    let token_error = reported(&usual, &answer).err().unwrap();
+    assert!(token_error.about_client && token_error.class == Class::Denied);
 }
 
 #[test]
@@ -212,21 +212,21 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
         ),
         (400, "invalid_request", "RefreshRefused", TokenState::Intact),
     ] {
-        let refusal = refused(&refresh, status, &json!({ "error": error }).to_string());
+        let token_error = refused(&refresh, status, &json!({ "error": error }).to_string());
         assert_eq!(
-            (refusal.class, refusal.reason.as_str()),
+            (token_error.class, token_error.reason.as_str()),
             (Class::NeedsUser, reason),
             "{status} {error}"
         );
         assert!(
-            refusal
+            token_error
                 .next_step
                 .to_string()
                 .contains("kubectl apicred login"),
             "{error}"
         );
         assert_eq!(
-            token_state(&Granted::Nothing, Some(&refusal)),
+            token_state(&Granted::Nothing, Some(&token_error)),
             kept,
             "{status} {error}"
         );
@@ -236,15 +236,15 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
 #[test]
 fn a_refresh_for_more_than_the_user_signed_in_for_asks_for_another_sign_in() {
     let grant = json!({ "grant": { "refreshToken": { "secretRef": key() } } });
-    let refusal = refused(&credential(&grant), 400, r#"{"error":"invalid_scope"}"#);
+    let token_error = refused(&credential(&grant), 400, r#"{"error":"invalid_scope"}"#);
     assert_eq!(
-        (refusal.class, refusal.reason.as_str()),
+        (token_error.class, token_error.reason.as_str()),
         (Class::Invalid, "InvalidScope")
     );
-    let told = refusal.next_step.to_string();
-    assert!(told.contains("spec.scopes") && told.contains("kubectl apicred login"));
+    let reported = token_error.next_step.to_string();
+    assert!(reported.contains("spec.scopes") && reported.contains("kubectl apicred login"));
     assert_eq!(
-        token_state(&Granted::Nothing, Some(&refusal)),
+        token_state(&Granted::Nothing, Some(&token_error)),
         TokenState::Intact
     );
     let client = refused(&credential(&json!({})), 400, r#"{"error":"invalid_scope"}"#);
@@ -330,11 +330,11 @@ proptest! {
             "error": "invalid_grant", "error_description": format!("AADSTS50126: {secret}"), "suberror": secret, "claims": secret,
         }).to_string().into_bytes()))];
         for answer in answers {
-            if let Err(refusal) = told(&credential, &answer) {
-                prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.to_string().is_empty());
-                let message = refusal.message();
+            if let Err(token_error) = reported(&credential, &answer) {
+                prop_assert!(!token_error.reason.as_str().is_empty() && !token_error.next_step.to_string().is_empty());
+                let message = token_error.message();
                 prop_assert!(!message.contains(&secret) && !message.contains('\n'), "{}", message);
-                let _ = token_state(&Granted::Nothing, Some(&refusal));
+                let _ = token_state(&Granted::Nothing, Some(&token_error));
             }
         }
     }

@@ -6,7 +6,7 @@ use super::answer::{jwt, raw};
 use crate::{
     credential::{Credential, Issuer, IssuerLookup, parse},
     fixtures::{NOW, at, cluster_issuer, merge, object},
-    oauth::{Class, Refusal, Token, answer_to},
+    oauth::{Class, Token, TokenError, answer_to},
 };
 
 const URN: &str = "urn:ietf:params:oauth:token-type:";
@@ -29,23 +29,23 @@ fn exchange(requested: Option<&str>) -> Value {
     json!({ "tokenExchange": exchange })
 }
 
-fn read(grant: &Value, change: &Value) -> Result<Token, Refusal> {
+fn read(grant: &Value, change: &Value) -> Result<Token, TokenError> {
     let mut body = json!({ "access_token": "t", "expires_in": 60 });
     merge(&mut body, change);
     let raw = raw(200, "application/json", body.to_string().as_bytes());
     answer_to(&credential(grant), &raw, at(0), at(1))
 }
 
-fn refused(grant: &Value, change: &Value) -> Refusal {
-    let refusal = read(grant, change).err();
-    let refusal = refusal.unwrap_or_else(|| panic!("{change}: a token"));
+fn refused(grant: &Value, change: &Value) -> TokenError {
+    let token_error = read(grant, change).err();
+    let token_error = token_error.unwrap_or_else(|| panic!("{change}: a token"));
     assert_eq!(
-        (refusal.class, refusal.reason.as_str()),
+        (token_error.class, token_error.reason.as_str()),
         (Class::Invalid, "TokenTypeNotSupported"),
         "{change}: {}",
-        refusal.message()
+        token_error.message()
     );
-    refusal
+    token_error
 }
 
 #[test]
@@ -84,19 +84,19 @@ fn a_token_that_needs_a_key_is_refused_and_its_type_is_shown() {
     for name in [
         "DPoP", "dpop", "DPOP ", "PoP", "pop", "MAC", "mac", "hmac", "HttpSig", "hok",
     ] {
-        let refusal = refused(&grant, &json!({ "token_type": name }));
-        let told = refusal.message();
+        let token_error = refused(&grant, &json!({ "token_type": name }));
+        let reported = token_error.message();
         assert!(
-            told.contains(&format!("token_type {}", name.trim())),
-            "{told}"
+            reported.contains(&format!("token_type {}", name.trim())),
+            "{reported}"
         );
-        assert!(told.contains("bound to a key"), "{told}");
+        assert!(reported.contains("bound to a key"), "{reported}");
     }
     for key in ["jkt", "jwk", "kid"] {
         let claims = json!({ "exp": NOW + 60, "cnf": { key: "x" } });
         let token = json!({ "access_token": jwt(&claims), "token_type": "Bearer" });
-        let told = refused(&grant, &token).message();
-        assert!(told.contains("claim cnf"), "{told}");
+        let reported = refused(&grant, &token).message();
+        assert!(reported.contains("claim cnf"), "{reported}");
     }
     // The certificate of mTLS may be in the hands of the workload.
     let claims = json!({ "exp": NOW + 60, "cnf": { "x5t#S256": "x" } });
@@ -106,7 +106,7 @@ fn a_token_that_needs_a_key_is_refused_and_its_type_is_shown() {
 #[test]
 fn another_type_is_refused_and_shown_only_if_it_looks_like_one() {
     let grant = json!({ "clientCredentials": {} });
-    for (name, told) in [
+    for (name, reported) in [
         (json!("example"), "token_type example"),
         (json!("Negotiate"), "token_type Negotiate"),
         (json!(format!("{URN}saml2")), "token_type saml2"),
@@ -122,7 +122,7 @@ fn another_type_is_refused_and_shown_only_if_it_looks_like_one() {
         (json!(true), "not a text"),
     ] {
         let message = refused(&grant, &json!({ "token_type": name })).message();
-        assert!(message.contains(told), "{name}: {message}");
+        assert!(message.contains(reported), "{name}: {message}");
         assert!(!message.contains('\u{202e}'));
     }
 }
@@ -142,14 +142,14 @@ fn an_exchange_takes_the_type_that_it_requested_and_no_other() {
         let read = read(&exchange(Some(requested)), &not_applicable(issued));
         assert!(read.is_ok(), "{requested}");
     }
-    for (requested, issued, told) in [
+    for (requested, issued, reported) in [
         (Some("id_token"), Some("saml2"), "saml2"),
         (Some("access_token"), Some("id_token"), "id_token"),
         (None, Some("id_token"), "requestedTokenType"),
         (None, None, "requestedTokenType"),
     ] {
         let message = refused(&exchange(requested), &not_applicable(issued)).message();
-        assert!(message.contains(told), "{message}");
+        assert!(message.contains(reported), "{message}");
     }
     for requested in [None, Some("access_token")] {
         let refresh = json!({ "issued_token_type": format!("{URN}refresh_token") });

@@ -59,28 +59,28 @@ fn both_operators_write_one_status() {
     let first = owner(None, 0).status;
     assert_eq!(conditions(&first), ["Ready/TokenPublished"]);
     let other = |old, seconds| left_to_another(&credential, Some(old), at(1800), at(seconds));
-    let told = other(&first, 1);
+    let reported = other(&first, 1);
     assert_eq!(
-        conditions(&told.status),
+        conditions(&reported.status),
         ["Ready/TokenPublished", "RenewalFailing/AnotherOperator"]
     );
-    assert_eq!(told.notices.len(), 1);
+    assert_eq!(reported.notices.len(), 1);
     assert_eq!(
-        told.notices[0].reason.known(),
+        reported.notices[0].reason.known(),
         Some(Reason::AnotherOperator)
     );
     // Neither puts the other's words right.
-    let kept = owner(Some(&told.status), 2);
-    assert_eq!(kept.status, told.status);
+    let kept = owner(Some(&reported.status), 2);
+    assert_eq!(kept.status, reported.status);
     assert_eq!(kept.notices, []);
     let again = other(&kept.status, 3);
     assert_eq!(
         (again.status, again.notices.len()),
-        (told.status.clone(), 0)
+        (reported.status.clone(), 0)
     );
     // An hour after the other one has ended, the owner takes it back.
     assert!(kept.requeue <= std::time::Duration::from_hours(1));
-    let over = owner(Some(&told.status), 3601).status;
+    let over = owner(Some(&reported.status), 3601).status;
     assert!(
         ConditionType::RenewalFailing
             .find(&over.conditions)
@@ -93,7 +93,7 @@ fn both_operators_write_one_status() {
         &credential,
         &failing,
         &Outcome::Failed,
-        Some(&told.status),
+        Some(&reported.status),
         at(4),
     )
     .status;

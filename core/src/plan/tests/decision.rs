@@ -4,7 +4,7 @@ use serde_json::json;
 use crate::{
     credential::{Credential, binding::Denial},
     fixtures::{at, credential, credential_with, holding, mark, observed, record, secrets},
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     plan::{Cause, Failure, Hold, Observed, Plan, Repairs, plan, stamp},
     publish::ownership::{ForeignWrite, Target},
 };
@@ -95,7 +95,7 @@ pub(super) fn failed(credential: &Credential, observed: &mut Observed, next: i64
         at: at(-5),
         next_attempt: at(next),
         requested: None,
-        cause: Cause::Seen(Refusal::local(
+        cause: Cause::Seen(TokenError::local(
             Class::Transient,
             Reason::IssuerUnavailable,
             "wait",

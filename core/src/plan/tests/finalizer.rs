@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::{
     Reason,
     api::DeletionPolicy::{self, Delete, Retain, Revoke},
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     plan::finalizer::{Attempt, End, Facts, Step, step, time_left},
 };
 
@@ -113,12 +113,12 @@ fn clocks_that_differ_neither_skip_the_revocation_nor_prolong_the_wait() {
 
 #[test]
 fn what_may_pass_is_tried_again_and_what_does_not_is_not() {
-    let refusal = |class, retry_after| Refusal {
+    let token_error = |class, retry_after| TokenError {
         retry_after,
-        ..Refusal::local(class, Reason::RevocationFailed, "it is down")
+        ..TokenError::local(class, Reason::RevocationFailed, "it is down")
     };
     for class in [Class::Invalid, Class::Denied, Class::NeedsUser] {
-        let ended = Attempt::failed(&refusal(class, None), s(0), 1);
+        let ended = Attempt::failed(&token_error(class, None), s(0), 1);
         assert!(matches!(ended, Attempt::Impossible(_)), "{class:?}");
     }
     for class in [Class::Transient, Class::Throttled] {
@@ -131,7 +131,7 @@ fn what_may_pass_is_tried_again_and_what_does_not_is_not() {
             (u32::MAX, None, 18),
             (1, Some(s(30)), 40),
         ] {
-            let ended = Attempt::failed(&refusal(class, asked), s(10), tries);
+            let ended = Attempt::failed(&token_error(class, asked), s(10), tries);
             let Attempt::Failed { next: at, .. } = ended else {
                 panic!("{class:?}")
             };
@@ -157,12 +157,12 @@ fn a_token_that_was_not_revoked_is_reported_with_its_end() {
             Some("not revoked in time, it"),
         ),
     ];
-    for (end, label, told) in ends {
+    for (end, label, reported) in ends {
         assert_eq!(end.label(), label);
         let warning = end.warning(Some(at(0)));
-        assert_eq!(warning.is_some(), told.is_some());
-        if let (Some(text), Some(told)) = (warning, told) {
-            assert!(text.contains(told) && text.contains("the issuer is gone"));
+        assert_eq!(warning.is_some(), reported.is_some());
+        if let (Some(text), Some(reported)) = (warning, reported) {
+            assert!(text.contains(reported) && text.contains("the issuer is gone"));
             assert!(text.contains(&at(0).to_string()));
         }
     }

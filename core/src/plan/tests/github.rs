@@ -21,7 +21,7 @@ fn credential(change: &Value) -> Credential {
 
 /// Reason and message of the conditions about permissions. Tokens of GitHub cannot be read, so the permissions are those of the
 /// answer.
-fn told(expected: &Value, granted: &str) -> Vec<(String, String)> {
+fn reported(expected: &Value, granted: &str) -> Vec<(String, String)> {
     let credential = credential(&json!({ "expect": expected }));
     let mut token = token("t");
     token.claims = None;
@@ -54,7 +54,7 @@ fn a_level_includes_the_lower_ones_and_metadata_comes_with_each_permission() {
         (&exactly, "issues:read", &["ScopesMissing", "PermissionsExceeded"]),
     ];
     for (expected, granted, reasons) in cases {
-        let seen = told(expected, granted);
+        let seen = reported(expected, granted);
         let found: Vec<&str> = seen.iter().map(|(reason, _)| reason.as_str()).collect();
         assert_eq!(found, reasons, "{expected} {granted}: {seen:?}");
         // Words of Entra ID.
@@ -65,7 +65,7 @@ fn a_level_includes_the_lower_ones_and_metadata_comes_with_each_permission() {
     }
     // Less than what is expected is less, also where the other direction holds.
     let wide = json!({ "scopes": ["contents:write"], "exact": true });
-    let seen = told(&wide, "contents:read");
+    let seen = reported(&wide, "contents:read");
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert_eq!(seen[0].0, "ScopesMissing");
 }

@@ -269,9 +269,12 @@ fn the_same_failure_at_each_retry_is_counted_and_reported_once_an_hour() {
         // Another reconcile without an attempt.
         assert_eq!(process.says(60 * minute + 1, &bad), [""; 0]);
     }
-    let told: Vec<_> = lines.iter().map(|l| (l.change, l.repeats)).collect();
+    let reported: Vec<_> = lines.iter().map(|l| (l.change, l.repeats)).collect();
     let repeated = Change::Repeated;
-    assert_eq!(told, [(Change::Began, 0), (repeated, 60), (repeated, 120)]);
+    assert_eq!(
+        reported,
+        [(Change::Began, 0), (repeated, 60), (repeated, 120)]
+    );
     assert_eq!((lines[2].since, lines[2].level), (Some(at(0)), Level::Warn));
     let id = lines[2].ids.correlation_id.as_deref();
     assert_eq!(id, Some("correlation-7200"), "of the last attempt");

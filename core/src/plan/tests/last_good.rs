@@ -51,13 +51,13 @@ fn the_last_good_certificate_serves_while_the_new_one_is_refused() {
     assert!(matches!(steady, Plan::Keep { .. }), "{steady:?}");
     assert_eq!(order(&world, 1500), both(true));
     let view = status(&credential, &world, &Outcome::Steady, None, at(0));
-    let told = condition(&view.status, "ClientCredentialExpiring").unwrap();
-    assert_eq!(told.reason, "ClientCredentialRefused");
+    let reported = condition(&view.status, "ClientCredentialExpiring").unwrap();
+    assert_eq!(reported.reason, "ClientCredentialRefused");
     for words in [
         "the issuer refused the certificate in Secret tls (key tls.key)",
         "the last good certificate of Secret tls, kept in Secret tls-last-good",
     ] {
-        assert!(told.message.contains(words), "{}", told.message);
+        assert!(reported.message.contains(words), "{}", reported.message);
     }
     // Its Secret is gone, and so is the copy: nothing can get a token.
     world.sources.pop();

@@ -158,9 +158,12 @@ fn a_report_changes_with_its_cause_alone_and_ends_with_a_success() {
         let reconciled = notified.ended(result, at(0));
         (reconciled, notified.reported().is_some())
     });
-    let (quiet, told, ended) = ((false, false), (true, true), (true, false));
+    let (quiet, failing, ended) = ((false, false), (true, true), (true, false));
     // The fourth is reconciled for the next try.
-    assert_eq!(reported, [quiet, quiet, told, told, ended, quiet, quiet]);
+    assert_eq!(
+        reported,
+        [quiet, quiet, failing, failing, ended, quiet, quiet]
+    );
     for verb in ["list", "list", "patch"] {
         assert!(notified.ended(Err(Trouble::Forbidden(verb)), at(0)));
         assert_eq!(notified.reported(), Some(&Trouble::Forbidden(verb)));

@@ -2,20 +2,20 @@ use crate::Reason;
 use crate::{
     credential::Credential,
     fixtures::{at, credential, holding, mark, observed, record, refused, secs, token},
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     plan::{Memory, Observed, OwnWrites, Why, fail, fingerprint, record as note, stamp},
     publish::ownership::Target,
 };
 
-fn refusal(class: Class) -> Refusal {
-    Refusal {
+fn token_error(class: Class) -> TokenError {
+    TokenError {
         about_client: class == Class::Denied,
-        ..Refusal::local(class, Reason::RequestRefused, "do something")
+        ..TokenError::local(class, Reason::RequestRefused, "do something")
     }
 }
 
 fn failure(credential: &Credential, world: &Observed, class: Class) -> crate::plan::Failure {
-    fail(credential, world, refusal(class), at(0))
+    fail(credential, world, token_error(class), at(0))
         .failure
         .unwrap()
 }
@@ -25,7 +25,7 @@ fn failures_of_the_same_inputs_are_counted() {
     let credential = credential();
     let mut world = observed(&credential);
     for count in 1..=3 {
-        world.memory = fail(&credential, &world, refusal(Class::Transient), at(0));
+        world.memory = fail(&credential, &world, token_error(Class::Transient), at(0));
         assert_eq!(world.memory.failure.as_ref().unwrap().failures, count);
     }
 }
@@ -40,7 +40,7 @@ fn own_writes_of_a_source_do_not_begin_the_count_anew() {
     world.grant_sources = vec![state];
     let mut versions: Vec<String> = Vec::new();
     for count in 1..=5 {
-        let earlier = fail(&credential, &world, refusal(Class::Denied), at(0));
+        let earlier = fail(&credential, &world, token_error(Class::Denied), at(0));
         let failure = earlier.failure.as_ref().unwrap();
         assert_eq!((failure.failures, failure.changed), (count, None));
         let own = OwnWrites {
@@ -65,7 +65,7 @@ fn own_writes_of_a_source_do_not_begin_the_count_anew() {
             .failure_of(&stamp(&credential, &world))
             .is_none()
     );
-    let next = fail(&credential, &world, refusal(Class::Denied), at(0));
+    let next = fail(&credential, &world, token_error(Class::Denied), at(0));
     assert_eq!(next.failure.unwrap().changed, Some(at(0)));
 }
 
@@ -73,9 +73,9 @@ fn own_writes_of_a_source_do_not_begin_the_count_anew() {
 fn a_try_that_makes_sense_at_one_time_waits_for_it() {
     let credential = credential();
     let world = observed(&credential);
-    let later = Refusal {
+    let later = TokenError {
         retry_at: Some(at(3300)),
-        ..refusal(Class::NeedsUser)
+        ..token_error(Class::NeedsUser)
     };
     let failure = fail(&credential, &world, later, at(0)).failure.unwrap();
     assert_eq!(failure.next_attempt, at(3300));
@@ -101,7 +101,7 @@ fn a_change_of_any_input_begins_the_count_anew() {
     for (what, change) in changes {
         let mut credential = credential();
         let mut world = observed(&credential);
-        world.memory = fail(&credential, &world, refusal(Class::Denied), at(0));
+        world.memory = fail(&credential, &world, token_error(Class::Denied), at(0));
         let before = stamp(&credential, &world);
         change(&mut credential, &mut world);
         assert!(world.memory.failure_of(&before).is_some(), "{what}");
@@ -163,7 +163,7 @@ fn a_failure_keeps_what_is_remembered_of_refused_secrets() {
     let asked = fingerprint::request(&credential);
     let mut world = observed(&credential);
     world.memory.refuse(refused(&credential, "7"));
-    let memory = fail(&credential, &world, refusal(Class::Denied), at(0));
+    let memory = fail(&credential, &world, token_error(Class::Denied), at(0));
     assert!(memory.refusal_of(&mark("7"), &asked).is_some());
     assert!(
         memory.refusal_of(&mark("8"), &asked).is_none(),
@@ -251,10 +251,10 @@ fn quick_tries_of_a_propagating_secret_do_not_lengthen_the_waits_after_them() {
     world.target = Target::Absent;
     world.sources[0].changed_at = Some(at(-10));
     for _ in 0..9 {
-        world.memory = fail(&credential, &world, refusal(Class::Denied), at(0));
+        world.memory = fail(&credential, &world, token_error(Class::Denied), at(0));
     }
     assert_eq!(world.memory.failure.as_ref().unwrap().failures, 9);
-    world.memory = fail(&credential, &world, refusal(Class::Denied), at(400));
+    world.memory = fail(&credential, &world, token_error(Class::Denied), at(400));
     let after = world.memory.failure.unwrap();
     assert_eq!((after.failures, after.changed), (1, None));
     assert!(after.next_attempt < at(400 + 73));

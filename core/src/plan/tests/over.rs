@@ -133,12 +133,12 @@ fn the_status_says_so_once_and_until_then_comes_back_in_time() {
     };
     let outcome = Outcome::Refused { reason, message };
     let view = status(&credential, &world, &outcome, Some(&before.status), at(1));
-    let told = view.status.conditions.iter();
-    let told: Vec<_> = told
+    let reported = view.status.conditions.iter();
+    let reported: Vec<_> = reported
         .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [("Ready", "False", "Ended"), ("Stalled", "True", "Ended")]
     );
     assert_eq!(view.status.expires_at, None, "there is no token");

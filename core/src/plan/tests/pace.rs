@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::{
     credential::Credential,
     fixtures::{at, credential, holding, observed, record},
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     plan::{Hold, Observed, Plan, Why, fail, plan},
     publish::ownership::Target,
 };
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 enum Came {
     Token,
-    Refusal,
+    TokenError,
 }
 
 /// Plays a credential that somebody changes before each look, and gives the seconds at which requests were sent.
@@ -57,9 +57,9 @@ fn play(
                 };
                 world.memory.published(why, at(now));
             }
-            Came::Refusal => {
-                let refusal = Refusal::local(Class::Invalid, Reason::RequestRefused, "x");
-                world.memory = fail(&credential, &world, refusal, at(now));
+            Came::TokenError => {
+                let token_error = TokenError::local(Class::Invalid, Reason::RequestRefused, "x");
+                world.memory = fail(&credential, &world, token_error, at(now));
             }
         }
     }
@@ -137,7 +137,7 @@ const WAYS: [Way; 6] = [
 #[test]
 fn no_way_to_ask_has_a_rate_without_a_bound() {
     for (way, change) in WAYS {
-        for came in [Came::Token, Came::Refusal] {
+        for came in [Came::Token, Came::TokenError] {
             let sent = play(change, 0..600, came);
             assert_eq!(sent[0], 0, "{way}: the first is served at once");
             assert!(
@@ -167,7 +167,7 @@ proptest! {
             let (_, way) = calls.next().unwrap();
             WAYS[*way].1(now, c, o);
         };
-        let came = if steps[0].2 { Came::Token } else { Came::Refusal };
+        let came = if steps[0].2 { Came::Token } else { Came::TokenError };
         let sent = play(change, looks, came);
         let most = 7 + now / 10;
         // Deletions have a bound of their own: five at once.

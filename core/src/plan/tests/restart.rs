@@ -8,7 +8,7 @@ use crate::{
     api::ApiCredentialStatus,
     credential::{Credential, FieldError},
     fixtures::{at, credential, credential_with, holding, object, observed, record, secs},
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     plan::{
         Hold, Memory, Observed, Outcome, Plan, fail, invalid, plan, schedule, status, unlisted,
     },
@@ -20,23 +20,23 @@ fn failing(credential: &Credential, held: bool, attempts: u32) -> (Observed, Api
     let mut world = observed(credential);
     world.target = Target::Absent;
     world.held = held;
-    let refusal = || Refusal {
+    let token_error = || TokenError {
         about_client: true,
         http_status: Some(401),
-        ..Refusal::local(
+        ..TokenError::local(
             Class::Denied,
             Reason::ClientSecretRefused,
             "correct the secret",
         )
     };
     for _ in 0..attempts {
-        world.memory = fail(credential, &world, refusal(), at(0));
+        world.memory = fail(credential, &world, token_error(), at(0));
     }
     world
         .memory
         .refuse(crate::fixtures::refused(credential, "7"));
-    let told = status(credential, &world, &Outcome::Failed, None, at(0)).status;
-    (world, told)
+    let reported = status(credential, &world, &Outcome::Failed, None, at(0)).status;
+    (world, reported)
 }
 
 /// The same world as another process finds it.
@@ -51,12 +51,12 @@ fn restarted(world: &Observed) -> Observed {
 fn recall(
     credential: &Credential,
     world: &Observed,
-    told: &ApiCredentialStatus,
+    reported: &ApiCredentialStatus,
     now: i64,
 ) -> Observed {
     let mut world = world.clone();
     let mut memory = world.memory.clone();
-    memory.recall(credential, &world, Some(told), at(now));
+    memory.recall(credential, &world, Some(reported), at(now));
     world.memory = memory;
     world
 }
@@ -66,9 +66,9 @@ fn a_new_process_waits_as_long_as_the_old_one_would_and_writes_nothing() {
     let credential = credential();
     // A token that was held and could not be written is lost: it is not asked for again before its time either.
     for held in [false, true] {
-        let (world, told) = failing(&credential, held, 3);
-        let next = told.next_attempt.clone().unwrap().0;
-        let again = recall(&credential, &restarted(&world), &told, 10);
+        let (world, reported) = failing(&credential, held, 3);
+        let next = reported.next_attempt.clone().unwrap().0;
+        let again = recall(&credential, &restarted(&world), &reported, 10);
         let waits = plan(&credential, &again, at(10));
         assert_eq!(
             waits,
@@ -78,8 +78,14 @@ fn a_new_process_waits_as_long_as_the_old_one_would_and_writes_nothing() {
             },
             "{held}"
         );
-        let view = status(&credential, &again, &Outcome::Backoff, Some(&told), at(10));
-        assert_eq!(view.status, told, "{held}");
+        let view = status(
+            &credential,
+            &again,
+            &Outcome::Backoff,
+            Some(&reported),
+            at(10),
+        );
+        assert_eq!(view.status, reported, "{held}");
         assert!(view.notices.is_empty(), "{held}");
         assert!(matches!(plan(&credential, &again, next), Plan::Mint(_)));
     }
@@ -88,10 +94,10 @@ fn a_new_process_waits_as_long_as_the_old_one_would_and_writes_nothing() {
 #[test]
 fn failures_are_counted_on() {
     let credential = credential();
-    let (world, told) = failing(&credential, false, 3);
-    let again = recall(&credential, &restarted(&world), &told, 4000);
-    let refusal = Refusal::local(Class::Denied, Reason::ClientSecretRefused, "x");
-    let memory = fail(&credential, &again, refusal, at(4000));
+    let (world, reported) = failing(&credential, false, 3);
+    let again = recall(&credential, &restarted(&world), &reported, 4000);
+    let token_error = TokenError::local(Class::Denied, Reason::ClientSecretRefused, "x");
+    let memory = fail(&credential, &again, token_error, at(4000));
     assert_eq!(memory.failure.unwrap().failures, 4);
 }
 
@@ -110,10 +116,10 @@ fn whatever_has_changed_meanwhile_ends_the_wait() {
     ];
     for (what, change) in changes {
         let mut credential = credential();
-        let (world, told) = failing(&credential, false, 3);
+        let (world, reported) = failing(&credential, false, 3);
         let mut world = restarted(&world);
         change(&mut credential, &mut world);
-        let again = recall(&credential, &world, &told, 10);
+        let again = recall(&credential, &world, &reported, 10);
         assert!(again.memory.failure.is_none(), "{what}");
     }
 }
@@ -121,12 +127,12 @@ fn whatever_has_changed_meanwhile_ends_the_wait() {
 #[test]
 fn a_status_of_success_or_without_a_next_attempt_is_nothing_to_wait_for() {
     let credential = credential();
-    let (world, told) = failing(&credential, false, 1);
+    let (world, reported) = failing(&credential, false, 1);
     let world = restarted(&world);
     let without = |change: fn(&mut ApiCredentialStatus)| {
-        let mut told = told.clone();
-        change(&mut told);
-        recall(&credential, &world, &told, 10)
+        let mut reported = reported.clone();
+        change(&mut reported);
+        recall(&credential, &world, &reported, 10)
             .memory
             .failure
             .is_some()
@@ -146,11 +152,11 @@ fn a_status_of_success_or_without_a_next_attempt_is_nothing_to_wait_for() {
 fn a_token_that_was_published_all_the_same_ends_it() {
     let credential = credential();
     let mut world = holding(&credential, record(&credential, (-1900, -10, 1700)));
-    let refusal = Refusal::local(Class::Transient, Reason::KubernetesUnavailable, "x");
-    world.memory = fail(&credential, &world, refusal, at(0));
-    let told = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
+    let token_error = TokenError::local(Class::Transient, Reason::KubernetesUnavailable, "x");
+    world.memory = fail(&credential, &world, token_error, at(0));
+    let reported = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
     let fresh = holding(&credential, record(&credential, (1, 1800, 3601)));
-    let again = recall(&credential, &fresh, &told, 2);
+    let again = recall(&credential, &fresh, &reported, 2);
     assert!(matches!(
         plan(&credential, &again, at(2)),
         Plan::Keep { .. }
@@ -175,11 +181,11 @@ fn refused_password() -> (Credential, Observed, ApiCredentialStatus) {
             ..world.sources[0].clone()
         })
         .collect();
-    let refusal = Refusal {
+    let token_error = TokenError {
         until_change: true,
-        ..Refusal::local(Class::Denied, Reason::PasswordRefused, "x")
+        ..TokenError::local(Class::Denied, Reason::PasswordRefused, "x")
     };
-    world.memory = fail(&credential, &world, refusal, at(0));
+    world.memory = fail(&credential, &world, token_error, at(0));
     for mark in world
         .grant_sources
         .clone()
@@ -191,8 +197,8 @@ fn refused_password() -> (Credential, Observed, ApiCredentialStatus) {
             ..crate::fixtures::refused(&credential, "7")
         });
     }
-    let told = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
-    (credential, world, told)
+    let reported = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
+    (credential, world, reported)
 }
 
 fn holds(credential: &Credential, world: &Observed, now: i64) -> bool {
@@ -205,12 +211,12 @@ fn holds(credential: &Credential, world: &Observed, now: i64) -> bool {
 
 #[test]
 fn a_refused_password_is_recalled_without_an_end() {
-    let (credential, world, told) = refused_password();
-    let again = recall(&credential, &restarted(&world), &told, 10);
+    let (credential, world, reported) = refused_password();
+    let again = recall(&credential, &restarted(&world), &reported, 10);
     assert!(holds(&credential, &again, 999_999));
     let mut corrected = restarted(&world);
     corrected.grant_sources[0].present = Some(("u".to_owned(), "new".to_owned()));
-    let again = recall(&credential, &corrected, &told, 10);
+    let again = recall(&credential, &corrected, &reported, 10);
     assert!(!holds(&credential, &again, 10));
 }
 
@@ -240,12 +246,12 @@ fn a_refused_password_waits_for_another_client_issuer_user_or_password_and_for_n
     ];
     let ends = ends.into_iter().map(|case| (case, false));
     for ((what, change), held) in ends.chain(stays.into_iter().map(|case| (case, true))) {
-        let (mut credential, mut world, told) = refused_password();
+        let (mut credential, mut world, reported) = refused_password();
         change(&mut credential, &mut world);
         // In the process that saw the refusal, and in the next one.
         let failing = world.failure(&credential).is_some();
         assert_eq!(failing, held, "{what}");
-        let again = recall(&credential, &restarted(&world), &told, 10);
+        let again = recall(&credential, &restarted(&world), &reported, 10);
         assert_eq!(holds(&credential, &again, 10), held, "{what}");
     }
 }
@@ -254,26 +260,26 @@ fn a_refused_password_waits_for_another_client_issuer_user_or_password_and_for_n
 #[test]
 fn a_wait_outlasts_a_time_in_which_the_credential_could_not_be_used() {
     let errors = [FieldError::new("spec.clientRef", "is gone").because(Reason::ClientNotFound)];
-    let between = |told: &ApiCredentialStatus, listed: bool| {
+    let between = |reported: &ApiCredentialStatus, listed: bool| {
         let object = object(&json!({}));
         let view = if listed {
-            invalid(&object, Some(told), None, &errors, at(5))
+            invalid(&object, Some(reported), None, &errors, at(5))
         } else {
-            unlisted(&object, Some(told), None, "apiclients", at(5))
+            unlisted(&object, Some(reported), None, "apiclients", at(5))
         };
         view.status
     };
     for listed in [false, true] {
-        let (credential, world, told) = refused_password();
-        let told = between(&told, listed);
-        let again = recall(&credential, &restarted(&world), &told, 10);
+        let (credential, world, reported) = refused_password();
+        let reported = between(&reported, listed);
+        let again = recall(&credential, &restarted(&world), &reported, 10);
         assert!(holds(&credential, &again, 999_999), "{listed}");
 
         let credential = crate::fixtures::credential();
-        let (world, told) = failing(&credential, false, 3);
-        let until = told.next_attempt.clone().unwrap().0;
-        let told = between(&told, listed);
-        let again = recall(&credential, &restarted(&world), &told, 10);
+        let (world, reported) = failing(&credential, false, 3);
+        let until = reported.next_attempt.clone().unwrap().0;
+        let reported = between(&reported, listed);
+        let again = recall(&credential, &restarted(&world), &reported, 10);
         let waits = plan(&credential, &again, at(10));
         let why = Hold::Backoff;
         assert_eq!(waits, Plan::Hold { until, why }, "{listed}");
@@ -285,11 +291,11 @@ proptest! {
     #[test]
     fn a_forged_status_delays_by_a_bounded_time(next in any::<i32>(), failures in any::<i32>(), time in -9999_i64..9999, now in -5000_i64..5000) {
         let credential = credential();
-        let (world, mut told) = failing(&credential, false, 1);
-        told.next_attempt.as_mut().unwrap().0 = at(i64::from(next));
-        told.consecutive_failures = Some(failures);
-        told.last_attempt.as_mut().unwrap().time.0 = at(time);
-        let again = recall(&credential, &restarted(&world), &told, now);
+        let (world, mut reported) = failing(&credential, false, 1);
+        reported.next_attempt.as_mut().unwrap().0 = at(i64::from(next));
+        reported.consecutive_failures = Some(failures);
+        reported.last_attempt.as_mut().unwrap().time.0 = at(time);
+        let again = recall(&credential, &restarted(&world), &reported, now);
         match plan(&credential, &again, at(now)) {
             Plan::Hold { until, .. } => prop_assert!(until <= schedule::later(at(now), secs(72 * 60))),
             Plan::Mint(_) => {}
@@ -304,9 +310,9 @@ fn no_clock_that_is_set_ends_a_wait_for_a_change() {
     let credential = credential();
     let mut world = observed(&credential);
     world.target = Target::Absent;
-    let refusal = |until_change| Refusal {
+    let token_error = |until_change| TokenError {
         until_change,
-        ..Refusal::local(
+        ..TokenError::local(
             Class::Denied,
             Reason::PasswordRefused,
             "correct the password",
@@ -324,7 +330,7 @@ fn no_clock_that_is_set_ends_a_wait_for_a_change() {
         400 * 86_400,
     ] {
         world.memory = Memory::default();
-        world.memory = fail(&credential, &world, refusal(true), at(0));
+        world.memory = fail(&credential, &world, token_error(true), at(0));
         let step = plan(&credential, &world, at(set));
         let waits = matches!(
             step,
@@ -335,7 +341,7 @@ fn no_clock_that_is_set_ends_a_wait_for_a_change() {
         );
         assert!(waits, "{set}: {step:?}");
         // A failure that time may end is tried again after a step back: nobody knows how long it was waited for.
-        world.memory = fail(&credential, &world, refusal(false), at(0));
+        world.memory = fail(&credential, &world, token_error(false), at(0));
         if !(-61..=7200).contains(&set) {
             let step = plan(&credential, &world, at(set));
             assert!(matches!(step, Plan::Mint(_)), "{set}: {step:?}");

@@ -154,17 +154,18 @@ fn certificates_of_a_list_are_tried_in_order_and_from_their_first_day_on() {
     assert_eq!(order(&credential, &world, 0), ["old", "new?"]);
     assert_eq!(order(&credential, &world, HOUR), ["new?", "old"]);
     let view = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
-    let told = condition(&view, "ClientCredentialExpiring").unwrap();
+    let reported = condition(&view, "ClientCredentialExpiring").unwrap();
     assert!(
-        told.message
+        reported
+            .message
             .contains("the certificate in Secret new (key secret)"),
         "{}",
-        told.message
+        reported.message
     );
     world.sources[0].present = None;
     let view = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
-    let told = condition(&view, "ClientCredentialExpiring").unwrap();
-    assert_eq!(told.reason, "SourceMissing");
+    let reported = condition(&view, "ClientCredentialExpiring").unwrap();
+    assert_eq!(reported.reason, "SourceMissing");
     let shown = &view.refused()[0];
     assert_eq!(
         (
@@ -259,7 +260,7 @@ fn a_label_on_a_refused_secret_makes_it_no_younger() {
     assert_eq!(memory.refused.len(), 1, "older versions are forgotten");
 }
 
-fn told(credential: &Credential, world: &Observed) -> Option<(String, String)> {
+fn reported(credential: &Credential, world: &Observed) -> Option<(String, String)> {
     let view = status(credential, world, &Outcome::Steady, None, at(0));
     let found = condition(&view.status, "ClientCredentialExpiring")?;
     Some((found.reason.clone(), found.message.clone()))
@@ -269,12 +270,12 @@ fn told(credential: &Credential, world: &Observed) -> Option<(String, String)> {
 fn a_secret_that_works_does_not_hide_the_fault_of_another() {
     let credential = several(&["new", "old"]);
     let world = || world(&credential, "old");
-    assert_eq!(told(&credential, &world()), None);
+    assert_eq!(reported(&credential, &world()), None);
     let mut refused_by_issuer = world();
     refused_by_issuer
         .memory
         .refuse(refused(&credential, "new", -60, 0));
-    let (reason, message) = told(&credential, &refused_by_issuer).unwrap();
+    let (reason, message) = reported(&credential, &refused_by_issuer).unwrap();
     assert_eq!(reason, "ClientCredentialRefused");
     for part in [
         "key secret of Secret new",
@@ -315,14 +316,14 @@ fn a_secret_that_works_does_not_hide_the_fault_of_another() {
     let mut missing = world();
     missing.sources[0].present = None;
     assert_eq!(
-        told(&credential, &missing).unwrap().0,
+        reported(&credential, &missing).unwrap().0,
         "ClientSecretMissing"
     );
     // The one in use, too: another one takes its place at the next renewal, if it can.
     let mut gone = world();
     gone.sources[1].present = None;
     gone.memory.refuse(refused(&credential, "new", -60, 0));
-    let (_, message) = told(&credential, &gone).unwrap();
+    let (_, message) = reported(&credential, &gone).unwrap();
     assert!(message.contains("Secret old does not exist"), "{message}");
     let mut unusable = world();
     unusable.memory.refuse(RefusedSource {
@@ -330,7 +331,7 @@ fn a_secret_that_works_does_not_hide_the_fault_of_another() {
         reason: Reason::ClientSecretKeyMissing.into(),
         ..refused(&credential, "new", -60, 0)
     });
-    let (reason, message) = told(&credential, &unusable).unwrap();
+    let (reason, message) = reported(&credential, &unusable).unwrap();
     assert_eq!(reason, "ClientSecretKeyMissing");
     assert!(message.contains("key secret of Secret new"), "{message}");
 }
@@ -388,8 +389,8 @@ fn what_has_ended_comes_before_what_is_refused_and_that_before_what_will_end() {
     world.memory.refuse(refused(&credential, "new", -60, 0));
     for (end, reason) in [(DAY, "ClientCredentialRefused"), (-DAY, "SecretExpired")] {
         world.sources[1].expires_at = Some(at(end));
-        let (told, message) = told(&credential, &world).unwrap();
-        assert_eq!(told, reason);
+        let (reported, message) = reported(&credential, &world).unwrap();
+        assert_eq!(reported, reason);
         assert!(
             message.contains("refused key secret of Secret new")
                 && message.contains("the client secret in Secret old"),
@@ -484,7 +485,7 @@ prop_compose! {
     /// Up to four secrets in any state, one of them in use, some refused.
     fn any_list()(
         count in 1_usize..5, used in 0_usize..4, present in any::<[bool; 4]>(), requested: bool, absent: bool,
-        refusals in prop::collection::vec(prop::option::of((-40 * DAY..0, -40 * DAY..0, any::<bool>())), 4),
+        token_errors in prop::collection::vec(prop::option::of((-40 * DAY..0, -40 * DAY..0, any::<bool>())), 4),
     ) -> (Credential, Observed) {
         let names = ["a", "b", "c", "d"];
         let mut credential = several(&names[..count]);
@@ -501,10 +502,10 @@ prop_compose! {
                 source.present = None;
             }
         }
-        for (name, refusal) in names[..count].iter().zip(refusals) {
-            if let Some((since, last, by_issuer)) = refusal {
-                let refusal = refused(&credential, name, since.min(last), last);
-                world.memory.refuse(RefusedSource { by_issuer, ..refusal });
+        for (name, token_error) in names[..count].iter().zip(token_errors) {
+            if let Some((since, last, by_issuer)) = token_error {
+                let token_error = refused(&credential, name, since.min(last), last);
+                world.memory.refuse(RefusedSource { by_issuer, ..token_error });
             }
         }
         (credential, world)
@@ -541,20 +542,20 @@ proptest! {
         let now = later(at(0), SignedDuration::from_hours(24 * days));
         let asked = fingerprint::request(&credential);
         let list = candidates(&credential, &world, now);
-        let refusal = |s: &Source| world.memory.refusal_of(&s.mark()?, &asked).cloned();
+        let token_error = |s: &Source| world.memory.refusal_of(&s.mark()?, &asked).cloned();
         let used = world.record().and_then(|r| r.sources.used.clone());
-        let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
+        let good = |s: &Source| s.present.is_some() && token_error(s).is_none();
         // One that is missing or refused itself is used no more.
         let used = used.and_then(|u| world.sources.iter().position(|s| u.is(&s.reference) && good(s)));
         let first_good = || world.sources.iter().position(good);
         let waiting = world.sources.iter().take(used.or_else(first_good).unwrap_or(0));
-        let waiting = waiting.filter(|s| refusal(s).is_some_and(|r| r.by_issuer)).count();
+        let waiting = waiting.filter(|s| token_error(s).is_some_and(|r| r.by_issuer)).count();
         let first = list.first().and_then(|c| c.source);
         if waiting > 0 && credential.renew_requested.is_none() {
             let retried = list.iter().take_while(|c| c.trial || first == c.source).any(|c| {
-                c.source.is_some_and(|s| refusal(s).is_some_and(|r| r.by_issuer))
+                c.source.is_some_and(|s| token_error(s).is_some_and(|r| r.by_issuer))
             });
-            let all_bad = world.sources.iter().filter(|s| s.present.is_some()).all(|s| refusal(s).is_some());
+            let all_bad = world.sources.iter().filter(|s| s.present.is_some()).all(|s| token_error(s).is_some());
             prop_assert!(retried || all_bad, "{:?}", list);
         }
     }

@@ -10,10 +10,10 @@ use crate::{
     fixtures::{
         at, credential, credential_with, holding, object, observed, ours, published, record, secs,
     },
-    oauth::{Class, Refusal},
+    oauth::{Class, TokenError},
     plan::{
         Observed, Outcome, Why, fail, invalid,
-        states::{failing, minted, missing, refusal, states, waiting},
+        states::{failing, minted, missing, states, token_error, waiting},
         status, unlisted,
     },
     publish::ownership::{SecretFacts, Target},
@@ -56,9 +56,9 @@ fn a_secret_that_is_propagating_is_no_reason_to_be_stalled() {
     let credential = credential();
     let mut world = observed(&credential);
     world.sources[0].changed_at = Some(at(-10));
-    let about_client = Refusal {
+    let about_client = TokenError {
         about_client: true,
-        ..refusal(Class::Denied)
+        ..token_error(Class::Denied)
     };
     world.memory = fail(&credential, &world, about_client, at(0));
     let view = status(&credential, &world, &Outcome::Failed, None, at(0));
@@ -80,11 +80,11 @@ fn a_new_secret_that_is_refused_for_two_minutes_is_stalled_and_still_tried_often
         ..observed(&credential)
     };
     let refuse = |world: &mut Observed, now: i64| {
-        let refusal = Refusal {
+        let token_error = TokenError {
             about_client: true,
-            ..refusal(Class::Denied)
+            ..token_error(Class::Denied)
         };
-        world.memory = fail(&credential, world, refusal, at(now));
+        world.memory = fail(&credential, world, token_error, at(now));
         let next = world.memory.failure.as_ref().unwrap().next_attempt;
         assert!(next <= at(now + 36), "at {now}: {next}");
         Outcome::Failed
@@ -190,7 +190,7 @@ fn a_transition_time_moves_exactly_when_the_status_flips() {
 fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_is_late() {
     let credential = credential();
     // An hour's life: floor 15 min, mount delay 2 min, notice 6 min: from 37 min on.
-    for (age, trouble, told) in [
+    for (age, trouble, reported) in [
         (2200, true, false),
         (2220, true, true),
         (2700, true, true),
@@ -211,7 +211,7 @@ fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_i
         let view = status(&credential, &world, &outcome, None, at(0));
         assert_eq!(
             condition(&view.status, "LifetimeAtRisk").is_some(),
-            told,
+            reported,
             "at age {age}"
         );
         if age == 2200 {
@@ -453,8 +453,8 @@ fn an_issuer_that_went_away_leaves_a_good_token_ready_and_a_spec_edit_does_not()
         let view = invalid(&edited, Some(&before), Some(&facts), &errors, at(1));
         let expected = format!("Ready=True/TokenPublished RenewalFailing=True/{reason}");
         assert_eq!(short(&view.status), expected);
-        let told: Vec<_> = view.notices.iter().map(|n| n.reason.as_str()).collect();
-        assert_eq!(told, [reason.as_str()], "at once");
+        let reported: Vec<_> = view.notices.iter().map(|n| n.reason.as_str()).collect();
+        assert_eq!(reported, [reason.as_str()], "at once");
     }
     edited.metadata.generation = Some(4);
     let view = invalid(&edited, Some(&view.status), Some(&facts), &errors, at(3));

@@ -8,10 +8,10 @@ use super::status::condition;
 use crate::{
     api::AttemptResult,
     fixtures::{at, credential, holding, json_answer, observed, record},
-    oauth::{AnswerContext, Class, RawAnswer, Refusal, answer},
+    oauth::{AnswerContext, Class, RawAnswer, TokenError, answer},
     plan::{
         Observed, Outcome, Severity, View, Why, fail,
-        states::{failing, minted, refusal, refused, waiting},
+        states::{failing, minted, refused, token_error, waiting},
         status,
     },
     publish::ownership::Target,
@@ -72,7 +72,7 @@ fn events_tell_changes_and_never_a_healthy_rotation() {
     other.memory = fail(
         &credential,
         &good,
-        Refusal::local(Class::Transient, Reason::InvalidRequest, "x"),
+        TokenError::local(Class::Transient, Reason::InvalidRequest, "x"),
         at(0),
     );
     let changed = say(&other, &Outcome::Backoff, Some(&again));
@@ -137,20 +137,20 @@ fn nothing_of_a_hostile_answer_or_of_the_digests_reaches_the_status() {
         now: at(0),
         assumed_lifetime: None,
     };
-    let refusal = answer(&raw, context).err().unwrap();
+    let token_error = answer(&raw, context).err().unwrap();
     let credential = credential();
     let mut world = observed(&credential);
-    world.memory = fail(&credential, &world, refusal, at(0));
+    world.memory = fail(&credential, &world, token_error, at(0));
     let view = status(&credential, &world, &Outcome::Failed, None, at(0));
-    let told = format!(
+    let reported = format!(
         "{} {:?}",
         serde_json::to_string(&view.status).unwrap(),
         view.notices
     );
-    assert!(!told.contains("C4NARY"), "{told}");
+    assert!(!reported.contains("C4NARY"), "{reported}");
     assert!(
-        !told.contains("keyed-"),
-        "digests are for the Secret's annotations only: {told}"
+        !reported.contains("keyed-"),
+        "digests are for the Secret's annotations only: {reported}"
     );
     assert_eq!(
         view.status.last_attempt.unwrap().code.as_deref(),
@@ -179,7 +179,7 @@ prop_compose! {
             4 => refused(),
             5 => Outcome::Suspended,
             _ => {
-                world.memory = fail(&credential, &world, Refusal { about_client: true, ..refusal(class) }, at(0));
+                world.memory = fail(&credential, &world, TokenError { about_client: true, ..token_error(class) }, at(0));
                 Outcome::Failed
             }
         };

@@ -13,7 +13,7 @@ use crate::{
 
 const DAY: i64 = 86_400;
 
-fn told(
+fn reported(
     credential: &Credential,
     world: &Observed,
     kind: &str,
@@ -29,7 +29,7 @@ fn told(
 }
 
 fn ending(credential: &Credential, world: &Observed, now: i64) -> Option<String> {
-    told(credential, world, "ClientCredentialExpiring", now).map(|t| t.0)
+    reported(credential, world, "ClientCredentialExpiring", now).map(|t| t.0)
 }
 
 #[test]
@@ -127,8 +127,9 @@ fn an_end_that_is_not_a_time_is_reported_and_hides_no_other() {
     ] {
         let mut world = observed(credential);
         world.sources[0].expiry_unreadable = true;
-        let (told, message) = told(credential, &world, "ClientCredentialExpiring", now).unwrap();
-        assert_eq!(told, reason);
+        let (reported, message) =
+            reported(credential, &world, "ClientCredentialExpiring", now).unwrap();
+        assert_eq!(reported, reason);
         assert!(
             message.contains("Secret client") && message.contains("is not a time"),
             "{message}"
@@ -170,7 +171,7 @@ fn a_certificate_that_expires_before_the_next_renewal_is_known_to_fail_it() {
             from: at(-DAY),
             until: at(until),
         });
-        told(
+        reported(
             &credential,
             &holding(&credential, noted),
             "RenewalFailing",
@@ -200,9 +201,9 @@ fn an_input_of_the_grant_that_goes_is_known_to_fail_the_next_renewal() {
         let credential = credential_with(&json!({ "grant": grant }));
         let mut world = observed(&credential);
         world.grant_sources = world.sources.clone();
-        assert_eq!(told(&credential, &world, "RenewalFailing", 0), None);
+        assert_eq!(reported(&credential, &world, "RenewalFailing", 0), None);
         world.grant_sources[0].present = None;
-        let (reason, message) = told(&credential, &world, "RenewalFailing", 0).unwrap();
+        let (reason, message) = reported(&credential, &world, "RenewalFailing", 0).unwrap();
         assert_eq!(reason, expected, "{grant}");
         assert!(message.contains(&at(3300).to_string()), "{message}");
     }
@@ -252,7 +253,7 @@ fn a_static_key_is_aged_from_its_making() {
         let record = published.record.as_mut().unwrap();
         record.lifetime = crate::oauth::LifetimeSource::Static.as_str().to_owned();
     }
-    let (reason, message) = told(&usual, &gone, "RenewalFailing", 0).unwrap();
+    let (reason, message) = reported(&usual, &gone, "RenewalFailing", 0).unwrap();
     assert_eq!(reason, "SourceMissing");
     assert!(
         message.ends_with("; until then Secret alerts-token keeps the current key"),

@@ -233,8 +233,11 @@ fn a_field_of_the_answer_is_a_file_and_is_read_back() {
     assert!(template(&other).has_other_formats(&template(&credential).digest()));
     assert!(!has_fields(&recovered.answer, &other.target.keys));
     token.answer.clear();
-    let told = data(&token, keys).unwrap_err();
-    assert!(told.contains("no text or number id_token"), "{told}");
+    let reported = data(&token, keys).unwrap_err();
+    assert!(
+        reported.contains("no text or number id_token"),
+        "{reported}"
+    );
 }
 
 #[test]
@@ -243,7 +246,7 @@ fn fields_of_the_answer_are_refused_in_words() {
         credential::{IssuerLookup, parse},
         fixtures::{issuer, object},
     };
-    let told = |change: Value| {
+    let reported = |change: Value| {
         let parsed = parse(&object(&change), |_| IssuerLookup::Found(issuer()));
         let faults = parsed.expect_err("a faulty spec");
         faults[0].to_string()
@@ -254,12 +257,15 @@ fn fields_of_the_answer_are_refused_in_words() {
         json!({ "format": "AnswerField", "key": "f", "field": "refresh_token" }),
         json!({ "format": "AnswerField", "key": "f", "field": "Refresh-Token" }),
     ] {
-        let told = told(json!({ "target": { "keys": [key] } }));
-        assert!(told.contains("spec.target.keys[0].field"), "{key}: {told}");
+        let reported = reported(json!({ "target": { "keys": [key] } }));
+        assert!(
+            reported.contains("spec.target.keys[0].field"),
+            "{key}: {reported}"
+        );
     }
     let fixed = json!({
         "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": { "name": "s", "key": "k" } },
         "target": { "keys": [{ "format": "AnswerField", "key": "f", "field": "id_token" }] },
     });
-    assert!(told(fixed).contains("a static key has no answer"));
+    assert!(reported(fixed).contains("a static key has no answer"));
 }

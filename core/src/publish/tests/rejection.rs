@@ -154,11 +154,14 @@ fn each_kind_of_rejection_is_reported_with_who_rejects_and_what_to_do() {
         ),
         (413, "", vec![], "HTTP 413;", "ask an administrator"),
     ] {
-        let told = sentence(code, message, &causes);
-        assert!(told.contains(who), "{message}\n{told}\n{who}");
-        assert!(told.contains(what), "{message}\n{told}\n{what}");
-        let (_, next) = told.rsplit_once("; ").expect("a next step");
-        assert!(!next.is_empty() && told.chars().count() < 700, "{told}");
+        let reported = sentence(code, message, &causes);
+        assert!(reported.contains(who), "{message}\n{reported}\n{who}");
+        assert!(reported.contains(what), "{message}\n{reported}\n{what}");
+        let (_, next) = reported.rsplit_once("; ").expect("a next step");
+        assert!(
+            !next.is_empty() && reported.chars().count() < 700,
+            "{reported}"
+        );
     }
 }
 
@@ -169,11 +172,11 @@ fn what_is_said_is_printable_and_bounded() {
         "n".repeat(3000),
         "m ".repeat(3000)
     );
-    let told = sentence(403, &hostile, &[]);
-    assert!(told.chars().count() < 1000, "{}", told.len());
+    let reported = sentence(403, &hostile, &[]);
+    assert!(reported.chars().count() < 1000, "{}", reported.len());
     assert!(
-        !told.chars().any(|c| c.is_control() || c == '\u{202e}'),
-        "{told}"
+        !reported.chars().any(|c| c.is_control() || c == '\u{202e}'),
+        "{reported}"
     );
     let mut cut = "x".repeat(4095);
     cut.push('ž');
@@ -215,7 +218,7 @@ fn nothing_that_was_sent_or_stood_there_is_repeated() {
             vec![(token, token)],
         ] {
             let said = read(403, &message, &causes, Some(token));
-            let told =
+            let reported =
                 said.sentence("t", TYPES).expect("a sentence") + &said.fault().expect("a fault");
             // Of the file that part which holds the token.
             let file = &json[24..24 + token.len()];
@@ -228,7 +231,7 @@ fn nothing_that_was_sent_or_stood_there_is_repeated() {
             ] {
                 for part in secret.as_bytes().windows(12) {
                     let part = std::str::from_utf8(part).unwrap();
-                    assert!(!told.contains(part), "{part} of\n{message}\n{told}");
+                    assert!(!reported.contains(part), "{part} of\n{message}\n{reported}");
                 }
             }
         }
@@ -249,8 +252,8 @@ fn names_of_kubernetes_are_not_taken_for_data() {
         "11111111-aaaa-bbbb-cccc-000000000001",
         "K8sRequiredLabelsConstraintTemplate",
     ] {
-        let told = sentence(400, &format!("says {word} so"), &[]);
-        assert!(told.contains(word), "{told}");
+        let reported = sentence(400, &format!("says {word} so"), &[]);
+        assert!(reported.contains(word), "{reported}");
     }
 }
 

@@ -91,24 +91,25 @@ async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
         .wait("word", sender(&allowed()), Duration::from_secs(20))
         .await
         .expect("a visitor");
-    let Came::Refused(refusal, visitor) = came else {
+    let Came::Refused(token_error, visitor) = came else {
         panic!("a code");
     };
-    let told = explain(&refusal);
+    let reported = explain(&token_error);
     assert!(
-        told.contains("access_denied") && told.contains("declined"),
-        "{told}"
+        reported.contains("access_denied") && reported.contains("declined"),
+        "{reported}"
     );
-    visitor.tell(Page::failed(told)).await;
+    visitor.tell(Page::failed(reported)).await;
     let page = person.await.expect("a page");
     assert!(page.contains("Not signed in"), "{page}");
 
     let door = Door::open(true, None, None).await.expect("a port");
-    let told = door
+    let reported = door
         .wait("word", sender(&allowed()), Duration::from_millis(50))
         .await;
     assert!(
-        told.err()
+        reported
+            .err()
             .expect("no visitor")
             .contains("before the timeout")
     );
@@ -118,14 +119,14 @@ async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
 async fn a_port_that_is_taken_is_told() {
     let first = Door::open(true, None, None).await.expect("a port");
     let port = Url::parse(&first.redirect_uri).expect("a URL").port();
-    let told = Door::open(true, None, port).await.err().expect("taken");
-    assert!(told.contains("--port"), "{told}");
+    let reported = Door::open(true, None, port).await.err().expect("taken");
+    assert!(reported.contains("--port"), "{reported}");
     let given = Url::parse("http://localhost:1/").expect("a URL");
-    let told = Door::open(true, Some(&given), Some(2))
+    let reported = Door::open(true, Some(&given), Some(2))
         .await
         .err()
         .expect("two ports");
-    assert!(told.contains("two ports"), "{told}");
+    assert!(reported.contains("two ports"), "{reported}");
 }
 
 /// Sends these bytes, and gives what comes back until the end of the connection.
@@ -220,11 +221,11 @@ async fn what_anybody_sends_to_the_door_is_turned_away_and_the_person_comes_thro
             );
         }
         // Some must have been answered, not only hung up on.
-        let told = answers
+        let reported = answers
             .iter()
             .filter(|a| a.starts_with("HTTP/1.1 4"))
             .count();
-        assert!(told >= 12, "{told} were answered: {answers:?}");
+        assert!(reported >= 12, "{reported} were answered: {answers:?}");
         let page = get(&at, "/callback?code=good&state=word").await;
         drop(held);
         page
@@ -236,11 +237,11 @@ async fn what_anybody_sends_to_the_door_is_turned_away_and_the_person_comes_thro
     };
     assert_eq!(code.expose_secret(), "good");
     // It ends in its time although others still hold connections.
-    let told = timeout(
+    let reported = timeout(
         Duration::from_secs(20),
         visitor.tell(Page::done("As ada.".to_owned())),
     );
-    told.await.expect("an end");
+    reported.await.expect("an end");
     let page = all.await.expect("a page");
     assert!(page.contains("As ada."), "{page}");
 }

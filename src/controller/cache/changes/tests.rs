@@ -47,9 +47,9 @@ impl World {
     }
 
     /// Fills the cache as kube's store is filled, and says what came.
-    fn take(&mut self, told: Told<Object>) -> Vec<String> {
+    fn take(&mut self, reported: Told<Object>) -> Vec<String> {
         let mut words = Vec::new();
-        for event in told.changes {
+        for event in reported.changes {
             let word = |word: &str, o: &Object| {
                 let (namespace, name) = name(&o.metadata);
                 format!("{word} {namespace}/{name}")
@@ -78,32 +78,33 @@ impl World {
                 }
             });
         }
-        self.synced.extend(told.synced.map(|part| part.to_string()));
+        self.synced
+            .extend(reported.synced.map(|part| part.to_string()));
         words
     }
 
     fn on(&mut self, part: &str, event: Event<Object>) -> Vec<String> {
-        let told = self.changes.on(&Part::from(part), event);
-        self.take(told)
+        let reported = self.changes.on(&Part::from(part), event);
+        self.take(reported)
     }
 
     fn failed(&mut self, part: &str) -> Vec<String> {
-        let told = self.changes.failed(&Part::from(part));
-        self.take(told)
+        let reported = self.changes.failed(&Part::from(part));
+        self.take(reported)
     }
 
     fn begin(&mut self, part: &str, objects: &[(&str, &str)]) -> Vec<String> {
-        let mut told = self.on(part, Event::Init);
+        let mut reported = self.on(part, Event::Init);
         for (namespace, name) in objects {
-            told.extend(self.on(part, Event::InitApply(object(namespace, name))));
+            reported.extend(self.on(part, Event::InitApply(object(namespace, name))));
         }
-        told
+        reported
     }
 
     fn list(&mut self, part: &str, objects: &[(&str, &str)]) -> Vec<String> {
-        let mut told = self.begin(part, objects);
-        told.extend(self.on(part, Event::InitDone));
-        told
+        let mut reported = self.begin(part, objects);
+        reported.extend(self.on(part, Event::InitDone));
+        reported
     }
 
     fn names(&self) -> Vec<String> {
@@ -159,9 +160,9 @@ fn a_later_list_comes_as_its_changes_and_touches_no_other_namespace() {
         } else {
             world.list("", &first);
         }
-        let mut told = world.list(part("a"), &[("a", "y"), ("a", "new")]);
-        told.sort();
-        assert_eq!(told, ["apply a/new", "apply a/y", "delete a/x"]);
+        let mut reported = world.list(part("a"), &[("a", "y"), ("a", "new")]);
+        reported.sort();
+        assert_eq!(reported, ["apply a/new", "apply a/y", "delete a/x"]);
         assert_eq!(world.names(), ["a/new", "a/y"]);
         let deleted = Event::Delete(object("a", "y"));
         assert_eq!(world.on(part("a"), deleted), ["delete a/y"]);
@@ -206,8 +207,8 @@ fn a_namespace_that_cannot_be_listed_keeps_nobody_waiting_and_joins_later_as_a_w
 fn one_that_failed_may_be_listed_before_the_others() {
     let mut world = World::of(&["a", "b"]);
     assert!(world.failed("b").is_empty());
-    let told = world.list("b", &[("b", "y")]);
-    assert_eq!(told, ["init", "has b/y"]);
+    let reported = world.list("b", &[("b", "y")]);
+    assert_eq!(reported, ["init", "has b/y"]);
     assert_eq!(world.list("a", &[]), ["done"]);
     assert_eq!(world.names(), ["b/y"]);
 }

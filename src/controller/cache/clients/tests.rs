@@ -119,14 +119,12 @@ fn a_credential_has_the_clients_checked_that_are_rotated_with_its_token() {
 #[test]
 fn the_last_good_certificate_of_a_client_that_rotates_has_it_checked() {
     let clients = Clients::default();
-    let by_certificate = |rotation: Value| {
-        let mut spec = spec("s");
-        spec["secrets"] = Value::Null;
-        spec["certificates"] = json!([{ "secretName": "s" }]);
-        spec["rotation"] = rotation;
-        spec
-    };
-    let (rotates, plain) = (by_certificate(json!({})), by_certificate(Value::Null));
+    let plain = json!({
+        "issuerRef": { "kind": "ClusterTokenIssuer", "name": "contoso" },
+        "id": "c", "certificates": [{ "secretName": "s" }],
+    });
+    let mut rotates = plain.clone();
+    rotates["rotation"] = json!({});
     for (key, client) in [held("a", &rotates, 1), held("b", &plain, 1)] {
         clients.put(&key, client);
     }

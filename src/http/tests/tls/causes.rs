@@ -47,12 +47,12 @@ fn servers_that_speak_another_language_are_reported() {
             ("stalls", Does::Stalls, "IssuerTimeout", &["localhost:PORT accepts connections", "TLS handshake in time"]),
         ];
         for (case, does, reason, words) in cases {
-            let refusal = told(case, does, Some(&pem), words).await;
+            let token_error = reported(case, does, Some(&pem), words).await;
             assert_eq!(
-                (refusal.reason.as_str(), refusal.class),
+                (token_error.reason.as_str(), token_error.class),
                 (reason, Class::Transient),
                 "{case}: {}",
-                refusal.next_step
+                token_error.next_step
             );
         }
     });
@@ -188,9 +188,9 @@ fn each_cause_of_no_connection_has_its_own_words() {
             "did not answer in time",
         ),
     ] {
-        let refusal = broken::plain(&Error::from(kind), kinds, &way(begun));
-        assert_eq!(refusal.reason.as_str(), reason, "{word}");
-        let text = refusal.next_step.to_string();
+        let token_error = broken::plain(&Error::from(kind), kinds, &way(begun));
+        assert_eq!(token_error.reason.as_str(), reason, "{word}");
+        let text = token_error.next_step.to_string();
         assert!(
             text.contains(word) && text.contains("idp.example:8443"),
             "{word}: {text}"

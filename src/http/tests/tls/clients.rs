@@ -21,7 +21,7 @@ async fn shown(
     port: u16,
     bundle: &str,
     tls: Option<TlsIdentity>,
-) -> Result<u16, Refusal> {
+) -> Result<u16, TokenError> {
     let request = TokenRequest {
         method: Method::Get,
         url: Url::parse(&format!("https://localhost:{port}/")).unwrap(),
@@ -32,7 +32,7 @@ async fn shown(
     };
     let issuer = issuer(Some(bundle));
     let sent = http.exchange(&issuer, request, Manner::default());
-    sent.await.map(|a| a.status).map_err(|b| b.refusal)
+    sent.await.map(|a| a.status).map_err(|b| b.token_error)
 }
 
 #[test]
@@ -61,21 +61,21 @@ fn a_client_certificate_that_is_missing_or_refused_is_no_fault_of_the_bundle() {
                 ("for servers alone", Some(client(&of_server, &key, Some(&clients))), "refuses the client certificate"),
             ];
             for (case, identity, word) in cases {
-                let refusal = shown(&http, port, &top.pem(), identity)
+                let token_error = shown(&http, port, &top.pem(), identity)
                     .await
                     .err()
                     .unwrap();
-                let text = refusal.next_step.to_string();
+                let text = token_error.next_step.to_string();
                 assert!(
                     text.contains(word) && !text.contains("caBundle"),
                     "{case} {versions:?}: {text}"
                 );
                 assert_eq!(
-                    (refusal.reason.as_str(), refusal.class),
+                    (token_error.reason.as_str(), token_error.class),
                     ("ClientCertificateRefused", Class::Denied),
                     "{case}: {text}"
                 );
-                assert!(refusal.not_sent, "{case}: {text}");
+                assert!(token_error.not_sent, "{case}: {text}");
             }
             let good = client(&named("client"), &key, Some(&clients));
             assert_eq!(
@@ -150,12 +150,12 @@ fn a_certificate_does_not_repeat_a_secret_to_those_who_read_messages() {
                 let http = Http::default();
                 let issuer = issuer(Some(&bundle));
                 let sent = http.exchange(&issuer, request, Manner::default());
-                let told = sent.await.err().unwrap().refusal.message();
+                let reported = sent.await.err().unwrap().token_error.message();
                 for part in ["hT9~xkCd", "42-QqZz", "xkcd-42", "42-qqzz"] {
-                    assert!(!told.contains(part), "{subject} {name}: {told}");
+                    assert!(!reported.contains(part), "{subject} {name}: {reported}");
                 }
-                assert!(told.contains("localhost"), "{told}");
-                assert!(told.contains("certificate"), "{told}");
+                assert!(reported.contains("localhost"), "{reported}");
+                assert!(reported.contains("certificate"), "{reported}");
             }
         }
     });
@@ -211,27 +211,27 @@ fn a_server_that_demands_a_client_certificate_is_reached_and_another_one_is_not(
         ] {
             let http = Http::default();
             let url = Url::parse(&format!("https://localhost:{port}/token")).unwrap();
-            let told = http.reach(&issuer(Some(&top.pem())), &url).await;
-            assert_eq!(told.is_ok(), reached, "{case}: {told:?}");
+            let reported = http.reach(&issuer(Some(&top.pem())), &url).await;
+            assert_eq!(reported.is_ok(), reached, "{case}: {reported:?}");
             let sent = shown(&http, port, &top.pem(), None).await;
-            let refusal = sent.err();
+            let token_error = sent.err();
             assert_eq!(
-                refusal.as_ref().map_or("", |r| r.reason.as_str()),
+                token_error.as_ref().map_or("", |r| r.reason.as_str()),
                 reason,
                 "{case}"
             );
-            if reached && let Some(refusal) = refusal {
+            if reached && let Some(token_error) = token_error {
                 assert!(
-                    refusal.next_step.to_string().contains("client.mtls"),
-                    "{case}: {refusal:?}"
+                    token_error.next_step.to_string().contains("client.mtls"),
+                    "{case}: {token_error:?}"
                 );
             }
         }
         // A certificate that nobody trusts is no reason to be content.
         let url = Url::parse(&format!("https://localhost:{old}/token")).unwrap();
         let http = Http::default();
-        let told = http.reach(&issuer(None), &url).await;
-        assert_eq!(told.map_err(|r| r.reason.as_str()), Err("TlsFailed"));
+        let reported = http.reach(&issuer(None), &url).await;
+        assert_eq!(reported.map_err(|r| r.reason.as_str()), Err("TlsFailed"));
     });
 }
 
@@ -374,11 +374,11 @@ fn the_certificate_of_a_bundle_that_is_unusable_is_named() {
         ("empty", String::new(), "holds no PEM certificate"),
         ("something else", "hello".to_owned(), "holds no PEM certificate"),
     ];
-    for (case, text, told) in bad {
+    for (case, text, reported) in bad {
         let problem = crate::oauth::bundle::roots(&text)
             .err()
             .unwrap_or_else(|| panic!("{case}"));
-        assert!(problem.contains(told), "{case}: {problem}");
+        assert!(problem.contains(reported), "{case}: {problem}");
         assert!(problem.len() < 300, "{case}: {problem}");
     }
 }

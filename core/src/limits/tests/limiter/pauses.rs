@@ -128,9 +128,9 @@ fn who_stands_in_line_when_a_pause_comes_is_called_to_be_told() {
         ..of_client("team", "other")
     };
     waits(&mut limiter, "c", &other, s(0));
-    let mut told = throttle(&mut limiter, "team", "app", s(60), s(1));
-    told.sort();
-    assert_eq!(told, ["a", "b"]);
+    let mut reported = throttle(&mut limiter, "team", "app", s(60), s(1));
+    reported.sort();
+    assert_eq!(reported, ["a", "b"]);
     assert_eq!(
         limiter.enter(&"a".to_owned(), &limited(10, 1), s(1)).0,
         Entry::Paused(s(60))

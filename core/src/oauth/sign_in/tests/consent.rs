@@ -77,10 +77,13 @@ fn a_sign_in_page_of_another_origin_than_the_token_endpoint_is_refused() {
     for (credential, endpoint) in [mixed_up(), discovered()] {
         for flow in [Flow::Browser, Flow::Device] {
             let places = destinations(&credential, &endpoint, flow);
-            let told = Consent::new(&credential.issuer, Vec::new())
+            let reported = Consent::new(&credential.issuer, Vec::new())
                 .check(&places)
                 .unwrap_err();
-            assert!(told.contains(EVIL) && told.contains(LOGIN), "{told}");
+            assert!(
+                reported.contains(EVIL) && reported.contains(LOGIN),
+                "{reported}"
+            );
             // Half of the origins is not all of them.
             for half in [EVIL, LOGIN, "https://evil.example.org"] {
                 let consent = Consent::new(&credential.issuer, named(&[half]));
@@ -164,10 +167,10 @@ fn an_issuer_that_is_vouched_for_is_shown_and_not_asked_about() {
     assert_eq!(consent.check(&places), Ok(false));
     // A script that names origins means it, whoever vouches.
     let consent = Consent::new(&credential.issuer, named(&["https://server.example.com"]));
-    let told = consent.check(&places).unwrap_err();
+    let reported = consent.check(&places).unwrap_err();
     assert!(
-        told.contains("add --issuer https://oauth2.example.com"),
-        "{told}"
+        reported.contains("add --issuer https://oauth2.example.com"),
+        "{reported}"
     );
 }
 
@@ -244,7 +247,7 @@ fn an_origin_is_named_in_any_spelling_and_nothing_else_is_one() {
 fn back(query: &str, sender: Sender<'_>) -> &'static str {
     match callback(query, "s", sender) {
         Callback::Code(_) => "Code",
-        Callback::Refused(refusal) => refusal.reason.as_str(),
+        Callback::Refused(token_error) => token_error.reason.as_str(),
         Callback::Stray => "Stray",
     }
 }
@@ -296,9 +299,9 @@ fn the_address_of_a_sign_in_page_cannot_set_what_the_sign_in_sets() {
             authorization: Some(url(&format!("https://login.example/authorize?{query}"))),
             ..found(None)
         };
-        let refusal = authorize_url(&person_at(&oidc(), &json!({})), &endpoint, request);
+        let token_error = authorize_url(&person_at(&oidc(), &json!({})), &endpoint, request);
         assert_eq!(
-            refusal.unwrap_err().reason.as_str(),
+            token_error.unwrap_err().reason.as_str(),
             "SignInNotPossible",
             "{query}"
         );

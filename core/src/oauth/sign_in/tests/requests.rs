@@ -6,7 +6,7 @@ use super::{entra, found, moment, oauth2, oidc, person_at};
 use crate::{
     credential::Credential,
     oauth::{
-        Material, Refusal, TokenEndpoint, TokenRequest, known_endpoint,
+        Material, TokenEndpoint, TokenError, TokenRequest, known_endpoint,
         sign_in::{
             Pkce, Ticket, added, authorize_url, device_request, for_refresh, for_sign_in, of_api,
             redemption, with_fewer_scopes, with_wish,
@@ -28,7 +28,7 @@ fn pairs(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn url(credential: &Credential, endpoint: &TokenEndpoint) -> Result<Url, Refusal> {
+fn url(credential: &Credential, endpoint: &TokenEndpoint) -> Result<Url, TokenError> {
     authorize_url(
         credential,
         endpoint,
@@ -36,10 +36,10 @@ fn url(credential: &Credential, endpoint: &TokenEndpoint) -> Result<Url, Refusal
     )
 }
 
-fn request(made: Result<TokenRequest, Refusal>) -> TokenRequest {
+fn request(made: Result<TokenRequest, TokenError>) -> TokenRequest {
     match made {
         Ok(request) => request,
-        Err(refusal) => panic!("{refusal:?}"),
+        Err(token_error) => panic!("{token_error:?}"),
     }
 }
 
@@ -388,22 +388,24 @@ fn a_device_code_is_asked_for_and_redeemed_as_in_rfc_8628() {
 fn an_issuer_without_the_endpoint_is_told_of_before_anything_is_sent() {
     let bare = json!({ "oauth2": { "tokenUrl": "https://server.example.com/token" } });
     let (credential, endpoint) = ready(&person_at(&bare, &json!({})), None);
-    let told = url(&credential, &endpoint).unwrap_err();
-    assert_eq!(told.reason.as_str(), "SignInNotPossible");
+    let reported = url(&credential, &endpoint).unwrap_err();
+    assert_eq!(reported.reason.as_str(), "SignInNotPossible");
     assert!(
-        told.next_step
+        reported
+            .next_step
             .to_string()
             .contains("oauth2.authorizationUrl"),
         "{}",
-        told.next_step
+        reported.next_step
     );
-    let told = device_request(&credential, &endpoint, &Material::None, None, moment());
-    let told = told.err().unwrap();
+    let reported = device_request(&credential, &endpoint, &Material::None, None, moment());
+    let reported = reported.err().unwrap();
     assert!(
-        told.next_step
+        reported
+            .next_step
             .to_string()
             .contains("oauth2.deviceAuthorizationUrl"),
         "{}",
-        told.next_step
+        reported.next_step
     );
 }

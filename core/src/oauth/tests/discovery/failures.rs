@@ -10,9 +10,9 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
     let coded = || Seen::Unusable(Unusable::Coded("br".to_owned()));
     let away = || Redirect(301, Some("https://o.example.com".to_owned()));
     let large = || {
-        Seen::Broken(Refusal {
+        Seen::Broken(TokenError {
             http_status: Some(200),
-            ..Refusal::local(
+            ..TokenError::local(
                 Class::Transient,
                 Reason::AnswerTooLarge,
                 "larger than 1 MiB",
@@ -42,18 +42,22 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
             .into_iter()
             .zip(seen.clone())
             .collect();
-        let refusal = conclude(ISSUER, &asked);
+        let token_error = conclude(ISSUER, &asked);
         let wait = seen.iter().find_map(|s| match s {
             Seen::Later(_, wait) => Some(*wait),
             _ => None,
         });
-        assert_eq!(refusal.retry_after, wait, "{seen:?}");
+        assert_eq!(token_error.retry_after, wait, "{seen:?}");
         assert_eq!(
-            (refusal.class, refusal.reason.as_str(), refusal.http_status),
+            (
+                token_error.class,
+                token_error.reason.as_str(),
+                token_error.http_status
+            ),
             (class, "DiscoveryFailed", status),
             "{seen:?}"
         );
-        let message = refusal.message();
+        let message = token_error.message();
         for word in words {
             assert!(message.contains(word), "{word:?} in {message}");
         }
@@ -65,9 +69,9 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
 /// not sent, and of one that may have been.
 #[test]
 fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong() {
-    let at = |stage, not_sent| Refusal {
+    let at = |stage, not_sent| TokenError {
         not_sent,
-        ..Refusal::local(Class::Transient, Reason::AccessDenied, "").at(stage)
+        ..TokenError::local(Class::Transient, Reason::AccessDenied, "").at(stage)
     };
     #[rustfmt::skip]
     let rows = [
@@ -91,15 +95,15 @@ fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong(
     ];
     for (stage, not_sent, (silent, wrong)) in rows {
         for class in [Class::Transient, Class::Denied, Class::Invalid] {
-            let refusal = Refusal {
+            let token_error = TokenError {
                 class,
                 ..at(stage, not_sent)
             };
-            assert_eq!(is_silence(&refusal), silent, "{refusal:?}");
-            assert_eq!(disproves(&refusal), wrong, "{refusal:?}");
-            let answered = Refusal {
+            assert_eq!(is_silence(&token_error), silent, "{token_error:?}");
+            assert_eq!(disproves(&token_error), wrong, "{token_error:?}");
+            let answered = TokenError {
                 http_status: Some(200),
-                ..refusal
+                ..token_error
             };
             assert!(!is_silence(&answered) || not_sent, "{answered:?}");
         }
@@ -108,13 +112,13 @@ fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong(
 
 #[test]
 fn an_endpoint_proves_wrong_by_what_a_move_leaves_behind() {
-    let answered = |status, stage, error: Option<&str>| Refusal {
+    let answered = |status, stage, error: Option<&str>| TokenError {
         http_status: Some(status),
         error: error.map(str::to_owned),
-        ..Refusal::local(Class::Invalid, Reason::AccessDenied, "").at(stage)
+        ..TokenError::local(Class::Invalid, Reason::AccessDenied, "").at(stage)
     };
     let (page, word) = (Stage::Foreign, Stage::Answered);
-    for (refusal, wrong) in [
+    for (token_error, wrong) in [
         (answered(404, word, None), true),
         (answered(404, page, None), true),
         (answered(405, word, None), true),
@@ -133,6 +137,6 @@ fn an_endpoint_proves_wrong_by_what_a_move_leaves_behind() {
         (answered(429, word, None), false),
         (answered(503, page, None), false),
     ] {
-        assert_eq!(disproves(&refusal), wrong, "{refusal:?}");
+        assert_eq!(disproves(&token_error), wrong, "{token_error:?}");
     }
 }

@@ -59,9 +59,9 @@ fn check(body: &[u8]) {
                 assert!(url.scheme() == "https" && url.username().is_empty());
             }
         }
-        Err(refusal) => {
-            let message = refusal.message();
-            assert_eq!(refusal.reason.as_str(), "DiscoveryFailed");
+        Err(token_error) => {
+            let message = token_error.message();
+            assert_eq!(token_error.reason.as_str(), "DiscoveryFailed");
             assert!(message.len() < 700, "{message}");
             assert_eq!(crate::printable(&message), message);
         }

@@ -13,7 +13,7 @@ fn missing(expect: &Value, claims: Option<Claims>) -> Option<(String, String)> {
     let credential = expecting(expect);
     let mut noted = record(&credential, (-300, 1500, 3300));
     noted.claims = claims.map(Box::new);
-    told(
+    reported(
         &credential,
         &holding(&credential, noted),
         "PermissionsMissing",
@@ -27,7 +27,7 @@ fn a_token_with_fewer_scopes_than_were_asked_for_is_reported() {
     let mut noted = record(&credential, (-300, 1500, 3300));
     let seen = |noted: &crate::publish::Record| {
         let world = holding(&credential, noted.clone());
-        told(&credential, &world, "PermissionsMissing", 0)
+        reported(&credential, &world, "PermissionsMissing", 0)
     };
     assert_eq!(seen(&noted), None);
     noted.not_granted = vec!["files.write".to_owned(), "files.share".to_owned()];
@@ -117,8 +117,8 @@ fn all_that_a_token_lacks_is_reported_at_once() {
             vec!["the token lacks the application permissions Settings.Read, Other.Read; add"]),
     ];
     for (expect, reason, parts) in cases {
-        let (told, message) = missing(&expect, Some(held())).unwrap();
-        assert_eq!(told, reason, "{expect}");
+        let (reported, message) = missing(&expect, Some(held())).unwrap();
+        assert_eq!(reported, reason, "{expect}");
         for part in parts {
             assert!(message.contains(part), "{expect}: {part}: {message}");
         }
@@ -129,7 +129,7 @@ fn all_that_a_token_lacks_is_reported_at_once() {
     noted.claims = Some(Box::new(held()));
     noted.not_granted = vec!["files.write".to_owned()];
     let world = holding(&credential, noted);
-    let (_, message) = told(&credential, &world, "PermissionsMissing", 0).unwrap();
+    let (_, message) = reported(&credential, &world, "PermissionsMissing", 0).unwrap();
     for part in ["AudienceMismatch: ", "RolesMissing: ", "ScopesNotGranted: "] {
         assert!(message.contains(part), "{part}: {message}");
     }
@@ -141,7 +141,7 @@ fn all_that_a_token_lacks_is_reported_at_once() {
         ..held()
     }));
     let world = holding(&credential, noted);
-    let (reason, message) = told(&credential, &world, "PermissionsMissing", 0).unwrap();
+    let (reason, message) = reported(&credential, &world, "PermissionsMissing", 0).unwrap();
     assert_eq!(reason, "AudienceMismatch");
     assert!(
         message.contains(". NotVerifiable: the token has no complete claim about roles"),
@@ -205,7 +205,7 @@ fn what_a_token_lacks_fits_into_one_message() {
         ..Claims::default()
     }));
     let world = holding(&credential, noted);
-    let (_, message) = told(&credential, &world, "PermissionsMissing", 0).unwrap();
+    let (_, message) = reported(&credential, &world, "PermissionsMissing", 0).unwrap();
     for part in [
         "ScopesNotGranted: ",
         "AudienceMismatch: ",
@@ -258,10 +258,10 @@ fn nothing_of_a_token_that_could_be_a_secret_is_shown() {
 fn an_annotation_that_has_no_effect_is_reported_while_it_is_there() {
     let mut credential = credential_with(&json!({}));
     let mut world = observed(&credential);
-    assert_eq!(told(&credential, &world, "AnnotationsIgnored", 0), None);
+    assert_eq!(reported(&credential, &world, "AnnotationsIgnored", 0), None);
     credential.unread = Some("apicred.dev/renew is not known; remove it".to_owned());
     world.unread = vec!["on Secret client the annotation apicred.dev/x is not known".to_owned()];
-    let (reason, message) = told(&credential, &world, "AnnotationsIgnored", 0).unwrap();
+    let (reason, message) = reported(&credential, &world, "AnnotationsIgnored", 0).unwrap();
     assert_eq!(reason, "AnnotationUnknown");
     for part in [
         "apicred.dev/renew is not known; remove it",
@@ -384,7 +384,7 @@ fn exceeded(expect: &Value, claims: Option<&Value>, scope: Option<&str>) -> Opti
     let mut shown = record(&credential, (-300, 1500, 3300));
     shown.claims = crate::plan::expect::claims(&credential, &token);
     let world = holding(&credential, shown);
-    told(&credential, &world, "PermissionsExceeded", 0).map(|(reason, message)| {
+    reported(&credential, &world, "PermissionsExceeded", 0).map(|(reason, message)| {
         assert_eq!(reason, "PermissionsExceeded");
         message
     })
@@ -448,7 +448,7 @@ fn a_token_with_more_than_is_expected_is_reported_if_that_is_wanted() {
         }))
     };
     let seen = |noted: &crate::publish::Record| {
-        told(
+        reported(
             &credential,
             &holding(&credential, noted.clone()),
             "PermissionsExceeded",

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{RawAnswer, classes, gateway, refusal::error_code};
+use super::{RawAnswer, classes, gateway, token_error::error_code};
 use crate::input::{get, lossy};
 
 /// Most characters of the issuer's words that are read.
@@ -54,7 +54,7 @@ const NO_CODES: [&str; 10] = [
 ];
 
 /// The issuer's own words in an answer: in its fields, or a short text that is the whole body.
-pub(super) fn told<'a>(
+pub(super) fn reported<'a>(
     raw: &'a RawAnswer,
     fields: Option<&'a Map<String, Value>>,
 ) -> Option<Cow<'a, str>> {

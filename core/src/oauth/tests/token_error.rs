@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::answer::raw;
 use crate::{
     fixtures::at,
-    oauth::{AnswerContext, Class, RawAnswer, Refusal, answer, error_code, retry_after},
+    oauth::{AnswerContext, Class, RawAnswer, TokenError, answer, error_code, retry_after},
 };
 
 const CONTEXT: fn() -> AnswerContext = || AnswerContext {
@@ -15,19 +15,19 @@ const CONTEXT: fn() -> AnswerContext = || AnswerContext {
     assumed_lifetime: None,
 };
 
-fn refusal(answer_: &RawAnswer) -> Refusal {
+fn token_error(answer_: &RawAnswer) -> TokenError {
     answer(answer_, CONTEXT()).err().expect("a refusal")
 }
 
-fn of(status: u16, body: &Value) -> Refusal {
-    refusal(&raw(
+fn of(status: u16, body: &Value) -> TokenError {
+    token_error(&raw(
         status,
         "application/json",
         body.to_string().as_bytes(),
     ))
 }
 
-fn entra(code: u32) -> Refusal {
+fn entra(code: u32) -> TokenError {
     of(
         400,
         &json!({ "error": "invalid_client", "error_codes": [code], "error_description": "AADSTS1: x" }),
@@ -82,20 +82,28 @@ fn each_known_aadsts_number_has_its_class_and_reason() {
     ];
     for (codes, class, reason, about_client) in table {
         for code in *codes {
-            let refusal = entra(*code);
+            let token_error = entra(*code);
             assert_eq!(
-                (refusal.class, refusal.reason.as_str(), refusal.about_client),
+                (
+                    token_error.class,
+                    token_error.reason.as_str(),
+                    token_error.about_client
+                ),
                 (*class, *reason, *about_client),
                 "{code}"
             );
-            assert_eq!(refusal.aadsts, Some(*code));
+            assert_eq!(token_error.aadsts, Some(*code));
             assert!(
-                refusal.message().contains(&format!("AADSTS{code}: ")),
+                token_error.message().contains(&format!("AADSTS{code}: ")),
                 "{}",
-                refusal.message()
+                token_error.message()
             );
             let link = format!("https://login.microsoftonline.com/error?code={code}");
-            assert!(refusal.message().contains(&link), "{}", refusal.message());
+            assert!(
+                token_error.message().contains(&link),
+                "{}",
+                token_error.message()
+            );
         }
     }
 }
@@ -214,20 +222,24 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
         (100, "", Invalid, "RequestRefused", false),
     ];
     for (status, error, class, reason, about_client) in table {
-        let refusal = if error.is_empty() {
-            refusal(&raw(status, "", b""))
+        let token_error = if error.is_empty() {
+            token_error(&raw(status, "", b""))
         } else {
             of(status, &json!({ "error": error }))
         };
         let case = format!("{status} {error:?}");
         assert_eq!(
-            (refusal.class, refusal.reason.as_str(), refusal.about_client),
+            (
+                token_error.class,
+                token_error.reason.as_str(),
+                token_error.about_client
+            ),
             (class, reason, about_client),
             "{case}"
         );
-        assert_eq!(refusal.http_status, Some(status), "{case}");
+        assert_eq!(token_error.http_status, Some(status), "{case}");
         assert_eq!(
-            refusal.error.as_deref(),
+            token_error.error.as_deref(),
             (!error.is_empty()).then_some(error),
             "{case}"
         );
@@ -264,7 +276,7 @@ fn pages_that_are_no_answers_are_tried_again_or_reported_by_their_status() {
     for (status, body, class) in cases {
         let shown = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
         assert_eq!(
-            refusal(&raw(status, "text/html", body)).class,
+            token_error(&raw(status, "text/html", body)).class,
             class,
             "{shown}"
         );
@@ -274,7 +286,7 @@ fn pages_that_are_no_answers_are_tried_again_or_reported_by_their_status() {
         "application/x-www-form-urlencoded",
         b"error=invalid_scope&error_description=x",
     );
-    assert_eq!(refusal(&form).reason.as_str(), "InvalidScope");
+    assert_eq!(token_error(&form).reason.as_str(), "InvalidScope");
 }
 
 #[test]
@@ -303,9 +315,9 @@ fn retry_after_is_read_in_both_forms_and_cut_to_an_hour() {
             retry_after: Some("77".to_owned()),
             ..raw(status, "", b"")
         };
-        let refusal = refusal(&answer);
+        let token_error = token_error(&answer);
         assert_eq!(
-            (refusal.class, refusal.retry_after),
+            (token_error.class, token_error.retry_after),
             (class, Some(Duration::from_secs(77)))
         );
     }
@@ -313,23 +325,23 @@ fn retry_after_is_read_in_both_forms_and_cut_to_an_hour() {
 
 #[test]
 fn a_message_has_the_codes_the_next_step_and_the_correlation_id() {
-    let refusal = of(
+    let token_error = of(
         401,
         &json!({
             "error": "invalid_client", "error_codes": [7_000_222], "correlation_id": "3f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50", "trace_id": "4f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f51",
         }),
     );
     assert_eq!(
-        refusal.message(),
+        token_error.message(),
         "the issuer answered HTTP 401, invalid_client, AADSTS7000222: the client secret has expired; make a new one in Entra ID and store \
          it in the Secret (https://login.microsoftonline.com/error?code=7000222, correlation id 3f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50)"
     );
     assert_eq!(
-        refusal.trace_id.as_deref(),
+        token_error.trace_id.as_deref(),
         Some("4f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f51")
     );
     assert_eq!(
-        Refusal::local(Class::Transient, Reason::RequestRefused, "try later").message(),
+        TokenError::local(Class::Transient, Reason::RequestRefused, "try later").message(),
         "try later"
     );
 }
@@ -351,12 +363,16 @@ fn only_code_like_errors_and_ids_are_shown() {
     ] {
         assert_eq!(error_code(bad), None, "{bad}");
     }
-    let refusal = of(
+    let token_error = of(
         400,
         &json!({ "error": "<script>", "correlation_id": "a-secret-of-36-characters-that-is-no-guid"[..36], "trace_id": "x".repeat(129) }),
     );
     assert_eq!(
-        (refusal.error, refusal.correlation_id, refusal.trace_id),
+        (
+            token_error.error,
+            token_error.correlation_id,
+            token_error.trace_id
+        ),
         (None, None, None)
     );
 }

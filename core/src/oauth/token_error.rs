@@ -68,7 +68,7 @@ pub enum Stage {
 /// Why there is no token. Carries nothing of the answer's body but codes and ids from fixed alphabets, and what
 /// [`super::redaction`] lets through of the issuer's own words.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Refusal {
+pub struct TokenError {
     /// How to wait.
     pub class: Class,
     /// Stable reason for conditions and events.
@@ -116,7 +116,7 @@ pub struct Detail {
     pub said: Option<String>,
 }
 
-impl From<AddressNotAllowed> for Refusal {
+impl From<AddressNotAllowed> for TokenError {
     fn from(refused: AddressNotAllowed) -> Self {
         Self::local(
             Class::Invalid,
@@ -129,7 +129,7 @@ impl From<AddressNotAllowed> for Refusal {
 /// The prefix of Entra ID's error codes.
 const AADSTS: &str = "AADSTS";
 
-impl Refusal {
+impl TokenError {
     /// The server's own code of the error, as people search for it.
     pub fn code(&self) -> Option<String> {
         let number = self.aadsts.map(|number| format!("{AADSTS}{number}"));

@@ -1,0 +1,61 @@
+//! What the next step of a rotation depends on, to see whether it changed.
+
+use super::driver::{Caller, Driver};
+use crate::{
+    api::ApiClientSpec,
+    controller::{locks::lock, requeue::reference},
+    credential::{IssuerLookup, Key},
+};
+
+/// What a sleep depends on: if it is the same, nothing changed that matters.
+#[derive(PartialEq)]
+pub(super) struct Stamp {
+    client: Option<(ApiClientSpec, Option<String>, bool)>,
+    secret: Option<String>,
+    /// Version of the last good certificate.
+    copy: Option<String>,
+    issuer: Option<String>,
+    caller: Caller,
+}
+
+impl Driver {
+    pub(super) fn stamp(&self) -> Stamp {
+        let client = self.client();
+        let spec = client.as_ref().and_then(|c| c.spec.as_ref().ok());
+        let reference = spec.and_then(|s| s.issuer_ref.as_ref());
+        let issuer = reference.map(|r| match self.context.issuer(&self.key.namespace, r) {
+            IssuerLookup::Found(issuer) => issuer.version,
+            _ => String::new(),
+        });
+        let name = client.as_ref().and_then(|c| c.source().map(str::to_owned));
+        let secrets = lock(&self.context.secrets);
+        let version = |name: String| {
+            let name = (self.key.namespace.clone(), name);
+            secrets.get(&name).map(|seen| seen.facts.version.clone())
+        };
+        let secret = name.and_then(version);
+        let copy = client.as_ref().and_then(|c| c.copy().map(str::to_owned));
+        let copy = copy.and_then(version);
+        Stamp {
+            client: spec.zip(client.as_ref()).map(|(spec, client)| {
+                (
+                    spec.clone(),
+                    client.rotate_requested.clone(),
+                    client.deleting,
+                )
+            }),
+            secret,
+            copy,
+            issuer,
+            caller: self.caller_now(),
+        }
+    }
+
+    pub(super) fn caller_now(&self) -> Caller {
+        let client = self.client()?;
+        let name = client.manager()?;
+        let key = Key::new(self.key.namespace.as_str(), name);
+        let object = self.context.credentials.get(&reference(&key))?;
+        Some((object.uid.clone(), object.version.clone()))
+    }
+}
