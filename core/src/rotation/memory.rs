@@ -1,10 +1,10 @@
 //! What one process knows beyond the Secret. It is lost with the process, and each state says how to go on without it.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use super::{
-    observed::{Application, Slot},
+    observed::Application,
+    outcome::{Class, Fault, InHand, Outcome},
     settings::{PROOF_LASTS, Pace, SKEW},
     step::{Change, Step, Tried},
 };
@@ -15,100 +15,6 @@ const MOST_PROOFS: usize = 4;
 const MOST_SENT: usize = 4;
 /// The longest pause after a call that failed.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-
-/// Why a call to the issuer's management API did not do what it should.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum Class {
-    /// Too many requests.
-    Throttled,
-    /// Another write to the application is in progress (`Directory_ConcurrencyViolation`).
-    Conflict,
-    /// A policy of the tenant refuses it.
-    Policy,
-    /// The caller lacks a permission, or does not own the application.
-    Permission,
-    /// The proof of possession was refused.
-    Proof,
-    /// The caller's token was refused.
-    Token,
-    /// There is no token to call with: what `managementRef` names has none. Nothing was sent.
-    Caller,
-    /// There is no such application.
-    NoApplication,
-    /// The request is wrong.
-    Invalid,
-    /// Worth trying again: no answer, or a server's error.
-    Transient,
-}
-
-impl Class {
-    /// What it means, where nothing else is known of the answer.
-    pub(super) const fn words(self) -> &'static str {
-        match self {
-            Self::Throttled => "it received too many requests",
-            Self::Conflict => "another change was in progress",
-            Self::Policy => "a policy of the tenant does not allow it",
-            Self::Permission => "the caller lacks a permission, or does not own the application",
-            Self::Proof => "it did not accept the proof of possession",
-            Self::Token => "it did not accept the token of the caller",
-            Self::Caller => "there was no valid token to call it with",
-            Self::NoApplication => "it does not know the application",
-            Self::Invalid => "it did not accept the request",
-            Self::Transient => "it did not answer",
-        }
-    }
-}
-
-/// A call that failed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
-    /// What it means.
-    pub class: Class,
-    /// May it have taken effect all the same? True without an answer, and for a server's error.
-    pub may_have_happened: bool,
-    /// How long the issuer asks to be left alone.
-    pub retry_after: Option<SignedDuration>,
-    /// One sentence for the user, with the next step. No secret, bounded, printable.
-    pub message: String,
-}
-
-/// A value that this process holds and that is not in the Secret yet. The value itself stays with the shell.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct InHand {
-    /// The number that it was made for.
-    pub n: u32,
-    /// The value.
-    pub slot: Slot,
-    /// The issuer's id of it, if it knows the value already.
-    pub id: Option<String>,
-    /// Valid from.
-    pub from: Timestamp,
-    /// Valid until. None: it does not end by itself.
-    pub until: Option<Timestamp>,
-}
-
-/// What came of a step.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// The Secret was written, or the credential was removed or was not there any more.
-    Done,
-    /// The Secret was not written: it has another resourceVersion, or the API server refused or did not answer.
-    NotWritten,
-    /// The application was read.
-    Application(Application),
-    /// A key pair was made, or a secret was added. The shell holds the value.
-    Held(InHand),
-    /// The certificate was added. The issuer may name its id.
-    KeyAdded(Option<String>),
-    /// A token came.
-    Token,
-    /// The issuer refused the credential.
-    Refused,
-    /// No answer about the credential: no connection, a server's error, throttled.
-    NoAnswer,
-    /// A call of the management API failed.
-    Failed(Fault),
-}
 
 /// Trials of one value.
 #[derive(Clone, Debug, Default, PartialEq)]

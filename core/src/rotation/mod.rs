@@ -62,16 +62,18 @@
 //! | `users` | which credentials have a token by the current value |
 //! | [`values`] | what a write does with the data of the Secret |
 
-mod begin;
+mod adding;
 mod finish;
 pub mod graph;
 mod memory;
 mod next;
 mod observed;
+mod outcome;
 pub mod registration;
 pub mod settings;
 mod spec;
 mod state;
+mod steady;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -79,9 +81,10 @@ mod upload;
 mod users;
 pub mod values;
 
-pub use memory::{Class, Fault, InHand, Memory, Outcome};
+pub use memory::Memory;
 pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
+pub use outcome::{Class, Fault, InHand, Outcome};
 pub use settings::{Kind, Pace, RotationSettings, Trials};
 pub use spec::{Registry, Rotating, rotating};
 pub use state::{Failure, Known, Noted, Phase, Place, Record, Why, current_until};

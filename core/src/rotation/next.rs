@@ -3,8 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    memory::{Class, Memory, later},
+    memory::{Memory, later},
     observed::{Application, Facts, Key, Observed, Same, is_named, number},
+    outcome::Class,
     settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
     state::{Failure, Known, Noted, Phase, Record, Why},
     step::{Change, Next, Notice, Step, Tried, Values},

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::memory::Class;
+use super::outcome::Class;
 use crate::api::names;
 
 /// Form of the annotation. Another one is left alone.

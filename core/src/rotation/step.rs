@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    memory::Fault,
     observed::Mark,
+    outcome::Fault,
     state::{Failure, Record},
 };
 

@@ -20,9 +20,10 @@
 use jiff::Timestamp;
 
 use super::{
-    memory::{Class, Memory, Sent, doubled, later},
+    memory::{Memory, Sent, doubled, later},
     next::{Decision, Sight, facts},
     observed::{Facts, Names, Observed, Same, Slot, Slots},
+    outcome::Class,
     settings::{MOST_BUSY, MOST_PAUSE, RotationSettings, SWEEP},
     state::{Failure, Noted, Phase, Record, Why},
     step::{Next, Notice, Step, Tried},

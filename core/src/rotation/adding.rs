@@ -1,0 +1,232 @@
+//! `Adding`: how a new credential gets to the issuer and into the Secret.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    memory::later,
+    next::{Decision, Sight, failed},
+    observed::{Application, Key, Same, Slot, number},
+    outcome::Class,
+    settings::{Kind, MOST_BUSY, SENT_WITHIN},
+    state::{Known, Phase, Place, Why},
+    step::{Notice, Step, Values},
+};
+
+impl Decision<'_> {
+    /// The first write of a rotation.
+    pub(super) fn announce(&self, listed: Option<&Application>) -> Step {
+        let numbers = listed.into_iter().flat_map(|l| &l.keys);
+        let highest = numbers.filter_map(|k| number(k, &self.seen.names)).max();
+        let n = self.record.n.max(highest.unwrap_or(0)).saturating_add(1);
+        let since = self.now;
+        let state = Phase::Adding { n, since };
+        let held = self.memory.held.as_ref().filter(|held| held.n == n);
+        let (values, next) = match (self.settings.kind, held) {
+            (Kind::Secret, _) => (Values::Keep, self.facts.next.clone()),
+            (Kind::Certificate | Kind::Key, None) => {
+                return Step::MakeKeyPair {
+                    n,
+                    name: self.seen.names.name(n),
+                    until: later(self.now, self.settings.validity),
+                };
+            }
+            (Kind::Certificate | Kind::Key, Some(_)) => {
+                (Values::StoreNext, self.held_known(n, None))
+            }
+        };
+        self.write_with(state, values, Some(n), |record| {
+            record.n = n;
+            record.next = next;
+            record.handled.clone_from(&self.seen.requested);
+        })
+    }
+
+    fn held_known(&self, n: u32, id: Option<String>) -> Option<Known> {
+        let held = self.memory.held.as_ref().filter(|held| held.n == n)?;
+        Some(Known {
+            digest: held.slot.digest.clone(),
+            id: held.id.clone().or(id).or_else(|| held.slot.mark.id()),
+            n: Some(n),
+            from: Some(held.from),
+            until: held.until,
+        })
+    }
+
+    pub(super) fn adding(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
+        if self.is_absurd(since, SignedDuration::ZERO) {
+            let since = self.now;
+            let state = Phase::Adding { n, since };
+            return self.write_with(state, Values::Keep, self.memory.announced, |_| {});
+        }
+        match self.settings.kind {
+            Kind::Secret => self.adding_secret(n, since, notices),
+            Kind::Certificate | Kind::Key => self.adding_certificate(n, since),
+        }
+    }
+
+    /// Did the issuer refuse to add number n, so that it certainly is not there?
+    fn add_refused(&self, n: u32) -> bool {
+        let refused = self.memory.refused.as_ref();
+        refused.is_some_and(|(of, fault)| *of == n && !fault.may_have_happened)
+    }
+
+    /// The issuer was busy and certainly did nothing, or nothing was sent: the same number is announced again after the pause
+    /// that every call waits for. An issuer that is busy again and again ends the rotation.
+    fn announce_again(&self, n: u32) -> Option<Step> {
+        let (of, fault) = self.memory.refused.as_ref()?;
+        let passes = matches!(
+            fault.class,
+            Class::Throttled | Class::Conflict | Class::Caller | Class::Transient
+        );
+        let again = passes && !fault.may_have_happened && self.memory.failures <= MOST_BUSY;
+        (*of == n && again).then(|| {
+            self.calls_wait(true).unwrap_or_else(|| {
+                let state = Phase::Adding { n, since: self.now };
+                self.write_with(state, Values::Keep, Some(n), |_| {})
+            })
+        })
+    }
+
+    /// The call for number n was announced and not sent. Who waits for what it makes counts from the announcement: a call that comes
+    /// much later is announced again first.
+    fn sends_late(&self, n: u32, since: Timestamp) -> Option<Step> {
+        self.calls_wait(true).or_else(|| {
+            let late = later(since, SENT_WITHIN) < self.now;
+            let state = Phase::Adding { n, since: self.now };
+            late.then(|| self.write_with(state, Values::Keep, Some(n), |_| {}))
+        })
+    }
+
+    fn adding_secret(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
+        let added = Phase::Added { since: self.now };
+        if let Some(known) = self.held_known(n, None) {
+            return self.write_with(added, Values::StoreNext, None, |r| r.next = Some(known));
+        }
+        if let Some(step) = self.announce_again(n) {
+            return step;
+        }
+        if self.add_refused(n) {
+            return self.fail(Why::AddRefused, Values::Keep);
+        }
+        if self.memory.announced == Some(n) {
+            return self
+                .sends_late(n, since)
+                .unwrap_or_else(|| Step::AddPassword {
+                    n,
+                    name: self.seen.names.name(n),
+                    until: later(self.now, self.settings.validity),
+                });
+        }
+        // The answer was lost, or the process that waited for it. What the call made, if anything, has this name.
+        let sent = self.memory.wrote_at.filter(|at| *at <= self.now);
+        let settled = later(sent.unwrap_or(since).max(since), self.settings.pace.settles);
+        if settled > self.now {
+            return self.until(settled);
+        }
+        let listed = match self.sight(Some(settled)) {
+            Sight::Fresh(listed) => listed,
+            Sight::Blind => return self.fail(Why::AnswerLost, Values::Keep),
+            Sight::First(step) => return step,
+        };
+        let named = |k: &&Key| number(k, &self.seen.names) == Some(n);
+        let found = listed.keys.iter().filter(named).find(|k| self.is_orphan(k));
+        match found {
+            Some(key) if !self.current_refused() => self
+                .prove_current(notices)
+                .unwrap_or_else(|| self.retire_orphan(key, Some(Why::AnswerLost))),
+            // The sweep removes it once the current value works again.
+            _ => self.fail(Why::AnswerLost, Values::Keep),
+        }
+    }
+
+    /// Does the issuer list the next key pair? A public key has its id before that.
+    fn is_there(&self, known: &Known, slot: &Slot) -> bool {
+        if slot.mark.id().is_none() {
+            return known.id.is_some();
+        }
+        let mut keys = self.memory.application.iter().flat_map(|a| &a.keys);
+        keys.any(|key| key.is(slot) == Same::Yes)
+    }
+
+    /// The issuer did not say that it has the next key pair. A certificate that it has all the same is found by its name. A public
+    /// key has none, and a call whose answer was lost may have added it: it is removed before its thumbprint is forgotten.
+    fn give_up(&self, n: u32, (known, slot): (&Known, &Slot), why: Why) -> Step {
+        if self.settings.kind != Kind::Key {
+            return self.fail(why, Values::DropNext);
+        }
+        let state = Phase::Retiring {
+            key: Known {
+                id: known.id.clone().or_else(|| slot.mark.id()),
+                n: known.n.or(Some(n)),
+                ..known.clone()
+            },
+            from: Place::Next,
+        };
+        let failure = self.failure(why);
+        self.write_with(state, Values::Keep, None, |r| failed(r, failure))
+    }
+
+    fn adding_certificate(&self, n: u32, since: Timestamp) -> Step {
+        let (Some(known), Some(slot)) = (&self.facts.next, &self.seen.slots.next) else {
+            return self.next_removed();
+        };
+        let added = |id: Option<String>| {
+            let state = Phase::Added { since: self.now };
+            self.write_with(state, Values::Keep, None, |record| {
+                if let Some(next) = &mut record.next {
+                    next.n = next.n.or(Some(n));
+                    next.id = next.id.take().or(id).or_else(|| slot.mark.id());
+                }
+            })
+        };
+        if self.is_there(known, slot) {
+            return added(None);
+        }
+        let answered = self
+            .memory
+            .added
+            .as_ref()
+            .filter(|(of, _)| *of == known.digest);
+        if let Some((_, id @ Some(_))) = answered {
+            return added(id.clone());
+        }
+        if let Some(step) = self.announce_again(n) {
+            return step;
+        }
+        if self.add_refused(n) {
+            return self.give_up(n, (known, slot), Why::AddRefused);
+        }
+        if self.memory.announced == Some(n) {
+            return self.sends_late(n, since).unwrap_or_else(|| Step::AddKey {
+                n,
+                digest: known.digest.clone(),
+            });
+        }
+        if self.is_blind() {
+            // Trials tell whether it is there.
+            return added(None);
+        }
+        let settled = later(
+            self.memory.wrote_at.unwrap_or(since).max(since),
+            self.settings.pace.settles,
+        );
+        match self.sight(Some(later(self.now, -self.settings.pace.between_writes))) {
+            Sight::First(step) => step,
+            Sight::Fresh(_) if self.ahead(settled, self.settings.pace.settles).is_some() => {
+                self.wait(self.settings.pace.between_writes)
+            }
+            // The answer said that it is there, and reads lag: trials tell.
+            _ if answered.is_some() => added(None),
+            _ => {
+                let state = Phase::Adding { n, since: self.now };
+                let made = self.facts.next.as_ref().and_then(|k| k.from);
+                let at_most = self.settings.trials.at_most;
+                if made.is_none_or(|made| later(made, at_most) <= self.now) {
+                    return self.give_up(n, (known, slot), Why::AnswerLost);
+                }
+                // The key pair is in the Secret, so announcing it again makes no orphan.
+                self.write_with(state, Values::Keep, Some(n), |_| {})
+            }
+        }
+    }
+}
