@@ -111,7 +111,9 @@ fn a_token_that_another_writer_put_into_the_secret_of_a_manager_is_not_sent() {
         };
         let until = rig.place.until("graph-rotator", "suspended", seen);
         until.await;
-        let other = json!({ "stringData": { "token": "of-another-writer" } });
+        let theirs = "of-another-writer";
+        let whole = json!({ "access_token": theirs }).to_string();
+        let other = json!({ "stringData": { "token": theirs, "token.json": whole } });
         let (secrets, other) = (rig.place.secrets(), Patch::Merge(other));
         let replaced = secrets.patch("token-of-the-owner", &params, &other).await;
         replaced.expect("a token of somebody else");
