@@ -17,7 +17,7 @@ use crate::{
 /// How long the operator that renews keeps the condition that the other one has set. If that one still runs, it sets it again.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long until the status of the other operator is looked for again, beside which this one reports.
+/// How long until the status of the other operator is looked for again, beside which this one reports, and the report in it.
 const STATUS_AWAITED: Duration = Duration::from_secs(5);
 
 /// Until when another operator is left to renew the token; `None` if none does.
@@ -49,7 +49,8 @@ pub fn left_to_another(
     };
     let failing = ConditionType::RenewalFailing;
     let current = old.observed_generation == Some(credential.generation);
-    if current && failing.find(&old.conditions).is_none() {
+    let stands = failing.find(&old.conditions).is_some();
+    if current && !stands {
         let message = format!(
             "another operator of this cluster renews the token of Secret {} as well; let one of them watch this namespace (docs/install.md#limit-the-operator-to-some-namespaces), or restart the remaining one after the other one was removed",
             credential.target.name
@@ -58,8 +59,9 @@ pub fn left_to_another(
         status.conditions.push(reported);
     }
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-    // Both requested the first token, and the other one has not written its status yet.
-    let most = if current {
+    // Both requested the first token, and the other one has not written its status yet; or it writes one at this moment that does not
+    // know of the condition.
+    let most = if current && stands {
         Duration::from_hours(1)
     } else {
         STATUS_AWAITED

@@ -65,6 +65,8 @@ fn both_operators_write_one_status() {
         ["Ready/TokenPublished", "RenewalFailing/AnotherOperator"]
     );
     assert_eq!(reported.notices.len(), 1);
+    let soon = std::time::Duration::from_secs(5);
+    assert_eq!(reported.requeue, soon, "the other one may write over it");
     assert_eq!(
         reported.notices[0].reason.known(),
         Some(Reason::AnotherOperator)
@@ -74,6 +76,7 @@ fn both_operators_write_one_status() {
     assert_eq!(kept.status, reported.status);
     assert_eq!(kept.notices, []);
     let again = other(&kept.status, 3);
+    assert!(again.requeue > soon, "it stands");
     assert_eq!(
         (again.status, again.notices.len()),
         (reported.status.clone(), 0)
