@@ -396,7 +396,8 @@ fn a_shared_client_owns_the_copy_and_a_secret_in_the_way_stays() {
         place.knows(&[&old]);
         place.put_tls(TLS, &old).await;
         place.wish(json!("true")).await;
-        place.put_secret(COPY, "note", "of-somebody-else").await;
+        let note = unique();
+        place.put_secret(COPY, "note", &note).await;
         let way = json!({ "secrets": null, "certificates": [{ "secretName": TLS }] });
         place.put_client("shared", way).await;
         for name in ["a", "b"] {
@@ -414,7 +415,7 @@ fn a_shared_client_owns_the_copy_and_a_secret_in_the_way_stays() {
             .until("a", "the Secret in the way told", ignored)
             .await;
         let stays = place.secrets().get(COPY).await.expect("a Secret");
-        assert_eq!(text(&stays, "note"), "of-somebody-else");
+        assert_eq!(text(&stays, "note"), note);
         let params = DeleteParams::default();
         place
             .secrets()
