@@ -44,7 +44,7 @@ pub fn thumbprints(identity: &Identity) -> Option<Mark> {
     })
 }
 
-/// Reads the answer to [`Graph::read`]: object ID and credentials. `client` is the client ID for which a credential is rotated: the object
+/// Reads the answer to [`super::Graph::read`]: object ID and credentials. `client` is the client ID for which a credential is rotated: the object
 /// ID comes from the user, and with that of another application a client secret of that one would be stored.
 ///
 /// # Errors
@@ -93,7 +93,7 @@ fn another_application(app: &str) -> Fault {
     }
 }
 
-/// Reads the answer to [`Graph::add_password`].
+/// Reads the answer to [`super::Graph::add_password`].
 ///
 /// # Errors
 /// Why there is none. A success that cannot be read may have taken effect.
@@ -110,7 +110,7 @@ pub fn new_password(raw: &RawAnswer, now: Timestamp) -> Result<NewPassword, Faul
     }
 }
 
-/// Reads the answer to [`Graph::add_key`]: the id of the certificate, if it is there.
+/// Reads the answer to [`super::Graph::add_key`]: the id of the certificate, if it is there.
 ///
 /// # Errors
 /// Why it was not added.
@@ -122,7 +122,7 @@ pub fn new_key(raw: &RawAnswer, now: Timestamp) -> Result<Option<String>, Fault>
     Ok(text(&fields, "keyId").filter(|id| is_guid(id)))
 }
 
-/// Reads the answer to [`Graph::remove_key`] and [`Graph::remove_password`]. One that is not there is removed.
+/// Reads the answer to [`super::Graph::remove_key`] and [`super::Graph::remove_password`]. One that is not there is removed.
 ///
 /// # Errors
 /// Why it was not removed.
