@@ -30,7 +30,9 @@ pub(crate) fn mask(place: &Place, text: &str) -> String {
         };
         let (word, tail) = rest.split_at(end);
         let small = word.len() == 1 && word != "0";
-        let special = word.contains(|c: char| c.is_ascii_digit()) && !small && word != "v1";
+        // An ID of an operator has eight hexadecimal digits, and once in a while letters alone.
+        let id = word.len() == 8 && word.bytes().all(|b| b.is_ascii_hexdigit());
+        let special = id || word.contains(|c: char| c.is_ascii_digit()) && !small && word != "v1";
         let long = word.len() >= LONG && !word.contains('/');
         masked.push_str(if special || long { "#" } else { word });
         rest = tail;
