@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::controller::{
@@ -19,6 +19,7 @@ use crate::{
     plan::{
         Observed,
         fingerprint::{self, DigestKey},
+        schedule,
     },
     publish::{
         Record, last_good,
@@ -137,14 +138,19 @@ pub(in crate::controller) fn needs_key(context: &Context, observed: &Observed) -
     context.digest_key.known().is_none()
         && observed
             .record()
-            .is_some_and(|r| r.operator.is_some() && r.issued_at > context.leads_since)
+            .is_some_and(|r| r.operator.is_some() && is_of_this_term(context, r))
+}
+
+/// Was this token issued while this process leads? The record has whole seconds.
+fn is_of_this_term(context: &Context, record: &Record) -> bool {
+    record.issued_at > schedule::later(context.leads_since, -SignedDuration::from_secs(1))
 }
 
 /// Did another operator write this token while this process leads? One that was written before may be of a lost key. A process
 /// that has needed no key yet has written no token.
 fn is_of_another(context: &Context, record: &Record) -> bool {
     let own = context.digest_key.known().map(DigestKey::phase);
-    record.issued_at > context.leads_since
+    is_of_this_term(context, record)
         && record
             .operator
             .zip(own)
