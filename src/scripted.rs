@@ -42,10 +42,10 @@ pub(crate) fn client(
 
 /// A refusal as the API server words it.
 pub(crate) fn refuse(code: u16) -> Reply {
-    Reply::Say(code, token_error(code))
+    Reply::Say(code, refusal(code))
 }
 
-pub(crate) fn token_error(code: u16) -> Value {
+pub(crate) fn refusal(code: u16) -> Value {
     let reason = match code {
         403 => "Forbidden",
         404 => "NotFound",

@@ -77,7 +77,7 @@ impl Server {
         if *method == Method::GET {
             return match &self.lease {
                 Some(lease) => answer(200, lease),
-                None => token_error(404),
+                None => refusal(404),
             };
         }
         let mut sent: Value = serde_json::from_slice(body).unwrap();
@@ -92,7 +92,7 @@ impl Server {
             _ => false,
         };
         if !fits {
-            return token_error(409);
+            return refusal(409);
         }
         self.version += 1;
         sent["metadata"]["resourceVersion"] = json!(self.version.to_string());
@@ -106,8 +106,8 @@ fn answer(code: u16, body: &Value) -> Response<Body> {
     scripted::say(code, body)
 }
 
-fn token_error(code: u16) -> Response<Body> {
-    scripted::say(code, &scripted::token_error(code))
+fn refusal(code: u16) -> Response<Body> {
+    scripted::say(code, &scripted::refusal(code))
 }
 
 fn client(server: &Shared) -> Client {
@@ -134,12 +134,12 @@ fn client(server: &Shared) -> Client {
                     sleep(SOME_TIME).await;
                     answer
                 }
-                How::Error => token_error(500),
+                How::Error => refusal(500),
                 How::SlowError => {
                     sleep(SOME_TIME).await;
-                    token_error(500)
+                    refusal(500)
                 }
-                How::Conflict => token_error(409),
+                How::Conflict => refusal(409),
                 How::Silent => std::future::pending().await,
                 How::SilentAnswer => {
                     serve();

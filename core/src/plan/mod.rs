@@ -88,8 +88,8 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
             why: Hold::Suspended,
         };
     }
-    if let Some(token_error) = target_refusal(credential, observed) {
-        return token_error;
+    if let Some(refused) = target_refusal(credential, observed) {
+        return refused;
     }
     if let Some(until) = another::renews(credential, observed, now) {
         let why = Hold::AnotherOperator;

@@ -45,17 +45,17 @@ pub fn candidates<'a>(
         }];
     }
     let asked = fingerprint::request(credential);
-    let token_error = |s: &Source| {
+    let refusal = |s: &Source| {
         let mark = s.mark()?;
         observed.memory.refusal_of(&mark, &asked)
     };
     let present = || observed.sources.iter().filter(|s| s.present.is_some());
-    let works = present().any(|s| token_error(s).is_none());
+    let works = present().any(|s| refusal(s).is_none());
     let requested = is_requested(credential, observed);
     let in_use = position_in_use(observed);
     // Where no token shows which one is in use, or where that one is refused or missing now, it is the first that is not
     // known to be refused.
-    let good = |s: &Source| s.present.is_some() && token_error(s).is_none();
+    let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
     let in_use = in_use.filter(|used| good(&observed.sources[*used]));
     let end = in_use.or_else(|| observed.sources.iter().position(good));
     let before = |s: &Source| end.is_some_and(|end| position(observed, s) < Some(end));
@@ -63,18 +63,18 @@ pub fn candidates<'a>(
     let may_retry = works && !requested && observed.failure(credential).is_none();
     let retry = present()
         .filter(|s| {
-            may_retry && before(s) && token_error(s).is_some_and(|r| is_due(credential, r, now))
+            may_retry && before(s) && refusal(s).is_some_and(|r| is_due(credential, r, now))
         })
         // The one whose last try is longest ago, so that each of several has its turn.
-        .min_by_key(|s| token_error(s).map(|r| r.at));
+        .min_by_key(|s| refusal(s).map(|r| r.at));
     let first = present().filter(|s| {
         let retried = retry.is_some_and(|r| r.reference == s.reference);
-        requested || retried || token_error(s).is_none()
+        requested || retried || refusal(s).is_none()
     });
     let mut list: Vec<&Source> = first.collect();
     let rest: Vec<&Source> = present().filter(|s| !list.contains(s)).collect();
     list.extend(rest);
-    let trial = |s: &Source| works && token_error(s).is_some() || in_use.is_some() && before(s);
+    let trial = |s: &Source| works && refusal(s).is_some() || in_use.is_some() && before(s);
     list.into_iter()
         .map(|source| Choice {
             source: Some(source),
@@ -137,7 +137,7 @@ pub(super) struct Unusable<'a> {
     /// The source.
     pub(super) source: &'a Source,
     /// The refusal of its present version; `None` if its Secret does not exist.
-    pub(super) token_error: Option<&'a RefusedSource>,
+    pub(super) refusal: Option<&'a RefusedSource>,
 }
 
 /// Those of these sources that do not serve this request, as far as is known.
@@ -148,14 +148,11 @@ pub(super) fn unusable<'a>(
 ) -> impl Iterator<Item = Unusable<'a>> {
     let asked = fingerprint::request(credential);
     sources.iter().filter_map(move |source| {
-        let token_error = match source.mark() {
+        let refusal = match source.mark() {
             Some(mark) => Some(observed.memory.refusal_of(&mark, &asked)?),
             None => None,
         };
-        Some(Unusable {
-            source,
-            token_error,
-        })
+        Some(Unusable { source, refusal })
     })
 }
 
@@ -176,7 +173,7 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
     }
     // A refusal of the one in use fails the renewal, which reports it.
     let faults = unusable(credential, observed, &observed.sources)
-        .filter(|u| u.token_error.is_none() || !used.is(&u.source.reference))
+        .filter(|u| u.refusal.is_none() || !used.is(&u.source.reference))
         .map(|u| fault(credential, u));
     let mut found = faults.reduce(|mut first, next| {
         first.message.push_str(&format!("; {}", next.message));
@@ -193,7 +190,7 @@ fn fault(credential: &Credential, unusable: Unusable<'_>) -> Hidden {
     let reference = &unusable.source.reference;
     let name = &reference.name;
     let entry = credential.authentication.entry(name, &reference.key);
-    match unusable.token_error {
+    match unusable.refusal {
         None => Hidden {
             reason: credential.authentication.lacking().secret.into(),
             message: format!(

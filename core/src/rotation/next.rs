@@ -248,11 +248,11 @@ impl Decision<'_> {
             why,
             times: before.saturating_add(1),
             requested: None,
-            class: self.token_error().filter(|_| why == Why::AddRefused),
+            class: self.refusal().filter(|_| why == Why::AddRefused),
         }
     }
 
-    fn token_error(&self) -> Option<Class> {
+    fn refusal(&self) -> Option<Class> {
         self.memory.refused.as_ref().map(|(_, fault)| fault.class)
     }
 

@@ -181,7 +181,7 @@ where
     F: Future<Output = Result<T, kube::Error>>,
 {
     let deadline = Instant::now() + DEADLINE;
-    let mut token_errors = 0;
+    let mut refusals = 0;
     loop {
         if !wanted() {
             return Err((Trouble::Unwanted, None));
@@ -193,7 +193,7 @@ where
             Err(_) => return Err((Trouble::Unavailable, None)),
         };
         let trouble = trouble(&error);
-        let pause = again_after(&error, trouble, &mut token_errors);
+        let pause = again_after(&error, trouble, &mut refusals);
         let pause = pause.map(|pause| jitter(pause, ids::random::<1>()[0]));
         let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) else {
             let kube::Error::Api(status) = error else {
@@ -206,11 +206,7 @@ where
 }
 
 /// After how long a request is repeated that was answered with `error`, if it was not done for sure.
-fn again_after(
-    error: &kube::Error,
-    trouble: Trouble,
-    token_errors: &mut usize,
-) -> Option<Duration> {
+fn again_after(error: &kube::Error, trouble: Trouble, refusals: &mut usize) -> Option<Duration> {
     if let kube::Error::Api(status) = error
         && status.code == 429
     {
@@ -221,8 +217,8 @@ fn again_after(
         return Some(asked.unwrap_or(BUSY).min(LONGEST_PAUSE));
     }
     if trouble == Trouble::Forbidden {
-        let pause = ROLES_LOAD.get(*token_errors).copied();
-        *token_errors += 1;
+        let pause = ROLES_LOAD.get(*refusals).copied();
+        *refusals += 1;
         return pause;
     }
     was_not_sent(error).then_some(BUSY)

@@ -485,7 +485,7 @@ prop_compose! {
     /// Up to four secrets in any state, one of them in use, some refused.
     fn any_list()(
         count in 1_usize..5, used in 0_usize..4, present in any::<[bool; 4]>(), requested: bool, absent: bool,
-        token_errors in prop::collection::vec(prop::option::of((-40 * DAY..0, -40 * DAY..0, any::<bool>())), 4),
+        refusals in prop::collection::vec(prop::option::of((-40 * DAY..0, -40 * DAY..0, any::<bool>())), 4),
     ) -> (Credential, Observed) {
         let names = ["a", "b", "c", "d"];
         let mut credential = several(&names[..count]);
@@ -502,10 +502,10 @@ prop_compose! {
                 source.present = None;
             }
         }
-        for (name, token_error) in names[..count].iter().zip(token_errors) {
-            if let Some((since, last, by_issuer)) = token_error {
-                let token_error = refused(&credential, name, since.min(last), last);
-                world.memory.refuse(RefusedSource { by_issuer, ..token_error });
+        for (name, refusal) in names[..count].iter().zip(refusals) {
+            if let Some((since, last, by_issuer)) = refusal {
+                let refusal = refused(&credential, name, since.min(last), last);
+                world.memory.refuse(RefusedSource { by_issuer, ..refusal });
             }
         }
         (credential, world)
@@ -542,20 +542,20 @@ proptest! {
         let now = later(at(0), SignedDuration::from_hours(24 * days));
         let asked = fingerprint::request(&credential);
         let list = candidates(&credential, &world, now);
-        let token_error = |s: &Source| world.memory.refusal_of(&s.mark()?, &asked).cloned();
+        let refusal = |s: &Source| world.memory.refusal_of(&s.mark()?, &asked).cloned();
         let used = world.record().and_then(|r| r.sources.used.clone());
-        let good = |s: &Source| s.present.is_some() && token_error(s).is_none();
+        let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
         // One that is missing or refused itself is used no more.
         let used = used.and_then(|u| world.sources.iter().position(|s| u.is(&s.reference) && good(s)));
         let first_good = || world.sources.iter().position(good);
         let waiting = world.sources.iter().take(used.or_else(first_good).unwrap_or(0));
-        let waiting = waiting.filter(|s| token_error(s).is_some_and(|r| r.by_issuer)).count();
+        let waiting = waiting.filter(|s| refusal(s).is_some_and(|r| r.by_issuer)).count();
         let first = list.first().and_then(|c| c.source);
         if waiting > 0 && credential.renew_requested.is_none() {
             let retried = list.iter().take_while(|c| c.trial || first == c.source).any(|c| {
-                c.source.is_some_and(|s| token_error(s).is_some_and(|r| r.by_issuer))
+                c.source.is_some_and(|s| refusal(s).is_some_and(|r| r.by_issuer))
             });
-            let all_bad = world.sources.iter().filter(|s| s.present.is_some()).all(|s| token_error(s).is_some());
+            let all_bad = world.sources.iter().filter(|s| s.present.is_some()).all(|s| refusal(s).is_some());
             prop_assert!(retried || all_bad, "{:?}", list);
         }
     }

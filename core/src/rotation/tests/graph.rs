@@ -53,7 +53,7 @@ fn body(request: &GraphRequest) -> Value {
     serde_json::from_str(request.body.as_ref().unwrap().expose_secret()).unwrap()
 }
 
-fn token_error(status: u16, code: &str, message: &str) -> RawAnswer {
+fn refusal(status: u16, code: &str, message: &str) -> RawAnswer {
     let inner = json!({ "date": "2026-01-01T00:00:00", "request-id": ID, "client-request-id": ID });
     json_answer(
         status,
@@ -269,7 +269,7 @@ fn a_new_secret_is_read_once_and_a_broken_answer_may_have_made_one() {
         let fault = new_password(&json_answer(200, &body), at(0)).err().unwrap();
         assert!(fault.may_have_happened, "{body}");
     }
-    let fault = new_password(&token_error(503, "serviceNotAvailable", ""), at(0))
+    let fault = new_password(&refusal(503, "serviceNotAvailable", ""), at(0))
         .err()
         .unwrap();
     assert!(fault.may_have_happened);
@@ -306,7 +306,7 @@ fn each_error_has_its_class() {
     ];
     for (status, code, message, kind, class) in table {
         // A 404 here is about the application, whose credential stays.
-        let fault = removed(&token_error(status, code, message), kind, at(0));
+        let fault = removed(&refusal(status, code, message), kind, at(0));
         let fault = fault.err().unwrap();
         assert_eq!(fault.class, class, "{code}: {message}");
         assert_eq!(fault.may_have_happened, status >= 500, "{code}");
@@ -316,7 +316,7 @@ fn each_error_has_its_class() {
             fault.message
         );
     }
-    let mut raw = token_error(429, "TooManyRequests", "");
+    let mut raw = refusal(429, "TooManyRequests", "");
     raw.retry_after = Some("17".to_owned());
     let fault = new_key(&raw, at(0)).err().unwrap();
     assert_eq!(fault.retry_after.map(|d| d.as_secs()), Some(17));
@@ -337,7 +337,7 @@ fn what_is_not_there_is_removed_and_a_page_of_a_proxy_says_nothing() {
         ),
     ] {
         assert_eq!(
-            removed(&token_error(status, code, message), Kind::Secret, at(0)),
+            removed(&refusal(status, code, message), Kind::Secret, at(0)),
             Ok(())
         );
     }
@@ -360,7 +360,7 @@ proptest! {
     /// Any bytes give a value or a fault, and the fault shows nothing of them.
     #[test]
     fn whatever_comes_is_read_and_never_shown(status in 100_u16..600, code in "[a-z0-9]{12,40}", message in ".{0,60}") {
-        let answer = token_error(status, &format!("{code}1"), &message);
+        let answer = refusal(status, &format!("{code}1"), &message);
         let faults = [
             application(&answer, CLIENT, Kind::Secret, at(0)).err(),
             new_password(&answer, at(0)).err(),

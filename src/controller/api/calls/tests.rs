@@ -13,8 +13,8 @@ fn answer(code: u16, details: &Value) -> kube::Error {
     kube::Error::Api(Box::new(status))
 }
 
-fn pause(error: &kube::Error, token_errors: &mut usize) -> Option<u64> {
-    again_after(error, trouble(error), token_errors).map(|pause| pause.as_secs())
+fn pause(error: &kube::Error, refusals: &mut usize) -> Option<u64> {
+    again_after(error, trouble(error), refusals).map(|pause| pause.as_secs())
 }
 
 #[test]
@@ -62,8 +62,8 @@ fn a_request_that_was_not_done_is_repeated_and_no_other() {
 
 #[test]
 fn a_403_counts_after_two_repetitions_unless_it_says_more() {
-    let (mut token_errors, forbidden) = (0, answer(403, &Value::Null));
-    let pauses = [(); 4].map(|()| pause(&forbidden, &mut token_errors));
+    let (mut refusals, forbidden) = (0, answer(403, &Value::Null));
+    let pauses = [(); 4].map(|()| pause(&forbidden, &mut refusals));
     assert_eq!(pauses, [Some(1), Some(2), None, None]);
     let terminating =
         json!({ "causes": [{ "reason": "NamespaceTerminating", "message": "", "field": "" }] });
