@@ -143,13 +143,15 @@ impl<'a> Task<'a> {
             let whose = (self.pair.namespace, self.credential.uid.as_str());
             lock(&context.secrets).needs_copy(whose, source, (name, self.pair.copy), now)
         };
-        let asking = source.as_ref().filter(|s| s.keeps_last_good);
+        // All Secrets of the namespace are read for this, so only while the pair is replaced by another one.
+        let replaced = last_good::serves(source.as_ref(), copy.as_ref());
+        let replaced = source.as_ref().filter(|_| replaced);
         let valid = observed.valid(self.credential, now);
         let known = Known {
             used: valid.and_then(|record| record.sources.used.as_ref()),
             name,
             owner: &self.owner.uid,
-            needed: asking.is_some_and(needs),
+            needed: replaced.is_some_and(needs),
         };
         match last_good::step(source.as_ref(), copy.as_ref(), known) {
             Step::Leave => Ok(()),
