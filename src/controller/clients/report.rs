@@ -1,5 +1,6 @@
 //! Reports what happens to a rotation: status, log, events, metrics.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 
@@ -9,12 +10,12 @@ use crate::{
     Reason,
     api::ApiClient,
     plan::{Notice, Severity},
-    rotation::{Change, Next, Notice as Told, Record, Uploading, Values},
+    rotation::{self, Change, Next, Record, Uploading, Values},
     telemetry::tries::warn_at_first,
 };
 
 impl Driver {
-    /// Takes note of what status shall show. Tells what is new in it.
+    /// Takes note of what status shall show. Reports what is new in it.
     pub(super) async fn report(&self, view: View) {
         let before = {
             let mut known = lock(&self.shared.view);
@@ -63,8 +64,7 @@ impl Driver {
         );
         if promoted {
             self.context.metrics.rotated("ok");
-            let until = record.current.as_ref().and_then(|known| known.until);
-            let until = until.map_or(String::new(), |until| format!(", which expires at {until}"));
+            let until = expiry(record.current.as_ref().and_then(|known| known.until));
             let note = format!(
                 "credentials use a new client credential{until}; the one before it stays valid for the overlap"
             );
@@ -77,18 +77,7 @@ impl Driver {
             .as_ref()
             .filter(|_| times(record) > times(before))
         {
-            self.context.metrics.rotated("failed");
-            let message = failure.message();
-            let failure = self.context.failed("rotation", &self.uid, &message);
-            warn_at_first!(
-                failure,
-                namespace = self.key.namespace,
-                name = self.key.name,
-                reason = Reason::RotationFailed.as_str(),
-                "{message}"
-            );
-            self.notify(Severity::Warning, Reason::RotationFailed, message)
-                .await;
+            self.failed(failure.message()).await;
         }
     }
 
@@ -125,8 +114,7 @@ impl Driver {
             "the new certificate of a client was uploaded, and got a token"
         );
         self.context.metrics.rotated("ok");
-        let until = secret.validity.map(|(_, until)| until);
-        let until = until.map_or(String::new(), |until| format!(", which expires at {until}"));
+        let until = expiry(secret.validity.map(|(_, until)| until));
         let note = format!(
             "the new certificate in the Secret{until}, was uploaded and got a token; the one before it stays valid at the issuer until it expires"
         );
@@ -138,16 +126,20 @@ impl Driver {
     /// Says once what fails with a certificate that is uploaded.
     pub(super) async fn upload_failed(&mut self, next: &Next) {
         let failed = next.notices.iter().find_map(|notice| match notice {
-            Told::Failed(failure) => Some(failure.message()),
+            rotation::Notice::Failed(failure) => Some(failure.message()),
             _ => None,
         });
         if self.uploads.failed == failed {
             return;
         }
         self.uploads.failed.clone_from(&failed);
-        let Some(message) = failed else {
-            return;
-        };
+        if let Some(message) = failed {
+            self.failed(message).await;
+        }
+    }
+
+    /// A rotation failed.
+    async fn failed(&self, message: String) {
         self.context.metrics.rotated("failed");
         let failure = self.context.failed("rotation", &self.uid, &message);
         warn_at_first!(
@@ -178,4 +170,9 @@ impl Driver {
         let now = self.context.clock.now();
         record::send(&self.context, &regarding, &notice, now).await;
     }
+}
+
+/// The part of a note about the end of a client credential.
+fn expiry(until: Option<Timestamp>) -> String {
+    until.map_or(String::new(), |until| format!(", which expires at {until}"))
 }
