@@ -59,11 +59,13 @@ fn remove(value: &mut Value, steps: &[&str]) -> bool {
     }
     match fields.get_mut(name) {
         // All of them, not only the first that has it.
-        Some(Value::Array(items)) => items
-            .iter_mut()
-            .filter_map(|item| remove(item, rest).then_some(()))
-            .count()
-            .gt(&0),
+        Some(Value::Array(items)) => {
+            let mut found = false;
+            for item in items {
+                found |= remove(item, rest);
+            }
+            found
+        }
         Some(below) => remove(below, rest),
         None => false,
     }
