@@ -67,6 +67,11 @@ impl ControlPlane {
     /// Installs the chart as release `apicred`, and waits until its kinds are served.
     pub async fn install_apicred(&self, namespace: &str) -> Result<(), Error> {
         self.install_chart("apicred", namespace, &[]).await?;
+        self.kinds_are_served().await
+    }
+
+    /// Waits until the API server serves the kinds of all CRDs.
+    pub async fn kinds_are_served(&self) -> Result<(), Error> {
         let wait = [
             "wait",
             "--for=condition=Established",

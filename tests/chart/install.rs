@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use testenv::{ControlPlane, Options, eventually};
 
-use crate::support::{CHART, NAMESPACE, run, served};
+use crate::support::{CHART, NAMESPACE, run};
 
 const SOON: Duration = Duration::from_mins(1);
 /// The chart as it was before it had most of its values.
@@ -105,7 +105,8 @@ fn crds_that_somebody_applied_by_hand_belong_to_no_release_and_issuers_wait_for_
             reported.contains("belongs to no release") && reported.contains("--take-ownership"),
             "{reported}"
         );
-        served(&cluster).await;
+        let served = cluster.kinds_are_served().await;
+        served.expect("the kinds are served");
         let with = [&["--set", "crds.install=false"], &issuer[..]].concat();
         install(&cluster, "apicred", NAMESPACE, &with)
             .await

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use testenv::{ControlPlane, Options, eventually};
 
-use crate::support::{CHART, NAMESPACE, file, run, served};
+use crate::support::{CHART, NAMESPACE, file, run};
 
 /// The sets, and the pods that each of them has.
 const SETS: [(&str, usize); 8] = [
@@ -75,7 +75,8 @@ async fn cluster() -> ControlPlane {
     ];
     cluster.helm(&crds).await.expect("the CRDs");
     uninstall(&cluster).await;
-    served(&cluster).await;
+    let served = cluster.kinds_are_served().await;
+    served.expect("the kinds are served");
     cluster
 }
 

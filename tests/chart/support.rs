@@ -3,7 +3,6 @@
 use std::{future::Future, path::Path};
 
 use serde_json::Value;
-use testenv::ControlPlane;
 
 /// The folder of the chart.
 pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
@@ -95,16 +94,4 @@ impl Objects {
         let found = all.iter().find(|e| e["name"] == name)?;
         found["value"].as_str()
     }
-}
-
-/// Waits until the API server serves all kinds of CRDs.
-pub(crate) async fn served(cluster: &ControlPlane) {
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ];
-    cluster.kubectl(&wait).await.expect("the kinds are served");
 }
