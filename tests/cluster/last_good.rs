@@ -84,7 +84,7 @@ impl Place {
         self.until(name, &what, calm).await;
     }
 
-    /// Waits until the copy is in use because the new certificate is refused. Gives what is told.
+    /// Waits until the copy is in use because the new certificate is refused. Gives what is reported.
     async fn falls_back(&self, name: &str) -> String {
         let refused = |c: &ApiCredential| {
             let used = c.status.as_ref()?.client_in_use()?;
@@ -368,7 +368,7 @@ fn the_copy_goes_nowhere_that_its_secret_may_not_go() {
         place.until("c", "no issuer may receive it", denied).await;
         assert_eq!(place.posts(), posts, "nothing was sent");
 
-        // The issuer knows neither: what is told is about the certificate of the Secret.
+        // The issuer knows neither: what is reported is about the certificate of the Secret.
         let anywhere =
             json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": null } } });
         place.edit_secret(TLS, anywhere).await;

@@ -57,7 +57,7 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
             .await;
         works(&place, "entra", ("demo", "records")).await;
 
-        // A mistyped name is told with what Entra wants.
+        // A mistyped name is reported with what Entra wants.
         let mut nobody = account.clone();
         nobody["serviceAccount"]["name"] = json!("nobody");
         place

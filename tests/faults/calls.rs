@@ -94,7 +94,7 @@ pub(crate) enum Fault {
     Paused(Arc<Semaphore>),
     /// It takes so long.
     Slow(Duration),
-    /// It is held back until this is told.
+    /// It is held back until this is notified.
     Held(Arc<Notify>),
     /// The work that makes the request panics before it is sent.
     Panic,

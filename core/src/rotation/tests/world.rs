@@ -330,7 +330,7 @@ impl World {
         self.late = late;
         let now = self.t;
         for (t, name, value) in due {
-            // Replicas lag behind the moment of the effect, not behind what was looked at next.
+            // Replicas lag behind the moment of the effect, not behind the next reading.
             self.t = t;
             self.add(Some(name), &value, LAG);
         }
