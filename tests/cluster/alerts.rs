@@ -169,6 +169,27 @@ async fn each_panel_has_data(prometheus: &Prometheus) {
     }
 }
 
+/// Waits until an expression has a series for each job.
+async fn both_jobs(prometheus: &Prometheus, what: &str, expression: &str) {
+    eventually(LATER, what, async || {
+        let series = prometheus.query(expression).await;
+        let series = series.map_err(|e| e.to_string())?;
+        if series.len() == JOBS.len() {
+            Ok(())
+        } else {
+            Err(format!("{series:?}"))
+        }
+    })
+    .await;
+}
+
+/// Waits until so many requests have failed that `ApicredRenewalsFailing` stays for its 15 minutes. A history of a few
+/// seconds is not enough for that: `increase()` extrapolates it, so that four failures count as more than five for a moment.
+async fn many_failed(prometheus: &Prometheus) {
+    let counted = "sum by (job) (apicred_token_requests_total{result=\"denied\"}) > 8";
+    both_jobs(prometheus, "more than eight failures", counted).await;
+}
+
 #[test]
 fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_panel() {
     run(async {
@@ -189,17 +210,9 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
             place.ready("c").await;
         }
         let prometheus = prometheus(&[("first", &first), ("second", &second)]).await;
-        let counted =
+        let scraped =
             "sum by (job) (apicred_credentials{ready=\"true\"}) == 5 and sum by (job) (up) == 2";
-        eventually(LATER, "both jobs scrape both replicas", async || {
-            let series = prometheus.query(counted).await.map_err(|e| e.to_string())?;
-            if series.len() == JOBS.len() {
-                Ok(())
-            } else {
-                Err(format!("{series:?}"))
-            }
-        })
-        .await;
+        both_jobs(&prometheus, "both jobs scrape both replicas", scraped).await;
         only(&prometheus, &BTreeSet::new()).await;
 
         // A client secret is wrong, and there are many credentials with it.
@@ -244,6 +257,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         wanted.insert(of_credential(ends, &ending, "c", "warning"));
         only(&prometheus, &wanted).await;
         each_panel_has_data(&prometheus).await;
+        many_failed(&prometheus).await;
         only(&prometheus, &wanted).await;
 
         // What is corrected goes away. What counts the requests of 15 minutes stays.
