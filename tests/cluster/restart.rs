@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dev_issuer::Point;
+use jiff::Timestamp;
 use serde_json::json;
 use testenv::eventually;
 
@@ -25,6 +26,12 @@ fn a_restart_with_nothing_due_asks_reads_and_writes_nothing() {
                 .await;
         }
         let before = everything(&place).await;
+        // A process that begins in the second of a token reads the digest key, to know whether another operator wrote it.
+        let second = Timestamp::now().as_second();
+        eventually(SOON, "the next second", async || {
+            Timestamp::now().as_second() > second
+        })
+        .await;
         // Twice: ended in peace, and killed.
         let (status, _) = world.take_operator().terminate().await;
         assert!(status.success(), "SIGTERM ends it well: {status:?}");
@@ -47,7 +54,7 @@ async fn starts_quietly(world: &mut World, place: &Place) {
     .await;
     let tally = world.all_since(mark);
     assert_eq!(tally.writes(), Vec::<String>::new());
-    assert_eq!(tally.count("get", "secrets"), 0, "{:?}", tally.sums());
+    assert_eq!(tally.reads(), Vec::<String>::new());
     assert_eq!(tally.lists(), 6, "one list a kind: {:?}", tally.sums());
     assert_eq!(
         tally.0.iter().filter(|e| e.verb != "watch").count(),

@@ -12,7 +12,7 @@ use testenv::eventually;
 
 use super::person::{MARK, Person, STATE, TURNS};
 use crate::{
-    calls::{Call, Fault, failure},
+    calls::{Call, Entry, Fault, failure},
     hostile::{Act as Raw, Endpoint},
     life::{Mode, Named, in_both_modes},
     refresh_issuer::{Act, CLIENT},
@@ -28,6 +28,17 @@ struct End {
     calls: usize,
     crashes: usize,
     lost: usize,
+    /// Between the mark and the write that stores the answer: could the operator have died there?
+    in_doubt: bool,
+}
+
+/// Did the operator die while the state Secret had the mark? Its writes are in turn the mark and the answer.
+fn died_in_doubt(journal: &[Entry]) -> bool {
+    let of_state = |e: &&Entry| e.call.verb == "patch" && e.call.name == STATE;
+    let done = |e: &&Entry| e.answered.is_some_and(|code| code < 300);
+    let end = journal.iter().position(|e| e.spoilt);
+    let before = &journal[..end.map_or(0, |at| at + 1)];
+    before.iter().filter(of_state).filter(done).count() % 2 == 1
 }
 
 /// First token, one renewal; whoever has lost a sign-in signs in again.
@@ -71,6 +82,7 @@ async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
         calls: journal.iter().filter(|e| e.call.is_single()).count(),
         crashes: person.case.crashes,
         lost,
+        in_doubt: died_in_doubt(&journal),
     };
     // A token that could not be stored is asked for once only; a process that dies may lose one.
     let requests = person.issuer.requests();
@@ -82,8 +94,8 @@ async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
     end
 }
 
-/// Leads a life for each of these faults and each request of a single object. Gives crashes and lost sign-ins.
-async fn at_each_call(mode: Mode, faults: &[Named]) -> (usize, usize) {
+/// Leads a life for each of these faults and each request of a single object.
+async fn at_each_call(mode: Mode, faults: &[Named]) -> Vec<End> {
     let reference = lead(mode, "refresh-ref", |_| {}).await;
     assert!(
         (10..MOST).contains(&reference.calls),
@@ -104,6 +116,11 @@ async fn at_each_call(mode: Mode, faults: &[Named]) -> (usize, usize) {
     assert_eq!(failed, 0, "lives of {} failed; see above", ends.len());
     let ends: Vec<End> = ends.into_iter().flatten().collect();
     assert!(ends.iter().all(|e| e.spoilt > 0), "a life met no fault");
+    ends
+}
+
+/// Crashes and lost sign-ins.
+fn sums(ends: &[End]) -> (usize, usize) {
     let sum = |count: fn(&End) -> usize| ends.iter().map(count).sum::<usize>();
     (sum(|e| e.crashes), sum(|e| e.lost))
 }
@@ -119,7 +136,9 @@ async fn costs_nothing(all: &[Named], namespaced: &[&str]) {
         at_each_call(Mode::Cluster, all),
         at_each_call(Mode::Namespaced, &some),
     );
-    assert_eq!(ends.await, ((0, 0), (0, 0)), "crashes and lost sign-ins");
+    let (cluster, namespaced) = ends.await;
+    let sums = (sums(&cluster), sums(&namespaced));
+    assert_eq!(sums, ((0, 0), (0, 0)), "crashes and lost sign-ins");
 }
 
 #[test]
@@ -147,19 +166,24 @@ fn no_lost_answer_of_the_api_server_costs_a_sign_in() {
     run(costs_nothing(&all, &["lost"]));
 }
 
-/// Three refreshes in each life: what is between the mark and the write that stores the answer is in doubt, and no more.
+/// What is between the mark and the write that stores the answer is in doubt, and no more. On a busy machine a life may have a call
+/// more than the reference, so that the places are found in each life, and not counted by their number.
 #[test]
 fn a_crash_costs_a_sign_in_only_between_the_mark_and_the_write() {
     run(in_both_modes(async |mode| {
         for (name, fault) in [("crash", Fault::Crash), ("crash-after", Fault::CrashAfter)] {
-            let (crashes, lost) = at_each_call(mode, &[(name, fault)]).await;
+            let ends = at_each_call(mode, &[(name, fault)]).await;
+            for (k, end) in ends.iter().enumerate() {
+                assert_eq!(
+                    (end.crashes, end.lost),
+                    (1, usize::from(end.in_doubt)),
+                    "{name}, {mode:?}: crashes and lost sign-ins of life {}",
+                    k + 1
+                );
+            }
+            let (crashes, lost) = sums(&ends);
             assert!(crashes > 10, "{name}, {mode:?}: {crashes} crashes");
-            // One for each refresh. On a busy machine a life may have a call more than the reference, so that two lives meet the same
-            // place; another step in doubt would cost three more.
-            assert!(
-                (3..=4).contains(&lost),
-                "{name}, {mode:?}: {lost} lost of {crashes} crashes"
-            );
+            assert!(lost > 0, "{name}, {mode:?}: none of {crashes} in doubt");
         }
     }));
 }

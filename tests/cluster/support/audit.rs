@@ -80,20 +80,24 @@ impl Tally {
 
     /// Everything that changes something, in words.
     pub(crate) fn writes(&self) -> Vec<String> {
-        self.0
-            .iter()
-            .filter(|e| !matches!(e.verb.as_str(), "get" | "list" | "watch"))
-            .map(|e| {
-                format!(
-                    "{} {} {}/{} -> {}",
-                    e.verb,
-                    name(e),
-                    e.namespace,
-                    e.name,
-                    e.code
-                )
-            })
-            .collect()
+        self.in_words(|verb| !matches!(verb, "get" | "list" | "watch"))
+    }
+
+    /// Everything that reads one object, in words.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        self.in_words(|verb| verb == "get")
+    }
+
+    fn in_words(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let events = self.0.iter().filter(|e| wanted(&e.verb));
+        let words = events.map(|e| {
+            let (verb, what, at) = (&e.verb, name(e), e.request_received);
+            format!(
+                "{verb} {what} {}/{} -> {} ({at})",
+                e.namespace, e.name, e.code
+            )
+        });
+        words.collect()
     }
 
     /// Everything but watches, counted: for messages.
