@@ -142,6 +142,9 @@ fn hosts() -> Vec<Row> {
             Err("spec.githubApp.apiUrl: Invalid value: \""),
         ),
         (app("https://a.example/api/v3"), Ok(())),
+        (app("https://api.github.com"), Ok(())),
+        (app("https://api.octo.ghe.com/"), Ok(())),
+        (app("https://notgithub.com/api/v3"), Ok(())),
     ]
 }
 

@@ -101,6 +101,51 @@ fn durations_of_a_rotation_are_refused_by_their_field() {
 }
 
 #[test]
+fn a_client_is_refused_by_its_field() {
+    run(async {
+        let world = World::shared().await;
+        let registered = |changes: Value, keys: Value| {
+            let client = json!({
+                "issuerRef": { "kind": "TokenIssuer", "name": "mine" }, "id": "app",
+                "key": { "secretName": "source", "key": "key.pem" }, "rotation": { "registration": keys },
+            });
+            merge(client, changes)
+        };
+        let id = |id: &str| registered(json!({ "id": id }), json!({}));
+        let one_key = Err(
+            "spec.rotation.registration.tokenKey: Invalid value: urlKey and tokenKey must be two keys",
+        );
+        let blank = Err("id has a line end, a tab, or a space at its start or end");
+        let keys = |keys: Value| registered(json!({}), keys);
+        let rows = vec![
+            (id("app"), Ok(())),
+            (id("a"), Ok(())),
+            (id("app of one"), Ok(())),
+            (id("app\n"), blank),
+            (id("\napp"), blank),
+            (id("app "), blank),
+            (id(" "), blank),
+            (id("a\tb"), blank),
+            (id("a\nb"), blank),
+            (
+                keys(json!({ "urlKey": "url", "tokenKey": "token" })),
+                Ok(()),
+            ),
+            (keys(json!({ "urlKey": "one", "tokenKey": "one" })), one_key),
+            (
+                keys(json!({ "urlKey": "registration_access_token" })),
+                one_key,
+            ),
+            (
+                keys(json!({ "tokenKey": "registration_client_uri" })),
+                one_key,
+            ),
+        ];
+        check(rows, async |spec| send::<ApiClient>(world, spec).await).await;
+    });
+}
+
+#[test]
 fn a_day_that_does_not_exist_is_refused_in_words() {
     run(async {
         let world = World::shared().await;

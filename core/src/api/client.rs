@@ -19,13 +19,13 @@ use serde::{Deserialize, Serialize};
 )]
 pub struct Client {
     /// Client (application) id. With `managedIdentity` and without `asAssertion`, the client id of a user-assigned identity; if not
-    /// set, another field selects it, or it is the system-assigned one.
+    /// set, another field selects it, or it is system-assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = super::rules::no_blank_around("id"))]
     pub id: Option<String>,
-    /// Client secrets, newest first: each is a key of a Secret in this namespace. They are tried in order, so list the new and the
-    /// old one while a client secret is being rotated. Not set if
-    /// the client authenticates in another way.
+    /// Client secrets, newest first: each is a key of a Secret in this namespace. They are tried in order: list the new and the
+    /// old one during a rotation. None if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(s, self.exists_one(t, t.name == s.name && t.key == s.key))")
@@ -33,8 +33,8 @@ pub struct Client {
         .message("each entry of secrets must name another key: remove the duplicate"))]
     pub secrets: Vec<ClientSecret>,
     /// Certificates, newest first. The private key of one signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2).
-    /// They are tried in order, so list the new and the old one until the issuer knows the new one. Not set if
-    /// the client authenticates in another way.
+    /// They are tried in order: list the new and the old one until the issuer knows the new one.
+    /// None if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.secretName == c.secretName && (has(d.privateKeyKey) ? d.privateKeyKey : 'tls.key') == (has(c.privateKeyKey) ? c.privateKeyKey : 'tls.key')))")
@@ -45,8 +45,8 @@ pub struct Client {
     /// must know its public key: `kubectl apicred jwks NAME` prints it. Not for Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Box<KeyClient>>,
-    /// A client assertion that something else keeps up to date in a Secret: a JWT, such as a JWT-SVID of SPIFFE. It is read for
-    /// each token request, and not sent after it has expired.
+    /// A client assertion that something else keeps up to date in a Secret: a JWT, such as a JWT-SVID of SPIFFE. Read for
+    /// each token request; not sent after it has expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion: Option<Box<AssertionClient>>,
     /// A token of a ServiceAccount in this namespace as client assertion: nothing is stored at all.
@@ -75,7 +75,7 @@ pub struct ClientSecret {
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
     /// When the client secret expires, for a warning ahead of it: RFC 3339 (`2027-06-30T00:00:00Z`) or a date
-    /// (`2027-06-30`, from its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret takes
+    /// (`2027-06-30`, its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret takes
     /// precedence. If not set, there is no warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]

@@ -288,8 +288,8 @@ pub struct ApiCredentialSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
     /// What happens when the credential is deleted. `Delete`: its Secret is deleted. `Retain`: its Secret stays. `Revoke`: the
-    /// token is revoked (RFC 7009), also at `notAfter`, then the Secret is deleted; the deletion waits for that for a minute at
-    /// most. If not set: `Delete`.
+    /// token is revoked (RFC 7009), also at `notAfter`, then the Secret is deleted; the deletion waits a minute at most for
+    /// that. If not set: `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 }

@@ -17,7 +17,8 @@ pub struct GitHubApp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
     #[x_kube(validation = super::rules::https_base("apiUrl", "https://github.example.com/api/v3"),
-        validation = super::rules::no_blank("apiUrl"), validation = super::rules::whole_host("apiUrl"))]
+        validation = super::rules::no_blank("apiUrl"), validation = super::rules::whole_host("apiUrl"),
+        validation = super::rules::github_api("apiUrl"))]
     pub api_url: Option<String>,
 }
 

@@ -83,7 +83,7 @@ pub struct ClientCredentials {}
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefreshToken {
-    /// The state Secret: `kubectl apicred login` makes it, apicred keeps the newest refresh token in it. It names
+    /// The state Secret, made by `kubectl apicred login`, with the newest refresh token. It names
     /// this credential in the annotation `apicred.dev/state-of`.
     pub secret_ref: SecretKeyRef,
 }

@@ -74,6 +74,9 @@ pub struct RotationKey {
 /// Keys of the Secret of `key`. The registration access token in it is replaced whenever the issuer gives another one.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.urlKey) ? self.urlKey : 'registration_client_uri') != (has(self.tokenKey) ? self.tokenKey : 'registration_access_token')")
+    .reason(Reason::FieldValueInvalid).field_path(".tokenKey")
+    .message("urlKey and tokenKey must be two keys: the registration access token is replaced, and the address stays"))]
 pub struct RegistrationKeys {
     /// Key with the address of the registration, which must be on the host of the issuer or of its token endpoint;
     /// `registration_client_uri` if not set.

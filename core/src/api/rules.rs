@@ -88,6 +88,24 @@ pub(super) fn no_blank(field: &str) -> Rule {
         ))
 }
 
+/// Rule of a text of one line that may have spaces within.
+pub(super) fn no_blank_around(field: &str) -> Rule {
+    Rule::new("self.matches('^\\\\S([^\\n\\r\\t]*\\\\S)?$')")
+        .reason(Reason::FieldValueInvalid)
+        .message(&*format!(
+            "{field} has a line end, a tab, or a space at its start or end: remove it"
+        ))
+}
+
+/// Rule of the API of another GitHub: not the address of its pages.
+pub(super) fn github_api(field: &str) -> Rule {
+    Rule::new("!self.lowerAscii().matches('^https://((www[.])?github[.]com|([^./:]+[.])?ghe[.]com)(:443)?(/|$)')")
+        .reason(Reason::FieldValueInvalid)
+        .message(&*format!(
+            "{field} is the address of the pages and not of the API: remove it for github.com; for NAME.ghe.com write https://api.NAME.ghe.com"
+        ))
+}
+
 /// Rule of an https URL: its host has no empty part.
 pub(super) fn whole_host(field: &str) -> Rule {
     Rule::new("!self.matches('^https://[^/?#]*[.][.]') && !self.matches('^https://[.]')")

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
     .reason(Reason::FieldValueInvalid).field_path(".type")
     .message("a Secret of type kubernetes.io/dockerconfigjson needs a key of format DockerConfig named .dockerconfigjson"))]
 pub struct Target {
-    /// Name of the Secret, in the credential's namespace. Created by apicred; an existing one is refused. It cannot be changed:
-    /// for another name, create another ApiCredential.
+    /// Name of the Secret, in the credential's namespace. Created by apicred; an existing one is refused. Cannot be
+    /// changed.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
         .reason(Reason::FieldValueInvalid)
@@ -23,7 +23,7 @@ pub struct Target {
         .reason(Reason::FieldValueInvalid)
         .message("secretName is a name that a tool (Helm, kubeadm, Sealed Secrets) uses for its own Secrets; choose another name"),
         validation = Rule::new("self == oldSelf").reason(Reason::FieldValueForbidden)
-        .message("secretName cannot be changed, because workloads that mount the old Secret would keep a token that nobody renews: create another ApiCredential with the new name, move the workloads, then delete this one"))]
+        .message("secretName cannot be changed, because workloads would keep the old Secret, which nobody renews: create another ApiCredential with the new name, move the workloads, then delete this one"))]
     pub secret_name: String,
     /// Type of the Secret; `Opaque` if not set. Cannot be changed while the Secret exists.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]

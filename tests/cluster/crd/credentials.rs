@@ -34,6 +34,14 @@ fn bad_credentials_are_refused_in_words() {
                 "the name that a tenant is shown by",
             ),
             (
+                json!({ "client": { "id": "client-1\n" } }),
+                "spec.client.id: Invalid value: \"client-1\\n\": id has a line end",
+            ),
+            (
+                json!({ "client": { "id": " client-1" } }),
+                "id has a line end",
+            ),
+            (
                 json!({ "client": { "secrets": [{ "name": "other/client", "key": "k" }] } }),
                 "give the name of one in this namespace",
             ),

@@ -71,6 +71,14 @@ fn issuers_are_taken_or_refused_in_words() {
                 "apiUrl must start with https://",
             ),
             (
+                json!({ "githubApp": { "installationId": 1, "apiUrl": "https://github.com" } }),
+                "remove it for github.com",
+            ),
+            (
+                json!({ "githubApp": { "installationId": 1, "apiUrl": "https://Octo.ghe.com/" } }),
+                "write https://api.NAME.ghe.com",
+            ),
+            (
                 json!({ "githubApp": { "installationId": 1 }, "assertionAudience": "Issuer" }),
                 "remove secondRequest, refreshTokens and assertionAudience",
             ),
