@@ -4,7 +4,7 @@ use super::{
     AuthenticationMethod, FieldError, Issuer, RequestParameters, binding::Denial, scopes::Wanted,
 };
 use crate::{
-    api::{ApiCredentialSpec, DeletionPolicy, SigningAlgorithm},
+    api::{ApiCredentialSpec, DeletionPolicy, Expectation, SigningAlgorithm},
     oauth::{Grant, permission},
 };
 
@@ -29,7 +29,23 @@ pub(super) fn of_client(authentication: &AuthenticationMethod) -> Option<FieldEr
 pub(super) fn faults(spec: &ApiCredentialSpec, grant: &Grant) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let mut say = |field: String, problem: &str| errors.push(FieldError::new(field, problem));
+    let expects = |of: fn(&Expectation) -> bool| spec.expect.as_deref().is_some_and(of);
     for (field, set, problem) in [
+        (
+            "spec.expect.roles",
+            expects(|e| !e.roles.is_empty()),
+            "is not for a GitHub App, whose answer names permissions alone; set expect.scopes to them (contents:read)",
+        ),
+        (
+            "spec.expect.audience",
+            expects(|e| e.audience.is_some()),
+            "is not for a GitHub App, whose tokens carry no claims; remove it",
+        ),
+        (
+            "spec.expect.tenant",
+            expects(|e| e.tenant.is_some()),
+            "is not for a GitHub App, whose tokens carry no claims; remove it",
+        ),
         (
             "spec.grant",
             *grant != Grant::ClientCredentials,
@@ -239,7 +255,12 @@ mod tests {
     #[test]
     fn what_github_does_not_know_is_refused_with_its_field() {
         let lookup = |_: &_| IssuerLookup::Found(issuer(&json!({})));
-        assert!(parse(&object(&spec(&json!({}))), lookup).is_ok());
+        for good in [
+            json!({}),
+            json!({ "expect": { "scopes": ["contents:read"] } }),
+        ] {
+            assert!(parse(&object(&spec(&good)), lookup).is_ok());
+        }
         let reference = json!({ "name": "s", "key": "k" });
         for (change, field) in [
             (
@@ -255,6 +276,18 @@ mod tests {
                 "spec.grant",
             ),
             (json!({ "audience": "a" }), "spec.audience"),
+            (
+                json!({ "expect": { "roles": ["contents:read"] } }),
+                "spec.expect.roles",
+            ),
+            (
+                json!({ "expect": { "scopes": ["contents:read"], "audience": "a" } }),
+                "spec.expect.audience",
+            ),
+            (
+                json!({ "expect": { "tenant": "1c1b7a0e-3c2d-4f5a-9b8e-7d6c5b4a3f2e" } }),
+                "spec.expect.tenant",
+            ),
             (
                 json!({ "parameters": [{ "name": "a", "value": "b" }] }),
                 "spec.parameters",
