@@ -74,7 +74,7 @@ pub(super) fn of_secrets(
             created_at: seen.and_then(|s| s.facts.created_at),
             expires_at: seen.and_then(|s| s.facts.secret_expires_at),
             expiry_unreadable: seen.is_some_and(|s| s.facts.expiry_unreadable),
-            rotated_until: seen.and_then(|s| s.facts.rotated_until),
+            rotated_until: seen.and_then(|s| s.facts.rotated_until.clone()),
         }
     };
     references.into_iter().map(seen).collect()

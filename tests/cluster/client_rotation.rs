@@ -197,7 +197,7 @@ fn what_is_noted_of_one_application_gives_no_client_secret_of_another() {
         rig.place.ready("a").await;
         rig.place.ready("graph-rotator").await;
         let request = rig.request().await;
-        rig.switched(&request).await;
+        let status = rig.switched(&request).await;
         let own = rig.at_issuer(CredentialKind::Secret).len();
         // Another credential gets tokens of the first application by the same Secret. That shows nothing of the second one.
         let inline = json!({
@@ -210,6 +210,9 @@ fn what_is_noted_of_one_application_gives_no_client_secret_of_another() {
         rig.point_at(json!({ "id": rig.other, "objectId": null }))
             .await;
         rig.request().await;
+        let made = status.keys[0].key_id.as_deref().expect("its ID");
+        rig.says("RotationBlocked", made).await;
+        rig.forget().await;
         for restarted in [false, true] {
             if restarted {
                 rig.run().await;

@@ -10,6 +10,7 @@ use crate::{
     api::names,
     credential::{AuthenticationMethod, Credential},
     reason::Reason,
+    rotation::ClientAt,
 };
 
 /// How long ahead of the end of a secret or certificate the warning comes.
@@ -58,7 +59,10 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 .or(observed.sources.first())?;
             let declared = credential.secret_ends.get(&source.reference).copied();
             // A person's word may be about the secret before.
-            let rotated = source.rotated_until.filter(|_| credential.rotates);
+            let client = || ClientAt::of(&credential.issuer.endpoint, &credential.client_id);
+            let rotated = source.rotated_until.as_ref();
+            let rotated = rotated.filter(|_| credential.rotates);
+            let rotated = rotated.and_then(|end| end.of(&client()));
             let at = rotated.or(source.expires_at).or(declared)?;
             Some(Ending {
                 at,

@@ -11,6 +11,7 @@ use crate::{
     credential::{Credential, binding::Denial},
     oauth::{Grant, TokenError},
     publish::{Record, RefusedSource, SourceMark, ownership::Target, template},
+    rotation::RotatedUntil,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -61,7 +62,7 @@ pub struct Source {
     /// The owner says when, but not in a form that is a time.
     pub expiry_unreadable: bool,
     /// When the value in it ends that a rotation put there.
-    pub rotated_until: Option<Timestamp>,
+    pub rotated_until: Option<Box<RotatedUntil>>,
 }
 
 impl Source {

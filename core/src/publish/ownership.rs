@@ -22,7 +22,7 @@ use crate::{
         end_of_secret,
     },
     oauth::LifetimeSource,
-    rotation,
+    rotation::RotatedUntil,
 };
 
 /// What apicred keeps of a Secret's metadata.
@@ -47,7 +47,7 @@ pub struct SecretFacts {
     /// The owner says when, but not in a form that is a time.
     pub expiry_unreadable: bool,
     /// When the client credential in it ends that a rotation put there.
-    pub rotated_until: Option<Timestamp>,
+    pub rotated_until: Option<Box<RotatedUntil>>,
     /// The message about annotations below `apicred.dev` that have no effect.
     pub unread: Option<Box<str>>,
     /// Its owner asks apicred to keep the last good pair of it.
@@ -207,7 +207,7 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
         created_at: meta.creation_timestamp.as_ref().map(|t| t.0),
         secret_expires_at,
         expiry_unreadable: expiry.is_some() && secret_expires_at.is_none(),
-        rotated_until: annotations.and_then(rotation::current_until),
+        rotated_until: annotations.and_then(RotatedUntil::read).map(Box::new),
         unread: unread(
             annotations.into_iter().flat_map(|a| a.keys()),
             Place::Secret,

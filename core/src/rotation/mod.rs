@@ -32,7 +32,9 @@
 //!    five minutes after that at the earliest: whatever was sent before has taken effect by then. So without edits none is left over,
 //!    whatever crashes and whichever of two processes sends. Each edit of the Secret, and each jump of a clock, may leave one. It is not
 //!    removed later: a key whose `kid` is its thumbprint may be anybody's.
-//! 6. An annotation that is missing is created again from what the issuer lists (display names, hints, thumbprints). One that cannot
+//! 6. If the client names another application than the annotation, nothing is written, removed or sent for either, unless apicred made
+//!    nothing for the other one.
+//! 7. An annotation that is missing is created again from what the issuer lists (display names, hints, thumbprints). One that cannot
 //!    be read stops the rotation; the values stay.
 //!
 //! How the shell drives it:
@@ -55,7 +57,8 @@
 //! | `observed` | what is seen, and which credential of the issuer is which value |
 //! | `memory` | what one process knows beyond the Secret |
 //! | `step` | what can be done, and what is reported |
-//! | `next`, `begin`, `finish` | the decision |
+//! | `next`, `steady`, `adding`, `finish` | the decision |
+//! | `elsewhere` | the client names another application than the annotation |
 //! | `upload` | the decision for a certificate that another tool made, and that apicred only announces |
 //! | [`graph`] | the requests to Microsoft Graph, and its answers |
 //! | [`registration`] | the same for a client that manages its own registration (RFC 7592) |
@@ -63,6 +66,7 @@
 //! | [`values`] | what a write does with the data of the Secret |
 
 mod adding;
+mod elsewhere;
 mod finish;
 pub mod graph;
 mod memory;
@@ -87,7 +91,7 @@ pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observe
 pub use outcome::{Class, Fault, InHand, Outcome};
 pub use settings::{Kind, Pace, RotationSettings, Trials};
 pub use spec::{Registry, Rotating, rotating};
-pub use state::{Failure, Known, Noted, Phase, Place, Record, Why, current_until};
+pub use state::{ClientAt, Failure, Known, Noted, Phase, Place, Record, RotatedUntil, Why};
 pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
 pub use upload::{Uploading, upload};
 pub use users::{User, lagging, used_at};

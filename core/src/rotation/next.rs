@@ -3,12 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    elsewhere::elsewhere,
     memory::{Memory, later},
     observed::{Application, Facts, Key, Observed, Same, is_named, number},
     outcome::Class,
     settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
     state::{Failure, Known, Noted, Phase, Record, Why},
-    step::{Change, Next, Notice, Step, Tried, Values},
+    step::{Change, Next, Notice, Shown, Step, Tried, Values},
 };
 
 /// What comes next. Pure: the same arguments give the same step, and nothing is changed.
@@ -17,17 +18,20 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         Noted::Absent => Record::default(),
         Noted::Record(record) => (**record).clone(),
         Noted::Unreadable => {
-            return Next {
-                step: Step::Wait {
-                    until: later(now, SWEEP),
-                },
-                notices: vec![Notice::StateUnreadable],
-                rotates_at: None,
-                keys: Vec::new(),
-                record: Record::default(),
-            };
+            return stopped(
+                (Record::default(), Notice::StateUnreadable),
+                Vec::new(),
+                now,
+            );
         }
     };
+    let named = (&seen.names, settings.kind);
+    if let Some(notice) = elsewhere(&record, &seen.client, named) {
+        // Nothing that is noted is about one of these values.
+        let facts = facts(seen, memory, settings, &Record::default(), now);
+        return stopped((record, notice), facts.shown(&seen.slots), now);
+    }
+    let record = record.of_client(&seen.client);
     let facts = facts(seen, memory, settings, &record, now);
     let decision = Decision {
         seen,
@@ -57,6 +61,19 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         step,
         notices,
         rotates_at,
+        keys,
+        record,
+    }
+}
+
+/// Nothing is done before a person has changed something.
+fn stopped((record, notice): (Record, Notice), keys: Vec<Shown>, now: Timestamp) -> Next {
+    Next {
+        step: Step::Wait {
+            until: later(now, SWEEP),
+        },
+        notices: vec![notice],
+        rotates_at: None,
         keys,
         record,
     }
@@ -219,6 +236,7 @@ impl Decision<'_> {
         };
         let mut record = Record {
             state,
+            client: Some(self.seen.client.clone()),
             current,
             next,
             previous,

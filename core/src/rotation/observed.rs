@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     settings::RotationSettings,
-    state::{Known, Noted},
+    state::{ClientAt, Known, Noted},
     step::Shown,
 };
 
@@ -142,6 +142,8 @@ pub struct Observed {
     pub noted: Noted,
     /// Its values.
     pub slots: Slots,
+    /// Whose credentials they are, as the client resource says now.
+    pub client: ClientAt,
     /// How this client resource names what it makes.
     pub names: Names,
     /// A credential whose token is by the value before the current one; none if all follow.

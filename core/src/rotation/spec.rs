@@ -6,6 +6,7 @@ use url::Url;
 use super::{
     registration::{TOKEN_KEY, URL_KEY},
     settings::{Kind, Pace, RotationSettings, Trials},
+    state::ClientAt,
     values::{NEXT, PREVIOUS},
 };
 use crate::{
@@ -37,6 +38,13 @@ pub struct Rotating {
     pub registry: Registry,
     /// Bits of a new RSA key.
     pub bits: u32,
+}
+
+impl Rotating {
+    /// Whose credentials these are.
+    pub fn client(&self) -> ClientAt {
+        ClientAt::of(&self.endpoint, &self.client_id)
+    }
 }
 
 /// Where a client is changed.

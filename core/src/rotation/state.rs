@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::outcome::Class;
-use crate::api::names;
+use crate::{api::names, credential::Endpoint};
 
 /// Form of the annotation. Another one is left alone.
 const VERSION: u8 = 1;
@@ -129,12 +129,39 @@ pub enum Why {
     NextRemoved,
 }
 
+/// A client at an issuer.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ClientAt {
+    /// Client ID, in lower case.
+    pub id: String,
+    /// The authority of Entra ID, or the URL of the issuer or its token endpoint.
+    pub issuer: String,
+}
+
+impl ClientAt {
+    /// As a spec names it.
+    pub fn of(endpoint: &Endpoint, client_id: &str) -> Self {
+        let issuer = match endpoint {
+            Endpoint::Entra { authority } => authority.as_str(),
+            Endpoint::Fixed(url) | Endpoint::Discover(url) => url.as_str(),
+            Endpoint::Nowhere => "",
+        };
+        Self {
+            id: client_id.to_ascii_lowercase(),
+            issuer: issuer.to_owned(),
+        }
+    }
+}
+
 /// All that is noted.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// Where the rotation stands.
     pub state: Phase,
+    /// Whose credentials the IDs below name. None: an earlier version wrote this, or nothing is noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientAt>,
     /// The highest number that was used.
     pub n: u32,
     /// About the current value.
@@ -215,9 +242,28 @@ impl Record {
 }
 
 /// When the current value of a Secret ends, as its rotation noted it.
-pub fn current_until(annotations: &BTreeMap<String, String>) -> Option<Timestamp> {
-    match Record::read(annotations) {
-        Noted::Record(record) => record.current?.until,
-        Noted::Absent | Noted::Unreadable => None,
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RotatedUntil {
+    /// Whose value it is. None: an earlier version noted it.
+    client: Option<ClientAt>,
+    until: Timestamp,
+}
+
+impl RotatedUntil {
+    /// What the annotations of a Secret say.
+    pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let Noted::Record(record) = Record::read(annotations) else {
+            return None;
+        };
+        Some(Self {
+            until: record.current?.until?,
+            client: record.client,
+        })
+    }
+
+    /// The end, if it is that of a value of this client: the one before it may have another.
+    pub fn of(&self, client: &ClientAt) -> Option<Timestamp> {
+        let same = self.client.as_ref().is_none_or(|noted| noted == client);
+        same.then_some(self.until)
     }
 }

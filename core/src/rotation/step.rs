@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     observed::Mark,
     outcome::Fault,
-    state::{Failure, Record},
+    state::{ClientAt, Failure, Record},
 };
 
 /// One step. The shell executes it and hands what came of it to [`super::Memory::after`].
@@ -163,6 +163,13 @@ pub enum Notice {
         /// Its key ID.
         id: String,
     },
+    /// The annotation is about another client than the one that the client resource names now.
+    Elsewhere {
+        /// The other one.
+        client: ClientAt,
+        /// What apicred made for it: IDs, or names.
+        left: Vec<String>,
+    },
     /// Credentials do not use the current value yet.
     UsersLag {
         /// One of them.
@@ -191,6 +198,7 @@ impl Notice {
                 | Self::CurrentRefused
                 | Self::Foreign { .. }
                 | Self::OfAnother { .. }
+                | Self::Elsewhere { .. }
                 | Self::Ambiguous
                 | Self::NoLastGood
                 | Self::LastGoodEnded
@@ -242,6 +250,7 @@ impl Notice {
                     "credential {id} was made by apicred for another ApiClient and stays valid at the issuer; remove it there if nobody uses it"
                 );
             }
+            Self::Elsewhere { client, left } => return stays_there(client, left),
             Self::UsersLag { name } => {
                 return format!(
                     "not every credential has a token by the new client credential, so that the previous one stays: ApiCredential {name} has none; see what it reports, or renew it"
@@ -265,6 +274,15 @@ impl Notice {
         };
         text.to_owned()
     }
+}
+
+fn stays_there(client: &ClientAt, left: &[String]) -> String {
+    format!(
+        "the ApiClient names another application now, and what apicred made for client {} at {} stays valid there: {}; name that one again, or remove these there, then the annotation apicred.dev/rotation and the keys that end with -next and -previous from the Secret",
+        client.id,
+        client.issuer,
+        left.join(", ")
+    )
 }
 
 impl Failure {

@@ -25,7 +25,7 @@ use super::{
     observed::{Facts, Names, Observed, Same, Slot, Slots},
     outcome::Class,
     settings::{MOST_BUSY, MOST_PAUSE, RotationSettings, SWEEP},
-    state::{Failure, Noted, Phase, Record, Why},
+    state::{ClientAt, Failure, Noted, Phase, Record, Why},
     step::{Next, Notice, Step, Tried},
 };
 
@@ -81,6 +81,7 @@ pub fn upload(
         version: String::new(),
         noted: Noted::Absent,
         slots: seen.slots(),
+        client: ClientAt::default(),
         names: Names::new("", ""),
         lagging: None,
         used_at: seen.used_at,

@@ -12,9 +12,7 @@ use super::{
     seen::ClientValue,
     view::Shared,
 };
-use crate::controller::{
-    cache::cached_client::CachedClient, context::Context, token::refreshes::InFlight,
-};
+use crate::controller::{context::Context, token::refreshes::InFlight};
 use crate::{
     credential::{Endpoint, Key},
     plan::fingerprint::DigestKey,
@@ -72,9 +70,9 @@ pub(super) struct Driver {
     pub(super) unstored: Option<Unstored>,
     /// A shutdown waits for the answer that brings a client secret, and until that is stored.
     pub(super) in_flight: Option<InFlight>,
-    /// The client as it was seen last.
-    pub(super) last: Option<Arc<CachedClient>>,
-    /// How often a client secret could not be stored after the client was gone.
+    /// What was rotated at the last look: the answers that come are stored for it.
+    pub(super) of: Option<(Rotating, ClientPlace)>,
+    /// How often a client secret could not be stored after the client was gone or named another application.
     pub(super) unstored_tries: u64,
     /// Digest of the registration access token in the Secret.
     pub(super) token: Option<String>,

@@ -1,18 +1,27 @@
 //! A client secret that the issuer has made and that is in no Secret yet. Nobody else has it, so it is stored whatever became of the client and
 //! whoever leads by now.
 
-use std::sync::Arc;
-
-use super::driver::{Driver, PAUSE};
+use super::driver::{self, Driver, PAUSE, Sight};
 use crate::{
     Reason,
-    controller::cache::cached_client::CachedClient,
     plan::Severity,
     rotation::{Memory, Step, Values, next},
 };
 
-/// So often it is tried to store it for a client that is not rotated any more: for ten minutes.
+/// So often it is tried to store it for a client that is not rotated any more, or is another one: for ten minutes.
 const TRIES: u64 = 600 / PAUSE.as_secs();
+/// Why nothing goes on with it.
+pub(super) const REMOVED: &str = "the client was deleted or its rotation was removed";
+const RENAMED: &str = "the client named another application";
+
+/// What is rotated now, beside what was rotated at the last look.
+pub(super) enum Application {
+    Same,
+    /// Another one, and a client secret of the one before it was stored: the Secret has changed.
+    Stored,
+    /// Another one, and such a client secret is to be stored first.
+    Unstored,
+}
 
 impl Driver {
     /// Its ID at the issuer.
@@ -20,39 +29,63 @@ impl Driver {
         self.memory.held()?.id.clone()
     }
 
-    /// Stores it, for the client as it is or, if it is not rotated any more, as it was. Says whether there is none any more.
-    pub(super) async fn store_held(&mut self, client: Option<&Arc<CachedClient>>) -> bool {
+    /// Forgets everything if the spec names another application now: nothing that is known of one holds for another.
+    pub(super) async fn rotates(&mut self, sight: &Sight) -> Application {
+        let (rotating, issuer) = (&sight.rotating, &sight.place.credential.issuer);
+        let application = driver::Application {
+            client_id: rotating.client_id.clone(),
+            object_id: rotating.object_id.clone(),
+            endpoint: issuer.endpoint.clone(),
+            graph: issuer.graph.clone(),
+            uploads: sight.upload.is_some(),
+        };
+        let mut result = Application::Same;
+        if self.application.as_ref() != Some(&application) {
+            if self.held_id().is_some() {
+                if !self.store_held(Some(RENAMED)).await {
+                    return Application::Unstored;
+                }
+                result = Application::Stored;
+            }
+            self.forget();
+            self.application = Some(application);
+        }
+        self.of = Some((rotating.clone(), sight.place.clone()));
+        result
+    }
+
+    /// Stores it for the client as it was at the last look. `left`: why nothing goes on with it. Says whether there is none any more.
+    pub(super) async fn store_held(&mut self, left: Option<&str>) -> bool {
         let Some(id) = self.held_id() else {
             return true;
         };
-        let last = self.last.clone();
-        let Some(of) = client.cloned().or(last) else {
-            return true;
+        let stored = self.stored().await;
+        let Some(why) = left else {
+            return stored;
         };
-        if self.stored(&of).await {
-            if client.is_none() {
-                self.left(&id, "it is in the Secret as the next value")
-                    .await;
-            }
+        if stored {
+            self.left((why, &id), "it is in the Secret as the next value")
+                .await;
             return true;
-        }
-        if client.is_some() {
-            return false;
         }
         self.unstored_tries += 1;
         if self.unstored_tries < TRIES {
             return false;
         }
-        self.left(&id, "it could not be stored in the Secret").await;
+        self.left((why, &id), "it could not be stored in the Secret")
+            .await;
         self.forget();
         true
     }
 
-    async fn stored(&mut self, client: &CachedClient) -> bool {
-        let Ok(sight) = self.sight(client).await else {
+    async fn stored(&mut self) -> bool {
+        let Some(of) = self.of.clone() else {
+            return true;
+        };
+        let Ok(sight) = self.sight_of(of).await else {
             return false;
         };
-        let seen = self.observed(client, &sight);
+        let seen = self.observed(None, &sight);
         let now = self.context.clock.now();
         let next = next(&seen, &self.memory, &sight.rotating.settings, now);
         let stores =
@@ -69,13 +102,17 @@ impl Driver {
         self.memory = Memory::new(context.clock.now(), &context.settings.rotation.pace);
         self.held.clear();
         self.in_flight = None;
+        self.unstored_tries = 0;
         (self.own, self.object_id) = (None, None);
     }
 
     /// Nothing removes it.
-    async fn left(&self, id: &str, where_it_is: &str) {
+    async fn left(&self, (why, id): (&str, &str), where_it_is: &str) {
+        let client = self.of.as_ref().map(|(rotating, _)| rotating.client());
+        let client = client.unwrap_or_default();
         let why = format!(
-            "the client was deleted or its rotation was removed while the issuer made client secret {id}: {where_it_is}, and it stays valid at the issuer; remove it there"
+            "{why} while the issuer made client secret {id} of client {} at {}: {where_it_is}, and it stays valid there; remove it at the issuer",
+            client.id, client.issuer
         );
         tracing::warn!(
             namespace = self.key.namespace,

@@ -45,6 +45,7 @@ const NO_VALID_TOKEN: &str = "has no valid token; see its conditions";
 const LEFT: SignedDuration = SignedDuration::from_secs(60);
 
 /// The issuer as one client sees it.
+#[derive(Clone)]
 pub(super) struct ClientPlace {
     pub(super) context: Arc<Context>,
     /// Stands for the client in limits and requests. It asks for Microsoft Graph.

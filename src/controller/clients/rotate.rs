@@ -9,8 +9,9 @@ use kube::Api;
 use serde_json::json;
 
 use super::{
-    driver::{Application, Driver, LONGEST, PAUSE, RECHECK, Sight, Uploads},
+    driver::{Driver, LONGEST, PAUSE, RECHECK, Sight, Uploads},
     execute::Execution,
+    held::{Application, REMOVED},
     issuer::ClientPlace,
     obstacle::obstacle,
     seen::{asking, is_listed, slots, users},
@@ -65,7 +66,7 @@ pub(super) fn begin(
         caller: None,
         unstored: None,
         in_flight: None,
-        last: None,
+        of: None,
         unstored_tries: 0,
         token: None,
         uploads: Uploads::default(),
@@ -119,8 +120,9 @@ impl Driver {
             let (context, client) = (Arc::clone(&self.context), self.client());
             let acts = context.may_act() && is_listed(&context, &self.key.namespace);
             // Nobody else has it either.
+            let left = client.is_none().then_some(REMOVED);
             let goes_on = client.is_some() && acts;
-            if !goes_on && !Box::pin(self.store_held(client.as_ref())).await {
+            if !goes_on && !Box::pin(self.store_held(left)).await {
                 return Look::Sleep(PAUSE);
             }
             let Some(client) = client else {
@@ -129,7 +131,6 @@ impl Driver {
             if !acts {
                 return Look::Sleep(PAUSE);
             }
-            self.last = Some(Arc::clone(&client));
             let caller = self.caller_now();
             if caller != self.caller {
                 self.memory.caller_changed();
@@ -143,7 +144,11 @@ impl Driver {
                     return Look::Sleep(again);
                 }
             };
-            self.rotates(&sight);
+            match Box::pin(self.rotates(&sight)).await {
+                Application::Same => {}
+                Application::Stored => continue,
+                Application::Unstored => return Look::Sleep(PAUSE),
+            }
             let token = sight.registration_token();
             if token != self.token {
                 self.memory.caller_changed();
@@ -166,7 +171,7 @@ impl Driver {
         let settings = &sight.rotating.settings;
         let now = self.context.clock.now();
         let Some(pairs) = &sight.upload else {
-            let seen = self.observed(client, sight);
+            let seen = self.observed(client.rotate_requested.clone(), sight);
             return (next(&seen, &self.memory, settings, now), now);
         };
         let mut seen = self.uploading(client, sight, pairs);
@@ -176,31 +181,6 @@ impl Driver {
         let next = upload(&seen, &self.memory, settings, now);
         self.upload_failed(&next).await;
         (next, now)
-    }
-
-    /// Forgets everything if the spec names another application now: nothing that is known of one holds for another.
-    fn rotates(&mut self, sight: &Sight) {
-        let (rotating, issuer) = (&sight.rotating, &sight.place.credential.issuer);
-        let application = Application {
-            client_id: rotating.client_id.clone(),
-            object_id: rotating.object_id.clone(),
-            endpoint: issuer.endpoint.clone(),
-            graph: issuer.graph.clone(),
-            uploads: sight.upload.is_some(),
-        };
-        if self.application.as_ref() == Some(&application) {
-            return;
-        }
-        if let Some(id) = self.held_id() {
-            tracing::warn!(
-                namespace = self.key.namespace,
-                name = self.key.name,
-                key_id = id,
-                "the spec of the client named another application while a new client secret of the one before it was not stored yet; remove it there"
-            );
-        }
-        self.forget();
-        self.application = Some(application);
     }
 
     /// Executes one step. Gives a pause, if it failed for another reason than the issuer.
@@ -255,9 +235,17 @@ impl Driver {
     }
 
     /// All that a step needs, or why nothing can be done and when to look again.
-    pub(super) async fn sight(&self, client: &CachedClient) -> Result<Sight, (String, Duration)> {
+    async fn sight(&self, client: &CachedClient) -> Result<Sight, (String, Duration)> {
+        let of = self.place(client).map_err(|fault| (fault, RECHECK))?;
+        self.sight_of(of).await
+    }
+
+    /// The same, of what is rotated.
+    pub(super) async fn sight_of(
+        &self,
+        (rotating, place): (Rotating, ClientPlace),
+    ) -> Result<Sight, (String, Duration)> {
         let context = &self.context;
-        let (rotating, place) = self.place(client).map_err(|fault| (fault, RECHECK))?;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
         let name = rotating.secret.as_str();
         let read = call(&context.metrics, "get_secret", || api.get(name)).await;
@@ -358,7 +346,7 @@ impl Driver {
         Some(object)
     }
 
-    pub(super) fn observed(&self, client: &CachedClient, sight: &Sight) -> Observed {
+    pub(super) fn observed(&self, requested: Option<String>, sight: &Sight) -> Observed {
         let meta = &sight.secret.metadata;
         let version = meta.resource_version.clone().unwrap_or_default();
         let none = BTreeMap::new();
@@ -372,7 +360,8 @@ impl Driver {
             used_at: used_at(&users, &version),
             slots: sight.slots.clone(),
             names: Names::new(&cluster, &self.uid),
-            requested: client.rotate_requested.clone(),
+            client: sight.rotating.client(),
+            requested,
             version,
             noted,
         }

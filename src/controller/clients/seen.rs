@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::controller::{context::Context, locks::lock, requeue::reference};
 use crate::{
     api::ApiCredentialSpec,
-    credential::{Endpoint, Key},
+    credential::Key,
     oauth::{ClientKey, Identity, Material, file, word},
     plan::fingerprint::{self, DigestKey},
     rotation::{
@@ -55,13 +55,8 @@ impl ClientValue {
     /// What is known of it. Its digest is that of the value as a credential of this client: if `spec.id` becomes that of another application, or
     /// the issuer another one, nothing that is noted holds, so that the value must get a token there before another one is added.
     pub(super) fn slot(&self, rotating: &Rotating, digests: &DigestKey) -> Option<Slot> {
-        let client = rotating.client_id.to_ascii_lowercase();
-        let authority = match &rotating.endpoint {
-            Endpoint::Entra { authority } => authority.as_str(),
-            Endpoint::Fixed(url) | Endpoint::Discover(url) => url.as_str(),
-            Endpoint::Nowhere => "",
-        };
-        let mut texts = vec![authority, client.as_str()];
+        let client = rotating.client();
+        let mut texts = vec![client.issuer.as_str(), client.id.as_str()];
         match self {
             Self::Secret(value) | Self::Key(_, value) => texts.push(value.expose_secret()),
             Self::Certificate(_, pair) => {

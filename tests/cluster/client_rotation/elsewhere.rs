@@ -2,11 +2,15 @@
 
 use apicred::api::ApiCredential;
 use dev_issuer::CredentialKind;
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
 use serde_json::{Value, json};
 
 use super::{Rig, soon};
-use crate::support::{Listener, World, reply, run, typed};
+use crate::support::{Guarded, LATER, Listener, World, reply, run, typed};
 
 /// What the other issuer issues.
 const THEIRS: &str = "issued-by-the-lab";
@@ -81,6 +85,8 @@ fn the_token_of_a_manager_that_names_another_issuer_is_not_sent_there() {
         edited.expect("an edit");
         rig.point_at(json!({ "issuerRef": lab.reference })).await;
         rig.request().await;
+        rig.says("RotationBlocked", &rig.app).await;
+        rig.forget().await;
         rig.says("RotationBlocked", "a token of an earlier spec")
             .await;
         let held_still = rig.place.view("token-of-the-owner").await;
@@ -140,17 +146,88 @@ fn the_own_token_and_the_proof_of_a_client_that_names_another_issuer_are_not_sen
         rig.annotate_source(allowed).await;
         rig.point_at(json!({ "issuerRef": lab.reference })).await;
         rig.request().await;
+        rig.says("RotationBlocked", &rig.app).await;
+        rig.forget().await;
         rig.says("RotationBlocked", "may not be sent to").await;
         assert_eq!(lab.listener.requests(), Vec::<String>::new());
         // And once he allows the other one, only what that one issued goes there.
         rig.annotate_source(json!({ "apicred.dev/allowed-issuers": null }))
             .await;
         let seen = async || (!lab.tokens().is_empty()).then_some(());
-        testenv::eventually(crate::support::LATER, "a call of the other Graph", seen).await;
+        testenv::eventually(LATER, "a call of the other Graph", seen).await;
         assert!(
             lab.tokens().iter().all(|token| token == THEIRS),
             "{:?}",
             lab.tokens()
         );
+    });
+}
+
+/// In the middle of a rotation, and whichever process sees it.
+#[test]
+fn what_apicred_made_for_one_application_is_named_while_the_client_names_another() {
+    run(async {
+        let world = World::own().await;
+        let mut rig = Rig::with_secret(&world, "left-behind", soon()).await;
+        let kind = CredentialKind::Secret;
+        let first = rig.at_issuer(kind).remove(0);
+        rig.run().await;
+        rig.place.ready("a").await;
+        rig.place.ready("graph-rotator").await;
+        let request = rig.request().await;
+        let status = rig.switched(&request).await;
+        let made = status.keys[0].key_id.clone().expect("its ID");
+        let there = |rig: &Rig<'_>| {
+            let others = rig.place.issuer.credentials_of(&rig.other).len();
+            (rig.at_issuer(kind), others)
+        };
+        let before = there(&rig);
+        let own = rig.place.issuer.object_id(&rig.app);
+        // What is before the current one is given up by its owner: it would be removed now.
+        rig.point_at(json!({ "id": rig.other, "objectId": null }))
+            .await;
+        rig.adopt(&first).await;
+        let status = rig.says("RotationBlocked", &made).await;
+        let condition = status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == "RotationBlocked");
+        let said = &condition.expect("a condition").message;
+        assert!(
+            said.contains(&rig.app) && said.contains(&rig.place.issuer.origin()),
+            "{said}"
+        );
+        let events: Api<Event> = Api::namespaced(rig.place.kube.clone(), &rig.place.namespace);
+        let named = async || {
+            let all = events.list(&ListParams::default()).await;
+            let all = all.map_err(|e| e.to_string())?;
+            let names = |event: &Event| {
+                let note = event.note.as_deref().unwrap_or_default();
+                event.reason.as_deref() == Some("RotationBlocked") && note.contains(&made)
+            };
+            if all.items.iter().any(names) {
+                Ok(())
+            } else {
+                Err(format!("{} events", all.items.len()))
+            }
+        };
+        testenv::eventually(LATER, "an event with its ID", named).await;
+        let noted = rig.source().await.metadata.annotations;
+        rig.run().await;
+        let reported = async || {
+            let output = rig.operator.as_ref().map(Guarded::output);
+            let output = output.unwrap_or_default();
+            output
+                .contains("the rotation of a client waits")
+                .then_some(())
+        };
+        testenv::eventually(LATER, "the log of another process", reported).await;
+        assert_eq!(rig.source().await.metadata.annotations, noted);
+        assert_eq!(there(&rig), before);
+        // Taken back, the rotation comes to its end.
+        rig.point_at(json!({ "id": rig.app, "objectId": own }))
+            .await;
+        rig.follows_through(&request).await;
+        rig.only(kind, &[made]).await;
     });
 }

@@ -17,12 +17,14 @@ const SLOW: u64 = 3_000;
 enum Way {
     RotationRemoved,
     Deleted,
+    Renamed,
 }
 
 async fn leaves(world: &World, way: Way) {
     let label = match way {
         Way::RotationRemoved => "no-rotation",
         Way::Deleted => "no-client",
+        Way::Renamed => "another-client",
     };
     let mut rig = Rig::with_secret(world, label, soon()).await;
     rig.start((0, "never"), &rig.place.namespace.clone()).await;
@@ -40,6 +42,10 @@ async fn leaves(world: &World, way: Way) {
     .await;
     match way {
         Way::RotationRemoved => rig.point_at(json!({ "rotation": null })).await,
+        Way::Renamed => {
+            rig.point_at(json!({ "id": rig.other, "objectId": null }))
+                .await;
+        }
         Way::Deleted => {
             let params = DeleteParams::default();
             let deleted = rig.clients().delete("shared", &params).await;
@@ -60,13 +66,16 @@ async fn leaves(world: &World, way: Way) {
     let made = record["next"]["id"].as_str().expect("its ID");
     let all = rig.at_issuer(CredentialKind::Secret);
     assert!(all.iter().any(|id| id == made), "{way:?}: {all:?}");
+    if let Way::Renamed = way {
+        rig.says("RotationBlocked", made).await;
+    }
 }
 
 #[test]
 fn a_client_secret_that_comes_when_its_client_is_rotated_no_more_is_stored() {
     run(async {
         let world = World::own().await;
-        let ways = [Way::RotationRemoved, Way::Deleted];
+        let ways = [Way::RotationRemoved, Way::Deleted, Way::Renamed];
         join_all(ways.map(|way| leaves(&world, way))).await;
     });
 }

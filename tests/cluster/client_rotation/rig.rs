@@ -155,6 +155,12 @@ impl<'w> Rig<'w> {
         changed.expect("another application");
     }
 
+    /// Removes what is noted of the rotation, as a person does who has removed what it made for another application.
+    pub(super) async fn forget(&self) {
+        self.annotate_source(json!({ "apicred.dev/rotation": null }))
+            .await;
+    }
+
     pub(super) async fn annotate_source(&self, annotations: Value) {
         let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
         let secrets = self.place.secrets();

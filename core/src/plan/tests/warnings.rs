@@ -2,6 +2,8 @@
 
 mod permissions;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,6 +11,7 @@ use crate::{
     fixtures::{at, cluster_issuer, credential_with, holding, mark, object, observed, record},
     oauth::{Claims, Validity},
     plan::{Observed, Outcome, Source, status},
+    rotation::{ClientAt, Known, Record, RotatedUntil},
 };
 
 const DAY: i64 = 86_400;
@@ -66,7 +69,20 @@ fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
     let credential = credential_with(&json!({ "client": { "secrets": [entry] } }));
     let mut world = observed(&credential);
     world.sources[0].expires_at = Some(at(25 * DAY));
-    world.sources[0].rotated_until = Some(at(180 * DAY));
+    let current = Known {
+        until: Some(at(180 * DAY)),
+        ..Known::default()
+    };
+    let own = ClientAt::of(&credential.issuer.endpoint, &credential.client_id);
+    let noted = |client: &ClientAt| {
+        let record = Record {
+            client: Some(client.clone()),
+            current: Some(current.clone()),
+            ..Record::default()
+        };
+        RotatedUntil::read(&BTreeMap::from([record.annotation()])).map(Box::new)
+    };
+    world.sources[0].rotated_until = noted(&own);
     let rotates = Credential {
         rotates: true,
         ..credential.clone()
@@ -75,6 +91,14 @@ fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
     assert_eq!(
         ending(&rotates, &world, 151 * DAY).as_deref(),
         Some("SecretExpiring")
+    );
+    // The client named another application then.
+    let mut renamed = world.clone();
+    let id = "another".to_owned();
+    renamed.sources[0].rotated_until = noted(&ClientAt { id, ..own });
+    assert_eq!(
+        ending(&rotates, &renamed, 26 * DAY).as_deref(),
+        Some("SecretExpired")
     );
     // Another key of the Secret, or a note that a rotation left behind.
     assert_eq!(

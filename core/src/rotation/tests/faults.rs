@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Change, Class, Fault, InHand, Key, KeyMark, Kind, Known, Mark, Memory, Names,
-        Next, Noted, Notice, Observed, Outcome, Phase, Record, RotationSettings, Slot, Slots, Step,
-        Values, graph::unnamed, next,
+        Application, Change, Class, ClientAt, Fault, InHand, Key, KeyMark, Kind, Known, Mark,
+        Memory, Names, Next, Noted, Notice, Observed, Outcome, Phase, Record, RotationSettings,
+        Slot, Slots, Step, Values, graph::unnamed, next,
     },
 };
 
@@ -19,6 +19,13 @@ pub(super) struct Process {
     pub(super) seen: Observed,
     pub(super) memory: Memory,
     pub(super) now: Timestamp,
+}
+
+pub(super) fn client(id: &str) -> ClientAt {
+    ClientAt {
+        id: id.to_owned(),
+        issuer: "https://issuer.example".to_owned(),
+    }
 }
 
 fn failed(class: Class) -> Outcome {
@@ -54,6 +61,7 @@ impl Process {
         };
         let record = Record {
             n: 1,
+            client: Some(client("c-1")),
             current: Some(known),
             ..Record::default()
         };
@@ -64,6 +72,7 @@ impl Process {
                 current: Some(current),
                 ..Slots::default()
             },
+            client: client("c-1"),
             names: Names::new("cluster", UID),
             lagging: None,
             used_at: Some(at(0)),
@@ -77,7 +86,7 @@ impl Process {
         }
     }
 
-    fn application(&self) -> Outcome {
+    pub(super) fn application(&self) -> Outcome {
         Outcome::Application(Application {
             read_at: self.now,
             keys: vec![Key {
@@ -106,7 +115,7 @@ impl Process {
     }
 
     /// Executes the next step with this outcome, and gives the step.
-    fn does(&mut self, outcome: &Outcome) -> Step {
+    pub(super) fn does(&mut self, outcome: &Outcome) -> Step {
         let step = self.decide().step;
         self.memory.before(&step, self.now);
         if let (Step::Write { change, .. }, Outcome::Done) = (&step, outcome) {

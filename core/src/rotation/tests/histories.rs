@@ -138,6 +138,23 @@ proptest! {
     }
 
     #[test]
+    fn a_client_that_names_another_application_for_a_while_loses_nothing(
+        kind in kind(),
+        ops in prop::collection::vec(prop_oneof![9 => calm(), 1 => Just(Op::Rename)], 0..120),
+        (seed, hints, reveals, adopt) in any::<(u64, bool, bool, bool)>(),
+    ) {
+        let world = || World::new(settings(kind, adopt), seed, hints, reveals);
+        played(world, &ops);
+        // It is taken back in the end, and nobody has to do anything.
+        let renames = ops.iter().filter(|op| matches!(op, Op::Rename)).count();
+        let mut all = ops;
+        all.extend((renames % 2 == 1).then_some(Op::Rename));
+        let world = played(world, &all);
+        // A certificate is announced there as well, before the issuer refuses the proof.
+        prop_assert!(kind == Kind::Certificate || !world.ended_elsewhere);
+    }
+
+    #[test]
     fn a_certificate_rotates_without_the_right_to_read_the_application(
         ops in prop::collection::vec(calm(), 0..120),
         seed in any::<u64>(),

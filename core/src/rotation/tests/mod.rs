@@ -1,5 +1,6 @@
 //! The states one by one, and all of them under random histories.
 
+mod elsewhere;
 mod faults;
 mod graph;
 mod histories;

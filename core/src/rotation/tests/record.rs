@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::{
     api::names,
     fixtures::at,
-    rotation::{Class, Failure, Known, Names, Noted, Phase, Place, Record, Why, current_until},
+    rotation::{
+        Class, ClientAt, Failure, Known, Names, Noted, Phase, Place, Record, RotatedUntil, Why,
+    },
 };
 
 fn known(id: &str) -> Known {
@@ -15,6 +17,13 @@ fn known(id: &str) -> Known {
         n: Some(3),
         from: Some(at(0)),
         until: None,
+    }
+}
+
+fn client() -> ClientAt {
+    ClientAt {
+        id: "c-1".to_owned(),
+        issuer: "https://issuer.example".to_owned(),
     }
 }
 
@@ -40,6 +49,7 @@ fn every_state_is_read_as_it_was_written() {
     ] {
         let record = Record {
             state,
+            client: Some(client()),
             n: 7,
             current: Some(known("a")),
             next: Some(Known::default()),
@@ -55,7 +65,7 @@ fn every_state_is_read_as_it_was_written() {
             ..Record::default()
         };
         let written = BTreeMap::from([record.annotation()]);
-        assert_eq!(current_until(&written), None, "it has no end");
+        assert_eq!(RotatedUntil::read(&written), None, "it has no end");
         assert_eq!(Record::read(&written), Noted::Record(Box::new(record)));
     }
     assert_eq!(Record::read(&BTreeMap::new()), Noted::Absent);
@@ -66,9 +76,11 @@ fn every_state_is_read_as_it_was_written() {
         }),
         ..Record::default()
     };
+    // One that an earlier version wrote is about no client in particular.
     let written = BTreeMap::from([ends.annotation()]);
-    assert_eq!(current_until(&written), Some(at(9)));
-    assert_eq!(current_until(&annotations("{")), None);
+    let end = RotatedUntil::read(&written).expect("an end");
+    assert_eq!(end.of(&client()), Some(at(9)));
+    assert_eq!(RotatedUntil::read(&annotations("{")), None);
 }
 
 /// The answer is in the memory of the process that got it; the class is noted, so that a restart does not lose the reason.

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 
+use super::faults::client;
 use crate::{
     api::names,
     fixtures::at,
     rotation::{
-        Application, Class, Fault, InHand, Key, KeyMark, Kind, Mark, Memory, Names, Next, Noted,
-        Notice, Observed, Outcome, Pace, Record, RotationSettings, Slot, Slots, Step, Tried, next,
-        values,
+        Application, Class, ClientAt, Fault, InHand, Key, KeyMark, Kind, Mark, Memory, Names, Next,
+        Noted, Notice, Observed, Outcome, Pace, Record, RotationSettings, Slot, Slots, Step, Tried,
+        next, values,
     },
 };
 
@@ -60,6 +61,8 @@ pub(super) enum Op {
     /// Somebody requests a rotation.
     Request,
     Edit(Edit),
+    /// The client names the other application.
+    Rename,
 }
 
 /// What people and GitOps do to the Secret.
@@ -87,6 +90,7 @@ struct Content {
 }
 
 struct IssuerKey {
+    application: usize,
     id: String,
     name: Option<String>,
     value: String,
@@ -117,19 +121,23 @@ pub(super) struct World {
     /// An answer was lost that had a new registration access token.
     locked: bool,
     names: Names,
+    /// Which of two applications the client names.
+    application: usize,
     t: i64,
     seed: u64,
     history: Vec<Content>,
     keys: Vec<IssuerKey>,
-    late: Vec<(i64, String, String)>,
+    late: Vec<(i64, usize, String, String)>,
     actors: Vec<Actor>,
     requested: Option<String>,
     made: u32,
-    /// When a token came by a value last.
+    /// When a token came by a value last, by its digest.
     tokens: BTreeMap<String, i64>,
     jumped: bool,
     /// Edits and jumps after which there may be one orphan more.
     disturbed: usize,
+    /// Did somebody have to end what another application has?
+    pub(super) ended_elsewhere: bool,
     /// What happened, if it is wanted: most of the time would go into its words.
     pub(super) trace: Option<Vec<String>>,
     pub(super) seen_states: BTreeSet<&'static str>,
@@ -149,6 +157,7 @@ impl World {
             may_read: true,
             locked: false,
             names: Names::new("6f3c0a4e", UID),
+            application: 0,
             t: 0,
             seed: seed | 1,
             history: Vec::new(),
@@ -160,6 +169,7 @@ impl World {
             tokens: BTreeMap::new(),
             jumped: false,
             disturbed: 0,
+            ended_elsewhere: false,
             trace: None,
             seen_states: BTreeSet::new(),
         };
@@ -220,6 +230,7 @@ impl World {
         };
         let seen = std::array::from_fn(|_| self.t + self.random(lag + 1));
         self.keys.push(IssuerKey {
+            application: self.application,
             id: id.clone(),
             name,
             value: value.to_owned(),
@@ -240,10 +251,24 @@ impl World {
         Some(String::from_utf8(bytes.0.clone()).unwrap())
     }
 
+    /// The credentials of the application that the client names.
+    fn here(&self) -> impl Iterator<Item = &IssuerKey> {
+        let here = |k: &&IssuerKey| k.application == self.application;
+        self.keys.iter().filter(here)
+    }
+
+    fn client(&self) -> ClientAt {
+        client(&format!("c-{}", self.application))
+    }
+
+    /// Of a value as a credential of the client as it is.
+    fn digest(&self, value: &str) -> String {
+        format!("{value} of {}", self.application)
+    }
+
     /// Is it accepted by an issuer that does not lag?
     fn is_live(&self, value: &str) -> bool {
-        let mut keys = self.keys.iter();
-        keys.any(|k| k.value == value && k.removed.is_none())
+        self.here().any(|k| k.value == value && k.removed.is_none())
     }
 
     fn live_values(&self) -> usize {
@@ -258,19 +283,19 @@ impl World {
         Self::value_in(self.content(), "").is_some_and(|v| self.is_live(&v))
     }
 
-    fn slot(&self, value: String) -> Slot {
+    fn slot(&self, value: &str) -> Slot {
         let mark = match self.settings.kind {
             Kind::Secret => Mark::Hint(value[..3].to_owned()),
             Kind::Certificate => Mark::Certificate {
                 sha1: format!("1{value}"),
                 sha256: format!("2{value}"),
             },
-            Kind::Key => Mark::Key(value.clone()),
+            Kind::Key => Mark::Key(value.to_owned()),
         };
         Slot {
             mark,
             validity: None,
-            digest: value,
+            digest: self.digest(value),
         }
     }
 
@@ -281,9 +306,9 @@ impl World {
     fn observed(&self, actor: usize, behind: usize) -> Observed {
         let version = self.history.len() - 1 - behind.min(self.history.len() - 1);
         let content = &self.history[version];
-        let slot = |suffix| Self::value_in(content, suffix).map(|v| self.slot(v));
+        let slot = |suffix| Self::value_in(content, suffix).map(|v| self.slot(&v));
         let current = Self::value_in(content, "");
-        let used = current.and_then(|v| self.tokens.get(&v));
+        let used = current.and_then(|v| self.tokens.get(&self.digest(&v)));
         Observed {
             version: version.to_string(),
             noted: Record::read(&content.note),
@@ -292,6 +317,7 @@ impl World {
                 next: slot(values::NEXT),
                 previous: slot(values::PREVIOUS),
             },
+            client: self.client(),
             names: self.names.clone(),
             lagging: None,
             used_at: used.map(|t| at(t + self.actors[actor].offset)),
@@ -318,6 +344,7 @@ impl World {
             }
             Op::Request => self.requested = Some(format!("at {}", self.t)),
             Op::Edit(edit) => self.edit(edit),
+            Op::Rename => self.rename(),
         }
         self.note(|t| format!("{t} {op:?}"));
     }
@@ -328,13 +355,13 @@ impl World {
             .into_iter()
             .partition::<Vec<_>, _>(|(t, ..)| *t <= self.t);
         self.late = late;
-        let now = self.t;
-        for (t, name, value) in due {
+        let now = (self.t, self.application);
+        for (t, application, name, value) in due {
             // Replicas lag behind the moment of the effect, not behind the next reading.
-            self.t = t;
+            (self.t, self.application) = (t, application);
             self.add(Some(name), &value, LAG);
         }
-        self.t = now;
+        (self.t, self.application) = now;
     }
 
     fn crash(&mut self, actor: usize) {
@@ -343,6 +370,25 @@ impl World {
         self.actors[actor].values.clear();
         // The next process waits by itself.
         self.actors[actor].last_write = i64::MIN / 2;
+    }
+
+    /// Each process stores what the issuer has made, and forgets the rest.
+    fn rename(&mut self) {
+        for actor in 0..self.actors.len() {
+            let held = self.actors[actor].memory.held();
+            if held.is_some_and(|held| held.id.is_some()) {
+                let seen = self.observed(actor, 0);
+                let now = self.now(actor);
+                let stores = next(&seen, &self.actors[actor].memory, &self.settings, now).step;
+                if let Step::Write { change, .. } = &stores
+                    && change.stores()
+                {
+                    self.execute(actor, &stores, Wrong::Nothing);
+                }
+            }
+            self.crash(actor);
+        }
+        self.application = 1 - self.application;
     }
 
     fn edit(&mut self, edit: Edit) {
@@ -409,6 +455,7 @@ impl World {
         }
         self.note(|t| format!("{t} [{actor}] {:?} {:?}", decided.step, decided.notices));
         let step = decided.step.clone();
+        self.check_elsewhere(&decided, behind);
         if let Step::Wait { until } = &step {
             let left = until.duration_since(self.now(actor)).as_secs();
             assert!(left > 0, "a wait lies ahead");
@@ -473,10 +520,9 @@ impl World {
                     "trials are {gap} s apart, not {waited}"
                 );
                 self.actors[actor].last_trial = self.t;
-                if !answered || Self::value_in(self.content(), suffix).as_ref() != Some(digest) {
-                    return Outcome::NoAnswer;
-                }
-                self.trial(digest)
+                let value = Self::value_in(self.content(), suffix);
+                let value = value.filter(|value| answered && self.digest(value) == *digest);
+                value.map_or(Outcome::NoAnswer, |value| self.trial(&value))
             }
             Step::ReadApplication => {
                 if !self.may_read {
@@ -493,6 +539,12 @@ impl World {
             }
             _ => self.call(actor, step, wrong),
         }
+    }
+
+    /// Only a certificate that the application has proves that another one belongs to it.
+    fn lacks_proof(&self, step: &Step) -> bool {
+        let adds = matches!(step, Step::AddKey { .. });
+        adds && self.settings.kind == Kind::Certificate && !self.current_is_live()
     }
 
     /// A write to the application.
@@ -512,6 +564,7 @@ impl World {
         match wrong {
             Wrong::Refused(class) => return refused(class),
             Wrong::Lost => return lost,
+            _ if self.lacks_proof(step) => return refused(Class::Proof),
             _ if self.locked => return refused(Class::Caller),
             _ => self.locked = self.settings.kind == Kind::Key && wrong != Wrong::Nothing,
         }
@@ -528,7 +581,11 @@ impl World {
             Step::AddKey { n, digest } => {
                 let name = self.names.name(*n);
                 let value = Self::value_in(self.content(), values::NEXT).unwrap();
-                assert_eq!(value, *digest, "what is announced is what was observed");
+                assert_eq!(
+                    self.digest(&value),
+                    *digest,
+                    "what is announced is what was observed"
+                );
                 let id = self.announce(&name, &value, late);
                 let said = self.reveals_id || self.settings.kind == Kind::Key;
                 Outcome::KeyAdded(id.filter(|_| said))
@@ -549,7 +606,12 @@ impl World {
 
     fn announce(&mut self, name: &str, value: &str, late: Option<i64>) -> Option<String> {
         if let Some(seconds) = late {
-            let late = (self.t + seconds, name.to_owned(), value.to_owned());
+            let late = (
+                self.t + seconds,
+                self.application,
+                name.to_owned(),
+                value.to_owned(),
+            );
             self.late.push(late);
             return None;
         }
@@ -557,7 +619,7 @@ impl World {
     }
 
     fn hold(&mut self, actor: usize, n: u32, value: String, id: Option<String>) -> InHand {
-        let slot = self.slot(value.clone());
+        let slot = self.slot(&value);
         self.actors[actor].values.insert(slot.digest.clone(), value);
         let from = self.now(actor);
         let until = from + SignedDuration::from_hours(180 * 24);
@@ -591,8 +653,8 @@ impl World {
         let t = self.t;
         let accepted =
             |k: &&IssuerKey| k.value == value && k.seen[replica] <= t && k.gone[replica] > t;
-        if self.keys.iter().any(|k| accepted(&k)) {
-            self.tokens.insert(value.to_owned(), t);
+        if self.here().any(|k| accepted(&k)) {
+            self.tokens.insert(self.digest(value), t);
             Outcome::Token
         } else {
             Outcome::Refused
@@ -604,8 +666,7 @@ impl World {
         let offset = 0;
         let t = self.t;
         let shown = self
-            .keys
-            .iter()
+            .here()
             .filter(|k| k.seen[replica] <= t && k.gone[replica] > t);
         let mark = |k: &IssuerKey| match self.settings.kind {
             Kind::Secret if self.hints => Some(KeyMark::Hint(k.value[..3].to_owned())),
@@ -635,16 +696,19 @@ impl World {
         let gone = std::array::from_fn(|_| self.t + self.random(LAG));
         let current =
             Self::value_in(self.content(), "").expect("nothing is removed without a current value");
-        let token = self.tokens.get(&current).copied();
+        let token = self.tokens.get(&self.digest(&current)).copied();
         let age = token.map(|t| self.t - t);
         assert!(
             age.is_some_and(|age| age <= 86_400 || self.jumped),
             "{id} is removed, and the last token by the current value is {age:?} s old"
         );
-        let t = self.t;
-        let Some(key) = self.keys.iter_mut().find(|k| k.id == id) else {
+        let (t, here) = (self.t, self.application);
+        let mut keys = self.keys.iter_mut();
+        let Some(key) = keys.find(|k| k.id == id && k.application == here) else {
             // A public key is known by its thumbprint before it is registered.
             assert_eq!(self.settings.kind, Kind::Key, "it was read somewhere");
+            let elsewhere = self.keys.iter().any(|k| k.id == id);
+            assert!(!elsewhere, "{id} is a key of the other application");
             return;
         };
         assert!(key.name.is_some() || adopted, "{id} is foreign");
@@ -676,8 +740,46 @@ impl World {
         );
     }
 
+    /// What is at the application that the annotation names is left alone, and a person learns of it.
+    fn check_elsewhere(&self, decided: &Next, behind: usize) {
+        let notices = decided.notices.iter();
+        let mut found = notices.filter_map(|notice| match notice {
+            Notice::Elsewhere { client, left } => Some((client, left)),
+            _ => None,
+        });
+        let other = decided.record.client.as_ref();
+        let Some((client, left)) = found.next() else {
+            return;
+        };
+        assert_eq!(Some(client), other);
+        assert_ne!(*client, self.client());
+        assert!(
+            matches!(decided.step, Step::Wait { .. }),
+            "{:?}",
+            decided.step
+        );
+        // Who reads an old version reports what was left then.
+        if self.disturbed > 0 || behind > 0 {
+            return;
+        }
+        let slots = ["", values::NEXT, values::PREVIOUS];
+        let held = slots.map(|suffix| Self::value_in(self.content(), suffix));
+        let there = self.keys.iter().filter(|key| {
+            key.application != self.application && key.name.is_some() && key.removed.is_none()
+        });
+        for key in there {
+            // Others have a name, by which they are found.
+            let counts = self.settings.kind == Kind::Key || held.contains(&Some(key.value.clone()));
+            let mut same = self.keys.iter().filter(|k| k.value == key.value);
+            let named = same.any(|k| {
+                left.contains(&k.id) || k.name.as_ref().is_some_and(|name| left.contains(name))
+            });
+            assert!(named || !counts, "{} is not in {left:?}", key.id);
+        }
+    }
+
     fn ours(&self) -> Vec<&str> {
-        let live = self.keys.iter().filter(|k| k.removed.is_none());
+        let live = self.here().filter(|k| k.removed.is_none());
         live.filter(|k| k.name.is_some())
             .map(|k| k.value.as_str())
             .collect()
@@ -691,8 +793,17 @@ impl World {
         }
         self.jumped = true;
         self.crash(0);
-        if self.observed(0, 0).noted == Noted::Unreadable {
+        let noted = self.observed(0, 0).noted;
+        let own = self.client();
+        let is_of_another = |record: &Record| record.client.as_ref().is_some_and(|c| *c != own);
+        let elsewhere = matches!(&noted, Noted::Record(record) if is_of_another(record));
+        if elsewhere || noted == Noted::Unreadable {
             self.edit(Edit::RemoveNote);
+        }
+        if elsewhere {
+            self.ended_elsewhere = true;
+            self.edit(Edit::RemoveNext);
+            self.edit(Edit::RemovePrevious);
         }
         // Somebody stores a new registration access token.
         self.locked = false;

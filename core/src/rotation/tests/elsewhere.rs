@@ -1,0 +1,169 @@
+//! The client names another application than the one that the annotation is about.
+
+use super::faults::{Process, client};
+use crate::{
+    fixtures::at,
+    rotation::{Kind, Known, Mark, Noted, Notice, Outcome, Phase, Place, Record, Slot, Step},
+};
+
+fn slot(value: &str, client: &str, kind: Kind) -> Slot {
+    let mark = match kind {
+        Kind::Secret => Mark::Hint(value.chars().take(3).collect()),
+        Kind::Certificate => Mark::Certificate {
+            sha1: format!("1{value}"),
+            sha256: format!("2{value}"),
+        },
+        Kind::Key => Mark::Key(value.to_owned()),
+    };
+    Slot {
+        digest: format!("{value} of {client}"),
+        mark,
+        validity: None,
+    }
+}
+
+fn known(value: &str, n: u32) -> Known {
+    Known {
+        digest: format!("{value} of c-1"),
+        id: Some(value.to_owned()),
+        n: Some(n),
+        from: Some(at(-9_000)),
+        until: Some(at(180 * 86_400)),
+    }
+}
+
+/// Credential 1 was replaced by 2, and 3 is the next one.
+fn process(kind: Kind, state: Phase) -> Process {
+    let mut process = Process::of(kind);
+    let Noted::Record(record) = &mut process.seen.noted else {
+        unreachable!("it was set")
+    };
+    **record = Record {
+        state,
+        client: Some(client("c-1")),
+        n: 3,
+        current: Some(known("key-2", 2)),
+        next: Some(known("key-3", 3)),
+        previous: Some(known("key-1", 1)),
+        ..Record::default()
+    };
+    names(&mut process, "c-1", kind);
+    process
+}
+
+/// The spec names this client.
+fn names(process: &mut Process, id: &str, kind: Kind) {
+    process.seen.client = client(id);
+    let slots = &mut process.seen.slots;
+    slots.current = Some(slot("key-2", id, kind));
+    slots.next = Some(slot("key-3", id, kind));
+    slots.previous = Some(slot("key-1", id, kind));
+}
+
+fn states() -> Vec<Phase> {
+    let since = at(0);
+    let retiring = |key, from| Phase::Retiring { key, from };
+    vec![
+        Phase::Steady,
+        Phase::Adding { n: 3, since },
+        Phase::Added { since },
+        Phase::Switched { retire_at: since },
+        retiring(known("key-3", 3), Place::Next),
+        retiring(known("key-1", 1), Place::Previous),
+        retiring(known("key-0", 0), Place::Orphan),
+    ]
+}
+
+#[test]
+fn nothing_is_sent_for_another_application_and_a_person_learns_what_is_left_there() {
+    for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
+        for state in states() {
+            let mut process = process(kind, state.clone());
+            process.seen.requested = Some("now".to_owned());
+            let before = process.decide();
+            names(&mut process, "c-2", kind);
+            let next = process.decide();
+            assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+            let [Notice::Elsewhere { client: old, left }] = next.notices.as_slice() else {
+                panic!("{kind:?} {state:?}: {:?}", next.notices)
+            };
+            assert_eq!(*old, client("c-1"));
+            for id in ["key-1", "key-2", "key-3"] {
+                assert!(left.contains(&id.to_owned()), "{state:?}: {left:?}");
+            }
+            let orphan = matches!(&state, Phase::Retiring { from, .. } if *from == Place::Orphan);
+            assert_eq!(left.contains(&"key-0".to_owned()), orphan);
+            let said = next.notices[0].message();
+            for words in ["client c-1", "https://issuer.example", "key-3"] {
+                assert!(said.contains(words), "{said}");
+            }
+            assert!(next.notices[0].needs_somebody());
+            // Status shows the values, and nothing that is known of others.
+            let ids = next.keys.iter().filter_map(|shown| shown.id.as_deref());
+            assert!(kind == Kind::Key || ids.count() == 0, "{:?}", next.keys);
+
+            // The person takes it back.
+            names(&mut process, "c-1", kind);
+            assert_eq!(process.decide(), before, "{kind:?} {state:?}");
+            // Or has removed what is left, and the annotation.
+            names(&mut process, "c-2", kind);
+            process.seen.slots.next = None;
+            process.seen.slots.previous = None;
+            process.seen.noted = Noted::Absent;
+            let next = process.decide();
+            assert!(!matches!(
+                next.notices.as_slice(),
+                [Notice::Elsewhere { .. }]
+            ));
+            assert!(!next.step.changes_issuer(), "{:?}", next.step);
+        }
+    }
+}
+
+#[test]
+fn a_client_secret_that_was_requested_and_not_answered_is_named_by_its_name() {
+    let mut process = process(Kind::Secret, Phase::Adding { n: 4, since: at(0) });
+    names(&mut process, "c-2", Kind::Secret);
+    let said = process.decide().notices[0].message();
+    let name = process.seen.names.name(4);
+    assert!(said.contains(&name), "{said}");
+}
+
+#[test]
+fn what_a_person_made_for_another_application_blocks_nothing() {
+    let mut process = Process::of(Kind::Secret);
+    let Noted::Record(record) = &mut process.seen.noted else {
+        unreachable!("it was set")
+    };
+    record.handled = Some("before".to_owned());
+    record.replaced = vec!["key-0".to_owned()];
+    if let Some(current) = &mut record.current {
+        current.n = None;
+    }
+    process.seen.client = client("c-2");
+    process.seen.slots.current = Some(slot("value", "c-2", Kind::Secret));
+    process.seen.used_at = Some(process.now);
+    process.seen.requested = Some("now".to_owned());
+    let next = process.decide();
+    assert_eq!(next.record.replaced, Vec::<String>::new());
+    assert_eq!(next.record.handled.as_deref(), Some("before"));
+    assert_eq!(process.does(&process.application()), Step::ReadApplication);
+    let Step::Write { change, .. } = process.does(&Outcome::Done) else {
+        panic!("a rotation begins")
+    };
+    assert_eq!(change.record.client, Some(client("c-2")));
+}
+
+#[test]
+fn what_an_earlier_version_wrote_is_read_as_it_was() {
+    for state in states() {
+        let mut process = process(Kind::Secret, state);
+        let named = process.decide();
+        if let Noted::Record(record) = &mut process.seen.noted {
+            record.client = None;
+        }
+        let unnamed = process.decide();
+        assert_eq!(unnamed.step, named.step);
+        assert_eq!(unnamed.notices, named.notices);
+    }
+}
