@@ -6,7 +6,6 @@ use super::{
     memory::later,
     next::{Decision, Sight, failed},
     observed::{Application, Key, Same, Slot, number},
-    outcome::Class,
     settings::{Kind, MOST_BUSY, SENT_WITHIN},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Values},
@@ -64,21 +63,18 @@ impl Decision<'_> {
         }
     }
 
-    /// Did the issuer refuse to add number n, so that it certainly is not there?
-    fn add_refused(&self, n: u32) -> bool {
-        let refused = self.memory.refused.as_ref();
-        refused.is_some_and(|(of, fault)| *of == n && !fault.may_have_happened)
+    /// Why number n certainly is not there: the issuer refused it, or was too busy, or was not asked at all.
+    fn not_added(&self, n: u32) -> Option<Why> {
+        let (of, fault) = self.memory.refused.as_ref()?;
+        (*of == n && !fault.may_have_happened).then(|| Why::of(fault))
     }
 
     /// The issuer was busy and certainly did nothing, or nothing was sent: the same number is announced again after the pause
     /// that every call waits for. An issuer that is busy again and again ends the rotation.
     fn announce_again(&self, n: u32) -> Option<Step> {
         let (of, fault) = self.memory.refused.as_ref()?;
-        let passes = matches!(
-            fault.class,
-            Class::Throttled | Class::Conflict | Class::Caller | Class::Transient
-        );
-        let again = passes && !fault.may_have_happened && self.memory.failures <= MOST_BUSY;
+        let again =
+            fault.class.passes() && !fault.may_have_happened && self.memory.failures <= MOST_BUSY;
         (*of == n && again).then(|| {
             self.calls_wait(true).unwrap_or_else(|| {
                 let state = Phase::Adding { n, since: self.now };
@@ -105,8 +101,8 @@ impl Decision<'_> {
         if let Some(step) = self.announce_again(n) {
             return step;
         }
-        if self.add_refused(n) {
-            return self.fail(Why::AddRefused, Values::Keep);
+        if let Some(why) = self.not_added(n) {
+            return self.fail(why, Values::Keep);
         }
         if self.memory.announced == Some(n) {
             return self
@@ -193,8 +189,8 @@ impl Decision<'_> {
         if let Some(step) = self.announce_again(n) {
             return step;
         }
-        if self.add_refused(n) {
-            return self.give_up(n, (known, slot), Why::AddRefused);
+        if let Some(why) = self.not_added(n) {
+            return self.give_up(n, (known, slot), why);
         }
         if self.memory.announced == Some(n) {
             return self.sends_late(n, since).unwrap_or_else(|| Step::AddKey {

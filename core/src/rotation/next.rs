@@ -6,7 +6,7 @@ use super::{
     elsewhere::elsewhere,
     memory::{Memory, later},
     observed::{Application, Facts, Key, Observed, Same, is_named, number},
-    outcome::Class,
+    outcome::Fault,
     settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
     state::{Failure, Known, Noted, Phase, Record, Why},
     step::{Change, Next, Notice, Shown, Step, Tried, Values},
@@ -266,12 +266,17 @@ impl Decision<'_> {
             why,
             times: before.saturating_add(1),
             requested: None,
-            class: self.refusal().filter(|_| why == Why::AddRefused),
+            class: self
+                .unadded()
+                .filter(|fault| Why::of(fault) == why)
+                .map(|fault| fault.class),
         }
     }
 
-    fn refusal(&self) -> Option<Class> {
-        self.memory.refused.as_ref().map(|(_, fault)| fault.class)
+    /// Why the last call certainly added nothing.
+    fn unadded(&self) -> Option<&Fault> {
+        let (_, fault) = self.memory.refused.as_ref()?;
+        (!fault.may_have_happened).then_some(fault)
     }
 
     /// Did apicred make it, or did somebody name it?

@@ -31,6 +31,28 @@ pub enum Class {
 }
 
 impl Class {
+    /// Does it pass by itself, so that the call is sent again soon?
+    pub(super) const fn passes(self) -> bool {
+        matches!(
+            self,
+            Self::Throttled | Self::Conflict | Self::Caller | Self::Transient
+        )
+    }
+
+    /// Why the call was not sent, where nothing else is known.
+    pub(super) const fn words_of_unsent(self) -> &'static str {
+        match self {
+            Self::Throttled => "the issuer received too many requests",
+            Self::Token => "the issuer gave no token for it",
+            Self::Caller => "there was no valid token for it",
+            Self::Proof => "the Secret has no valid certificate that proves it",
+            Self::NoApplication => "the issuer does not know the application",
+            Self::Invalid => "the client does not have all that it needs",
+            Self::Transient => "something that it needs did not answer",
+            Self::Conflict | Self::Policy | Self::Permission => "what comes before it was refused",
+        }
+    }
+
     /// What it means, where nothing else is known of the answer.
     pub(super) const fn words(self) -> &'static str {
         match self {
@@ -53,6 +75,8 @@ impl Class {
 pub struct Fault {
     /// What it means.
     pub class: Class,
+    /// Was the call sent? Otherwise something failed that comes before it, and the issuer did not see it.
+    pub sent: bool,
     /// May it have taken effect all the same? True without an answer, and for a server's error.
     pub may_have_happened: bool,
     /// How long the issuer asks to be left alone.

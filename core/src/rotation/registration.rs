@@ -178,6 +178,7 @@ impl Registration {
 fn useless(class: Class, message: impl Into<String>) -> Fault {
     Fault {
         class,
+        sent: true,
         may_have_happened: true,
         retry_after: None,
         message: message.into(),
@@ -220,6 +221,7 @@ fn fault(raw: &RawAnswer, now: Timestamp) -> Fault {
     let asked = raw.retry_after.as_deref().and_then(|t| retry_after(t, now));
     Fault {
         class,
+        sent: true,
         may_have_happened: raw.status >= 500,
         retry_after: asked.and_then(|d| SignedDuration::try_from(d).ok()),
         message: format!("the registration endpoint answered {seen}: {next}"),

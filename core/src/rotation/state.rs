@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::outcome::Class;
+use super::outcome::{Class, Fault};
 use crate::{api::names, credential::Endpoint};
 
 /// Form of the annotation. Another one is left alone.
@@ -101,7 +101,7 @@ pub struct Failure {
     /// The value of `rotate-requested-at` that it was to answer. A later request does not wait for the pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<String>,
-    /// Why the issuer refused to add it. None: another failure, or one that an earlier version noted.
+    /// Why it was not added, or not requested. None: another failure, or one that an earlier version noted.
     #[serde(
         default,
         deserialize_with = "known_class",
@@ -121,12 +121,28 @@ fn known_class<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Class>, D:
 pub enum Why {
     /// The issuer refused to add a credential.
     AddRefused,
+    /// The issuer was too busy to add one, or something between it and this process answered.
+    NotAdded,
+    /// The issuer was not asked to add one: something failed before that.
+    NotSent,
     /// The answer to adding was lost; what it may have made is looked for and removed.
     AnswerLost,
     /// No token came with the new credential in the time that trials have.
     NotProven,
     /// Somebody removed the new credential from the Secret.
     NextRemoved,
+}
+
+impl Why {
+    /// Why a call added no credential.
+    pub(super) const fn of(fault: &Fault) -> Self {
+        match (fault.sent, fault.may_have_happened, fault.class.passes()) {
+            (false, ..) => Self::NotSent,
+            (_, true, _) => Self::AnswerLost,
+            (.., true) => Self::NotAdded,
+            (.., false) => Self::AddRefused,
+        }
+    }
 }
 
 /// A client at an issuer.

@@ -23,7 +23,6 @@ use super::{
     memory::{Memory, Sent, doubled, later},
     next::{Decision, Sight, facts},
     observed::{Facts, Names, Observed, Same, Slot, Slots},
-    outcome::Class,
     settings::{MOST_BUSY, MOST_PAUSE, RotationSettings, SWEEP},
     state::{ClientAt, Failure, Noted, Phase, Record, Why},
     step::{Next, Notice, Step, Tried},
@@ -114,14 +113,6 @@ pub fn upload(
 
 fn has_ended(slot: &Slot, now: Timestamp) -> bool {
     slot.validity.is_some_and(|(_, until)| until <= now)
-}
-
-/// Passes by itself, so that it is tried again soon.
-fn passes(class: Class) -> bool {
-    matches!(
-        class,
-        Class::Throttled | Class::Conflict | Class::Caller | Class::Transient
-    )
 }
 
 impl Decision<'_> {
@@ -282,7 +273,7 @@ impl Decision<'_> {
     /// An issuer that refused it is not asked again at once, and one that is busy again and again neither.
     fn refused_until(&self, sent: &Sent) -> Option<Timestamp> {
         let fault = sent.fault.as_ref()?;
-        let allowed = if passes(fault.class) { MOST_BUSY } else { 0 };
+        let allowed = if fault.class.passes() { MOST_BUSY } else { 0 };
         let over = sent.failures.saturating_sub(allowed);
         let pause = doubled(self.settings.pace.pause, over, MOST_PAUSE);
         let until = later(sent.at, pause);
@@ -292,10 +283,10 @@ impl Decision<'_> {
     /// What fails at the issuer.
     fn report(&self, sent: Option<&Sent>, notices: &mut Vec<Notice>) {
         let refused = sent.and_then(|sent| sent.fault.as_ref());
-        if let Some(fault) = refused.filter(|fault| !passes(fault.class)) {
+        if let Some(fault) = refused.filter(|fault| !fault.class.passes()) {
             notices.push(Notice::Failed(Failure {
                 class: Some(fault.class),
-                ..self.failure(Why::AddRefused)
+                ..self.failure(Why::of(fault))
             }));
         }
         let faults = [self.memory.read_fault.as_ref(), refused];

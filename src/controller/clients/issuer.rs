@@ -65,6 +65,7 @@ pub(super) struct OwnToken {
 pub(super) fn not_sent(class: Class, message: impl Into<String>) -> Fault {
     Fault {
         class,
+        sent: false,
         may_have_happened: false,
         retry_after: None,
         message: message.into(),
@@ -235,6 +236,7 @@ impl ClientPlace {
         drop(permit);
         sent.map_err(|token_error| Fault {
             class: Class::Transient,
+            sent: !token_error.not_sent,
             may_have_happened: !reads && !token_error.not_sent,
             message: format!("{to}: {}", token_error.next_step),
             retry_after: None,

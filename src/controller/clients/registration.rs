@@ -54,8 +54,7 @@ impl Execution<'_> {
         let id = next.thumbprint();
         let changed = self.update(|registration| registration.with(&jwk)).await?;
         if !changed.has(&id) {
-            return Err(not_sent(
-                Class::Invalid,
+            return Err(not_done(
                 "the issuer did not add a public key to the registration; have it allow updates of jwks, or remove rotation",
             ));
         }
@@ -65,8 +64,7 @@ impl Execution<'_> {
     pub(super) async fn deregister_key(&mut self, id: &str) -> Result<Outcome, Fault> {
         let changed = self.update(|registration| registration.without(id)).await?;
         if changed.has(id) {
-            return Err(not_sent(
-                Class::Invalid,
+            return Err(not_done(
                 "the issuer did not remove a public key from the registration; remove it there",
             ));
         }
@@ -80,8 +78,9 @@ impl Execution<'_> {
     ) -> Result<Registration, Fault> {
         let mut access = self.access()?;
         let before = self.ask(&mut access, Access::read).await;
-        // Whatever went wrong, nothing was changed.
+        // Whatever went wrong, nothing was changed, and no change was asked for.
         let before = before.map_err(|fault| Fault {
+            sent: false,
             may_have_happened: false,
             ..fault
         })?;
@@ -120,6 +119,7 @@ impl Execution<'_> {
             });
             if !self.driver.store_token().await {
                 return Err(Fault {
+                    sent: true,
                     may_have_happened: true,
                     ..not_sent(
                         Class::Transient,
@@ -164,6 +164,14 @@ impl Execution<'_> {
             url: address,
             token: text(token)?,
         })
+    }
+}
+
+/// The issuer answered with a registration that has not changed.
+fn not_done(message: &str) -> Fault {
+    Fault {
+        sent: true,
+        ..not_sent(Class::Invalid, message)
     }
 }
 

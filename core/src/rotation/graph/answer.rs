@@ -85,6 +85,7 @@ pub fn application(
 fn another_application(app: &str) -> Fault {
     Fault {
         class: Class::NoApplication,
+        sent: true,
         may_have_happened: false,
         retry_after: None,
         message: format!(
@@ -251,6 +252,7 @@ fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
     let asked = raw.retry_after.as_deref().and_then(|t| retry_after(t, now));
     Fault {
         class,
+        sent: true,
         may_have_happened: raw.status >= 500,
         retry_after: asked.and_then(|d| SignedDuration::try_from(d).ok()),
         message: format!(
@@ -296,6 +298,7 @@ fn foreign(raw: &RawAnswer, may_have_happened: bool) -> Fault {
         } else {
             Class::Transient
         },
+        sent: true,
         may_have_happened,
         retry_after: None,
         message: format!(

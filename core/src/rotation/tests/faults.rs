@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Change, Class, ClientAt, Fault, InHand, Key, KeyMark, Kind, Known, Mark,
-        Memory, Names, Next, Noted, Notice, Observed, Outcome, Phase, Record, RotationSettings,
-        Slot, Slots, Step, Values, graph::unnamed, next,
+        Application, Change, Class, ClientAt, Failure, Fault, InHand, Key, KeyMark, Kind, Known,
+        Mark, Memory, Names, Next, Noted, Notice, Observed, Outcome, Phase, Record,
+        RotationSettings, Slot, Slots, Step, Values, Why, graph::unnamed, next,
     },
 };
 
@@ -31,6 +31,7 @@ pub(super) fn client(id: &str) -> ClientAt {
 fn failed(class: Class) -> Outcome {
     Outcome::Failed(Fault {
         class,
+        sent: true,
         may_have_happened: class == Class::Transient,
         retry_after: None,
         message: format!("{class:?}"),
@@ -335,6 +336,114 @@ fn an_issuer_that_stays_busy_ends_the_rotation() {
     };
     assert_eq!(failure.record.state, Phase::Steady);
     assert_eq!(asked, 6);
+}
+
+/// A call to add a credential fails like this, as often as it is sent. What is noted of the rotation then.
+fn ends(kind: Kind, (class, sent): (Class, bool)) -> Failure {
+    let mut process = Process::announced(kind);
+    let fault = Outcome::Failed(Fault {
+        class,
+        sent,
+        may_have_happened: false,
+        retry_after: None,
+        message: String::new(),
+    });
+    loop {
+        match process.decide().step {
+            Step::AddPassword { .. } | Step::AddKey { .. } => {
+                process.does(&fault);
+            }
+            Step::Wait { until } => process.now = until,
+            Step::Write { change, .. } => match change.record.failure.clone() {
+                Some(failure) => break failure,
+                None => {
+                    process.does(&Outcome::Done);
+                }
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_issuer_refused_only_what_it_was_asked_and_did_refuse() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        for (class, sent, why, words) in [
+            (
+                Class::Policy,
+                true,
+                Why::AddRefused,
+                "refused to add a new client credential: a policy",
+            ),
+            (Class::Invalid, true, Why::AddRefused, "refused to add"),
+            (
+                Class::Token,
+                true,
+                Why::AddRefused,
+                "did not accept the token of the caller",
+            ),
+            // It was too busy.
+            (
+                Class::Throttled,
+                true,
+                Why::NotAdded,
+                "did not add a new client credential: it received too many requests",
+            ),
+            (
+                Class::Conflict,
+                true,
+                Why::NotAdded,
+                "another change was in progress",
+            ),
+            (Class::Transient, true, Why::NotAdded, "did not add"),
+            // It was not asked.
+            (
+                Class::Throttled,
+                false,
+                Why::NotSent,
+                "was not asked for a new client credential: the issuer received too many requests",
+            ),
+            (
+                Class::Transient,
+                false,
+                Why::NotSent,
+                "something that it needs did not answer",
+            ),
+            (
+                Class::Caller,
+                false,
+                Why::NotSent,
+                "there was no valid token for it",
+            ),
+            (
+                Class::Token,
+                false,
+                Why::NotSent,
+                "the issuer gave no token for it",
+            ),
+            (Class::Proof, false, Why::NotSent, "no valid certificate"),
+            (
+                Class::Invalid,
+                false,
+                Why::NotSent,
+                "does not have all that it needs",
+            ),
+        ] {
+            let failure = ends(kind, (class, sent));
+            assert_eq!(
+                (failure.why, failure.class),
+                (why, Some(class)),
+                "{kind:?} {class:?} {sent}"
+            );
+            let said = failure.message();
+            assert!(said.contains(words), "{said}");
+            assert_eq!(
+                said.contains("refused to add"),
+                why == Why::AddRefused,
+                "{said}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn second(time: Timestamp) -> i64 {
 fn fault(class: Class) -> Outcome {
     Outcome::Failed(Fault {
         class,
+        sent: true,
         may_have_happened: class == Class::Transient,
         retry_after: None,
         message: format!("{class:?}"),
@@ -337,6 +338,37 @@ fn what_the_issuer_refuses_is_reported_and_repeated_ever_more_rarely() {
         let (lists, now) = (process.lists(&[1, 2]), process.now());
         process.memory.after(&Step::ReadApplication, &lists, now);
         assert!(process.decide().notices.is_empty());
+    }
+}
+
+#[test]
+fn an_upload_that_was_not_sent_is_not_reported_as_refused() {
+    for class in [Class::Proof, Class::Invalid, Class::Token] {
+        let mut process = Process::new();
+        loop {
+            let outcome = match process.next() {
+                Step::AddKey { .. } => break,
+                Step::ReadApplication => process.lists(&[1]),
+                _ => Outcome::Refused,
+            };
+            process.execute(&outcome);
+        }
+        let Outcome::Failed(fault) = fault(class) else {
+            unreachable!("it failed")
+        };
+        process.execute(&Outcome::Failed(Fault {
+            sent: false,
+            ..fault
+        }));
+        let notices = process.decide().notices;
+        let failure = notices.iter().find_map(|notice| match notice {
+            Notice::Failed(failure) => Some(failure),
+            _ => None,
+        });
+        let failure = failure.expect("a failure");
+        assert_eq!((failure.why, failure.class), (Why::NotSent, Some(class)));
+        let said = failure.message();
+        assert!(said.contains("the issuer was not asked"), "{said}");
     }
 }
 

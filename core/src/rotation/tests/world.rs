@@ -485,6 +485,7 @@ impl World {
         let unknown = |may_have_happened| {
             Outcome::Failed(Fault {
                 class: Class::Transient,
+                sent: true,
                 may_have_happened,
                 retry_after: None,
                 message: String::new(),
@@ -557,6 +558,7 @@ impl World {
         self.actors[actor].last_write = self.t;
         let lost = Outcome::Failed(Fault {
             class: Class::Transient,
+            sent: true,
             may_have_happened: true,
             retry_after: None,
             message: String::new(),
@@ -862,6 +864,7 @@ impl World {
 fn refused(class: Class) -> Outcome {
     Outcome::Failed(Fault {
         class,
+        sent: true,
         may_have_happened: false,
         retry_after: Some(SignedDuration::from_secs(20)),
         message: String::new(),
