@@ -7,6 +7,7 @@ mod faults;
 mod leaving;
 mod registration;
 mod rig;
+mod shared_secret;
 mod upload;
 
 use std::sync::atomic::Ordering;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
@@ -10,7 +9,6 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value as Json, json};
 
 use super::{
     driver::{Driver, Sight},
@@ -22,11 +20,9 @@ use crate::controller::api::calls::{Trouble, call_heard};
 use crate::{
     api::names,
     oauth::{PROOF_AUDIENCE, proof_of_possession},
-    plan::conditions::time,
     rotation::{
         Change, Class, Fault, InHand, Kind, Outcome, Registry, Step, Tried, Values,
         graph::{self, Address, Graph},
-        values::{NEXT, PREVIOUS, changes},
     },
     telemetry::tries::warn_at_first,
 };
@@ -301,34 +297,6 @@ impl Execution<'_> {
         place.call(token, |call| build(&graph, call)).await
     }
 
-    /// The values that change in the source Secret, and the record of the rotation.
-    fn patch(&self, version: &str, change: &Change) -> Json {
-        let (driver, sight) = (&*self.driver, self.sight);
-        let none = BTreeMap::new();
-        let data = sight.secret.data.as_ref().unwrap_or(&none);
-        let keys: Vec<&str> = sight.rotating.keys.iter().map(String::as_str).collect();
-        let data = changes(&keys, data, change.values, &driver.held);
-        let encoded =
-            |value: Option<ByteString>| value.map_or(Json::Null, |v| json!(STANDARD.encode(v.0)));
-        let data: BTreeMap<String, Json> = data.into_iter().map(|(k, v)| (k, encoded(v))).collect();
-        let (name, text) = change.record.annotation();
-        let mut annotations = BTreeMap::from([(name, json!(text))]);
-        // The end of a client secret is known to nobody but the issuer. The annotation is about all keys of the Secret.
-        let end = change.record.current.as_ref().and_then(|known| known.until);
-        let alone = is_alone(sight);
-        if let (Values::Promote, Kind::Secret, Some(end), true) =
-            (change.values, sight.rotating.settings.kind, end, alone)
-        {
-            annotations.insert(names::SECRET_EXPIRES_AT.to_owned(), json!(time(end)));
-        }
-        let mut patch =
-            json!({ "metadata": { "resourceVersion": version, "annotations": annotations } });
-        if !data.is_empty() {
-            patch["data"] = json!(data);
-        }
-        patch
-    }
-
     /// One write of the source Secret, at the version that was read.
     async fn write(&mut self, version: &str, change: &Change) -> Outcome {
         let patch = Patch::Merge(self.patch(version, change));
@@ -387,14 +355,4 @@ impl Execution<'_> {
             }
         }
     }
-}
-
-/// Does the Secret have nothing but the value that is rotated, as it is now, will be and was?
-fn is_alone(sight: &Sight) -> bool {
-    let own = |key: &String| {
-        let ends = ["", NEXT, PREVIOUS];
-        let mut all = sight.rotating.keys.iter();
-        all.any(|name| ends.iter().any(|end| *key == format!("{name}{end}")))
-    };
-    sight.secret.data.iter().flatten().all(|(key, _)| own(key))
 }

@@ -9,6 +9,7 @@
 //! | [`held`] | a client secret that is in no Secret yet, whatever becomes of the client |
 //! | [`stamp`] | what the next step depends on |
 //! | [`execute`] | one step: a write, a call of the issuer's management API, a trial |
+//! | [`patch`] | what a write changes |
 //! | [`issuer`] | tokens by one value alone, calls of Microsoft Graph, the token that manages the client |
 //! | [`driver`] | what one process has of a rotation |
 //! | [`keypair`] | a new key pair |
@@ -22,6 +23,7 @@ mod held;
 mod issuer;
 mod keypair;
 mod obstacle;
+mod patch;
 mod registration;
 mod report;
 mod rotate;
