@@ -8,6 +8,7 @@ mod leaving;
 mod registration;
 mod rig;
 mod shared_secret;
+mod stopping;
 mod upload;
 
 use std::sync::atomic::Ordering;

@@ -19,6 +19,7 @@ use apicred::{
 };
 use jiff::SignedDuration;
 use kube::{Config, client::ClientBuilder};
+use tokio::signal::unix::{SignalKind, signal};
 use tower::{Layer, Service};
 
 use crate::support::NAMESPACE;
@@ -89,9 +90,14 @@ fn victim() {
             .unwrap()
             .with_layer(&bomb)
             .build();
-        app::run(options, client, std::future::pending()).await
+        let mut terminate = signal(SignalKind::terminate()).unwrap();
+        let stop = async move {
+            terminate.recv().await;
+        };
+        app::run(options, client, stop).await
     });
-    panic!("the operator ended: {ended:?}");
+    // As at SIGTERM.
+    ended.unwrap();
 }
 
 /// A whole rotation takes seconds.
