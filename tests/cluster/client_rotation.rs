@@ -2,6 +2,7 @@
 //!
 //! The operator runs in a process of its own whose waits for issuers are short ([`crate::crash::victim`]).
 
+mod beside;
 mod elsewhere;
 mod faults;
 mod leaving;

@@ -54,6 +54,8 @@ impl Sent {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Memory {
     pub(super) started: Timestamp,
+    /// The application is read by then for the first time.
+    pub(super) read_by: Timestamp,
     /// `Adding` was written with this number by this process, and the call was not sent.
     pub(super) announced: Option<u32>,
     pub(super) held: Option<InHand>,
@@ -89,6 +91,7 @@ impl Memory {
     pub fn new(now: Timestamp, pace: &Pace) -> Self {
         Self {
             started: now,
+            read_by: now,
             announced: None,
             held: None,
             application: None,
@@ -107,6 +110,16 @@ impl Memory {
             write_fault: None,
             call_pause: pace.call_pause,
             conflict_pause: pace.conflict_pause,
+        }
+    }
+
+    /// Of a process that has just begun: the one before it may have read the application a moment ago. If nothing needs a reading, it is
+    /// at this time, so that a restart costs none.
+    #[must_use]
+    pub fn reading_by(self, at: Timestamp) -> Self {
+        Self {
+            read_by: at,
+            ..self
         }
     }
 

@@ -56,7 +56,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         Phase::Switched { retire_at } => Some(decision.due_at().max(*retire_at)),
         _ => None,
     };
-    let keys = decision.facts.shown(&seen.slots);
+    let keys = decision.shown();
     Next {
         step,
         notices,
@@ -157,6 +157,19 @@ impl Decision<'_> {
         Step::Wait { until }
     }
 
+    /// The values of the Secret. One that is of no rotation is nobody's business: not even its first characters.
+    fn shown(&self) -> Vec<Shown> {
+        let mut shown = self.facts.shown(&self.seen.slots);
+        if self.record.state == Phase::Steady {
+            shown.retain(|value| match value.slot {
+                "Next" => self.is_next_known(),
+                "Previous" => self.is_previous_known(),
+                _ => true,
+            });
+        }
+        shown
+    }
+
     /// A time that lies ahead, and not so far that only a clock that was wrong explains it.
     pub(super) fn ahead(&self, at: Timestamp, at_most: SignedDuration) -> Option<Timestamp> {
         let far = later(self.now, at_most.saturating_add(SKEW));
@@ -222,7 +235,12 @@ impl Decision<'_> {
         announces: Option<u32>,
         edit: impl FnOnce(&mut Record),
     ) -> Step {
-        let facts = self.facts.clone();
+        let mut facts = self.facts.clone();
+        if self.record.state == Phase::Steady {
+            // What is of no rotation is not noted as if it were.
+            facts.next = facts.next.filter(|_| self.is_next_known());
+            facts.previous = facts.previous.filter(|_| self.is_previous_known());
+        }
         let mut before = self.record.clone();
         if values == Values::Promote {
             before.replaces(facts.previous.as_ref());

@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use super::{
     memory::{doubled, later},
     next::{Decision, Sight, failed},
-    observed::{Application, Key, Same, is_named, number},
+    observed::{Application, Key, Same, Slot, is_named, number},
     settings::{BEFORE_END, Kind, MOST_PAUSE, SKEW, SWEEP},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Values},
+    values::{NEXT, PREVIOUS},
 };
 
 impl Decision<'_> {
@@ -16,6 +17,8 @@ impl Decision<'_> {
         if let Some(step) = self.leftover(notices) {
             return step;
         }
+        let unknown = self.unknown();
+        notices.extend(unknown.map(|ending| Notice::Unknown { ending }));
         self.replaced(notices);
         let Some(current) = &self.seen.slots.current else {
             notices.push(Notice::NoCurrent);
@@ -32,6 +35,9 @@ impl Decision<'_> {
         let ended = current.validity.is_some_and(|(_, until)| until <= self.now);
         if self.settings.kind == Kind::Certificate && ended {
             notices.push(Notice::CurrentEnded);
+            return self.wait(self.settings.pace.again);
+        }
+        if unknown.is_some() {
             return self.wait(self.settings.pace.again);
         }
         if let Some(step) = self.paused().or_else(|| self.unproven(notices)) {
@@ -58,16 +64,65 @@ impl Decision<'_> {
             if let Sight::First(step) = self.sight(None) {
                 return Some(step);
             }
+            if !self.is_next_known() {
+                return None;
+            }
             let since = self.now;
             return Some(self.write(Phase::Added { since }, Values::Keep));
         }
         let previous = self.facts.previous.as_ref()?;
         if !self.is_ours(previous) {
-            notices.push(self.foreign(previous.id.clone()));
+            if self.is_previous_known() {
+                notices.push(self.foreign(previous.id.clone()));
+            }
             return None;
         }
         let retire_at = later(self.now, self.settings.overlap);
         Some(self.write(Phase::Switched { retire_at }, Values::Keep))
+    }
+
+    /// The ending of the keys of the Secret whose value is neither of a rotation nor known at the issuer. It is not sent anywhere, and no
+    /// rotation replaces it: somebody may have stored it there for another purpose.
+    fn unknown(&self) -> Option<&'static str> {
+        let slots = &self.seen.slots;
+        if slots.next.is_some() && !self.is_next_known() {
+            return Some(NEXT);
+        }
+        (slots.previous.is_some() && !self.is_previous_known()).then_some(PREVIOUS)
+    }
+
+    /// Did apicred make the next value? Nothing but the annotation says so of a public key, so that it is enough if the issuer has it.
+    pub(super) fn is_next_known(&self) -> bool {
+        let known = self.facts.next.as_ref();
+        known.is_some_and(|known| known.n.is_some()) || self.has_key(self.seen.slots.next.as_ref())
+    }
+
+    /// Did a rotation replace the previous value? The first one replaces a value that apicred did not make; if that is not noted any
+    /// more, the current one is of apicred.
+    pub(super) fn is_previous_known(&self) -> bool {
+        let current = self.facts.current.as_ref();
+        let rotated = current.is_some_and(|current| current.n.is_some());
+        let noted = |known: &Known| {
+            let record = [
+                &self.record.current,
+                &self.record.next,
+                &self.record.previous,
+            ];
+            let mut record = record.into_iter().flatten();
+            record.any(|noted| noted.digest == known.digest)
+        };
+        let is_rotated =
+            |known: &Known| noted(known) || self.is_ours(known) || known.id.is_some() && rotated;
+        self.facts.previous.as_ref().is_some_and(is_rotated)
+            || self.has_key(self.seen.slots.previous.as_ref())
+    }
+
+    /// Is it a public key that the issuer has?
+    fn has_key(&self, slot: Option<&Slot>) -> bool {
+        let application = self.memory.application.as_ref();
+        let mut keys = application.into_iter().flat_map(|a| &a.keys);
+        self.settings.kind == Kind::Key
+            && slot.is_some_and(|slot| keys.any(|key| key.is(slot) == Same::Yes))
     }
 
     /// Which credential of the issuer the current value is, was learnt from what the issuer lists: it is noted once.
@@ -140,9 +195,23 @@ impl Decision<'_> {
 
     /// Was the application not read for a day?
     fn unread(&self) -> bool {
-        let last = self.memory.application.as_ref();
-        let age = last.map(|a| self.now.duration_since(a.read_at));
-        age.is_none_or(|age| age >= SWEEP || age < -SKEW)
+        let Some(last) = &self.memory.application else {
+            return self.first_reading() <= self.now;
+        };
+        let age = self.now.duration_since(last.read_at);
+        age >= SWEEP || age < -SKEW
+    }
+
+    /// When a process that has just begun reads the application. The one before it may have read it a moment ago, so that it is not
+    /// urgent, unless what is known comes from that reading alone.
+    fn first_reading(&self) -> Timestamp {
+        let learnt =
+            self.record.current.as_ref().is_some_and(|current| {
+                current.id.is_some() || self.settings.kind == Kind::Certificate
+            });
+        let at = self.ahead(self.memory.read_by, SWEEP);
+        let at = at.filter(|_| learnt && self.record.replaced.is_empty());
+        at.unwrap_or(Timestamp::MIN)
     }
 
     pub(super) fn retire_orphan(&self, key: &Key, why: Option<Why>) -> Step {
@@ -213,14 +282,14 @@ impl Decision<'_> {
     /// When something is to be done before `due`. A reading that failed is repeated: nothing else ends what is reported of it.
     fn wakes(&self, due: Timestamp) -> Timestamp {
         let application = self.memory.application.as_ref();
-        let read = application.map(|a| later(a.read_at, SWEEP));
+        let read = application.map_or_else(|| self.first_reading(), |a| later(a.read_at, SWEEP));
         let again = self.memory.not_before.filter(|_| self.unread());
         let blind = self.blind_until();
         let young = application.into_iter().flat_map(|a| &a.keys);
         let old = young
             .filter(|k| self.is_orphan(k) && !self.is_old(k))
             .filter_map(|k| Some(later(k.from?, self.settings.pace.orphan_age)));
-        let all = old.chain(read).chain(blind).chain(again);
+        let all = old.chain([read]).chain(blind).chain(again);
         let first = all.filter(|at| *at > self.now);
         first.fold(due, Timestamp::min)
     }
@@ -265,16 +334,23 @@ impl Decision<'_> {
                 self.settings.pace.orphan_age,
             )
         });
-        if let Some(until) = young {
-            let asked = self.seen.requested != self.record.handled;
-            if !asked || extra().next().is_some() {
-                return Some(self.until(until));
-            }
-        }
         let extra: Vec<&Key> = extra().collect();
         let total = listed.keys.iter().filter(ours).count();
-        if extra.is_empty() || (self.current_refused() && total < 3) {
+        // Whoever requests a rotation by hand may have lost the current value to somebody.
+        let urgent = self.is_requested() || self.current_refused();
+        if extra.is_empty() && (young.is_none() || urgent) || urgent && total < 3 {
             return None;
+        }
+        if let Some(until) = young {
+            notices.extend(extra.iter().map(|key| {
+                Notice::Crowded {
+                    id: key.id.clone(),
+                    until: key
+                        .from
+                        .map_or(until, |from| later(from, self.settings.pace.orphan_age)),
+                }
+            }));
+            return Some(self.until(until));
         }
         if extra.iter().any(|k| self.is_in_use(k)) {
             // One of them is the current value: that is no orphan, and there is room.

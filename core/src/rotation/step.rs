@@ -170,6 +170,18 @@ pub enum Notice {
         /// What apicred made for it: IDs, or names.
         left: Vec<String>,
     },
+    /// Under keys of the Secret that rotations use stands a value that is of none.
+    Unknown {
+        /// Their ending.
+        ending: &'static str,
+    },
+    /// A credential of apicred is at the issuer and in no Secret, so that the rotation that is due waits for its removal.
+    Crowded {
+        /// Its key ID.
+        id: String,
+        /// When it is old enough to be removed.
+        until: Timestamp,
+    },
     /// Credentials do not use the current value yet.
     UsersLag {
         /// One of them.
@@ -199,6 +211,7 @@ impl Notice {
                 | Self::Foreign { .. }
                 | Self::OfAnother { .. }
                 | Self::Elsewhere { .. }
+                | Self::Unknown { .. }
                 | Self::Ambiguous
                 | Self::NoLastGood
                 | Self::LastGoodEnded
@@ -243,7 +256,7 @@ impl Notice {
                 );
             }
             Self::Foreign { id: None } => {
-                "the credential before this one was not made by apicred and stays valid at the issuer; remove it there, or name it in rotation.adopt.keyId"
+                "the credential before this one was not made by apicred; if the issuer has it, it stays valid there: remove it, or name it in rotation.adopt.keyId"
             }
             Self::OfAnother { id } => {
                 return format!(
@@ -251,6 +264,8 @@ impl Notice {
                 );
             }
             Self::Elsewhere { client, left } => return stays_there(client, left),
+            Self::Unknown { ending } => return unknown(ending),
+            Self::Crowded { id, until } => return crowded(id, *until),
             Self::UsersLag { name } => {
                 return format!(
                     "not every credential has a token by the new client credential, so that the previous one stays: ApiCredential {name} has none; see what it reports, or renew it"
@@ -274,6 +289,21 @@ impl Notice {
         };
         text.to_owned()
     }
+}
+
+/// What [`Notice::Unknown`] says.
+fn unknown(ending: &str) -> String {
+    format!(
+        "a key of the Secret that ends with {ending} has a value that apicred did not store, and a rotation would replace it; rename or remove it"
+    )
+}
+
+/// What [`Notice::Crowded`] says.
+fn crowded(id: &str, until: Timestamp) -> String {
+    let until = until.strftime("%Y-%m-%dT%H:%M:%SZ");
+    format!(
+        "a rotation is due; it waits for the removal of credential {id}, which apicred made and which is in no Secret any more: apicred removes it after {until}; to have the rotation begin earlier, remove it at the issuer"
+    )
 }
 
 fn stays_there(client: &ClientAt, left: &[String]) -> String {

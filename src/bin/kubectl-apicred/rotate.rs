@@ -145,8 +145,7 @@ fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
     }
     *seen |= ours;
     let why = condition(ConditionType::RotationBlocked);
-    // Elsewhere it says nothing but that a rotation begins.
-    let due = || condition(ConditionType::RotationDue).filter(|_| state == "Overlap");
+    let due = || condition(ConditionType::RotationDue);
     Progress::Waits(state.to_owned(), why.or_else(due))
 }
 
@@ -216,7 +215,7 @@ mod tests {
                 false,
                 Some("now"),
                 status("Steady", Some("before"), Some("RotationDue")),
-                waits("Steady", None),
+                waits("Steady", Some("why")),
             ),
             (
                 false,

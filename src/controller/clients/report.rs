@@ -7,7 +7,7 @@ use kube::Resource;
 use super::{driver::Driver, view::View};
 use crate::controller::{locks::lock, reconcile::record};
 use crate::{
-    Reason,
+    ConditionType, Reason,
     api::ApiClient,
     plan::{Notice, Severity},
     rotation::{self, Change, Next, Record, Uploading, Values},
@@ -22,13 +22,12 @@ impl Driver {
             if known.as_ref() == Some(&view) {
                 return;
             }
-            known.replace(view.clone()).unwrap_or_default()
+            known.replace(view.clone())
         };
+        // What the process before this one has reported is not new.
+        let before = before.map_or_else(|| self.was_blocked(), |before| before.blocked);
         self.context.clients.check([self.key.clone()]);
-        if let Some(why) = view
-            .blocked
-            .filter(|why| before.blocked.as_ref() != Some(why))
-        {
+        if let Some(why) = view.blocked.filter(|why| before.as_ref() != Some(why)) {
             tracing::warn!(
                 namespace = self.key.namespace,
                 name = self.key.name,
@@ -37,13 +36,21 @@ impl Driver {
             );
             self.notify(Severity::Warning, Reason::RotationBlocked, why)
                 .await;
-        } else if before.blocked.is_some() {
+        } else if before.is_some() {
             tracing::info!(
                 namespace = self.key.namespace,
                 name = self.key.name,
                 "the rotation of a client goes on"
             );
         }
+    }
+
+    /// What status says that the rotation waits for.
+    fn was_blocked(&self) -> Option<String> {
+        let client = self.context.clients.get(&self.key)?;
+        let conditions = &client.status.as_ref()?.conditions;
+        let blocked = ConditionType::RotationBlocked.find(conditions)?;
+        Some(blocked.message.clone())
     }
 
     /// The Secret was written.

@@ -55,7 +55,9 @@ impl View {
         let mut blocked = Vec::new();
         for notice in &next.notices {
             match notice {
-                Notice::Due | Notice::Requested { .. } => view.due = Some(notice.message()),
+                Notice::Due | Notice::Requested { .. } | Notice::Crowded { .. } => {
+                    view.due = Some(notice.message());
+                }
                 Notice::Failed(failure) => view.failed = Some(failure.message()),
                 // Orphans are not found without the right to read, and nothing else is wrong.
                 Notice::Blind => {}

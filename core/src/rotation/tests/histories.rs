@@ -226,9 +226,9 @@ fn a_public_key_that_comes_after_it_was_given_up_is_removed() {
     played(world, &ops);
 }
 
-/// Its annotation is gone, so apicred did not make it as far as it knows, and it gets no token. It is not tried for ever.
+/// Its annotation is gone, and the issuer does not have it: as far as one can tell, apicred did not make it. Somebody takes it away.
 #[test]
-fn a_next_value_that_nobody_knows_leaves_the_secret() {
+fn a_next_value_that_nobody_knows_ends_no_rotation_for_good() {
     for (added, removed) in (4..8).flat_map(|a| (0..6).map(move |r| (a, r))) {
         let mut ops = vec![goes_on(0); added];
         ops.extend([fails(0, Wrong::Refused(Class::Policy)), Op::Pass(400)]);

@@ -7,5 +7,6 @@ mod histories;
 mod overlap;
 mod record;
 mod registration;
+mod unknown;
 mod upload;
 mod world;

@@ -822,6 +822,15 @@ impl World {
                 assert!(!self.hints, "hints tell them apart");
                 return;
             }
+            for notice in &decided.notices {
+                match notice {
+                    Notice::Unknown { ending } if *ending == values::NEXT => {
+                        self.edit(Edit::RemoveNext);
+                    }
+                    Notice::Unknown { .. } => self.edit(Edit::RemovePrevious),
+                    _ => {}
+                }
+            }
             let steady = matches!(self.observed(0, 0).noted, Noted::Record(r)
                 if r.state == crate::rotation::Phase::Steady && r.handled.as_deref() == Some("last") && r.failure.is_none());
             quiet = if steady { quiet + 1 } else { 0 };

@@ -1,0 +1,206 @@
+//! What stands in the Secret or at the issuer and is of no rotation, and what a restart reads.
+
+use jiff::SignedDuration;
+
+use super::faults::Process;
+use crate::{
+    fixtures::at,
+    rotation::{
+        Change, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase, Record, Slot, Step,
+        values,
+    },
+};
+
+const HOUR: i64 = 3_600;
+
+fn slot(digest: &str) -> Slot {
+    Slot {
+        digest: digest.to_owned(),
+        mark: Mark::Hint("imp".to_owned()),
+        validity: None,
+    }
+}
+
+/// A credential that apicred made and that is in no Secret.
+fn made(process: &Process, n: u32, from: i64) -> Key {
+    Key {
+        id: format!("key-{n}"),
+        name: Some(process.seen.names.name(n)),
+        mark: Some(KeyMark::Hint("oth".to_owned())),
+        from: Some(at(from)),
+        until: Some(at(180 * 24 * HOUR)),
+    }
+}
+
+/// What the issuer lists: the current one, and these.
+fn lists(process: &Process, more: Vec<Key>) -> Outcome {
+    let Outcome::Application(mut application) = process.application() else {
+        panic!("an application");
+    };
+    application.keys.extend(more);
+    Outcome::Application(application)
+}
+
+fn requested(kind: Kind) -> Process {
+    let mut process = Process::of(kind);
+    process.seen.requested = Some("now".to_owned());
+    process
+}
+
+fn begins(step: &Step) -> bool {
+    let Step::Write { change, .. } = step else {
+        return matches!(step, Step::MakeKeyPair { .. });
+    };
+    matches!(change.record.state, Phase::Adding { .. })
+}
+
+#[test]
+fn a_rotation_that_somebody_requests_does_not_wait_for_one_lost_credential() {
+    for (lost, begun) in [(vec![], true), (vec![2], true), (vec![2, 3], false)] {
+        let mut process = requested(Kind::Secret);
+        let keys: Vec<Key> = lost.iter().map(|n| made(&process, *n, -600)).collect();
+        let application = lists(&process, keys);
+        assert_eq!(process.does(&application), Step::ReadApplication);
+        let next = process.decide();
+        assert_eq!(begins(&next.step), begun, "{lost:?}: {:?}", next.step);
+        let until = at(HOUR - 600);
+        for n in lost.iter().filter(|_| !begun) {
+            let id = format!("key-{n}");
+            let crowded = Notice::Crowded {
+                id: id.clone(),
+                until,
+            };
+            assert!(next.notices.contains(&crowded), "{:?}", next.notices);
+            let message = crowded.message();
+            let from_then_on = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            assert!(
+                message.contains(&id) && message.contains(&from_then_on),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_rotation_that_is_due_names_what_it_waits_for() {
+    let mut process = Process::of(Kind::Secret);
+    process.settings.every = SignedDuration::from_hours(2);
+    let application = lists(&process, vec![made(&process, 2, -600)]);
+    assert_eq!(process.does(&application), Step::ReadApplication);
+    let next = process.decide();
+    let until = at(HOUR - 600);
+    assert_eq!(next.step, Step::Wait { until });
+    let id = "key-2".to_owned();
+    assert!(next.notices.contains(&Notice::Crowded { id, until }));
+}
+
+#[test]
+fn a_value_that_somebody_stored_beside_it_is_not_tried_and_not_replaced() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        for ending in [values::NEXT, values::PREVIOUS] {
+            let mut process = requested(kind);
+            if ending == values::NEXT {
+                process.seen.slots.next = Some(slot("theirs"));
+            } else {
+                process.seen.slots.previous = Some(slot("theirs"));
+            }
+            assert_eq!(process.does(&process.application()), Step::ReadApplication);
+            let next = process.decide();
+            assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+            let notice = Notice::Unknown { ending };
+            assert!(next.notices.contains(&notice), "{:?}", next.notices);
+            assert!(notice.needs_somebody() && notice.message().contains(ending));
+            // Not its first characters either.
+            let shown: Vec<&str> = next.keys.iter().map(|key| key.slot).collect();
+            assert_eq!(shown, ["Current"], "{kind:?}");
+            // It is gone.
+            (process.seen.slots.next, process.seen.slots.previous) = (None, None);
+            let step = process.decide().step;
+            assert!(begins(&step), "{kind:?}: {step:?}");
+        }
+    }
+}
+
+#[test]
+fn a_write_does_not_note_what_somebody_stored_beside_it() {
+    let mut process = Process::of(Kind::Secret);
+    process.seen.noted = Noted::Absent;
+    process.seen.slots.previous = Some(slot("theirs"));
+    assert_eq!(process.does(&process.application()), Step::ReadApplication);
+    let step = process.does(&Outcome::Done);
+    let Step::Write { change, .. } = step else {
+        panic!("{step:?}");
+    };
+    let Change { record, .. } = *change;
+    assert_eq!(
+        record.current.and_then(|known| known.id).as_deref(),
+        Some("key-1")
+    );
+    assert_eq!(record.previous, None);
+    let notice = Notice::Unknown {
+        ending: values::PREVIOUS,
+    };
+    assert!(process.decide().notices.contains(&notice));
+}
+
+/// The annotation is lost in the middle of a rotation.
+#[test]
+fn what_a_rotation_stored_is_known_again_by_what_the_issuer_lists() {
+    let mut process = Process::of(Kind::Secret);
+    process.seen.noted = Noted::Absent;
+    process.seen.slots.next = Some(slot("next"));
+    let mut next = made(&process, 2, -600);
+    next.mark = Some(KeyMark::Hint("imp".to_owned()));
+    let application = lists(&process, vec![next]);
+    assert_eq!(process.does(&application), Step::ReadApplication);
+    let step = process.decide().step;
+    let Step::Write { change, .. } = &step else {
+        panic!("{step:?}");
+    };
+    assert!(
+        matches!(change.record.state, Phase::Added { .. }),
+        "{step:?}"
+    );
+}
+
+#[test]
+fn a_restart_with_nothing_due_reads_no_application() {
+    let read_by = at(5 * HOUR);
+    let restarted = |kind: Kind| {
+        let mut process = Process::of(kind);
+        process.memory = process.memory.clone().reading_by(read_by);
+        process
+    };
+    for kind in [Kind::Secret, Kind::Certificate] {
+        let mut process = restarted(kind);
+        assert_eq!(process.decide().step, Step::Wait { until: read_by });
+        process.now = read_by;
+        assert_eq!(process.decide().step, Step::ReadApplication);
+        // A clock that was wrong.
+        process.now = at(-40 * HOUR);
+        assert_eq!(process.decide().step, Step::ReadApplication);
+    }
+    // What is known comes from a reading alone, or nothing is known.
+    let of_replaced = |record: &mut Record| record.replaced.push("theirs".to_owned());
+    let of_no_id = |record: &mut Record| {
+        record.current = record
+            .current
+            .take()
+            .map(|known| Known { id: None, ..known });
+    };
+    for edit in [of_replaced as fn(&mut Record), of_no_id] {
+        let mut process = restarted(Kind::Secret);
+        let Noted::Record(record) = &mut process.seen.noted else {
+            panic!("a record");
+        };
+        edit(record);
+        assert_eq!(process.decide().step, Step::ReadApplication);
+    }
+    let mut process = restarted(Kind::Certificate);
+    process.seen.noted = Noted::Absent;
+    assert_eq!(process.decide().step, Step::ReadApplication);
+    // A requested rotation is not kept waiting.
+    let mut process = restarted(Kind::Secret);
+    process.seen.requested = Some("now".to_owned());
+    assert_eq!(process.decide().step, Step::ReadApplication);
+}
