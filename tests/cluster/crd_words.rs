@@ -72,6 +72,11 @@ fn durations_of_a_rotation_are_refused_by_their_field() {
                 not("spec.rotation.overlap: Invalid value: \"1d\": overlap must be a duration"),
             ),
             (
+                json!({ "overlap": "1ms" }),
+                not("overlap must be a duration"),
+            ),
+            (json!({ "overlap": "1h30m" }), Ok(())),
+            (
                 json!({ "validity": "P180D" }),
                 not("spec.rotation.validity: Invalid value: \"P180D\": validity must be"),
             ),

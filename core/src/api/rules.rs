@@ -11,7 +11,7 @@ const TIME: &str = "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|
 /// The host and port of an URL. RE2 as a text of CEL has it.
 const HOST: &str = "([^/?#@:\\\\[\\\\]\\\\s]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?";
 /// A duration. Six digits a unit overflow nothing.
-pub(super) const DURATION: &str = "^([0-9]{1,6}([.][0-9]{1,3})?(h|m|s|ms))+$";
+pub(super) const DURATION: &str = "^([0-9]{1,6}([.][0-9]{1,3})?[hms])+$";
 
 /// Rule of a time or a day.
 pub(super) fn time_or_day(field: &str) -> Rule {
