@@ -8,7 +8,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [list, watch]
-# src/controller/token/material.rs (open): reads a client secret, certificate or grant material when a token must be
+# src/controller/token/source_secret.rs (open): reads a client secret, certificate or grant material when a token must be
 # asked for or the Secret moved. src/controller/token/state_secret.rs (standing): which refresh token is there after a
 # conflict; (spent_on_target): the metadata of the target, which names the refresh tokens that were spent; (writer): who
 # wrote the state Secret last. src/controller/cache/verify.rs (settle): the metadata of a Secret that the cache may be wrong about.
@@ -21,12 +21,12 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
-# src/controller/target/publish.rs (write): makes a target Secret. src/controller/token/digest_key.rs (load): makes the digest key.
+# src/controller/target/write.rs (write): makes a target Secret. src/controller/token/digest_key.rs (load): makes the digest key.
 # src/controller/target/last_good.rs (store): makes the copy of a certificate whose owner has it kept.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
-# src/controller/target/publish.rs (patch_secret): puts the next token, labels or owner into a target Secret. Targets are
+# src/controller/target/write.rs (patch_secret): puts the next token, labels or owner into a target Secret. Targets are
 # never deleted by the operator: the garbage collector does it, by owner reference.
 # src/controller/token/state_secret.rs (write): the mark and the next refresh token of a state Secret.
 # src/controller/clients/execute.rs (write): the next client secret or certificate, in a Secret whose owner names the client.

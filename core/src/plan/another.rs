@@ -81,6 +81,6 @@ pub(super) fn kept(old: &[Condition], now: Timestamp) -> Option<(Condition, Time
     }
     let until = later(reported.last_transition_time.0, KEPT);
     // A time ahead was noted by a clock that was set back since.
-    (until > now && reported.last_transition_time.0 <= super::later_than(now))
+    (until > now && reported.last_transition_time.0 <= super::schedule::later_than(now))
         .then(|| (reported.clone(), until))
 }

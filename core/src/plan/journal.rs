@@ -4,14 +4,20 @@
 //! A fault that shows in several conditions is one line. A line is written when a fault begins, changes or ends. Repetitions (the same failure at
 //! each retry, a condition that changes often) are counted and reported once an hour.
 
+mod line;
+mod news;
+
+pub use line::{Change, Ids, Level, Line};
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{schedule::later, stored_condition::Stored};
 use crate::{
-    ConditionStatus, ConditionType, Reason, StoredReason,
+    ConditionStatus, ConditionType, StoredReason,
     api::{ApiCredentialStatus, AttemptResult, LastAttempt},
 };
+use news::{faults, news};
 
 /// Repetitions are reported once in this time.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -21,117 +27,6 @@ const CHANGES: u8 = 6;
 const REWORDINGS: u8 = 3;
 /// Reasons that are counted for one object at a time. There are fewer conditions than that.
 const TALLIES: usize = 16;
-
-/// The order of conditions: of several that show one fault, the first is named.
-const RANK: [ConditionType; 3] = [
-    ConditionType::Ready,
-    ConditionType::RenewalFailing,
-    ConditionType::Stalled,
-];
-
-/// Level of a line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Level {
-    /// Waits and ends.
-    Info,
-    /// Faults.
-    Warn,
-}
-
-/// What a line says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Change {
-    /// A condition has become what it should not be.
-    Began,
-    /// It has another reason, or the same one with another content.
-    Changed,
-    /// It has ended.
-    Ended,
-    /// It lasts, and was tried or came back since.
-    Repeated,
-}
-
-impl Change {
-    /// The text in the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Began => "began",
-            Self::Changed => "changed",
-            Self::Ended => "ended",
-            Self::Repeated => "repeated",
-        }
-    }
-}
-
-/// What a request is found by in the logs of its issuer.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Ids {
-    /// HTTP status of the answer.
-    pub http_status: Option<i32>,
-    /// OAuth `error`.
-    pub error: Option<String>,
-    /// The server's own code of the error.
-    pub code: Option<String>,
-    /// Entra's id of the request.
-    pub correlation_id: Option<String>,
-    /// Entra's id of the answer.
-    pub trace_id: Option<String>,
-}
-
-impl From<&LastAttempt> for Ids {
-    fn from(last: &LastAttempt) -> Self {
-        Self {
-            http_status: last.http_status,
-            error: last.error.clone(),
-            code: last.code.clone(),
-            correlation_id: last.correlation_id.clone(),
-            trace_id: last.trace_id.clone(),
-        }
-    }
-}
-
-impl From<&crate::oauth::TokenError> for Ids {
-    fn from(token_error: &crate::oauth::TokenError) -> Self {
-        Self {
-            http_status: token_error.http_status.map(i32::from),
-            error: token_error.error.clone(),
-            code: token_error.code(),
-            correlation_id: token_error.correlation_id.clone(),
-            trace_id: token_error.trace_id.clone(),
-        }
-    }
-}
-
-/// One line.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Line {
-    /// Its level.
-    pub level: Level,
-    /// What it says.
-    pub change: Change,
-    /// Type of the condition.
-    pub condition: ConditionType,
-    /// Status of the condition now.
-    pub status: ConditionStatus,
-    /// Other conditions with the same news.
-    pub also: Vec<ConditionType>,
-    /// The reason; for an end, the one that ended.
-    pub reason: StoredReason,
-    /// The reason before; none if the same one has other words for the same spec.
-    pub was: Option<StoredReason>,
-    /// How often the reason before came back without a line.
-    pub was_repeats: u32,
-    /// The condition's message.
-    pub message: String,
-    /// Generation that the condition is about.
-    pub generation: Option<i64>,
-    /// Since when it lasts, or has been counted.
-    pub since: Option<Timestamp>,
-    /// How often it came back since then.
-    pub repeats: u32,
-    /// Ids of the attempt that brought it.
-    pub ids: Ids,
-}
 
 /// A status, as far as the log is concerned.
 #[derive(Clone, Copy, Debug, Default)]
@@ -331,7 +226,7 @@ impl Journal {
             if tally.is_due(step.now) && (tried || !tally.reported) {
                 (tally.said, tally.logged, tally.reported) = (1, step.now, true);
                 let (repeats, since) = (tally.repeats, Some(tally.since));
-                let mut line = line(fault, Change::Repeated);
+                let mut line = Line::new(fault, Change::Repeated);
                 (line.repeats, line.since) = (repeats, since);
                 line.ids = ids(&line, new, step);
                 entry.lines.push(line);
@@ -391,7 +286,7 @@ impl Journal {
                 generation: new.conditions.first().and_then(|c| c.observed_generation),
                 since: Some(fault.since),
                 ids: ids.map(Ids::from).unwrap_or_default(),
-                ..line(fault, Change::Ended)
+                ..Line::new(fault, Change::Ended)
             });
         }
         for mut end in ends {
@@ -435,80 +330,6 @@ impl Tally {
     }
 }
 
-/// The conditions that say that something is not as it should be, the most important first.
-fn faults(conditions: &[Condition]) -> Vec<Stored<'_>> {
-    let mut faults: Vec<Stored<'_>> = conditions
-        .iter()
-        .filter_map(Stored::read)
-        .filter(Stored::is_fault)
-        .collect();
-    faults.sort_by_key(|fault| {
-        let known = RANK.iter().position(|r| *r == fault.kind);
-        known.unwrap_or(RANK.len())
-    });
-    faults
-}
-
-/// What began or changed: one line for each reason.
-fn news(before: &[Stored<'_>], after: &[Stored<'_>]) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
-    for fault in after {
-        let was = before.iter().find(|b| b.kind == fault.kind);
-        let (change, was) = match was {
-            // What is missing has not come within two minutes: the same fault, by another name.
-            None if fault.kind == ConditionType::Stalled
-                && before.iter().any(|b| b.reason == fault.reason) =>
-            {
-                continue;
-            }
-            None => (Change::Began, None),
-            Some(was) if was.reason != fault.reason => (Change::Changed, Some(was.reason.clone())),
-            Some(was) if was.message == fault.message => continue,
-            // An edit that fixes nothing.
-            Some(was) if was.generation != fault.generation => {
-                (Change::Changed, Some(was.reason.clone()))
-            }
-            Some(was) if meaning(was.message) != meaning(fault.message) => (Change::Changed, None),
-            Some(_) => continue,
-        };
-        if let Some(line) = lines.iter_mut().find(|l| l.reason == fault.reason) {
-            if line.change == Change::Changed && line.was.is_none() {
-                line.change = change;
-            }
-            line.was = line.was.take().or(was);
-            line.also.push(fault.kind);
-            continue;
-        }
-        lines.push(Line {
-            was,
-            ..line(fault, change)
-        });
-    }
-    lines
-}
-
-fn line(fault: &Stored<'_>, change: Change) -> Line {
-    Line {
-        level: if fault.reason.is(Reason::is_wait) {
-            Level::Info
-        } else {
-            Level::Warn
-        },
-        change,
-        condition: fault.kind,
-        status: fault.status,
-        also: Vec::new(),
-        reason: fault.reason.clone(),
-        was: None,
-        was_repeats: 0,
-        message: fault.message.to_owned(),
-        generation: fault.generation,
-        since: None,
-        repeats: 0,
-        ids: Ids::default(),
-    }
-}
-
 fn ids(line: &Line, new: Seen<'_>, step: Step<'_>) -> Ids {
     let same = |a: &&LastAttempt| a.reason.as_deref() == Some(line.reason.as_str());
     if let Some(attempt) = new.attempt.filter(same) {
@@ -519,24 +340,6 @@ fn ids(line: &Line, new: Seen<'_>, step: Step<'_>) -> Ids {
         .filter(|_| of_client)
         .cloned()
         .unwrap_or_default()
-}
-
-/// A message without times, counts and ids, which may be others at each attempt.
-fn meaning(message: &str) -> Vec<&str> {
-    message
-        .split_whitespace()
-        .map(|word| {
-            let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-            let number = |c: char| c.is_ascii_digit() || ".:+-TZ".contains(c);
-            let has_digit = bare.contains(|c: char| c.is_ascii_digit());
-            let id = bare.len() >= 32 && bare.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-            if has_digit && (id || bare.chars().all(number)) {
-                "#"
-            } else {
-                word
-            }
-        })
-        .collect()
 }
 
 /// How many objects have which reason, the most frequent first: `12 ClientSecretMissing, 3 SourceMissing`.

@@ -6,7 +6,11 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Observed, later_than, schedule, status::words};
+use super::{
+    Observed,
+    schedule::{self, later_than},
+    status::words,
+};
 use crate::{Reason, api::names, credential::Credential, publish::rejection::Said};
 
 /// Pods of one credential that are notified of one write. A selector that matches more is reported.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Plan, conditions::time, published};
+use super::{Plan, conditions::time};
 use crate::{
     Reason,
     api::ApiCredential,
@@ -23,7 +23,7 @@ pub(super) fn step(
     now: Timestamp,
 ) -> Option<Plan> {
     let end = credential.end.filter(|end| *end <= now)?;
-    if published(&observed.target).is_some_and(|p| !p.is_emptied()) {
+    if observed.target.published().is_some_and(|p| !p.is_emptied()) {
         return Some(Plan::Empty);
     }
     Some(Plan::Refuse {

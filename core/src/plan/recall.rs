@@ -3,10 +3,9 @@
 use jiff::Timestamp;
 
 use super::{
-    Cause, Failure, Memory, Observed, Recalled, Source, fingerprint, later_than,
-    observed::stamp_if,
-    schedule::{self, later},
-    stamp,
+    Cause, Failure, Memory, Observed, Recalled, Source, fingerprint,
+    schedule::{self, later, later_than},
+    stamp::{stamp, stamp_if},
 };
 use crate::{
     ConditionType, Reason,

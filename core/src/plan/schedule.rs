@@ -239,3 +239,8 @@ pub fn wait(now: Timestamp, at: Timestamp) -> Duration {
 pub fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
+
+/// What lies beyond this was noted by a clock that has been set back since.
+pub fn later_than(now: Timestamp) -> Timestamp {
+    later(now, SignedDuration::from_mins(1))
+}

@@ -8,7 +8,8 @@ use super::{
     conditions::{Conditions, time},
     expect, expiry,
     notify::too_short,
-    obstacle, schedule, sources,
+    obstacle::obstacle,
+    schedule, sources,
     status::{Findings, words},
 };
 use crate::{ConditionType, Reason, StoredReason, credential::Credential, oauth};

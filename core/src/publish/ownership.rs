@@ -136,6 +136,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// What apicred published there, if the Secret is its own.
+    pub fn published(&self) -> Option<&Published> {
+        match self {
+            Self::Ours { published, .. } => Some(published),
+            _ => None,
+        }
+    }
+
     /// The same after the garbage collector has had so much time.
     #[must_use]
     pub fn seen_for(mut self, time: Duration) -> Self {

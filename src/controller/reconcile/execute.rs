@@ -9,8 +9,9 @@ use crate::controller::{
     target::{
         empty::empty,
         metadata::{render, take_over},
-        publish::{publish, repeating, waiting_for_sync},
+        publish::{publish, repeating},
         reformat::reformat,
+        rejected::waiting_for_sync,
     },
 };
 use crate::{

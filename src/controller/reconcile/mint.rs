@@ -8,11 +8,11 @@ use crate::controller::{
     limiter::issuers::{Admission, Permit},
     reconciliation::Reconciliation,
     state::Held,
-    target::publish::{publish, write_trouble},
+    target::{publish::publish, rejected::write_trouble},
     token::{
         acquire::{Acquisition, acquire},
         exchange::Acquired,
-        material::Read,
+        inputs::Read,
     },
 };
 use crate::{

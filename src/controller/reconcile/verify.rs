@@ -4,7 +4,7 @@ use super::mint::mint;
 use crate::controller::{
     reconciliation::Reconciliation,
     target::publish::publish,
-    token::material::{self, Read},
+    token::inputs::{self, Read},
 };
 use crate::{
     oauth::{Class, TokenError},
@@ -30,7 +30,7 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
         return reconciliation.again();
     };
     let checked = checked(reconciliation, &record);
-    match material::read(context, credential, checked.source.as_ref()).await {
+    match inputs::read(context, credential, checked.source.as_ref()).await {
         // A rotation has replaced the value that got the token: the next one is requested when it is due.
         Ok(read)
             if record.fingerprint == read.fingerprint

@@ -6,7 +6,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 
-use super::publish::write_trouble;
+use super::rejected::write_trouble;
 use crate::controller::{
     api::calls::{Failed, call_heard},
     context::Context,

@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::publish::{patch_secret, wants_metadata, write_trouble};
+use super::{rejected::write_trouble, wanted::wants_metadata, write::patch_secret};
 use crate::controller::{api::existence::is_gone, reconciliation::Reconciliation};
 use crate::{
     plan::Outcome,

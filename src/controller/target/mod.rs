@@ -5,3 +5,6 @@ pub(super) mod last_good;
 pub(super) mod metadata;
 pub(super) mod publish;
 pub(super) mod reformat;
+pub(super) mod rejected;
+mod wanted;
+mod write;

@@ -1,40 +1,30 @@
-//! Writes a token into its Secret: checks that it is still needed, makes the one write, and reports what went wrong.
+//! Publishes a token: checks that it is still needed and new, makes the one write, and notes what came of it.
 
-use crate::Reason;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{Patch, PatchParams, PostParams},
-};
-use secrecy::SecretString;
-use serde_json::Value;
 
+use super::{
+    rejected::{unfit, write_trouble},
+    wanted::{Wanted, wanted},
+    write::{WriteTrouble, write},
+};
 use crate::controller::{
-    api::calls::{Failed, Trouble, call_heard},
+    api::calls::Trouble,
     context::Context,
-    lookup::permission,
     notify,
     reconciliation::Reconciliation,
-    requeue::reference,
     state::{Held, Revocable},
     token::digest_key::token_digest,
 };
 use crate::{
-    api::{DeletionPolicy, names},
-    credential::Credential,
-    oauth::{Class, TokenError},
+    Reason,
+    api::DeletionPolicy,
     plan::{
-        Memory, Minted, Observed, Outcome, Why,
-        fingerprint::{self},
-        later_than, over, record, schedule,
+        Memory, Minted, Outcome, Why, record,
+        schedule::{self, later_than},
     },
-    publish::{
-        ManagedKeys, Record, SourceUse, create, data, noted_type, ownership::Target,
-        rejection::Said, rotate_patch, template,
-    },
+    publish::{Record, SourceUse},
 };
 
 /// Writes a token that was received.
@@ -197,263 +187,6 @@ fn measure(context: &Context, old: Option<&Record>, why: Why) {
         let late = now.duration_since(old.renew_at);
         context.metrics.renewed(late.as_secs_f64());
     }
-}
-
-/// Why a token could not be written.
-enum WriteTrouble {
-    Call(Failed),
-    /// A format cannot carry it.
-    Unfit(String),
-}
-
-impl From<Failed> for WriteTrouble {
-    fn from(failed: Failed) -> Self {
-        Self::Call(failed)
-    }
-}
-
-/// The token is held: another choice of formats publishes it without a request.
-pub(in crate::controller) fn unfit(
-    reconciliation: &mut Reconciliation<'_>,
-    problem: String,
-) -> Outcome {
-    reconciliation.failed(TokenError::local(
-        Class::Invalid,
-        Reason::FormatUnfit,
-        problem,
-    ))
-}
-
-/// One write: a create if nothing was there, else a patch that demands the version that was decided on.
-async fn write(
-    reconciliation: &Reconciliation<'_>,
-    record: &Record,
-    held: &Held,
-) -> Result<(), WriteTrouble> {
-    let (context, credential) = (reconciliation.context, reconciliation.credential);
-    let observed = &reconciliation.observed;
-    let is_wanted = || wanted(reconciliation) == Wanted::Here;
-    let template = template(credential);
-    let data = data(&held.token, &template.keys).map_err(WriteTrouble::Unfit)?;
-    match &observed.target {
-        Target::Absent | Target::Deleting | Target::OwnerGone { .. } | Target::Foreign(_) => {
-            let secret = create(
-                &credential.namespace,
-                &credential.target.name,
-                &template,
-                record,
-                data,
-            );
-            let params = PostParams {
-                field_manager: Some(names::MANAGER.to_owned()),
-                ..PostParams::default()
-            };
-            let api = secrets(context, credential);
-            let under_way = context.own_write(credential, &credential.target.name);
-            let made = call_heard(
-                &context.metrics,
-                "create_secret",
-                || context.may_act() && is_wanted(),
-                || api.create(&params, &secret),
-                Some(&held.token.secret),
-            )
-            .await?;
-            under_way.done(&made.metadata);
-            Ok(())
-        }
-        Target::Ours { version, .. } | Target::Adoptable { version } => {
-            let keys = match &observed.target {
-                Target::Ours { published, .. } => &published.managed_keys,
-                _ => &ManagedKeys::default(),
-            };
-            let patch = rotate_patch(version, &template, keys, record, &data);
-            let patch = (&patch, Some(&held.token.secret));
-            Ok(patch_secret(reconciliation, is_wanted, patch).await?)
-        }
-    }
-}
-
-/// Patches the target Secret, if this process may still act and the patch is still `wanted`.
-pub(in crate::controller) async fn patch_secret(
-    reconciliation: &Reconciliation<'_>,
-    mut wanted: impl FnMut() -> bool,
-    (patch, token): (&Value, Option<&SecretString>),
-) -> Result<(), Failed> {
-    let (context, credential) = (reconciliation.context, reconciliation.credential);
-    let params = PatchParams {
-        field_manager: Some(names::MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let api = secrets(context, credential);
-    let patch = Patch::Strategic(patch);
-    // The answer need not bring the token back.
-    let request = || api.patch_metadata(&credential.target.name, &params, &patch);
-    let under_way = context.own_write(credential, &credential.target.name);
-    let may = || context.may_act() && wanted();
-    let made = call_heard(&context.metrics, "patch_secret", may, request, token).await?;
-    under_way.done(&made.metadata);
-    Ok(())
-}
-
-fn secrets(context: &Context, credential: &Credential) -> Api<Secret> {
-    Api::namespaced(context.client.clone(), &credential.namespace)
-}
-
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Wanted {
-    Here,
-    Elsewhere,
-    Nowhere,
-}
-
-/// The credential as the newest spec has it, if the object still is the one that the look began with, and neither it nor
-/// its namespace is being deleted.
-fn newest(reconciliation: &Reconciliation<'_>) -> Option<Credential> {
-    let (context, credential) = (reconciliation.context, reconciliation.credential);
-    let newest = context.credentials.get(&reference(&reconciliation.key))?;
-    let newest = newest.open()?;
-    let same = newest.metadata.uid.as_deref() == Some(credential.uid.as_str());
-    let terminating = context
-        .namespace(&credential.namespace)
-        .is_some_and(|namespace| namespace.terminating);
-    if !same || newest.metadata.deletion_timestamp.is_some() || terminating {
-        return None;
-    }
-    context.parse(&newest).ok()
-}
-
-/// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer
-/// may have been edited or deleted meanwhile: what was asked for under an old spec is never written as new.
-fn wanted(reconciliation: &Reconciliation<'_>) -> Wanted {
-    let (context, credential) = (reconciliation.context, reconciliation.credential);
-    match newest(reconciliation) {
-        None => Wanted::Nowhere,
-        Some(now)
-            // Another request for a renewal makes this token no worse: it is noted as the answer to the earlier one, and
-            // the new one is served next. Dropped, it would cost a request for each edit.
-            if now.suspend
-                || over::is_over(now.end, context.clock.now())
-                || fingerprint::request(&now) != fingerprint::request(credential)
-                || permission(context, &now) != (Ok(()), false) =>
-        {
-            Wanted::Nowhere
-        }
-        Some(now) if now.target == credential.target => Wanted::Here,
-        Some(_) => Wanted::Elsewhere,
-    }
-}
-
-/// Does the newest spec still want the Secret to look like this? A suspended credential wants its labels and its owner,
-/// but no token.
-pub(in crate::controller) fn wants_metadata(reconciliation: &Reconciliation<'_>) -> bool {
-    let target = &reconciliation.credential.target;
-    newest(reconciliation).is_some_and(|now| now.target == *target)
-}
-
-/// The outcome of a reconciliation whose write the API server did not carry out.
-pub(in crate::controller) fn write_trouble(
-    reconciliation: &mut Reconciliation<'_>,
-    failed: impl Into<Failed>,
-) -> Outcome {
-    let Failed { trouble, said } = failed.into();
-    match trouble {
-        Trouble::Conflict | Trouble::NotFound => {
-            return out_of_sync(reconciliation, &said);
-        }
-        Trouble::Unwanted => return reconciliation.again(),
-        Trouble::Terminating => return Outcome::Released,
-        Trouble::Forbidden | Trouble::Quota | Trouble::Invalid | Trouble::Unavailable => {}
-    }
-    let target = &reconciliation.observed.target;
-    let token_error = rejected(reconciliation.credential, target, trouble, &said);
-    reconciliation.failed(token_error)
-}
-
-/// Why the target was not written, in words of the API server where it has some.
-fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &Said) -> TokenError {
-    let name = &credential.target.name;
-    let has = match target {
-        Target::Ours { published, .. } => noted_type(&published.template_digest),
-        _ => None,
-    };
-    let sentence = said.sentence(name, (has, credential.target.type_.as_str()));
-    let or = |text: &str| sentence.clone().unwrap_or_else(|| text.to_owned());
-    match trouble {
-        Trouble::Forbidden => TokenError::local(
-            Class::Denied,
-            Reason::TargetWriteForbidden,
-            or(
-                "apicred may not write the target Secret; give its role create and patch on secrets here",
-            ),
-        ),
-        Trouble::Quota => TokenError::local(
-            Class::Denied,
-            Reason::TargetQuotaExceeded,
-            or(
-                "the namespace's quota leaves no room for the target Secret; raise it or delete a Secret",
-            ),
-        ),
-        Trouble::Invalid => TokenError::local(
-            Class::Invalid,
-            Reason::TargetInvalid,
-            or("the API server rejects the target Secret; correct spec.target"),
-        ),
-        _ => TokenError::local(
-            Class::Transient,
-            Reason::KubernetesUnavailable,
-            match said.fault() {
-                Some(_) if said.is_webhook_down() => or(""),
-                Some(fault) => format!(
-                    "the Kubernetes API could not write Secret {name} ({fault}); apicred tries again"
-                ),
-                None => "the Kubernetes API did not answer; apicred tries again".to_owned(),
-            },
-        ),
-    }
-}
-
-/// The Secret is not what the cache says. The watch may show it in a moment; in case it does not, the Secret is read.
-fn out_of_sync(reconciliation: &mut Reconciliation<'_>, said: &Said) -> Outcome {
-    let (context, credential) = (reconciliation.context, reconciliation.credential);
-    let observed = &mut reconciliation.observed;
-    let name = (credential.namespace.clone(), credential.target.name.clone());
-    context.doubts.raise(name);
-    context.metrics.write_conflicted();
-    let now = context.clock.now();
-    let count = observed.memory.conflicted(&observed.target, now);
-    let said = said.fault();
-    tracing::debug!(count, said, "the target Secret is not what the cache says");
-    if let Some(sync) = &mut observed.memory.out_of_sync {
-        sync.said = said;
-    }
-    let until = observed.memory.in_sync_at(&observed.target, now);
-    waiting_for_sync(credential, observed, until.unwrap_or(now))
-}
-
-/// Waits for a cache and a server that agree. Reported only once it lasts: a watch that lags a little is normal.
-pub(in crate::controller) fn waiting_for_sync(
-    credential: &Credential,
-    observed: &Observed,
-    until: Timestamp,
-) -> Outcome {
-    let Some(count) = observed.memory.reported_conflicts() else {
-        return Outcome::Queued { until };
-    };
-    Outcome::Waiting {
-        reason: Reason::TargetOutOfSync,
-        message: out_of_sync_message(credential, observed, count),
-        until,
-    }
-}
-
-fn out_of_sync_message(credential: &Credential, observed: &Observed, count: u32) -> String {
-    let said = observed.memory.out_of_sync.as_ref();
-    let said = said.and_then(|sync| sync.said.as_ref());
-    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
-    format!(
-        "the API server has rejected {count} writes of Secret {} in a row, because the Secret is not in the state that apicred expects{said}; apicred reads it again and retries. Check for a controller that changes this Secret all the time, or an admission webhook that answers 404 or 409",
-        credential.target.name
-    )
 }
 
 pub(in crate::controller) fn repeating(until: Timestamp) -> Outcome {

@@ -7,7 +7,7 @@ use kube::Api;
 
 use super::{
     metadata::patch_metadata,
-    publish::{unfit, write_trouble},
+    rejected::{unfit, write_trouble},
 };
 use crate::controller::{
     api::calls::{Trouble, call},

@@ -9,7 +9,7 @@ use super::{
     exchange::{Acquired, acquired, exchange, is_silence},
     hint::Hint,
     hint_event::report,
-    material::{self, Read},
+    inputs::{self, Read},
     refresh::{Published, Refresh},
     refresh_answer::{self, Unsaved},
 };
@@ -60,7 +60,7 @@ async fn acquire_noting(
     if let Some(fixed) = &credential.static_key {
         let read = match first {
             Some(read) => read,
-            None => material::read(context, credential, None).await?,
+            None => inputs::read(context, credential, None).await?,
         };
         let token = static_token(&fixed.scheme, &read, context.clock.now())?;
         return Ok(acquired(
@@ -170,7 +170,7 @@ impl TokenAttempt<'_> {
         };
         let read = match first.take_if(matches) {
             Some(read) => read,
-            None => material::read(self.context, self.credential, source).await?,
+            None => inputs::read(self.context, self.credential, source).await?,
         };
         read.may_post(self.credential, &self.endpoint)?;
         Ok(read)

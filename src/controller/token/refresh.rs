@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use super::{
     exchange::{Acquired, ask, build, not_leading},
-    material::Read,
+    inputs::Read,
     refresh_answer::{abandoned, store},
     refresh_token::{Answered, Came, StateSecret},
     state_secret::{self, PATIENCE as STORING},

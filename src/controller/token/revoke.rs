@@ -10,7 +10,7 @@ use super::{
     acquire,
     denied::denied,
     digest_key::secret_digest,
-    exchange, material,
+    exchange, inputs,
     published::{NoToken, published},
 };
 use crate::controller::{
@@ -179,7 +179,7 @@ impl Revocation<'_> {
         access: Option<&SecretString>,
     ) -> Result<(), TokenError> {
         let (context, credential, place) = (self.context, self.credential, &self.place);
-        let mut read = material::read(context, credential, source).await?;
+        let mut read = inputs::read(context, credential, source).await?;
         read.may_post(credential, &self.endpoint)?;
         read.may_post(credential, place)?;
         let (token, kind) = match (access, read.grant_inputs.first()) {

@@ -1,0 +1,162 @@
+//! What a process remembers of a credential between two reconciles: the last failure, refused sources, its own writes.
+
+use jiff::Timestamp;
+
+use super::{OutOfSync, Repairs, Source, notify::Notified};
+use crate::{
+    Reason, StoredReason,
+    api::LastAttempt,
+    oauth::TokenError,
+    publish::{Record, RefusedSource, SourceMark},
+};
+
+/// What a process remembers of a credential between two reconciles. Lost at a restart, and nothing is worse then than
+/// one more try.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The last failure, while nothing it depended on has changed.
+    pub failure: Option<Failure>,
+    /// Moved sources whose content was read and found to be the one already used.
+    pub verified: Vec<SourceMark>,
+    /// Sources that were refused or unusable, at the versions that were tried.
+    pub refused: Vec<RefusedSource>,
+    /// Do not request before, although it is due: the issuer repeats the token that is already published.
+    pub not_before: Option<Timestamp>,
+    /// The published token could not be read back in order to write it in other formats.
+    pub unreadable: bool,
+    /// Tokens that were published because another writer had changed the one before.
+    pub repairs: Option<Repairs>,
+    /// Since when it is queued.
+    pub queued_since: Option<Timestamp>,
+    /// Attempts for another cause than time are counted until then, see [`Observed::attempted`].
+    pub paced_until: Option<Timestamp>,
+    /// Writes that the API server refused because the target was not as expected.
+    pub out_of_sync: Option<OutOfSync>,
+    /// Own writes of the state Secret. Taken from the shell at each observation.
+    pub own_writes: Option<OwnWrites>,
+    /// How the notification of pods went. Taken from the shell at each observation.
+    pub notified: Option<Notified>,
+}
+
+impl Memory {
+    fn own(&self, source: &Source) -> Option<&OwnWrites> {
+        let (_, version) = source.present.as_ref()?;
+        self.own_writes
+            .as_ref()
+            .filter(|own| own.version == *version)
+    }
+
+    /// The mark of a source as another writer left it.
+    pub fn foreign_mark(&self, source: &Source) -> Option<SourceMark> {
+        let mark = source.mark()?;
+        let version = self.own(source).map(|own| own.stands_for.clone());
+        Some(SourceMark {
+            version: version.unwrap_or_else(|| mark.version.clone()),
+            ..mark
+        })
+    }
+
+    /// When another writer was last seen to change a source.
+    pub fn changed_at(&self, source: &Source) -> Option<Timestamp> {
+        self.own(source)
+            .map_or(source.changed_at, |own| own.changed_at)
+    }
+
+    /// Nothing worth keeping?
+    pub fn is_empty(&self) -> bool {
+        self.failure.is_none()
+            && self.verified.is_empty()
+            && self.refused.is_empty()
+            && self.not_before.is_none()
+            && !self.unreadable
+            && self.repairs.is_none()
+            && self.queued_since.is_none()
+            && self.paced_until.is_none()
+            && self.out_of_sync.is_none()
+    }
+
+    /// The failure, if the inputs are still the ones that failed.
+    pub fn failure_of(&self, stamp: &str) -> Option<&Failure> {
+        self.failure.as_ref().filter(|f| f.stamp == stamp)
+    }
+
+    /// Takes over what the Secret says about refused sources, which outlives the process.
+    pub fn learn(&mut self, record: &Record) {
+        for refused in &record.sources.refused {
+            // It is shown as a condition's reason.
+            let fits = refused.reason.is_well_formed();
+            let newer = |r: &&RefusedSource| {
+                r.mark.name == refused.mark.name && r.mark.key == refused.mark.key
+            };
+            if fits && !self.refused.iter().any(|r| newer(&r)) {
+                self.refused.push(RefusedSource {
+                    asked: record.request.clone(),
+                    ..refused.clone()
+                });
+            }
+        }
+    }
+}
+
+/// Own writes of a state Secret that left the refresh token in it as it was, or stored the one of the last answer. They
+/// change its version and nothing that a failure depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnWrites {
+    /// Version after the last own write.
+    pub version: String,
+    /// Version before the first one.
+    pub stands_for: String,
+    /// When it was last seen to change before that.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// A try that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// [`stamp`] of the inputs that failed.
+    pub stamp: String,
+    /// The renewal request that was unserved at that time.
+    pub requested: Option<String>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it happened.
+    pub at: Timestamp,
+    /// When to try again.
+    pub next_attempt: Timestamp,
+    /// Why.
+    pub cause: Cause,
+    /// When a source Secret changed, if the issuer may not know its new content yet.
+    pub changed: Option<Timestamp>,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug)]
+pub enum Cause {
+    /// As this process saw it.
+    Seen(TokenError),
+    /// As the status of an earlier process says it.
+    Recalled(Box<Recalled>),
+}
+
+/// A failure as status says it.
+#[derive(Clone, Debug)]
+pub struct Recalled {
+    /// Stable reason.
+    pub reason: StoredReason,
+    /// In words.
+    pub message: String,
+    /// It waits for a change by somebody.
+    pub stalled: bool,
+    /// The attempt.
+    pub attempt: LastAttempt,
+}
+
+impl Failure {
+    /// Is it this failure, by its stable reason?
+    pub fn is(&self, reason: Reason) -> bool {
+        match &self.cause {
+            Cause::Seen(token_error) => token_error.reason == reason,
+            Cause::Recalled(recalled) => recalled.reason.known() == Some(reason),
+        }
+    }
+}

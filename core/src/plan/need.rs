@@ -1,0 +1,99 @@
+//! Whether a token is needed, by the annotations of the Secret.
+
+use jiff::Timestamp;
+
+use super::{Observed, Source, Why, fingerprint, reformats, schedule::later_than, sources};
+use crate::{
+    credential::Credential,
+    publish::{
+        Record, SourceMark,
+        ownership::{ForeignWrite, Target},
+    },
+};
+
+/// The answer.
+pub(super) enum Need {
+    /// No.
+    Nothing,
+    /// A source has moved, and may contain what it contained before.
+    Look,
+    /// Yes.
+    Token(Why),
+}
+
+/// True if a token is needed, by the annotations of the Secret.
+pub(super) fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
+    let Some(published) = observed.target.published() else {
+        return Need::Token(match observed.target {
+            Target::Adoptable { .. } => Why::Adopted,
+            _ => Why::Absent,
+        });
+    };
+    // It had ended, and has another end by now.
+    if published.is_emptied() {
+        return Need::Token(Why::SpecChanged);
+    }
+    let Some(record) = published
+        .record
+        .as_ref()
+        .filter(|_| published.foreign_write == ForeignWrite::None)
+    else {
+        return Need::Token(Why::Edited);
+    };
+    if record.request != fingerprint::request(credential) {
+        return Need::Token(Why::SpecChanged);
+    }
+    if credential.renew_requested.is_some() && credential.renew_requested != record.renew_handled {
+        return Need::Token(Why::Requested);
+    }
+    if reformats(credential, observed) && observed.memory.unreadable {
+        return Need::Token(Why::SpecChanged);
+    }
+    let Some(sources) = sources_of(record, observed) else {
+        return Need::Token(Why::SourceChanged);
+    };
+    if record.expires_at <= now {
+        return Need::Token(Why::Expired);
+    }
+    // Asked for in the future: the clock was ahead then, so the end that was noted is later than the real one.
+    if record.renew_at <= now || record.issued_at > later_than(now) {
+        return Need::Token(Why::Due);
+    }
+    // Unmoved; or gone, and then the token is still good until it is due.
+    let moved = |(used, source): &(&SourceMark, &Source)| {
+        let known = |m: &SourceMark| m == *used || observed.memory.verified.contains(m);
+        let seen = [source.mark(), observed.memory.foreign_mark(source)];
+        source.present.is_some() && !seen.iter().flatten().any(known)
+    };
+    if sources.iter().any(moved) || !sources::untried(credential, observed).is_empty() {
+        Need::Look
+    } else {
+        Need::Nothing
+    }
+}
+
+/// The sources that a record names, as they are now; `None` when the spec names others by now.
+fn sources_of<'a>(
+    record: &'a Record,
+    observed: &'a Observed,
+) -> Option<Vec<(&'a SourceMark, &'a Source)>> {
+    let find = |mark: &'a SourceMark, among: &'a [Source]| {
+        among
+            .iter()
+            .find(|s| mark.is(&s.reference))
+            .map(|source| (mark, source))
+    };
+    let mut found = Vec::new();
+    match &record.sources.used {
+        Some(used) => found.push(find(used, &observed.sources)?),
+        None if observed.sources.is_empty() => {}
+        None => return None,
+    }
+    if record.sources.with.len() != observed.grant_sources.len() {
+        return None;
+    }
+    for mark in &record.sources.with {
+        found.push(find(mark, &observed.grant_sources)?);
+    }
+    Some(found)
+}

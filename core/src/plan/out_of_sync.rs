@@ -1,0 +1,78 @@
+//! Writes that the API server refuses because the target is not what the cache says: how long the next one waits, and when
+//! this is reported.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Memory,
+    schedule::{later, later_than},
+};
+use crate::publish::ownership::Target;
+
+/// Refused writes in a row. They are evidence that the cache and the server disagree about the target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutOfSync {
+    /// How many.
+    pub count: u32,
+    /// When the last one was refused.
+    pub at: Timestamp,
+    /// The version of the target in the cache at that time; `None`: no Secret of this credential.
+    pub version: Option<String>,
+    /// What the API server said at the last one.
+    pub said: Option<String>,
+}
+
+/// The first wait after a write that met another state of the target, in seconds. It doubles.
+const FIRST_SYNC: i64 = 1;
+/// The longest one.
+const LONGEST_SYNC: i64 = 60;
+/// The longest one after the cache has changed.
+const LONGEST_SYNC_AFTER_CHANGE: i64 = 5;
+/// So many refused writes in a row are reported, and are not retried at once when the cache changes: another writer may
+/// change the Secret all the time.
+const SYNC_REPORTED: u32 = 3;
+
+impl Memory {
+    /// Remembers a write that was refused because the target was not as expected. Returns how many were in a row.
+    pub fn conflicted(&mut self, target: &Target, now: Timestamp) -> u32 {
+        let before = self.out_of_sync.as_ref().map_or(0, |sync| sync.count);
+        let count = before.saturating_add(1);
+        self.out_of_sync = Some(OutOfSync {
+            count,
+            at: now,
+            version: version(target),
+            said: None,
+        });
+        count
+    }
+
+    /// Until when no write is tried, because the last ones met another state of the target. As soon as the cache
+    /// shows another state, the next write may succeed.
+    pub fn in_sync_at(&self, target: &Target, now: Timestamp) -> Option<Timestamp> {
+        let sync = self.out_of_sync.as_ref()?;
+        let wait = (FIRST_SYNC << (sync.count.clamp(1, 7) - 1)).min(LONGEST_SYNC);
+        let wait = match version(target) == sync.version {
+            true => wait,
+            false if sync.count < SYNC_REPORTED => return None,
+            false => wait.min(LONGEST_SYNC_AFTER_CHANGE),
+        };
+        let until = later(sync.at, SignedDuration::from_secs(wait));
+        // A clock that was set back must not prolong the wait.
+        (until > now && sync.at <= later_than(now)).then_some(until)
+    }
+
+    /// How many writes in a row were refused, if that is to be reported.
+    pub fn reported_conflicts(&self) -> Option<u32> {
+        let count = self.out_of_sync.as_ref()?.count;
+        (count >= SYNC_REPORTED).then_some(count)
+    }
+}
+
+fn version(target: &Target) -> Option<String> {
+    match target {
+        Target::Ours { version, .. }
+        | Target::Adoptable { version }
+        | Target::OwnerGone { version, .. } => Some(version.clone()),
+        Target::Absent | Target::Deleting | Target::Foreign(_) => None,
+    }
+}

@@ -1,0 +1,130 @@
+//! What is reported of a write that the API server did not carry out, and of a token that a format cannot carry.
+
+use jiff::Timestamp;
+
+use crate::controller::{
+    api::calls::{Failed, Trouble},
+    reconciliation::Reconciliation,
+};
+use crate::{
+    Reason,
+    credential::Credential,
+    oauth::{Class, TokenError},
+    plan::{Observed, Outcome},
+    publish::{noted_type, ownership::Target, rejection::Said},
+};
+
+/// The token is held: another choice of formats publishes it without a request.
+pub(super) fn unfit(reconciliation: &mut Reconciliation<'_>, problem: String) -> Outcome {
+    reconciliation.failed(TokenError::local(
+        Class::Invalid,
+        Reason::FormatUnfit,
+        problem,
+    ))
+}
+
+/// The outcome of a reconciliation whose write the API server did not carry out.
+pub(in crate::controller) fn write_trouble(
+    reconciliation: &mut Reconciliation<'_>,
+    failed: impl Into<Failed>,
+) -> Outcome {
+    let Failed { trouble, said } = failed.into();
+    match trouble {
+        Trouble::Conflict | Trouble::NotFound => {
+            return out_of_sync(reconciliation, &said);
+        }
+        Trouble::Unwanted => return reconciliation.again(),
+        Trouble::Terminating => return Outcome::Released,
+        Trouble::Forbidden | Trouble::Quota | Trouble::Invalid | Trouble::Unavailable => {}
+    }
+    let target = &reconciliation.observed.target;
+    let token_error = rejected(reconciliation.credential, target, trouble, &said);
+    reconciliation.failed(token_error)
+}
+
+/// Why the target was not written, in words of the API server where it has some.
+fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &Said) -> TokenError {
+    let name = &credential.target.name;
+    let has = match target {
+        Target::Ours { published, .. } => noted_type(&published.template_digest),
+        _ => None,
+    };
+    let sentence = said.sentence(name, (has, credential.target.type_.as_str()));
+    let or = |text: &str| sentence.clone().unwrap_or_else(|| text.to_owned());
+    match trouble {
+        Trouble::Forbidden => TokenError::local(
+            Class::Denied,
+            Reason::TargetWriteForbidden,
+            or(
+                "apicred may not write the target Secret; give its role create and patch on secrets here",
+            ),
+        ),
+        Trouble::Quota => TokenError::local(
+            Class::Denied,
+            Reason::TargetQuotaExceeded,
+            or(
+                "the namespace's quota leaves no room for the target Secret; raise it or delete a Secret",
+            ),
+        ),
+        Trouble::Invalid => TokenError::local(
+            Class::Invalid,
+            Reason::TargetInvalid,
+            or("the API server rejects the target Secret; correct spec.target"),
+        ),
+        _ => TokenError::local(
+            Class::Transient,
+            Reason::KubernetesUnavailable,
+            match said.fault() {
+                Some(_) if said.is_webhook_down() => or(""),
+                Some(fault) => format!(
+                    "the Kubernetes API could not write Secret {name} ({fault}); apicred tries again"
+                ),
+                None => "the Kubernetes API did not answer; apicred tries again".to_owned(),
+            },
+        ),
+    }
+}
+
+/// The Secret is not what the cache says. The watch may show it in a moment; in case it does not, the Secret is read.
+fn out_of_sync(reconciliation: &mut Reconciliation<'_>, said: &Said) -> Outcome {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let observed = &mut reconciliation.observed;
+    let name = (credential.namespace.clone(), credential.target.name.clone());
+    context.doubts.raise(name);
+    context.metrics.write_conflicted();
+    let now = context.clock.now();
+    let count = observed.memory.conflicted(&observed.target, now);
+    let said = said.fault();
+    tracing::debug!(count, said, "the target Secret is not what the cache says");
+    if let Some(sync) = &mut observed.memory.out_of_sync {
+        sync.said = said;
+    }
+    let until = observed.memory.in_sync_at(&observed.target, now);
+    waiting_for_sync(credential, observed, until.unwrap_or(now))
+}
+
+/// Waits for a cache and a server that agree. Reported only once it lasts: a watch that lags a little is normal.
+pub(in crate::controller) fn waiting_for_sync(
+    credential: &Credential,
+    observed: &Observed,
+    until: Timestamp,
+) -> Outcome {
+    let Some(count) = observed.memory.reported_conflicts() else {
+        return Outcome::Queued { until };
+    };
+    Outcome::Waiting {
+        reason: Reason::TargetOutOfSync,
+        message: out_of_sync_message(credential, observed, count),
+        until,
+    }
+}
+
+fn out_of_sync_message(credential: &Credential, observed: &Observed, count: u32) -> String {
+    let said = observed.memory.out_of_sync.as_ref();
+    let said = said.and_then(|sync| sync.said.as_ref());
+    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+    format!(
+        "the API server has rejected {count} writes of Secret {} in a row, because the Secret is not in the state that apicred expects{said}; apicred reads it again and retries. Check for a controller that changes this Secret all the time, or an admission webhook that answers 404 or 409",
+        credential.target.name
+    )
+}

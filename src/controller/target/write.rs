@@ -1,0 +1,110 @@
+//! The write of a token into its Secret, and patches of the Secret: guarded by the version that was decided on.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::wanted::{Wanted, wanted};
+use crate::controller::{
+    api::calls::{Failed, call_heard},
+    context::Context,
+    reconciliation::Reconciliation,
+    state::Held,
+};
+use crate::{
+    api::names,
+    credential::Credential,
+    publish::{ManagedKeys, Record, create, data, ownership::Target, rotate_patch, template},
+};
+
+/// Why a token could not be written.
+pub(super) enum WriteTrouble {
+    Call(Failed),
+    /// A format cannot carry it.
+    Unfit(String),
+}
+
+impl From<Failed> for WriteTrouble {
+    fn from(failed: Failed) -> Self {
+        Self::Call(failed)
+    }
+}
+
+/// One write: a create if nothing was there, else a patch that demands the version that was decided on.
+pub(super) async fn write(
+    reconciliation: &Reconciliation<'_>,
+    record: &Record,
+    held: &Held,
+) -> Result<(), WriteTrouble> {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let observed = &reconciliation.observed;
+    let is_wanted = || wanted(reconciliation) == Wanted::Here;
+    let template = template(credential);
+    let data = data(&held.token, &template.keys).map_err(WriteTrouble::Unfit)?;
+    match &observed.target {
+        Target::Absent | Target::Deleting | Target::OwnerGone { .. } | Target::Foreign(_) => {
+            let secret = create(
+                &credential.namespace,
+                &credential.target.name,
+                &template,
+                record,
+                data,
+            );
+            let params = PostParams {
+                field_manager: Some(names::MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            let api = secrets(context, credential);
+            let under_way = context.own_write(credential, &credential.target.name);
+            let made = call_heard(
+                &context.metrics,
+                "create_secret",
+                || context.may_act() && is_wanted(),
+                || api.create(&params, &secret),
+                Some(&held.token.secret),
+            )
+            .await?;
+            under_way.done(&made.metadata);
+            Ok(())
+        }
+        Target::Ours { version, .. } | Target::Adoptable { version } => {
+            let keys = match &observed.target {
+                Target::Ours { published, .. } => &published.managed_keys,
+                _ => &ManagedKeys::default(),
+            };
+            let patch = rotate_patch(version, &template, keys, record, &data);
+            let patch = (&patch, Some(&held.token.secret));
+            Ok(patch_secret(reconciliation, is_wanted, patch).await?)
+        }
+    }
+}
+
+/// Patches the target Secret, if this process may still act and the patch is still `wanted`.
+pub(super) async fn patch_secret(
+    reconciliation: &Reconciliation<'_>,
+    mut wanted: impl FnMut() -> bool,
+    (patch, token): (&Value, Option<&SecretString>),
+) -> Result<(), Failed> {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let params = PatchParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = secrets(context, credential);
+    let patch = Patch::Strategic(patch);
+    // The answer need not bring the token back.
+    let request = || api.patch_metadata(&credential.target.name, &params, &patch);
+    let under_way = context.own_write(credential, &credential.target.name);
+    let may = || context.may_act() && wanted();
+    let made = call_heard(&context.metrics, "patch_secret", may, request, token).await?;
+    under_way.done(&made.metadata);
+    Ok(())
+}
+
+fn secrets(context: &Context, credential: &Credential) -> Api<Secret> {
+    Api::namespaced(context.client.clone(), &credential.namespace)
+}

@@ -1,0 +1,263 @@
+//! Reads the inputs of a request: client secrets, certificates, grant inputs, ServiceAccount tokens, the operator's own identity. Each read is checked
+//! by the binding of secrets to origins.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+use tracing::Instrument;
+
+use super::{
+    denied::denied,
+    identity, identity_assertion,
+    material::{before, material_of, material_of_copy},
+    refresh_token::StateSecret,
+    service_account_token::account_token,
+    source_secret::{Opened, Taken, open, open_copy, unfit},
+};
+use crate::controller::{api::calls::Trouble, context::Context};
+use crate::{
+    Reason,
+    api::{SecretKeyRef, names},
+    credential::{
+        AuthenticationMethod, Credential, Lacking, StaticKey,
+        binding::{self, IssuedBy, Use},
+    },
+    oauth::{self, Class, Grant, Material, Need, TokenEndpoint, TokenError},
+    plan::{Source, fingerprint},
+    publish::{SourceMark, rejection::Said},
+    telemetry::traces,
+};
+
+/// Everything that was read for one request.
+pub(in crate::controller) struct Read {
+    /// The Secret with the client credential, if there is one.
+    pub(in crate::controller) used: Option<SourceMark>,
+    /// The Secrets that the grant and the parameters draw on, in the order of [`Credential::inputs`].
+    pub(in crate::controller) with: Vec<SourceMark>,
+    /// The client authentication material. A ServiceAccount's token is not requested yet.
+    pub(in crate::controller) material: Material,
+    /// What is needed beside; tokens of ServiceAccounts are empty until [`Read::complete`].
+    pub(in crate::controller) grant_inputs: Vec<SecretString>,
+    /// Keyed digest of the request with what was read.
+    pub(in crate::controller) fingerprint: String,
+    /// The same with the value that a rotation replaced and that is still valid.
+    pub(in crate::controller) previous: Option<String>,
+    /// Names and annotations of the Secrets, which say where they may go.
+    owners: Vec<(String, Option<BTreeMap<String, String>>)>,
+    /// The state Secret of a refresh token, as it was read.
+    pub(in crate::controller) state: Option<StateSecret>,
+}
+
+impl Read {
+    /// May all of it be posted there? A discovery document may name another host than the issuer's, and a refresh token
+    /// goes to no other issuer than its own.
+    pub(in crate::controller) fn may_post(
+        &self,
+        credential: &Credential,
+        endpoint: &TokenEndpoint,
+    ) -> Result<(), TokenError> {
+        let origin = endpoint
+            .posted(matches!(self.material, Material::Tls(_)))
+            .origin()
+            .ascii_serialization();
+        for (name, annotations) in &self.owners {
+            binding::may_post(&credential.issuer, &origin, name, annotations.as_ref())
+                .map_err(|d| denied(&d))?;
+        }
+        self.state.as_ref().map_or(Ok(()), |state| {
+            let (name, notes) = (&state.reference.name, state.annotations.as_ref());
+            binding::may_refresh(credential, endpoint, name, notes).map_err(|d| denied(&d))
+        })
+    }
+
+    /// What issued the refresh token that was read, if its Secret says so. Which request got it is not noted, since one
+    /// refresh token gets tokens of several: it is as good as `request`.
+    pub(in crate::controller) fn issued(&self, request: &str) -> Option<IssuedBy> {
+        let notes = self.state.as_ref()?.annotations.as_ref()?;
+        Some(IssuedBy {
+            request: request.to_owned(),
+            issuer: notes.get(names::ISSUED_BY)?.clone(),
+        })
+    }
+
+    /// Requests short-lived inputs: tokens of ServiceAccounts, the operator's own federated token.
+    pub(in crate::controller) async fn complete(
+        &mut self,
+        context: &Context,
+        credential: &Credential,
+        endpoint: Option<&TokenEndpoint>,
+    ) -> Result<(), TokenError> {
+        match &credential.authentication {
+            AuthenticationMethod::ServiceAccount(account) => {
+                let token = account_token(context, credential, account, endpoint).await?;
+                self.material = Material::Assertion(token);
+            }
+            AuthenticationMethod::ManagedIdentity(_) => {
+                self.material = identity::material(context, credential).await?;
+            }
+            AuthenticationMethod::IdentityAssertion(selector) => {
+                let token = identity_assertion::assertion(context, credential, selector).await?;
+                self.material = Material::Assertion(token);
+            }
+            _ => {}
+        }
+        let needs = credential.grant.needs();
+        for (need, grant_input) in needs.iter().zip(&mut self.grant_inputs) {
+            if let Need::Account(account) = need {
+                *grant_input = account_token(context, credential, account, endpoint).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads all Secrets of a request: `alternative` is the one with the client credential. One read for each Secret.
+pub(in crate::controller) async fn read(
+    context: &Context,
+    credential: &Credential,
+    alternative: Option<&Source>,
+) -> Result<Read, TokenError> {
+    let span = traces::span!("read sources");
+    read_all(context, credential, alternative)
+        .instrument(span)
+        .await
+}
+
+async fn read_all(
+    context: &Context,
+    credential: &Credential,
+    alternative: Option<&Source>,
+) -> Result<Read, TokenError> {
+    let mut opened: Vec<Opened> = Vec::new();
+    let mut used = None;
+    let (mut material, mut replaced) = (Material::None, None);
+    if let Some(source) = alternative {
+        let reference = &source.reference;
+        let copied = credential.authentication.original(reference);
+        let secret = if let Some(copied) = &copied {
+            open_copy(context, credential, &mut opened, copied).await?
+        } else {
+            let name = &reference.name;
+            open(context, credential, &mut opened, name, Use::Client).await?
+        };
+        material = match &copied {
+            Some(copied) => material_of_copy(secret, copied, reference)?,
+            None => material_of(context, credential, secret, reference)?,
+        };
+        used = Some(secret.mark(&reference.key));
+        replaced = before(secret, credential, &reference.key);
+    }
+    let inputs = Inputs::read(context, credential, &mut opened).await?;
+    let fingerprint = digest(context, credential, &material, &inputs.values).await?;
+    let previous = match &replaced {
+        Some(replaced) => Some(digest(context, credential, replaced, &inputs.values).await?),
+        None => None,
+    };
+    Ok(Read {
+        used,
+        with: inputs.marks,
+        material,
+        grant_inputs: inputs.values,
+        fingerprint,
+        previous,
+        owners: opened
+            .into_iter()
+            .map(|o| (o.name, o.meta.annotations))
+            .collect(),
+        state: inputs.state,
+    })
+}
+
+/// What the grant and the parameters need out of Secrets.
+#[derive(Default)]
+struct Inputs {
+    values: Vec<SecretString>,
+    marks: Vec<SourceMark>,
+    /// The state Secret of a refresh token.
+    state: Option<StateSecret>,
+}
+
+impl Inputs {
+    async fn read(
+        context: &Context,
+        credential: &Credential,
+        opened: &mut Vec<Opened>,
+    ) -> Result<Self, TokenError> {
+        let mut inputs = Self::default();
+        for (purpose, need) in credential.inputs() {
+            let (reference, take): (_, Taken) = match &need {
+                Need::Word(reference) if purpose == Use::StaticKey => {
+                    (reference, StaticKey::from_secret_bytes)
+                }
+                Need::Word(reference) => (reference, oauth::word),
+                Need::File(reference) => (reference, oauth::file),
+                Need::Account(_) => {
+                    inputs.values.push(SecretString::from(""));
+                    continue;
+                }
+            };
+            let secret = open(context, credential, opened, &reference.name, purpose).await?;
+            let lacking = Lacking::SOURCE;
+            let bytes = secret.bytes(&reference.key, lacking);
+            let bytes = bytes
+                .map_err(|token_error| unsigned(credential, (purpose, reference), token_error))?;
+            let value = take(bytes)
+                .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
+            secret.may_send(context, credential, &value)?;
+            inputs.values.push(value);
+            inputs.marks.push(secret.mark(&reference.key));
+            if purpose == Use::Grant && matches!(credential.grant, Grant::RefreshToken(_)) {
+                inputs.state = Some(StateSecret {
+                    said: Said::default(),
+                    reference: reference.clone(),
+                    uid: secret.uid.clone(),
+                    version: secret.version.clone(),
+                    annotations: secret.meta.annotations.clone(),
+                    issuer: String::new(),
+                });
+            }
+        }
+        Ok(inputs)
+    }
+}
+
+/// A state Secret without the key is one that nobody has signed in for.
+fn unsigned(
+    credential: &Credential,
+    (purpose, reference): (Use, &SecretKeyRef),
+    token_error: TokenError,
+) -> TokenError {
+    if purpose != Use::Grant || !matches!(credential.grant, Grant::RefreshToken(_)) {
+        return token_error;
+    }
+    let name = format!("{}/{}", credential.namespace, credential.name);
+    TokenError {
+        next_step: oauth::not_signed_in(&reference.name, &reference.key, &name).into(),
+        ..token_error
+    }
+}
+
+/// Keyed digest of a request with its secrets.
+pub(in crate::controller) async fn digest(
+    context: &Context,
+    credential: &Credential,
+    material: &Material,
+    grant_inputs: &[SecretString],
+) -> Result<String, TokenError> {
+    let key = context
+        .digest_key
+        .get(&context.metrics)
+        .await
+        .map_err(|trouble| {
+            let step = match trouble {
+                Trouble::Invalid => {
+                    "the operator's Secret apicred-digest-key is damaged; an administrator must delete it, and apicred creates a new one"
+                }
+                _ => "the operator's digest key cannot be read; apicred tries again",
+            };
+            TokenError::local(Class::Transient, Reason::KubernetesUnavailable, step)
+        })?;
+    let mut secrets = vec![material.fingerprint_input()];
+    secrets.extend(grant_inputs.iter().map(ExposeSecret::expose_secret));
+    Ok(key.fingerprint(&fingerprint::request(credential), &secrets))
+}

@@ -1,0 +1,194 @@
+//! Reads the Secrets of a request, each once and for each purpose only as the binding of secrets to origins allows.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::Api;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::denied::{denied, unavailable};
+use crate::controller::{
+    api::calls::{Trouble, call},
+    context::Context,
+};
+use crate::{
+    Reason,
+    credential::{
+        Copied, Credential, Lacking, TLS,
+        binding::{self, Use},
+    },
+    oauth::{Class, TokenError},
+    publish::{
+        SourceMark,
+        last_good::{self, LastGood},
+    },
+};
+
+/// A Secret as it was read.
+pub(super) struct Opened {
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) version: String,
+    pub(super) meta: ObjectMeta,
+    pub(super) data: BTreeMap<String, ByteString>,
+}
+
+impl Opened {
+    pub(super) fn mark(&self, key: &str) -> SourceMark {
+        SourceMark {
+            name: self.name.clone(),
+            key: key.to_owned(),
+            uid: self.uid.clone(),
+            version: self.version.clone(),
+        }
+    }
+
+    /// May this text of it be sent to any issuer?
+    pub(super) fn may_send(
+        &self,
+        context: &Context,
+        credential: &Credential,
+        text: &SecretString,
+    ) -> Result<(), TokenError> {
+        let own = &context.settings.identity.api_audiences;
+        let (notes, text) = (self.meta.annotations.as_ref(), text.expose_secret());
+        binding::may_send_text(credential, &self.name, notes, text, own).map_err(|d| denied(&d))
+    }
+
+    pub(super) fn bytes(&self, key: &str, lacking: Lacking) -> Result<&[u8], TokenError> {
+        self.data.get(key).map(|b| b.0.as_slice()).ok_or_else(|| {
+            TokenError::local(
+                Class::Invalid,
+                lacking.key,
+                // Which keys it has is not reported: who may name a Secret may not be who may read it.
+                format!(
+                    "Secret {} has no key {key}; correct the key or add it",
+                    self.name
+                ),
+            )
+        })
+    }
+}
+
+/// How bytes become what a grant needs; an error is the rest of a sentence that begins with the key's name.
+pub(super) type Taken = fn(&[u8]) -> Result<SecretString, String>;
+
+pub(super) fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> TokenError {
+    TokenError::local(
+        Class::Invalid,
+        lacking.value,
+        format!("key {key} of Secret {name} {problem}"),
+    )
+}
+
+/// Reads a Secret that was not read yet, and checks that its content may serve this purpose and go to this issuer: for
+/// each purpose, since one Secret may be named for several.
+pub(super) async fn open<'a>(
+    context: &Context,
+    credential: &Credential,
+    opened: &'a mut Vec<Opened>,
+    name: &str,
+    purpose: Use,
+) -> Result<&'a Opened, TokenError> {
+    let allowed = |meta| binding::may_open(credential, purpose, meta).map_err(|d| denied(&d));
+    if let Some(at) = opened.iter().position(|o| o.name == name) {
+        allowed(&opened[at].meta)?;
+        return Ok(&opened[at]);
+    }
+    let lacking = match purpose {
+        Use::Client => credential.authentication.lacking(),
+        Use::Grant | Use::StaticKey | Use::Parameter => Lacking::SOURCE,
+    };
+    let secret = get(context, credential, name, lacking).await?;
+    allowed(&secret.meta)?;
+    keep(opened, secret)
+}
+
+fn keep(opened: &mut Vec<Opened>, secret: Opened) -> Result<&Opened, TokenError> {
+    opened.push(secret);
+    opened.last().ok_or_else(|| {
+        TokenError::local(
+            Class::Transient,
+            Reason::InternalError,
+            "no client secret was read; apicred tries again",
+        )
+    })
+}
+
+/// Reads a Secret.
+async fn get(
+    context: &Context,
+    credential: &Credential,
+    name: &str,
+    lacking: Lacking,
+) -> Result<Opened, TokenError> {
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
+    let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|trouble| match trouble {
+        Trouble::NotFound => TokenError::local(
+            Class::Invalid,
+            lacking.secret,
+            format!("Secret {name} does not exist; create it"),
+        ),
+        Trouble::Forbidden => TokenError::local(
+            Class::Transient,
+            Reason::ClientSecretForbidden,
+            format!("apicred may not read Secret {name}; its role lacks get on secrets in this namespace"),
+        ),
+        _ => unavailable(),
+    })?;
+    Ok(Opened {
+        name: name.to_owned(),
+        uid: secret.metadata.uid.clone().unwrap_or_default(),
+        version: secret.metadata.resource_version.clone().unwrap_or_default(),
+        meta: secret.metadata,
+        data: secret.data.take().unwrap_or_default(),
+    })
+}
+
+/// Reads the last good certificate of a Secret: only while this Secret exists, contains a pair, and asks for the copy. The
+/// copy may go where the Secret itself may go now, by the annotations of the Secret.
+pub(super) async fn open_copy<'a>(
+    context: &Context,
+    credential: &Credential,
+    opened: &'a mut Vec<Opened>,
+    copied: &Copied<'_>,
+) -> Result<&'a Opened, TokenError> {
+    let name = &copied.certificate.pair.secret;
+    let source = open(context, credential, opened, name, Use::Client).await?;
+    let refuse = |text: &str| {
+        let place = &copied.copy.name;
+        let text = format!("Secret {place} {text}");
+        Err(TokenError::local(
+            Class::Invalid,
+            Lacking::SOURCE.value,
+            text,
+        ))
+    };
+    let own = [TLS.0, TLS.1].map(|key| source.data.get(key).filter(|value| !value.0.is_empty()));
+    let [Some(certificate), Some(_)] = own else {
+        return refuse(
+            "is not used, because the Secret that it is a copy of contains no certificate any more; store one",
+        );
+    };
+    let (uid, meta, wanted) = (
+        &source.uid,
+        source.meta.clone(),
+        last_good::is_wanted(&source.meta),
+    );
+    let mut copy = get(context, credential, &copied.copy.name, Lacking::SOURCE).await?;
+    let of = LastGood::read(&copy.meta).and_then(|kept| kept.of);
+    if !wanted || of.is_none_or(|(of, _)| of != *uid) {
+        return refuse(
+            "is not a copy that may be used now; apicred looks at it again after its next change",
+        );
+    }
+    if copy.data.get(TLS.0) == Some(certificate) {
+        return refuse(
+            "contains the same certificate as the Secret that it is a copy of; register it at the issuer",
+        );
+    }
+    copy.meta = meta;
+    keep(opened, copy)
+}
