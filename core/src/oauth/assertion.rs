@@ -106,9 +106,8 @@ fn claims((client_id, audience): (&str, &str), life: i64, (now, id): (Timestamp,
 /// PS256, `x5t` with RS256: learn.microsoft.com/entra/identity-platform/certificate-credentials), others by `kid`: a
 /// thumbprint that was not registered with the key is refused by servers that search for it (Spring, Nimbus).
 pub(super) fn of_client(
-    client_id: &str,
-    issuer: &Issuer,
-    (audience, listed): (&str, Option<&[SigningAlgorithm]>),
+    (client_id, audience): (&str, &str),
+    (issuer, listed): (&Issuer, Option<&[SigningAlgorithm]>),
     certificate: &Certificate,
     identity: &Identity,
     (now, id): (Timestamp, &str),

@@ -96,8 +96,8 @@ fn signed(material: &Material, around: &Circumstances<'_>) -> Result<SecretStrin
     let assertion = match (&credential.authentication, material) {
         (AuthenticationMethod::Certificates(certificates), Material::Signer(identity, place)) => {
             let certificate = certificates.get(*place).ok_or(NOT_LOADED)?;
-            let audience = (audience.as_str(), listed);
-            assertion::of_client(id, issuer, audience, certificate, identity, moment)?
+            let at = (issuer, listed);
+            assertion::of_client((id, &audience), at, certificate, identity, moment)?
         }
         (AuthenticationMethod::Key(settings), Material::Key(key)) => {
             assertion::of_key((id, &audience), listed, settings, key, moment)?

@@ -41,7 +41,7 @@ pub use memory::{Cause, Failure, Memory, OwnWrites, Recalled};
 pub use notices::{Notice, Severity};
 pub use observed::{Observed, Source};
 pub use out_of_sync::OutOfSync;
-pub use outcome::{Minted, Outcome, fail, record};
+pub use outcome::{Minted, NewToken, Outcome, fail, record};
 pub use pace::Repairs;
 pub use sources::{Choice, candidates, untried};
 pub use stamp::stamp;

@@ -76,16 +76,27 @@ fn renewal(
     )
 }
 
+/// A token that is to be published, and what it was requested with.
+pub struct NewToken<'a> {
+    /// The token.
+    pub token: &'a Token,
+    /// Keyed digest of the token.
+    pub token_digest: String,
+    /// Keyed digest of the request with its secrets.
+    pub fingerprint: String,
+    /// The Secrets that were used.
+    pub sources: SourceUse,
+    /// How long the certificate is valid that authenticated the client, if one did.
+    pub certificate_validity: Option<Validity>,
+}
+
 /// What is noted on the Secret of a new token. The phase is the cluster's, see [`schedule::Spread`].
 pub fn record(
     credential: &Credential,
-    token: &Token,
+    new: NewToken<'_>,
     (promise, phase): (schedule::Promise, u32),
-    fingerprint: String,
-    token_digest: String,
-    sources: SourceUse,
-    certificate_validity: Option<Validity>,
 ) -> Record {
+    let token = new.token;
     let renewal = match token.lifetime_source {
         LifetimeSource::Static => schedule::Renewal {
             at: ENDLESS,
@@ -101,13 +112,13 @@ pub fn record(
         lifetime: token.lifetime_source.note(),
         request: fingerprint::request(credential),
         issuer: String::new(),
-        fingerprint,
-        token_digest,
-        sources,
+        fingerprint: new.fingerprint,
+        token_digest: new.token_digest,
+        sources: new.sources,
         claims: expect::claims(credential, token),
         not_granted: token.not_granted(&credential.issuer, &credential.request.scopes),
         token_id: token.id.clone(),
-        certificate_validity,
+        certificate_validity: new.certificate_validity,
         renew_handled: credential.renew_requested.clone(),
         operator: Some(phase),
         spent: None,

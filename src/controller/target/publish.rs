@@ -21,7 +21,7 @@ use crate::{
     Reason,
     api::DeletionPolicy,
     plan::{
-        Memory, Minted, Outcome, Why, record,
+        Memory, Minted, NewToken, Outcome, Why, record,
         schedule::{self, later_than},
     },
     publish::{Record, SourceUse},
@@ -52,12 +52,14 @@ pub(in crate::controller) async fn publish(
         spent: held.spent.clone(),
         ..record(
             credential,
-            &held.token,
+            NewToken {
+                token: &held.token,
+                token_digest,
+                fingerprint: held.fingerprint.clone(),
+                sources: held.sources.clone(),
+                certificate_validity: held.certificate_validity,
+            },
             (observed.promise(credential), digests.phase()),
-            held.fingerprint.clone(),
-            token_digest,
-            held.sources.clone(),
-            held.certificate_validity,
         )
     };
     match write(reconciliation, &record, held).await {

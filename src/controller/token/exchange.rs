@@ -116,7 +116,7 @@ pub(super) async fn exchange(
             )
         );
         if arc {
-            return challenged(&world, &asker, &place, material, request, id).await;
+            return challenged(&world, &asker, &place, material, (request, id)).await;
         }
         send(&world, &asker, request, id).await
     };
@@ -137,8 +137,7 @@ async fn challenged(
     credential: &Credential,
     endpoint: &TokenEndpoint,
     material: Material,
-    request: TokenRequest,
-    id: String,
+    (request, id): (TokenRequest, String),
 ) -> Result<Token, TokenError> {
     let Material::Local(local) = material else {
         return send(context, credential, request, id).await;

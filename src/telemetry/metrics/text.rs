@@ -85,7 +85,7 @@ impl Page {
 
     /// One series. `values` are those of the metric's labels.
     pub(super) fn series(&mut self, metric: &Metric, values: &[&str], value: Value) {
-        self.sample(metric, "", values, None, value);
+        self.sample((metric, ""), values, None, value);
     }
 
     /// One histogram: counts by bound, not cumulative, the last one beyond all bounds.
@@ -100,10 +100,10 @@ impl Page {
                 .get(at)
                 .map_or("+Inf".to_owned(), |b| format!("{b:?}"));
             let bound = Some(("le", bound.as_str()));
-            self.sample(metric, "_bucket", values, bound, Value::Count(all));
+            self.sample((metric, "_bucket"), values, bound, Value::Count(all));
         }
-        self.sample(metric, "_sum", values, None, Value::Real(sum));
-        self.sample(metric, "_count", values, None, Value::Count(all));
+        self.sample((metric, "_sum"), values, None, Value::Real(sum));
+        self.sample((metric, "_count"), values, None, Value::Count(all));
     }
 
     /// The finished page.
@@ -116,8 +116,7 @@ impl Page {
 
     fn sample(
         &mut self,
-        metric: &Metric,
-        ending: &str,
+        (metric, ending): (&Metric, &str),
         values: &[&str],
         bound: Option<(&str, &str)>,
         value: Value,

@@ -77,7 +77,7 @@ pub fn device_request(
         fields.push(("code_challenge", text(challenge)));
         fields.push(("code_challenge_method", text("S256")));
     }
-    post(credential, endpoint, url, material, fields, moment)
+    post(credential, (endpoint, url), material, fields, moment)
 }
 
 /// Reads the answer to it (section 3.2). Seconds come as numbers and as texts (facts, section 1.8).

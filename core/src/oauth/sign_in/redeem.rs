@@ -71,14 +71,13 @@ pub fn redemption(
         (Material::Tls(_), Some(url)) => url,
         _ => &endpoint.url,
     };
-    post(credential, endpoint, url, material, fields, moment)
+    post(credential, (endpoint, url), material, fields, moment)
 }
 
 /// A form with these fields, the client authentication, and the parameters of the spec.
 pub(super) fn post(
     credential: &Credential,
-    endpoint: &TokenEndpoint,
-    url: &Url,
+    (endpoint, url): (&TokenEndpoint, &Url),
     material: &Material,
     mut fields: Fields,
     moment: Moment<'_>,

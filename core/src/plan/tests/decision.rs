@@ -5,7 +5,7 @@ use crate::{
     credential::{Credential, binding::Denial},
     fixtures::{at, credential, credential_with, holding, mark, observed, record, secrets},
     oauth::{Class, TokenError},
-    plan::{Cause, Failure, Hold, Observed, Plan, Repairs, plan, stamp},
+    plan::{Cause, Failure, Hold, NewToken, Observed, Plan, Repairs, plan, stamp},
     publish::ownership::{ForeignWrite, Target},
 };
 
@@ -307,12 +307,14 @@ fn the_plan_after_a_published_token_is_keep() {
     let sources = record(&credential, (0, 1, 2)).sources;
     let made = crate::plan::record(
         &credential,
-        &token,
+        NewToken {
+            token: &token,
+            token_digest: "d".to_owned(),
+            fingerprint: "f".to_owned(),
+            sources,
+            certificate_validity: None,
+        },
         (crate::plan::schedule::Promise::default(), 0),
-        "f".to_owned(),
-        "d".to_owned(),
-        sources,
-        None,
     );
     let world = holding(&credential, made.clone());
     assert_eq!(

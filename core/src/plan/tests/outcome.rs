@@ -3,7 +3,7 @@ use crate::{
     credential::Credential,
     fixtures::{at, credential, holding, mark, observed, record, refused, secs, token},
     oauth::{Class, TokenError},
-    plan::{Memory, Observed, OwnWrites, Why, fail, fingerprint, record as note, stamp},
+    plan::{Memory, NewToken, Observed, OwnWrites, Why, fail, fingerprint, record as note, stamp},
     publish::ownership::Target,
 };
 
@@ -202,12 +202,14 @@ fn a_new_record_notes_the_request_the_times_and_the_renewal_asked_for() {
     answer.refresh_in = Some(secs(900));
     let noted = note(
         &credential,
-        &answer,
+        NewToken {
+            token: &answer,
+            token_digest: "digest".to_owned(),
+            fingerprint: "print".to_owned(),
+            sources: sources.clone(),
+            certificate_validity: None,
+        },
         (crate::plan::schedule::Promise::default(), 0),
-        "print".to_owned(),
-        "digest".to_owned(),
-        sources.clone(),
-        None,
     );
     assert_eq!((noted.issued_at, noted.expires_at), (at(0), at(3600)));
     assert!(noted.renew_at > at(700) && noted.renew_at <= at(900));

@@ -10,7 +10,7 @@ use crate::{
     credential::{Credential, FieldError, IssuerLookup, parse},
     fixtures::{at, credential, credential_with, holding, mark, object, token},
     oauth::{LifetimeSource, Token},
-    plan::{self, Observed, Outcome, Plan, Source, plan},
+    plan::{self, NewToken, Observed, Outcome, Plan, Source, plan},
     publish::{ENDLESS, Record, SourceUse, create, data, ownership::examine, template},
 };
 
@@ -40,15 +40,17 @@ fn noted(credential: &Credential) -> Record {
         with: vec![mark("7")],
         ..SourceUse::default()
     };
-    let (fingerprint, digest) = ("keyed".to_owned(), "digest".to_owned());
+    let (fingerprint, token_digest) = ("keyed".to_owned(), "digest".to_owned());
     plan::record(
         credential,
-        &key(),
+        NewToken {
+            token: &key(),
+            token_digest,
+            fingerprint,
+            sources,
+            certificate_validity: None,
+        },
         (crate::plan::schedule::Promise::default(), 7),
-        fingerprint,
-        digest,
-        sources,
-        None,
     )
 }
 

@@ -293,12 +293,14 @@ fn elsewhere(expect: &Value, claims: Option<&Value>, scope: Option<&str>) -> Opt
     token.scope = scope.map(str::to_owned);
     let noted = crate::plan::record(
         &credential,
-        &token,
+        crate::plan::NewToken {
+            token: &token,
+            token_digest: String::new(),
+            fingerprint: String::new(),
+            sources: crate::publish::SourceUse::default(),
+            certificate_validity: None,
+        },
         (crate::plan::schedule::Promise::default(), 0),
-        String::new(),
-        String::new(),
-        crate::publish::SourceUse::default(),
-        None,
     );
     let mut shown = record(&credential, (-300, 1500, 3300));
     shown.claims = noted.claims;
