@@ -30,7 +30,7 @@ pub async fn check(admin: &Url, patience: Duration) -> Result<String, String> {
     }
     let end = Instant::now() + patience;
     loop {
-        let found = look(admin).await;
+        let found = try_once(admin).await;
         if found.is_ok() || Instant::now() >= end {
             return found;
         }
@@ -39,7 +39,7 @@ pub async fn check(admin: &Url, patience: Duration) -> Result<String, String> {
 }
 
 /// One try.
-async fn look(admin: &Url) -> Result<String, String> {
+async fn try_once(admin: &Url) -> Result<String, String> {
     let (status, body) = get(admin, "readyz").await?;
     if status != 200 {
         return Err(format!(

@@ -258,7 +258,8 @@ fn product() -> Vec<(String, String)> {
 
 /// Files of the plugin that write to a terminal past the one function that escapes what is not printable.
 fn prints(path: &str, text: &str) -> Vec<String> {
-    let plugin = path.starts_with("bin/kubectl-apicred/") && path != "bin/kubectl-apicred/tell.rs";
+    let plugin =
+        path.starts_with("bin/kubectl-apicred/") && path != "bin/kubectl-apicred/terminal.rs";
     let ways = ["print!", "println!", "dbg!", "io::stdout", "io::stderr"];
     let code = if plugin { code(text) } else { String::new() };
     ways.iter()
@@ -354,7 +355,7 @@ fn nothing_that_holds_a_secret_can_be_printed_or_serialized() {
     let all: Vec<Type> = sources.iter().flat_map(|code| types(code)).collect();
     let secret = secret_types(&all);
     for known in ["Token", "TokenRequest", "Material", "Held", "Acquired"] {
-        assert!(secret.contains(known), "{known} is looked at: {secret:?}");
+        assert!(secret.contains(known), "{known} is checked: {secret:?}");
     }
 }
 
@@ -386,7 +387,7 @@ fn only_the_command_line_prints() {
         let command = path == "main.rs" || path.starts_with("bin/");
         assert!(
             prints.is_none() || command,
-            "{path} uses {prints:?}; say it through tracing"
+            "{path} uses {prints:?}; log it through tracing"
         );
     }
 }
@@ -483,7 +484,7 @@ fn the_check_knows_which_files_are_tests() {
     );
 }
 
-/// Reasons of a sign-in are told in its terminal, in a sentence.
+/// Reasons of a sign-in are shown in its terminal, in a sentence.
 const OFF_THE_TABLE: [Reason; 7] = [
     Reason::CodeRefused,
     Reason::IssuerMismatch,
@@ -938,5 +939,5 @@ fn each_test_that_a_page_names_exists() {
             );
         }
     }
-    assert!(seen > 40, "only {seen} names were looked for");
+    assert!(seen > 40, "only {seen} names were checked");
 }

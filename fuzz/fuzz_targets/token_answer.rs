@@ -1,4 +1,4 @@
-//! Any bytes as the answer of a token endpoint, for every grant: a token or a refusal, within bounds, and no text of
+//! Any bytes as the answer of a token endpoint, for every grant: a token or a token error, within bounds, and no text of
 //! the body in what people read.
 #![no_main]
 

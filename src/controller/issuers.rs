@@ -49,7 +49,7 @@ pub(super) async fn run(
     let rechecks = Arc::<Rechecks<IssuerName>>::default();
     // Checks in a row that failed.
     let failed = Arc::<Mutex<HashMap<IssuerName, u32>>>::default();
-    context.discovery.tell(again.clone());
+    context.discovery.report_to(again.clone());
     let limiter = NamespaceLimiter::new(AT_ONCE, IN_A_NAMESPACE);
     let changed = futures::stream::unfold(changed, |mut receiver| async move {
         Some((receiver.recv().await?, receiver))

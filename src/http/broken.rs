@@ -7,7 +7,7 @@ use std::{error::Error, io};
 use rustls::AlertDescription;
 
 use super::{
-    tls_failure::{refuses_certificate, tls_error, tls_refusal},
+    tls_failure::{refuses_certificate, tls_error, tls_failure},
     way::{Way, WithUser},
 };
 use crate::{
@@ -41,7 +41,7 @@ pub(super) fn token_error(error: &(dyn Error + 'static), way: &Way) -> Option<To
                 )
                 .at(Stage::Proxy)
             } else {
-                tls_refusal(tls, way)
+                tls_failure(tls, way)
             });
         }
     }

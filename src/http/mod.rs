@@ -152,7 +152,7 @@ impl Http {
     /// Sends a token request.
     ///
     /// # Errors
-    /// A refusal when no complete answer came.
+    /// A token error when no complete answer came.
     pub async fn send(
         &self,
         issuer: &Issuer,
@@ -165,7 +165,7 @@ impl Http {
     /// Sends a token request in this manner.
     ///
     /// # Errors
-    /// A refusal when no complete answer came, and the part that did.
+    /// A token error when no complete answer came, and the part that did.
     pub async fn exchange(
         &self,
         issuer: &Issuer,
@@ -223,7 +223,7 @@ impl Http {
     /// Gets a public document of an issuer.
     ///
     /// # Errors
-    /// A refusal when no complete answer came.
+    /// A token error when no complete answer came.
     pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, TokenError> {
         let chosen = self.client(issuer, &url, (None, false, None)).await;
         let chosen = chosen.map_err(not_sent)?;

@@ -41,7 +41,7 @@ pub(super) fn tls_error<'a>(mut cause: &'a (dyn Error + 'static)) -> Option<&'a 
     }
 }
 
-pub(super) fn tls_refusal(error: &rustls::Error, way: &Way) -> TokenError {
+pub(super) fn tls_failure(error: &rustls::Error, way: &Way) -> TokenError {
     let failed = |what: String| {
         TokenError::local(
             Class::Transient,

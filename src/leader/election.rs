@@ -62,7 +62,7 @@ impl Seen {
     }
 
     /// Observes its content at `now` (a monotonic time).
-    pub fn look(&mut self, record: Option<Record>, now: Duration) {
+    pub fn observe(&mut self, record: Option<Record>, now: Duration) {
         let says = |record: &Option<Record>| {
             record.clone().map(|r| Record {
                 version: String::new(),
@@ -124,15 +124,15 @@ mod tests {
     fn a_standby_takes_what_is_free_its_own_or_silent() {
         let mut seen = Seen::default();
         assert_eq!(seen.step("me", secs(0)), Step::Create);
-        seen.look(Some(record("other", "1")), secs(100));
+        seen.observe(Some(record("other", "1")), secs(100));
         assert_eq!(seen.step("me", secs(114)), Step::Wait);
         assert_eq!(seen.step("me", secs(115)), take("1", 4));
         // A renewal restarts the count, whatever the other clock says.
-        seen.look(Some(record("other", "2")), secs(114));
+        seen.observe(Some(record("other", "2")), secs(114));
         assert_eq!(seen.step("me", secs(128)), Step::Wait);
-        seen.look(Some(record("", "3")), secs(120));
+        seen.observe(Some(record("", "3")), secs(120));
         assert_eq!(seen.step("me", secs(120)), take("3", 4));
-        seen.look(Some(record("me", "4")), secs(121));
+        seen.observe(Some(record("me", "4")), secs(121));
         assert_eq!(seen.step("me", secs(121)), take("4", 3));
     }
 
@@ -140,10 +140,10 @@ mod tests {
     fn the_lease_of_a_process_that_has_ended_is_taken_at_once() {
         let mut seen = Seen::after(vec!["before".to_owned(), "other".to_owned()]);
         assert_eq!(seen.step("me", secs(0)), Step::Create);
-        seen.look(Some(record("other", "1")), secs(1));
+        seen.observe(Some(record("other", "1")), secs(1));
         assert_eq!(seen.step("me", secs(1)), take("1", 4));
         // It was taken by one of whom nothing is known.
-        seen.look(Some(record("another", "2")), secs(2));
+        seen.observe(Some(record("another", "2")), secs(2));
         assert_eq!(seen.step("me", secs(16)), Step::Wait);
         assert_eq!(seen.step("me", secs(17)), take("2", 4));
     }
@@ -154,7 +154,7 @@ mod tests {
         for second in 0..14 {
             let mut labelled = record("other", "1");
             labelled.version = format!("v{second}");
-            seen.look(Some(labelled), secs(100 + second));
+            seen.observe(Some(labelled), secs(100 + second));
             assert_eq!(seen.step("me", secs(100 + second)), Step::Wait);
         }
         assert_eq!(seen.step("me", secs(115)), take("v13", 4));

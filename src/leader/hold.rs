@@ -98,7 +98,7 @@ impl Lease {
                             "the lease can be read again"
                         );
                     }
-                    seen.look(found.as_ref().map(record), self.began.elapsed());
+                    seen.observe(found.as_ref().map(record), self.began.elapsed());
                     let sent = Instant::now();
                     let got = match seen.step(&self.me, self.began.elapsed()) {
                         Step::Create => self.create().await,

@@ -190,7 +190,7 @@ fn git_clones_and_pushes_with_the_mounted_token_of_an_app() {
 }
 
 #[test]
-fn what_github_answers_is_told_as_what_it_is() {
+fn what_github_answers_is_reported_as_what_it_is() {
     run(async {
         let world = World::shared().await;
         let place = world.place("github-answers").await;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[test]
-fn a_verdict_on_another_request_does_not_outlive_its_mistake() {
+fn a_token_error_of_another_request_does_not_outlive_its_mistake() {
     run(in_both_modes(async |mode| {
         let mut person = Person::new(mode, "r-typo", json!({})).await;
         person.begin(json!({})).await;

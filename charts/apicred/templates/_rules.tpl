@@ -84,7 +84,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [apicred.dev]
   resources: [tokenissuers/status]
   verbs: [patch]
-# src/controller/reconcile/record.rs (notify, object): tells changes as Events, those of a ClusterTokenIssuer in the namespace
+# src/controller/reconcile/record.rs (notify, object): reports changes as Events, those of a ClusterTokenIssuer in the namespace
 # default. They are never read, patched or counted up.
 # src/controller/clients/report.rs (notify): an Event of a rotation on its ApiClient.
 # src/controller/token/hint_event.rs (report): an Event on a Secret whose client secret was refused and has an odd form.

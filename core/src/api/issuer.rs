@@ -216,7 +216,7 @@ pub struct ClusterTokenIssuerSpec {
     /// Networks that are not public and may contain this issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
-    /// Lends the identity that the operator itself has in Azure to the allowed namespaces. Only with `entra`.
+    /// Allows the allowed namespaces to use the identity that the operator itself has in Azure. Only with `entra`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_identity: Option<ManagedIdentity>,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::client::SecretKeyRef;
 
 /// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
-/// `allowedScopes` and the Secret's annotation look at.
+/// `allowedScopes` and the Secret's annotation limit.
 pub const WITH_FIELDS: [&str; 21] = [
     "grant_type",
     "client_id",

@@ -241,7 +241,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         }
     }
 
-    /// The issuer has answered, whatever it said. `well`: as one that is well, be it by a refusal.
+    /// The issuer has answered, whatever it said. `well`: as one that is well, be it by a token error.
     pub(super) fn answered(&mut self, client: &Client, well: bool, now: Duration) {
         self.unanswered = None;
         self.listening = Some(now);

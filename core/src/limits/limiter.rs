@@ -168,7 +168,7 @@ where
         self.call(now)
     }
 
-    /// The issuer has answered, whatever it said. `well`: as one that is well, be it by a refusal.
+    /// The issuer has answered, whatever it said. `well`: as one that is well, be it by a token error.
     pub fn answered(&mut self, issuer: &I, client: &Client, well: bool, now: Duration) {
         if let Some(turned) = self.budgets.get_mut(issuer) {
             turned.budget.answered(client, well, now);

@@ -10,7 +10,7 @@ use crate::input::{get, lossy};
 
 /// Most characters of the issuer's words that are read.
 const MOST_WORDS: usize = 1024;
-/// Fields that have the words, in the order of looking: RFC 6749, then Okta, Google and gateways, Zoom, RFC 9457.
+/// Fields that have the words, in the order in which they are read: RFC 6749, then Okta, Google and gateways, Zoom, RFC 9457.
 const WORDS: [&str; 8] = [
     "error_description",
     "errorSummary",

@@ -18,7 +18,7 @@ const SKEW: i64 = 30;
 /// Most characters of what was requested that are shown.
 const MOST_REQUESTED: usize = 200;
 
-/// Adds what was seen to a refusal that came as an answer. `now` is the time of the answer.
+/// Adds what was seen to a token error that came as an answer. `now` is the time of the answer.
 #[must_use]
 pub fn explained(
     mut token_error: TokenError,

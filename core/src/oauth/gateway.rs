@@ -159,7 +159,7 @@ mod tests {
     type Case<'a> = (Option<&'a str>, Option<&'a str>, &'a [u8], Option<By>);
 
     #[test]
-    fn gateways_and_pages_are_told_by_their_form() {
+    fn gateways_and_pages_are_recognized_by_their_form() {
         let html = Some("text/html; charset=utf-8");
         let plain = Some("text/plain");
         let page = b"<!DOCTYPE html><html>Attention Required! | Cloudflare</html>";

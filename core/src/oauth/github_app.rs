@@ -114,7 +114,7 @@ fn body(credential: &Credential) -> Value {
 /// Reads the answer.
 ///
 /// # Errors
-/// A classified refusal.
+/// A classified token error.
 pub(super) fn answer(
     credential: &Credential,
     raw: &RawAnswer,

@@ -16,7 +16,7 @@ const FIELD: &str = "refresh_token";
 
 /// What an answer grants of refresh tokens.
 pub enum Granted {
-    /// Nothing: a refusal, or no answer of a token endpoint.
+    /// Nothing: a token error, or no answer of a token endpoint.
     Nothing,
     /// A token without a new refresh token: the one that was sent stays valid (RFC 6749 section 6).
     Same,

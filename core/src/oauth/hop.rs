@@ -58,7 +58,7 @@ pub fn second_request(credential: &Credential, token: &Token) -> Option<TokenReq
 /// Reads the answer to it.
 ///
 /// # Errors
-/// A refusal that never blames the client authentication: the issuer has accepted that.
+/// A token error that never blames the client authentication: the issuer has accepted that.
 pub fn second_answer(
     credential: &Credential,
     raw: &RawAnswer,

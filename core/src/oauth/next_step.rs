@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reader_is_told_what_that_reader_can_do() {
+    fn each_reader_gets_what_that_reader_can_do() {
         for then in [
             Then::TryAgain,
             Then::Pause,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{classes, error_body::snake, gateway};
 use crate::input::get;
 
-/// Fields that have such a code, in the order of looking.
+/// Fields that have such a code, in the order in which they are read.
 const FIELDS: [&str; 5] = [
     // Google, beside `invalid_grant`.
     "error_subtype",

@@ -78,7 +78,7 @@ pub struct AnswerContext {
 /// Reads an answer.
 ///
 /// # Errors
-/// A classified refusal.
+/// A classified token error.
 pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, TokenError> {
     read(raw, context, None)
 }
@@ -99,10 +99,10 @@ pub(super) fn read(
     Err(unread::completed(raw, &body, refused))
 }
 
-/// Reads the answer to a credential's request: [`answer`], and what its grant and issuer make of a refusal.
+/// Reads the answer to a credential's request: [`answer`], and what its grant and issuer make of a token error.
 ///
 /// # Errors
-/// A classified refusal.
+/// A classified token error.
 pub fn answer_to(
     credential: &Credential,
     raw: &RawAnswer,
@@ -132,7 +132,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// How long until the end of a limit that is written in seconds since the epoch, by the clock of the answer if it tells the time;
+/// How long until the end of a limit that is written in seconds since the epoch, by the clock of the answer if it contains the time;
 /// cut to an hour. None if it names no end, or one that is over.
 pub(super) fn limit_ends_after(raw: &RawAnswer, now: Timestamp) -> Option<Duration> {
     let end: i64 = raw.limit_reset.as_deref()?.trim().parse().ok()?;

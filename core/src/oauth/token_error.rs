@@ -141,7 +141,7 @@ impl TokenError {
         code.strip_prefix(AADSTS)?.parse().ok()
     }
 
-    /// A failure of apicred's own telling, without an answer of the issuer.
+    /// A failure that apicred itself reports, without an answer of the issuer.
     pub fn local(class: Class, reason: Reason, next_step: impl Into<NextStep>) -> Self {
         Self {
             class,

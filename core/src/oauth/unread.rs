@@ -18,7 +18,7 @@ const NAMES: [&[u8]; 4] = [
     b"id_token",
 ];
 
-/// Completes the refusal of an answer.
+/// Completes the token error of an answer.
 pub(super) fn completed(
     raw: &RawAnswer,
     body: &Result<Map<String, Value>, NotObject>,
@@ -79,7 +79,7 @@ pub fn too_large(raw: &RawAnswer) -> TokenError {
     }
 }
 
-/// Completes the refusal of an answer to a token request that did not come as a whole. One that begins like a success means
+/// Completes the token error of an answer to a token request that did not come as a whole. One that begins like a success means
 /// that the token was issued, and is lost: another one in a moment would be lost alike.
 #[must_use]
 pub fn broken_off(part: &RawAnswer, token_error: TokenError) -> TokenError {

@@ -59,7 +59,7 @@ use crate::{
     },
 };
 use need::{Need, need};
-use obstacle::{obstacle, target_refusal};
+use obstacle::{obstacle, target_obstacle};
 use schedule::later_than;
 
 /// How often a credential that waits for a change is reconciled: watches report every change, and this is the fallback.
@@ -95,7 +95,7 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
             why: Hold::Suspended,
         };
     }
-    if let Some(refused) = target_refusal(credential, observed) {
+    if let Some(refused) = target_obstacle(credential, observed) {
         return refused;
     }
     if let Some(until) = another::renews(credential, observed, now) {
@@ -117,7 +117,7 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
             let until = observed.record().map_or(now, |r| r.renew_at);
             return metadata_step.unwrap_or(Plan::Keep { until });
         }
-        Need::Look => Plan::Verify,
+        Need::Verify => Plan::Verify,
         Need::Token(why) if observed.held => Plan::Publish(why),
         Need::Token(why) => Plan::Mint(why),
     };
@@ -130,7 +130,7 @@ fn inherited(credential: &Credential, observed: &Observed, now: Timestamp) -> Op
     let Target::OwnerGone { left, .. } = &observed.target else {
         return None;
     };
-    if target_refusal(credential, observed).is_some() {
+    if target_obstacle(credential, observed).is_some() {
         return None;
     }
     if left.is_zero() {

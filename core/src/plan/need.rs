@@ -16,7 +16,7 @@ pub(super) enum Need {
     /// No.
     Nothing,
     /// A source has moved, and may contain what it contained before.
-    Look,
+    Verify,
     /// Yes.
     Token(Why),
 }
@@ -66,7 +66,7 @@ pub(super) fn need(credential: &Credential, observed: &Observed, now: Timestamp)
         source.present.is_some() && !seen.iter().flatten().any(known)
     };
     if sources.iter().any(moved) || !sources::untried(credential, observed).is_empty() {
-        Need::Look
+        Need::Verify
     } else {
         Need::Nothing
     }

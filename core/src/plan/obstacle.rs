@@ -62,7 +62,7 @@ pub(super) fn obstacle(credential: &Credential, observed: &Observed) -> Option<(
 }
 
 /// What the target forbids.
-pub(super) fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> {
+pub(super) fn target_obstacle(credential: &Credential, observed: &Observed) -> Option<Plan> {
     let name = &credential.target.name;
     let refuse = |reason, message| Some(Plan::Refuse { reason, message });
     // The credential whose UID is on the Secret keeps it; without a UID, the oldest credential gets it. If an older one

@@ -122,7 +122,7 @@ impl Template {
     pub fn digest(&self) -> String {
         format!(
             "{}:{}:{}",
-            looks(self.labels.iter(), self.annotations.iter(), self.owned),
+            attached_digest(self.labels.iter(), self.annotations.iter(), self.owned),
             self.type_,
             self.formats()
         )
@@ -203,10 +203,13 @@ pub(super) fn live_digest(
         .iter()
         .filter_map(|k| Some((k, annotations?.get(k)?)));
     let type_ = noted.split_once(':').map_or("", |(_, t)| t);
-    format!("{}:{type_}", looks(live_labels, live_annotations, owned))
+    format!(
+        "{}:{type_}",
+        attached_digest(live_labels, live_annotations, owned)
+    )
 }
 
-fn looks<'a>(
+fn attached_digest<'a>(
     labels: impl Iterator<Item = (&'a String, &'a String)>,
     annotations: impl Iterator<Item = (&'a String, &'a String)>,
     owned: bool,

@@ -64,7 +64,7 @@ pub(crate) enum Came {
 
 impl Visitor {
     /// Shows the last page and closes the door.
-    pub(crate) async fn tell(self, page: Page) {
+    pub(crate) async fn show(self, page: Page) {
         // A browser that is gone needs no page.
         let _ = self.answer.send(page);
         self.door.close().await;

@@ -5,7 +5,7 @@ use apicred::{
     oauth::sign_in::{Consent, Destination, discovery},
 };
 
-use crate::tell;
+use crate::terminal;
 
 /// Before the discovery document is requested. A `TokenIssuer` that is vouched for is shown later, with its endpoints.
 pub(crate) async fn before_discovery(
@@ -44,7 +44,7 @@ async fn confirm(
     places: &[Destination],
 ) -> Result<(), String> {
     show(credential, places);
-    if !tell::can_ask() {
+    if !terminal::can_ask() {
         let mut flags: Vec<String> = Vec::new();
         for place in places {
             let flag = format!("--issuer {}", place.origin);
@@ -62,7 +62,7 @@ async fn confirm(
         "No administrator vouches for {}. Whoever runs these addresses can act as you with what this sign-in sends there. Continue?",
         credential.issuer.id
     );
-    if !tell::ask(&question).await {
+    if !terminal::ask(&question).await {
         return Err("you did not agree; nothing was sent".to_owned());
     }
     consent.allow(places);
@@ -71,7 +71,7 @@ async fn confirm(
 
 fn show(credential: &Credential, places: &[Destination]) {
     for line in lines(credential, places) {
-        tell::err(&line);
+        terminal::err(&line);
     }
 }
 

@@ -10,7 +10,7 @@ use apicred::{
 };
 
 use crate::{
-    consent, tell,
+    consent, terminal,
     wire::{SignedIn, Wire, random},
 };
 
@@ -38,7 +38,7 @@ pub(crate) async fn sign_in(
             Err(token_error) => token_error,
         };
         let why = wire.explain(&token_error);
-        tell::err(&wire.request_fewer_scopes(&token_error).ok_or(why)?);
+        terminal::err(&wire.request_fewer_scopes(&token_error).ok_or(why)?);
     };
     // The issuer names the page in its answer: a code of another issuer signs the user in there, for this one.
     for page in std::iter::once(&device.page).chain(&device.direct) {
@@ -58,7 +58,7 @@ pub(crate) async fn sign_in(
         code: &device.code,
         verifier: pkce.as_ref().map(|p| &p.verifier),
     };
-    // An own deadline: some servers never report a refusal (facts, section 5.4).
+    // An own deadline: some servers never report that the user declined (facts, section 5.4).
     while let Some(left) = patience.checked_sub(began.elapsed()) {
         tokio::time::sleep(pace.interval.min(left)).await;
         match wire.redeem(&ticket).await {
@@ -74,15 +74,15 @@ pub(crate) async fn sign_in(
 }
 
 fn show(device: &Device) {
-    tell::err(&format!(
+    terminal::err(&format!(
         "To sign in, open {} in a browser and enter the code",
         device.page
     ));
-    tell::err("");
-    tell::err(&format!("    {}", device.user_code));
-    tell::err("");
+    terminal::err("");
+    terminal::err(&format!("    {}", device.user_code));
+    terminal::err("");
     if let Some(direct) = &device.direct {
-        tell::err(&format!("or open {direct}"));
+        terminal::err(&format!("or open {direct}"));
     }
-    tell::err("Enter it only if you have run this command yourself. Waiting …");
+    terminal::err("Enter it only if you have run this command yourself. Waiting …");
 }

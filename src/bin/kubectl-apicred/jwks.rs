@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use crate::{
     Jwks,
     cluster::{Cluster, call},
-    subject, tell,
+    subject, terminal,
 };
 
 pub(crate) async fn run(args: &Jwks) -> Result<(), String> {
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: &Jwks) -> Result<(), String> {
     let settings = settings(client.as_ref(), &what)?;
     let set = public_set(&cluster, &settings).await?;
     for line in set.lines() {
-        tell::out(line);
+        terminal::out(line);
     }
     Ok(())
 }

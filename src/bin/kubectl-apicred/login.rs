@@ -21,7 +21,7 @@ use crate::{
     report::Report,
     state::State,
     subject::{self, Subject},
-    tell,
+    terminal,
     wire::{self, SignedIn, Wire, explain, random},
 };
 
@@ -87,7 +87,7 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
         by_browser(&options, &subject, &mut wire, &state).await?
     };
     for line in said {
-        tell::out(&line);
+        terminal::out(&line);
     }
     Ok(())
 }
@@ -110,7 +110,7 @@ fn claims(options: &Login, subject: &Subject) -> Option<String> {
         (None, Some(claims)) => (claims, "the issuer asked for them"),
         (None, None) => return None,
     };
-    tell::err(&format!(
+    terminal::err(&format!(
         "This sign-in requests the claims {claims} ({why})."
     ));
     Some(claims.clone())
@@ -131,12 +131,12 @@ async fn by_browser(
         };
         let why = wire.explain(&token_error);
         let Some(again) = wire.request_fewer_scopes(&token_error) else {
-            visitor.tell(Page::failed(why.clone())).await;
+            visitor.show(Page::failed(why.clone())).await;
             return Err(why);
         };
-        tell::err(&again);
+        terminal::err(&again);
         visitor
-            .tell(Page::failed(format!(
+            .show(Page::failed(format!(
                 "{again} Continue at the address that the command line shows."
             )))
             .await;
@@ -159,11 +159,11 @@ async fn by_browser(
                 "You are signed in{who}. The refresh token is in {}.",
                 state.place()
             );
-            visitor.tell(Page::done(text)).await;
+            visitor.show(Page::done(text)).await;
             Ok(said)
         }
         Err(why) => {
-            visitor.tell(Page::failed(why.clone())).await;
+            visitor.show(Page::failed(why.clone())).await;
             Err(why)
         }
     }
@@ -190,14 +190,14 @@ async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, C
         .map_err(|token_error| explain(&token_error))?;
     let opened = !options.no_browser && browser::open(&url).await;
     if opened {
-        tell::err("A browser was opened. If it shows no sign-in, go to:");
+        terminal::err("A browser was opened. If it shows no sign-in, go to:");
     } else {
-        tell::err("To sign in, open this address in a browser on this machine:");
+        terminal::err("To sign in, open this address in a browser on this machine:");
     }
-    tell::err("");
-    tell::err(url.as_str());
-    tell::err("");
-    tell::err(&format!(
+    terminal::err("");
+    terminal::err(url.as_str());
+    terminal::err("");
+    terminal::err(&format!(
         "Waiting for the browser to return to {redirect_uri} …"
     ));
 

@@ -25,7 +25,7 @@ mod report;
 mod rotate;
 mod state;
 mod subject;
-mod tell;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -228,7 +228,7 @@ fn main() -> ExitCode {
                     Command::Jwks(args) => Ok(jwks::run(&args).await?),
                     Command::Rotate(rotate) => rotate::run(&rotate).await,
                     Command::Version => {
-                        tell::out(concat!("kubectl-apicred ", env!("CARGO_PKG_VERSION")));
+                        terminal::out(concat!("kubectl-apicred ", env!("CARGO_PKG_VERSION")));
                         Ok(())
                     }
                 }
@@ -238,7 +238,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let (why, code) = ended(&failure);
-            tell::err(&format!("error: {why}"));
+            terminal::err(&format!("error: {why}"));
             code
         }
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     Renew,
     cluster::{Cluster, call},
-    tell,
+    terminal,
     wait::{Failure, Request, USUAL, until_served},
 };
 
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: &Renew) -> Result<(), Failure> {
     let changed = call(api.patch(name, &params, &Patch::Merge(&change)))
         .await
         .map_err(|failed| failed.about(&doing("changing")))?;
-    tell::out(&format!(
+    terminal::out(&format!(
         "renewal of {}/{name} requested",
         cluster.namespace
     ));
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: &Renew) -> Result<(), Failure> {
         return until_served(&cluster, name, &request, args.timeout.unwrap_or(USUAL)).await;
     }
     if let Some(why) = obstacle(&changed) {
-        tell::err(&format!("note: {why}"));
+        terminal::err(&format!("note: {why}"));
     }
     Ok(())
 }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_nobody_will_serve_is_told_so() {
+    fn a_request_that_nobody_will_serve_is_reported() {
         let none = json!({});
         let seen = json!({ "observedGeneration": 2 });
         let stalled = json!({ "observedGeneration": 2, "conditions": [{

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     Rotate, Target,
     cluster::{Cluster, Trouble, call},
-    tell,
+    terminal,
     wait::Failure,
 };
 
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: &Rotate) -> Result<(), Failure> {
     call(api.patch(name, &params, &Patch::Merge(&change)))
         .await
         .map_err(|failed| failed.about(&format!("changing ApiClient {place}")))?;
-    tell::out(&format!("rotation of {place} requested"));
+    terminal::out(&format!("rotation of {place} requested"));
     if args.wait {
         return until_rotated(&cluster, name, &value, args.timeout.unwrap_or(USUAL)).await;
     }
@@ -78,7 +78,7 @@ async fn until_rotated(
         let why = match read {
             Ok(object) => match progress(&object, value, &mut seen) {
                 Progress::Rotated => {
-                    tell::out(&format!("{place} rotated: credentials use the new one"));
+                    terminal::out(&format!("{place} rotated: credentials use the new one"));
                     return Ok(());
                 }
                 Progress::Failed(why) => {
@@ -88,7 +88,7 @@ async fn until_rotated(
                     let now = Some((state, why));
                     if let Some((state, why)) = now.as_ref().filter(|_| reported != now) {
                         let because = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-                        tell::out(&format!("{place}: {state}{because}"));
+                        terminal::out(&format!("{place}: {state}{because}"));
                     }
                     reported = now;
                     reported.as_ref().and_then(|(_, why)| why.clone())

@@ -24,7 +24,7 @@ use crate::{
     page::Page,
     report::Report,
     state::{judge, may_hold},
-    tell, timeout,
+    terminal, timeout,
     wire::uuid,
 };
 
@@ -326,7 +326,7 @@ fn a_user_sees_every_origin_once_with_what_is_sent_there() {
 #[test]
 fn only_yes_agrees() {
     for yes in ["y\n", "Y\n", "yes\n", " YES \r\n", "y"] {
-        assert!(tell::agrees(yes.as_bytes()), "{yes:?}");
+        assert!(terminal::agrees(yes.as_bytes()), "{yes:?}");
     }
     for no in [
         "",
@@ -338,7 +338,7 @@ fn only_yes_agrees() {
         "j\n",
         "yes please\n",
     ] {
-        assert!(!tell::agrees(no.as_bytes()), "{no:?}");
+        assert!(!terminal::agrees(no.as_bytes()), "{no:?}");
     }
 }
 

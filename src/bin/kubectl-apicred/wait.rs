@@ -10,7 +10,7 @@ use apicred::{
 use crate::{
     cluster::{Cluster, Trouble, call},
     renew::{obstacle, standing_fault},
-    tell,
+    terminal,
 };
 
 /// Between two reads of the object.
@@ -69,7 +69,7 @@ pub(crate) async fn until_served(
         let why = match read {
             Ok(object) => match progress(&object, request, begun.elapsed()) {
                 Progress::Served(message) => {
-                    tell::out(&format!("{place} renewed: {message}"));
+                    terminal::out(&format!("{place} renewed: {message}"));
                     return Ok(());
                 }
                 Progress::Failed(why) => {

@@ -107,7 +107,7 @@ impl<'a> Wire<'a> {
         ))
     }
 
-    /// A refusal for the user, with the scopes that the sign-in added if they may be the cause.
+    /// A token error for the user, with the scopes that the sign-in added if they may be the cause.
     pub(crate) fn explain(&self, token_error: &TokenError) -> String {
         let text = explain(token_error);
         let added = added(&self.credential, &self.own_scopes);

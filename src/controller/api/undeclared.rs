@@ -28,15 +28,15 @@ impl Undeclared {
     }
 }
 
-/// Takes the fields that a refusal names out of an object. Gives their paths, such as `.status.client.expiresAt`; none if it names
+/// Takes the fields that an error names out of an object. Gives their paths, such as `.status.client.expiresAt`; none if it names
 /// none that is there.
-pub(super) fn take_out(object: &mut Value, refusal: &str) -> Vec<String> {
+pub(super) fn take_out(object: &mut Value, error: &str) -> Vec<String> {
     let named = |line: &str| {
         let line = line.trim_end().strip_suffix(END)?;
         let path = line.rsplit(' ').next()?;
         path.starts_with(".status.").then(|| path.to_owned())
     };
-    let mut paths: Vec<String> = refusal.lines().filter_map(named).collect();
+    let mut paths: Vec<String> = error.lines().filter_map(named).collect();
     paths.retain(|path| {
         let steps: Vec<&str> = path.split('.').skip(1).collect();
         remove(object, &steps)

@@ -147,7 +147,7 @@ impl IssuerLimiter {
         self.call(&called);
     }
 
-    /// The issuer has answered. `well`: as one that is well, be it by a refusal.
+    /// The issuer has answered. `well`: as one that is well, be it by a token error.
     pub(in crate::controller) fn answered(&self, credential: &Credential, well: bool) {
         let (issuer, client) = (&credential.issuer.id, client(credential));
         lock(&self.limiter).answered(issuer, &client, well, self.began.elapsed());

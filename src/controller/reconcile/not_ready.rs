@@ -39,7 +39,7 @@ fn count_once(context: &Context) {
     let not_ready: Vec<String> = not_ready
         .filter_map(|kept| ready(&kept.status()?.conditions))
         .collect();
-    tell_count("credentials", credentials.len(), &not_ready);
+    report_count("credentials", credentials.len(), &not_ready);
     let of_status = |status: &Option<IssuerStatus>| ready(&status.as_ref()?.conditions);
     let (namespaced, cluster) = (
         context.token_issuers.state(),
@@ -50,10 +50,10 @@ fn count_once(context: &Context) {
         .filter_map(|i| of_status(&i.status))
         .chain(cluster.iter().filter_map(|i| of_status(&i.status)))
         .collect();
-    tell_count("issuers", namespaced.len() + cluster.len(), &not_ready);
+    report_count("issuers", namespaced.len() + cluster.len(), &not_ready);
 }
 
-fn tell_count(what: &'static str, all: usize, not_ready: &[String]) {
+fn report_count(what: &'static str, all: usize, not_ready: &[String]) {
     let (count, reasons) = summary(not_ready.iter().map(String::as_str));
     if count == 0 {
         tracing::info!(all, not_ready = 0, "all {what} are ready");

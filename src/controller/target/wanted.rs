@@ -16,7 +16,7 @@ pub(super) enum Wanted {
     Nowhere,
 }
 
-/// The credential as the newest spec has it, if the object still is the one that the look began with, and neither it nor
+/// The credential as the newest spec has it, if the object still is the one that the reconcile began with, and neither it nor
 /// its namespace is being deleted.
 fn newest(reconciliation: &Reconciliation<'_>) -> Option<Credential> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);

@@ -156,7 +156,7 @@ fn the_oldest_is_senior_and_equal_ages_go_by_uid() {
 }
 
 #[test]
-fn the_others_are_told_when_a_target_becomes_free() {
+fn the_others_are_triggered_when_a_target_becomes_free() {
     let mut index = Index::default();
     assert!(insert(&mut index, &credential("old", 1, &json!({}))).is_empty());
     insert(&mut index, &credential("young", 2, &json!({})));

@@ -91,8 +91,8 @@ impl DiscoveryCache {
         lock(&self.doubted).remove(issuer);
     }
 
-    /// Tells of issuers whose endpoint has moved.
-    pub(in crate::controller) fn tell(&self, moved: mpsc::UnboundedSender<IssuerName>) {
+    /// Sends the names of issuers whose endpoint has moved.
+    pub(in crate::controller) fn report_to(&self, moved: mpsc::UnboundedSender<IssuerName>) {
         *lock(&self.moved) = Some(moved);
     }
 
@@ -233,7 +233,7 @@ impl DiscoveryCache {
     }
 }
 
-/// Is a document of this age used without another look? `confirmed`: its endpoint proved wrong, and so many times before,
+/// Is a document of this age used without another request? `confirmed`: its endpoint proved wrong, and so many times before,
 /// when the document was read again and said the same. `seed` spreads the times of issuers that were read together.
 fn is_current(age: SignedDuration, confirmed: Option<u32>, seed: f64) -> bool {
     let fresh = FRESH - FRESH.mul_f64(seed / 4.0);

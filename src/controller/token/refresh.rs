@@ -170,7 +170,7 @@ impl Refresh {
         Ok((requests, material))
     }
 
-    /// Decides whether the refresh token may be sent, and sets the mark if one is needed. Gives a refusal as well if it is not
+    /// Decides whether the refresh token may be sent, and sets the mark if one is needed. Gives a token error as well if it is not
     /// known whether the mark was set.
     async fn begin(
         &mut self,
@@ -234,7 +234,7 @@ impl Refresh {
     }
 
     /// Sets a mark. It is known to stand for no request before its write begins, since the write may be done and its
-    /// answer lost: a refusal in `Ok`.
+    /// answer lost: a token error in `Ok`.
     async fn mark(&mut self, how: &Send) -> Result<Option<TokenError>, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
         let (key, uid) = (&self.key, &credential.uid);

@@ -26,7 +26,7 @@ use crate::{
 /// Between two tries to store an answer that cannot be stored, at the end of the process.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Stores an answer, then gives its token or its refusal.
+/// Stores an answer, then gives its token or its token error.
 pub(super) async fn store(
     context: &Context,
     credential: &Credential,

@@ -39,7 +39,7 @@ pub(in crate::controller) async fn account_token(
         None,
     );
     let right = "get on serviceaccounts";
-    let object = heard.await.map_err(|f| account_refusal(name, right, &f))?;
+    let object = heard.await.map_err(|f| account_error(name, right, &f))?;
     let notes = object.metadata.annotations.as_ref();
     binding::may_use_account(credential, endpoint, name, notes, &audience)
         .map_err(|d| denied(&d))?;
@@ -60,14 +60,14 @@ pub(in crate::controller) async fn account_token(
         None,
     );
     let right = "create on serviceaccounts/token";
-    let made: TokenRequest = heard.await.map_err(|f| account_refusal(name, right, &f))?;
+    let made: TokenRequest = heard.await.map_err(|f| account_error(name, right, &f))?;
     let token = made.status.ok_or_else(unavailable)?.token;
     binding::may_leave(name, &token, own).map_err(|d| denied(&d))?;
     Ok(SecretString::from(token))
 }
 
 /// Why the API server gives no token of a ServiceAccount, in its words where it has some. `right`: what the call needs.
-fn account_refusal(name: &str, right: &str, failed: &Failed) -> TokenError {
+fn account_error(name: &str, right: &str, failed: &Failed) -> TokenError {
     let said = failed.said.fault();
     let bracket = said
         .as_ref()
@@ -126,7 +126,7 @@ mod tests {
             causes: &[],
         };
         let said = Said::read(answer, None);
-        account_refusal(
+        account_error(
             "sync",
             "create on serviceaccounts/token",
             &Failed { trouble, said },
@@ -160,9 +160,9 @@ mod tests {
             );
         }
         // No answer has no words.
-        let silent = account_refusal("sync", "get on serviceaccounts", &Trouble::Forbidden.into());
+        let silent = account_error("sync", "get on serviceaccounts", &Trouble::Forbidden.into());
         assert_eq!(silent.reason, Reason::ServiceAccountForbidden);
-        let silent = account_refusal(
+        let silent = account_error(
             "sync",
             "get on serviceaccounts",
             &Trouble::Unavailable.into(),

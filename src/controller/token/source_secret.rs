@@ -181,7 +181,7 @@ pub(super) async fn open_copy<'a>(
     let of = LastGood::read(&copy.meta).and_then(|kept| kept.of);
     if !wanted || of.is_none_or(|(of, _)| of != *uid) {
         return refuse(
-            "is not a copy that may be used now; apicred looks at it again after its next change",
+            "is not a copy that may be used now; apicred reads it again after its next change",
         );
     }
     if copy.data.get(TLS.0) == Some(certificate) {

@@ -241,7 +241,7 @@ fn a_proxy_behind_tls_is_spoken_to_if_its_certificate_is_trusted() {
 }
 
 #[test]
-fn user_and_password_go_to_the_proxy_and_are_told_to_be_wrong() {
+fn user_and_password_go_to_the_proxy_and_are_reported_if_they_are_wrong() {
     run(async {
         let refuses = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
         let proxy = Says::this(refuses).await;

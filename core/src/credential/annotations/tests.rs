@@ -6,7 +6,7 @@ fn reported(keys: &[&str], place: Place) -> Option<String> {
 }
 
 #[test]
-fn a_misspelt_or_misplaced_annotation_is_told_with_what_was_meant() {
+fn a_misspelt_or_misplaced_annotation_is_reported_with_what_was_meant() {
     use Place::{Account, Client, Credential, Issuer, Secret};
     for (place, key, what) in [
         (
@@ -176,7 +176,7 @@ fn a_misspelt_or_misplaced_annotation_is_told_with_what_was_meant() {
 }
 
 #[test]
-fn what_is_read_and_what_is_of_others_is_not_told() {
+fn what_is_read_and_what_is_of_others_is_not_reported() {
     for (place, keys) in [
         (Place::Credential, ON_CREDENTIAL.as_slice()),
         (Place::Secret, ON_SECRET.as_slice()),
@@ -208,7 +208,7 @@ fn what_is_read_and_what_is_of_others_is_not_told() {
 }
 
 #[test]
-fn few_names_are_told_and_each_is_short_and_printable() {
+fn few_names_are_reported_and_each_is_short_and_printable() {
     let long = format!("apicred.dev/{}", "x".repeat(300));
     let keys = [
         "apicred.dev/a\u{202e}",

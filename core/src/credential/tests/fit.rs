@@ -309,7 +309,7 @@ fn an_identity_asserts_for_an_application_by_the_audience_of_its_cloud() {
 }
 
 #[test]
-fn only_this_machine_lends_an_identity() {
+fn only_this_machine_provides_an_identity() {
     let operator_identity = |how: Value| {
         Issuer::cluster(&cluster_issuer(&with(
             entra(),

@@ -59,7 +59,7 @@ enum Step {
     Grant(&'static str),
     /// A renewal that is due; `false`: the issuer does not answer, and the token stays.
     Renew(bool),
-    /// The operator looks at the credential.
+    /// The operator reconciles the credential.
     Reconcile,
     /// The operator's memory is gone.
     Restart,

@@ -166,7 +166,7 @@ fn two_silent_cluster_issuers_leave_room_for_a_healthy_one_in_the_same_namespace
 }
 
 #[test]
-fn an_issuer_that_does_not_answer_is_told_by_its_requests_and_not_only_by_their_end() {
+fn an_issuer_that_does_not_answer_is_recognized_by_its_requests_and_not_only_by_their_end() {
     let mut limiter = Named::new(32);
     let held = take(&mut limiter, "slow", "a", false, 4);
     assert_eq!(held.len(), 4);

@@ -139,7 +139,7 @@ fn each_status_of_github_has_its_next_step() {
 }
 
 #[test]
-fn an_answer_that_is_not_of_github_is_not_its_verdict() {
+fn an_answer_that_is_not_of_github_is_not_its_error() {
     let html = "<!DOCTYPE html><html>Sign in</html>";
     let gateway = r#"{"message":"Unauthorized"}"#;
     #[rustfmt::skip]

@@ -3,7 +3,7 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{Circumstances, Fields, Flow, Refused, Verdict};
+use super::{Circumstances, Classified, Fields, Flow, Refused};
 use crate::{
     api::{self, TokenSource},
     credential::{AccountToken, FieldError, Subject},
@@ -148,10 +148,10 @@ impl Flow for Exchange {
 
     /// RFC 8693 section 2.2.2: a token that is not accepted is an `invalid_request`; servers say `invalid_grant` or
     /// `invalid_token` as well.
-    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+    fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
         // Spring, for a type of token that it does not exchange.
         if refused.is(&["unsupported_token_type"]) {
-            return Some(Verdict {
+            return Some(Classified {
                 class: Class::Invalid,
                 reason: Reason::SubjectTokenRefused,
                 next_step: "the issuer does not exchange a token of this type: correct tokenType of the subject (or actor), or requestedTokenType".to_owned(),
@@ -173,7 +173,7 @@ impl Flow for Exchange {
         ]);
         let about = refused.mentions(&["subject", "actor", "invalid token", "token is"]);
         let doubtful = refused.is(&["invalid_request"]) && (about || !other);
-        (of_token || doubtful).then(|| Verdict {
+        (of_token || doubtful).then(|| Classified {
             class: Class::Denied,
             reason: Reason::SubjectTokenRefused,
             next_step: format!(

@@ -1,7 +1,7 @@
 //! An extension grant, RFC 6749 section 4.5: only the issuer defines it. Its parameters are parameters of the request
 //! ([`crate::credential::RequestParameters`]), so one place says where their Secrets may be sent, and what an issuer allows.
 
-use super::{Flow, Refused, Verdict};
+use super::{Classified, Flow, Refused};
 use crate::{
     Reason,
     api::{self, parameter::GRANT_TYPES},
@@ -70,7 +70,7 @@ impl Flow for Extension {
     }
 
     /// No user signs in to such a grant: what was sent with it is wrong.
-    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+    fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
         refused
             .is(&[
                 "invalid_grant",
@@ -79,7 +79,7 @@ impl Flow for Extension {
                 "login_required",
                 "account_selection_required",
             ])
-            .then(|| Verdict {
+            .then(|| Classified {
                 class: Class::Denied,
                 reason: Reason::GrantRefused,
                 next_step: "the issuer does not accept what this grant sends: check the values of grant.extension.parameters and the Secrets that they name".to_owned(),

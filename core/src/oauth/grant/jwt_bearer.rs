@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Circumstances, Fields, Flow, Refused, Verdict};
+use super::{Circumstances, Classified, Fields, Flow, Refused};
 use crate::{
     api::{self, ScopePlace, SecretKeyRef, SigningAlgorithm},
     credential::{FieldError, Subject},
@@ -244,7 +244,7 @@ impl Flow for JwtBearer {
     }
 
     /// RFC 7523 section 3.1: `invalid_grant`. Google says in words which of its causes it is.
-    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+    fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
         // An assertion out of a Secret stays the same one.
         let spent = matches!(self, Self::Ready(_))
             && refused.is(&["jti_known", "jti_already_used", "assertion_replayed"]);
@@ -271,7 +271,7 @@ impl Flow for JwtBearer {
             "clock",
         ];
         if signed && refused.mentions(&times) {
-            return Some(Verdict {
+            return Some(Classified {
                 class: Class::Transient,
                 reason: Reason::AssertionTimeRefused,
                 next_step: "the assertion was outside of the time that the issuer accepts; check the clocks (apicred makes a new one for each attempt)".to_owned(),
@@ -293,7 +293,7 @@ impl Flow for JwtBearer {
         } else {
             format!("the issuer does not accept the assertion under {place}; put a fresh one there")
         };
-        Some(Verdict {
+        Some(Classified {
             class: Class::Denied,
             reason: Reason::AssertionRefused,
             next_step,

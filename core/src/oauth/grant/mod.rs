@@ -59,7 +59,7 @@ pub struct Circumstances<'a> {
 pub type Fields = Vec<(&'static str, SecretString)>;
 
 /// What a grant makes of a token error: class, stable reason, next step, and whether no timer may try again.
-pub struct Verdict {
+pub struct Classified {
     /// How to wait.
     pub class: Class,
     /// Stable reason.
@@ -156,7 +156,7 @@ pub(super) trait Flow {
         true
     }
     /// What `invalid_grant` and its like mean for this grant.
-    fn refused(&self, _refused: &Refused<'_>) -> Option<Verdict> {
+    fn refused(&self, _refused: &Refused<'_>) -> Option<Classified> {
         None
     }
 }
@@ -178,8 +178,8 @@ impl Flow for ClientCredentials {
 
     /// RFC 6749 section 4.4 has no user and no grant that could be invalid. Salesforce answers so where no user runs the
     /// client, Entra ID where an assignment is missing.
-    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
-        refused.is(&ASKS_FOR_USER).then(|| Verdict {
+    fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
+        refused.is(&ASKS_FOR_USER).then(|| Classified {
             class: Class::Denied,
             reason: Reason::GrantRefused,
             next_step: "the issuer does not issue this client a token of its own: enable the client credentials grant for it (Salesforce: choose a user to run as, and use the host of your own domain; Entra ID: assign an app role)".to_owned(),

@@ -4,7 +4,7 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{ASKS_FOR_USER, Circumstances, Fields, Flow, Refused, User, Verdict};
+use super::{ASKS_FOR_USER, Circumstances, Classified, Fields, Flow, Refused, User};
 use crate::{
     api::{self, SecretKeyRef},
     oauth::{Class, Need},
@@ -57,8 +57,8 @@ impl Flow for OnBehalfOf {
         User::BringsToken
     }
 
-    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
-        refused.is(&ASKS_FOR_USER).then(|| Verdict {
+    fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
+        refused.is(&ASKS_FOR_USER).then(|| Classified {
             class: Class::NeedsUser,
             reason: Reason::AssertionRefused,
             next_step: format!(

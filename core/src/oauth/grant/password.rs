@@ -5,7 +5,7 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{Circumstances, Fields, Flow, Refused, User, Verdict};
+use super::{Circumstances, Classified, Fields, Flow, Refused, User};
 use crate::{
     api::{self, SecretKeyRef},
     credential::Subject,
@@ -66,7 +66,7 @@ impl Flow for Password {
     }
 
     /// RFC 6749 section 5.2 has `invalid_grant` for a wrong password; servers say `invalid_request` and `access_denied`.
-    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+    fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
         let wrong = refused.is(&["invalid_grant", "access_denied"])
             || (refused.is(&["invalid_credentials"])
                 && refused.mentions(&["password", "username", "user name", "user credentials"]));
@@ -80,7 +80,7 @@ impl Flow for Password {
         ];
         let doubtful = refused.is(&["invalid_request"])
             && (refused.words.is_empty() || refused.mentions(&of_user));
-        (wrong || doubtful).then(|| Verdict {
+        (wrong || doubtful).then(|| Classified {
             class: Class::Denied,
             reason: Reason::PasswordRefused,
             next_step: format!(

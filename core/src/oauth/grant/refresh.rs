@@ -3,7 +3,7 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{Circumstances, Fields, Flow, Refused, User, Verdict};
+use super::{Circumstances, Classified, Fields, Flow, Refused, User};
 use crate::{
     api::{self, SecretKeyRef},
     credential::{Credential, Endpoint},
@@ -74,11 +74,11 @@ impl Flow for RefreshToken {
 
     /// Real servers call a dead refresh token `invalid_grant`, and some `invalid_request` (facts, section 5.4); GitHub,
     /// Slack and Google have codes of their own.
-    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+    fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
         let credential = refused.credential;
         // A refresh never widens what the user signed in for (RFC 6749 section 6).
         if refused.is(&["invalid_scope"]) {
-            return Some(Verdict {
+            return Some(Classified {
                 class: Class::Invalid,
                 reason: Reason::InvalidScope,
                 next_step: format!(
@@ -112,7 +112,7 @@ impl Flow for RefreshToken {
         } else {
             sign_in(credential)
         };
-        (dead || doubtful).then_some(Verdict {
+        (dead || doubtful).then_some(Classified {
             class: Class::NeedsUser,
             reason: if dead {
                 Reason::SignInRequired

@@ -83,7 +83,7 @@ pub fn device_request(
 /// Reads the answer to it (section 3.2). Seconds come as numbers and as texts (facts, section 1.8).
 ///
 /// # Errors
-/// A classified refusal.
+/// A classified token error.
 pub fn device_answer(
     credential: &Credential,
     raw: &RawAnswer,
@@ -163,7 +163,7 @@ pub enum Poll {
 }
 
 impl Pace {
-    /// Reads a refusal (section 3.5). Its `error` decides, whatever the status: 400 and 401 were both seen.
+    /// Reads a token error (section 3.5). Its `error` decides, whatever the status: 400 and 401 were both seen.
     pub fn after(&mut self, token_error: TokenError) -> Poll {
         let over = |token_error: TokenError, reason, next_step: &'static str| {
             Poll::Over(TokenError {

@@ -91,7 +91,7 @@ pub(super) fn post(
 /// Reads the answer.
 ///
 /// # Errors
-/// A classified refusal.
+/// A classified token error.
 pub fn redeemed(
     credential: &Credential,
     raw: &RawAnswer,

@@ -44,10 +44,10 @@ pub(super) fn json_token(body: &Value) -> Result<Token, TokenError> {
 }
 
 pub(super) fn refused(result: Result<Token, TokenError>) -> TokenError {
-    result.err().expect("a refusal")
+    result.err().expect("a token error")
 }
 
-/// A JWT with these claims; nobody looks at its signature.
+/// A JWT with these claims; nobody checks its signature.
 pub(super) fn jwt(claims: &Value) -> String {
     let part = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
     format!("{}.{}.c2ln", part(&json!({ "alg": "RS256" })), part(claims))

@@ -17,7 +17,7 @@ use Made::{Refused, Token};
 enum Made {
     /// A token: its lifetime and where that was learnt.
     Token(i64, &'static str),
-    /// A refusal: class, reason, and words of its message.
+    /// A token error: class, reason, and words of its message.
     Refused(Class, &'static str, &'static str),
 }
 

@@ -38,7 +38,7 @@ fn of(change: &Value, style: Option<SecretStyle>) -> Result<TokenEndpoint, Token
     read_as(ISSUER, &document(change), style)
 }
 
-/// The same with the refusal that a user sees.
+/// The same with the error that a user sees.
 fn read_as(
     issuer: &str,
     body: &[u8],
@@ -174,7 +174,7 @@ fn what_is_kept_of_a_document_is_little_however_large_it_is() {
     for refused in [
         json!({ "token_endpoint": long }),
         json!({ "issuer": format!("https://i.example.com/realm{}", "/".repeat(100)) }),
-        // Megabytes of parts would take tens of them in memory, for every issuer that is looked at.
+        // Megabytes of parts would take tens of them in memory, for every issuer that is reconciled.
         json!({ "x": many }),
     ] {
         assert_eq!(

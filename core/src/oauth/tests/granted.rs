@@ -19,7 +19,7 @@ fn reported(status: u16, kind: &str, body: &str) -> String {
     word(&granted(&raw(status, kind, body.as_bytes())))
 }
 
-fn json_told(body: &Value) -> String {
+fn json_granted(body: &Value) -> String {
     reported(200, "application/json", &body.to_string())
 }
 
@@ -46,7 +46,7 @@ fn a_new_refresh_token_is_read_whatever_stands_beside_it() {
     ] {
         let mut body = beside.clone();
         body["refresh_token"] = json!("rt-2");
-        assert_eq!(json_told(&body), "rt-2", "{beside}");
+        assert_eq!(json_granted(&body), "rt-2", "{beside}");
         for status in [201, 202, 206, 299] {
             assert_eq!(reported(status, "text/html", &body.to_string()), "rt-2");
         }
@@ -95,7 +95,7 @@ fn a_new_refresh_token_is_read_in_lenient_encodings() {
     );
     assert_eq!(reported(200, "", &many), "rt-2");
     assert_eq!(
-        json_told(&json!({ "access_token": "a", "refresh_token": 17 })),
+        json_granted(&json!({ "access_token": "a", "refresh_token": 17 })),
         "17"
     );
 }
@@ -120,11 +120,11 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
     }
     // The old one stays where a token came without a new one.
     assert_eq!(
-        json_told(&json!({ "access_token": "a", "expires_in": 0 })),
+        json_granted(&json!({ "access_token": "a", "expires_in": 0 })),
         "same"
     );
     assert_eq!(
-        json_told(&json!({ "access_token": "a", "refresh_token": "" })),
+        json_granted(&json!({ "access_token": "a", "refresh_token": "" })),
         "same"
     );
     // IBM Cloud, and what templates write.
@@ -146,9 +146,9 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
         "not applicable",
     ] {
         let both = json!({ "access_token": "a", "refresh_token": word });
-        assert_eq!(json_told(&both), "same", "{word}");
+        assert_eq!(json_granted(&both), "same", "{word}");
         let alone = json!({ "access_token": word, "refresh_token": word });
-        assert_eq!(json_told(&alone), "nothing", "{word}");
+        assert_eq!(json_granted(&alone), "nothing", "{word}");
         let form = format!("access_token=a&refresh_token={word}&x=");
         let kind = "application/x-www-form-urlencoded";
         assert_eq!(reported(200, kind, &form), "same", "{word}");
@@ -156,13 +156,13 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
     // Nothing that is a token, however short.
     for token in ["no", "nul", "none-1", "1/none", "n/a=", "!"] {
         let both = json!({ "access_token": "a", "refresh_token": token });
-        assert_eq!(json_told(&both), token);
+        assert_eq!(json_granted(&both), token);
     }
     assert_eq!(
-        json_told(&json!({ "access_token": "a", "error": "server_error" })),
+        json_granted(&json!({ "access_token": "a", "error": "server_error" })),
         "nothing"
     );
-    assert_eq!(json_told(&json!({ "id_token": "i" })), "nothing");
+    assert_eq!(json_granted(&json!({ "id_token": "i" })), "nothing");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn an_answer_that_broke_off_gives_what_is_whole() {
 
 proptest! {
     #[test]
-    fn any_body_gives_a_verdict(body in prop::collection::vec(any::<u8>(), 0..200), status in 100_u16..600, form in "(&?(refresh_token|access_token)=?[a-z\"{}:&%0-9]{0,12}){0,5}") {
+    fn any_body_is_classified(body in prop::collection::vec(any::<u8>(), 0..200), status in 100_u16..600, form in "(&?(refresh_token|access_token)=?[a-z\"{}:&%0-9]{0,12}){0,5}") {
         for body in [body, form.into_bytes()] {
             let raw = raw(status, "text/plain", &body);
             if let Granted::New(token) = granted(&raw) {

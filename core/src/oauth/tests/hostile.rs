@@ -1,4 +1,4 @@
-//! Whatever comes off the wire: a token or a refusal, never a panic, and nothing of it in what people read.
+//! Whatever comes off the wire: a token or a token error, never a panic, and nothing of it in what people read.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::{
     oauth::{AnswerContext, Class, RawAnswer, TokenError, answer, retry_after},
 };
 
-/// What a refusal says beside the fields that hold codes and ids of fixed alphabets.
+/// What a token error says beside the fields that hold codes and ids of fixed alphabets.
 fn reported(token_error: &TokenError) -> String {
     let mut bare = token_error.clone();
     (bare.error, bare.correlation_id, bare.trace_id, bare.aadsts) = (None, None, None, None);
@@ -120,7 +120,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn any_answer_is_a_sound_token_or_a_silent_refusal(wire in any_answer(), assumed in prop::option::of(1_i64..100_000), late in 0_i64..20) {
+    fn any_answer_is_a_sound_token_or_a_silent_token_error(wire in any_answer(), assumed in prop::option::of(1_i64..100_000), late in 0_i64..20) {
         let context = AnswerContext { sent: at(0), now: at(late), assumed_lifetime: assumed.map(secs) };
         let raw = raw(&wire);
         match answer(&raw, context) {

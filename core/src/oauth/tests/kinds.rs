@@ -119,7 +119,7 @@ fn sent(credential: &Credential, secret: &str) -> TokenRequest {
 pub(super) fn refused(name: &str, answer: &RawAnswer) -> TokenError {
     let credential = named(name);
     let reported = answer_to(&credential, answer, at(0), at(1));
-    let token_error = reported.err().expect("a refusal");
+    let token_error = reported.err().expect("a token error");
     let echo = SentSecrets::of(&sent(&named("cc"), "hT9~xkCd-42-QqZzWw77"));
     explained(token_error, &credential, answer, &echo, at(1))
 }
@@ -496,7 +496,7 @@ fn no_number_asks_a_grant_without_a_user_for_one() {
                 let body = json!({ "error": error, "error_codes": [number] }).to_string();
                 let answer = raw(400, JSON, body.as_bytes());
                 let reported = answer_to(&credential, &answer, at(0), at(1));
-                let token_error = reported.err().expect("a refusal");
+                let token_error = reported.err().expect("a token error");
                 let case = format!("{name} {number} {error}: {}", token_error.message());
                 assert_ne!(token_error.class, NeedsUser, "{case}");
                 assert!(!token_error.message().contains("apicred login"), "{case}");
@@ -520,7 +520,7 @@ fn the_issuers_words_are_shown_where_somebody_vouches_and_nowhere_else() {
         let credential = parse(&object(&json!({})), |_| IssuerLookup::Found(issuer)).unwrap();
         let echo = SentSecrets::of(&sent(&credential, secret));
         let reported = answer_to(&credential, &answer, at(0), at(1));
-        let token_error = reported.err().expect("a refusal");
+        let token_error = reported.err().expect("a token error");
         let token_error = explained(token_error, &credential, &answer, &echo, at(1));
         let shown = token_error.detail.as_ref().and_then(|a| a.said.as_deref());
         assert_eq!(shown, said);
@@ -590,7 +590,7 @@ fn a_redirect_of_the_token_endpoint_names_where_it_leads() {
             let echo = SentSecrets::of(&sent(&credential, SECRET));
             let token_error = answer_to(&credential, &answer, at(0), at(1))
                 .err()
-                .expect("a refusal");
+                .expect("a token error");
             let message = explained(token_error, &credential, &answer, &echo, at(1)).message();
             assert_eq!(
                 message.contains("it leads to"),
@@ -621,7 +621,7 @@ fn a_federation_that_does_not_match_names_what_was_sent() {
     let answer = raw(401, JSON, body.as_bytes());
     let token_error = answer_to(&credential, &answer, at(0), at(1))
         .err()
-        .expect("a refusal");
+        .expect("a token error");
     let reported = explained(
         token_error,
         &credential,

@@ -8,7 +8,7 @@ use crate::{
     oauth::{Class, LifetimeSource, answer_to, uncertain},
 };
 
-/// What an answer states and what is made of it: the lifetime and its note, or the reason and the words of a refusal.
+/// What an answer states and what is made of it: the lifetime and its note, or the reason and the words of a token error.
 fn made(
     fields: &Value,
     assumed: Option<i64>,

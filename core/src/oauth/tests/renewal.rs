@@ -52,7 +52,7 @@ fn attempt(remembered: &Remembered) -> Attempt<'_> {
 }
 
 /// In a word: send with a mark, send without, or stop for this reason.
-fn told_of(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>) -> String {
+fn step_of(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>) -> String {
     match before(notes, rule, attempt, at(0)) {
         Step::Send(Send {
             mark: Some(mark), ..
@@ -75,7 +75,7 @@ fn told_of(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>) -> String {
 }
 
 fn reported(notes: &Notes, rule: ReuseRule) -> String {
-    told_of(notes, rule, &attempt(&Remembered::default()))
+    step_of(notes, rule, &attempt(&Remembered::default()))
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_refresh_token_is_sent_once_unless_the_issuer_does_not_mind() {
 }
 
 #[test]
-fn a_verdict_belongs_to_the_request_that_got_it() {
+fn a_token_error_belongs_to_the_request_that_got_it() {
     let dead = |request: Option<&str>| Notes {
         dead: Some(Dead {
             request: request.map(str::to_owned),
@@ -139,7 +139,7 @@ fn a_mark_that_this_process_set_without_a_request_is_no_doubt() {
         ..Remembered::default()
     };
     let say = |notes: &Notes, remembered: &Remembered| {
-        told_of(notes, rule(NEVER, 0), &attempt(remembered))
+        step_of(notes, rule(NEVER, 0), &attempt(remembered))
     };
     assert_eq!(say(&stands(&own), &void(None)), "mark");
     // Another process, another time, or nothing remembered after a restart.
@@ -181,7 +181,7 @@ fn a_mark_that_is_written_late_is_own_still() {
         ..Notes::default()
     };
     assert_eq!(
-        told_of(&late, rule(NEVER, 0), &attempt(&remembered)),
+        step_of(&late, rule(NEVER, 0), &attempt(&remembered)),
         "mark"
     );
     for n in 0..1000 {
@@ -196,7 +196,7 @@ fn a_doubt_outlives_a_secret_that_was_replaced_without_its_annotations() {
         doubt: Some((of.to_owned(), mark(-500))),
         ..Remembered::default()
     };
-    let say = |of| told_of(&Notes::default(), rule(NEVER, 0), &attempt(&doubt(of)));
+    let say = |of| step_of(&Notes::default(), rule(NEVER, 0), &attempt(&doubt(of)));
     assert_eq!(say("token"), "RefreshOutcomeUnknown");
     assert_eq!(say("the one of a new sign-in"), "mark");
 }
@@ -209,7 +209,7 @@ fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
             published_until: until.map(at),
             ..attempt(&none)
         };
-        told_of(notes, rule(reuse, 0), &attempt)
+        step_of(notes, rule(reuse, 0), &attempt)
     };
     let unknown = notes(Some(-500), Some(true), false);
     assert_eq!(say(&unknown, None, Some(-1)), "last try");
@@ -420,7 +420,7 @@ fn the_fate_of_what_was_sent() {
         ("a request that timed out", of(Some(408), Class::Transient, None), TokenState::Unknown),
         ("a redirect", of(Some(302), Class::Invalid, None), TokenState::Unknown),
         ("200 that nobody can read", of(Some(200), Class::Transient, None), TokenState::Unknown),
-        ("200 with a refusal", of(Some(200), Class::NeedsUser, Some("invalid_grant")), TokenState::Dead),
+        ("200 with a token error", of(Some(200), Class::NeedsUser, Some("invalid_grant")), TokenState::Dead),
         ("the client was refused", of(Some(401), Class::Denied, Some("invalid_client")), TokenState::Intact),
         ("the client was refused without a word", of(Some(401), Class::Denied, None), TokenState::Intact),
         ("dead", of(Some(400), Class::NeedsUser, Some("invalid_grant")), TokenState::Dead),
@@ -506,7 +506,7 @@ fn what_is_noted_after_an_answer() {
         ),
         Some(Some(mark(-500).text))
     );
-    // After a doubt a refusal says nothing about a request of another kind.
+    // After a doubt a token error says nothing about a request of another kind.
     assert_eq!(
         noted(write(&last, TokenState::Dead, None), names::IN_FLIGHT_SINCE),
         None

@@ -70,7 +70,7 @@ fn reported(credential: &Credential, answer: &RawAnswer) -> Result<Token, TokenE
 
 fn refused(credential: &Credential, status: u16, body: &str) -> TokenError {
     let answer = raw(status, "application/json", body.as_bytes());
-    reported(credential, &answer).err().expect("a refusal")
+    reported(credential, &answer).err().expect("a token error")
 }
 
 fn given(body: &Value) -> Token {
@@ -82,7 +82,7 @@ fn given(body: &Value) -> Token {
 }
 
 #[test]
-fn a_wrong_secret_is_told_by_status_and_place_and_not_by_one_code() {
+fn a_wrong_secret_is_recognized_by_status_and_place_and_not_by_one_code() {
     let usual = credential(&json!({}));
     for (status, body) in [
         (401, r#"{"error":"invalid_client"}"#),
@@ -324,7 +324,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn any_answer_to_any_grant_is_a_token_or_a_silent_refusal(wire in hostile::any_answer(), grant in prop::sample::select(grants()), secret in "([a-z][0-9]){8,20}") {
+    fn any_answer_to_any_grant_is_a_token_or_a_silent_token_error(wire in hostile::any_answer(), grant in prop::sample::select(grants()), secret in "([a-z][0-9]){8,20}") {
         let credential = with_grant(&grant);
         let answers = [hostile::raw(&wire), hostile::raw(&(wire.0, wire.1, wire.2, json!({
             "error": "invalid_grant", "error_description": format!("AADSTS50126: {secret}"), "suberror": secret, "claims": secret,

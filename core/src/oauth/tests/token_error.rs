@@ -16,7 +16,7 @@ const CONTEXT: fn() -> AnswerContext = || AnswerContext {
 };
 
 fn token_error(answer_: &RawAnswer) -> TokenError {
-    answer(answer_, CONTEXT()).err().expect("a refusal")
+    answer(answer_, CONTEXT()).err().expect("a token error")
 }
 
 fn of(status: u16, body: &Value) -> TokenError {

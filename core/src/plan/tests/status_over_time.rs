@@ -42,7 +42,7 @@ fn reasons(view: &View) -> Vec<(Severity, &str)> {
 }
 
 #[test]
-fn events_tell_changes_and_never_a_healthy_rotation() {
+fn events_report_changes_and_never_a_healthy_rotation() {
     let credential = credential();
     let good = observed(&credential);
     let bad = failing(&credential, observed(&credential), Class::Transient);
@@ -189,7 +189,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn telling_the_same_twice_changes_nothing_and_tells_nobody((world, outcome) in any_look(), later in 0_i64..30) {
+    fn reporting_the_same_twice_changes_nothing_and_notifies_nobody((world, outcome) in any_look(), later in 0_i64..30) {
         let credential = credential();
         let first = status(&credential, &world, &outcome, None, at(0));
         let same = status(&credential, &world, &outcome, Some(&first.status), at(0));

@@ -69,7 +69,7 @@ fn each_part_of_a_template_changes_its_digest() {
 }
 
 #[test]
-fn other_formats_are_told_from_another_look() {
+fn other_formats_are_distinguished_from_other_metadata() {
     let written = template(&credential()).digest();
     let mut other = credential();
     other.target.labels = map(&[("a", "b")]);

@@ -73,7 +73,7 @@ async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
         panic!("a refusal");
     };
     assert_eq!(code.expose_secret(), "good");
-    visitor.tell(Page::done("As ada.".to_owned())).await;
+    visitor.show(Page::done("As ada.".to_owned())).await;
     let page = person.await.expect("a page");
     assert!(
         page.contains("As ada.") && page.contains("no-store"),
@@ -99,7 +99,7 @@ async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
         reported.contains("access_denied") && reported.contains("declined"),
         "{reported}"
     );
-    visitor.tell(Page::failed(reported)).await;
+    visitor.show(Page::failed(reported)).await;
     let page = person.await.expect("a page");
     assert!(page.contains("Not signed in"), "{page}");
 
@@ -116,7 +116,7 @@ async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_told() {
+async fn a_port_that_is_taken_is_reported() {
     let first = Door::open(true, None, None).await.expect("a port");
     let port = Url::parse(&first.redirect_uri).expect("a URL").port();
     let reported = Door::open(true, None, port).await.err().expect("taken");
@@ -239,7 +239,7 @@ async fn what_anybody_sends_to_the_door_is_turned_away_and_the_person_comes_thro
     // It ends in its time although others still hold connections.
     let reported = timeout(
         Duration::from_secs(20),
-        visitor.tell(Page::done("As ada.".to_owned())),
+        visitor.show(Page::done("As ada.".to_owned())),
     );
     reported.await.expect("an end");
     let page = all.await.expect("a page");
@@ -264,7 +264,7 @@ async fn only_the_first_answer_to_a_sign_in_counts() {
     let place = ("127.0.0.1", at.port().expect("a port"));
     let mut second = TcpStream::connect(place).await.expect("an open door");
     second.write_all(&again).await.expect("a request");
-    visitor.tell(Page::done("As ada.".to_owned())).await;
+    visitor.show(Page::done("As ada.".to_owned())).await;
     assert_eq!(code.expose_secret(), "good");
     assert!(first.await.expect("a page").contains("As ada."));
     let mut answer = Vec::new();

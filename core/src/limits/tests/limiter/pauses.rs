@@ -116,7 +116,7 @@ fn a_pause_goes_with_its_issuer_and_the_rate_does_not() {
 }
 
 #[test]
-fn who_stands_in_line_when_a_pause_comes_is_called_to_be_told() {
+fn who_is_queued_when_a_pause_comes_is_dequeued_to_report_it() {
     let mut limiter = Places::new(100);
     let running = go(&mut limiter, "running", &limited(10, 1), s(0));
     for key in ["a", "b"] {

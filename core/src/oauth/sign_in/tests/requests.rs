@@ -385,7 +385,7 @@ fn a_device_code_is_asked_for_and_redeemed_as_in_rfc_8628() {
 }
 
 #[test]
-fn an_issuer_without_the_endpoint_is_told_of_before_anything_is_sent() {
+fn an_issuer_without_the_endpoint_is_reported_before_anything_is_sent() {
     let bare = json!({ "oauth2": { "tokenUrl": "https://server.example.com/token" } });
     let (credential, endpoint) = ready(&person_at(&bare, &json!({})), None);
     let reported = url(&credential, &endpoint).unwrap_err();
