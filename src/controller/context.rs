@@ -1,5 +1,6 @@
 //! The values that all reconciles share.
 
+mod refreshes;
 mod spec;
 mod states;
 

@@ -62,9 +62,7 @@ pub(super) async fn run(context: Arc<Context>) {
 
 /// Is this still the newest write, of a credential that is there, and may this process act?
 fn is_wanted(context: &Context, write: &Write) -> bool {
-    let newest = context.with_state(&write.key, &write.uid, |state| {
-        state.notified.as_ref().and_then(|n| n.written)
-    });
+    let newest = context.newest_write(&write.key, &write.uid);
     newest == Some(write.written) && context.may_act()
 }
 
@@ -92,12 +90,7 @@ async fn notify(
 
 /// Remembers the result. The credential is reconciled if what it reports changes, or to be tried again.
 fn ended(context: &Context, write: &Write, result: Result<(), Trouble>) {
-    let now = context.clock.now();
-    let changed = context.with_state(&write.key, &write.uid, |state| {
-        let known = state.notified.as_mut();
-        known.is_some_and(|notified| notified.ended(result, now))
-    });
-    if changed {
+    if context.notification_ended(&write.key, &write.uid, result) {
         context.triggers.send(&write.key);
     }
 }

@@ -1,5 +1,7 @@
 //! What the process remembers of each credential.
 
+use jiff::Timestamp;
+
 use super::Context;
 use crate::controller::{
     cache::calls_under_way::newer,
@@ -11,6 +13,7 @@ use crate::{
     api::ApiCredentialStatus,
     credential::{Credential, Key},
     limits::queue::give_room_back,
+    plan::notify::Trouble,
 };
 
 impl Context {
@@ -101,6 +104,41 @@ impl Context {
                     .wrote("credentials", &object, version, crate::clock::steady());
             }
         });
+    }
+
+    /// The status that was written last, with its version, until the watch has shown it.
+    pub(in crate::controller) fn written_status(
+        &self,
+        key: &Key,
+        uid: &str,
+    ) -> Option<(String, ApiCredentialStatus)> {
+        self.with_state(key, uid, |state| state.written.clone())
+    }
+
+    /// How many statuses in a row could not be written.
+    pub(in crate::controller) fn lost_statuses(&self, key: &Key, uid: &str) -> u32 {
+        self.with_state(key, uid, |state| state.lost_statuses)
+    }
+
+    /// The time of the newest write of a Secret that pods are to be notified of.
+    pub(in crate::controller) fn newest_write(&self, key: &Key, uid: &str) -> Option<Timestamp> {
+        self.with_state(key, uid, |state| {
+            state.notified.as_ref().and_then(|n| n.written)
+        })
+    }
+
+    /// Remembers how the notification of pods ended. True if status shows something else by that.
+    pub(in crate::controller) fn notification_ended(
+        &self,
+        key: &Key,
+        uid: &str,
+        result: Result<(), Trouble>,
+    ) -> bool {
+        let now = self.clock.now();
+        self.with_state(key, uid, |state| {
+            let known = state.notified.as_mut();
+            known.is_some_and(|notified| notified.ended(result, now))
+        })
     }
 
     /// The tokens of this credential that are to be revoked, if this process has them: the published one, and one that

@@ -45,9 +45,7 @@ pub(in crate::controller) fn known_status(
     key: &Key,
 ) -> Option<ApiCredentialStatus> {
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
-    let written = context.with_state(key, uid, |s| {
-        s.written.as_ref().map(|(_, status)| status.clone())
-    });
+    let written = context.written_status(key, uid).map(|(_, status)| status);
     // What this reconcile began with may be older than what the watch has shown meanwhile.
     let newest = || {
         let there = shown(context, key, uid)?;
@@ -96,7 +94,7 @@ pub(in crate::controller) async fn write_status(
             // Another conflict, or a 404, may come from a busy store or a kind that is served again just now; should the
             // object be gone or another one by now, the watch says so and nobody comes back.
             Err(failed) => {
-                let first = || context.with_state(key, uid, |state| state.lost_statuses == 0);
+                let first = || context.lost_statuses(key, uid) == 0;
                 if is_lasting(&failed) && first() {
                     let said = failed.said.fault();
                     tracing::warn!(said, "the status cannot be written; apicred tries again");
@@ -121,7 +119,7 @@ pub(in crate::controller) fn shown(
 /// The version of [`known_status`].
 fn known_version(context: &Context, object: &ApiCredential, key: &Key) -> String {
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
-    let written = context.with_state(key, uid, |s| s.written.as_ref().map(|(v, _)| v.clone()));
+    let written = context.written_status(key, uid).map(|(version, _)| version);
     let newest = || shown(context, key, uid).map(|there| there.version.to_string());
     let begun_with = || object.metadata.resource_version.clone();
     written

@@ -197,7 +197,7 @@ impl Refresh {
             notes.spent = spent::merge(&notes.spent, &noted);
         }
         let name = format!("{}/{}", credential.namespace, credential.name);
-        let remembered = context.with_state(&self.key, &credential.uid, |s| s.marks.clone());
+        let remembered = context.marks(&self.key, &credential.uid);
         if let Some(known) = lock(&context.spent).find(&token) {
             notes.spent = spent::merge(&notes.spent, std::slice::from_ref(known));
         }
@@ -238,7 +238,7 @@ impl Refresh {
     async fn mark(&mut self, how: &Send) -> Result<Option<TokenError>, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
         let (key, uid) = (&self.key, &credential.uid);
-        context.with_state(key, uid, |s| s.marks.marking(how));
+        context.begin_mark(key, uid, how);
         let changes = [(
             names::IN_FLIGHT_SINCE,
             how.mark.as_ref().map(|m| m.text.clone()),
@@ -253,7 +253,7 @@ impl Refresh {
         if trouble == Trouble::Unavailable {
             return Ok(Some(token_error));
         }
-        context.with_state(key, uid, |s| s.marks.not_marked(how));
+        context.drop_mark(key, uid, how);
         Err(token_error)
     }
 
@@ -273,7 +273,7 @@ impl Refresh {
             if again && began.elapsed() >= window {
                 break;
             }
-            context.with_state(&self.key, &credential.uid, |s| s.marks.void.clear());
+            context.clear_void_marks(&self.key, &credential.uid);
             let mut came = ask(context, credential, request, id, manner).await;
             // The mark decides what is done next, or the window of a second use is short: at once.
             if let Err(token_error) = &mut came.result

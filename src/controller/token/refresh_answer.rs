@@ -16,7 +16,7 @@ use crate::{
     credential::{Credential, Key},
     oauth::{
         Class, TokenError,
-        renewal::{self, Notes, TokenState},
+        renewal::{Notes, TokenState},
         spent::{self, Spent},
     },
     plan::fingerprint,
@@ -36,18 +36,7 @@ pub(super) async fn store(
     let token_state = answered.token_state();
     let uid = credential.uid.clone();
     let sent = &answered.sent;
-    context.with_state(key, &uid, |s| {
-        // Until the mark is off, this process knows better than the mark.
-        if token_state == TokenState::Intact && sent.how.mark.is_some() {
-            s.marks.marking(&sent.how);
-        }
-        let mark = sent.how.doubt.clone().or_else(|| sent.how.mark.clone());
-        s.marks.doubt = match token_state {
-            TokenState::Unknown => mark.map(|m| (sent.token.clone(), m)),
-            TokenState::Intact => sent.how.doubt.clone().map(|m| (sent.token.clone(), m)),
-            TokenState::Rotated | TokenState::Kept | TokenState::Dead => None,
-        };
-    });
+    context.remember_answer(key, &uid, sent, token_state);
     if token_state == TokenState::Rotated && !credential.issuer.reuse.is_always() {
         let mut memory = lock(&context.spent);
         answered.new.iter().for_each(|new| memory.forget(new));
@@ -60,9 +49,9 @@ pub(super) async fn store(
         TokenState::Rotated | TokenState::Kept | TokenState::Dead
     );
     match stored {
-        Ok(Stored::Yes) => context.with_state(key, &uid, |s| s.marks.void.clear()),
+        Ok(Stored::Yes) => context.clear_void_marks(key, &uid),
         Ok(Stored::Replaced) => {
-            context.with_state(key, &uid, |s| s.marks = renewal::Remembered::default());
+            context.forget_marks(key, &uid);
             answered.came.result?;
             return Err(TokenError::local(
                 Class::Transient,
@@ -71,14 +60,14 @@ pub(super) async fn store(
             ));
         }
         Err(token_error) if irreplaceable => {
-            context.with_state(key, &uid, |s| s.unsaved = Some(Box::new(answered)));
+            context.hold_unsaved(key, &uid, answered);
             return Err(token_error);
         }
         // The mark stays, and this process knows its request.
         Err(_) => {}
     }
     let token = Arc::new(answered.came.result?);
-    context.with_state(key, &uid, |s| s.own_writes = None);
+    context.forget_own_writes(key, &uid);
     let notes = Notes::read(answered.state.annotations.as_ref());
     Ok(Acquired {
         token,
@@ -110,7 +99,7 @@ pub(in crate::controller) async fn store_unsaved(
     credential: &Credential,
     key: &Key,
 ) -> Unsaved {
-    let Some(kept) = context.with_state(key, &credential.uid, |s| s.unsaved.take()) else {
+    let Some(kept) = context.take_unsaved(key, &credential.uid) else {
         return Unsaved::Nothing;
     };
     let current = kept.request == fingerprint::request(credential);

@@ -26,7 +26,6 @@ use crate::{
         renewal::{self, Changes, Notes, TokenState},
         spent::{self, Spent},
     },
-    plan::OwnWrites,
 };
 
 /// For how long a leader tries to store an answer before it keeps it in memory and goes on: the answer exists nowhere
@@ -158,17 +157,8 @@ pub(in crate::controller) async fn write(
     })?;
     let version = made.metadata.resource_version.clone().unwrap_or_default();
     let before = std::mem::take(&mut state.version);
-    context.with_state(&credential.key(), &credential.uid, |s| {
-        let earlier = s.own_writes.take().filter(|own| own.version == before);
-        s.own_writes = Some(OwnWrites {
-            version,
-            ..earlier.unwrap_or(OwnWrites {
-                version: String::new(),
-                stands_for: before,
-                changed_at,
-            })
-        });
-    });
+    let (key, uid) = (credential.key(), &credential.uid);
+    context.wrote_state(&key, uid, (before, version), changed_at);
     under_way.done(&made.metadata);
     state.take(made.metadata);
     Ok(())
