@@ -1,0 +1,103 @@
+//! What the pages name exists: tests, and the numbers of threats.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// The names in backticks in the column of a page's tables that is headed `Tests`.
+fn named_tests(page: &str) -> Vec<String> {
+    let cells = |line: &str| -> Vec<String> {
+        let inner = line.trim().trim_matches('|');
+        inner.split('|').map(|c| c.trim().to_owned()).collect()
+    };
+    let (mut column, mut names) = (None, Vec::new());
+    for line in page.lines() {
+        if !line.starts_with('|') {
+            column = None;
+        } else if let Some(at) = column {
+            let cell = cells(line).get::<usize>(at).cloned().unwrap_or_default();
+            names.extend(cell.split('`').skip(1).step_by(2).map(str::to_owned));
+        } else {
+            column = cells(line).iter().position(|c| c == "Tests");
+        }
+    }
+    names
+}
+
+/// The text of every Rust file below a folder.
+fn sources(folder: &str) -> String {
+    fn walk(folder: &Path, into: &mut String) {
+        for entry in fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, into);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                into.push_str(&fs::read_to_string(path).expect("a source"));
+            }
+        }
+    }
+    let mut text = String::new();
+    walk(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+        &mut text,
+    );
+    text
+}
+
+/// The names of the tests in a text. Neither a helper nor a test that is ignored counts.
+fn tests_in(code: &str) -> BTreeSet<String> {
+    let (mut is_test, mut ignored, mut found) = (false, false, BTreeSet::new());
+    for line in code.lines().map(str::trim) {
+        if line == "#[test]" || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if line.starts_with("#[ignore") {
+            ignored = true;
+        } else if let Some(rest) = line
+            .strip_prefix("async fn ")
+            .or_else(|| line.strip_prefix("fn "))
+        {
+            if is_test && !ignored {
+                found.extend(rest.split('(').next().map(str::to_owned));
+            }
+            (is_test, ignored) = (false, false);
+        }
+    }
+    found
+}
+
+/// Other pages and issues name a threat by its number.
+#[test]
+fn each_threat_has_one_number() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/threat-model.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let numbers: Vec<usize> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| T")?.split_once(" |")?.0.parse().ok())
+        .collect();
+    let expected: Vec<usize> = (1..=numbers.len()).collect();
+    assert!(numbers.len() > 20 && numbers == expected, "{numbers:?}");
+}
+
+#[test]
+fn each_test_that_a_page_names_exists() {
+    let sample = "#[test]\nfn a() {\n    fn b() {}\n}\nfn c() {}\n#[test]\n#[ignore = \"x\"]\nfn d() {}\n\
+                  #[tokio::test(start_paused = true)]\nasync fn e() {}\n";
+    assert_eq!(tests_in(sample), ["a", "e"].map(str::to_owned).into());
+    let sample =
+        "| # | Tests |\n|---|---|\n| `no` | `a_b` and `c` |\n\n| `x` | `y` |\n| `d` | `e` |";
+    assert_eq!(named_tests(sample), ["a_b", "c"]);
+    let tests = tests_in(&(sources("core/src") + &sources("src") + &sources("tests")));
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut seen = 0;
+    for entry in fs::read_dir(docs).expect("the pages") {
+        let path = entry.expect("a page").path();
+        let page = fs::read_to_string(&path).unwrap_or_default();
+        for name in named_tests(&page) {
+            seen += 1;
+            assert!(
+                tests.contains(&name),
+                "{} names a test that is not there: {name}",
+                path.display()
+            );
+        }
+    }
+    assert!(seen > 40, "only {seen} names were checked");
+}
