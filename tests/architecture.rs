@@ -132,7 +132,7 @@ fn product() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Files of the plugin that write to a terminal past the one function that escapes what is not printable.
+/// Files of the plugin that write to a terminal without the one function that escapes what is not printable.
 fn prints(path: &str, text: &str) -> Vec<String> {
     let plugin =
         path.starts_with("bin/kubectl-apicred/") && path != "bin/kubectl-apicred/terminal.rs";

@@ -146,7 +146,7 @@ fn decide(shared: &Shared, name: &str, path: &str, head: &Parts) -> Result<Calle
     })?;
     let token = match credential(&head.headers, !resource.static_keys.is_empty())? {
         Credential::Bearer(token) => token,
-        // A key acts with all rights of the person who made it.
+        // A key acts with all rights of the user who made it.
         Credential::StaticKey(key) => {
             return static_key::recognise(&resource.static_keys, key)
                 .map(Caller::StaticKey)

@@ -48,7 +48,7 @@ pub enum Error {
     /// No user has this name.
     #[error("no user has the name {0:?}")]
     UnknownUser(String),
-    /// No device code waits for a person under this user code.
+    /// No device code waits for a user under this user code.
     #[error("no device waits under this code")]
     UnknownUserCode,
 }

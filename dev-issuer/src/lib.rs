@@ -13,7 +13,7 @@
 //!      generic    the checks and answers of RFC 6749
 //!      mtls       client certificates; `assertion`: what clients and other issuers sign
 //!      claims     what goes into a token, and what a resource server checks
-//!    signin     a person allows or denies: codes with PKCE; `device`: device codes
+//!    signin     a user allows or denies: codes with PKCE; `device`: device codes
 //!    api        the protected API, also with static keys
 //!    graph      Microsoft Graph for the credentials of applications; `github`: tokens of a GitHub App
 //!  identity  where a machine gets tokens of its managed identities, on listeners of their own

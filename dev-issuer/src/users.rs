@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::ids::{stable_guid, uti};
 use crate::issuer::DevIssuer;
 
-/// A person in the directory, known to every tenant and to the generic issuer.
+/// A user in the directory, known to every tenant and to the generic issuer.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct User {
@@ -26,7 +26,7 @@ pub struct User {
     /// Does a policy want a second factor? Then nothing works without a browser.
     #[serde(default)]
     pub needs_mfa: bool,
-    /// AADSTS number with which Entra refuses every token for this person, such as 53003.
+    /// AADSTS number with which Entra refuses every token for this user, such as 53003.
     #[serde(default)]
     pub refused: Option<u32>,
     /// The id of an access policy that asks for more than an ordinary sign-in. Tokens of Entra follow only from a sign-in whose
@@ -52,14 +52,14 @@ impl User {
         }
     }
 
-    /// Makes a policy want a second factor of this person.
+    /// Makes a policy want a second factor of this user.
     #[must_use]
     pub fn needs_mfa(mut self) -> Self {
         self.needs_mfa = true;
         self
     }
 
-    /// Makes Entra refuse every token for this person with this AADSTS number.
+    /// Makes Entra refuse every token for this user with this AADSTS number.
     #[must_use]
     pub fn refused(mut self, code: u32) -> Self {
         self.refused = Some(code);
@@ -104,14 +104,14 @@ impl User {
 }
 
 impl Config {
-    /// A person by name, in any case.
+    /// A user by name, in any case.
     pub(crate) fn user(&self, name: &str) -> Option<&User> {
         self.users
             .iter()
             .find(|user| user.name.eq_ignore_ascii_case(name))
     }
 
-    /// The person who goes by this name and knows the password.
+    /// The user who goes by this name and knows the password.
     pub(crate) fn user_with(&self, name: &str, password: &str) -> Option<&User> {
         self.user(name)
             .filter(|user| user.password.is(password.as_bytes()))
@@ -119,7 +119,7 @@ impl Config {
 }
 
 impl DevIssuer {
-    /// An access token that a person got for an application of one's own, to go on behalf of: `aud` is the
+    /// An access token that a user got for an application of one's own, to go on behalf of: `aud` is the
     /// application.
     pub fn issue_user_token(&self, audience: &str, user: &str, lifetime: Duration) -> String {
         let now = Timestamp::now().as_second();
@@ -144,7 +144,7 @@ impl DevIssuer {
         self.shared.keys().sign("JWT", &claims)
     }
 
-    /// Adds a person, in place of one with the same name.
+    /// Adds a user, in place of one with the same name.
     pub fn add_user(&self, user: User) -> Result<(), Error> {
         let mut config = self.shared.config_mut();
         config.check_user("user", &user)?;
@@ -154,7 +154,7 @@ impl DevIssuer {
         Ok(())
     }
 
-    /// Removes a person.
+    /// Removes a user.
     pub fn remove_user(&self, name: &str) {
         let mut config = self.shared.config_mut();
         config

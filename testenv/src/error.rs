@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-/// A failure of the test environment. Its `Display` is meant for the person at the terminal.
+/// A failure of the test environment. Its `Display` is meant for the user at the terminal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -158,7 +158,7 @@ impl Error {
     }
 }
 
-/// Lines of a log that a person is shown.
+/// Lines of a log that a user is shown.
 pub(crate) const SHOWN: usize = 12;
 
 /// Whether the writer of this log ended for want of space. It may have said so long before its end

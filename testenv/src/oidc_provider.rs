@@ -92,7 +92,7 @@ impl OidcClient {
         self
     }
 
-    /// Lets a person sign in with it: authorization code to this address, device code, and refresh tokens.
+    /// Lets a user sign in with it: authorization code to this address, device code, and refresh tokens.
     #[must_use]
     pub fn sign_in(mut self, redirect_uri: impl Into<String>) -> Self {
         self.grants = [
@@ -163,7 +163,7 @@ pub struct OidcOptions {
     pub token_ttl_seconds: u32,
     /// Authorities of client certificates, PEM; empty if there are none.
     pub client_ca: String,
-    /// The one person there is. He signs in and consents as soon as he is asked.
+    /// The one user there is. He signs in and consents as soon as he is asked.
     pub account: String,
 }
 
@@ -330,7 +330,7 @@ impl OidcProvider {
         http::json("reading a registration", request).await
     }
 
-    /// A refresh token as a sign-in of the one person leaves it.
+    /// A refresh token as a sign-in of the one user leaves it.
     pub async fn refresh_token(&self, client_id: &str, scope: &str) -> Result<String, Error> {
         let ask = json!({ "clientId": client_id, "scope": scope });
         let answer = self.control("/__sign_in", &ask).await?;
@@ -348,7 +348,7 @@ impl OidcProvider {
         Ok(answer["alive"] == true)
     }
 
-    /// The one person enters this code of the device flow and allows it, or denies. Says whether there is such a
+    /// The one user enters this code of the device flow and allows it, or denies. Says whether there is such a
     /// code.
     pub async fn answer_device(&self, user_code: &str, allow: bool) -> Result<bool, Error> {
         let ask = json!({ "userCode": user_code, "deny": !allow });

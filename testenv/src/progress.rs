@@ -1,4 +1,4 @@
-//! Lines for the person who waits.
+//! Lines for the user who waits.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -127,7 +127,7 @@ fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
                 place.create("c", person("person")).await;
                 let crashed = crash(&world, &place, (at, when), None).await;
                 world.start_operator().await;
-                // Either all went on, or the answer was lost with the process, and a person is asked.
+                // Either all went on, or the answer was lost with the process, and a user is asked.
                 let unknown = place
                     .until("c", "an end", |c| {
                         let ready = condition(c, "Ready")?;

@@ -137,7 +137,7 @@ fn a_secret_that_holds_the_static_key_already_is_adopted_once() {
         let world = World::shared().await;
         let place = world.place("same-key").await;
         let key = "adopted~static.key";
-        // An apply would be a claim; what a person created is none.
+        // An apply would be a claim; what a user created is none.
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "stringData": { "token": key },
             "metadata": { "name": "token", "annotations": { "apicred.dev/adopt-by": "c" } },

@@ -316,7 +316,7 @@ fn what_only_a_user_can_fix_is_reported_and_not_hammered() {
                 .await;
             world.stays_quiet(&place, Duration::from_secs(2)).await;
             assert_eq!(place.posts(), 1, "{name}");
-            // Mended at the issuer, where apicred cannot see it: a person asks for another try.
+            // Fixed at the issuer, where apicred cannot see it: a user asks for another try.
             place.request_renewal("c").await;
             place.ready("c").await;
             assert_eq!(place.posts(), 2, "{name}");

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) const ADA: &str = "ada@contoso.example";
-/// What the docs bind the person's rights to; the test binds them to a ServiceAccount.
+/// What the docs bind the user's rights to; the test binds them to a ServiceAccount.
 const USER: &str = "{ apiGroup: rbac.authorization.k8s.io, kind: User, name: ada@contoso.example }";
 
 /// A run of the plugin.
@@ -104,7 +104,7 @@ impl Plugin {
     }
 }
 
-/// The credentials of a person who has the rights of `docs/sign-in.md` and no others, or none at all.
+/// The credentials of a user who has the rights of `docs/sign-in.md` and no others, or none at all.
 pub(crate) async fn person_of(world: &World, place: &Place, with_rights: bool) -> PathBuf {
     let namespace = &place.namespace;
     let account = format!(

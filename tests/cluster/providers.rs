@@ -10,7 +10,7 @@ use crate::support::{
     run,
 };
 
-/// Where a person's sign-in would end; nobody signs in by browser here.
+/// Where a user's sign-in would end; nobody signs in by browser here.
 pub(crate) const NOWHERE: &str = "http://127.0.0.1/callback";
 
 /// The provider and the keys of its clients.
@@ -256,7 +256,7 @@ fn certificates_in_the_handshake_prove_their_clients() {
     });
 }
 
-/// A credential of a person who signed in.
+/// A credential of a user who signed in.
 pub(crate) fn person(id: &str) -> Value {
     json!({
         "client": { "id": id, "secrets": null, "public": {} },

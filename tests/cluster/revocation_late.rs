@@ -47,7 +47,7 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         place.create("stuck", revoke("stuck")).await;
         let stuck = place.ready("stuck").await.token;
         world.kill_operator().await;
-        // Nobody removes the finalizer meanwhile but a person.
+        // Nobody removes the finalizer meanwhile but a user.
         place.delete("c").await;
         place.delete("kept").await;
         assert_eq!(finalizers(&place, "c").await, [FINALIZER]);

@@ -1,4 +1,4 @@
-//! `kubectl apicred`: the real program, with the rights of a person, at two issuers; the test plays the browser. Then
+//! `kubectl apicred`: the real program, with the rights of a user, at two issuers; the test plays the browser. Then
 //! the operator takes over.
 
 use std::path::PathBuf;
@@ -108,7 +108,7 @@ fn a_person_signs_in_by_device_code_at_both_kinds_of_issuers() {
                 &["login", "c", "-n", &place.namespace, "--device"],
             );
             let code = plugin.code().await;
-            // Some polls pass before the person is done.
+            // Some polls pass before the user is done.
             let before = place.posts();
             eventually(SOON, "polls of the plugin", async || {
                 let polls = place.posts() - before;
@@ -226,7 +226,7 @@ fn a_client_with_a_secret_signs_in_with_it_as_far_as_the_person_may_read_it() {
         assert!(!said.contains(&place.secret), "{said}");
         kept(&place, &said).await;
         let view = place.ready("c").await;
-        // A renewal at a person's request.
+        // A renewal at a user's request.
         let renew = ["renew", "c", "--namespace", &place.namespace];
         let (good, said) = Plugin::start(&world.cluster.admin_kubeconfig().into(), &renew)
             .end()

@@ -15,7 +15,7 @@ use crate::support::{
 
 pub(crate) const PASSWORD: &str = "ada~password.of-this-test";
 
-/// A client with every permission that the systems know, and a person who may sign in.
+/// A client with every permission that the systems know, and a user who may sign in.
 pub(crate) async fn place(world: &World, label: &str) -> Place {
     let place = world.place(label).await;
     place.add_client(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::systems::{PASSWORD, place, user, works};
 use crate::support::{Place, World, condition, run};
 
-/// A credential for a person at Entra.
+/// A credential for a user at Entra.
 fn person(api: &str, more: &Value) -> Value {
     let mut spec = json!({
         "client": { "secrets": null, "public": {} },

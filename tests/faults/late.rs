@@ -53,7 +53,7 @@ pub(crate) fn creates_a_target() -> impl FnMut(&Call) -> bool + Send + 'static {
     }
 }
 
-/// Deletes a Secret, as a person does.
+/// Deletes a Secret, as a user does.
 pub(crate) async fn delete_secret(place: &Place, name: &str) {
     let secrets = place.secrets();
     let gone = secrets.delete(name, &DeleteParams::default()).await;

@@ -20,7 +20,7 @@ pub(crate) const STATE: &str = "state";
 pub(crate) const KEY: &str = "refresh-token";
 pub(crate) const MARK: &str = "apicred.dev/in-flight-since";
 
-/// A person's sign-in at an issuer, and a credential that uses it.
+/// A user's sign-in at an issuer, and a credential that uses it.
 pub(crate) struct Person {
     pub(crate) case: Case,
     pub(crate) issuer: Rotating,
@@ -176,7 +176,7 @@ impl Person {
         .await
     }
 
-    /// Waits until the wish is served, or a person has to sign in. Was it served?
+    /// Waits until the wish is served, or a user has to sign in. Was it served?
     pub(crate) async fn until_served(&mut self, wish: Option<&str>) -> bool {
         self.until("an end", |c| {
             let lost =

@@ -40,7 +40,7 @@ struct Replica {
     inside: Inside,
 }
 
-/// A person's credential, and those who may renew it.
+/// A user's credential, and those who may renew it.
 struct Several {
     person: Person,
     replicas: Vec<Replica>,

@@ -1,4 +1,4 @@
-//! The HTTP proxy that an administrator sets for issuer traffic, and what goes past it. Never one of the
+//! The HTTP proxy that an administrator sets for issuer traffic, and what is sent directly. Never one of the
 //! environment's: `HTTPS_PROXY` is set for many programs, by people who have none of them in mind.
 
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ pub struct Proxy {
     direct: Vec<Direct>,
 }
 
-/// What goes past the proxy.
+/// What is sent directly, not via the proxy.
 #[derive(Clone, PartialEq)]
 enum Direct {
     Everything,
@@ -30,7 +30,7 @@ enum Direct {
 }
 
 impl Proxy {
-    /// Reads its URL and the list of what goes past it: host names (with all below them), `.suffixes` (only what is
+    /// Reads its URL and the list of what is sent directly: host names (with all below them), `.suffixes` (only what is
     /// below), addresses, CIDRs, each but CIDRs with a port if wanted, or `*`; as in the `NO_PROXY` of other programs.
     ///
     /// # Errors

@@ -6,19 +6,19 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::issuer::DevIssuer;
 
-/// A device code that waits for a person.
+/// A device code that waits for a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct PendingDevice {
-    /// What the person is to type.
+    /// What the user is to type.
     pub user_code: String,
     /// The client that asked.
     pub client_id: String,
 }
 
 impl DevIssuer {
-    /// Device codes that wait for a person, oldest first.
+    /// Device codes that wait for a user, oldest first.
     pub fn pending_devices(&self) -> Vec<PendingDevice> {
         let pending = self.shared.devices.pending(Timestamp::now());
         pending
@@ -30,7 +30,7 @@ impl DevIssuer {
             .collect()
     }
 
-    /// Allows it as this user, as if the person had typed the code.
+    /// Allows it as this user, as if the user had typed the code.
     pub fn approve_device(&self, user_code: &str, user: &str) -> Result<(), Error> {
         let known = self.shared.config().user(user).map(|u| u.name.clone());
         let user = known.ok_or_else(|| Error::UnknownUser(user.to_owned()))?;

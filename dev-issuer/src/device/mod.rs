@@ -1,4 +1,4 @@
-//! Device codes (RFC 8628): a program shows a code, a person types it into a page elsewhere.
+//! Device codes (RFC 8628): a program shows a code, a user types it into a page elsewhere.
 
 mod handle;
 mod page;

@@ -1,4 +1,4 @@
-//! The page where a person types the code (RFC 8628 section 3.3).
+//! The page where a user types the code (RFC 8628 section 3.3).
 
 use std::sync::Arc;
 

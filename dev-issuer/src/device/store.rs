@@ -31,7 +31,7 @@ pub(crate) struct Wish {
 /// What was handed to the device.
 pub(crate) struct Handed {
     pub(crate) device_code: String,
-    /// What the person types.
+    /// What the user types.
     pub(crate) user_code: String,
 }
 
@@ -136,7 +136,7 @@ impl Devices {
         }
     }
 
-    /// The wish behind a code that a person typed, if it still waits.
+    /// The wish behind a code that a user typed, if it still waits.
     pub(crate) fn waiting(&self, user_code: &str, now: Timestamp) -> Option<Wish> {
         let mut all = self.lock();
         open(&mut all, user_code, now).map(|entry| entry.wish.clone())
@@ -152,7 +152,7 @@ impl Devices {
         true
     }
 
-    /// Codes that wait for a person, oldest first, with their clients.
+    /// Codes that wait for a user, oldest first, with their clients.
     pub(crate) fn pending(&self, now: Timestamp) -> Vec<(String, String)> {
         let all = self.lock();
         let waits = |e: &&Entry| matches!(e.decision, Decision::Open) && e.expires > now;

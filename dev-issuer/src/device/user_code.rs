@@ -1,4 +1,4 @@
-//! The code that a person types (RFC 8628 section 6.1).
+//! The code that a user types (RFC 8628 section 6.1).
 
 use aws_lc_rs::rand;
 

@@ -1,4 +1,4 @@
-//! Device codes: a program without a browser, and a person with one.
+//! Device codes: a program without a browser, and a user with one.
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code>
 
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! Refusals where a person is concerned: codes, consent, refresh tokens.
+//! Refusals where a user is concerned: codes, consent, refresh tokens.
 //! Numbers and texts: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
 
 use super::errors::{BAD, Refusal};

@@ -1,4 +1,4 @@
-//! Tokens for a user, whichever way the person was asked.
+//! Tokens for a user, whichever way the user was asked.
 
 use jiff::Timestamp;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Tokens for a user, whichever way the person was asked.
+//! Tokens for a user, whichever way the user was asked.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -21,7 +21,7 @@ pub(super) struct Agreed<'a> {
     /// Name of the user.
     pub(super) user: &'a str,
     pub(super) scope: &'a str,
-    /// The API that was named when the person was asked.
+    /// The API that was named when the user was asked.
     pub(super) audience: Option<&'a str>,
     pub(super) nonce: Option<&'a str>,
 }
@@ -81,7 +81,7 @@ pub(super) fn issue(
     })
 }
 
-/// The API may be named when the person is asked or when the token is fetched; never two different ones.
+/// The API may be named when the user is asked or when the token is fetched; never two different ones.
 fn audience<'a>(agreed: &Agreed<'a>, form: &'a Form) -> Result<Option<&'a str>, Refusal> {
     let mut all = agreed.audience.into_iter();
     let mut all = all

@@ -19,7 +19,7 @@ use crate::signin::Realm;
 /// Without use for so long, a token is dead (<https://learn.microsoft.com/entra/identity-platform/refresh-tokens>).
 const IDLE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// What a person agreed to, for as long as nobody takes it back.
+/// What a user agreed to, for as long as nobody takes it back.
 #[derive(Clone)]
 pub(crate) struct Standing {
     pub(crate) realm: Realm,

@@ -13,7 +13,7 @@ const LIFE: SignedDuration = SignedDuration::from_mins(10);
 /// How long a code is known after its end, so that a late use can be told from a guess.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
-/// What a person agreed to, and what the code for it is bound to.
+/// What a user agreed to, and what the code for it is bound to.
 #[derive(Clone)]
 pub(crate) struct Consent {
     pub(crate) realm: Realm,

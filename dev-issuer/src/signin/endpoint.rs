@@ -22,7 +22,7 @@ use crate::ids::guid;
 use crate::log::TokenRequestRecord;
 use crate::state::Shared;
 
-/// What a person sends with the form; all else in it is the request itself.
+/// What a user sends with the form; all else in it is the request itself.
 const ANSWERS: [&str; 3] = ["user", "password", "decision"];
 
 /// `GET` or `POST /…/authorize`. Without a tenant it is the generic issuer's.

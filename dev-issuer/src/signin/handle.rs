@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::issuer::DevIssuer;
 
 impl DevIssuer {
-    /// Lets this person allow every sign-in at once, without a page; `None` brings the page back.
+    /// Lets this user allow every sign-in at once, without a page; `None` brings the page back.
     pub fn auto_approve(&self, user: Option<&str>) -> Result<(), Error> {
         let mut config = self.shared.config_mut();
         let mut changed = config.clone();

@@ -1,4 +1,4 @@
-//! Sign-in by a person: authorization code (RFC 6749 section 4.1) with PKCE (RFC 7636).
+//! Sign-in by a user: authorization code (RFC 6749 section 4.1) with PKCE (RFC 7636).
 //!
 //! ```text
 //!  authorize  what a request says, and whether it may go on
@@ -22,7 +22,7 @@ pub(crate) use page::{Field, Page, notice};
 pub(crate) use pkce::verifies;
 pub(crate) use redirect::may_be_registered;
 
-/// Who issues, as the person sees it.
+/// Who issues, as the user sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Realm {
     /// A tenant, by its id.

@@ -1,4 +1,4 @@
-//! The pages that a person sees. Plain HTML: they work in any browser, and a test can read them.
+//! The pages that a user sees. Plain HTML: they work in any browser, and a test can read them.
 
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderName, StatusCode};

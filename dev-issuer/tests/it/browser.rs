@@ -1,4 +1,4 @@
-//! A person with a browser, as far as the tests of sign-in need one.
+//! A user with a browser, as far as the tests of sign-in need one.
 
 use std::collections::BTreeMap;
 

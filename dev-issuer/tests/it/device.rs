@@ -1,4 +1,4 @@
-//! Device codes: a program shows a code, a person types it into a page.
+//! Device codes: a program shows a code, a user types it into a page.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -23,7 +23,7 @@ pub(crate) const OBO: &[(&str, &str)] = &[
 #[tokio::test]
 async fn an_api_calls_another_on_behalf_of_its_caller() {
     let bench = Bench::new().await;
-    // The whole way: a person's token for the API in the middle, and with it one for the next.
+    // The whole way: a user's token for the API in the middle, and with it one for the next.
     let ask = form(ROPC, &[("scope", "api://middle/access_as_user")]);
     let first = bench.v2(&ask).await.token();
     assert_eq!(bench.call("/api/middle/x", &first).await.status, 200);

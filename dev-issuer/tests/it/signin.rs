@@ -1,4 +1,4 @@
-//! Sign-in by a person, and the codes that come of it: what both issuers have in common.
+//! Sign-in by a user, and the codes that come of it: what both issuers have in common.
 
 use dev_issuer::{Client, Config, Effect, Error, Fault, Surface, User};
 

@@ -37,7 +37,7 @@ pub(in crate::controller) struct PackedCredential {
     pub(in crate::controller) uid: Box<str>,
     pub(in crate::controller) version: Box<str>,
     /// Digest of everything that triggers a reconcile.
-    wakes: u64,
+    triggers: u64,
     pub(in crate::controller) shown: Shown,
     body: Arc<[u8]>,
 }
@@ -95,7 +95,7 @@ impl PackedCredential {
     /// Does it differ from this one in nothing that a reconcile is for? An own status, a label or another annotation is no
     /// reason for one. A status that others hold a part of is one each time: it may have to be put right.
     pub(in crate::controller) fn asks_the_same(&self, other: &Self) -> bool {
-        self.uid == other.uid && self.wakes == other.wakes
+        self.uid == other.uid && self.triggers == other.triggers
     }
 }
 
@@ -134,8 +134,8 @@ impl From<&Unusable> for PackedCredential {
         // Its spec is never acted on, see `open`.
         let mut kept = Self::from(stand_in(unusable));
         let mut hasher = DefaultHasher::new();
-        (kept.wakes, &unusable.flaw).hash(&mut hasher);
-        kept.wakes = hasher.finish();
+        (kept.triggers, &unusable.flaw).hash(&mut hasher);
+        kept.triggers = hasher.finish();
         kept.flaw = Some(Arc::new(unusable.flaw.clone()));
         kept
     }
@@ -155,7 +155,7 @@ impl From<&ApiCredential> for PackedCredential {
             },
             uid: text(&meta.uid),
             version: text(&meta.resource_version),
-            wakes: wakes(object),
+            triggers: triggers(object),
             shown: Shown::of(object),
             body: compress_prepend_size_with_dict(&json, LIKENESS).into(),
         }
@@ -197,7 +197,7 @@ impl Resource for PackedCredential {
     }
 }
 
-fn wakes(object: &ApiCredential) -> u64 {
+fn triggers(object: &ApiCredential) -> u64 {
     let meta = &object.metadata;
     let renew = meta
         .annotations
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_look_is_for_wakes() {
+    fn only_what_a_reconcile_is_for_triggers_one() {
         let first = PackedCredential::from(object(&reported()));
         let with = |change: &dyn Fn(&mut ApiCredential)| {
             let mut object = object(&json!({}));

@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(
             take(Event::Apply(event("sync"))),
             Some(Vec::new()),
-            "an annotation on it wakes nobody"
+            "an annotation on it triggers nobody"
         );
         let odd = |key: &str| {
             let json = json!({ "metadata": { "namespace": "secops", "name": "sync", "annotations": { key: "x" } } });

@@ -122,7 +122,7 @@ pub(super) trait Flow {
     /// A sentence for the user when what was read cannot serve.
     fn fields(
         &self,
-        _supplies: &[SecretString],
+        _grant_inputs: &[SecretString],
         _around: &Circumstances<'_>,
     ) -> Result<Fields, String> {
         Ok(Vec::new())
@@ -148,7 +148,7 @@ pub(super) trait Flow {
         credential.request.scopes.join(" ")
     }
     /// Are scopes sent in the form? (Google wants them inside the assertion.)
-    fn scopes_in_form(&self, _supplies: &[SecretString]) -> bool {
+    fn scopes_in_form(&self, _grant_inputs: &[SecretString]) -> bool {
         true
     }
     /// May equal requests in flight be sent once?

@@ -128,7 +128,7 @@ const CASES: &[Case] = &[
     ("source moved", |_, o| moved(o), "verify"),
     ("source moved and read", |_, o| { moved(o); o.memory.verified = vec![mark("8")]; }, "keep"),
     ("source moved again", |_, o| { moved(o); o.memory.verified = vec![mark("7")]; }, "verify"),
-    ("source made anew", |_, o| o.sources[0].present = Some(("new-uid".to_owned(), "7".to_owned())), "verify"),
+    ("source recreated", |_, o| o.sources[0].present = Some(("new-uid".to_owned(), "7".to_owned())), "verify"),
     ("source gone, token good", |_, o| o.sources[0].present = None, "keep"),
     ("source gone, token due", |_, o| { o.sources[0].present = None; due(o); }, "refuse ClientSecretMissing"),
     ("source no longer in the spec", |c, o| {

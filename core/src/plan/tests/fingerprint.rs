@@ -56,7 +56,7 @@ fn a_change_of_anything_else_leaves_the_request_digest_alone() {
         ("limits", |c| c.issuer.requests_per_second = 1),
         ("order of secrets", |c| secrets(c).reverse()),
         ("target", |c| c.target.labels = map(&[("a", "b")])),
-        ("floor", |c| {
+        ("minimum", |c| {
             c.min_lifetime = Some(jiff::SignedDuration::from_mins(1));
         }),
         ("suspend", |c| c.suspend = true),

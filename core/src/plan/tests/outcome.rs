@@ -146,7 +146,7 @@ fn a_refusal_just_after_a_change_of_the_secret_is_tried_again_soon() {
 #[test]
 fn a_failed_renewal_wakes_up_while_the_minimum_lifetime_can_still_be_saved() {
     let credential = credential();
-    // 20 min left, floor 15 min and 2 min of mount delay: three minutes to save it.
+    // 20 min left, minimum 15 min and 2 min of mount delay: three minutes to save it.
     let world = holding(&credential, record(&credential, (-2400, -600, 1200)));
     assert_eq!(
         failure(&credential, &world, Class::Invalid).next_attempt,

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Life, wish of the issuer, floor of the user (seconds) -> latest renewal (milliseconds after the issue) and rule.
+/// Life, wish of the issuer, minimum of the user (seconds) -> latest renewal (milliseconds after the issue) and rule.
 type Renewal = (i64, Option<i64>, Option<i64>, i64, &'static str);
 
 #[rustfmt::skip]
@@ -45,7 +45,7 @@ const RENEWALS: [Renewal; 31] = [
     (3600,    Some(1),       None,         360_000,    "RefreshIn"),
     (3600,    Some(0),       None,         360_000,    "RefreshIn"),
     (3600,    Some(-5),      None,         360_000,    "RefreshIn"),
-    // The user's floor.
+    // The user's minimum.
     (3600,    None,          Some(10),     1_800_000,  "HalfLife"),
     (3600,    None,          Some(2400),   1_080_000,  "MinLifetime"),
     (3600,    None,          Some(2600),   1_800_000,  "TooShort"),
@@ -383,7 +383,7 @@ fn any_class() -> impl Strategy<Value = Class> {
 }
 
 prop_compose! {
-    /// Life, wish and floor as issuers and users may give them.
+    /// Life, wish and minimum as issuers and users may give them.
     fn any_life()(
         life in prop_oneof![1_i64..7200, 1_i64..40_000_000],
         wish in prop::option::of(-10_i64..100_000),

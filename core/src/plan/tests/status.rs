@@ -189,7 +189,7 @@ fn a_transition_time_moves_exactly_when_the_status_flips() {
 #[test]
 fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_is_late() {
     let credential = credential();
-    // An hour's life: floor 15 min, mount delay 2 min, notice 6 min: from 37 min on.
+    // An hour's life: minimum 15 min, mount delay 2 min, notice 6 min: from 37 min on.
     for (age, trouble, reported) in [
         (2200, true, false),
         (2220, true, true),

@@ -1,4 +1,4 @@
-//! Lines for the person who watches, each with the seconds since the start.
+//! Lines for the user who watches, each with the seconds since the start.
 
 use std::future::Future;
 use std::io::Write;

@@ -31,7 +31,7 @@ use console::Console;
 use stage::Stage;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What went wrong, as one sentence for the person at the terminal.
+/// What went wrong, as one sentence for the user at the terminal.
 type Outcome<T> = Result<T, String>;
 
 /// How the demo is to be played, from the environment: `make demo` has no arguments.

@@ -148,7 +148,7 @@ async fn begin(console: &Console, stage: &mut Stage) -> Outcome<String> {
         },
     );
     let first = first.await.map_err(|error| error.to_string())?;
-    // A person made the first one, so that it is removed only if it is named.
+    // A user made the first one, so that it is removed only if it is named.
     let adopt = format!(
         r#"{{"spec":{{"rotation":{{"adopt":{{"keyId":"{}"}}}}}}}}"#,
         first.key_id
