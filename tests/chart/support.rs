@@ -37,6 +37,15 @@ pub(crate) async fn refused(args: &[&str]) -> String {
     template_of(CHART, args).await.expect_err("it renders")
 }
 
+/// Why the chart with these values is refused.
+pub(crate) async fn refused_values(values: &Value) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("values.json");
+    std::fs::write(&path, values.to_string()).expect("a file");
+    let path = path.display().to_string();
+    refused(&["--set", "crds.install=false", "--values", &path]).await
+}
+
 /// The objects of the chart with these values, without the CRDs, which take most of the time.
 pub(crate) async fn objects(values: &Value) -> Objects {
     objects_with(values, &[]).await

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::support::{CHART, Objects, file, objects, refused, run, template_of, text};
+use crate::support::{
+    CHART, Objects, file, objects, refused, refused_values, run, template_of, text,
+};
 
 /// Renders at a time.
 const AT_ONCE: usize = 4;
@@ -178,7 +180,7 @@ fn what_would_do_harm_is_refused_and_the_value_is_named() {
 #[test]
 fn a_network_is_one_of_ipv4_or_ipv6_or_refused() {
     run(async {
-        for wrong in [
+        let wrong = [
             "10.0.0.300/8",
             "256.0.0.0/8",
             "10.0.0/8",
@@ -195,9 +197,18 @@ fn a_network_is_one_of_ipv4_or_ipv6_or_refused() {
             "1:2:3:4:5:6:7/64",
             "::ffff:10.0.0.300/104",
             ":/0",
-        ] {
-            let reported = refused(&["--set", &format!("allowCidrs={{{wrong}}}")]).await;
-            assert!(reported.contains("/allowCidrs/0"), "{wrong}: {reported}");
+            "",
+            " 10.0.0.0/8",
+            "https://10.0.0.0/8",
+            ":1:2:3:4:5:6:7/64",
+            "1:2:3:4:5:6:7:8::/64",
+            ":::/64",
+        ];
+        let list = serde_json::json!({ "allowCidrs": wrong, "allowWideCidrs": true });
+        let reported = refused_values(&list).await;
+        for wrong in wrong {
+            let words = format!("allowCidrs: {wrong:?} is not a network; write it as 10.20.0.0/16");
+            assert!(reported.contains(&words), "{wrong}: {reported}");
         }
         let fine = [
             "10.0.0.0/8",
@@ -213,7 +224,7 @@ fn a_network_is_one_of_ipv4_or_ipv6_or_refused() {
         for cidr in fine {
             assert!(cidr.parse::<ipnet::IpNet>().is_ok(), "{cidr}");
         }
-        let list = serde_json::json!({ "allowCidrs": fine });
+        let list = serde_json::json!({ "allowCidrs": fine, "allowWideCidrs": true });
         let set = objects(&list).await;
         assert_eq!(set.env("APICRED_ALLOW_CIDR"), Some(fine.join(",").as_str()));
     });

@@ -81,7 +81,7 @@ imagePullSecrets:
 {{- define "apicred.proxied" -}}
 {{- $proxy := .Values.issuerProxy -}}
 {{- if and $proxy.url $proxy.existingSecret.name -}}
-{{- fail "issuerProxy: set url or existingSecret.name, not both" -}}
+{{- fail "issuerProxy: set url or existingSecret.name, not both; `--set issuerProxy.url=` removes an earlier url" -}}
 {{- end -}}
 {{- if and $proxy.noProxy (not (or $proxy.url $proxy.existingSecret.name)) -}}
 {{- fail "issuerProxy.noProxy needs a proxy: set issuerProxy.url or issuerProxy.existingSecret.name" -}}

@@ -97,7 +97,7 @@ pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), AddressNotAllowed
 const SHORTEST: (u8, u8) = (8, 16);
 
 /// Addresses that are dangerous to open: on most of them a metadata service hands out credentials of the machine.
-const DANGEROUS: [(&str, &str); 11] = [
+pub const DANGEROUS: [(&str, &str); 11] = [
     ("169.254.169.254", "the metadata service of most clouds"),
     ("169.254.170.2", "the credentials of ECS tasks"),
     ("169.254.170.23", "the credentials of EKS pods"),
