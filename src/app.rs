@@ -11,6 +11,7 @@ use tower::limit::ConcurrencyLimitLayer;
 use crate::{
     clock::{Clock, SystemClock},
     controller::{Answers, Operator, Settings},
+    environment,
     leader::{Lease, Lost},
     oauth,
     telemetry::{
@@ -122,6 +123,11 @@ pub fn harden(config: &mut Config) {
         is("HTTPS_PROXY") || is("https_proxy")
     };
     let _ = config.proxy_url.take_if(ambient);
+    // A kubeconfig without a CA trusts those of the system.
+    if config.root_cert.is_none() {
+        let cas = environment::cas_if_hidden();
+        config.root_cert = cas.map(|cas| cas.iter().map(|der| der.to_vec()).collect());
+    }
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(Duration::from_secs(15));
     // Calls have deadlines of their own and watches end by themselves before this; a list has neither.

@@ -1,9 +1,14 @@
 //! Environment variables of the programs. One that is empty is as one that is not set: a template that has no value for it writes
 //! it so.
 
-use std::{env, ffi::OsStr};
+use std::{env, ffi::OsStr, path::PathBuf};
 
 use clap::Command;
+use rustls::{RootCertStore, pki_types::CertificateDer};
+use rustls_native_certs::{load_certs_from_paths, load_native_certs};
+
+/// A file with the CAs of the system, as OpenSSL names it.
+const CA_FILE: &str = "SSL_CERT_FILE";
 
 /// The same command, which does not read variables that are empty.
 pub fn without_empty(command: Command) -> Command {
@@ -22,6 +27,36 @@ fn without(command: Command, left_out: fn(&OsStr) -> bool) -> Command {
             _ => arg,
         })
         .mut_subcommands(|command| without(command, left_out))
+}
+
+/// The CAs in `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else those of the system. One that cannot be read is the system's matter.
+pub fn cas() -> Vec<CertificateDer<'static>> {
+    let found = load_native_certs().certs;
+    // The library takes an empty variable for the name of a file, and then reads no other.
+    if !found.is_empty() || !is_empty(OsStr::new(CA_FILE)) {
+        return found;
+    }
+    let known = openssl_probe::probe();
+    let file = known.cert_file.iter().map(|file| (Some(file), None));
+    let folders = known.cert_dir.iter().map(|folder| (None, Some(folder)));
+    file.chain(folders)
+        .map(|(file, folder): (Option<&PathBuf>, Option<&PathBuf>)| {
+            load_certs_from_paths(file.map(PathBuf::as_path), folder.map(PathBuf::as_path)).certs
+        })
+        .find(|certs| !certs.is_empty())
+        .unwrap_or_default()
+}
+
+/// The same for clients that look for the CAs of the system by themselves, and find none because the variable is empty. `None`: they
+/// find what there is.
+pub fn cas_if_hidden() -> Option<Vec<CertificateDer<'static>>> {
+    if !is_empty(OsStr::new(CA_FILE)) {
+        return None;
+    }
+    let mut cas = cas();
+    // These clients accept no CA that they cannot parse.
+    cas.retain(|der| RootCertStore::empty().add(der.clone()).is_ok());
+    (!cas.is_empty()).then_some(cas)
 }
 
 #[cfg(test)]
@@ -52,5 +87,38 @@ mod tests {
         let given = less.get_matches_from(["outer", "--HOME", "/a"]);
         let given = given.get_one::<String>("HOME").map(String::as_str);
         assert_eq!(given, Some("/a"), "a flag is read");
+    }
+
+    /// The variable is read by a process of its own.
+    #[test]
+    fn an_empty_ssl_cert_file_is_as_none() {
+        let known = load_native_certs().certs;
+        if is_empty(OsStr::new(CA_FILE)) {
+            assert_eq!(known, []);
+            assert_ne!(cas(), []);
+            assert_ne!(cas_if_hidden(), None);
+            return;
+        }
+        assert_eq!(cas(), known);
+        assert_eq!(cas_if_hidden(), None);
+        // Nothing to read.
+        if known.is_empty() {
+            return;
+        }
+        let this = [
+            "--exact",
+            "environment::tests::an_empty_ssl_cert_file_is_as_none",
+        ];
+        let again = std::process::Command::new(env::current_exe().unwrap())
+            .args(this)
+            .env(CA_FILE, "")
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&again.stdout).into_owned();
+        assert!(
+            again.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
     }
 }

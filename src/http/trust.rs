@@ -1,12 +1,8 @@
 //! The TLS settings of one issuer: trusted CAs, the client certificate, and what was seen in handshakes.
 
-use std::{
-    ffi::OsStr,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use rustls::{
@@ -20,7 +16,6 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
     sign::CertifiedKey,
 };
-use rustls_native_certs::{load_certs_from_paths, load_native_certs};
 
 use crate::{
     environment,
@@ -105,7 +100,7 @@ pub(super) fn roots(
         roots.add_parsable_certificates(own);
     }
     roots.add_parsable_certificates(cas.iter().cloned());
-    roots.add_parsable_certificates(of_system());
+    roots.add_parsable_certificates(environment::cas());
     if roots.is_empty() {
         return Err(
             "the operator's machine has no CA certificates and caBundle is not set; set caBundle, or install the system's CAs (ca-certificates, SSL_CERT_FILE)"
@@ -113,24 +108,6 @@ pub(super) fn roots(
         );
     }
     Ok((roots, anchors))
-}
-
-/// The CAs in `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else those of the system. One that cannot be read is the system's matter.
-fn of_system() -> Vec<CertificateDer<'static>> {
-    let found = load_native_certs().certs;
-    // The library takes an empty variable for the name of a file, and then reads no other.
-    if !found.is_empty() || !environment::is_empty(OsStr::new("SSL_CERT_FILE")) {
-        return found;
-    }
-    let known = openssl_probe::probe();
-    let file = known.cert_file.iter().map(|file| (Some(file), None));
-    let folders = known.cert_dir.iter().map(|folder| (None, Some(folder)));
-    file.chain(folders)
-        .map(|(file, folder): (Option<&PathBuf>, Option<&PathBuf>)| {
-            load_certs_from_paths(file.map(PathBuf::as_path), folder.map(PathBuf::as_path)).certs
-        })
-        .find(|certs| !certs.is_empty())
-        .unwrap_or_default()
 }
 
 /// The settings for these roots. `anchors` are those of `caBundle` among them, to be named in messages.
@@ -274,43 +251,5 @@ impl ClientSessionStore for Sessions {
 
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         self.real.take_tls13_ticket(name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    /// The variable is read by a process of its own.
-    #[test]
-    fn an_empty_ssl_cert_file_is_as_none() {
-        let known = load_native_certs().certs;
-        if environment::is_empty(OsStr::new("SSL_CERT_FILE")) {
-            assert_eq!(known, []);
-            assert_ne!(of_system(), []);
-            return;
-        }
-        assert_eq!(of_system(), known);
-        // Nothing to read.
-        if known.is_empty() {
-            return;
-        }
-        let this = [
-            "--exact",
-            "http::trust::tests::an_empty_ssl_cert_file_is_as_none",
-        ];
-        let again = Command::new(std::env::current_exe().unwrap())
-            .args(this)
-            .env("SSL_CERT_FILE", "")
-            .env_remove("SSL_CERT_DIR")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&again.stdout).into_owned();
-        assert!(
-            again.status.success() && said.contains("1 passed"),
-            "{said}"
-        );
     }
 }

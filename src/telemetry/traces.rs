@@ -108,6 +108,7 @@ mod with_otel {
     use tracing_subscriber::{Layer, filter::filter_fn};
 
     use super::{Spans, TARGET, Url};
+    use crate::environment;
 
     /// A collector that does not answer within this time has not got the spans.
     const ANSWER: Duration = Duration::from_secs(10);
@@ -196,11 +197,15 @@ mod with_otel {
                 .thread_name("traces")
                 .enable_all()
                 .build()?;
-            let client = reqwest::Client::builder()
+            let mut client = reqwest::Client::builder()
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
-                .timeout(ANSWER)
-                .build()?;
+                .timeout(ANSWER);
+            if let Some(cas) = environment::cas_if_hidden() {
+                let cas = cas.iter().map(|der| reqwest::Certificate::from_der(der));
+                client = client.tls_certs_only(cas.collect::<Result<Vec<_>, _>>()?);
+            }
+            let client = client.build()?;
             Ok(Self {
                 client,
                 runtime: Box::leak(Box::new(runtime)),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::TcpListener,
     process::{Command, Output},
 };
 
@@ -42,6 +43,32 @@ fn said(ended: &Output) -> BTreeSet<String> {
     lines.collect()
 }
 
+/// Clients that trust the CAs of the system: that of a collector, and that of a cluster whose kubeconfig names no CA.
+fn an_empty_variable_hides_no_ca() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kubeconfig = folder.path().join("config");
+    let cluster = r#"{name: c, cluster: {server: "https://127.0.0.1:9"}}"#;
+    let text = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{cluster}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+         users: [{{name: u, user: {{token: t}}}}]\ncurrent-context: c\n"
+    );
+    std::fs::write(&kubeconfig, text).expect("a kubeconfig");
+    let kubeconfig = kubeconfig.display().to_string();
+    let collector: &[&str] = &["run", "--otlp-endpoint", "https://127.0.0.1:9"];
+    // The address of the admin server is in use, so that it ends.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let used = taken.local_addr().expect("its address").to_string();
+    let operator: &[&str] = &["run", "--admin-listen", &used];
+    for (args, set) in [
+        (collector, vec![]),
+        (operator, vec![("KUBECONFIG", &*kubeconfig)]),
+    ] {
+        let without = said(&apicred(args, &set));
+        let empty = [&set[..], &[("SSL_CERT_FILE", "")]].concat();
+        assert_eq!(said(&apicred(args, &empty)), without, "{args:?}");
+    }
+}
+
 #[test]
 fn an_empty_environment_variable_is_as_one_that_is_not_set() {
     let documented = documented();
@@ -57,6 +84,7 @@ fn an_empty_environment_variable_is_as_one_that_is_not_set() {
         assert_eq!(said(&ended), expected, "{one:?}");
         assert_eq!(ended.status.code(), plain.status.code(), "{one:?}");
     }
+    an_empty_variable_hides_no_ca();
     // A flag that somebody wrote is a mistake.
     let ended = apicred(&["run", "--identity-endpoint", ""], &[]);
     assert!(!said(&ended).iter().any(no_cluster), "{:?}", said(&ended));
