@@ -22,6 +22,7 @@ IMAGE ?= ghcr.io/apicred/apicred:dev
 IMAGE_ARCH ?= $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 IMAGE_MACHINE = $(if $(filter arm64,$(IMAGE_ARCH)),aarch64,x86_64)
 IMAGE_TARGET = $(IMAGE_MACHINE)-unknown-linux-musl
+IMAGE_PROGRAM = $(or $(CARGO_TARGET_DIR),target)/$(IMAGE_TARGET)/release/apicred
 IMAGE_FILE = target/image/apicred-$(IMAGE_ARCH).tar
 # The commit in the image: label revision of the metric apicred_build_info, and of the image.
 REVISION ?= $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
@@ -142,7 +143,7 @@ image-oci: ## assemble the image without a container engine, in target/image/ (I
 	  || { echo "image-oci: Rust has no standard library for $(IMAGE_TARGET): rustup target add $(IMAGE_TARGET)" >&2; exit 1; }
 	@# Without the paths of this machine. jemalloc on arm64: as in the Dockerfile.
 	APICRED_REVISION=$(REVISION) \
-	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo" \
+	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo$(if $(CARGO_TARGET_DIR), --remap-path-prefix=$(CARGO_TARGET_DIR)=/src/target)" \
 	CARGO_TARGET_$(subst -,_,$(shell echo $(IMAGE_TARGET) | tr a-z A-Z))_LINKER=$(IMAGE_MACHINE)-linux-gnu-gcc \
 	$(if $(filter arm64,$(IMAGE_ARCH)),JEMALLOC_SYS_WITH_LG_PAGE=16) \
 	$(CARGO) build --release --locked --target $(IMAGE_TARGET) -p apicred --bin apicred $(IMAGE_FEATURES)
@@ -150,7 +151,7 @@ image-oci: ## assemble the image without a container engine, in target/image/ (I
 	@$(CARGO) run --quiet --locked -p testenv --bin testenv -- image -- -licence LICENSE \
 	  -version "$$($(CARGO) pkgid -p apicred | sed 's/.*[#@]//')" -revision "$(REVISION)" \
 	  -epoch "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" -name $(IMAGE) -out $(IMAGE_FILE) $(if $(PUSH),-push $(IMAGE)) \
-	  linux/$(IMAGE_ARCH)=target/$(IMAGE_TARGET)/release/apicred
+	  linux/$(IMAGE_ARCH)=$(IMAGE_PROGRAM)
 	@echo "image-oci: $(IMAGE_FILE) is an OCI image layout of $(IMAGE); docker load, podman load, ctr and kind take it"
 
 image-test: image-oci ## run the operator of that image in its own root, against a control plane

@@ -101,6 +101,26 @@ fn the_build_context_of_the_image_has_what_the_build_reads() {
     }
 }
 
+/// `make image-oci` takes the program from where cargo writes it, and names no folder of this machine in it.
+#[test]
+fn the_image_is_assembled_from_what_cargo_builds() {
+    let plan = |folder: Option<&str>| {
+        let mut make = Command::new("make");
+        make.args(["--dry-run", "image-oci", "IMAGE_ARCH=amd64"]);
+        make.current_dir(root()).env_remove("CARGO_TARGET_DIR");
+        make.envs(folder.map(|folder| ("CARGO_TARGET_DIR", folder)));
+        let output = make.output().expect("make runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for (folder, written) in [(None, "target"), (Some("/else/where"), "/else/where")] {
+        let plan = plan(folder);
+        let program = format!("linux/amd64={written}/x86_64-unknown-linux-musl/release/apicred");
+        assert!(plan.contains(&program), "{folder:?}: {plan}");
+        let hidden = plan.contains("--remap-path-prefix=/else/where=/src/target");
+        assert_eq!(hidden, folder.is_some(), "{plan}");
+    }
+}
+
 /// The compiler of the image is new enough for the workspace.
 #[test]
 fn the_compiler_of_the_image_builds_this_edition() {
