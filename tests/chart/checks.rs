@@ -476,6 +476,22 @@ fn all_problems_are_reported_at_once_and_no_password_is() {
 }
 
 #[test]
+fn a_probe_with_another_handler_has_only_that_one() {
+    run(async {
+        let socket = json!({ "tcpSocket": { "port": "http" } });
+        let probes = json!({ "livenessProbe": socket, "readinessProbe": { "periodSeconds": 9 } });
+        let objects = objects(&probes).await;
+        let live = &objects.container()["livenessProbe"];
+        assert!(live["httpGet"].is_null(), "{live}");
+        assert_eq!(live["tcpSocket"]["port"], "http");
+        assert_eq!(live["periodSeconds"], 20);
+        let ready = &objects.container()["readinessProbe"];
+        assert_eq!(ready["httpGet"]["path"], "/readyz");
+        assert_eq!(ready["periodSeconds"], 9);
+    });
+}
+
+#[test]
 fn with_recreate_no_rolling_update_is_left() {
     run(async {
         let objects = objects(&json!({ "strategy": { "type": "Recreate" } })).await;

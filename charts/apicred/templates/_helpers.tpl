@@ -77,6 +77,15 @@ imagePullSecrets:
 {{ toYaml $context }}
 {{- end }}
 
+{{/* A probe with the changes of its user. Takes a list: the probe and the changes. A probe has one handler. */}}
+{{- define "apicred.probe" -}}
+{{- $probe := index . 0 -}}
+{{- with pick (index . 1) "exec" "grpc" "tcpSocket" -}}
+{{- $_ := unset $probe "httpGet" -}}
+{{- end -}}
+{{- mergeOverwrite $probe (index . 1) | toYaml -}}
+{{- end }}
+
 {{/* Not empty if requests to issuers use a proxy. */}}
 {{- define "apicred.proxied" -}}
 {{- $proxy := .Values.issuerProxy -}}
