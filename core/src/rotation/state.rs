@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
+use url::Url;
 
 use super::outcome::{Class, Fault};
 use crate::{api::names, credential::Endpoint};
@@ -148,24 +149,30 @@ impl Why {
 /// A client at an issuer.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ClientAt {
-    /// Client ID, in lower case.
+    /// Client ID. At Entra ID in lower case.
     pub id: String,
-    /// The authority of Entra ID, or the URL of the issuer or its token endpoint.
+    /// The host of the cloud of Entra ID, in which no two applications have one ID: a tenant has several names. Else the URL of the
+    /// issuer or its token endpoint.
     pub issuer: String,
 }
 
 impl ClientAt {
     /// As a spec names it.
     pub fn of(endpoint: &Endpoint, client_id: &str) -> Self {
-        let issuer = match endpoint {
-            Endpoint::Entra { authority } => authority.as_str(),
-            Endpoint::Fixed(url) | Endpoint::Discover(url) => url.as_str(),
-            Endpoint::Nowhere => "",
+        let (id, issuer) = match endpoint {
+            Endpoint::Entra { authority } => (
+                client_id.to_ascii_lowercase(),
+                Url::parse(authority).map_or_else(
+                    |_| authority.clone(),
+                    |authority| authority.origin().ascii_serialization(),
+                ),
+            ),
+            Endpoint::Fixed(url) | Endpoint::Discover(url) => {
+                (client_id.to_owned(), url.as_str().to_owned())
+            }
+            Endpoint::Nowhere => (client_id.to_owned(), String::new()),
         };
-        Self {
-            id: client_id.to_ascii_lowercase(),
-            issuer: issuer.to_owned(),
-        }
+        Self { id, issuer }
     }
 }
 

@@ -194,7 +194,7 @@ fn what_apicred_made_for_one_application_is_named_while_the_client_names_another
             .find(|c| c.type_ == "RotationBlocked");
         let said = &condition.expect("a condition").message;
         assert!(
-            said.contains(&rig.app) && said.contains(&rig.place.issuer.origin()),
+            said.contains(&rig.app) && said.contains(rig.place.issuer.origin()),
             "{said}"
         );
         let events: Api<Event> = Api::namespaced(rig.place.kube.clone(), &rig.place.namespace);

@@ -2,8 +2,11 @@
 
 use super::faults::{Process, client};
 use crate::{
+    credential::Endpoint,
     fixtures::at,
-    rotation::{Kind, Known, Mark, Noted, Notice, Outcome, Phase, Place, Record, Slot, Step},
+    rotation::{
+        ClientAt, Kind, Known, Mark, Noted, Notice, Outcome, Phase, Place, Record, Slot, Step,
+    },
 };
 
 fn slot(value: &str, client: &str, kind: Kind) -> Slot {
@@ -166,4 +169,24 @@ fn what_an_earlier_version_wrote_is_read_as_it_was() {
         assert_eq!(unnamed.step, named.step);
         assert_eq!(unnamed.notices, named.notices);
     }
+}
+
+#[test]
+fn another_name_of_the_tenant_is_no_other_client() {
+    let entra = |tenant: &str| {
+        let authority = format!("https://login.microsoftonline.com/{tenant}");
+        Endpoint::Entra { authority }
+    };
+    let id = "1c1b7a0e-3c2d-4f5a-9b8e-7d6c5b4a3f2e";
+    let client = ClientAt::of(&entra("contoso.onmicrosoft.com"), id);
+    let tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+    assert_eq!(client, ClientAt::of(&entra(tenant), &id.to_uppercase()));
+    // Elsewhere two clients may differ in nothing else.
+    let fixed = |id: &str| {
+        ClientAt::of(
+            &Endpoint::Fixed("https://a.example/t".parse().expect("a URL")),
+            id,
+        )
+    };
+    assert_ne!(fixed("a"), fixed("A"));
 }
