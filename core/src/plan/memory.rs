@@ -28,7 +28,7 @@ pub struct Memory {
     pub repairs: Option<Repairs>,
     /// Since when it is queued.
     pub queued_since: Option<Timestamp>,
-    /// Attempts for another cause than time are counted until then, see [`Observed::attempted`].
+    /// Attempts for another cause than time are counted until then, see [`Observed::attempted`](super::Observed::attempted).
     pub paced_until: Option<Timestamp>,
     /// Writes that the API server refused because the target was not as expected.
     pub out_of_sync: Option<OutOfSync>,
@@ -113,7 +113,7 @@ pub struct OwnWrites {
 /// A try that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// [`stamp`] of the inputs that failed.
+    /// [`stamp`](super::stamp) of the inputs that failed.
     pub stamp: String,
     /// The renewal request that was unserved at that time.
     pub requested: Option<String>,
