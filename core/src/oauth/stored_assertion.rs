@@ -20,6 +20,10 @@ pub fn stored_assertion(bytes: &[u8]) -> Result<SecretString, String> {
         return Err("begins with \"Bearer \"; store the JWT alone".to_owned());
     }
     if lifetime::is_jwt(text.expose_secret()) {
+        // RFC 7523 section 3: the assertion must be signed.
+        if lifetime::is_unsigned(text.expose_secret()) {
+            return Err("is an unsigned JWT (alg none, or nothing after the second dot), which proves nothing; store a signed one".to_owned());
+        }
         return Ok(text);
     }
     let parts = text.expose_secret().split('.').count();

@@ -431,11 +431,20 @@ fn a_stored_assertion_is_a_signed_jwt_and_not_sent_after_its_end() {
         assert_eq!(sent.len(), 1);
         assert_eq!(sent[0].1, jwt(&claims));
     }
+    let unsigned = |algorithm: &str, signature: &str| {
+        let part = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
+        let (header, claims) = (json!({ "alg": algorithm }), json!({ "exp": NOW + 600 }));
+        format!("{}.{}.{signature}", part(&header), part(&claims))
+    };
     for (text, words) in [
         (format!("Bearer {}", jwt(&json!({}))), "store the JWT alone"),
         ("a.b.c.d.e".to_owned(), "is an encrypted JWT"),
         ("opaque".to_owned(), "is no signed JWT"),
         ("a.b.c".to_owned(), "is no signed JWT"),
+        (unsigned("none", ""), "is an unsigned JWT"),
+        (unsigned("none", "c2ln"), "is an unsigned JWT"),
+        (unsigned("nOnE", "c2ln"), "is an unsigned JWT"),
+        (unsigned("ES256", ""), "is an unsigned JWT"),
         (String::new(), "is empty"),
         ("a\nb".to_owned(), "line break"),
     ] {
