@@ -140,6 +140,8 @@ pub fn parse_client(
     errors.extend(end_faults(&spec.client));
     if let (Some(issuer), Some(authentication)) = (&issuer, &authentication) {
         errors.extend(fit::of_client(issuer, authentication));
+        let id = spec.client.id.as_deref().unwrap_or_default();
+        errors.extend(fit::of_client_id(issuer, authentication, id));
     }
     for error in &mut errors {
         error.field = of_client(&error.field).unwrap_or_else(|| error.field.clone());

@@ -2,7 +2,7 @@
 
 use super::{
     AccountToken, AuthenticationMethod, Endpoint, FieldError, Issuer, OperatorIdentity, Protocol,
-    Selector, StaticKey, account_tokens::is_api_server, github,
+    SecretStyle, Selector, StaticKey, account_tokens::is_api_server, github,
 };
 use crate::{
     Reason,
@@ -54,7 +54,25 @@ pub(super) fn faults(
     errors.extend(parts.revocation());
     errors.extend(parts.accounts_of_grant());
     errors.extend(of_client(issuer, authentication));
+    let id = spec.client.as_ref().and_then(|client| client.id.as_deref());
+    errors.extend(of_client_id(issuer, authentication, id.unwrap_or_default()));
     errors
+}
+
+/// HTTP Basic separates the id from the secret by the first colon (RFC 7617 section 2), so a colon in the id needs its encoding.
+pub(super) fn of_client_id(
+    issuer: &Issuer,
+    authentication: &AuthenticationMethod,
+    id: &str,
+) -> Option<FieldError> {
+    let raw = issuer.style == Some(SecretStyle::BasicRaw);
+    let sent = matches!(authentication, AuthenticationMethod::Secrets(_));
+    (raw && sent && id.contains(':')).then(|| {
+        FieldError::new(
+            "spec.client.id",
+            "has a colon, and basic with encoding Raw, which this issuer sets, cannot send it: the server would take what is before the colon as the id; set clientAuthentication of the issuer to basic with encoding Form, or to post",
+        )
+    })
 }
 
 impl Parts<'_> {

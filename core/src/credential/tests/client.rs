@@ -261,3 +261,47 @@ fn each_entry_of_a_client_has_the_keys_that_it_needs_in_its_secret() {
         assert_eq!(found.alternatives().len(), keys.len(), "{method}");
     }
 }
+
+#[test]
+fn an_id_with_a_colon_is_refused_where_a_raw_basic_header_would_split_it() {
+    let of = |auth: Value| {
+        let spec = json!({
+            "oauth2": { "tokenUrl": "https://issuer.example.com/token", "clientAuthentication": auth },
+            "allowedNamespaces": { "selector": {} },
+        });
+        Issuer::cluster(&cluster_issuer(&spec)).unwrap()
+    };
+    let raw = json!({ "basic": { "encoding": "Raw" } });
+    let public = json!({ "id": "urn:app:1", "secrets": null, "public": {} });
+    let secret = json!({ "id": "urn:app:1" });
+    for (auth, way, refused) in [
+        (&raw, &secret, true),
+        (&raw, &json!({}), false),
+        (&raw, &public, false),
+        (&json!({ "basic": {} }), &secret, false),
+        (&json!({ "basic": { "encoding": "Form" } }), &secret, false),
+        (&json!({ "post": {} }), &secret, false),
+    ] {
+        let shared = parse_client(&client(way), |_| IssuerLookup::Found(of(auth.clone())));
+        let shared = shared.err().unwrap_or_default();
+        // The grant of a public client is another matter.
+        let grant = json!({ "refreshToken": { "secretRef": { "name": "s", "key": "k" } } });
+        let spec = object(&json!({ "client": way, "grant": grant }));
+        let inline = parse(&spec, |_| IssuerLookup::Found(of(auth.clone())));
+        let inline = inline.err().unwrap_or_default();
+        for (faults, field) in [(shared, "spec.id"), (inline, "spec.client.id")] {
+            assert_eq!(
+                faults.len(),
+                usize::from(refused),
+                "{auth} {way}: {faults:?}"
+            );
+            let Some(fault) = faults.first() else {
+                continue;
+            };
+            assert_eq!(fault.field, field);
+            for words in ["has a colon", "encoding Form", "post"] {
+                assert!(fault.problem.contains(words), "{fault}");
+            }
+        }
+    }
+}
