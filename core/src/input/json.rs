@@ -1,14 +1,17 @@
 //! JSON objects from outside, within bounds, and the values in them.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use serde_json::{Map, Value, error::Category};
+use serde_json::{Map, Value, error::Category, value::RawValue};
 
 use super::{Unreadable, is_exact, lossy};
 
 /// Most parts of an object. A value takes 32 bytes however short it was written, so a megabyte of `0,0,0,…` would take
 /// twenty of them, for each of the requests that are out. Discovery documents have some hundred parts.
 const MAX_PARTS: usize = 8 * 1024;
+
+/// How serde_json begins its words about a number that does not fit 64 bits of floating point.
+const OUT_OF_RANGE: &str = "number out of range";
 
 /// What bytes are that are no JSON object. Displayed as a predicate: "the answer *is a web page*".
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -100,7 +103,41 @@ fn parsed(text: &str) -> Result<Value, NotObject> {
     if parts > MAX_PARTS {
         return Err(NotObject::TooLarge);
     }
-    serde_json::from_str(text).map_err(|error| other(text, &error))
+    serde_json::from_str(text).or_else(|error| {
+        // The only sign of it (serde_json, `ErrorCode::NumberOutOfRange`): another error is one still, such as too deep a structure.
+        let fields = Some(text).filter(|_| error.to_string().starts_with(OUT_OF_RANGE));
+        let fields = fields.and_then(fields_one_by_one);
+        fields.map(Value::Object).ok_or_else(|| other(text, &error))
+    })
+}
+
+/// The fields of an object in which a number does not fit 64 bits of floating point (`1e400`). JSON allows it (RFC 8259 section 6), and it
+/// is no reason to lose the other fields. Such a number is read as its text, and what contains one has no value.
+fn fields_one_by_one(text: &str) -> Option<Map<String, Value>> {
+    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).ok()?;
+    let value = |raw: &RawValue| match serde_json::from_str(raw.get()) {
+        Ok(value) => value,
+        Err(_) if raw.get().starts_with(['{', '[']) => Value::Null,
+        Err(_) => Value::String(raw.get().to_owned()),
+    };
+    let read = fields.into_iter();
+    Some(read.map(|(name, raw)| (name, value(&raw))).collect())
+}
+
+/// The fields of what [`object`] reads, each value as it was written: numbers keep all their digits. None: it is no object.
+pub fn written_fields(bytes: &[u8]) -> Option<BTreeMap<String, Box<RawValue>>> {
+    let text = lossy(bytes).ok()?;
+    let bare = |text: &str| {
+        text.trim_matches(|c: char| c.is_whitespace() || c == '\0')
+            .to_owned()
+    };
+    let text = bare(&text);
+    let text = if text.starts_with('"') {
+        bare(&serde_json::from_str::<String>(&text).ok()?)
+    } else {
+        text
+    };
+    serde_json::from_str(&text).ok()
 }
 
 /// What text is that is no JSON.

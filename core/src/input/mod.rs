@@ -8,7 +8,9 @@ mod time;
 
 use std::{borrow::Cow, fmt};
 
-pub use json::{NotObject, flag, get, is_nothing, list, number, object, said, word};
+pub use json::{
+    NotObject, flag, get, is_nothing, list, number, object, said, word, written_fields,
+};
 pub use time::{duration, epoch, instant, instant_in_utc, seconds};
 
 /// The byte order mark as a character.

@@ -322,3 +322,25 @@ fn times_are_read_in_each_form_that_is_clear() {
         assert_eq!(instant_in_utc(text), None, "{text:?}");
     }
 }
+
+#[test]
+fn a_number_that_64_bits_do_not_hold_is_its_text_and_costs_no_other_field() {
+    let read = object(br#"{"a":"x","n":1e400,"o":{"m":-1e999},"l":[1e400],"b":2}"#).unwrap();
+    assert_eq!(
+        Value::Object(read),
+        json!({ "a": "x", "n": "1e400", "o": null, "l": null, "b": 2 })
+    );
+    let written = super::written_fields(br#"{"n":1e400,"b":2.50}"#).unwrap();
+    assert_eq!((written["n"].get(), written["b"].get()), ("1e400", "2.50"));
+    // What is no JSON is none still.
+    for text in [
+        r#"{"n":1e400"#,
+        r#"{"n":1e400,}"#,
+        r#"{"n":1e}"#,
+        r#"{"n":01}"#,
+        r#"{"n":1e400}x"#,
+    ] {
+        assert!(object(text.as_bytes()).is_err(), "{text}");
+        assert!(super::written_fields(text.as_bytes()).is_none(), "{text}");
+    }
+}

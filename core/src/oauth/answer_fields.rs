@@ -1,40 +1,99 @@
 //! Fields of an answer that a target may publish beside the token (`format: AnswerField`): texts and numbers, bounded. Never a
 //! refresh token: workloads mount the Secret.
 
+use std::collections::BTreeMap;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::token::Answer;
-use crate::input::word;
+use crate::input::{word, written_fields};
 
 /// Most fields that are kept of one answer.
 const MOST: usize = 64;
+/// Most fields of which it is noted why they are not kept.
+const MOST_LEFT_OUT: usize = 256;
 /// Longest value: an `id_token` with many groups has about 16 KiB.
 const LONGEST: usize = 32 * 1024;
 /// Longest name: that of `target.keys[].field`.
 const LONGEST_NAME: usize = 128;
 
-/// What can be published of an answer. Credentials that share a request share the answer, so it does not depend on what one
-/// of them wants.
-pub(super) fn of(fields: &Map<String, Value>, refresh_token: Option<&SecretString>) -> Answer {
+/// Why a field that the answer has is not published.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LeftOut {
+    /// Its value is the refresh token.
+    RefreshToken,
+    /// `true` or `false`.
+    Boolean,
+    /// `null`.
+    Null,
+    /// An object.
+    Object,
+    /// A list.
+    List,
+    /// A text without a character.
+    Empty,
+    /// Longer than a field may be.
+    Long,
+    /// The answer has too many fields.
+    Many,
+}
+
+/// What can be published of an answer, and why the rest cannot.
+#[derive(Default)]
+pub(super) struct AnswerFields {
+    pub(super) kept: Answer,
+    pub(super) left_out: BTreeMap<String, LeftOut>,
+}
+
+/// What can be published of an answer with this body. Credentials that share a request share the answer, so it does not depend on
+/// what one of them wants.
+pub(super) fn of(
+    fields: &Map<String, Value>,
+    body: &[u8],
+    refresh_token: Option<&SecretString>,
+) -> AnswerFields {
+    let written = written_fields(body).unwrap_or_default();
+    let as_written = |name: &str| written.get(name).map(|raw| raw.get());
     let named = word(fields, "refresh_token");
     let is_refresh = |text: &str| {
         named.as_deref() == Some(text)
+            || as_written("refresh_token") == Some(text)
             || refresh_token.is_some_and(|token| token.expose_secret() == text)
     };
-    let text = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    fields
-        .iter()
-        .filter(|(name, _)| name.len() <= LONGEST_NAME && may_be_published(name))
-        .filter_map(|(name, value)| Some((name, text(value)?)))
-        .filter(|(_, text)| !text.is_empty() && text.len() <= LONGEST && !is_refresh(text))
-        .take(MOST)
-        .map(|(name, text)| (name.clone(), SecretString::from(text)))
-        .collect()
+    let mut found = AnswerFields::default();
+    for (name, value) in fields {
+        if name.len() > LONGEST_NAME || !may_be_published(name) {
+            continue;
+        }
+        let text = text_of(value, as_written(name)).and_then(|text| match text {
+            "" => Err(LeftOut::Empty),
+            text if is_refresh(text) => Err(LeftOut::RefreshToken),
+            text if text.len() > LONGEST => Err(LeftOut::Long),
+            _ if found.kept.len() == MOST => Err(LeftOut::Many),
+            text => Ok(SecretString::from(text)),
+        });
+        match text {
+            Ok(text) => drop(found.kept.insert(name.clone(), text)),
+            Err(why) if found.left_out.len() < MOST_LEFT_OUT => {
+                found.left_out.insert(name.clone(), why);
+            }
+            Err(_) => {}
+        }
+    }
+    found
+}
+
+/// A text, or a number as it was written: 64 bits do not hold every number, and `1.10` is not `1.1` for everybody.
+fn text_of<'a>(value: &'a Value, written: Option<&'a str>) -> Result<&'a str, LeftOut> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Number(_) => written.ok_or(LeftOut::Null),
+        Value::Null => Err(LeftOut::Null),
+        Value::Bool(_) => Err(LeftOut::Boolean),
+        Value::Array(_) => Err(LeftOut::List),
+        Value::Object(_) => Err(LeftOut::Object),
+    }
 }
 
 /// May a field of this name be published? No refresh token may, however its name is spelled.
@@ -52,15 +111,73 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::input::object;
+
+    fn read(body: &str) -> AnswerFields {
+        let fields = object(body.as_bytes()).unwrap();
+        of(&fields, body.as_bytes(), None)
+    }
 
     fn kept(answer: &Value) -> Vec<(String, String)> {
-        let Value::Object(fields) = answer else {
-            panic!("an object");
-        };
-        let all = of(fields, None);
+        let all = read(&answer.to_string()).kept;
         all.into_iter()
             .map(|(name, value)| (name, value.expose_secret().to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn a_number_is_kept_as_it_was_written() {
+        for number in [
+            "1.10",
+            "1E5",
+            "-0",
+            "0",
+            "-1.5e-3",
+            "123456789012345678901",
+            "-123456789012345678901234567890",
+            "0.1000000000000000055511151231257827",
+            "1e400",
+            "-1E+400",
+        ] {
+            for body in [
+                format!(r#"{{"a":"x", "n" : {number} , "z":[1]}}"#),
+                format!("\u{feff} {{\"n\":{number}\n}}\0\0"),
+                json!(format!(r#"{{"n":{number}}}"#)).to_string(),
+                format!(r#"{{"n":1,"n":{number}}}"#),
+            ] {
+                let kept = read(&body).kept;
+                let value = kept.get("n").map(ExposeSecret::expose_secret);
+                assert_eq!(value, Some(number), "{body}");
+            }
+        }
+        let quoted = read(r#"{"n":"1.10"}"#).kept;
+        assert_eq!(quoted["n"].expose_secret(), "1.10");
+    }
+
+    #[test]
+    fn why_a_field_is_not_kept_is_noted() {
+        let long = "x".repeat(LONGEST + 1);
+        let answer = json!({
+            "refresh_token": "r-1", "copy": "r-1", "truth": true, "nothing": null, "object": { "b": "c" }, "list": ["a"], "empty": "", "long": long,
+        });
+        let seen = read(&answer.to_string()).left_out;
+        let seen: Vec<(&str, LeftOut)> = seen.iter().map(|(n, w)| (n.as_str(), *w)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("copy", LeftOut::RefreshToken),
+                ("empty", LeftOut::Empty),
+                ("list", LeftOut::List),
+                ("long", LeftOut::Long),
+                ("nothing", LeftOut::Null),
+                ("object", LeftOut::Object),
+                ("truth", LeftOut::Boolean),
+            ]
+        );
+        let number =
+            read(r#"{"refresh_token":123456789012345678901,"copy":123456789012345678901}"#);
+        assert_eq!(number.left_out["copy"], LeftOut::RefreshToken);
+        assert!(number.kept.is_empty());
     }
 
     #[test]
@@ -88,10 +205,10 @@ mod tests {
         }
         let twice = json!({ "refresh_token": "r-1", "backup": "r-1", "other": "o" });
         assert_eq!(kept(&twice), [("other".to_owned(), "o".to_owned())]);
-        let Value::Object(fields) = json!({ "copy": "r-2" }) else {
-            panic!("an object");
-        };
-        assert!(of(&fields, Some(&SecretString::from("r-2"))).is_empty());
+        let body = br#"{"copy":"r-2"}"#;
+        let fields = object(body).unwrap();
+        let of = of(&fields, body, Some(&SecretString::from("r-2")));
+        assert!(of.kept.is_empty());
     }
 
     #[test]
@@ -102,6 +219,8 @@ mod tests {
             panic!("an object");
         };
         many.extend((0..200).map(|n| (format!("f{n:03}"), json!(n))));
-        assert_eq!(kept(&Value::Object(many)).len(), MOST);
+        let many = read(&Value::Object(many).to_string());
+        assert_eq!(many.kept.len(), MOST);
+        assert_eq!(many.left_out["f199"], LeftOut::Many);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::to_raw_value};
 
 use super::{
     AnswerContext, Class, Material, Method, Moment, NextStep, RawAnswer, Stage, Then, Token,
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Reason,
     credential::{AuthenticationMethod, Credential},
-    input::{get, object},
+    input::{get, object, written_fields},
 };
 
 /// The version of the API that the request and the answer are of.
@@ -130,7 +130,7 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
     if !(200..=299).contains(&raw.status) {
         return None;
     }
-    let mut fields = object(&raw.body).ok()?;
+    let fields = object(&raw.body).ok()?;
     let token = fields.get("token")?.clone();
     let level = |(name, level): (&String, &Value)| Some(format!("{name}:{}", level.as_str()?));
     let permissions = get(&fields, "permissions").and_then(Value::as_object);
@@ -140,16 +140,19 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
         .filter_map(level)
         .collect();
     // What has a meaning in OAuth has none here; the rest can be published (`format: AnswerField`).
+    let mut fields = written_fields(&raw.body)?;
     fields.retain(|name, _| !OF_OAUTH.contains(&name.as_str()));
-    fields.extend([
-        ("access_token".to_owned(), token),
-        ("token_type".to_owned(), json!("bearer")),
-        ("scope".to_owned(), json!(scopes.join(" "))),
-    ]);
+    for (name, value) in [
+        ("access_token", token),
+        ("token_type", json!("bearer")),
+        ("scope", json!(scopes.join(" "))),
+    ] {
+        fields.insert(name.to_owned(), to_raw_value(&value).ok()?);
+    }
     Some(RawAnswer {
         content_type: raw.content_type.clone(),
         date: raw.date.clone(),
-        ..RawAnswer::new(raw.status, Value::Object(fields).to_string().into_bytes())
+        ..RawAnswer::new(raw.status, serde_json::to_vec(&fields).ok()?)
     })
 }
 

@@ -127,9 +127,11 @@ pub(super) fn token(
         Granted::New(token) => Some(token),
         Granted::Same | Granted::Nothing => None,
     };
+    let published = answer_fields::of(fields, &raw.body, refresh_token.as_ref());
     Ok(Token {
         secret: SecretString::from(token),
-        answer: answer_fields::of(fields, refresh_token.as_ref()),
+        answer: published.kept,
+        left_out: published.left_out,
         refresh_token,
         instance_url: text("instance_url")
             .filter(|u| u.len() <= 1024 && u.starts_with("https://") && shown(u)),

@@ -57,7 +57,7 @@ mod token_error;
 mod unread;
 
 pub use aadsts::LOOP;
-pub use answer_fields::may_be_published;
+pub use answer_fields::{LeftOut, may_be_published};
 pub use challenge::{claims_of_challenge, claims_request};
 pub use client_key::{ClientKey, KeyShape};
 pub use encode::basic;

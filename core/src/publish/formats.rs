@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{record::seconds, template::noted_field};
 use crate::{
     api::{TargetFormat, TargetKey},
-    oauth::{Answer, LifetimeSource, Token},
+    oauth::{Answer, LeftOut, LifetimeSource, Token},
 };
 
 /// User name beside a token where a format wants one; GitLab and others take it for any OAuth token.
@@ -112,11 +112,48 @@ fn answer_field(token: &Token, key: &TargetKey) -> Result<String, String> {
     let field = key.field.as_deref().unwrap_or_default();
     let value = token.answer.get(field);
     let value = value.map(|value| value.expose_secret().to_owned());
-    value.ok_or_else(|| {
-        format!(
-            "the issuer's answer has no text or number {field} (or one above 32 KiB), which spec.target.keys selects: request it (an id_token often needs the scope openid), or remove the key"
-        )
-    })
+    value.ok_or_else(|| unpublished(field, token.left_out.get(field)))
+}
+
+/// Why a field that a key selects is not published, and what to do.
+fn unpublished(field: &str, why: Option<&LeftOut>) -> String {
+    const OTHER: &str = "select another field in spec.target.keys, or remove the key";
+    const FILL: &str = "configure the issuer to give it a value, or remove the key";
+    let (what, step) = match why {
+        None => {
+            return format!(
+                "the issuer's answer has no field {field}, which spec.target.keys selects: request it (an id_token often needs the scope openid), or remove the key"
+            );
+        }
+        Some(LeftOut::RefreshToken) => {
+            ("is the refresh token, which apicred never publishes", OTHER)
+        }
+        Some(LeftOut::Boolean) => (
+            "is true or false, and only a text or a number can be published",
+            OTHER,
+        ),
+        Some(LeftOut::Object) => (
+            "is an object, and only a text or a number can be published",
+            OTHER,
+        ),
+        Some(LeftOut::List) => (
+            "is a list, and only a text or a number can be published",
+            OTHER,
+        ),
+        Some(LeftOut::Null) => ("is null", FILL),
+        Some(LeftOut::Empty) => ("is an empty text", FILL),
+        Some(LeftOut::Long) => (
+            "is longer than 32 KiB",
+            "request less (fewer scopes or claims), or remove the key",
+        ),
+        Some(LeftOut::Many) => (
+            "is not among the first 64 texts and numbers of the answer, in the order of their names",
+            OTHER,
+        ),
+    };
+    format!(
+        "the field {field} of the issuer's answer, which spec.target.keys selects, {what}: {step}"
+    )
 }
 
 fn whole(token: &Token, endless: bool) -> Value {

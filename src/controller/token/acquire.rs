@@ -372,6 +372,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Toke
         refresh_token: None,
         instance_url: None,
         answer: std::collections::BTreeMap::new(),
+        left_out: std::collections::BTreeMap::new(),
         claims: None,
         token_type: scheme.to_owned(),
         issued_at,

@@ -260,13 +260,19 @@ fn other_fields_of_the_answer_can_be_published() {
         "permissions": { "contents": "read" }, "repository_selection": "selected",
         "single_file": "config.yml", "refresh_token": "no~refresh.token", "expires_in": 5,
     });
-    let token = read(201, &body).ok().unwrap();
+    let mut body = body.to_string();
+    body.insert_str(1, r#""share":1.10,"odd":1e400,"#);
+    let raw = RawAnswer::new(201, body.into_bytes());
+    let token = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
+    let token = token.ok().unwrap();
     let field = |name: &str| {
         let value = token.answer.iter().find(|(n, _)| n.as_str() == name);
         value.map(|(_, value)| value.expose_secret().to_owned())
     };
     assert_eq!(field("repository_selection").as_deref(), Some("selected"));
     assert_eq!(field("single_file").as_deref(), Some("config.yml"));
+    assert_eq!(field("share").as_deref(), Some("1.10"));
+    assert_eq!(field("odd").as_deref(), Some("1e400"));
     assert_eq!(field("none"), None);
     // Names of OAuth mean nothing in an answer of GitHub.
     assert!(token.refresh_token.is_none());

@@ -307,7 +307,7 @@ fn an_answer_that_is_none_is_named() {
         (None, b"OK", transient, "is text"),
         (None, b"{}", transient, "without access_token"),
         (None, b"eyJhbGciOiJub25lIn0.e30.c2ln", invalid, "bare JWT"),
-        (None, b"{\"access_token\":\"t\",\"expires_in\":1e400}", invalid, "not valid JSON"),
+        (None, b"{\"access_token\":\"t\",\"expires_in\":1e}", invalid, "not valid JSON"),
         (None, b"{\"access_token\":\"opa", invalid, "is truncated JSON"),
         (None, b"[{\"access_token\":\"t\"}]", invalid, "is a JSON list"),
     ];
@@ -331,6 +331,28 @@ fn an_answer_that_is_none_is_named() {
             "{named}: {}",
             token_error.message()
         );
+    }
+    // A number of any size is JSON, and one that nobody reads is nobody's fault.
+    for (body, note) in [
+        (
+            &br#"{"access_token":"t","expires_in":60,"odd":1e400}"#[..],
+            "ExpiresIn",
+        ),
+        (
+            br#"{"access_token":"t","expires_in":60,"odd":[{"n":-1e999}]}"#,
+            "ExpiresIn",
+        ),
+        (br#"{"access_token":"t","expires_in":1e400}"#, "Unread"),
+    ] {
+        let context = AnswerContext {
+            sent: at(0),
+            now: at(1),
+            assumed_lifetime: None,
+        };
+        let token = answer(&raw(200, "", body), context).ok().unwrap();
+        assert_eq!(token.secret.expose_secret(), "t");
+        let source = format!("{:?}", token.lifetime_source);
+        assert!(source.starts_with(note), "{source}");
     }
     // A header alone is no coding.
     let mut lie = raw(200, "", br#"{"access_token":"t","expires_in":60}"#);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     api::TargetKey,
     fixtures::{at, credential_with, token},
-    oauth::{LifetimeSource, Token},
+    oauth::{LeftOut, LifetimeSource, Token},
     publish::{data, has_fields, recover, template},
 };
 
@@ -235,9 +235,38 @@ fn a_field_of_the_answer_is_a_file_and_is_read_back() {
     token.answer.clear();
     let reported = data(&token, keys).unwrap_err();
     assert!(
-        reported.contains("no text or number id_token"),
+        reported.contains("the issuer's answer has no field id_token"),
         "{reported}"
     );
+    for (why, words, step) in [
+        (
+            LeftOut::RefreshToken,
+            "is the refresh token",
+            "select another field",
+        ),
+        (LeftOut::Boolean, "is true or false", "select another field"),
+        (LeftOut::Object, "is an object", "select another field"),
+        (LeftOut::List, "is a list", "select another field"),
+        (LeftOut::Null, "is null", "configure the issuer"),
+        (LeftOut::Empty, "is an empty text", "configure the issuer"),
+        (LeftOut::Long, "is longer than 32 KiB", "request less"),
+        (
+            LeftOut::Many,
+            "is not among the first 64",
+            "select another field",
+        ),
+    ] {
+        token.left_out.insert("id_token".to_owned(), why);
+        let reported = data(&token, keys).unwrap_err();
+        assert!(
+            reported.contains("the field id_token of the issuer's answer"),
+            "{reported}"
+        );
+        assert!(
+            reported.contains(words) && reported.contains(step),
+            "{reported}"
+        );
+    }
 }
 
 #[test]
