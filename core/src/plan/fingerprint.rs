@@ -6,7 +6,10 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::credential::{Credential, Endpoint};
+use crate::{
+    credential::{Credential, Endpoint},
+    oauth::{Material, TokenEndpoint},
+};
 
 /// 128 bits are enough against accidents, and a forged digest gives no advantage.
 const SHORT: usize = 16;
@@ -38,6 +41,33 @@ pub fn request(credential: &Credential) -> String {
     }
     // Their values are in the keyed fingerprint.
     text.add_all(ask.secret_parameters.keys());
+    URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])
+}
+
+/// Digest of everything that decides a request which is being sent, and what is made of its answer. `fingerprint` has the values that
+/// were read. The rest makes no other token and may still be what the issuer refuses: `keyId` and `algorithm` of a key, how a secret
+/// is sent, the names of Secrets in a message. Whole values go in, so that a new field is never forgotten. Those of the issuer are in its
+/// version.
+pub fn in_flight(
+    fingerprint: &str,
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    material: &Material,
+) -> String {
+    let mut text = Fields::new("in-flight/1");
+    text.add(fingerprint);
+    text.add(&credential.namespace);
+    text.add(&credential.client_id);
+    text.add(&format!("{:?}", credential.authentication));
+    text.add(&format!("{:?}", credential.grant));
+    text.add(&format!("{:?}", credential.request));
+    text.add(&format!("{:?}", credential.issuer.id));
+    text.add(&credential.issuer.version);
+    text.add(&format!("{endpoint:?}"));
+    // Two entries of a list of certificates may hold the same certificate, with other settings.
+    if let Material::Signer(_, place) = material {
+        text.add(&place.to_string());
+    }
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])
 }
 

@@ -20,6 +20,7 @@ use crate::{
         Stage, Token, TokenEndpoint, TokenError, TokenRequest, Validity, discovery,
         grant::JwtBearer,
     },
+    plan::fingerprint,
     publish::{SourceMark, SourceUse},
     telemetry::traces,
     whole_second,
@@ -99,6 +100,7 @@ pub(super) async fn exchange(
     fingerprint: &str,
     permit: &Arc<Permit>,
 ) -> Result<Arc<Token>, TokenError> {
+    let key = fingerprint::in_flight(fingerprint, credential, endpoint, &parts.0);
     let (request, id, material) = build(credential, endpoint, parts, context).await?;
     let (world, asker, place, permit) = (
         Arc::clone(context),
@@ -123,11 +125,6 @@ pub(super) async fn exchange(
     if !credential.is_shareable() {
         return flight.await.map(Arc::new);
     }
-    let key = (
-        credential.namespace.clone(),
-        fingerprint.to_owned(),
-        credential.issuer.version.clone(),
-    );
     context.single_flight.run(key, flight).await
 }
 

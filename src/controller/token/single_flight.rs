@@ -1,5 +1,5 @@
-//! Sends identical requests in flight once. Identical means: same namespace, same request, same secret. So no credential gets a token that it could
-//! not have requested itself.
+//! Sends identical requests in flight once. Identical means: same namespace, same request to the last field, same values of the same
+//! Secrets. So no credential gets a token, or a refusal, that it could not have got itself.
 
 use crate::Reason;
 use std::{
@@ -18,8 +18,8 @@ use crate::oauth::{Class, Token, TokenError};
 
 type Call = Shared<BoxFuture<'static, Result<Arc<Token>, TokenError>>>;
 
-/// Namespace, request digest with secret, issuer version.
-pub(in crate::controller) type RequestKey = (String, String, String);
+/// What decides a request: [`crate::plan::fingerprint::in_flight`].
+pub(in crate::controller) type RequestKey = String;
 
 /// Requests in flight.
 #[derive(Default)]

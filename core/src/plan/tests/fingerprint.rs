@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use crate::{
     credential::{Credential, Endpoint, SecretStyle},
     fixtures::{credential, credential_with, map, secrets},
-    plan::fingerprint::{DigestKey, fraction, request},
+    oauth::{Identity, Material, TokenEndpoint},
+    plan::fingerprint::{DigestKey, fraction, in_flight, request},
 };
 
 type Change = fn(&mut Credential);
@@ -140,5 +141,166 @@ proptest! {
         let fraction_now = fraction(&words);
         prop_assert!((0.0..1.0).contains(&fraction_now));
         prop_assert_eq!(fraction_now.to_bits(), fraction(&words).to_bits());
+    }
+}
+
+/// The key of a request in flight, at an endpoint of this style. What was read is the same for all.
+fn flight(credential: &Credential, style: SecretStyle, material: &Material) -> String {
+    let endpoint = TokenEndpoint::bare("https://issuer.example.com/token".parse().unwrap(), style);
+    in_flight("fingerprint", credential, &endpoint, material)
+}
+
+#[test]
+fn requests_that_differ_in_anything_that_is_sent_are_not_sent_as_one() {
+    let client = |way: Value| {
+        let mut client = json!({ "id": "client-1", "secrets": null });
+        crate::fixtures::merge(&mut client, &way);
+        json!({ "client": client })
+    };
+    let certificate = |more: Value| {
+        let mut one = json!({ "secretName": "pair" });
+        crate::fixtures::merge(&mut one, &more);
+        client(json!({ "certificates": [one] }))
+    };
+    let key = |more: Value| {
+        let mut one = json!({ "secretName": "pair", "key": "k" });
+        crate::fixtures::merge(&mut one, &more);
+        client(json!({ "key": one }))
+    };
+    let account = |more: Value| {
+        let mut one = json!({ "name": "sync" });
+        crate::fixtures::merge(&mut one, &more);
+        client(json!({ "serviceAccount": one }))
+    };
+    let signed = |more: Value| {
+        let mut one = json!({ "keyRef": { "name": "pair", "key": "k" }, "issuer": "i" });
+        crate::fixtures::merge(&mut one, &more);
+        json!({ "grant": { "jwtBearer": { "signed": one } } })
+    };
+    let exchange = |account: Value| json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": account } } } });
+    let specs = [
+        json!({}),
+        client(json!({ "id": "client-2", "secrets": [{ "name": "client", "key": "secret" }] })),
+        json!({ "client": { "secrets": [{ "name": "other", "key": "secret" }] } }),
+        json!({ "client": { "secrets": [{ "name": "client", "key": "other" }] } }),
+        json!({
+            "client": { "id": "client-1", "secrets": null, "public": {} },
+            "grant": { "password": { "username": "u", "passwordRef": { "name": "s", "key": "k" } } },
+        }),
+        client(json!({ "assertion": { "secretName": "pair", "key": "k" } })),
+        client(json!({ "mtls": { "secretName": "pair" } })),
+        certificate(json!({})),
+        certificate(json!({ "keyId": "a" })),
+        certificate(json!({ "keyId": "b" })),
+        certificate(json!({ "algorithm": "RS256" })),
+        certificate(json!({ "algorithm": "PS256" })),
+        certificate(json!({ "thumbprint": "Sha1" })),
+        certificate(json!({ "thumbprint": "Sha256" })),
+        certificate(json!({ "x5c": true })),
+        certificate(json!({ "certificateKey": "c" })),
+        certificate(json!({ "privateKeyKey": "p" })),
+        key(json!({})),
+        key(json!({ "keyId": "a" })),
+        key(json!({ "keyId": "b" })),
+        key(json!({ "algorithm": "RS256" })),
+        key(json!({ "algorithm": "PS256" })),
+        account(json!({})),
+        account(json!({ "name": "other" })),
+        account(json!({ "audience": "urn:api" })),
+        account(json!({ "expirationSeconds": 3600 })),
+        signed(json!({})),
+        signed(json!({ "keyId": "a" })),
+        signed(json!({ "algorithm": "RS256" })),
+        signed(json!({ "algorithm": "PS256" })),
+        signed(json!({ "scopesIn": "Claim" })),
+        signed(json!({ "scopesIn": "Parameter" })),
+        signed(json!({ "issuer": "j" })),
+        signed(json!({ "subject": "j" })),
+        signed(json!({ "audience": "j" })),
+        signed(json!({ "claims": { "a": "b" } })),
+        exchange(json!({ "name": "sync" })),
+        exchange(json!({ "name": "sync", "expirationSeconds": 3600 })),
+        json!({ "scopes": ["other"] }),
+        json!({ "audience": "urn:api" }),
+        json!({ "parameters": [{ "name": "a", "value": "b" }] }),
+        json!({ "parameters": [{ "name": "a", "secretRef": { "name": "b", "key": "c" } }] }),
+    ];
+    let of = |credential: &Credential| flight(credential, SecretStyle::Post, &Material::None);
+    let mut seen: Vec<String> = specs.iter().map(|s| of(&credential_with(s))).collect();
+    let changes: [Change; 4] = [
+        |c| c.namespace.push('x'),
+        |c| c.issuer.version.push('x'),
+        |c| {
+            let tenant = "t.example".to_owned();
+            c.issuer.id = crate::credential::IssuerId::Inline(tenant);
+        },
+        |c| c.client_id.push('x'),
+    ];
+    for change in changes {
+        let mut other = credential();
+        change(&mut other);
+        seen.push(of(&other));
+    }
+    for style in [
+        SecretStyle::BasicForm,
+        SecretStyle::BasicRaw,
+        SecretStyle::Jwt(None),
+    ] {
+        seen.push(flight(&credential(), style, &Material::None));
+    }
+    for place in [0, 1] {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let certificate = certificate.self_signed(&key).unwrap();
+        let identity = Identity::from_pem(&certificate.pem(), &key.serialize_pem()).ok();
+        let material = Material::Signer(Box::new(identity.unwrap()), place);
+        seen.push(flight(&credential(), SecretStyle::Post, &material));
+    }
+    let mut endpoint = TokenEndpoint::bare(
+        "https://issuer.example.com/token".parse().unwrap(),
+        SecretStyle::Post,
+    );
+    seen.push(in_flight(
+        "other",
+        &credential(),
+        &endpoint,
+        &Material::None,
+    ));
+    endpoint.issuer = Some("https://issuer.example.com".to_owned());
+    seen.push(in_flight(
+        "fingerprint",
+        &credential(),
+        &endpoint,
+        &Material::None,
+    ));
+    let different: std::collections::BTreeSet<&String> = seen.iter().collect();
+    assert_eq!(different.len(), seen.len());
+}
+
+#[test]
+fn credentials_that_differ_in_what_is_not_sent_share_a_request_and_a_new_key_id_is_no_new_token() {
+    let changes: [Change; 6] = [
+        |c| c.name.push('x'),
+        |c| c.uid.push('x'),
+        |c| c.generation += 1,
+        |c| c.target.name.push('x'),
+        |c| c.min_lifetime = Some(jiff::SignedDuration::from_mins(1)),
+        |c| c.suspend = true,
+    ];
+    let of = |credential: &Credential| flight(credential, SecretStyle::Post, &Material::None);
+    for (place, change) in changes.iter().enumerate() {
+        let mut other = credential();
+        change(&mut other);
+        assert_eq!(of(&other), of(&credential()), "{place}");
+    }
+    let key = |more: Value| {
+        let mut one = json!({ "secretName": "pair", "key": "k" });
+        crate::fixtures::merge(&mut one, &more);
+        request(&credential_with(
+            &json!({ "client": { "secrets": null, "key": one } }),
+        ))
+    };
+    for edit in [json!({ "keyId": "a" }), json!({ "algorithm": "PS256" })] {
+        assert_eq!(key(edit.clone()), key(json!({})), "{edit}");
     }
 }
