@@ -75,6 +75,16 @@ fn the_right_to_notify_pods_changes_nothing_of_a_pod_but_one_annotation() {
         };
         let long = value(&format!("\"{}\"", "9".repeat(1000)));
         let (free, none) = (value("\"run this\""), value("null"));
+        let times = [
+            "",
+            "--------------------",
+            "2026-01-31",
+            "2026-01-31T09:00:01",
+            "2026-01-31T25:00:00Z",
+            "2026-02-30T09:00:00Z",
+            "2026-13-01T09:00:00Z",
+        ];
+        let times = times.map(|time| value(&format!("\"{time}\"")));
         let merges = [
             r#"{"spec":{"containers":[{"name":"app","image":"evil.example/x"}]}}"#,
             r#"{"spec":{"activeDeadlineSeconds":1}}"#,
@@ -90,14 +100,49 @@ fn the_right_to_notify_pods_changes_nothing_of_a_pod_but_one_annotation() {
             r#"{"metadata":{"finalizers":null}}"#,
             r#"{"metadata":{"finalizers":["example.com/f","example.com/g"]}}"#,
             r#"{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"c","uid":"u"}]}}"#,
+            r#"{"metadata":{"generateName":"a-"}}"#,
+            r#"{"metadata":{"generateName":"a-","annotations":{"apicred.dev/token-updated-at":"2026-01-31T09:00:01Z"}}}"#,
+            r#"{"metadata":{"selfLink":"/a"}}"#,
+            // An empty list makes server-side apply forget who owns the fields, and a new entry makes it refuse the owners.
+            r#"{"metadata":{"managedFields":[{}]}}"#,
+            r#"{"metadata":{"managedFields":[]}}"#,
+            r#"{"metadata":{"managedFields":[{}],"annotations":{"apicred.dev/token-updated-at":"2026-01-31T09:00:01Z"}}}"#,
+            r#"{"metadata":{"managedFields":[{"manager":"kubectl","operation":"Apply","apiVersion":"v1","time":"2026-01-31T09:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{"f:app":{}}}}}]}}"#,
             &long,
             &free,
             &none,
         ];
+        let merges = merges.iter().copied();
         let mut attempts: Vec<Vec<&str>> = merges
-            .iter()
+            .chain(times.iter().map(String::as_str))
             .map(|patch| vec!["patch", "pod", "p", "--type=merge", "-p", patch])
             .collect();
+        let entry = |manager: &str, fields: &str| {
+            format!(
+                r#"[{{"op":"add","path":"/metadata/managedFields/-","value":{{"manager":"{manager}","operation":"Update","apiVersion":"v1","time":"2026-01-31T09:00:00Z","fieldsType":"FieldsV1","fieldsV1":{fields}}}}}]"#
+            )
+        };
+        let labels = r#"{"f:metadata":{"f:labels":{"f:app":{}}}}"#;
+        let mixed = r#"{"f:metadata":{"f:annotations":{"f:apicred.dev/token-updated-at":{},"f:owner":{}}}}"#;
+        let other = r#"[{"op":"replace","path":"/metadata/managedFields/0/manager","value":"x"},{"op":"replace","path":"/metadata/managedFields/1/manager","value":"y"}]"#;
+        let owners = [
+            entry("other", labels),
+            entry("apicred", labels),
+            entry("apicred", mixed),
+            other.to_owned(),
+        ];
+        for patch in &owners {
+            let manager = "--field-manager=apicred";
+            attempts.push(vec![
+                "patch",
+                "pod",
+                "p",
+                "--type=json",
+                manager,
+                "-p",
+                patch,
+            ]);
+        }
         let status = r#"{"status":{"phase":"Failed"}}"#;
         let container =
             r#"{"spec":{"ephemeralContainers":[{"name":"e","image":"evil.example/x"}]}}"#;
@@ -145,9 +190,24 @@ fn the_right_to_notify_pods_changes_nothing_of_a_pod_but_one_annotation() {
         }
         let after = pods.get("p").await.unwrap();
         assert_eq!(after, before);
-        let later = own.replace("09:00:00", "09:00:01");
-        attempt(&["patch", "pod", "p", "--type=merge", "-p", &later])
-            .await
-            .expect("what the operator does");
+        // What the operator does, whoever has set the annotation before, with as many managers as there are.
+        let set = |time: &str| own.replace("2026-01-31T09:00:00Z", time);
+        let names: Vec<String> = (0..24).map(|n| format!("manager-{n}")).collect();
+        for (minute, name) in names.iter().enumerate() {
+            let manager = format!("--field-manager={name}");
+            let mine = format!("{name}=x");
+            let noted = format!("apicred.dev/token-updated-at=2026-02-01T00:{minute:02}:00Z");
+            let annotate = ["annotate", "pod", "p", "--overwrite", &manager, &noted];
+            let mut annotate = [&there[..], &annotate].concat();
+            if minute % 2 == 1 {
+                annotate.push(&mine);
+            }
+            world.cluster.kubectl(&annotate).await.unwrap();
+            let later = set(&format!("2026-01-31T09:{minute:02}:00.123456789Z"));
+            let manager = "--field-manager=apicred";
+            attempt(&["patch", "pod", "p", "--type=merge", manager, "-p", &later])
+                .await
+                .expect("what the operator does");
+        }
     });
 }
