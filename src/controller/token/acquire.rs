@@ -366,7 +366,6 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Toke
             "the static key was not read; check the Secret that spec.static names",
         )
     })?;
-    let issued_at = crate::whole_second(now);
     Ok(Token {
         secret,
         refresh_token: None,
@@ -375,7 +374,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Toke
         left_out: std::collections::BTreeMap::new(),
         claims: None,
         token_type: scheme.to_owned(),
-        issued_at,
+        issued_at: crate::whole_second(now),
         expires_at: ENDLESS,
         lifetime_source: LifetimeSource::Static,
         refresh_in: None,
