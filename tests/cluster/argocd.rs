@@ -249,7 +249,9 @@ fn argo_cd_sees_the_health_of_a_client() {
         place
             .client_says("late", "False", "ClientSecretMissing")
             .await;
-        place.put_client("blank", json!({ "id": " crm" })).await;
+        place
+            .put_client("blank", json!({ "id": "\u{a0}crm" }))
+            .await;
         place.client_says("blank", "False", "InvalidSpec").await;
         let cases = [
             case("healthy", &get("crm").await, "Healthy", Says::Of("Ready")),

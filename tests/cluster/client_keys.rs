@@ -1,7 +1,7 @@
 //! Clients with a private key and no certificate, and clients whose assertion another program writes.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use dev_issuer::AuthMethod;
+use dev_issuer::{AuthMethod, Point};
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
 use kube::{Api, api::PostParams};
 use rcgen::{
@@ -15,7 +15,11 @@ use crate::{
     clients::by_client,
     plugin::Plugin,
     service_accounts::{cluster_issuer, service_account},
-    support::{Place, World, condition, run, typed},
+    support::{
+        LATER, Place, World, condition,
+        keys::{self, Kind},
+        run, typed,
+    },
 };
 
 /// Ids of clients, their kind of key, the algorithm that the spec names, and the one that the issuer expects.
@@ -234,5 +238,47 @@ fn an_assertion_in_a_secret_is_sent_as_it_is_renews_when_it_changes_and_not_afte
             "{reported}"
         );
         assert_eq!(place.posts(), before);
+    });
+}
+
+#[test]
+fn credentials_whose_assertions_have_other_headers_send_a_request_each() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("other-headers").await;
+        let pair = keys::keys(Kind::Rsa, "pair", None);
+        place.add_client(place.oauth_client().certificate(&pair.certificate));
+        place.put_tls("pair", &pair).await;
+        // The requests of both are in flight at the same time, and the keys of the client are the same.
+        let hold = place.issuer.hold(&place.client, Point::Received);
+        let settings = [
+            ("a", json!({ "secretName": "pair", "keyId": "a" })),
+            ("b", json!({ "secretName": "pair", "keyId": "b" })),
+        ];
+        for (name, certificate) in settings {
+            let client = json!({ "secrets": null, "certificates": [certificate] });
+            let spec = json!({ "client": client, "target": { "secretName": name } });
+            place.create(name, spec).await;
+        }
+        tokio::time::timeout(LATER, hold.reached_by(2))
+            .await
+            .expect("two requests");
+        hold.release();
+        let mut tokens = Vec::new();
+        for name in ["a", "b"] {
+            let secret = async || {
+                let secret = place.secrets().get(name).await.map_err(|e| e.to_string())?;
+                let data = secret.data.unwrap_or_default();
+                data.get("token")
+                    .cloned()
+                    .ok_or_else(|| "no token".to_owned())
+            };
+            let token = testenv::eventually(LATER, "a token", secret).await;
+            assert!(
+                !tokens.contains(&token),
+                "{name} got the token of another request"
+            );
+            tokens.push(token);
+        }
     });
 }

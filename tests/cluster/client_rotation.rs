@@ -216,6 +216,10 @@ fn what_is_noted_of_one_application_gives_no_client_secret_of_another() {
         let made = status.keys[0].key_id.as_deref().expect("its ID");
         rig.says("RotationBlocked", made).await;
         rig.forget().await;
+        // The value before it is of the first application as well, as far as anybody knows.
+        rig.says("RotationBlocked", "-previous").await;
+        let removed = json!({ "data": { "value-previous": null } });
+        rig.place.edit_secret(rig::SOURCE, removed).await;
         for restarted in [false, true] {
             if restarted {
                 rig.run().await;

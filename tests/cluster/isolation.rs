@@ -53,7 +53,11 @@ fn bad_objects_of_every_kind_do_not_delay_a_good_one() {
                 "InvalidSpec",
                 json!({ "scopes": ["a/.default", "b/.default"] }),
             ),
-            ("blank", "InvalidSpec", json!({ "client": { "id": " x" } })),
+            (
+                "blank",
+                "InvalidSpec",
+                json!({ "client": { "id": "\u{a0}x" } }),
+            ),
             (
                 "unknown-client",
                 "ClientUnknown",

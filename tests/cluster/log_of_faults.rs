@@ -33,7 +33,7 @@ pub(crate) fn faults() -> Vec<(&'static str, Value, &'static str, &'static str, 
         ),
         (
             "invalid",
-            json!({ "client": { "id": " x" } }),
+            json!({ "client": { "id": "\u{a0}x" } }),
             "Ready",
             "InvalidSpec",
             json!({}),

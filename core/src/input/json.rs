@@ -10,7 +10,7 @@ use super::{Unreadable, is_exact, lossy};
 /// twenty of them, for each of the requests that are out. Discovery documents have some hundred parts.
 const MAX_PARTS: usize = 8 * 1024;
 
-/// How serde_json begins its words about a number that does not fit 64 bits of floating point.
+/// How `serde_json` begins its words about a number that does not fit 64 bits of floating point.
 const OUT_OF_RANGE: &str = "number out of range";
 
 /// What bytes are that are no JSON object. Displayed as a predicate: "the answer *is a web page*".

@@ -27,21 +27,28 @@ impl Driver {
         // What the process before this one has reported is not new.
         let before = before.map_or_else(|| self.was_blocked(), |before| before.blocked);
         self.context.clients.check([self.key.clone()]);
-        if let Some(why) = view.blocked.filter(|why| before.as_ref() != Some(why)) {
-            tracing::warn!(
+        match (view.blocked, before) {
+            (Some(why), before) if before.as_ref() == Some(&why) => tracing::debug!(
                 namespace = self.key.namespace,
                 name = self.key.name,
-                reason = Reason::RotationBlocked.as_str(),
-                "the rotation of a client waits: {why}"
-            );
-            self.notify(Severity::Warning, Reason::RotationBlocked, why)
-                .await;
-        } else if before.is_some() {
-            tracing::info!(
+                "the rotation of a client waits, as was reported before: {why}"
+            ),
+            (Some(why), _) => {
+                tracing::warn!(
+                    namespace = self.key.namespace,
+                    name = self.key.name,
+                    reason = Reason::RotationBlocked.as_str(),
+                    "the rotation of a client waits: {why}"
+                );
+                self.notify(Severity::Warning, Reason::RotationBlocked, why)
+                    .await;
+            }
+            (None, Some(_)) => tracing::info!(
                 namespace = self.key.namespace,
                 name = self.key.name,
                 "the rotation of a client goes on"
-            );
+            ),
+            (None, None) => {}
         }
     }
 
