@@ -320,9 +320,9 @@ fn the_chart_sets_the_proxy_and_lets_it_through() {
         for (values, word) in [
             (
                 "issuerProxy.url=http://ada:pw@proxy:3128",
-                "issuerProxy/url",
+                "issuerProxy.url",
             ),
-            ("issuerProxy.url=proxy:3128", "issuerProxy/url"),
+            ("issuerProxy.url=proxy:3128", "issuerProxy.url"),
             ("issuerProxy.noProxy={a}", "issuerProxy.noProxy"),
             (
                 "issuerProxy.url=http://a,issuerProxy.existingSecret.name=b",
