@@ -163,7 +163,7 @@ const NO_REASONS: &[&str] = &[
     "TooShort",
     "OtherUnit",
     "TooLong",
-    // First words of permissions, and the API that tells of itself.
+    // First words of permissions, and the API that describes itself.
     "AdvancedHunting",
     "AdvancedQuery",
     "IntegrationConfiguration",

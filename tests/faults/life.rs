@@ -284,7 +284,7 @@ impl Case {
         let wish = self.place.request_renewal("c").await;
         self.doing = "the renewal that was asked for";
         let second = self.until_ready(Some((&first, Some(&wish)))).await;
-        // As a user does it: the new secret is good before it is told.
+        // As a user does it: the new secret is good before it is announced.
         let secret = format!("{}~second", unique());
         let client = dev_issuer::Client::new(&self.place.client).secret(&secret);
         self.place.add_client(client.role("demo", "Records.Read"));

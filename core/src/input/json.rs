@@ -92,9 +92,13 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotObject> {
     }
 }
 
+/// Some servers pad with zero bytes.
+fn bare(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\0')
+}
+
 fn parsed(text: &str) -> Result<Value, NotObject> {
-    // Some servers pad with zero bytes.
-    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    let text = bare(text);
     if text.is_empty() {
         return Err(NotObject::Empty);
     }
@@ -114,7 +118,7 @@ fn parsed(text: &str) -> Result<Value, NotObject> {
 /// The fields of an object in which a number does not fit 64 bits of floating point (`1e400`). JSON allows it (RFC 8259 section 6), and it
 /// is no reason to lose the other fields. Such a number is read as its text, and what contains one has no value.
 fn fields_one_by_one(text: &str) -> Option<Map<String, Value>> {
-    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).ok()?;
+    let fields = raw_fields(text)?;
     let value = |raw: &RawValue| match serde_json::from_str(raw.get()) {
         Ok(value) => value,
         Err(_) if raw.get().starts_with(['{', '[']) => Value::Null,
@@ -127,17 +131,16 @@ fn fields_one_by_one(text: &str) -> Option<Map<String, Value>> {
 /// The fields of what [`object`] reads, each value as it was written: numbers keep all their digits. None: it is no object.
 pub fn written_fields(bytes: &[u8]) -> Option<BTreeMap<String, Box<RawValue>>> {
     let text = lossy(bytes).ok()?;
-    let bare = |text: &str| {
-        text.trim_matches(|c: char| c.is_whitespace() || c == '\0')
-            .to_owned()
-    };
     let text = bare(&text);
-    let text = if text.starts_with('"') {
-        bare(&serde_json::from_str::<String>(&text).ok()?)
+    if text.starts_with('"') {
+        raw_fields(bare(&serde_json::from_str::<String>(text).ok()?))
     } else {
-        text
-    };
-    serde_json::from_str(&text).ok()
+        raw_fields(text)
+    }
+}
+
+fn raw_fields(text: &str) -> Option<BTreeMap<String, Box<RawValue>>> {
+    serde_json::from_str(text).ok()
 }
 
 /// What text is that is no JSON.

@@ -21,8 +21,7 @@ impl Record {
             Phase::Retiring { key, .. } => Some(key),
             _ => None,
         };
-        let noted = [&self.current, &self.next, &self.previous];
-        let noted = noted.into_iter().flatten().filter(|k| k.n.is_some());
+        let noted = self.all().filter(|k| k.n.is_some());
         let by_name = |n: u32| (kind != Kind::Key).then(|| names.name(n));
         let label = |known: &Known| known.id.clone().or_else(|| by_name(known.n?));
         let mut made: Vec<String> = noted.chain(retiring).filter_map(label).collect();

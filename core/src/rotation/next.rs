@@ -110,13 +110,7 @@ pub(super) fn facts(
         Phase::Retiring { key, .. } => Some(key),
         _ => None,
     };
-    let noted = [&record.current, &record.next, &record.previous];
-    let pool: Vec<&Known> = noted
-        .into_iter()
-        .flatten()
-        .chain(retiring)
-        .chain(held.as_ref())
-        .collect();
+    let pool: Vec<&Known> = record.all().chain(retiring).chain(held.as_ref()).collect();
     let application = memory.application.as_ref();
     let read = application.map(|a| (a, is_fresh(a, now)));
     Facts::of(seen, &pool, read, settings)
@@ -160,13 +154,11 @@ impl Decision<'_> {
     /// The values of the Secret. One that is of no rotation is nobody's business: not even its first characters.
     fn shown(&self) -> Vec<Shown> {
         let mut shown = self.facts.shown(&self.seen.slots);
-        if self.record.state == Phase::Steady {
-            shown.retain(|value| match value.slot {
-                "Next" => self.is_next_known(),
-                "Previous" => self.is_previous_known(),
-                _ => true,
-            });
-        }
+        shown.retain(|value| match value.slot {
+            "Next" => self.is_next_known(),
+            "Previous" => self.is_previous_known(),
+            _ => true,
+        });
         shown
     }
 
@@ -236,11 +228,9 @@ impl Decision<'_> {
         edit: impl FnOnce(&mut Record),
     ) -> Step {
         let mut facts = self.facts.clone();
-        if self.record.state == Phase::Steady {
-            // What is of no rotation is not noted as if it were.
-            facts.next = facts.next.filter(|_| self.is_next_known());
-            facts.previous = facts.previous.filter(|_| self.is_previous_known());
-        }
+        // What is of no rotation is not noted as if it were.
+        facts.next = facts.next.filter(|_| self.is_next_known());
+        facts.previous = facts.previous.filter(|_| self.is_previous_known());
         let mut before = self.record.clone();
         if values == Values::Promote {
             before.replaces(facts.previous.as_ref());

@@ -230,6 +230,13 @@ struct Versioned<R> {
 }
 
 impl Record {
+    /// What is noted of the values.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Known> {
+        [&self.current, &self.next, &self.previous]
+            .into_iter()
+            .flatten()
+    }
+
     /// Takes note of a credential that apicred did not make, and that goes out of the Secret.
     pub(super) fn replaces(&mut self, known: Option<&Known>) {
         let foreign = known.filter(|known| known.n.is_none());

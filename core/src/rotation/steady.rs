@@ -91,10 +91,12 @@ impl Decision<'_> {
         (slots.previous.is_some() && !self.is_previous_known()).then_some(PREVIOUS)
     }
 
-    /// Did apicred make the next value? Nothing but the annotation says so of a public key, so that it is enough if the issuer has it.
+    /// Did apicred make the next value? While a rotation is in progress, it did. Nothing but the annotation says so of a public key, so that it is enough if the issuer has it.
     pub(super) fn is_next_known(&self) -> bool {
         let known = self.facts.next.as_ref();
-        known.is_some_and(|known| known.n.is_some()) || self.has_key(self.seen.slots.next.as_ref())
+        self.is_in_progress()
+            || known.is_some_and(|known| known.n.is_some())
+            || self.has_key(self.seen.slots.next.as_ref())
     }
 
     /// Did a rotation replace the previous value? The first one replaces a value that apicred did not make; if that is not noted any
@@ -102,19 +104,17 @@ impl Decision<'_> {
     pub(super) fn is_previous_known(&self) -> bool {
         let current = self.facts.current.as_ref();
         let rotated = current.is_some_and(|current| current.n.is_some());
-        let noted = |known: &Known| {
-            let record = [
-                &self.record.current,
-                &self.record.next,
-                &self.record.previous,
-            ];
-            let mut record = record.into_iter().flatten();
-            record.any(|noted| noted.digest == known.digest)
-        };
+        let noted = |known: &Known| self.record.all().any(|noted| noted.digest == known.digest);
         let is_rotated =
             |known: &Known| noted(known) || self.is_ours(known) || known.id.is_some() && rotated;
-        self.facts.previous.as_ref().is_some_and(is_rotated)
+        self.is_in_progress()
+            || self.facts.previous.as_ref().is_some_and(is_rotated)
             || self.has_key(self.seen.slots.previous.as_ref())
+    }
+
+    /// Is the state another one than `Steady`? Then each value is one of the rotation.
+    fn is_in_progress(&self) -> bool {
+        self.record.state != Phase::Steady
     }
 
     /// Is it a public key that the issuer has?

@@ -37,7 +37,7 @@ pub(super) enum Mode {
 
 /// A request that may not go on.
 pub(super) enum Refused {
-    /// Nobody can be trusted with the answer: the user is told (RFC 6749 section 4.1.2.1).
+    /// Nobody can be trusted with the answer: the error is shown to the user (RFC 6749 section 4.1.2.1).
     Here {
         error: &'static str,
         text: String,

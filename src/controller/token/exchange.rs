@@ -100,7 +100,8 @@ pub(super) async fn exchange(
     fingerprint: &str,
     permit: &Arc<Permit>,
 ) -> Result<Arc<Token>, TokenError> {
-    let key = fingerprint::in_flight(fingerprint, credential, endpoint, &parts.0);
+    let key = (credential.is_shareable())
+        .then(|| fingerprint::in_flight(fingerprint, credential, endpoint, &parts.0));
     let (request, id, material) = build(credential, endpoint, parts, context).await?;
     let (world, asker, place, permit) = (
         Arc::clone(context),
@@ -122,10 +123,10 @@ pub(super) async fn exchange(
         }
         send(&world, &asker, request, id).await
     };
-    if !credential.is_shareable() {
-        return flight.await.map(Arc::new);
+    match key {
+        Some(key) => context.single_flight.run(key, flight).await,
+        None => flight.await.map(Arc::new),
     }
-    context.single_flight.run(key, flight).await
 }
 
 /// The Azure Arc agent answers the first request with a challenge, the second with a token.
