@@ -1,5 +1,5 @@
 //! The alerts and the dashboard of the chart: unit tests of the alerts by promtool, the types of Grafana, and that what both
-//! name exists.
+//! name exists. The queries of docs/monitoring.md: the parser of Azure Monitor.
 
 #[path = "alerts/chart.rs"]
 mod chart;
@@ -7,6 +7,8 @@ mod chart;
 mod dashboard;
 #[path = "alerts/files.rs"]
 mod files;
+#[path = "alerts/queries.rs"]
+mod queries;
 
 use std::{collections::BTreeSet, path::Path};
 

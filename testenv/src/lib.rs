@@ -24,6 +24,7 @@
 //! | [`argo()`] | what a script of Argo CD makes of an object, by the interpreter that it uses |
 //! | [`Prometheus`] | a server that scrapes, evaluates rules and answers queries; promtool |
 //! | [`dashboard_faults`] | the types of Grafana, held against a dashboard |
+//! | [`query_faults`] | the parser of Azure Monitor, for queries in KQL |
 //! | [`prometheus_crds()`] | the kinds of the Prometheus operator, for objects of a chart |
 //! | [`image()`] | assembles the operator's image from a finished binary, without a container engine |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
@@ -47,6 +48,7 @@ mod hydra;
 mod image;
 mod kubeconfig;
 mod kubectl;
+mod kusto;
 mod npm;
 mod oidc_provider;
 mod ports;
@@ -69,6 +71,7 @@ pub use grafana::dashboard_faults;
 pub use hydra::Hydra;
 pub use image::{image, unpack_image};
 pub use kubectl::{Output, run_helm, run_kubectl};
+pub use kusto::query_faults;
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
 };
