@@ -264,7 +264,8 @@ fn only_the_owner_of_a_secret_lets_it_be_rotated() {
 const AT_ONCE: usize = 4;
 
 /// A rotation is cut at each write of the Secret, before it is sent and after it was answered; between two writes lies what is asked
-/// of the issuer. Then a healthy operator ends it: one credential at the issuer, the one of the Secret.
+/// of the issuer. Then a healthy operator ends it: one credential at the issuer, the one of the Secret. No reader of the token
+/// notices.
 async fn cut_everywhere(kind: CredentialKind) {
     let world = World::own().await;
     for when in ["before", "after"] {
@@ -291,6 +292,7 @@ async fn cut(world: &World, kind: CredentialKind, (at, when): (usize, &str)) -> 
     let alone = rig.place.namespace.clone();
     rig.adopt(&rig.at_issuer(kind)[0]).await;
     let request = rig.request().await;
+    let reader = rig.reader();
     rig.start((at, when), &alone).await;
     let crashed = rig.followed_through(&request).await;
     if crashed {
@@ -299,6 +301,7 @@ async fn cut(world: &World, kind: CredentialKind, (at, when): (usize, &str)) -> 
         assert!(!crashed, "{when} {at}: a healthy operator ended");
     }
     rig.is_whole(kind, &request).await;
+    rig.served(reader, &label).await;
     if let Some(mut operator) = rig.operator.take() {
         operator.kill().await;
     }

@@ -231,9 +231,11 @@ fn a_client_rotates_its_key_by_its_own_registration_whatever_answer_is_lost() {
 
 /// One rotation that is cut at one write. Says whether there is such a write, and whether a registration access token was lost with it.
 async fn cut(world: &World, (at, when): (usize, &str)) -> (bool, bool) {
-    let (mut rig, _) = with_key(world, &format!("cut-{when}-{at}")).await;
+    let label = format!("cut-{when}-{at}");
+    let (mut rig, _) = with_key(world, &label).await;
     let alone = rig.place.namespace.clone();
     let request = rig.request().await;
+    let reader = rig.reader();
     rig.start((at, when), &alone).await;
     let (crashed, mut lost) = rig.followed_with_help(&request).await;
     if crashed {
@@ -243,6 +245,7 @@ async fn cut(world: &World, (at, when): (usize, &str)) -> (bool, bool) {
         lost |= again;
     }
     rig.has_one_key(&request).await;
+    rig.served(reader, &label).await;
     if let Some(mut operator) = rig.operator.take() {
         operator.kill().await;
     }
