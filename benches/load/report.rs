@@ -23,6 +23,43 @@ pub(crate) enum Bar {
     AtLeast(f64),
 }
 
+/// A number and its unit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quantity {
+    value: f64,
+    unit: &'static str,
+}
+
+impl Quantity {
+    pub(crate) const fn count(value: f64) -> Self {
+        Self { value, unit: "" }
+    }
+
+    pub(crate) const fn seconds(value: f64) -> Self {
+        Self { value, unit: "s" }
+    }
+
+    pub(crate) const fn milliseconds(value: f64) -> Self {
+        Self { value, unit: "ms" }
+    }
+
+    pub(crate) const fn mebibytes(value: f64) -> Self {
+        Self { value, unit: "MiB" }
+    }
+
+    pub(crate) const fn bytes(value: f64) -> Self {
+        Self { value, unit: "B" }
+    }
+
+    pub(crate) const fn times(value: f64) -> Self {
+        Self { value, unit: "x" }
+    }
+
+    pub(crate) const fn per_second(value: f64) -> Self {
+        Self { value, unit: "/s" }
+    }
+}
+
 /// One line.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -50,8 +87,7 @@ impl Report {
         &mut self,
         (scenario, operator): (&'static str, &str),
         measure: impl Into<String>,
-        value: f64,
-        unit: &'static str,
+        Quantity { value, unit }: Quantity,
         bar: Bar,
     ) {
         let (text, met) = match bar {

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::{ControlPlane, Error, Programs, http, kubeconfig};
+use crate::{ControlPlane, Error, Programs, http, kubeconfig::Kubeconfig};
 
 impl ControlPlane {
     /// Runs the real kubectl as admin and returns its stdout; a failure quotes its stderr.
@@ -120,14 +120,14 @@ impl ControlPlane {
             .dir()
             .join(format!("{namespace}-{name}-{count}.kubeconfig"));
         let user = format!("{namespace}-{name}");
-        kubeconfig::write(
-            &path,
-            self.server_url(),
-            self.ca_pem(),
-            &user,
+        let kubeconfig = Kubeconfig {
+            server: self.server_url(),
+            ca_pem: self.ca_pem(),
+            user: &user,
             token,
             namespace,
-        )?;
+        };
+        kubeconfig.write(&path)?;
         Ok(path)
     }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::scratch::Scratch;
 use crate::tls::{Authority, SigningKey};
-use crate::{Error, Options, kubeconfig, ports};
+use crate::{Error, Options, kubeconfig::Kubeconfig, ports};
 
 /// Every request, without bodies. `RequestReceived` tells nothing that a later stage does not.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
@@ -53,14 +53,14 @@ impl Layout {
         let secure = ports::free()?;
         let server_url = format!("https://127.0.0.1:{secure}");
         let admin_kubeconfig = scratch.path().join("admin.kubeconfig");
-        kubeconfig::write(
-            &admin_kubeconfig,
-            &server_url,
-            authority.ca_pem(),
-            "admin",
-            &admin_token,
-            "default",
-        )?;
+        let kubeconfig = Kubeconfig {
+            server: &server_url,
+            ca_pem: authority.ca_pem(),
+            user: "admin",
+            token: &admin_token,
+            namespace: "default",
+        };
+        kubeconfig.write(&admin_kubeconfig)?;
         Ok(Self {
             server_url,
             ca_pem: authority.ca_pem().to_owned(),

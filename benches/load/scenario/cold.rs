@@ -16,7 +16,7 @@ use crate::{
     issuer::Manner,
     options::Options,
     process::Usage,
-    report::{Bar, Report, real},
+    report::{Bar, Quantity, Report, real},
     scenario::{fill, tell_cpu, tell_events, tell_requests},
     world::{HANDS, Limits, World},
 };
@@ -71,23 +71,27 @@ async fn once(
     report.note(format!(
         "{objects} objects, issuer answers in 20 ms; {name}"
     ));
-    report.add(who, "until all have a token", seconds, "s", Bar::None);
+    report.add(
+        who,
+        "until all have a token",
+        Quantity::seconds(seconds),
+        Bar::None,
+    );
     if open && contender.is_own() {
         for (what, bar) in [
             ("speed, 10 x the rival", 10.0 * RIVAL_DEFAULT),
             ("speed, 1.5 x its best", 1.5 * RIVAL_BEST),
         ] {
-            report.add(who, what, speed, "/s", Bar::AtLeast(bar));
+            report.add(who, what, Quantity::per_second(speed), Bar::AtLeast(bar));
         }
     } else {
-        report.add(who, "speed", speed, "/s", Bar::None);
+        report.add(who, "speed", Quantity::per_second(speed), Bar::None);
     }
     let stats = world.issuer.stats().await?;
     report.add(
         who,
         "POSTs a token",
-        real(stats.posts) / real(objects),
-        "",
+        Quantity::count(real(stats.posts) / real(objects)),
         contender.bar(Bar::Count(1.0)),
     );
     let nothing = Usage::default();
@@ -105,12 +109,11 @@ async fn once(
         (server, after),
         objects,
     );
-    report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
+    report.add(who, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
     report.add(
         who,
         "connections to the issuer",
-        real(stats.accepted),
-        "",
+        Quantity::count(real(stats.accepted)),
         Bar::None,
     );
     report.note(format!(
@@ -149,8 +152,7 @@ pub(super) async fn strangers(
     report.add(
         who,
         "Secrets with another client's token",
-        real(strangers),
-        "",
+        Quantity::count(real(strangers)),
         contender.bar(Bar::Count(0.0)),
     );
     Ok(())
@@ -171,14 +173,23 @@ pub(super) async fn unlimited(
     let seconds = fill(&mut world, objects).await?;
     let (usage, after) = (world.usage()?, world.server_usage()?);
     report.note(format!("{objects} objects, issuer answers at once"));
-    report.add(who, "until all have a token", seconds, "s", Bar::None);
-    report.add(who, "speed", real(objects) / seconds, "/s", Bar::None);
+    report.add(
+        who,
+        "until all have a token",
+        Quantity::seconds(seconds),
+        Bar::None,
+    );
+    report.add(
+        who,
+        "speed",
+        Quantity::per_second(real(objects) / seconds),
+        Bar::None,
+    );
     let posts = world.issuer.stats().await?.posts - before;
     report.add(
         who,
         "POSTs a token",
-        real(posts) / real(objects),
-        "",
+        Quantity::count(real(posts) / real(objects)),
         Bar::Count(1.0),
     );
     let nothing = Usage::default();
@@ -196,18 +207,22 @@ pub(super) async fn unlimited(
         (server, after),
         objects,
     );
-    report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
+    report.add(who, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
     let tally = world.traffic.since(place);
     tell_requests(report, who, &tally, objects, (Bar::None, Bar::None));
     tell_events(&world, report).await?;
     world.stop_operator().await?;
     let bare = bare(&world, objects).await?;
-    report.add(who, "the same writes, sent bare", bare, "s", Bar::None);
+    report.add(
+        who,
+        "the same writes, sent bare",
+        Quantity::seconds(bare),
+        Bar::None,
+    );
     report.add(
         who,
         "times the bare writes",
-        seconds / bare,
-        "x",
+        Quantity::times(seconds / bare),
         Bar::AtMost(OVERHEAD),
     );
     Ok(())

@@ -8,7 +8,7 @@ use crate::{
     issuer::Manner,
     options::Options,
     process::Usage,
-    report::{Bar, Report, real},
+    report::{Bar, Quantity, Report, real},
     scenario::{fill, tell_cpu, tell_events, tell_requests},
     world::{Limits, World},
 };
@@ -46,25 +46,28 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     report.add(
         who,
         "until all are renewed",
-        seconds,
-        "s",
+        Quantity::seconds(seconds),
         Bar::AtMost(1.1 * ideal),
     );
-    report.add(who, "speed", real(objects) / seconds, "/s", Bar::None);
+    report.add(
+        who,
+        "speed",
+        Quantity::per_second(real(objects) / seconds),
+        Bar::None,
+    );
     let posts = world.issuer.stats().await?.posts - posts;
     report.add(
         who,
         "POSTs a token",
-        real(posts) / real(objects),
-        "",
+        Quantity::count(real(posts) / real(objects)),
         Bar::Count(1.0),
     );
     let looks = world.reconciles().await? / real(objects);
-    report.add(who, "looks a token", looks, "", Bar::None);
+    report.add(who, "looks a token", Quantity::count(looks), Bar::None);
     let usage = world.usage()?;
     let mine = (Usage::default(), usage);
     tell_cpu(report, who, ("operator", Bar::None), mine, objects);
-    report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
+    report.add(who, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
     let tally = world.traffic.since(place);
     tell_requests(report, who, &tally, objects, (Bar::None, Bar::AtMost(2.0)));
     tell_events(&world, report).await

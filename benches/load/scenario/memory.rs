@@ -17,7 +17,7 @@ use crate::{
     contender::Contender,
     options::Options,
     process::{Usage, forget_peak},
-    report::{Bar, Report, real},
+    report::{Bar, Quantity, Report, real},
     scenario::fill,
     world::{HANDS, Limits, World},
 };
@@ -37,9 +37,14 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let usage = settled(&world).await?;
     report.note(format!("{objects} credentials, each with its Secret"));
     let tell = |report: &mut Report, when: &str, usage: Usage, bar| {
-        report.add(who, format!("RSS {when}"), usage.rss, "MiB", bar);
+        report.add(
+            who,
+            format!("RSS {when}"),
+            Quantity::mebibytes(usage.rss),
+            bar,
+        );
         let anon = format!("RSS {when}, without files");
-        report.add(who, anon, usage.anon, "MiB", Bar::None);
+        report.add(who, anon, Quantity::mebibytes(usage.anon), Bar::None);
     };
     tell(
         report,
@@ -50,8 +55,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     report.add(
         who,
         "peak of the first tokens",
-        usage.peak,
-        "MiB",
+        Quantity::mebibytes(usage.peak),
         Bar::None,
     );
     report.note(format!(
@@ -64,15 +68,19 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     report.add(
         who,
         "peak while all is listed again",
-        usage.peak,
-        "MiB",
+        Quantity::mebibytes(usage.peak),
         Bar::AtMost(RELIST),
     );
     tell(report, "idle, after that", usage, Bar::None);
 
     let alone = restarted(&mut world).await?;
     tell(report, "idle, after a restart", alone, Bar::AtMost(IDLE));
-    report.add(who, "peak of a restart", alone.peak, "MiB", Bar::None);
+    report.add(
+        who,
+        "peak of a restart",
+        Quantity::mebibytes(alone.peak),
+        Bar::None,
+    );
     foreign(&world, options.foreign()).await?;
     let live = settled(&world).await?;
     let added = live.rss - alone.rss;
@@ -83,32 +91,33 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     report.add(
         who,
         "more by Secrets of others, as they come",
-        added,
-        "MiB",
+        Quantity::mebibytes(added),
         Bar::None,
     );
     let among = restarted(&mut world).await?;
     report.add(
         who,
         "more by Secrets of others, after a restart",
-        among.rss - alone.rss,
-        "MiB",
+        Quantity::mebibytes(among.rss - alone.rss),
         Bar::AtMost(FOREIGN),
     );
     let anon = among.anon - alone.anon;
-    report.add(who, "the same, without files", anon, "MiB", Bar::None);
+    report.add(
+        who,
+        "the same, without files",
+        Quantity::mebibytes(anon),
+        Bar::None,
+    );
     report.add(
         who,
         "peak of a restart among them",
-        among.peak,
-        "MiB",
+        Quantity::mebibytes(among.peak),
         Bar::None,
     );
     report.add(
         who,
         "bytes a Secret of others",
-        (among.anon - alone.anon) * 1_048_576.0 / real(count),
-        "B",
+        Quantity::bytes((among.anon - alone.anon) * 1_048_576.0 / real(count)),
         Bar::None,
     );
     Ok(())

@@ -20,7 +20,7 @@ use crate::{
     contender::Contender,
     options::Options,
     process::Usage,
-    report::{Bar, Report, percentile, real},
+    report::{Bar, Quantity, Report, percentile, real},
     traffic::Tally,
     world::World,
 };
@@ -117,11 +117,26 @@ fn tell_requests(
     bars: (Bar, Bar),
 ) {
     let each = |count: usize| real(count) / real(tokens.max(1));
-    report.add(who, "reads a token", each(tally.reads()), "", bars.0);
-    report.add(who, "writes a token", each(tally.writes()), "", bars.1);
+    report.add(
+        who,
+        "reads a token",
+        Quantity::count(each(tally.reads())),
+        bars.0,
+    );
+    report.add(
+        who,
+        "writes a token",
+        Quantity::count(each(tally.writes())),
+        bars.1,
+    );
     if tally.refused() > 0 {
         let refused = real(tally.refused());
-        report.add(who, "requests that were refused", refused, "", Bar::None);
+        report.add(
+            who,
+            "requests that were refused",
+            Quantity::count(refused),
+            Bar::None,
+        );
     }
     report.note(format!("all requests: {:?}", tally.sums()));
     report.note(format!(
@@ -171,8 +186,7 @@ fn tell_cpu(
     report.add(
         who,
         format!("CPU of the {what}, a token"),
-        each(all),
-        "ms",
+        Quantity::milliseconds(each(all)),
         bar,
     );
     report.note(format!("of these {:.2} ms in the kernel", each(system)));

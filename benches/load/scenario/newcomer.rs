@@ -7,7 +7,7 @@ use crate::{
     contender::Contender,
     issuer::Manner,
     options::Options,
-    report::{Bar, Report, percentile, real},
+    report::{Bar, Quantity, Report, percentile, real},
     scenario::fill,
     world::{Limits, World},
 };
@@ -93,8 +93,7 @@ async fn once(
         report.add(
             who,
             format!("object to Secret, p{percent}, {name}"),
-            percentile(&times, percent),
-            "s",
+            Quantity::seconds(percentile(&times, percent)),
             bar,
         );
     }
@@ -102,8 +101,7 @@ async fn once(
     report.add(
         who,
         "newcomers without a token",
-        without,
-        "",
+        Quantity::count(without),
         Bar::Count(0.0),
     );
     Ok(())

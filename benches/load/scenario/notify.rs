@@ -12,7 +12,7 @@ use crate::{
     Result,
     contender::Contender,
     options::Options,
-    report::{Bar, Report, percentile, real},
+    report::{Bar, Quantity, Report, percentile, real},
     scenario::{fill, tell_cpu},
     world::{HANDS, Limits, World},
 };
@@ -62,15 +62,13 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     report.add(
         who,
         "lists of pods a token",
-        each(lists),
-        "",
+        Quantity::count(each(lists)),
         Bar::Count(1.0),
     );
     report.add(
         who,
         "patches of pods a token",
-        each(patches),
-        "",
+        Quantity::count(each(patches)),
         Bar::Count(real(PODS)),
     );
     let (written, notified) = (
@@ -88,14 +86,18 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     delays.sort_by(f64::total_cmp);
     for percent in [50, 99, 100] {
         let what = format!("Secret to annotation, p{percent}");
-        report.add(who, what, percentile(&delays, percent), "s", Bar::None);
+        report.add(
+            who,
+            what,
+            Quantity::seconds(percentile(&delays, percent)),
+            Bar::None,
+        );
     }
     let missing = real(OBJECTS * PODS - delays.len());
     report.add(
         who,
         "pods that were not notified",
-        missing,
-        "",
+        Quantity::count(missing),
         Bar::Count(0.0),
     );
     tell_cpu(

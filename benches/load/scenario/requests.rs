@@ -14,7 +14,7 @@ use crate::{
     Result,
     contender::Contender,
     options::Options,
-    report::{Bar, Report, real},
+    report::{Bar, Quantity, Report, real},
     world::{HANDS, Limits, World},
 };
 
@@ -179,13 +179,16 @@ impl Price<'_> {
         self.report.add(
             who,
             format!("{what}: API server's CPU"),
-            each,
-            "ms",
+            Quantity::milliseconds(each),
             Bar::None,
         );
         let speed = real(self.objects) / seconds;
-        self.report
-            .add(who, format!("{what}: speed"), speed, "/s", Bar::None);
+        self.report.add(
+            who,
+            format!("{what}: speed"),
+            Quantity::per_second(speed),
+            Bar::None,
+        );
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     Result,
     contender::Contender,
     options::Options,
-    report::{Bar, Report, real},
+    report::{Bar, Quantity, Report, real},
     scenario::fill,
     world::{Limits, World},
 };
@@ -43,19 +43,22 @@ pub(super) async fn run(
             looks = world.reconciles().await?;
         }
         let looked = began.elapsed();
-        report.add(who, "until ready", ready.as_secs_f64(), "s", Bar::None);
+        report.add(
+            who,
+            "until ready",
+            Quantity::seconds(ready.as_secs_f64()),
+            Bar::None,
+        );
         report.add(
             who,
             "until each is looked at",
-            looked.as_secs_f64(),
-            "s",
+            Quantity::seconds(looked.as_secs_f64()),
             Bar::None,
         );
         report.add(
             who,
             "looks a credential",
-            looks / real(objects),
-            "",
+            Quantity::count(looks / real(objects)),
             Bar::None,
         );
     } else {
@@ -66,20 +69,18 @@ pub(super) async fn run(
     report.note(format!("{objects} objects"));
     let posts = world.issuer.stats().await?.posts - posts;
     let tally = world.traffic.since(place);
-    report.add(who, "POSTs", real(posts), "", strict);
+    report.add(who, "POSTs", Quantity::count(real(posts)), strict);
     report.add(
         who,
         "reads of the load's Secrets",
-        real(tally.secret_reads()),
-        "",
+        Quantity::count(real(tally.secret_reads())),
         strict,
     );
-    report.add(who, "writes", real(tally.writes()), "", strict);
+    report.add(who, "writes", Quantity::count(real(tally.writes())), strict);
     report.add(
         who,
         "CPU of the operator",
-        world.usage()?.cpu,
-        "s",
+        Quantity::seconds(world.usage()?.cpu),
         Bar::None,
     );
     report.note(format!("all requests: {:?}", tally.sums()));

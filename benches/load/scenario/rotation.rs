@@ -8,7 +8,7 @@ use crate::{
     issuer::Manner,
     options::Options,
     process::Usage,
-    report::{Bar, Report, percentile, real},
+    report::{Bar, Quantity, Report, percentile, real},
     scenario::{cold::strangers, fill, tell_cpu, tell_events, tell_requests},
     world::{Limits, World},
 };
@@ -32,8 +32,7 @@ pub(super) async fn run(
         report.add(
             ("rotation", own.name.as_str()),
             format!("CPU of the API server, beside {}", rival.name),
-            ours / theirs,
-            "x",
+            Quantity::times(ours / theirs),
             Bar::AtMost(HALF),
         );
     }
@@ -103,15 +102,13 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     report.add(
         who,
         "POSTs a renewal",
-        real(tokens) / real(published.max(1)),
-        "",
+        Quantity::count(real(tokens) / real(published.max(1))),
         contender.bar(Bar::Count(1.0)),
     );
     report.add(
         who,
         "looks a renewal",
-        each(looks),
-        "",
+        Quantity::count(each(looks)),
         contender.bar(Bar::Count(2.0)),
     );
     let (reads, writes) = (
@@ -131,16 +128,14 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     report.add(
         who,
         "CPU of the API server, a token, without that",
-        behalf,
-        "ms",
+        Quantity::milliseconds(behalf),
         Bar::None,
     );
     let gets = tally.times("get", "secrets");
     report.add(
         who,
         "reads in the API server, p99",
-        percentile(&gets, 99),
-        "ms",
+        Quantity::milliseconds(percentile(&gets, 99)),
         Bar::None,
     );
     tell_size(report, who, (usage, after));
@@ -151,7 +146,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
         ),
         ("connections to the issuer that stand", stats.open),
     ] {
-        report.add(who, what, real(count), "", Bar::None);
+        report.add(who, what, Quantity::count(real(count)), Bar::None);
     }
     tell_events(&world, report).await?;
     strangers(&world, report, (who.0, contender)).await?;
@@ -167,28 +162,25 @@ async fn alone(world: &World) -> Result<f64> {
 
 /// Memory and descriptors, before and after the round.
 fn tell_size(report: &mut Report, who: (&'static str, &str), (before, after): (Usage, Usage)) {
-    report.add(who, "RSS", after.rss, "MiB", Bar::None);
+    report.add(who, "RSS", Quantity::mebibytes(after.rss), Bar::None);
     report.add(
         who,
         "RSS, its part without files",
-        after.anon,
-        "MiB",
+        Quantity::mebibytes(after.anon),
         Bar::None,
     );
-    report.add(who, "RSS, peak", after.peak, "MiB", Bar::None);
+    report.add(who, "RSS, peak", Quantity::mebibytes(after.peak), Bar::None);
     let descriptors = (f64::from(before.descriptors), f64::from(after.descriptors));
     report.add(
         who,
         "descriptors before the round",
-        descriptors.0,
-        "",
+        Quantity::count(descriptors.0),
         Bar::None,
     );
     report.add(
         who,
         "descriptors after the round",
-        descriptors.1,
-        "",
+        Quantity::count(descriptors.1),
         Bar::None,
     );
 }

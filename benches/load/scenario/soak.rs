@@ -8,7 +8,7 @@ use crate::{
     issuer::Manner,
     options::Options,
     process::Usage,
-    report::{Bar, Report, real},
+    report::{Bar, Quantity, Report, real},
     scenario::{fill, tell_cpu, tell_events, tell_requests},
     world::{Limits, World},
 };
@@ -71,55 +71,59 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         stats.accepted,
         stats.open
     ));
-    report.add(who, "renewals", real(tokens), "", Bar::None);
+    report.add(who, "renewals", Quantity::count(real(tokens)), Bar::None);
     report.add(
         who,
         "descriptors, second half less first",
-        grown(|u| f64::from(u.descriptors)),
-        "",
+        Quantity::count(grown(|u| f64::from(u.descriptors))),
         Bar::Count(DESCRIPTORS),
     );
     report.add(
         who,
         "descriptors at the end",
-        f64::from(last.descriptors),
-        "",
+        Quantity::count(f64::from(last.descriptors)),
         Bar::None,
     );
     report.add(
         who,
         "threads, second half less first",
-        grown(|u| f64::from(u.threads)),
-        "",
+        Quantity::count(grown(|u| f64::from(u.threads))),
         Bar::Count(1.0),
     );
     report.add(
         who,
         "RSS, second half less first",
-        grown(|u| u.rss),
-        "MiB",
+        Quantity::mebibytes(grown(|u| u.rss)),
         Bar::AtMost(GROWTH),
     );
-    report.add(who, "RSS at the end", last.rss, "MiB", Bar::None);
+    report.add(
+        who,
+        "RSS at the end",
+        Quantity::mebibytes(last.rss),
+        Bar::None,
+    );
     report.add(
         who,
         "latest look, seconds overdue",
-        late,
-        "s",
+        Quantity::seconds(late),
         Bar::AtMost(LATE),
     );
     let opened = real(stats.accepted - before.accepted);
     report.add(
         who,
         "connections opened to the issuer",
-        opened,
-        "",
+        Quantity::count(opened),
         Bar::None,
     );
     let each = |value: f64| value / real(tokens.max(1));
     tell_cpu(report, who, ("operator", Bar::None), (first, last), tokens);
     let looks = world.reconciles().await? - looks;
-    report.add(who, "looks a renewal", each(looks), "", Bar::Count(2.05));
+    report.add(
+        who,
+        "looks a renewal",
+        Quantity::count(each(looks)),
+        Bar::Count(2.05),
+    );
     let tally = world.traffic.since(place);
     tell_requests(report, who, &tally, tokens, (Bar::None, Bar::None));
     tell_events(&world, report).await

@@ -222,10 +222,14 @@ impl Facts {
                 taken.retain(|t| t != id);
                 known.id = None;
             }
+            // A value that is made here has a mark of its own and needs no hint.
+            let hints = |fresh| fresh && !settings.kind.is_made_here();
             if let Some((application, fresh)) = application
                 && known.id.is_none()
-                && let Some(key) =
-                    application.identified(slot, fresh, known.n, &taken, seen, settings)
+                && let Some(key) = application.same(slot, &taken).or_else(|| {
+                    let key = application.only_fitting(slot, &taken);
+                    key.filter(|key| hints(fresh) && is_reported(key, known.n, seen, settings))
+                })
             {
                 taken.push(key.id.clone());
                 known.id = Some(key.id.clone());
@@ -280,6 +284,15 @@ pub(super) fn number(key: &Key, names: &Names) -> Option<u32> {
     names.number(key.name.as_deref()?)
 }
 
+/// Does something besides the value say which one it is? A secret without a hint has only its name, or the word of its owner.
+fn is_reported(key: &Key, n: Option<u32>, seen: &Observed, settings: &RotationSettings) -> bool {
+    match (&key.mark, n) {
+        (Some(_), _) => true,
+        (None, Some(_)) => number(key, &seen.names) == n,
+        (None, None) => settings.adopt.as_ref() == Some(&key.id),
+    }
+}
+
 impl Application {
     /// Was the id noted wrongly? The issuer lists it for another value, or this value under another id only: a certificate
     /// that was announced twice has two.
@@ -290,31 +303,17 @@ impl Application {
         }
     }
 
-    /// The one credential of the issuer that is this value. If a hint leaves several, none.
-    fn identified(
-        &self,
-        slot: &Slot,
-        fresh: bool,
-        n: Option<u32>,
-        taken: &[String],
-        seen: &Observed,
-        settings: &RotationSettings,
-    ) -> Option<&Key> {
-        let keys = || self.keys.iter().filter(|k| !taken.contains(&k.id));
-        if let Some(key) = keys().find(|k| k.is(slot) == Same::Yes) {
-            return Some(key);
-        }
-        if settings.kind.is_made_here() || !fresh {
-            return None;
-        }
-        // Without a hint nothing tells a secret but its name or its owner's word.
-        let reported = |key: &Key| match (&key.mark, n) {
-            (Some(_), _) => true,
-            (None, Some(_)) => number(key, &seen.names) == n,
-            (None, None) => settings.adopt.as_ref() == Some(&key.id),
-        };
-        let mut fitting = keys().filter(|k| k.is(slot) == Same::Maybe);
+    /// The credential of the issuer that is this value for certain.
+    fn same(&self, slot: &Slot, taken: &[String]) -> Option<&Key> {
+        let mut keys = self.keys.iter().filter(|k| !taken.contains(&k.id));
+        keys.find(|k| k.is(slot) == Same::Yes)
+    }
+
+    /// The credential of the issuer that may be this value. If there are several, none.
+    fn only_fitting(&self, slot: &Slot, taken: &[String]) -> Option<&Key> {
+        let keys = self.keys.iter().filter(|k| !taken.contains(&k.id));
+        let mut fitting = keys.filter(|k| k.is(slot) == Same::Maybe);
         let first = fitting.next()?;
-        (fitting.next().is_none() && reported(first)).then_some(first)
+        fitting.next().is_none().then_some(first)
     }
 }

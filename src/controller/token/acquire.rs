@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
+    attempt::TokenAttempt,
     exchange::{Acquired, acquired, exchange, is_silence},
     hint::Hint,
     hint_event::report,
@@ -22,7 +23,7 @@ use crate::{
         self, Class, Grant, LifetimeSource, Note, Stage, Token, TokenEndpoint, TokenError,
         discovery,
     },
-    plan::{self, Observed, Source, fingerprint, journal::Ids},
+    plan::{self, Source, fingerprint, journal::Ids},
     publish::{ENDLESS, RefusedSource, SourceMark},
 };
 
@@ -85,16 +86,6 @@ async fn acquire_noting(
         permit: Arc::new(permit),
     };
     attempt.try_entries(first, refused).await
-}
-
-/// One attempt to get a token: what is the same for each entry of the client's list.
-struct TokenAttempt<'a> {
-    context: &'a Arc<Context>,
-    credential: &'a Credential,
-    key: &'a Key,
-    observed: &'a Observed,
-    endpoint: TokenEndpoint,
-    permit: Arc<Permit>,
 }
 
 /// What one entry of the client's list came to.
@@ -346,7 +337,7 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Tok
     } else {
         let (used, with, fingerprint) = (read.used, read.with, read.fingerprint);
         let parts = (read.material, read.grant_inputs);
-        exchange(context, credential, endpoint, parts, &fingerprint, permit)
+        exchange(attempt, parts, &fingerprint)
             .await
             .map(|token| acquired(token, used, with, fingerprint))
     };

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tracing::{Instrument, Span, field};
 
-use super::{identity, refresh_token::Came};
-use crate::controller::{api::ids, context::Context, limiter::issuers::Permit};
+use super::{attempt::TokenAttempt, identity, refresh_token::Came};
+use crate::controller::{api::ids, context::Context};
 use crate::{
     credential::{AuthenticationMethod, Credential, OperatorIdentity},
     http::{Broken, Manner},
@@ -93,13 +93,12 @@ pub(in crate::controller) async fn build(
 
 /// One request, shared with all identical requests in flight.
 pub(super) async fn exchange(
-    context: &Arc<Context>,
-    credential: &Credential,
-    endpoint: &TokenEndpoint,
+    attempt: &TokenAttempt<'_>,
     parts: (Material, Vec<SecretString>),
     fingerprint: &str,
-    permit: &Arc<Permit>,
 ) -> Result<Arc<Token>, TokenError> {
+    let (context, credential) = (attempt.context, attempt.credential);
+    let endpoint = &attempt.endpoint;
     let key = (credential.is_shareable())
         .then(|| fingerprint::in_flight(fingerprint, credential, endpoint, &parts.0));
     let (request, id, material) = build(credential, endpoint, parts, context).await?;
@@ -107,7 +106,7 @@ pub(super) async fn exchange(
         Arc::clone(context),
         credential.clone(),
         endpoint.clone(),
-        Arc::clone(permit),
+        Arc::clone(&attempt.permit),
     );
     let flight = async move {
         let _permit = permit;

@@ -1,6 +1,7 @@
 //! From a plan to a token: material of the request, the exchange, refresh tokens, the discovery cache, revocation.
 
 pub(super) mod acquire;
+mod attempt;
 pub(super) mod denied;
 pub(super) mod digest_key;
 pub(super) mod discovery_cache;
