@@ -4,7 +4,7 @@ use std::{sync::OnceLock, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Tells the time. Everything that decides takes the answer as an argument.
+/// Gives the time. Everything that decides takes the answer as an argument.
 pub trait Clock: Send + Sync + 'static {
     /// Now, by the wall clock.
     fn now(&self) -> Timestamp;

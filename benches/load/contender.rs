@@ -58,7 +58,7 @@ impl Contender {
         })
     }
 
-    /// A bar that binds apicred; a rival's number is told without one.
+    /// A bar that binds apicred; a rival's number is shown without one.
     pub(crate) fn bar(&self, bar: Bar) -> Bar {
         if self.is_own() { bar } else { Bar::None }
     }

@@ -1,5 +1,5 @@
 //! The token server: as fast as a server can be, with a latency and a rate that can be set while it runs. It is a
-//! process of its own, and tells its addresses on its standard output.
+//! process of its own, and prints its addresses on its standard output.
 
 use std::{
     collections::HashMap,

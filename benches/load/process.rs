@@ -1,4 +1,4 @@
-//! Processes under measurement: started so that they cannot outlive the harness, and looked at through `/proc`.
+//! Processes under measurement: started so that they cannot outlive the harness, and read through `/proc`.
 
 use std::{
     fs,

@@ -13,11 +13,11 @@ const TOLERANCE: f64 = 1.01;
 /// What a number is held against.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Bar {
-    /// Nothing: it is told.
+    /// Nothing: the number is only shown.
     None,
     /// A count: missing it fails the run.
     Count(f64),
-    /// A time or a size, not more: told, since machines differ.
+    /// A time or a size, not more: only shown, since machines differ.
     AtMost(f64),
     /// Not less.
     AtLeast(f64),
@@ -146,7 +146,7 @@ impl Report {
 }
 
 fn line(row: &Row) -> String {
-    let verdict = match (row.met, row.strict) {
+    let outcome = match (row.met, row.strict) {
         (None, _) => "",
         (Some(true), _) => "met",
         (Some(false), true) => "MISSED",
@@ -155,7 +155,7 @@ fn line(row: &Row) -> String {
     let value = format!("{} {}", number(row.value), row.unit);
     let bar = row.bar.as_deref().unwrap_or_default();
     format!(
-        "{:<12} {:<10} {:<50} {value:>18}  {bar:<18} {verdict}",
+        "{:<12} {:<10} {:<50} {value:>18}  {bar:<18} {outcome}",
         row.scenario, row.operator, row.measure
     )
 }

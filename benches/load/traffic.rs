@@ -152,7 +152,7 @@ impl Tally<'_> {
     }
 
     /// How many objects had their status written once, twice, and so on.
-    pub(crate) fn told_how_often(&self) -> BTreeMap<usize, usize> {
+    pub(crate) fn status_writes(&self) -> BTreeMap<usize, usize> {
         let mut by_name: HashMap<_, usize> = HashMap::new();
         for event in self.0.iter().filter(|e| e.subresource == "status") {
             *by_name.entry((&event.namespace, &event.name)).or_default() += 1;

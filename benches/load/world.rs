@@ -31,8 +31,8 @@ const HOME: &str = "apicred-system";
 pub(crate) const HANDS: usize = 32;
 /// Nothing has happened for this long: it will not happen any more.
 const STANDSTILL: Duration = Duration::from_secs(90);
-/// How often progress is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often progress is read.
+const POLL: Duration = Duration::from_millis(250);
 
 /// What the issuer object allows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,7 +74,7 @@ pub(crate) struct World {
     starts: u32,
     /// Objects of the load that exist.
     pub(crate) objects: usize,
-    /// Seconds after which an operator that does not look at a token's life asks again: `{{refresh}}` in its load.
+    /// Seconds after which an operator that does not read a token's lifetime asks again: `{{refresh}}` in its load.
     pub(crate) refresh: u64,
 }
 
@@ -328,7 +328,7 @@ impl World {
         Usage::of(self.plane.pid_of(Component::ApiServer))
     }
 
-    /// Looks at credentials since the operator's start, by its own count.
+    /// Reconciliations since the operator's start, by its own count.
     pub(crate) async fn reconciles(&self) -> Result<f64> {
         let text = reqwest::get(&self.metrics).await?.text().await?;
         let mine = |l: &&str| {
@@ -368,7 +368,7 @@ impl World {
                 let (done, sums) = (tally.published(), tally.sums());
                 return Err(format!("standstill at {done} of {count}: {sums:?}").into());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -384,7 +384,7 @@ impl World {
             if began.elapsed() > within {
                 return Err(format!("{now} of {posts} token requests after {within:?}").into());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -412,7 +412,7 @@ impl World {
             if began.elapsed() > within {
                 return Ok(false);
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(true)
     }

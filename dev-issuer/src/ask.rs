@@ -103,7 +103,7 @@ impl Ask {
         }
     }
 
-    /// Who asks, as far as it can be told.
+    /// Who sends the request, as far as that is known.
     pub(crate) fn client_id(&self) -> Option<&str> {
         let basic = || match &self.basic {
             Some(Ok(basic)) => Some(basic.id.as_str()),

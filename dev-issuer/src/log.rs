@@ -202,7 +202,7 @@ impl Log {
         }
     }
 
-    /// Ends a record and tells it to the trace, one line.
+    /// Ends a record and writes it to the trace, one line.
     pub(crate) fn close(&self, seq: u64, status: Option<u16>, took_ms: u64) {
         let mut inner = self.lock();
         inner.stats.unanswered += u64::from(status.is_none());

@@ -1,4 +1,4 @@
-//! The program: an issuer on a port, until it is told to end.
+//! The program: an issuer on a port, until a signal ends it.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;

@@ -94,7 +94,7 @@ fn judge(result: Result<Token, TokenError>, body: &str) {
             // Our own words may come along by chance; a run of characters that they do not have may not.
             let marked = body.split(|c: char| c.is_whitespace() || "\"',".contains(c));
             for word in marked.filter(|w| w.len() >= 12 && w.contains('~')) {
-                assert!(!reported.contains(word), "a word of the body is told");
+                assert!(!reported.contains(word), "a word of the body is reported");
             }
         }
     }

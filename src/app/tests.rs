@@ -131,7 +131,7 @@ async fn a_leader_whose_lists_are_late_goes_on() {
 #[test]
 fn the_end_of_the_process_waits_for_no_thread_that_is_blocked() {
     let (release, blocked) = mpsc::channel::<()>();
-    let (tell, ended) = mpsc::channel();
+    let (report, ended) = mpsc::channel();
     let blocked = Mutex::new(blocked);
     std::thread::spawn(move || {
         let work = async {
@@ -141,7 +141,7 @@ fn the_end_of_the_process_waits_for_no_thread_that_is_blocked() {
             tokio::task::yield_now().await;
             Err("the lease was lost".to_owned())
         };
-        tell.send(on_one_thread(work)).unwrap();
+        report.send(on_one_thread(work)).unwrap();
     });
     // Without a deadline of its own this would wait for `release`.
     let reported = ended.recv_timeout(Duration::from_mins(2));

@@ -26,7 +26,7 @@ struct Term {
     began: Instant,
     /// Until when the right holds, in milliseconds, or one of the values below.
     until: AtomicU64,
-    /// Tells of each renewal and of the end.
+    /// Notifies of each renewal and of the end.
     changed: Notify,
 }
 

@@ -10,7 +10,7 @@ pub const GIVE_UP: Duration = Duration::from_secs(10);
 /// Pause between two renewals, and between two reads of a standby.
 pub const PAUSE: Duration = Duration::from_secs(2);
 /// Pause of a standby between two reads: a released Lease is noticed within it.
-pub const LOOK: Duration = Duration::from_secs(1);
+pub const POLL: Duration = Duration::from_secs(1);
 
 /// The content of the Lease.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

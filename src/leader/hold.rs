@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Authority,
-    election::{GIVE_UP, LEASE, LOOK, PAUSE, Record, Seen, Step},
+    election::{GIVE_UP, LEASE, PAUSE, POLL, Record, Seen, Step},
 };
 use crate::{
     api::names,
@@ -135,7 +135,7 @@ impl Lease {
                     );
                 }
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! The code that holds a Lease, against an API server of the test whose every answer takes as long as it is told to. The
+//! The code that holds a Lease, against an API server of the test whose every answer takes as long as the test says. The
 //! clock is paused and steered by tokio.
 
 use std::{
@@ -354,17 +354,17 @@ async fn authority_can_be_waited_for_and_ends_once() {
 #[test]
 fn a_process_that_does_not_end_by_itself_is_ended_by_a_thread_of_its_own() {
     let authority = Authority::of_a_candidate();
-    let (tell, ended) = std::sync::mpsc::channel();
-    let tells = tell.clone();
+    let (report, ended) = std::sync::mpsc::channel();
+    let reports = report.clone();
     authority
-        .enforce(Duration::from_millis(20), move || tells.send(()).unwrap())
+        .enforce(Duration::from_millis(20), move || reports.send(()).unwrap())
         .unwrap();
     // As a candidate it has nothing to enforce; then the lease is lost, and no async task notices.
     assert!(ended.try_recv().is_err());
     let lost = Authority::of_a_candidate();
     lost.renewed(Instant::now());
     lost.lost();
-    lost.enforce(Duration::from_millis(20), move || tell.send(()).unwrap())
+    lost.enforce(Duration::from_millis(20), move || report.send(()).unwrap())
         .unwrap();
     ended.recv_timeout(Duration::from_mins(1)).unwrap();
 }
@@ -375,10 +375,10 @@ fn a_lease_that_was_given_back_ends_nobody() {
     authority.renewed(Instant::now());
     authority.give_back();
     assert!(!authority.holds());
-    let (tell, ended) = std::sync::mpsc::channel::<()>();
+    let (report, ended) = std::sync::mpsc::channel::<()>();
     // The thread ends, and drops what it was to call.
     authority
-        .enforce(Duration::ZERO, move || tell.send(()).unwrap())
+        .enforce(Duration::ZERO, move || report.send(()).unwrap())
         .unwrap();
     assert!(ended.recv().is_err());
 }

@@ -31,7 +31,7 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 /// What the thread gets.
 enum Message {
     Line(Vec<u8>),
-    /// Tell when everything before is written.
+    /// Report when everything before is written.
     Flush(SyncSender<()>),
 }
 

@@ -162,11 +162,11 @@ func apply(manager *ssa.ResourceManager, text []byte) ([]string, *ssa.ChangeSet,
 	if err != nil {
 		return nil, nil, err
 	}
-	var told []string
+	var report []string
 	for _, entry := range changes.Entries {
-		told = append(told, entry.String())
+		report = append(report, entry.String())
 	}
-	return told, changes, nil
+	return report, changes, nil
 }
 
 // As the controller has them.

@@ -233,7 +233,7 @@ const server = createServer(
   {
     cert: readFileSync(config.certificateFile),
     key: readFileSync(config.privateKeyFile),
-    // Asked for and not demanded: most clients have none. Who shows one that no authority vouches for is told apart
+    // Asked for and not demanded: most clients have none. One that no authority vouches for is recognised
     // by `authorized`.
     requestCert: true,
     rejectUnauthorized: false,

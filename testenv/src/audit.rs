@@ -98,7 +98,7 @@ fn parse(text: &str) -> Vec<AuditEvent> {
     complete
         .lines()
         .filter_map(|line| serde_json::from_str::<Line>(line).ok())
-        // A watch is told when it begins and again when it ends: the beginning is the request.
+        // A watch is logged when it begins and again when it ends: the beginning is the request.
         .filter(|line| !(line.verb == "watch" && line.stage == "ResponseComplete"))
         .filter(|line| line.stage != "RequestReceived")
         .map(AuditEvent::from)

@@ -28,7 +28,7 @@ pub enum Manner {
     Hang,
 }
 
-/// What somebody asked, and what he was told.
+/// What a client asked for, and what it was answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Asked {
     /// Host and port, as they were written.

@@ -230,7 +230,7 @@ impl ControlPlane {
         Ok(Backup(kept))
     }
 
-    /// Puts an old state of etcd back, as after a disaster: all versions go back. Clients are not told.
+    /// Puts an old state of etcd back, as after a disaster: all versions go back. Clients are not informed.
     pub async fn restore(&mut self, backup: &Backup) -> Result<(), Error> {
         let data = self.dir().join(ETCD_DATA);
         self.stop_all();

@@ -201,20 +201,20 @@ mod tests {
     fn the_last_lines_of_a_server_choose_the_sentence() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("etcd.log");
-        let told = |text: &str| {
+        let classified = |text: &str| {
             fs::write(&log, text).unwrap();
             Error::server_ended("etcd", "exit code 1".to_owned(), &log)
         };
         let taken = "listen tcp 127.0.0.1:1: bind: address already in use\n";
-        assert!(matches!(told(taken), Error::PortTaken { .. }));
+        assert!(matches!(classified(taken), Error::PortTaken { .. }));
         assert!(matches!(
-            told("Error: listen EADDRINUSE"),
+            classified("Error: listen EADDRINUSE"),
             Error::PortTaken { .. }
         ));
         let stacks = "goroutine 1 [running]:\n".repeat(60);
         let full = format!("write wal: no space left on device\n{stacks}");
-        assert!(matches!(told(&full), Error::DiskFull { .. }));
-        let other = told("unknown flag: --nonsense").to_string();
+        assert!(matches!(classified(&full), Error::DiskFull { .. }));
+        let other = classified("unknown flag: --nonsense").to_string();
         assert!(
             other.contains("etcd") && other.contains("--nonsense"),
             "{other}"

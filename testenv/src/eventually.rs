@@ -10,7 +10,7 @@ use crate::Error;
 /// Short, so that a test is not slowed by the wait itself.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What one look at the world may answer: `bool`, `Option` or `Result`.
+/// What one check of the world may answer: `bool`, `Option` or `Result`.
 pub trait Check {
     /// What is known once the condition holds.
     type Value;
@@ -47,7 +47,7 @@ impl<T, E: Display> Check for Result<T, E> {
     }
 }
 
-/// Looks again and again until the check holds, and panics with the last state at the deadline.
+/// Checks again and again until the check holds, and panics with the last state at the deadline.
 ///
 /// For tests. A check that answers `Err("two of three Secrets")` makes a better message than `false`.
 ///
@@ -77,7 +77,7 @@ pub async fn wait_until<C: Check>(
     mut check: impl AsyncFnMut() -> C,
 ) -> Result<C::Value, Error> {
     let began = Instant::now();
-    let mut state = "the first look did not come back".to_owned();
+    let mut state = "the first check did not come back".to_owned();
     loop {
         let left = deadline.saturating_sub(began.elapsed());
         // The deadline holds for a check that hangs, too; what was seen before it is then kept.
@@ -106,10 +106,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_value_of_the_first_good_look_comes_back() {
-        let mut looks = 0;
-        let value = eventually(Duration::from_secs(5), "a third look", async || {
-            looks += 1;
-            (looks == 3).then_some(looks)
+        let mut checks = 0;
+        let value = eventually(Duration::from_secs(5), "a third check", async || {
+            checks += 1;
+            (checks == 3).then_some(checks)
         })
         .await;
         assert_eq!(value, 3);

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_linker_is_told_the_version() {
+    fn the_linker_gets_the_version() {
         let flags = version_flags("v1.36.3");
         assert!(
             flags.contains("gitVersion=v1.36.3") && flags.contains("gitMinor=36"),
@@ -320,13 +320,13 @@ mod tests {
 
     #[test]
     fn the_reason_of_a_failed_build_is_recognised() {
-        let told = |tail: &str| HELM.explain("helm".to_owned(), "log".into(), tail.to_owned());
+        let explained = |tail: &str| HELM.explain("helm".to_owned(), "log".into(), tail.to_owned());
         let old = "go: go.mod requires go >= 1.26.0 (running go 1.22.1; GOTOOLCHAIN=local)";
-        assert!(told(old).to_string().contains("Go 1.26.0 or newer"));
+        assert!(explained(old).to_string().contains("Go 1.26.0 or newer"));
         assert!(matches!(
-            told("dial tcp: lookup x: no such host"),
+            explained("dial tcp: lookup x: no such host"),
             Error::Download { .. }
         ));
-        assert!(matches!(told("undefined: foo"), Error::Build { .. }));
+        assert!(matches!(explained("undefined: foo"), Error::Build { .. }));
     }
 }

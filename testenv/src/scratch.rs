@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use crate::Error;
 use crate::progress::say;
 
-/// Set to anything, it keeps the folder (logs, certificates, data) for a look afterwards.
+/// Set to anything, it keeps the folder (logs, certificates, data) to be read afterwards.
 const KEEP: &str = "TESTENV_KEEP_DIR";
 
 /// Waits for the owner's end, then removes the folder. It tries again for some seconds, since

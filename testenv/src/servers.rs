@@ -9,7 +9,7 @@ use crate::scratch::Scratch;
 use crate::tls::{Authority, SigningKey};
 use crate::{Error, Options, kubeconfig::Kubeconfig, ports};
 
-/// Every request, without bodies. `RequestReceived` tells nothing that a later stage does not.
+/// Every request, without bodies. `RequestReceived` says nothing that a later stage does not.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

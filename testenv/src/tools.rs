@@ -39,12 +39,12 @@ pub async fn argo(kind: ArgoScript, script: &Path, objects: &[Value]) -> Result<
         ArgoScript::Action => "action",
     };
     let script = script.display().to_string();
-    let told = lines(&ARGO, "argo", &[kind, &script], objects).await?;
+    let output = lines(&ARGO, "argo", &[kind, &script], objects).await?;
     let read = |line: &String| {
         serde_json::from_str(line)
-            .map_err(|error| Error::io("reading what is told of", script.as_ref(), error.into()))
+            .map_err(|error| Error::io("reading the lines about", script.as_ref(), error.into()))
     };
-    told.iter().map(read).collect()
+    output.iter().map(read).collect()
 }
 
 /// What came of an apply by Flux.
@@ -76,10 +76,10 @@ impl ControlPlane {
         let mut args = vec![format!("{}ms", timeout.as_millis())];
         args.extend(checks.map(|file| file.display().to_string()));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let told = self
+        let output = self
             .run(&program, self.admin_kubeconfig(), &args, Some(yaml))
             .await?;
-        serde_json::from_str(&told)
+        serde_json::from_str(&output)
             .map_err(|error| Error::io("reading the answer of", &program, error.into()))
     }
 }
@@ -113,11 +113,11 @@ async fn lines(
         }
         let output = running.wait_with_output()?;
         if !output.status.success() {
-            let told = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(IoError::other(told));
+            let output = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(IoError::other(output));
         }
-        let told = String::from_utf8_lossy(&output.stdout);
-        Ok(told.lines().map(str::to_owned).collect())
+        let output = String::from_utf8_lossy(&output.stdout);
+        Ok(output.lines().map(str::to_owned).collect())
     };
     run().map_err(|error| Error::io("running", &program, error))
 }

@@ -93,10 +93,10 @@ async fn a_token_for_nobody_is_refused_in_words() {
         .service_account_kubeconfig("default", "ghost", hour)
         .await
         .unwrap_err();
-    let told = error.to_string();
+    let message = error.to_string();
     assert!(
-        told.contains("default/ghost") && told.contains("not found"),
-        "{told}"
+        message.contains("default/ghost") && message.contains("not found"),
+        "{message}"
     );
 }
 

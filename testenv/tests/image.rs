@@ -65,9 +65,9 @@ async fn what_is_missing_is_named() {
         (vec!["apicred".to_owned()], "is not PLATFORM=FILE"),
         (vec!["linux/amd64=missing".to_owned()], "no such file"),
     ] {
-        let told = testenv::image(&arguments(&out, &binaries)).await;
-        let told = told.expect_err("no image").to_string();
-        assert!(told.contains(words), "{told}");
+        let message = testenv::image(&arguments(&out, &binaries)).await;
+        let message = message.expect_err("no image").to_string();
+        assert!(message.contains(words), "{message}");
         assert!(!out.exists());
     }
 }

@@ -62,7 +62,7 @@ async fn without_a_resource_the_token_is_opaque_and_live() {
 }
 
 #[tokio::test]
-async fn it_tells_how_a_client_proved_itself() {
+async fn it_shows_how_a_client_authenticated() {
     let (issuer, client) = start().await;
     let post = [
         ("grant_type", "client_credentials"),

@@ -62,15 +62,15 @@ struct Known {
     restored: bool,
 }
 
-/// A credential and what was done to it.
-pub(crate) struct Person {
+/// A user with one credential, and what was done to it.
+pub(crate) struct User {
     pub(crate) role: Role,
     known: Mutex<Known>,
 }
 
 /// The users of all credentials.
-pub(crate) struct People {
-    pub(crate) all: Vec<Person>,
+pub(crate) struct Users {
+    pub(crate) all: Vec<User>,
     pub(crate) losses: Mutex<HashMap<(String, u64), Loss>>,
     /// Changes that were done, by name.
     pub(crate) done: Mutex<std::collections::BTreeMap<String, usize>>,
@@ -82,14 +82,14 @@ async fn timely<T>(call: impl Future<Output = kube::Result<T>>) -> Option<T> {
     tokio::time::timeout(CALL, call).await.ok()?.ok()
 }
 
-impl People {
+impl Users {
     pub(crate) fn new(credentials: usize) -> Self {
-        let person = |number| Person {
+        let user = |number| User {
             role: Role::number(number),
             known: Mutex::default(),
         };
         Self {
-            all: (0..credentials).map(person).collect(),
+            all: (0..credentials).map(user).collect(),
             losses: Mutex::default(),
             done: Mutex::default(),
             failed: AtomicUsize::default(),
@@ -104,8 +104,8 @@ impl People {
     /// Creates everything.
     pub(crate) async fn settle_in(&self, world: &World) {
         stream::iter(&self.all)
-            .for_each_concurrent(HANDS, async |person| {
-                let role = &person.role;
+            .for_each_concurrent(HANDS, async |user| {
+                let role = &user.role;
                 let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), role.namespace);
                 let mut sources = vec![role.source_secret(0, &world.prepared)];
                 if role.kind.is_refresh() {
@@ -115,7 +115,7 @@ impl People {
                     let made = secrets.create(&PostParams::default(), &typed(secret)).await;
                     made.expect("a Secret");
                 }
-                let made = person.create(world, 0).await;
+                let made = user.create(world, 0).await;
                 assert!(made, "{}", role.name);
             })
             .await;
@@ -123,42 +123,42 @@ impl People {
 
     /// Makes one change, unless another one of this credential is under way.
     pub(crate) async fn change(&self, world: &World, change: Change, number: usize) {
-        let person = &self.all[number];
-        let Ok(mut known) = person.known.try_lock() else {
+        let user = &self.all[number];
+        let Ok(mut known) = user.known.try_lock() else {
             return;
         };
         let done = match change {
-            Change::DeleteTarget => person.delete_target(world).await,
-            Change::EditTarget => person.edit_target(world).await,
-            Change::Recreate => person.recreate(world, &known).await,
+            Change::DeleteTarget => user.delete_target(world).await,
+            Change::EditTarget => user.edit_target(world).await,
+            Change::Recreate => user.recreate(world, &known).await,
             Change::Scope => {
                 known.scope += 1;
                 let scopes = json!({ "spec": { "scopes": [scope(known.scope)] } });
-                person.role.kind.has_issuer() && person.patch(world, scopes).await
+                user.role.kind.has_issuer() && user.patch(world, scopes).await
             }
             Change::Source => {
                 known.source += 1;
-                let secret = person.role.source_secret(known.source, &world.prepared);
-                person.apply(world, &person.role.source(), secret).await
+                let secret = user.role.source_secret(known.source, &world.prepared);
+                user.apply(world, &user.role.source(), secret).await
             }
             Change::Renew => {
                 let now = Timestamp::now().to_string();
                 let wish = json!({ "apicred.dev/renew-requested-at": now });
                 let wish = json!({ "metadata": { "annotations": wish } });
-                person.patch(world, wish).await
+                user.patch(world, wish).await
             }
             Change::Suspend => {
                 known.suspended = !known.suspended;
                 let suspend = json!({ "spec": { "suspend": known.suspended } });
-                person.patch(world, suspend).await
+                user.patch(world, suspend).await
             }
             Change::Label => {
                 let label = json!({ "touched": Timestamp::now().as_second().to_string() });
                 let label = json!({ "metadata": { "labels": label } });
-                person.patch(world, label).await
+                user.patch(world, label).await
             }
-            Change::SignIn => return self.sign_in(world, person, &mut known).await,
-            Change::Restore => return self.restore(world, person, &mut known).await,
+            Change::SignIn => return self.sign_in(world, user, &mut known).await,
+            Change::Restore => return self.restore(world, user, &mut known).await,
         };
         self.note(change, done).await;
     }
@@ -173,13 +173,13 @@ impl People {
     }
 
     /// Signs in again, if the refresh token is in doubt for good.
-    async fn sign_in(&self, world: &World, person: &Person, known: &mut Known) {
-        let Some(loss) = person.loss(world, known).await else {
+    async fn sign_in(&self, world: &World, user: &User, known: &mut Known) {
+        let Some(loss) = user.loss(world, known).await else {
             return;
         };
         known.family += 1;
-        let secret = person.role.state_secret(known.family, &world.prepared);
-        let done = person.replace(world, secret).await;
+        let secret = user.role.state_secret(known.family, &world.prepared);
+        let done = user.replace(world, secret).await;
         if done {
             known.restored = false;
             self.lost(loss).await;
@@ -193,12 +193,12 @@ impl People {
     }
 
     /// Puts an old refresh token back, as one who restores a backup of the Secret's data.
-    async fn restore(&self, world: &World, person: &Person, known: &mut Known) {
-        if person.role.kind != Kind::Refresh {
+    async fn restore(&self, world: &World, user: &User, known: &mut Known) {
+        if user.role.kind != Kind::Refresh {
             return;
         }
-        let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), person.role.namespace);
-        let name = person.role.state();
+        let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), user.role.namespace);
+        let name = user.role.state();
         let Some(state) = timely(secrets.get(&name)).await else {
             return;
         };
@@ -211,7 +211,7 @@ impl People {
             ..stored
         };
         let patch = json!({ "stringData": { KEY: old.text() } });
-        let done = person.patch_secret(world, &name, patch).await;
+        let done = user.patch_secret(world, &name, patch).await;
         self.note(Change::Restore, done).await;
     }
 
@@ -219,23 +219,23 @@ impl People {
     /// replaced by a sign-in.
     pub(crate) async fn put_in_order(&self, world: &World) {
         stream::iter(&self.all)
-            .for_each_concurrent(HANDS, async |person| {
-                let mut known = person.known.lock().await;
+            .for_each_concurrent(HANDS, async |user| {
+                let mut known = user.known.lock().await;
                 let resumed = json!({ "spec": { "suspend": null } });
                 testenv::eventually(Duration::from_mins(1), "a credential", async || {
-                    person.patch(world, resumed.clone()).await
-                        || person.create(world, known.scope).await
+                    user.patch(world, resumed.clone()).await
+                        || user.create(world, known.scope).await
                 })
                 .await;
                 if known.restored {
-                    if let Some(loss) = person.loss(world, &known).await {
+                    if let Some(loss) = user.loss(world, &known).await {
                         self.lost(loss).await;
                     }
                     known.restored = false;
                     known.family += 1;
-                    let secret = person.role.state_secret(known.family, &world.prepared);
+                    let secret = user.role.state_secret(known.family, &world.prepared);
                     testenv::eventually(Duration::from_mins(1), "a sign-in", async || {
-                        person.replace(world, secret.clone()).await
+                        user.replace(world, secret.clone()).await
                     })
                     .await;
                 }
@@ -246,11 +246,11 @@ impl People {
     /// Deletes all credentials.
     pub(crate) async fn leave(&self, world: &World) {
         stream::iter(&self.all)
-            .for_each_concurrent(HANDS, async |person| {
-                let credentials = person.credentials(world);
+            .for_each_concurrent(HANDS, async |user| {
+                let credentials = user.credentials(world);
                 testenv::eventually(Duration::from_mins(1), "a deletion", async || {
                     let params = DeleteParams::default();
-                    match credentials.delete(&person.role.name, &params).await {
+                    match credentials.delete(&user.role.name, &params).await {
                         Err(kube::Error::Api(status)) => status.code == 404,
                         deleted => deleted.is_ok(),
                     }
@@ -271,7 +271,7 @@ fn scope(number: u64) -> String {
     format!("scope-{number}")
 }
 
-impl Person {
+impl User {
     fn credentials(&self, world: &World) -> Api<ApiCredential> {
         Api::namespaced(world.admin.clone(), self.role.namespace)
     }

@@ -44,7 +44,7 @@ use std::{
 use futures::future::join3;
 use tokio::time::{Instant, sleep_until};
 
-use changes::People;
+use changes::Users;
 use plan::{Options, Plan, plan};
 use verdict::Verdict;
 use world::World;
@@ -99,20 +99,20 @@ fn options() -> Options {
 /// Runs it; says whether all is right.
 async fn soak(options: Options) -> bool {
     let world = World::start(options).await;
-    let people = People::new(options.credentials);
+    let users = Users::new(options.credentials);
     world.apply(&world.prepared.objects()).await;
-    let verdict = Verdict::of(&world, &people, options);
+    let verdict = Verdict::of(&world, &users, options);
     let work = async {
         verdict.idle().await;
-        people.settle_in(&world).await;
+        users.settle_in(&world).await;
         verdict.settles("at the start").await;
         let began = Instant::now();
-        suffer(&world, &people, plan(options), began).await;
+        suffer(&world, &users, plan(options), began).await;
         println!("chaos: faults and changes are over");
-        people.put_in_order(&world).await;
+        users.put_in_order(&world).await;
         verdict.settles("at the end").await;
         verdict.ends().await;
-        people.leave(&world).await;
+        users.leave(&world).await;
         verdict.leaves_nothing().await;
     };
     tokio::select! {
@@ -125,7 +125,7 @@ async fn soak(options: Options) -> bool {
 }
 
 /// All faults and changes of the plan, at their times. A fault that ends late delays the next one of its kind.
-async fn suffer(world: &World, people: &People, plan: Plan, began: Instant) {
+async fn suffer(world: &World, users: &Users, plan: Plan, began: Instant) {
     let lane = async |faults: Vec<(Duration, plan::Fault)>| {
         for (at, fault) in faults {
             sleep_until(began + at).await;
@@ -137,7 +137,7 @@ async fn suffer(world: &World, people: &People, plan: Plan, began: Instant) {
         for (at, change, number) in plan.changes {
             under_way.push(async move {
                 sleep_until(began + at).await;
-                people.change(world, change, number).await;
+                users.change(world, change, number).await;
             });
         }
         while futures::StreamExt::next(&mut under_way).await.is_some() {}

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     cast::{KEY, Kind, NAMESPACES},
-    changes::{Loss, Person, loss},
+    changes::{Loss, User, loss},
     issuer::{Entry, parse_source},
     support::condition,
     world::World,
@@ -81,8 +81,8 @@ impl Picture {
         })
     }
 
-    pub(crate) fn secret(&self, person: &Person, name: String) -> Option<&Secret> {
-        self.secrets.get(&(person.role.namespace.to_owned(), name))
+    pub(crate) fn secret(&self, user: &User, name: String) -> Option<&Secret> {
+        self.secrets.get(&(user.role.namespace.to_owned(), name))
     }
 
     pub(crate) fn text(secret: &Secret, key: &str) -> Option<String> {
@@ -91,11 +91,11 @@ impl Picture {
     }
 
     /// Can its token be renewed? It is neither suspended nor in need of a sign-in.
-    pub(crate) fn is_renewed(&self, person: &Person) -> bool {
-        let key = (person.role.namespace.to_owned(), person.role.name.clone());
-        let state = self.secret(person, person.role.state());
+    pub(crate) fn is_renewed(&self, user: &User) -> bool {
+        let key = (user.role.namespace.to_owned(), user.role.name.clone());
+        let state = self.secret(user, user.role.state());
         self.credentials.get(&key).is_some_and(|credential| {
-            let lost = state.and_then(|state| loss(&person.role, credential, state, false));
+            let lost = state.and_then(|state| loss(&user.role, credential, state, false));
             credential.spec.suspend != Some(true) && lost.is_none()
         })
     }
@@ -125,22 +125,22 @@ pub(crate) enum State {
 }
 
 pub(crate) fn state_of(
-    person: &Person,
+    user: &User,
     picture: &Picture,
     tokens: &HashMap<String, Issued>,
     now: Timestamp,
 ) -> State {
-    let role = &person.role;
+    let role = &user.role;
     let key = (role.namespace.to_owned(), role.name.clone());
     let Some(credential) = picture.credentials.get(&key) else {
         return State::Wrong("it is not there".to_owned());
     };
-    if let Some(state) = picture.secret(person, role.state())
+    if let Some(state) = picture.secret(user, role.state())
         && let Some(loss) = loss(role, credential, state, false)
     {
         return State::Lost(loss);
     }
-    match problem_of(person, credential, picture, tokens, now) {
+    match problem_of(user, credential, picture, tokens, now) {
         None => State::Right,
         Some(problem) => {
             let ready = condition(credential, "Ready");
@@ -151,14 +151,14 @@ pub(crate) fn state_of(
 }
 
 fn problem_of(
-    person: &Person,
+    user: &User,
     credential: &ApiCredential,
     picture: &Picture,
     tokens: &HashMap<String, Issued>,
     now: Timestamp,
 ) -> Option<String> {
-    let role = &person.role;
-    let Some(target) = picture.secret(person, role.target()) else {
+    let role = &user.role;
+    let Some(target) = picture.secret(user, role.target()) else {
         return Some("there is no target Secret".to_owned());
     };
     let token = Picture::text(target, "token").unwrap_or_default();
@@ -169,7 +169,7 @@ fn problem_of(
     if !owned {
         return Some("the target Secret has another owner".to_owned());
     }
-    let source = picture.secret(person, role.source());
+    let source = picture.secret(user, role.source());
     let source = source
         .and_then(|s| Picture::text(s, KEY))
         .unwrap_or_default();

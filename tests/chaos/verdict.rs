@@ -12,7 +12,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    changes::{GARBAGE, Loss, People, stored},
+    changes::{GARBAGE, Loss, Users, stored},
     excuse::excuse,
     issuer::{Entry, families, journal},
     picture::{Picture, State, issued, state_of},
@@ -40,7 +40,7 @@ const KNOWN: [&str; 1] = ["the lease was lost"];
 /// Checks a run.
 pub(crate) struct Verdict<'a> {
     world: &'a World,
-    people: &'a People,
+    users: &'a Users,
     options: Options,
     idle: Mutex<Usage>,
     seen: Mutex<Seen>,
@@ -59,10 +59,10 @@ struct Seen {
 }
 
 impl<'a> Verdict<'a> {
-    pub(crate) fn of(world: &'a World, people: &'a People, options: Options) -> Self {
+    pub(crate) fn of(world: &'a World, users: &'a Users, options: Options) -> Self {
         Self {
             world,
-            people,
+            users,
             options,
             idle: Mutex::default(),
             seen: Mutex::default(),
@@ -141,11 +141,11 @@ impl<'a> Verdict<'a> {
             let tokens = issued(&journal(&self.world.prepared.folder));
             let now = Timestamp::now();
             wrong.clear();
-            for person in &self.people.all {
-                match state_of(person, &picture, &tokens, now) {
-                    State::Wrong(what) => wrong.push(format!("{}: {what}", person.role.name)),
+            for user in &self.users.all {
+                match state_of(user, &picture, &tokens, now) {
+                    State::Wrong(what) => wrong.push(format!("{}: {what}", user.role.name)),
                     State::Lost(loss) if is_fresh(&loss, now) => {
-                        wrong.push(format!("{}: a refresh is in doubt", person.role.name));
+                        wrong.push(format!("{}: a refresh is in doubt", user.role.name));
                     }
                     State::Right | State::Lost(_) => {}
                 }
@@ -173,9 +173,9 @@ impl<'a> Verdict<'a> {
             return self.fault("the API server does not answer at the end".to_owned());
         };
         let tokens = issued(&journal);
-        for person in &self.people.all {
-            if let State::Lost(loss) = state_of(person, &picture, &tokens, Timestamp::now()) {
-                self.people.lost(loss).await;
+        for user in &self.users.all {
+            if let State::Lost(loss) = state_of(user, &picture, &tokens, Timestamp::now()) {
+                self.users.lost(loss).await;
             }
         }
         self.check_refresh(&journal, &picture).await;
@@ -202,7 +202,7 @@ impl<'a> Verdict<'a> {
         self.none("refresh tokens used twice", &reused);
         let families = families(journal);
         let happened = self.world.happened();
-        let losses = self.people.losses.lock().await;
+        let losses = self.users.losses.lock().await;
         let (mut excused, mut unexcused) = (BTreeMap::<String, usize>::new(), Vec::new());
         for loss in losses.values() {
             let family = families.get(&(loss.client.clone(), loss.family));
@@ -218,10 +218,10 @@ impl<'a> Verdict<'a> {
         self.none("families lost without need", &unexcused);
         // A refresh token that is neither the newest one nor reported would be used twice sooner or later.
         let mut stale = Vec::new();
-        for person in self.people.all.iter().filter(|p| p.role.kind.is_refresh()) {
-            let state = picture.secret(person, person.role.state());
+        for user in self.users.all.iter().filter(|p| p.role.kind.is_refresh()) {
+            let state = picture.secret(user, user.role.state());
             let Some(stored) = state.and_then(stored) else {
-                stale.push(format!("{}: no refresh token", person.role.name));
+                stale.push(format!("{}: no refresh token", user.role.name));
                 continue;
             };
             let current = families.get(&stored.key()).map_or(0, |f| f.current);
@@ -313,10 +313,10 @@ impl<'a> Verdict<'a> {
         for (kind, count) in kinds {
             self.line(&format!("fault: {kind}"), count);
         }
-        for (change, count) in self.people.done.lock().await.iter() {
+        for (change, count) in self.users.done.lock().await.iter() {
             self.line(&format!("change: {change}"), count);
         }
-        self.line("changes that failed", self.people.failed());
+        self.line("changes that failed", self.users.failed());
     }
 
     /// After all credentials are deleted: no Secret of theirs, no memory of them.
@@ -345,7 +345,7 @@ impl<'a> Verdict<'a> {
         self.at_most("descriptors at the end", end.descriptors, most);
     }
 
-    /// Looks at all Secrets and probes during the run. Never ends.
+    /// Reads all Secrets and probes during the run. Never ends.
     pub(crate) async fn watch(&self) {
         loop {
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -364,9 +364,9 @@ impl<'a> Verdict<'a> {
             let now = Timestamp::now();
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.samples += 1;
-            for person in self.people.all.iter().filter(|p| p.role.kind.has_issuer()) {
-                let role = &person.role;
-                let target = picture.secret(person, role.target());
+            for user in self.users.all.iter().filter(|p| p.role.kind.has_issuer()) {
+                let role = &user.role;
+                let target = picture.secret(user, role.target());
                 let token = target.and_then(|s| Picture::text(s, "token"));
                 let Some(token) = token.filter(|token| token != GARBAGE) else {
                     continue;
@@ -378,7 +378,7 @@ impl<'a> Verdict<'a> {
                     }
                     Some(issued) => {
                         let over = now.duration_since(issued.expires).as_secs();
-                        if over > 0 && picture.is_renewed(person) {
+                        if over > 0 && picture.is_renewed(user) {
                             let worst = seen.expired.entry(token).or_default();
                             *worst = over.max(*worst);
                         }

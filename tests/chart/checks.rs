@@ -17,7 +17,7 @@ fn operator(args: &[&str], env: &[(&str, &str)]) -> String {
     String::from_utf8_lossy(&[&ended.stdout[..], &ended.stderr[..]].concat()).into_owned()
 }
 
-/// It reads all its settings before it looks for a cluster.
+/// It reads all its settings before it connects to a cluster.
 fn accepts(said: &str) -> bool {
     said.contains("no cluster to work on")
 }

@@ -1,4 +1,4 @@
-//! What the process tells the outside.
+//! What the process shows to the outside.
 
 use serde_json::json;
 

@@ -37,7 +37,7 @@ fn a_certificate_rotates_and_no_reader_and_no_issuer_notices() {
         let first = rig.at_issuer(CredentialKind::Certificate).remove(0);
         rig.run().await;
         let token = rig.place.ready("a").await.token;
-        rig.until("the first look", |s| {
+        rig.until("the first reconciliation", |s| {
             s.keys.len() == 1 && s.rotation_state.is_some()
         })
         .await;

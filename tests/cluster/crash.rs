@@ -181,7 +181,7 @@ async fn overdue(world: &mut World, place: &Place) -> SecretView {
             .refresh_in(Duration::from_secs(1)),
     );
     let old = published(world, place).await;
-    // The next token is not due again so soon: a second renewal would look like a needless one.
+    // The next token is not due again so soon: a second renewal would count as a needless one.
     place.add_client(place.oauth_client());
     let renew_at: jiff::Timestamp = old.annotations["apicred.dev/renew-at"]
         .parse()
@@ -266,7 +266,7 @@ async fn crash(
             let silent = world.all_since(mark).0.is_empty();
             mark = world.mark();
             calm = if done && silent { calm + 1 } else { 0 };
-            // Twenty looks, each 50 ms after the one before.
+            // Twenty reads, each 50 ms after the one before.
             calm > 20
         },
     )

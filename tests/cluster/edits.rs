@@ -258,7 +258,7 @@ fn suspend_stops_renewals_and_resume_makes_up_for_them() {
                 is_well(c).then_some(())
             })
             .await;
-        // Due after six seconds, looked at after ten.
+        // Due after six seconds, checked after ten.
         world.stays_quiet(&place, Duration::from_secs(12)).await;
         assert_eq!(
             place.ready("c").await.token,

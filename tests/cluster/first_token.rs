@@ -55,7 +55,7 @@ fn entra_v2_gives_a_token_that_the_api_accepts() {
             Some("source/client-secret")
         );
         assert!(status.renew_at.is_some() && status.issued_at.is_some());
-        let attempt = status.last_attempt.expect("the attempt is told");
+        let attempt = status.last_attempt.expect("status shows the attempt");
         assert_eq!(
             attempt.correlation_id, posts[0].correlation_id,
             "sign-in logs can be joined"
@@ -65,7 +65,7 @@ fn entra_v2_gives_a_token_that_the_api_accepts() {
         }
 
         world.stays_quiet(&place, Duration::from_secs(3)).await;
-        // A token that simply came is told by the status alone.
+        // A token that simply came is reported by the status alone.
         assert_eq!(place.events("c").await, []);
         assert_eq!(recorder.finish(&place).len(), 1);
     });

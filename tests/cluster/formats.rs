@@ -176,7 +176,7 @@ fn a_pull_secret_is_one_that_kubernetes_takes() {
         let data = has(&place, &[".dockerconfigjson", "token"]).await;
         assert_eq!(data["token"], token);
         assert_eq!(place.posts(), 1);
-        // A type cannot be changed: it is told how to go on.
+        // A type cannot be changed: the message says how to go on.
         let other = json!({ "type": null, "keys": [{ "format": "Token" }] });
         place
             .edit("c", json!({ "spec": { "target": other } }))

@@ -38,7 +38,7 @@ fn of_a_thousand_edits_the_last_one_wins_and_few_cost_a_token() {
         let lane = async |lane: usize| {
             for number in 0..EDITS / LANES {
                 let scope = ["api://demo", CLOUD_APPS][(number + lane) % 2];
-                // Of those who write at the very same time, some are told to try again, and do not.
+                // Of those who write at the very same time, some get the answer to try again, and do not.
                 let _ = edit(scope).await;
             }
         };

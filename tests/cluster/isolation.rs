@@ -162,7 +162,7 @@ fn equal_requests_in_flight_are_sent_once() {
         }
         hold.reached().await;
         // Once all three have read the secret they have asked, or joined the one that did.
-        eventually(SOON, "three looks at the secret", async || {
+        eventually(SOON, "three reads of the secret", async || {
             world.since(mark, &place).count("get", "secrets") == 3
         })
         .await;

@@ -42,7 +42,7 @@ fn an_outage_keeps_the_token_warns_before_the_minimum_lifetime_breaks_and_ends_b
         let floor = first.expires_at - jiff::SignedDuration::from_secs(10);
         assert!(
             jiff::Timestamp::now() < floor,
-            "told only after the floor broke"
+            "reported only after the minimum lifetime was broken"
         );
         assert_eq!(
             place.ready("c").await.token,
@@ -252,7 +252,7 @@ fn nonsense_is_reported_and_outlived() {
                     200,
                     "{name}"
                 );
-                // What readers are told may be less than what the token says of itself, never more.
+                // The expiry that readers see may be earlier than that in the token, never more.
                 let exp =
                     jiff::Timestamp::from_second(view.claims["exp"].as_i64().unwrap()).unwrap();
                 assert!(

@@ -412,7 +412,7 @@ fn a_shared_client_owns_the_copy_and_a_secret_in_the_way_stays() {
                 .then_some(())
         };
         place
-            .until("a", "the Secret in the way told", ignored)
+            .until("a", "the Secret in the way reported", ignored)
             .await;
         let stays = place.secrets().get(COPY).await.expect("a Secret");
         assert_eq!(text(&stays, "note"), note);

@@ -107,7 +107,7 @@ fn a_leader_that_may_not_touch_its_lease_gives_up_and_nobody_leads_until_it_may_
         let params = DeleteParams::default();
         bindings.delete("apicred", &params).await.expect("it goes");
         gives_up(&mut first, "first").await;
-        // Nobody may look, so nobody may work.
+        // No process may read the Lease, so none may work.
         place.request_renewal("c").await;
         let mark = world.mark();
         eventually(LATER, "a standby that is refused again", async || {

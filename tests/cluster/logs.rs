@@ -63,8 +63,8 @@ struct Once;
 
 impl<'de> Deserialize<'de> for Once {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Look;
-        impl<'de> Visitor<'de> for Look {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
             type Value = Once;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("JSON")
@@ -102,7 +102,7 @@ impl<'de> Deserialize<'de> for Once {
                 Ok(Once)
             }
         }
-        deserializer.deserialize_any(Look)
+        deserializer.deserialize_any(Any)
     }
 }
 
@@ -327,7 +327,7 @@ fn a_restart_counts_what_is_not_ready_and_repeats_no_line() {
         for name in ["a", "b", "c"] {
             says(&world, &place, name, &["began Ready ClientSecretMissing"]).await;
         }
-        // The end is told by a process that has not told the begin.
+        // The end is logged by a process that has not logged the beginning.
         place
             .put_secret("absent", "client-secret", &place.secret)
             .await;

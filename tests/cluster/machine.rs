@@ -355,7 +355,7 @@ fn a_static_key_is_published_for_those_whom_its_owner_names() {
                 .then_some(())
             })
             .await;
-        // A key that is older than its limit is told, and goes on being published.
+        // A key that is older than its limit is reported, and is still published.
         place
             .edit(
                 "c",
@@ -363,7 +363,7 @@ fn a_static_key_is_published_for_those_whom_its_owner_names() {
             )
             .await;
         place
-            .until("c", "told to be old", |c| {
+            .until("c", "reported as old", |c| {
                 crate::support::condition(c, "ClientCredentialExpiring")
                     .filter(|c| c.reason == "StaticKeyOld")
             })

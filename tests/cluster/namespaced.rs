@@ -1,4 +1,4 @@
-//! An operator that looks after some namespaces alone, with the rights that the chart then gives: Roles, nothing of the
+//! An operator that is limited to some namespaces, with the rights that the chart then gives: Roles, nothing of the
 //! cluster.
 
 use k8s_openapi::api::{
@@ -88,7 +88,7 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         one.create("by-client", by_client("by-client")).await;
         one.ready("by-client").await;
         one.client_says("shared", "True", "ClientValid").await;
-        // An issuer of the cluster is told to be out of reach, with the fix.
+        // A ClusterTokenIssuer is reported as out of scope, with the fix.
         one.create("by-cluster", json!({ "target": { "secretName": "t2" } }))
             .await;
         let message = one.not_ready("by-cluster", "IssuerOutOfScope").await;
@@ -112,7 +112,10 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         let both = [began, "ended Ready IssuerOutOfScope"];
         eventually(SOON, "its end", async || lines() == both).await;
         let secret = other.secrets().get_opt(TARGET).await.expect("an answer");
-        assert!(secret.is_none(), "a token where nobody looks after it");
+        assert!(
+            secret.is_none(),
+            "a token in a namespace that is out of scope"
+        );
         // Edits in each are seen, as in a whole cluster.
         two.secrets()
             .delete(TARGET, &DeleteParams::default())
@@ -130,7 +133,7 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         let mark = world.mark();
         world.start_operator().await;
         let operator = world.operator();
-        eventually(SOON, "a look at every credential", async || {
+        eventually(SOON, "a reconciliation of every credential", async || {
             operator.reconciles().await >= 3
         })
         .await;

@@ -153,7 +153,7 @@ fn each_algorithm_of_signed_assertions_is_taken_and_a_new_certificate_is_taken_u
                     .expect("a status")
                     .client
                     .and_then(|client| client.expires_at);
-                assert!(ends.is_some(), "the certificate's end is told");
+                assert!(ends.is_some(), "the certificate's expiry is shown");
             }
         }
     });
@@ -347,7 +347,7 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
 }
 
 #[test]
-fn a_refresh_token_that_died_asks_for_its_person_and_a_new_one_is_taken_up_at_once() {
+fn a_refresh_token_that_died_asks_for_its_user_and_a_new_one_is_taken_up_at_once() {
     run(async {
         let world = World::shared().await;
         let (provider, place) = place(world, "dead", json!({})).await;

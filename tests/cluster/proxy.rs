@@ -116,7 +116,7 @@ fn tokens_come_through_the_proxy_over_one_tunnel_and_its_password_is_shown_nowhe
         let logs = world.operator_logs();
         assert!(
             logs.contains(&format!("http://{}", proxy.address())),
-            "it is told which"
+            "it is named"
         );
         shows_nothing(&world).await;
     });

@@ -48,7 +48,7 @@ async fn starts_quietly(world: &mut World, place: &Place) {
     let (mark, posts) = (world.mark(), place.issuer.requests().len());
     world.start_operator().await;
     let operator = world.operator();
-    eventually(SOON, "a look at every credential", async || {
+    eventually(SOON, "a reconciliation of every credential", async || {
         operator.reconciles().await >= u64::from(MANY)
     })
     .await;
@@ -242,7 +242,7 @@ fn a_restart_keeps_to_the_waits_of_what_fails() {
             }
             let mark = world.mark();
             world.start_operator().await;
-            // It has looked at all that was there when it began.
+            // It has reconciled all that was there when it began.
             place.operator_has_seen_it().await;
             world.stays_quiet(&place, Duration::from_secs(2)).await;
             assert_eq!(

@@ -140,7 +140,7 @@ fn a_life_too_short_for_its_minimum_lifetime_is_reported_once_and_renewed_at_hal
         assert_eq!(
             warned.len(),
             1,
-            "told once, not at each rotation: {warned:?}"
+            "reported once, not at each rotation: {warned:?}"
         );
     });
 }

@@ -142,7 +142,7 @@ fn a_missing_key_is_reported_and_nothing_is_sent() {
             )
             .await;
         let message = place.not_ready("c", "ClientSecretKeyMissing").await;
-        // Who may name a Secret may not be who may read it: its other keys are not told.
+        // Who may name a Secret may not be who may read it: its other keys are not named.
         assert!(
             message.contains("password") && !message.contains("client-secret"),
             "{message}"
@@ -200,7 +200,7 @@ fn a_label_on_the_source_costs_nothing_and_a_new_value_costs_one_token() {
             )
             .await;
         // The move of the source is seen, read once, and found to be nothing.
-        eventually(SOON, "a look at the moved source", async || {
+        eventually(SOON, "a reconciliation with the moved source", async || {
             world.since(mark, &place).count("get", "secrets") > 0
         })
         .await;

@@ -172,7 +172,7 @@ fn the_certificates_of_a_list_are_tried_in_order() {
         place.create("c", spec).await;
         let call = ("manageddesktop", "support/odata/v1/tickets");
         works(&place, "c", call).await;
-        let used = place.until("c", "the refused one told", |c| {
+        let used = place.until("c", "the refused one reported", |c| {
             let reported = condition(c, "ClientCredentialExpiring")?;
             let named = reported.message.contains("the certificate in Secret new");
             (reported.reason == "ClientCredentialRefused" && named)

@@ -37,14 +37,14 @@ async fn state(place: &Place) -> (Vec<Secret>, usize) {
     (all, place.posts())
 }
 
-/// The operator has looked at every credential, and has done nothing.
+/// The operator has reconciled every credential, and has done nothing.
 async fn is_quiet(
     world: &World,
     operator: &Operator,
     place: &Place,
     before: &(Vec<Secret>, usize),
 ) {
-    eventually(SOON, "a look at every credential", async || {
+    eventually(SOON, "a reconciliation of every credential", async || {
         operator.reconciles().await >= 3
     })
     .await;

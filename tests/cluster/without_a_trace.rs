@@ -248,7 +248,7 @@ fn what_is_called_ready_is_ready() {
                 let name = format!("{:?}/{}", credential.namespace(), credential.name_any());
                 let status = credential.status.clone().unwrap_or_default();
                 if status.observed_generation > credential.metadata.generation {
-                    return Err(format!("{name} tells of a generation that is not there"));
+                    return Err(format!("{name} shows a generation that is not there"));
                 }
                 if condition(&credential, "Ready").is_none_or(|c| c.status != "True") {
                     continue;

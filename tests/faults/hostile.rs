@@ -190,7 +190,7 @@ pub(crate) async fn each<const N: usize>(cases: [(&str, &str, Act); N]) {
     join_all(lives).await;
 }
 
-/// The endpoint does this once: it is told for this reason, and the next try, when its time has come, works.
+/// The endpoint does this once: it is reported with this reason, and the next try, when its time has come, works.
 async fn once(mode: Mode, name: &str, reason: &str, act: Act) {
     // Without a handshake nothing may leave.
     let silent = matches!(act, Act::Mute | Act::Show(..));

@@ -94,7 +94,7 @@ fn an_own_token_that_is_not_taken_any_more_is_read_anew_and_costs_nothing() {
             case.wire.journal().iter().any(refused),
             "it was never refused"
         );
-        // Nobody is sent to look for rights that are there.
+        // No message names rights that are there.
         let events = case.place.events("c").await;
         assert!(
             events.iter().all(|e| !e.1.contains("Forbidden")),

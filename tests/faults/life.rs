@@ -29,14 +29,14 @@ use crate::{
     wire::Wire,
 };
 
-/// A look at a credential may be put off by at most this without a word in its status.
+/// A reconciliation may be put off by at most this without a word in its status.
 const UNSAID: SignedDuration = SignedDuration::from_secs(3);
 /// How long nothing may happen at the end.
 const CALM: Duration = Duration::from_millis(400);
 
 /// Lives that are led at once, in all tests together: more would only wait for each other.
 static TURNS: Semaphore = Semaphore::const_new(24);
-/// Annotations that are keyed digests, and look like words now and then.
+/// Annotations that are keyed digests, which may contain a word by chance.
 const DIGESTS: [&str; 5] = [
     "apicred.dev/template-digest",
     "apicred.dev/fingerprint",
@@ -130,7 +130,7 @@ pub(crate) struct Case {
     operator: Option<Inside>,
     pub(crate) crashes: usize,
     nudges: usize,
-    /// What was waited for, to be told when it does not come.
+    /// What was waited for, to be named if it does not come.
     doing: &'static str,
 }
 
@@ -320,9 +320,9 @@ impl Case {
         }
     }
 
-    /// One look: gives the credential, lets time pass if it waits for a moment that it has named, and starts another
+    /// One read: gives the credential, lets time pass if it waits for a moment that it has named, and starts another
     /// operator if the last one died.
-    pub(crate) async fn look(&mut self) -> Result<apicred::api::ApiCredential, String> {
+    pub(crate) async fn read(&mut self) -> Result<apicred::api::ApiCredential, String> {
         let died = tokio::time::timeout(Duration::ZERO, self.wire.died()).await;
         if died.is_ok() {
             self.kill().await;
@@ -378,7 +378,7 @@ impl Case {
     ) -> SecretView {
         let began = Instant::now();
         loop {
-            let seen = match self.look().await {
+            let seen = match self.read().await {
                 Err(error) => error,
                 Ok(credential) => {
                     let status = credential.status.clone().unwrap_or_default();
@@ -454,7 +454,7 @@ impl Case {
             .map(ResourceExt::name_any)
             .collect();
         names.retain(|n| n != "apicred-digest-key");
-        // Times are masked, so it must be said that status tells of the token that is there.
+        // Times are masked, so this checks that status shows the token that is there.
         let reported = credential.status.as_ref().and_then(|s| s.token_id.clone());
         let there = self.place.view("token").await?;
         let fits = reported.as_deref() == Some(there.token_id());
@@ -493,7 +493,7 @@ impl Case {
         let wanted = REFERENCE.get().map(|r| r.end.clone());
         let began = Instant::now();
         let state = loop {
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.read().await {
                 unreachable!("{}: {error}", self.name);
             }
             let state = self.state().await.expect("a state");
@@ -567,7 +567,7 @@ impl Case {
     }
 }
 
-/// Between two looks: short at first, longer once it is a wait for a timer, for many wait at once.
+/// Between two reads: short at first, longer once it is a wait for a timer, for many wait at once.
 async fn pause(since: Instant) {
     let patient = since.elapsed() > Duration::from_secs(2);
     tokio::time::sleep(Duration::from_millis(if patient { 300 } else { 50 })).await;

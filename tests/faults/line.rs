@@ -34,16 +34,18 @@ fn a_token_that_ends_while_its_credential_stands_in_line_is_reported_once_that_l
         let hold = place.other_asks().await;
 
         let said = case.said.clone();
-        let looks = || said.text().matches("Mint(").count();
-        let before = looks();
+        let reconciliations = || said.text().matches("Mint(").count();
+        let before = reconciliations();
         case.pass(SignedDuration::from_mins(2)).await;
-        eventually(SOON, "a look that ends in the line", async || {
-            looks() > before
-        })
+        eventually(
+            SOON,
+            "a reconciliation that ends in the queue",
+            async || reconciliations() > before,
+        )
         .await;
         let c = place.credentials().get("c").await.expect("it is there");
         let ready = condition(&c, "Ready").expect("a condition");
-        assert_eq!(ready.status, "True", "not told before it lasts");
+        assert_eq!(ready.status, "True", "not reported before it lasts");
 
         case.pass(SignedDuration::from_secs(61)).await;
         place

@@ -25,7 +25,6 @@ mod life;
 mod line;
 mod oracles;
 mod page;
-mod person;
 mod policies;
 mod refresh;
 mod refresh_issuer;
@@ -38,6 +37,7 @@ mod spent;
 mod stream;
 mod sync;
 mod unreadable;
+mod user;
 mod watches;
 mod wire;
 

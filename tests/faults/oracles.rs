@@ -84,7 +84,7 @@ fn writes(life: &Life, reference: &Life) {
     for (what, count) in &life.writes {
         let usual = reference.writes.get(what).copied().unwrap_or_default();
         let more = match what.as_str() {
-            // A failure is told and taken back.
+            // A failure is reported and taken back.
             _ if what.contains("/status") || what.contains("events") => 2,
             _ => 1,
         };

@@ -61,7 +61,7 @@ fn the_page_names_each_case_of_the_catalogue() {
         .map(|number| format!("F{number:02}"))
         .filter(|case| !rows.iter().any(|row| row.contains(case)))
         .collect();
-    assert!(missing.is_empty(), "the page does not tell of {missing:?}");
+    assert!(missing.is_empty(), "the page does not name {missing:?}");
 }
 
 #[test]

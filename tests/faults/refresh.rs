@@ -10,7 +10,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 use testenv::eventually;
 
-use super::person::{MARK, Person, STATE, TURNS};
+use super::user::{MARK, STATE, TURNS, User};
 use crate::{
     calls::{Call, Entry, Fault, failure},
     hostile::{Act as Raw, Endpoint},
@@ -51,53 +51,52 @@ fn died_in_doubt(journal: &[Entry]) -> Option<bool> {
 /// First token, one renewal; whoever has lost a sign-in signs in again.
 async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
     let _turn = TURNS.acquire().await.expect("it is never closed");
-    let mut person = Person::new(mode, name, json!({ "reuse": "Never" })).await;
-    spoil(&person.case.wire);
-    person.begin(json!({})).await;
+    let mut user = User::new(mode, name, json!({ "reuse": "Never" })).await;
+    spoil(&user.case.wire);
+    user.begin(json!({})).await;
     let mut lost = 0;
     let mut wish = None;
     for round in 0..3 {
-        while !person.until_served(wish.as_deref()).await {
+        while !user.until_served(wish.as_deref()).await {
             lost += 1;
             assert!(
-                lost <= person.case.crashes,
+                lost <= user.case.crashes,
                 "{name}: a sign-in was lost without a crash: {:#?}",
-                person.case.journal()
+                user.case.journal()
             );
-            assert_eq!(person.issuer.family().reused, 0, "{name}: a second use");
-            let token = person.issuer.sign_in();
-            person.put(&token).await;
+            assert_eq!(user.issuer.family().reused, 0, "{name}: a second use");
+            let token = user.issuer.sign_in();
+            user.put(&token).await;
             let notes = json!({ "metadata": { "annotations": { MARK: null } } });
-            person.case.place.edit_secret(STATE, notes).await;
-            person
-                .until("the new sign-in", |c| {
-                    let unknown =
-                        |k| condition(c, k).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
-                    (!unknown("Ready") && !unknown("RenewalFailing")).then_some(())
-                })
-                .await;
+            user.case.place.edit_secret(STATE, notes).await;
+            user.until("the new sign-in", |c| {
+                let unknown =
+                    |k| condition(c, k).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
+                (!unknown("Ready") && !unknown("RenewalFailing")).then_some(())
+            })
+            .await;
         }
         if round < 2 {
-            wish = Some(person.case.place.request_renewal("c").await);
+            wish = Some(user.case.place.request_renewal("c").await);
         }
     }
-    person.case.stays_quiet(Duration::from_millis(300)).await;
-    person.whole(0).await;
-    let journal = person.case.wire.journal();
+    user.case.stays_quiet(Duration::from_millis(300)).await;
+    user.whole(0).await;
+    let journal = user.case.wire.journal();
     let end = End {
         spoilt: journal.iter().filter(|e| e.spoilt).count(),
         calls: journal.iter().filter(|e| e.call.is_single()).count(),
-        crashes: person.case.crashes,
+        crashes: user.case.crashes,
         lost,
         in_doubt: died_in_doubt(&journal),
     };
     // A token that could not be stored is asked for once only; a process that dies may lose one.
-    let requests = person.issuer.requests();
+    let requests = user.issuer.requests();
     assert!(
         (3..=3 + end.crashes + 1).contains(&requests),
         "O3: {name}: {requests} requests"
     );
-    person.end().await;
+    user.end().await;
     end
 }
 
@@ -266,16 +265,16 @@ fn a_new_refresh_token_is_stored_whatever_is_wrong_with_its_answer() {
     ];
     run(in_both_modes(async |mode| {
         let lives = cases.clone().into_iter().map(async |(name, act)| {
-            let mut person = Person::new(mode, &format!("r-odd-{name}"), json!({})).await;
-            person.issuer.script([act]);
-            person.begin(json!({})).await;
+            let mut user = User::new(mode, &format!("r-odd-{name}"), json!({})).await;
+            user.issuer.script([act]);
+            user.begin(json!({})).await;
             assert!(
-                person.until_served(None).await,
+                user.until_served(None).await,
                 "{name}: the sign-in was lost"
             );
-            assert_eq!(person.issuer.requests(), 2, "{name}");
-            person.whole(0).await;
-            person.end().await;
+            assert_eq!(user.issuer.requests(), 2, "{name}");
+            user.whole(0).await;
+            user.end().await;
         });
         join_all(lives).await;
     }));
@@ -316,20 +315,20 @@ fn an_outcome_that_is_unknown_is_never_taken_for_a_refusal() {
     ];
     run(in_both_modes(async |mode| {
         let lives = cases.clone().into_iter().map(async |(name, act)| {
-            let mut person = Person::new(
+            let mut user = User::new(
                 mode,
                 &format!("r-unknown-{name}"),
                 json!({ "reuse": "Never" }),
             )
             .await;
-            person.issuer.script([act]);
-            person.begin(json!({})).await;
-            assert!(!person.until_served(None).await, "{name}");
-            person.case.pass(SignedDuration::from_hours(2)).await;
-            person.case.stays_quiet(Duration::from_secs(1)).await;
-            let seen = (person.issuer.requests(), person.issuer.reused());
+            user.issuer.script([act]);
+            user.begin(json!({})).await;
+            assert!(!user.until_served(None).await, "{name}");
+            user.case.pass(SignedDuration::from_hours(2)).await;
+            user.case.stays_quiet(Duration::from_secs(1)).await;
+            let seen = (user.issuer.requests(), user.issuer.reused());
             assert_eq!(seen, (1, 0), "{name}");
-            person.end().await;
+            user.end().await;
         });
         join_all(lives).await;
     }));
@@ -339,27 +338,27 @@ fn an_outcome_that_is_unknown_is_never_taken_for_a_refusal() {
 #[test]
 fn a_request_that_was_not_processed_costs_no_sign_in() {
     run(in_both_modes(async |mode| {
-        let mut person = Person::new(mode, "r-refused", json!({ "reuse": "Never" })).await;
+        let mut user = User::new(mode, "r-refused", json!({ "reuse": "Never" })).await;
         // Nobody listens.
         let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("https://{}/token", gone.local_addr().expect("an address"));
         drop(gone);
-        let (ca, tokens) = (person.issuer.ca.clone(), json!({ "reuse": "Never" }));
-        person.put_issuer(&url, &ca, tokens.clone()).await;
-        person.begin(json!({})).await;
-        person.until_reason("IssuerUnreachable").await;
-        person.issuer.script([
+        let (ca, tokens) = (user.issuer.ca.clone(), json!({ "reuse": "Never" }));
+        user.put_issuer(&url, &ca, tokens.clone()).await;
+        user.begin(json!({})).await;
+        user.until_reason("IssuerUnreachable").await;
+        user.issuer.script([
             Act::Refuse("429 Too Many Requests", ""),
             Act::Refuse("503 Busy", r#"{"error":"temporarily_unavailable"}"#),
             Act::Refuse("401 Unauthorized", r#"{"error":"invalid_client"}"#),
             Act::Refuse("403 Forbidden", "<html>"),
         ]);
-        let back = person.issuer.url.clone();
-        person.put_issuer(&back, &ca, tokens).await;
-        assert!(person.until_served(None).await, "the sign-in was lost");
-        assert_eq!(person.issuer.requests(), 5);
-        person.whole(0).await;
-        person.end().await;
+        let back = user.issuer.url.clone();
+        user.put_issuer(&back, &ca, tokens).await;
+        assert!(user.until_served(None).await, "the sign-in was lost");
+        assert_eq!(user.issuer.requests(), 5);
+        user.whole(0).await;
+        user.end().await;
     }));
 }
 
@@ -376,14 +375,14 @@ fn an_http2_stream_that_was_refused_costs_no_sign_in() {
     ];
     run(in_both_modes(async |mode| {
         let lives = cases.clone().map(async |(name, frames, kept)| {
-            let mut person =
-                Person::new(mode, &format!("r-h2-{name}"), json!({ "reuse": "Never" })).await;
+            let mut user =
+                User::new(mode, &format!("r-h2-{name}"), json!({ "reuse": "Never" })).await;
             let endpoint = Endpoint::start(vec![Raw::Frames(frames)]);
             let tokens = json!({ "reuse": "Never" });
-            person.put_issuer(&endpoint.url, &endpoint.ca, tokens).await;
-            person.begin(json!({})).await;
-            assert_eq!(person.until_served(None).await, kept, "{name}");
-            person.end().await;
+            user.put_issuer(&endpoint.url, &endpoint.ca, tokens).await;
+            user.begin(json!({})).await;
+            assert_eq!(user.until_served(None).await, kept, "{name}");
+            user.end().await;
         });
         join_all(lives).await;
     }));
@@ -393,35 +392,32 @@ fn an_http2_stream_that_was_refused_costs_no_sign_in() {
 #[test]
 fn a_request_that_cannot_be_built_leaves_no_doubt() {
     run(in_both_modes(async |mode| {
-        let mut person = Person::new(mode, "r-unbuilt", json!({ "reuse": "Never" })).await;
+        let mut user = User::new(mode, "r-unbuilt", json!({ "reuse": "Never" })).await;
         let pair = keys::keys(keys::Kind::Rsa, CLIENT, None);
-        person.case.place.put_tls("pair", &pair).await;
+        user.case.place.put_tls("pair", &pair).await;
         let by = |algorithm: &str| {
             json!({ "client": {
             "certificates": [{ "secretName": "pair", "algorithm": algorithm }],
         } })
         };
-        person.case.start();
-        let mut spec = Person::spec(json!({}));
+        user.case.start();
+        let mut spec = User::spec(json!({}));
         spec["client"] = json!({
             "id": CLIENT, "secrets": null,
             "certificates": [{ "secretName": "pair", "algorithm": "RS256" }],
         });
-        person.case.place.create("c", spec).await;
-        assert!(person.until_served(None).await);
+        user.case.place.create("c", spec).await;
+        assert!(user.until_served(None).await);
         let change = |algorithm| json!({ "spec": by(algorithm) });
-        person.case.place.edit("c", change("ES256")).await;
-        let wish = person.case.place.request_renewal("c").await;
-        person.until_reason("MaterialInvalid").await;
-        let (_, notes) = person.stored().await;
+        user.case.place.edit("c", change("ES256")).await;
+        let wish = user.case.place.request_renewal("c").await;
+        user.until_reason("MaterialInvalid").await;
+        let (_, notes) = user.stored().await;
         assert_eq!(notes[MARK], Value::Null, "{notes}");
-        person.case.place.edit("c", change("RS256")).await;
-        assert!(
-            person.until_served(Some(&wish)).await,
-            "the sign-in was lost"
-        );
-        person.whole(0).await;
-        person.end().await;
+        user.case.place.edit("c", change("RS256")).await;
+        assert!(user.until_served(Some(&wish)).await, "the sign-in was lost");
+        user.whole(0).await;
+        user.end().await;
     }));
 }
 
@@ -429,24 +425,24 @@ fn a_request_that_cannot_be_built_leaves_no_doubt() {
 #[test]
 fn a_credential_that_revokes_is_replaced_only_after_its_sign_in_has_ended() {
     run(in_both_modes(async |mode| {
-        let mut person = Person::new(mode, "r-replaced", json!({})).await;
-        let place = &person.case.place;
-        let revocation = format!("{}/revoke", person.issuer.url);
+        let mut user = User::new(mode, "r-replaced", json!({})).await;
+        let place = &user.case.place;
+        let revocation = format!("{}/revoke", user.issuer.url);
         let issuer = json!({
-            "entra": null, "caBundle": person.issuer.ca,
-            "oauth2": { "tokenUrl": person.issuer.url, "revocationUrl": revocation },
+            "entra": null, "caBundle": user.issuer.ca,
+            "oauth2": { "tokenUrl": user.issuer.url, "revocationUrl": revocation },
         });
         place.put_issuer(merge(place.entra_issuer(), issuer)).await;
-        person.begin(json!({ "deletionPolicy": "Revoke" })).await;
-        assert!(person.until_served(None).await);
-        let place = &person.case.place;
+        user.begin(json!({ "deletionPolicy": "Revoke" })).await;
+        assert!(user.until_served(None).await);
+        let place = &user.case.place;
         let read = |call: &Call| call.words() == "get secrets state";
-        let (come, go) = person.case.wire.hold_first(read);
+        let (come, go) = user.case.wire.hold_first(read);
         place.delete("c").await;
         come.notified().await;
         let next = json!({
             "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "metadata": { "name": "c" },
-            "spec": place.spec(Person::spec(json!({ "target": { "secretName": "next" } }))),
+            "spec": place.spec(User::spec(json!({ "target": { "secretName": "next" } }))),
         });
         let next = serde_json::from_value(next).expect("a credential");
         let credentials = place.credentials();
@@ -455,7 +451,7 @@ fn a_credential_that_revokes_is_replaced_only_after_its_sign_in_has_ended() {
             matches!(&made, Err(kube::Error::Api(status)) if status.code == 409),
             "{made:?}"
         );
-        assert_eq!(person.issuer.family().revoked, 0);
+        assert_eq!(user.issuer.family().revoked, 0);
         go.notify_one();
         eventually(LATER, "the name is free", async || {
             credentials
@@ -464,9 +460,9 @@ fn a_credential_that_revokes_is_replaced_only_after_its_sign_in_has_ended() {
                 .is_ok()
         })
         .await;
-        assert_eq!(person.issuer.family().revoked, 1);
-        person.until_reason("SignInRequired").await;
-        person.end().await;
+        assert_eq!(user.issuer.family().revoked, 1);
+        user.until_reason("SignInRequired").await;
+        user.end().await;
     }));
 }
 
@@ -474,32 +470,32 @@ fn a_credential_that_revokes_is_replaced_only_after_its_sign_in_has_ended() {
 fn a_lost_answer_is_asked_for_again_within_the_window() {
     run(in_both_modes(async |mode| {
         let tokens = json!({ "reuse": "Never", "reuseWindow": "6s" });
-        let mut person = Person::new(mode, "r-window", tokens).await;
-        person.issuer.family().grace = Duration::from_secs(6);
-        person.issuer.script([Act::GrantAndHang]);
-        person.begin(json!({})).await;
-        assert!(person.until_served(None).await, "the sign-in was lost");
-        assert_eq!(person.issuer.requests(), 2);
-        person.whole(0).await;
-        person.issuer.script([Act::GrantAndClose]);
-        assert!(person.renew().await, "the sign-in was lost");
-        person.whole(0).await;
-        person.end().await;
+        let mut user = User::new(mode, "r-window", tokens).await;
+        user.issuer.family().grace = Duration::from_secs(6);
+        user.issuer.script([Act::GrantAndHang]);
+        user.begin(json!({})).await;
+        assert!(user.until_served(None).await, "the sign-in was lost");
+        assert_eq!(user.issuer.requests(), 2);
+        user.whole(0).await;
+        user.issuer.script([Act::GrantAndClose]);
+        assert!(user.renew().await, "the sign-in was lost");
+        user.whole(0).await;
+        user.end().await;
     }));
 }
 
 #[test]
 fn each_refresh_has_a_connection_of_its_own() {
     run(in_both_modes(async |mode| {
-        let mut person = Person::new(mode, "r-fresh", json!({})).await;
-        person.begin(json!({})).await;
-        assert!(person.until_served(None).await);
+        let mut user = User::new(mode, "r-fresh", json!({})).await;
+        user.begin(json!({})).await;
+        assert!(user.until_served(None).await);
         for _ in 0..3 {
-            assert!(person.renew().await);
+            assert!(user.renew().await);
         }
-        let seen = (person.issuer.requests(), person.issuer.connections());
+        let seen = (user.issuer.requests(), user.issuer.connections());
         assert_eq!(seen, (4, 4));
-        person.end().await;
+        user.end().await;
     }));
 }
 
@@ -509,48 +505,47 @@ fn when_the_token_has_expired_the_old_refresh_token_is_tried_once() {
     run(in_both_modes(async |mode| {
         for spent in [false, true] {
             let name = if spent { "r-last-spent" } else { "r-last-good" };
-            let mut person = Person::new(mode, name, json!({})).await;
-            person.case.frozen.store(true, Ordering::SeqCst);
-            person.begin(json!({})).await;
-            assert!(person.until_served(None).await);
-            person.issuer.script([if spent {
+            let mut user = User::new(mode, name, json!({})).await;
+            user.case.frozen.store(true, Ordering::SeqCst);
+            user.begin(json!({})).await;
+            assert!(user.until_served(None).await);
+            user.issuer.script([if spent {
                 Act::GrantAndClose
             } else {
                 Act::Close
             }]);
-            assert!(!person.renew().await, "{name}");
-            person.case.pass(SignedDuration::from_mins(30)).await;
-            person.case.stays_quiet(Duration::from_secs(1)).await;
+            assert!(!user.renew().await, "{name}");
+            user.case.pass(SignedDuration::from_mins(30)).await;
+            user.case.stays_quiet(Duration::from_secs(1)).await;
             assert_eq!(
-                person.issuer.requests(),
+                user.issuer.requests(),
                 2,
                 "{name}: the token has not expired"
             );
-            person.case.pass(SignedDuration::from_mins(31)).await;
+            user.case.pass(SignedDuration::from_mins(31)).await;
             if spent {
-                person.until_reason("SignInRequired").await;
+                user.until_reason("SignInRequired").await;
             } else {
                 eventually(LATER, "the last try", async || {
-                    let asked = person.issuer.requests();
+                    let asked = user.issuer.requests();
                     if asked == 3 { Ok(()) } else { Err(asked) }
                 })
                 .await;
-                person
-                    .until("a token", |c| {
-                        let none = condition(c, "RenewalFailing").is_none();
-                        (condition(c, "Ready")?.status == "True" && none).then_some(())
-                    })
-                    .await;
-                person.whole(0).await;
+                user.until("a token", |c| {
+                    let none = condition(c, "RenewalFailing").is_none();
+                    (condition(c, "Ready")?.status == "True" && none).then_some(())
+                })
+                .await;
+                user.whole(0).await;
             }
-            assert_eq!(person.issuer.requests(), 3, "{name}");
-            person.case.pass(SignedDuration::from_hours(3)).await;
+            assert_eq!(user.issuer.requests(), 3, "{name}");
+            user.case.pass(SignedDuration::from_hours(3)).await;
             if spent {
-                person.case.place.request_renewal("c").await;
-                person.case.stays_quiet(Duration::from_secs(1)).await;
-                assert_eq!(person.issuer.requests(), 3, "{name}: once");
+                user.case.place.request_renewal("c").await;
+                user.case.stays_quiet(Duration::from_secs(1)).await;
+                assert_eq!(user.issuer.requests(), 3, "{name}: once");
             }
-            person.end().await;
+            user.end().await;
         }
     }));
 }
@@ -559,21 +554,21 @@ fn when_the_token_has_expired_the_old_refresh_token_is_tried_once() {
 #[test]
 fn a_refresh_that_keeps_failing_backs_off() {
     run(in_both_modes(async |mode| {
-        let mut person = Person::new(mode, "r-backoff", json!({})).await;
+        let mut user = User::new(mode, "r-backoff", json!({})).await;
         let refuse = || Act::Refuse("503 Busy", r#"{"error":"temporarily_unavailable"}"#);
-        person.issuer.script(std::iter::repeat_with(refuse).take(6));
-        person.begin(json!({})).await;
-        let failures = person
+        user.issuer.script(std::iter::repeat_with(refuse).take(6));
+        user.begin(json!({})).await;
+        let failures = user
             .until("five failures", |c| {
                 let status = c.status.as_ref()?;
                 status.consecutive_failures.filter(|n| *n >= 5)
             })
             .await;
-        let asked = person.issuer.requests();
+        let asked = user.issuer.requests();
         let most = usize::try_from(failures).expect("a count") + 1;
         assert!(asked <= most, "{asked} requests for {failures} failures");
-        assert!(person.until_served(None).await);
-        person.whole(0).await;
-        person.end().await;
+        assert!(user.until_served(None).await);
+        user.whole(0).await;
+        user.end().await;
     }));
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The one client that it knows.
-pub(crate) const CLIENT: &str = "person";
+pub(crate) const CLIENT: &str = "user-app";
 
 /// What it does with the next request.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ pub(crate) struct Family {
     /// Refresh tokens that it was sent.
     pub(crate) requests: Vec<String>,
     pub(crate) connections: usize,
-    /// Refresh tokens that it was told to revoke.
+    /// Refresh tokens that clients have revoked.
     pub(crate) revoked: usize,
     pub(crate) script: VecDeque<Act>,
     /// For how long a spent one may come again.
@@ -67,7 +67,7 @@ impl Family {
 
     fn next(&mut self) -> String {
         self.issued += 1;
-        // Long enough to be told apart from words in the search for leaks.
+        // Long enough to differ from words in the search for leaks.
         let token = format!("rt~{}~{}", crate::support::unique(), self.issued);
         self.current = Some(token.clone());
         token

@@ -27,8 +27,8 @@ use crate::{
     calls::Call,
     inside::{Inside, Said},
     life::{Mode, world},
-    person::{Person, TURNS},
     support::{LATER, condition, run},
+    user::{TURNS, User},
     wire::Wire,
 };
 
@@ -42,7 +42,7 @@ struct Replica {
 
 /// A user's credential, and those who may renew it.
 struct Several {
-    person: Person,
+    user: User,
     replicas: Vec<Replica>,
 }
 
@@ -61,15 +61,15 @@ impl Several {
     /// Starts them, and waits for the first token.
     async fn start(mode: Mode, name: &str, count: usize) -> Self {
         let world = world().await;
-        let person = Person::new(mode, name, json!({ "reuse": "Never" })).await;
+        let user = User::new(mode, name, json!({ "reuse": "Never" })).await;
         let replicas = (0..count).map(|n| {
-            let place = &person.case.place;
+            let place = &user.case.place;
             let wire = Wire::to(&place.namespace, &place.issuer_name);
-            let mut given = person.case.given(&wire);
+            let mut given = user.case.given(&wire);
             let (name, said) = (format!("replica-{n}"), Said::default());
             given.said = said.clone();
             given.lease = Some((name.clone(), world.cluster.admin_kubeconfig().into()));
-            let inside = Inside::start(&person.case.kubeconfig, given);
+            let inside = Inside::start(&user.case.kubeconfig, given);
             Replica {
                 name,
                 wire,
@@ -78,15 +78,15 @@ impl Several {
             }
         });
         let replicas = replicas.collect();
-        let mut several = Self { person, replicas };
-        let spec = Person::spec(json!({}));
-        several.person.case.place.create("c", spec).await;
-        assert!(several.person.until_served(None).await, "{name}");
+        let mut several = Self { user, replicas };
+        let spec = User::spec(json!({}));
+        several.user.case.place.create("c", spec).await;
+        assert!(several.user.until_served(None).await, "{name}");
         several
     }
 
     fn leases(&self) -> Api<Lease> {
-        let place = &self.person.case.place;
+        let place = &self.user.case.place;
         Api::namespaced(place.kube.clone(), &place.namespace)
     }
 
@@ -99,7 +99,7 @@ impl Several {
 
     /// Gives the lease away, and waits until another replica leads and works.
     async fn change_leader(&self, served: impl AsyncFn() -> bool) {
-        let name = &self.person.case.name;
+        let name = &self.user.case.name;
         let old = self.leader().await.expect("a leader");
         let spec = json!({ "holderIdentity": "dead", "leaseDurationSeconds": 1 });
         let patch = Patch::Merge(json!({ "spec": spec }));
@@ -119,7 +119,7 @@ impl Several {
 
     /// Stops all. Gives how many had lost the lease.
     async fn end(self) -> usize {
-        let name = self.person.case.name.clone();
+        let name = self.user.case.name.clone();
         let ends = self.replicas.into_iter().map(async |replica| {
             let (said, ended) = (replica.said, replica.inside.stop().await);
             assert!(
@@ -156,20 +156,20 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
             }
         })
         .unzip();
-    let wish = several.person.case.place.request_renewal("c").await;
+    let wish = several.user.case.place.request_renewal("c").await;
     let met = {
         let come = select_all(comes.iter().map(|come| Box::pin(come.notified())));
         tokio::select! {
             biased;
             _ = come => true,
-            served = several.person.until_served(Some(&wish)) => {
+            served = several.user.until_served(Some(&wish)) => {
                 assert!(served, "{name}");
                 false
             }
         }
     };
     if met {
-        let place = Arc::clone(&several.person.case.place);
+        let place = Arc::clone(&several.user.case.place);
         let served = async || {
             let c = place.credentials().get("c").await.ok();
             let status = c.and_then(|c| c.status).unwrap_or_default();
@@ -182,7 +182,7 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
     }
     // What the new leader took for unknown meanwhile is known once the old one has stored it.
     several
-        .person
+        .user
         .until("an end without a sign-in", |c| {
             let status = c.status.as_ref()?;
             let unknown =
@@ -193,13 +193,13 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
         })
         .await;
     several
-        .person
+        .user
         .case
         .stays_quiet(Duration::from_millis(300))
         .await;
-    several.person.whole(0).await;
+    several.user.whole(0).await;
     // The first token, this renewal, and one more if its first answer could not be published.
-    let requests = several.person.issuer.requests();
+    let requests = several.user.issuer.requests();
     assert!((2..=3).contains(&requests), "{name}: {requests} requests");
     // A replica that is stopped before it notices ends well.
     assert!(several.end().await <= usize::from(met), "{name}");

@@ -148,7 +148,7 @@ fn an_etcd_that_forgot_all_old_versions_makes_the_operator_list_again_and_costs_
             world.cluster.start_apiserver().await.expect("it is back");
         })
         .await;
-        // A watch that was told that its version is too old lists again.
+        // A watch whose version the server calls too old lists again.
         eventually(LATER, "another list", async || {
             wires.all(|journal| {
                 let lists = journal.iter().filter(|e| e.call.words() == "list secrets ");

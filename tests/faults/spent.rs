@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 use testenv::eventually;
 
-use super::person::{KEY, Person, STATE};
+use super::user::{KEY, STATE, User};
 use crate::{
     calls::Call,
     life::in_both_modes,
@@ -22,44 +22,44 @@ use crate::{
 #[test]
 fn a_token_error_of_another_request_does_not_outlive_its_mistake() {
     run(in_both_modes(async |mode| {
-        let mut person = Person::new(mode, "r-typo", json!({})).await;
-        person.begin(json!({})).await;
-        assert!(person.until_served(None).await);
+        let mut user = User::new(mode, "r-typo", json!({})).await;
+        user.begin(json!({})).await;
+        assert!(user.until_served(None).await);
         let id = |id: &str| json!({ "spec": { "client": { "id": id } } });
-        person.case.place.edit("c", id("typo")).await;
-        person.until_reason("SignInRequired").await;
-        let (_, notes) = person.stored().await;
+        user.case.place.edit("c", id("typo")).await;
+        user.until_reason("SignInRequired").await;
+        let (_, notes) = user.stored().await;
         assert!(notes["apicred.dev/sign-in-required"].is_string(), "{notes}");
-        let asked = person.issuer.requests();
+        let asked = user.issuer.requests();
         // The same request is not sent again, not even on request.
-        person.case.place.request_renewal("c").await;
-        person.case.stays_quiet(Duration::from_secs(1)).await;
-        assert_eq!(person.issuer.requests(), asked);
-        person.case.place.edit("c", id(CLIENT)).await;
-        assert!(person.until_served(None).await);
-        assert!(person.renew().await);
-        let (_, notes) = person.stored().await;
+        user.case.place.request_renewal("c").await;
+        user.case.stays_quiet(Duration::from_secs(1)).await;
+        assert_eq!(user.issuer.requests(), asked);
+        user.case.place.edit("c", id(CLIENT)).await;
+        assert!(user.until_served(None).await);
+        assert!(user.renew().await);
+        let (_, notes) = user.stored().await;
         assert_eq!(
             notes["apicred.dev/sign-in-required"],
             Value::Null,
             "{notes}"
         );
-        person.whole(0).await;
-        person.end().await;
+        user.whole(0).await;
+        user.end().await;
     }));
 }
 
 #[test]
 fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
     run(in_both_modes(async |mode| {
-        let mut person = Person::new(mode, "r-back", json!({})).await;
-        let (first, _) = person.stored().await;
-        person.begin(json!({})).await;
-        assert!(person.until_served(None).await);
-        let (second, _) = person.stored().await;
-        assert!(person.renew().await);
-        let (third, _) = person.stored().await;
-        let asked = person.issuer.requests();
+        let mut user = User::new(mode, "r-back", json!({})).await;
+        let (first, _) = user.stored().await;
+        user.begin(json!({})).await;
+        assert!(user.until_served(None).await);
+        let (second, _) = user.stored().await;
+        assert!(user.renew().await);
+        let (third, _) = user.stored().await;
+        let asked = user.issuer.requests();
         // By an apply, which leaves the notes; by a replace, which drops them; the first one and a later one.
         for (token, replaces) in [
             (&first, false),
@@ -68,13 +68,13 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
             (&second, false),
         ] {
             let manager = if replaces {
-                person.replace(token).await;
+                user.replace(token).await;
                 "a-backup"
             } else {
-                person.put(token).await;
+                user.put(token).await;
                 "a-git-tool"
             };
-            let reported = person
+            let reported = user
                 .until("the reason", |c| {
                     let said = |k| condition(c, k).filter(|c| c.reason == "RefreshTokenSpent");
                     let said = said("Ready").or_else(|| said("RenewalFailing"))?;
@@ -82,27 +82,27 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
                 })
                 .await;
             assert!(reported.contains("kubectl apicred login c"), "{reported}");
-            person.case.place.request_renewal("c").await;
-            person.case.stays_quiet(Duration::from_millis(500)).await;
+            user.case.place.request_renewal("c").await;
+            user.case.stays_quiet(Duration::from_millis(500)).await;
             // A process that knows nothing but what stands there.
-            person.case.kill().await;
-            person.case.start();
-            person.until_reason("RefreshTokenSpent").await;
-            assert_eq!(person.issuer.requests(), asked, "a spent one was sent");
+            user.case.kill().await;
+            user.case.start();
+            user.until_reason("RefreshTokenSpent").await;
+            assert_eq!(user.issuer.requests(), asked, "a spent one was sent");
         }
         // The newest one, put back as well, is good; and so is a new sign-in.
-        person.put(&third).await;
-        assert!(person.renew().await);
-        person.whole(0).await;
-        let again = person.issuer.sign_in();
-        person.put(&again).await;
-        assert!(person.renew().await);
-        person.whole(0).await;
-        person.end().await;
+        user.put(&third).await;
+        assert!(user.renew().await);
+        user.whole(0).await;
+        let again = user.issuer.sign_in();
+        user.put(&again).await;
+        assert!(user.renew().await);
+        user.whole(0).await;
+        user.end().await;
     }));
 }
 
-/// The notes of a backup fit the refresh token in it: only what stands elsewhere tells that it is an old one.
+/// The notes of a backup fit the refresh token in it: only what is stored elsewhere shows that it is an old one.
 #[test]
 fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() {
     run(in_both_modes(async |mode| {
@@ -113,50 +113,46 @@ fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() 
             ("r-restored-all", false, true),
         ];
         join_all(cases.map(async |(name, in_place, target_too)| {
-            let mut person = Person::new(mode, name, json!({})).await;
-            person.begin(json!({})).await;
-            assert!(person.until_served(None).await);
-            assert!(person.renew().await);
-            let secrets = person.case.place.secrets();
+            let mut user = User::new(mode, name, json!({})).await;
+            user.begin(json!({})).await;
+            assert!(user.until_served(None).await);
+            assert!(user.renew().await);
+            let secrets = user.case.place.secrets();
             let backup = secrets.get(STATE).await.expect("a state Secret");
             let target = secrets.get("token").await.expect("a target");
-            assert!(person.renew().await);
+            assert!(user.renew().await);
             let newest = secrets.get(STATE).await.expect("a state Secret");
-            let asked = person.issuer.requests();
-            person.restore(&backup, in_place).await;
+            let asked = user.issuer.requests();
+            user.restore(&backup, in_place).await;
             if target_too {
-                person.restore(&target, in_place).await;
+                user.restore(&target, in_place).await;
             }
-            let wish = person.case.place.request_renewal("c").await;
-            let reported = person.until_reason("RefreshTokenSpent").await;
+            let wish = user.case.place.request_renewal("c").await;
+            let reported = user.until_reason("RefreshTokenSpent").await;
             assert!(reported.contains("velero-server"), "{name}: {reported}");
-            person.case.stays_quiet(Duration::from_millis(500)).await;
-            assert_eq!(
-                person.issuer.requests(),
-                asked,
-                "{name}: an old one was sent"
-            );
+            user.case.stays_quiet(Duration::from_millis(500)).await;
+            assert_eq!(user.issuer.requests(), asked, "{name}: an old one was sent");
             // The backup was wrong, and the newest one is still there.
-            person.restore(&newest, in_place).await;
-            assert!(person.until_served(Some(&wish)).await, "{name}");
-            person.whole(0).await;
-            person.end().await;
+            user.restore(&newest, in_place).await;
+            assert!(user.until_served(Some(&wish)).await, "{name}");
+            user.whole(0).await;
+            user.end().await;
         }))
         .await;
     }));
 }
 
-/// A restore of a namespace brings other objects of the same names, and a copy has notes of its own: no Secret tells what was
+/// A restore of a namespace brings other objects of the same names, and a copy has notes of its own: no Secret shows what was
 /// spent. The process that did it knows.
 #[test]
 fn a_process_knows_what_it_has_spent_for_another_credential() {
     run(in_both_modes(async |mode| {
         join_all([false, true].map(async |copied| {
             let name = if copied { "r-copied" } else { "r-namespace" };
-            let mut person = Person::new(mode, name, json!({})).await;
-            person.begin(json!({})).await;
-            assert!(person.until_served(None).await);
-            let secrets = person.case.place.secrets();
+            let mut user = User::new(mode, name, json!({})).await;
+            user.begin(json!({})).await;
+            assert!(user.until_served(None).await);
+            let secrets = user.case.place.secrets();
             let backup = secrets.get(STATE).await.expect("a state Secret");
             let asked = if copied {
                 // Somebody gives one sign-in to two credentials, and the other one uses it first.
@@ -172,27 +168,27 @@ fn a_process_knows_what_it_has_spent_for_another_credential() {
                     "grant": { "refreshToken": { "secretRef": { "name": "copy", "key": KEY } } },
                     "target": { "secretName": "other" },
                 });
-                person.case.place.create("d", Person::spec(spec)).await;
+                user.case.place.create("d", User::spec(spec)).await;
                 eventually(LATER, "the use of the copy", async || {
-                    let asked = person.issuer.requests();
+                    let asked = user.issuer.requests();
                     if asked == 2 { Ok(()) } else { Err(asked) }
                 })
                 .await;
-                person.case.place.request_renewal("c").await;
+                user.case.place.request_renewal("c").await;
                 2
             } else {
-                assert!(person.renew().await);
-                person.case.place.delete("c").await;
-                person.restore(&backup, false).await;
+                assert!(user.renew().await);
+                user.case.place.delete("c").await;
+                user.restore(&backup, false).await;
                 let next = json!({ "target": { "secretName": "next" } });
-                person.case.place.create("c", Person::spec(next)).await;
+                user.case.place.create("c", User::spec(next)).await;
                 2
             };
-            person.until_reason("RefreshTokenSpent").await;
-            person.case.stays_quiet(Duration::from_millis(500)).await;
-            assert_eq!(person.issuer.requests(), asked, "{name}: it was sent again");
-            assert_eq!(person.issuer.reused(), 0, "{name}");
-            person.end().await;
+            user.until_reason("RefreshTokenSpent").await;
+            user.case.stays_quiet(Duration::from_millis(500)).await;
+            assert_eq!(user.issuer.requests(), asked, "{name}: it was sent again");
+            assert_eq!(user.issuer.reused(), 0, "{name}");
+            user.end().await;
         }))
         .await;
     }));
@@ -202,25 +198,25 @@ fn a_process_knows_what_it_has_spent_for_another_credential() {
 #[test]
 fn a_new_refresh_token_is_stored_over_a_spent_one_that_was_put_back_meanwhile() {
     run(in_both_modes(async |mode| {
-        let mut person = Person::new(mode, "r-race", json!({})).await;
-        let (first, _) = person.stored().await;
-        person.begin(json!({})).await;
-        assert!(person.until_served(None).await);
+        let mut user = User::new(mode, "r-race", json!({})).await;
+        let (first, _) = user.stored().await;
+        user.begin(json!({})).await;
+        assert!(user.until_served(None).await);
         let store = |call: &Call| call.words() == "patch secrets state";
         let seen = AtomicUsize::new(0);
         // The first one sets the mark, the second one stores.
-        let (come, go) = person
+        let (come, go) = user
             .case
             .wire
             .hold_first(move |call| store(call) && seen.fetch_add(1, Ordering::SeqCst) == 1);
-        let wish = person.case.place.request_renewal("c").await;
+        let wish = user.case.place.request_renewal("c").await;
         come.notified().await;
-        person.put(&first).await;
+        user.put(&first).await;
         go.notify_one();
-        assert!(person.until_served(Some(&wish)).await);
+        assert!(user.until_served(Some(&wish)).await);
         eventually(LATER, "the newest refresh token", async || {
-            let (token, _) = person.stored().await;
-            let current = person.issuer.family().current.clone();
+            let (token, _) = user.stored().await;
+            let current = user.issuer.family().current.clone();
             if current == Some(token) {
                 Ok(())
             } else {
@@ -228,7 +224,7 @@ fn a_new_refresh_token_is_stored_over_a_spent_one_that_was_put_back_meanwhile() 
             }
         })
         .await;
-        person.whole(0).await;
-        person.end().await;
+        user.whole(0).await;
+        user.end().await;
     }));
 }

@@ -57,7 +57,7 @@ async fn edit(api: &Api<DynamicObject>, name: &str, patch: &Value) {
 }
 
 /// Waits until an object says in its status, for its present generation, why it is not ready.
-async fn until_told(api: &Api<DynamicObject>, name: &str, reasons: &[&str]) -> String {
+async fn until_reported(api: &Api<DynamicObject>, name: &str, reasons: &[&str]) -> String {
     eventually(LATER, format!("{name}: {reasons:?}"), async || {
         let object = api.get(name).await.map_err(|error| error.to_string())?;
         let status = &object.data["status"];
@@ -110,7 +110,7 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
         let first = case.until_ready(None).await;
         case.place.create("rival", json!({})).await;
         let api = credentials(&case);
-        let refused = until_told(&api, "rival", &TAKEN).await;
+        let refused = until_reported(&api, "rival", &TAKEN).await;
         widen(&world, "apicredentials", "minLifetime").await;
 
         for (name, value, reason) in [
@@ -127,7 +127,7 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
             };
             let (before, posts) = (lists(), asked("POST /token "));
             edit(&api, "c", &json!({ "spec": { "minLifetime": value } })).await;
-            let message = until_told(&api, "c", &[reason]).await;
+            let message = until_reported(&api, "c", &[reason]).await;
             assert!(message.contains("spec"), "{message}");
             eventually(LATER, format!("{name}: another list"), async || {
                 lists() > before
@@ -146,13 +146,17 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
                 &json!({ "metadata": { "labels": { "seen": name } } }),
             )
             .await;
-            until_told(&api, "c", &[reason]).await;
+            until_reported(&api, "c", &[reason]).await;
             case.stays_quiet(std::time::Duration::from_millis(400))
                 .await;
             assert_eq!(asked("POST /token "), posts, "{name}");
             let there = case.place.view("token").await.expect("the token stays");
             assert_eq!(there.token, first.token, "{name}");
-            assert_eq!(until_told(&api, "rival", &TAKEN).await, refused, "{name}");
+            assert_eq!(
+                until_reported(&api, "rival", &TAKEN).await,
+                refused,
+                "{name}"
+            );
         }
         assert_eq!(asked("POST /revoke "), 0, "{}", case.said.text());
 
@@ -178,12 +182,12 @@ fn an_issuer_that_cannot_be_read_serves_nobody_by_its_old_rules() {
         let (name, api) = (case.place.issuer_name.clone(), issuers(&case));
         widen(&world, "clustertokenissuers", "limits").await;
         edit(&api, &name, &json!({ "spec": { "limits": UNKNOWN } })).await;
-        let message = until_told(&api, &name, &["NotReadable"]).await;
+        let message = until_reported(&api, &name, &["NotReadable"]).await;
         assert!(message.starts_with("spec.limits: "), "{message}");
         case.place
             .create("d", json!({ "target": { "secretName": "other" } }))
             .await;
-        let message = until_told(&credentials(&case), "d", &["IssuerNotReady"]).await;
+        let message = until_reported(&credentials(&case), "d", &["IssuerNotReady"]).await;
         assert!(message.contains("spec.limits"), "{message}");
         assert_eq!(case.place.posts(), posts);
         // What is there stays, and a new process sees the same.

@@ -1,5 +1,5 @@
 //! A layer under the kube client: shows the operator one namespace as if it were the cluster, writes down each
-//! request, and spoils those that it is told to.
+//! request, and spoils those that a test names.
 
 use std::{
     collections::BTreeMap,
@@ -72,7 +72,7 @@ impl Wire {
         });
     }
 
-    /// Holds the first request back that fits. Gives what tells that it has come, and what lets it go on once told.
+    /// Holds the first request back that fits. Gives a receiver that says when it has come, and a sender that lets it go on.
     pub(crate) fn hold_first(
         &self,
         fits: impl Fn(&Call) -> bool + Send + 'static,

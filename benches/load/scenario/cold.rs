@@ -17,7 +17,7 @@ use crate::{
     options::Options,
     process::Usage,
     report::{Bar, Quantity, Report, real},
-    scenario::{fill, tell_cpu, tell_events, tell_requests},
+    scenario::{fill, report_cpu, report_events, report_requests},
     world::{HANDS, Limits, World},
 };
 
@@ -95,14 +95,14 @@ async fn once(
         contender.bar(Bar::Count(1.0)),
     );
     let nothing = Usage::default();
-    tell_cpu(
+    report_cpu(
         report,
         who,
         ("operator", Bar::None),
         (nothing, usage),
         objects,
     );
-    tell_cpu(
+    report_cpu(
         report,
         who,
         ("API server", Bar::None),
@@ -121,8 +121,8 @@ async fn once(
         stats.http2, stats.posts
     ));
     let tally = world.traffic.since(place);
-    tell_requests(report, who, &tally, objects, (Bar::None, Bar::None));
-    tell_events(world, report).await?;
+    report_requests(report, who, &tally, objects, (Bar::None, Bar::None));
+    report_events(world, report).await?;
     strangers(world, report, ("cold", contender)).await
 }
 
@@ -193,14 +193,14 @@ pub(super) async fn unlimited(
         Bar::Count(1.0),
     );
     let nothing = Usage::default();
-    tell_cpu(
+    report_cpu(
         report,
         who,
         ("operator", Bar::None),
         (nothing, usage),
         objects,
     );
-    tell_cpu(
+    report_cpu(
         report,
         who,
         ("API server", Bar::None),
@@ -209,8 +209,8 @@ pub(super) async fn unlimited(
     );
     report.add(who, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
     let tally = world.traffic.since(place);
-    tell_requests(report, who, &tally, objects, (Bar::None, Bar::None));
-    tell_events(&world, report).await?;
+    report_requests(report, who, &tally, objects, (Bar::None, Bar::None));
+    report_events(&world, report).await?;
     world.stop_operator().await?;
     let bare = bare(&world, objects).await?;
     report.add(

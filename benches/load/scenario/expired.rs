@@ -9,7 +9,7 @@ use crate::{
     options::Options,
     process::Usage,
     report::{Bar, Quantity, Report, real},
-    scenario::{fill, tell_cpu, tell_events, tell_requests},
+    scenario::{fill, report_cpu, report_events, report_requests},
     world::{Limits, World},
 };
 
@@ -62,13 +62,18 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Quantity::count(real(posts) / real(objects)),
         Bar::Count(1.0),
     );
-    let looks = world.reconciles().await? / real(objects);
-    report.add(who, "looks a token", Quantity::count(looks), Bar::None);
+    let reconciliations = world.reconciles().await? / real(objects);
+    report.add(
+        who,
+        "reconciliations a token",
+        Quantity::count(reconciliations),
+        Bar::None,
+    );
     let usage = world.usage()?;
     let mine = (Usage::default(), usage);
-    tell_cpu(report, who, ("operator", Bar::None), mine, objects);
+    report_cpu(report, who, ("operator", Bar::None), mine, objects);
     report.add(who, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
     let tally = world.traffic.since(place);
-    tell_requests(report, who, &tally, objects, (Bar::None, Bar::AtMost(2.0)));
-    tell_events(&world, report).await
+    report_requests(report, who, &tally, objects, (Bar::None, Bar::AtMost(2.0)));
+    report_events(&world, report).await
 }

@@ -36,7 +36,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     world.at_rest().await?;
     let usage = settled(&world).await?;
     report.note(format!("{objects} credentials, each with its Secret"));
-    let tell = |report: &mut Report, when: &str, usage: Usage, bar| {
+    let report_rss = |report: &mut Report, when: &str, usage: Usage, bar| {
         report.add(
             who,
             format!("RSS {when}"),
@@ -46,7 +46,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         let anon = format!("RSS {when}, without files");
         report.add(who, anon, Quantity::mebibytes(usage.anon), Bar::None);
     };
-    tell(
+    report_rss(
         report,
         "idle, after the first tokens",
         usage,
@@ -71,10 +71,10 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Quantity::mebibytes(usage.peak),
         Bar::AtMost(RELIST),
     );
-    tell(report, "idle, after that", usage, Bar::None);
+    report_rss(report, "idle, after that", usage, Bar::None);
 
     let alone = restarted(&mut world).await?;
-    tell(report, "idle, after a restart", alone, Bar::AtMost(IDLE));
+    report_rss(report, "idle, after a restart", alone, Bar::AtMost(IDLE));
     report.add(
         who,
         "peak of a restart",

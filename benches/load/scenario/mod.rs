@@ -45,7 +45,7 @@ pub(crate) const ALL: [(&str, &str); 10] = [
     ),
     (
         "rotation",
-        "requests, looks and CPU of a renewal that its time brings; rivals too",
+        "requests, reconciliations and CPU of a renewal that its time brings; rivals too",
     ),
     (
         "expired",
@@ -108,8 +108,8 @@ async fn fill(world: &mut World, objects: usize) -> Result<f64> {
     Ok(end.duration_since(began).as_secs_f64())
 }
 
-/// The requests of one kind of work, told for each token.
-fn tell_requests(
+/// The requests of one kind of work, reported for each token.
+fn report_requests(
     report: &mut Report,
     who: (&'static str, &str),
     tally: &Tally<'_>,
@@ -141,7 +141,7 @@ fn tell_requests(
     report.note(format!("all requests: {:?}", tally.sums()));
     report.note(format!(
         "objects by how often their status was written: {:?}",
-        tally.told_how_often()
+        tally.status_writes()
     ));
     for (verb, resource) in [
         ("get", "secrets"),
@@ -161,7 +161,7 @@ fn tell_requests(
 }
 
 /// The reasons of the events that stand in the namespaces of the load.
-async fn tell_events(world: &World, report: &mut Report) -> Result<()> {
+async fn report_events(world: &World, report: &mut Report) -> Result<()> {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for namespace in world.all_namespaces() {
         let api: Api<Event> = Api::namespaced(world.admin.clone(), &namespace);
@@ -174,7 +174,7 @@ async fn tell_events(world: &World, report: &mut Report) -> Result<()> {
 }
 
 /// CPU of a process between two moments, for each token.
-fn tell_cpu(
+fn report_cpu(
     report: &mut Report,
     who: (&'static str, &str),
     (what, bar): (&str, Bar),

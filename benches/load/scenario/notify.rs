@@ -13,7 +13,7 @@ use crate::{
     contender::Contender,
     options::Options,
     report::{Bar, Quantity, Report, percentile, real},
-    scenario::{fill, tell_cpu},
+    scenario::{fill, report_cpu},
     world::{HANDS, Limits, World},
 };
 
@@ -100,7 +100,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Quantity::count(missing),
         Bar::Count(0.0),
     );
-    tell_cpu(
+    report_cpu(
         report,
         who,
         ("operator", Bar::None),

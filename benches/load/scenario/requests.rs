@@ -153,7 +153,7 @@ async fn known(
     Ok(known)
 }
 
-/// Sends requests of one kind and tells what they cost.
+/// Sends requests of one kind and reports what they cost.
 struct Price<'a> {
     world: &'a World,
     report: &'a mut Report,

@@ -32,17 +32,20 @@ pub(super) async fn run(
     world.start_operator().await?;
     let ready = began.elapsed();
     if contender.is_own() {
-        // At rest is not enough: it must have looked at every object and have found nothing to do.
-        let mut looks = 0.0;
-        while looks < real(objects) {
+        // At rest is not enough: it must have reconciled every object and have found nothing to do.
+        let mut reconciliations = 0.0;
+        while reconciliations < real(objects) {
             world.lives()?;
             if began.elapsed().as_secs() > 120 {
-                return Err(format!("{looks} looks at {objects} objects in two minutes").into());
+                return Err(format!(
+                    "{reconciliations} reconciliations at {objects} objects in two minutes"
+                )
+                .into());
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            looks = world.reconciles().await?;
+            reconciliations = world.reconciles().await?;
         }
-        let looked = began.elapsed();
+        let reconciled = began.elapsed();
         report.add(
             who,
             "until ready",
@@ -51,14 +54,14 @@ pub(super) async fn run(
         );
         report.add(
             who,
-            "until each is looked at",
-            Quantity::seconds(looked.as_secs_f64()),
+            "until each is reconciled",
+            Quantity::seconds(reconciled.as_secs_f64()),
             Bar::None,
         );
         report.add(
             who,
-            "looks a credential",
-            Quantity::count(looks / real(objects)),
+            "reconciliations a credential",
+            Quantity::count(reconciliations / real(objects)),
             Bar::None,
         );
     } else {

@@ -1,4 +1,4 @@
-//! Renewals that their time brings: requests, looks and CPU of each.
+//! Renewals that their time brings: requests, reconciliations and CPU of each.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::{
     options::Options,
     process::Usage,
     report::{Bar, Quantity, Report, percentile, real},
-    scenario::{cold::strangers, fill, tell_cpu, tell_events, tell_requests},
+    scenario::{cold::strangers, fill, report_cpu, report_events, report_requests},
     world::{Limits, World},
 };
 
@@ -69,7 +69,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
         world.traffic.read(&world.plane)?,
         world.issuer.stats().await?,
     );
-    let (looks, usage, server) = (
+    let (reconciliations, usage, server) = (
         world.reconciles().await?,
         world.usage()?,
         world.server_usage()?,
@@ -86,7 +86,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     let took = began.elapsed().as_secs_f64();
     let (after, server_after) = (world.usage()?, world.server_usage()?);
     let stats = world.issuer.stats().await?;
-    let looks = world.reconciles().await? - looks;
+    let reconciliations = world.reconciles().await? - reconciliations;
     world.traffic.read(&world.plane)?;
     let tokens = stats.posts - before.posts;
     report.note(format!(
@@ -107,19 +107,19 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     );
     report.add(
         who,
-        "looks a renewal",
-        Quantity::count(each(looks)),
+        "reconciliations a renewal",
+        Quantity::count(each(reconciliations)),
         contender.bar(Bar::Count(2.0)),
     );
     let (reads, writes) = (
         contender.bar(Bar::Count(1.0)),
         contender.bar(Bar::Count(2.0)),
     );
-    tell_requests(report, who, &tally, tokens, (reads, writes));
+    report_requests(report, who, &tally, tokens, (reads, writes));
     let mine = ("operator", contender.bar(Bar::AtMost(1.0)));
-    tell_cpu(report, who, mine, (usage, after), tokens);
+    report_cpu(report, who, mine, (usage, after), tokens);
     let theirs = ("API server", Bar::None);
-    tell_cpu(report, who, theirs, (server, server_after), tokens);
+    report_cpu(report, who, theirs, (server, server_after), tokens);
     let behalf = each((server_after.cpu - server.cpu - alone * took) * 1e3);
     report.note(format!(
         "without an operator the API server takes {:.0} ms of CPU a second",
@@ -138,7 +138,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
         Quantity::milliseconds(percentile(&gets, 99)),
         Bar::None,
     );
-    tell_size(report, who, (usage, after));
+    report_size(report, who, (usage, after));
     for (what, count) in [
         (
             "connections to the issuer that were opened",
@@ -148,7 +148,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     ] {
         report.add(who, what, Quantity::count(real(count)), Bar::None);
     }
-    tell_events(&world, report).await?;
+    report_events(&world, report).await?;
     strangers(&world, report, (who.0, contender)).await?;
     Ok(behalf)
 }
@@ -161,7 +161,7 @@ async fn alone(world: &World) -> Result<f64> {
 }
 
 /// Memory and descriptors, before and after the round.
-fn tell_size(report: &mut Report, who: (&'static str, &str), (before, after): (Usage, Usage)) {
+fn report_size(report: &mut Report, who: (&'static str, &str), (before, after): (Usage, Usage)) {
     report.add(who, "RSS", Quantity::mebibytes(after.rss), Bar::None);
     report.add(
         who,

@@ -9,7 +9,7 @@ use crate::{
     options::Options,
     process::Usage,
     report::{Bar, Quantity, Report, real},
-    scenario::{fill, tell_cpu, tell_events, tell_requests},
+    scenario::{fill, report_cpu, report_events, report_requests},
     world::{Limits, World},
 };
 
@@ -47,7 +47,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let place = world.traffic.read(&world.plane)?;
     let (began, before) = (Instant::now(), world.issuer.stats().await?);
     let first = world.usage()?;
-    let looks = world.reconciles().await?;
+    let reconciliations = world.reconciles().await?;
     let mut samples: Vec<Usage> = Vec::new();
     let mut late: f64 = 0.0;
     while began.elapsed() < Duration::from_mins(options.soak_minutes()) {
@@ -104,7 +104,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     );
     report.add(
         who,
-        "latest look, seconds overdue",
+        "latest reconciliation, seconds overdue",
         Quantity::seconds(late),
         Bar::AtMost(LATE),
     );
@@ -116,15 +116,15 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Bar::None,
     );
     let each = |value: f64| value / real(tokens.max(1));
-    tell_cpu(report, who, ("operator", Bar::None), (first, last), tokens);
-    let looks = world.reconciles().await? - looks;
+    report_cpu(report, who, ("operator", Bar::None), (first, last), tokens);
+    let reconciliations = world.reconciles().await? - reconciliations;
     report.add(
         who,
-        "looks a renewal",
-        Quantity::count(each(looks)),
+        "reconciliations a renewal",
+        Quantity::count(each(reconciliations)),
         Bar::Count(2.05),
     );
     let tally = world.traffic.since(place);
-    tell_requests(report, who, &tally, tokens, (Bar::None, Bar::None));
-    tell_events(&world, report).await
+    report_requests(report, who, &tally, tokens, (Bar::None, Bar::None));
+    report_events(&world, report).await
 }

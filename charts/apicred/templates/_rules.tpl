@@ -1,10 +1,10 @@
 {{/*
-What the operator may do in each namespace that it looks after: in all of them by a ClusterRole, or in some by Roles.
+What the operator may do in each namespace in its scope: in all of them by a ClusterRole, or in some by Roles.
 A rule that no code uses is a defect; so is a call without a rule.
 */}}
 {{- define "apicred.rules" -}}
 # src/controller/cache/streams.rs (secrets): watches all Secrets by metadata only, so that an edit of a client secret
-# or of a target acts at once. RBAC cannot tell metadata from content, hence the plain verbs.
+# or of a target acts at once. RBAC does not separate metadata from content, hence the plain verbs.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [list, watch]
@@ -60,7 +60,7 @@ A rule that no code uses is a defect; so is a call without a rule.
   resources: [apicredentials]
   verbs: [list, watch]
 # src/controller/api/finalizer.rs (set): adds the finalizer apicred.dev/revoke to a credential with deletionPolicy Revoke, and
-# removes it. RBAC cannot tell metadata from the spec, hence the plain verb; nothing else of a credential is written by it.
+# removes it. RBAC does not separate metadata from the spec, hence the plain verb; nothing else of a credential is written by it.
 - apiGroups: [apicred.dev]
   resources: [apicredentials]
   verbs: [patch]

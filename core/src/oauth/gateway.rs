@@ -57,7 +57,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("unauthorized", "an API gateway"),
 ];
 
-/// Tells who answered. `fields` are those of the body, if it has any.
+/// Finds out who answered. `fields` are those of the body, if it has any.
 pub(super) fn by(
     content_type: Option<&str>,
     challenge: Option<&str>,

@@ -209,7 +209,7 @@ impl Identity {
         self.pem.expose_secret()
     }
 
-    /// Tells it from every other chain and key, and gives nothing away.
+    /// Identifies it among all chains and keys, without their content.
     pub fn digest(&self) -> String {
         URL_SAFE_NO_PAD.encode(digest(&SHA256, self.pem.expose_secret().as_bytes()))
     }

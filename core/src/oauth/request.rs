@@ -114,7 +114,7 @@ pub enum Method {
 /// A client certificate for one request.
 #[derive(Clone)]
 pub struct TlsIdentity {
-    /// Tells one from another and gives nothing away.
+    /// Identifies it without its content.
     pub name: String,
     /// Certificate chain and private key.
     pub pem: SecretString,

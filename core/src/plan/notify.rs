@@ -23,7 +23,7 @@ pub const PAUSES: [SignedDuration; 2] =
 /// Writes in a row of which pods were not notified until this is reported. A missing right is reported at once.
 const REPORTED: u32 = 3;
 /// While a failure is reported, the last write is tried again after this time, in seconds, at first and at most. Doubles in
-/// between. Nothing tells apicred that a right was given or that a policy has changed.
+/// between. apicred is not informed that a right was given or that a policy has changed.
 const AGAIN: (i64, i64) = (30, 600);
 
 /// A pod by its metadata.

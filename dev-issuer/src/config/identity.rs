@@ -24,7 +24,7 @@ pub struct IdentityEndpoints {
     pub arc: Option<AzureArc>,
 }
 
-/// What App Service tells a program in `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
+/// What App Service sets for a program in `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AppService {
@@ -56,7 +56,7 @@ pub struct ManagedIdentity {
     /// Its object id; made from the client id if not set.
     #[serde(default)]
     pub object_id: Option<String>,
-    /// Its resource id in Azure, of which `xms_mirid` tells.
+    /// Its resource id in Azure, which is in `xms_mirid`.
     pub resource_id: String,
     /// The machine's own one: whoever names none gets it.
     #[serde(default)]

@@ -19,12 +19,12 @@ use crate::state::Shared;
 /// Title of the page.
 const DEVICE_PAGE: &str = "Connect a device";
 
-/// Address of the page, as Entra tells it.
+/// Address of the page, as Entra gives it.
 pub(crate) fn entra_page(shared: &Shared) -> String {
     format!("{}/devicelogin", shared.origin)
 }
 
-/// Address of the page, as the generic issuer tells it.
+/// Address of the page, as the generic issuer gives it.
 pub(crate) fn generic_page(shared: &Shared) -> String {
     format!("{}/device", shared.generic_issuer())
 }

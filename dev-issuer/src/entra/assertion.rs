@@ -38,7 +38,7 @@ fn by_certificate(
     assertion: &Assertion<'_>,
     (endpoints, now): (&[String], i64),
 ) -> Result<(), Refusal> {
-    let told = |bad: Bad| match bad {
+    let explained = |bad: Bad| match bad {
         Bad::Times => errors::out_of_time(),
         Bad::Audience => errors::wrong_audience(),
         Bad::Replayed => errors::replayed(),
@@ -57,15 +57,15 @@ fn by_certificate(
         return Err(errors::not_the_client(&client.id));
     }
     let key = match by_thumbprint(certificates, &assertion.header) {
-        Some(certificate) => certificate.key(now).map_err(told)?,
-        None => by_subject(client, assertion, now)?.ok_or_else(|| told(Bad::UnknownKey))?,
+        Some(certificate) => certificate.key(now).map_err(explained)?,
+        None => by_subject(client, assertion, now)?.ok_or_else(|| explained(Bad::UnknownKey))?,
     };
     assertion
         .verify(&key, &[Algorithm::PS256, Algorithm::RS256])
         .and_then(|()| assertion.check_times(now))
         .and_then(|()| assertion.check_audience(endpoints))
         .and_then(|()| shared.replays.first_time(assertion, now))
-        .map_err(told)
+        .map_err(explained)
 }
 
 /// The key of the certificate that came along, if the client may use any certificate of its subject. A thumbprint

@@ -96,7 +96,7 @@ pub(crate) enum Found {
     None,
 }
 
-/// Looks a secret up. Each is compared to its end, so that the time it takes does not tell how much was right.
+/// Looks a secret up. Each is compared to its end, so that the time it takes does not show how much was right.
 pub(crate) fn find(secrets: &[Secret], value: &str, now: Timestamp) -> Found {
     let mut found = Found::None;
     for (index, secret) in secrets.iter().enumerate() {

@@ -136,7 +136,7 @@ pub enum Effect {
     DuplicateKeys,
     /// No `access_token`.
     MissingAccessToken,
-    /// Another `expires_in`; `expires_on` is taken out, so that nothing else tells the life.
+    /// Another `expires_in`; `expires_on` is taken out, so that nothing else states the lifetime.
     ExpiresIn {
         /// The JSON to write there, such as `0`, `-1`, `"3599"`, `1e400`; no such field if not set.
         #[serde(default)]

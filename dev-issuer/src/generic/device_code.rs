@@ -49,7 +49,7 @@ fn begin(shared: &Shared, ask: &Ask) -> Result<Answer, Refusal> {
     Ok(Answer::json(StatusCode::OK, &body))
 }
 
-/// Section 3.5. A client that was told to slow down and does not has lost its code.
+/// Section 3.5. A client that does not slow down after `slow_down` has lost its code.
 pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
     let code = form
         .get("device_code")
@@ -73,7 +73,7 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
         Poll::Declined => ("access_denied", "the person refused"),
         Poll::Expired => ("expired_token", "the device code has expired"),
         Poll::Unknown => ("invalid_grant", "the device code is unknown"),
-        Poll::Refused => ("invalid_grant", "too many polls, though told to slow down"),
+        Poll::Refused => ("invalid_grant", "too many polls after slow_down"),
     };
     Err(refuse(error, text))
 }

@@ -49,7 +49,7 @@ struct Whereabouts<'a> {
 /// A token that is granted, not yet signed.
 pub(super) struct Granted {
     pub(super) claims: Claims,
-    /// None: the answer does not tell.
+    /// None: the answer does not say.
     pub(super) lifetime: Option<u64>,
     /// RFC 8693 section 2.2.1.
     pub(super) issued_token_type: Option<&'static str>,

@@ -40,7 +40,7 @@ impl Endpoint for Service {
             return refuse(StatusCode::UNAUTHORIZED, "unauthorized", text);
         }
         answer(shared, ask).unwrap_or_else(|problem| match problem {
-            // MSAL's sources tell of this: for a wrong API the service does not say what is wrong.
+            // MSAL's sources show this: for a wrong API the service does not say what is wrong.
             Problem::UnknownResource(_) => refuse(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 problem.error(),

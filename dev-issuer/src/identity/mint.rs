@@ -11,7 +11,7 @@ use crate::config::{Config, ManagedIdentity};
 use crate::entra::{Application, app_claims};
 use crate::state::Shared;
 
-/// A token, and what the answers tell of it.
+/// A token, and what the answers say of it.
 #[derive(Clone)]
 pub(super) struct Minted {
     pub(super) token: String,

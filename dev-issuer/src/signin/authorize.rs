@@ -121,7 +121,7 @@ fn known<'c>(config: &'c Config, realm: &Realm, id: &str) -> Option<&'c Client> 
     }
 }
 
-/// What may be told to the client: scope, and whether it wants no page.
+/// What the client may learn: scope, and whether it wants no page.
 fn rest(
     config: &Config,
     realm: &Realm,

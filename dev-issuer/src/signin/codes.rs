@@ -10,7 +10,7 @@ use crate::ids::uti;
 
 /// RFC 6749 recommends at most ten minutes, and Entra has about that.
 const LIFE: SignedDuration = SignedDuration::from_mins(10);
-/// How long a code is known after its end, so that a late use can be told from a guess.
+/// How long a code is known after its end, so that a late use differs from a guess.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
 /// What a user agreed to, and what the code for it is bound to.

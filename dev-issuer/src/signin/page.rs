@@ -63,7 +63,7 @@ impl Field<'_> {
     }
 }
 
-/// A page that only tells something.
+/// A page with a message only.
 pub(crate) fn notice(status: StatusCode, title: &str, text: &str) -> Answer {
     html(status, title, &format!("<p>{}</p>\n", escape(text)))
 }

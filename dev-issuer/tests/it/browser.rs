@@ -81,8 +81,8 @@ fn plain(html: &str) -> String {
         .replace("&amp;", "&")
 }
 
-/// What the client is told, if it was sent back to where it wanted.
-pub(crate) fn told(reply: &Reply, redirect_uri: &str) -> BTreeMap<String, String> {
+/// The parameters of the redirect to the client, if the browser was sent to `redirect_uri`.
+pub(crate) fn redirected(reply: &Reply, redirect_uri: &str) -> BTreeMap<String, String> {
     assert_eq!(reply.status, 302, "{reply:?}");
     let location = reqwest::Url::parse(reply.header("location")).unwrap();
     let pairs = location.query_pairs().into_owned().collect();
@@ -97,7 +97,7 @@ pub(crate) async fn code(bench: &Bench, path: &str, query: &[(&str, &str)]) -> S
     bench.issuer.auto_approve(Some(USER)).unwrap();
     let reply = open(bench, path, query).await;
     let query = query.iter().find(|(name, _)| *name == "redirect_uri");
-    told(&reply, query.unwrap().1)["code"].clone()
+    redirected(&reply, query.unwrap().1)["code"].clone()
 }
 
 /// The request that redeems a code.

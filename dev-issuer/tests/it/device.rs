@@ -47,7 +47,7 @@ fn text<'v>(value: &'v Value, field: &str) -> &'v str {
     value[field].as_str().unwrap()
 }
 
-/// The page, as the device tells where it is.
+/// The page, at the address that the device shows.
 fn page(bench: &Bench, device: &Value) -> String {
     let uri = text(device, "verification_uri");
     uri.strip_prefix(bench.issuer.origin()).unwrap().to_owned()

@@ -83,7 +83,7 @@ async fn answers_in_place_of_the_issuers_mint_nothing() {
 }
 
 #[tokio::test]
-async fn spoilt_answers_are_spoilt_as_told() {
+async fn spoilt_answers_are_spoilt_as_scripted() {
     let bench = Bench::new().await;
     let reply = hit(&bench, Effect::Empty).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, ""));

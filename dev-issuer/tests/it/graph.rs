@@ -403,7 +403,7 @@ async fn a_replica_that_lags_has_not_heard_of_a_change() {
 }
 
 #[tokio::test]
-async fn trouble_of_the_server_is_told_from_a_refusal() {
+async fn trouble_of_the_server_differs_from_a_refusal() {
     let rig = Rig::new().await;
     let owner = rig.graph_token(OWNER).await;
     let (id, _) = rig.add_password(&owner, day()).await.unwrap();

@@ -235,7 +235,7 @@ async fn the_same_token_comes_until_its_end_is_near() {
 }
 
 #[tokio::test]
-async fn the_metadata_service_fails_as_it_is_told() {
+async fn the_metadata_service_fails_as_scripted() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench(folder.path()).await;
     for status in [404, 410, 429, 500] {

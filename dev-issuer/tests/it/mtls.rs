@@ -261,7 +261,7 @@ async fn a_bound_token_opens_the_api_only_with_its_certificate() {
 }
 
 #[tokio::test]
-async fn discovery_tells_where_certificates_are_asked_for() {
+async fn discovery_names_the_endpoints_that_ask_for_certificates() {
     let bench = bench(&[]).await;
     let path = "/generic/.well-known/openid-configuration";
     let metadata = bench.get(path).await.json();

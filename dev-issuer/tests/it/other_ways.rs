@@ -1,4 +1,4 @@
-//! Ways of issuers that people use: audiences that must be named, answers that do not tell a life, and what the metadata
+//! Ways of issuers in use: audiences that must be named, answers that do not state a lifetime, and what the metadata
 //! says of all that.
 
 use dev_issuer::{Client, Config};
@@ -55,7 +55,7 @@ async fn an_audience_must_be_named_where_the_client_says_so() {
 }
 
 #[tokio::test]
-async fn an_answer_may_tell_where_to_call_and_not_for_how_long() {
+async fn an_answer_may_say_where_to_call_and_not_for_how_long() {
     let bench = Bench::new().await;
     let changes = [
         ("client_id", "demo-instance"),

@@ -66,7 +66,7 @@ async fn read_when_there(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn it_serves_and_takes_orders_and_ends_when_told() {
+async fn it_serves_and_takes_orders_and_ends_on_a_signal() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("issuer.yaml"), "lifetimeSeconds: 77\n").unwrap();
     let arguments = [

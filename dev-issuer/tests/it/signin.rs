@@ -4,7 +4,7 @@ use dev_issuer::{Client, Config, Effect, Error, Fault, Surface, User};
 
 use crate::browser::{
     ENTRA, GENERIC, LOOPBACK, PASSWORD, USER, asking, challenge, code, hidden, open, press,
-    redeeming, told,
+    redeeming, redirected,
 };
 use crate::support::{Bench, form};
 
@@ -35,18 +35,18 @@ async fn a_person_signs_in_with_the_page() {
         assert_eq!(wrong.status, 401);
         assert!(wrong.body.contains("role=\"alert\"") && !wrong.body.contains("guess"));
         let sent = press(&bench, authorize, &wrong, (USER, PASSWORD, "allow")).await;
-        let told = told(&sent, LOOPBACK);
-        assert_eq!(told["state"], "st&te=1");
-        let reply = bench.post(token, &redeeming(&told["code"])).await;
+        let redirected = redirected(&sent, LOOPBACK);
+        assert_eq!(redirected["state"], "st&te=1");
+        let reply = bench.post(token, &redeeming(&redirected["code"])).await;
         assert_eq!(reply.status, 200, "{reply:?}");
 
         let query = asking(&challenge, scope);
         let page = open(&bench, authorize, &query).await;
         let denied = press(&bench, authorize, &page, ("", "", "deny")).await;
-        let told = crate::browser::told(&denied, LOOPBACK);
-        assert_eq!(told["error"], "access_denied");
-        assert_eq!(told["state"], "st&te=1");
-        assert!(!told.contains_key("code"));
+        let redirected = crate::browser::redirected(&denied, LOOPBACK);
+        assert_eq!(redirected["error"], "access_denied");
+        assert_eq!(redirected["state"], "st&te=1");
+        assert!(!redirected.contains_key("code"));
     }
     // A link must not decide, whoever is made to click it.
     let mut link = asking(&challenge, "records");
@@ -90,13 +90,13 @@ async fn whoever_cannot_be_trusted_with_an_answer_gets_none() {
         assert_eq!(open(&bench, authorize, &twice).await.status, 400);
         for there in ["http://127.0.0.1:43210/callback", "http://localhost:9/"] {
             let query = form(&good, &[("redirect_uri", there)]);
-            assert!(told(&open(&bench, authorize, &query).await, there).contains_key("code"));
+            assert!(redirected(&open(&bench, authorize, &query).await, there).contains_key("code"));
         }
     }
 }
 
 #[tokio::test]
-async fn other_faults_are_told_to_the_client() {
+async fn other_faults_are_reported_to_the_client() {
     let bench = Bench::new().await;
     bench.issuer.auto_approve(Some(USER)).unwrap();
     let challenge = challenge();
@@ -113,20 +113,20 @@ async fn other_faults_are_told_to_the_client() {
             ("scope", "a\"b", "invalid_scope"),
         ] {
             let query = form(&asking(&challenge, scope), &[(name, value)]);
-            let told = told(&open(&bench, authorize, &query).await, LOOPBACK);
-            assert_eq!(told["error"], error, "{authorize} {name}={value}");
-            assert_eq!(told["state"], "st&te=1");
+            let redirected = redirected(&open(&bench, authorize, &query).await, LOOPBACK);
+            assert_eq!(redirected["error"], error, "{authorize} {name}={value}");
+            assert_eq!(redirected["state"], "st&te=1");
         }
         let without = [("code_challenge", ""), ("code_challenge_method", "")];
         let query = form(&asking(&challenge, scope), &without);
-        let told = told(&open(&bench, authorize, &query).await, LOOPBACK);
-        assert_eq!(told["error"], "invalid_request", "a public client");
+        let redirected = redirected(&open(&bench, authorize, &query).await, LOOPBACK);
+        assert_eq!(redirected["error"], "invalid_request", "a public client");
     }
     bench.issuer.auto_approve(None).unwrap();
     let mut silent = asking(&challenge, "records");
     silent.push(("prompt", "none"));
-    let told = told(&open(&bench, GENERIC, &silent).await, LOOPBACK);
-    assert_eq!(told["error"], "login_required");
+    let redirected = redirected(&open(&bench, GENERIC, &silent).await, LOOPBACK);
+    assert_eq!(redirected["error"], "login_required");
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn sign_ins_are_recorded_without_secrets_and_fail_on_demand() {
     let query = asking(&challenge, "records offline_access");
     let page = open(&bench, GENERIC, &query).await;
     let sent = press(&bench, GENERIC, &page, (USER, PASSWORD, "allow")).await;
-    let code = told(&sent, LOOPBACK)["code"].clone();
+    let code = redirected(&sent, LOOPBACK)["code"].clone();
     let reply = bench.post("/generic/token", &redeeming(&code)).await;
     let refresh_token = reply.json()["refresh_token"].as_str().unwrap().to_owned();
     // In the wrong field.
@@ -236,7 +236,7 @@ async fn users_come_and_go() {
     let page = open(&bench, GENERIC, &query).await;
     let answer = ("BOB@contoso.example", "bob~password.1", "allow");
     let sent = press(&bench, GENERIC, &page, answer).await;
-    let code = told(&sent, LOOPBACK)["code"].clone();
+    let code = redirected(&sent, LOOPBACK)["code"].clone();
     let reply = bench.post("/generic/token", &redeeming(&code)).await;
     let claims = bench.issuer.validate(&reply.token()).unwrap();
     assert_eq!(

@@ -214,7 +214,7 @@ async fn several_secrets_are_good_at_once_and_the_record_says_which() {
 }
 
 #[tokio::test]
-async fn a_record_tells_all_but_the_secret() {
+async fn a_record_shows_all_but_the_secret() {
     let bench = Bench::new().await;
     let reply = bench.v2(DEMO).await;
     let claims = bench.issuer.validate(&reply.token()).unwrap();

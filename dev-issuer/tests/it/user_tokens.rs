@@ -6,7 +6,8 @@ use dev_issuer::{AuthMethod, Client, User};
 use serde_json::Value;
 
 use crate::browser::{
-    ENTRA, GENERIC, LOOPBACK, Pairs, USER, VERIFIER, asking, challenge, code, open, redeeming, told,
+    ENTRA, GENERIC, LOOPBACK, Pairs, USER, VERIFIER, asking, challenge, code, open, redeeming,
+    redirected,
 };
 use crate::support::{Bench, Reply, form};
 
@@ -102,9 +103,12 @@ async fn scopes_that_entra_does_not_know_are_refused_before_anyone_is_asked() {
         ("", "AADSTS900144"),
     ] {
         let query = form(&asking(&challenge, "x"), &[("scope", scope)]);
-        let told = told(&open(&bench, ENTRA, &query).await, LOOPBACK);
-        assert_eq!(told["error"], "invalid_scope", "{scope}");
-        assert!(told["error_description"].contains(text), "{told:?}");
+        let redirected = redirected(&open(&bench, ENTRA, &query).await, LOOPBACK);
+        assert_eq!(redirected["error"], "invalid_scope", "{scope}");
+        assert!(
+            redirected["error_description"].contains(text),
+            "{redirected:?}"
+        );
     }
     // `.default` of an API for which nobody gave the client anything.
     let reply = entra(&bench, "https://api.security.microsoft.com/.default").await;
@@ -220,9 +224,12 @@ async fn the_generic_issuer_names_itself_and_the_user() {
 
     let challenge = challenge();
     let query = asking(&challenge, "records");
-    let told = told(&open(&bench, GENERIC, &query).await, LOOPBACK);
-    assert_eq!(told["iss"], bench.issuer.generic_issuer());
-    let other = form(&redeeming(&told["code"]), &[("audience", "api://demo")]);
+    let redirected = redirected(&open(&bench, GENERIC, &query).await, LOOPBACK);
+    assert_eq!(redirected["iss"], bench.issuer.generic_issuer());
+    let other = form(
+        &redeeming(&redirected["code"]),
+        &[("audience", "api://demo")],
+    );
     assert_eq!(bench.post(TOKEN, &other).await.status, 200);
     let code = code(
         &bench,

@@ -56,7 +56,7 @@ impl Page {
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
-        // The address in the browser carries the code: nothing may be loaded, kept or told about it.
+        // The address in the browser carries the code: nothing may be loaded, kept or sent about it.
         let headers = [
             (CONTENT_TYPE, "text/html; charset=utf-8"),
             (CACHE_CONTROL, "no-store"),

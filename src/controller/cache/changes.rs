@@ -96,13 +96,13 @@ impl FirstLists {
 }
 
 /// What comes of an event.
-pub(super) struct Told<T> {
+pub(super) struct Reported<T> {
     pub(super) changes: Vec<Event<T>>,
     /// The part, if this was its first list.
     synced: Option<Part>,
 }
 
-impl<T> From<Vec<Event<T>>> for Told<T> {
+impl<T> From<Vec<Event<T>>> for Reported<T> {
     fn from(changes: Vec<Event<T>>) -> Self {
         Self {
             changes,
@@ -143,7 +143,7 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
         }
     }
 
-    pub(super) fn on(&mut self, part: &Part, event: Event<T>) -> Told<T> {
+    pub(super) fn on(&mut self, part: &Part, event: Event<T>) -> Reported<T> {
         let done = matches!(event, Event::InitDone);
         let changes = match (self.first.complete, part.is_empty()) {
             _ if self.held.contains_key(part) => self.hold(part, event),
@@ -158,14 +158,14 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
             (true, _) => self.after(part, event),
         };
         let synced = done && self.synced.insert(Part::clone(part));
-        Told {
+        Reported {
             changes,
             synced: synced.then(|| Part::clone(part)),
         }
     }
 
     /// A watch broke.
-    fn failed(&mut self, part: &Part) -> Told<T> {
+    fn failed(&mut self, part: &Part) -> Reported<T> {
         let mut changes = Vec::new();
         if !part.is_empty() && !self.synced.contains(part) {
             for name in self.receiving.remove(part).into_iter().flatten() {

@@ -70,7 +70,7 @@ pub(super) struct Driver {
     pub(super) unstored: Option<Unstored>,
     /// A shutdown waits for the answer that brings a client secret, and until that is stored.
     pub(super) in_flight: Option<InFlight>,
-    /// What was rotated at the last look: the answers that come are stored for it.
+    /// What was rotated at the last reconciliation: the answers that come are stored for it.
     pub(super) of: Option<(Rotating, ClientPlace)>,
     /// How often a client secret could not be stored after the client was gone or named another application.
     pub(super) unstored_tries: u64,

@@ -14,7 +14,7 @@ const TRIES: u64 = 600 / PAUSE.as_secs();
 pub(super) const REMOVED: &str = "the client was deleted or its rotation was removed";
 const RENAMED: &str = "the client named another application";
 
-/// What is rotated now, beside what was rotated at the last look.
+/// What is rotated now, beside what was rotated at the last reconciliation.
 pub(super) enum Application {
     Same,
     /// Another one, and a client secret of the one before it was stored: the Secret has changed.
@@ -54,7 +54,7 @@ impl Driver {
         result
     }
 
-    /// Stores it for the client as it was at the last look. `left`: why nothing goes on with it. Says whether there is none any more.
+    /// Stores it for the client as it was at the last reconciliation. `left`: why nothing goes on with it. Says whether there is none any more.
     pub(super) async fn store_held(&mut self, left: Option<&str>) -> bool {
         let Some(id) = self.held_id() else {
             return true;

@@ -15,7 +15,7 @@
 //! | [`keypair`] | a new key pair |
 //! | [`registration`] | a client's own registration (RFC 7592) |
 //! | [`upload`] | a certificate that cert-manager made: the copy that proves it |
-//! | [`view`], [`told`] | what status, log, events and metrics report |
+//! | [`view`], [`report`] | what status, log, events and metrics report |
 
 mod driver;
 mod execute;
@@ -130,7 +130,7 @@ fn recheck(context: &Arc<Context>, key: Key, wait: Duration) {
     context.clients.rechecks.plan(key, wait, check);
 }
 
-/// The conditions that the check of a client writes. What happens to a rotation is reported by [`told`].
+/// The conditions that the check of a client writes. What happens to a rotation is reported by [`report`].
 fn of_client(status: &ApiClientStatus) -> Vec<Condition> {
     let all = status.conditions.iter();
     all.filter(|c| !c.type_.starts_with(ROTATION))
@@ -156,7 +156,7 @@ fn rotation(context: &Arc<Context>, key: &Key, client: &CachedClient) -> Rotatio
 enum Rotation {
     /// There is none.
     Nothing,
-    /// This process has not looked yet: what status says stands.
+    /// This process has not reconciled it yet: status stays as it is.
     Unknown,
     Known(View),
 }

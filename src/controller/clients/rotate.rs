@@ -39,11 +39,11 @@ use crate::{
 /// The longest sleep: what is read of the application is a day old at most.
 const LONGEST_SLEEP: Duration = Duration::from_hours(24);
 
-/// Result of a check.
-enum Look {
+/// What a reconciliation of the rotation came to.
+enum Reconciled {
     /// There is nothing to rotate any more.
     Gone,
-    /// Look again after this time, or when something changed.
+    /// Reconcile again after this time, or when something changed.
     Sleep(Duration),
 }
 
@@ -84,9 +84,9 @@ impl Driver {
     async fn run(mut self) {
         loop {
             let stamp = self.stamp();
-            let sleep = match Box::pin(self.look()).await {
-                Look::Gone => return,
-                Look::Sleep(sleep) => sleep,
+            let sleep = match Box::pin(self.reconcile()).await {
+                Reconciled::Gone => return,
+                Reconciled::Sleep(sleep) => sleep,
             };
             // By a clock that nobody sets.
             let until = tokio::time::Instant::now() + sleep.min(LONGEST_SLEEP);
@@ -112,7 +112,7 @@ impl Driver {
     }
 
     /// Goes on as far as it can.
-    async fn look(&mut self) -> Look {
+    async fn reconcile(&mut self) -> Reconciled {
         loop {
             // Nothing else has it, so it comes before all else.
             if !self.store_token().await {
@@ -120,7 +120,7 @@ impl Driver {
                 let why = "a new registration access token could not be stored in the Secret; apicred tries again";
                 self.report(view.unwrap_or_default().blocked(why.to_owned()))
                     .await;
-                return Look::Sleep(PAUSE);
+                return Reconciled::Sleep(PAUSE);
             }
             let (context, client) = (Arc::clone(&self.context), self.client());
             let acts = context.may_act() && is_listed(&context, &self.key.namespace);
@@ -128,13 +128,13 @@ impl Driver {
             let left = client.is_none().then_some(REMOVED);
             let goes_on = client.is_some() && acts;
             if !goes_on && !Box::pin(self.store_held(left)).await {
-                return Look::Sleep(PAUSE);
+                return Reconciled::Sleep(PAUSE);
             }
             let Some(client) = client else {
-                return Look::Gone;
+                return Reconciled::Gone;
             };
             if !acts {
-                return Look::Sleep(PAUSE);
+                return Reconciled::Sleep(PAUSE);
             }
             let caller = self.caller_now();
             if caller != self.caller {
@@ -146,13 +146,13 @@ impl Driver {
                 Err((why, again)) => {
                     let view = lock(&self.shared.view).clone();
                     self.report(view.unwrap_or_default().blocked(why)).await;
-                    return Look::Sleep(again);
+                    return Reconciled::Sleep(again);
                 }
             };
             match Box::pin(self.rotates(&sight)).await {
                 Application::Same => {}
                 Application::Stored => continue,
-                Application::Unstored => return Look::Sleep(PAUSE),
+                Application::Unstored => return Reconciled::Sleep(PAUSE),
             }
             let token = sight.registration_token();
             if token != self.token {
@@ -163,10 +163,10 @@ impl Driver {
             self.report(View::of(&next)).await;
             if let Step::Wait { until } = next.step {
                 self.failures = 0;
-                return Look::Sleep(wait(until, now));
+                return Reconciled::Sleep(wait(until, now));
             }
             if let Some(pause) = self.step(&sight, &next, now).await {
-                return Look::Sleep(pause);
+                return Reconciled::Sleep(pause);
             }
         }
     }
@@ -239,7 +239,7 @@ impl Driver {
         None
     }
 
-    /// All that a step needs, or why nothing can be done and when to look again.
+    /// All that a step needs, or why nothing can be done and when to reconcile again.
     async fn sight(&self, client: &CachedClient) -> Result<Sight, (String, Duration)> {
         let of = self.place(client).map_err(|fault| (fault, RECHECK))?;
         self.sight_of(of).await

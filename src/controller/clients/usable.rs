@@ -64,14 +64,14 @@ impl From<Denial> for Fault {
 }
 
 /// What a check found.
-pub(super) struct Verdict {
+pub(super) struct Checked {
     /// None if this could not be found out.
     pub(super) found: Option<Result<(), Fault>>,
     /// When to check again, without a change.
     pub(super) again: Option<Duration>,
 }
 
-impl Verdict {
+impl Checked {
     fn of(found: Result<(), Fault>) -> Self {
         let forbidden = (found.as_ref()).is_err_and(|f| f.reason == Reason::ClientSecretForbidden);
         Self {
@@ -87,16 +87,16 @@ impl Verdict {
 }
 
 /// Checks a client. Reads a Secret if it changed since the last check, and nothing else.
-pub(super) async fn check(context: &Context, key: &Key, client: &CachedClient) -> Verdict {
+pub(super) async fn check(context: &Context, key: &Key, client: &CachedClient) -> Checked {
     let (issuer, authentication) = match permitted(context, key, client) {
         Ok(Some(permitted)) => permitted,
         Ok(None) => {
-            return Verdict {
+            return Checked {
                 found: None,
                 again: None,
             };
         }
-        Err(fault) => return Verdict::of(Err(fault)),
+        Err(fault) => return Checked::of(Err(fault)),
     };
     let sources = authentication.alternatives();
     lock(&context.clients.opened)
@@ -111,7 +111,7 @@ pub(super) async fn check(context: &Context, key: &Key, client: &CachedClient) -
     for (source, keys) in sources.iter().zip(authentication.keys()) {
         match open(context, key, &source.name).await {
             Ok(Some(opened)) => match allows(&issuer, &authentication, &opened, &keys) {
-                Ok(()) => return Verdict::of(Ok(())),
+                Ok(()) => return Checked::of(Ok(())),
                 Err(found) => fault = fault.or(Some(found)),
             },
             Ok(None) => {}
@@ -120,10 +120,10 @@ pub(super) async fn check(context: &Context, key: &Key, client: &CachedClient) -
         }
     }
     match (sources.first(), fault) {
-        (None, _) => Verdict::of(Ok(())),
-        _ if unknown => Verdict::UNKNOWN,
-        (_, Some(fault)) => Verdict::of(Err(fault)),
-        (Some(first), None) => Verdict::of(Err(missing(&authentication, &first.name))),
+        (None, _) => Checked::of(Ok(())),
+        _ if unknown => Checked::UNKNOWN,
+        (_, Some(fault)) => Checked::of(Err(fault)),
+        (Some(first), None) => Checked::of(Err(missing(&authentication, &first.name))),
     }
 }
 

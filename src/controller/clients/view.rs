@@ -88,7 +88,7 @@ fn shown(key: &Shown) -> ClientKey {
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) changed: Notify,
-    /// None before the first look.
+    /// None before the first reconciliation.
     pub(super) view: Mutex<Option<View>>,
 }
 

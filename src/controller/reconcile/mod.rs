@@ -101,7 +101,7 @@ async fn reconcile_object(
     Ok(object(&opened).reconcile().await)
 }
 
-/// Tells the health check when the next reconciliation is due.
+/// Informs the health check when the next reconciliation is due.
 fn schedule(context: &Context, key: &Key, wait: Duration) {
     let at = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_hours(1));
     let exists = || context.credentials.get(&reference(key)).is_some();

@@ -219,7 +219,7 @@ fn an_object_made_anew_under_its_name_loses_its_seniority() {
 }
 
 #[test]
-fn a_relist_drops_who_is_gone_and_tells_their_rivals() {
+fn a_relist_drops_who_is_gone_and_triggers_their_rivals() {
     let mut index = Index::default();
     insert(&mut index, &credential("old", 1, &json!({})));
     insert(&mut index, &credential("young", 2, &json!({})));

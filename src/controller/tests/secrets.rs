@@ -97,7 +97,7 @@ fn a_secret_made_anew_is_news_and_the_end_of_the_old_one_is_not() {
 }
 
 #[test]
-fn a_relist_tells_what_differs_and_keeps_what_does_not() {
+fn a_relist_reports_what_differs_and_keeps_what_does_not() {
     let mut secrets = listed(&[
         meta("same", "1", "1"),
         meta("moved", "2", "2"),
@@ -376,7 +376,7 @@ fn a_read_corrects_the_cache_unless_the_watch_has_shown_more_meanwhile() {
     secrets.apply(&meta("a", "2", "12"), at(2));
     assert!(
         secrets.read_ends(&name("a"), read, None, at(3)),
-        "told late"
+        "reported late"
     );
     assert_eq!(version(&secrets, "a").as_deref(), Some("12"));
     assert_eq!(secrets.take_doubtful(), [name("a")], "and asked again");

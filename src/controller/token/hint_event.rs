@@ -16,7 +16,7 @@ use crate::controller::{
 /// Longest name of a Secret that goes into the name of an Event, which ends at 253 characters.
 const MAX_STEM: usize = 200;
 
-/// Tells it once, and repeats as a number.
+/// Reports it once, and repeats as a number.
 pub(in crate::controller) async fn report(context: &Context, namespace: &str, hint: &Hint) {
     let event = event(namespace, hint, context);
     let Hint {

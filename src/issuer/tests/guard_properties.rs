@@ -232,11 +232,11 @@ fn a_name_of_this_machine_is_looked_up_and_not_connected_to() {
         .enable_all()
         .build()
         .unwrap();
-    let look = |name: &str, nets: Vec<IpNet>| {
+    let resolve = |name: &str, nets: Vec<IpNet>| {
         let found = runtime.block_on(GuardedResolver::new(nets).resolve(name.parse().unwrap()));
         found.map(Iterator::count).map_err(|e| e.to_string())
     };
-    let refused = look("localhost", Vec::new()).unwrap_err();
+    let refused = resolve("localhost", Vec::new()).unwrap_err();
     assert!(refused.contains("allowedCidrs"), "{refused}");
-    assert!(look("localhost", crate::credential::addresses::local_networks()).unwrap() >= 1);
+    assert!(resolve("localhost", crate::credential::addresses::local_networks()).unwrap() >= 1);
 }

@@ -95,7 +95,7 @@ pub struct Info<'a> {
     pub secret: &'a str,
 }
 
-/// Tells of all credentials, as often as it is asked, so that nobody has to copy them.
+/// Reports all credentials, as often as it is asked, so that nobody has to copy them.
 pub trait EachCredential {
     /// Hands each of them over.
     fn each(&self, see: &mut dyn FnMut(&OneCredential<'_>));

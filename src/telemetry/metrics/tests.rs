@@ -215,7 +215,7 @@ fn a_page_has_each_metric_of_the_table_and_no_series_twice() {
             let has = page
                 .lines()
                 .any(|line| line.starts_with(metric.name) && !line.starts_with('#'));
-            // A machine without a limit of descriptors has none to tell.
+            // A machine without a limit of descriptors has none to show.
             assert!(has || metric.name == "process_max_fds", "{name}");
         }
         assert_eq!(

@@ -30,7 +30,7 @@ async fn leaves(world: &World, way: Way) {
     rig.start((0, "never"), &rig.place.namespace.clone()).await;
     rig.place.ready("a").await;
     rig.place.ready("graph-rotator").await;
-    rig.until("the first look", |s| s.rotation_state.is_some())
+    rig.until("the first reconciliation", |s| s.rotation_state.is_some())
         .await;
     // The application is read, and a client secret is made.
     let slow = Fault::latency(SLOW).on(Surface::Graph).times(2);

@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     P256,
 }
 
-/// A certificate, its key, and the key as the issuer is told of it.
+/// A certificate, its key, and the key as it is registered at the issuer.
 pub(crate) struct Keys {
     pub(crate) certificate: String,
     pub(crate) key: String,

@@ -31,7 +31,7 @@ impl Operator {
             let mut operator = Self::launch(kubeconfig, environment, log.clone()).await;
             match operator.wait_ready().await {
                 Ok(()) => return operator,
-                // Another process took the port between our look and the operator's.
+                // Another process took the port between our check and the operator's.
                 Err(output) if output.contains("cannot be bound") => {}
                 Err(output) => unreachable!("the operator ended: {output}"),
             }
@@ -56,7 +56,7 @@ impl Operator {
             &admin,
             "--log-format",
             "json",
-            // Chatty, so that the search for leaks has much to look at.
+            // Chatty, so that the search for leaks has much to read.
             "--log-filter",
             "info,apicred=trace,kube=debug",
         ];

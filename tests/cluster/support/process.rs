@@ -59,7 +59,7 @@ impl Guarded {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A Ctrl-C at the terminal is for the tests; the pipe tells the rest.
+            // A Ctrl-C at the terminal is for the tests; the pipe ends the rest.
             .process_group(0)
             .spawn()
             .expect("a shell starts");
@@ -117,7 +117,7 @@ impl Guarded {
         tokio::time::timeout(deadline, self.watchdog.wait())
             .await
             .expect("the process ends in time")
-            .expect("its end is told")
+            .expect("its end is reported")
     }
 
     /// Kills it without a warning and waits until it is gone.

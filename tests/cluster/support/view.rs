@@ -46,7 +46,7 @@ impl SecretView {
             && whole["token_type"] == text("token_type")?.as_str()
             && whole["expires_at"] == expires.as_str();
         if !agrees {
-            return Err("token.json and the other keys tell two stories".to_owned());
+            return Err("token.json and the other keys contradict each other".to_owned());
         }
         let meta = secret.metadata.clone();
         let annotations = meta.annotations.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! An issuer that says back what it was told (T6) and claims what is not so (T10).
+//! An issuer that echoes what it was sent (T6) and claims what is not so (T10).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn what_an_issuer_says_back_is_read_by_nobody() {
             }
             answer.to_string()
         };
-        // Names of permissions, audience and tenant are noted on the Secret: they are what `expect` looks at.
+        // Names of permissions, audience and tenant are noted on the Secret: they are what `expect` compares.
         let claims = json!({ "appid": s, "uti": s, "iss": s, "exp": s, "sub": s, "name": s, s: s });
         let cases = [
             ("error", "400 Bad Request", echo.to_string()),

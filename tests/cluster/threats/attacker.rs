@@ -177,7 +177,7 @@ impl Attacker {
         eventually(SOON, what, async || {
             let credential = self.credentials().get(name).await;
             let credential = credential.map_err(|e| e.to_string())?;
-            let reported = condition(&credential, "Ready").ok_or("nothing told")?;
+            let reported = condition(&credential, "Ready").ok_or("nothing reported")?;
             let fits = reported.status == "False"
                 && reported.observed_generation == credential.metadata.generation
                 && reasons.contains(&reported.reason.as_str());

@@ -74,7 +74,7 @@ fn a_tenants_broken_objects_by_the_hundreds_hold_up_nobody() {
         }
         assert_eq!(world.operator().get("/livez").await.map(|a| a.0), Some(200));
         world.operator_lives();
-        // The crowd is told, all of it, and then left alone: what is refused for good makes no more writes.
+        // Each of the crowd gets its report, and is then left alone: what is refused for good makes no more writes.
         for number in [1, 3, 4] {
             let reasons = ["IssuerNotFound", "ClientSecretMissing", "InvalidSpec"];
             for name in [number, CROWD - ways.len() + number] {

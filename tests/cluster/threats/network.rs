@@ -14,7 +14,7 @@ use testenv::{ConnectProxy, eventually};
 use super::attacker::{Attacker, ISSUERS_AND_CREDENTIALS, foreign_secrets};
 use crate::support::{ALLOW_CIDR, Listener, SOON, World, issuer_of, run};
 
-/// A door that counts who knocks: even a connection without a word tells an attacker that there is one.
+/// A door that counts who knocks: even a connection without a request shows an attacker that there is one.
 struct Door {
     port: u16,
     knocks: Arc<AtomicUsize>,

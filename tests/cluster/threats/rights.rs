@@ -197,7 +197,7 @@ fn each_rule_of_the_role_says_which_code_needs_it() {
             comment.clear();
         }
     }
-    assert!(rules >= 12, "only {rules} rules were looked at");
+    assert!(rules >= 12, "only {rules} rules were checked");
 }
 
 #[test]

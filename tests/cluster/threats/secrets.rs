@@ -216,7 +216,7 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
         place.operator_has_seen_it().await;
         assert_eq!(place.view("token").await.unwrap().token, held.token);
         attacker.delete("honest").await;
-        // The revocation is tried after the deletion; the log tells its end.
+        // The revocation is tried after the deletion; the log shows its end.
         let reported = testenv::eventually(SOON, "the end of the revocation", async || {
             let logs = world.operator_logs();
             let mut reported = logs.lines().filter(|l| l.contains("revoked"));

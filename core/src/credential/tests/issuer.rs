@@ -70,7 +70,7 @@ fn each_fault_of_an_issuer_names_its_field() {
 }
 
 #[test]
-fn an_issuer_tells_all_its_faults_at_once() {
+fn all_faults_of_an_issuer_are_reported_at_once() {
     let errors = Issuer::cluster(&cluster_issuer(&json!({
         "oidc": { "issuerUrl": "http://i" },
         "network": { "allowedCidrs": ["10.0.0.0/8", "10.0.0.0/99", "localhost"] }

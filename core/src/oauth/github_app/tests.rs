@@ -189,7 +189,7 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
     let cases = [
         (403, primary, None, Some(from.to_string()), None, Some(1799)),
         (429, primary, None, Some(from.to_string()), None, Some(1799)),
-        // By the clock of GitHub, if it tells the time.
+        // By the clock of GitHub, if it gives the time.
         (403, primary, None, Some((at_date + 90).to_string()), Some(date), Some(90)),
         (403, primary, None, Some(far.to_string()), None, Some(3600)),
         (403, primary, Some("60"), Some(from.to_string()), None, Some(60)),

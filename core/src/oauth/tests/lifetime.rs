@@ -469,7 +469,7 @@ fn opaque_tokens_and_what_only_looks_like_a_jwt_are_left_alone() {
 }
 
 #[test]
-fn a_life_that_nobody_tells_is_the_issuers_setting_or_a_quarter_hour() {
+fn a_lifetime_that_is_not_stated_is_the_issuers_setting_or_a_quarter_hour() {
     let body = br#"{"access_token":"t"}"#;
     let reported = read_with(200, "application/json", body, Some(secs(7200))).unwrap();
     assert_eq!(

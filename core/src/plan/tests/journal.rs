@@ -394,7 +394,10 @@ fn a_condition_that_flaps_is_counted_too() {
     }
     assert!((14..=40).contains(&lines.len()), "{}", lines.len());
     assert_eq!(lines.len() + counted, 2 * 700);
-    assert!(lines.iter().any(|l| l.repeats > 300), "told with its count");
+    assert!(
+        lines.iter().any(|l| l.repeats > 300),
+        "reported with its count"
+    );
     // One that comes to stay is reported within the hour although it was counted at first.
     assert_eq!(process.says(7000, &bad), [""; 0]);
     let says = process.says(2 * HOUR, &bad);
@@ -491,7 +494,7 @@ proptest! {
             prop_assert!(believed.is_subset(&standing), "an end is lost: {believed:?} {standing:?}");
             let mut once = BTreeSet::new();
             for line in &entry.lines {
-                prop_assert!(once.insert((line.reason.to_string(), line.change.as_str())), "told twice: {line:?}");
+                prop_assert!(once.insert((line.reason.to_string(), line.change.as_str())), "reported twice: {line:?}");
             }
         }
         let hours = usize::try_from(now / HOUR).unwrap() + 1;

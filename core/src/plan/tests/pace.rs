@@ -18,16 +18,16 @@ enum Came {
     TokenError,
 }
 
-/// Plays a credential that somebody changes before each look, and gives the seconds at which requests were sent.
+/// Plays a credential that is changed before each reconciliation, and gives the seconds at which requests were sent.
 fn play(
     mut change: impl FnMut(i64, &mut Credential, &mut Observed),
-    looks: impl IntoIterator<Item = i64>,
+    times: impl IntoIterator<Item = i64>,
     came: Came,
 ) -> Vec<i64> {
     let mut credential = credential();
     let mut world = observed(&credential);
     let mut sent = Vec::new();
-    for now in looks {
+    for now in times {
         change(now, &mut credential, &mut world);
         let why = match plan(&credential, &world, at(now)) {
             Plan::Mint(why) => why,
@@ -162,13 +162,13 @@ proptest! {
             sequence.push((now, *way));
         }
         let mut calls = sequence.iter();
-        let looks: Vec<i64> = sequence.iter().map(|(now, _)| *now).collect();
+        let times: Vec<i64> = sequence.iter().map(|(now, _)| *now).collect();
         let change = |now: i64, c: &mut Credential, o: &mut Observed| {
             let (_, way) = calls.next().unwrap();
             WAYS[*way].1(now, c, o);
         };
         let came = if steps[0].2 { Came::Token } else { Came::TokenError };
-        let sent = play(change, looks, came);
+        let sent = play(change, times, came);
         let most = 7 + now / 10;
         // Deletions have a bound of their own: five at once.
         prop_assert!(i64::try_from(sent.len()).unwrap() <= most + 5, "{} in {now} s", sent.len());

@@ -151,7 +151,7 @@ fn a_token_of_an_older_spec_is_not_ready() {
     assert_eq!(
         view.status.expires_at.unwrap().0,
         at(3300),
-        "but its end is still told"
+        "but its expiry is still reported"
     );
 }
 
@@ -357,7 +357,7 @@ fn a_guessed_life_is_reported_with_the_field_that_fixes_it() {
 }
 
 #[test]
-fn status_tells_the_facts_of_the_secret_and_of_the_last_try() {
+fn status_shows_the_facts_of_the_secret_and_of_the_last_attempt() {
     let credential = credential();
     let world = observed(&credential);
     let fresh = status(&credential, &world, &minted(Why::Due), None, at(0)).status;

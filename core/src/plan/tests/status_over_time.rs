@@ -67,7 +67,10 @@ fn events_report_changes_and_never_a_healthy_rotation() {
     let failed = say(&bad, &Outcome::Failed, Some(&rotation));
     assert_eq!(reasons(&failed), [(Severity::Warning, "RequestRefused")]);
     let again = say(&bad, &Outcome::Backoff, Some(&failed));
-    assert!(again.notices.is_empty(), "the same trouble is told once");
+    assert!(
+        again.notices.is_empty(),
+        "the same trouble is reported once"
+    );
     let mut other = bad.clone();
     other.memory = fail(
         &credential,
@@ -88,7 +91,7 @@ fn events_report_changes_and_never_a_healthy_rotation() {
     let paused = say(&good, &waiting(), Some(&recovered));
     assert!(
         paused.notices.is_empty(),
-        "a pause of the issuer is told by who met it"
+        "a pause of the issuer is reported by the credential that met it"
     );
     let resumed = say(&good, &minted(Why::Due), Some(&paused));
     assert!(

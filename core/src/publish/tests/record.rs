@@ -85,7 +85,7 @@ fn any_refusal() -> impl Strategy<Value = RefusedSource> {
     (any_mark(), times, words).prop_map(|(mark, (since, at), (reason, by_issuer, fingerprint))| {
         RefusedSource {
             mark,
-            // Told by the request of the record beside it.
+            // Reported by the request of the record beside it.
             asked: String::new(),
             since: Timestamp::from_second(since).unwrap(),
             at: Timestamp::from_second(at).unwrap(),

@@ -109,7 +109,7 @@ proptest! {
         let live = |labels: &_, annotations: &_, owned| {
             live_digest(Some(labels), Some(annotations), &worn.keys(), owned, &worn.digest())
         };
-        // Keys of others beside it do not matter, since only noted keys are looked at.
+        // Keys of others beside it do not matter, since only noted keys are read.
         let mut crowded = strangers.clone();
         crowded.retain(|k, _| !worn.labels.contains_key(k));
         crowded.extend(worn.labels.clone());

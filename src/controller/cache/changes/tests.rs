@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Fills the cache as kube's store is filled, and says what came.
-    fn take(&mut self, reported: Told<Object>) -> Vec<String> {
+    fn take(&mut self, reported: Reported<Object>) -> Vec<String> {
         let mut words = Vec::new();
         for event in reported.changes {
             let word = |word: &str, o: &Object| {

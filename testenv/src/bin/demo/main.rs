@@ -113,11 +113,11 @@ async fn play(console: &Console) -> Outcome<u8> {
     let mut signals = Signals::listen()?;
     let wishes = Wishes::read()?;
     let mut stage = Stage::default();
-    let told = tokio::select! {
-        told = story::tell(console, &wishes, &mut stage) => told.map(|()| 0),
+    let outcome = tokio::select! {
+        outcome = story::run(console, &wishes, &mut stage) => outcome.map(|()| 0),
         code = signals.next() => Ok(code),
     };
-    let told = match told {
+    let outcome = match outcome {
         Ok(0) if wishes.keep => {
             stage.how_to_look_around(console);
             signals.next().await;
@@ -131,7 +131,7 @@ async fn play(console: &Console) -> Outcome<u8> {
         // Whoever presses Ctrl-C twice wants the prompt back; the processes end all the same, by their watchdogs.
         _ = signals.next() => Err("interrupted while stopping".to_owned()),
     };
-    match told {
+    match outcome {
         Ok(code) => struck.map(|()| {
             console.step(if code == 0 {
                 "done"

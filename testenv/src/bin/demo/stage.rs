@@ -64,7 +64,7 @@ impl Stage {
             .ok_or_else(|| "there is no folder yet".to_owned())
     }
 
-    /// Ends everything, in order. The first thing that went badly is told, the rest is done all the same.
+    /// Ends everything, in order. The first failure is reported, the rest is done all the same.
     pub(crate) async fn strike(&mut self, console: &Console) -> Outcome<()> {
         let mut result = Ok(());
         if let Some(operator) = self.operator.take() {

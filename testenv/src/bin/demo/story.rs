@@ -14,7 +14,7 @@ use crate::{source, stage::Stage, token::Token, trouble};
 pub(crate) const NAMESPACE: &str = "apicred-demo";
 
 /// Plays everything.
-pub(crate) async fn tell(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcome<()> {
+pub(crate) async fn run(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcome<()> {
     set_up(console, wishes, stage).await?;
     first_tokens(console, stage).await?;
     call_apis(console, stage).await?;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn of_many_answers_the_one_that_tells_the_most_is_reported() {
+fn of_many_answers_the_one_that_says_the_most_is_reported() {
     use Seen::{Loop, Redirect, Status};
     let page = || Seen::Unusable(Unusable::NotDocument(NotObject::WebPage));
     let other = || Seen::Unusable(Unusable::Issuer(Some("https://o.example.com".to_owned())));

@@ -21,23 +21,22 @@ pub(crate) const KEY: &str = "refresh-token";
 pub(crate) const MARK: &str = "apicred.dev/in-flight-since";
 
 /// A user's sign-in at an issuer, and a credential that uses it.
-pub(crate) struct Person {
+pub(crate) struct User {
     pub(crate) case: Case,
     pub(crate) issuer: Rotating,
 }
 
-impl Person {
+impl User {
     /// Everything but the credential. `tokens` is `refreshTokens` of the issuer.
     pub(crate) async fn new(mode: Mode, name: &str, tokens: Value) -> Self {
         let case = Case::within(world().await, name, mode).await;
         let issuer = Rotating::start();
-        let person = Self { case, issuer };
-        person
-            .put_issuer(&person.issuer.url, &person.issuer.ca, tokens)
+        let user = Self { case, issuer };
+        user.put_issuer(&user.issuer.url, &user.issuer.ca, tokens)
             .await;
-        let token = person.issuer.sign_in();
-        person.put(&token).await;
-        person
+        let token = user.issuer.sign_in();
+        user.put(&token).await;
+        user
     }
 
     pub(crate) async fn put_issuer(&self, url: &str, ca: &str, tokens: Value) {
@@ -139,7 +138,7 @@ impl Person {
     ) -> T {
         let began = std::time::Instant::now();
         loop {
-            let seen = self.case.look().await;
+            let seen = self.case.read().await;
             if let Ok(credential) = &seen
                 && let Some(found) = check(credential)
             {
