@@ -56,7 +56,7 @@ fn is_test(path: &str) -> bool {
     path.contains("tests/") || path.ends_with("tests.rs") || path == "fixtures.rs"
 }
 
-/// The code of a file: comments and the texts inside quotes are left out.
+/// The code of a file: comments and the texts inside quotes are removed.
 fn code(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

@@ -24,7 +24,7 @@ pub(crate) enum Mode {
 /// What is measured.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Scenarios, by name, separated by commas; all of them if left out. `list` names them.
+    /// Scenarios, by name, separated by commas; all of them if not set. `list` names them.
     #[arg(long, value_delimiter = ',')]
     pub(crate) scenario: Vec<String>,
     /// The whole: 10,000 credentials where a bar says so. Else 1,000.

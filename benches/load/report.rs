@@ -1,4 +1,4 @@
-//! The table for people and the numbers for programs.
+//! The table for readers and the numbers for programs.
 
 use std::{fs, path::Path};
 

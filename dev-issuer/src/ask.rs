@@ -110,7 +110,7 @@ impl Ask {
             _ => None,
         };
         self.parameter("client_id").or_else(basic).or_else(|| {
-            // RFC 7523 section 3: there, the parameter may be left out. Entra wants it.
+            // RFC 7523 section 3: there, the parameter may be missing. Entra wants it.
             let generic = matches!(
                 self.endpoint,
                 Endpoint::Generic | Endpoint::GenericDevice | Endpoint::GenericRevocation
@@ -137,7 +137,7 @@ impl Ask {
     }
 }
 
-/// From the client's proof, or from the grant that the client signed.
+/// From the client authentication, or from the grant that the client signed.
 fn signer(form: &Form) -> Option<(String, bool)> {
     let text = form
         .get("client_assertion")

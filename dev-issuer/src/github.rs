@@ -29,7 +29,7 @@ const HOUR: i64 = 3600;
 /// Longest time from now to the end of an assertion.
 const LONGEST: i64 = 600;
 
-/// What a token may be limited to. What is left out is not limited.
+/// What a token may be limited to. What is not set is not limited.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {

@@ -1,5 +1,5 @@
 //! Any bytes as the answer of a token endpoint, for every grant: a token or a token error, within bounds, and no text of
-//! the body in what people read.
+//! the body in what users read.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -109,7 +109,7 @@ impl OidcClient {
     }
 }
 
-/// How a client proves that it is itself.
+/// How a client authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum OidcClientAuth {
     /// The secret in the `Authorization` header.

@@ -129,7 +129,7 @@ impl World {
         self.replicas.get(number).unwrap_or(&self.replicas[0])
     }
 
-    /// Does this, and returns when it is over.
+    /// Does this, and returns when it has ended.
     pub(crate) async fn strike(&self, fault: Fault) {
         let from = Timestamp::now();
         let mut led = false;

@@ -44,7 +44,7 @@ fn a_certificate_rotates_and_no_reader_and_no_issuer_notices() {
         let before = rig.data().await;
         let (done, reader) = rig.reader();
 
-        // The first certificate is a person's: it stays until it is named.
+        // The first certificate is a user's: it stays until it is named.
         let request = rig.request().await;
         let status = rig.switched(&request).await;
         assert_ne!(status.keys[0].thumbprint, status.keys[1].thumbprint);

@@ -2,7 +2,7 @@
 //!
 //! The victim runs the operator in a process of its own, with a client that counts requests and kills its own
 //! process at the k-th, either before it is sent or after the server has answered and before the operator hears of
-//! it. That is done for k = 1, 2, … until a run ends without a crash, so no step is left out, whatever the steps
+//! it. That is done for k = 1, 2, … until a run ends without a crash, so no step is missed, whatever the steps
 //! are. Then a healthy operator takes over, and what it finds must be enough.
 
 pub(crate) mod victim;
@@ -15,7 +15,7 @@ use testenv::{OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually}
 
 use self::victim::{AT, ONLY, WHEN};
 use crate::{
-    providers::{NOWHERE, answers, person, signed_in, state},
+    providers::{NOWHERE, answers, signed_in, state, user},
     support::{
         Guarded, LATER, NAMESPACE, Place, Recorder, SOON, SecretView, World, condition, run,
     },
@@ -31,7 +31,7 @@ fn a_crash_at_any_step_of_a_first_token_loses_nothing() {
         for when in ["before", "after"] {
             let mut crashes = 0;
             for at in 1..MOST {
-                // The operator's own key is made anew too, so that its steps are among those that are cut.
+                // The operator's own key is recreated too, so that its steps are among those that are cut.
                 let _ = forget_digest_key(&world).await;
                 let place = world.place("first").await;
                 place.create("c", json!({})).await;
@@ -110,7 +110,7 @@ fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
     run(async {
         let mut world = World::own().await;
         let mut options = OidcOptions::default();
-        let client = OidcClient::new("person", OidcClientAuth::Public).sign_in(NOWHERE);
+        let client = OidcClient::new("user", OidcClientAuth::Public).sign_in(NOWHERE);
         options.clients.push(client);
         let provider = OidcProvider::start(options).await.expect("an issuer");
         let mut lost = 0;
@@ -123,8 +123,8 @@ fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
                 }));
                 spec["entra"] = serde_json::Value::Null;
                 place.put_issuer(spec).await;
-                signed_in(&place, &provider, "person").await;
-                place.create("c", person("person")).await;
+                signed_in(&place, &provider, "user").await;
+                place.create("c", user("user")).await;
                 let crashed = crash(&world, &place, (at, when), None).await;
                 world.start_operator().await;
                 // Either all went on, or the answer was lost with the process, and a user is asked.
@@ -140,7 +140,7 @@ fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
                     .await;
                 if unknown {
                     lost += 1;
-                    signed_in(&place, &provider, "person").await;
+                    signed_in(&place, &provider, "user").await;
                 }
                 let view = place.ready("c").await;
                 let live = provider.introspect(&view.token).await.expect("an answer");
@@ -149,7 +149,7 @@ fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
                 assert!(provider.is_alive(&token).await.expect("an answer"));
                 world.stays_quiet(&place, Duration::from_millis(500)).await;
                 world.kill_operator().await;
-                let answers = answers(&provider, "person").await;
+                let answers = answers(&provider, "user").await;
                 assert!(
                     answers.iter().all(|(status, ..)| *status == 200),
                     "a second use at step {at} {when}: {answers:?}"

@@ -92,7 +92,7 @@ fn a_spec_that_asks_for_another_token_gets_it_and_any_other_edit_costs_none() {
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.posts(), 1);
 
-        // A label of somebody else on a credential wakes nobody at all.
+        // A label of another user on a credential triggers nothing.
         let mark = world.mark();
         place
             .edit("c", json!({ "metadata": { "labels": { "team": "red" } } }))

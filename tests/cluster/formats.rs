@@ -143,7 +143,7 @@ fn a_secret_that_holds_the_static_key_already_is_adopted_once() {
             "metadata": { "name": "token", "annotations": { "apicred.dev/adopt-by": "c" } },
         });
         let params = kube::api::PostParams {
-            field_manager: Some("a-person".to_owned()),
+            field_manager: Some("a-user".to_owned()),
             ..kube::api::PostParams::default()
         };
         let secret = crate::support::typed(secret);

@@ -1,4 +1,4 @@
-//! Those who write the same thing again and again, or very much at once: pipelines, and people with `--all` (F34, F35).
+//! Those who write the same thing again and again, or very much at once: pipelines, and users with `--all` (F34, F35).
 
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ fn a_status_that_somebody_edits_is_put_right_at_once() {
         let place = world.place("status").await;
         place.create("c", json!({})).await;
         place.ready("c").await;
-        // When a condition changed last is left out: it will have changed.
+        // The time of the last change of a condition is omitted: it will have changed.
         let reported = async || {
             let there = place.credentials().get("c").await;
             let mut status = there.map(|c| c.status.unwrap_or_default())?;

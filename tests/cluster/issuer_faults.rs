@@ -39,9 +39,9 @@ fn an_outage_keeps_the_token_warns_before_the_minimum_lifetime_breaks_and_ends_b
             })
             .await;
         assert_eq!(reported.reason, "RenewalFailing");
-        let floor = first.expires_at - jiff::SignedDuration::from_secs(10);
+        let latest = first.expires_at - jiff::SignedDuration::from_secs(10);
         assert!(
-            jiff::Timestamp::now() < floor,
+            jiff::Timestamp::now() < latest,
             "reported only after the minimum lifetime was broken"
         );
         assert_eq!(
@@ -140,7 +140,7 @@ fn a_429_makes_all_credentials_of_the_client_wait_as_long_as_it_says_and_no_othe
             .await;
         let message = place.not_ready("second", "IssuerPaused").await;
         assert!(message.contains(&place.issuer_name), "{message}");
-        // Another client is not concerned: it has its token before the pause is over.
+        // Another client is not concerned: it has its token before the pause ends.
         place
             .create(
                 "third",

@@ -246,7 +246,7 @@ fn the_copy_ends_with_the_wish_and_with_its_secret() {
         place.wish(json!("false")).await;
         eventually(SOON, "an empty copy", emptied).await;
         assert_eq!(place.holders(&old).await, [TLS]);
-        // Asked for again: the next token proves the pair.
+        // Asked for again: the next token shows that the pair works.
         place.wish(json!("true")).await;
         place.renews("c").await;
         place.copy_is(&old).await;

@@ -12,7 +12,7 @@ use testenv::{Component, eventually};
 
 use crate::{
     leader::{environment, leader, leads, start},
-    providers::{person, state},
+    providers::{state, user},
     support::{LATER, Listener, NAMESPACE, Operator, Place, World, run},
 };
 
@@ -192,7 +192,7 @@ fn a_refresh_that_was_sent_is_stored_although_the_lease_is_lost() {
         place.put_secret("state", "refresh_token", old).await;
         let of = json!({ "metadata": { "annotations": { "apicred.dev/state-of": "c" } } });
         place.edit_secret("state", of).await;
-        place.create("c", person("person")).await;
+        place.create("c", user("user")).await;
         eventually(LATER, "the loss of the lease", async || {
             let (code, said) = first.get("/readyz").await?;
             (code == 503 && said.contains("the lease was lost")).then_some(())

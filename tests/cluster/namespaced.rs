@@ -22,7 +22,7 @@ use crate::{
 /// Name of the Secret that a credential of these tests makes, unless it says otherwise.
 const TARGET: &str = "token";
 
-/// Installs the chart anew for these namespaces, and starts the operator as the chart would.
+/// Installs the chart again for these namespaces, and starts the operator as the chart would.
 pub(crate) async fn confine(world: &mut World, namespaces: &[&str], cluster_issuers: bool) {
     let watched = format!("watchNamespaces={{{}}}", namespaces.join(","));
     let cluster = format!("clusterIssuers={cluster_issuers}");

@@ -19,7 +19,7 @@ use crate::{
     support::{Listener, Place, SOON, World, condition, merge, run},
 };
 
-/// So many seconds from now, as people write it.
+/// So many seconds from now, as users write it.
 fn soon(seconds: i64) -> String {
     let at = Timestamp::now() + SignedDuration::from_secs(seconds);
     Timestamp::from_second(at.as_second())
@@ -57,7 +57,7 @@ fn a_token_for_a_time_works_is_removed_and_comes_back_with_a_later_end() {
         place.create("c", json!({ "notAfter": soon(3600) })).await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
-        // The end itself wakes the operator: nothing else happens in the meantime.
+        // The end itself triggers the operator: nothing else happens in the meantime.
         place
             .edit("c", json!({ "spec": { "notAfter": soon(2) } }))
             .await;

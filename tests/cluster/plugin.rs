@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    providers::{person, state},
+    providers::{state, user},
     support::{Place, SOON, World},
 };
 
@@ -110,11 +110,7 @@ pub(crate) async fn person_of(world: &World, place: &Place, with_rights: bool) -
     let account = format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: ada, namespace: {namespace} }}\n"
     );
-    world
-        .cluster
-        .kubectl_apply(&account)
-        .await
-        .expect("a person");
+    world.cluster.kubectl_apply(&account).await.expect("a user");
     if with_rights {
         let docs = include_str!("../../docs/sign-in.md");
         let (_, yaml) = docs.split_once("```yaml\n").expect("YAML");
@@ -132,7 +128,7 @@ pub(crate) async fn person_of(world: &World, place: &Place, with_rights: bool) -
         .cluster
         .service_account_kubeconfig(namespace, "ada", Duration::from_hours(1))
         .await
-        .expect("a token of the person")
+        .expect("a token of the user")
 }
 
 /// A browser: follows redirects and keeps cookies. Gives the last page.
@@ -205,7 +201,7 @@ pub(crate) async fn entra(world: &World, label: &str) -> Place {
 }
 
 pub(crate) fn spec(place: &Place, scopes: &Value) -> Value {
-    let mut spec = person(&place.client);
+    let mut spec = user(&place.client);
     spec["scopes"] = scopes.clone();
     spec
 }

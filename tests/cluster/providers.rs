@@ -65,7 +65,7 @@ async fn provider() -> &'static Provider {
             client.jwks = Some(own.jwks.clone());
             options.clients.push(client);
             all.push(("self-signed", own));
-            for id in ["person", "person-lost", "person-revoked"] {
+            for id in ["user", "user-lost", "user-revoked"] {
                 options
                     .clients
                     .push(OidcClient::new(id, OidcClientAuth::Public).sign_in(NOWHERE));
@@ -95,7 +95,7 @@ async fn place(world: &World, label: &str, more: Value) -> (&'static Provider, P
     (provider, place)
 }
 
-/// How often the provider gave a client a token, and by which proof.
+/// How often the provider gave a client a token, and with which client authentication.
 async fn granted(provider: &Provider, client: &str) -> Vec<(String, u32)> {
     let seen = provider.issuer.requests().await.expect("what was seen");
     seen.into_iter()
@@ -257,7 +257,7 @@ fn certificates_in_the_handshake_prove_their_clients() {
 }
 
 /// A credential of a user who signed in.
-pub(crate) fn person(id: &str) -> Value {
+pub(crate) fn user(id: &str) -> Value {
     json!({
         "client": { "id": id, "secrets": null, "public": {} },
         "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
@@ -300,7 +300,7 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
     run(async {
         let world = World::shared().await;
         let (provider, place) = place(world, "refresh", json!({})).await;
-        place.create("c", person("person")).await;
+        place.create("c", user("user")).await;
         let reported = place.not_ready("c", "SignInRequired").await;
         assert!(reported.contains("kubectl apicred login c"), "{reported}");
         // A state Secret that was made by hand.
@@ -313,7 +313,7 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
                 && reported.contains("kubectl apicred login c"),
             "{reported}"
         );
-        let first = signed_in(&place, &provider.issuer, "person").await;
+        let first = signed_in(&place, &provider.issuer, "user").await;
         let view = place.ready("c").await;
         assert!(live(provider, &view.token).await);
         let (second, notes) = state(&place).await;
@@ -328,7 +328,7 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
             place.request_renewal("c").await;
             place.another_token("token", &old).await;
         }
-        assert_eq!(granted(provider, "person").await, [("none".to_owned(), 4)]);
+        assert_eq!(granted(provider, "user").await, [("none".to_owned(), 4)]);
         let (last, _) = state(&place).await;
         assert!(provider.issuer.is_alive(&last).await.expect("an answer"));
         assert!(!provider.issuer.is_alive(&first).await.expect("an answer"));
@@ -342,7 +342,7 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
         world
             .stays_quiet(&place, std::time::Duration::from_secs(2))
             .await;
-        assert_eq!(granted(provider, "person").await, [("none".to_owned(), 4)]);
+        assert_eq!(granted(provider, "user").await, [("none".to_owned(), 4)]);
     });
 }
 
@@ -351,8 +351,8 @@ fn a_refresh_token_that_died_asks_for_its_user_and_a_new_one_is_taken_up_at_once
     run(async {
         let world = World::shared().await;
         let (provider, place) = place(world, "dead", json!({})).await;
-        signed_in(&place, &provider.issuer, "person-lost").await;
-        place.create("c", person("person-lost")).await;
+        signed_in(&place, &provider.issuer, "user-lost").await;
+        place.create("c", user("user-lost")).await;
         let old = place.ready("c").await;
         place
             .put_secret("state", "refresh_token", "no-such-token")
@@ -374,11 +374,11 @@ fn a_refresh_token_that_died_asks_for_its_user_and_a_new_one_is_taken_up_at_once
             "{notes:?}"
         );
         // It is not tried again.
-        let asked = answers(&provider.issuer, "person-lost").await;
+        let asked = answers(&provider.issuer, "user-lost").await;
         world
             .stays_quiet(&place, std::time::Duration::from_secs(2))
             .await;
-        assert_eq!(asked, answers(&provider.issuer, "person-lost").await);
+        assert_eq!(asked, answers(&provider.issuer, "user-lost").await);
         assert_eq!(
             place
                 .view("token")
@@ -387,7 +387,7 @@ fn a_refresh_token_that_died_asks_for_its_user_and_a_new_one_is_taken_up_at_once
                 .token,
             old.token
         );
-        signed_in(&place, &provider.issuer, "person-lost").await;
+        signed_in(&place, &provider.issuer, "user-lost").await;
         place.another_token("token", &old).await;
         place.ready("c").await;
     });
@@ -398,8 +398,8 @@ fn what_is_deleted_and_wants_it_is_revoked() {
     run(async {
         let world = World::shared().await;
         let (provider, place) = place(world, "revoke", json!({})).await;
-        signed_in(&place, &provider.issuer, "person-revoked").await;
-        let mut spec = person("person-revoked");
+        signed_in(&place, &provider.issuer, "user-revoked").await;
+        let mut spec = user("user-revoked");
         spec["deletionPolicy"] = json!("Revoke");
         place.create("c", spec).await;
         let view = place.ready("c").await;

@@ -280,7 +280,7 @@ fn a_token_that_another_credential_draws_on_brings_its_reader_along_each_time() 
         // More than once: the watch is faster than the answer to a write at one time and slower at another.
         for round in 0..4 {
             place.request_renewal("first").await;
-            let both = eventually(LATER, format!("both anew, round {round}"), async || {
+            let both = eventually(LATER, format!("both renewed, round {round}"), async || {
                 let (one, two) = (place.view("first").await?, place.view("second").await?);
                 if one.token == before.token || two.token == derived.token {
                     return Err("one of them is the old one".to_owned());

@@ -13,7 +13,7 @@ use testenv::{
 
 use super::plugin::{ADA, Plugin, browse, entra, kept, person_of, spec};
 use crate::{
-    providers::{person, state},
+    providers::{state, user},
     support::{SOON, World, run, typed},
 };
 
@@ -296,7 +296,7 @@ fn the_provider_that_was_not_written_here_signs_people_in_both_ways() {
             place.put_issuer(issuer).await;
             place.issuer_ready().await;
             let kubeconfig = person_of(world, &place, true).await;
-            place.create("c", person("login")).await;
+            place.create("c", user("login")).await;
             let mut args = vec!["login", "c", "--namespace", &place.namespace];
             args.extend(device.then_some("--device"));
             let mut plugin = Plugin::start(&kubeconfig, &args);

@@ -9,7 +9,7 @@ use super::systems::{PASSWORD, place, user, works};
 use crate::support::{Place, World, condition, run};
 
 /// A credential for a user at Entra.
-fn person(api: &str, more: &Value) -> Value {
+fn of_user(api: &str, more: &Value) -> Value {
     let mut spec = json!({
         "client": { "secrets": null, "public": {} },
         "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
@@ -61,7 +61,7 @@ fn user_context_by_refresh_token_at_entra() {
             let note = json!({ "metadata": { "annotations": { "apicred.dev/state-of": "c" } } });
             place.edit_secret("state", note).await;
             place
-                .create("c", person(api, &json!({ "scopes": scopes })))
+                .create("c", of_user(api, &json!({ "scopes": scopes })))
                 .await;
             let view = place.ready("c").await;
             assert!(view.claims["scp"].is_string(), "a user's token");
@@ -80,7 +80,7 @@ fn user_context_by_refresh_token_at_entra() {
             place.issuer.revoke_sign_ins(&user(label));
             place.request_renewal("c").await;
             let late = place
-                .until("c", "the person is asked for", |c| {
+                .until("c", "the user is asked for", |c| {
                     condition(c, "RenewalFailing").filter(|r| r.status == "True")
                 })
                 .await;
@@ -186,7 +186,7 @@ fn what_a_person_has_to_do_is_reported() {
             )
             .await;
         place
-            .until("c", "a person is needed", |c| {
+            .until("c", "a user is needed", |c| {
                 let last = c.status.as_ref()?.last_attempt.as_ref()?;
                 (last.code.as_deref() == Some("AADSTS50076")
                     && last.error.as_deref() == Some("interaction_required"))

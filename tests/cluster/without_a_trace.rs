@@ -147,7 +147,7 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
             .expect("metadata")
             .items
             .into_iter()
-            // What people apply with kubectl may hold a copy in an annotation; here nobody does that.
+            // What users apply with kubectl may hold a copy in an annotation; here nobody does that.
             .map(|s| s.metadata)
             .collect();
         let audit = world.cluster.audit_events(|_| true).expect("an audit log");

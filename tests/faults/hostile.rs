@@ -336,7 +336,7 @@ fn a_connection_that_the_server_closed_while_idle_costs_no_failure() {
     }));
 }
 
-/// A cache before the issuer hands out what it has, with less and less life (F57).
+/// A cache before the issuer hands out what it has, with less and less lifetime (F57).
 #[test]
 fn an_issuer_that_repeats_its_token_is_asked_calmly_and_nothing_is_written() {
     run(in_both_modes(async |mode| {

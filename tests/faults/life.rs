@@ -353,14 +353,14 @@ impl Case {
         Ok(credential)
     }
 
-    /// Moves the operator's clock. Its timers run by the machine's, so a label of the namespace wakes it; that says
+    /// Moves the operator's clock. Its timers run by the machine's, so a label of the namespace triggers it; that says
     /// nothing about any credential.
     pub(crate) async fn pass(&mut self, time: SignedDuration) {
         self.clock.step(time);
         self.nudge().await;
     }
 
-    /// Wakes the credentials of the place without a change that concerns them.
+    /// Triggers the credentials of the place without a change that concerns them.
     pub(crate) async fn nudge(&mut self) {
         self.nudges += 1;
         let label = json!({ "metadata": { "labels": { "nudge": self.nudges.to_string() } } });

@@ -175,7 +175,7 @@ async fn may_create(place: &Place) -> bool {
 }
 
 #[test]
-fn a_namespace_that_is_deleted_and_made_anew_with_the_same_names_gets_a_token_of_its_own() {
+fn a_namespace_that_is_deleted_and_made_again_with_the_same_names_gets_a_token_of_its_own() {
     run(in_both_modes(async |mode| {
         let mut case = Case::within(world().await, "f20", mode).await;
         case.home = NAMESPACE.to_owned();
@@ -196,9 +196,9 @@ fn a_namespace_that_is_deleted_and_made_anew_with_the_same_names_gets_a_token_of
             1,
             "F19: no token for a namespace that goes"
         );
-        let anew = typed(json!({ "metadata": { "name": name } }));
+        let again = typed(json!({ "metadata": { "name": name } }));
         namespaces
-            .create(&PostParams::default(), &anew)
+            .create(&PostParams::default(), &again)
             .await
             .expect("a namespace");
         case.place.put_source(&case.place.secret).await;

@@ -136,7 +136,7 @@ async fn restarted(world: &mut World) -> Result<Usage> {
     settled(world).await
 }
 
-/// A restart of the API server: its watch cache begins anew, so that every watch has to list. The peak counts from
+/// A restart of the API server: its watch cache starts empty, so that every watch has to list. The peak counts from
 /// here.
 async fn relist(world: &mut World) -> Result<()> {
     let place = world.traffic.read(&world.plane)?;
@@ -160,7 +160,7 @@ async fn relist(world: &mut World) -> Result<()> {
     world.at_rest().await
 }
 
-/// Secrets as helm, cert-manager and people leave them.
+/// Secrets as helm, cert-manager and users leave them.
 async fn foreign(world: &World, count: usize) -> Result<()> {
     let namespaces = world.all_namespaces();
     let labels: BTreeMap<String, String> = [

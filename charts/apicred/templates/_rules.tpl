@@ -49,7 +49,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [list, watch]
-# src/controller/token/service_account_token.rs (account_token): makes the token that proves a client (client.serviceAccount) or that is
+# src/controller/token/service_account_token.rs (account_token): makes the token that authenticates a client (client.serviceAccount) or that is
 # exchanged (grant.tokenExchange).
 - apiGroups: [""]
   resources: [serviceaccounts/token]

@@ -74,7 +74,7 @@ pub struct AccountToken {
     pub name: String,
     /// Audience, if the user chose one.
     pub audience: Option<String>,
-    /// Life in seconds.
+    /// Lifetime in seconds.
     pub seconds: i64,
 }
 

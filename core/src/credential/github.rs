@@ -137,7 +137,7 @@ pub(super) fn is_limited(wanted: &Wanted<'_>, allowed: &[String]) -> bool {
 /// without permissions the token has all of the installation's, and without repositories it is for all of them.
 ///
 /// # Errors
-/// When one of the kinds is left out.
+/// When one of the kinds is not set.
 pub(super) fn must_limit(
     issuer: &Issuer,
     ask: &RequestParameters,

@@ -189,7 +189,7 @@ fn renew_requested(annotations: &BTreeMap<String, String>) -> Option<String> {
     Some(value.chars().take(MAX_RENEW_REQUEST).collect())
 }
 
-/// When a client secret ends, as people write it into a spec or an annotation: RFC 3339, or a date, which ends as it
+/// When a client secret ends, as users write it into a spec or an annotation: RFC 3339, or a date, which ends as it
 /// begins in UTC (the careful reading), or another form that has one meaning. Invisible characters at its ends are none of it.
 pub fn end_of_secret(text: &str) -> Option<Timestamp> {
     const INVISIBLE: &str = "\u{feff}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{ad}";

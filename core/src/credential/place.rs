@@ -270,7 +270,7 @@ pub(super) fn https_url(field: &str, text: &str) -> Result<Url, FieldError> {
     Ok(url)
 }
 
-/// `https://host[:port]` in the form that annotations use: lower case, default port left out.
+/// `https://host[:port]` in the form that annotations use: lower case, without the default port.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }

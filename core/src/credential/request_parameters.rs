@@ -307,7 +307,7 @@ fn of_preset(scope: &str, cloud: Cloud) -> Option<ApiPreset> {
     preset(*api, cloud).map(|_| *api)
 }
 
-/// The API in a scope that lacks its `/.default`: people write one permission behind it, or nothing, or the permission
+/// The API in a scope that lacks its `/.default`: users write one permission behind it, or nothing, or the permission
 /// alone, which is Microsoft Graph's in Microsoft's own words (learn.microsoft.com/graph/permissions-overview).
 fn api_of(scope: &str) -> &str {
     let scope = scope.trim_end_matches('/');

@@ -277,7 +277,7 @@ pub fn flag(value: &Value) -> Option<bool> {
     }
 }
 
-/// A list of words, or one text with words between blanks or commas. Entries that are no texts are left out.
+/// A list of words, or one text with words between blanks or commas. Entries that are no texts are ignored.
 pub fn list(value: &Value) -> Vec<&str> {
     let separated = |c: char| c.is_whitespace() || c == ',';
     let words: Vec<&str> = match value {

@@ -12,11 +12,11 @@ use crate::{
     credential::{Certificate, Endpoint, Issuer, PrivateKey},
 };
 
-/// Life of a client assertion for Entra ID in seconds, as Microsoft advises (5 to 10 minutes).
-const LIFE_AT_ENTRA: i64 = 300;
-/// Life elsewhere: with [`BACKDATED`] 90 s, since there are servers that take no assertion of more than 120 s, and some
+/// Lifetime of a client assertion for Entra ID in seconds, as Microsoft advises (5 to 10 minutes).
+const LIFETIME_AT_ENTRA: i64 = 300;
+/// Lifetime elsewhere: with [`BACKDATED`] 90 s, since there are servers that take no assertion of more than 120 s, and some
 /// none that expires more than 60 s later (Box).
-pub(super) const LIFE: i64 = 60;
+pub(super) const LIFETIME: i64 = 60;
 /// How far `iat` and `nbf` lie in the past: a clock 30 s ahead was answered with 400 and even 500 (facts,
 /// section 5.4).
 pub(super) const BACKDATED: i64 = 30;
@@ -83,13 +83,17 @@ pub(super) fn of_secret(
     let mut header = Map::new();
     header.insert("alg".to_owned(), json!(name));
     header.insert("typ".to_owned(), json!("JWT"));
-    let message = message(header, &claims((client_id, audience), LIFE, (now, id)));
+    let message = message(header, &claims((client_id, audience), LIFETIME, (now, id)));
     let key = hmac::Key::new(hash, secret.expose_secret().as_bytes());
     signed(&message, hmac::sign(&key, message.as_bytes()).as_ref())
 }
 
 /// What a client says of itself (RFC 7523 section 3).
-fn claims((client_id, audience): (&str, &str), life: i64, (now, id): (Timestamp, &str)) -> Value {
+fn claims(
+    (client_id, audience): (&str, &str),
+    lifetime: i64,
+    (now, id): (Timestamp, &str),
+) -> Value {
     let now = now.as_second();
     json!({
         "iss": client_id,
@@ -98,7 +102,7 @@ fn claims((client_id, audience): (&str, &str), life: i64, (now, id): (Timestamp,
         "jti": id,
         "iat": now - BACKDATED,
         "nbf": now - BACKDATED,
-        "exp": now + life,
+        "exp": now + lifetime,
     })
 }
 
@@ -146,8 +150,8 @@ pub(super) fn of_client(
             Vec::new()
         },
     };
-    let life = if entra { LIFE_AT_ENTRA } else { LIFE };
-    let claims = claims((client_id, audience), life, (now, id));
+    let lifetime = if entra { LIFETIME_AT_ENTRA } else { LIFETIME };
+    let claims = claims((client_id, audience), lifetime, (now, id));
     sign(key, algorithm, &header, &claims).map_err(of)
 }
 
@@ -187,6 +191,6 @@ pub(super) fn of_key(
         key_id: Some(key.id(settings)),
         ..Header::default()
     };
-    let claims = claims((client_id, audience), LIFE, moment);
+    let claims = claims((client_id, audience), LIFETIME, moment);
     sign(key.key(), algorithm, &header, &claims).map_err(of)
 }

@@ -26,8 +26,8 @@ const API_URL: &str =
     "githubApp.apiUrl of the issuer (https://HOST/api/v3 for an Enterprise Server)";
 /// How far `iat` lies in the past, as GitHub advises against clocks that differ.
 const BACKDATED: i64 = 60;
-/// Life of the assertion in seconds. GitHub takes at most 600 from now; a clock that is ahead by minutes stays below.
-const LIFE: i64 = 300;
+/// Lifetime of the assertion in seconds. GitHub takes at most 600 from now; a clock that is ahead by minutes stays below.
+const LIFETIME: i64 = 300;
 
 /// Fields of an answer that are read by their meaning in OAuth, and the token, which is renamed. `expires_at` is GitHub's own.
 const OF_OAUTH: [&str; 11] = [
@@ -76,7 +76,7 @@ pub(super) fn request(
     let claims = json!({
         "iss": credential.client_id,
         "iat": now - BACKDATED,
-        "exp": now + LIFE,
+        "exp": now + LIFETIME,
     });
     let jwt = assertion::of_github_app(settings, key, &claims)?;
     let header = |text: &str| SecretString::from(text);
@@ -94,7 +94,7 @@ pub(super) fn request(
     })
 }
 
-/// What is left out is not limited: all repositories, all permissions of the installation.
+/// What is not set is not limited: all repositories, all permissions of the installation.
 fn body(credential: &Credential) -> Value {
     let mut fields = Map::new();
     let request = &credential.request;

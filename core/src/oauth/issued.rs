@@ -163,8 +163,8 @@ fn refresh_in(
     credential: Option<&Credential>,
 ) -> Option<jiff::SignedDuration> {
     let positive = |name: &str| {
-        let life = get(fields, name).and_then(seconds);
-        life.filter(jiff::SignedDuration::is_positive)
+        let lifetime = get(fields, name).and_then(seconds);
+        lifetime.filter(jiff::SignedDuration::is_positive)
     };
     let refreshes = credential.is_some_and(|c| matches!(c.grant, Grant::RefreshToken(_)));
     // 0 says that it does not end, or that there is none (facts, section 5.4).
@@ -172,7 +172,7 @@ fn refresh_in(
         .iter()
         .filter(|_| refreshes)
         .find_map(|name| positive(name))
-        .map(|life| life / 2);
+        .map(|lifetime| lifetime / 2);
     positive("refresh_in").into_iter().chain(half).min()
 }
 

@@ -23,7 +23,7 @@ const MAX_CLAIMS: usize = 64;
 /// The claims of a readable JWT. Never trusted: they can only shorten the lifetime or identify the token.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct JwtHints {
-    pub(super) life: Option<SignedDuration>,
+    pub(super) lifetime: Option<SignedDuration>,
     pub(super) exp: Option<Timestamp>,
     pub(super) id: Option<String>,
     /// Is it bound to a key that its holder must prove (RFC 7800, RFC 9449 section 6.1)?
@@ -53,7 +53,7 @@ pub(super) fn end(
     sent: Timestamp,
     assumed: Option<SignedDuration>,
 ) -> Result<(Timestamp, LifetimeSource), NoEnd> {
-    let (life, source) = stated(answer, jwt, sent, assumed)?;
+    let (lifetime, source) = stated(answer, jwt, sent, assumed)?;
     // An API refuses a JWT at its own `exp`, even if the answer states a longer lifetime. `exp - iat` does not depend on
     // our clock. But a backdated `iat` (Entra's is five minutes old) makes it too long, so the time left until `exp`
     // counts as well, unless our clock is already past `exp` and cannot be used.
@@ -61,15 +61,15 @@ pub(super) fn end(
         let left = jwt.exp?.duration_since(sent);
         left.is_positive().then_some(left)
     };
-    let life = match jwt.life {
-        Some(own) if own < life || matches!(source, LifetimeSource::Jwt) => {
+    let lifetime = match jwt.lifetime {
+        Some(own) if own < lifetime || matches!(source, LifetimeSource::Jwt) => {
             left().map_or(own, |left| own.min(left))
         }
-        _ => life,
+        _ => lifetime,
     }
     .min(LONGEST);
-    let end = sent.saturating_add(life).ok();
-    end.filter(|_| life.is_positive())
+    let end = sent.saturating_add(lifetime).ok();
+    end.filter(|_| lifetime.is_positive())
         .map(|end| (end, source))
         .ok_or(NoEnd::PastJwt)
 }
@@ -82,15 +82,15 @@ fn stated(
 ) -> Result<(SignedDuration, LifetimeSource), NoEnd> {
     let stated = statements(answer, sent);
     let clear = stated.iter().find_map(|(_, statement)| match statement {
-        Statement::For(life) => Some((*life, LifetimeSource::ExpiresIn)),
+        Statement::For(lifetime) => Some((*lifetime, LifetimeSource::ExpiresIn)),
         // What is left by our clock.
         Statement::Until(at) => Some((at.duration_since(sent), LifetimeSource::ExpiresOn)),
         _ => None,
     });
     let own = jwt
-        .life
+        .lifetime
         .or_else(|| jwt.exp.map(|exp| exp.duration_since(sent)));
-    if let Some(found) = clear.or_else(|| own.map(|life| (life, LifetimeSource::Jwt))) {
+    if let Some(found) = clear.or_else(|| own.map(|lifetime| (lifetime, LifetimeSource::Jwt))) {
         return Ok(found);
     }
     let of = |read: fn(&'static str, Statement) -> Option<Result<LifetimeSource, NoEnd>>| {
@@ -102,8 +102,8 @@ fn stated(
     });
     let unclear = || {
         stated.iter().find_map(|(field, s)| match s {
-            Statement::OtherUnit(number, life) => {
-                Some((*life, LifetimeSource::OtherUnit(field, *number)))
+            Statement::OtherUnit(number, lifetime) => {
+                Some((*lifetime, LifetimeSource::OtherUnit(field, *number)))
             }
             Statement::TooLong => Some((LONGEST, LifetimeSource::TooLong(field))),
             _ => None,
@@ -145,7 +145,7 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
     let exp = at("exp");
     let id = ["uti", "jti"].iter().find_map(|k| claims.get(*k)?.as_str());
     JwtHints {
-        life: exp.zip(at("iat")).map(|(exp, iat)| exp.duration_since(iat)),
+        lifetime: exp.zip(at("iat")).map(|(exp, iat)| exp.duration_since(iat)),
         exp,
         bound: is_bound(&claims),
         id: id.filter(|id| printable_id(id)).map(str::to_owned),
@@ -220,7 +220,7 @@ pub fn is_legacy_account_token(token: &str) -> bool {
     issuer.and_then(Value::as_str) == Some("kubernetes/serviceaccount")
 }
 
-/// The claims about rights. What could not stand in an annotation or a condition is left out, and so is what is
+/// The claims about rights. What could not stand in an annotation or a condition is omitted, and so is what is
 /// beyond a bound: roles are short words.
 fn rights(claims: &Map<String, Value>) -> Claims {
     let shown =

@@ -19,7 +19,7 @@ use crate::api::SigningAlgorithm;
 /// `00000003-0000-0000-c000-000000000000`.
 pub const PROOF_AUDIENCE: &str = "00000002-0000-0000-c000-000000000000";
 /// From `nbf` to `exp` it may be ten minutes; this leaves a margin for a server that counts otherwise.
-const LIFE: i64 = 540;
+const LIFETIME: i64 = 540;
 
 /// The proof: signed with the key of a certificate that is valid for the application now. `object_id` is the application's,
 /// not the client ID.
@@ -50,7 +50,7 @@ pub fn proof_of_possession(
         "aud": audience,
         "iss": object_id,
         "nbf": now - BACKDATED,
-        "exp": now - BACKDATED + LIFE,
+        "exp": now - BACKDATED + LIFETIME,
     });
     sign(key, algorithm, &header, &claims)
         .map(SecretString::from)

@@ -133,7 +133,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 }
 
 /// How long until the end of a limit that is written in seconds since the epoch, by the clock of the answer if it contains the time;
-/// cut to an hour. None if it names no end, or one that is over.
+/// cut to an hour. None if it names no end, or one that has passed.
 pub(super) fn limit_ends_after(raw: &RawAnswer, now: Timestamp) -> Option<Duration> {
     let end: i64 = raw.limit_reset.as_deref()?.trim().parse().ok()?;
     let date = raw.date.as_deref().map(jiff::fmt::rfc2822::parse);

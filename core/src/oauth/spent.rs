@@ -85,7 +85,7 @@ impl Memory {
     }
 }
 
-/// Reads an annotation: `DIGEST@SECONDS`, separated by blanks. What cannot be read is left out.
+/// Reads an annotation: `DIGEST@SECONDS`, separated by blanks. What cannot be read is ignored.
 pub fn read(text: &str) -> Vec<Spent> {
     let entry = |word: &str| {
         let (digest, at) = word.split_once('@')?;

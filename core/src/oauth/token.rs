@@ -133,7 +133,7 @@ impl LifetimeSource {
 }
 
 /// What to report about a lifetime that is not certain, by the note on the Secret: reason and message.
-pub fn uncertain(note: &str, life: SignedDuration) -> Option<(Reason, String)> {
+pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String)> {
     let mut words = note.split(' ');
     let (name, field) = (words.next()?, words.next().unwrap_or("expires_in"));
     let set = "set assumedLifetime on the issuer";
@@ -158,7 +158,7 @@ pub fn uncertain(note: &str, life: SignedDuration) -> Option<(Reason, String)> {
                 format!(
                     "the issuer says {field} {number}, which is {} in seconds; apicred takes it for a smaller unit and assumes {}; {set} if that is wrong",
                     span(SignedDuration::from_secs(seconds)),
-                    span(life)
+                    span(lifetime)
                 ),
             )
         }
@@ -166,7 +166,7 @@ pub fn uncertain(note: &str, life: SignedDuration) -> Option<(Reason, String)> {
             Reason::LifetimeUnclear,
             format!(
                 "the issuer says that its tokens live for more than 366 days ({field}); apicred assumes {}; {set} if that is wrong",
-                span(life)
+                span(lifetime)
             ),
         ),
         _ => return None,
@@ -174,8 +174,8 @@ pub fn uncertain(note: &str, life: SignedDuration) -> Option<(Reason, String)> {
 }
 
 /// A duration in its two largest units.
-fn span(life: SignedDuration) -> String {
-    let seconds = life.as_secs();
+fn span(lifetime: SignedDuration) -> String {
+    let seconds = lifetime.as_secs();
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
     let first = units.iter().position(|(unit, _)| seconds >= *unit);
     let mut left = seconds;

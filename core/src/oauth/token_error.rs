@@ -130,7 +130,7 @@ impl From<AddressNotAllowed> for TokenError {
 const AADSTS: &str = "AADSTS";
 
 impl TokenError {
-    /// The server's own code of the error, as people search for it.
+    /// The server's own code of the error, as users search for it.
     pub fn code(&self) -> Option<String> {
         let number = self.aadsts.map(|number| format!("{AADSTS}{number}"));
         number.or_else(|| self.detail.as_ref()?.code.clone())

@@ -58,7 +58,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 .find(|s| used.is_some_and(|u| u.is(&s.reference)))
                 .or(observed.sources.first())?;
             let declared = credential.secret_ends.get(&source.reference).copied();
-            // A person's word may be about the secret before.
+            // A user's word may be about the secret before.
             let client = || ClientAt::of(&credential.issuer.endpoint, &credential.client_id);
             let rotated = source.rotated_until.as_ref();
             let rotated = rotated.filter(|_| credential.rotates);
@@ -74,8 +74,8 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
         AuthenticationMethod::Certificates(_) | AuthenticationMethod::Mtls(_) => {
             let record = observed.record()?;
             let validity = record.certificate_validity?;
-            let life = validity.until.duration_since(validity.from);
-            let part = (life / PART).max(SignedDuration::ZERO);
+            let lifetime = validity.until.duration_since(validity.from);
+            let part = (lifetime / PART).max(SignedDuration::ZERO);
             Some(Ending {
                 at: validity.until,
                 warn_at: schedule::later(validity.until, -AHEAD.min(part)),

@@ -230,9 +230,9 @@ fn allow(rights: &Rights, namespace: &str) -> String {
 /// A lifetime that cannot keep what readers are promised, and the ways out.
 pub(super) fn too_short(
     promise: schedule::Promise,
-    life: SignedDuration,
+    lifetime: SignedDuration,
 ) -> Option<(Reason, String)> {
-    if promise.is_served(life) {
+    if promise.is_served(lifetime) {
         return None;
     }
     let notifying = schedule::Promise {
@@ -242,13 +242,13 @@ pub(super) fn too_short(
     let mut message = if promise.minimum.is_none() && !promise.notified {
         format!(
             "the token lifetime {} is too short for mounted files: the kubelet needs up to 90 s to update them, so workloads read expired tokens",
-            words(life)
+            words(lifetime)
         )
     } else {
         format!(
             "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation",
-            words(life),
-            words(promise.min_lifetime(life)),
+            words(lifetime),
+            words(promise.min_lifetime(lifetime)),
             words(promise.delay())
         )
     };
@@ -256,7 +256,7 @@ pub(super) fn too_short(
     if promise.minimum.is_some() {
         message.push_str(", or lower spec.minLifetime");
     }
-    if !promise.notified && notifying.is_kept(life) {
+    if !promise.notified && notifying.is_kept(lifetime) {
         message.push_str(", or set spec.target.notifyPods, which brings a new token into the files within seconds");
     }
     Some((Reason::LifetimeTooShort, message))

@@ -157,8 +157,8 @@ pub fn fail(
         .filter(|f| f.changed.is_some() == changed.is_some());
     let failures = earlier.map_or(0, |f| f.failures).saturating_add(1);
     let deadline = observed.valid(credential, now).map(|r| {
-        let life = r.expires_at.duration_since(r.issued_at);
-        schedule::later(r.expires_at, -observed.promise(credential).before(life))
+        let lifetime = r.expires_at.duration_since(r.issued_at);
+        schedule::later(r.expires_at, -observed.promise(credential).before(lifetime))
     });
     let retry = schedule::Retry {
         class: token_error.class,

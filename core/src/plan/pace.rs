@@ -63,7 +63,7 @@ impl Observed {
         why: Why,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        // Its wait is over: that is time.
+        // Its wait has ended: that is time.
         if self.failure(credential).is_some() {
             return None;
         }

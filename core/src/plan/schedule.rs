@@ -36,7 +36,7 @@ pub const LONGEST: SignedDuration = SignedDuration::from_mins(72);
 const ROUND: i64 = 10;
 
 /// What spreads renewals, and what brings them together. The same for one token at all times, so that a restart draws
-/// nothing anew.
+/// nothing again.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread<'a> {
     /// The credential's own value: its position in the jitter.
@@ -66,11 +66,11 @@ pub struct Promise {
 
 impl Promise {
     /// The minimum remaining lifetime for readers: `spec.minLifetime`, or if not set, by the lifetime.
-    pub fn min_lifetime(self, life: SignedDuration) -> SignedDuration {
-        self.minimum.unwrap_or(if life >= MIN_LIFETIME_FROM {
+    pub fn min_lifetime(self, lifetime: SignedDuration) -> SignedDuration {
+        self.minimum.unwrap_or(if lifetime >= MIN_LIFETIME_FROM {
             MIN_LIFETIME
         } else {
-            life / 3
+            lifetime / 3
         })
     }
 
@@ -84,20 +84,20 @@ impl Promise {
     }
 
     /// How long before its end a token must be renewed.
-    pub fn before(self, life: SignedDuration) -> SignedDuration {
-        self.min_lifetime(life) + self.delay()
+    pub fn before(self, lifetime: SignedDuration) -> SignedDuration {
+        self.min_lifetime(lifetime) + self.delay()
     }
 
     /// True if this lifetime allows the minimum. The latest renewal must be at least a quarter of the lifetime after the
     /// start, and [`SHORTEST`]; otherwise tokens that cannot keep the minimum would be requested all the time.
-    pub fn is_kept(self, life: SignedDuration) -> bool {
-        life - self.before(life) >= SHORTEST.max(life / 4)
+    pub fn is_kept(self, lifetime: SignedDuration) -> bool {
+        lifetime - self.before(lifetime) >= SHORTEST.max(lifetime / 4)
     }
 
     /// True if no mounted file expires, although the lifetime allows no minimum: it is renewed when [`MOUNT_LEFT`] is left.
     /// Only the default minimum gives way; one that a user sets is kept or reported.
-    pub fn is_served(self, life: SignedDuration) -> bool {
-        self.is_kept(life) || self.minimum.is_none() && !self.notified && life >= MOUNT_LEFT
+    pub fn is_served(self, lifetime: SignedDuration) -> bool {
+        self.is_kept(lifetime) || self.minimum.is_none() && !self.notified && lifetime >= MOUNT_LEFT
     }
 }
 
@@ -112,28 +112,28 @@ pub fn renewal(
     promise: Promise,
     spread: Spread<'_>,
 ) -> Renewal {
-    let life = expires.duration_since(issued).max(SignedDuration::ZERO);
-    let half = life / 2;
+    let lifetime = expires.duration_since(issued).max(SignedDuration::ZERO);
+    let half = lifetime / 2;
     let (wait, reason) = match refresh_in {
         // An issuer that returns one second would get requests all the time.
-        Some(wish) if wish < half => (wish.max(life / 10), "RefreshIn"),
+        Some(wish) if wish < half => (wish.max(lifetime / 10), "RefreshIn"),
         _ => (half, "HalfLife"),
     };
-    let latest = life - promise.before(life);
-    let mounts = life - MOUNT_LEFT;
-    let (wait, reason) = match (promise.is_kept(life), latest < wait) {
+    let latest = lifetime - promise.before(lifetime);
+    let mounts = lifetime - MOUNT_LEFT;
+    let (wait, reason) = match (promise.is_kept(lifetime), latest < wait) {
         (true, true) => (latest, "MinLifetime"),
         (true, false) => (wait, reason),
-        (false, _) if !promise.notified && life >= MOUNT_LEFT && mounts < wait => {
+        (false, _) if !promise.notified && lifetime >= MOUNT_LEFT && mounts < wait => {
             (mounts.max(SHORTEST), "MountDelay")
         }
         (false, _) => (wait, "TooShort"),
     };
-    let most = (life.as_secs_f64() * 0.1).min(wait.as_secs_f64() * 0.2);
+    let most = (lifetime.as_secs_f64() * 0.1).min(wait.as_secs_f64() * 0.2);
     let jitter =
         SignedDuration::try_from_secs_f64(most * fraction(&[spread.seed, &issued.to_string()]))
             .unwrap_or_default();
-    let at = round_of(later(issued, wait - jitter), life, spread.phase).max(issued);
+    let at = round_of(later(issued, wait - jitter), lifetime, spread.phase).max(issued);
     // Neither jitter nor the round brings two tokens closer together than they may be.
     let at = if wait >= SHORTEST {
         at.max(whole_second_after(later(issued, SHORTEST)))
@@ -155,8 +155,8 @@ fn whole_second_after(at: Timestamp) -> Timestamp {
 
 /// The last round until `at`. Renewals that come together cost apicred and the API server a third less than those that
 /// come one by one (docs/performance.md). Whole seconds, as everything that is noted: status and logs then say the same.
-fn round_of(at: Timestamp, life: SignedDuration, phase: u32) -> Timestamp {
-    let round = (life.as_secs() / 60).clamp(1, ROUND);
+fn round_of(at: Timestamp, lifetime: SignedDuration, phase: u32) -> Timestamp {
+    let round = (lifetime.as_secs() / 60).clamp(1, ROUND);
     let begins = i64::from(phase) % round;
     let since = (at.as_second() - begins).rem_euclid(round);
     Timestamp::from_second(at.as_second() - since).unwrap_or(at)
@@ -165,9 +165,9 @@ fn round_of(at: Timestamp, life: SignedDuration, phase: u32) -> Timestamp {
 /// From when on a failing renewal is a risk for the minimum remaining lifetime: early enough that a user
 /// can act, a tenth of the lifetime and at least a minute.
 pub fn risk_at(issued: Timestamp, expires: Timestamp, promise: Promise) -> Timestamp {
-    let life = expires.duration_since(issued).max(SignedDuration::ZERO);
-    let notice = (life / 10).max(SignedDuration::from_mins(1));
-    later(expires, -(promise.before(life) + notice))
+    let lifetime = expires.duration_since(issued).max(SignedDuration::ZERO);
+    let notice = (lifetime / 10).max(SignedDuration::from_mins(1));
+    later(expires, -(promise.before(lifetime) + notice))
 }
 
 /// What a retry must know.

@@ -93,7 +93,7 @@ pub fn states(credential: &Credential) -> Vec<State> {
         ("denied", failing(credential, healthy(), Class::Denied), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/RequestRefused", "Current"),
         ("denied, token gone", failing(credential, gone(), Class::Denied), Outcome::Failed, "Ready=False/RequestRefused Stalled=True/RequestRefused RenewalFailing=True/RequestRefused", "Failed"),
         ("invalid", failing(credential, empty(), Class::Invalid), Outcome::Failed, "Ready=False/RequestRefused Stalled=True/RequestRefused", "Failed"),
-        ("needs a person", failing(credential, empty(), Class::NeedsUser), Outcome::Backoff, "Ready=False/RequestRefused Stalled=True/RequestRefused", "Failed"),
+        ("needs a user", failing(credential, empty(), Class::NeedsUser), Outcome::Backoff, "Ready=False/RequestRefused Stalled=True/RequestRefused", "Failed"),
         ("throttled", failing(credential, empty(), Class::Throttled), Outcome::Failed, "Ready=False/RequestRefused Reconciling=True/RequestRefused", "InProgress"),
         ("refused", empty(), refused(), "Ready=False/SecretNotOwned Stalled=True/SecretNotOwned", "Failed"),
         ("a Secret is missing", empty(), missing(Reason::SourceMissing), "Ready=False/SourceMissing Reconciling=True/SourceMissing", "InProgress"),

@@ -299,7 +299,7 @@ fn requeue(found: &Findings<'_>) -> Duration {
         }
         Outcome::Released => Duration::from_hours(1),
     };
-    // Wake up as well when what status says stops being true.
+    // Reconcile as well when what status says stops being true.
     let turning = valid.into_iter().flat_map(|r| {
         [
             schedule::risk_at(r.issued_at, r.expires_at, promise),

@@ -128,12 +128,12 @@ fn risk(found: &Findings<'_>) -> Option<(Reason, String)> {
         ..
     } = *found;
     let record = found.valid?;
-    let life = record.expires_at.duration_since(record.issued_at);
+    let lifetime = record.expires_at.duration_since(record.issued_at);
     let promise = observed.promise(credential);
     if found.trouble.is_some()
         && now >= schedule::risk_at(record.issued_at, record.expires_at, promise)
     {
-        let least = promise.min_lifetime(life);
+        let least = promise.min_lifetime(lifetime);
         let end = schedule::later(record.expires_at, -least);
         return Some((
             Reason::RenewalFailing,
@@ -144,7 +144,7 @@ fn risk(found: &Findings<'_>) -> Option<(Reason, String)> {
             ),
         ));
     }
-    oauth::uncertain(&record.lifetime, life)
+    oauth::uncertain(&record.lifetime, lifetime)
         .or_else(|| observed.not_notified(credential))
-        .or_else(|| too_short(promise, life))
+        .or_else(|| too_short(promise, lifetime))
 }

@@ -1,5 +1,5 @@
 //! The HTTP proxy that an administrator sets for issuer traffic, and what is sent directly. Never one of the
-//! environment's: `HTTPS_PROXY` is set for many programs, by people who have none of them in mind.
+//! environment's: `HTTPS_PROXY` is set for many programs, by administrators who have none of them in mind.
 
 use std::net::IpAddr;
 

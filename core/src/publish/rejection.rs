@@ -43,7 +43,7 @@ enum By {
     Quota(String),
     /// RBAC, with the verb that it does not allow.
     Rights(String),
-    /// RBAC, by way of an owner reference.
+    /// RBAC, via an owner reference.
     OwnerReference,
     /// The Secret is immutable.
     Immutable,

@@ -1,4 +1,4 @@
-//! JWTs that clients bring: proofs of who they are, and grants. Checked as strictly as the strictest issuer does.
+//! JWTs that clients bring: client assertions and grants. Checked as strictly as the strictest issuer does.
 //!
 //! ```text
 //!  keys         which key must have signed: from a key set, or from a registered certificate

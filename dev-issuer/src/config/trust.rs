@@ -20,7 +20,7 @@ pub struct TrustedIssuer {
     pub jwks: Value,
 }
 
-/// Whose token counts as this client's proof. Compared letter by letter, as Entra does.
+/// Whose token authenticates this client. Compared letter by letter, as Entra does.
 /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-create-trust>
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

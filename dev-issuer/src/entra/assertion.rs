@@ -15,7 +15,7 @@ use crate::state::Shared;
 pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Checks the assertion of a client that was found. `endpoints` are the URLs of the endpoint that was asked.
-pub(super) fn prove(
+pub(super) fn authenticate(
     shared: &Shared,
     config: &Config,
     client: &Client,

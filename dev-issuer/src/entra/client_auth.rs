@@ -44,7 +44,7 @@ pub(super) fn authenticate<'c>(
         .filter(|client| client.is_in(tenant))
         .ok_or_else(|| errors::client_unknown(id, &tenant.id))?;
     let secret = secret.filter(|secret| !secret.is_empty());
-    let (secrets, certificates) = client.proofs(&shared.replicas.token());
+    let (secrets, certificates) = client.secrets_and_certificates(&shared.replicas.token());
     if let Some(text) = ask.parameter("client_assertion") {
         if client.public {
             return Err(errors::public_client());
@@ -56,8 +56,8 @@ pub(super) fn authenticate<'c>(
             return Err(assertion_errors::unknown_type());
         }
         let endpoints = ask.urls(&shared.origin, &tenant.id);
-        let proof = (text, certificates.as_slice());
-        assertion::prove(shared, config, client, proof, (&endpoints, now.as_second()))?;
+        let sent = (text, certificates.as_slice());
+        assertion::authenticate(shared, config, client, sent, (&endpoints, now.as_second()))?;
         return Ok(Authenticated {
             client,
             secret_index: None,

@@ -33,7 +33,7 @@ fn audiences(shared: &Shared, rule: AssertionAudience) -> Vec<String> {
     }
 }
 
-/// Who an assertion proves: the client itself, or one whose federated credential it is.
+/// Whom an assertion authenticates: the client itself, or one whose federated credential it is.
 pub(super) fn client<'c>(
     shared: &Shared,
     config: &'c Config,

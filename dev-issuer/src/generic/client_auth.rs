@@ -118,7 +118,7 @@ fn without_secret<'c>(
             return Err(refuse("invalid_client", text));
         }
         let text = "the client certificate is not the one that is registered";
-        return mtls::prove(config, client, &ask.peer)
+        return mtls::authenticate(config, client, &ask.peer)
             .map(|confirmation| authenticated(Some(confirmation)))
             .ok_or_else(|| refuse("invalid_client", text));
     }

@@ -16,7 +16,7 @@ use crate::form::Form;
 use crate::signin::Realm;
 use crate::state::Shared;
 
-/// `POST /generic/device_authorization`. The client proves itself as at the token endpoint (section 3.1).
+/// `POST /generic/device_authorization`. The client authenticates as at the token endpoint (section 3.1).
 pub(crate) fn device_authorization(shared: &Shared, ask: &Ask) -> Answer {
     begin(shared, ask).unwrap_or_else(|refusal| refusal.into_answer(ask))
 }

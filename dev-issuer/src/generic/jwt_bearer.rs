@@ -40,7 +40,7 @@ fn wrong(bad: Bad) -> Refusal {
     refuse("invalid_grant", words(bad))
 }
 
-/// The signature alone proves the client. Scopes stand inside, and who else than the client it speaks for.
+/// The signature alone authenticates the client. Scopes stand inside, and who else than the client it speaks for.
 fn of_itself(
     shared: &Shared,
     config: &Config,
@@ -94,7 +94,7 @@ fn verify(
     shared.replays.if_named(assertion, now)
 }
 
-/// The client proves itself as always; the assertion says for whom it asks, and may come again.
+/// The client authenticates as always; the assertion says for whom it asks, and may come again.
 fn of_another(
     shared: &Shared,
     config: &Config,

@@ -149,7 +149,7 @@ impl Client {
     }
 
     /// Its secrets and its certificates (PEM) at a token endpoint.
-    pub(crate) fn proofs(&self, view: &View) -> (Vec<Secret>, Vec<String>) {
+    pub(crate) fn secrets_and_certificates(&self, view: &View) -> (Vec<Secret>, Vec<String>) {
         let (mut secrets, mut certificates) = (Vec::new(), Vec::new());
         for credential in self.credentials(view) {
             match credential.value {

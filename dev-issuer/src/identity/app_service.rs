@@ -25,7 +25,7 @@ impl Endpoint for Service {
     const PATH: &str = APP_SERVICE_PATH;
     const RESOURCE_ID: &str = "mi_res_id";
 
-    fn proof(&self, head: &Parts) -> AuthMethod {
+    fn auth_method(&self, head: &Parts) -> AuthMethod {
         if head.headers.contains_key(HEADER) {
             AuthMethod::IdentityHeader
         } else {

@@ -123,7 +123,7 @@ impl Endpoint for Agent {
     const PATH: &str = METADATA_PATH;
     const RESOURCE_ID: &str = "msi_res_id";
 
-    fn proof(&self, head: &Parts) -> AuthMethod {
+    fn auth_method(&self, head: &Parts) -> AuthMethod {
         if head.headers.contains_key(AUTHORIZATION) {
             AuthMethod::ArcKey
         } else {

@@ -20,7 +20,7 @@ impl Endpoint for Imds {
     const PATH: &str = METADATA_PATH;
     const RESOURCE_ID: &str = "msi_res_id";
 
-    fn proof(&self, head: &Parts) -> AuthMethod {
+    fn auth_method(&self, head: &Parts) -> AuthMethod {
         if is_meant(&head.headers) {
             AuthMethod::Metadata
         } else {

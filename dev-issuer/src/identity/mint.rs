@@ -67,7 +67,7 @@ pub(super) fn token(
     let application = Application {
         client_id: &identity.client_id,
         object_id: identity.object_id(),
-        // Underneath, a managed identity proves itself by a certificate.
+        // Underneath, a managed identity authenticates with a certificate.
         acr: "2",
         roles: roles.cloned().unwrap_or_default(),
     };

@@ -46,7 +46,7 @@ trait Endpoint: Send + Sync + 'static {
     const RESOURCE_ID: &str;
 
     /// How the caller tries to show that it may ask.
-    fn proof(&self, head: &Parts) -> AuthMethod;
+    fn auth_method(&self, head: &Parts) -> AuthMethod;
 
     fn judge(&self, shared: &Shared, head: &Parts, ask: &IdentityAsk) -> Answer;
 }
@@ -63,7 +63,7 @@ fn router<E: Endpoint>(shared: Arc<Shared>, endpoint: E) -> Router {
 async fn serve<E: Endpoint>(shared: &Arc<Shared>, endpoint: &E, request: Request) -> Response {
     let (head, _) = request.into_parts();
     let ask = IdentityAsk::read(head.uri.query().unwrap_or_default(), E::RESOURCE_ID);
-    let record = record(shared, &head, &ask, endpoint.proof(&head));
+    let record = record(shared, &head, &ask, endpoint.auth_method(&head));
     attend(shared, Surface::Identity, record, &head.extensions, || {
         endpoint.judge(shared, &head, &ask)
     })

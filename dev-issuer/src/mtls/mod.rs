@@ -36,8 +36,8 @@ pub(crate) fn method(client: &Client) -> Option<AuthMethod> {
     }
 }
 
-/// Whether the chain proves that this is the client. A token that is issued on it is bound to its first certificate.
-pub(crate) fn prove(
+/// Does the chain authenticate this client?. A token that is issued on it is bound to its first certificate.
+pub(crate) fn authenticate(
     config: &Config,
     client: &Client,
     chain: &[CertificateDer<'static>],

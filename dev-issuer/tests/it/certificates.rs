@@ -156,9 +156,14 @@ async fn each_flaw_of_an_assertion_has_its_number() {
     assert_refused("a copy", &bench.v2(&proved(ASK, &good)).await, 401, 50_027);
 
     let fresh = signer.sign(&header(&signer), &claims("robot", &v2));
-    let proof = proved(ASK, &fresh);
+    let proved = proved(ASK, &fresh);
     for (what, changes, status, code) in [
-        ("two proofs", [("client_secret", "x")], 400, 9_002_313),
+        (
+            "two client authentications",
+            [("client_secret", "x")],
+            400,
+            9_002_313,
+        ),
         ("no type", [("client_assertion_type", "")], 400, 90_023),
         (
             "another type",
@@ -169,7 +174,7 @@ async fn each_flaw_of_an_assertion_has_its_number() {
         ("another client", [("client_id", "demo")], 401, 700_021),
         ("a public client", [("client_id", "demo-cli")], 401, 700_025),
     ] {
-        let reply = bench.v2(&form(&proof, &changes)).await;
+        let reply = bench.v2(&form(&proved, &changes)).await;
         assert_refused(what, &reply, status, code);
     }
 }

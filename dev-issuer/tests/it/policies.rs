@@ -1,4 +1,4 @@
-//! What has to be there beside a proof, at Entra: consent, a second factor, the leave of a policy.
+//! What Entra requires besides client authentication: consent, a second factor, the leave of a policy.
 
 use std::time::Duration;
 

@@ -35,7 +35,7 @@ async fn a_signature_is_as_good_as_a_secret() {
     ] {
         let body = with(&claims("robot", ""), &json!({ "aud": aud }));
         let text = signer.sign(&json!({ "alg": alg, "kid": kid }), &body);
-        // The client id may be left out: it stands in the assertion.
+        // The client id may be missing: it is in the assertion.
         let ask = form(&proved(ASK, &text), &[("client_id", "")]);
         let reply = bench.post(TOKEN, &ask).await;
         assert_eq!(

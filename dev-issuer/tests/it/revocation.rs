@@ -89,7 +89,7 @@ async fn only_the_client_itself_can_take_its_tokens_back() {
             (400, &json!("invalid_grant"))
         );
     }
-    // Nor may it without proof, whoever asks.
+    // Nor may it without client authentication, whoever asks.
     for (client, secret) in [("demo-user", "wrong"), ("demo-user", ""), ("nobody", "x")] {
         let reply = bench
             .post(REVOKE, &revoking(client, secret, &refresh))

@@ -113,14 +113,14 @@ pub(crate) fn with(base: &Value, changes: &Value) -> Value {
     Value::Object(all)
 }
 
-/// The form with this proof in it.
+/// The form with this client authentication in it.
 pub(crate) fn proved<'a>(
     base: &[(&'a str, &'a str)],
     assertion: &'a str,
 ) -> Vec<(&'a str, &'a str)> {
-    let proof = [
+    let assertion = [
         ("client_assertion_type", JWT_BEARER),
         ("client_assertion", assertion),
     ];
-    [base, &proof].concat()
+    [base, &assertion].concat()
 }

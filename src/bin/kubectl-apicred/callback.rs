@@ -89,7 +89,7 @@ pub(crate) fn redirect_uri(text: &str) -> Result<Url, String> {
 /// Microsoft's own tools do.
 pub(crate) fn address(entra: bool, given: Option<&Url>, port: u16) -> String {
     match given {
-        // Entra ID lets any port of `localhost` match the registered http://localhost, and 127.0.0.1 only by way of
+        // Entra ID lets any port of `localhost` match the registered http://localhost, and 127.0.0.1 only via
         // the manifest (learn.microsoft.com/entra/identity-platform/reply-url); others go by RFC 8252 section 7.3,
         // which wants the address.
         None if entra => format!("http://localhost:{port}"),

@@ -149,12 +149,12 @@ async fn by_browser(
     let done = match wire.redeem(&ticket).await {
         Ok(signed_in) => keep(subject, wire, state, &signed_in)
             .await
-            .map(|said| (said, signed_in.person)),
+            .map(|said| (said, signed_in.user)),
         Err(token_error) => Err(wire.explain(&token_error)),
     };
     match done {
-        Ok((said, person)) => {
-            let who = person.map_or_else(String::new, |name| format!(" as {name}"));
+        Ok((said, user)) => {
+            let who = user.map_or_else(String::new, |name| format!(" as {name}"));
             let text = format!(
                 "You are signed in{who}. The refresh token is in {}.",
                 state.place()
@@ -227,7 +227,7 @@ async fn keep(
         .await?;
     let report = Report {
         credential: &subject.credential,
-        person: signed_in.person.as_deref(),
+        user: signed_in.user.as_deref(),
         token: &signed_in.token,
         place: &state.place(),
         key: &subject.state.key,

@@ -47,7 +47,7 @@ use url::Url;
 
 use wait::Failure;
 
-/// Exit code if the time is over: that of timeout(1).
+/// Exit code after the timeout: that of timeout(1).
 const TIMED_OUT: u8 = 124;
 
 /// Signs in users for credentials of apicred, requests renewals, and prints public keys.
@@ -93,7 +93,7 @@ struct Target {
 struct Renew {
     #[command(flatten)]
     target: Target,
-    /// Wait until the request has been served. Exits with 1 if it failed, with 124 if the time is over, and prints the reason.
+    /// Wait until the request has been served. Exits with 1 if it failed, with 124 after the timeout, and prints the reason.
     #[arg(long)]
     wait: bool,
     /// How long to wait; 1m if not set.
@@ -124,7 +124,7 @@ struct Rotate {
     /// The kubeconfig. If not set: KUBECONFIG or ~/.kube/config.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
-    /// Wait until credentials use the new one. Exits with 1 if it failed, with 124 if the time is over, and prints the reason.
+    /// Wait until credentials use the new one. Exits with 1 if it failed, with 124 after the timeout, and prints the reason.
     #[arg(long)]
     wait: bool,
     /// How long to wait; 15m if not set.

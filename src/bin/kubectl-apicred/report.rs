@@ -6,7 +6,7 @@ use apicred::{credential::Credential, oauth::Token};
 pub(crate) struct Report<'a> {
     /// The credential as it is declared.
     pub(crate) credential: &'a Credential,
-    pub(crate) person: Option<&'a str>,
+    pub(crate) user: Option<&'a str>,
     pub(crate) token: &'a Token,
     /// Where the refresh token is now.
     pub(crate) place: &'a str,
@@ -18,7 +18,7 @@ impl Report<'_> {
     pub(crate) fn lines(&self) -> Vec<String> {
         let credential = self.credential;
         let who = self
-            .person
+            .user
             .map_or_else(String::new, |name| format!(" as {name}"));
         let mut lines = vec![format!("Signed in{who}.")];
         let mut line = |name: &str, value: String| {

@@ -112,7 +112,7 @@ async fn issuer(
     }
 }
 
-/// The issuer with the CAs that its `caBundleRef` names. Where the operator is, the person's rights do not reach.
+/// The issuer with the CAs that its `caBundleRef` names. Where the operator is, the user's rights do not reach.
 async fn with_ca(cluster: &Cluster, issuer: Issuer) -> Result<Issuer, String> {
     let Some(source) = issuer.ca_source.clone() else {
         return Ok(issuer);
@@ -142,7 +142,7 @@ async fn with_ca(cluster: &Cluster, issuer: Issuer) -> Result<Issuer, String> {
     Ok(issuer.with_ca(Ok(&text)))
 }
 
-/// May this namespace ask the issuer for this? Labels of the namespace count only if the person may read it; if not,
+/// May this namespace ask the issuer for this? Labels of the namespace count only if the user may read it; if not,
 /// the operator is left to judge.
 pub(crate) async fn may_request(cluster: &Cluster, credential: &Credential) -> Result<(), String> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());

@@ -169,8 +169,8 @@ fn secret(annotations: &Value, more: &Value) -> Secret {
     serde_json::from_value(whole).expect("a Secret")
 }
 
-/// A credential of a person; at a `TokenIssuer` with this spec, or at Entra ID.
-fn person(issuer: Option<&Value>) -> Credential {
+/// A credential of a user; at a `TokenIssuer` with this spec, or at Entra ID.
+fn user(issuer: Option<&Value>) -> Credential {
     let (place, found) = match issuer {
         Some(spec) => {
             let object: TokenIssuer = serde_json::from_value(json!({
@@ -209,7 +209,7 @@ fn person(issuer: Option<&Value>) -> Credential {
 
 /// An issuer of the namespace, whose sign-in page is another's.
 fn mixed_up() -> Credential {
-    person(Some(&json!({ "oauth2": {
+    user(Some(&json!({ "oauth2": {
         "tokenUrl": "https://evil.example/token",
         "authorizationUrl": "https://login.example/authorize",
     } })))
@@ -217,7 +217,7 @@ fn mixed_up() -> Credential {
 
 #[test]
 fn a_secret_of_somebody_else_is_left_alone() {
-    let credential = person(None);
+    let credential = user(None);
     let none = json!({});
     #[rustfmt::skip]
     let cases = [
@@ -279,7 +279,7 @@ fn allowed_issuers_of_a_secret_is_never_widened() {
 
 #[test]
 fn allowed_issuers_limits_an_issuer_that_is_vouched_for_as_well() {
-    let entra = person(None).issuer;
+    let entra = user(None).issuer;
     let origins = [entra.origin.clone()];
     let holds = |list: &str| {
         let notes = json!({ (names::STATE_OF): "c", (names::ALLOWED_ISSUERS): list });
@@ -370,7 +370,7 @@ fn ids_are_version_4_uuids() {
 #[test]
 fn a_report_names_what_was_granted_and_no_token() {
     use apicred::oauth::{RawAnswer, sign_in::redeemed};
-    let credential = person(None);
+    let credential = user(None);
     let answer = json!({
         "access_token": "opaque-access", "refresh_token": "opaque-refresh", "token_type": "Bearer",
         "expires_in": 3600, "scope": "api://demo/Records.Read openid",
@@ -380,7 +380,7 @@ fn a_report_names_what_was_granted_and_no_token() {
     let token = redeemed(&credential, &raw, now, now).expect("a token");
     let lines = Report {
         credential: &credential,
-        person: Some("ada"),
+        user: Some("ada"),
         token: &token,
         place: "Secret team/state",
         key: "rt",

@@ -26,7 +26,7 @@ pub(crate) const USUAL: Duration = Duration::from_mins(1);
 pub(crate) enum Failure {
     /// It cannot be had.
     Failed(String),
-    /// The time is over; it may come yet.
+    /// The time has passed; it may come yet.
     TimedOut(String),
 }
 

@@ -12,7 +12,7 @@ use apicred::{
         Material, Moment, Note, RawAnswer, Reader, SentSecrets, Token, TokenEndpoint, TokenError,
         TokenRequest, explained, known_endpoint,
         sign_in::{
-            Consent, Flow, Ticket, added, person, random_text, redeemed, redemption,
+            Consent, Flow, Ticket, added, random_text, redeemed, redemption, user,
             with_fewer_scopes,
         },
     },
@@ -50,7 +50,7 @@ pub(crate) struct Wire<'a> {
 /// The tokens, and whose they are.
 pub(crate) struct SignedIn {
     pub(crate) token: Token,
-    pub(crate) person: Option<String>,
+    pub(crate) user: Option<String>,
 }
 
 /// The endpoints of the credential's issuer.
@@ -130,8 +130,8 @@ impl<'a> Wire<'a> {
         };
         self.exchange(build, |credential, raw, sent, now| {
             let token = redeemed(credential, raw, sent, now)?;
-            let person = person(raw);
-            Ok(SignedIn { token, person })
+            let user = user(raw);
+            Ok(SignedIn { token, user })
         })
         .await
     }

@@ -265,7 +265,7 @@ fn count<T>(
 }
 
 /// Applies a status. Gives the object's resourceVersion: of the answer nothing else is of use, so the server is asked
-/// for the metadata alone. A field that the CRD does not have is left out.
+/// for the metadata alone. A field that the CRD does not have is not sent.
 pub(in crate::controller) async fn apply_status<K>(
     api: &Api<K>,
     name: &str,

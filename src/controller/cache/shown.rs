@@ -27,7 +27,7 @@ pub(in crate::controller) struct Shown {
     pub(in crate::controller) not_ready: Option<Known>,
     /// Why its renewal fails, if it does.
     pub(in crate::controller) failing: Option<Known>,
-    /// What proves the client ends soon; true: it has ended.
+    /// The client credential expires soon; true: it has expired.
     pub(in crate::controller) proof_ended: Option<bool>,
     pub(in crate::controller) permissions_missing: bool,
     /// No work is wanted: its token may expire.
@@ -62,8 +62,8 @@ impl Shown {
         let fails = |why: &Known| !why.is_some_and(Reason::is_wait);
         let seconds = |at: &Timestamp| at.as_second();
         let (issued, expires) = (&status.issued_at, &status.expires_at);
-        let life = issued.as_ref().zip(expires.as_ref());
-        let life = life.map(|(issued, expires)| expires.0.duration_since(issued.0));
+        let lifetime = issued.as_ref().zip(expires.as_ref());
+        let lifetime = lifetime.map(|(issued, expires)| expires.0.duration_since(issued.0));
         Self {
             published: issued.is_some(),
             ready: ready.and_then(|c| match c.status.as_str() {
@@ -79,7 +79,7 @@ impl Shown {
                 .is_some_and(|c| c.status == "True"),
             expires_at: expires.as_ref().map(|at| seconds(&at.0)),
             renew_at: status.renew_at.as_ref().map(|at| seconds(&at.0)),
-            min_lifetime: life.map(|life| promise(object).min_lifetime(life).as_secs()),
+            min_lifetime: lifetime.map(|lifetime| promise(object).min_lifetime(lifetime).as_secs()),
             proof_expires_at: status
                 .client
                 .as_ref()
@@ -89,7 +89,7 @@ impl Shown {
         }
     }
 
-    /// Has its token less life left than the minimum?
+    /// Has its token less lifetime left than the minimum?
     pub(in crate::controller) fn below_floor(&self, now: i64) -> bool {
         let least = self.min_lifetime.unwrap_or_default();
         self.expiry().is_some_and(|at| at - now < least)

@@ -72,8 +72,8 @@ fn enter(
     let observed = &mut reconciliation.observed;
     let valid = observed.valid(credential, now);
     let before = valid.map_or(SignedDuration::ZERO, |r| {
-        let life = r.expires_at.duration_since(r.issued_at);
-        observed.promise(credential).before(life)
+        let lifetime = r.expires_at.duration_since(r.issued_at);
+        observed.promise(credential).before(lifetime)
     });
     let failures = observed.memory.failure.as_ref().map_or(0, |f| f.failures);
     let urgency = Urgency::new(valid.map(|r| r.expires_at), before, failures, now);

@@ -31,7 +31,7 @@ pub(in crate::controller) struct Acquired {
     pub(in crate::controller) token: Arc<Token>,
     pub(in crate::controller) sources: SourceUse,
     pub(in crate::controller) fingerprint: String,
-    /// The time of the certificate that proved the client.
+    /// The validity of the certificate that authenticated the client.
     pub(in crate::controller) certificate_validity: Option<Validity>,
     /// The issuer, as it is noted with the token; empty for a static key.
     pub(in crate::controller) issuer: String,
@@ -108,7 +108,7 @@ pub(super) async fn exchange(
         endpoint.clone(),
         Arc::clone(&attempt.permit),
     );
-    let flight = async move {
+    let answer = async move {
         let _permit = permit;
         let arc = matches!(
             (&asker.authentication, &asker.issuer.operator_identity),
@@ -123,8 +123,8 @@ pub(super) async fn exchange(
         send(&world, &asker, request, id).await
     };
     match key {
-        Some(key) => context.single_flight.run(key, flight).await,
-        None => flight.await.map(Arc::new),
+        Some(key) => context.single_flight.run(key, answer).await,
+        None => answer.await.map(Arc::new),
     }
 }
 

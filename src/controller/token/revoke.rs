@@ -117,8 +117,8 @@ impl Revocation<'_> {
     /// By the client secret or certificate in use, else by each other one in turn: during a rotation one of them works.
     async fn by_any(&self, known: Option<&Revocable>) -> Result<(), TokenError> {
         let (context, credential) = (self.context, self.credential);
-        let proofs = sources(context, credential);
-        let Some(first) = proofs.first() else {
+        let credentials = sources(context, credential);
+        let Some(first) = credentials.first() else {
             let access = self.access_token(known).await?;
             return self.by(None, access.as_ref()).await;
         };
@@ -126,7 +126,8 @@ impl Revocation<'_> {
             p.record.as_ref().and_then(|r| r.sources.used.clone())
         });
         let used = used.flatten();
-        let mut present: Vec<&Source> = proofs.iter().filter(|s| s.present.is_some()).collect();
+        let mut present: Vec<&Source> =
+            credentials.iter().filter(|s| s.present.is_some()).collect();
         present.sort_by_key(|s| !used.as_ref().is_some_and(|used| used.is(&s.reference)));
         let name = &first.reference.name;
         let mut last = fault(&format!(

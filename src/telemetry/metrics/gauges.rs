@@ -45,7 +45,7 @@ pub struct Objects {
     pub not_ready: BTreeMap<&'static str, u64>,
     /// Credentials whose renewal fails, by reason.
     pub failing: BTreeMap<&'static str, u64>,
-    /// Tokens with less life left than the minimum.
+    /// Tokens with less lifetime left than the minimum.
     pub below_floor: u64,
     /// Tokens that have expired.
     pub expired: u64,
@@ -76,7 +76,7 @@ pub struct OneCredential<'a> {
     pub expires_at: Option<i64>,
     /// When its token is renewed, Unix seconds.
     pub renew_at: Option<i64>,
-    /// The life that readers can count on, in seconds.
+    /// The lifetime that readers can count on, in seconds.
     pub min_lifetime: Option<i64>,
     /// When its client credential expires, Unix seconds.
     pub client_expires_at: Option<i64>,

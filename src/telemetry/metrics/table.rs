@@ -72,7 +72,7 @@ const OF_RECONCILES: Kind = Kind::Histogram(&[
 const OF_KUBERNETES: Kind = Kind::Histogram(&[
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ]);
-/// Bounds for the life that a replaced token had left: the first counts those that had expired.
+/// Bounds for the lifetime that a replaced token had left: the first counts those that had expired.
 const OF_MARGINS: Kind = Kind::Histogram(&[
     0.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0, 7200.0, 14_400.0,
     43_200.0,
@@ -129,7 +129,7 @@ table! {
     Failing: "apicred_credentials_failing", Kind::Gauge, None, &[REASON], Leader, "0.1.0",
         "ApiCredentials whose renewal fails, whether or not their token is still valid, by the reason of RenewalFailing, else of Ready; waits such as Suspended are not counted; a reason without any has no series";
     BelowFloor: "apicred_tokens_below_floor", Kind::Gauge, None, &[], Leader, "0.1.0",
-        "Tokens with less life left than minLifetime, expired ones included; those of suspended ApiCredentials are not counted";
+        "Tokens with less lifetime left than minLifetime, expired ones included; those of suspended ApiCredentials are not counted";
     Expired: "apicred_tokens_expired", Kind::Gauge, None, &[], Leader, "0.1.0",
         "Expired tokens in Secrets; those of suspended ApiCredentials are not counted";
     SoonestExpiry: "apicred_soonest_token_expiry_timestamp_seconds", Kind::Gauge, SECONDS, &[], Leader, "0.1.0",
@@ -157,7 +157,7 @@ table! {
     Published: "apicred_tokens_published_total", Kind::Counter, None, &[CAUSES], Leader, "0.1.0",
         "Tokens written into Secrets, by cause";
     Margin: "apicred_publish_margin_seconds", OF_MARGINS, SECONDS, &[], Leader, "0.1.0",
-        "Life that the old token had left when a new one was written; 0 if it had expired";
+        "Lifetime that the old token had left when a new one was written; 0 if it had expired";
     Lateness: "apicred_renewal_lateness_seconds", OF_LATENESS, SECONDS, &[], Leader, "0.1.0",
         "Time from the renewal time to the write of the new token, for renewals that were due";
     Overdue: "apicred_overdue_seconds", Kind::Gauge, SECONDS, &[], Leader, "0.1.0",
@@ -191,7 +191,7 @@ table! {
     TokenRenewal: "apicred_token_renewal_timestamp_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
         "Unix time at which the token is renewed; no series without a token";
     TokenMinLifetime: "apicred_token_min_lifetime_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
-        "Life that readers of the token can count on: minLifetime, else its default for this token; no series without a token";
+        "Lifetime that readers of the token can count on: minLifetime, else its default for this token; no series without a token";
     ClientCredentialExpiry: "apicred_client_credential_expiry_timestamp_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
         "Unix time at which the client secret or certificate expires; no series if that is not known";
     CredentialInfo: "apicred_credential_info", Kind::Gauge, None, CREDENTIAL_INFO, Credential, "0.1.0",

@@ -179,7 +179,7 @@ fn what_an_earlier_rotation_lost_is_removed_and_nothing_of_others() {
         };
         add(format!("apicred/elsewhere/{uid}/7")).await;
         add(format!("apicred/elsewhere/{other}/7")).await;
-        add("of a person".to_owned()).await;
+        add("of a user".to_owned()).await;
         assert_eq!(rig.at_issuer(kind).len(), 4);
         // A new process reads the application first.
         rig.run().await;

@@ -155,7 +155,7 @@ impl<'w> Rig<'w> {
         changed.expect("another application");
     }
 
-    /// Removes what is noted of the rotation, as a person does who has removed what it made for another application.
+    /// Removes what is noted of the rotation, as a user does who has removed what it made for another application.
     pub(super) async fn forget(&self) {
         self.annotate_source(json!({ "apicred.dev/rotation": null }))
             .await;
@@ -266,7 +266,7 @@ impl<'w> Rig<'w> {
         self.until("a rotation", done).await
     }
 
-    /// Has the credential `a` renewed until the rotation is over. A token that comes just before a write of the source Secret is one of an
+    /// Has the credential `a` renewed until the rotation has ended. A token that comes just before a write of the source Secret is one of an
     /// earlier version of it: the renewal after it shows that the credential follows.
     pub(super) async fn follows_through(&self, request: &str) {
         for _ in 0..RENEWALS {

@@ -88,7 +88,7 @@ fn other_keys_of_the_secret_stay_and_the_end_of_a_client_secret_is_not_theirs() 
         rig.place.until("b", "no end", none).await;
         rig.place.ready("b").await;
 
-        // What a person notes stays.
+        // What a user notes stays.
         let mine = (Timestamp::now() + jiff::SignedDuration::from_hours(9_000)).to_string();
         rig.annotate_source(json!({ END: mine })).await;
         let request = rig.request().await;

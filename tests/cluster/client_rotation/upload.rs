@@ -252,7 +252,7 @@ fn without_a_valid_certificate_that_got_a_token_nothing_is_uploaded() {
             .await;
         for rig in [&absent, &expired] {
             assert_eq!(rig.at_issuer(CERTIFICATE).len(), 1);
-            // A person uploads it.
+            // A user uploads it.
             let app = OauthClient::new(&rig.app).certificate(&second.certificate);
             rig.place.add_client(app.role(RECORDS.0, RECORDS.1));
             rig.place.request_renewal("a").await;

@@ -108,7 +108,7 @@ impl Canaries {
 pub(crate) struct Net(HashSet<[u8; WINDOW]>);
 
 impl Net {
-    /// The surroundings of the first leak in a text, the leak itself left out.
+    /// The surroundings of the first leak in a text, without the leak itself.
     pub(crate) fn first_leak(&self, text: &str) -> Option<String> {
         let at = text
             .as_bytes()

@@ -56,7 +56,7 @@ impl Place {
     /// Changes a Secret by a merge patch, as `kubectl patch` does.
     pub(crate) async fn edit_secret(&self, name: &str, patch: Value) -> Secret {
         let params = PatchParams {
-            field_manager: Some("a-person".to_owned()),
+            field_manager: Some("a-user".to_owned()),
             ..PatchParams::default()
         };
         self.secrets()

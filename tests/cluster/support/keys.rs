@@ -117,7 +117,7 @@ impl Place {
             "metadata": { "name": name },
             "stringData": { key: file },
         });
-        let params = PatchParams::apply("a-person").force();
+        let params = PatchParams::apply("a-user").force();
         self.secrets()
             .patch(name, &params, &Patch::Apply(&secret))
             .await

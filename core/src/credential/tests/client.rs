@@ -10,7 +10,7 @@ use crate::{
     fixtures::{cluster_issuer, issuer, merge, object, parse_both},
 };
 
-/// An `ApiClient` as a person would write it, with `change` merged into its spec (null removes).
+/// An `ApiClient` as a user would write it, with `change` merged into its spec (null removes).
 fn client(change: &Value) -> ApiClientSpec {
     let mut spec = json!({
         "issuerRef": { "kind": "ClusterTokenIssuer", "name": "contoso" },

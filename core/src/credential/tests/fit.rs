@@ -53,7 +53,7 @@ fn what_does_not_fit_is_reported_with_its_field_and_the_fix() {
     let key = reference();
     #[rustfmt::skip]
     let cases = [
-        // Proofs and grants that an issuer does not take.
+        // Authentication methods and grants that an issuer does not take.
         (generic(), json!({ "grant": { "onBehalfOf": { "assertionRef": key } } }), "spec.grant.onBehalfOf", "tokenExchange"),
         (entra(), json!({ "grant": { "tokenExchange": { "subject": { "secretRef": key } } } }), "spec.grant.tokenExchange", "onBehalfOf"),
         (entra(), json!({ "grant": { "jwtBearer": { "assertionRef": key } } }), "spec.grant.jwtBearer", "client.certificates"),

@@ -3,7 +3,7 @@
 //! Credentials, issuers, discovery documents and annotations are drawn at random and taken down the way that a
 //! request goes: parse, may it ask, may each Secret be sent, may it be posted there, the request itself. Where the
 //! request then goes is held against [`Drawn::owner_agrees`], which knows nothing of URLs: it reads a table of what
-//! each spelling means to a person.
+//! each spelling means to a reader.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Ways to write a host, and the origin that a person means by it; none: no place that a secret may go to.
+/// Ways to write a host, and the origin that a reader means by it; none: no place that a secret may go to.
 #[rustfmt::skip]
 const PLACES: [(&str, Option<&str>); 25] = [
     ("https://good.example", Some("https://good.example")),
@@ -127,7 +127,7 @@ struct Drawn {
     client_auth: &'static str,
     /// Has the request a parameter out of a Secret? An extension grant always has one.
     parameter: bool,
-    /// `allowed-issuers` of the Secret that proves the client, of the one of the grant, of the ServiceAccount, and of the
+    /// `allowed-issuers` of the Secret that authenticates the client, of the one of the grant, of the ServiceAccount, and of the
     /// Secret of the parameter.
     allowed: [Option<usize>; 4],
     /// Which dedications the Secrets have: `state-of`, `publish-by`, and a token that apicred published.
@@ -183,7 +183,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         "extensionOfTwo",
         "static",
     ];
-    let proofs = [
+    let methods = [
         "secret",
         "certificate",
         "mtls",
@@ -202,7 +202,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         ),
         (
             select(grants.to_vec()),
-            select(proofs.to_vec()),
+            select(methods.to_vec()),
             any::<bool>(),
             [note(), note(), note(), note()],
             // A ServiceAccount has none.
@@ -501,7 +501,7 @@ impl Drawn {
         consents && goes
     }
 
-    /// Where a person would expect the request to go; none: nowhere.
+    /// Where a reader would expect the request to go; none: nowhere.
     fn expected(&self, credential: &Credential) -> Option<Vec<&'static str>> {
         let home = match self.kind {
             kind if kind.is_microsoft() || kind == Kind::EntraWithCa => {

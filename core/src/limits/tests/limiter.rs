@@ -190,9 +190,9 @@ fn what_presses_is_the_minimum_lifetime_and_not_the_end_of_the_token() {
     let order = served(vec![
         ("two hours", request("team", hours(2, 0))),
         ("an hour", request("team", hours(25, 24 * 3600))),
-        ("broken floor", request("team", hours(24, 24 * 3600 + 60))),
+        ("broken minimum", request("team", hours(24, 24 * 3600 + 60))),
     ]);
-    assert_eq!(order, ["broken floor", "an hour", "two hours"]);
+    assert_eq!(order, ["broken minimum", "an hour", "two hours"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
     credential::{FieldError, Subject},
     oauth::{
         Class, Need,
-        assertion::{self, BACKDATED, Header, LIFE},
+        assertion::{self, BACKDATED, Header, LIFETIME},
         signing_key::SigningKey,
     },
 };
@@ -157,7 +157,7 @@ impl Signed {
         claims.insert("aud".to_owned(), json!(audience));
         let now = around.now.as_second();
         claims.insert("iat".to_owned(), json!(now - BACKDATED));
-        claims.insert("exp".to_owned(), json!(now + LIFE));
+        claims.insert("exp".to_owned(), json!(now + LIFETIME));
         // The client's own assertion in the same request has the id itself, and an id is used once (RFC 7519 section 4.1.7).
         let id = format!("{}-grant", around.assertion_id);
         claims.insert("jti".to_owned(), json!(id));

@@ -280,7 +280,7 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
     }
 }
 
-/// When the request of a mark is over, and its answer stored if there was one. Another process may still be at work: stopped,
+/// When the request of a mark has ended, and its answer stored if there was one. Another process may still be at work: stopped,
 /// slow, or no leader any more.
 fn settled(doubt: &Mark, remembered: &Remembered, now: Timestamp) -> Timestamp {
     // This process knows the end of its own requests.

@@ -8,17 +8,17 @@
 //!  callback   the redirect back
 //!  device     the device code and the polling interval
 //!  redeem     exchanges a code for tokens
-//!  person     the user whose tokens they are
+//!  user       the user whose tokens they are
 //! ```
 
 mod authorize;
 mod callback;
 mod consent;
 mod device;
-mod person;
 mod redeem;
 #[cfg(test)]
 mod tests;
+mod user;
 mod wish;
 
 pub use authorize::{Pkce, authorize_url, random_text};
@@ -27,6 +27,6 @@ pub use consent::{
     Consent, Destination, Flow, Part, destinations, discovery, named_origin, origins,
 };
 pub use device::{Device, Pace, Poll, device_answer, device_request};
-pub use person::person;
 pub use redeem::{Ticket, no_refresh_token, redeemed, redemption};
+pub use user::user;
 pub use wish::{SCOPES, added, for_refresh, for_sign_in, of_api, with_fewer_scopes, with_wish};

@@ -441,8 +441,8 @@ fn a_token_that_ended_while_its_answer_travelled_is_refused() {
         now: at(100),
         assumed_lifetime: None,
     };
-    let of = |life: i64| {
-        let body = json!({ "access_token": "t", "expires_in": life }).to_string();
+    let of = |lifetime: i64| {
+        let body = json!({ "access_token": "t", "expires_in": lifetime }).to_string();
         answer(&raw(200, "application/json", body.as_bytes()), context).is_ok()
     };
     assert_eq!((of(99), of(100), of(101)), (false, false, true));

@@ -154,12 +154,12 @@ fn each_answer_of_a_real_server_becomes_what_the_table_says() {
     let usual = credential(None, &json!({ "clientCredentials": {} }));
     for (name, made) in ANSWERS {
         match (answer_to(&usual, &raw(name), at(0), at(1)), made) {
-            (Ok(token), Token(life, note)) => {
+            (Ok(token), Token(lifetime, note)) => {
                 assert_eq!(token.secret.expose_secret(), "opaque-example", "{name}");
                 let found = token.expires_at.duration_since(at(0)).as_secs();
                 assert_eq!(
                     (found, token.lifetime_source.note().as_str()),
-                    (*life, *note),
+                    (*lifetime, *note),
                     "{name}"
                 );
             }

@@ -102,9 +102,9 @@ fn rfc_6749() {
         change["scopes"] = NONE;
         change
     };
-    let proof = secret("gX1fBat3bV");
+    let client_secret = secret("gX1fBat3bV");
     // Section 4.4.2.
-    let request = made(&credential(&basic, &with(json!({}))), &proof, &[]);
+    let request = made(&credential(&basic, &with(json!({}))), &client_secret, &[]);
     check(&request, &[("grant_type", "client_credentials")]);
     let authorization = header(&request, "authorization");
     assert_eq!(
@@ -113,7 +113,11 @@ fn rfc_6749() {
     );
     // Section 4.3.2.
     let grant = json!({ "grant": { "password": { "username": "johndoe", "passwordRef": { "name": "p", "key": "k" } } } });
-    let request = made(&credential(&basic, &with(grant)), &proof, &["A3ddj3w"]);
+    let request = made(
+        &credential(&basic, &with(grant)),
+        &client_secret,
+        &["A3ddj3w"],
+    );
     check(
         &request,
         &[
@@ -126,7 +130,11 @@ fn rfc_6749() {
     let grant =
         json!({ "grant": { "refreshToken": { "secretRef": { "name": "p", "key": "k" } } } });
     let token = "tGzv3JOkF0XG5Qx2TlKWIA";
-    let request = made(&credential(&basic, &with(grant.clone())), &proof, &[token]);
+    let request = made(
+        &credential(&basic, &with(grant.clone())),
+        &client_secret,
+        &[token],
+    );
     check(
         &request,
         &[("grant_type", "refresh_token"), ("refresh_token", token)],
@@ -171,8 +179,12 @@ fn rfc_7523_section_2_1_and_8693_section_2_3() {
         "grant": { "tokenExchange": { "subject": { "secretRef": { "name": "a", "key": "k" } } } },
     });
     let subject = "accVkjcJyb4BWCxGsndESCJQbdFMogUC5PbRDqceLTC";
-    let proof = secret("long-secure-random-secret");
-    let request = made(&credential(&oauth2(&NONE), &exchange), &proof, &[subject]);
+    let client_secret = secret("long-secure-random-secret");
+    let request = made(
+        &credential(&oauth2(&NONE), &exchange),
+        &client_secret,
+        &[subject],
+    );
     check(
         &request,
         &[

@@ -1,4 +1,4 @@
-//! Whatever comes off the wire: a token or a token error, never a panic, and nothing of it in what people read.
+//! Whatever comes off the wire: a token or a token error, never a panic, and nothing of it in what users read.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

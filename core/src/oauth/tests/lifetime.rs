@@ -31,7 +31,7 @@ fn made(
 
 #[test]
 fn expires_in_is_read_in_every_form_seen() {
-    for (value, life, note) in [
+    for (value, lifetime, note) in [
         (json!(3600), 3600, "ExpiresIn"),
         (json!("3600"), 3600, "ExpiresIn"),
         (json!(" 3600 "), 3600, "ExpiresIn"),
@@ -96,7 +96,7 @@ fn expires_in_is_read_in_every_form_seen() {
         (json!(" "), 900, "Guessed"),
     ] {
         let made = made(&json!({ "expires_in": value }), None);
-        assert_eq!(made, Ok((life, note.to_owned())), "{value}");
+        assert_eq!(made, Ok((lifetime, note.to_owned())), "{value}");
     }
     assert_eq!(made(&json!({ "expiresIn": 60 }), None).unwrap().0, 60);
     assert_eq!(made(&json!({ "expireIn": 60 }), None).unwrap().0, 60);
@@ -218,7 +218,7 @@ fn the_end_is_read_in_every_form_and_under_every_name_seen() {
 
 #[test]
 fn the_first_field_that_is_clear_decides() {
-    for (fields, life, note) in [
+    for (fields, lifetime, note) in [
         // The difference needs no common clock.
         (
             json!({ "expires_in": 600, "expires_on": NOW + 3600 }),
@@ -251,7 +251,11 @@ fn the_first_field_that_is_clear_decides() {
             "ExpiresIn",
         ),
     ] {
-        assert_eq!(made(&fields, None), Ok((life, note.to_owned())), "{fields}");
+        assert_eq!(
+            made(&fields, None),
+            Ok((lifetime, note.to_owned())),
+            "{fields}"
+        );
     }
     // The issuer's setting settles what needs an assumption.
     let milliseconds = json!({ "expires_in": 3_600_000 });
@@ -303,7 +307,7 @@ fn a_token_that_has_expired_is_refused_for_minutes() {
 
 #[test]
 fn an_uncertain_lifetime_is_reported_with_what_was_seen() {
-    for (note, life, reason, reported) in [
+    for (note, lifetime, reason, reported) in [
         ("Guessed", 900, "LifetimeUnknown", "does not say"),
         ("Unread expires_at", 900, "LifetimeUnknown", "(expires_at)"),
         (
@@ -319,7 +323,7 @@ fn an_uncertain_lifetime_is_reported_with_what_was_seen() {
             "(expires_in); apicred assumes 366 d;",
         ),
     ] {
-        let (found, message) = uncertain(note, secs(life)).unwrap();
+        let (found, message) = uncertain(note, secs(lifetime)).unwrap();
         assert_eq!(found.as_str(), reason, "{note}");
         assert!(message.contains(reported), "{message}");
         assert!(
@@ -369,7 +373,7 @@ fn a_refresh_token_is_used_before_it_ends() {
 
 #[test]
 fn a_jwt_only_ever_shortens_a_life_and_needs_no_common_clock() {
-    let life = |claims: Value, expires_in: Value| {
+    let lifetime = |claims: Value, expires_in: Value| {
         let body = json!({ "access_token": jwt(&claims), "expires_in": expires_in });
         json_token(&body)
             .map(|t| {
@@ -382,54 +386,57 @@ fn a_jwt_only_ever_shortens_a_life_and_needs_no_common_clock() {
     };
     let says = LifetimeSource::ExpiresIn;
     assert_eq!(
-        life(json!({ "iat": NOW, "exp": NOW + 600 }), json!(3600)),
+        lifetime(json!({ "iat": NOW, "exp": NOW + 600 }), json!(3600)),
         Some((600, says))
     );
     assert_eq!(
-        life(json!({ "iat": NOW, "exp": NOW + 9999 }), json!(3600)),
+        lifetime(json!({ "iat": NOW, "exp": NOW + 9999 }), json!(3600)),
         Some((3600, says))
     );
     // An issuer whose clock is ten minutes ahead or behind.
     assert_eq!(
-        life(json!({ "iat": NOW + 600, "exp": NOW + 4200 }), json!(3600)),
+        lifetime(json!({ "iat": NOW + 600, "exp": NOW + 4200 }), json!(3600)),
         Some((3600, says))
     );
     assert_eq!(
-        life(json!({ "iat": NOW - 600, "exp": NOW + 3000 }), json!(3600)),
+        lifetime(json!({ "iat": NOW - 600, "exp": NOW + 3000 }), json!(3600)),
         Some((3600, says))
     );
     // A token that was backdated, as Entra does it, has no more than what is left until its end.
     assert_eq!(
-        life(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), Value::Null),
+        lifetime(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), Value::Null),
         Some((1200, LifetimeSource::Jwt))
     );
     assert_eq!(
-        life(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), json!(3600)),
+        lifetime(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), json!(3600)),
         Some((1200, says))
     );
     // Our clock is past its end: it shows nothing, the lifetime does.
     assert_eq!(
-        life(json!({ "iat": NOW - 900, "exp": NOW - 300 }), json!(3600)),
+        lifetime(json!({ "iat": NOW - 900, "exp": NOW - 300 }), json!(3600)),
         Some((600, says))
     );
     // No word of the answer: the token's own.
     assert_eq!(
-        life(json!({ "iat": NOW, "exp": NOW + 1200 }), Value::Null),
+        lifetime(json!({ "iat": NOW, "exp": NOW + 1200 }), Value::Null),
         Some((1200, LifetimeSource::Jwt))
     );
     assert_eq!(
-        life(json!({ "exp": NOW + 1200 }), Value::Null),
+        lifetime(json!({ "exp": NOW + 1200 }), Value::Null),
         Some((1200, LifetimeSource::Jwt))
     );
-    assert_eq!(life(json!({ "exp": NOW - 1 }), Value::Null), None);
+    assert_eq!(lifetime(json!({ "exp": NOW - 1 }), Value::Null), None);
     assert_eq!(
-        life(json!({ "iat": NOW, "exp": NOW }), json!(3600)),
+        lifetime(json!({ "iat": NOW, "exp": NOW }), json!(3600)),
         None,
         "it lives no second"
     );
-    assert_eq!(life(json!({ "exp": "x" }), json!(3600)), Some((3600, says)));
     assert_eq!(
-        life(json!({ "exp": 1e300, "iat": -1e300 }), json!(3600)),
+        lifetime(json!({ "exp": "x" }), json!(3600)),
+        Some((3600, says))
+    );
+    assert_eq!(
+        lifetime(json!({ "exp": 1e300, "iat": -1e300 }), json!(3600)),
         Some((3600, says))
     );
 }

@@ -522,9 +522,9 @@ fn what_is_noted_after_an_answer() {
 }
 
 #[test]
-fn what_a_person_gave_is_remembered_longest() {
+fn what_a_user_gave_is_remembered_longest() {
     let mut notes = Notes::default();
-    let mut token = "given-by-a-person".to_owned();
+    let mut token = "given-by-a-user".to_owned();
     for n in 0..500 {
         let sent = Sent {
             token: token.clone(),
@@ -535,7 +535,7 @@ fn what_a_person_gave_is_remembered_longest() {
         token = format!("issued-{n}");
         notes.stored = Some(token.clone());
     }
-    assert!(notes.spent.iter().any(|s| s.digest == "given-by-a-person"));
+    assert!(notes.spent.iter().any(|s| s.digest == "given-by-a-user"));
     assert!(notes.spent.iter().any(|s| s.digest == "issued-498"));
     assert!(
         !notes.spent.iter().any(|s| s.digest == token),

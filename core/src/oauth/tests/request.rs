@@ -13,7 +13,7 @@ use crate::{
     oauth::{Material, Moment, SentSecrets, TokenEndpoint, TokenRequest, known_endpoint, request},
 };
 
-/// What stands in a secret when everything odd that people have seen is in it.
+/// What stands in a secret when everything odd that users have seen is in it.
 const ODD: &str = "a:b%c+d/e=f\u{e9} &~";
 
 fn credential(issuer: &Value, change: &Value) -> Credential {

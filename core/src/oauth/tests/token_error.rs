@@ -206,7 +206,7 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
         (402, "", Denied, "ResourceDisabled", false),
         (496, "", Denied, "CertificateRefused", true),
         (404, "invalid_scope", Invalid, "InvalidScope", false),
-        // A person.
+        // A user.
         (400, "invalid_grant", NeedsUser, "NeedsUser", false),
         (400, "interaction_required", NeedsUser, "NeedsUser", false),
         (400, "consent_required", NeedsUser, "ConsentRequired", false),

@@ -23,8 +23,15 @@ fn notifying() -> Credential {
 }
 
 /// The world of a token that was requested `age` seconds ago.
-fn world(credential: &Credential, (age, life): (i64, i64), notified: Option<Notified>) -> Observed {
-    let mut world = holding(credential, record(credential, (-age, life / 2, life - age)));
+fn world(
+    credential: &Credential,
+    (age, lifetime): (i64, i64),
+    notified: Option<Notified>,
+) -> Observed {
+    let mut world = holding(
+        credential,
+        record(credential, (-age, lifetime / 2, lifetime - age)),
+    );
     world.notify_rights = Arc::new(Rights {
         role: "apicred-notify-pods".to_owned(),
         account: "apicred-system:apicred".to_owned(),

@@ -37,11 +37,11 @@ const RENEWALS: [Renewal; 31] = [
     (60,      Some(20),      None,         20_000,     "TooShort"),
     (120,     Some(15),      None,         15_000,     "TooShort"),
     (120,     Some(30),      None,         20_000,     "MountDelay"),
-    // ... and not when it is later, or longer than the life.
+    // ... and not when it is later, or longer than the lifetime.
     (3600,    Some(1800),    None,         1_800_000,  "HalfLife"),
     (3600,    Some(3599),    None,         1_800_000,  "HalfLife"),
     (3600,    Some(999_999), None,         1_800_000,  "HalfLife"),
-    // A wish to be asked without end is not granted: a tenth of the life is the least.
+    // A wish to be asked without end is not granted: a tenth of the lifetime is the least.
     (3600,    Some(1),       None,         360_000,    "RefreshIn"),
     (3600,    Some(0),       None,         360_000,    "RefreshIn"),
     (3600,    Some(-5),      None,         360_000,    "RefreshIn"),
@@ -73,10 +73,10 @@ const NOTIFIED: [Renewal; 10] = [
 fn the_renew_point_is_the_earliest_useful_moment_less_its_jitter() {
     let kubelet = RENEWALS.map(|case| (case, false));
     let notified = NOTIFIED.map(|case| (case, true));
-    for ((life, wish, user, latest, rule), notified) in kubelet.into_iter().chain(notified) {
+    for ((lifetime, wish, user, latest, rule), notified) in kubelet.into_iter().chain(notified) {
         let renewal = renewal(
             at(0),
-            at(life),
+            at(lifetime),
             wish.map(secs),
             Promise {
                 minimum: user.map(secs),
@@ -85,8 +85,9 @@ fn the_renew_point_is_the_earliest_useful_moment_less_its_jitter() {
             spread("some-uid"),
         );
         let after = i64::try_from(renewal.at.duration_since(at(0)).as_millis()).unwrap();
-        let jitter = (life * 100).min(latest / 5) + round(life) * 1000;
-        let case = format!("life {life}, wish {wish:?}, floor {user:?}, notified {notified}");
+        let jitter = (lifetime * 100).min(latest / 5) + round(lifetime) * 1000;
+        let case =
+            format!("lifetime {lifetime}, wish {wish:?}, minimum {user:?}, notified {notified}");
         assert_eq!(renewal.reason, rule, "{case}");
         assert!(after <= latest, "{case}: {after} is later than {latest}");
         assert!(
@@ -107,7 +108,7 @@ fn draw(state: &mut u64) -> f64 {
 /// Share of the time in which a mounted file has an expired token, in percent, and seconds between two tokens. The kubelet of each of
 /// many pods updates the file every 60 to 88 s: delays of up to 88 s, as measured on a real node. A notified pod has the file after 0.2
 /// to 2 s.
-fn simulate(life: i64, promise: Promise) -> (f64, f64) {
+fn simulate(lifetime: i64, promise: Promise) -> (f64, f64) {
     const TOKENS: u32 = 200;
     const PODS: u64 = 20;
     let float = |seconds: i64| f64::from(i32::try_from(seconds).unwrap());
@@ -115,9 +116,9 @@ fn simulate(life: i64, promise: Promise) -> (f64, f64) {
     for n in 0..TOKENS {
         issues.push(float(now.duration_since(at(0)).as_secs()));
         let seed = format!("uid-{n}");
-        now = renewal(now, now + secs(life), None, promise, spread(&seed)).at;
+        now = renewal(now, now + secs(lifetime), None, promise, spread(&seed)).at;
     }
-    let (end, life) = (*issues.last().unwrap(), float(life));
+    let (end, lifetime) = (*issues.last().unwrap(), float(lifetime));
     let (mut expired, mut total) = (0.0, 0.0);
     for pod in 0..PODS {
         let mut random = 7919 * (pod + 1);
@@ -139,7 +140,7 @@ fn simulate(life: i64, promise: Promise) -> (f64, f64) {
         }
         for pair in reads.windows(2) {
             let ((from, token), (to, _)) = (pair[0], pair[1]);
-            expired += (to - from.max(token + life)).clamp(0.0, to - from);
+            expired += (to - from.max(token + lifetime)).clamp(0.0, to - from);
             total += to - from;
         }
     }
@@ -148,35 +149,50 @@ fn simulate(life: i64, promise: Promise) -> (f64, f64) {
 
 #[test]
 fn from_100_s_on_no_mounted_file_expires_and_from_30_s_on_none_of_a_notified_pod() {
-    for life in [
+    for lifetime in [
         100, 105, 110, 120, 130, 150, 170, 199, 200, 240, 288, 300, 600,
     ] {
-        let (expired, apart) = simulate(life, promise(None));
-        assert!(expired == 0.0, "life {life}: {expired} %");
-        assert!(apart >= 10.0, "life {life}: a token every {apart} s");
-        assert!(promise(None).is_served(secs(life)), "life {life}");
-    }
-    for life in [24, 30, 45, 60, 90, 120, 180, 600] {
-        let (expired, apart) = simulate(life, notified(None));
-        assert!(expired == 0.0, "life {life}, notified: {expired} %");
+        let (expired, apart) = simulate(lifetime, promise(None));
+        assert!(expired == 0.0, "lifetime {lifetime}: {expired} %");
         assert!(
             apart >= 10.0,
-            "life {life}, notified: a token every {apart} s"
+            "lifetime {lifetime}: a token every {apart} s"
         );
-        assert!(notified(None).is_served(secs(life)), "life {life}");
+        assert!(
+            promise(None).is_served(secs(lifetime)),
+            "lifetime {lifetime}"
+        );
+    }
+    for lifetime in [24, 30, 45, 60, 90, 120, 180, 600] {
+        let (expired, apart) = simulate(lifetime, notified(None));
+        assert!(expired == 0.0, "lifetime {lifetime}, notified: {expired} %");
+        assert!(
+            apart >= 10.0,
+            "lifetime {lifetime}, notified: a token every {apart} s"
+        );
+        assert!(
+            notified(None).is_served(secs(lifetime)),
+            "lifetime {lifetime}"
+        );
     }
     // What is reported as too short is.
-    for life in [60, 80] {
-        assert!(!promise(None).is_served(secs(life)), "life {life}");
-        assert!(simulate(life, promise(None)).0 > 1.0, "life {life}");
+    for lifetime in [60, 80] {
+        assert!(
+            !promise(None).is_served(secs(lifetime)),
+            "lifetime {lifetime}"
+        );
+        assert!(
+            simulate(lifetime, promise(None)).0 > 1.0,
+            "lifetime {lifetime}"
+        );
     }
 }
 
 #[test]
 fn the_default_minimum_lifetime_is_a_quarter_hour_or_a_third_of_a_short_life() {
-    for (life, expected) in [(60, 20), (2699, 899), (2700, 900), (86_400, 900)] {
-        let least = promise(None).min_lifetime(secs(life));
-        assert_eq!(least.as_secs(), expected, "life {life}");
+    for (lifetime, expected) in [(60, 20), (2699, 899), (2700, 900), (86_400, 900)] {
+        let least = promise(None).min_lifetime(secs(lifetime));
+        assert_eq!(least.as_secs(), expected, "lifetime {lifetime}");
     }
     assert_eq!(promise(Some(secs(7200))).min_lifetime(secs(60)), secs(7200));
 }
@@ -220,8 +236,8 @@ fn notified(minimum: Option<SignedDuration>) -> Promise {
 }
 
 /// Seconds between two rounds of renewals.
-fn round(life: i64) -> i64 {
-    (life / 60).clamp(1, 10)
+fn round(lifetime: i64) -> i64 {
+    (lifetime / 60).clamp(1, 10)
 }
 
 fn spread(seed: &str) -> Spread<'_> {
@@ -230,18 +246,18 @@ fn spread(seed: &str) -> Spread<'_> {
 
 #[test]
 fn renewals_of_a_cluster_come_together_and_those_of_many_clusters_do_not() {
-    let rounds = |life: i64, phase: u32| -> BTreeSet<i64> {
+    let rounds = |lifetime: i64, phase: u32| -> BTreeSet<i64> {
         (0..500)
             .map(|n| {
                 let seed = format!("uid-{n}");
                 let spread = Spread { seed: &seed, phase };
                 let issued = at(n % 97);
-                let renewal = renewal(issued, issued + secs(life), None, promise(None), spread);
-                renewal.at.as_second().rem_euclid(round(life))
+                let renewal = renewal(issued, issued + secs(lifetime), None, promise(None), spread);
+                renewal.at.as_second().rem_euclid(round(lifetime))
             })
             .collect()
     };
-    for (life, apart) in [
+    for (lifetime, apart) in [
         (3600, 10),
         (86_400, 10),
         (300, 5),
@@ -249,11 +265,11 @@ fn renewals_of_a_cluster_come_together_and_those_of_many_clusters_do_not() {
         (60, 1),
         (20, 1),
     ] {
-        assert_eq!(round(life), apart, "life {life}");
+        assert_eq!(round(lifetime), apart, "lifetime {lifetime}");
         let mut seconds = BTreeSet::new();
         for phase in 0..1000 {
-            let of_one = rounds(life, phase * 7919);
-            assert_eq!(of_one.len(), 1, "life {life}: {of_one:?}");
+            let of_one = rounds(lifetime, phase * 7919);
+            assert_eq!(of_one.len(), 1, "lifetime {lifetime}: {of_one:?}");
             seconds.extend(of_one);
             if phase > 20 && seconds.len() == usize::try_from(apart).unwrap() {
                 break;
@@ -262,7 +278,7 @@ fn renewals_of_a_cluster_come_together_and_those_of_many_clusters_do_not() {
         assert_eq!(
             seconds.len(),
             usize::try_from(apart).unwrap(),
-            "life {life}"
+            "lifetime {lifetime}"
         );
     }
 }
@@ -361,7 +377,7 @@ fn nobody_sleeps_past_the_moment_that_still_saves_the_minimum_lifetime() {
         );
     }
     assert!(by(Class::Transient, 20, None) <= 20.0);
-    // Who was throttled, or waits for a person, gains nothing by one more try.
+    // Who was throttled, or waits for a user, gains nothing by one more try.
     assert!(by(Class::Throttled, 100, None) >= 600.0);
     assert!(by(Class::NeedsUser, 100, None) >= 3600.0);
 }
@@ -385,80 +401,80 @@ fn any_class() -> impl Strategy<Value = Class> {
 prop_compose! {
     /// Life, wish and minimum as issuers and users may give them.
     fn any_life()(
-        life in prop_oneof![1_i64..7200, 1_i64..40_000_000],
+        lifetime in prop_oneof![1_i64..7200, 1_i64..40_000_000],
         wish in prop::option::of(-10_i64..100_000),
         user in prop::option::of(10_i64..=86_400),
         seed in "[a-z0-9]{1,8}",
     ) -> (i64, Option<SignedDuration>, Option<SignedDuration>, String) {
-        (life, wish.map(secs), user.map(secs), seed)
+        (lifetime, wish.map(secs), user.map(secs), seed)
     }
 }
 
 proptest! {
     #[test]
-    fn a_renewal_lies_in_the_life_before_half_of_it_and_is_stable((life, wish, user, seed) in any_life(), phase: u32) {
-        let first = renewal(at(0), at(life), wish, promise(user), Spread { seed: &seed, phase });
-        prop_assert!(first.at >= at(0) && first.at < at(life));
-        prop_assert!(first.at.duration_since(at(0)) <= secs(life) / 2, "jitter may only be earlier");
-        prop_assert_eq!(first, renewal(at(0), at(life), wish, promise(user), Spread { seed: &seed, phase }));
+    fn a_renewal_lies_in_the_life_before_half_of_it_and_is_stable((lifetime, wish, user, seed) in any_life(), phase: u32) {
+        let first = renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase });
+        prop_assert!(first.at >= at(0) && first.at < at(lifetime));
+        prop_assert!(first.at.duration_since(at(0)) <= secs(lifetime) / 2, "jitter may only be earlier");
+        prop_assert_eq!(first, renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase }));
     }
 
     #[test]
-    fn a_renewal_leaves_minimum_lifetime_and_mount_delay_whenever_the_life_can_hold_them((life, wish, user, seed) in any_life(), phase: u32) {
-        let renewal = renewal(at(0), at(life), wish, promise(user), Spread { seed: &seed, phase });
-        let (life, promise) = (secs(life), promise(user));
-        let left = at(0).saturating_add(life).unwrap().duration_since(renewal.at);
-        if promise.is_kept(life) {
-            prop_assert!(left >= promise.min_lifetime(life) + MOUNT_DELAY);
+    fn a_renewal_leaves_minimum_lifetime_and_mount_delay_whenever_the_life_can_hold_them((lifetime, wish, user, seed) in any_life(), phase: u32) {
+        let renewal = renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase });
+        let (lifetime, promise) = (secs(lifetime), promise(user));
+        let left = at(0).saturating_add(lifetime).unwrap().duration_since(renewal.at);
+        if promise.is_kept(lifetime) {
+            prop_assert!(left >= promise.min_lifetime(lifetime) + MOUNT_DELAY);
         } else {
             prop_assert!(["TooShort", "MountDelay"].contains(&renewal.reason));
         }
     }
 
     #[test]
-    fn a_lifetime_that_serves_files_leaves_what_the_kubelet_needs(life in 100_i64..=3600, seed in "[a-z0-9]{1,8}", phase: u32, millis in 0_i64..1000) {
+    fn a_lifetime_that_serves_files_leaves_what_the_kubelet_needs(lifetime in 100_i64..=3600, seed in "[a-z0-9]{1,8}", phase: u32, millis in 0_i64..1000) {
         let issued = at(0) + SignedDuration::from_millis(millis);
-        let renewal = renewal(issued, issued + secs(life), None, promise(None), Spread { seed: &seed, phase });
-        let left = (issued + secs(life)).duration_since(renewal.at);
-        prop_assert!(promise(None).is_served(secs(life)));
+        let renewal = renewal(issued, issued + secs(lifetime), None, promise(None), Spread { seed: &seed, phase });
+        let left = (issued + secs(lifetime)).duration_since(renewal.at);
+        prop_assert!(promise(None).is_served(secs(lifetime)));
         // Below 111 s the 10 s between two tokens come first.
-        let least = MOUNT_LEFT.min(secs(life) - SHORTEST - secs(1));
-        prop_assert!(left >= least, "{} of {} left", left, life);
+        let least = MOUNT_LEFT.min(secs(lifetime) - SHORTEST - secs(1));
+        prop_assert!(left >= least, "{} of {} left", left, lifetime);
         prop_assert!(renewal.at.duration_since(issued) >= SHORTEST);
     }
 
     #[test]
-    fn two_tokens_are_ten_seconds_apart_if_the_lifetime_is_twice_that((life, _, user, seed) in any_life(), notified: bool, phase: u32) {
-        let life = life.max(20);
+    fn two_tokens_are_ten_seconds_apart_if_the_lifetime_is_twice_that((lifetime, _, user, seed) in any_life(), notified: bool, phase: u32) {
+        let lifetime = lifetime.max(20);
         let promise = Promise { minimum: user, notified };
-        let renewal = renewal(at(0), at(life), None, promise, Spread { seed: &seed, phase });
+        let renewal = renewal(at(0), at(lifetime), None, promise, Spread { seed: &seed, phase });
         prop_assert!(renewal.at.duration_since(at(0)) >= SHORTEST);
     }
 
     #[test]
-    fn a_notified_pod_has_the_minimum_whenever_it_is_kept((life, wish, user, seed) in any_life(), phase: u32) {
+    fn a_notified_pod_has_the_minimum_whenever_it_is_kept((lifetime, wish, user, seed) in any_life(), phase: u32) {
         let promise = notified(user);
-        let renewal = renewal(at(0), at(life), wish, promise, Spread { seed: &seed, phase });
-        if promise.is_kept(secs(life)) {
-            prop_assert!(at(life).duration_since(renewal.at) >= promise.min_lifetime(secs(life)) + NOTIFIED_DELAY);
+        let renewal = renewal(at(0), at(lifetime), wish, promise, Spread { seed: &seed, phase });
+        if promise.is_kept(secs(lifetime)) {
+            prop_assert!(at(lifetime).duration_since(renewal.at) >= promise.min_lifetime(secs(lifetime)) + NOTIFIED_DELAY);
         } else {
             prop_assert_eq!(renewal.reason, "TooShort");
         }
     }
 
     #[test]
-    fn no_token_is_renewed_at_once((life, wish, user, seed) in any_life(), phase: u32) {
-        let renewal = renewal(at(0), at(life), wish, promise(user), Spread { seed: &seed, phase });
+    fn no_token_is_renewed_at_once((lifetime, wish, user, seed) in any_life(), phase: u32) {
+        let renewal = renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase });
         let after = renewal.at.duration_since(at(0));
         // What is left for the kubelet comes first, and two tokens are 10 s apart.
         if renewal.reason == "MountDelay" {
-            prop_assert!(after >= SHORTEST, "{} after {}", after, life);
+            prop_assert!(after >= SHORTEST, "{} after {}", after, lifetime);
             return Ok(());
         }
-        // A quarter of the life, or a tenth where the issuer wishes it so, less a fifth of jitter.
+        // A quarter of the lifetime, or a tenth where the issuer wishes it so, less a fifth of jitter.
         let share = if wish.is_some() { 0.1 } else { 0.25 };
-        let least = secs(life).as_secs_f64() * share * 0.8 - secs(round(life)).as_secs_f64();
-        prop_assert!(after.as_secs_f64() > least, "{} after {}", after, life);
+        let least = secs(lifetime).as_secs_f64() * share * 0.8 - secs(round(lifetime)).as_secs_f64();
+        prop_assert!(after.as_secs_f64() > least, "{} after {}", after, lifetime);
     }
 
     #[test]
@@ -475,18 +491,18 @@ proptest! {
     }
 
     #[test]
-    fn risk_is_reported_before_the_minimum_lifetime_breaks((life, _, user, _) in any_life()) {
-        let breaks = at(life) - promise(user).min_lifetime(secs(life));
-        prop_assert!(risk_at(at(0), at(life), promise(user)) <= breaks - MOUNT_DELAY - secs(60));
-        prop_assert!(risk_at(at(0), at(life), notified(user)) <= breaks - NOTIFIED_DELAY - secs(60));
+    fn risk_is_reported_before_the_minimum_lifetime_breaks((lifetime, _, user, _) in any_life()) {
+        let breaks = at(lifetime) - promise(user).min_lifetime(secs(lifetime));
+        prop_assert!(risk_at(at(0), at(lifetime), promise(user)) <= breaks - MOUNT_DELAY - secs(60));
+        prop_assert!(risk_at(at(0), at(lifetime), notified(user)) <= breaks - NOTIFIED_DELAY - secs(60));
     }
 
     #[test]
-    fn a_healthy_renewal_is_never_called_at_risk((life, wish, user, seed) in any_life(), phase: u32) {
-        let user = user.map(|u| u.min(secs(life) / 4));
-        let renewal = renewal(at(0), at(life), wish, promise(user), Spread { seed: &seed, phase });
-        if life >= 3600 && renewal.reason != "MinLifetime" {
-            prop_assert!(renewal.at < risk_at(at(0), at(life), promise(user)));
+    fn a_healthy_renewal_is_never_called_at_risk((lifetime, wish, user, seed) in any_life(), phase: u32) {
+        let user = user.map(|u| u.min(secs(lifetime) / 4));
+        let renewal = renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase });
+        if lifetime >= 3600 && renewal.reason != "MinLifetime" {
+            prop_assert!(renewal.at < risk_at(at(0), at(lifetime), promise(user)));
         }
     }
 

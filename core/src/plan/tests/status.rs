@@ -189,7 +189,7 @@ fn a_transition_time_moves_exactly_when_the_status_flips() {
 #[test]
 fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_is_late() {
     let credential = credential();
-    // An hour's life: minimum 15 min, mount delay 2 min, notice 6 min: from 37 min on.
+    // An hour's lifetime: minimum 15 min, mount delay 2 min, notice 6 min: from 37 min on.
     for (age, trouble, reported) in [
         (2200, true, false),
         (2220, true, true),
@@ -230,7 +230,7 @@ fn lives_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
     const NOTIFY: &str = "spec.target.notifyPods";
     let notify = json!({ "selector": { "matchLabels": { "app": "a" } } });
     // Lifetime, minLifetime, notified; what is said, with the ways out, and which way out is none.
-    for (life, minimum, notified, says, none) in [
+    for (lifetime, minimum, notified, says, none) in [
         (
             60,
             None,
@@ -303,10 +303,13 @@ fn lives_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
         };
         let mut credential = credential_with(&json!({ "target": target }));
         credential.min_lifetime = minimum.map(secs);
-        let short_life = holding(&credential, record(&credential, (-1, life / 2, life - 1)));
+        let short_life = holding(
+            &credential,
+            record(&credential, (-1, lifetime / 2, lifetime - 1)),
+        );
         let view = status(&credential, &short_life, &Outcome::Steady, None, at(0));
         let risk = condition(&view.status, "LifetimeAtRisk");
-        let case = format!("{life} {minimum:?} {notified}");
+        let case = format!("{lifetime} {minimum:?} {notified}");
         if says.is_empty() {
             assert!(risk.is_none(), "{case}: {risk:?}");
             continue;

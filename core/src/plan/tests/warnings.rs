@@ -167,13 +167,13 @@ fn a_certificate_is_warned_about_by_its_own_life() {
         json!({ "client": { "secrets": null, "certificates": [{ "secretName": "client" }] } });
     let credential = credential_with(&change);
     let mut noted = record(&credential, (-300, 1500, 3300));
-    let life = |days: i64| Validity {
+    let lifetime = |days: i64| Validity {
         from: at(-days * DAY / 2),
         until: at(days * DAY / 2),
     };
     // Of a year: thirty days; of ten days: two.
     for (days, quiet, warned) in [(360, 149, 151), (10, 2, 4)] {
-        noted.certificate_validity = Some(life(days));
+        noted.certificate_validity = Some(lifetime(days));
         noted.sources.used = Some(mark("7"));
         let world = holding(&credential, noted.clone());
         assert_eq!(ending(&credential, &world, quiet * DAY), None, "{days}");

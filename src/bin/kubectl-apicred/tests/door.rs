@@ -13,7 +13,7 @@ use tokio::{
 };
 use url::Url;
 
-use super::person;
+use super::user;
 use crate::{
     callback::{Came, Door},
     page::Page,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 fn allowed() -> Consent {
-    Consent::new(&person(None).issuer, Vec::new())
+    Consent::new(&user(None).issuer, Vec::new())
 }
 
 fn sender(consent: &Consent) -> Sender<'_> {
@@ -58,7 +58,7 @@ async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
     let door = Door::open(false, None, None).await.expect("a port");
     let at = Url::parse(&door.redirect_uri).expect("a URL");
     assert_eq!(at.path(), "/callback");
-    let person = tokio::spawn(async move {
+    let browser = tokio::spawn(async move {
         let favicon = get(&at, "/favicon.ico").await;
         assert!(favicon.starts_with("HTTP/1.1 404"), "{favicon}");
         let forged = get(&at, "/callback?code=evil&state=guess").await;
@@ -74,7 +74,7 @@ async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
     };
     assert_eq!(code.expose_secret(), "good");
     visitor.show(Page::done("As ada.".to_owned())).await;
-    let page = person.await.expect("a page");
+    let page = browser.await.expect("a page");
     assert!(
         page.contains("As ada.") && page.contains("no-store"),
         "{page}"
@@ -86,7 +86,7 @@ async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
     let door = Door::open(true, None, None).await.expect("a port");
     let at = Url::parse(&door.redirect_uri).expect("a URL");
     assert_eq!(at.path(), "/");
-    let person = tokio::spawn(async move { get(&at, "/?error=access_denied&state=word").await });
+    let browser = tokio::spawn(async move { get(&at, "/?error=access_denied&state=word").await });
     let came = door
         .wait("word", sender(&allowed()), Duration::from_secs(20))
         .await
@@ -100,7 +100,7 @@ async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
         "{reported}"
     );
     visitor.show(Page::failed(reported)).await;
-    let page = person.await.expect("a page");
+    let page = browser.await.expect("a page");
     assert!(page.contains("Not signed in"), "{page}");
 
     let door = Door::open(true, None, None).await.expect("a port");
@@ -198,7 +198,7 @@ fn nonsense() -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn what_anybody_sends_to_the_door_is_turned_away_and_the_person_comes_through() {
+async fn what_others_send_to_the_door_is_turned_away_and_the_user_comes_through() {
     let door = Door::open(false, None, None).await.expect("a port");
     let at = Url::parse(&door.redirect_uri).expect("a URL");
     let all = tokio::spawn(async move {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::{entra, oauth2, oidc, person_at, raw};
+use super::{entra, oauth2, oidc, raw, user_at};
 use crate::{
     credential::Issuer,
     fixtures::{at, merge, token},
@@ -14,7 +14,7 @@ use crate::{
         Class, Token, TokenError,
         sign_in::{
             Callback, Consent, Device, Pace, Poll, Sender, callback, device_answer,
-            no_refresh_token, person, redeemed,
+            no_refresh_token, redeemed, user,
         },
     },
 };
@@ -23,7 +23,7 @@ const ISSUER: Option<&str> = Some("https://i");
 
 /// What a user allows at an issuer that an administrator vouches for.
 fn anybody() -> Consent {
-    Consent::new(&person_at(&oauth2(), &json!({})).issuer, Vec::new())
+    Consent::new(&user_at(&oauth2(), &json!({})).issuer, Vec::new())
 }
 
 fn from<'a>(issuer: Option<&'a str>, consent: &'a Consent) -> Sender<'a> {
@@ -121,7 +121,7 @@ fn device(change: &Value) -> Result<Device, TokenError> {
         "interval": 5
     });
     merge(&mut body, change);
-    device_answer(&person_at(&oauth2(), &json!({})), &raw(200, &body), at(0))
+    device_answer(&user_at(&oauth2(), &json!({})), &raw(200, &body), at(0))
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn what_cannot_be_shown_in_a_terminal_is_no_device_code() {
     let odd = json!({ "verification_uri_complete": "file:///etc/passwd" });
     assert_eq!(device(&odd).ok().unwrap().direct, None);
     let refused = raw(400, &json!({ "error": "unauthorized_client" }));
-    let credential = person_at(&oauth2(), &json!({}));
+    let credential = user_at(&oauth2(), &json!({}));
     let reported = device_answer(&credential, &refused, at(0)).err().unwrap();
     assert_eq!(reported.reason.as_str(), "ClientNotAuthorized");
     let page = raw(404, &json!("not found"));
@@ -185,7 +185,7 @@ fn what_cannot_be_shown_in_a_terminal_is_no_device_code() {
 
 #[test]
 fn polls_go_on_slow_down_and_end() {
-    let credential = person_at(&oauth2(), &json!({}));
+    let credential = user_at(&oauth2(), &json!({}));
     #[rustfmt::skip]
     let cases = [
         (400, "authorization_pending", Ok(5)),
@@ -225,7 +225,7 @@ fn polls_go_on_slow_down_and_end() {
 #[test]
 fn a_refused_code_says_what_to_do() {
     let reported = |issuer: &Value, change: &Value, status, body: &Value| {
-        let credential = person_at(issuer, change);
+        let credential = user_at(issuer, change);
         let answer = raw(status, body);
         redeemed(&credential, &answer, at(0), at(0)).err().unwrap()
     };
@@ -280,7 +280,7 @@ fn tokens_without_a_refresh_token_are_reported_with_the_fix() {
         (oidc(), json!(["offline_access"]), "refresh token grant"),
         (oauth2(), json!(["read"]), "--scopes"),
     ] {
-        let reported = no_refresh_token(&person_at(&issuer, &json!({ "scopes": scopes })));
+        let reported = no_refresh_token(&user_at(&issuer, &json!({ "scopes": scopes })));
         assert!(
             reported.next_step.to_string().contains(fix),
             "{}",
@@ -316,18 +316,11 @@ fn the_person_is_read_from_either_token_and_shown_harmlessly() {
         (json!([]), json!({ "sub": 7 }), Some("7")),
     ] {
         let body = json!({ "id_token": jwt(&id), "access_token": jwt(&access) });
-        assert_eq!(
-            person(&raw(200, &body)).as_deref(),
-            expected,
-            "{id} {access}"
-        );
+        assert_eq!(user(&raw(200, &body)).as_deref(), expected, "{id} {access}");
     }
     let long = json!({ "id_token": jwt(&json!({ "sub": "x".repeat(9999) })) });
-    assert_eq!(person(&raw(200, &long)).unwrap().len(), 128);
-    assert_eq!(
-        person(&raw(200, &json!({ "access_token": "opaque" }))),
-        None
-    );
+    assert_eq!(user(&raw(200, &long)).unwrap().len(), 128);
+    assert_eq!(user(&raw(200, &json!({ "access_token": "opaque" }))), None);
 }
 
 #[test]
@@ -354,9 +347,9 @@ proptest! {
     #[test]
     fn any_bytes_at_all_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..200), status in 100u16..600) {
         let answer = crate::oauth::RawAnswer::new(status, bytes.clone());
-        let credential = person_at(&oidc(), &json!({}));
+        let credential = user_at(&oidc(), &json!({}));
         let _ = device_answer(&credential, &answer, at(0));
-        let _ = person(&answer);
+        let _ = user(&answer);
         let query = String::from_utf8_lossy(&bytes).into_owned();
         prop_assert!(matches!(callback(&query, "no-such-state", from(None, &anybody())), Callback::Stray));
         let _ = callback(&format!("state=s&{query}"), "s", from(ISSUER, &anybody()));

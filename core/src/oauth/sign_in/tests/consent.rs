@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{found, oidc, person_at};
+use super::{found, oidc, user_at};
 use crate::{
     credential::{Credential, Issuer},
     fixtures::token_issuer,
@@ -20,12 +20,12 @@ use crate::{
 const EVIL: &str = "https://evil.example";
 const LOGIN: &str = "https://login.example";
 
-/// A credential of a person at a `TokenIssuer` of the namespace.
+/// A credential of a user at a `TokenIssuer` of the namespace.
 fn at_namespaced(spec: &Value) -> Credential {
     let issuer = Issuer::namespaced(&token_issuer(spec), &[]).unwrap();
     Credential {
         issuer,
-        ..person_at(&oidc(), &json!({}))
+        ..user_at(&oidc(), &json!({}))
     }
 }
 
@@ -157,7 +157,7 @@ fn the_page_for_a_device_code_is_checked_like_any_other() {
 
 #[test]
 fn an_issuer_that_is_vouched_for_is_shown_and_not_asked_about() {
-    let credential = person_at(&oidc(), &json!({}));
+    let credential = user_at(&oidc(), &json!({}));
     let endpoint = TokenEndpoint {
         url: url("https://oauth2.example.com/token"),
         ..found(None)
@@ -176,7 +176,7 @@ fn an_issuer_that_is_vouched_for_is_shown_and_not_asked_about() {
 
 #[test]
 fn every_address_that_gets_something_is_a_destination() {
-    let credential = person_at(&oidc(), &json!({ "deletionPolicy": "Revoke" }));
+    let credential = user_at(&oidc(), &json!({ "deletionPolicy": "Revoke" }));
     let endpoint = TokenEndpoint {
         url: url("https://t.example/"),
         mtls_url: Some(url("https://m.example/")),
@@ -207,7 +207,7 @@ fn every_address_that_gets_something_is_a_destination() {
             certificate: "tls.crt".to_owned(),
             private_key: "tls.key".to_owned(),
         }),
-        ..person_at(&issuer, &json!({}))
+        ..user_at(&issuer, &json!({}))
     };
     let places = destinations(&credential, &endpoint, Flow::Browser);
     assert!(places.iter().any(|d| d.origin == "https://m.example"));
@@ -299,14 +299,14 @@ fn the_address_of_a_sign_in_page_cannot_set_what_the_sign_in_sets() {
             authorization: Some(url(&format!("https://login.example/authorize?{query}"))),
             ..found(None)
         };
-        let token_error = authorize_url(&person_at(&oidc(), &json!({})), &endpoint, request);
+        let token_error = authorize_url(&user_at(&oidc(), &json!({})), &endpoint, request);
         assert_eq!(
             token_error.unwrap_err().reason.as_str(),
             "SignInNotPossible",
             "{query}"
         );
     }
-    let allowed = authorize_url(&person_at(&oidc(), &json!({})), &found(None), request);
+    let allowed = authorize_url(&user_at(&oidc(), &json!({})), &found(None), request);
     assert!(allowed.unwrap().as_str().contains("tenant=blue"));
 }
 

@@ -21,8 +21,8 @@ fn moment() -> Moment<'static> {
     }
 }
 
-/// A credential of a person at an issuer; `change` is merged into its spec.
-fn person_at(issuer: &Value, change: &Value) -> Credential {
+/// A credential of a user at an issuer; `change` is merged into its spec.
+fn user_at(issuer: &Value, change: &Value) -> Credential {
     let issuer = Issuer::cluster(&cluster_issuer(issuer)).unwrap();
     let mut spec = json!({
         "client": { "id": "s6BhdRkqt3", "secrets": null, "public": {} },

@@ -2,7 +2,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use url::Url;
 
-use super::{entra, found, moment, oauth2, oidc, person_at};
+use super::{entra, found, moment, oauth2, oidc, user_at};
 use crate::{
     credential::Credential,
     oauth::{
@@ -68,7 +68,7 @@ fn the_proof_key_is_that_of_rfc_7636_appendix_b() {
 
 #[test]
 fn the_authorization_request_is_that_of_rfc_6749_section_4_1_1_with_a_proof_key() {
-    let (credential, endpoint) = ready(&person_at(&oauth2(), &json!({ "scopes": null })), None);
+    let (credential, endpoint) = ready(&user_at(&oauth2(), &json!({ "scopes": null })), None);
     let made = url(&credential, &endpoint).unwrap();
     assert_eq!(
         made.as_str(),
@@ -86,7 +86,7 @@ fn the_query_of_the_endpoint_stays_and_parameters_never_replace_our_own() {
         "resources": ["https://api.example.com"], "audience": "orders",
         "parameters": [{ "name": "access_type", "value": "offline" }, { "name": "state", "value": "evil" }, { "name": "redirect_uri", "value": "https://evil.example" }],
     });
-    let (credential, endpoint) = ready(&person_at(&oidc(), &change), Some(found(None)));
+    let (credential, endpoint) = ready(&user_at(&oidc(), &change), Some(found(None)));
     let made = url(&credential, &endpoint).unwrap();
     let expected = [
         ("tenant", "blue"),
@@ -105,7 +105,7 @@ fn the_query_of_the_endpoint_stays_and_parameters_never_replace_our_own() {
     let seen = pairs(made.query().unwrap());
     assert_eq!(seen, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
     let own = json!({ "parameters": [{ "name": "prompt", "value": "login" }] });
-    let (credential, endpoint) = ready(&person_at(&oidc(), &own), Some(found(None)));
+    let (credential, endpoint) = ready(&user_at(&oidc(), &own), Some(found(None)));
     let made = url(&credential, &endpoint).unwrap();
     let prompts: Vec<_> = made.query_pairs().filter(|(k, _)| k == "prompt").collect();
     assert_eq!(prompts, [("prompt".into(), "login".into())]);
@@ -130,7 +130,7 @@ fn entra_is_asked_at_v2_whatever_the_credential_asks_at() {
             "05a65629-4c1b-48c1-a78b-804c4abdd4af/Investigation.Read openid profile offline_access",
         ),
     ] {
-        let (credential, endpoint) = ready(&person_at(&entra(), &change), None);
+        let (credential, endpoint) = ready(&user_at(&entra(), &change), None);
         let made = url(&credential, &endpoint).unwrap();
         assert_eq!(
             made.path(),
@@ -172,7 +172,7 @@ fn entra_is_asked_at_v2_whatever_the_credential_asks_at() {
 #[test]
 fn a_refresh_token_is_asked_for_in_the_words_of_the_issuer() {
     let scopes = |issuer, change, known: Option<&[&str]>, chosen: &[&str]| {
-        let credential = for_sign_in(&person_at(&issuer, &change));
+        let credential = for_sign_in(&user_at(&issuer, &change));
         let endpoint = known_endpoint(&credential).unwrap_or_else(|| found(known));
         let chosen: Vec<String> = chosen.iter().map(|s| (*s).to_owned()).collect();
         with_wish(credential, &endpoint, &chosen)
@@ -240,7 +240,7 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
         (entra(), json!(["api://demo/Read"]), all, "api://demo/Read"),
         (entra(), json!(["api://demo/Read"]), None, "api://demo/Read"),
     ] {
-        let credential = person_at(&issuer, &json!({ "scopes": scopes }));
+        let credential = user_at(&issuer, &json!({ "scopes": scopes }));
         let refresh = for_refresh(&credential, noted);
         assert_eq!(
             refresh.request.scopes.join(" "),
@@ -253,7 +253,7 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
 #[test]
 fn after_invalid_scope_a_sign_in_requests_fewer_of_the_scopes_that_it_added() {
     let steps = |issuer, scopes, known: Option<&[&str]>, chosen: &[&str]| {
-        let credential = for_sign_in(&person_at(&issuer, &json!({ "scopes": scopes })));
+        let credential = for_sign_in(&user_at(&issuer, &json!({ "scopes": scopes })));
         let own = if chosen.is_empty() {
             credential.request.scopes.clone()
         } else {
@@ -299,7 +299,7 @@ fn after_invalid_scope_a_sign_in_requests_fewer_of_the_scopes_that_it_added() {
 #[test]
 fn a_code_is_redeemed_as_in_rfc_6749_section_4_1_3_and_rfc_7636_section_4_5() {
     let change = json!({ "client": { "public": null, "secrets": [{ "name": "n", "key": "k" }] } });
-    let (credential, endpoint) = ready(&person_at(&oauth2(), &change), None);
+    let (credential, endpoint) = ready(&user_at(&oauth2(), &change), None);
     let secret = Material::Secret(SecretString::from("gX1fBat3bV"));
     let (code, verifier) = (
         SecretString::from("SplxlOBeZQQYbYS6WxSbIA"),
@@ -331,7 +331,7 @@ fn a_code_is_redeemed_as_in_rfc_6749_section_4_1_3_and_rfc_7636_section_4_5() {
     assert_eq!(made.url.as_str(), "https://server.example.com/token");
 
     let change = json!({ "parameters": [{ "name": "redirect_uri", "value": "x" }, { "name": "realm", "value": "blue" }] });
-    let (credential, endpoint) = ready(&person_at(&oidc(), &change), Some(found(None)));
+    let (credential, endpoint) = ready(&user_at(&oidc(), &change), Some(found(None)));
     let none = Material::None;
     let made = request(redemption(&credential, &endpoint, &none, &ticket, moment()));
     let end = "&client_id=s6BhdRkqt3&realm=blue";
@@ -341,7 +341,7 @@ fn a_code_is_redeemed_as_in_rfc_6749_section_4_1_3_and_rfc_7636_section_4_5() {
 #[test]
 fn a_device_code_is_asked_for_and_redeemed_as_in_rfc_8628() {
     let change = json!({ "client": { "id": "1406020730" }, "scopes": ["example_scope"] });
-    let (credential, endpoint) = ready(&person_at(&oauth2(), &change), None);
+    let (credential, endpoint) = ready(&user_at(&oauth2(), &change), None);
     let none = Material::None;
     let made = request(device_request(
         &credential,
@@ -387,7 +387,7 @@ fn a_device_code_is_asked_for_and_redeemed_as_in_rfc_8628() {
 #[test]
 fn an_issuer_without_the_endpoint_is_reported_before_anything_is_sent() {
     let bare = json!({ "oauth2": { "tokenUrl": "https://server.example.com/token" } });
-    let (credential, endpoint) = ready(&person_at(&bare, &json!({})), None);
+    let (credential, endpoint) = ready(&user_at(&bare, &json!({})), None);
     let reported = url(&credential, &endpoint).unwrap_err();
     assert_eq!(reported.reason.as_str(), "SignInNotPossible");
     assert!(

@@ -6,10 +6,10 @@ use super::*;
 fn microsoft_pages() {
     let jwt = "eyJhbGciOiJSUzI1NiIsIng1dCI6Imd4OHRHeXN5amNScUtqRlBuZDdSRnd2d1pJMCJ9.e30.x";
     let refs = json!([{ "name": "s", "key": "k" }]);
-    let proof = secret("qWgdYAmab0YSkuL1qKv5bPX");
+    let client_secret = secret("qWgdYAmab0YSkuL1qKv5bPX");
     // Client credentials with a secret, v2.
     let change = json!({ "client": { "id": "535fb089", "secrets": refs }, "scopes": ["https://graph.microsoft.com/.default"] });
-    let request = made(&credential(&entra(), &change), &proof, &[]);
+    let request = made(&credential(&entra(), &change), &client_secret, &[]);
     check(
         &request,
         &[
@@ -25,7 +25,7 @@ fn microsoft_pages() {
     );
     // The same at v1.
     let change = json!({ "client": { "id": "625bc9f6", "secrets": refs }, "scopes": NONE, "resources": ["https://service.contoso.com/"] });
-    let request = made(&credential(&entra(), &change), &proof, &[]);
+    let request = made(&credential(&entra(), &change), &client_secret, &[]);
     assert!(request.url.path().ends_with("/oauth2/token") && !request.url.path().contains("v2.0"));
     check(
         &request,
@@ -58,7 +58,7 @@ fn microsoft_pages() {
     let mut change = change;
     change["scopes"] = json!(["User.Read", "offline_access"]);
     check(
-        &made(&credential(&entra(), &change), &proof, &[jwt]),
+        &made(&credential(&entra(), &change), &client_secret, &[jwt]),
         &[
             ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
             ("client_id", "535fb089"),

@@ -86,14 +86,14 @@ fn client_assertions_say_exactly_this() {
         assert_eq!(seen, header);
         // A little into the past: a clock that is ahead does no harm. Elsewhere than at Entra ID there are limits of 120 s
         // from `iat` on, and of 60 s from now on.
-        let life = if audience == elsewhere { 60 } else { 300 };
+        let lifetime = if audience == elsewhere { 60 } else { 300 };
         let span = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
         assert!(audience != elsewhere || span <= 120, "{span}");
         assert_eq!(
             claims,
             json!({
                 "iss": "client-1", "sub": "client-1", "aud": audience, "jti": "assertion-id",
-                "iat": NOW - 30, "nbf": NOW - 30, "exp": NOW + life,
+                "iat": NOW - 30, "nbf": NOW - 30, "exp": NOW + lifetime,
             })
         );
         assert_eq!(request.url.as_str(), audience);
