@@ -1,0 +1,156 @@
+//! What is known after a request for a refresh: it took effect, it did not, or nobody knows.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::super::user::{MARK, User};
+use crate::{
+    hostile::{Act as Raw, Endpoint},
+    life::in_both_modes,
+    refresh_issuer::{Act, CLIENT},
+    support::{keys, run},
+};
+
+#[test]
+fn an_outcome_that_is_unknown_is_never_taken_for_a_refusal() {
+    let text = "text/plain";
+    let cases: Vec<(&'static str, Act)> = vec![
+        (
+            "503",
+            Act::Grant(
+                "503 Service Unavailable",
+                text,
+                "upstream connect error or disconnect/reset before headers".to_owned(),
+            ),
+        ),
+        ("502", Act::Grant("502 Bad Gateway", text, String::new())),
+        (
+            "504",
+            Act::Grant("504 Gateway Timeout", text, String::new()),
+        ),
+        ("499", Act::Grant("499 Client Closed", text, String::new())),
+        (
+            "500",
+            Act::Grant(
+                "500 Oops",
+                "application/json",
+                r#"{"error":"server_error"}"#.to_owned(),
+            ),
+        ),
+        (
+            "200",
+            Act::Grant("200 OK", "text/html", "<html>".to_owned()),
+        ),
+        ("close", Act::GrantAndClose),
+        ("part", Act::GrantPart(60)),
+    ];
+    run(in_both_modes(async |mode| {
+        let lives = cases.clone().into_iter().map(async |(name, act)| {
+            let mut user = User::new(
+                mode,
+                &format!("r-unknown-{name}"),
+                json!({ "reuse": "Never" }),
+            )
+            .await;
+            user.issuer.script([act]);
+            user.begin(json!({})).await;
+            assert!(!user.until_served(None).await, "{name}");
+            user.case.pass(SignedDuration::from_hours(2)).await;
+            user.case.stays_quiet(Duration::from_secs(1)).await;
+            let seen = (user.issuer.requests(), user.issuer.reused());
+            assert_eq!(seen, (1, 0), "{name}");
+            user.end().await;
+        });
+        join_all(lives).await;
+    }));
+}
+
+/// A gateway's words that the endpoint was not asked, and connections that were refused before the request.
+#[test]
+fn a_request_that_was_not_processed_costs_no_sign_in() {
+    run(in_both_modes(async |mode| {
+        let mut user = User::new(mode, "r-refused", json!({ "reuse": "Never" })).await;
+        // Nobody listens.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("https://{}/token", gone.local_addr().expect("an address"));
+        drop(gone);
+        let (ca, tokens) = (user.issuer.ca.clone(), json!({ "reuse": "Never" }));
+        user.put_issuer(&url, &ca, tokens.clone()).await;
+        user.begin(json!({})).await;
+        user.until_reason("IssuerUnreachable").await;
+        user.issuer.script([
+            Act::Refuse("429 Too Many Requests", ""),
+            Act::Refuse("503 Busy", r#"{"error":"temporarily_unavailable"}"#),
+            Act::Refuse("401 Unauthorized", r#"{"error":"invalid_client"}"#),
+            Act::Refuse("403 Forbidden", "<html>"),
+        ]);
+        let back = user.issuer.url.clone();
+        user.put_issuer(&back, &ca, tokens).await;
+        assert!(user.until_served(None).await, "the sign-in was lost");
+        assert_eq!(user.issuer.requests(), 5);
+        user.whole(0).await;
+        user.end().await;
+    }));
+}
+
+#[test]
+fn an_http2_stream_that_was_refused_costs_no_sign_in() {
+    // Length, type, flags, stream; then the payload (RFC 9113 sections 6.4 and 6.8).
+    let reset = |code: u8| vec![0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, code];
+    let goaway = |last: u8| vec![0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, 0];
+    let cases = [
+        ("refused", reset(7), true),
+        ("goaway", goaway(0), true),
+        ("internal", reset(2), false),
+        ("goaway-late", goaway(1), false),
+    ];
+    run(in_both_modes(async |mode| {
+        let lives = cases.clone().map(async |(name, frames, kept)| {
+            let mut user =
+                User::new(mode, &format!("r-h2-{name}"), json!({ "reuse": "Never" })).await;
+            let endpoint = Endpoint::start(vec![Raw::Frames(frames)]);
+            let tokens = json!({ "reuse": "Never" });
+            user.put_issuer(&endpoint.url, &endpoint.ca, tokens).await;
+            user.begin(json!({})).await;
+            assert_eq!(user.until_served(None).await, kept, "{name}");
+            user.end().await;
+        });
+        join_all(lives).await;
+    }));
+}
+
+/// Two requests that never left the process: the key does not fit the algorithm.
+#[test]
+fn a_request_that_cannot_be_built_leaves_no_doubt() {
+    run(in_both_modes(async |mode| {
+        let mut user = User::new(mode, "r-unbuilt", json!({ "reuse": "Never" })).await;
+        let pair = keys::keys(keys::Kind::Rsa, CLIENT, None);
+        user.case.place.put_tls("pair", &pair).await;
+        let by = |algorithm: &str| {
+            json!({ "client": {
+            "certificates": [{ "secretName": "pair", "algorithm": algorithm }],
+        } })
+        };
+        user.case.start();
+        let mut spec = User::spec(json!({}));
+        spec["client"] = json!({
+            "id": CLIENT, "secrets": null,
+            "certificates": [{ "secretName": "pair", "algorithm": "RS256" }],
+        });
+        user.case.place.create("c", spec).await;
+        assert!(user.until_served(None).await);
+        let change = |algorithm| json!({ "spec": by(algorithm) });
+        user.case.place.edit("c", change("ES256")).await;
+        let wish = user.case.place.request_renewal("c").await;
+        user.until_reason("MaterialInvalid").await;
+        let (_, notes) = user.stored().await;
+        assert_eq!(notes[MARK], Value::Null, "{notes}");
+        user.case.place.edit("c", change("RS256")).await;
+        assert!(user.until_served(Some(&wish)).await, "the sign-in was lost");
+        user.whole(0).await;
+        user.end().await;
+    }));
+}
