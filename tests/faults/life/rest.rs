@@ -1,0 +1,143 @@
+//! A case at rest: its state, masked, and the wait until nothing happens any more.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{ResourceExt, api::ListParams};
+use serde_json::{Value, json};
+use testenv::eventually;
+
+use super::{CALM, Case, DIGESTS, REFERENCE, pause};
+use crate::{oracles::mask_all, support::LATER};
+
+impl Case {
+    /// The state of all that concerns the credential, masked (O8).
+    pub(super) async fn state(&self) -> Result<Value, String> {
+        let credential = self.place.credentials().get("c").await;
+        let credential = credential.map_err(|e| e.to_string())?;
+        let issuer = self.place.issuers().get(&self.place.issuer_name).await;
+        let issuer = issuer.map_err(|e| e.to_string())?;
+        let secret = self.place.secrets().get("token").await;
+        let mut secret =
+            serde_json::to_value(secret.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+        // Who wrote which field when; the fields themselves are all compared.
+        secret["metadata"]["managedFields"] = Value::Null;
+        for key in DIGESTS {
+            secret["metadata"]["annotations"][key] = Value::Null;
+        }
+        let mut names: Vec<String> = (self.all_secrets().await.iter())
+            .map(ResourceExt::name_any)
+            .collect();
+        names.retain(|n| n != "apicred-digest-key");
+        // Times are masked, so this checks that status shows the token that is there.
+        let reported = credential.status.as_ref().and_then(|s| s.token_id.clone());
+        let there = self.place.view("token").await?;
+        let fits = reported.as_deref() == Some(there.token_id());
+        let mut status = serde_json::to_value(credential.status).map_err(|e| e.to_string())?;
+        status["tokenId"] = Value::Null;
+        // Goes with an answer that is lost; the Secret does not keep it.
+        status["lastAttempt"]["correlationId"] = Value::Null;
+        let mut state = json!({
+            "status": status,
+            "statusTellsOfTheSecret": fits,
+            "finalizers": credential.metadata.finalizers,
+            "issuer": issuer.status,
+            "secret": secret,
+            "secrets": names,
+        });
+        mask_all(&self.place, &mut state);
+        Ok(state)
+    }
+
+    pub(super) async fn all_secrets(&self) -> Vec<Secret> {
+        let list = self.place.secrets().list(&ListParams::default()).await;
+        list.expect("Secrets").items
+    }
+
+    /// Secrets that are none of the operator's.
+    pub(super) async fn others(&self) -> Value {
+        let mut others = self.all_secrets().await;
+        others.retain(|s| s.name_any() == "bystander");
+        serde_json::to_value(others).expect("Secrets")
+    }
+
+    /// Waits until the state is that of the reference, and then nothing is written and nothing asked (O7, O8). A life
+    /// that comes to rest elsewhere fails with both states.
+    pub(super) async fn until_at_rest(&mut self) -> Value {
+        // The reference itself is compared to nothing; the issuer's verdict comes beside the token.
+        let wanted = REFERENCE.get().map(|r| r.end.clone());
+        let began = Instant::now();
+        let state = loop {
+            if let Err(error) = self.read().await {
+                unreachable!("{}: {error}", self.name);
+            }
+            let state = self.state().await.expect("a state");
+            let there = match &wanted {
+                None => state["issuer"] != Value::Null && state["statusTellsOfTheSecret"] == true,
+                Some(wanted) => state == *wanted,
+            };
+            if there {
+                break state;
+            }
+            assert!(
+                began.elapsed() < LATER,
+                "{}: O8: it ended in\n{state:#}\nin place of\n{:#}\n{:#?}",
+                self.name,
+                wanted.unwrap_or_default(),
+                self.journal(),
+            );
+            pause(began).await;
+        };
+        self.stays_quiet(CALM).await;
+        let after = self.state().await.expect("a state");
+        assert_eq!(after, state, "{}: O7: it did not stay", self.name);
+        state
+    }
+
+    /// Nothing is written and no token is asked for (O7), once what is under way has ended. What is under way takes a
+    /// few windows on a busy machine; what repeats itself fills each of them.
+    pub(crate) async fn stays_quiet(&self, window: Duration) {
+        const UNDER_WAY: usize = 8;
+        let made = || {
+            (
+                self.wire.writes().values().sum::<usize>(),
+                self.place.posts(),
+            )
+        };
+        for _ in 0..UNDER_WAY {
+            let before = made();
+            tokio::time::sleep(window.saturating_mul(2)).await;
+            if before == made() {
+                return;
+            }
+        }
+        unreachable!("{}: O7: {:#?}", self.name, self.journal());
+    }
+
+    /// Waits until the credential and its Secret are gone, and nothing is heard of them any more (O12).
+    pub(crate) async fn until_gone(&self) {
+        eventually(LATER, format!("{}: O12: the end", self.name), async || {
+            let credential = self.place.credentials().get_opt("c").await;
+            let secret = self.place.secrets().get_opt("token").await;
+            match (credential, secret) {
+                (Ok(None), Ok(None)) => Ok(()),
+                (credential, secret) => Err(format!("{credential:?} {:?}", secret.is_ok())),
+            }
+        })
+        .await;
+        self.stays_quiet(CALM).await;
+        let left = self.place.secrets().get_opt("token").await;
+        assert!(left.is_ok_and(|s| s.is_none()), "{}: O12", self.name);
+    }
+
+    /// Everything about the case that anybody may read.
+    pub(crate) async fn words(&self) -> String {
+        let credential = self.place.credentials().get("c").await.ok();
+        let issuer = self.place.issuers().get(&self.place.issuer_name).await.ok();
+        let events = self.place.events("c").await;
+        let metadata: Vec<_> = (self.all_secrets().await.into_iter())
+            .map(|s| (s.metadata.name, s.metadata.annotations, s.metadata.labels))
+            .collect();
+        format!("{credential:?} {issuer:?} {events:?} {metadata:?} ")
+    }
+}
