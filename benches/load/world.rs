@@ -1,5 +1,7 @@
 //! A control plane with one operator in it, the token server, and the load.
 
+mod waits;
+
 use std::{
     net::TcpListener,
     path::PathBuf,
@@ -7,7 +9,6 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, GroupVersionKind, PostParams},
@@ -344,77 +345,6 @@ impl World {
         let text = reqwest::get(&self.metrics).await?.text().await?;
         let line = text.lines().find_map(|l| l.strip_prefix(name));
         Ok(line.and_then(|l| l.trim().parse().ok()).unwrap_or(f64::NAN))
-    }
-
-    /// Waits until this many Secrets have been written since a place in the traffic, and as many statuses if the
-    /// operator is ours; gives the end of the last write.
-    pub(crate) async fn published(&mut self, since: usize, count: usize) -> Result<Timestamp> {
-        let own = self.contender.is_own();
-        let (mut progress, mut before) = (Instant::now(), 0);
-        loop {
-            self.lives()?;
-            let now = self.traffic.read(&self.plane)?;
-            let tally = self.traffic.since(since);
-            if tally.published() >= count
-                && (!own || tally.reported() >= count)
-                && let Some(end) = tally.last_write()
-            {
-                return Ok(end);
-            }
-            if now > before {
-                (progress, before) = (Instant::now(), now);
-            }
-            if progress.elapsed() > STANDSTILL {
-                let (done, sums) = (tally.published(), tally.sums());
-                return Err(format!("standstill at {done} of {count}: {sums:?}").into());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    /// Waits until the token server has been asked this often, for at most this long.
-    pub(crate) async fn asked(&mut self, posts: usize, within: Duration) -> Result<()> {
-        let began = Instant::now();
-        loop {
-            self.lives()?;
-            let now = self.issuer.stats().await?.posts;
-            if now >= posts {
-                return Ok(());
-            }
-            if began.elapsed() > within {
-                return Err(format!("{now} of {posts} token requests after {within:?}").into());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    /// Waits until the operator has neither written nor asked for two seconds.
-    pub(crate) async fn at_rest(&mut self) -> Result<()> {
-        if self.rests_within(STANDSTILL).await? {
-            return Ok(());
-        }
-        Err("the operator does not come to rest".into())
-    }
-
-    /// The same, for at most this long; did it come to rest?
-    pub(crate) async fn rests_within(&mut self, within: Duration) -> Result<bool> {
-        let mut quiet = 0;
-        let mut last = (0, 0);
-        let began = Instant::now();
-        while quiet < 8 {
-            self.lives()?;
-            let now = (
-                self.traffic.read(&self.plane)?,
-                self.issuer.stats().await?.posts,
-            );
-            quiet = if now == last { quiet + 1 } else { 0 };
-            last = now;
-            if began.elapsed() > within {
-                return Ok(false);
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(true)
     }
 }
 
