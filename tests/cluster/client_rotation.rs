@@ -7,6 +7,7 @@ mod elsewhere;
 mod faults;
 mod leaving;
 mod registration;
+mod restart;
 mod rig;
 mod shared_secret;
 mod stopping;

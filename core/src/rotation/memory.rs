@@ -56,6 +56,8 @@ pub struct Memory {
     pub(super) started: Timestamp,
     /// The application is read by then for the first time.
     pub(super) read_by: Timestamp,
+    /// Did the process before this one look at the rotation, without a fault that a reading may end?
+    pub(super) looked_before: bool,
     /// `Adding` was written with this number by this process, and the call was not sent.
     pub(super) announced: Option<u32>,
     pub(super) held: Option<InHand>,
@@ -92,6 +94,7 @@ impl Memory {
         Self {
             started: now,
             read_by: now,
+            looked_before: false,
             announced: None,
             held: None,
             application: None,
@@ -119,6 +122,16 @@ impl Memory {
     pub fn reading_by(self, at: Timestamp) -> Self {
         Self {
             read_by: at,
+            ..self
+        }
+    }
+
+    /// Of a process that goes on with what another one has looked at, and which reported no fault: a reading taught that one all that it
+    /// can, so that one of a certificate waits although nothing is noted.
+    #[must_use]
+    pub fn looked_before(self, looked: bool) -> Self {
+        Self {
+            looked_before: looked,
             ..self
         }
     }

@@ -205,10 +205,12 @@ impl Decision<'_> {
     /// When a process that has just begun reads the application. The one before it may have read it a moment ago, so that it is not
     /// urgent, unless what is known comes from that reading alone.
     fn first_reading(&self) -> Timestamp {
-        let learnt =
-            self.record.current.as_ref().is_some_and(|current| {
-                current.id.is_some() || self.settings.kind == Kind::Certificate
-            });
+        // A certificate says its age itself. Without the right to read the application nothing is noted of it before it is replaced.
+        let certificate = self.settings.kind == Kind::Certificate;
+        let learnt = match &self.record.current {
+            Some(current) => current.id.is_some() || certificate,
+            None => certificate && self.memory.looked_before,
+        };
         let at = self.ahead(self.memory.read_by, SWEEP);
         let at = at.filter(|_| learnt && self.record.replaced.is_empty());
         at.unwrap_or(Timestamp::MIN)

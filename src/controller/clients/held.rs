@@ -47,7 +47,11 @@ impl Driver {
                 }
                 result = Application::Stored;
             }
+            let first = self.application.is_none();
             self.forget();
+            if first {
+                self.takes_over();
+            }
             self.application = Some(application);
         }
         self.of = Some((rotating.clone(), sight.place.clone()));

@@ -6,6 +6,7 @@
 //! | [`rotate`] | the loop: sees, lets `core/rotation` decide, executes, remembers |
 //! | [`obstacle`] | who else writes that Secret, so that it may not be changed |
 //! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
+//! | [`takeover`] | what the process before this one has learnt |
 //! | [`held`] | a client secret that is in no Secret yet, whatever becomes of the client |
 //! | [`stamp`] | what the next step depends on |
 //! | [`execute`] | one step: a write, a call of the issuer's management API, a trial |
@@ -30,6 +31,7 @@ mod rotate;
 mod seen;
 mod stamp;
 mod step_name;
+mod takeover;
 mod upload;
 mod usable;
 pub(super) mod view;

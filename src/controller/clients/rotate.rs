@@ -29,7 +29,6 @@ use crate::controller::{
 use crate::{
     api::{ApiCredential, ApiPreset, IssuerRef},
     credential::{ClientLookup, FieldError, Key, parse_client, parse_with_client},
-    plan::{fingerprint::fraction, schedule},
     rotation::{
         Memory, Names, Next, Observed, Outcome, Record, Registry, Rotating, Step, Uploading,
         lagging, next, rotating, upload, used_at,
@@ -55,11 +54,8 @@ pub(super) fn begin(
     shared: Arc<Shared>,
 ) -> tokio::task::AbortHandle {
     let (now, pace) = (context.clock.now(), &context.settings.rotation.pace);
-    // Within a day, if an orphan is removed after an hour; another time for each client, so that a restart costs no burst.
-    let within = pace.orphan_age.as_secs_f64() * 24.0 * fraction(&[uid]);
-    let within = SignedDuration::try_from_secs_f64(within).unwrap_or_default();
     let driver = Driver {
-        memory: Memory::new(now, pace).reading_by(schedule::later(now, within)),
+        memory: Memory::new(now, pace),
         context: Arc::clone(context),
         key: key.clone(),
         uid: uid.to_owned(),

@@ -199,6 +199,20 @@ fn a_restart_with_nothing_due_reads_no_application() {
     let mut process = restarted(Kind::Certificate);
     process.seen.noted = Noted::Absent;
     assert_eq!(process.decide().step, Step::ReadApplication);
+    // The process before could read nothing, or there was nothing to learn: one of a certificate waits. The age of a client secret is
+    // known to the issuer alone.
+    for (kind, waits) in [(Kind::Certificate, true), (Kind::Secret, false)] {
+        let mut process = restarted(kind);
+        process.seen.noted = Noted::Absent;
+        let validity = Some((at(-9_000), at(180 * 24 * HOUR)));
+        if let Some(current) = &mut process.seen.slots.current {
+            current.validity = validity.filter(|_| waits);
+        }
+        process.memory = process.memory.clone().looked_before(true);
+        let step = process.decide().step;
+        assert_eq!(step == Step::Wait { until: read_by }, waits, "{step:?}");
+        assert_eq!(step == Step::ReadApplication, !waits, "{step:?}");
+    }
     // A requested rotation is not kept waiting.
     let mut process = restarted(Kind::Secret);
     process.seen.requested = Some("now".to_owned());

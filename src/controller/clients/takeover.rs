@@ -1,0 +1,35 @@
+//! What a process knows of a rotation that another one drove before it: what status says.
+
+use jiff::SignedDuration;
+
+use super::driver::Driver;
+use crate::{
+    ConditionType,
+    plan::{fingerprint::fraction, schedule},
+    rotation::Memory,
+};
+
+impl Driver {
+    /// At the first look, so that a process counts from the moment at which it acts. The one before it may have read the application a
+    /// moment ago.
+    pub(super) fn takes_over(&mut self) {
+        let (now, pace) = (
+            self.context.clock.now(),
+            &self.context.settings.rotation.pace,
+        );
+        self.memory = Memory::new(now, pace);
+        let client = self.client();
+        let status = client.as_ref().and_then(|client| client.status.as_ref());
+        let blocked = status.and_then(|s| ConditionType::RotationBlocked.find(&s.conditions));
+        if blocked.is_some() {
+            // It is reported again only if it is seen again.
+            return;
+        }
+        // Within a day, if an orphan is removed after an hour; another time for each client, so that a restart costs no burst.
+        let within = pace.orphan_age.as_secs_f64() * 24.0 * fraction(&[&self.uid]);
+        let within = SignedDuration::try_from_secs_f64(within).unwrap_or_default();
+        let looked = status.is_some_and(|status| status.rotation_state.is_some());
+        let memory = Memory::new(now, pace).reading_by(schedule::later(now, within));
+        self.memory = memory.looked_before(looked);
+    }
+}
