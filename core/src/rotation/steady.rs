@@ -12,13 +12,27 @@ use super::{
     values::{NEXT, PREVIOUS},
 };
 
+/// What the values beside the current one are.
+enum Beside {
+    /// Of a rotation, which goes on with this step.
+    Does(Step),
+    /// The value under the keys with this ending is neither of a rotation nor known at the issuer. It is not sent anywhere, and no rotation
+    /// replaces it: somebody may have stored it there for another purpose.
+    Unknown(&'static str),
+    /// Nothing is to be done about them, or there are none.
+    Known,
+}
+
 impl Decision<'_> {
     pub(super) fn steady(&self, notices: &mut Vec<Notice>) -> Step {
-        if let Some(step) = self.leftover(notices) {
-            return step;
-        }
-        let unknown = self.unknown();
-        notices.extend(unknown.map(|ending| Notice::Unknown { ending }));
+        let unknown = match self.beside(notices) {
+            Beside::Does(step) => return step,
+            Beside::Unknown(ending) => {
+                notices.push(Notice::Unknown { ending });
+                true
+            }
+            Beside::Known => false,
+        };
         self.replaced(notices);
         let Some(current) = &self.seen.slots.current else {
             notices.push(Notice::NoCurrent);
@@ -37,7 +51,7 @@ impl Decision<'_> {
             notices.push(Notice::CurrentEnded);
             return self.wait(self.settings.pace.again);
         }
-        if unknown.is_some() {
+        if unknown {
             return self.wait(self.settings.pace.again);
         }
         if let Some(step) = self.paused().or_else(|| self.unproven(notices)) {
@@ -59,36 +73,29 @@ impl Decision<'_> {
     }
 
     /// Values that no state speaks of: the annotation was lost, or came back from a backup.
-    fn leftover(&self, notices: &mut Vec<Notice>) -> Option<Step> {
+    fn beside(&self, notices: &mut Vec<Notice>) -> Beside {
         if self.seen.slots.next.is_some() {
             if let Sight::First(step) = self.sight(None) {
-                return Some(step);
+                return Beside::Does(step);
             }
             if !self.is_next_known() {
-                return None;
+                return Beside::Unknown(NEXT);
             }
             let since = self.now;
-            return Some(self.write(Phase::Added { since }, Values::Keep));
+            return Beside::Does(self.write(Phase::Added { since }, Values::Keep));
         }
-        let previous = self.facts.previous.as_ref()?;
-        if !self.is_ours(previous) {
-            if self.is_previous_known() {
-                notices.push(self.foreign(previous.id.clone()));
-            }
-            return None;
+        let Some(previous) = &self.facts.previous else {
+            return Beside::Known;
+        };
+        if self.is_ours(previous) {
+            let retire_at = later(self.now, self.settings.overlap);
+            return Beside::Does(self.write(Phase::Switched { retire_at }, Values::Keep));
         }
-        let retire_at = later(self.now, self.settings.overlap);
-        Some(self.write(Phase::Switched { retire_at }, Values::Keep))
-    }
-
-    /// The ending of the keys of the Secret whose value is neither of a rotation nor known at the issuer. It is not sent anywhere, and no
-    /// rotation replaces it: somebody may have stored it there for another purpose.
-    fn unknown(&self) -> Option<&'static str> {
-        let slots = &self.seen.slots;
-        if slots.next.is_some() && !self.is_next_known() {
-            return Some(NEXT);
+        if !self.is_previous_known() {
+            return Beside::Unknown(PREVIOUS);
         }
-        (slots.previous.is_some() && !self.is_previous_known()).then_some(PREVIOUS)
+        notices.push(self.foreign(previous.id.clone()));
+        Beside::Known
     }
 
     /// Did apicred make the next value? While a rotation is in progress, it did. Nothing but the annotation says so of a public key, so that it is enough if the issuer has it.
