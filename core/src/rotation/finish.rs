@@ -28,7 +28,8 @@ impl Decision<'_> {
             let state = Phase::Switched { retire_at };
             return self.write_with(state, Values::Promote, None, |r| r.failure = None);
         }
-        if later(since, trials.at_most) <= self.now {
+        // A process that begins late, or a client that named another application meanwhile, tries it first: it may be the one that works.
+        if later(since, trials.at_most) <= self.now && row.in_vain > 0 {
             let state = Phase::Retiring {
                 key: known.clone(),
                 from: Place::Next,

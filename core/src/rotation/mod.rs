@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | `Steady` | waits until `every` has passed, the end is near or somebody asks. Reads the application once a day and removes orphans: ours by name, in no Secret, older than an hour | the same |
 //! | `Adding{n}` | written *before* the call, which is sent within 10 s or announced again. Secret: `addPassword` with the display name `apicred/<cluster>/<uid>/<n>`. Certificate: the key pair is stored in the same write, then `addKey` | no blind repeat. Secret: after 5 minutes the issuer is asked for name n; its value is lost, so it is removed. Certificate: announced again if it is not listed |
-//! | `Added` | *proving*: token requests with the next value alone, 30 s apart, until 5 in a row over 2 minutes succeed. Those before this state do not count. After an hour it is given up, and leaves the Secret | counts from 0 |
+//! | `Added` | *proving*: token requests with the next value alone, 30 s apart, until 5 in a row over 2 minutes succeed. Those before this state do not count. If an hour has passed and the last trial got no token, it is given up and leaves the Secret | counts from 0, and tries it at least once |
 //! | `Switched` | *overlap*: next has become current, current previous. Waits for `overlap`, and until no credential has a valid token by the one before; for the latter no longer than until the next rotation is requested or must begin | the same |
 //! | `Retiring{key}` | written *before* the call. Removes one credential at the issuer, then its value | repeats; one that is not there is removed |
 //!

@@ -155,6 +155,18 @@ proptest! {
     }
 
     #[test]
+    fn a_client_that_names_another_application_while_its_secret_is_edited_loses_no_value_that_works(
+        kind in kind(),
+        ops in prop::collection::vec(
+            prop_oneof![18 => calm(), 1 => edit().prop_map(Op::Edit), 1 => Just(Op::Rename)],
+            0..120,
+        ),
+        (seed, hints, reveals, adopt) in any::<(u64, bool, bool, bool)>(),
+    ) {
+        played(|| World::new(settings(kind, adopt), seed, hints, reveals), &ops);
+    }
+
+    #[test]
     fn a_certificate_rotates_without_the_right_to_read_the_application(
         ops in prop::collection::vec(calm(), 0..120),
         seed in any::<u64>(),
@@ -174,6 +186,36 @@ fn a_history_without_faults_goes_through_every_state() {
             ["Adding", "Overlap", "Proving", "Retiring", "Steady"],
             "{kind:?}"
         );
+    }
+}
+
+/// Somebody stores a value of the other application, and takes the name of that one back an hour later: the next value is the one that
+/// works.
+#[test]
+fn a_next_value_that_works_is_not_given_up_for_one_of_another_application() {
+    for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
+        let mut proving = 0;
+        for before in 0..16 {
+            let mut world = World::new(settings(kind, false), 7, true, true);
+            world.op(Op::Request);
+            for _ in 0..before {
+                world.op(goes_on(0));
+            }
+            if world.state() != "Proving" {
+                continue;
+            }
+            proving += 1;
+            let store = Op::Edit(Edit::OwnValue);
+            for op in [Op::Rename, store, Op::Pass(3_700), Op::Rename] {
+                world.op(op);
+            }
+            assert!(!world.current_is_live(), "{kind:?} {before}");
+            for _ in 0..40 {
+                world.op(goes_on(0));
+            }
+            assert!(world.current_is_live(), "{kind:?} {before}");
+        }
+        assert!(proving > 3, "{kind:?}: {proving}");
     }
 }
 

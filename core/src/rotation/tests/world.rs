@@ -279,7 +279,15 @@ impl World {
         held.filter(|v| self.is_live(v)).count()
     }
 
-    fn current_is_live(&self) -> bool {
+    /// The state that is noted.
+    pub(super) fn state(&self) -> &'static str {
+        match Record::read(&self.content().note) {
+            Noted::Record(record) => record.state.as_str(),
+            _ => "none",
+        }
+    }
+
+    pub(super) fn current_is_live(&self) -> bool {
         Self::value_in(self.content(), "").is_some_and(|v| self.is_live(&v))
     }
 
