@@ -113,6 +113,11 @@ pub fn outside(validity: Validity, now: Timestamp) -> Option<TokenError> {
     })
 }
 
+fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
+    let mut names = certificate.subject().iter_common_name();
+    names.next()?.as_str().ok().map(str::to_owned)
+}
+
 /// A certificate chain and its private key.
 pub struct Identity {
     /// What signs assertions with it, or why nothing does: the rest of a sentence that begins with the key's name.
@@ -120,6 +125,7 @@ pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     validity: Validity,
     version: u32,
+    name: Option<String>,
     pem: SecretString,
 }
 
@@ -166,6 +172,7 @@ impl Identity {
         Ok(Self {
             signer: SigningKey::of(key),
             version: leaf.version().0 + 1,
+            name: common_name(&leaf),
             validity,
             pem: SecretString::from(written(&chain, key)),
             chain,
@@ -197,6 +204,11 @@ impl Identity {
     /// The time of the certificate.
     pub const fn validity(&self) -> Option<Validity> {
         Some(self.validity)
+    }
+
+    /// The common name of the certificate's subject.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Certificate chain and key as one PEM text.

@@ -34,8 +34,8 @@
 //!    removed later: a key whose `kid` is its thumbprint may be anybody's.
 //! 6. If the client names another application than the annotation, nothing is written, removed or sent for either, unless apicred made
 //!    nothing for the other one.
-//! 7. An annotation that is missing is created again from what the issuer lists (display names, hints, thumbprints). One that cannot
-//!    be read stops the rotation; the values stay.
+//! 7. An annotation that is missing is created again from what the issuer lists (display names, hints, thumbprints); where that may not
+//!    be read, a next certificate is known by its subject, and tried first. One that cannot be read stops the rotation; the values stay.
 //!
 //! How the shell drives it:
 //!

@@ -232,6 +232,10 @@ impl Decision<'_> {
         facts.next = facts.next.filter(|_| self.is_next_known());
         facts.previous = facts.previous.filter(|_| self.is_previous_known());
         let mut before = self.record.clone();
+        // Its owner replaced it in the middle of a rotation.
+        if self.record.state != Phase::Steady && !self.is_held(self.record.current.as_ref()) {
+            before.replaces(self.record.current.as_ref());
+        }
         if values == Values::Promote {
             before.replaces(facts.previous.as_ref());
             before.replaces(facts.current.as_ref());
@@ -259,6 +263,16 @@ impl Decision<'_> {
                 announces,
             }),
         }
+    }
+
+    /// Is it a value of the Secret still?
+    fn is_held(&self, known: Option<&Known>) -> bool {
+        let slots = &self.seen.slots;
+        let slots = [&slots.current, &slots.next, &slots.previous];
+        known.is_some_and(|known| {
+            let mut held = slots.into_iter().flatten();
+            held.any(|slot| slot.digest == known.digest)
+        })
     }
 
     /// The rotation failed: back to the beginning.

@@ -41,6 +41,8 @@ pub struct Slot {
     pub digest: String,
     /// What tells it at the issuer.
     pub mark: Mark,
+    /// The name that it has of whoever made it: the common name of a certificate.
+    pub name: Option<String>,
     /// Validity, if the value says it (a certificate).
     pub validity: Option<(Timestamp, Timestamp)>,
 }
@@ -242,10 +244,21 @@ impl Facts {
             }
             Some(known)
         };
+        // Where nobody can read what the issuer lists, a certificate says by its subject that apicred made it.
+        let by_subject = |known: Option<Known>, slot: &Option<Slot>| {
+            let name = slot.as_ref().and_then(|slot| slot.name.as_deref());
+            let name = name.filter(|_| application.is_none());
+            let n = name.and_then(|name| seen.names.number(name));
+            known.map(|known| Known {
+                n: known.n.or(n),
+                ..known
+            })
+        };
+        let slots = &seen.slots;
         Self {
-            current: about(&seen.slots.current),
-            next: about(&seen.slots.next),
-            previous: about(&seen.slots.previous),
+            current: by_subject(about(&slots.current), &slots.current),
+            next: by_subject(about(&slots.next), &slots.next),
+            previous: about(&slots.previous),
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
     observed::{Application, Key, Same, Slot, is_named, number},
     settings::{BEFORE_END, Kind, MOST_PAUSE, SKEW, SWEEP},
     state::{Known, Phase, Place, Why},
-    step::{Notice, Step, Values},
+    step::{Notice, Step, Tried, Values},
     values::{NEXT, PREVIOUS},
 };
 
@@ -81,6 +81,9 @@ impl Decision<'_> {
             if !self.is_next_known() {
                 return Beside::Unknown(NEXT);
             }
+            if let Some(step) = self.untried(notices) {
+                return Beside::Does(step);
+            }
             let since = self.now;
             return Beside::Does(self.write(Phase::Added { since }, Values::Keep));
         }
@@ -96,6 +99,22 @@ impl Decision<'_> {
         }
         notices.push(self.foreign(previous.id.clone()));
         Beside::Known
+    }
+
+    /// A certificate whose subject alone says that apicred made it gets a token first: it may be one of another application.
+    fn untried(&self, notices: &mut Vec<Notice>) -> Option<Step> {
+        let next = self.seen.slots.next.as_ref()?;
+        if !self.is_blind() || self.memory.got_token(&next.digest) {
+            return None;
+        }
+        let in_vain = self.memory.row(&next.digest, None).in_vain > 0;
+        let gap = if in_vain {
+            notices.push(Notice::Unknown { ending: NEXT });
+            self.settings.pace.again
+        } else {
+            self.settings.trials.gap
+        };
+        Some(self.trial((Tried::Next, None), &next.digest, gap))
     }
 
     /// Did apicred make the next value? While a rotation is in progress, it did. Nothing but the annotation says so of a public key, so that it is enough if the issuer has it.

@@ -63,18 +63,20 @@ impl ClientValue {
                 texts.extend(pair.iter().map(ExposeSecret::expose_secret));
             }
         }
-        let (mark, validity) = match self {
-            Self::Secret(value) => (hint(value), None),
-            Self::Key(key, _) => (Mark::Key(key.thumbprint()), None),
+        let (mark, name, validity) = match self {
+            Self::Secret(value) => (hint(value), None, None),
+            Self::Key(key, _) => (Mark::Key(key.thumbprint()), None, None),
             Self::Certificate(identity, _) => {
                 let validity = identity.validity();
                 let validity = validity.map(|validity| (validity.from, validity.until));
-                (thumbprints(identity)?, validity)
+                let name = identity.name().map(str::to_owned);
+                (thumbprints(identity)?, name, validity)
             }
         };
         Some(Slot {
             digest: digests.fingerprint("rotation", &texts),
             mark,
+            name,
             validity,
         })
     }

@@ -21,6 +21,7 @@ fn slot(value: &str, client: &str, kind: Kind) -> Slot {
     Slot {
         digest: format!("{value} of {client}"),
         mark,
+        name: None,
         validity: None,
     }
 }

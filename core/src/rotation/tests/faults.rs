@@ -28,7 +28,7 @@ pub(super) fn client(id: &str) -> ClientAt {
     }
 }
 
-fn failed(class: Class) -> Outcome {
+pub(super) fn failed(class: Class) -> Outcome {
     Outcome::Failed(Fault {
         class,
         sent: true,
@@ -51,6 +51,7 @@ impl Process {
         let current = Slot {
             digest: "current".to_owned(),
             mark,
+            name: None,
             validity: None,
         };
         let known = Known {
@@ -135,7 +136,7 @@ impl Process {
         blocked.collect()
     }
 
-    fn pass(&mut self, by: SignedDuration) {
+    pub(super) fn pass(&mut self, by: SignedDuration) {
         self.now += by;
     }
 
@@ -151,6 +152,7 @@ impl Process {
                     sha1: "cc".to_owned(),
                     sha256: "dd".to_owned(),
                 },
+                name: None,
                 validity: None,
             });
         }
@@ -462,6 +464,7 @@ fn a_reading_that_succeeds_does_not_hide_why_the_issuer_refused() {
         slot: Slot {
             digest: "next".to_owned(),
             mark: Mark::Hint("nex".to_owned()),
+            name: None,
             validity: None,
         },
         id: Some("key-3".to_owned()),
@@ -526,6 +529,7 @@ fn trials_before_a_value_was_given_up_do_not_count_when_it_is_tried_again() {
     process.seen.slots.next = Some(Slot {
         digest: "next".to_owned(),
         mark: Mark::Hint("nex".to_owned()),
+        name: None,
         validity: None,
     });
     let added = |process: &mut Process| {

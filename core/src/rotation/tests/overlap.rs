@@ -19,6 +19,7 @@ fn overlap(kind: Kind) -> Process {
     process.seen.slots.previous = Some(Slot {
         digest: "previous".to_owned(),
         mark: Mark::Hint("pre".to_owned()),
+        name: None,
         validity: None,
     });
     let Noted::Record(record) = &mut process.seen.noted else {
@@ -170,6 +171,38 @@ fn a_credential_of_a_person_is_noted_when_it_is_replaced_and_reported_as_long_as
     // It was removed there.
     lists(&mut process, "key-9", None);
     assert!(process.decide().notices.is_empty());
+}
+
+#[test]
+fn a_credential_that_its_owner_replaces_in_the_middle_of_a_rotation_is_named() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        let mut process = Process::of(kind);
+        let since = process.now;
+        record(&mut process).state = Phase::Added { since };
+        if let Some(current) = &mut record(&mut process).current {
+            current.n = None;
+        }
+        let next = |digest: &str, hint: &str| Slot {
+            digest: digest.to_owned(),
+            mark: Mark::Hint(hint.to_owned()),
+            name: None,
+            validity: None,
+        };
+        process.seen.slots.next = Some(next("next", "nex"));
+        let trials = process.settings.trials;
+        let promoted = |process: &mut Process| loop {
+            process.now += trials.gap;
+            match process.does(&Outcome::Token) {
+                Step::Write { change, .. } => break change.record,
+                Step::Trial { .. } | Step::ReadApplication => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        process.seen.slots.current = Some(next("of-its-owner", "own"));
+        let noted = promoted(&mut process);
+        assert!(matches!(noted.state, Phase::Switched { .. }), "{noted:?}");
+        assert_eq!(noted.replaced, ["key-1"], "{kind:?}");
+    }
 }
 
 #[test]

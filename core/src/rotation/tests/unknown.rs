@@ -2,12 +2,12 @@
 
 use jiff::SignedDuration;
 
-use super::faults::Process;
+use super::faults::{Process, failed};
 use crate::{
     fixtures::at,
     rotation::{
-        Change, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase, Record, Slot, Step,
-        values,
+        Change, Class, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase, Record,
+        Slot, Step, Tried, values,
     },
 };
 
@@ -17,6 +17,7 @@ fn slot(digest: &str) -> Slot {
     Slot {
         digest: digest.to_owned(),
         mark: Mark::Hint("imp".to_owned()),
+        name: None,
         validity: None,
     }
 }
@@ -161,6 +162,77 @@ fn what_a_rotation_stored_is_known_again_by_what_the_issuer_lists() {
         matches!(change.record.state, Phase::Added { .. }),
         "{step:?}"
     );
+}
+
+/// The same without the right to read the application: a certificate says by its subject who made it, and a token says that it is of this
+/// application.
+#[test]
+fn a_certificate_of_a_rotation_whose_annotation_is_lost_is_tried_before_somebody_is_asked_to_remove_it()
+ {
+    let lost = |name: Option<String>| {
+        let mut process = Process::of(Kind::Certificate);
+        process.seen.noted = Noted::Absent;
+        let mark = Mark::Certificate {
+            sha1: "cc".to_owned(),
+            sha256: "dd".to_owned(),
+        };
+        process.seen.slots.next = Some(Slot {
+            mark,
+            name,
+            ..slot("next")
+        });
+        let read = process.does(&failed(Class::Permission));
+        assert_eq!(read, Step::ReadApplication);
+        process
+    };
+    let unknown = Notice::Unknown {
+        ending: values::NEXT,
+    };
+    let ours = lost(None).seen.names.name(2);
+    for (outcome, known) in [
+        (Outcome::Token, true),
+        (Outcome::Refused, false),
+        (Outcome::NoAnswer, false),
+    ] {
+        let mut process = lost(Some(ours.clone()));
+        process.pass(process.settings.trials.gap);
+        let decided = process.decide();
+        assert!(!decided.notices.contains(&unknown), "{:?}", decided.notices);
+        let tried = process.does(&outcome);
+        assert!(
+            matches!(&tried, Step::Trial { of: Tried::Next, digest, .. } if digest == "next"),
+            "{tried:?}"
+        );
+        let decided = process.decide();
+        assert_eq!(
+            decided.notices.contains(&unknown),
+            !known,
+            "{outcome:?}: {:?}",
+            decided.notices
+        );
+        if let Step::Write { change, .. } = &decided.step {
+            assert!(known && matches!(change.record.state, Phase::Added { .. }));
+            let noted = change.record.next.as_ref();
+            assert_eq!(noted.and_then(|next| next.n), Some(2));
+            continue;
+        }
+        // Replicas lag, so it is tried again.
+        assert!(!known, "{:?}", decided.step);
+        process.pass(process.settings.pace.again);
+        process.does(&Outcome::Token);
+        assert!(matches!(process.decide().step, Step::Write { .. }));
+    }
+    // What somebody else made is not sent.
+    for name in [None, Some("CN=theirs".to_owned())] {
+        let process = lost(name);
+        let decided = process.decide();
+        assert!(decided.notices.contains(&unknown), "{:?}", decided.notices);
+        assert!(
+            matches!(decided.step, Step::Wait { .. }),
+            "{:?}",
+            decided.step
+        );
+    }
 }
 
 #[test]

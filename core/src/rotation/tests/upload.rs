@@ -23,6 +23,7 @@ fn slot(n: u32, until: i64) -> Slot {
             sha1: format!("sha1-{n}"),
             sha256: format!("sha256-{n}"),
         },
+        name: None,
         validity: Some((at(-YEAR), at(until))),
     }
 }

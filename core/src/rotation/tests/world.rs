@@ -302,6 +302,7 @@ impl World {
         };
         Slot {
             mark,
+            name: None,
             validity: None,
             digest: self.digest(value),
         }
