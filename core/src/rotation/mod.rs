@@ -58,6 +58,7 @@
 //! | `memory` | what one process knows beyond the Secret |
 //! | `step` | what can be done, and what is reported |
 //! | `next`, `steady`, `adding`, `finish` | the decision |
+//! | `owners` | whose a credential of the issuer is |
 //! | `elsewhere` | the client names another application than the annotation |
 //! | `upload` | the decision for a certificate that another tool made, and that apicred only announces |
 //! | [`graph`] | the requests to Microsoft Graph, and its answers |
@@ -73,6 +74,7 @@ mod memory;
 mod next;
 mod observed;
 mod outcome;
+mod owners;
 pub mod registration;
 pub mod settings;
 mod spec;

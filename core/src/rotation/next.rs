@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     elsewhere::elsewhere,
     memory::{Memory, later},
-    observed::{Application, Facts, Key, Observed, Same, is_named, number},
+    observed::{Application, Facts, Observed},
     outcome::Fault,
     settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
     state::{Failure, Known, Noted, Phase, Record, Why},
@@ -299,43 +299,6 @@ impl Decision<'_> {
     fn unadded(&self) -> Option<&Fault> {
         let (_, fault) = self.memory.refused.as_ref()?;
         (!fault.may_have_happened).then_some(fault)
-    }
-
-    /// Did apicred make it, or did somebody name it?
-    pub(super) fn is_ours(&self, known: &Known) -> bool {
-        let named =
-            |id: &String| self.settings.adopt.as_ref() == Some(id) && !self.is_of_another(id);
-        known.n.is_some() || known.id.as_ref().is_some_and(named)
-    }
-
-    /// Does its name say that another client resource made it? That one may still use it, so nobody may name it.
-    pub(super) fn is_of_another(&self, id: &str) -> bool {
-        let application = self.memory.application.as_ref();
-        let mut keys = application.into_iter().flat_map(|a| &a.keys);
-        keys.any(|key| key.id == id && is_named(key) && number(key, &self.seen.names).is_none())
-    }
-
-    /// Is this credential of the issuer one of ours that is in none of the values of the Secret, as far as one can tell?
-    pub(super) fn is_orphan(&self, key: &Key) -> bool {
-        number(key, &self.seen.names).is_some() && !self.is_in_use(key)
-    }
-
-    /// Is it the value of a slot, or may it be?
-    pub(super) fn is_in_use(&self, key: &Key) -> bool {
-        let slots = [
-            (&self.seen.slots.current, &self.facts.current),
-            (&self.seen.slots.next, &self.facts.next),
-            (&self.seen.slots.previous, &self.facts.previous),
-        ];
-        slots.into_iter().any(|(slot, known)| {
-            let id = known.as_ref().and_then(|k| k.id.as_ref());
-            match (slot, id) {
-                (None, _) => false,
-                // A certificate that was announced twice is there twice.
-                (Some(slot), Some(id)) => *id == key.id || key.is(slot) == Same::Yes,
-                (Some(slot), None) => key.is(slot) != Same::No,
-            }
-        })
     }
 
     /// Nothing is removed without a token by the current value within the last day. The step that leads there; none if there

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     memory::{doubled, later},
     next::{Decision, Sight, failed},
-    observed::{Application, Key, Same, Slot, is_named, number},
+    observed::{Application, Key, Same, Slot, number},
     settings::{BEFORE_END, Kind, MOST_PAUSE, SKEW, SWEEP},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Tried, Values},
@@ -186,37 +186,6 @@ impl Decision<'_> {
             return (!self.current_refused() || matches!(step, Step::Trial { .. })).then_some(step);
         }
         Some(self.retire_orphan(&found, None))
-    }
-
-    /// Was it in the Secret before a rotation, and named in `adopt` only afterwards? One that was never in it may be in use elsewhere.
-    fn was_replaced(&self, key: &Key) -> bool {
-        let noted = self.record.replaced.contains(&key.id);
-        let named = self.settings.adopt.as_ref() == Some(&key.id) && !is_named(key);
-        noted && named && !self.is_in_use(key)
-    }
-
-    /// Credentials that were replaced, that apicred did not make, and that are at the issuer.
-    fn replaced(&self, notices: &mut Vec<Notice>) {
-        let application = self.memory.application.as_ref();
-        let is_there = |id: &String| match application {
-            Some(application) => application.keys.iter().any(|k| k.id == *id),
-            // A certificate may never be read of.
-            None => self.settings.kind != Kind::Certificate,
-        };
-        let is_held = |id: &String| self.facts.all().any(|k| k.id.as_ref() == Some(id));
-        let ids = self.record.replaced.iter();
-        let goes = |id: &String| self.settings.adopt.as_ref() == Some(id);
-        let ids = ids.filter(|id| !goes(id) || self.is_of_another(id));
-        let left = ids.filter(|id| !is_held(id) && is_there(id));
-        notices.extend(left.map(|id| self.foreign(Some(id.clone()))));
-    }
-
-    /// What is to be said of a credential that stays.
-    pub(super) fn foreign(&self, id: Option<String>) -> Notice {
-        match id {
-            Some(id) if self.is_of_another(&id) => Notice::OfAnother { id },
-            id => Notice::Foreign { id },
-        }
     }
 
     /// Was the application not read for a day?
