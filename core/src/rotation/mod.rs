@@ -61,6 +61,7 @@
 //! | `owners` | whose a credential of the issuer is |
 //! | `elsewhere` | the client names another application than the annotation |
 //! | `upload` | the decision for a certificate that another tool made, and that apicred only announces |
+//! | `manager` | which `ApiCredential` may call Microsoft Graph for a client |
 //! | [`graph`] | the requests to Microsoft Graph, and its answers |
 //! | [`registration`] | the same for a client that manages its own registration (RFC 7592) |
 //! | `users` | which credentials have a token by the current value |
@@ -70,6 +71,7 @@ mod adding;
 mod elsewhere;
 mod finish;
 pub mod graph;
+mod manager;
 mod memory;
 mod next;
 mod observed;
@@ -87,6 +89,7 @@ mod upload;
 mod users;
 pub mod values;
 
+pub use manager::may_change;
 pub use memory::Memory;
 pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};

@@ -32,6 +32,7 @@ use crate::{
     rotation::{
         Class, Fault, Outcome,
         graph::{GraphCall, GraphRequest},
+        may_change,
     },
 };
 
@@ -255,26 +256,7 @@ impl ClientPlace {
         })?;
         let manager = context.parse(&object);
         let manager = manager.map_err(|_| lacks("is not valid; see its conditions"))?;
-        // A token goes only where its issuer is at home.
-        let (theirs, ours) = (&manager.issuer, &own.issuer);
-        let same = (&theirs.endpoint, &theirs.graph) == (&ours.endpoint, &ours.graph);
-        if !same || !(ours.vouched || ours.id == theirs.id) {
-            return Err(lacks(
-                "has another issuer or tenant than this client; name one of the same tenant",
-            ));
-        }
-        let wanted = &own.request.scopes;
-        if !manager
-            .request
-            .scopes
-            .iter()
-            .all(|scope| wanted.contains(scope))
-            || manager.request.scopes.is_empty()
-        {
-            return Err(lacks(
-                "is not for Microsoft Graph; set api: MicrosoftGraph on it",
-            ));
-        }
+        may_change(own, &manager).map_err(|why| lacks(&why))?;
         Ok(manager)
     }
 

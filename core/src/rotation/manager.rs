@@ -1,0 +1,60 @@
+//! May the token of the `ApiCredential` in `managementRef` change this client? It must be a token for Microsoft Graph of the client's own tenant.
+//! A tenant has a name and an ID, and nothing here knows that both are of one: where they differ, nothing is assumed.
+
+use crate::{
+    credential::{Credential, Endpoint, Issuer},
+    oauth::is_guid,
+};
+
+/// The authority host and the tenant of an issuer.
+fn tenant(issuer: &Issuer) -> Option<(&str, &str)> {
+    match &issuer.endpoint {
+        Endpoint::Entra { authority } => authority.rsplit_once('/'),
+        _ => None,
+    }
+}
+
+/// Checks that the token of `manager` may change the client of `own`, whose request is one for Microsoft Graph.
+///
+/// # Errors
+/// Why it may not: the rest of a sentence that begins with the name of the `ApiCredential`.
+pub fn may_change(own: &Credential, manager: &Credential) -> Result<(), String> {
+    same_tenant(&own.issuer, &manager.issuer)?;
+    let (wanted, theirs) = (&own.request.scopes, &manager.request);
+    let asked = theirs.scopes.iter().all(|scope| wanted.contains(scope));
+    if asked && !theirs.scopes.is_empty() {
+        return Ok(());
+    }
+    // The v1 endpoint names the API alone.
+    let api = |resource: &String| wanted.contains(&format!("{resource}/.default"));
+    if theirs.scopes.is_empty() && theirs.resources.iter().any(api) {
+        return Err(
+            "requests its token from the v1 endpoint; remove endpointVersion from it".to_owned(),
+        );
+    }
+    Err("is not for Microsoft Graph; set api: MicrosoftGraph on it".to_owned())
+}
+
+/// A token goes only where its issuer is at home.
+fn same_tenant(ours: &Issuer, theirs: &Issuer) -> Result<(), String> {
+    let trusted = ours.graph == theirs.graph && (ours.vouched || ours.id == theirs.id);
+    let (Some((host, tenant)), Some((their_host, their_tenant)), true) =
+        (tenant(ours), tenant(theirs), trusted)
+    else {
+        return Err("has another issuer than this client; name one of the same issuer".to_owned());
+    };
+    if !host.eq_ignore_ascii_case(their_host) {
+        return Err("has another issuer than this client; name one of the same issuer".to_owned());
+    }
+    if tenant.eq_ignore_ascii_case(their_tenant) {
+        return Ok(());
+    }
+    if is_guid(tenant) && is_guid(their_tenant) {
+        return Err(format!(
+            "is of tenant {their_tenant}, and this client of {tenant}; name one of the same tenant"
+        ));
+    }
+    Err(format!(
+        "names tenant {their_tenant}, and this client {tenant}; if both are names of one tenant, write its ID in both (az account show --query tenantId), else name one of the same tenant"
+    ))
+}
