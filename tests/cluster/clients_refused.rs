@@ -223,6 +223,11 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
                 "2048, 3072 or 4096",
             ),
             (
+                by(json!({ "key": { "size": 4096 } })),
+                "spec.rotation.key",
+                "a client secret has none",
+            ),
+            (
                 by(json!({ "adopt": { "keyId": "x" } })),
                 "spec.rotation.adopt.keyId",
                 "GUID",

@@ -89,6 +89,9 @@ use super::{Client, ClientKey, InlineEntra, IssuerRef, Rotation};
     validation = Rule::new("!has(self.rotation) || !has(self.rotation.registration) || has(self.key) && !has(self.key.keyId) && !has(self.rotation.managementRef) && !has(self.rotation.key)")
         .reason(Reason::FieldValueInvalid).field_path(".rotation.registration")
         .message("registration replaces the key of key by one like it: remove keyId, managementRef and rotation.key, and use key"),
+    validation = Rule::new("!has(self.rotation) || !has(self.rotation.key) || !has(self.secrets)")
+        .reason(Reason::FieldValueForbidden).field_path(".rotation.key")
+        .message("rotation.key is the key of new certificates, and a client secret has none: remove it, or use certificates"),
     validation = Rule::new("!has(self.rotation) || !has(self.secrets) || has(self.rotation.managementRef)")
         .reason(Reason::FieldValueRequired).field_path(".rotation.managementRef")
         .message("managementRef is missing: only another application that owns this one may give it a new client secret"))]
