@@ -97,6 +97,12 @@ impl Certificate {
         Some(self.parsed()?.subject().to_string())
     }
 
+    /// Does it name itself as its issuer? One that cannot be read does.
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.parsed()
+            .is_none_or(|parsed| parsed.subject() == parsed.issuer())
+    }
+
     /// First and last moment.
     pub(crate) fn validity(&self) -> Option<(Timestamp, Timestamp)> {
         let parsed = self.parsed()?;

@@ -156,6 +156,16 @@ fn too_long() -> Refusal {
     )
 }
 
+/// Microsoft does not document this answer: code and text are of the form of the others.
+fn no_authority() -> Refusal {
+    let message = "Certificate is not issued by a trusted certificate authority as per assigned policy '0f0f0f0f-0000-4000-8000-000000000000'.";
+    Refusal::new(
+        StatusCode::FORBIDDEN,
+        "CertificateIssuerNotTrustedAsPerAppPolicy",
+        message,
+    )
+}
+
 /// The one time that the value is shown.
 fn with_value(added: &Credential) -> Value {
     let mut shown = added.shown();
@@ -189,10 +199,14 @@ fn new_key(body: &Value, policies: &[AppPolicy], now: Timestamp) -> Result<Crede
         return Err(Refusal::bad("Key credential end date is invalid."));
     }
     for policy in policies {
-        if let AppPolicy::AsymmetricKeyLifetime(most) = policy
-            && until.duration_since(from) > *most
-        {
-            return Err(too_long());
+        match policy {
+            AppPolicy::AsymmetricKeyLifetime(most) if until.duration_since(from) > *most => {
+                return Err(too_long());
+            }
+            AppPolicy::TrustedCertificateAuthority if certificate.is_self_issued() => {
+                return Err(no_authority());
+            }
+            _ => {}
         }
     }
     Ok(Credential {

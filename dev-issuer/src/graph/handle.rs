@@ -21,6 +21,8 @@ pub enum AppPolicy {
     PasswordLifetime(SignedDuration),
     /// No new certificate may be valid for longer.
     AsymmetricKeyLifetime(SignedDuration),
+    /// No new certificate that is its own issuer. Microsoft's policy names the authorities; here any is trusted.
+    TrustedCertificateAuthority,
 }
 
 /// How long a change is known at the first of two replicas only. They answer in turn, the first one first.

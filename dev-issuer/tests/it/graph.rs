@@ -237,12 +237,19 @@ fn id_of(keys: &[Key], signer: &Signer) -> Option<String> {
 }
 
 #[track_caller]
-fn assert_class<T>(what: &str, result: Result<T, Fault>, class: Class, may_have_happened: bool) {
+/// Gives the message.
+fn assert_class<T>(
+    what: &str,
+    result: Result<T, Fault>,
+    class: Class,
+    may_have_happened: bool,
+) -> String {
     let Err(fault) = result else {
         panic!("{what}: was not refused");
     };
     let seen = (fault.class, fault.may_have_happened);
     assert_eq!(seen, (class, may_have_happened), "{what}: {fault:?}");
+    fault.message
 }
 
 #[tokio::test]
@@ -460,6 +467,10 @@ async fn policies_refuse_what_is_new() {
     policy(AppPolicy::AsymmetricKeyLifetime(day()));
     let refused = rig.add_key(&owner, &next, &rig.proof()).await;
     assert_class("a certificate", refused, Class::Policy, false);
+    policy(AppPolicy::TrustedCertificateAuthority);
+    let refused = rig.add_key(&owner, &next, &rig.proof()).await;
+    let fault = assert_class("no authority", refused, Class::Policy, false);
+    assert!(fault.contains("self-signed"), "{fault}");
     // What is there goes on.
     assert!(rig.takes_certificate(&rig.signer).await);
     rig.bench.issuer.set_app_policies(Vec::new());

@@ -242,6 +242,10 @@ fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
         return foreign(raw, raw.status >= 500);
     };
     let class = class(raw.status, &error, kind);
+    let next_step = match class {
+        Class::Policy => of_policy(&error, kind),
+        class => class.next_step(kind),
+    };
     let seen = shown(&error.code).map_or_else(
         || format!("HTTP {}", raw.status),
         |code| format!("HTTP {}, {code}", raw.status),
@@ -255,10 +259,7 @@ fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
         sent: true,
         may_have_happened: raw.status >= 500,
         retry_after: asked.and_then(|d| SignedDuration::try_from(d).ok()),
-        message: format!(
-            "Microsoft Graph answered {seen}: {}{id}",
-            class.next_step(kind)
-        ),
+        message: format!("Microsoft Graph answered {seen}: {next_step}{id}"),
     }
 }
 
@@ -287,6 +288,23 @@ fn class(status: u16, error: &GraphError, kind: Kind) -> Class {
         Class::Proof
     } else {
         Class::Invalid
+    }
+}
+
+/// The next step where an app management policy refuses a credential: policies are about its lifetime, its kind, or who issued a certificate.
+/// Only the first of them is met by another setting of the client.
+fn of_policy(error: &GraphError, kind: Kind) -> &'static str {
+    let code = error.code.to_ascii_lowercase();
+    let message = error.message.to_ascii_lowercase();
+    let about = |word: &str| code.contains(word) || message.contains(word);
+    if about("lifetime") {
+        return "an app management policy of the tenant refuses a credential that is valid for so long; lower rotation.validity, or have the policy exempt this application";
+    }
+    match kind {
+        Kind::Certificate if about("authorit") || about("issuer") || about("trusted") => {
+            "an app management policy of the tenant refuses certificates that none of its trusted authorities issued, and apicred makes self-signed ones; have the policy exempt this application, or have cert-manager make the certificate"
+        }
+        _ => Class::Policy.next_step(kind),
     }
 }
 
@@ -328,7 +346,7 @@ impl Class {
                 "another change of the application is in progress; apicred tries again"
             }
             Self::Policy => {
-                "an app management policy of the tenant refuses the new credential; lower rotation.validity, or have the policy exempt this application"
+                "an app management policy of the tenant refuses the new credential; have the policy exempt this application"
             }
             Self::Permission => {
                 "the caller may not change this application; grant it Application.ReadWrite.OwnedBy and make it an owner of the application"

@@ -13,7 +13,7 @@ use crate::{
     fixtures::{at, json_answer},
     oauth::{Identity, Method, PROOF_AUDIENCE, RawAnswer, proof_of_possession},
     rotation::{
-        Class, KeyMark, Kind, Mark,
+        Class, Fault, KeyMark, Kind, Mark,
         graph::{
             Address, Graph, GraphCall, GraphRequest, application, endpoint, hint, new_key,
             new_password, removed, thumbprints,
@@ -320,6 +320,36 @@ fn each_error_has_its_class() {
     raw.retry_after = Some("17".to_owned());
     let fault = new_key(&raw, at(0)).err().unwrap();
     assert_eq!(fault.retry_after.map(|d| d.as_secs()), Some(17));
+}
+
+/// A lower validity helps against one of them only.
+#[test]
+fn a_policy_is_met_by_what_it_is_about() {
+    #[rustfmt::skip]
+    let table = [
+        ("CredentialInvalidLifetimeAsPerAppPolicy", "", Kind::Secret, "lower rotation.validity"),
+        ("Forbidden", "Credential lifetime exceeds the max value allowed as per assigned policy 'x'.", Kind::Certificate, "lower rotation.validity"),
+        ("CredentialTypeNotAllowedAsPerAppPolicy", "Credential type not allowed as per assigned policy 'x'.", Kind::Secret, "new credential; have the policy exempt"),
+        ("CertificateNotIssuedByTrustedAuthorityAsPerAppPolicy", "", Kind::Certificate, "self-signed"),
+        ("Forbidden", "The certificate authority is not trusted as per assigned policy 'x'.", Kind::Certificate, "self-signed"),
+        ("AnotherRuleAsPerAppPolicy", "", Kind::Certificate, "new credential; have the policy exempt"),
+    ];
+    for (code, message, kind, words) in table {
+        let fault = new_key_or_password(&refusal(403, code, message), kind);
+        assert_eq!(fault.class, Class::Policy, "{code}: {message}");
+        assert!(fault.message.contains(words), "{}", fault.message);
+        assert!(fault.message.contains("exempt this application"));
+        let lower = fault.message.contains("rotation.validity");
+        assert_eq!(lower, words.starts_with("lower"), "{}", fault.message);
+    }
+}
+
+fn new_key_or_password(raw: &RawAnswer, kind: Kind) -> Fault {
+    match kind {
+        Kind::Secret => new_password(raw, at(0)).err(),
+        _ => new_key(raw, at(0)).err(),
+    }
+    .unwrap()
 }
 
 #[test]
