@@ -39,7 +39,7 @@ pub struct Rotation {
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("overlap", "0s", "8760h", "24h"))]
     pub overlap: Option<kube::core::Duration>,
-    /// The key of new certificates. RSA with 2048 bits if not set.
+    /// The key of new certificates. If not set: RSA, with as many bits as the key of the current certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<RotationKey>,
     /// The ApiCredential of this namespace whose token calls Microsoft Graph. Required for `secrets`. If not set, a certificate
@@ -63,7 +63,7 @@ pub struct RotationKey {
     /// `RSA` if not set. Entra ID takes no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<KeyAlgorithm>,
-    /// Bits: 2048, 3072 or 4096; 2048 if not set.
+    /// Bits: 2048, 3072 or 4096. If not set: as many as the key of the current certificate has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self in [2048, 3072, 4096]")
         .reason(Reason::FieldValueInvalid)

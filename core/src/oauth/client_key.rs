@@ -5,20 +5,9 @@ use serde_json::{Map, Value, json};
 use super::{
     jwk, pem,
     private_keys::{NO_KEY, USABLE, private_keys},
-    signing_key::{Curve, SigningKey},
+    signing_key::{KeyShape, SigningKey},
 };
 use crate::{api::SigningAlgorithm, credential::PrivateKey};
-
-/// Type and size of a key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum KeyShape {
-    /// RSA, with so many bits.
-    Rsa(usize),
-    /// ECDSA on a curve.
-    Ec(Curve),
-    /// Ed25519.
-    Ed25519,
-}
 
 /// A private key that signs client assertions.
 pub struct ClientKey {
@@ -59,11 +48,7 @@ impl ClientKey {
 
     /// What a new key like it is.
     pub fn shape(&self) -> KeyShape {
-        match &self.key {
-            SigningKey::Rsa(key) => KeyShape::Rsa(key.public_modulus_len() * 8),
-            SigningKey::Ec(curve, _) => KeyShape::Ec(*curve),
-            SigningKey::Ed25519(_) => KeyShape::Ed25519,
-        }
+        self.key.shape()
     }
 
     pub(super) const fn key(&self) -> &SigningKey {

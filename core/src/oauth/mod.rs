@@ -59,7 +59,7 @@ mod unread;
 pub use aadsts::LOOP;
 pub use answer_fields::{LeftOut, may_be_published};
 pub use challenge::{claims_of_challenge, claims_request};
-pub use client_key::{ClientKey, KeyShape};
+pub use client_key::ClientKey;
 pub use encode::basic;
 pub use explain::explained;
 pub(crate) use github_app::{LEVELS, permission};
@@ -84,7 +84,7 @@ pub use request::{
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};
 pub(crate) use secret_form::form_in_header;
-pub use signing_key::Curve;
+pub use signing_key::{Curve, KeyShape};
 pub use stored_assertion::{expired_assertion, stored_assertion};
 pub use token::{Answer, Claims, LifetimeSource, Token, uncertain};
 pub use token_error::{Class, Stage, TokenError, error_code};

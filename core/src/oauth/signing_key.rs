@@ -54,6 +54,17 @@ impl Curve {
     }
 }
 
+/// Type and size of a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyShape {
+    /// RSA, with so many bits.
+    Rsa(usize),
+    /// ECDSA on a curve.
+    Ec(Curve),
+    /// Ed25519.
+    Ed25519,
+}
+
 /// A private key that can sign.
 pub enum SigningKey {
     /// RSA of 2048 bits or more.
@@ -106,6 +117,15 @@ impl SigningKey {
                 kind(der)
             )
         })
+    }
+
+    /// What a new key like it is.
+    pub fn shape(&self) -> KeyShape {
+        match self {
+            Self::Rsa(key) => KeyShape::Rsa(key.public_modulus_len() * 8),
+            Self::Ec(curve, _) => KeyShape::Ec(*curve),
+            Self::Ed25519(_) => KeyShape::Ed25519,
+        }
     }
 
     /// What it can sign with, the usual one first: servers that list nothing know RS256 at least.

@@ -36,8 +36,8 @@ pub struct Rotating {
     pub manager: Option<String>,
     /// Where the client is changed.
     pub registry: Registry,
-    /// Bits of a new RSA key.
-    pub bits: u32,
+    /// Bits of the RSA key of a new certificate. None: as many as that of the current one has.
+    pub bits: Option<usize>,
 }
 
 impl Rotating {
@@ -121,7 +121,7 @@ pub fn rotating(
         object_id: spec.object_id.clone(),
         manager,
         registry,
-        bits: size.and_then(|s| u32::try_from(s).ok()).unwrap_or(2048),
+        bits: size.and_then(|s| usize::try_from(s).ok()),
     }))
 }
 

@@ -154,10 +154,10 @@ impl Execution<'_> {
     }
 
     async fn make(&mut self, n: u32, name: &str, until: Timestamp) -> Outcome {
-        let (bits, name, now) = (self.sight.rotating.bits, name.to_owned(), self.now());
         if self.sight.rotating.settings.kind == Kind::Key {
             return self.make_key(n).await;
         }
+        let (bits, name, now) = (self.bits(), name.to_owned(), self.now());
         let made = tokio::task::spawn_blocking(move || keypair::make(bits, &name, until, now));
         let Ok(Ok(pair)) = made.await else {
             tracing::error!("a key pair could not be made; apicred tries again");
@@ -177,6 +177,16 @@ impl Execution<'_> {
             ),
         ]);
         self.hold(held, n, None, (pair.from, Some(until)))
+    }
+
+    /// Bits of the key of a new certificate.
+    fn bits(&self) -> usize {
+        let current = || match self.sight.current()? {
+            ClientValue::Certificate(identity, _) => Some(identity.key().ok()?.shape()),
+            _ => None,
+        };
+        let chosen = self.sight.rotating.bits;
+        chosen.unwrap_or_else(|| keypair::bits_after(current()))
     }
 
     /// A private key like the current one.

@@ -1,13 +1,18 @@
-//! A new RSA key pair with a self-signed certificate.
+//! New keys: never weaker than the ones that they replace.
 
 use std::time::Duration;
 
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rsa::{self, KeySize},
+};
 use jiff::Timestamp;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512,
-    PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, SerialNumber,
+    PKCS_ED25519, PKCS_RSA_SHA256, SerialNumber,
 };
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use secrecy::SecretString;
 
 use crate::{
@@ -26,9 +31,10 @@ pub(super) struct NewPair {
     pub(super) from: Timestamp,
 }
 
-/// Makes a pair with the common name `name`, valid until `until`. Takes up to a second of a processor.
+/// Makes an RSA pair of at least `bits` with the common name `name`, valid until `until`. Takes up to a second of a processor, and more
+/// than a minute with 8192 bits.
 pub(super) fn make(
-    bits: u32,
+    bits: usize,
     name: &str,
     until: Timestamp,
     now: Timestamp,
@@ -56,19 +62,41 @@ pub(super) fn make(
     })
 }
 
-fn rsa(bits: u32) -> Result<KeyPair, rcgen::Error> {
-    let size = match bits {
-        4096 => RsaKeySize::_4096,
-        3072 => RsaKeySize::_3072,
-        _ => RsaKeySize::_2048,
-    };
-    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size)
+/// Bits of an RSA key, if nothing asks for more.
+const LEAST: usize = 2048;
+
+/// The smallest RSA key that can be made and has at least so many bits. No larger one is read from a Secret.
+fn size(bits: usize) -> Option<KeySize> {
+    match bits {
+        ..=LEAST => Some(KeySize::Rsa2048),
+        ..=3072 => Some(KeySize::Rsa3072),
+        ..=4096 => Some(KeySize::Rsa4096),
+        ..=8192 => Some(KeySize::Rsa8192),
+        _ => None,
+    }
 }
 
-/// A private key alone, PEM: of the type and size of the one that it replaces.
+fn rsa(bits: usize) -> Result<KeyPair, rcgen::Error> {
+    let unavailable = || rcgen::Error::KeyGenerationUnavailable;
+    let size = size(bits).ok_or_else(unavailable)?;
+    let made = rsa::KeyPair::generate(size).map_err(|_| unavailable())?;
+    let der: Pkcs8V1Der<'_> = made.as_der().map_err(|_| unavailable())?;
+    let der = PrivatePkcs8KeyDer::from(der.as_ref());
+    KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_RSA_SHA256)
+}
+
+/// Bits of the key of a new certificate after one with this key.
+pub(super) const fn bits_after(shape: Option<KeyShape>) -> usize {
+    match shape {
+        Some(KeyShape::Rsa(bits)) if bits > LEAST => bits,
+        _ => LEAST,
+    }
+}
+
+/// A private key alone, PEM: of the type of the one that it replaces, and of its size or the next larger one that can be made.
 pub(super) fn like(shape: KeyShape) -> Result<SecretString, rcgen::Error> {
     let key = match shape {
-        KeyShape::Rsa(bits) => rsa(u32::try_from(bits).unwrap_or_default())?,
+        KeyShape::Rsa(bits) => rsa(bits)?,
         KeyShape::Ec(Curve::P256) => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
         KeyShape::Ec(Curve::P384) => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?,
         KeyShape::Ec(Curve::P521) => KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512)?,
@@ -97,6 +125,45 @@ mod tests {
             let read = crate::oauth::ClientKey::read(key.expose_secret()).unwrap();
             assert_eq!(read.shape(), shape);
         }
+    }
+
+    /// Other libraries make keys of any size.
+    #[test]
+    fn a_new_key_is_never_weaker_than_the_one_that_it_replaces() {
+        for (bits, wanted) in [
+            (1024, Some(2048)),
+            (2048, Some(2048)),
+            (2056, Some(3072)),
+            (3072, Some(3072)),
+            (3080, Some(4096)),
+            (4096, Some(4096)),
+            (4104, Some(8192)),
+            (8192, Some(8192)),
+            (8200, None),
+        ] {
+            assert_eq!(size(bits).map(|size| size.len() * 8), wanted, "{bits}");
+        }
+        let key = like(KeyShape::Rsa(2560)).unwrap();
+        let read = crate::oauth::ClientKey::read(key.expose_secret()).unwrap();
+        assert_eq!(read.shape(), KeyShape::Rsa(3072));
+        assert!(like(KeyShape::Rsa(8200)).is_err());
+    }
+
+    #[test]
+    fn the_key_of_a_new_certificate_is_as_large_as_the_one_before_it() {
+        for (shape, bits) in [
+            (None, 2048),
+            (Some(KeyShape::Ec(Curve::P256)), 2048),
+            (Some(KeyShape::Rsa(2048)), 2048),
+            (Some(KeyShape::Rsa(4096)), 4096),
+        ] {
+            assert_eq!(bits_after(shape), bits, "{shape:?}");
+        }
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let until = Timestamp::from_second(1_900_000_000).unwrap();
+        let pair = make(3072, "n", until, now).unwrap();
+        let identity = Identity::from_pem(&pair.certificate, pair.key.expose_secret()).unwrap();
+        assert_eq!(identity.key().unwrap().shape(), KeyShape::Rsa(3072));
     }
 
     #[test]
