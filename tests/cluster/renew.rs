@@ -26,19 +26,19 @@ async fn renew(world: &World, place: &Place, name: &str, more: &[&str]) -> (Opti
     Plugin::start(&kubeconfig, &args).ended().await
 }
 
-/// A policy that denies these requests in the namespace of the place, with this message.
-struct Policy {
+/// A policy that denies these requests in the namespace of the place, with this message, unless the expression is true.
+pub(crate) struct Policy {
     name: String,
     policies: Api<ValidatingAdmissionPolicy>,
     bindings: Api<ValidatingAdmissionPolicyBinding>,
 }
 
 impl Policy {
-    async fn put(place: &Place, rule: Value, message: &str) -> Self {
+    pub(crate) async fn put(place: &Place, rule: Value, (unless, message): (&str, &str)) -> Self {
         let name = place.namespace.clone();
         let policy = typed(json!({ "metadata": { "name": name }, "spec": {
             "matchConstraints": { "resourceRules": [rule] },
-            "validations": [{ "expression": "false", "message": message }],
+            "validations": [{ "expression": unless, "message": message }],
         } }));
         let binding = typed(json!({ "metadata": { "name": name }, "spec": {
             "policyName": name, "validationActions": ["Deny"],
@@ -57,7 +57,7 @@ impl Policy {
         }
     }
 
-    async fn lift(self) {
+    pub(crate) async fn lift(self) {
         let params = DeleteParams::default();
         let gone = self.bindings.delete(&self.name, &params).await;
         gone.expect("it goes");
@@ -133,7 +133,7 @@ fn a_policy_that_forbids_a_renewal_request_is_quoted_by_the_plugin() {
         place.create("c", json!({})).await;
         place.ready("c").await;
         let rule = json!({ "apiGroups": ["apicred.dev"], "apiVersions": ["*"], "resources": ["apicredentials"], "operations": ["UPDATE"] });
-        let policy = Policy::put(&place, rule, "renewals are frozen until Monday").await;
+        let policy = Policy::put(&place, rule, ("false", "renewals are frozen until Monday")).await;
         eventually(LATER, "a policy in force", async || {
             let params = PatchParams {
                 dry_run: true,
@@ -164,7 +164,12 @@ fn a_policy_that_forbids_the_token_of_a_service_account_is_quoted_and_no_request
         let place = world.place("account-policy").await;
         service_account(&place, "workload", Value::Null).await;
         let rule = json!({ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts/token"], "operations": ["CREATE"] });
-        let policy = Policy::put(&place, rule, "tokens for other clouds need a ticket").await;
+        let policy = Policy::put(
+            &place,
+            rule,
+            ("false", "tokens for other clouds need a ticket"),
+        )
+        .await;
         let accounts: Api<ServiceAccount> = Api::namespaced(place.kube.clone(), &place.namespace);
         eventually(LATER, "a policy in force", async || {
             let params = PostParams {

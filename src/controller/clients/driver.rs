@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{
     issuer::{ClientPlace, OwnToken},
+    patience::Patience,
     seen::ClientValue,
     view::Shared,
 };
@@ -45,6 +46,7 @@ pub(super) struct Unstored {
     /// The Secret: name, UID, key.
     pub(super) secret: (String, Option<String>, String),
     pub(super) token: SecretString,
+    pub(super) patience: Patience,
     /// A shutdown waits for it.
     pub(super) _in_flight: InFlight,
 }
@@ -72,8 +74,8 @@ pub(super) struct Driver {
     pub(super) in_flight: Option<InFlight>,
     /// What was rotated at the last reconciliation: the answers that come are stored for it.
     pub(super) of: Option<(Rotating, ClientPlace)>,
-    /// How often a client secret could not be stored after the client was gone or named another application.
-    pub(super) unstored_tries: u64,
+    /// With a client secret that is in no Secret yet.
+    pub(super) patience: Patience,
     /// Digest of the registration access token in the Secret.
     pub(super) token: Option<String>,
     pub(super) uploads: Uploads,

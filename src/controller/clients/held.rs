@@ -1,15 +1,20 @@
 //! A client secret that the issuer has made and that is in no Secret yet. Nobody else has it, so it is stored whatever became of the client and
 //! whoever leads by now.
 
-use super::driver::{self, Driver, PAUSE, Sight};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    driver::{self, Driver, Sight},
+    patience::Patience,
+};
 use crate::{
     Reason,
     plan::Severity,
     rotation::{Memory, Step, Values, next},
 };
 
-/// So often it is tried to store it for a client that is not rotated any more, or is another one: for ten minutes.
-const TRIES: u64 = 600 / PAUSE.as_secs();
 /// Why nothing goes on with it.
 pub(super) const REMOVED: &str = "the client was deleted or its rotation was removed";
 const RENAMED: &str = "the client named another application";
@@ -64,22 +69,26 @@ impl Driver {
             return true;
         };
         let stored = self.stored().await;
+        if !stored && self.patience.failed(left.is_some(), Instant::now()) {
+            return false;
+        }
         let Some(why) = left else {
-            return stored;
+            return true;
         };
         if stored {
             self.left((why, &id), "it is in the Secret as the next value")
                 .await;
-            return true;
+        } else {
+            self.left((why, &id), "it could not be stored in the Secret")
+                .await;
+            self.forget();
         }
-        self.unstored_tries += 1;
-        if self.unstored_tries < TRIES {
-            return false;
-        }
-        self.left((why, &id), "it could not be stored in the Secret")
-            .await;
-        self.forget();
         true
+    }
+
+    /// How long until it is tried again to store it.
+    pub(super) fn until_stored(&self) -> Duration {
+        self.patience.pause(self.context.refreshes.are_awaited())
     }
 
     async fn stored(&mut self) -> bool {
@@ -97,7 +106,11 @@ impl Driver {
         if stores {
             self.step(&sight, &next, now).await;
         }
-        self.held_id().is_none()
+        let stored = self.held_id().is_none();
+        if stored {
+            self.patience = Patience::default();
+        }
+        stored
     }
 
     /// Nothing is known of the application any more.
@@ -106,7 +119,7 @@ impl Driver {
         self.memory = Memory::new(context.clock.now(), &context.settings.rotation.pace);
         self.held.clear();
         self.in_flight = None;
-        self.unstored_tries = 0;
+        self.patience = Patience::default();
         (self.own, self.object_id) = (None, None);
     }
 

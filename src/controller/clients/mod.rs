@@ -8,6 +8,7 @@
 //! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
 //! | [`takeover`] | what the process before this one has learnt |
 //! | [`held`] | a client secret that is in no Secret yet, whatever becomes of the client |
+//! | [`patience`] | when it is tried again to store it |
 //! | [`stamp`] | what the next step depends on |
 //! | [`execute`] | one step: a write, a call of the issuer's management API, a trial |
 //! | [`patch`] | what a write changes |
@@ -25,6 +26,7 @@ mod issuer;
 mod keypair;
 mod obstacle;
 mod patch;
+mod patience;
 mod registration;
 mod report;
 mod rotate;

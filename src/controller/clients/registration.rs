@@ -1,6 +1,8 @@
 //! Changes the registration of a client by its own registration access token (RFC 7592). A token that an answer brings is stored
 //! before anything else of the answer is read: it ends the one before it, and nobody else has it.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -9,27 +11,32 @@ use kube::{
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use url::Url;
 
 use super::{
     driver::{Driver, Unstored},
     execute::Execution,
     issuer::not_sent,
+    patience::Patience,
     seen::ClientValue,
 };
 use crate::controller::{
-    api::calls::{Trouble, call, call_heard},
+    api::calls::{Failed, Trouble, call, call_heard},
     token::exchange,
 };
 use crate::{
+    Reason,
     api::names,
     credential::AuthenticationMethod,
     oauth::word,
+    plan::Severity,
     rotation::{
         Class, Fault, Outcome, Registry, Tried,
         graph::GraphRequest,
         registration::{Access, Registration, registration, renewed},
     },
+    telemetry::tries::warn_at_first,
 };
 
 impl Execution<'_> {
@@ -115,18 +122,14 @@ impl Execution<'_> {
             self.driver.unstored = Some(Unstored {
                 secret: (name, secret.metadata.uid.clone(), key.clone()),
                 token,
+                patience: Patience::default(),
                 _in_flight: in_flight,
             });
-            if !self.driver.store_token().await {
-                return Err(Fault {
-                    sent: true,
-                    may_have_happened: true,
-                    ..not_sent(
-                        Class::Transient,
-                        "the new registration access token could not be stored yet; apicred tries again",
-                    )
-                });
-            }
+            self.driver.store_token().await.map_err(|(why, _)| Fault {
+                sent: true,
+                may_have_happened: true,
+                ..not_sent(Class::Transient, why)
+            })?;
         }
         registration(&raw, &self.sight.rotating.client_id, self.now())
     }
@@ -183,12 +186,75 @@ fn no_registration() -> Fault {
 }
 
 impl Driver {
-    /// Stores the registration access token that is in no Secret yet. Says whether there is none any more.
-    pub(super) async fn store_token(&mut self) -> bool {
-        let Some(Unstored { secret, token, .. }) = &self.unstored else {
-            return true;
+    /// Is something in no Secret yet, so that only this process has it?
+    pub(super) fn has_unstored(&self) -> bool {
+        self.unstored.is_some() || self.held_id().is_some()
+    }
+
+    /// Stores the registration access token that is in no Secret yet, if there is one.
+    ///
+    /// # Errors
+    /// Why it is in none, and when to try again.
+    pub(super) async fn store_token(&mut self) -> Result<(), (String, Duration)> {
+        let Some(unstored) = &self.unstored else {
+            return Ok(());
         };
-        let (name, uid, key) = secret;
+        let (name, uid, _) = unstored.secret.clone();
+        let Err(failed) = self.patch_token(unstored).await else {
+            let tries = self.context.worked("registration access token", &self.uid);
+            if tries > 0 {
+                tracing::info!(
+                    namespace = self.key.namespace,
+                    secret = name,
+                    tries,
+                    "the new registration access token is stored"
+                );
+            }
+            self.unstored = None;
+            return Ok(());
+        };
+        let trouble = failed.trouble;
+        let gone = match trouble {
+            Trouble::NotFound => true,
+            Trouble::Conflict | Trouble::Invalid => self.is_another(&name, uid.as_deref()).await,
+            _ => false,
+        };
+        if gone {
+            self.lost(&name, "the Secret does not exist any more").await;
+            return Ok(());
+        }
+        let left = self.client().is_none();
+        let ends = self.context.refreshes.are_awaited();
+        let unstored = self.unstored.as_mut();
+        let pause = unstored.and_then(|unstored| {
+            let again = unstored.patience.failed(left, Instant::now());
+            again.then(|| unstored.patience.pause(ends))
+        });
+        let Some(pause) = pause else {
+            self.lost(&name, "the client was deleted or its rotation was removed")
+                .await;
+            return Ok(());
+        };
+        let result = trouble.as_str();
+        let failure = self
+            .context
+            .failed("registration access token", &self.uid, result);
+        warn_at_first!(
+            failure,
+            namespace = self.key.namespace,
+            secret = name,
+            said = failed.said.fault(),
+            "a new registration access token could not be stored and only this process has it; apicred tries again: {result}"
+        );
+        let why = format!(
+            "the new registration access token could not be stored in Secret {name} ({result}), and only this process has it: let apicred write the Secret, and do not restart the operator before"
+        );
+        Err((why, pause))
+    }
+
+    async fn patch_token(&self, unstored: &Unstored) -> Result<(), Failed> {
+        let (name, uid, key) = &unstored.secret;
+        let token = &unstored.token;
         // An object of the same name with another UID is refused.
         let patch = json!({
             "metadata": { "uid": uid },
@@ -211,31 +277,25 @@ impl Driver {
             request,
             Some(token),
         );
-        let trouble = stored.await.err().map(|failed| failed.trouble);
-        let gone = match trouble {
-            Some(Trouble::NotFound) => true,
-            Some(Trouble::Conflict | Trouble::Invalid) => {
-                self.is_another(name, uid.as_deref()).await
-            }
-            _ => false,
-        };
-        if let Some(trouble) = trouble {
-            tracing::error!(
-                namespace = self.key.namespace,
-                secret = name,
-                "a new registration access token could not be stored{}: {}",
-                if gone {
-                    ", and its Secret is gone: have the issuer give a new one"
-                } else {
-                    "; apicred tries again"
-                },
-                trouble.as_str()
-            );
-        }
-        if trouble.is_none() || gone {
-            self.unstored = None;
-        }
-        self.unstored.is_none()
+        stored.await.map(drop)
+    }
+
+    /// The registration access token that is in no Secret is given up.
+    async fn lost(&mut self, secret: &str, because: &str) {
+        self.unstored = None;
+        self.context.worked("registration access token", &self.uid);
+        let why = format!(
+            "the new registration access token could not be stored in Secret {secret}, because {because}, and is lost; have the issuer give a new one"
+        );
+        tracing::error!(
+            namespace = self.key.namespace,
+            name = self.key.name,
+            secret,
+            reason = Reason::RotationBlocked.as_str(),
+            "{why}"
+        );
+        self.notify(Severity::Warning, Reason::RotationBlocked, why)
+            .await;
     }
 
     /// Is there another object in the place of this Secret?

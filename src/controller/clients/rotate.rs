@@ -14,6 +14,7 @@ use super::{
     held::{Application, REMOVED},
     issuer::ClientPlace,
     obstacle::obstacle,
+    patience::Patience,
     seen::{asking, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
     upload::{copy_of, joined},
@@ -68,7 +69,7 @@ pub(super) fn begin(
         unstored: None,
         in_flight: None,
         of: None,
-        unstored_tries: 0,
+        patience: Patience::default(),
         token: None,
         uploads: Uploads::default(),
         failures: 0,
@@ -86,10 +87,15 @@ impl Driver {
             };
             // By a clock that nobody sets.
             let until = tokio::time::Instant::now() + sleep.min(LONGEST_SLEEP);
+            let refreshes = self.context.refreshes.clone();
+            let hurries = self.has_unstored() && !refreshes.are_awaited();
             loop {
-                let changed = self.shared.changed.notified();
-                if tokio::time::timeout_at(until, changed).await.is_err() || self.stamp() != stamp {
-                    break;
+                tokio::select! {
+                    () = tokio::time::sleep_until(until) => break,
+                    () = self.shared.changed.notified() => if self.stamp() != stamp {
+                        break;
+                    },
+                    () = refreshes.awaited(), if hurries => break,
                 }
             }
         }
@@ -111,12 +117,10 @@ impl Driver {
     async fn reconcile(&mut self) -> Reconciled {
         loop {
             // Nothing else has it, so it comes before all else.
-            if !self.store_token().await {
+            if let Err((why, again)) = self.store_token().await {
                 let view = lock(&self.shared.view).clone();
-                let why = "a new registration access token could not be stored in the Secret; apicred tries again";
-                self.report(view.unwrap_or_default().blocked(why.to_owned()))
-                    .await;
-                return Reconciled::Sleep(PAUSE);
+                self.report(view.unwrap_or_default().blocked(why)).await;
+                return Reconciled::Sleep(again);
             }
             let (context, client) = (Arc::clone(&self.context), self.client());
             let acts = context.may_act() && is_listed(&context, &self.key.namespace);
@@ -124,7 +128,7 @@ impl Driver {
             let left = client.is_none().then_some(REMOVED);
             let goes_on = client.is_some() && acts;
             if !goes_on && !Box::pin(self.store_held(left)).await {
-                return Reconciled::Sleep(PAUSE);
+                return Reconciled::Sleep(self.until_stored());
             }
             let Some(client) = client else {
                 return Reconciled::Gone;
@@ -148,7 +152,7 @@ impl Driver {
             match Box::pin(self.rotates(&sight)).await {
                 Application::Same => {}
                 Application::Stored => continue,
-                Application::Unstored => return Reconciled::Sleep(PAUSE),
+                Application::Unstored => return Reconciled::Sleep(self.until_stored()),
             }
             let token = sight.registration_token();
             if token != self.token {
@@ -229,7 +233,12 @@ impl Driver {
                 );
             }
             self.failures = self.failures.saturating_add(1);
-            return Some((PAUSE * 2_u32.saturating_pow(self.failures.min(6))).min(LONGEST));
+            let slower = if self.context.refreshes.are_awaited() {
+                0
+            } else {
+                self.failures.min(6)
+            };
+            return Some((PAUSE * 2_u32.pow(slower)).min(LONGEST));
         }
         self.failures = 0;
         None

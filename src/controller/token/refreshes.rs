@@ -6,30 +6,47 @@ use tokio::sync::watch;
 
 /// The refreshes in flight. Clones count the same refreshes.
 #[derive(Clone)]
-pub(in crate::controller) struct Refreshes(watch::Sender<usize>);
+pub(in crate::controller) struct Refreshes {
+    count: watch::Sender<usize>,
+    awaited: watch::Sender<bool>,
+}
 
 impl Default for Refreshes {
     fn default() -> Self {
-        Self(watch::Sender::new(0))
+        Self {
+            count: watch::Sender::new(0),
+            awaited: watch::Sender::new(false),
+        }
     }
 }
 
 impl Refreshes {
     /// Counts one refresh until the guard is dropped. The guard belongs to the task that stores the answer.
     pub(in crate::controller) fn begin(&self) -> InFlight {
-        self.0.send_modify(|count| *count += 1);
-        InFlight(self.0.clone())
+        self.count.send_modify(|count| *count += 1);
+        InFlight(self.count.clone())
     }
 
     /// How many refreshes are in flight.
     pub(in crate::controller) fn count(&self) -> usize {
-        *self.0.borrow()
+        *self.count.borrow()
     }
 
     /// Waits until no refresh is in flight. Set a deadline: an API server that does not answer delays the last write.
     pub(in crate::controller) async fn stored(&self) {
+        self.awaited.send_replace(true);
         // The sender exists as long as `self`, so this wait cannot fail.
-        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Does the process end, and waits for them?
+    pub(in crate::controller) fn are_awaited(&self) -> bool {
+        *self.awaited.borrow()
+    }
+
+    /// Returns once it does.
+    pub(in crate::controller) async fn awaited(&self) {
+        let _ = self.awaited.subscribe().wait_for(|awaited| *awaited).await;
     }
 }
 
@@ -51,7 +68,9 @@ mod tests {
     #[tokio::test]
     async fn the_wait_ends_when_the_last_refresh_is_stored() {
         let refreshes = Refreshes::default();
+        assert!(!refreshes.are_awaited() && refreshes.awaited().now_or_never().is_none());
         refreshes.stored().await;
+        refreshes.awaited().await;
         let (first, second) = (refreshes.begin(), refreshes.clone().begin());
         assert_eq!(refreshes.count(), 2);
         let mut waits = Box::pin(refreshes.stored());

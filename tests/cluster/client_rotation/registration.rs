@@ -9,10 +9,13 @@ use apicred::{
 };
 use dev_issuer::{Client as OauthClient, Effect, Fault, RetryAfter, Surface};
 use futures::future::join_all;
-use kube::Api;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::{Value, json};
-use testenv::{OidcOptions, OidcProvider};
+use testenv::{OidcOptions, OidcProvider, eventually};
 
 use super::{
     AT_ONCE, Rig,
@@ -21,7 +24,8 @@ use super::{
 };
 use crate::{
     clients::by_client,
-    support::{Place, World, merge, run},
+    renew::Policy,
+    support::{LATER, Place, World, merge, run},
 };
 
 /// What `RotationBlocked` says when the registration access token is not the current one.
@@ -353,5 +357,55 @@ fn a_registration_access_token_is_sent_to_no_other_host() {
             .await;
         let came = stranger.accept();
         assert!(came.is_err(), "{came:?}");
+    });
+}
+
+/// A policy that lets nobody replace the registration access token, in force.
+async fn locked_secret(rig: &Rig<'_>) -> Policy {
+    let rule = json!({ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["UPDATE"] });
+    let same = "!has(object.data) || !('registration_access_token' in object.data) || object.data['registration_access_token'] == oldObject.data['registration_access_token']";
+    let policy = Policy::put(&rig.place, rule, (same, "the token stays")).await;
+    eventually(LATER, "a policy in force", async || {
+        !may_replace(&rig.place).await
+    })
+    .await;
+    policy
+}
+
+async fn may_replace(place: &Place) -> bool {
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    let another = json!({ "stringData": { "registration_access_token": "another" } });
+    let (secrets, another) = (place.secrets(), Patch::Merge(another));
+    let patched = secrets.patch(SOURCE, &params, &another);
+    patched.await.is_ok()
+}
+
+/// The issuer gave it, the one before it has ended, and nobody else has it.
+#[test]
+fn a_registration_access_token_that_cannot_be_stored_is_reported_and_stored_when_it_can_be() {
+    run(async {
+        let world = World::own().await;
+        let (mut rig, first) = with_key(&world, "not-stored").await;
+        rig.start((0, "never"), &rig.place.namespace.clone()).await;
+        rig.place.ready("a").await;
+        rig.until("the first look", |s| s.rotation_state.is_some())
+            .await;
+        let before = rig.token_in_secret().await;
+        let policy = locked_secret(&rig).await;
+        let request = rig.request().await;
+        let words = format!("could not be stored in Secret {SOURCE} (");
+        rig.says("RotationBlocked", &words).await;
+        assert_eq!(rig.token_in_secret().await, before);
+        policy.lift().await;
+        eventually(LATER, "the token in the Secret", async || {
+            rig.token_in_secret().await != before
+        })
+        .await;
+        assert!(!rig.followed_through(&request).await);
+        rig.has_one_key(&request).await;
+        assert_ne!(rig.keys_at_issuer(), [first]);
     });
 }
