@@ -102,7 +102,8 @@ fn crds_that_somebody_applied_by_hand_belong_to_no_release_and_issuers_wait_for_
         let reported = install(&cluster, "apicred", NAMESPACE, &[]).await;
         let reported = reported.expect_err("the CRDs belong to nobody");
         assert!(
-            reported.contains("belongs to no release") && reported.contains("--take-ownership"),
+            reported.contains("belongs to no release")
+                && reported.contains("--take-ownership --force-conflicts"),
             "{reported}"
         );
         let served = cluster.kinds_are_served().await;
@@ -120,6 +121,63 @@ fn crds_that_somebody_applied_by_hand_belong_to_no_release_and_issuers_wait_for_
         ];
         let tenant = cluster.kubectl(&args).await.expect("an issuer");
         assert_eq!(tenant, "contoso.example");
+    });
+}
+
+/// Fields that somebody else applied are taken over only by force, and those whose value is the same need none.
+#[test]
+fn a_release_takes_over_crds_that_were_applied_by_hand_and_differ() {
+    run(async {
+        let cluster = cluster().await;
+        let older = tempfile::tempdir().expect("a folder");
+        let crds = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/crds"));
+        for file in crds.expect("the CRDs") {
+            let path = file.expect("a CRD").path();
+            let text = std::fs::read_to_string(&path).expect("a CRD");
+            // A column with another name than today.
+            let text = text.replacen("name: Ready\n", "name: Healthy\n", 1);
+            assert!(text.contains("name: Healthy\n"), "{}", path.display());
+            let name = path.file_name().expect("a name");
+            std::fs::write(older.path().join(name), text).expect("a file");
+        }
+        let older = older.path().display().to_string();
+        // Once as most people do it, which is an update for the API server, and once by server-side apply.
+        for by in ["--server-side=false", "--server-side=true"] {
+            let apply = ["apply", by, "--force-conflicts=false", "-f", &older];
+            cluster.kubectl(&apply).await.expect("CRDs");
+            let reported = install(&cluster, "apicred", NAMESPACE, &[]).await;
+            let reported = reported.expect_err("the CRDs belong to nobody");
+            let (_, shown) = reported.split_once("add `").expect("a command");
+            let (shown, _) = shown.split_once('`').expect("the end of the command");
+            let shown: Vec<&str> = shown.split(' ').collect();
+            install(&cluster, "apicred", NAMESPACE, &shown)
+                .await
+                .unwrap_or_else(|e| panic!("{by}: {e}"));
+            let args = [
+                "upgrade",
+                "apicred",
+                CHART,
+                "--namespace",
+                NAMESPACE,
+                "--reuse-values",
+            ];
+            cluster
+                .helm(&args)
+                .await
+                .expect("they are its own from now on");
+            let columns = [
+                "get",
+                "crd",
+                "--output",
+                "jsonpath={..additionalPrinterColumns[*].name}",
+            ];
+            let columns = cluster.kubectl(&columns).await.expect("columns");
+            assert!(!columns.contains("Healthy"), "{by}: {columns}");
+            let gone = ["uninstall", "apicred", "--namespace", NAMESPACE, "--wait"];
+            cluster.helm(&gone).await.expect("it is uninstalled");
+            let crds = ["delete", "-f", &older];
+            cluster.kubectl(&crds).await.expect("they are deleted");
+        }
     });
 }
 
