@@ -30,11 +30,10 @@ pub(in crate::controller) struct Shown {
     /// The client credential expires soon; true: it has expired.
     pub(in crate::controller) proof_ended: Option<bool>,
     pub(in crate::controller) permissions_missing: bool,
-    /// No work is wanted: its token may expire.
-    pub(in crate::controller) suspended: bool,
     /// A static key, which has no issuer.
     pub(in crate::controller) is_static: bool,
     pub(in crate::controller) api: Option<ApiPreset>,
+    /// None while no work is wanted: then the token may expire, it is not renewed, and nobody is promised anything.
     pub(in crate::controller) expires_at: Option<i64>,
     pub(in crate::controller) renew_at: Option<i64>,
     /// Seconds that readers of the token can count on.
@@ -46,7 +45,6 @@ impl Shown {
     pub(super) fn of(object: &ApiCredential) -> Self {
         let spec = &object.spec;
         let declared = Self {
-            suspended: spec.suspend.unwrap_or_default(),
             is_static: spec.static_key.is_some(),
             api: spec.api,
             ..Self::default()
@@ -61,8 +59,11 @@ impl Shown {
         // A wait is no failure, nor is what somebody asked for.
         let fails = |why: &Known| !why.is_some_and(Reason::is_wait);
         let seconds = |at: &Timestamp| at.as_second();
-        let (issued, expires) = (&status.issued_at, &status.expires_at);
-        let lifetime = issued.as_ref().zip(expires.as_ref());
+        let wanted = !spec.suspend.unwrap_or_default();
+        let issued = status.issued_at.as_ref();
+        let expires = status.expires_at.as_ref().filter(|_| wanted);
+        let renews = status.renew_at.as_ref().filter(|_| wanted);
+        let lifetime = issued.zip(expires);
         let lifetime = lifetime.map(|(issued, expires)| expires.0.duration_since(issued.0));
         Self {
             published: issued.is_some(),
@@ -77,8 +78,8 @@ impl Shown {
                 .map(|c| Reason::parse(&c.reason).is_some_and(Reason::is_expired)),
             permissions_missing: condition(ConditionType::PermissionsMissing)
                 .is_some_and(|c| c.status == "True"),
-            expires_at: expires.as_ref().map(|at| seconds(&at.0)),
-            renew_at: status.renew_at.as_ref().map(|at| seconds(&at.0)),
+            expires_at: expires.map(|at| seconds(&at.0)),
+            renew_at: renews.map(|at| seconds(&at.0)),
             min_lifetime: lifetime.map(|lifetime| promise(object).min_lifetime(lifetime).as_secs()),
             proof_expires_at: status
                 .client
@@ -92,17 +93,12 @@ impl Shown {
     /// Has its token less lifetime left than the minimum?
     pub(in crate::controller) fn below_floor(&self, now: i64) -> bool {
         let least = self.min_lifetime.unwrap_or_default();
-        self.expiry().is_some_and(|at| at - now < least)
+        self.expires_at.is_some_and(|at| at - now < least)
     }
 
     /// Has its token expired?
     pub(in crate::controller) fn expired(&self, now: i64) -> bool {
-        self.expiry().is_some_and(|at| at <= now)
-    }
-
-    /// When its token expires, if that matters to anybody.
-    pub(in crate::controller) fn expiry(&self) -> Option<i64> {
-        self.expires_at.filter(|_| !self.suspended)
+        self.expires_at.is_some_and(|at| at <= now)
     }
 }
 
@@ -226,9 +222,9 @@ mod tests {
             !suspended.below_floor(at("2026-07-28T00:00:00Z"))
                 && !suspended.expired(at("2026-07-28T00:00:00Z"))
         );
-        assert_eq!(
-            (suspended.expiry(), suspended.expires_at.is_some()),
-            (None, true)
-        );
+        let times = |of: Shown| (of.published, of.expires_at, of.renew_at, of.min_lifetime);
+        assert_eq!(times(suspended), (true, None, None, None));
+        let resumed = shown(&json!({ "suspend": false }), &json!([]));
+        assert_eq!(times(resumed), times(usual));
     }
 }

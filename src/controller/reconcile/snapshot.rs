@@ -74,7 +74,7 @@ fn count(objects: &mut Objects, shown: &Shown, now: i64) {
     }
     objects.below_floor += u64::from(shown.below_floor(now));
     objects.expired += u64::from(shown.expired(now));
-    let expiry = shown.expiry().into_iter();
+    let expiry = shown.expires_at.into_iter();
     objects.soonest_expiry = expiry.chain(objects.soonest_expiry).min();
     if let Some(ended) = shown.proof_ended {
         objects.ending[usize::from(ended)] += 1;

@@ -187,11 +187,11 @@ table! {
     CredentialReady: "apicred_credential_ready", Kind::Gauge, None, CREDENTIAL, Credential, "0.1.0",
         "1 if the condition Ready of the ApiCredential is True, else 0";
     TokenExpiry: "apicred_token_expiry_timestamp_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
-        "Unix time at which the token expires; no series without a token";
+        "Unix time at which the token expires; no series without a token, or while the ApiCredential is suspended";
     TokenRenewal: "apicred_token_renewal_timestamp_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
-        "Unix time at which the token is renewed; no series without a token";
+        "Unix time at which the token is renewed; no series without a token, or while the ApiCredential is suspended";
     TokenMinLifetime: "apicred_token_min_lifetime_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
-        "Lifetime that readers of the token can count on: minLifetime, else its default for this token; no series without a token";
+        "Lifetime that readers of the token can count on: minLifetime, else its default for this token; no series without a token, or while the ApiCredential is suspended";
     ClientCredentialExpiry: "apicred_client_credential_expiry_timestamp_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
         "Unix time at which the client secret or certificate expires; no series if that is not known";
     CredentialInfo: "apicred_credential_info", Kind::Gauge, None, CREDENTIAL_INFO, Credential, "0.1.0",
