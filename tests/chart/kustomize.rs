@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use testenv::{ControlPlane, Options};
 
-use crate::support::{CHART, Objects, run, text};
+use crate::support::{CHART, NAMESPACE, Objects, run, text};
 
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kustomize");
 
 /// The objects, without what is only true of helm's releases.
@@ -86,4 +88,136 @@ fn each_kustomization_builds_and_is_what_the_chart_renders() {
             );
         }
     });
+}
+
+/// A code block of docs/install.md that contains some text.
+fn shown(language: &str, text: &str) -> String {
+    let page = std::fs::read_to_string(format!("{ROOT}/docs/install.md")).expect("the page");
+    let fence = format!("```{language}\n");
+    let blocks = page.split(fence.as_str()).skip(1);
+    let mut blocks = blocks.filter_map(|block| Some(block.split_once("\n```")?.0));
+    let found = blocks.find(|block| block.contains(text));
+    found
+        .unwrap_or_else(|| unreachable!("docs/install.md shows no {text}"))
+        .to_owned()
+}
+
+/// `namespace` reaches no text, and a policy that names another ServiceAccount applies to nobody.
+#[test]
+fn the_kustomization_of_the_page_installs_in_another_namespace_with_nothing_of_the_first_one() {
+    run(async {
+        let shown = shown("yaml", "kind: Kustomization");
+        let mut without: Value = serde_saphyr::from_str(&shown).expect("YAML");
+        let read = |text: String| async move {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::os::unix::fs::symlink(format!("{ROOT}/deploy"), folder.path().join("deploy"))
+                .expect("a link");
+            let own = folder.path().join("own");
+            std::fs::create_dir(&own).expect("a folder");
+            std::fs::write(own.join("kustomization.yaml"), text).expect("a file");
+            let built = testenv::run_kubectl(&["kustomize", &own.display().to_string()]).await;
+            let built = built.expect("it builds");
+            assert_eq!(built.stderr, "");
+            Objects::read(&built.stdout)
+        };
+        let built = read(shown).await;
+        let policy = built.one("ValidatingAdmissionPolicy");
+        assert_eq!(
+            policy["spec"]["matchConditions"][0]["expression"],
+            "request.userInfo.username == 'system:serviceaccount:platform-tokens:apicred'"
+        );
+        let monitor = built.one("ServiceMonitor");
+        assert_eq!(
+            monitor["spec"]["namespaceSelector"]["matchNames"],
+            json!(["platform-tokens"])
+        );
+        assert_eq!(
+            built.one("Namespace")["metadata"]["name"],
+            "platform-tokens"
+        );
+        assert_eq!(
+            built.container()["image"],
+            "registry.example.com/apicred:dev"
+        );
+        for kind in ["ServiceMonitor", "PrometheusRule"] {
+            let labels = &built.one(kind)["metadata"]["labels"];
+            assert_eq!(labels["release"], "prometheus", "{kind}");
+        }
+        // The alerts name the namespace only where the metric has none.
+        for object in built.0.iter().filter(|o| o["kind"] != "PrometheusRule") {
+            let text = object.to_string();
+            assert!(!text.contains(NAMESPACE), "{text}");
+        }
+        // Neither the component nor what it changes is needed.
+        let keys = without.as_object_mut().expect("a kustomization");
+        keys.remove("components");
+        keys.remove("patches");
+        let built = read(without.to_string()).await;
+        assert!(built.all("ServiceMonitor").is_empty());
+        let policy = built.one("ValidatingAdmissionPolicy");
+        assert!(policy.to_string().contains(":platform-tokens:apicred"));
+    });
+}
+
+#[test]
+fn the_commands_of_the_page_remove_the_operator_and_nothing_else_and_helm_takes_over() {
+    run(async {
+        let cluster = ControlPlane::start(Options::default())
+            .await
+            .expect("a control plane");
+        let base = format!("{FOLDER}/base");
+        let built = testenv::run_kubectl(&["kustomize", &base]).await;
+        let built = built.expect("it builds").stdout;
+        let apply = ["apply", "--server-side", "-f", "-"];
+        let install = async || {
+            let done = cluster.kubectl_output(&apply, &built).await;
+            assert_eq!(done.expect("it is applied").stderr, "");
+            cluster.kinds_are_served().await.expect("kinds");
+        };
+        install().await;
+        let credential = json!({
+            "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential",
+            "metadata": { "name": "alerts", "namespace": "default" },
+            "spec": { "entra": { "tenantId": "contoso.example" }, "api": "MicrosoftGraph", "target": { "secretName": "t" },
+                      "client": { "id": "c", "secrets": [{ "name": "s", "key": "k" }] } },
+        });
+        let created = cluster.kubectl_apply(&credential.to_string()).await;
+        created.expect("a credential");
+
+        let shown_block = shown("sh", "kubectl delete -k");
+        let remove = shown_block
+            .lines()
+            .find_map(|line| line.strip_prefix("kubectl delete -k deploy/kustomize/base "))
+            .expect("a command");
+        let with: Vec<&str> = remove.split(' ').collect();
+        let gone = [&["delete", "-k", &base], &with[..]].concat();
+        let gone = cluster.kubectl(&gone).await.expect("it is removed");
+        let objects = Objects::read(&built).0;
+        let stay = |o: &&Value| ["CustomResourceDefinition", "Namespace"].contains(&kind(o));
+        let kept = objects.iter().filter(stay).count();
+        assert_eq!(kept, 5);
+        assert_eq!(gone.lines().count(), objects.len() - kept, "{gone}");
+        let args = ["get", "apicredential", "alerts", "--output", "name"];
+        cluster.kubectl(&args).await.expect("it stays");
+        let left = ["get", "-k", &base, "--ignore-not-found", "--output", "name"];
+        let left = cluster.kubectl(&left).await.expect("what is left");
+        assert_eq!(left.lines().count(), kept, "{left}");
+
+        install().await;
+        let block = shown("sh", "--take-ownership");
+        let args = block.strip_prefix("helm ").expect("a command of helm");
+        let mut args: Vec<&str> = args.trim().split(' ').collect();
+        args[2] = CHART;
+        cluster.helm(&args).await.expect("helm takes over");
+        let args = ["upgrade", "apicred", CHART, "--namespace", NAMESPACE];
+        let more = ["--reuse-values", "--set", "concurrency=9"];
+        let upgraded = [&args[..], &more, &["--force-conflicts"]].concat();
+        cluster.helm(&upgraded).await.expect("and upgrades");
+        let args = ["get", "apicredential", "alerts", "--output", "name"];
+        cluster.kubectl(&args).await.expect("it stays");
+    });
+}
+
+fn kind(object: &Value) -> &str {
+    object["kind"].as_str().unwrap_or_default()
 }

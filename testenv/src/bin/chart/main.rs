@@ -44,15 +44,11 @@ type Made = (PathBuf, String);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { what, check, root } = Arguments::parse();
-    let (made, target) = match what {
-        What::Docs => (docs::made(&root), "chart-docs"),
-        What::Manifests => (manifests(&root, check).await, "manifests"),
+    let arguments = Arguments::parse();
+    let done = match arguments.what {
+        What::Docs => docs::made(&arguments.root).and_then(|made| arguments.put(&made)),
+        What::Manifests => arguments.manifests().await,
     };
-    let done = made.and_then(|made| {
-        made.iter()
-            .try_for_each(|(path, text)| put(&root.join(path), text, check, target))
-    });
     let Err(why) = done else {
         return ExitCode::SUCCESS;
     };
@@ -60,14 +56,27 @@ async fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What is checked in, and the files of a release, which are not.
-async fn manifests(root: &Path, check: bool) -> Result<Vec<Made>, String> {
-    let mut made = argocd::checked_in(root)?;
-    made.extend(manifests::checked_in(root).await?);
-    if !check {
-        made.extend(manifests::dist(root).await?);
+impl Arguments {
+    /// What is checked in, and the files of a release, which are made from it and not checked in.
+    async fn manifests(&self) -> Result<(), String> {
+        let mut made = argocd::checked_in(&self.root)?;
+        made.extend(manifests::checked_in(&self.root).await?);
+        self.put(&made)?;
+        if self.check {
+            return Ok(());
+        }
+        self.put(&manifests::dist(&self.root).await?)
     }
-    Ok(made)
+
+    /// Writes files, or compares them.
+    fn put(&self, made: &[Made]) -> Result<(), String> {
+        let target = match self.what {
+            What::Docs => "chart-docs",
+            What::Manifests => "manifests",
+        };
+        made.iter()
+            .try_for_each(|(path, text)| put(&self.root.join(path), text, self.check, target))
+    }
 }
 
 /// Writes a file, or compares it.

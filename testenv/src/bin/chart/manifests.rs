@@ -120,15 +120,17 @@ async fn monitoring(root: &Path) -> Result<[(String, String); 5], String> {
     ])
 }
 
-/// The files of a release.
+/// The files of a release: what kustomize makes of the folders above, so they have the same objects.
 pub(crate) async fn dist(root: &Path) -> Result<Vec<Made>, String> {
-    let args = ["--show-only", "templates/crds.yaml"];
-    let crds = helm(root, &args).await?;
-    let operator = rendered(root, &[]).await?;
-    let install = format!("{}---\n{crds}---\n{operator}", namespace());
+    let built = async |folder: &str| {
+        let folder = root.join(KUSTOMIZE).join(folder).display().to_string();
+        let output = testenv::run_kubectl(&["kustomize", &folder]).await;
+        let text = output.map_err(|e| e.to_string())?.stdout;
+        Ok::<_, String>(format!("{WRITTEN}{text}"))
+    };
     Ok(vec![
-        ("dist/apicred.crds.yaml".into(), crds),
-        ("dist/install.yaml".into(), install),
+        ("dist/apicred.crds.yaml".into(), built("crds").await?),
+        ("dist/install.yaml".into(), built("base").await?),
     ])
 }
 
