@@ -101,3 +101,29 @@ fn each_test_that_a_page_names_exists() {
     }
     assert!(seen > 40, "only {seen} names were checked");
 }
+
+/// With a selector, `kubectl logs` shows ten lines of each pod unless it is told how many; the name of a Deployment selects one of its
+/// pods, which may be the standby.
+#[test]
+fn each_command_that_reads_the_log_of_the_operator_reads_all_replicas_and_says_how_many_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(root.join("docs")).expect("the pages");
+    let mut files: Vec<_> = pages.map(|entry| entry.expect("a page").path()).collect();
+    let others = ["README.md", "charts/apicred/files/alerts.yaml"];
+    files.extend(others.map(|other| root.join(other)));
+    files.push(root.join("charts/apicred/templates/NOTES.txt"));
+    let mut seen = 0;
+    for path in files {
+        let text = fs::read_to_string(&path).expect("a file");
+        let commands = text.lines().filter(|line| line.contains("kubectl -n"));
+        for line in commands.filter(|line| line.contains(" logs ")) {
+            seen += 1;
+            assert!(
+                line.contains(" logs -l app.kubernetes.io/name=apicred --tail="),
+                "{}: {line}",
+                path.display()
+            );
+        }
+    }
+    assert!(seen > 8, "only {seen} commands were checked");
+}
