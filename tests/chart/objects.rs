@@ -290,7 +290,7 @@ fn the_pod_is_as_the_values_say() {
             "extraArgs": ["--log-filter=debug"],
             "extraVolumes": [volume], "extraVolumeMounts": [mount], "extraContainers": [sidecar],
             "extraObjects": [
-                { "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "{{ .Release.Name }}-one" } },
+                { "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "one" }, "data": { "alert": "{{ $labels.name }}" } },
                 "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: '{{ include \"apicred.name\" . }}-two' }",
             ],
             "dnsPolicy": "None", "dnsConfig": { "nameservers": ["10.0.0.10"] },
@@ -336,7 +336,7 @@ fn the_pod_is_as_the_values_say() {
             .iter()
             .map(|o| o["metadata"]["name"].clone())
             .collect();
-        assert_eq!(names, ["apicred-one", "apicred-two"]);
+        assert_eq!(names, ["one", "apicred-two"]);
         for field in [
             "dnsPolicy",
             "dnsConfig",
