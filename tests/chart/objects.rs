@@ -139,6 +139,22 @@ fn a_service_account_that_exists_is_used() {
     });
 }
 
+/// A key that is there twice is no YAML for many readers.
+#[test]
+fn the_label_of_the_dashboard_wins_over_a_common_one() {
+    run(async {
+        let values = json!({
+            "commonLabels": { "grafana_dashboard": "x", "team": "a" },
+            "grafanaDashboard": { "enabled": true },
+        });
+        let labels = objects(&values).await.one("ConfigMap")["metadata"]["labels"].clone();
+        assert_eq!(
+            (&labels["grafana_dashboard"], &labels["team"]),
+            (&json!("1"), &json!("a"))
+        );
+    });
+}
+
 #[test]
 fn prometheus_keeps_the_namespace_of_a_credential() {
     run(async {
