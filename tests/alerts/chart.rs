@@ -61,8 +61,35 @@ async fn the_chart_installs_the_rules_of_the_file() {
     let rule = only(&rendered(&values).await.expect("a chart"), "PrometheusRule");
     assert_eq!(rule["metadata"]["namespace"], "operators");
     assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
-    let of_file: Vec<Value> = super::alerts().into_iter().map(|a| a.rule).collect();
-    assert_eq!(rules(&rule), of_file);
+    let of_file = super::alerts().into_iter().map(|a| in_operators(a.rule));
+    assert_eq!(rules(&rule), of_file.collect::<Vec<_>>());
+}
+
+/// A rule of the file, which is for the namespace `apicred-system`, as the release in `operators` has it.
+fn in_operators(mut rule: Value) -> Value {
+    let description = &mut rule["annotations"]["description"];
+    let text = description.as_str().expect("a description");
+    *description = text.replace("\"apicred-system\"", "\"operators\"").into();
+    rule
+}
+
+/// The Lease is named as the release, and its name is in the command of the alert.
+#[tokio::test]
+async fn the_commands_of_alerts_name_the_objects_of_the_release() {
+    let values = ["prometheusRule.enabled=true", "fullnameOverride=tokens"];
+    let objects = rendered(&values).await.expect("a chart");
+    let rules = rules(&only(&objects, "PrometheusRule"));
+    let text = |name: &str| {
+        let rule = rules.iter().find(|rule| rule["alert"] == name);
+        rule.expect("an alert")["annotations"]["description"].to_string()
+    };
+    let command = r#"kubectl -n {{ or $labels.namespace \"operators\" }} get lease tokens -o yaml"#;
+    assert!(text("ApicredNoLeader").contains(command));
+    for rule in &rules {
+        let text = rule.to_string();
+        assert!(!text.contains("apicred-system"), "{text}");
+        assert!(!text.contains("lease apicred"), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -84,7 +111,7 @@ async fn single_alerts_can_be_changed() {
     assert_eq!(list(&object["spec"]["groups"]).count(), 1);
     let wanted: Vec<Value> = super::alerts()
         .into_iter()
-        .map(|alert| alert.rule)
+        .map(|alert| in_operators(alert.rule))
         .filter(|rule| {
             let name = rule["alert"].as_str().unwrap_or_default();
             name != "ApicredTokenBelowFloor" && !name.ends_with("EndsSoon")
