@@ -185,7 +185,7 @@ fn argo_cd_sees_the_health_of_a_credential() {
         place.create("clash", target("taken")).await;
         place.not_ready("clash", "SecretNotOwned").await;
         let suspended = merge(target("asleep-token"), json!({ "suspend": true }));
-        place.create("asleep", suspended).await;
+        let never_seen = place.create("asleep", suspended).await;
         place.not_ready("asleep", "Suspended").await;
 
         let (source, params) = ("source", DeleteParams::default());
@@ -231,6 +231,7 @@ fn argo_cd_sees_the_health_of_a_credential() {
                 "Suspended",
                 Says::Suspended,
             ),
+            case("suspended_new", &never_seen, "Progressing", Says::Waiting),
         ];
         judge(&place, "ApiCredential", &cases).await;
     });

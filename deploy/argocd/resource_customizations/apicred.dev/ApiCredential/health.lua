@@ -1,12 +1,12 @@
 -- Health of an ApiCredential, from its conditions Ready, Stalled and RenewalFailing.
 local hs = { status = "Progressing", message = "Waiting for apicred" }
+-- The API server sets observedGeneration to -1 until apicred has seen the object.
+if obj.status == nil or obj.status.conditions == nil or obj.status.observedGeneration ~= obj.metadata.generation then
+  return hs
+end
 if obj.spec ~= nil and obj.spec.suspend == true then
   hs.status = "Suspended"
   hs.message = "spec.suspend is set"
-  return hs
-end
--- The API server sets observedGeneration to -1 until apicred has seen the object.
-if obj.status == nil or obj.status.conditions == nil or obj.status.observedGeneration ~= obj.metadata.generation then
   return hs
 end
 local conditions = {}
