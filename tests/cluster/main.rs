@@ -16,6 +16,7 @@ mod client_rotation;
 mod clients;
 mod clients_refused;
 mod clouds;
+mod company_ca;
 mod conditions;
 mod crash;
 mod crd;
