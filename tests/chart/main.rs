@@ -4,6 +4,7 @@
 #![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
 
 mod checks;
+mod flux;
 mod install;
 mod kustomize;
 mod names;
