@@ -47,7 +47,13 @@ async fn try_once(admin: &Url) -> Result<String, String> {
             body.trim()
         ));
     }
-    let (_, metrics) = get(admin, "metrics").await?;
+    let (status, metrics) = get(admin, "metrics").await?;
+    if status != 200 {
+        return Err(format!(
+            "the metrics of the operator cannot be read (status {status}: {}); ask again, and read its log",
+            metrics.trim()
+        ));
+    }
     let leads = metrics.lines().any(|line| line == "apicred_leader 1");
     if !leads {
         return Err(
@@ -181,11 +187,16 @@ mod tests {
         });
         let unready =
             served(|_, _| "HTTP/1.0 503 Service Unavailable\r\n\r\nmissing: secrets\n".to_owned());
+        let busy = served(|_, page| match page {
+            "/readyz" => ok("ok\n"),
+            _ => "HTTP/1.0 503 Service Unavailable\r\n\r\ntoo many requests\n".to_owned(),
+        });
         let other = served(|_, _| "SSH-2.0-x\r\n".to_owned());
         for (admin, words) in [
             (standby.await, ["no replica leads", "lease"]),
             (older.await, ["0.0.1", OURS]),
             (unready.await, ["not ready", "missing: secrets"]),
+            (busy.await, ["metrics", "503: too many requests"]),
             (other.await, ["not HTTP", "endpoints"]),
         ] {
             let reported = check(&admin, NOW).await.unwrap_err();

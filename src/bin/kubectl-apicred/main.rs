@@ -50,9 +50,9 @@ use wait::Failure;
 /// Exit code after the timeout: that of timeout(1).
 const TIMED_OUT: u8 = 124;
 
-/// Signs in users for credentials of apicred, requests renewals, and prints public keys.
+/// Signs in users for credentials of apicred, requests renewals and rotations, and prints public keys.
 #[derive(Parser)]
-#[command(name = "kubectl-apicred", bin_name = "kubectl apicred", version, about)]
+#[command(name = "kubectl-apicred", bin_name = "kubectl apicred", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

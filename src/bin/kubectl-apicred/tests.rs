@@ -398,3 +398,14 @@ fn a_report_names_what_was_granted_and_no_token() {
          apicred uses it automatically; check with: kubectl get apicredential c --namespace team"
     );
 }
+
+#[test]
+fn the_help_is_about_the_plugin_and_not_about_the_operator() {
+    let about = crate::Cli::command().get_about().map(ToString::to_string);
+    assert_eq!(
+        about.as_deref(),
+        Some(
+            "Signs in users for credentials of apicred, requests renewals and rotations, and prints public keys"
+        )
+    );
+}
