@@ -87,7 +87,7 @@ fn labels(page: &mut String) {
                     "a reason of [troubleshooting.md](troubleshooting.md#reasons); `other` for one that this version does not know. Only reasons that occur have a series".to_owned()
                 }
                 Values::Issuers => format!(
-                    "the name of a ClusterTokenIssuer; `inline` for `spec.entra`; `namespaced` for all TokenIssuers; `other` for ClusterTokenIssuers beyond {MOST_ISSUERS}, counted since the start of the process"
+                    "the name of a ClusterTokenIssuer; `inline` for `spec.entra`; `namespaced` for all TokenIssuers; `other` for ClusterTokenIssuers beyond {MOST_ISSUERS}, counted since the start of the process. A ClusterTokenIssuer with one of these three names counts there as well: give it another name"
                 ),
                 Values::Build | Values::Names => continue,
             };
