@@ -63,8 +63,8 @@ pub use admin::Admin;
 pub use claims::{Claims, Confirmation, InvalidToken};
 pub use config::{
     AppService, AssertionAudience, AzureArc, Client, Cloud, Config, Federated, IdentityEndpoints,
-    Installation, ManagedIdentity, Mtls, RefreshPolicy, Resource, Route, Secret, SubjectName,
-    Tenant, TlsSubject, TrustedIssuer,
+    Installation, ManagedIdentity, Mtls, RefreshPolicy, Resource, Route, SamlAssertion, Secret,
+    SubjectName, Tenant, TlsSubject, TrustedIssuer,
 };
 pub use device::PendingDevice;
 pub use error::Error;

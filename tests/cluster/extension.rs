@@ -1,5 +1,6 @@
 //! Grants that only their issuer defines, from YAML to an answer of an API with the mounted token.
 
+use dev_issuer::SamlAssertion;
 use serde_json::{Value, json};
 
 use crate::support::{Place, World, run};
@@ -78,6 +79,48 @@ fn an_api_key_of_ibm_cloud_without_a_client_and_its_replacement() {
         );
         // A change of the Secret is taken up at once.
         place.put_secret("ibm", "apikey", key).await;
+        let view = place.ready("c").await;
+        assert_eq!(place.call("demo", "records", &view.token).await, 200);
+    });
+}
+
+#[test]
+fn a_saml_assertion_of_sap_and_the_one_that_follows_it() {
+    run(async {
+        let world = World::shared().await;
+        let limits = json!({ "allowedParameters": [
+            "grant_type=urn:ietf:params:oauth:grant-type:saml2-bearer", "company_id=acme", "assertion",
+        ] });
+        let place = place(world, "sap", limits).await;
+        let mut client = place.oauth_client().public();
+        client.saml = Some(SamlAssertion {
+            company_id: "acme".to_owned(),
+            assertion: "PHNhbWw+bmV3PC9zYW1sPg==".to_owned(),
+        });
+        place.add_client(client);
+        // An expired one.
+        place
+            .put_secret("saml", "assertion", "PHNhbWw+b2xkPC9zYW1sPg==")
+            .await;
+        let spec = json!({
+            "client": { "secrets": null, "public": {} }, "scopes": null, "audience": "api://demo",
+            "grant": { "extension": {
+                "grantType": "urn:ietf:params:oauth:grant-type:saml2-bearer",
+                "parameters": [
+                    { "name": "company_id", "value": "acme" },
+                    { "name": "assertion", "secretRef": { "name": "saml", "key": "assertion" } },
+                ],
+            } },
+        });
+        place.create("c", spec).await;
+        let reported = place.not_ready("c", "GrantRefused").await;
+        assert!(
+            reported.contains("grant.extension.parameters"),
+            "{reported}"
+        );
+        place
+            .put_secret("saml", "assertion", "PHNhbWw+bmV3PC9zYW1sPg==")
+            .await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
     });

@@ -89,6 +89,9 @@ pub struct Client {
     /// Its API key: whoever has the key gets its tokens, as at IBM Cloud. For the generic issuer.
     #[serde(default)]
     pub api_key: Option<String>,
+    /// The company and the SAML assertion, in Base64, for which it gets a token, as at SAP SuccessFactors. For the generic issuer.
+    #[serde(default)]
+    pub saml: Option<SamlAssertion>,
     /// Audience of a workload identity pool: whoever exchanges a token for it needs no client, as at Google's STS. For the generic
     /// issuer.
     #[serde(default)]
@@ -108,6 +111,16 @@ pub struct Client {
     /// What was removed through Graph: ids and times.
     #[serde(skip)]
     pub(crate) removed: Vec<(String, Instant)>,
+}
+
+/// What a client of SAP SuccessFactors sends in place of a credential.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SamlAssertion {
+    /// The parameter `company_id`.
+    pub company_id: String,
+    /// In Base64.
+    pub assertion: String,
 }
 
 /// An installation of a GitHub App.
@@ -154,6 +167,7 @@ impl Client {
             refused_scopes: Vec::new(),
             offline_sessions: false,
             account_id: None,
+            saml: None,
             workload_pool: None,
             impersonators: Vec::new(),
             api_key: None,

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-pub use client::{Client, Installation};
+pub use client::{Client, Installation, SamlAssertion};
 pub use cloud::Cloud;
 pub use identity::{AppService, AzureArc, IdentityEndpoints, ManagedIdentity};
 pub use mtls::{Mtls, TlsSubject};

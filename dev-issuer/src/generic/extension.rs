@@ -1,4 +1,4 @@
-//! Grants of the issuer's own (RFC 6749 section 4.5), as two issuers that people use have them.
+//! Grants of the issuer's own (RFC 6749 section 4.5), as issuers that people use have them.
 
 use jiff::Timestamp;
 
@@ -15,6 +15,10 @@ pub(super) const API_KEY: &str = "urn:ibm:params:oauth:grant-type:apikey";
 /// Zoom, server to server: a client for one account.
 /// <https://developers.zoom.us/docs/internal-apps/s2s-oauth/>
 pub(super) const ACCOUNT: &str = "account_credentials";
+
+/// SAP SuccessFactors: a SAML assertion for one company, and a client without a credential.
+/// <https://help.sap.com/docs/successfactors-platform/sap-successfactors-api-reference-guide-odata-v2/requesting-access-token>
+pub(super) const SAML: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
 
 pub(super) fn account(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
     let config = shared.config();
@@ -51,4 +55,21 @@ pub(super) fn api_key(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted
         refresh_token: Some("not_supported".to_owned()),
         ..for_client(shared, &config, &caller, form, &whose)?
     })
+}
+
+pub(super) fn saml(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+    let config = shared.config();
+    let caller = authenticate(shared, ask, &config, Timestamp::now())?;
+    let known = caller.client.saml.as_ref();
+    if known.map(|saml| saml.company_id.as_str()) != form.get("company_id") {
+        return Err(refuse("invalid_request", "the company is not known"));
+    }
+    if known.map(|saml| saml.assertion.as_str()) != form.get("assertion") {
+        return Err(refuse("invalid_grant", "the assertion is not valid"));
+    }
+    let whose = Whose {
+        subject: &caller.client.id,
+        scope: None,
+    };
+    for_client(shared, &config, &caller, form, &whose)
 }

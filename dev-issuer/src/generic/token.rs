@@ -122,6 +122,7 @@ fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
         Some("password") => password::grant(shared, ask, form),
         Some(extension::ACCOUNT) => extension::account(shared, ask, form),
         Some(extension::API_KEY) => extension::api_key(shared, ask, form),
+        Some(extension::SAML) => extension::saml(shared, ask, form),
         Some(_) => Err(refuse(
             "unsupported_grant_type",
             "the grant type is not known",
