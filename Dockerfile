@@ -26,6 +26,8 @@ WORKDIR /src
 COPY . .
 # The commit, for the metric apicred_build_info. `make image` sets it: the build has no .git.
 ARG REVISION=unknown
+# Features of the program, as `--features otel`.
+ARG CARGO_FEATURES=
 # The caches make a second build short; the binary is copied out of them. The compiler links, too. jemalloc is built for one size
 # of pages, and runs on kernels with pages of that size or smaller ones: on arm64 they have 4, 16 or 64 KiB, which is 2^16.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -34,7 +36,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     export APICRED_REVISION="$REVISION"; \
     if [ "$TARGETARCH" = arm64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi; \
     export "CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_LINKER=${target%%-*}-linux-gnu-gcc"; \
-    cargo build --release --locked --target "$target" -p apicred --bin apicred; \
+    cargo build --release --locked --target "$target" -p apicred --bin apicred $CARGO_FEATURES; \
     cp "target/$target/release/apicred" /apicred
 
 FROM scratch

@@ -18,12 +18,13 @@ COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 # `required`: `make audit` fails if the advisory database cannot be fetched.
 ADVISORIES ?= if-reachable
 IMAGE ?= ghcr.io/apicred/apicred:dev
-# The architecture that `image-oci` builds for: amd64 or arm64.
+# The architectures that `image-oci` builds for: amd64, arm64 or both ("amd64 arm64").
 IMAGE_ARCH ?= $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
-IMAGE_MACHINE = $(if $(filter arm64,$(IMAGE_ARCH)),aarch64,x86_64)
-IMAGE_TARGET = $(IMAGE_MACHINE)-unknown-linux-musl
-IMAGE_PROGRAM = $(or $(CARGO_TARGET_DIR),target)/$(IMAGE_TARGET)/release/apicred
-IMAGE_FILE = target/image/apicred-$(IMAGE_ARCH).tar
+image_machine = $(if $(filter arm64,$(1)),aarch64,x86_64)
+image_target = $(call image_machine,$(1))-unknown-linux-musl
+image_program = $(or $(CARGO_TARGET_DIR),target)/$(call image_target,$(1))/release/apicred
+space := $(subst ,, )
+IMAGE_FILE = target/image/apicred-$(subst $(space),-,$(sort $(IMAGE_ARCH))).tar
 # The commit in the image: label revision of the metric apicred_build_info, and of the image.
 REVISION ?= $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
 CARGO_HOME ?= $(HOME)/.cargo
@@ -134,25 +135,31 @@ fuzz: ## fuzz each parser for FUZZ_SECONDS=60 (FUZZ=keys: only this one)
 image: ## build the container image (IMAGE=…), with docker or podman (RUST_IMAGE=…@sha256:… sets the base)
 	@engine=$$(command -v docker || command -v podman) \
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
-	DOCKER_BUILDKIT=1 "$$engine" build --build-arg REVISION=$(REVISION) $(if $(RUST_IMAGE),--build-arg RUST_IMAGE=$(RUST_IMAGE)) -t $(IMAGE) .
+	DOCKER_BUILDKIT=1 "$$engine" build --build-arg REVISION=$(REVISION) $(if $(RUST_IMAGE),--build-arg RUST_IMAGE=$(RUST_IMAGE)) \
+	  $(if $(IMAGE_FEATURES),--build-arg CARGO_FEATURES="$(IMAGE_FEATURES)") -t $(IMAGE) .
 
-image-oci: ## assemble the image without a container engine, in target/image/ (IMAGE=… names it, PUSH=1 pushes it, IMAGE_ARCH=arm64)
-	@command -v $(IMAGE_MACHINE)-linux-musl-gcc > /dev/null \
-	  || { echo "image-oci: $(IMAGE_MACHINE)-linux-musl-gcc is not on PATH (Debian: apt-get install musl-dev:$(IMAGE_ARCH))" >&2; exit 1; }
-	@[ -d "$$(rustc --print target-libdir --target $(IMAGE_TARGET))" ] \
-	  || { echo "image-oci: Rust has no standard library for $(IMAGE_TARGET): rustup target add $(IMAGE_TARGET)" >&2; exit 1; }
-	@# Without the paths of this machine. jemalloc on arm64: as in the Dockerfile.
-	APICRED_REVISION=$(REVISION) \
-	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo$(if $(CARGO_TARGET_DIR), --remap-path-prefix=$(CARGO_TARGET_DIR)=/src/target)" \
-	CARGO_TARGET_$(subst -,_,$(shell echo $(IMAGE_TARGET) | tr a-z A-Z))_LINKER=$(IMAGE_MACHINE)-linux-gnu-gcc \
-	$(if $(filter arm64,$(IMAGE_ARCH)),JEMALLOC_SYS_WITH_LG_PAGE=16) \
-	$(CARGO) build --release --locked --target $(IMAGE_TARGET) -p apicred --bin apicred $(IMAGE_FEATURES)
+image-oci: $(IMAGE_ARCH:%=image-program-%)
+image-oci: ## assemble the image without a container engine, in target/image/ (IMAGE=… names it, PUSH=1 pushes it, IMAGE_ARCH="amd64 arm64")
 	@mkdir -p target/image
 	@$(CARGO) run --quiet --locked -p testenv --bin testenv -- image -- -licence LICENSE \
 	  -version "$$($(CARGO) pkgid -p apicred | sed 's/.*[#@]//')" -revision "$(REVISION)" \
 	  -epoch "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" -name $(IMAGE) -out $(IMAGE_FILE) $(if $(PUSH),-push $(IMAGE)) \
-	  linux/$(IMAGE_ARCH)=$(IMAGE_PROGRAM)
+	  $(foreach arch,$(sort $(IMAGE_ARCH)),linux/$(arch)=$(call image_program,$(arch)))
 	@echo "image-oci: $(IMAGE_FILE) is an OCI image layout of $(IMAGE); docker load, podman load, ctr and kind take it"
+
+# The program of one architecture.
+image-program-%:
+	@[ -n "$(filter amd64 arm64,$*)" ] || { echo "image-oci: no image is built for $*: choose IMAGE_ARCH=amd64, arm64 or \"amd64 arm64\"" >&2; exit 1; }
+	@command -v $(call image_machine,$*)-linux-musl-gcc > /dev/null \
+	  || { echo "image-oci: $(call image_machine,$*)-linux-musl-gcc is not on PATH (Debian: apt-get install musl-dev:$*)" >&2; exit 1; }
+	@[ -d "$$(rustc --print target-libdir --target $(call image_target,$*))" ] \
+	  || { echo "image-oci: Rust has no standard library for $(call image_target,$*): rustup target add $(call image_target,$*)" >&2; exit 1; }
+	@# Without the paths of this machine. jemalloc on arm64: as in the Dockerfile.
+	APICRED_REVISION=$(REVISION) \
+	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo$(if $(CARGO_TARGET_DIR), --remap-path-prefix=$(CARGO_TARGET_DIR)=/src/target)" \
+	CARGO_TARGET_$(subst -,_,$(shell echo $(call image_target,$*) | tr a-z A-Z))_LINKER=$(call image_machine,$*)-linux-gnu-gcc \
+	$(if $(filter arm64,$*),JEMALLOC_SYS_WITH_LG_PAGE=16) \
+	$(CARGO) build --release --locked --target $(call image_target,$*) -p apicred --bin apicred $(IMAGE_FEATURES)
 
 image-test: image-oci ## run the operator of that image in its own root, against a control plane
 	APICRED_TEST_IMAGE=$(CURDIR)/$(IMAGE_FILE) \

@@ -104,21 +104,53 @@ fn the_build_context_of_the_image_has_what_the_build_reads() {
 /// `make image-oci` takes the program from where cargo writes it, and names no folder of this machine in it.
 #[test]
 fn the_image_is_assembled_from_what_cargo_builds() {
-    let plan = |folder: Option<&str>| {
+    let plan = |folder: Option<&str>, architectures: &str| {
         let mut make = Command::new("make");
-        make.args(["--dry-run", "image-oci", "IMAGE_ARCH=amd64"]);
+        let of = format!("IMAGE_ARCH={architectures}");
+        make.args([
+            "--dry-run",
+            "image-oci",
+            "PUSH=1",
+            "IMAGE_FEATURES=--features otel",
+            &of,
+        ]);
         make.current_dir(root()).env_remove("CARGO_TARGET_DIR");
         make.envs(folder.map(|folder| ("CARGO_TARGET_DIR", folder)));
         let output = make.output().expect("make runs");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     for (folder, written) in [(None, "target"), (Some("/else/where"), "/else/where")] {
-        let plan = plan(folder);
+        let plan = plan(folder, "amd64");
         let program = format!("linux/amd64={written}/x86_64-unknown-linux-musl/release/apicred");
         assert!(plan.contains(&program), "{folder:?}: {plan}");
         let hidden = plan.contains("--remap-path-prefix=/else/where=/src/target");
         assert_eq!(hidden, folder.is_some(), "{plan}");
     }
+    // A tag is one image: two that are pushed one after the other would leave the second one only.
+    let both = plan(None, "arm64 amd64");
+    let program = |machine: &str| format!("target/{machine}-unknown-linux-musl/release/apicred");
+    let (amd64, arm64) = (program("x86_64"), program("aarch64"));
+    let assembled = format!(" linux/amd64={amd64} linux/arm64={arm64}\n");
+    assert!(both.contains(&assembled), "{both}");
+    assert!(
+        both.contains("-out target/image/apicred-amd64-arm64.tar -push "),
+        "{both}"
+    );
+    let builds: Vec<&str> = both
+        .lines()
+        .filter(|l| l.contains(" build --release "))
+        .collect();
+    assert_eq!(builds.len(), 2, "{both}");
+    assert!(
+        builds.iter().all(|b| b.ends_with(" --features otel")),
+        "{both}"
+    );
+    // Its page size is set for this architecture alone.
+    assert_eq!(
+        both.matches("JEMALLOC_SYS_WITH_LG_PAGE=16").count(),
+        1,
+        "{both}"
+    );
 }
 
 /// The compiler of the image is new enough for the workspace.
