@@ -69,6 +69,8 @@ pub struct Memory {
     /// What came of adding this number.
     pub(super) refused: Option<(u32, Fault)>,
     pub(super) removed: Option<String>,
+    /// The last one that was removed. Replicas may list it still.
+    pub(super) gone: Option<String>,
     /// Certificates that were announced, the oldest first.
     sent: Vec<Sent>,
     row: Row,
@@ -102,6 +104,7 @@ impl Memory {
             added: None,
             refused: None,
             removed: None,
+            gone: None,
             sent: Vec::new(),
             row: Row::default(),
             tried_at: None,
@@ -254,7 +257,7 @@ impl Memory {
                 self.sent.retain(|sent| sent.digest != *digest);
             }
             (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) => {
-                self.removed = Some(id.clone());
+                (self.removed, self.gone) = (Some(id.clone()), Some(id.clone()));
                 self.succeeded();
             }
             (Step::Trial { digest, since, .. }, outcome) => {

@@ -25,7 +25,7 @@
 //! 1. A value that works is replaced only by one that was proven, and stays as *previous* for the overlap.
 //! 2. Nothing is removed at the issuer unless a token came by the *current* value within the last 24 hours.
 //! 3. Nothing is removed that is, or may be, a value of the Secret; nothing that apicred did not make, unless
-//!    `adopt` names it and a rotation replaced it in this Secret.
+//!    `adopt` names it and a rotation replaced it in this Secret, or an earlier client resource made it for this Secret.
 //! 4. At most two of ours are at the issuer, and one orphan.
 //! 5. A public key (RFC 7592) has neither a name nor a date at the issuer, so nothing but the annotation says which ones are ours. Its
 //!    thumbprint is noted before the first call that registers it, and until a call has removed it. One that is given up is removed

@@ -232,6 +232,7 @@ impl Decision<'_> {
         facts.next = facts.next.filter(|_| self.is_next_known());
         facts.previous = facts.previous.filter(|_| self.is_previous_known());
         let mut before = self.record.clone();
+        before.made_by(self.seen.names.uid());
         // Its owner replaced it in the middle of a rotation.
         if self.record.state != Phase::Steady && !self.is_held(self.record.current.as_ref()) {
             before.replaces(self.record.current.as_ref());

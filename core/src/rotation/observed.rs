@@ -124,15 +124,24 @@ impl Names {
     /// The number of a credential that this client resource made. No two objects have one UID, so the name of the cluster does
     /// not count: it is another one after the operator has lost its key. Entra ID shows a certificate's subject as its name.
     pub fn number(&self, name: &str) -> Option<u32> {
-        let name = name.strip_prefix("CN=").unwrap_or(name);
-        let (_, rest) = name.strip_prefix(NAMED)?.split_once('/')?;
-        let digits = rest.strip_prefix(&self.uid)?.strip_prefix('/')?;
-        if self.uid.is_empty() {
-            return None;
-        }
-        let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-        digits.parse().ok().filter(|_| plain)
+        let (uid, n) = maker(name)?;
+        (uid == self.uid).then_some(n)
     }
+
+    /// UID of the client resource.
+    pub(super) fn uid(&self) -> &str {
+        &self.uid
+    }
+}
+
+/// Which client resource made a credential of this name, and its number.
+pub(super) fn maker(name: &str) -> Option<(&str, u32)> {
+    let name = name.strip_prefix("CN=").unwrap_or(name);
+    let (_, rest) = name.strip_prefix(NAMED)?.split_once('/')?;
+    let (uid, digits) = rest.split_once('/')?;
+    let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    let n = digits.parse().ok().filter(|_| plain)?;
+    (!uid.is_empty()).then_some((uid, n))
 }
 
 /// All that is seen.

@@ -2,7 +2,7 @@
 
 use super::{
     next::Decision,
-    observed::{Key, Same, is_named, number},
+    observed::{Key, Same, is_named, maker, number},
     settings::Kind,
     state::Known,
     step::Notice,
@@ -18,9 +18,30 @@ impl Decision<'_> {
 
     /// Does its name say that another client resource made it? That one may still use it, so nobody may name it.
     pub(super) fn is_of_another(&self, id: &str) -> bool {
-        let application = self.memory.application.as_ref();
-        let mut keys = application.into_iter().flat_map(|a| &a.keys);
-        keys.any(|key| key.id == id && is_named(key) && number(key, &self.seen.names).is_none())
+        let own = |key: &Key| number(key, &self.seen.names).is_some();
+        let listed = self.listed(id);
+        listed.is_some_and(|key| is_named(key) && !own(key) && !self.is_of_earlier(key))
+    }
+
+    /// Did a client resource make it that rotated this Secret before, for the same client? It was deleted and created again, as far as one
+    /// can tell. The Secret may also be a copy, and the other one may go on elsewhere: so it is not removed unless somebody names it.
+    fn is_of_earlier(&self, key: &Key) -> bool {
+        let maker = key.name.as_deref().and_then(maker);
+        maker.is_some_and(|(uid, _)| {
+            let noted = self.record.makers.iter().any(|noted| noted == uid);
+            noted && uid != self.seen.names.uid()
+        })
+    }
+
+    /// What an earlier client resource made, and what is in no Secret as far as one can tell. Replicas lag behind a removal.
+    fn is_left_by_earlier(&self, key: &Key) -> bool {
+        let gone = self.memory.gone.as_ref() == Some(&key.id);
+        self.is_of_earlier(key) && !self.is_in_use(key) && !gone
+    }
+
+    fn listed(&self, id: &str) -> Option<&Key> {
+        let mut keys = self.memory.application.as_ref()?.keys.iter();
+        keys.find(|key| key.id == id)
     }
 
     /// Is this credential of the issuer one of ours that is in none of the values of the Secret, as far as one can tell?
@@ -46,14 +67,14 @@ impl Decision<'_> {
         })
     }
 
-    /// Was it in the Secret before a rotation, and named in `adopt` only afterwards? One that was never in it may be in use elsewhere.
+    /// Was it in the Secret before a rotation, or did an earlier client resource make it for this Secret, and was it named in `adopt` only afterwards? One that was never in it may be in use elsewhere.
     pub(super) fn was_replaced(&self, key: &Key) -> bool {
-        let noted = self.record.replaced.contains(&key.id);
-        let named = self.settings.adopt.as_ref() == Some(&key.id) && !is_named(key);
-        noted && named && !self.is_in_use(key)
+        let noted = self.record.replaced.contains(&key.id) && !is_named(key);
+        let named = self.settings.adopt.as_ref() == Some(&key.id);
+        named && (noted && !self.is_in_use(key) || self.is_left_by_earlier(key))
     }
 
-    /// Credentials that were replaced, that apicred did not make, and that are at the issuer.
+    /// Credentials that were replaced and that apicred did not make, and those of an earlier client resource, that are at the issuer.
     pub(super) fn replaced(&self, notices: &mut Vec<Notice>) {
         let application = self.memory.application.as_ref();
         let is_there = |id: &String| match application {
@@ -64,8 +85,13 @@ impl Decision<'_> {
         let is_held = |id: &String| self.facts.all().any(|k| k.id.as_ref() == Some(id));
         let ids = self.record.replaced.iter();
         let goes = |id: &String| self.settings.adopt.as_ref() == Some(id);
+        let earlier = application.into_iter().flat_map(|a| &a.keys);
+        let earlier = earlier.filter(|key| self.is_left_by_earlier(key));
+        let earlier = earlier.map(|key| &key.id).filter(|id| !goes(id));
+        let ids = ids.filter(|id| self.listed(id).is_none_or(|key| !self.is_of_earlier(key)));
         let ids = ids.filter(|id| !goes(id) || self.is_of_another(id));
         let left = ids.filter(|id| !is_held(id) && is_there(id));
+        let left = left.chain(earlier);
         notices.extend(left.map(|id| self.foreign(Some(id.clone()))));
     }
 
@@ -73,6 +99,9 @@ impl Decision<'_> {
     pub(super) fn foreign(&self, id: Option<String>) -> Notice {
         match id {
             Some(id) if self.is_of_another(&id) => Notice::OfAnother { id },
+            Some(id) if self.listed(&id).is_some_and(|key| self.is_of_earlier(key)) => {
+                Notice::OfEarlier { id }
+            }
             id => Notice::Foreign { id },
         }
     }

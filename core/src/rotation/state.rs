@@ -199,6 +199,10 @@ pub struct Record {
     /// IDs of credentials that apicred did not make and that were replaced in this Secret, the latest last: `adopt` may name these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<String>,
+    /// UIDs of the client resources that rotated this Secret for this client, the present one last. One that was deleted leaves what it
+    /// made to the next one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub makers: Vec<String>,
     /// The value of `rotate-requested-at` that was answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled: Option<String>,
@@ -209,6 +213,9 @@ pub struct Record {
 
 /// Most IDs that are noted of credentials that were replaced.
 const MOST_REPLACED: usize = 8;
+
+/// Most client resources that are noted.
+const MOST_MAKERS: usize = 4;
 
 /// What an annotation says.
 #[derive(Clone, Debug, PartialEq)]
@@ -247,6 +254,14 @@ impl Record {
         self.replaced.push(id);
         let surplus = self.replaced.len().saturating_sub(MOST_REPLACED);
         self.replaced.drain(..surplus);
+    }
+
+    /// Takes note of the client resource that rotates the Secret now.
+    pub(super) fn made_by(&mut self, uid: &str) {
+        self.makers.retain(|noted| noted != uid);
+        self.makers.push(uid.to_owned());
+        let surplus = self.makers.len().saturating_sub(MOST_MAKERS);
+        self.makers.drain(..surplus);
     }
 
     /// The annotation to write.

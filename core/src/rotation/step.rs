@@ -163,6 +163,11 @@ pub enum Notice {
         /// Its key ID.
         id: String,
     },
+    /// The same, and an earlier client resource made it that rotated this Secret.
+    OfEarlier {
+        /// Its key ID.
+        id: String,
+    },
     /// The annotation is about another client than the one that the client resource names now.
     Elsewhere {
         /// The other one.
@@ -210,6 +215,7 @@ impl Notice {
                 | Self::CurrentRefused
                 | Self::Foreign { .. }
                 | Self::OfAnother { .. }
+                | Self::OfEarlier { .. }
                 | Self::Elsewhere { .. }
                 | Self::Unknown { .. }
                 | Self::Ambiguous
@@ -263,6 +269,7 @@ impl Notice {
                     "credential {id} was made by apicred for another ApiClient and stays valid at the issuer; remove it there if nobody uses it"
                 );
             }
+            Self::OfEarlier { id } => return of_earlier(id),
             Self::Elsewhere { client, left } => return stays_there(client, left),
             Self::Unknown { ending } => return unknown(ending),
             Self::Crowded { id, until } => return crowded(id, *until),
@@ -289,6 +296,13 @@ impl Notice {
         };
         text.to_owned()
     }
+}
+
+/// What [`Notice::OfEarlier`] says.
+fn of_earlier(id: &str) -> String {
+    format!(
+        "credential {id} was made by apicred for an earlier ApiClient of this Secret, is not in the Secret, and stays valid at the issuer; if nobody uses it, remove it there, or name it in rotation.adopt.keyId"
+    )
 }
 
 /// What [`Notice::Unknown`] says.

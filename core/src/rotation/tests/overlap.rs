@@ -6,8 +6,8 @@ use super::faults::Process;
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Key, KeyMark, Kind, Known, Mark, Next, Noted, Notice, Outcome, Phase, Place,
-        Record, Slot, Step,
+        Application, Key, KeyMark, Kind, Known, Mark, Names, Next, Noted, Notice, Outcome, Phase,
+        Place, Record, Slot, Step,
     },
 };
 
@@ -171,6 +171,75 @@ fn a_credential_of_a_person_is_noted_when_it_is_replaced_and_reported_as_long_as
     // It was removed there.
     lists(&mut process, "key-9", None);
     assert!(process.decide().notices.is_empty());
+}
+
+/// The client resource was deleted and created again: its UID is another one, and the annotation stays with the Secret.
+#[test]
+fn what_an_earlier_client_of_the_secret_made_goes_on_and_may_be_adopted() {
+    let earlier = Names::new("cluster", "earlier-uid");
+    let lists = |process: &mut Process, lost: &Names| {
+        let key = |id: &str, name: String, hint: &str| Key {
+            id: id.to_owned(),
+            name: Some(name),
+            mark: Some(KeyMark::Hint(hint.to_owned())),
+            from: Some(at(-9_000)),
+            until: None,
+        };
+        let application = Application {
+            read_at: process.now,
+            keys: vec![
+                key("key-1", earlier.name(1), "val"),
+                key("key-5", lost.name(5), "oth"),
+            ],
+        };
+        let outcome = Outcome::Application(application);
+        process
+            .memory
+            .after(&Step::ReadApplication, &outcome, process.now);
+    };
+    let recreated = || {
+        let mut process = Process::of(Kind::Secret);
+        record(&mut process).makers = vec!["earlier-uid".to_owned()];
+        process
+    };
+    let of_earlier = [Notice::OfEarlier {
+        id: "key-5".to_owned(),
+    }];
+
+    // What is noted is of this rotation, and goes on. What is in no Secret waits for somebody's word.
+    let mut process = recreated();
+    lists(&mut process, &earlier);
+    let next = process.decide();
+    assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+    assert_eq!(next.notices, of_earlier);
+    assert!(of_earlier[0].needs_somebody() && of_earlier[0].message().contains("key-5"));
+    process.settings.adopt = Some("key-5".to_owned());
+    let step = process.does(&Outcome::Done);
+    let Step::Write { change, .. } = &step else {
+        panic!("{step:?}")
+    };
+    let Phase::Retiring { key, from } = &change.record.state else {
+        panic!("{step:?}")
+    };
+    assert_eq!((key.id.as_deref(), *from), (Some("key-5"), Place::Orphan));
+    let own = process.seen.names.uid().to_owned();
+    assert_eq!(change.record.makers, ["earlier-uid".to_owned(), own]);
+    let id = "key-5".to_owned();
+    assert_eq!(process.does(&Outcome::Done), Step::RemovePassword { id });
+    process.does(&Outcome::Done);
+    // A replica that lags lists it still.
+    lists(&mut process, &earlier);
+    let next = process.decide();
+    assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+    assert!(next.notices.is_empty(), "{:?}", next.notices);
+
+    // One of a client resource that never rotated this Secret is that one's.
+    let mut process = recreated();
+    process.settings.adopt = Some("key-5".to_owned());
+    lists(&mut process, &Names::new("cluster", "another-uid"));
+    let next = process.decide();
+    assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+    assert!(next.notices.is_empty(), "{:?}", next.notices);
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn every_state_is_read_as_it_was_written() {
             current: Some(known("a")),
             next: Some(Known::default()),
             replaced: vec!["key-0".to_owned()],
+            makers: vec!["uid".to_owned()],
             handled: Some("now".to_owned()),
             failure: Some(Failure {
                 at: since,
