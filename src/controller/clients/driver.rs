@@ -79,6 +79,8 @@ pub(super) struct Driver {
     /// Digest of the registration access token in the Secret.
     pub(super) token: Option<String>,
     pub(super) uploads: Uploads,
+    /// Did this process see all that it can, so that status may be about it?
+    pub(super) looked: bool,
     pub(super) failures: u32,
 }
 

@@ -134,12 +134,12 @@ fn recheck(context: &Arc<Context>, key: Key, wait: Duration) {
     context.clients.rechecks.plan(key, wait, check);
 }
 
-/// The conditions that the check of a client writes. What happens to a rotation is reported by [`report`].
+/// The conditions whose changes are lines and events. That a rotation is due is no fault; one that failed is reported when it fails.
 fn of_client(status: &ApiClientStatus) -> Vec<Condition> {
+    let others = [ConditionType::RotationDue, ConditionType::RotationFailed];
+    let is_other = |c: &Condition| others.iter().any(|kind| kind.as_str() == c.type_);
     let all = status.conditions.iter();
-    all.filter(|c| !c.type_.starts_with(ROTATION))
-        .cloned()
-        .collect()
+    all.filter(|c| !is_other(c)).cloned().collect()
 }
 
 /// Has the rotation of a client driven, if it is to be rotated. What is to be reported of it.

@@ -7,7 +7,7 @@ use kube::Resource;
 use super::{driver::Driver, view::View};
 use crate::controller::{locks::lock, reconcile::record};
 use crate::{
-    ConditionType, Reason,
+    Reason,
     api::ApiClient,
     plan::{Notice, Severity},
     rotation::{self, Change, Next, Record, Uploading, Values},
@@ -15,49 +15,23 @@ use crate::{
 };
 
 impl Driver {
-    /// Takes note of what status shall show. Reports what is new in it.
-    pub(super) async fn report(&self, view: View) {
-        let before = {
+    /// Takes note of what status shall show. What is new in it is reported as it is written.
+    pub(super) fn report(&self, view: View) {
+        {
             let mut known = lock(&self.shared.view);
             if known.as_ref() == Some(&view) {
                 return;
             }
-            known.replace(view.clone())
-        };
-        // What the process before this one has reported is not new.
-        let before = before.map_or_else(|| self.was_blocked(), |before| before.blocked);
-        self.context.clients.check([self.key.clone()]);
-        match (view.blocked, before) {
-            (Some(why), before) if before.as_ref() == Some(&why) => tracing::debug!(
-                namespace = self.key.namespace,
-                name = self.key.name,
-                "the rotation of a client waits, as was reported before: {why}"
-            ),
-            (Some(why), _) => {
-                tracing::warn!(
-                    namespace = self.key.namespace,
-                    name = self.key.name,
-                    reason = Reason::RotationBlocked.as_str(),
-                    "the rotation of a client waits: {why}"
-                );
-                self.notify(Severity::Warning, Reason::RotationBlocked, why)
-                    .await;
-            }
-            (None, Some(_)) => tracing::info!(
-                namespace = self.key.namespace,
-                name = self.key.name,
-                "the rotation of a client goes on"
-            ),
-            (None, None) => {}
+            known.replace(view.clone());
         }
-    }
-
-    /// What status says that the rotation waits for.
-    fn was_blocked(&self) -> Option<String> {
-        let client = self.context.clients.get(&self.key)?;
-        let conditions = &client.status.as_ref()?.conditions;
-        let blocked = ConditionType::RotationBlocked.find(conditions)?;
-        Some(blocked.message.clone())
+        self.context.clients.check([self.key.clone()]);
+        if let Some(why) = view.blocked {
+            tracing::debug!(
+                namespace = self.key.namespace,
+                name = self.key.name,
+                "the rotation of a client waits: {why}"
+            );
+        }
     }
 
     /// The Secret was written.

@@ -72,6 +72,7 @@ pub(super) fn begin(
         patience: Patience::default(),
         token: None,
         uploads: Uploads::default(),
+        looked: false,
         failures: 0,
     };
     tokio::spawn(driver.run()).abort_handle()
@@ -119,7 +120,7 @@ impl Driver {
             // Nothing else has it, so it comes before all else.
             if let Err((why, again)) = self.store_token().await {
                 let view = lock(&self.shared.view).clone();
-                self.report(view.unwrap_or_default().blocked(why)).await;
+                self.report(view.unwrap_or_default().blocked(why));
                 return Reconciled::Sleep(again);
             }
             let (context, client) = (Arc::clone(&self.context), self.client());
@@ -145,7 +146,7 @@ impl Driver {
                 Ok(sight) => sight,
                 Err((why, again)) => {
                     let view = lock(&self.shared.view).clone();
-                    self.report(view.unwrap_or_default().blocked(why)).await;
+                    self.report(view.unwrap_or_default().blocked(why));
                     return Reconciled::Sleep(again);
                 }
             };
@@ -160,12 +161,18 @@ impl Driver {
                 self.token = token;
             }
             let (next, now) = self.decide(&client, &sight).await;
-            self.report(View::of(&next)).await;
+            let waits = matches!(next.step, Step::Wait { .. });
+            self.looked |= waits;
+            // Until then status says what the process before has seen.
+            if self.looked {
+                self.report(View::of(&next));
+            }
             if let Step::Wait { until } = next.step {
                 self.failures = 0;
                 return Reconciled::Sleep(wait(until, now));
             }
             if let Some(pause) = self.step(&sight, &next, now).await {
+                self.looked = true;
                 return Reconciled::Sleep(pause);
             }
         }
