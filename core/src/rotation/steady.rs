@@ -189,7 +189,7 @@ impl Decision<'_> {
     }
 
     /// Was the application not read for a day?
-    fn unread(&self) -> bool {
+    pub(super) fn unread(&self) -> bool {
         let Some(last) = &self.memory.application else {
             return self.first_reading() <= self.now;
         };
@@ -277,7 +277,7 @@ impl Decision<'_> {
     }
 
     /// When something is to be done before `due`. A reading that failed is repeated: nothing else ends what is reported of it.
-    fn wakes(&self, due: Timestamp) -> Timestamp {
+    pub(super) fn wakes(&self, due: Timestamp) -> Timestamp {
         let application = self.memory.application.as_ref();
         let read = application.map_or_else(|| self.first_reading(), |a| later(a.read_at, SWEEP));
         let again = self.memory.not_before.filter(|_| self.unread());

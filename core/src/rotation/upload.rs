@@ -35,6 +35,8 @@ pub struct Uploading {
     pub secret: Option<Slot>,
     /// The pair of its copy: the last one that got a token. None: there is no copy of this Secret.
     pub copy: Option<Slot>,
+    /// Does the spec name the application by its object ID, which the proof contains? Otherwise a reading says it.
+    pub named: bool,
     /// When a credential got a token with the Secret as it is now.
     pub used_at: Option<Timestamp>,
     /// The annotation `rotate-requested-at` of the client resource.
@@ -130,7 +132,7 @@ impl Decision<'_> {
             return (Phase::Steady, self.wait(again));
         }
         if works {
-            return (Phase::Steady, self.wait(SWEEP));
+            return (Phase::Steady, self.rests(seen.named, notices));
         }
         let (Some(copy), Some(next)) = (&self.seen.slots.current, &self.seen.slots.next) else {
             return (Phase::Steady, self.alone(secret, notices));
@@ -144,6 +146,18 @@ impl Decision<'_> {
             );
         }
         self.announcing(next, notices)
+    }
+
+    /// Nothing is to be uploaded. Whether a reading says the object ID is known before it is needed.
+    fn rests(&self, named: bool, notices: &mut Vec<Notice>) -> Step {
+        if named {
+            return self.wait(SWEEP);
+        }
+        notices.extend(self.memory.read_fault.clone().map(Notice::Blocked));
+        if !self.unread() || self.is_blind() {
+            return self.until(self.wakes(later(self.now, SWEEP)));
+        }
+        self.calls_wait(false).unwrap_or(Step::ReadApplication)
     }
 
     /// There is no other pair, and this one has got no token yet.

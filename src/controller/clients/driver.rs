@@ -127,6 +127,8 @@ impl Sight {
 pub(super) struct Uploads {
     /// Digest of the certificate that was uploaded last.
     pub(super) done: Option<String>,
+    /// SHA-1 thumbprint of the certificate that the process before this one was about to upload, as status shows it.
+    pub(super) begun: Option<String>,
     /// The request that this has answered.
     pub(super) handled: Option<String>,
     /// The failure that was reported last.

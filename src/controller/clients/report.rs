@@ -10,7 +10,7 @@ use crate::{
     Reason,
     api::ApiClient,
     plan::{Notice, Severity},
-    rotation::{self, Change, Next, Record, Uploading, Values},
+    rotation::{self, Change, Mark, Next, Record, Slot, Uploading, Values},
     telemetry::tries::warn_at_first,
 };
 
@@ -82,14 +82,23 @@ impl Driver {
             .await;
     }
 
-    /// Says once that the issuer has a certificate that this process announced. True if it is new.
+    /// Did this process announce the certificate, or the one before it?
+    fn announced(&self, secret: &Slot) -> bool {
+        let begun = match (&secret.mark, &self.uploads.begun) {
+            (Mark::Certificate { sha1, .. }, Some(begun)) => sha1.eq_ignore_ascii_case(begun),
+            _ => false,
+        };
+        begun || self.memory.has_announced(&secret.digest)
+    }
+
+    /// Says once that the issuer has a certificate that was announced. True if it is new.
     pub(super) async fn uploaded(&mut self, seen: &Uploading) -> bool {
         let works = seen.works(&self.memory);
         let Some(secret) = seen.secret.as_ref().filter(|_| works) else {
             return false;
         };
         let known = self.uploads.done.as_ref() == Some(&secret.digest);
-        if known || !self.memory.has_announced(&secret.digest) {
+        if known || !self.announced(secret) {
             return false;
         }
         self.uploads.done = Some(secret.digest.clone());

@@ -1,13 +1,26 @@
 //! What a process knows of a rotation that another one drove before it: what status says.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::driver::Driver;
 use crate::{
     ConditionType,
+    api::ApiClientStatus,
     plan::{fingerprint::fraction, schedule},
-    rotation::Memory,
+    rotation::{Memory, Phase},
 };
+
+/// The certificate that is being added, or was added and has got no token yet.
+fn begun(status: &ApiClientStatus) -> Option<String> {
+    let since = Timestamp::MIN;
+    let states = [Phase::Adding { n: 0, since }, Phase::Added { since }].map(|s| s.as_str());
+    let state = status.rotation_state.as_deref()?;
+    let mut next = status.keys.iter().filter(|key| key.state == "Next");
+    next.next()?
+        .thumbprint
+        .clone()
+        .filter(|_| states.contains(&state))
+}
 
 impl Driver {
     /// At the first look, so that a process counts from the moment at which it acts. The one before it may have read the application a
@@ -20,6 +33,7 @@ impl Driver {
         self.memory = Memory::new(now, pace);
         let client = self.client();
         let status = client.as_ref().and_then(|client| client.status.as_ref());
+        self.uploads.begun = status.and_then(begun);
         let blocked = status.and_then(|s| ConditionType::RotationBlocked.find(&s.conditions));
         if blocked.is_some() {
             // It is reported again only if it is seen again.

@@ -64,6 +64,7 @@ pub(super) fn joined(
     let seen = Uploading {
         secret: secret.data.as_ref().and_then(slot),
         copy: copy.and_then(slot),
+        named: rotating.object_id.is_some(),
         ..Uploading::default()
     };
     if let (Some(copy), Some(own), Some(_)) = (copy, &secret.data, &seen.slots().next) {

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use apicred::api::{ApiClientStatus, ClientKey};
-use dev_issuer::{Client as OauthClient, CredentialKind, Effect, Fault, Surface};
+use dev_issuer::{Client as OauthClient, CredentialKind, Effect, Fault, ReplicaLag, Surface};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::api::ListParams;
@@ -210,6 +210,75 @@ fn a_certificate_of_cert_manager_is_uploaded_by_the_owner_of_the_application() {
         rig.is_untouched(version).await;
         rig.renewal_uses(&second).await;
         assert_eq!(rig.at_issuer(CERTIFICATE).len(), 2);
+    });
+}
+
+/// The operator restarts between the upload and the first token.
+#[test]
+fn an_upload_that_is_cut_by_a_restart_is_reported_and_answers_its_request() {
+    run(async {
+        let world = World::own().await;
+        let (first, second) = (pair("first"), pair("second"));
+        let mut rig = Rig::by_cert_manager(&world, "upload-cut", &first, (&[], json!({}))).await;
+        rig.run().await;
+        let mark = rig.rests(&first).await;
+        let request = rig.request().await;
+        rig.says("RotationBlocked", "cmctl renew").await;
+        // The replicas that give tokens do not have it for a while.
+        rig.place.issuer.set_replica_lag(ReplicaLag {
+            reads: Duration::ZERO,
+            tokens: Duration::from_secs(8),
+        });
+        rig.renewed(&second).await;
+        let proving = |s: &ApiClientStatus| s.rotation_state.as_deref() == Some("Proving");
+        rig.until("an upload without a token", proving).await;
+        assert_eq!(rig.at_issuer(CERTIFICATE).len(), 2);
+        rig.run().await;
+        rig.uploaded(&mark).await;
+        let answered =
+            |s: &ApiClientStatus| s.last_handled_rotate_request.as_deref() == Some(&request);
+        rig.until("an answer", answered).await;
+        eventually(SOON, "an event", async || {
+            let reported = rig.reported().await;
+            let rotated = reported.iter().filter(|r| *r == "ClientCredentialRotated");
+            if rotated.count() == 1 {
+                Ok(())
+            } else {
+                Err(format!("{reported:?}"))
+            }
+        })
+        .await;
+        assert_eq!(rig.at_issuer(CERTIFICATE).len(), 2);
+    });
+}
+
+#[test]
+fn an_upload_that_lacks_the_object_id_is_reported_before_one_begins() {
+    run(async {
+        let world = World::own().await;
+        let first = pair("first");
+        let mut rig = Rig::by_cert_manager(&world, "unnamed", &first, (&[], json!({}))).await;
+        let own = rig.place.issuer.object_id(&rig.app);
+        rig.point_at(json!({ "objectId": null })).await;
+        rig.run().await;
+        rig.place.ready("a").await;
+        rig.says("RotationBlocked", "set spec.objectId").await;
+        // Another process sees the same, and has nothing new to report.
+        let before = rig.place.issuer.api_calls().len();
+        rig.run().await;
+        eventually(SOON, "another reading", async || {
+            (rig.place.issuer.api_calls().len() > before).then_some(())
+        })
+        .await;
+        let blocked = async |rig: &Rig<'_>| {
+            let reported = rig.reported().await;
+            reported.iter().filter(|r| *r == "RotationBlocked").count()
+        };
+        rig.says("RotationBlocked", "set spec.objectId").await;
+        assert_eq!(blocked(&rig).await, 1);
+        rig.point_at(json!({ "objectId": own })).await;
+        rig.rests(&first).await;
+        assert_eq!(blocked(&rig).await, 1);
     });
 }
 

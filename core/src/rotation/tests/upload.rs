@@ -7,7 +7,7 @@ use crate::{
     fixtures::at,
     rotation::{
         Application, Class, Fault, Key, KeyMark, Kind, Mark, Memory, Next, Notice, Outcome,
-        RotationSettings, Slot, Step, Tried, Uploading, Why, upload,
+        RotationSettings, Slot, Step, Tried, Uploading, Why, graph::unnamed, upload,
     },
 };
 
@@ -60,6 +60,7 @@ impl Process {
             seen: Uploading {
                 secret: Some(slot(2, YEAR)),
                 copy: Some(slot(1, YEAR)),
+                named: true,
                 ..Uploading::default()
             },
             t: 86_400,
@@ -306,6 +307,52 @@ fn who_may_not_read_the_application_announces_again_after_an_hour() {
 }
 
 #[test]
+fn without_an_object_id_what_would_stop_an_upload_is_reported_before_one_begins() {
+    let resting = |named: bool| {
+        let mut process = Process::new();
+        process.seen.copy.clone_from(&process.seen.secret);
+        process.seen.named = named;
+        process
+    };
+    let waits = |process: &Process| matches!(process.decide().step, Step::Wait { .. });
+    assert!(waits(&resting(true)));
+    // The shell says so if the object ID is not known.
+    let Outcome::Failed(refused) = fault(Class::Permission) else {
+        unreachable!("it failed")
+    };
+    let mut process = resting(false);
+    let outcome = Outcome::Failed(unnamed(refused.clone(), Kind::Certificate));
+    assert_eq!(process.execute(&outcome), Step::ReadApplication);
+    let next = process.decide();
+    assert_eq!(next.record.state.as_str(), "Steady");
+    let [Notice::Blocked(said)] = next.notices.as_slice() else {
+        panic!("{:?}", next.notices)
+    };
+    assert!(
+        said.message.contains("set spec.objectId"),
+        "{}",
+        said.message
+    );
+    // Somebody allows it: it is read again, and then once a day.
+    let lists = process.lists(&[2]);
+    process.next();
+    assert_eq!(process.execute(&lists), Step::ReadApplication);
+    assert!(process.decide().notices.is_empty() && waits(&process));
+    let before = process.t;
+    assert_eq!(process.next(), Step::ReadApplication);
+    assert!(process.t - before > 86_000, "{}", process.t - before);
+    // A process that takes over reads it at the time of this client.
+    let mut process = resting(false);
+    let at_its_time = at(process.t + 7_000);
+    let memory = Memory::new(process.now(), &process.settings.pace);
+    process.memory = memory.reading_by(at_its_time).looked_before(true);
+    assert_eq!(process.decide().step, Step::Wait { until: at_its_time });
+    // Of a name that the spec gives, nothing has to be read.
+    process.seen.named = true;
+    assert!(waits(&process));
+}
+
+#[test]
 fn what_the_issuer_refuses_is_reported_and_repeated_ever_more_rarely() {
     for (class, within_an_hour) in [
         (Class::Policy, 3),
@@ -464,8 +511,9 @@ fn number(slot: &Slot) -> u32 {
 }
 
 impl World {
-    fn new(may_read: bool) -> Self {
+    fn new(may_read: bool, named: bool) -> Self {
         let mut process = Process::new();
+        process.seen.named = named;
         process.seen.secret.clone_from(&process.seen.copy);
         Self {
             process,
@@ -596,9 +644,9 @@ proptest! {
     #[test]
     fn in_whatever_order_things_happen_each_certificate_is_announced_rarely_and_the_last_one_works(
         ops in prop::collection::vec(op(), 0..150),
-        may_read in any::<bool>(),
+        (may_read, named) in any::<(bool, bool)>(),
     ) {
-        let mut world = World::new(may_read);
+        let mut world = World::new(may_read, named);
         for op in ops {
             world.op(op);
         }
