@@ -15,6 +15,8 @@ use super::{
 
 /// Long ago, for the secret that has expired.
 const PAST: Timestamp = Timestamp::UNIX_EPOCH;
+/// After each lifetime of the program. A client secret without an end would be replaced at once.
+const FAR: Timestamp = Timestamp::constant(4_102_444_800, 0);
 
 impl Default for Config {
     fn default() -> Self {
@@ -49,6 +51,9 @@ impl Default for Config {
 
 /// Id of the application that replaces its own certificate. The admin API gives it the first one.
 const ROLLING: &str = "00000000-0000-4000-8000-0000000000e1";
+/// Id of the application whose client secret another application replaces, and of that one.
+const RENEWED: &str = "00000000-0000-4000-8000-0000000000f1";
+const ROTATOR: &str = "00000000-0000-4000-8000-0000000000f2";
 /// Id of the API in the middle, as a client and as a resource.
 const MIDDLE: &str = "00000000-0000-4000-8000-0000000000c1";
 
@@ -72,6 +77,8 @@ fn clients() -> Vec<Client> {
     };
     let mut expired = Client::new("demo-expired");
     expired.secrets = vec![Secret::new("expired~secret.1").expiring(PAST)];
+    let mut renewed = Client::new(RENEWED);
+    renewed.secrets = vec![Secret::new("renewed~secret.1").expiring(FAR)];
     vec![
         granted(Client::new("demo").secret("demo~secret.1")),
         granted(
@@ -85,6 +92,11 @@ fn clients() -> Vec<Client> {
             .role("demo", "Records.Read")
             .role("graph", "Application.ReadWrite.OwnedBy")
             .owns(ROLLING),
+        renewed.role("demo", "Records.Read"),
+        Client::new(ROTATOR)
+            .secret("rotator~secret.1")
+            .role("graph", "Application.ReadWrite.OwnedBy")
+            .owns(RENEWED),
         // A program on someone's machine.
         Client::new("demo-cli")
             .public()

@@ -118,8 +118,8 @@ impl Issuer {
             })
     }
 
-    /// How many certificates a client has.
-    pub(crate) async fn certificates(&self, client: &str) -> Outcome<usize> {
+    /// How many certificates and client secrets a client has.
+    pub(crate) async fn credentials(&self, client: &str) -> Outcome<usize> {
         let failed =
             |error: reqwest::Error| format!("the dev-issuer's credentials cannot be read: {error}");
         let url = format!("{}/clients/{client}/credentials", self.admin);

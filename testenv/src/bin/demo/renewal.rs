@@ -1,5 +1,5 @@
-//! The scene with tokens of a short lifetime: they are renewed and the client's certificate is replaced, while an API is called every
-//! second.
+//! The scene with tokens of a short lifetime: they are renewed, and a certificate and a client secret are replaced, while an API is called
+//! with both tokens every second.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,35 @@ use testenv::wait_until;
 use crate::story::{NAMESPACE, apply, ready};
 use crate::{Outcome, console::Console, keys, stage::Stage, token::Token};
 
-/// The application whose certificate is replaced (`examples/demo/3-short-lived.yaml`).
-pub(crate) const CLIENT: &str = "00000000-0000-4000-8000-0000000000e1";
-/// Lifetime of its tokens in seconds. They are renewed at about half of it.
+/// An application whose credential is replaced (`examples/demo/3-short-lived.yaml`).
+pub(crate) struct Subject {
+    /// Of the `ApiClient` and its `ApiCredential`.
+    name: &'static str,
+    /// Client ID.
+    pub(crate) client: &'static str,
+    /// What is replaced.
+    what: &'static str,
+}
+
+/// One has a certificate, the other a client secret.
+pub(crate) const SUBJECTS: [Subject; 2] = [
+    Subject {
+        name: "ticket-sync",
+        client: "00000000-0000-4000-8000-0000000000e1",
+        what: "certificate",
+    },
+    Subject {
+        name: "order-sync",
+        client: "00000000-0000-4000-8000-0000000000f1",
+        what: "client secret",
+    },
+];
+/// Lifetime of their tokens in seconds. They are renewed at about half of it.
 pub(crate) const SHORT_LIFE: u64 = 40;
-/// Long enough for two renewals, and for a new certificate that is tried, used, and alone at last.
+/// Long enough for two renewals, and for a new credential that is tried, used, and alone at last.
 const WATCH: Duration = Duration::from_secs(44);
 /// What is left of a rotation after that.
 const REST: Duration = Duration::from_secs(30);
-const NAME: &str = "ticket-sync";
 
 /// What the calls of the API saw.
 #[derive(Default)]
@@ -29,8 +49,9 @@ struct Reader {
 }
 
 impl Reader {
-    async fn call(&mut self, console: &Console, stage: &Stage) -> Outcome<()> {
-        let token = Token::read(stage.cluster()?, "ticket-sync-token").await?;
+    async fn call(&mut self, console: &Console, stage: &Stage, of: &Subject) -> Outcome<()> {
+        let name = of.name;
+        let token = Token::read(stage.cluster()?, &format!("{name}-token")).await?;
         let (status, _) = stage.issuer()?.call_api("demo/whoami", &token).await?;
         self.calls += 1;
         self.accepted += u32::from(status.is_success());
@@ -43,18 +64,24 @@ impl Reader {
             } else {
                 "a NEW token"
             };
-            console.step(&format!("{what} ({id}), {left} s left: HTTP {status}"));
+            console.step(&format!(
+                "{name}: {what} ({id}), {left} s left: HTTP {status}"
+            ));
             self.last = id;
         } else if self.calls.is_multiple_of(5) || !status.is_success() {
             console.step(&format!(
-                "  {left:2} s left, {} calls, HTTP {status}",
+                "{name}:   {left:2} s left, {} calls, HTTP {status}",
                 self.calls
             ));
         }
         Ok(())
     }
 
-    fn result(&self) -> Outcome<()> {
+    fn result(&self, console: &Console, of: &Subject) -> Outcome<()> {
+        console.step(&format!(
+            "{}: {} of {} calls succeeded, with {} renewals",
+            of.name, self.accepted, self.calls, self.renewals
+        ));
         if self.accepted != self.calls {
             return Err(format!(
                 "there was a gap: {} of {} calls were refused",
@@ -73,34 +100,33 @@ impl Reader {
 #[derive(Clone, Default, PartialEq)]
 struct Rotation {
     state: String,
-    /// Of the certificate in use.
-    thumbprint: String,
-    /// The issuer's id of it.
+    /// The issuer's id of the credential in use.
     key_id: String,
     keys: usize,
 }
 
 impl Rotation {
-    async fn read(stage: &Stage) -> Outcome<Self> {
-        let args = ["-n", NAMESPACE, "get", "apiclient", NAME];
+    async fn read(stage: &Stage, of: &Subject) -> Outcome<Self> {
+        let args = ["-n", NAMESPACE, "get", "apiclient", of.name];
         let status = stage.cluster()?.json(&args).await?["status"].take();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let keys = status["keys"].as_array().map_or(0, Vec::len);
         Ok(Self {
             state: text(&status["rotationState"]),
-            thumbprint: text(&status["keys"][0]["thumbprint"]),
             key_id: text(&status["keys"][0]["keyId"]),
             keys,
         })
     }
 
-    fn words(&self) -> &'static str {
+    fn words(&self, what: &str) -> String {
         match self.state.as_str() {
-            "Adding" => "a new key pair is in the Secret, and is added at the issuer",
-            "Proving" => "the new certificate gets tokens alone before it is used",
-            "Overlap" => "credentials use the new certificate; the old one stays valid for a while",
-            "Retiring" => "the old certificate is removed at the issuer",
-            _ => "there is one certificate",
+            "Adding" => format!("a new {what} is added at the issuer, and is in the Secret"),
+            "Proving" => format!("the new {what} gets tokens alone before it is used"),
+            "Overlap" => {
+                format!("credentials use the new {what}; the old one stays valid for a while")
+            }
+            "Retiring" => format!("the old {what} is removed at the issuer"),
+            _ => format!("there is one {what}"),
         }
     }
 }
@@ -108,66 +134,71 @@ impl Rotation {
 /// Plays the scene.
 pub(crate) async fn renewal(console: &Console, stage: &mut Stage) -> Outcome<()> {
     console.scene(&format!(
-        "4. renewal: tokens that expire after {SHORT_LIFE} s, and a new client certificate, with an API call every second"
+        "4. renewal: tokens that expire after {SHORT_LIFE} s, a new certificate and a new client secret, with API calls every second"
     ));
-    let first = begin(console, stage).await?;
+    let firsts = begin(console, stage).await?;
     let began = Instant::now();
-    let (mut reader, mut seen) = (Reader::default(), Rotation::default());
+    let mut readers: [Reader; 2] = Default::default();
+    let mut seen: [Rotation; 2] = Default::default();
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     while began.elapsed() < WATCH {
         every_second.tick().await;
         stage.check()?;
-        reader.call(console, stage).await?;
-        seen = follow(console, stage, seen).await?;
+        for (of, (reader, seen)) in SUBJECTS.iter().zip(readers.iter_mut().zip(&mut seen)) {
+            reader.call(console, stage, of).await?;
+            *seen = follow(console, stage, (of, seen)).await?;
+        }
     }
-    console.step(&format!(
-        "{} of {} calls succeeded, with {} renewals",
-        reader.accepted, reader.calls, reader.renewals
-    ));
-    reader.result()?;
-    end(console, stage, &first).await?;
+    for (of, reader) in SUBJECTS.iter().zip(&readers) {
+        reader.result(console, of)?;
+    }
+    for (of, first) in SUBJECTS.iter().zip(&firsts) {
+        end(stage, of, first).await?;
+    }
+    let args = ["-n", NAMESPACE, "get", "apiclient"];
+    let table = stage.cluster()?.kubectl(&args).await?;
+    console.shell(&format!("kubectl {}", args.join(" ")), &table);
+    console.step("each client has one credential at the issuer: the new one. No call was refused");
     warning(console, stage).await
 }
 
-/// The client with its first certificate, and the request to replace it. Gives the thumbprint of the first one.
-async fn begin(console: &Console, stage: &mut Stage) -> Outcome<String> {
-    create_certificate(stage).await?;
-    let owner = format!("apicred.dev/rotate-by={NAME}");
+/// The clients with their first credentials, and the requests to replace them. Gives the key IDs of the first ones.
+async fn begin(console: &Console, stage: &mut Stage) -> Outcome<Vec<String>> {
+    let [with_certificate, _] = &SUBJECTS;
+    create_certificate(stage, with_certificate.client).await?;
+    let owner = format!("apicred.dev/rotate-by={}", with_certificate.name);
     let args = ["annotate", "secret", "ticket-sync-client", &owner];
     shown(console, stage, &args, &args.join(" ")).await?;
     apply(console, stage, "3-short-lived.yaml").await?;
-    ready(stage, NAME, "True").await?;
-    let first = wait_until(
-        Duration::from_secs(30),
-        "the first certificate",
-        async || {
-            Rotation::read(stage)
-                .await
-                .ok()
-                .filter(|seen| !seen.key_id.is_empty())
-        },
-    );
-    let first = first.await.map_err(|error| error.to_string())?;
-    // A user made the first one, so that it is removed only if it is named.
-    let adopt = format!(
-        r#"{{"spec":{{"rotation":{{"adopt":{{"keyId":"{}"}}}}}}}}"#,
-        first.key_id
-    );
-    let patch = ["patch", "apiclient", NAME, "--type=merge", "-p"];
-    let typed = format!("{} '{adopt}'", patch.join(" "));
-    shown(console, stage, &[&patch[..], &[&adopt]].concat(), &typed).await?;
-    let request = "apicred.dev/rotate-requested-at=now";
-    let args = ["annotate", "apiclient", NAME, request];
-    shown(console, stage, &args, &args.join(" ")).await?;
-    Ok(first.thumbprint)
+    let mut firsts = Vec::new();
+    for of in &SUBJECTS {
+        ready(stage, of.name, "True").await?;
+        let limit = Duration::from_secs(30);
+        let first = wait_until(limit, format!("the first {}", of.what), async || {
+            let seen = Rotation::read(stage, of).await;
+            seen.ok().filter(|seen| !seen.key_id.is_empty())
+        });
+        firsts.push(first.await.map_err(|error| error.to_string())?.key_id);
+    }
+    for (of, first) in SUBJECTS.iter().zip(&firsts) {
+        // A user made the first one, so that it is removed only if it is named.
+        let adopt = format!(r#"{{"spec":{{"rotation":{{"adopt":{{"keyId":"{first}"}}}}}}}}"#);
+        let patch = ["patch", "apiclient", of.name, "--type=merge", "-p"];
+        let typed = format!("{} '{adopt}'", patch.join(" "));
+        shown(console, stage, &[&patch[..], &[&adopt]].concat(), &typed).await?;
+        let request = "apicred.dev/rotate-requested-at=now";
+        let args = ["annotate", "apiclient", of.name, request];
+        shown(console, stage, &args, &args.join(" ")).await?;
+    }
+    Ok(firsts)
 }
 
 /// Creates the first certificate: at the issuer, and in the Secret of the client.
-async fn create_certificate(stage: &mut Stage) -> Outcome<()> {
+async fn create_certificate(stage: &mut Stage, client: &str) -> Outcome<()> {
     let (certificate, key) = keys::pair("ticket-sync")?;
     stage
         .issuer()?
-        .set_certificate(CLIENT, &certificate)
+        .set_certificate(client, &certificate)
         .await?;
     let folder = stage.folder()?;
     let files = [
@@ -198,43 +229,47 @@ async fn shown(console: &Console, stage: &Stage, args: &[&str], typed: &str) -> 
 }
 
 /// Says what is new of the rotation.
-async fn follow(console: &Console, stage: &Stage, before: Rotation) -> Outcome<Rotation> {
-    let seen = Rotation::read(stage).await?;
+async fn follow(
+    console: &Console,
+    stage: &Stage,
+    (of, before): (&Subject, &Rotation),
+) -> Outcome<Rotation> {
+    let seen = Rotation::read(stage, of).await?;
     if seen.state != before.state {
-        console.step(&format!("rotation {}: {}", seen.state, seen.words()));
+        let words = seen.words(of.what);
+        console.step(&format!("{}: rotation {}: {words}", of.name, seen.state));
     }
     Ok(seen)
 }
 
-/// The rotation has ended: another certificate is in use, and it is alone.
-async fn end(console: &Console, stage: &mut Stage, first: &str) -> Outcome<()> {
+/// The rotation has ended: another credential is in use, and it is alone.
+async fn end(stage: &mut Stage, of: &Subject, first: &str) -> Outcome<()> {
     let seen = wait_until(REST, "the end of the rotation", async || {
         if let Err(why) = stage.check() {
             return Ok(Err(why));
         }
-        match Rotation::read(stage).await {
+        match Rotation::read(stage, of).await {
             Ok(seen) if seen.state == "Steady" && seen.keys == 1 => Ok(Ok(seen)),
             Ok(seen) => Err(format!("it is {}, with {} keys", seen.state, seen.keys)),
             Err(why) => Err(why),
         }
     });
     let seen = seen.await.map_err(|error| error.to_string())??;
-    if seen.thumbprint == first {
-        return Err("the certificate was not replaced".to_owned());
+    if seen.key_id == first {
+        return Err(format!("the {} was not replaced", of.what));
     }
-    let left = stage.issuer()?.certificates(CLIENT).await?;
+    let left = stage.issuer()?.credentials(of.client).await?;
     if left != 1 {
-        return Err(format!("{left} certificates are at the issuer"));
+        return Err(format!(
+            "{left} credentials of {} are at the issuer",
+            of.name
+        ));
     }
-    let args = ["-n", NAMESPACE, "get", "apiclient"];
-    let table = stage.cluster()?.kubectl(&args).await?;
-    console.shell(&format!("kubectl {}", args.join(" ")), &table);
-    console.step("one certificate is left at the issuer: the new one. No call was refused");
     Ok(())
 }
 
 async fn warning(console: &Console, stage: &Stage) -> Outcome<()> {
-    let args = ["-n", NAMESPACE, "get", "ac", NAME, "-o"];
+    let args = ["-n", NAMESPACE, "get", "ac", SUBJECTS[0].name, "-o"];
     let path = "jsonpath={.status.conditions[?(@.type==\"LifetimeAtRisk\")].message}";
     let warning = stage
         .cluster()?

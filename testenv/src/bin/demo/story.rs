@@ -6,7 +6,7 @@ use testenv::wait_until;
 
 use crate::children::Folder;
 use crate::issuer::Issuer;
-use crate::renewal::{self, CLIENT, SHORT_LIFE};
+use crate::renewal::{self, SHORT_LIFE, SUBJECTS};
 use crate::{Outcome, Wishes, cluster::Cluster, console::Console, operator, operator::Operator};
 use crate::{source, stage::Stage, token::Token, trouble};
 
@@ -41,7 +41,9 @@ async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcom
     let issuer = console
         .during("the dev-issuer", Issuer::start(stage.folder()?))
         .await?;
-    issuer.set_lifetime(CLIENT, SHORT_LIFE).await?;
+    for of in &SUBJECTS {
+        issuer.set_lifetime(of.client, SHORT_LIFE).await?;
+    }
     console.step(&format!(
         "an issuer with the API of Entra ID, and its own CA, runs at {}",
         issuer.origin
