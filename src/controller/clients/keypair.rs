@@ -69,9 +69,9 @@ const LEAST: usize = 2048;
 fn size(bits: usize) -> Option<KeySize> {
     match bits {
         ..=LEAST => Some(KeySize::Rsa2048),
-        ..=3072 => Some(KeySize::Rsa3072),
-        ..=4096 => Some(KeySize::Rsa4096),
-        ..=8192 => Some(KeySize::Rsa8192),
+        2049..=3072 => Some(KeySize::Rsa3072),
+        3073..=4096 => Some(KeySize::Rsa4096),
+        4097..=8192 => Some(KeySize::Rsa8192),
         _ => None,
     }
 }
