@@ -129,8 +129,8 @@ fn names_an_object(schema: &serde_json::Map<String, Value>) -> bool {
     rules.is_some_and(|rules| rules.iter().any(takes_names))
 }
 
-/// A rule for the keys of a map: structural schemas have no `propertyNames`. The length comes first, and is all that a long
-/// key costs.
+/// A rule for the keys of a map: structural schemas have no `propertyNames`. It checks the length first, so a long key costs no
+/// match.
 fn bound_keys(name: &str, map: &mut serde_json::Map<String, Value>) {
     let longest = match name {
         // A prefix of 253, a slash, and a name of 63.
@@ -151,7 +151,7 @@ fn bound_keys(name: &str, map: &mut serde_json::Map<String, Value>) {
     }
 }
 
-/// Rule of a duration. A text of another form would fail in words of protobuf.
+/// Rule of a duration. Without it, the API server reports a text of another form in terms of protobuf.
 pub(super) fn duration(field: &str, least: &str, most: &str, example: &str) -> Rule {
     let between = match most {
         "" => format!("of {least} or more"),
@@ -170,7 +170,7 @@ pub(super) fn duration(field: &str, least: &str, most: &str, example: &str) -> R
     ))
 }
 
-/// Rule of a union: exactly one of these fields. `who` begins its message.
+/// Rule of a union: exactly one of these fields. The message begins with `who`.
 pub(super) fn one_of(fields: &[&str], who: &str) -> Rule {
     let has: Vec<String> = fields.iter().map(|f| format!("has(self.{f})")).collect();
     let rule = match has.as_slice() {
@@ -249,21 +249,21 @@ pub(super) fn names_once() -> Rule {
     .message("two of the keys have one name: give one of them another key")
 }
 
-/// Rule of a tenant of Entra ID.
+/// Rule of a tenant of Entra ID: it is one tenant, not an alias for several.
 pub(super) fn one_tenant() -> Rule {
     Rule::new("!(self.lowerAscii() in ['common','organizations','consumers'])")
         .reason(Reason::FieldValueInvalid)
         .message("application tokens need the concrete tenant: give its GUID or a verified domain, not common, organizations or consumers")
 }
 
-/// Rule of a tenant of Entra ID.
+/// Rule of a tenant of Entra ID: a GUID or a domain, and no URL.
 pub(super) fn tenant_alone() -> Rule {
     Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')")
         .reason(Reason::FieldValueInvalid)
         .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com, without a URL around it")
 }
 
-/// Rule of a tenant of Entra ID.
+/// Rule of a tenant of Entra ID: without a dot it must be a GUID, because a display name identifies no tenant.
 pub(super) fn tenant_by_id() -> Rule {
     // If another rule refuses a value, only that rule reports it.
     Rule::new("self.lowerAscii() in ['common','organizations','consumers'] || !self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$') || self.contains('.') || self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')")
@@ -271,7 +271,7 @@ pub(super) fn tenant_by_id() -> Rule {
         .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com; the name that a tenant is shown by is neither")
 }
 
-/// Takes the description off the schema of an enum: that of the field, with its default, is the one to be shown.
+/// Removes the description of an enum from its schema, so that that of the field, with its default, is shown.
 pub(super) fn undescribed(schema: &mut schemars::Schema) {
     schema.remove("description");
 }

@@ -215,8 +215,8 @@ impl AuthenticationMethod {
         }
     }
 
-    /// What of it makes another token: the kind and what it names beside Secrets.
-    pub fn words(&self) -> Vec<String> {
+    /// Values that identify the requested token, for its fingerprint: the kind, and what it names beside Secrets.
+    pub fn fingerprint_parts(&self) -> Vec<String> {
         let word = |w: &str| vec![w.to_owned()];
         match self {
             Self::Absent => word("none"),

@@ -136,8 +136,8 @@ impl Hop {
         })
     }
 
-    /// What of it makes another token.
-    pub fn words(&self) -> [&str; 2] {
+    /// Values that identify the requested token, for its fingerprint.
+    pub fn fingerprint_parts(&self) -> [&str; 2] {
         match self {
             Self::AzureContainerRegistry { url, .. } => ["registry", url.as_str()],
             Self::GoogleServiceAccount { url, .. } => ["google", url.as_str()],

@@ -151,13 +151,13 @@ impl Credential {
     /// the values of parameters that are in Secrets, by their names.
     pub fn inputs(&self) -> Vec<(Use, Need)> {
         if let Some(key) = &self.static_key {
-            return vec![(Use::StaticKey, Need::Word(key.token.clone()))];
+            return vec![(Use::StaticKey, Need::Line(key.token.clone()))];
         }
         let grant = self.grant.needs().into_iter();
         let parameters = self.request.secret_parameters.values();
         grant
             .map(|need| (Use::Grant, need))
-            .chain(parameters.map(|key| (Use::Parameter, Need::Word(key.clone()))))
+            .chain(parameters.map(|key| (Use::Parameter, Need::Line(key.clone()))))
             .collect()
     }
 

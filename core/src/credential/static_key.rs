@@ -44,8 +44,8 @@ impl StaticKey {
         }
     }
 
-    /// The texts that make the published token another one, beside the key itself.
-    pub(crate) fn words(&self) -> [&str; 2] {
+    /// Values that identify the published token, for its fingerprint, beside the key itself.
+    pub(crate) fn fingerprint_parts(&self) -> [&str; 2] {
         ["static", &self.scheme]
     }
 

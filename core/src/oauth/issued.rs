@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     AnswerContext, Class, Granted, RawAnswer, Stage, Token, TokenError, answer_fields, granted,
-    lifetime::{self, NoEnd, is_guid},
+    lifetime::{self, NoExpiry, is_guid},
     refused,
     token_error::MOST_DIGITS,
 };
@@ -112,7 +112,7 @@ pub(super) fn token(
         ));
     }
     let (expires_at, lifetime_source) =
-        lifetime::end(fields, &jwt, context.sent, context.assumed_lifetime)
+        lifetime::expires_at(fields, &jwt, context.sent, context.assumed_lifetime)
             .map_err(|why| no_end(why, context.sent, &unusable))?;
     if expires_at <= context.now {
         return Err(unusable(
@@ -256,25 +256,25 @@ fn shown_type(text: &str) -> Option<&str> {
 }
 
 fn no_end(
-    why: NoEnd,
+    why: NoExpiry,
     sent: Timestamp,
     unusable: &dyn Fn(Reason, &str) -> TokenError,
 ) -> TokenError {
     match why {
-        NoEnd::Zero(field, number) => unusable(
+        NoExpiry::Zero(field, number) => unusable(
             Reason::LifetimeUnknown,
             &format!(
                 "the issuer says {field} {number}: the token has expired, or the issuer does not say how long it lives; in that case set assumedLifetime on the issuer"
             ),
         ),
-        NoEnd::Past(field, at) => unusable(
+        NoExpiry::Past(field, at) => unusable(
             Reason::TokenExpired,
             &format!(
                 "the issuer gave a token that expired {} s before it was requested ({field}); compare the clocks of the issuer and of this cluster",
                 sent.duration_since(at).as_secs()
             ),
         ),
-        NoEnd::PastJwt => unusable(
+        NoExpiry::PastJwt => unusable(
             Reason::TokenExpired,
             "the issuer gave a token that has already expired (its claim exp); compare the clocks of the issuer and of this cluster",
         ),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::input::{epoch, number, object};
 
-/// The lifetime if nothing states one (DESIGN, section 3).
+/// The lifetime if nothing states one: short, so that a wrong guess does little harm.
 const GUESS: SignedDuration = SignedDuration::from_mins(15);
 /// Longer lifetimes are cut to this: no access token should be valid for a year, and sums of times stay in range.
 pub(super) const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366);
@@ -33,7 +33,7 @@ pub(super) struct JwtHints {
 
 /// Why the expiry of a token is unknown or in the past.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum NoEnd {
+pub(super) enum NoExpiry {
     /// This field states zero or less.
     Zero(&'static str, i64),
     /// This field states a time in the past.
@@ -47,12 +47,12 @@ pub(super) enum NoEnd {
 ///
 /// # Errors
 /// When the token has expired by what is stated, or nothing but zero is stated.
-pub(super) fn end(
+pub(super) fn expires_at(
     answer: &Map<String, Value>,
     jwt: &JwtHints,
     sent: Timestamp,
     assumed: Option<SignedDuration>,
-) -> Result<(Timestamp, LifetimeSource), NoEnd> {
+) -> Result<(Timestamp, LifetimeSource), NoExpiry> {
     let (lifetime, source) = stated(answer, jwt, sent, assumed)?;
     // An API refuses a JWT at its own `exp`, even if the answer states a longer lifetime. `exp - iat` does not depend on
     // our clock. But a backdated `iat` (Entra's is five minutes old) makes it too long, so the time left until `exp`
@@ -68,10 +68,11 @@ pub(super) fn end(
         _ => lifetime,
     }
     .min(LONGEST);
-    let end = sent.saturating_add(lifetime).ok();
-    end.filter(|_| lifetime.is_positive())
-        .map(|end| (end, source))
-        .ok_or(NoEnd::PastJwt)
+    let expiry = sent.saturating_add(lifetime).ok();
+    expiry
+        .filter(|_| lifetime.is_positive())
+        .map(|expiry| (expiry, source))
+        .ok_or(NoExpiry::PastJwt)
 }
 
 fn stated(
@@ -79,7 +80,7 @@ fn stated(
     jwt: &JwtHints,
     sent: Timestamp,
     assumed: Option<SignedDuration>,
-) -> Result<(SignedDuration, LifetimeSource), NoEnd> {
+) -> Result<(SignedDuration, LifetimeSource), NoExpiry> {
     let stated = statements(answer, sent);
     let clear = stated.iter().find_map(|(_, statement)| match statement {
         Statement::For(lifetime) => Some((*lifetime, LifetimeSource::ExpiresIn)),
@@ -93,11 +94,11 @@ fn stated(
     if let Some(found) = clear.or_else(|| own.map(|lifetime| (lifetime, LifetimeSource::Jwt))) {
         return Ok(found);
     }
-    let of = |read: fn(&'static str, Statement) -> Option<Result<LifetimeSource, NoEnd>>| {
+    let of = |read: fn(&'static str, Statement) -> Option<Result<LifetimeSource, NoExpiry>>| {
         stated.iter().find_map(|(field, s)| read(field, *s))
     };
     let past = of(|field, s| match s {
-        Statement::Past(at) => Some(Err(NoEnd::Past(field, at))),
+        Statement::Past(at) => Some(Err(NoExpiry::Past(field, at))),
         _ => None,
     });
     let unclear = || {
@@ -111,14 +112,14 @@ fn stated(
     };
     let zero = || {
         of(|field, s| match s {
-            Statement::Zero(number) => Some(Err(NoEnd::Zero(field, number))),
+            Statement::Zero(number) => Some(Err(NoExpiry::Zero(field, number))),
             _ => None,
         })
     };
     let unread =
         || of(|field, s| (s == Statement::Unread).then_some(Ok(LifetimeSource::Unread(field))));
-    if let Some(Err(over)) = past {
-        return Err(over);
+    if let Some(Err(why)) = past {
+        return Err(why);
     }
     if let Some(assumed) = assumed {
         return Ok((assumed, LifetimeSource::Assumed));
@@ -132,7 +133,7 @@ fn stated(
     Ok((GUESS, guess))
 }
 
-/// Reads what a JWT says of itself; an opaque token says nothing.
+/// Reads the claims of a JWT. An opaque token has none.
 pub(super) fn jwt_hints(token: &str) -> JwtHints {
     if token.len() > MAX_JWT {
         return JwtHints::default();
@@ -263,7 +264,7 @@ fn rights(claims: &Map<String, Value>) -> Claims {
     }
 }
 
-/// Where tokens have roles and permissions: `roles` at Entra ID, `realm_access.roles` and `resource_access.CLIENT.roles` at
+/// The claims with roles and permissions: `roles` at Entra ID, `realm_access.roles` and `resource_access.CLIENT.roles` at
 /// Keycloak, `permissions` at Auth0 (with "Add Permissions in the Access Token").
 fn role_claims(claims: &Map<String, Value>) -> Vec<Option<&Value>> {
     let realm = claims.get("realm_access").and_then(|v| v.get("roles"));

@@ -17,7 +17,7 @@ const MAX_TEXT: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Need {
     /// One line out of a Secret: a secret, a token, a password.
-    Word(SecretKeyRef),
+    Line(SecretKeyRef),
     /// A file out of a Secret: keys in PEM or JSON.
     File(SecretKeyRef),
     /// A token of a ServiceAccount.
@@ -28,7 +28,7 @@ impl Need {
     /// The key of the Secret that is needed, if it is one.
     pub const fn reference(&self) -> Option<&SecretKeyRef> {
         match self {
-            Self::Word(reference) | Self::File(reference) => Some(reference),
+            Self::Line(reference) | Self::File(reference) => Some(reference),
             Self::Account(_) => None,
         }
     }

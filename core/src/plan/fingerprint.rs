@@ -27,17 +27,17 @@ pub fn request(credential: &Credential) -> String {
     let mut text = Fields::new("request/2");
     text.add(&place);
     match &credential.static_key {
-        Some(key) => text.add_all(key.words().iter()),
-        None => text.add_all(credential.grant.words().iter()),
+        Some(key) => text.add_all(key.fingerprint_parts().iter()),
+        None => text.add_all(credential.grant.fingerprint_parts().iter()),
     }
-    text.add_all(credential.authentication.words().iter());
+    text.add_all(credential.authentication.fingerprint_parts().iter());
     text.add(&credential.client_id);
     text.add_all(ask.scopes.iter());
     text.add_all(ask.resources.iter());
     text.add_all(ask.audience.iter());
     text.add_all(ask.parameters.iter().flat_map(|(k, v)| [k, v]));
     if let Some(hop) = &credential.issuer.hop {
-        text.add_all(hop.words().iter());
+        text.add_all(hop.fingerprint_parts().iter());
     }
     // Their values are in the keyed fingerprint.
     text.add_all(ask.secret_parameters.keys());

@@ -12,7 +12,7 @@ use apicred::{
         Material, Moment, Note, RawAnswer, Reader, SentSecrets, Token, TokenEndpoint, TokenError,
         TokenRequest, explained, known_endpoint,
         sign_in::{
-            Consent, Flow, Ticket, added, random_text, redeemed, redemption, user,
+            Consent, Flow, Ticket, added, random_text, redeemed, redemption, user_name,
             with_fewer_scopes,
         },
     },
@@ -130,7 +130,7 @@ impl<'a> Wire<'a> {
         };
         self.exchange(build, |credential, raw, sent, now| {
             let token = redeemed(credential, raw, sent, now)?;
-            let user = user(raw);
+            let user = user_name(raw);
             Ok(SignedIn { token, user })
         })
         .await

@@ -186,10 +186,10 @@ impl Inputs {
         let mut inputs = Self::default();
         for (purpose, need) in credential.inputs() {
             let (reference, take): (_, Taken) = match &need {
-                Need::Word(reference) if purpose == Use::StaticKey => {
+                Need::Line(reference) if purpose == Use::StaticKey => {
                     (reference, StaticKey::from_secret_bytes)
                 }
-                Need::Word(reference) => (reference, oauth::word),
+                Need::Line(reference) => (reference, oauth::word),
                 Need::File(reference) => (reference, oauth::file),
                 Need::Account(_) => {
                     inputs.values.push(SecretString::from(""));

@@ -35,7 +35,7 @@ fn a_grant_type_is_an_absolute_uri_or_a_name_and_not_one_that_has_a_key() {
         "x-y.z_1",
     ] {
         let credential = credential_with(&extension(name, &json!([])));
-        assert_eq!(credential.grant.words(), [name]);
+        assert_eq!(credential.grant.fingerprint_parts(), [name]);
         assert_eq!(credential.request.grant, GrantKey::Extension);
         assert_eq!(
             credential.request.inputs,
@@ -109,9 +109,9 @@ fn a_parameter_of_an_extension_grant_is_one_of_the_request() {
         key: "k".to_owned(),
     };
     let needs = [
-        Need::Word(source.clone()),
-        Need::Word(source.clone()),
-        Need::Word(source),
+        Need::Line(source.clone()),
+        Need::Line(source.clone()),
+        Need::Line(source),
     ];
     let read: Vec<Need> = credential
         .inputs()

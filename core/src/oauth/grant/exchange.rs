@@ -32,7 +32,7 @@ struct Party {
 impl Party {
     fn parse(spec: &TokenSource, field: &str) -> Result<Self, FieldError> {
         let (need, usual) = match (&spec.secret_ref, &spec.service_account) {
-            (Some(reference), None) => (Need::Word(reference.clone()), ACCESS_TOKEN),
+            (Some(reference), None) => (Need::Line(reference.clone()), ACCESS_TOKEN),
             (None, Some(account)) => (Need::Account(AccountToken::from(account)), JWT),
             _ => {
                 return Err(FieldError::new(
@@ -47,7 +47,7 @@ impl Party {
         })
     }
 
-    fn words(&self) -> [String; 2] {
+    fn fingerprint_parts(&self) -> [String; 2] {
         let from = match &self.need {
             Need::Account(a) => format!(
                 "account {} {}",
@@ -103,9 +103,9 @@ impl Flow for Exchange {
         self.parties().map(|p| p.need.clone()).collect()
     }
 
-    fn words(&self) -> Vec<String> {
+    fn fingerprint_parts(&self) -> Vec<String> {
         self.parties()
-            .flat_map(Party::words)
+            .flat_map(Party::fingerprint_parts)
             .chain(self.requested.clone())
             .collect()
     }

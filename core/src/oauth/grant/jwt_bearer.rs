@@ -184,12 +184,12 @@ impl Flow for JwtBearer {
 
     fn needs(&self) -> Vec<Need> {
         vec![match self {
-            Self::Ready(reference) => Need::Word(reference.clone()),
+            Self::Ready(reference) => Need::Line(reference.clone()),
             Self::Signed(signed) => Need::File(signed.key.clone()),
         }]
     }
 
-    fn words(&self) -> Vec<String> {
+    fn fingerprint_parts(&self) -> Vec<String> {
         match self {
             Self::Ready(_) => vec!["ready".to_owned()],
             Self::Signed(s) => {

@@ -112,8 +112,8 @@ pub(super) trait Flow {
     fn needs(&self) -> Vec<Need> {
         Vec::new()
     }
-    /// What makes the token another one, beside the content of what is needed.
-    fn words(&self) -> Vec<String> {
+    /// Values that identify the requested token, for its fingerprint. The content of [`Flow::needs`] is added by the caller.
+    fn fingerprint_parts(&self) -> Vec<String> {
         Vec::new()
     }
     /// The form fields, in addition to `grant_type`, the client authentication and the token request parameters.
@@ -251,11 +251,11 @@ impl Grant {
         self.flow().needs()
     }
 
-    /// What makes the token another one, `grant_type` first.
-    pub fn words(&self) -> Vec<String> {
-        let mut words = vec![self.flow().grant_type().to_owned()];
-        words.extend(self.flow().words());
-        words
+    /// Values that identify the requested token, for its fingerprint; `grant_type` first.
+    pub fn fingerprint_parts(&self) -> Vec<String> {
+        let mut parts = vec![self.flow().grant_type().to_owned()];
+        parts.extend(self.flow().fingerprint_parts());
+        parts
     }
 
     /// Its key in `spec.grant`.

@@ -30,10 +30,10 @@ impl Flow for OnBehalfOf {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::Word(self.assertion.clone())]
+        vec![Need::Line(self.assertion.clone())]
     }
 
-    fn words(&self) -> Vec<String> {
+    fn fingerprint_parts(&self) -> Vec<String> {
         vec!["on_behalf_of".to_owned()]
     }
 

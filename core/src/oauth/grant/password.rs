@@ -34,10 +34,10 @@ impl Flow for Password {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::Word(self.password.clone())]
+        vec![Need::Line(self.password.clone())]
     }
 
-    fn words(&self) -> Vec<String> {
+    fn fingerprint_parts(&self) -> Vec<String> {
         vec![self.username.clone()]
     }
 

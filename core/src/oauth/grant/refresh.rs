@@ -34,7 +34,7 @@ impl Flow for RefreshToken {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::Word(self.state.clone())]
+        vec![Need::Line(self.state.clone())]
     }
 
     fn fields(

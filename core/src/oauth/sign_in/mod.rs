@@ -28,5 +28,5 @@ pub use consent::{
 };
 pub use device::{Device, Pace, Poll, device_answer, device_request};
 pub use redeem::{Ticket, no_refresh_token, redeemed, redemption};
-pub use user::user;
+pub use user::user_name;
 pub use wish::{SCOPES, added, for_refresh, for_sign_in, of_api, with_fewer_scopes, with_wish};

@@ -10,9 +10,9 @@ use crate::{
 /// Longest name that is shown.
 const LONGEST: usize = 128;
 
-/// The name in an answer's id token, else in its access token. Nothing is decided by it, and it came from the token
+/// The name in the ID token of an answer, else in its access token. No decision depends on it, and it came from the token
 /// endpoint itself over TLS, so its signature is not checked (OpenID Connect Core section 3.1.3.7).
-pub fn user(raw: &RawAnswer) -> Option<String> {
+pub fn user_name(raw: &RawAnswer) -> Option<String> {
     let fields = fields(raw)?;
     ["id_token", "access_token"]
         .iter()

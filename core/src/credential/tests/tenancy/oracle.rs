@@ -65,7 +65,7 @@ impl Drawn {
         };
         let read = |(_, need): &(Use, Need)| match need {
             Need::File(_) => SecretString::from(KEY.1.as_str()),
-            Need::Word(key) => SecretString::from(format!("{}-content", key.name)),
+            Need::Line(key) => SecretString::from(format!("{}-content", key.name)),
             Need::Account(_) => SecretString::from("s"),
         };
         let grant_inputs: Vec<_> = credential.inputs().iter().map(read).collect();

@@ -14,7 +14,7 @@ use crate::{
         Class, Token, TokenError,
         sign_in::{
             Callback, Consent, Device, Pace, Poll, Sender, callback, device_answer,
-            no_refresh_token, redeemed, user,
+            no_refresh_token, redeemed, user_name,
         },
     },
 };
@@ -316,11 +316,18 @@ fn the_person_is_read_from_either_token_and_shown_harmlessly() {
         (json!([]), json!({ "sub": 7 }), Some("7")),
     ] {
         let body = json!({ "id_token": jwt(&id), "access_token": jwt(&access) });
-        assert_eq!(user(&raw(200, &body)).as_deref(), expected, "{id} {access}");
+        assert_eq!(
+            user_name(&raw(200, &body)).as_deref(),
+            expected,
+            "{id} {access}"
+        );
     }
     let long = json!({ "id_token": jwt(&json!({ "sub": "x".repeat(9999) })) });
-    assert_eq!(user(&raw(200, &long)).unwrap().len(), 128);
-    assert_eq!(user(&raw(200, &json!({ "access_token": "opaque" }))), None);
+    assert_eq!(user_name(&raw(200, &long)).unwrap().len(), 128);
+    assert_eq!(
+        user_name(&raw(200, &json!({ "access_token": "opaque" }))),
+        None
+    );
 }
 
 #[test]
@@ -349,7 +356,7 @@ proptest! {
         let answer = crate::oauth::RawAnswer::new(status, bytes.clone());
         let credential = user_at(&oidc(), &json!({}));
         let _ = device_answer(&credential, &answer, at(0));
-        let _ = user(&answer);
+        let _ = user_name(&answer);
         let query = String::from_utf8_lossy(&bytes).into_owned();
         prop_assert!(matches!(callback(&query, "no-such-state", from(None, &anybody())), Callback::Stray));
         let _ = callback(&format!("state=s&{query}"), "s", from(ISSUER, &anybody()));
