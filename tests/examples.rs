@@ -1,6 +1,8 @@
 //! Each file of `examples/`, as the operator reads it: it is valid, may use its issuer, brings the objects that it names, and its comments
 //! name the Secrets that a user must create, with the annotations that they need.
 
+#![allow(clippy::panic, reason = "the functions beside the tests are tests too")]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

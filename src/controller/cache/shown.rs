@@ -14,10 +14,6 @@ type Known = Option<Reason>;
 
 /// Values of a credential, by its spec and its last status. Times are seconds since 1970.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, each counted on its own"
-)]
 pub(in crate::controller) struct Shown {
     /// Has it ever had a token?
     pub(in crate::controller) published: bool,

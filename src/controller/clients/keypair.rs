@@ -67,13 +67,14 @@ const LEAST: usize = 2048;
 
 /// The smallest RSA key that can be made and has at least so many bits. No larger one is read from a Secret.
 fn size(bits: usize) -> Option<KeySize> {
-    match bits {
-        ..=LEAST => Some(KeySize::Rsa2048),
-        2049..=3072 => Some(KeySize::Rsa3072),
-        3073..=4096 => Some(KeySize::Rsa4096),
-        4097..=8192 => Some(KeySize::Rsa8192),
-        _ => None,
-    }
+    let sizes = [
+        (LEAST, KeySize::Rsa2048),
+        (3072, KeySize::Rsa3072),
+        (4096, KeySize::Rsa4096),
+        (8192, KeySize::Rsa8192),
+    ];
+    let enough = sizes.into_iter().find(|(has, _)| *has >= bits);
+    enough.map(|(_, size)| size)
 }
 
 fn rsa(bits: usize) -> Result<KeyPair, rcgen::Error> {
