@@ -71,6 +71,16 @@ fn each_kustomization_builds_and_is_what_the_chart_renders() {
             let enforce =
                 &namespaces[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
             assert_eq!(enforce, "restricted");
+            // By this label people remove the operator and nothing that its users need.
+            for object in &built.0 {
+                let name = &object["metadata"]["labels"]["app.kubernetes.io/name"];
+                let expected = if stays(object) {
+                    Value::Null
+                } else {
+                    json!("apicred")
+                };
+                assert_eq!(name, &expected, "{overlay}: {object}");
+            }
             built.0.retain(|object| object["kind"] != "Namespace");
             let (built, rendered) = (
                 plain(built),
@@ -193,8 +203,7 @@ fn the_commands_of_the_page_remove_the_operator_and_nothing_else_and_helm_takes_
         let gone = [&["delete", "-k", &base], &with[..]].concat();
         let gone = cluster.kubectl(&gone).await.expect("it is removed");
         let objects = Objects::read(&built).0;
-        let stay = |o: &&Value| ["CustomResourceDefinition", "Namespace"].contains(&kind(o));
-        let kept = objects.iter().filter(stay).count();
+        let kept = objects.iter().filter(|object| stays(object)).count();
         assert_eq!(kept, 5);
         assert_eq!(gone.lines().count(), objects.len() - kept, "{gone}");
         let args = ["get", "apicredential", "alerts", "--output", "name"];
@@ -218,6 +227,7 @@ fn the_commands_of_the_page_remove_the_operator_and_nothing_else_and_helm_takes_
     });
 }
 
-fn kind(object: &Value) -> &str {
-    object["kind"].as_str().unwrap_or_default()
+/// What a removal of the operator leaves: it contains what belongs to others.
+fn stays(object: &Value) -> bool {
+    object["kind"] == "CustomResourceDefinition" || object["kind"] == "Namespace"
 }
