@@ -11,6 +11,7 @@ use crate::Reason;
 use crate::api::{
     ApiClientSpec, ApiCredential, ApiCredentialSpec, Client, ClientRef, InlineEntra, IssuerRef,
 };
+use crate::rotation::Cycle;
 
 /// What became of the search for the `ApiClient` that a credential names.
 #[derive(Clone, Debug)]
@@ -23,6 +24,15 @@ pub enum ClientLookup {
     Faulty(Vec<FieldError>),
 }
 
+/// The `ApiClient` that has a client credential rotated, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RotatedBy {
+    /// Its name.
+    pub client: String,
+    /// How often.
+    pub cycle: Cycle,
+}
+
 /// Parses `object`. `clients` finds an `ApiClient` of its namespace by name, `issuers` the issuer object.
 ///
 /// # Errors
@@ -32,10 +42,12 @@ pub fn parse_with_client(
     clients: impl FnOnce(&str) -> ClientLookup,
     issuers: impl FnOnce(&IssuerRef) -> IssuerLookup,
 ) -> Result<Credential, Vec<FieldError>> {
-    let mut rotates = false;
+    let mut cycle = None;
     let clients = |name: &str| {
         let found = clients(name);
-        rotates = matches!(&found, ClientLookup::Found(client) if client.rotation.is_some());
+        if let ClientLookup::Found(client) = &found {
+            cycle = client.rotation.as_ref().map(Cycle::of);
+        }
         found
     };
     let resolved = resolve(object, clients)?;
@@ -50,8 +62,15 @@ pub fn parse_with_client(
         fault
     };
     let parsed = parse(&resolved, issuers);
+    let named = object.spec.client_ref.as_ref();
+    let rotated = named.zip(cycle).map(|(named, cycle)| {
+        Box::new(RotatedBy {
+            client: named.name.clone(),
+            cycle,
+        })
+    });
     let parsed = parsed.map(|credential| Credential {
-        rotates,
+        rotated,
         ..credential
     });
     parsed.map_err(|faults| faults.into_iter().map(by_client).collect())

@@ -36,7 +36,7 @@ mod target_keys;
 mod tests;
 
 pub use authentication::{AuthenticationMethod, Lacking, Selector};
-pub use client::{ClientLookup, parse_client, parse_with_client, resolve};
+pub use client::{ClientLookup, RotatedBy, parse_client, parse_with_client, resolve};
 pub use client_keys::{AccountToken, Certificate, KeyPair, PrivateKey};
 pub use error::FieldError;
 pub use hop::Hop;
@@ -83,8 +83,8 @@ pub struct Credential {
     pub authentication: AuthenticationMethod,
     /// When client secrets expire, as the spec declares it.
     pub secret_ends: BTreeMap<SecretKeyRef, Timestamp>,
-    /// Does its `ApiClient` have it rotated? Then it has one source.
-    pub rotates: bool,
+    /// The `ApiClient` that has its client credential rotated. Then it has one source.
+    pub rotated: Option<Box<RotatedBy>>,
     /// The key that is published as it is. If set, no token is requested: grant, client and request are empty.
     pub static_key: Option<StaticKey>,
     /// How the token is granted.

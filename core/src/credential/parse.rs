@@ -95,7 +95,7 @@ pub fn parse(
         client_id: client_id(spec),
         authentication,
         secret_ends,
-        rotates: false,
+        rotated: None,
         static_key,
         grant,
         request,

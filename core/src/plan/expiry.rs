@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Observed, Source, schedule};
 use crate::{
     api::names,
-    credential::{AuthenticationMethod, Credential},
+    credential::{AuthenticationMethod, Credential, RotatedBy},
+    oauth::Validity,
     reason::Reason,
     rotation::ClientAt,
 };
@@ -27,6 +28,8 @@ pub(super) struct Ending {
     pub(super) warn_at: Timestamp,
     kind: Kind,
     name: String,
+    /// The `ApiClient` that has it rotated.
+    rotated_by: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,6 +50,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
             warn_at: at,
             kind: Kind::StaticKey,
             name: source.reference.name.clone(),
+            rotated_by: None,
         });
     }
     match &credential.authentication {
@@ -59,32 +63,60 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 .or(observed.sources.first())?;
             let declared = credential.secret_ends.get(&source.reference).copied();
             // A user's word may be about the secret before.
-            let client = || ClientAt::of(&credential.issuer.endpoint, &credential.client_id);
-            let rotated = source.rotated_until.as_ref();
-            let rotated = rotated.filter(|_| credential.rotates);
-            let rotated = rotated.and_then(|end| end.of(&client()));
-            let at = rotated.or(source.expires_at).or(declared)?;
+            let name = source.reference.name.clone();
+            if let Some((by, from, until)) = rotated(credential, source) {
+                return Some(Ending::of_rotated((Kind::Secret, name), by, (from, until)));
+            }
+            let at = source.expires_at.or(declared)?;
             Some(Ending {
                 at,
                 warn_at: schedule::later(at, -AHEAD),
                 kind: Kind::Secret,
-                name: source.reference.name.clone(),
+                name,
+                rotated_by: None,
             })
         }
         AuthenticationMethod::Certificates(_) | AuthenticationMethod::Mtls(_) => {
             let record = observed.record()?;
-            let validity = record.certificate_validity?;
-            let lifetime = validity.until.duration_since(validity.from);
-            let part = (lifetime / PART).max(SignedDuration::ZERO);
+            let Validity { from, until } = record.certificate_validity?;
+            let used = record.sources.used.as_ref()?;
+            let source = observed
+                .sources
+                .iter()
+                .find(|s| s.reference.name == used.name);
+            // A certificate that another tool makes has no note of a rotation.
+            if let Some((by, ..)) = source.and_then(|source| rotated(credential, source)) {
+                let what = (Kind::Certificate, used.name.clone());
+                return Some(Ending::of_rotated(what, by, (Some(from), until)));
+            }
             Some(Ending {
-                at: validity.until,
-                warn_at: schedule::later(validity.until, -AHEAD.min(part)),
+                at: until,
+                warn_at: ahead(Some(from), until),
                 kind: Kind::Certificate,
-                name: record.sources.used.as_ref()?.name.clone(),
+                name: used.name.clone(),
+                rotated_by: None,
             })
         }
         _ => None,
     }
+}
+
+/// Who has the value of a source rotated, and from and until when this is valid as the rotation noted it.
+fn rotated<'a>(
+    credential: &'a Credential,
+    source: &Source,
+) -> Option<(&'a RotatedBy, Option<Timestamp>, Timestamp)> {
+    let by = credential.rotated.as_deref()?;
+    let noted = source.rotated_until.as_ref()?;
+    let client = ClientAt::of(&credential.issuer.endpoint, &credential.client_id);
+    let (from, until) = noted.of(&client)?;
+    Some((by, from, until))
+}
+
+/// When the warning about an end comes: ahead of it, and for a short life ahead of it by a part of that.
+fn ahead(from: Option<Timestamp>, until: Timestamp) -> Timestamp {
+    let part = from.map(|from| (until.duration_since(from) / PART).max(SignedDuration::ZERO));
+    schedule::later(until, -part.map_or(AHEAD, |part| AHEAD.min(part)))
 }
 
 /// A source whose owner says when it ends in a form that is not a time: no warning can come ahead.
@@ -104,6 +136,21 @@ pub(super) fn unreadable(observed: &Observed) -> Option<(Reason, String)> {
 }
 
 impl Ending {
+    /// Of what apicred replaces by itself: nobody has to do anything before the rotation is late.
+    fn of_rotated(
+        (kind, name): (Kind, String),
+        by: &RotatedBy,
+        (from, until): (Option<Timestamp>, Timestamp),
+    ) -> Self {
+        Self {
+            at: until,
+            warn_at: ahead(from, until).max(by.cycle.late_at(from, until)),
+            kind,
+            name,
+            rotated_by: Some(by.client.clone()),
+        }
+    }
+
     /// Why a renewal at `due` is known to fail. When a client secret expires is only declared; of a certificate it is known.
     pub(super) fn obstacle(&self, due: Timestamp) -> Option<(Reason, String)> {
         let (name, at) = (&self.name, self.at);
@@ -125,6 +172,9 @@ impl Ending {
         }
         let (name, at) = (&self.name, self.at);
         let over = now >= at;
+        if let Some(client) = &self.rotated_by {
+            return Some(self.late(client, over));
+        }
         Some(match (self.kind, over) {
             (Kind::Secret, false) => (
                 Reason::SecretExpiring,
@@ -157,5 +207,21 @@ impl Ending {
                 ),
             ),
         })
+    }
+
+    /// The warning about what apicred replaces by itself.
+    fn late(&self, client: &str, over: bool) -> (Reason, String) {
+        let (name, at) = (&self.name, self.at);
+        let (what, reason) = match (self.kind, over) {
+            (Kind::Certificate, false) => ("certificate", Reason::CertificateExpiring),
+            (Kind::Certificate, true) => ("certificate", Reason::CertificateExpired),
+            (_, false) => ("client secret", Reason::SecretExpiring),
+            (_, true) => ("client secret", Reason::SecretExpired),
+        };
+        let expires = if over { "expired" } else { "expires" };
+        let message = format!(
+            "the {what} in Secret {name} {expires} at {at}, and its rotation is late; correct what the conditions of ApiClient {client} report"
+        );
+        (reason, message)
     }
 }

@@ -56,6 +56,7 @@
 //! | `state` | the annotation |
 //! | `observed` | what is seen, and which credential of the issuer is which value |
 //! | `memory` | what one process knows beyond the Secret |
+//! | `cycle` | when a rotation is due, and when it is late |
 //! | `step` | what can be done, and what is reported |
 //! | `next`, `steady`, `adding`, `finish` | the decision |
 //! | `owners` | whose a credential of the issuer is |
@@ -68,6 +69,7 @@
 //! | [`values`] | what a write does with the data of the Secret |
 
 mod adding;
+mod cycle;
 mod elsewhere;
 mod finish;
 pub mod graph;
@@ -89,6 +91,7 @@ mod upload;
 mod users;
 pub mod values;
 
+pub use cycle::Cycle;
 pub use manager::may_change;
 pub use memory::Memory;
 pub use next::next;

@@ -1,9 +1,9 @@
 //! `spec.rotation` of an `ApiClient`, parsed.
 
-use jiff::SignedDuration;
 use url::Url;
 
 use super::{
+    cycle::{Cycle, span},
     registration::{TOKEN_KEY, URL_KEY},
     settings::{Kind, Pace, RotationSettings, Trials},
     state::ClientAt,
@@ -90,14 +90,11 @@ pub fn rotating(
         may_hold(url, token, &keys)?;
     }
     let usual = RotationSettings::of(kind);
-    let span = |chosen: Option<kube::core::Duration>, usual: SignedDuration| {
-        let chosen = chosen.map(|d| SignedDuration::try_from(std::time::Duration::from(d)));
-        chosen.map_or(usual, |d| d.unwrap_or(SignedDuration::MAX))
-    };
+    let Cycle { every, overlap } = Cycle::of(rotation);
     let settings = RotationSettings {
-        every: span(rotation.every, usual.every),
+        every,
         validity: span(rotation.validity, usual.validity),
-        overlap: span(rotation.overlap, usual.overlap),
+        overlap,
         trials,
         pace,
         adopt: rotation.adopt.as_ref().map(|a| match kind {

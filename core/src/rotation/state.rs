@@ -291,6 +291,7 @@ impl Record {
 pub struct RotatedUntil {
     /// Whose value it is. None: an earlier version noted it.
     client: Option<ClientAt>,
+    from: Option<Timestamp>,
     until: Timestamp,
 }
 
@@ -300,15 +301,17 @@ impl RotatedUntil {
         let Noted::Record(record) = Record::read(annotations) else {
             return None;
         };
+        let current = record.current?;
         Some(Self {
-            until: record.current?.until?,
             client: record.client,
+            from: current.from,
+            until: current.until?,
         })
     }
 
-    /// The end, if it is that of a value of this client: the one before it may have another.
-    pub fn of(&self, client: &ClientAt) -> Option<Timestamp> {
+    /// From when, if that is known, and until when the value is valid, if it is one of this client: the one before it may have another end.
+    pub fn of(&self, client: &ClientAt) -> Option<(Option<Timestamp>, Timestamp)> {
         let same = self.client.as_ref().is_none_or(|noted| noted == client);
-        same.then_some(self.until)
+        same.then_some((self.from, self.until))
     }
 }

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::{
+    cycle::Cycle,
     memory::{doubled, later},
     next::{Decision, Sight, failed},
     observed::{Application, Key, Same, Slot, number},
-    settings::{BEFORE_END, Kind, MOST_PAUSE, SKEW, SWEEP},
+    settings::{Kind, MOST_PAUSE, SKEW, SWEEP},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Tried, Values},
     values::{NEXT, PREVIOUS},
@@ -248,14 +249,11 @@ impl Decision<'_> {
     /// When the next rotation begins, lest the current value ends before it.
     pub(super) fn due_by_end(&self) -> Option<Timestamp> {
         let known = self.facts.current.as_ref()?;
-        let until = known.until?;
-        let life = known.from.map(|from| until.duration_since(from));
-        let margin = life.map_or(BEFORE_END, |life| BEFORE_END.min(life / 8));
-        let early = later(until, -self.settings.overlap.saturating_add(margin));
-        // An issuer that gives less time than it was asked for is not asked all the time.
-        let half = known.from.zip(life);
-        let half = half.map(|(from, life)| later(from, life / 2));
-        Some(half.map_or(early, |half| early.max(half)))
+        let cycle = Cycle {
+            every: self.settings.every,
+            overlap: self.settings.overlap,
+        };
+        Some(cycle.due_by_end(known.from, known.until?))
     }
 
     /// When the next rotation begins.

@@ -4,14 +4,15 @@ mod permissions;
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
-    credential::{Credential, Issuer, IssuerLookup, parse},
+    credential::{Credential, Issuer, IssuerLookup, RotatedBy, parse},
     fixtures::{at, cluster_issuer, credential_with, holding, mark, object, observed, record},
     oauth::{Claims, Validity},
     plan::{Observed, Outcome, Source, status},
-    rotation::{ClientAt, Known, Record, RotatedUntil},
+    rotation::{ClientAt, Cycle, Known, Record, RotatedUntil},
 };
 
 const DAY: i64 = 86_400;
@@ -62,6 +63,73 @@ fn the_end_of_a_secret_is_reported_thirty_days_ahead_and_the_annotation_goes_fir
     );
 }
 
+/// A rotation every so many days, with so many of overlap.
+fn rotated(every: i64, overlap: i64) -> Option<Box<RotatedBy>> {
+    Some(Box::new(RotatedBy {
+        client: "shared".to_owned(),
+        cycle: Cycle {
+            every: SignedDuration::from_hours(every * 24),
+            overlap: SignedDuration::from_hours(overlap * 24),
+        },
+    }))
+}
+
+#[test]
+fn of_what_is_rotated_nothing_is_reported_before_the_rotation_is_late() {
+    let secret = json!({ "client": { "secrets": [{ "name": "client", "key": "secret" }] } });
+    let certificate =
+        json!({ "client": { "secrets": null, "certificates": [{ "secretName": "client" }] } });
+    // Days: every, overlap, validity; the last without a warning, and the first with one.
+    for (every, overlap, validity, quiet, late) in [
+        (90, 1, 180, 149, 150),
+        (14, 1, 28, 22, 23),
+        // There is just room for the overlap.
+        (27, 1, 28, 23, 25),
+        (4, 4, 8, 6, 7),
+        // The issuer gives less than it was asked for.
+        (90, 1, 20, 17, 18),
+    ] {
+        for (spec, kind) in [(&secret, "Secret"), (&certificate, "Certificate")] {
+            let credential = Credential {
+                rotated: rotated(every, overlap),
+                ..credential_with(spec)
+            };
+            let current = Known {
+                from: Some(at(0)),
+                until: Some(at(validity * DAY)),
+                ..Known::default()
+            };
+            let noted = Record {
+                client: Some(ClientAt::of(
+                    &credential.issuer.endpoint,
+                    &credential.client_id,
+                )),
+                current: Some(current),
+                ..Record::default()
+            };
+            let mut with = record(&credential, (-300, 1500, 3300));
+            with.certificate_validity = (kind == "Certificate").then(|| Validity {
+                from: at(0),
+                until: at(validity * DAY),
+            });
+            let mut world = holding(&credential, with);
+            let noted = RotatedUntil::read(&BTreeMap::from([noted.annotation()]));
+            world.sources[0].rotated_until = noted.map(Box::new);
+            let said =
+                |now: i64| reported(&credential, &world, "ClientCredentialExpiring", now * DAY);
+            let label = format!("{kind}, every {every} of {validity} days");
+            assert_eq!(said(quiet), None, "{label}");
+            let (reason, message) = said(late).expect(&label);
+            assert_eq!(reason, format!("{kind}Expiring"), "{label}");
+            let words = ["its rotation is late", "the conditions of ApiClient shared"];
+            assert!(words.iter().all(|w| message.contains(w)), "{message}");
+            let (reason, message) = said(validity).expect(&label);
+            assert_eq!(reason, format!("{kind}Expired"), "{label}");
+            assert!(message.contains("its rotation is late"), "{message}");
+        }
+    }
+}
+
 #[test]
 fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
     let declared = at(20 * DAY).to_string();
@@ -70,6 +138,7 @@ fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
     let mut world = observed(&credential);
     world.sources[0].expires_at = Some(at(25 * DAY));
     let current = Known {
+        from: Some(at(0)),
         until: Some(at(180 * DAY)),
         ..Known::default()
     };
@@ -84,7 +153,7 @@ fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
     };
     world.sources[0].rotated_until = noted(&own);
     let rotates = Credential {
-        rotates: true,
+        rotated: rotated(90, 1),
         ..credential.clone()
     };
     assert_eq!(ending(&rotates, &world, 26 * DAY), None);

@@ -80,7 +80,7 @@ fn every_state_is_read_as_it_was_written() {
     // One that an earlier version wrote is about no client in particular.
     let written = BTreeMap::from([ends.annotation()]);
     let end = RotatedUntil::read(&written).expect("an end");
-    assert_eq!(end.of(&client()), Some(at(9)));
+    assert_eq!(end.of(&client()), Some((Some(at(0)), at(9))));
     assert_eq!(RotatedUntil::read(&annotations("{")), None);
 }
 

@@ -1,0 +1,53 @@
+//! When a rotation is due, and from when on it is late.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    memory::later,
+    settings::{BEFORE_END, Kind, RotationSettings},
+};
+use crate::api::Rotation;
+
+/// How long each credential of a client is used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cycle {
+    /// A new credential is made this often.
+    pub every: SignedDuration,
+    /// How long the credential before it stays valid after the switch.
+    pub overlap: SignedDuration,
+}
+
+impl Cycle {
+    /// As the spec says.
+    pub fn of(rotation: &Rotation) -> Self {
+        // These are the same for every kind.
+        let usual = RotationSettings::of(Kind::Secret);
+        Self {
+            every: span(rotation.every, usual.every),
+            overlap: span(rotation.overlap, usual.overlap),
+        }
+    }
+
+    /// When a rotation begins, lest the credential ends before it.
+    pub(super) fn due_by_end(self, from: Option<Timestamp>, until: Timestamp) -> Timestamp {
+        let life = from.map(|from| until.duration_since(from));
+        let margin = life.map_or(BEFORE_END, |life| BEFORE_END.min(life / 8));
+        let early = later(until, -self.overlap.saturating_add(margin));
+        // An issuer that gives less time than it was asked for is not asked all the time.
+        let half = from.zip(life).map(|(from, life)| later(from, life / 2));
+        half.map_or(early, |half| early.max(half))
+    }
+
+    /// When a rotation has been due for so long that something hinders it: a quarter of the time that was left until the end has passed.
+    pub fn late_at(self, from: Option<Timestamp>, until: Timestamp) -> Timestamp {
+        let by_end = self.due_by_end(from, until);
+        let due = from.map_or(by_end, |from| later(from, self.every).min(by_end));
+        later(due, until.duration_since(due) / 4)
+    }
+}
+
+/// A duration of the spec.
+pub(super) fn span(chosen: Option<kube::core::Duration>, usual: SignedDuration) -> SignedDuration {
+    let chosen = chosen.map(|d| SignedDuration::try_from(std::time::Duration::from(d)));
+    chosen.map_or(usual, |d| d.unwrap_or(SignedDuration::MAX))
+}
