@@ -11,6 +11,7 @@ mod restart;
 mod rig;
 mod shared_secret;
 mod stopping;
+mod trials;
 mod upload;
 
 use std::sync::atomic::Ordering;

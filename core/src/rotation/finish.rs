@@ -12,7 +12,7 @@ use super::{
 };
 
 impl Decision<'_> {
-    pub(super) fn added(&self, since: Timestamp) -> Step {
+    pub(super) fn added(&self, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
         let (Some(slot), Some(known)) = (&self.seen.slots.next, &self.facts.next) else {
             return self.next_removed();
         };
@@ -37,6 +37,7 @@ impl Decision<'_> {
             let failure = self.failure(Why::NotProven);
             return self.write_with(state, Values::Keep, None, |r| failed(r, failure));
         }
+        notices.extend(row.without_token(Tried::Next));
         let trial = self.trial((Tried::Next, Some(since)), &slot.digest, trials.gap);
         let idle = matches!(trial, Step::Wait { .. });
         let last = self.memory.application.as_ref().map(|a| a.read_at);

@@ -7,6 +7,7 @@ use super::{
     outcome::{Class, Fault, InHand, Outcome},
     settings::{PROOF_LASTS, Pace, SKEW},
     step::{Change, Step, Tried},
+    trials::Row,
 };
 
 /// Most proofs that are remembered.
@@ -14,22 +15,7 @@ const MOST_PROOFS: usize = 4;
 /// Most announcements that are remembered.
 const MOST_SENT: usize = 4;
 /// The longest pause after a call that failed.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-
-/// Trials of one value.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Row {
-    digest: String,
-    /// The trials before this time belong to another state, after which the value may have been removed at the issuer.
-    since: Option<Timestamp>,
-    pub(super) count: u32,
-    pub(super) first: Option<Timestamp>,
-    pub(super) last: Option<Timestamp>,
-    /// Was the last answer a refusal?
-    pub(super) refused: bool,
-    /// Trials since the last one that succeeded, or since the issuer added it.
-    pub(super) in_vain: u32,
-}
+pub(super) const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What came of announcing one certificate.
 #[derive(Clone, Debug, PartialEq)]
@@ -353,7 +339,7 @@ impl Memory {
                 row.count = row.count.saturating_add(1);
                 row.first = row.first.or(Some(now));
                 row.last = Some(now);
-                row.refused = false;
+                (row.refused, row.fault) = (false, None);
                 self.proofs.retain(|(d, _)| d != digest);
                 self.proofs.push((digest.to_owned(), now));
                 let surplus = self.proofs.len().saturating_sub(MOST_PROOFS);
@@ -369,6 +355,7 @@ impl Memory {
                 };
                 self.proofs.retain(|(d, _)| d != digest);
             }
+            Outcome::NoAnswer(fault) => row.fault = Some(fault.clone()),
             _ => {}
         }
         self.row = row;

@@ -55,7 +55,7 @@
 //! | [`settings`], `spec` | what a user sets, and how long things take |
 //! | `state` | the annotation |
 //! | `observed` | what is seen, and which credential of the issuer is which value |
-//! | `memory` | what one process knows beyond the Secret |
+//! | `memory`, `trials` | what one process knows beyond the Secret |
 //! | `cycle` | when a rotation is due, and when it is late |
 //! | `step` | what can be done, and what is reported |
 //! | `next`, `steady`, `adding`, `finish` | the decision |
@@ -89,6 +89,7 @@ mod step;
 mod tests;
 mod upload;
 mod users;
+mod trials;
 pub mod values;
 
 pub use cycle::Cycle;

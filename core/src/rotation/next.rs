@@ -45,7 +45,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
     let step = match &record.state {
         Phase::Steady => decision.steady(&mut notices),
         Phase::Adding { n, since } => decision.adding(*n, *since, &mut notices),
-        Phase::Added { since } => decision.added(*since),
+        Phase::Added { since } => decision.added(*since, &mut notices),
         Phase::Switched { retire_at } => decision.switched(*retire_at, &mut notices),
         Phase::Retiring { key, from } => decision.retiring(key, *from, &mut notices),
     };
@@ -315,15 +315,12 @@ impl Decision<'_> {
         {
             return None;
         }
-        let refused = self.current_refused();
-        if refused {
+        let row = self.memory.row(&slot.digest, None);
+        if row.refused {
             notices.push(Notice::CurrentRefused);
         }
-        let gap = if refused {
-            self.settings.pace.again
-        } else {
-            self.settings.trials.gap
-        };
+        notices.extend(row.without_token(Tried::Current));
+        let gap = row.pause(self.settings);
         Some(self.trial((Tried::Current, None), &slot.digest, gap))
     }
 

@@ -117,8 +117,9 @@ pub enum Outcome {
     Token,
     /// The issuer refused the credential.
     Refused,
-    /// No answer about the credential: no connection, a server's error, throttled.
-    NoAnswer,
+    /// No token, and nothing said about the credential: no connection, a server's error, throttled; or the issuer refuses the client or
+    /// the request, whatever the credential.
+    NoAnswer(Fault),
     /// A call of the management API failed.
     Failed(Fault),
 }

@@ -148,6 +148,13 @@ pub enum Notice {
     /// The current certificate has ended: it can prove nothing any more.
     CurrentEnded,
     /// The issuer refuses the current value, so nothing is removed.
+    /// No token came with a value, and the issuer did not refuse the value itself.
+    NoToken {
+        /// Which value.
+        of: Tried,
+        /// Why.
+        fault: Fault,
+    },
     CurrentRefused,
     /// The issuer does not list the current value, so nothing is removed.
     CurrentNotListed,
@@ -210,6 +217,9 @@ impl Notice {
         matches!(
             self,
             Self::StateUnreadable
+        if let Self::NoToken { fault, .. } = self {
+            return !fault.class.passes();
+        }
                 | Self::NoCurrent
                 | Self::CurrentEnded
                 | Self::CurrentRefused
@@ -245,6 +255,7 @@ impl Notice {
             Self::Failed(failure) => return failure.message(),
             Self::Blocked(fault) => return fault.message.clone(),
             Self::CurrentEnded => {
+            Self::NoToken { of, fault } => return without_token(*of, fault),
                 "the certificate in the Secret has ended, and only a valid one can prove that another belongs to the client; upload a new one by hand"
             }
             Self::CurrentRefused => {
@@ -289,6 +300,18 @@ impl Notice {
             }
             Self::NotRenewed => {
                 "the certificate in the Secret has expired; have cert-manager renew it"
+/// What [`Notice::NoToken`] says.
+fn without_token(of: Tried, fault: &Fault) -> String {
+    let (value, so) = match of {
+        Tried::Current => (
+            "client credential in the Secret",
+            ", so nothing is added or removed",
+        ),
+        Tried::Next => ("new client credential", ", so it does not take over"),
+    };
+    format!("no token came with the {value}{so}: {}", fault.message)
+}
+
             }
             Self::MadeElsewhere => {
                 "a rotation was requested, and cert-manager makes the certificates of this Secret; have it renew this one (cmctl renew), and apicred uploads it"

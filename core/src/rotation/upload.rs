@@ -166,6 +166,7 @@ impl Decision<'_> {
         if row.refused {
             notices.push(Notice::NoLastGood);
         }
+        notices.extend(row.without_token(Tried::Current));
         let gap = match row.in_vain {
             0 => self.settings.trials.gap,
             _ => self.settings.pace.again,
@@ -241,6 +242,8 @@ impl Decision<'_> {
             let failure = self.failure(Why::NotProven);
             notices.push(Notice::Failed(failure));
         }
+        let row = self.memory.row(&next.digest, None);
+        notices.extend(row.without_token(Tried::Next));
         let since = self.now;
         let trial = self.try_next(next);
         let idle = matches!(trial, Step::Wait { .. });

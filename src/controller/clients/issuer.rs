@@ -85,11 +85,14 @@ fn fault(token_error: &TokenError) -> Fault {
         _ => Class::Token,
     };
     let asked = token_error.retry_after.map(SignedDuration::try_from);
+    // Nothing that is another one in each answer: what is reported would change with each attempt.
+    let code = token_error.code().or_else(|| token_error.error.clone());
+    let code = code.map_or(String::new(), |code| format!(" ({code})"));
     Fault {
         retry_after: asked.and_then(Result::ok),
         ..not_sent(
             class,
-            format!("{}: {}", token_error.reason, token_error.next_step),
+            format!("{}{code}: {}", token_error.reason, token_error.next_step),
         )
     }
 }
@@ -155,7 +158,7 @@ impl ClientPlace {
                 if refused {
                     Outcome::Refused
                 } else {
-                    Outcome::NoAnswer
+                    Outcome::NoAnswer(fault(&token_error))
                 }
             }
         }

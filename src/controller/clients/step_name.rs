@@ -34,7 +34,7 @@ impl std::fmt::Debug for OutcomeName<'_> {
             Outcome::KeyAdded(_) => "added",
             Outcome::Token => "token",
             Outcome::Refused => "refused",
-            Outcome::NoAnswer => "no answer",
+            Outcome::NoAnswer(_) => "no answer",
             Outcome::Failed(fault) => fault.message.as_str(),
         })
     }

@@ -60,6 +60,9 @@ impl View {
                 }
                 Notice::Failed(failure) => view.failed = Some(failure.message()),
                 // Orphans are not found without the right to read, and nothing else is wrong.
+                Notice::NoToken { .. } if !notice.needs_somebody() => {
+                    view.due = Some(notice.message());
+                }
                 Notice::Blind => {}
                 other => blocked.push(other.message()),
             }

@@ -7,7 +7,7 @@ use crate::{
     rotation::{
         Application, Change, Class, ClientAt, Failure, Fault, InHand, Key, KeyMark, Kind, Known,
         Mark, Memory, Names, Next, Noted, Notice, Observed, Outcome, Phase, Record,
-        RotationSettings, Slot, Slots, Step, Values, Why, graph::unnamed, next,
+        RotationSettings, Slot, Slots, Step, Tried, Values, Why, graph::unnamed, next,
     },
 };
 
@@ -227,6 +227,67 @@ fn a_certificate_needs_no_right_to_read_and_a_secret_waits_for_it_and_no_day() {
     process.pass(pause);
     assert_eq!(process.does(&process.application()), Step::ReadApplication);
     assert!(process.blocked().is_empty());
+}
+
+/// An issuer that knows the secret and gives no token says so in each answer: nobody is served by 2,880 of them a day.
+#[test]
+fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
+    for class in [Class::Token, Class::Transient] {
+        let mut process = Process::of(Kind::Secret);
+        let Noted::Record(record) = &mut process.seen.noted else {
+            unreachable!("it was set above")
+        };
+        // A person made it, so that it must get a token first.
+        record.current.as_mut().unwrap().n = None;
+        process.seen.names = Names::new("cluster", "another");
+        process.seen.used_at = None;
+        process.seen.requested = Some("now".to_owned());
+        let Outcome::Failed(fault) = failed(class) else {
+            unreachable!("it failed")
+        };
+        let reported = |process: &Process| {
+            let notices = process.decide().notices;
+            let found = |n: &&Notice| matches!(n, Notice::NoToken { of: Tried::Current, fault: f } if *f == fault);
+            let found = notices.iter().find(found).cloned();
+            found.map(|notice| (notice.needs_somebody(), notice.message()))
+        };
+        let begun = process.now;
+        let (mut trials, mut pauses) = (0, Vec::new());
+        while process.now.duration_since(begun) < SignedDuration::from_hours(23) {
+            match process.decide().step {
+                Step::Trial {
+                    of: Tried::Current, ..
+                } => {
+                    process.does(&Outcome::NoAnswer(fault.clone()));
+                    trials += 1;
+                    let (needed, message) = reported(&process).expect("the reason");
+                    assert_eq!(needed, class == Class::Token);
+                    assert!(message.contains(&fault.message), "{message}");
+                    pauses.push(process.waits());
+                }
+                Step::ReadApplication => {
+                    process.does(&process.application());
+                }
+                Step::Wait { .. } => process.pass(process.waits()),
+                other => panic!("{other:?} without a token"),
+            }
+        }
+        let seconds = |s| SignedDuration::from_secs(s);
+        assert_eq!(
+            pauses[..4],
+            [seconds(30), seconds(60), seconds(120), seconds(240)]
+        );
+        assert_eq!(pauses.iter().max(), Some(&process.settings.pace.again));
+        assert!((90..100).contains(&trials), "{trials} trials");
+        // It works again: what was reported ends, and the rotation begins.
+        while !matches!(process.decide().step, Step::Trial { .. }) {
+            process.pass(process.waits());
+        }
+        process.does(&Outcome::Token);
+        assert_eq!(reported(&process), None);
+        process.does(&process.application());
+        assert!(matches!(process.decide().step, Step::Write { .. }));
+    }
 }
 
 #[test]

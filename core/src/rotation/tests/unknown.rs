@@ -2,7 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::faults::{Process, failed};
+use super::{
+    faults::{Process, failed},
+    world::no_answer,
+};
 use crate::{
     fixtures::at,
     rotation::{
@@ -192,7 +195,7 @@ fn a_certificate_of_a_rotation_whose_annotation_is_lost_is_tried_before_somebody
     for (outcome, known) in [
         (Outcome::Token, true),
         (Outcome::Refused, false),
-        (Outcome::NoAnswer, false),
+        (no_answer(), false),
     ] {
         let mut process = lost(Some(ours.clone()));
         process.pass(process.settings.trials.gap);

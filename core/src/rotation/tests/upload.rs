@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
+use super::world::no_answer;
 use crate::{
     fixtures::at,
     rotation::{
@@ -156,7 +157,7 @@ fn a_new_certificate_is_announced_once_and_tried_until_it_gets_a_token() {
     // The issuer lags.
     process.read(&[1]);
     process.tries(&Outcome::Refused);
-    process.tries(&Outcome::NoAnswer);
+    process.tries(&no_answer());
     process.tries(&Outcome::Token);
     assert_eq!(
         process.state(),
@@ -582,7 +583,7 @@ impl World {
                 match wrong {
                     Wrong::Nothing if self.accepts(n) => Outcome::Token,
                     Wrong::Nothing => Outcome::Refused,
-                    _ => Outcome::NoAnswer,
+                    _ => no_answer(),
                 }
             }
             Step::ReadApplication if !self.may_read => fault(Class::Permission),

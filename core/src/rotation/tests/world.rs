@@ -532,7 +532,7 @@ impl World {
                 self.actors[actor].last_trial = self.t;
                 let value = Self::value_in(self.content(), suffix);
                 let value = value.filter(|value| answered && self.digest(value) == *digest);
-                value.map_or(Outcome::NoAnswer, |value| self.trial(&value))
+                value.map_or_else(no_answer, |value| self.trial(&value))
             }
             Step::ReadApplication => {
                 if !self.may_read {
@@ -877,6 +877,16 @@ impl World {
             assert!(ours.contains(&current.as_str()));
         }
     }
+}
+
+pub(super) fn no_answer() -> Outcome {
+    Outcome::NoAnswer(Fault {
+        class: Class::Transient,
+        sent: true,
+        may_have_happened: false,
+        retry_after: None,
+        message: "no answer".to_owned(),
+    })
 }
 
 fn refused(class: Class) -> Outcome {
