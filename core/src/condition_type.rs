@@ -52,6 +52,8 @@ types! {
     RotationBlocked,
     /// The last rotation failed.
     RotationFailed,
+    /// A client secret or certificate that a rotation replaced stays valid at the issuer. Nothing waits for that.
+    RotationLeftover,
 }
 
 impl ConditionType {

@@ -164,6 +164,7 @@ reasons! {
     RotationBlocked,
     RotationDue,
     RotationFailed,
+    RotationLeftover,
     ScopeNotAllowed,
     ScopesMissing,
     ScopesNotGranted,

@@ -124,7 +124,7 @@ pub struct ApiClientStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`: credentials of this namespace can use the client: its issuer serves them, and a source of its authentication
-    /// exists and may be sent there. The others only while true: `Stalled` (the spec or a right must be changed), `RotationDue`, `RotationBlocked`, `RotationFailed`.
+    /// exists and may be sent there. The others only while true: `Stalled` (the spec or a right must be changed), `RotationDue`, `RotationBlocked`, `RotationFailed`, `RotationLeftover`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -94,7 +94,7 @@ impl Decision<'_> {
             return step;
         }
         if !self.is_ours(known) {
-            notices.push(self.foreign(known.id.clone()));
+            notices.extend(self.stays(known));
             return self.write(Phase::Steady, Values::Keep);
         }
         // The next rotation must begin in time, whoever does not follow: the current value is proven below, and a token needs no value.

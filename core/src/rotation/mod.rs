@@ -60,6 +60,7 @@
 //! | `step` | what can be done, and what is reported |
 //! | `next`, `steady`, `adding`, `finish` | the decision |
 //! | `owners` | whose a credential of the issuer is |
+//! | `left` | what a rotation replaced and does not remove |
 //! | `elsewhere` | the client names another application than the annotation |
 //! | `upload` | the decision for a certificate that another tool made, and that apicred only announces |
 //! | `manager` | which `ApiCredential` may call Microsoft Graph for a client |
@@ -73,6 +74,7 @@ mod cycle;
 mod elsewhere;
 mod finish;
 pub mod graph;
+mod left;
 mod manager;
 mod memory;
 mod next;
@@ -87,9 +89,9 @@ mod steady;
 mod step;
 #[cfg(test)]
 mod tests;
+mod trials;
 mod upload;
 mod users;
-mod trials;
 pub mod values;
 
 pub use cycle::Cycle;

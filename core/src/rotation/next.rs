@@ -88,7 +88,6 @@ fn reported(memory: &Memory, kind: Kind) -> Vec<Notice> {
     let faults = faults.into_iter().flatten().chain(needed);
     let mut notices: Vec<Notice> = faults.cloned().map(Notice::Blocked).collect();
     notices.dedup();
-    notices.extend(blind.map(|_| Notice::Blind));
     notices
 }
 

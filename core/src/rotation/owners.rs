@@ -25,7 +25,7 @@ impl Decision<'_> {
 
     /// Did a client resource make it that rotated this Secret before, for the same client? It was deleted and created again, as far as one
     /// can tell. The Secret may also be a copy, and the other one may go on elsewhere: so it is not removed unless somebody names it.
-    fn is_of_earlier(&self, key: &Key) -> bool {
+    pub(super) fn is_of_earlier(&self, key: &Key) -> bool {
         let maker = key.name.as_deref().and_then(maker);
         maker.is_some_and(|(uid, _)| {
             let noted = self.record.makers.iter().any(|noted| noted == uid);
@@ -39,7 +39,7 @@ impl Decision<'_> {
         self.is_of_earlier(key) && !self.is_in_use(key) && !gone
     }
 
-    fn listed(&self, id: &str) -> Option<&Key> {
+    pub(super) fn listed(&self, id: &str) -> Option<&Key> {
         let mut keys = self.memory.application.as_ref()?.keys.iter();
         keys.find(|key| key.id == id)
     }
@@ -92,17 +92,10 @@ impl Decision<'_> {
         let ids = ids.filter(|id| !goes(id) || self.is_of_another(id));
         let left = ids.filter(|id| !is_held(id) && is_there(id));
         let left = left.chain(earlier);
-        notices.extend(left.map(|id| self.foreign(Some(id.clone()))));
-    }
-
-    /// What is to be said of a credential that stays.
-    pub(super) fn foreign(&self, id: Option<String>) -> Notice {
-        match id {
-            Some(id) if self.is_of_another(&id) => Notice::OfAnother { id },
-            Some(id) if self.listed(&id).is_some_and(|key| self.is_of_earlier(key)) => {
-                Notice::OfEarlier { id }
-            }
-            id => Notice::Foreign { id },
-        }
+        let known = |id: &String| Known {
+            id: Some(id.clone()),
+            ..Known::default()
+        };
+        notices.extend(left.filter_map(|id| self.stays(&known(id))));
     }
 }

@@ -98,7 +98,7 @@ impl Decision<'_> {
         if !self.is_previous_known() {
             return Beside::Unknown(PREVIOUS);
         }
-        notices.push(self.foreign(previous.id.clone()));
+        notices.extend(self.stays(previous));
         Beside::Known
     }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    left,
     observed::Mark,
     outcome::Fault,
     state::{ClientAt, Failure, Record},
@@ -147,7 +148,6 @@ pub enum Notice {
     Blocked(Fault),
     /// The current certificate has ended: it can prove nothing any more.
     CurrentEnded,
-    /// The issuer refuses the current value, so nothing is removed.
     /// No token came with a value, and the issuer did not refuse the value itself.
     NoToken {
         /// Which value.
@@ -155,15 +155,18 @@ pub enum Notice {
         /// Why.
         fault: Fault,
     },
+    /// The issuer refuses the current value, so nothing is removed.
     CurrentRefused,
     /// The issuer does not list the current value, so nothing is removed.
     CurrentNotListed,
-    /// The application cannot be read: orphans are not found.
-    Blind,
-    /// The credential before the current one was not made by apicred and stays valid at the issuer.
+    /// The credential before the current one was not made by apicred and stays valid at the issuer. The rotation does not wait for that.
     Foreign {
         /// Its key ID, if it is known.
         id: Option<String>,
+        /// SHA-1 thumbprint of a certificate.
+        thumbprint: Option<String>,
+        /// Its end, if it is known.
+        until: Option<Timestamp>,
     },
     /// The same, and another client resource made it.
     OfAnother {
@@ -214,18 +217,15 @@ pub enum Notice {
 impl Notice {
     /// Must somebody do something for the rotation to go on?
     pub const fn needs_somebody(&self) -> bool {
-        matches!(
-            self,
-            Self::StateUnreadable
         if let Self::NoToken { fault, .. } = self {
             return !fault.class.passes();
         }
+        matches!(
+            self,
+            Self::StateUnreadable
                 | Self::NoCurrent
                 | Self::CurrentEnded
                 | Self::CurrentRefused
-                | Self::Foreign { .. }
-                | Self::OfAnother { .. }
-                | Self::OfEarlier { .. }
                 | Self::Elsewhere { .. }
                 | Self::Unknown { .. }
                 | Self::Ambiguous
@@ -254,8 +254,8 @@ impl Notice {
             }
             Self::Failed(failure) => return failure.message(),
             Self::Blocked(fault) => return fault.message.clone(),
-            Self::CurrentEnded => {
             Self::NoToken { of, fault } => return without_token(*of, fault),
+            Self::CurrentEnded => {
                 "the certificate in the Secret has ended, and only a valid one can prove that another belongs to the client; upload a new one by hand"
             }
             Self::CurrentRefused => {
@@ -264,23 +264,13 @@ impl Notice {
             Self::CurrentNotListed => {
                 "the issuer does not list the credential in the Secret, so nothing is removed; check that the client ID is the one of this Secret"
             }
-            Self::Blind => {
-                "the application cannot be read, so that lost credentials are not found; grant the right to read it"
-            }
-            Self::Foreign { id: Some(id) } => {
-                return format!(
-                    "credential {id} was not made by apicred and stays valid at the issuer; remove it there, or name it in rotation.adopt.keyId"
-                );
-            }
-            Self::Foreign { id: None } => {
-                "the credential before this one was not made by apicred; if the issuer has it, it stays valid there: remove it, or name it in rotation.adopt.keyId"
-            }
-            Self::OfAnother { id } => {
-                return format!(
-                    "credential {id} was made by apicred for another ApiClient and stays valid at the issuer; remove it there if nobody uses it"
-                );
-            }
-            Self::OfEarlier { id } => return of_earlier(id),
+            Self::Foreign {
+                id,
+                thumbprint,
+                until,
+            } => return left::foreign(id.as_deref(), thumbprint.as_deref(), *until),
+            Self::OfAnother { id } => return left::of_another(id),
+            Self::OfEarlier { id } => return left::of_earlier(id),
             Self::Elsewhere { client, left } => return stays_there(client, left),
             Self::Unknown { ending } => return unknown(ending),
             Self::Crowded { id, until } => return crowded(id, *until),
@@ -300,6 +290,15 @@ impl Notice {
             }
             Self::NotRenewed => {
                 "the certificate in the Secret has expired; have cert-manager renew it"
+            }
+            Self::MadeElsewhere => {
+                "a rotation was requested, and cert-manager makes the certificates of this Secret; have it renew this one (cmctl renew), and apicred uploads it"
+            }
+        };
+        text.to_owned()
+    }
+}
+
 /// What [`Notice::NoToken`] says.
 fn without_token(of: Tried, fault: &Fault) -> String {
     let (value, so) = match of {
@@ -310,22 +309,6 @@ fn without_token(of: Tried, fault: &Fault) -> String {
         Tried::Next => ("new client credential", ", so it does not take over"),
     };
     format!("no token came with the {value}{so}: {}", fault.message)
-}
-
-            }
-            Self::MadeElsewhere => {
-                "a rotation was requested, and cert-manager makes the certificates of this Secret; have it renew this one (cmctl renew), and apicred uploads it"
-            }
-        };
-        text.to_owned()
-    }
-}
-
-/// What [`Notice::OfEarlier`] says.
-fn of_earlier(id: &str) -> String {
-    format!(
-        "credential {id} was made by apicred for an earlier ApiClient of this Secret, is not in the Secret, and stays valid at the issuer; if nobody uses it, remove it there, or name it in rotation.adopt.keyId"
-    )
 }
 
 /// What [`Notice::Unknown`] says.

@@ -312,7 +312,6 @@ impl Decision<'_> {
             .collect();
         faults.dedup();
         notices.extend(faults);
-        notices.extend(self.memory.blind.is_some().then_some(Notice::Blind));
     }
 
     /// The certificates as status shows them: *current* is the one that gets tokens.

@@ -60,9 +60,14 @@ pub(super) fn apply(
         Action::AddKey => {
             let added = new_key(&call.body, &settings.policies, now)?;
             busy()?;
+            let mut body = if settings.names_new_keys {
+                added.shown()
+            } else {
+                json!({})
+            };
+            body["@odata.context"] =
+                json!("https://graph.microsoft.com/v1.0/$metadata#microsoft.graph.keyCredential");
             client.added.push(added);
-            // The documented example shows no members of the new credential.
-            let body = json!({ "@odata.context": "https://graph.microsoft.com/v1.0/$metadata#microsoft.graph.keyCredential" });
             Ok(Answer::json(StatusCode::OK, &body))
         }
         Action::RemovePassword => remove(shared, client, call, CredentialKind::Secret, busy),

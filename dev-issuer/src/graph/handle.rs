@@ -39,6 +39,7 @@ pub struct ReplicaLag {
 pub(crate) struct Settings {
     pub(super) policies: Vec<AppPolicy>,
     pub(super) write_gap: Duration,
+    pub(super) names_new_keys: bool,
 }
 
 impl DevIssuer {
@@ -67,6 +68,12 @@ impl DevIssuer {
     pub fn set_write_gap(&self, gap: Duration) {
         self.shared
             .change_graph(|settings| settings.write_gap = gap);
+    }
+
+    /// Whether the answer to `addKey` has the members of the new credential. The documented example shows none, so that it is off at first.
+    pub fn name_new_keys(&self, names: bool) {
+        self.shared
+            .change_graph(|settings| settings.names_new_keys = names);
     }
 
     /// The credentials that a client has, whatever replicas know.

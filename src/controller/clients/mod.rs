@@ -153,7 +153,7 @@ fn rotation(context: &Arc<Context>, key: &Key, client: &CachedClient) -> Rotatio
     };
     let begin = |shared| rotate::begin(context, key, uid, shared);
     let view = context.rotations.attend(key, uid, begin);
-    view.map_or(Rotation::Unknown, Rotation::Known)
+    view.map_or(Rotation::Unknown, |view| Rotation::Known(Box::new(view)))
 }
 
 /// What is known of a client's rotation.
@@ -162,7 +162,7 @@ enum Rotation {
     Nothing,
     /// This process has not reconciled it yet: status stays as it is.
     Unknown,
-    Known(View),
+    Known(Box<View>),
 }
 
 impl Rotation {
@@ -205,6 +205,11 @@ impl Rotation {
                 ConditionType::RotationFailed,
                 Reason::RotationFailed,
                 view.failed,
+            ),
+            (
+                ConditionType::RotationLeftover,
+                Reason::RotationLeftover,
+                view.left,
             ),
         ] {
             let made = message.map(|text| conditions.condition(kind, true, reason, &text));

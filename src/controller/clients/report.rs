@@ -10,7 +10,7 @@ use crate::{
     Reason,
     api::ApiClient,
     plan::{Notice, Severity},
-    rotation::{self, Change, Mark, Next, Record, Slot, Uploading, Values},
+    rotation::{self, Change, Mark, Next, Phase, Record, Slot, Uploading, Values},
     telemetry::tries::warn_at_first,
 };
 
@@ -32,6 +32,18 @@ impl Driver {
                 "the rotation of a client waits: {why}"
             );
         }
+    }
+
+    /// A credential that is not used any more stays valid at the issuer.
+    async fn stays(&self, note: String) {
+        tracing::info!(
+            namespace = self.key.namespace,
+            name = self.key.name,
+            reason = Reason::RotationLeftover.as_str(),
+            "a credential of a client that was replaced stays at the issuer: {note}"
+        );
+        self.notify(Severity::Normal, Reason::RotationLeftover, note)
+            .await;
     }
 
     /// The Secret was written.
@@ -58,6 +70,9 @@ impl Driver {
             );
             self.notify(Severity::Normal, Reason::ClientCredentialRotated, note)
                 .await;
+        }
+        if let Some(note) = unremoved(before, change, &self.uid) {
+            self.stays(note).await;
         }
         let times = |record: &Record| record.failure.as_ref().map_or(0, |failure| failure.times);
         if let Some(failure) = record
@@ -167,6 +182,21 @@ impl Driver {
         let now = self.context.clock.now();
         record::send(&self.context, &regarding, &notice, now).await;
     }
+}
+
+/// What is said of a credential that apicred made, whose key ID nobody knows: it goes out of the Secret alone.
+fn unremoved(before: &Record, change: &Change, uid: &str) -> Option<String> {
+    let Phase::Retiring { key, .. } = &before.state else {
+        return None;
+    };
+    let dropped = matches!(change.values, Values::DropNext | Values::DropPrevious);
+    let n = key.n.filter(|_| dropped && key.id.is_none())?;
+    let until = key
+        .until
+        .map_or(String::new(), |until| format!(" until {until}"));
+    Some(format!(
+        "the credential whose name ends with {uid}/{n} is not used any more, and its key ID is not known; if the issuer has it, it stays valid there{until}, or until somebody removes it"
+    ))
 }
 
 /// The part of a note about the end of a client credential.

@@ -30,6 +30,8 @@ pub(in crate::controller) struct View {
     /// Somebody must do something, or the issuer must answer.
     pub(super) blocked: Option<String>,
     pub(super) failed: Option<String>,
+    /// What a rotation replaced and does not remove. Nothing waits for it.
+    pub(super) left: Option<String>,
 }
 
 impl View {
@@ -52,22 +54,24 @@ impl View {
                 .and_then(|f| f.requested.clone()),
             ..Self::default()
         };
-        let mut blocked = Vec::new();
+        let (mut blocked, mut left) = (Vec::new(), Vec::new());
         for notice in &next.notices {
             match notice {
                 Notice::Due | Notice::Requested { .. } | Notice::Crowded { .. } => {
                     view.due = Some(notice.message());
                 }
-                Notice::Failed(failure) => view.failed = Some(failure.message()),
-                // Orphans are not found without the right to read, and nothing else is wrong.
                 Notice::NoToken { .. } if !notice.needs_somebody() => {
                     view.due = Some(notice.message());
                 }
-                Notice::Blind => {}
+                Notice::Failed(failure) => view.failed = Some(failure.message()),
+                Notice::Foreign { .. } | Notice::OfAnother { .. } | Notice::OfEarlier { .. } => {
+                    left.push(notice.message());
+                }
                 other => blocked.push(other.message()),
             }
         }
-        view.blocked = (!blocked.is_empty()).then(|| blocked.join("; "));
+        let joined = |all: Vec<String>| (!all.is_empty()).then(|| all.join("; "));
+        (view.blocked, view.left) = (joined(blocked), joined(left));
         view
     }
 }

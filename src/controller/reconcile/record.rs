@@ -225,6 +225,10 @@ pub(in crate::controller) async fn object(
 /// The event that belongs to a line about an issuer or a client: none for what is only counted.
 fn of_object(line: &Line, new: &[Condition]) -> Option<Notice> {
     let (severity, reason) = match line.change {
+        // Nothing waits for it.
+        Change::Began | Change::Changed if line.condition == ConditionType::RotationLeftover => {
+            (Severity::Normal, line.reason.clone())
+        }
         Change::Began | Change::Changed => (Severity::Warning, line.reason.clone()),
         Change::Ended => {
             let now = line.condition.find(new)?;

@@ -12,10 +12,10 @@ use std::{
 use apicred::api::{ApiClient, ApiClientStatus};
 use dev_issuer::{Client as OauthClient, CredentialKind};
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use testenv::eventually;
@@ -76,11 +76,26 @@ impl<'w> Rig<'w> {
 
     /// A client `shared` with a certificate, and the credential `a`.
     pub(super) async fn with_certificate(world: &'w World, label: &str, rotation: Value) -> Self {
+        // It may read itself, so that key IDs are known.
+        let owner = |app: OauthClient, id: &str| app.role("graph", OWNED).owns(id);
+        Self::with_certificate_of(world, label, rotation, owner).await
+    }
+
+    /// The same without any permission of Microsoft Graph.
+    pub(super) async fn without_permission(world: &'w World, label: &str) -> Self {
+        Self::with_certificate_of(world, label, soon(), |app, _| app).await
+    }
+
+    async fn with_certificate_of(
+        world: &'w World,
+        label: &str,
+        rotation: Value,
+        may: impl Fn(OauthClient, &str) -> OauthClient,
+    ) -> Self {
         let rig = Self::new(world, label).await;
         let keys = keys::keys(Kind::Rsa, "first", None);
-        // It may read itself, so that key IDs are known.
         let app = OauthClient::new(&rig.app).certificate(&keys.certificate);
-        let app = app.role("graph", OWNED).owns(&rig.app);
+        let app = may(app, &rig.app);
         rig.place.add_client(app.role(RECORDS.0, RECORDS.1));
         rig.place.put_tls(SOURCE, &keys).await;
         let way = json!({ "secrets": null, "certificates": [{ "secretName": SOURCE }] });
@@ -252,6 +267,17 @@ impl<'w> Rig<'w> {
         let what = format!("{kind}: {words}");
         self.until(&what, |status| status.conditions.iter().any(fits))
             .await
+    }
+
+    /// What events about the client with this reason say.
+    pub(super) async fn events(&self, reason: &str) -> Vec<String> {
+        let events: Api<Event> = Api::namespaced(self.place.kube.clone(), &self.place.namespace);
+        let all = events.list(&ListParams::default()).await.expect("events");
+        let own = all.items.into_iter().filter(|event| {
+            let about = event.regarding.as_ref().and_then(|r| r.kind.as_deref());
+            about == Some("ApiClient") && event.reason.as_deref() == Some(reason)
+        });
+        own.filter_map(|event| event.note).collect()
     }
 
     /// Waits until this request was answered and nothing is left to do.

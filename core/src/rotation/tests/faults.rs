@@ -217,7 +217,7 @@ fn a_certificate_needs_no_right_to_read_and_a_secret_waits_for_it_and_no_day() {
     let mut process = Process::of(Kind::Certificate);
     process.does(&failed(Class::Permission));
     assert!(process.blocked().is_empty(), "{:?}", process.blocked());
-    assert!(process.decide().notices.contains(&Notice::Blind));
+    assert!(process.decide().notices.is_empty());
 
     let mut process = Process::of(Kind::Secret);
     process.does(&failed(Class::Permission));

@@ -4,6 +4,7 @@ mod elsewhere;
 mod faults;
 mod graph;
 mod histories;
+mod left;
 mod manager;
 mod overlap;
 mod record;

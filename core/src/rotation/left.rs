@@ -1,0 +1,92 @@
+//! What a rotation replaced and does not remove at the issuer: somebody else made it. Nothing waits for that.
+
+use jiff::Timestamp;
+
+use super::{
+    next::Decision,
+    observed::{Application, Mark, Same, Slot},
+    state::Known,
+    step::Notice,
+};
+
+impl Decision<'_> {
+    /// What is to be reported of a credential that was replaced and is not removed. None: it has ended, or the issuer does not list it.
+    pub(super) fn stays(&self, known: &Known) -> Option<Notice> {
+        let application = self.memory.application.as_ref();
+        if application.is_some_and(|application| self.is_gone(known, application)) {
+            return None;
+        }
+        let listed = known.id.as_ref().and_then(|id| self.listed(id));
+        let until = known.until.or_else(|| listed?.until);
+        if until.is_some_and(|until| until <= self.now) {
+            return None;
+        }
+        Some(match &known.id {
+            Some(id) if self.is_of_another(id) => Notice::OfAnother { id: id.clone() },
+            Some(id) if self.listed(id).is_some_and(|key| self.is_of_earlier(key)) => {
+                Notice::OfEarlier { id: id.clone() }
+            }
+            id => Notice::Foreign {
+                id: id.clone(),
+                thumbprint: self.previous_of(known).and_then(|slot| match &slot.mark {
+                    Mark::Certificate { sha1, .. } => Some(sha1.to_uppercase()),
+                    Mark::Hint(_) | Mark::Key(_) => None,
+                }),
+                until,
+            },
+        })
+    }
+
+    /// The value of the Secret that this is about.
+    fn previous_of(&self, known: &Known) -> Option<&Slot> {
+        let slot = self.seen.slots.previous.as_ref();
+        slot.filter(|slot| slot.digest == known.digest)
+    }
+
+    /// Is it certainly not among the credentials of the application?
+    fn is_gone(&self, known: &Known, application: &Application) -> bool {
+        let mut keys = application.keys.iter();
+        if let Some(id) = &known.id {
+            return keys.all(|key| key.id != *id);
+        }
+        let slot = self.previous_of(known);
+        slot.is_some_and(|slot| keys.all(|key| key.is(slot) == Same::No))
+    }
+}
+
+/// What [`Notice::Foreign`] says.
+pub(super) fn foreign(
+    id: Option<&str>,
+    thumbprint: Option<&str>,
+    until: Option<Timestamp>,
+) -> String {
+    let until = until.map_or(String::new(), |until| {
+        format!(" until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    });
+    let which = thumbprint.map_or(String::new(), |thumbprint| {
+        format!(" (the certificate with the thumbprint {thumbprint})")
+    });
+    match id {
+        Some(id) => format!(
+            "credential {id} was not made by apicred and stays valid at the issuer{until}; remove it there, or name it in rotation.adopt.keyId"
+        ),
+        // Naming a key ID has no effect as long as nobody knows that it is the one of this value.
+        None => format!(
+            "the credential before this one{which} was not made by apicred, and its key ID is not known; if the issuer has it, it stays valid there{until}; if nobody uses it, remove it there, and the keys that end with -previous from the Secret"
+        ),
+    }
+}
+
+/// What [`Notice::OfAnother`] says.
+pub(super) fn of_another(id: &str) -> String {
+    format!(
+        "credential {id} was made by apicred for another ApiClient and stays valid at the issuer; remove it there if nobody uses it"
+    )
+}
+
+/// What [`Notice::OfEarlier`] says.
+pub(super) fn of_earlier(id: &str) -> String {
+    format!(
+        "credential {id} was made by apicred for an earlier ApiClient of this Secret, is not in the Secret, and stays valid at the issuer; if nobody uses it, remove it there, or name it in rotation.adopt.keyId"
+    )
+}

@@ -1,0 +1,139 @@
+//! What a rotation replaced and does not remove: reported as long as it is valid at the issuer, and nothing waits for it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::faults::Process;
+use crate::{
+    fixtures::at,
+    rotation::{
+        Application, Class, Fault, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase,
+        Place, Record, Slot, Step,
+    },
+};
+
+const DAY: i64 = 86_400;
+
+fn record(process: &mut Process) -> &mut Record {
+    let Noted::Record(record) = &mut process.seen.noted else {
+        panic!("a record");
+    };
+    record
+}
+
+/// The certificate of a person was replaced, and ends at this time. Number 1 is in use.
+fn replaced(until: Timestamp) -> Process {
+    let mut process = Process::of(Kind::Certificate);
+    process.seen.slots.previous = Some(Slot {
+        digest: "previous".to_owned(),
+        mark: Mark::Certificate {
+            sha1: "ab01".to_owned(),
+            sha256: "cd02".to_owned(),
+        },
+        name: None,
+        validity: Some((at(-DAY), until)),
+    });
+    record(&mut process).previous = Some(Known {
+        digest: "previous".to_owned(),
+        from: Some(at(-DAY)),
+        until: Some(until),
+        ..Known::default()
+    });
+    process
+}
+
+/// The issuer does not let the application be read.
+fn refuse_to_read(process: &mut Process) {
+    let refused = Outcome::Failed(Fault {
+        class: Class::Permission,
+        sent: true,
+        may_have_happened: false,
+        retry_after: None,
+        message: "denied".to_owned(),
+    });
+    let now = process.now;
+    process.memory.after(&Step::ReadApplication, &refused, now);
+}
+
+fn lists(process: &mut Process, thumbprints: &[&str]) {
+    let key = |thumbprint: &&str| Key {
+        id: format!("id-of-{thumbprint}"),
+        name: None,
+        mark: Some(KeyMark::Thumbprint((*thumbprint).to_owned())),
+        from: None,
+        until: None,
+    };
+    let application = Application {
+        read_at: process.now,
+        keys: thumbprints.iter().map(key).collect(),
+    };
+    let (read, now) = (Outcome::Application(application), process.now);
+    process.memory.after(&Step::ReadApplication, &read, now);
+}
+
+#[test]
+fn a_certificate_whose_id_nobody_knows_is_named_until_it_ends_and_blocks_nothing() {
+    let until = at(10 * DAY);
+    let mut process = replaced(until);
+    refuse_to_read(&mut process);
+    let expected = Notice::Foreign {
+        id: None,
+        thumbprint: Some("AB01".to_owned()),
+        until: Some(until),
+    };
+    let notices = process.decide().notices;
+    assert_eq!(notices, [expected.clone()]);
+    assert!(!expected.needs_somebody());
+    let message = expected.message();
+    // Naming a key ID would have no effect: nobody knows that it is the one of this certificate.
+    let words = ["thumbprint AB01", "until 2026-", "end with -previous"];
+    assert!(words.iter().all(|w| message.contains(w)), "{message}");
+    assert!(!message.contains("adopt"), "{message}");
+    process.settings.adopt = Some("0f0f0f0f-0000-4000-8000-000000000000".to_owned());
+    assert_eq!(process.decide().notices, [expected.clone()]);
+
+    // The same at the end of the overlap.
+    record(&mut process).state = Phase::Switched { retire_at: at(0) };
+    let next = process.decide();
+    assert_eq!(next.notices, [expected]);
+    assert!(matches!(next.step, Step::Write { .. }), "{:?}", next.step);
+
+    record(&mut process).state = Phase::Steady;
+    process.now = until;
+    refuse_to_read(&mut process);
+    assert!(process.decide().notices.is_empty());
+    process.now = until - SignedDuration::from_secs(1);
+    assert_eq!(process.decide().notices.len(), 1);
+}
+
+#[test]
+fn a_certificate_that_is_removed_at_the_issuer_is_reported_no_more() {
+    let mut process = replaced(at(10 * DAY));
+    lists(&mut process, &["aa", "ab01"]);
+    let notices = process.decide().notices;
+    let named =
+        matches!(&notices[..], [Notice::Foreign { id: Some(id), .. }] if id == "id-of-ab01");
+    assert!(named, "{notices:?}");
+    assert!(notices[0].message().contains("rotation.adopt.keyId"));
+    // Its ID is noted by now, or it never was.
+    for id in [Some("id-of-ab01".to_owned()), None] {
+        record(&mut process).previous.as_mut().unwrap().id = id;
+        lists(&mut process, &["aa"]);
+        assert!(process.decide().notices.is_empty());
+    }
+}
+
+/// Its own certificate is removed by the ID that the answer to adding it had, although the application may not be read.
+#[test]
+fn a_certificate_of_apicred_is_removed_without_the_right_to_read() {
+    let mut process = replaced(at(10 * DAY));
+    refuse_to_read(&mut process);
+    let previous = record(&mut process).previous.as_mut().unwrap();
+    (previous.id, previous.n) = (Some("key-0".to_owned()), Some(0));
+    let key = previous.clone();
+    record(&mut process).state = Phase::Retiring {
+        key,
+        from: Place::Previous,
+    };
+    let id = "key-0".to_owned();
+    assert_eq!(process.decide().step, Step::RemoveKey { id });
+}

@@ -1,0 +1,84 @@
+//! A client rolls its own certificates without any permission: nobody may read the application.
+
+use apicred::api::ApiClientStatus;
+use dev_issuer::CredentialKind;
+use testenv::eventually;
+
+use super::Rig;
+use crate::support::{LATER, World, run};
+
+fn blocked(status: &ApiClientStatus) -> bool {
+    let stops = ["RotationBlocked", "RotationFailed"];
+    let mut types = status.conditions.iter().map(|c| c.type_.as_str());
+    types.any(|kind| stops.contains(&kind))
+}
+
+/// Two rotations; the IDs at the issuer in the order in which they were added, and what status says in the end.
+async fn rotate_twice(rig: &mut Rig<'_>) -> (Vec<String>, ApiClientStatus) {
+    let first = rig.at_issuer(CredentialKind::Certificate).remove(0);
+    rig.run().await;
+    rig.place.ready("a").await;
+    let request = rig.request().await;
+    rig.switched(&request).await;
+    let mut ids = vec![first.clone()];
+    let added = |rig: &Rig<'_>, ids: &[String]| {
+        let mut all = rig.at_issuer(CredentialKind::Certificate).into_iter();
+        all.find(|id| !ids.contains(id)).expect("another one")
+    };
+    ids.push(added(rig, &ids));
+    // The first one is a person's, and stays. Nothing waits for that.
+    let status = rig
+        .says("RotationLeftover", "was not made by apicred")
+        .await;
+    let first = status.keys.iter().find(|k| k.state == "Previous");
+    let thumbprint = first
+        .and_then(|key| key.thumbprint.as_deref())
+        .expect("one");
+    let said = |s: &ApiClientStatus| format!("{:?}", s.conditions);
+    assert!(said(&status).contains(thumbprint), "{status:#?}");
+    let steady = |s: &ApiClientStatus| s.rotation_state.as_deref() == Some("Steady");
+    let status = rig.until("the end of the overlap", steady).await;
+    assert!(!blocked(&status), "{status:#?}");
+    assert_eq!(rig.events("RotationLeftover").await.len(), 1);
+
+    let request = rig.request().await;
+    rig.follows_through(&request).await;
+    ids.push(added(rig, &ids));
+    (ids, rig.status().await)
+}
+
+#[test]
+fn what_apicred_added_is_removed_by_the_id_that_the_answer_has() {
+    run(async {
+        let world = World::own().await;
+        let mut rig = Rig::without_permission(&world, "unread").await;
+        rig.place.issuer.name_new_keys(true);
+        let (ids, status) = rotate_twice(&mut rig).await;
+        let left = [ids[0].clone(), ids[2].clone()];
+        rig.only(CredentialKind::Certificate, &left).await;
+        assert_eq!(status.keys[0].key_id.as_ref(), Some(&ids[2]));
+    });
+}
+
+#[test]
+fn what_has_no_known_id_stays_until_it_ends_and_an_event_says_so() {
+    run(async {
+        let world = World::own().await;
+        let mut rig = Rig::without_permission(&world, "unread-unnamed").await;
+        let (ids, status) = rotate_twice(&mut rig).await;
+        assert_eq!(rig.at_issuer(CredentialKind::Certificate), ids);
+        assert_eq!(status.keys[0].key_id, None);
+        let said = async || {
+            let all = rig.events("RotationLeftover").await;
+            let own = |note: &&String| {
+                let words = ["/1 is not used any more", "stays valid there until"];
+                words.iter().all(|word| note.contains(word))
+            };
+            match all.iter().filter(own).count() {
+                1 => Ok(()),
+                n => Err(format!("{n}: {all:?}")),
+            }
+        };
+        eventually(LATER, "an event".to_owned(), said).await;
+    });
+}
