@@ -20,9 +20,6 @@ use crate::{
     rotation::{Memory, Registry, Rotating, Slots, Uploading, values::NEXT},
 };
 
-/// After a step that failed for another reason than the issuer: the first pause, and the longest.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
-pub(super) const LONGEST: Duration = Duration::from_mins(1);
 /// A rotation that cannot begin is checked again after this time, and at each change that is seen.
 pub(super) const RECHECK: Duration = Duration::from_mins(10);
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::driver::{LONGEST, PAUSE};
-
+/// After a step that failed for another reason than the issuer: the first pause, and the longest.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const LONGEST: Duration = Duration::from_mins(1);
 /// So many tries are a second apart: most failures pass at once, and what only this process has is lost with it.
 const QUICK: u32 = 5;
 /// So long it is tried for a client that is not rotated any more, or is another one.

@@ -9,12 +9,12 @@ use kube::Api;
 use serde_json::json;
 
 use super::{
-    driver::{Driver, LONGEST, PAUSE, RECHECK, Sight, Uploads},
+    driver::{Driver, RECHECK, Sight, Uploads},
     execute::Execution,
     held::{Application, REMOVED},
     issuer::ClientPlace,
     obstacle::obstacle,
-    patience::Patience,
+    patience::{LONGEST, PAUSE, Patience},
     seen::{asking, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
     upload::{copy_of, joined},

@@ -9,7 +9,8 @@ use k8s_openapi::{
 use kube::Api;
 
 use super::{
-    driver::{Driver, LONGEST, RECHECK, Sight},
+    driver::{Driver, RECHECK, Sight},
+    patience::LONGEST,
     seen::{ClientValue, users},
 };
 use crate::controller::{
