@@ -9,6 +9,7 @@ use super::{
     settings::{Kind, MOST_BUSY, SENT_WITHIN},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Values},
+    values::NEXT,
 };
 
 impl Decision<'_> {
@@ -95,7 +96,16 @@ impl Decision<'_> {
 
     fn adding_secret(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
         let added = Phase::Added { since: self.now };
-        if let Some(known) = self.held_known(n, None) {
+        let known = self.held_known(n, None);
+        // What the issuer makes is stored in its place.
+        if self.unknown(NEXT) && (known.is_some() || self.memory.announced == Some(n)) {
+            notices.push(self.strange(NEXT));
+            return match known {
+                Some(_) => self.wait(self.settings.pace.again),
+                None => self.fail(Why::NotSent, Values::Keep),
+            };
+        }
+        if let Some(known) = known {
             return self.write_with(added, Values::StoreNext, None, |r| r.next = Some(known));
         }
         if let Some(step) = self.announce_again(n) {
@@ -166,6 +176,9 @@ impl Decision<'_> {
         let (Some(known), Some(slot)) = (&self.facts.next, &self.seen.slots.next) else {
             return self.next_removed();
         };
+        if self.unknown(NEXT) {
+            return self.next_removed();
+        }
         let added = |id: Option<String>| {
             let state = Phase::Added { since: self.now };
             self.write_with(state, Values::Keep, None, |record| {

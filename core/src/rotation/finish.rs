@@ -9,6 +9,7 @@ use super::{
     settings::{FRESH, Kind},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Tried, Values},
+    values::{NEXT, PREVIOUS},
 };
 
 impl Decision<'_> {
@@ -16,6 +17,10 @@ impl Decision<'_> {
         let (Some(slot), Some(known)) = (&self.seen.slots.next, &self.facts.next) else {
             return self.next_removed();
         };
+        // Somebody stored another one in its place.
+        if self.unknown(NEXT) {
+            return self.next_removed();
+        }
         if self.is_absurd(since, SignedDuration::ZERO) {
             let since = self.now;
             return self.write(Phase::Added { since }, Values::Keep);
@@ -24,6 +29,11 @@ impl Decision<'_> {
         let row = self.memory.row(&slot.digest, Some(since));
         let over = row.first.zip(row.last).map(|(a, b)| b.duration_since(a));
         if row.count >= trials.in_row && over.is_some_and(|over| over >= trials.over) {
+            // The current value takes its place.
+            if self.unknown(PREVIOUS) {
+                notices.push(self.strange(PREVIOUS));
+                return self.wait(self.settings.pace.again);
+            }
             let retire_at = later(self.now, self.settings.overlap);
             let state = Phase::Switched { retire_at };
             return self.write_with(state, Values::Promote, None, |r| r.failure = None);

@@ -49,6 +49,10 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         Phase::Switched { retire_at } => decision.switched(*retire_at, &mut notices),
         Phase::Retiring { key, from } => decision.retiring(key, *from, &mut notices),
     };
+    if record.state != Phase::Steady {
+        notices.extend(decision.strangers());
+        notices.dedup();
+    }
     notices.extend(record.failure.clone().map(Notice::Failed));
     notices.extend(reported(memory, settings.kind));
     let rotates_at = match &record.state {

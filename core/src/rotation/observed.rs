@@ -6,6 +6,7 @@ use super::{
     settings::RotationSettings,
     state::{ClientAt, Known, Noted},
     step::Shown,
+    values::NEXT,
 };
 
 /// What tells a value at the issuer, without the value.
@@ -56,6 +57,24 @@ pub struct Slots {
     pub next: Option<Slot>,
     /// The one before it.
     pub previous: Option<Slot>,
+    /// The keys of the Secret beside those of the current value under which something stands, whether it is a credential or not.
+    pub beside: Vec<String>,
+}
+
+impl Slots {
+    /// Does something stand under the keys with this ending?
+    pub(super) fn holds(&self, ending: &str) -> bool {
+        let slot = match ending {
+            NEXT => &self.next,
+            _ => &self.previous,
+        };
+        slot.is_some() || self.under(ending).next().is_some()
+    }
+
+    /// The keys with this ending.
+    pub(super) fn under<'a>(&'a self, ending: &'a str) -> impl Iterator<Item = &'a String> {
+        self.beside.iter().filter(move |key| key.ends_with(ending))
+    }
 }
 
 /// A credential at the issuer.

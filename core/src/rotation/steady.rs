@@ -29,7 +29,7 @@ impl Decision<'_> {
         let unknown = match self.beside(notices) {
             Beside::Does(step) => return step,
             Beside::Unknown(ending) => {
-                notices.push(Notice::Unknown { ending });
+                notices.push(self.strange(ending));
                 true
             }
             Beside::Known => false,
@@ -75,10 +75,13 @@ impl Decision<'_> {
 
     /// Values that no state speaks of: the annotation was lost, or came back from a backup.
     fn beside(&self, notices: &mut Vec<Notice>) -> Beside {
-        if self.seen.slots.next.is_some() {
-            if let Sight::First(step) = self.sight(None) {
-                return Beside::Does(step);
-            }
+        let slots = &self.seen.slots;
+        if slots.next.is_some()
+            && let Sight::First(step) = self.sight(None)
+        {
+            return Beside::Does(step);
+        }
+        if slots.holds(NEXT) {
             if !self.is_next_known() {
                 return Beside::Unknown(NEXT);
             }
@@ -89,7 +92,11 @@ impl Decision<'_> {
             return Beside::Does(self.write(Phase::Added { since }, Values::Keep));
         }
         let Some(previous) = &self.facts.previous else {
-            return Beside::Known;
+            return if slots.holds(PREVIOUS) {
+                Beside::Unknown(PREVIOUS)
+            } else {
+                Beside::Known
+            };
         };
         if self.is_ours(previous) {
             let retire_at = later(self.now, self.settings.overlap);
@@ -110,7 +117,7 @@ impl Decision<'_> {
         }
         let in_vain = self.memory.row(&next.digest, None).in_vain > 0;
         let gap = if in_vain {
-            notices.push(Notice::Unknown { ending: NEXT });
+            notices.push(self.strange(NEXT));
             self.settings.pace.again
         } else {
             self.settings.trials.gap
@@ -118,12 +125,44 @@ impl Decision<'_> {
         Some(self.trial((Tried::Next, None), &next.digest, gap))
     }
 
-    /// Did apicred make the next value? While a rotation is in progress, it did. Nothing but the annotation says so of a public key, so that it is enough if the issuer has it.
+    /// Does something stand under the keys with this ending that is of no rotation?
+    pub(super) fn unknown(&self, ending: &str) -> bool {
+        let known = match ending {
+            NEXT => self.is_next_known(),
+            _ => self.is_previous_known(),
+        };
+        self.seen.slots.holds(ending) && !known
+    }
+
+    /// What is said of it.
+    pub(super) fn strange(&self, ending: &'static str) -> Notice {
+        let keys = self.seen.slots.under(ending).cloned().collect();
+        Notice::Unknown { ending, keys }
+    }
+
+    /// The same while a rotation is in progress. Where the current value is not the one that is noted, no digest says anything.
+    pub(super) fn strangers(&self) -> impl Iterator<Item = Notice> {
+        let current = self.facts.current.as_ref();
+        let holds = current.is_some_and(|known| self.is_noted(known));
+        let endings = [NEXT, PREVIOUS].into_iter();
+        endings
+            .filter(move |ending| holds && self.unknown(ending))
+            .map(|ending| self.strange(ending))
+    }
+
+    fn is_noted(&self, known: &Known) -> bool {
+        self.record.all().any(|noted| noted.digest == known.digest)
+    }
+
+    /// Did apicred make the next value? While a rotation is in progress, it is the one that is noted: somebody may have stored another one
+    /// in its place. Nothing but the annotation says so of a public key, so that it is enough if the issuer has it.
     pub(super) fn is_next_known(&self) -> bool {
-        let known = self.facts.next.as_ref();
-        self.is_in_progress()
-            || known.is_some_and(|known| known.n.is_some())
-            || self.has_key(self.seen.slots.next.as_ref())
+        let made = |known: &Known| {
+            let noted = self.record.next.as_ref();
+            let noted = noted.filter(|noted| noted.digest == known.digest && noted.id.is_some());
+            known.n.is_some() || self.record.state != Phase::Steady && noted.is_some()
+        };
+        self.facts.next.as_ref().is_some_and(made) || self.has_key(self.seen.slots.next.as_ref())
     }
 
     /// Did a rotation replace the previous value? The first one replaces a value that apicred did not make; if that is not noted any
@@ -131,17 +170,11 @@ impl Decision<'_> {
     pub(super) fn is_previous_known(&self) -> bool {
         let current = self.facts.current.as_ref();
         let rotated = current.is_some_and(|current| current.n.is_some());
-        let noted = |known: &Known| self.record.all().any(|noted| noted.digest == known.digest);
-        let is_rotated =
-            |known: &Known| noted(known) || self.is_ours(known) || known.id.is_some() && rotated;
-        self.is_in_progress()
-            || self.facts.previous.as_ref().is_some_and(is_rotated)
+        let is_rotated = |known: &Known| {
+            self.is_noted(known) || self.is_ours(known) || known.id.is_some() && rotated
+        };
+        self.facts.previous.as_ref().is_some_and(is_rotated)
             || self.has_key(self.seen.slots.previous.as_ref())
-    }
-
-    /// Is the state another one than `Steady`? Then each value is one of the rotation.
-    fn is_in_progress(&self) -> bool {
-        self.record.state != Phase::Steady
     }
 
     /// Is it a public key that the issuer has?

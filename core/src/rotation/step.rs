@@ -189,6 +189,8 @@ pub enum Notice {
     Unknown {
         /// Their ending.
         ending: &'static str,
+        /// Those of them under which something stands.
+        keys: Vec<String>,
     },
     /// A credential of apicred is at the issuer and in no Secret, so that the rotation that is due waits for its removal.
     Crowded {
@@ -272,7 +274,7 @@ impl Notice {
             Self::OfAnother { id } => return left::of_another(id),
             Self::OfEarlier { id } => return left::of_earlier(id),
             Self::Elsewhere { client, left } => return stays_there(client, left),
-            Self::Unknown { ending } => return unknown(ending),
+            Self::Unknown { ending, keys } => return unknown(ending, keys),
             Self::Crowded { id, until } => return crowded(id, *until),
             Self::UsersLag { name } => {
                 return format!(
@@ -312,9 +314,20 @@ fn without_token(of: Tried, fault: &Fault) -> String {
 }
 
 /// What [`Notice::Unknown`] says.
-fn unknown(ending: &str) -> String {
+fn unknown(ending: &str, keys: &[String]) -> String {
+    let (which, them) = match keys {
+        [] => (
+            format!("a key of the Secret that ends with {ending} has"),
+            "it",
+        ),
+        [key] => (format!("key {key} of the Secret has"), "it"),
+        keys => (
+            format!("keys {} of the Secret have", keys.join(" and ")),
+            "them",
+        ),
+    };
     format!(
-        "a key of the Secret that ends with {ending} has a value that apicred did not store, and a rotation would replace it; rename or remove it"
+        "{which} a value that apicred did not store, and a rotation would replace it; rename or remove {them}"
     )
 }
 

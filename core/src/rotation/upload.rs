@@ -52,7 +52,7 @@ impl Uploading {
             (Some(secret), Some(copy)) if secret.mark != copy.mark => Slots {
                 current: Some(copy.clone()),
                 next: Some(secret.clone()),
-                previous: None,
+                ..Slots::default()
             },
             (secret, _) => Slots {
                 current: secret.clone(),
@@ -323,8 +323,8 @@ impl Decision<'_> {
         let (slots, facts) = (slots.clone(), facts.clone());
         let turned = Slots {
             current: slots.next,
-            next: None,
             previous: slots.current,
+            ..Slots::default()
         };
         let known = Facts {
             current: facts.next,

@@ -101,7 +101,16 @@ pub(super) fn slots(
         current: slot(""),
         next: slot(NEXT),
         previous: slot(PREVIOUS),
+        beside: beside(&rotating.keys, data),
     }
+}
+
+/// The keys with the ending of another value than the current one that have a value. None of them may be lost because it cannot be read.
+fn beside(keys: &[String], data: &BTreeMap<String, ByteString>) -> Vec<String> {
+    let endings = [NEXT, PREVIOUS].into_iter();
+    let all = endings.flat_map(|ending| keys.iter().map(move |key| format!("{key}{ending}")));
+    all.filter(|key| data.get(key).is_some_and(|value| !value.0.is_empty()))
+        .collect()
 }
 
 /// The credentials that authenticate by this Secret, with what is noted with their tokens.
@@ -182,4 +191,26 @@ pub(super) fn is_listed(context: &Context, namespace: &str) -> bool {
     let everywhere = !context.health.unlisted().contains(&"credentials");
     let here = !context.unsynced.credentials(namespace);
     everywhere && here && context.unsynced.first(namespace).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_stands_beside_the_current_value_is_seen() {
+        let keys = ["tls.crt".to_owned(), "tls.key".to_owned()];
+        let data = [
+            ("tls.crt", "x"),
+            ("tls.key", "x"),
+            ("tls.crt-next", ""),
+            ("tls.key-next", "two\nlines"),
+            ("tls.key-previous", "x"),
+            ("other-next", "x"),
+        ];
+        let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec())));
+        let data = BTreeMap::from(data);
+        assert_eq!(beside(&keys, &data), ["tls.key-next", "tls.key-previous"]);
+        assert_eq!(beside(&keys[..1], &data), Vec::<String>::new());
+    }
 }

@@ -163,6 +163,11 @@ impl Process {
         };
         record.state = state;
         record.n = 2;
+        record.next = process.seen.slots.next.as_ref().map(|slot| Known {
+            digest: slot.digest.clone(),
+            n: Some(2),
+            ..Known::default()
+        });
         process.memory.announced = Some(2);
         process
     }
@@ -597,6 +602,11 @@ fn trials_before_a_value_was_given_up_do_not_count_when_it_is_tried_again() {
         let since = process.now;
         if let Noted::Record(record) = &mut process.seen.noted {
             record.state = Phase::Added { since };
+            record.next = Some(Known {
+                digest: "next".to_owned(),
+                n: Some(2),
+                ..Known::default()
+            });
         }
     };
     added(&mut process);

@@ -253,6 +253,11 @@ fn a_credential_that_its_owner_replaces_in_the_middle_of_a_rotation_is_named() {
         let mut process = Process::of(kind);
         let since = process.now;
         record(&mut process).state = Phase::Added { since };
+        record(&mut process).next = Some(Known {
+            digest: "next".to_owned(),
+            n: Some(2),
+            ..Known::default()
+        });
         if let Some(current) = &mut record(&mut process).current {
             current.n = None;
         }

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        Change, Class, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase, Record,
-        Slot, Step, Tried, values,
+        Change, Class, InHand, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase,
+        Place, Record, Slot, Step, Tried, Values, Why, values,
     },
 };
 
@@ -22,6 +22,13 @@ fn slot(digest: &str) -> Slot {
         mark: Mark::Hint("imp".to_owned()),
         name: None,
         validity: None,
+    }
+}
+
+fn strange(ending: &'static str, keys: &[&str]) -> Notice {
+    Notice::Unknown {
+        ending,
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
     }
 }
 
@@ -111,7 +118,7 @@ fn a_value_that_somebody_stored_beside_it_is_not_tried_and_not_replaced() {
             assert_eq!(process.does(&process.application()), Step::ReadApplication);
             let next = process.decide();
             assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
-            let notice = Notice::Unknown { ending };
+            let notice = strange(ending, &[]);
             assert!(next.notices.contains(&notice), "{:?}", next.notices);
             assert!(notice.needs_somebody() && notice.message().contains(ending));
             // Not its first characters either.
@@ -122,6 +129,171 @@ fn a_value_that_somebody_stored_beside_it_is_not_tried_and_not_replaced() {
             let step = process.decide().step;
             assert!(begins(&step), "{kind:?}: {step:?}");
         }
+    }
+}
+
+/// Several lines, a private key without its certificate, a note: a value that is no credential is somebody's all the same.
+#[test]
+fn a_value_that_is_no_credential_is_not_replaced_either() {
+    for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
+        for (ending, keys) in [
+            (values::NEXT, &["tls.key-next"][..]),
+            (values::NEXT, &["tls.crt-next", "tls.key-next"]),
+            (values::PREVIOUS, &["tls.key-previous"]),
+        ] {
+            let mut process = requested(kind);
+            process.seen.slots.beside = keys.iter().map(|key| (*key).to_owned()).collect();
+            assert_eq!(process.does(&process.application()), Step::ReadApplication);
+            let next = process.decide();
+            assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+            let notice = strange(ending, keys);
+            assert!(next.notices.contains(&notice), "{:?}", next.notices);
+            for key in keys {
+                assert!(notice.message().contains(key), "{}", notice.message());
+            }
+            process.seen.slots.beside.clear();
+            let step = process.decide().step;
+            assert!(begins(&step), "{kind:?}: {step:?}");
+        }
+    }
+}
+
+/// A rotation whose second credential is the next value.
+fn in_state(kind: Kind, state: Phase) -> Process {
+    let mut process = Process::of(kind);
+    let Noted::Record(record) = &mut process.seen.noted else {
+        panic!("a record");
+    };
+    record.n = 2;
+    record.state = state;
+    record.next = Some(Known {
+        digest: "next".to_owned(),
+        id: Some("key-2".to_owned()),
+        n: Some(2),
+        ..Known::default()
+    });
+    process.seen.slots.next = Some(slot("next"));
+    process
+}
+
+#[test]
+fn what_somebody_stores_in_place_of_a_new_credential_is_not_sent_shown_or_removed() {
+    for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
+        for theirs in [Some(slot("theirs")), None] {
+            for state in [
+                Phase::Added { since: at(0) },
+                Phase::Adding { n: 2, since: at(0) },
+            ] {
+                if kind == Kind::Secret && state != (Phase::Added { since: at(0) }) {
+                    continue;
+                }
+                let mut process = in_state(kind, state);
+                process.seen.slots.next.clone_from(&theirs);
+                process.seen.slots.beside = vec!["value-next".to_owned()];
+                let notice = strange(values::NEXT, &["value-next"]);
+                let next = process.decide();
+                assert!(next.notices.contains(&notice), "{:?}", next.notices);
+                let shown: Vec<&str> = next.keys.iter().map(|key| key.slot).collect();
+                assert_eq!(shown, ["Current"], "{kind:?}");
+                let Step::Write { change, .. } = next.step else {
+                    panic!("{kind:?}: {:?}", next.step);
+                };
+                assert_eq!(change.values, Values::Keep);
+                assert_eq!(change.record.next, None, "{kind:?}");
+                // A public key that is lost is removed at once, because nothing would find it later.
+                match &change.record.state {
+                    Phase::Retiring { key, from } if kind == Kind::Key => {
+                        assert_eq!(key.id.as_deref(), Some("key-2"));
+                        assert_eq!(*from, Place::Orphan);
+                    }
+                    state => assert_eq!(*state, Phase::Steady, "{kind:?}"),
+                }
+                let why = change.record.failure.map(|failure| failure.why);
+                assert_eq!(why, Some(Why::NextRemoved));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_secret_that_the_issuer_made_waits_until_its_place_is_free() {
+    let held = InHand {
+        n: 2,
+        slot: slot("made"),
+        id: Some("key-2".to_owned()),
+        from: at(0),
+        until: None,
+    };
+    let adding = || {
+        let since = at(0);
+        let mut process = in_state(Kind::Secret, Phase::Adding { n: 2, since });
+        let Noted::Record(record) = &mut process.seen.noted else {
+            panic!("a record");
+        };
+        record.next = None;
+        process.seen.slots.next = None;
+        process
+    };
+    let notice = strange(values::NEXT, &["value-next"]);
+    let theirs = vec!["value-next".to_owned()];
+
+    let mut process = adding();
+    process.memory.announced = Some(2);
+    assert!(matches!(process.decide().step, Step::AddPassword { .. }));
+    process.seen.slots.beside.clone_from(&theirs);
+    let next = process.decide();
+    assert!(next.notices.contains(&notice), "{:?}", next.notices);
+    let Step::Write { change, .. } = next.step else {
+        panic!("{:?}", next.step);
+    };
+    assert_eq!(change.record.state, Phase::Steady);
+    let why = change.record.failure.map(|failure| failure.why);
+    assert_eq!(why, Some(Why::NotSent));
+
+    // It came while the request was on its way.
+    let mut process = adding();
+    process.memory.held = Some(held);
+    process.seen.slots.beside = theirs;
+    let next = process.decide();
+    assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+    assert!(next.notices.contains(&notice), "{:?}", next.notices);
+    process.seen.slots.beside.clear();
+    let Step::Write { change, .. } = process.decide().step else {
+        panic!("a write");
+    };
+    assert_eq!(change.values, Values::StoreNext);
+}
+
+#[test]
+fn a_proven_credential_waits_until_the_place_of_the_one_before_it_is_free() {
+    let since = at(0);
+    let mut process = in_state(Kind::Secret, Phase::Added { since });
+    for seconds in [30, 60, 90, 120, 150] {
+        process.now = at(seconds);
+        let trial = Step::Trial {
+            of: Tried::Next,
+            digest: "next".to_owned(),
+            since: Some(since),
+        };
+        process.memory.after(&trial, &Outcome::Token, process.now);
+    }
+    let promotes = |step: &Step| {
+        let Step::Write { change, .. } = step else {
+            return false;
+        };
+        change.values == Values::Promote
+    };
+    assert!(promotes(&process.decide().step));
+    process.seen.slots.beside = vec!["value-previous".to_owned()];
+    for theirs in [None, Some(slot("theirs"))] {
+        process.seen.slots.previous = theirs;
+        let next = process.decide();
+        assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+        let notice = strange(values::PREVIOUS, &["value-previous"]);
+        let same = next.notices.iter().filter(|seen| **seen == notice);
+        assert_eq!(same.count(), 1, "{:?}", next.notices);
+        let shown: Vec<&str> = next.keys.iter().map(|key| key.slot).collect();
+        assert_eq!(shown, ["Current", "Next"]);
     }
 }
 
@@ -141,9 +313,7 @@ fn a_write_does_not_note_what_somebody_stored_beside_it() {
         Some("key-1")
     );
     assert_eq!(record.previous, None);
-    let notice = Notice::Unknown {
-        ending: values::PREVIOUS,
-    };
+    let notice = strange(values::PREVIOUS, &[]);
     assert!(process.decide().notices.contains(&notice));
 }
 
@@ -188,9 +358,7 @@ fn a_certificate_of_a_rotation_whose_annotation_is_lost_is_tried_before_somebody
         assert_eq!(read, Step::ReadApplication);
         process
     };
-    let unknown = Notice::Unknown {
-        ending: values::NEXT,
-    };
+    let unknown = strange(values::NEXT, &[]);
     let ours = lost(None).seen.names.name(2);
     for (outcome, known) in [
         (Outcome::Token, true),

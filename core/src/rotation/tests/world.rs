@@ -325,6 +325,7 @@ impl World {
                 current: slot(""),
                 next: slot(values::NEXT),
                 previous: slot(values::PREVIOUS),
+                beside: Vec::new(),
             },
             client: self.client(),
             names: self.names.clone(),
@@ -833,7 +834,7 @@ impl World {
             }
             for notice in &decided.notices {
                 match notice {
-                    Notice::Unknown { ending } if *ending == values::NEXT => {
+                    Notice::Unknown { ending, .. } if *ending == values::NEXT => {
                         self.edit(Edit::RemoveNext);
                     }
                     Notice::Unknown { .. } => self.edit(Edit::RemovePrevious),
