@@ -22,6 +22,7 @@ use crate::controller::{
     requeue::reference,
 };
 use crate::{
+    ConditionType,
     api::{ApiCredential, ApiCredentialStatus, TokenIssuer},
     credential::Key,
     plan::{

@@ -115,7 +115,9 @@ impl Line {
     /// A line about a fault, as its condition has it.
     pub(super) fn new(fault: &Stored<'_>, change: Change) -> Self {
         Self {
-            level: if fault.reason.is(Reason::is_wait) || fault.kind == ConditionType::RotationLeftover {
+            level: if fault.reason.is(Reason::is_wait)
+                || fault.kind == ConditionType::RotationLeftover
+            {
                 Level::Info
             } else {
                 Level::Warn
