@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json, value::to_raw_value};
 
 use super::{
     AnswerContext, Class, Material, Method, Moment, NextStep, RawAnswer, Stage, Then, Token,
-    TokenEndpoint, TokenError, TokenRequest, assertion, response,
+    TokenEndpoint, TokenError, TokenRequest, assertion,
+    response::{self, AnswerForm},
 };
 use crate::{
     Reason,
@@ -28,6 +29,13 @@ const API_URL: &str =
 const BACKDATED: i64 = 60;
 /// Lifetime of the assertion in seconds. GitHub takes at most 600 from now; a clock that is ahead by minutes stays below.
 const LIFETIME: i64 = 300;
+
+/// An answer has the token as `token`.
+const FORM: AnswerForm = AnswerForm {
+    token: "token",
+    check: "check githubApp.apiUrl of the issuer (https://HOST/api/v3 for an Enterprise Server)",
+    renamed: Some(renamed),
+};
 
 /// Fields of an answer that are read by their meaning in OAuth, and the token, which is renamed. `expires_at` is GitHub's own.
 const OF_OAUTH: [&str; 11] = [
@@ -120,16 +128,12 @@ pub(super) fn answer(
     raw: &RawAnswer,
     context: AnswerContext,
 ) -> Result<Token, TokenError> {
-    let renamed = renamed(raw);
-    let read = response::read(renamed.as_ref().unwrap_or(raw), context, Some(credential));
+    let read = response::read(raw, context, Some(credential), &FORM);
     read.map_err(|token_error| judged(token_error, raw, credential, context.now))
 }
 
 /// The fields of an answer by their names in OAuth.
 fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
-    if !(200..=299).contains(&raw.status) {
-        return None;
-    }
     let fields = object(&raw.body).ok()?;
     let token = fields.get("token")?.clone();
     let level = |(name, level): (&String, &Value)| Some(format!("{name}:{}", level.as_str()?));

@@ -4,7 +4,10 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::{AnswerContext, Method, RawAnswer, Token, TokenError, TokenRequest, answer, encode};
+use super::{
+    AnswerContext, Method, RawAnswer, Stage, Token, TokenError, TokenRequest, encode,
+    response::{self, AnswerForm},
+};
 use crate::{
     Reason,
     credential::{Credential, Endpoint, Hop},
@@ -55,50 +58,87 @@ pub fn second_request(credential: &Credential, token: &Token) -> Option<TokenReq
     })
 }
 
+/// The registry calls the password of a docker client a refresh token. It is one for three hours, and it is what `docker login`
+/// takes. Its access tokens are for single repositories, and no docker client takes one as a password.
+const REGISTRY: AnswerForm = AnswerForm {
+    token: "refresh_token",
+    check: "check secondRequest.azureContainerRegistry.registry of the issuer: /oauth2/exchange of an Azure container registry answers with refresh_token",
+    renamed: Some(renamed),
+};
+
+/// Google's names differ from OAuth's only as some servers write these.
+const GOOGLE: AnswerForm = AnswerForm {
+    token: "accessToken",
+    check: "check secondRequest.googleServiceAccount.endpoint of the issuer",
+    renamed: None,
+};
+
 /// Reads the answer to it.
 ///
 /// # Errors
-/// A token error that never blames the client authentication: the issuer has accepted that.
+/// A token error that never blames the client authentication: the issuer has accepted that. [`Reason::SecondRequestRefused`] if the
+/// server refused the request; an answer that cannot be used is no refusal.
 pub fn second_answer(
     credential: &Credential,
     raw: &RawAnswer,
     context: AnswerContext,
 ) -> Result<Token, TokenError> {
     let hop = credential.issuer.hop.as_ref();
-    let renamed = hop.and_then(|hop| renamed(hop, raw));
-    let read = answer(renamed.as_ref().unwrap_or(raw), context);
+    let form = match hop {
+        Some(Hop::AzureContainerRegistry { .. }) => &REGISTRY,
+        Some(Hop::GoogleServiceAccount { .. }) => &GOOGLE,
+        None => &AnswerForm::OAUTH,
+    };
+    let read = response::read(raw, context, None, form);
     read.map_err(|token_error| {
-        let lasting = matches!(
-            token_error.class,
-            Class::Denied | Class::Invalid | Class::NeedsUser
-        );
-        let next_step = match (hop, lasting && token_error.http_status.is_some()) {
-            (Some(hop), true) => next_step(hop, raw.status).into(),
-            _ => {
-                return TokenError {
-                    about_client: false,
-                    ..token_error
-                };
-            }
-        };
-        TokenError {
-            class: Class::Denied,
-            reason: Reason::SecondRequestRefused,
-            next_step,
+        let token_error = TokenError {
             about_client: false,
             ..token_error
+        };
+        match hop {
+            Some(hop) => judged(hop, raw.status, token_error),
+            None => token_error,
         }
     })
 }
 
-/// The registry calls the password of a docker client a refresh token. It is one for three hours, and it is what `docker login`
-/// takes.
-fn renamed(hop: &Hop, raw: &RawAnswer) -> Option<RawAnswer> {
-    if !matches!(hop, Hop::AzureContainerRegistry { .. }) || raw.status != 200 {
-        return None;
+/// What a token error of the second request means.
+fn judged(hop: &Hop, status: u16, token_error: TokenError) -> TokenError {
+    let lasting = matches!(
+        token_error.class,
+        Class::Denied | Class::Invalid | Class::NeedsUser
+    );
+    let refused = lasting && (400..=499).contains(&status) && token_error.stage == Stage::Answered;
+    if refused {
+        return TokenError {
+            class: Class::Denied,
+            reason: Reason::SecondRequestRefused,
+            next_step: next_step(hop, status).into(),
+            ..token_error
+        };
     }
-    let mut fields = object(&raw.body).ok()?;
-    let token = fields.remove("refresh_token")?;
+    let field = match hop {
+        Hop::AzureContainerRegistry { .. } => "secondRequest.azureContainerRegistry.registry",
+        Hop::GoogleServiceAccount { .. } => "secondRequest.googleServiceAccount.endpoint",
+    };
+    let host = hop.url().host_str().unwrap_or_default();
+    let next_step = match token_error.reason {
+        Reason::RedirectRefused => format!(
+            "{host} redirects the second request, and apicred follows no redirects; correct {field} of the issuer"
+        ),
+        Reason::EndpointNotFound => {
+            format!("{host} has nothing at this path; correct {field} of the issuer")
+        }
+        _ => return token_error,
+    };
+    TokenError {
+        next_step: next_step.into(),
+        ..token_error
+    }
+}
+
+fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
+    let token = object(&raw.body).ok()?.remove("refresh_token")?;
     let body = Map::from_iter([("access_token".to_owned(), token)]);
     Some(RawAnswer {
         content_type: raw.content_type.clone(),
@@ -260,6 +300,68 @@ mod tests {
             let token_error = read(&registry(), status, &json!({})).err().unwrap();
             assert_eq!(token_error.class, class);
             assert!(!token_error.about_client);
+        }
+    }
+
+    /// The registry, Google and GitHub judge what they get alike.
+    #[test]
+    fn an_answer_that_cannot_be_used_is_no_refusal() {
+        use Reason::{MalformedAnswer, RedirectRefused, TokenExpired, TokenTooLarge};
+
+        let google = google(&json!(["s"]));
+        let at_registry = |token: Value| json!({ "refresh_token": token });
+        let at_google = |token: Value, end: i64| json!({ "accessToken": token, "expireTime": at(end).to_string() });
+        let jwt = |end: i64| json!(jwt(&json!({ "exp": at(end).as_second() })));
+        let access = json!({ "access_token": jwt(10_800) });
+        let inside = json!({ "result": { "accessToken": "ya29.x" } });
+        let long = "x".repeat(300 * 1024);
+        #[rustfmt::skip]
+        let cases = vec![
+            (registry(), 200, at_registry(jwt(-7200)), TokenExpired, "compare the clocks"),
+            (google.clone(), 200, at_google(json!("ya29.x"), -7200), TokenExpired, "compare the clocks"),
+            (registry(), 200, at_registry(json!("a\nb")), MalformedAnswer, "visible ASCII"),
+            (google.clone(), 200, at_google(json!("a\nb"), 3600), MalformedAnswer, "visible ASCII"),
+            (registry(), 200, at_registry(json!(long)), TokenTooLarge, "256 KiB"),
+            (registry(), 200, at_registry(json!("null")), MalformedAnswer, "in place of its refresh_token"),
+            (registry(), 200, at_registry(json!([1])), MalformedAnswer, "field refresh_token that is not a text"),
+            (google.clone(), 200, at_google(json!([1]), 3600), MalformedAnswer, "field accessToken that is not a text"),
+            // No docker client takes the registry's access token as a password.
+            (registry(), 200, access, MalformedAnswer, "has access_token and no refresh_token"),
+            (registry(), 200, json!({}), MalformedAnswer, "without refresh_token; check secondRequest.azureContainerRegistry"),
+            (google.clone(), 200, json!({ "id": 1 }), MalformedAnswer, "without accessToken; check secondRequest.googleServiceAccount"),
+            (google.clone(), 200, inside, MalformedAnswer, "has its accessToken inside"),
+            (registry(), 302, json!({}), RedirectRefused, "contoso.azurecr.io redirects the second request"),
+            (google.clone(), 307, json!({}), RedirectRefused, "secondRequest.googleServiceAccount.endpoint"),
+        ];
+        for (credential, status, body, reason, words) in cases {
+            let token_error = read(&credential, status, &body).err().unwrap();
+            let message = token_error.message();
+            assert_eq!(token_error.reason, reason, "{message}");
+            assert!(message.contains(words), "{message}");
+            for advice in ["AcrPull", "workloadIdentityUser", "token endpoint"] {
+                assert!(!message.contains(advice), "{message}");
+            }
+            assert!(!token_error.about_client);
+        }
+        // A page is of something between.
+        for (credential, status, reason) in [
+            (registry(), 403, Reason::WebPageReceived),
+            (registry(), 404, Reason::EndpointNotFound),
+            (google.clone(), 404, Reason::EndpointNotFound),
+        ] {
+            let raw = RawAnswer {
+                content_type: Some("text/html".to_owned()),
+                ..RawAnswer::new(status, b"<!DOCTYPE html><html>no</html>".to_vec())
+            };
+            let context = AnswerContext {
+                sent: at(0),
+                now: at(1),
+                assumed_lifetime: None,
+            };
+            let token_error = second_answer(&credential, &raw, context).err().unwrap();
+            let message = token_error.message();
+            assert_eq!(token_error.reason, reason, "{message}");
+            assert!(!message.contains("AcrPull") && !message.contains("no service account"));
         }
     }
 

@@ -80,23 +80,53 @@ pub struct AnswerContext {
 /// # Errors
 /// A classified token error.
 pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, TokenError> {
-    read(raw, context, None)
+    read(raw, context, None, &AnswerForm::OAUTH)
+}
+
+/// How an answer names its token.
+pub(super) struct AnswerForm {
+    /// Name of the field.
+    pub(super) token: &'static str,
+    /// What a user checks if the field is not there.
+    pub(super) check: &'static str,
+    /// Gives an answer with the fields of OAuth; none if it has no such token. If not set, the fields have the names of OAuth.
+    pub(super) renamed: Option<fn(&RawAnswer) -> Option<RawAnswer>>,
+}
+
+impl AnswerForm {
+    /// RFC 6749.
+    pub(super) const OAUTH: Self = Self {
+        token: "access_token",
+        check: "check that the URL is the token endpoint",
+        renamed: None,
+    };
 }
 
 pub(super) fn read(
     raw: &RawAnswer,
     context: AnswerContext,
     credential: Option<&Credential>,
+    form: &AnswerForm,
 ) -> Result<Token, TokenError> {
-    let body = body(raw);
+    let found = body(raw);
     let empty = Map::new();
-    let fields = body.as_ref().unwrap_or(&empty);
+    let fields = found.as_ref().unwrap_or(&empty);
     let success = (200..=299).contains(&raw.status) && said(fields, "error").is_none();
-    if let Some(token) = issued::access_token(fields).filter(|_| success) {
-        return issued::token(raw, fields, &token, context, credential);
+    if success {
+        let issued = |raw: &RawAnswer, fields: &Map<String, Value>| {
+            let token = issued::access_token(fields)?;
+            Some(issued::token(raw, fields, &token, context, credential))
+        };
+        let token = match form.renamed {
+            None => issued(raw, fields),
+            Some(renamed) => renamed(raw).and_then(|own| issued(&own, &body(&own).ok()?)),
+        };
+        if let Some(token) = token {
+            return token;
+        }
     }
-    let refused = refused::token_error(raw, body.as_ref().ok(), context.now, credential);
-    Err(unread::completed(raw, &body, refused))
+    let refused = refused::token_error(raw, found.as_ref().ok(), context.now, credential);
+    Err(unread::completed(raw, &found, refused, form))
 }
 
 /// Reads the answer to a credential's request: [`answer`], and what its grant and issuer make of a token error.
@@ -115,7 +145,7 @@ pub fn answer_to(
         assumed_lifetime: credential.issuer.assumed_lifetime,
     };
     match credential.issuer.protocol {
-        Protocol::OAuth => read(raw, context, Some(credential)),
+        Protocol::OAuth => read(raw, context, Some(credential), &AnswerForm::OAUTH),
         Protocol::GitHubApp => github_app::answer(credential, raw, context),
     }
 }

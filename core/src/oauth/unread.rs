@@ -5,11 +5,18 @@
 use crate::Reason;
 use serde_json::{Map, Value};
 
-use super::{Class, Note, RawAnswer, Stage, TokenError, refused};
+use super::{Class, Note, RawAnswer, Stage, TokenError, refused, response::AnswerForm};
 use crate::input::{NotObject, Unreadable, get, is_nothing, object, said};
 
-/// Tokens that are not the one that was requested.
-const OTHER_TOKENS: [&str; 5] = ["id_token", "refresh_token", "token", "jwt", "assertion"];
+/// Names of tokens. All but one are not the one that was requested.
+const TOKENS: [&str; 6] = [
+    "access_token",
+    "id_token",
+    "refresh_token",
+    "token",
+    "jwt",
+    "assertion",
+];
 /// Names of a token in text that is no JSON as a whole.
 const NAMES: [&[u8]; 4] = [
     b"access_token",
@@ -23,6 +30,7 @@ pub(super) fn completed(
     raw: &RawAnswer,
     body: &Result<Map<String, Value>, NotObject>,
     mut token_error: TokenError,
+    form: &AnswerForm,
 ) -> TokenError {
     if let Some(coding) = coding_of(raw, body) {
         let seen = format!(
@@ -44,13 +52,14 @@ pub(super) fn completed(
             let seen = "the answer has an error and an access token; the issuer's logs explain it";
             (
                 seen.to_owned(),
-                passing && get(fields, "access_token").is_some(),
+                passing && get(fields, form.token).is_some(),
             )
         }
-        Ok(fields) => lacking(fields),
+        Ok(fields) => lacking(fields, form),
         Err(what) => (
             format!(
-                "the answer {what}; check that the URL is the token endpoint, and that nothing between changes answers"
+                "the answer {what}; {}, and that nothing between changes answers",
+                form.check
             ),
             mentions_token(what, &raw.body),
         ),
@@ -186,41 +195,47 @@ fn coding_of(raw: &RawAnswer, body: &Result<Map<String, Value>, NotObject>) -> O
     }
 }
 
-/// What an object without a readable access token has, and whether it brought a token.
-fn lacking(fields: &Map<String, Value>) -> (String, bool) {
-    if let Some(Value::String(text)) = get(fields, "access_token")
+/// What an object without a readable token has, and whether it brought a token.
+fn lacking(fields: &Map<String, Value>, form: &AnswerForm) -> (String, bool) {
+    let AnswerForm { token, check, .. } = form;
+    if let Some(Value::String(text)) = get(fields, token)
         && is_nothing(text)
     {
-        let seen = "the answer has a word for nothing (such as null, none or not_supported) in place of its access_token; see in the issuer's log why it issues none";
-        return (seen.to_owned(), true);
+        let seen = format!(
+            "the answer has a word for nothing (such as null, none or not_supported) in place of its {token}; see in the issuer's log why it issues none"
+        );
+        return (seen, true);
     }
-    if get(fields, "access_token").is_some() {
-        let seen = "the answer has an access_token that is not a text; check that the URL is the token endpoint";
-        return (seen.to_owned(), true);
+    if get(fields, token).is_some() {
+        let seen = format!("the answer has a field {token} that is not a text; {check}");
+        return (seen, true);
     }
     let inside = |value: &Value| match value {
-        Value::Object(inner) => get(inner, "access_token").is_some(),
+        Value::Object(inner) => get(inner, token).is_some(),
         _ => false,
     };
     if fields.values().any(inside) {
-        let seen = "the answer has its access_token inside of another object, and not at the top (RFC 6749 section 5.1); is the URL the token endpoint?";
-        return (seen.to_owned(), true);
+        let seen = format!(
+            "the answer has its {token} inside of another object, and not at the top; {check}"
+        );
+        return (seen, true);
     }
-    let others: Vec<&str> = OTHER_TOKENS
+    let others: Vec<&str> = TOKENS
         .into_iter()
         .filter(|name| get(fields, name).is_some())
         .collect();
     if others.is_empty() {
-        let seen = "the answer is a JSON object without access_token; check that the URL is the token endpoint";
-        return (seen.to_owned(), false);
+        let seen = format!("the answer is a JSON object without {token}; {check}");
+        return (seen, false);
     }
-    (
-        format!(
-            "the answer has {} and no access_token; request an access token (scopes, grant), and check that the URL is the token endpoint",
-            others.join(", ")
-        ),
-        true,
-    )
+    let others = others.join(", ");
+    let request = if form.renamed.is_none() {
+        "request an access token (scopes, grant), and "
+    } else {
+        ""
+    };
+    let seen = format!("the answer has {others} and no {token}; {request}{check}");
+    (seen, true)
 }
 
 /// May a body that cannot be read have a token in it?

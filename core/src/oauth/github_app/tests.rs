@@ -93,7 +93,27 @@ fn the_answer_has_its_end_and_its_permissions() {
     assert_eq!(token.expires_at, at(3600));
     assert_eq!(token.scope.as_deref(), Some("contents:read metadata:read"));
     assert!(token.refresh_token.is_none());
-    assert!(read(201, &json!({ "expires_at": at(3600).to_string() })).is_err());
+    // Names of OAuth mean nothing in an answer of GitHub.
+    for (body, seen) in [
+        (
+            json!({ "expires_at": at(3600).to_string() }),
+            "without token",
+        ),
+        (
+            json!({ "access_token": "ghs_1" }),
+            "has access_token and no token",
+        ),
+        (json!({ "token": [1] }), "field token that is not a text"),
+    ] {
+        let token_error = read(201, &body).err().unwrap();
+        let message = token_error.message();
+        assert_eq!(token_error.reason, Reason::MalformedAnswer, "{message}");
+        assert!(message.contains(seen), "{message}");
+        assert!(
+            message.contains("check githubApp.apiUrl of the issuer"),
+            "{message}"
+        );
+    }
 }
 
 #[test]
