@@ -19,7 +19,11 @@ use super::{
     private_keys::USABLE,
     signing_key::{Curve, Public, SigningKey},
 };
-use crate::{api::SigningAlgorithm, input, printable::bounded};
+use crate::{
+    api::SigningAlgorithm,
+    input,
+    printable::{bounded, printable},
+};
 
 /// Most characters of a name in a JWK that are shown.
 const SHOWN: usize = 40;
@@ -95,12 +99,30 @@ fn of(jwk: &Map<String, Value>) -> Result<Jwk, String> {
         Some(name) => Some(algorithm(&key, name)?),
         None => None,
     };
-    let fits = |id: &&str| (1..=MAX_KEY_ID).contains(&id.chars().count());
     Ok(Jwk {
         key,
-        key_id: text("kid").filter(fits).map(str::to_owned),
+        key_id: key_id(jwk)?,
         algorithm,
     })
+}
+
+/// `kid` of a JWK. Whoever stores it has registered it: another one in its place would find no key at the issuer.
+fn key_id(jwk: &Map<String, Value>) -> Result<Option<String>, String> {
+    let unfit = |seen: &str| {
+        Err(format!(
+            "is a JWK whose kid {seen}; give the key a kid of at most {MAX_KEY_ID} printable characters, here and at the issuer"
+        ))
+    };
+    match jwk.get("kid") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) if id.is_empty() => Ok(None),
+        Some(Value::String(id)) if id.chars().count() > MAX_KEY_ID => unfit("is longer"),
+        Some(Value::String(id)) if printable(id) != *id => {
+            unfit("has control or invisible characters")
+        }
+        Some(Value::String(id)) => Ok(Some(id.clone())),
+        Some(_) => unfit("is not a text"),
+    }
 }
 
 /// `alg` of a JWK, if the key can sign with it.

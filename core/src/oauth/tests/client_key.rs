@@ -232,6 +232,42 @@ fn the_algorithm_is_one_that_the_issuer_lists_if_the_key_has_one() {
 }
 
 #[test]
+fn a_kid_is_used_as_it_was_registered_or_refused() {
+    let with = |kid: Value| {
+        let mut jwk: Value = serde_json::from_str(RSA).unwrap();
+        jwk["kid"] = kid;
+        jwk.to_string()
+    };
+    let longest = "k".repeat(256);
+    for (kid, used) in [
+        (json!("a b/ä"), "a b/ä"),
+        (json!(longest), longest.as_str()),
+        (json!(""), RSA_THUMBPRINT),
+        (json!(null), RSA_THUMBPRINT),
+    ] {
+        assert_eq!(read(&with(kid)).id(&settings(None, None)), used);
+    }
+    for (kid, seen) in [
+        (json!("k".repeat(257)), "kid is longer"),
+        (json!("k".repeat(5000)), "kid is longer"),
+        (
+            json!("a\u{1b}[31mb"),
+            "kid has control or invisible characters",
+        ),
+        (json!("a\nb"), "kid has control or invisible characters"),
+        (
+            json!("a\u{202e}b"),
+            "kid has control or invisible characters",
+        ),
+        (json!(7), "kid is not a text"),
+    ] {
+        let problem = ClientKey::read(&with(kid)).err().unwrap();
+        assert!(problem.contains(seen), "{problem}");
+        assert!(problem.len() < 200, "{problem}");
+    }
+}
+
+#[test]
 fn a_public_set_has_the_thumbprint_and_no_private_part() {
     let okp: Value = serde_json::from_str(OKP).unwrap();
     let rsa: Value = serde_json::from_str(RSA).unwrap();
