@@ -19,6 +19,7 @@ use super::{
         ca_bundles::CaBundles,
         clients::Clients,
         doubts::Doubts,
+        gone_issuers::GoneIssuers,
         high_water_mark::HighWaterMark,
         index::{Index, IssuerName},
         packed::PackedCredential,
@@ -128,6 +129,8 @@ pub(super) struct Context {
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
     /// Issuers that exist and whose spec is not known; the stores do not have them.
     pub(super) unusable: Mutex<HashMap<IssuerName, Box<Unusable>>>,
+    /// Issuers that were deleted and that credentials still name.
+    pub(super) gone_issuers: GoneIssuers,
     pub(super) journals: Journals,
     /// Failures of what is tried until it works, for the log.
     tries: Mutex<ManyTries>,
@@ -199,6 +202,7 @@ impl Context {
             notifications: NotifyQueue::default(),
             authority: OnceLock::new(),
             unusable: Mutex::default(),
+            gone_issuers: GoneIssuers::default(),
             journals: Journals::default(),
             tries: Mutex::default(),
             clients: Clients::default(),

@@ -146,7 +146,7 @@ async fn attempt(
         if let Some(kind) = context.unsynced.first(&leaving.key.namespace) {
             return passing(&format!("apicred may not list {kind} in this namespace"));
         }
-        let credential = match context.parse_leaving(object) {
+        let credential = match context.parse_leaving(object, leaving.since.into_std()) {
             Ok(credential) => credential,
             Err(errors) => return Some(Attempt::Impossible(FieldError::join(&errors))),
         };

@@ -4,7 +4,8 @@ use serde_json::json;
 use testenv::eventually;
 
 use super::revocation::{
-    FINALIZER, finalizers, gone, issuer, no_warning, place, revoke, revoked, spec_of, warned,
+    FINALIZER, delete_issuer, finalizers, gone, issuer, no_warning, place, revoke, revoked,
+    spec_of, warned,
 };
 use crate::{
     clients::by_client,
@@ -107,5 +108,44 @@ fn a_client_that_is_deleted_with_its_credentials_still_revokes_their_tokens() {
         gone(&place, "a", SOON).await;
         assert!(revoked(&listener, &token));
         no_warning(&place, "a").await;
+    });
+}
+
+#[test]
+fn an_issuer_that_is_deleted_with_its_credentials_still_revokes_their_tokens() {
+    run(async {
+        let world = World::shared().await;
+        let listener = issuer(|_| "200 OK");
+        let place = place(world, "revoke-issuer", &listener).await;
+        for name in ["a", "b"] {
+            place.create(name, revoke(name)).await;
+        }
+        let token = place.ready("a").await.token;
+        let other = place.ready("b").await.token;
+        place
+            .edit("b", json!({ "spec": { "suspend": true } }))
+            .await;
+        // As `kubectl delete -f` does it with a manifest that has the issuer first.
+        delete_issuer(&place).await;
+        let gone_issuer = |c: &apicred::api::ApiCredential| {
+            let failing = condition(c, "RenewalFailing")?;
+            (failing.reason == "IssuerNotFound").then_some(())
+        };
+        place.until("a", "its issuer is gone", gone_issuer).await;
+        place.delete("a").await;
+        gone(&place, "a", SOON).await;
+        assert!(revoked(&listener, &token));
+        no_warning(&place, "a").await;
+        // Another one has the name by now: it gets no token that it did not issue, and the old one does not count any more.
+        let elsewhere = issuer(|_| "200 OK");
+        place.put_issuer(spec_of(&place, &elsewhere)).await;
+        place.operator_has_seen_it().await;
+        place.delete("b").await;
+        gone(&place, "b", SOON).await;
+        let note = warned(&place, "b").await;
+        assert!(note.contains("is not sent to"), "{note}");
+        assert!(!revoked(&listener, &other));
+        let requests = elsewhere.requests();
+        assert!(requests.iter().all(|r| !r.contains(&other)));
     });
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::json;
 use testenv::eventually;
@@ -106,6 +106,18 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         let ends = listener.requests();
         let ends = ends.iter().filter(|r| r.contains(&stuck));
         assert_eq!(ends.count(), 1, "it was revoked once");
+
+        // An operator that never knew the issuer cannot revoke at it.
+        world.kill_operator().await;
+        let params = DeleteParams::default();
+        let deleted = place.issuers().delete(&place.issuer_name, &params).await;
+        deleted.expect("a deletion");
+        place.delete("later").await;
+        world.start_operator().await;
+        gone(&place, "later", SOON).await;
+        let note = warned(&place, "later").await;
+        let reason = format!("ClusterTokenIssuer {} was deleted first", place.issuer_name);
+        assert!(note.contains(&reason), "{note}");
     });
 }
 

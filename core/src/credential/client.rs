@@ -20,6 +20,8 @@ pub enum ClientLookup {
     Found(Box<ApiClientSpec>),
     /// There is no such object in the namespace.
     Missing,
+    /// There was one, and it was deleted: the credential is being deleted as well.
+    Deleted,
     /// It exists, but its spec cannot be read.
     Faulty(Vec<FieldError>),
 }
@@ -89,6 +91,9 @@ pub fn resolve(
         return Ok(Cow::Borrowed(object));
     };
     let fault = |problem: String| vec![FieldError::new(CLIENT_REF, problem)];
+    let absent = |problem: String| {
+        vec![FieldError::new(CLIENT_REF, problem).because(Reason::ClientNotFound)]
+    };
     // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
     if spec.static_key.is_some() {
         return Err(fault(
@@ -101,13 +106,11 @@ pub fn resolve(
     let client = match clients(name) {
         ClientLookup::Found(client) => client,
         ClientLookup::Missing => {
-            let problem = format!(
+            return Err(absent(format!(
                 "ApiClient {name} does not exist in this namespace; create it or correct the name"
-            );
-            return Err(vec![
-                FieldError::new(CLIENT_REF, problem).because(Reason::ClientNotFound),
-            ]);
+            )));
         }
+        ClientLookup::Deleted => return Err(absent(format!("ApiClient {name} was deleted first"))),
         ClientLookup::Faulty(faults) => {
             let reason = faults.first().map_or(Reason::InvalidSpec, |f| f.reason);
             let problem = format!(

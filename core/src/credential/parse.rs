@@ -25,6 +25,8 @@ pub enum IssuerLookup {
     Missing,
     /// There is none of this kind, but one of the other kind has the name.
     OtherKind,
+    /// There was one, and it was deleted: the credential is being deleted as well.
+    Deleted,
     /// It is there, but its spec is faulty.
     Faulty(Vec<FieldError>),
     /// This operator watches only some namespaces, and reads no `ClusterTokenIssuer`s.
@@ -213,6 +215,12 @@ pub(super) fn find(
         IssuerLookup::Found(issuer) => Ok(issuer),
         IssuerLookup::Missing => {
             let problem = format!("{name} does not exist; create it or correct the name");
+            Err(vec![
+                FieldError::new("spec.issuerRef", problem).because(Reason::IssuerNotFound),
+            ])
+        }
+        IssuerLookup::Deleted => {
+            let problem = format!("{name} was deleted first");
             Err(vec![
                 FieldError::new("spec.issuerRef", problem).because(Reason::IssuerNotFound),
             ])

@@ -22,7 +22,9 @@ pub(crate) async fn run(args: &Jwks) -> Result<(), String> {
         let what = format!("ApiClient {}/{name}", cluster.namespace);
         match subject::client(&cluster, name).await? {
             ClientLookup::Found(spec) => (what, Some(spec.client)),
-            ClientLookup::Missing => return Err(format!("{what} does not exist")),
+            ClientLookup::Missing | ClientLookup::Deleted => {
+                return Err(format!("{what} does not exist"));
+            }
             ClientLookup::Faulty(faults) => {
                 return Err(format!(
                     "{what} is not valid: {}",

@@ -98,7 +98,7 @@ impl Clients {
                 let gone = lock(&self.gone);
                 let spec = gone.get(&Key::new(namespace, name));
                 let spec = spec.and_then(|gone| gone.spec.as_ref().ok());
-                spec.map_or(ClientLookup::Missing, |spec| {
+                spec.map_or(ClientLookup::Deleted, |spec| {
                     ClientLookup::Found(Box::new(spec.clone()))
                 })
             }
@@ -257,7 +257,7 @@ impl Clients {
     }
 
     /// Forgets those that are gone and that no credential names any more.
-    pub(super) fn forget_gone(&self, named: impl Fn(&Key) -> bool) {
+    pub(in crate::controller) fn forget_gone(&self, named: impl Fn(&Key) -> bool) {
         lock(&self.gone).retain(|key, _| named(key));
     }
 

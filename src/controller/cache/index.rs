@@ -230,6 +230,11 @@ impl Index {
         keys.map(|k| Key::clone(k)).collect()
     }
 
+    /// Does a credential refer to this issuer?
+    pub(in crate::controller) fn names_issuer(&self, issuer: &IssuerName) -> bool {
+        self.by_issuer.contains_key(issuer)
+    }
+
     /// Credentials that name this client.
     pub(in crate::controller) fn of_client(&self, client: &Key) -> Vec<Key> {
         let keys = self.by_client.get(client).into_iter().flatten();

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
 use futures::StreamExt;
@@ -21,8 +22,11 @@ use super::{
     readable::{Flaw, Readable, identity},
     streams::settled,
 };
-use crate::api::IssuerKind;
-use crate::controller::{context::Context, locks::lock, requeue::key_of};
+use crate::{
+    api::{IssuerKind, IssuerRef},
+    controller::{context::Context, locks::lock, requeue::key_of},
+    credential::IssuerLookup,
+};
 
 /// What shows a change of an issuer.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +103,7 @@ pub(in crate::controller) async fn issuers<K>(
             Event::Delete(object) => {
                 let of = issuer(&object);
                 versions.0.remove(&of);
+                keep(&context, &of);
                 lock(&context.unusable).remove(&of);
                 remove(&mut writer, kind, &of);
                 news.push(of);
@@ -113,6 +118,21 @@ pub(in crate::controller) async fn issuers<K>(
     }
 }
 
+/// Keeps an issuer that was deleted, if it could be used and a credential names it: that one may be deleted with it.
+fn keep(context: &Context, name: &IssuerName) {
+    let (kind, namespace, issuer) = name;
+    let reference = IssuerRef {
+        kind: *kind,
+        name: issuer.clone(),
+    };
+    let named = lock(&context.index).names_issuer(name);
+    if named && let IssuerLookup::Found(issuer) = context.issuer(namespace, &reference) {
+        context
+            .gone_issuers
+            .put(name.clone(), Instant::now(), issuer);
+    }
+}
+
 /// Stores an issuer. For one that cannot be used, notes why, and returns false.
 fn put<K>(
     writer: &mut Writer<K>,
@@ -124,6 +144,7 @@ fn put<K>(
 where
     K: Lookup<DynamicType = ()> + Clone + 'static,
 {
+    context.gone_issuers.remove(&name);
     match object.0 {
         Ok(object) => {
             writer.apply_watcher_event(&event(object));

@@ -9,6 +9,7 @@ pub(super) mod client_watch;
 pub(super) mod clients;
 pub(super) mod credentials;
 pub(super) mod doubts;
+pub(super) mod gone_issuers;
 pub(super) mod high_water_mark;
 pub(super) mod index;
 pub(super) mod issuers;

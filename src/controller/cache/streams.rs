@@ -143,9 +143,7 @@ fn note(
     };
     {
         let index = lock(&context.index);
-        context
-            .clients
-            .forget_gone(|client| index.names_client(client));
+        context.forget_gone(&index);
         if index.has_accounts() {
             context.accounts.want();
         }

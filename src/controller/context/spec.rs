@@ -1,9 +1,15 @@
 //! Specs with what they refer to: the issuer and the client of a credential.
 
+use std::time::Instant;
+
 use kube::runtime::reflector::ObjectRef;
 
 use super::Context;
-use crate::controller::{cache::index::Index, locks::lock, requeue::reference};
+use crate::controller::{
+    cache::index::{Index, IssuerName},
+    locks::lock,
+    requeue::reference,
+};
 use crate::{
     api::{ApiCredential, IssuerKind, IssuerRef},
     credential::{Credential, FieldError, Issuer, IssuerLookup, Key, parse_with_client, resolve},
@@ -16,11 +22,7 @@ impl Context {
         namespace: &str,
         reference: &IssuerRef,
     ) -> IssuerLookup {
-        let home = match reference.kind {
-            IssuerKind::TokenIssuer => namespace,
-            IssuerKind::ClusterTokenIssuer => "",
-        };
-        let name = (reference.kind, home.to_owned(), reference.name.clone());
+        let name = issuer_name(namespace, reference);
         if let Some(unusable) = lock(&self.unusable).get(&name) {
             return IssuerLookup::Faulty(vec![unusable.flaw.error()]);
         }
@@ -64,14 +66,24 @@ impl Context {
         })
     }
 
-    /// A credential that is being deleted, for the revocation of its token.
+    /// A credential whose deletion was seen at `since`, for the revocation of its token: its client and its issuer may be deleted
+    /// with it, and count as they were.
     pub(in crate::controller) fn parse_leaving(
         &self,
         object: &ApiCredential,
+        since: Instant,
     ) -> Result<Credential, Vec<FieldError>> {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let client = |name: &str| self.clients.lookup_leaving(namespace, name);
-        parse_with_client(object, client, |r| self.issuer(namespace, r))
+        let issuer = |reference: &IssuerRef| match self.issuer(namespace, reference) {
+            IssuerLookup::Missing | IssuerLookup::OtherKind => {
+                let name = issuer_name(namespace, reference);
+                let gone = self.gone_issuers.get(&name, since);
+                gone.map_or(IssuerLookup::Deleted, IssuerLookup::Found)
+            }
+            found => found,
+        };
+        parse_with_client(object, client, issuer)
     }
 
     /// Takes a credential into the index, by the sources and the issuer of the client that it names as well. Gives those who
@@ -102,6 +114,14 @@ impl Context {
         }
     }
 
+    /// Forgets clients and issuers that were deleted and that no credential names any more.
+    pub(in crate::controller) fn forget_gone(&self, index: &Index) {
+        self.clients
+            .forget_gone(|client| index.names_client(client));
+        self.gone_issuers
+            .retain(|issuer| index.names_issuer(issuer));
+    }
+
     /// Is there an issuer of this name, and of the other kind?
     fn has_other_kind(&self, namespace: &str, reference: &IssuerRef) -> bool {
         let name = ObjectRef::new(&reference.name);
@@ -113,4 +133,13 @@ impl Context {
             }
         }
     }
+}
+
+/// The issuer that a credential of `namespace` refers to.
+fn issuer_name(namespace: &str, reference: &IssuerRef) -> IssuerName {
+    let home = match reference.kind {
+        IssuerKind::TokenIssuer => namespace,
+        IssuerKind::ClusterTokenIssuer => "",
+    };
+    (reference.kind, home.to_owned(), reference.name.clone())
 }

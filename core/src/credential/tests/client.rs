@@ -145,6 +145,20 @@ fn a_client_or_its_issuer_that_is_missing_has_a_reason_of_its_own() {
         gone.problem,
         "ApiClient defender does not exist in this namespace; create it or correct the name"
     );
+    // Nobody is to create them for a credential that is being deleted.
+    let gone = parse_with_client(&naming(&json!({})), |_| ClientLookup::Deleted, lookup);
+    let gone = gone.unwrap_err().remove(0);
+    assert_eq!(
+        (&*gone.problem, gone.reason),
+        (
+            "ApiClient defender was deleted first",
+            Reason::ClientNotFound
+        )
+    );
+    let missing = |_: &_| IssuerLookup::Deleted;
+    let gone = parse(&crate::fixtures::object(&json!({})), missing);
+    let gone = gone.unwrap_err().remove(0);
+    assert!(gone.problem.ends_with(" was deleted first"), "{gone}");
     let flaw = FieldError::new("spec.secrets", "does not fit").because(Reason::NotReadable);
     let clients = |_: &str| ClientLookup::Faulty(vec![flaw]);
     let faulty = parse_with_client(&naming(&json!({})), clients, lookup).unwrap_err();
@@ -224,6 +238,7 @@ fn a_client_is_checked_on_its_own() {
         (json!({}), github(), "spec.key", Reason::InvalidSpec),
         (json!({ "secrets": null, "key": { "secretName": "t", "key": "k", "algorithm": "PS256" } }), github(), "spec.key.algorithm", Reason::InvalidSpec),
         (json!({}), IssuerLookup::Missing, "spec.issuerRef", Reason::IssuerNotFound),
+        (json!({}), IssuerLookup::Deleted, "spec.issuerRef", Reason::IssuerNotFound),
         (json!({}), IssuerLookup::OutOfScope, "spec.issuerRef", Reason::IssuerOutOfScope),
         (json!({}), IssuerLookup::Faulty(Vec::new()), "spec.issuerRef", Reason::IssuerNotReady),
     ];
