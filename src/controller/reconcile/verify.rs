@@ -18,6 +18,8 @@ struct Checked {
     source: Option<Source>,
     /// Is the source one that is not in use and was not tried yet?
     new: bool,
+    /// Is the client credential in use another version than the one that got the token, beside other entries of the list?
+    replaced: bool,
     mark: Option<SourceMark>,
     /// The sources of the grant.
     with: Vec<SourceMark>,
@@ -46,6 +48,10 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
             }
             reconciliation.again()
         }
+        // Another entry of the list, or the last good certificate, may get a token.
+        Err(token_error) if checked.replaced && token_error.class == Class::Invalid => {
+            mint(reconciliation, Why::SourceChanged, None).await
+        }
         Err(token_error) => reconciliation.failed(token_error),
     }
 }
@@ -61,8 +67,8 @@ fn checked(reconciliation: &Reconciliation<'_>, record: &Record) -> Checked {
             !observed.memory.verified.contains(&m) && !known.into_iter().any(|k| *k == m)
         })
     };
-    let moved = used.is_some_and(|s| changed(s.mark()))
-        || observed.grant_sources.iter().any(|s| changed(s.mark()));
+    let used_moved = used.is_some_and(|s| changed(s.mark()));
+    let moved = used_moved || observed.grant_sources.iter().any(|s| changed(s.mark()));
     let untried = (!moved).then(|| {
         untried(reconciliation.credential, observed)
             .first()
@@ -76,6 +82,13 @@ fn checked(reconciliation: &Reconciliation<'_>, record: &Record) -> Checked {
     Checked {
         mark: source.as_ref().and_then(Source::mark),
         with: with.collect(),
+        replaced: used_moved
+            && observed
+                .sources
+                .iter()
+                .filter(|s| s.present.is_some())
+                .count()
+                > 1,
         source,
         new,
     }

@@ -167,7 +167,7 @@ pub(super) async fn open_copy<'a>(
         ))
     };
     let own = [TLS.0, TLS.1].map(|key| source.data.get(key).filter(|value| !value.0.is_empty()));
-    let [Some(certificate), Some(_)] = own else {
+    let [Some(certificate), Some(key)] = own else {
         return refuse(
             "is not used, because the Secret that it is a copy of contains no certificate any more; store one",
         );
@@ -184,7 +184,8 @@ pub(super) async fn open_copy<'a>(
             "is not a copy that may be used now; apicred reads it again after its next change",
         );
     }
-    if copy.data.get(TLS.0) == Some(certificate) {
+    // The same certificate with a key that does not belong to it is another pair.
+    if (copy.data.get(TLS.0), copy.data.get(TLS.1)) == (Some(certificate), Some(key)) {
         return refuse(
             "contains the same certificate as the Secret that it is a copy of; register it at the issuer",
         );
