@@ -102,7 +102,9 @@ pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observe
 pub use outcome::{Class, Fault, InHand, Outcome};
 pub use settings::{Kind, Pace, RotationSettings, Trials};
 pub use spec::{Registry, Rotating, rotating};
-pub use state::{ClientAt, Failure, Known, Noted, Phase, Place, Record, RotatedUntil, Why};
+pub use state::{
+    ClientAt, Failure, Known, Noted, Phase, Place, Record, RotatedUntil, Why, value_digest,
+};
 pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
 pub use upload::{Uploading, upload};
 pub use users::{User, lagging, used_at};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use super::outcome::{Class, Fault};
-use crate::{api::names, credential::Endpoint};
+use crate::{api::names, credential::Endpoint, plan::fingerprint::DigestKey};
 
 /// Form of the annotation. Another one is left alone.
 const VERSION: u8 = 1;
@@ -176,6 +176,12 @@ impl ClientAt {
     }
 }
 
+/// Keyed digest of a value as a credential of this client, by its texts.
+pub fn value_digest(digests: &DigestKey, client: &ClientAt, texts: &[&str]) -> String {
+    let of = [client.issuer.as_str(), client.id.as_str()];
+    digests.fingerprint("rotation", &[of.as_slice(), texts].concat())
+}
+
 /// All that is noted.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -242,6 +248,13 @@ impl Record {
         [&self.current, &self.next, &self.previous]
             .into_iter()
             .flatten()
+    }
+
+    /// Is the current value, by its texts, the one that the rotation made and put there?
+    pub fn has_put(&self, digests: &DigestKey, texts: &[&str]) -> bool {
+        let made = self.current.as_ref().filter(|known| known.n.is_some());
+        made.zip(self.client.as_ref())
+            .is_some_and(|(known, client)| known.digest == value_digest(digests, client, texts))
     }
 
     /// Takes note of a credential that apicred did not make, and that goes out of the Secret.

@@ -14,6 +14,7 @@ use crate::{
     rotation::{
         Kind, Mark, Rotating, Slot, Slots, User,
         graph::{hint, thumbprints},
+        value_digest,
         values::{NEXT, PREVIOUS},
     },
 };
@@ -55,14 +56,10 @@ impl ClientValue {
     /// What is known of it. Its digest is that of the value as a credential of this client: if `spec.id` becomes that of another application, or
     /// the issuer another one, nothing that is noted holds, so that the value must get a token there before another one is added.
     pub(super) fn slot(&self, rotating: &Rotating, digests: &DigestKey) -> Option<Slot> {
-        let client = rotating.client();
-        let mut texts = vec![client.issuer.as_str(), client.id.as_str()];
-        match self {
-            Self::Secret(value) | Self::Key(_, value) => texts.push(value.expose_secret()),
-            Self::Certificate(_, pair) => {
-                texts.extend(pair.iter().map(ExposeSecret::expose_secret));
-            }
-        }
+        let texts: Vec<&str> = match self {
+            Self::Secret(value) | Self::Key(_, value) => vec![value.expose_secret()],
+            Self::Certificate(_, pair) => pair.iter().map(ExposeSecret::expose_secret).collect(),
+        };
         let (mark, name, validity) = match self {
             Self::Secret(value) => (hint(value), None, None),
             Self::Key(key, _) => (Mark::Key(key.thumbprint()), None, None),
@@ -74,7 +71,7 @@ impl ClientValue {
             }
         };
         Some(Slot {
-            digest: digests.fingerprint("rotation", &texts),
+            digest: value_digest(digests, &rotating.client(), &texts),
             mark,
             name,
             validity,

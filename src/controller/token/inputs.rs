@@ -23,7 +23,7 @@ use crate::{
         binding::{self, IssuedBy, Use},
     },
     oauth::{self, Class, Grant, Material, Need, TokenEndpoint, TokenError},
-    plan::{Source, fingerprint},
+    plan::{Source, fingerprint, fingerprint::DigestKey},
     publish::{SourceMark, rejection::Said},
     telemetry::traces,
 };
@@ -145,7 +145,8 @@ async fn read_all(
             None => material_of(context, credential, secret, reference)?,
         };
         used = Some(secret.mark(&reference.key));
-        replaced = before(secret, credential, &reference.key);
+        let digests = digest_key(context).await?;
+        replaced = before(secret, credential, &reference.key, digests);
     }
     let inputs = Inputs::read(context, credential, &mut opened).await?;
     let fingerprint = digest(context, credential, &material, &inputs.values).await?;
@@ -244,20 +245,21 @@ pub(in crate::controller) async fn digest(
     material: &Material,
     grant_inputs: &[SecretString],
 ) -> Result<String, TokenError> {
-    let key = context
-        .digest_key
-        .get(&context.metrics)
-        .await
-        .map_err(|trouble| {
-            let step = match trouble {
-                Trouble::Invalid => {
-                    "the operator's Secret apicred-digest-key is damaged; an administrator must delete it, and apicred creates a new one"
-                }
-                _ => "the operator's digest key cannot be read; apicred tries again",
-            };
-            TokenError::local(Class::Transient, Reason::KubernetesUnavailable, step)
-        })?;
+    let key = digest_key(context).await?;
     let mut secrets = vec![material.fingerprint_input()];
     secrets.extend(grant_inputs.iter().map(ExposeSecret::expose_secret));
     Ok(key.fingerprint(&fingerprint::request(credential), &secrets))
+}
+
+async fn digest_key(context: &Context) -> Result<&DigestKey, TokenError> {
+    let key = context.digest_key.get(&context.metrics).await;
+    key.map_err(|trouble| {
+        let step = match trouble {
+            Trouble::Invalid => {
+                "the operator's Secret apicred-digest-key is damaged; an administrator must delete it, and apicred creates a new one"
+            }
+            _ => "the operator's digest key cannot be read; apicred tries again",
+        };
+        TokenError::local(Class::Transient, Reason::KubernetesUnavailable, step)
+    })
 }

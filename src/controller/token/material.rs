@@ -11,6 +11,7 @@ use crate::{
         AuthenticationMethod, Certificate, Copied, Credential, KeyPair, Lacking, PrivateKey,
     },
     oauth::{self, Class, ClientKey, Identity, Material, TokenError},
+    plan::fingerprint::DigestKey,
     rotation::{Noted, Record, values::PREVIOUS},
 };
 
@@ -68,10 +69,20 @@ pub(super) fn material_of_copy(
     Ok(Material::Signer(Box::new(identity), copied.place))
 }
 
-/// The value that a rotation of this client has replaced, while it is in the Secret.
-pub(super) fn before(secret: &Opened, credential: &Credential, key: &str) -> Option<Material> {
-    let annotations = secret.meta.annotations.as_ref()?;
-    if !matches!(Record::read(annotations), Noted::Record(_)) {
+/// The value that a rotation of this client has replaced, while it is in the Secret. None if somebody else has replaced the current
+/// value since.
+pub(super) fn before(
+    secret: &Opened,
+    credential: &Credential,
+    key: &str,
+    digests: &DigestKey,
+) -> Option<Material> {
+    let Noted::Record(record) = Record::read(secret.meta.annotations.as_ref()?) else {
+        return None;
+    };
+    let current = current(secret, credential, key)?;
+    let texts: Vec<&str> = current.iter().map(ExposeSecret::expose_secret).collect();
+    if !record.has_put(digests, &texts) {
         return None;
     }
     match &credential.authentication {
@@ -80,9 +91,7 @@ pub(super) fn before(secret: &Opened, credential: &Credential, key: &str) -> Opt
             oauth::word(&bytes.0).ok().map(Material::Secret)
         }
         AuthenticationMethod::Certificates(all) => {
-            let named =
-                |c: &&Certificate| c.pair.private_key == key && c.pair.secret == secret.name;
-            let pair = &all.iter().find(named)?.pair;
+            let pair = &pair_of(all, secret, key)?.pair;
             let pair = KeyPair {
                 secret: pair.secret.clone(),
                 certificate: format!("{}{PREVIOUS}", pair.certificate),
@@ -98,6 +107,27 @@ pub(super) fn before(secret: &Opened, credential: &Credential, key: &str) -> Opt
         }
         _ => None,
     }
+}
+
+/// The texts of the current value, as a rotation reads them.
+fn current(secret: &Opened, credential: &Credential, key: &str) -> Option<Vec<SecretString>> {
+    let text = |key: &str, take: Taken| take(&secret.data.get(key)?.0).ok();
+    match &credential.authentication {
+        AuthenticationMethod::Secrets(_) => Some(vec![text(key, oauth::word)?]),
+        AuthenticationMethod::Certificates(all) => {
+            let pair = &pair_of(all, secret, key)?.pair;
+            let certificate = text(&pair.certificate, oauth::file)?;
+            Some(vec![certificate, text(key, oauth::file)?])
+        }
+        AuthenticationMethod::Key(_) => Some(vec![text(key, oauth::file)?]),
+        _ => None,
+    }
+}
+
+/// The entry of the list with this private key.
+fn pair_of<'a>(all: &'a [Certificate], secret: &Opened, key: &str) -> Option<&'a Certificate> {
+    let mut all = all.iter();
+    all.find(|c| c.pair.private_key == key && c.pair.secret == secret.name)
 }
 
 /// The certificate and key of a Secret. `tls`: they are shown in the handshake.

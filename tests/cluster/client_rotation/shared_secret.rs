@@ -10,7 +10,7 @@ use super::{
     rig::{RECORDS, SOURCE},
     soon,
 };
-use crate::support::{World, run, unique};
+use crate::support::{World, condition, run, unique};
 
 const END: &str = "apicred.dev/secret-expires-at";
 
@@ -94,5 +94,31 @@ fn other_keys_of_the_secret_stay_and_the_end_of_a_client_secret_is_not_theirs() 
         let request = rig.request().await;
         rig.follows_through(&request).await;
         assert_eq!(rig.noted(END).await, Some(mine));
+    });
+}
+
+/// The value before stays in the Secret for the overlap, and hides no edit of the current one.
+#[test]
+fn an_edit_of_the_current_value_during_the_overlap_is_noticed_at_once() {
+    run(async {
+        let world = World::own().await;
+        let long = json!({ "overlap": "1h" });
+        let mut rig = Rig::with_secret(&world, "edited-overlap", long).await;
+        rig.run().await;
+        let token = rig.place.ready("a").await.token;
+        rig.place.ready("graph-rotator").await;
+        let request = rig.request().await;
+        rig.switched(&request).await;
+        rig.place.operator_has_seen_it().await;
+        // A switch is no reason for a token.
+        assert_eq!(rig.place.view("token-a").await.unwrap().token, token);
+        let garbage = json!({ "value": unique() });
+        rig.place.put_secrets(SOURCE, &garbage).await;
+        let failing = |c: &ApiCredential| {
+            let failing = condition(c, "RenewalFailing")?;
+            (failing.reason == "ClientSecretRefused").then_some(())
+        };
+        rig.place.until("a", "the edit is noticed", failing).await;
+        assert_eq!(rig.place.view("token-a").await.unwrap().token, token);
     });
 }

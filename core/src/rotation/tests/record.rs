@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use crate::{
     api::names,
     fixtures::at,
+    plan::fingerprint::DigestKey,
     rotation::{
         Class, ClientAt, Failure, Known, Names, Noted, Phase, Place, Record, RotatedUntil, Why,
+        value_digest,
     },
 };
 
@@ -165,5 +167,51 @@ fn a_name_is_ours_only_with_prefix_and_uid() {
         "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/99999999999",
     ] {
         assert_eq!(names.number(other), None, "{other}");
+    }
+}
+
+#[test]
+fn only_the_value_that_a_rotation_made_and_put_there_is_its_own() {
+    let (digests, others) = (DigestKey::new(&[7; 32]), DigestKey::new(&[8; 32]));
+    let elsewhere = ClientAt {
+        id: "c-2".to_owned(),
+        ..client()
+    };
+    let put = |client: Option<ClientAt>, n: Option<u32>| Record {
+        current: Some(Known {
+            digest: value_digest(&digests, &self::client(), &["a", "b"]),
+            n,
+            ..Known::default()
+        }),
+        client,
+        ..Record::default()
+    };
+    let own = put(Some(client()), Some(3));
+    assert!(own.has_put(&digests, &["a", "b"]));
+    for (record, digests, texts, why) in [
+        (&own, &digests, ["a", "c"], "another value"),
+        (&own, &digests, ["ab", ""], "the same bytes"),
+        (&own, &others, ["a", "b"], "another digest key"),
+        (
+            &put(Some(client()), None),
+            &digests,
+            ["a", "b"],
+            "a person made it",
+        ),
+        (
+            &put(Some(elsewhere), Some(3)),
+            &digests,
+            ["a", "b"],
+            "another client",
+        ),
+        (
+            &put(None, Some(3)),
+            &digests,
+            ["a", "b"],
+            "no client is noted",
+        ),
+        (&Record::default(), &digests, ["a", "b"], "nothing is noted"),
+    ] {
+        assert!(!record.has_put(digests, &texts), "{why}");
     }
 }
