@@ -97,6 +97,15 @@ fn what_jwks_prints_is_registered_and_each_kind_of_key_signs() {
         place.put_client("shared", change).await;
         let set = jwks(world, &place, &["shared", "--client"]).await;
         assert_eq!(set["keys"][0]["kid"], "registered-1");
+        let kubeconfig = world.cluster.admin_kubeconfig().into();
+        for (name, words) in [
+            ("shared", "add --client"),
+            ("nobody", "does not exist; check"),
+        ] {
+            let args = ["jwks", "-n", &place.namespace, name];
+            let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
+            assert!(!good && said.contains(words), "{said}");
+        }
         let client = OidcClient::new("shared", OidcClientAuth::PrivateKeyJwt);
         options.clients.push(client.jwks(set.clone(), "ES256"));
         let mut by_client = by_client("by-client");

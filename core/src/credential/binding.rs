@@ -21,7 +21,10 @@ pub use super::account_tokens::{
 };
 pub use super::issued::{IssuedBy, issuer_mark, may_call_graph, may_refresh, may_return};
 pub use super::limits::{may_be_served, may_request, may_use_cloud};
-use super::{AuthenticationMethod, Credential, Endpoint, Issuer, IssuerId};
+use super::{
+    AuthenticationMethod, Credential, Endpoint, Issuer, IssuerId,
+    allowed_issuers::{lists, nearly},
+};
 use crate::{
     api::{IssuerKind, names},
     oauth::Grant,
@@ -302,9 +305,20 @@ pub(super) fn may_reach(
     if by_tenant {
         return Ok(());
     }
+    let owner = if limited {
+        format!(
+            "its annotation {} does not list this origin{}; its owner must add {origin} to the list",
+            names::ALLOWED_ISSUERS,
+            nearly(issuer, origin, annotations)
+        )
+    } else {
+        format!(
+            "its owner must set the annotation {}: {origin} on it",
+            names::ALLOWED_ISSUERS
+        )
+    };
     Err(Denial::Secret(format!(
-        "{kind} {name} may not be sent to {origin}; its owner must set the annotation {}: {origin} on it",
-        names::ALLOWED_ISSUERS
+        "{kind} {name} may not be sent to {origin}; {owner}"
     )))
 }
 
@@ -365,16 +379,6 @@ fn may_sign_in(
         "Secret {secret} may not be sent to {authority} as a password, which the owner of the tenant might see; its owner must set the annotation {}: {authority} on it",
         names::ALLOWED_ISSUERS
     )))
-}
-
-/// Does an annotation list this text, letter by letter but for case and a slash at the end?
-fn lists(annotations: Option<&BTreeMap<String, String>>, annotation: &str, text: &str) -> bool {
-    annotations
-        .and_then(|a| a.get(annotation))
-        .is_some_and(|list| {
-            list.split(',')
-                .any(|o| o.trim().trim_end_matches('/').eq_ignore_ascii_case(text))
-        })
 }
 
 /// Does an entry of `state-of`, `publish-by` or `adopt-by` name this credential? `NAME` names whichever object has the

@@ -8,6 +8,7 @@
 
 mod account_tokens;
 pub mod addresses;
+mod allowed_issuers;
 pub mod annotations;
 mod authentication;
 pub mod binding;

@@ -46,10 +46,16 @@ pub(super) fn obstacle(credential: &Credential, observed: &Observed) -> Option<(
         .find(|s| s.present.is_none())?;
     let name = &gone.reference.name;
     Some(if matches!(credential.grant, Grant::RefreshToken(_)) {
+        // A token was published, so somebody had signed in.
+        let seen = if observed.record().is_some() {
+            "does not exist any more, and it had the refresh token: sign in again; run"
+        } else {
+            "with the refresh token does not exist: nobody has signed in yet; run"
+        };
         (
             Reason::SignInRequired,
             format!(
-                "Secret {name} with the refresh token does not exist: nobody has signed in yet; run kubectl apicred login {} --namespace {namespace}",
+                "Secret {name} {seen} kubectl apicred login {} --namespace {namespace}",
                 credential.name
             ),
         )

@@ -26,12 +26,20 @@ pub(super) fn step(
     if observed.target.published().is_some_and(|p| !p.is_emptied()) {
         return Some(Plan::Empty);
     }
+    // An end that had passed at the creation leaves nothing behind.
+    let left = if observed.target.published().is_some() {
+        format!(
+            "Secret {} contains no token any more",
+            credential.target.name
+        )
+    } else {
+        "no token is requested".to_owned()
+    };
     Some(Plan::Refuse {
         reason: Reason::Ended,
         message: format!(
-            "spec.notAfter was {}: Secret {} contains no token any more; set a later time, or delete this credential",
-            time(end).0,
-            credential.target.name
+            "spec.notAfter was {}: {left}; set a later time, or delete this credential",
+            time(end).0
         ),
     })
 }

@@ -33,7 +33,15 @@ pub(crate) async fn before_sign_in(
     if consent.check(places)? {
         return confirm(consent, credential, places).await;
     }
-    show(credential, places);
+    let new: Vec<Destination> = consent.unseen(places).into_iter().cloned().collect();
+    if new.len() == places.len() {
+        show(credential, places);
+    } else if !new.is_empty() {
+        // The device authorization endpoint names the page where the user enters the code.
+        for line in lines(credential, &new).iter().skip(1) {
+            terminal::err(line);
+        }
+    }
     consent.allow(places);
     Ok(())
 }
@@ -109,7 +117,7 @@ pub(crate) fn lines(credential: &Credential, places: &[Destination]) -> Vec<Stri
     for origin in origins {
         let here = places.iter().filter(|p| p.origin == origin);
         let what: Vec<&str> = here.map(|p| p.part.describe()).collect();
-        lines.push(format!("  to {origin}: {}", what.join("; ")));
+        lines.push(format!("  {origin}: {}", what.join("; ")));
     }
     if credential.issuer.ca_bundle.is_some() && !credential.issuer.vouched {
         lines.push(format!(

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 
 use crate::{
     Jwks,
-    cluster::{Cluster, call},
+    cluster::{Cluster, Trouble, call},
     subject, terminal,
 };
 
@@ -51,7 +51,19 @@ async fn of_credential(
     what: &str,
 ) -> Result<Option<Client>, String> {
     let read = call(cluster.api::<ApiCredential>().get(name)).await;
-    let object = read.map_err(|failed| failed.about(&format!("reading {what}")))?;
+    let object = match read {
+        Ok(object) => object,
+        Err(failed) => {
+            let seen = failed.about(&format!("reading {what}"));
+            let absent = failed.trouble == Trouble::NotFound;
+            let other = absent && is_client(cluster, name).await;
+            return Err(if other {
+                format!("{what} does not exist, but an ApiClient of this name does; add --client")
+            } else {
+                seen
+            });
+        }
+    };
     let client = match &object.spec.client_ref {
         Some(reference) => subject::client(cluster, &reference.name).await?,
         None => ClientLookup::Missing,
@@ -60,6 +72,11 @@ async fn of_credential(
     let resolved =
         resolved.map_err(|faults| format!("{what} is not valid: {}", FieldError::join(&faults)))?;
     Ok(resolved.spec.client.clone())
+}
+
+async fn is_client(cluster: &Cluster, name: &str) -> bool {
+    let found = subject::client(cluster, name).await;
+    matches!(found, Ok(ClientLookup::Found(_)))
 }
 
 /// The private key of a client, if that is how it authenticates.

@@ -306,8 +306,8 @@ fn a_user_sees_every_origin_once_with_what_is_sent_there() {
         [
             "Client id-1 requests: api://demo/Records.Read api://demo/Records.Write",
             "TokenIssuer corp sends your data to:",
-            "  to https://login.example: the page where you sign in",
-            "  to https://evil.example: code, PKCE verifier, client authentication, refresh token",
+            "  https://login.example: the page where you sign in",
+            "  https://evil.example: code, PKCE verifier, client authentication, refresh token",
         ]
     );
     let at = |part, url: &str| Destination::new(part, &Url::parse(url).expect("a URL"));
@@ -318,7 +318,7 @@ fn a_user_sees_every_origin_once_with_what_is_sent_there() {
     let lines = consent::lines(&credential, &places);
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(
-        lines[2].starts_with("  to https://xn--pple-43d.example: code, "),
+        lines[2].starts_with("  https://xn--pple-43d.example: code, "),
         "{lines:?}"
     );
 }

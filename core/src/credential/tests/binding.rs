@@ -56,6 +56,53 @@ fn administrators_and_the_known_entra_hosts_vouch_and_nobody_else() {
 }
 
 #[test]
+fn a_denial_shows_the_entry_that_was_meant_and_no_other() {
+    let issuer = namespaced(&json!({ "oauth2": { "tokenUrl": "https://i.example.com/token" } }));
+    for (list, shown) in [
+        (
+            "https://other.example, https://i.example.com/token",
+            Some("https://i.example.com/token"),
+        ),
+        ("i.example.com", Some("i.example.com")),
+        (" I.EXAMPLE.COM/ ", Some("I.EXAMPLE.COM/")),
+        ("http://i.example.com", Some("http://i.example.com")),
+        ("https://other.example", None),
+        ("https://i.example.com.other.example", None),
+        ("https://i.example.com:444", None),
+        ("", None),
+    ] {
+        let notes = map(&[(ALLOWED_ISSUERS, list)]);
+        let denial = may_send(&issuer, "client", Some(&notes)).unwrap_err();
+        let message = denial.message();
+        assert!(
+            message.contains("must add https://i.example.com to the list"),
+            "{message}"
+        );
+        match shown {
+            Some(entry) => assert!(message.contains(&format!("(it has {entry};")), "{message}"),
+            None => assert!(!message.contains("it has"), "{message}"),
+        }
+        assert!(!message.contains("other.example"), "{message}");
+    }
+    // At Entra ID an entry means a tenant, and the whole host is more.
+    let entra = namespaced(&json!({ "entra": { "tenantId": "contoso.example" } }));
+    let notes = map(&[(
+        ALLOWED_ISSUERS,
+        "https://login.microsoftonline.com/fabrikam.example",
+    )]);
+    let denial = may_send(&entra, "client", Some(&notes)).unwrap_err();
+    assert!(
+        !denial.message().contains("fabrikam"),
+        "{}",
+        denial.message()
+    );
+    let long = format!("i.example.com/{}\u{202e}", "x".repeat(5000));
+    let notes = map(&[(ALLOWED_ISSUERS, &long)]);
+    let denial = may_send(&issuer, "client", Some(&notes)).unwrap_err();
+    assert!(denial.message().len() < 600, "{}", denial.message());
+}
+
+#[test]
 fn a_secret_names_the_exact_origin_in_any_case_with_or_without_a_slash() {
     let plain = namespaced(&json!({ "oauth2": { "tokenUrl": "https://i.example.com/token" } }));
     let port = namespaced(&json!({ "oauth2": { "tokenUrl": "https://i.example.com:8443/token" } }));

@@ -211,6 +211,12 @@ impl Consent {
             .any(|d| !self.allowed.contains(&d.origin)))
     }
 
+    /// Those of origins that the user was not shown yet.
+    pub fn unseen<'a>(&self, destinations: &'a [Destination]) -> Vec<&'a Destination> {
+        let new = |d: &&Destination| !self.allowed.contains(&d.origin);
+        destinations.iter().filter(new).collect()
+    }
+
     /// The user allows these.
     pub fn allow(&mut self, destinations: &[Destination]) {
         for Destination { origin, .. } in destinations {

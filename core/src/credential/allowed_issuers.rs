@@ -1,0 +1,50 @@
+//! The entries of the annotation `allowed-issuers`. A part of [`super::binding`].
+
+use std::collections::BTreeMap;
+
+use super::{Endpoint, Issuer};
+use crate::{api::names, printable::bounded};
+
+/// Most characters of an entry that are shown.
+const SHOWN: usize = 120;
+
+/// Does an annotation list this text, letter by letter but for case and a slash at the end?
+pub(super) fn lists(
+    annotations: Option<&BTreeMap<String, String>>,
+    annotation: &str,
+    text: &str,
+) -> bool {
+    annotations
+        .and_then(|a| a.get(annotation))
+        .is_some_and(|list| {
+            list.split(',')
+                .any(|o| o.trim().trim_end_matches('/').eq_ignore_ascii_case(text))
+        })
+}
+
+/// An entry that means this origin and does not have its form: without the scheme, or with a path. No other entry is shown, because
+/// who may name a Secret may not be who may read it; and at Entra ID an entry may mean a tenant.
+pub(super) fn nearly(
+    issuer: &Issuer,
+    origin: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> String {
+    if matches!(issuer.endpoint, Endpoint::Entra { .. }) {
+        return String::new();
+    }
+    let list = annotations.and_then(|a| a.get(names::ALLOWED_ISSUERS));
+    let host = |text: &str| {
+        let text = text.trim();
+        let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let host = text.split(['/', '?', '#']).next().unwrap_or_default();
+        host.to_ascii_lowercase()
+    };
+    let mut entries = list.into_iter().flat_map(|list| list.split(','));
+    let near = entries.find(|entry| host(entry) == host(origin));
+    near.map_or_else(String::new, |entry| {
+        format!(
+            " (it has {}; an entry is the scheme, the host and the port, without a path)",
+            bounded(entry.trim(), SHOWN)
+        )
+    })
+}
