@@ -6,6 +6,7 @@ mod beside;
 mod elsewhere;
 mod faults;
 mod leaving;
+mod refused;
 mod registration;
 mod restart;
 mod rig;

@@ -30,6 +30,8 @@ pub(super) type Caller = Option<(Box<str>, Box<str>)>;
 #[derive(PartialEq)]
 pub(super) struct Application {
     pub(super) client_id: String,
+    /// The Secret, and its keys.
+    pub(super) secret: (String, Vec<String>),
     /// As the spec has it.
     pub(super) object_id: Option<String>,
     pub(super) endpoint: Endpoint,
@@ -42,6 +44,8 @@ pub(super) struct Application {
 pub(super) struct Unstored {
     /// The Secret: name, UID, key.
     pub(super) secret: (String, Option<String>, String),
+    /// The registration: the key of its address, and the address.
+    pub(super) registration: (String, Url),
     pub(super) token: SecretString,
     pub(super) patience: Patience,
     /// A shutdown waits for it.
@@ -67,6 +71,10 @@ pub(super) struct Driver {
     pub(super) caller: Caller,
     /// A registration access token that is in no Secret yet.
     pub(super) unstored: Option<Unstored>,
+    /// What is reported of a registration access token that is lost.
+    pub(super) lost: Option<String>,
+    /// What the API server answered when the Secret was to be written.
+    pub(super) unwritten: Option<String>,
     /// A shutdown waits for the answer that brings a client secret, and until that is stored.
     pub(super) in_flight: Option<InFlight>,
     /// What was rotated at the last reconciliation: the answers that come are stored for it.

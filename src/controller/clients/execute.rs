@@ -15,6 +15,7 @@ use super::{
     issuer::{GraphToken, not_sent},
     keypair,
     seen::ClientValue,
+    unwritten::unwritten,
 };
 use crate::controller::api::calls::{Trouble, call_heard};
 use crate::{
@@ -341,6 +342,7 @@ impl Execution<'_> {
             Ok(made) => {
                 under_way.done(&made.metadata);
                 context.worked("client secret", &driver.uid);
+                driver.unwritten = None;
                 if stores || change.values == Values::StoreNext {
                     driver.held.clear();
                 }
@@ -360,6 +362,7 @@ impl Execution<'_> {
                         "the Secret of a client could not be written and is tried again: {}",
                         failed.trouble.as_str()
                     );
+                    driver.unwritten = unwritten(secret, &failed, driver.failures);
                 }
                 Outcome::NotWritten
             }

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use tokio::time::Instant;
 
 use super::{
     driver::{self, Driver, Sight},
     patience::Patience,
 };
+use crate::controller::api::calls::{Trouble, call};
 use crate::{
     Reason,
     plan::Severity,
@@ -18,14 +21,15 @@ use crate::{
 /// Why nothing goes on with it.
 pub(super) const REMOVED: &str = "the client was deleted or its rotation was removed";
 const RENAMED: &str = "the client named another application";
+const MOVED: &str = "the client named another Secret";
 
 /// What is rotated now, beside what was rotated at the last reconciliation.
 pub(super) enum Application {
     Same,
     /// Another one, and a client secret of the one before it was stored: the Secret has changed.
     Stored,
-    /// Another one, and such a client secret is to be stored first.
-    Unstored,
+    /// Another one, for this reason, and such a client secret is to be stored first.
+    Unstored(&'static str),
 }
 
 impl Driver {
@@ -39,6 +43,7 @@ impl Driver {
         let (rotating, issuer) = (&sight.rotating, &sight.place.credential.issuer);
         let application = driver::Application {
             client_id: rotating.client_id.clone(),
+            secret: (rotating.secret.clone(), rotating.keys.clone()),
             object_id: rotating.object_id.clone(),
             endpoint: issuer.endpoint.clone(),
             graph: issuer.graph.clone(),
@@ -47,8 +52,14 @@ impl Driver {
         let mut result = Application::Same;
         if self.application.as_ref() != Some(&application) {
             if self.held_id().is_some() {
-                if !self.store_held(Some(RENAMED)).await {
-                    return Application::Unstored;
+                let before = self.of.as_ref().map(|(rotating, _)| rotating.client());
+                let why = if before == Some(rotating.client()) {
+                    MOVED
+                } else {
+                    RENAMED
+                };
+                if !self.store_held(Some(why)).await {
+                    return Application::Unstored(why);
                 }
                 result = Application::Stored;
             }
@@ -69,7 +80,8 @@ impl Driver {
             return true;
         };
         let stored = self.stored().await;
-        if !stored && self.patience.failed(left.is_some(), Instant::now()) {
+        let gone = !stored && self.client().is_none() && self.is_secret_gone().await;
+        if !stored && !gone && self.patience.failed(left.is_some(), Instant::now()) {
             return false;
         }
         let Some(why) = left else {
@@ -79,11 +91,35 @@ impl Driver {
             self.left((why, &id), "it is in the Secret as the next value")
                 .await;
         } else {
-            self.left((why, &id), "it could not be stored in the Secret")
-                .await;
+            let where_it_is = if gone {
+                "its Secret does not exist any more"
+            } else {
+                "it could not be stored in the Secret"
+            };
+            self.left((why, &id), where_it_is).await;
             self.forget();
         }
         true
+    }
+
+    /// Does the Secret not exist any more? With the client gone, nobody creates it again.
+    async fn is_secret_gone(&self) -> bool {
+        let Some((rotating, place)) = &self.of else {
+            return false;
+        };
+        let (context, namespace) = (&self.context, &place.credential.namespace);
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+        let request = || api.get_metadata(&rotating.secret);
+        let read = call(&context.metrics, "get_secret", request).await;
+        read.err() == Some(Trouble::NotFound)
+    }
+
+    /// What is reported of it as long as it cannot be stored.
+    pub(super) fn held_nowhere(&self) -> Option<String> {
+        let id = self.held_id()?;
+        Some(format!(
+            "client secret {id}, which the issuer made meanwhile, is in no Secret: apicred stores it when it can; if it shall not be stored, remove it at the issuer"
+        ))
     }
 
     /// How long until it is tried again to store it.

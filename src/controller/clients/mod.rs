@@ -9,8 +9,10 @@
 //! | [`takeover`] | what the process before this one has learnt |
 //! | [`held`] | a client secret that is in no Secret yet, whatever becomes of the client |
 //! | [`patience`] | when it is tried again to store it |
+//! | [`holder`] | where a registration access token belongs that is in no Secret yet |
 //! | [`stamp`] | what the next step depends on |
 //! | [`execute`] | one step: a write, a call of the issuer's management API, a trial |
+//! | [`unwritten`] | what is reported of a write that the API server refuses |
 //! | [`patch`] | what a write changes |
 //! | [`issuer`] | tokens by one value alone, calls of Microsoft Graph, the token that manages the client |
 //! | [`driver`] | what one process has of a rotation |
@@ -22,6 +24,7 @@
 mod driver;
 mod execute;
 mod held;
+mod holder;
 mod issuer;
 mod keypair;
 mod obstacle;
@@ -34,6 +37,7 @@ mod seen;
 mod stamp;
 mod step_name;
 mod takeover;
+mod unwritten;
 mod upload;
 mod usable;
 pub(super) mod view;

@@ -17,6 +17,7 @@ use url::Url;
 use super::{
     driver::{Driver, Unstored},
     execute::Execution,
+    holder::{Holder, holder},
     issuer::not_sent,
     patience::Patience,
     seen::ClientValue,
@@ -115,12 +116,13 @@ impl Execution<'_> {
         let raw = place.send(request, "the registration endpoint").await?;
         if let Some(token) = renewed(&raw, &access.token) {
             access.token = token.clone();
-            let Registry::Registration { token: key, .. } = &self.sight.rotating.registry else {
+            let Registry::Registration { url, token: key } = &self.sight.rotating.registry else {
                 return Err(no_registration());
             };
             let name = self.sight.rotating.secret.clone();
             self.driver.unstored = Some(Unstored {
                 secret: (name, secret.metadata.uid.clone(), key.clone()),
+                registration: (url.clone(), access.url.clone()),
                 token,
                 patience: Patience::default(),
                 _in_flight: in_flight,
@@ -131,7 +133,10 @@ impl Execution<'_> {
                 ..not_sent(Class::Transient, why)
             })?;
         }
-        registration(&raw, &self.sight.rotating.client_id, self.now())
+        let read = registration(&raw, &self.sight.rotating.client_id, self.now())?;
+        // The issuer took the token.
+        self.driver.lost = None;
+        Ok(read)
     }
 
     /// Address and token, from the Secret.
@@ -199,55 +204,98 @@ impl Driver {
         let Some(unstored) = &self.unstored else {
             return Ok(());
         };
-        let (name, uid, _) = unstored.secret.clone();
-        let Err(failed) = self.patch_token(unstored).await else {
-            let tries = self.context.worked("registration access token", &self.uid);
-            if tries > 0 {
-                tracing::info!(
-                    namespace = self.key.namespace,
-                    secret = name,
-                    tries,
-                    "the new registration access token is stored"
-                );
+        let mut stored = self.patch_token(unstored).await;
+        let mut holder = self.holder(unstored, &stored).await;
+        if let Holder::Again(uid) = holder {
+            // It is stored there, and only there.
+            if let Some(unstored) = &mut self.unstored {
+                unstored.secret.1 = uid;
+                stored = self.patch_again().await;
             }
-            self.unstored = None;
-            return Ok(());
-        };
-        let trouble = failed.trouble;
-        let gone = match trouble {
-            Trouble::NotFound => true,
-            Trouble::Conflict | Trouble::Invalid => self.is_another(&name, uid.as_deref()).await,
-            _ => false,
-        };
-        if gone {
-            self.lost(&name, "the Secret does not exist any more").await;
-            return Ok(());
+            holder = Holder::Same;
         }
+        if let Err(failed) = stored {
+            return self.not_stored(&failed, holder).await;
+        }
+        self.is_stored();
+        Ok(())
+    }
+
+    async fn patch_again(&self) -> Result<(), Failed> {
+        match &self.unstored {
+            Some(unstored) => self.patch_token(unstored).await,
+            None => Ok(()),
+        }
+    }
+
+    fn is_stored(&mut self) {
+        let tries = self.context.worked("registration access token", &self.uid);
+        let stored = self.unstored.take().filter(|_| tries > 0);
+        if let Some(Unstored { secret, .. }) = stored {
+            tracing::info!(
+                namespace = self.key.namespace,
+                name = self.key.name,
+                secret = secret.0,
+                tries,
+                "the new registration access token is stored"
+            );
+        }
+    }
+
+    /// A try has failed. Nobody else has the token, so it is kept as long as the Secret may come back.
+    async fn not_stored(
+        &mut self,
+        failed: &Failed,
+        holder: Holder,
+    ) -> Result<(), (String, Duration)> {
+        let gone = match &holder {
+            Holder::Gone => Some("the Secret was deleted".to_owned()),
+            Holder::Another(why) => Some(format!("the Secret was created again and {why}")),
+            _ => None,
+        };
         let left = self.client().is_none();
         let ends = self.context.refreshes.are_awaited();
-        let unstored = self.unstored.as_mut();
-        let pause = unstored.and_then(|unstored| {
-            let again = unstored.patience.failed(left, Instant::now());
-            again.then(|| unstored.patience.pause(ends))
-        });
-        let Some(pause) = pause else {
-            self.lost(&name, "the client was deleted or its rotation was removed")
-                .await;
+        let Some(unstored) = &mut self.unstored else {
             return Ok(());
         };
-        let result = trouble.as_str();
+        let again = unstored
+            .patience
+            .failed(left || gone.is_some(), Instant::now());
+        let pause = unstored.patience.pause(ends);
+        let name = unstored.secret.0.clone();
+        let (url, by) = (unstored.registration.0.clone(), names::ROTATE_BY);
+        if !again {
+            let because = gone
+                .unwrap_or_else(|| "the client was deleted or its rotation was removed".to_owned());
+            self.lost(&name, &because).await;
+            return Ok(());
+        }
+        let result = failed.trouble.as_str();
         let failure = self
             .context
             .failed("registration access token", &self.uid, result);
         warn_at_first!(
             failure,
             namespace = self.key.namespace,
+            name = self.key.name,
             secret = name,
             said = failed.said.fault(),
             "a new registration access token could not be stored and only this process has it; apicred tries again: {result}"
         );
+        let client = &self.key.name;
+        let anew =
+            format!("with the same {url} and the annotation {by}: {client}, and apicred stores it");
+        let why = match (gone, holder) {
+            (Some(gone), _) => {
+                format!("because {gone}: within ten minutes, create the Secret {anew}")
+            }
+            (None, Holder::Immutable) => format!(
+                "because the Secret is immutable: create it again without immutable, {anew}"
+            ),
+            _ => format!("({result}): let apicred write the Secret"),
+        };
         let why = format!(
-            "the new registration access token could not be stored in Secret {name} ({result}), and only this process has it: let apicred write the Secret, and do not restart the operator before"
+            "the new registration access token could not be stored in Secret {name} {why}. Only this process has it: do not restart the operator before"
         );
         Err((why, pause))
     }
@@ -280,12 +328,26 @@ impl Driver {
         stored.await.map(drop)
     }
 
+    /// The Secret has this registration access token.
+    pub(super) fn has_token(&mut self, digest: Option<String>) {
+        if digest == self.token {
+            return;
+        }
+        self.memory.caller_changed();
+        self.token = digest;
+        if self.lost.is_some() {
+            // Whether it is the one that is wanted, the next reading tells.
+            self.forget();
+        }
+    }
+
     /// The registration access token that is in no Secret is given up.
     async fn lost(&mut self, secret: &str, because: &str) {
         self.unstored = None;
         self.context.worked("registration access token", &self.uid);
+        let client = &self.key.name;
         let why = format!(
-            "the new registration access token could not be stored in Secret {secret}, because {because}, and is lost; have the issuer give a new one"
+            "the new registration access token of ApiClient {client} could not be stored in Secret {secret}, because {because}, and is lost; have the issuer give a new one, and store it"
         );
         tracing::error!(
             namespace = self.key.namespace,
@@ -294,18 +356,39 @@ impl Driver {
             reason = Reason::RotationBlocked.as_str(),
             "{why}"
         );
-        self.notify(Severity::Warning, Reason::RotationBlocked, why)
-            .await;
+        if self.client().is_none() {
+            return self
+                .notify(Severity::Warning, Reason::RotationBlocked, why)
+                .await;
+        }
+        // The condition has an event.
+        self.lost = Some(why.clone());
+        self.blocked(why);
     }
 
-    /// Is there another object in the place of this Secret?
-    async fn is_another(&self, name: &str, uid: Option<&str>) -> bool {
+    /// What stands in the place of the Secret, if the token could not be stored there.
+    async fn holder(&self, unstored: &Unstored, stored: &Result<(), Failed>) -> Holder {
+        let trouble = stored.as_ref().err().map(|failed| failed.trouble);
+        if !matches!(
+            trouble,
+            Some(Trouble::NotFound | Trouble::Conflict | Trouble::Invalid)
+        ) {
+            return Holder::Same;
+        }
         let context = &self.context;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
-        let read = call(&context.metrics, "get_secret", || api.get_metadata(name)).await;
+        let (name, uid, _) = &unstored.secret;
+        let (key, address) = &unstored.registration;
+        let read = call(&context.metrics, "get_secret", || api.get(name)).await;
         match read {
-            Ok(found) => found.metadata.uid.as_deref() != uid,
-            Err(trouble) => trouble == Trouble::NotFound,
+            Ok(found) => holder(
+                &found,
+                uid.as_deref(),
+                (key, address),
+                (&self.key, &self.uid),
+            ),
+            Err(Trouble::NotFound) => Holder::Gone,
+            Err(_) => Holder::Same,
         }
     }
 }

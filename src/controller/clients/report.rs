@@ -15,6 +15,18 @@ use crate::{
 };
 
 impl Driver {
+    /// Nothing can be done, for this reason. The rest of what status shows stays.
+    pub(super) fn blocked(&self, why: String) {
+        let view = lock(&self.shared.view).clone().unwrap_or_default();
+        let view = view.blocked(why).also(self.held_nowhere());
+        self.report(self.with_open(view));
+    }
+
+    /// With what is open beside what was decided.
+    pub(super) fn with_open(&self, view: View) -> View {
+        view.also(self.lost.clone()).also(self.unwritten.clone())
+    }
+
     /// Takes note of what status shall show. What is new in it is reported as it is written.
     pub(super) fn report(&self, view: View) {
         {

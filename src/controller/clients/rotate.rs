@@ -24,7 +24,6 @@ use crate::controller::{
     api::calls::{Trouble, call},
     cache::cached_client::CachedClient,
     context::Context,
-    locks::lock,
     lookup::permission,
 };
 use crate::{
@@ -67,6 +66,8 @@ pub(super) fn begin(
         application: None,
         caller: None,
         unstored: None,
+        lost: None,
+        unwritten: None,
         in_flight: None,
         of: None,
         patience: Patience::default(),
@@ -119,8 +120,7 @@ impl Driver {
         loop {
             // Nothing else has it, so it comes before all else.
             if let Err((why, again)) = self.store_token().await {
-                let view = lock(&self.shared.view).clone();
-                self.report(view.unwrap_or_default().blocked(why));
+                self.blocked(why);
                 return Reconciled::Sleep(again);
             }
             let (context, client) = (Arc::clone(&self.context), self.client());
@@ -145,27 +145,28 @@ impl Driver {
             let sight = match self.sight(&client).await {
                 Ok(sight) => sight,
                 Err((why, again)) => {
-                    let view = lock(&self.shared.view).clone();
-                    self.report(view.unwrap_or_default().blocked(why));
+                    self.blocked(why);
                     return Reconciled::Sleep(again);
                 }
             };
             match Box::pin(self.rotates(&sight)).await {
                 Application::Same => {}
                 Application::Stored => continue,
-                Application::Unstored => return Reconciled::Sleep(self.until_stored()),
+                Application::Unstored(why) => {
+                    self.blocked(why.to_owned());
+                    return Reconciled::Sleep(self.until_stored());
+                }
             }
-            let token = sight.registration_token();
-            if token != self.token {
-                self.memory.caller_changed();
-                self.token = token;
-            }
+            self.has_token(sight.registration_token());
             let (next, now) = self.decide(&client, &sight).await;
+            if !matches!(next.step, Step::Write { .. }) {
+                self.unwritten = None;
+            }
             let waits = matches!(next.step, Step::Wait { .. });
             self.looked |= waits;
             // Until then status says what the process before has seen.
             if self.looked {
-                self.report(View::of(&next));
+                self.report(self.with_open(View::of(&next)));
             }
             if let Step::Wait { until } = next.step {
                 self.failures = 0;
@@ -231,6 +232,7 @@ impl Driver {
             self.in_flight = None;
         }
         if outcome == Outcome::NotWritten {
+            self.report(self.with_open(View::of(next)));
             if let Some(id) = held.filter(|_| self.failures == 0) {
                 tracing::warn!(
                     namespace = self.key.namespace,

@@ -41,6 +41,15 @@ impl View {
         self
     }
 
+    /// And this, if it is something.
+    pub(super) fn also(mut self, more: Option<String>) -> Self {
+        self.blocked = match (self.blocked, more) {
+            (Some(why), Some(more)) if !why.contains(&more) => Some(format!("{why}; {more}")),
+            (why, more) => why.or(more),
+        };
+        self
+    }
+
     pub(super) fn of(next: &Next) -> Self {
         let mut view = Self {
             keys: next.keys.iter().map(shown).collect(),

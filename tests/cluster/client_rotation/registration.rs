@@ -11,7 +11,7 @@ use dev_issuer::{Client as OauthClient, Effect, Fault, RetryAfter, Surface};
 use futures::future::join_all;
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::{Value, json};
@@ -407,5 +407,52 @@ fn a_registration_access_token_that_cannot_be_stored_is_reported_and_stored_when
         assert!(!rig.followed_through(&request).await);
         rig.has_one_key(&request).await;
         assert_ne!(rig.keys_at_issuer(), [first]);
+    });
+}
+
+/// `kubectl replace --force`, or a delete and an apply: the Secret has another UID, and what it had at first.
+#[test]
+fn a_registration_access_token_finds_a_secret_that_was_created_again() {
+    run(async {
+        let world = World::own().await;
+        let (mut rig, _) = with_key(&world, "created-again").await;
+        rig.start((0, "never"), &rig.place.namespace.clone()).await;
+        rig.place.ready("a").await;
+        rig.until("the first look", |s| s.rotation_state.is_some())
+            .await;
+        let before = rig.token_in_secret().await;
+        let first = rig.data().await;
+        let text = |key: &str| String::from_utf8_lossy(&first[key]).into_owned();
+        let keys = [
+            "private.pem",
+            "registration_client_uri",
+            "registration_access_token",
+        ];
+        let data: Value = keys.iter().map(|key| (*key, text(key))).collect();
+        let policy = locked_secret(&rig).await;
+        rig.request().await;
+        let words = format!("could not be stored in Secret {SOURCE} (");
+        rig.says("RotationBlocked", &words).await;
+        let secrets = rig.place.secrets();
+        let deleted = secrets.delete(SOURCE, &DeleteParams::default()).await;
+        deleted.expect("it goes");
+        rig.says("RotationBlocked", "because the Secret was deleted")
+            .await;
+        rig.place.put_secrets(SOURCE, &data).await;
+        let words = "has no annotation apicred.dev/rotate-by: shared";
+        rig.says("RotationBlocked", words).await;
+        policy.lift().await;
+        rig.annotate_source(json!({ "apicred.dev/rotate-by": "shared" }))
+            .await;
+        eventually(LATER, "the token in the new Secret", async || {
+            rig.token_in_secret().await != before
+        })
+        .await;
+        // The issuer takes it.
+        rig.until("the rotation goes on", |s| {
+            let mut all = s.conditions.iter();
+            !all.any(|c| c.type_ == "RotationBlocked")
+        })
+        .await;
     });
 }

@@ -1,0 +1,105 @@
+//! Where a registration access token belongs that is in no Secret yet: the Secret may have been deleted and created again since the request.
+
+use k8s_openapi::api::core::v1::Secret;
+use secrecy::ExposeSecret;
+use url::Url;
+
+use crate::{
+    api::names,
+    credential::{Key, binding::is_named},
+    oauth::word,
+};
+
+/// What stands under the name of the Secret now.
+#[derive(Debug, PartialEq)]
+pub(super) enum Holder {
+    /// The Secret that was read, as far as one can tell.
+    Same,
+    /// The same one, which nobody can write.
+    Immutable,
+    /// One that was created again for the same registration of this client: its UID.
+    Again(Option<String>),
+    /// One that was created again and may not have the token: why.
+    Another(String),
+    /// Nothing.
+    Gone,
+}
+
+/// Whose is this Secret? `before`: UID of the one that was read. `registration`: the key of the address, and the address.
+pub(super) fn holder(
+    found: &Secret,
+    before: Option<&str>,
+    (key, address): (&str, &Url),
+    (client, uid): (&Key, &str),
+) -> Holder {
+    let meta = &found.metadata;
+    if meta.uid.as_deref() == before {
+        return match found.immutable {
+            Some(true) => Holder::Immutable,
+            _ => Holder::Same,
+        };
+    }
+    let annotations = meta.annotations.as_ref();
+    let by = annotations.and_then(|all| all.get(names::ROTATE_BY));
+    if !by.is_some_and(|by| is_named(by, &client.name, uid)) {
+        let (note, name) = (names::ROTATE_BY, &client.name);
+        return Holder::Another(format!("has no annotation {note}: {name}"));
+    }
+    let bytes = found.data.as_ref().and_then(|data| data.get(key));
+    let text = bytes.and_then(|bytes| word(&bytes.0).ok());
+    let same =
+        text.is_some_and(|text| Url::parse(text.expose_secret()).is_ok_and(|url| url == *address));
+    if same {
+        Holder::Again(meta.uid.clone())
+    } else {
+        Holder::Another(format!("has another address under {key}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_secret_that_was_created_again_has_the_token_if_it_is_of_the_same_registration() {
+        let address = Url::parse("https://issuer.example/register/a").expect("a URL");
+        let (client, registration) = (Key::new("shop", "orders"), ("uri", &address));
+        let of = |uid: &str, more: Value| {
+            let mut secret = json!({ "metadata": { "uid": uid } });
+            json_patch(&mut secret, more);
+            let secret: Secret = serde_json::from_value(secret).expect("a Secret");
+            holder(&secret, Some("1"), registration, (&client, "client-uid"))
+        };
+        // "https://issuer.example/register/a" with a line end, and another one.
+        let ours = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9hCg==" });
+        let theirs = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9i" });
+        let by = |by: &str| json!({ "apicred.dev/rotate-by": by });
+        let named = |by_whom: &str, data: &Value| json!({ "metadata": { "uid": "2", "annotations": by(by_whom) }, "data": data });
+        assert_eq!(of("1", json!({})), Holder::Same);
+        assert_eq!(of("1", json!({ "immutable": true })), Holder::Immutable);
+        let again = Holder::Again(Some("2".to_owned()));
+        assert_eq!(of("2", named("orders", &ours)), again);
+        assert_eq!(of("2", named("orders@client-uid", &ours)), again);
+        for (more, words) in [
+            (json!({ "data": ours }), "rotate-by: orders"),
+            (named("another", &ours), "rotate-by: orders"),
+            (named("orders@another-uid", &ours), "rotate-by: orders"),
+            (named("orders", &theirs), "under uri"),
+            (named("orders", &json!({})), "under uri"),
+        ] {
+            let Holder::Another(why) = of("2", more) else {
+                panic!("{words}");
+            };
+            assert!(why.contains(words), "{why}");
+        }
+    }
+
+    fn json_patch(object: &mut Value, more: Value) {
+        let (Value::Object(object), Value::Object(more)) = (object, more) else {
+            panic!("objects");
+        };
+        object.extend(more);
+    }
+}
