@@ -31,6 +31,7 @@ const OPENERS: &[&str] = &[
     "controller/token/refresh.rs", // into the digest of a refresh token
     "controller/clients/execute.rs", // a new value, into the source Secret
     "controller/clients/keypair.rs", // a new key, in its test
+    "controller/clients/holder.rs", // the address of a registration, to compare it
     "controller/clients/registration.rs", // a registration access token, into the source Secret
     "controller/clients/seen.rs", // a value, into its digest
     "controller/token/state_secret.rs", // into the state Secret

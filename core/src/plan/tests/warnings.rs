@@ -64,14 +64,14 @@ fn the_end_of_a_secret_is_reported_thirty_days_ahead_and_the_annotation_goes_fir
 }
 
 /// A rotation every so many days, with so many of overlap.
-fn rotated(every: i64, overlap: i64) -> Option<Box<RotatedBy>> {
-    Some(Box::new(RotatedBy {
+fn rotated(every: i64, overlap: i64) -> RotatedBy {
+    RotatedBy {
         client: "shared".to_owned(),
         cycle: Cycle {
             every: SignedDuration::from_hours(every * 24),
             overlap: SignedDuration::from_hours(overlap * 24),
         },
-    }))
+    }
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn of_what_is_rotated_nothing_is_reported_before_the_rotation_is_late() {
     ] {
         for (spec, kind) in [(&secret, "Secret"), (&certificate, "Certificate")] {
             let credential = Credential {
-                rotated: rotated(every, overlap),
+                rotated: Some(Box::new(rotated(every, overlap))),
                 ..credential_with(spec)
             };
             let current = Known {
@@ -153,7 +153,7 @@ fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
     };
     world.sources[0].rotated_until = noted(&own);
     let rotates = Credential {
-        rotated: rotated(90, 1),
+        rotated: Some(Box::new(rotated(90, 1))),
         ..credential.clone()
     };
     assert_eq!(ending(&rotates, &world, 26 * DAY), None);

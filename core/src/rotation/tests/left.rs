@@ -81,7 +81,7 @@ fn a_certificate_whose_id_nobody_knows_is_named_until_it_ends_and_blocks_nothing
         until: Some(until),
     };
     let notices = process.decide().notices;
-    assert_eq!(notices, [expected.clone()]);
+    assert_eq!(notices, std::slice::from_ref(&expected));
     assert!(!expected.needs_somebody());
     let message = expected.message();
     // Naming a key ID would have no effect: nobody knows that it is the one of this certificate.
@@ -89,7 +89,7 @@ fn a_certificate_whose_id_nobody_knows_is_named_until_it_ends_and_blocks_nothing
     assert!(words.iter().all(|w| message.contains(w)), "{message}");
     assert!(!message.contains("adopt"), "{message}");
     process.settings.adopt = Some("0f0f0f0f-0000-4000-8000-000000000000".to_owned());
-    assert_eq!(process.decide().notices, [expected.clone()]);
+    assert_eq!(process.decide().notices, std::slice::from_ref(&expected));
 
     // The same at the end of the overlap.
     record(&mut process).state = Phase::Switched { retire_at: at(0) };
