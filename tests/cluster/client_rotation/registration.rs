@@ -393,8 +393,8 @@ fn a_registration_access_token_that_cannot_be_stored_is_reported_and_stored_when
         rig.place.ready("a").await;
         rig.until("the first look", |s| s.rotation_state.is_some())
             .await;
-        let before = rig.token_in_secret().await;
         let policy = locked_secret(&rig).await;
+        let before = rig.token_in_secret().await;
         let request = rig.request().await;
         let words = format!("could not be stored in Secret {SOURCE} (");
         rig.says("RotationBlocked", &words).await;
@@ -420,6 +420,7 @@ fn a_registration_access_token_finds_a_secret_that_was_created_again() {
         rig.place.ready("a").await;
         rig.until("the first look", |s| s.rotation_state.is_some())
             .await;
+        let policy = locked_secret(&rig).await;
         let before = rig.token_in_secret().await;
         let first = rig.data().await;
         let text = |key: &str| String::from_utf8_lossy(&first[key]).into_owned();
@@ -429,7 +430,6 @@ fn a_registration_access_token_finds_a_secret_that_was_created_again() {
             "registration_access_token",
         ];
         let data: Value = keys.iter().map(|key| (*key, text(key))).collect();
-        let policy = locked_secret(&rig).await;
         rig.request().await;
         let words = format!("could not be stored in Secret {SOURCE} (");
         rig.says("RotationBlocked", &words).await;
