@@ -154,7 +154,7 @@ image-program-%:
 	  || { echo "image-oci: $(call image_machine,$*)-linux-musl-gcc is not on PATH (Debian: apt-get install musl-dev:$*)" >&2; exit 1; }
 	@[ -d "$$(rustc --print target-libdir --target $(call image_target,$*))" ] \
 	  || { echo "image-oci: Rust has no standard library for $(call image_target,$*): rustup target add $(call image_target,$*)" >&2; exit 1; }
-	@# Without the paths of this machine. jemalloc on arm64: as in the Dockerfile.
+	@# Without the paths of the machine that builds. jemalloc on arm64: as in the Dockerfile.
 	APICRED_REVISION=$(REVISION) \
 	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo$(if $(CARGO_TARGET_DIR), --remap-path-prefix=$(CARGO_TARGET_DIR)=/src/target)" \
 	CARGO_TARGET_$(subst -,_,$(shell echo $(call image_target,$*) | tr a-z A-Z))_LINKER=$(call image_machine,$*)-linux-gnu-gcc \

@@ -102,7 +102,7 @@ fn each_test_that_a_page_names_exists() {
     assert!(seen > 40, "only {seen} names were checked");
 }
 
-/// With a selector, `kubectl logs` shows ten lines of each pod unless it is told how many; the name of a Deployment selects one of its
+/// With a selector, `kubectl logs` shows ten lines of each pod if `--tail` is not set; the name of a Deployment selects one of its
 /// pods, which may be the standby.
 #[test]
 fn each_command_that_reads_the_log_of_the_operator_reads_all_replicas_and_says_how_many_lines() {

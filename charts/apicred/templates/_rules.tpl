@@ -16,8 +16,9 @@ A rule that no code uses is a defect; so is a call without a rule.
 # manages another application.
 # src/controller/token/digest_key.rs (load): reads the operator's own digest key, once a process.
 # src/controller/clients/rotate.rs (sight): the client secret or certificate that is rotated.
-# src/controller/clients/registration.rs (is_another): the metadata of the Secret of a client whose registration access token could not be
-# stored. src/controller/clients/upload.rs (copy): the last good certificate, which proves the one that is uploaded.
+# src/controller/clients/registration.rs (holder): the Secret that has the name now, if a registration access token could not be stored.
+# src/controller/clients/held.rs (is_secret_gone): the metadata of the Secret of a client that was deleted, to see whether it still exists.
+# src/controller/clients/upload.rs (copy): the last good certificate, by which the new one is authenticated.
 # src/controller/clients/usable.rs (open): whether a Secret has the keys that a client names, after each change of it.
 # src/controller/target/last_good.rs (store): a certificate that got a token and whose owner has it kept; (empty): the metadata of its Secret.
 - apiGroups: [""]

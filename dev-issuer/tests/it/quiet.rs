@@ -58,7 +58,7 @@ async fn no_secret_and_no_token_is_recorded_or_logged() {
         .v2(&form(DEMO, &[("client_secret", "wrong-guess-4711")]))
         .await;
     hidden.push("wrong-guess-4711".to_owned());
-    // What else authenticates somebody.
+    // What else authenticates a client or a user.
     let refresh = bench
         .issuer
         .issue_refresh_token("demo-cli", "ada@contoso.example", "User.Read");

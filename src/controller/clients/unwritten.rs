@@ -14,7 +14,7 @@ pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<St
     let who = failed.said.who();
     let who = who.unwrap_or_else(|| failed.trouble.as_str().to_owned());
     Some(format!(
-        "Secret {secret} could not be written, so that the rotation stands: {who}; have apicred write it, the operator's log has the words of the API server"
+        "Secret {secret} could not be written, so the rotation waits: {who}; let apicred write it, the operator's log has the words of the API server"
     ))
 }
 

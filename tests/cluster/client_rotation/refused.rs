@@ -25,7 +25,7 @@ fn a_secret_that_an_admission_policy_protects_is_named_with_the_policy() {
         rig.start((0, "never"), &rig.place.namespace.clone()).await;
         rig.place.ready("a").await;
         rig.place.ready("graph-rotator").await;
-        rig.until("the first look", |s| s.rotation_state.is_some())
+        rig.until("the first reconciliation", |s| s.rotation_state.is_some())
             .await;
         let rule = json!({ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["UPDATE"] });
         let unless = format!("object.metadata.name != '{SOURCE}'");
@@ -45,7 +45,7 @@ fn a_secret_that_an_admission_policy_protects_is_named_with_the_policy() {
         let named = format!("the admission policy {} denies it", rig.place.namespace);
         assert!(said.contains(&named), "{said}");
         policy.lift().await;
-        // The first credential is a person's, so it stays.
+        // The first credential is a user's, so it stays.
         rig.switched(&request).await;
         rig.until("what was refused is over", |s| {
             let mut all = s.conditions.iter();

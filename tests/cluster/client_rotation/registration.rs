@@ -391,7 +391,7 @@ fn a_registration_access_token_that_cannot_be_stored_is_reported_and_stored_when
         let (mut rig, first) = with_key(&world, "not-stored").await;
         rig.start((0, "never"), &rig.place.namespace.clone()).await;
         rig.place.ready("a").await;
-        rig.until("the first look", |s| s.rotation_state.is_some())
+        rig.until("the first reconciliation", |s| s.rotation_state.is_some())
             .await;
         let policy = locked_secret(&rig).await;
         let before = rig.token_in_secret().await;
@@ -418,7 +418,7 @@ fn a_registration_access_token_finds_a_secret_that_was_created_again() {
         let (mut rig, _) = with_key(&world, "created-again").await;
         rig.start((0, "never"), &rig.place.namespace.clone()).await;
         rig.place.ready("a").await;
-        rig.until("the first look", |s| s.rotation_state.is_some())
+        rig.until("the first reconciliation", |s| s.rotation_state.is_some())
             .await;
         let policy = locked_secret(&rig).await;
         let before = rig.token_in_secret().await;

@@ -64,7 +64,7 @@ impl Case {
     /// Waits until the state is that of the reference, and then nothing is written and nothing asked (O7, O8). A life
     /// that comes to rest elsewhere fails with both states.
     pub(super) async fn until_at_rest(&mut self) -> Value {
-        // The reference itself is compared to nothing; the issuer's verdict comes beside the token.
+        // The reference itself is compared to nothing; the issuer's condition comes beside the token.
         let wanted = REFERENCE.get().map(|r| r.end.clone());
         let began = Instant::now();
         let state = loop {
