@@ -146,7 +146,9 @@ async fn attempt(
         if let Some(kind) = context.unsynced.first(&leaving.key.namespace) {
             return passing(&format!("apicred may not list {kind} in this namespace"));
         }
-        let credential = match context.parse_leaving(object, leaving.since.into_std()) {
+        // One that has ended stays: its issuer was withdrawn, and not deleted with it.
+        let deleted = (!leaving.ended).then(|| leaving.since.into_std());
+        let credential = match context.parse_leaving(object, deleted) {
             Ok(credential) => credential,
             Err(errors) => return Some(Attempt::Impossible(FieldError::join(&errors))),
         };

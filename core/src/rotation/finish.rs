@@ -39,7 +39,8 @@ impl Decision<'_> {
             return self.write_with(state, Values::Promote, None, |r| r.failure = None);
         }
         // A process that begins late, or a client that named another application meanwhile, tries it first: it may be the one that works.
-        if later(since, trials.at_most) <= self.now && row.in_vain > 0 {
+        let tried = row.in_vain > 0 && row.fault.as_ref().is_none_or(|fault| fault.sent);
+        if later(since, trials.at_most) <= self.now && tried {
             let state = Phase::Retiring {
                 key: known.clone(),
                 from: Place::Next,

@@ -1,4 +1,4 @@
-//! Whose a credential of the issuer is: of this client resource, of another one, of a person; in use, or lost.
+//! Whose a credential of the issuer is: of this client resource, of another one, of a user; in use, or lost.
 
 use super::{
     next::Decision,
@@ -67,11 +67,12 @@ impl Decision<'_> {
         })
     }
 
-    /// Was it in the Secret before a rotation, or did an earlier client resource make it for this Secret, and was it named in `adopt` only afterwards? One that was never in it may be in use elsewhere.
+    /// Does `adopt` name it, and was it in the Secret before a rotation, or made by an earlier client resource for this Secret? One that was
+    /// never in it may be in use elsewhere.
     pub(super) fn was_replaced(&self, key: &Key) -> bool {
         let noted = self.record.replaced.contains(&key.id) && !is_named(key);
         let named = self.settings.adopt.as_ref() == Some(&key.id);
-        named && (noted && !self.is_in_use(key) || self.is_left_by_earlier(key))
+        named && ((noted && !self.is_in_use(key)) || self.is_left_by_earlier(key))
     }
 
     /// Credentials that were replaced and that apicred did not make, and those of an earlier client resource, that are at the issuer.

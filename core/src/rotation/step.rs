@@ -154,6 +154,8 @@ pub enum Notice {
         of: Tried,
         /// Why.
         fault: Fault,
+        /// Trials without a token, one after the other.
+        times: u32,
     },
     /// The issuer refuses the current value, so nothing is removed.
     CurrentRefused,
@@ -219,8 +221,8 @@ pub enum Notice {
 impl Notice {
     /// Must somebody do something for the rotation to go on?
     pub const fn needs_somebody(&self) -> bool {
-        if let Self::NoToken { fault, .. } = self {
-            return !fault.class.passes();
+        if let Self::NoToken { fault, times, .. } = self {
+            return !fault.class.passes() || *times >= super::trials::LASTS;
         }
         matches!(
             self,
@@ -256,7 +258,7 @@ impl Notice {
             }
             Self::Failed(failure) => return failure.message(),
             Self::Blocked(fault) => return fault.message.clone(),
-            Self::NoToken { of, fault } => return without_token(*of, fault),
+            Self::NoToken { of, fault, .. } => return without_token(*of, fault),
             Self::CurrentEnded => {
                 "the certificate in the Secret has ended, and only a valid one can prove that another belongs to the client; upload a new one by hand"
             }

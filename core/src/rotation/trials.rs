@@ -9,6 +9,9 @@ use super::{
     step::{Notice, Tried},
 };
 
+/// What passes by itself is somebody's to correct after so many trials in a row: hours, at the pause that they reach.
+pub(super) const LASTS: u32 = 20;
+
 /// Trials of one value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Row {
@@ -30,7 +33,8 @@ impl Row {
     /// What is reported of trials that brought no token, although the value was not refused.
     pub(super) fn without_token(&self, of: Tried) -> Option<Notice> {
         let fault = self.fault.clone()?;
-        Some(Notice::NoToken { of, fault })
+        let times = self.in_vain;
+        Some(Notice::NoToken { of, fault, times })
     }
 
     /// How long after the last trial the next one is sent. One that brings no token again and again is sent less and less often.

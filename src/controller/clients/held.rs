@@ -65,6 +65,8 @@ impl Driver {
             }
             let first = self.application.is_none();
             self.forget();
+            // What is open is about the application or the Secret before.
+            (self.lost, self.unwritten) = (None, None);
             if first {
                 self.takes_over();
             }

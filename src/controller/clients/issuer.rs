@@ -158,7 +158,11 @@ impl ClientPlace {
                 if refused {
                     Outcome::Refused
                 } else {
-                    Outcome::NoAnswer(fault(&token_error))
+                    let sent = token_error.stage != oauth::Stage::Own && !token_error.not_sent;
+                    Outcome::NoAnswer(Fault {
+                        sent,
+                        ..fault(&token_error)
+                    })
                 }
             }
         }

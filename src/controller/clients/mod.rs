@@ -179,24 +179,18 @@ impl Rotation {
     ) {
         let view = match (self, old) {
             (Self::Nothing, _) | (Self::Unknown, None) => return,
-            (Self::Known(view), _) => view,
-            (Self::Unknown, Some(old)) => {
-                let kept = old
-                    .conditions
-                    .iter()
-                    .filter(|c| c.type_.starts_with(ROTATION));
-                status.conditions.extend(kept.cloned());
-                status.keys.clone_from(&old.keys);
-                status.rotation_state.clone_from(&old.rotation_state);
-                status.next_rotation_at.clone_from(&old.next_rotation_at);
-                status
-                    .last_handled_rotate_request
-                    .clone_from(&old.last_handled_rotate_request);
-                status
-                    .last_failed_rotate_request
-                    .clone_from(&old.last_failed_rotate_request);
+            (Self::Unknown, Some(old)) => return keep(status, old),
+            (Self::Known(view), Some(old)) if view.kept => {
+                keep(status, old);
+                let kind = ConditionType::RotationBlocked;
+                status.conditions.retain(|c| !kind.is(c));
+                let made = view
+                    .blocked
+                    .map(|text| conditions.condition(kind, true, Reason::RotationBlocked, &text));
+                status.conditions.extend(made);
                 return;
             }
+            (Self::Known(view), _) => view,
         };
         for (kind, reason, message) in [
             (ConditionType::RotationDue, Reason::RotationDue, view.due),
@@ -225,6 +219,22 @@ impl Rotation {
         status.last_handled_rotate_request = view.handled;
         status.last_failed_rotate_request = view.failed_request;
     }
+}
+
+/// What status says of a rotation stays.
+fn keep(status: &mut ApiClientStatus, old: &ApiClientStatus) {
+    let kept = old.conditions.iter();
+    let kept = kept.filter(|c| c.type_.starts_with(ROTATION));
+    status.conditions.extend(kept.cloned());
+    status.keys.clone_from(&old.keys);
+    status.rotation_state.clone_from(&old.rotation_state);
+    status.next_rotation_at.clone_from(&old.next_rotation_at);
+    status
+        .last_handled_rotate_request
+        .clone_from(&old.last_handled_rotate_request);
+    status
+        .last_failed_rotate_request
+        .clone_from(&old.last_failed_rotate_request);
 }
 
 fn status(

@@ -17,7 +17,8 @@ use crate::{
 impl Driver {
     /// Nothing can be done, for this reason. The rest of what status shows stays.
     pub(super) fn blocked(&self, why: String) {
-        let view = lock(&self.shared.view).clone().unwrap_or_default();
+        let view = lock(&self.shared.view).clone();
+        let view = view.unwrap_or_else(View::kept);
         let view = view.blocked(why).also(self.held_nowhere());
         self.report(self.with_open(view));
     }

@@ -32,9 +32,19 @@ pub(in crate::controller) struct View {
     pub(super) failed: Option<String>,
     /// What a rotation replaced and does not remove. Nothing waits for it.
     pub(super) left: Option<String>,
+    /// This process has not seen the rotation yet: what the one before it has seen stays in status.
+    pub(super) kept: bool,
 }
 
 impl View {
+    /// Before the first reconciliation of this process.
+    pub(super) fn kept() -> Self {
+        Self {
+            kept: true,
+            ..Self::default()
+        }
+    }
+
     /// The same keys and state as before; nothing can be done.
     pub(super) fn blocked(mut self, why: String) -> Self {
         self.blocked = Some(why);

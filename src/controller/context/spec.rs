@@ -71,14 +71,14 @@ impl Context {
     pub(in crate::controller) fn parse_leaving(
         &self,
         object: &ApiCredential,
-        since: Instant,
+        deleted: Option<Instant>,
     ) -> Result<Credential, Vec<FieldError>> {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let client = |name: &str| self.clients.lookup_leaving(namespace, name);
         let issuer = |reference: &IssuerRef| match self.issuer(namespace, reference) {
             IssuerLookup::Missing | IssuerLookup::OtherKind => {
                 let name = issuer_name(namespace, reference);
-                let gone = self.gone_issuers.get(&name, since);
+                let gone = deleted.and_then(|at| self.gone_issuers.get(&name, at));
                 gone.map_or(IssuerLookup::Deleted, IssuerLookup::Found)
             }
             found => found,
@@ -94,7 +94,8 @@ impl Context {
         object: &ApiCredential,
     ) -> Vec<Key> {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let resolved = resolve(object, |name| self.clients.lookup(namespace, name));
+        // A client that is gone still says which issuer and sources a credential needs that is deleted with it.
+        let resolved = resolve(object, |name| self.clients.lookup_leaving(namespace, name));
         let resolved = resolved.as_deref().unwrap_or(object);
         let client = object.spec.client_ref.as_ref();
         index.insert(resolved, client.map(|r| r.name.as_str()))

@@ -252,7 +252,7 @@ fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
         };
         let reported = |process: &Process| {
             let notices = process.decide().notices;
-            let found = |n: &&Notice| matches!(n, Notice::NoToken { of: Tried::Current, fault: f } if *f == fault);
+            let found = |n: &&Notice| matches!(n, Notice::NoToken { of: Tried::Current, fault: f, .. } if *f == fault);
             let found = notices.iter().find(found).cloned();
             found.map(|notice| (notice.needs_somebody(), notice.message()))
         };
@@ -266,7 +266,8 @@ fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
                     process.does(&Outcome::NoAnswer(fault.clone()));
                     trials += 1;
                     let (needed, message) = reported(&process).expect("the reason");
-                    assert_eq!(needed, class == Class::Token);
+                    // What should have passed by itself, and did not for hours.
+                    assert_eq!(needed, class == Class::Token || trials >= 20);
                     assert!(message.contains(&fault.message), "{message}");
                     pauses.push(process.waits());
                 }
