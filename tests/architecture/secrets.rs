@@ -32,8 +32,9 @@ const OPENERS: &[&str] = &[
     "controller/clients/execute.rs", // a new value, into the source Secret
     "controller/clients/keypair.rs", // a new key, in its test
     "controller/clients/holder.rs", // the address of a registration, to compare it
-    "controller/clients/registration.rs", // a registration access token, into the source Secret
+    "controller/clients/registration.rs", // the address of a registration
     "controller/clients/seen.rs", // a value, into its digest
+    "controller/clients/unstored.rs", // a registration access token, into the source Secret
     "controller/token/state_secret.rs", // into the state Secret
     "controller/token/digest_key.rs", // into the token's digest
     "bin/kubectl-apicred/jwks.rs", // the private key whose public key is printed

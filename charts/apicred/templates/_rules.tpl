@@ -16,7 +16,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 # manages another application.
 # src/controller/token/digest_key.rs (load): reads the operator's own digest key, once a process.
 # src/controller/clients/rotate.rs (sight): the client secret or certificate that is rotated.
-# src/controller/clients/registration.rs (holder): the Secret that has the name now, if a registration access token could not be stored.
+# src/controller/clients/unstored.rs (holder): the Secret that has the name now, if a registration access token could not be stored.
 # src/controller/clients/held.rs (is_secret_gone): the metadata of the Secret of a client that was deleted, to see whether it still exists.
 # src/controller/clients/upload.rs (copy): the last good certificate, by which the new one is authenticated.
 # src/controller/clients/usable.rs (open): whether a Secret has the keys that a client names, after each change of it.
@@ -33,7 +33,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 # never deleted by the operator: the garbage collector does it, by owner reference.
 # src/controller/token/state_secret.rs (write): the mark and the next refresh token of a state Secret.
 # src/controller/clients/execute.rs (write): the next client secret or certificate, in a Secret whose owner names the client.
-# src/controller/clients/registration.rs (patch_token): the next registration access token, in the same Secret.
+# src/controller/clients/unstored.rs (patch_token): the next registration access token, in the same Secret.
 # src/controller/target/last_good.rs (patch): the next certificate into its copy, or nothing once its Secret does not ask for it.
 - apiGroups: [""]
   resources: [secrets]

@@ -9,7 +9,7 @@
 //! | [`takeover`] | what the process before this one has learnt |
 //! | [`held`] | a client secret that is in no Secret yet, whatever becomes of the client |
 //! | [`patience`] | when it is tried again to store it |
-//! | [`holder`] | where a registration access token belongs that is in no Secret yet |
+//! | [`unstored`], [`holder`] | a registration access token that is in no Secret yet, and where it belongs |
 //! | [`stamp`] | what the next step depends on |
 //! | [`execute`] | one step: a write, a call of the issuer's management API, a trial |
 //! | [`unwritten`] | what is reported of a write that the API server refuses |
@@ -37,6 +37,7 @@ mod seen;
 mod stamp;
 mod step_name;
 mod takeover;
+mod unstored;
 mod unwritten;
 mod upload;
 mod usable;

@@ -1,0 +1,223 @@
+//! Stores a registration access token that an answer has brought: nobody else has it, and it has ended the one before it.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    driver::{Driver, Unstored},
+    holder::{Holder, holder},
+};
+use crate::controller::api::calls::{Failed, Trouble, call, call_heard};
+use crate::{Reason, api::names, plan::Severity, telemetry::tries::warn_at_first};
+
+impl Driver {
+    /// Is something in no Secret yet, so that only this process has it?
+    pub(super) fn has_unstored(&self) -> bool {
+        self.unstored.is_some() || self.held_id().is_some()
+    }
+
+    /// Stores the registration access token that is in no Secret yet, if there is one.
+    ///
+    /// # Errors
+    /// Why it is in none, and when to try again.
+    pub(super) async fn store_token(&mut self) -> Result<(), (String, Duration)> {
+        let Some(unstored) = &self.unstored else {
+            return Ok(());
+        };
+        let mut stored = self.patch_token(unstored).await;
+        let mut holder = self.holder(unstored, &stored).await;
+        if let Holder::Again(uid) = holder {
+            // It is stored there, and only there.
+            if let Some(unstored) = &mut self.unstored {
+                unstored.secret.1 = uid;
+                stored = self.patch_again().await;
+            }
+            holder = Holder::Same;
+        }
+        if let Err(failed) = stored {
+            return self.not_stored(&failed, holder).await;
+        }
+        self.is_stored();
+        Ok(())
+    }
+
+    async fn patch_again(&self) -> Result<(), Failed> {
+        match &self.unstored {
+            Some(unstored) => self.patch_token(unstored).await,
+            None => Ok(()),
+        }
+    }
+
+    fn is_stored(&mut self) {
+        let tries = self.context.worked("registration access token", &self.uid);
+        let stored = self.unstored.take().filter(|_| tries > 0);
+        if let Some(Unstored { secret, .. }) = stored {
+            tracing::info!(
+                namespace = self.key.namespace,
+                name = self.key.name,
+                secret = secret.0,
+                tries,
+                "the new registration access token is stored"
+            );
+        }
+    }
+
+    /// A try has failed. Nobody else has the token, so it is kept as long as the Secret may come back.
+    async fn not_stored(
+        &mut self,
+        failed: &Failed,
+        holder: Holder,
+    ) -> Result<(), (String, Duration)> {
+        let gone = match &holder {
+            Holder::Gone => Some("the Secret was deleted".to_owned()),
+            Holder::Another(why) => Some(format!("the Secret was created again and {why}")),
+            _ => None,
+        };
+        let left = self.client().is_none();
+        let ends = self.context.refreshes.are_awaited();
+        let Some(unstored) = &mut self.unstored else {
+            return Ok(());
+        };
+        let again = unstored
+            .patience
+            .failed(left || gone.is_some(), Instant::now());
+        let pause = unstored.patience.pause(ends);
+        let name = unstored.secret.0.clone();
+        let (url, by) = (unstored.registration.0.clone(), names::ROTATE_BY);
+        if !again {
+            let because = gone
+                .unwrap_or_else(|| "the client was deleted or its rotation was removed".to_owned());
+            self.lost(&name, &because).await;
+            return Ok(());
+        }
+        let result = failed.trouble.as_str();
+        let failure = self
+            .context
+            .failed("registration access token", &self.uid, result);
+        warn_at_first!(
+            failure,
+            namespace = self.key.namespace,
+            name = self.key.name,
+            secret = name,
+            said = failed.said.fault(),
+            "a new registration access token could not be stored and only this process has it; apicred tries again: {result}"
+        );
+        let client = &self.key.name;
+        let anew =
+            format!("with the same {url} and the annotation {by}: {client}, and apicred stores it");
+        let why = match (gone, holder) {
+            (Some(gone), _) => {
+                format!("because {gone}: within ten minutes, create the Secret {anew}")
+            }
+            (None, Holder::Immutable) => format!(
+                "because the Secret is immutable: create it again without immutable, {anew}"
+            ),
+            _ => format!("({result}): let apicred write the Secret"),
+        };
+        let why = format!(
+            "the new registration access token could not be stored in Secret {name} {why}. Only this process has it: do not restart the operator before"
+        );
+        Err((why, pause))
+    }
+
+    async fn patch_token(&self, unstored: &Unstored) -> Result<(), Failed> {
+        let (name, uid, key) = &unstored.secret;
+        let token = &unstored.token;
+        // An object of the same name with another UID is refused.
+        let patch = json!({
+            "metadata": { "uid": uid },
+            "data": { key.as_str(): STANDARD.encode(token.expose_secret()) },
+        });
+        let context = &self.context;
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
+        let params = PatchParams {
+            field_manager: Some(names::MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&patch);
+        let request = || api.patch_metadata(name, &params, &patch);
+        // It is stored whoever leads by now, and whatever else changed in the Secret.
+        let may = || true;
+        let stored = call_heard(
+            &context.metrics,
+            "patch_client_secret",
+            may,
+            request,
+            Some(token),
+        );
+        stored.await.map(drop)
+    }
+
+    /// The Secret has this registration access token.
+    pub(super) fn has_token(&mut self, digest: Option<String>) {
+        if digest == self.token {
+            return;
+        }
+        self.memory.caller_changed();
+        self.token = digest;
+        if self.lost.is_some() {
+            // Whether it is the one that is wanted, the next reading tells.
+            self.forget();
+        }
+    }
+
+    /// The registration access token that is in no Secret is given up.
+    async fn lost(&mut self, secret: &str, because: &str) {
+        self.unstored = None;
+        self.context.worked("registration access token", &self.uid);
+        let client = &self.key.name;
+        let why = format!(
+            "the new registration access token of ApiClient {client} could not be stored in Secret {secret}, because {because}, and is lost; have the issuer give a new one, and store it"
+        );
+        tracing::error!(
+            namespace = self.key.namespace,
+            name = self.key.name,
+            secret,
+            reason = Reason::RotationBlocked.as_str(),
+            "{why}"
+        );
+        if self.client().is_none() {
+            return self
+                .notify(Severity::Warning, Reason::RotationBlocked, why)
+                .await;
+        }
+        // The condition has an event.
+        self.lost = Some(why.clone());
+        self.blocked(why);
+    }
+
+    /// What stands in the place of the Secret, if the token could not be stored there.
+    async fn holder(&self, unstored: &Unstored, stored: &Result<(), Failed>) -> Holder {
+        let trouble = stored.as_ref().err().map(|failed| failed.trouble);
+        if !matches!(
+            trouble,
+            Some(Trouble::NotFound | Trouble::Conflict | Trouble::Invalid)
+        ) {
+            return Holder::Same;
+        }
+        let context = &self.context;
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
+        let (name, uid, _) = &unstored.secret;
+        let (key, address) = &unstored.registration;
+        let read = call(&context.metrics, "get_secret", || api.get(name)).await;
+        match read {
+            Ok(found) => holder(
+                &found,
+                uid.as_deref(),
+                (key, address),
+                (&self.key, &self.uid),
+            ),
+            Err(Trouble::NotFound) => Holder::Gone,
+            Err(_) => Holder::Same,
+        }
+    }
+}
