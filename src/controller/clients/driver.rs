@@ -47,6 +47,8 @@ pub(super) struct Unstored {
     /// The registration: the key of its address, and the address.
     pub(super) registration: (String, Url),
     pub(super) token: SecretString,
+    /// The one with which the request was sent.
+    pub(super) before: SecretString,
     pub(super) patience: Patience,
     /// A shutdown waits for it.
     pub(super) _in_flight: InFlight,

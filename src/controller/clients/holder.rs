@@ -1,9 +1,10 @@
 //! Where a registration access token belongs that is in no Secret yet: the Secret may have been deleted and created again since the request.
 
 use k8s_openapi::api::core::v1::Secret;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use crate::controller::api::calls::Trouble;
 use crate::{
     api::names,
     credential::{Key, binding::is_named},
@@ -19,20 +20,38 @@ pub(super) enum Holder {
     Immutable,
     /// One that was created again for the same registration of this client: its UID.
     Again(Option<String>),
-    /// One that was created again and may not have the token: why.
+    /// One that may not have the token: why.
     Another(String),
+    /// Nobody knows: it could not be read.
+    Unread(Trouble),
     /// Nothing.
     Gone,
 }
 
-/// Whose is this Secret? `before`: UID of the one that was read. `registration`: the key of the address, and the address.
+/// Whose is this Secret? `before`: UID of the one that was read. `registration`: the key of the address, and the address. `tokens`: the key
+/// of the registration access token, the one that is to be stored, and the one before it.
 pub(super) fn holder(
     found: &Secret,
     before: Option<&str>,
     (key, address): (&str, &Url),
+    (token_key, tokens): (&str, [&SecretString; 2]),
     (client, uid): (&Key, &str),
 ) -> Holder {
     let meta = &found.metadata;
+    let value = |key: &str| {
+        let bytes = found.data.as_ref().and_then(|data| data.get(key));
+        bytes.and_then(|bytes| word(&bytes.0).ok())
+    };
+    // The issuer may have given it later than ours.
+    let ours = |there: &SecretString| {
+        let mut own = tokens.iter();
+        own.any(|own| own.expose_secret() == there.expose_secret())
+    };
+    if value(token_key).is_some_and(|there| !ours(&there)) {
+        return Holder::Another(format!(
+            "has another value under {token_key}, which is not replaced; if the issuer does not take that one, remove this key"
+        ));
+    }
     if meta.uid.as_deref() == before {
         return match found.immutable {
             Some(true) => Holder::Immutable,
@@ -43,16 +62,18 @@ pub(super) fn holder(
     let by = annotations.and_then(|all| all.get(names::ROTATE_BY));
     if !by.is_some_and(|by| is_named(by, &client.name, uid)) {
         let (note, name) = (names::ROTATE_BY, &client.name);
-        return Holder::Another(format!("has no annotation {note}: {name}"));
+        return Holder::Another(format!(
+            "was created again and has no annotation {note}: {name}"
+        ));
     }
-    let bytes = found.data.as_ref().and_then(|data| data.get(key));
-    let text = bytes.and_then(|bytes| word(&bytes.0).ok());
-    let same =
-        text.is_some_and(|text| Url::parse(text.expose_secret()).is_ok_and(|url| url == *address));
+    let same = value(key)
+        .is_some_and(|text| Url::parse(text.expose_secret()).is_ok_and(|url| url == *address));
     if same {
         Holder::Again(meta.uid.clone())
     } else {
-        Holder::Another(format!("has another address under {key}"))
+        Holder::Another(format!(
+            "was created again and has another address under {key}"
+        ))
     }
 }
 
@@ -70,7 +91,11 @@ mod tests {
             let mut secret = json!({ "metadata": { "uid": uid } });
             json_patch(&mut secret, more);
             let secret: Secret = serde_json::from_value(secret).expect("a Secret");
-            holder(&secret, Some("1"), registration, (&client, "client-uid"))
+            let own = SecretString::from("new".to_owned());
+            let before = SecretString::from("old".to_owned());
+            let tokens = ("token", [&own, &before]);
+            let (at, of) = (registration, (&client, "client-uid"));
+            holder(&secret, Some("1"), at, tokens, of)
         };
         // "https://issuer.example/register/a" with a line end, and another one.
         let ours = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9hCg==" });
@@ -79,6 +104,15 @@ mod tests {
         let named = |by_whom: &str, data: &Value| json!({ "metadata": { "uid": "2", "annotations": by(by_whom) }, "data": data });
         assert_eq!(of("1", json!({})), Holder::Same);
         assert_eq!(of("1", json!({ "immutable": true })), Holder::Immutable);
+        // The new one, the one before it with a line end, and one that its owner stored meanwhile.
+        let token = |text: &str| json!({ "data": { "token": text } });
+        assert_eq!(of("1", token("bmV3")), Holder::Same);
+        assert_eq!(of("1", token("b2xkCg==")), Holder::Same);
+        let another = |uid: &str| match of(uid, token("bGF0ZXI=")) {
+            Holder::Another(why) => why.contains("another value under token"),
+            _ => false,
+        };
+        assert!(another("1") && another("2"), "it is not replaced");
         let again = Holder::Again(Some("2".to_owned()));
         assert_eq!(of("2", named("orders", &ours)), again);
         assert_eq!(of("2", named("orders@client-uid", &ours)), again);

@@ -31,6 +31,11 @@ impl Patience {
         now.duration_since(since) < AT_MOST
     }
 
+    /// Has a try failed?
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     /// How long until the next try. A process that ends has no time to wait.
     pub(super) fn pause(&self, ends: bool) -> Duration {
         let slower = self.failures.saturating_sub(QUICK).min(6);

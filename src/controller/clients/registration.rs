@@ -94,7 +94,7 @@ impl Execution<'_> {
         let request = request(access);
         let raw = place.send(request, "the registration endpoint").await?;
         if let Some(token) = renewed(&raw, &access.token) {
-            access.token = token.clone();
+            let before = std::mem::replace(&mut access.token, token.clone());
             let Registry::Registration { url, token: key } = &self.sight.rotating.registry else {
                 return Err(no_registration());
             };
@@ -103,6 +103,7 @@ impl Execution<'_> {
                 secret: (name, secret.metadata.uid.clone(), key.clone()),
                 registration: (url.clone(), access.url.clone()),
                 token,
+                before,
                 patience: Patience::default(),
                 _in_flight: in_flight,
             });

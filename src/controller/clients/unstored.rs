@@ -33,28 +33,41 @@ impl Driver {
         let Some(unstored) = &self.unstored else {
             return Ok(());
         };
-        let mut stored = self.patch_token(unstored).await;
-        let mut holder = self.holder(unstored, &stored).await;
-        if let Holder::Again(uid) = holder {
-            // It is stored there, and only there.
-            if let Some(unstored) = &mut self.unstored {
-                unstored.secret.1 = uid;
-                stored = self.patch_again().await;
+        // The Secret has the token of the request, as far as one can tell: it was read a moment ago.
+        let first = !unstored.patience.has_failed();
+        let mut stored = if first {
+            self.patch_token(unstored).await
+        } else {
+            Err(Trouble::Conflict.into())
+        };
+        if stored.is_ok() {
+            self.is_stored();
+            return Ok(());
+        }
+        let holder = self.holder(unstored).await;
+        let tries = match &holder {
+            Holder::Again(uid) => {
+                // It is stored there, and only there.
+                if let Some(unstored) = &mut self.unstored {
+                    unstored.secret.1.clone_from(uid);
+                }
+                true
             }
-            holder = Holder::Same;
+            Holder::Same => !first,
+            Holder::Unread(trouble) => {
+                stored = stored.map_err(|failed| if first { failed } else { (*trouble).into() });
+                false
+            }
+            Holder::Immutable | Holder::Another(_) | Holder::Gone => false,
+        };
+        if let Some(unstored) = self.unstored.as_ref().filter(|_| tries) {
+            stored = self.patch_token(unstored).await;
         }
         if let Err(failed) = stored {
             return self.not_stored(&failed, holder).await;
         }
         self.is_stored();
         Ok(())
-    }
-
-    async fn patch_again(&self) -> Result<(), Failed> {
-        match &self.unstored {
-            Some(unstored) => self.patch_token(unstored).await,
-            None => Ok(()),
-        }
     }
 
     fn is_stored(&mut self) {
@@ -79,7 +92,7 @@ impl Driver {
     ) -> Result<(), (String, Duration)> {
         let gone = match &holder {
             Holder::Gone => Some("the Secret was deleted".to_owned()),
-            Holder::Another(why) => Some(format!("the Secret was created again and {why}")),
+            Holder::Another(why) => Some(format!("the Secret {why}")),
             _ => None,
         };
         let left = self.client().is_none();
@@ -196,28 +209,23 @@ impl Driver {
     }
 
     /// What stands in the place of the Secret, if the token could not be stored there.
-    async fn holder(&self, unstored: &Unstored, stored: &Result<(), Failed>) -> Holder {
-        let trouble = stored.as_ref().err().map(|failed| failed.trouble);
-        if !matches!(
-            trouble,
-            Some(Trouble::NotFound | Trouble::Conflict | Trouble::Invalid)
-        ) {
-            return Holder::Same;
-        }
+    async fn holder(&self, unstored: &Unstored) -> Holder {
         let context = &self.context;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
-        let (name, uid, _) = &unstored.secret;
+        let (name, uid, token_key) = &unstored.secret;
         let (key, address) = &unstored.registration;
+        let tokens = [&unstored.token, &unstored.before];
         let read = call(&context.metrics, "get_secret", || api.get(name)).await;
         match read {
             Ok(found) => holder(
                 &found,
                 uid.as_deref(),
                 (key, address),
+                (token_key, tokens),
                 (&self.key, &self.uid),
             ),
             Err(Trouble::NotFound) => Holder::Gone,
-            Err(_) => Holder::Same,
+            Err(trouble) => Holder::Unread(trouble),
         }
     }
 }
