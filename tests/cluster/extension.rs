@@ -93,6 +93,7 @@ fn a_saml_assertion_of_sap_and_the_one_that_follows_it() {
         ] });
         let place = place(world, "sap", limits).await;
         let mut client = place.oauth_client().public();
+        client.secrets.clear();
         client.saml = Some(SamlAssertion {
             company_id: "acme".to_owned(),
             assertion: "PHNhbWw+bmV3PC9zYW1sPg==".to_owned(),
