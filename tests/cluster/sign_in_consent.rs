@@ -175,7 +175,7 @@ fn an_answer_at_the_terminal_decides_and_the_secret_names_what_was_shown() {
             };
             let good = tokio::time::timeout(SOON, talk).await.expect("in time");
             assert_eq!(good, agrees, "{screen}");
-            assert!(screen.contains(&format!("to {origin}: ")), "{screen}");
+            assert!(screen.contains(&format!("  {origin}: ")), "{screen}");
             assert_eq!(screen.contains("/authorize?"), agrees, "{screen}");
             // One question: all of it is at one origin.
             assert_eq!(screen.matches("[y/N]").count(), 1, "{screen}");
@@ -267,7 +267,7 @@ fn a_new_state_secret_names_an_issuer_that_is_vouched_for_and_an_old_list_stays(
             let (good, said) = plugin.end().await;
             assert!(good, "{said}");
             // Shown, and not asked about.
-            assert!(said.contains(&format!("to {origin}: ")), "{said}");
+            assert!(said.contains(&format!("  {origin}: ")), "{said}");
             assert!(!said.contains("[y/N]"), "{said}");
             kept(&place, &said).await;
             let (_, notes) = state(&place).await;
