@@ -23,6 +23,13 @@ impl Driver {
         self.report(self.with_open(view));
     }
 
+    /// Reports what was decided. A client secret that nothing stores now is named, because only this process has it.
+    pub(super) fn decided(&self, next: &Next) {
+        let waits = matches!(next.step, rotation::Step::Wait { .. });
+        let held = self.held_nowhere().filter(|_| waits);
+        self.report(self.with_open(View::of(next)).also(held));
+    }
+
     /// With what is open beside what was decided.
     pub(super) fn with_open(&self, view: View) -> View {
         view.also(self.lost.clone()).also(self.unwritten.clone())

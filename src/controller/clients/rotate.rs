@@ -166,9 +166,7 @@ impl Driver {
             self.looked |= waits;
             // Until then status says what the process before has seen.
             if self.looked {
-                let view = self.with_open(View::of(&next));
-                let held = self.held_nowhere().filter(|_| waits);
-                self.report(view.also(held));
+                self.decided(&next);
             }
             if let Step::Wait { until } = next.step {
                 self.failures = 0;
