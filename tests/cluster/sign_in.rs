@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[test]
-fn a_person_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
+fn a_user_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "login").await;
@@ -76,7 +76,7 @@ fn a_person_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
 }
 
 #[test]
-fn a_person_signs_in_by_device_code_at_both_kinds_of_issuers() {
+fn a_user_signs_in_by_device_code_at_both_kinds_of_issuers() {
     run(async {
         let world = World::shared().await;
         for (label, scopes) in [
@@ -128,7 +128,7 @@ fn a_person_signs_in_by_device_code_at_both_kinds_of_issuers() {
 }
 
 #[test]
-fn a_person_signs_in_through_a_proxy_that_he_names_and_no_other() {
+fn a_user_signs_in_through_a_proxy_that_he_names_and_no_other() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "login-proxy").await;

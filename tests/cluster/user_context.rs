@@ -163,7 +163,7 @@ fn a_refused_password_is_not_tried_again_even_by_another_process() {
 }
 
 #[test]
-fn what_a_person_has_to_do_is_reported() {
+fn what_a_user_has_to_do_is_reported() {
     run(async {
         let world = World::shared().await;
         let label = "mfa";

@@ -1,5 +1,5 @@
 //! The client now names another application than the one that the annotation is about. Whoever edited it may take that back, and the
-//! rotation goes on where it was. Otherwise a person removes what apicred made for the other one, and then the annotation. Until then
+//! rotation goes on where it was. Otherwise a user removes what apicred made for the other one, and then the annotation. Until then
 //! nothing is written, removed or sent.
 
 use super::{

@@ -182,7 +182,7 @@ impl Decision<'_> {
         self.ahead(later(given_up.at, settles), settles)
     }
 
-    /// Is what is about to be removed in another slot: put back by a person, by a backup, by GitOps?
+    /// Is what is about to be removed in another slot: put back by a user, by a backup, by GitOps?
     fn is_needed(&self, key: &Known, from: Place) -> bool {
         let same = |known: &Option<Known>| {
             let same_value = |k: &Known| !key.digest.is_empty() && k.digest == key.digest;

@@ -70,7 +70,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
     }
 }
 
-/// Nothing is done before a person has changed something.
+/// Nothing is done before a user has changed something.
 fn stopped((record, notice): (Record, Notice), keys: Vec<Shown>, now: Timestamp) -> Next {
     Next {
         step: Step::Wait {

@@ -79,7 +79,7 @@ fn states() -> Vec<Phase> {
 }
 
 #[test]
-fn nothing_is_sent_for_another_application_and_a_person_learns_what_is_left_there() {
+fn nothing_is_sent_for_another_application_and_a_user_learns_what_is_left_there() {
     for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
         for state in states() {
             let mut process = process(kind, state.clone());
@@ -106,7 +106,7 @@ fn nothing_is_sent_for_another_application_and_a_person_learns_what_is_left_ther
             let ids = next.keys.iter().filter_map(|shown| shown.id.as_deref());
             assert!(kind == Kind::Key || ids.count() == 0, "{:?}", next.keys);
 
-            // The person takes it back.
+            // The user takes it back.
             names(&mut process, "c-1", kind);
             assert_eq!(process.decide(), before, "{kind:?} {state:?}");
             // Or has removed what is left, and the annotation.
@@ -134,7 +134,7 @@ fn a_client_secret_that_was_requested_and_not_answered_is_named_by_its_name() {
 }
 
 #[test]
-fn what_a_person_made_for_another_application_blocks_nothing() {
+fn what_a_user_made_for_another_application_blocks_nothing() {
     let mut process = Process::of(Kind::Secret);
     let Noted::Record(record) = &mut process.seen.noted else {
         unreachable!("it was set")

@@ -242,7 +242,7 @@ fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
         let Noted::Record(record) = &mut process.seen.noted else {
             unreachable!("it was set above")
         };
-        // A person made it, so that it must get a token first.
+        // A user made it, so that it must get a token first.
         record.current.as_mut().unwrap().n = None;
         process.seen.names = Names::new("cluster", "another");
         process.seen.used_at = None;
@@ -325,10 +325,7 @@ fn a_credential_that_is_adopted_when_it_is_in_no_secret_any_more_is_removed() {
         until: None,
     });
     process.does(&Outcome::Application(application));
-    assert!(
-        process.waits() > SignedDuration::from_hours(1),
-        "a person's"
-    );
+    assert!(process.waits() > SignedDuration::from_hours(1), "a user's");
     process.settings.adopt = Some("key-0".to_owned());
     assert!(
         process.waits() > SignedDuration::from_hours(1),

@@ -20,7 +20,7 @@ fn record(process: &mut Process) -> &mut Record {
     record
 }
 
-/// The certificate of a person was replaced, and ends at this time. Number 1 is in use.
+/// The certificate of a user was replaced, and ends at this time. Number 1 is in use.
 fn replaced(until: Timestamp) -> Process {
     let mut process = Process::of(Kind::Certificate);
     process.seen.slots.previous = Some(Slot {

@@ -143,7 +143,7 @@ fn lists(process: &mut Process, id: &str, name: Option<String>) {
 }
 
 #[test]
-fn a_credential_of_a_person_is_noted_when_it_is_replaced_and_reported_as_long_as_it_is_listed() {
+fn a_credential_of_a_user_is_noted_when_it_is_replaced_and_reported_as_long_as_it_is_listed() {
     // Twice: the second rotation puts another value in the place of the one before.
     let mut noted = Record::default();
     let foreign = |id: &str| Known {

@@ -196,7 +196,7 @@ fn only_the_value_that_a_rotation_made_and_put_there_is_its_own() {
             &put(Some(client()), None),
             &digests,
             ["a", "b"],
-            "a person made it",
+            "a user made it",
         ),
         (
             &put(Some(elsewhere), Some(3)),

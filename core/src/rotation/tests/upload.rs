@@ -225,7 +225,7 @@ fn without_need_nothing_is_announced() {
     process.seen.copy = None;
     process.execute(&Outcome::Refused);
     assert_eq!(process.decide().notices, [Notice::NoLastGood]);
-    // It is in the hands of a person, who uploads it.
+    // It is in the hands of a user, who uploads it.
     process.execute(&Outcome::Token);
     assert!(process.decide().notices.is_empty());
 }

@@ -68,7 +68,7 @@ pub(super) enum Op {
 /// What people and GitOps do to the Secret.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Edit {
-    /// A person makes a credential and stores it.
+    /// A user makes a credential and stores it.
     OwnValue,
     /// Back to what it was so many versions before: values, annotation or both.
     Restore {
@@ -752,7 +752,7 @@ impl World {
         );
     }
 
-    /// What is at the application that the annotation names is left alone, and a person learns of it.
+    /// What is at the application that the annotation names is left alone, and a user learns of it.
     fn check_elsewhere(&self, decided: &Next, behind: usize) {
         let notices = decided.notices.iter();
         let mut found = notices.filter_map(|notice| match notice {
