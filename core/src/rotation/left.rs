@@ -12,18 +12,18 @@ use super::{
 impl Decision<'_> {
     /// What is to be reported of a credential that was replaced and is not removed. None: it has ended, or the issuer does not list it.
     pub(super) fn stays(&self, known: &Known) -> Option<Notice> {
+        let listed = known.id.as_ref().and_then(|id| self.listed(id));
         let application = self.memory.application.as_ref();
         if application.is_some_and(|application| self.is_gone(known, application)) {
             return None;
         }
-        let listed = known.id.as_ref().and_then(|id| self.listed(id));
         let until = known.until.or_else(|| listed?.until);
         if until.is_some_and(|until| until <= self.now) {
             return None;
         }
         Some(match &known.id {
             Some(id) if self.is_of_another(id) => Notice::OfAnother { id: id.clone() },
-            Some(id) if self.listed(id).is_some_and(|key| self.is_of_earlier(key)) => {
+            Some(id) if listed.is_some_and(|key| self.is_of_earlier(key)) => {
                 Notice::OfEarlier { id: id.clone() }
             }
             id => Notice::Foreign {

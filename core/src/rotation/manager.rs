@@ -38,14 +38,11 @@ pub fn may_change(own: &Credential, manager: &Credential) -> Result<(), String> 
 /// A token goes only where its issuer is at home.
 fn same_tenant(ours: &Issuer, theirs: &Issuer) -> Result<(), String> {
     let trusted = ours.graph == theirs.graph && (ours.vouched || ours.id == theirs.id);
-    let (Some((host, tenant)), Some((their_host, their_tenant)), true) =
-        (tenant(ours), tenant(theirs), trusted)
-    else {
+    let both = tenant(ours).zip(tenant(theirs)).filter(|_| trusted);
+    let both = both.filter(|((ours, _), (theirs, _))| ours.eq_ignore_ascii_case(theirs));
+    let Some(((_, tenant), (_, their_tenant))) = both else {
         return Err("has another issuer than this client; name one of the same issuer".to_owned());
     };
-    if !host.eq_ignore_ascii_case(their_host) {
-        return Err("has another issuer than this client; name one of the same issuer".to_owned());
-    }
     if tenant.eq_ignore_ascii_case(their_tenant) {
         return Ok(());
     }

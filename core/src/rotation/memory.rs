@@ -42,8 +42,8 @@ pub struct Memory {
     pub(super) started: Timestamp,
     /// The application is read by then for the first time.
     pub(super) read_by: Timestamp,
-    /// Did the process before this one look at the rotation, without a fault that a reading may end?
-    pub(super) looked_before: bool,
+    /// Did the process before this one reconcile the rotation, without a fault that a reading may end?
+    pub(super) reconciled_before: bool,
     /// `Adding` was written with this number by this process, and the call was not sent.
     pub(super) announced: Option<u32>,
     pub(super) held: Option<InHand>,
@@ -82,7 +82,7 @@ impl Memory {
         Self {
             started: now,
             read_by: now,
-            looked_before: false,
+            reconciled_before: false,
             announced: None,
             held: None,
             application: None,
@@ -115,12 +115,12 @@ impl Memory {
         }
     }
 
-    /// Of a process that goes on with what another one has looked at, and which reported no fault: a reading taught that one all that it
+    /// Of a process that goes on with what another one has reconciled, and which reported no fault: a reading taught that one all that it
     /// can, so that one of a certificate waits although nothing is noted.
     #[must_use]
-    pub fn looked_before(self, looked: bool) -> Self {
+    pub fn reconciled_before(self, reconciled: bool) -> Self {
         Self {
-            looked_before: looked,
+            reconciled_before: reconciled,
             ..self
         }
     }

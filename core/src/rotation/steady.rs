@@ -238,7 +238,7 @@ impl Decision<'_> {
         let certificate = self.settings.kind == Kind::Certificate;
         let learnt = match &self.record.current {
             Some(current) => current.id.is_some() || certificate,
-            None => certificate && self.memory.looked_before,
+            None => certificate && self.memory.reconciled_before,
         };
         let at = self.ahead(self.memory.read_by, SWEEP);
         let at = at.filter(|_| learnt && self.record.replaced.is_empty());

@@ -36,14 +36,18 @@ impl Patience {
         self.failures > 0
     }
 
-    /// How long until the next try. A process that ends has no time to wait.
+    /// How long until the next try.
     pub(super) fn pause(&self, ends: bool) -> Duration {
-        let slower = self.failures.saturating_sub(QUICK).min(6);
-        if ends {
-            PAUSE
-        } else {
-            (PAUSE * 2_u32.pow(slower)).min(LONGEST)
-        }
+        pause(self.failures.saturating_sub(QUICK), ends)
+    }
+}
+
+/// The pause after so many failures. A process that ends has no time to wait.
+pub(super) fn pause(failures: u32, ends: bool) -> Duration {
+    if ends {
+        PAUSE
+    } else {
+        (PAUSE * 2_u32.pow(failures.min(6))).min(LONGEST)
     }
 }
 

@@ -31,7 +31,7 @@ impl Driver {
     }
 
     /// With what is open beside what was decided.
-    pub(super) fn with_open(&self, view: View) -> View {
+    fn with_open(&self, view: View) -> View {
         view.also(self.lost.clone()).also(self.unwritten.clone())
     }
 

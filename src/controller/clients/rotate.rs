@@ -14,11 +14,11 @@ use super::{
     held::{Application, REMOVED},
     issuer::ClientPlace,
     obstacle::obstacle,
-    patience::{LONGEST, PAUSE, Patience},
+    patience::{self, LONGEST, PAUSE, Patience},
     seen::{asking, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
     upload::{copy_of, joined},
-    view::{Shared, View},
+    view::Shared,
 };
 use crate::controller::{
     api::calls::{Trouble, call},
@@ -232,7 +232,7 @@ impl Driver {
             self.in_flight = None;
         }
         if outcome == Outcome::NotWritten {
-            self.report(self.with_open(View::of(next)));
+            self.decided(next);
             if let Some(id) = held.filter(|_| self.failures == 0) {
                 tracing::warn!(
                     namespace = self.key.namespace,
@@ -242,12 +242,8 @@ impl Driver {
                 );
             }
             self.failures = self.failures.saturating_add(1);
-            let slower = if self.context.refreshes.are_awaited() {
-                0
-            } else {
-                self.failures.min(6)
-            };
-            return Some((PAUSE * 2_u32.pow(slower)).min(LONGEST));
+            let ends = self.context.refreshes.are_awaited();
+            return Some(patience::pause(self.failures, ends));
         }
         self.failures = 0;
         None

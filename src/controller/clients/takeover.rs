@@ -44,6 +44,6 @@ impl Driver {
         let within = SignedDuration::try_from_secs_f64(within).unwrap_or_default();
         let looked = status.is_some_and(|status| status.rotation_state.is_some());
         let memory = Memory::new(now, pace).reading_by(schedule::later(now, within));
-        self.memory = memory.looked_before(looked);
+        self.memory = memory.reconciled_before(looked);
     }
 }

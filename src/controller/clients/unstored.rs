@@ -33,16 +33,28 @@ impl Driver {
         let Some(unstored) = &self.unstored else {
             return Ok(());
         };
-        // The Secret has the token of the request, as far as one can tell: it was read a moment ago.
         let first = !unstored.patience.has_failed();
-        let mut stored = if first {
-            self.patch_token(unstored).await
-        } else {
-            Err(Trouble::Conflict.into())
-        };
-        if stored.is_ok() {
-            self.is_stored();
+        match self.try_to_store(first).await {
+            Ok(()) => {
+                self.is_stored();
+                Ok(())
+            }
+            Err((failed, holder)) => self.not_stored(&failed, holder).await,
+        }
+    }
+
+    /// One try. If it failed, what stands in the place of the Secret.
+    async fn try_to_store(&mut self, first: bool) -> Result<(), (Failed, Holder)> {
+        let Some(unstored) = &self.unstored else {
             return Ok(());
+        };
+        let mut failed = Failed::from(Trouble::Conflict);
+        // The Secret has the token of the request, as far as one can tell: it was read a moment ago.
+        if first {
+            match self.patch_token(unstored).await {
+                Ok(()) => return Ok(()),
+                Err(refused) => failed = refused,
+            }
         }
         let holder = self.holder(unstored).await;
         let tries = match &holder {
@@ -55,19 +67,20 @@ impl Driver {
             }
             Holder::Same => !first,
             Holder::Unread(trouble) => {
-                stored = stored.map_err(|failed| if first { failed } else { (*trouble).into() });
+                if !first {
+                    failed = (*trouble).into();
+                }
                 false
             }
             Holder::Immutable | Holder::Another(_) | Holder::Gone => false,
         };
-        if let Some(unstored) = self.unstored.as_ref().filter(|_| tries) {
-            stored = self.patch_token(unstored).await;
+        match self.unstored.as_ref().filter(|_| tries) {
+            Some(unstored) => self
+                .patch_token(unstored)
+                .await
+                .map_err(|refused| (refused, holder)),
+            None => Err((failed, holder)),
         }
-        if let Err(failed) = stored {
-            return self.not_stored(&failed, holder).await;
-        }
-        self.is_stored();
-        Ok(())
     }
 
     fn is_stored(&mut self) {
@@ -125,14 +138,14 @@ impl Driver {
             "a new registration access token could not be stored and only this process has it; apicred tries again: {result}"
         );
         let client = &self.key.name;
-        let anew =
+        let with =
             format!("with the same {url} and the annotation {by}: {client}, and apicred stores it");
         let why = match (gone, holder) {
             (Some(gone), _) => {
-                format!("because {gone}: within ten minutes, create the Secret {anew}")
+                format!("because {gone}: within ten minutes, create the Secret {with}")
             }
             (None, Holder::Immutable) => format!(
-                "because the Secret is immutable: create it again without immutable, {anew}"
+                "because the Secret is immutable: create it again without immutable, {with}"
             ),
             _ => format!("({result}): let apicred write the Secret"),
         };

@@ -66,7 +66,7 @@ impl Context {
         })
     }
 
-    /// A credential whose deletion was seen at `since`, for the revocation of its token: its client and its issuer may be deleted
+    /// A credential whose token is revoked. `deleted`: when its own deletion was seen. Its client, and then its issuer too, may be deleted
     /// with it, and count as they were.
     pub(in crate::controller) fn parse_leaving(
         &self,

@@ -372,6 +372,15 @@ async fn locked_secret(rig: &Rig<'_>) -> Policy {
     policy
 }
 
+/// An operator of this client alone has reconciled it, and then nobody may replace its token.
+async fn reconciled_and_locked(rig: &mut Rig<'_>) -> Policy {
+    rig.start((0, "never"), &rig.place.namespace.clone()).await;
+    rig.place.ready("a").await;
+    rig.until("the first reconciliation", |s| s.rotation_state.is_some())
+        .await;
+    locked_secret(rig).await
+}
+
 async fn may_replace(place: &Place) -> bool {
     let params = PatchParams {
         dry_run: true,
@@ -389,11 +398,7 @@ fn a_registration_access_token_that_cannot_be_stored_is_reported_and_stored_when
     run(async {
         let world = World::own().await;
         let (mut rig, first) = with_key(&world, "not-stored").await;
-        rig.start((0, "never"), &rig.place.namespace.clone()).await;
-        rig.place.ready("a").await;
-        rig.until("the first reconciliation", |s| s.rotation_state.is_some())
-            .await;
-        let policy = locked_secret(&rig).await;
+        let policy = reconciled_and_locked(&mut rig).await;
         let before = rig.token_in_secret().await;
         let request = rig.request().await;
         let words = format!("could not be stored in Secret {SOURCE} (");
@@ -416,11 +421,7 @@ fn a_registration_access_token_finds_a_secret_that_was_created_again() {
     run(async {
         let world = World::own().await;
         let (mut rig, _) = with_key(&world, "created-again").await;
-        rig.start((0, "never"), &rig.place.namespace.clone()).await;
-        rig.place.ready("a").await;
-        rig.until("the first reconciliation", |s| s.rotation_state.is_some())
-            .await;
-        let policy = locked_secret(&rig).await;
+        let policy = reconciled_and_locked(&mut rig).await;
         let before = rig.token_in_secret().await;
         let first = rig.data().await;
         let text = |key: &str| String::from_utf8_lossy(&first[key]).into_owned();

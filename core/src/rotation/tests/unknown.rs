@@ -451,7 +451,7 @@ fn a_restart_with_nothing_due_reads_no_application() {
         if let Some(current) = &mut process.seen.slots.current {
             current.validity = validity.filter(|_| waits);
         }
-        process.memory = process.memory.clone().looked_before(true);
+        process.memory = process.memory.clone().reconciled_before(true);
         let step = process.decide().step;
         assert_eq!(step == Step::Wait { until: read_by }, waits, "{step:?}");
         assert_eq!(step == Step::ReadApplication, !waits, "{step:?}");

@@ -346,7 +346,7 @@ fn without_an_object_id_what_would_stop_an_upload_is_reported_before_one_begins(
     let mut process = resting(false);
     let at_its_time = at(process.t + 7_000);
     let memory = Memory::new(process.now(), &process.settings.pace);
-    process.memory = memory.reading_by(at_its_time).looked_before(true);
+    process.memory = memory.reading_by(at_its_time).reconciled_before(true);
     assert_eq!(process.decide().step, Step::Wait { until: at_its_time });
     // Of a name that the spec gives, nothing has to be read.
     process.seen.named = true;
