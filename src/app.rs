@@ -183,7 +183,7 @@ pub async fn run_by(
     } = options;
     let (health, metrics) = (Arc::<Health>::default(), Arc::<Metrics>::default());
     if lease.is_some() {
-        health.stands_by(Err("not checked yet".to_owned()));
+        health.set_standby(Err("not checked yet".to_owned()));
     }
     let listener = admin::bind(admin_listen).await?;
     let namespace = settings.namespace.clone();
@@ -304,7 +304,7 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
 /// The lease is lost: another operator may be at work. A refresh that was sent has used up its refresh token, and the answer
 /// exists nowhere but here. The write of it demands the version and the mark that it was sent with, so it harms nobody.
 async fn lost(health: &Health, answers: &Answers) -> Result<(), String> {
-    health.stands_by(Err("the lease was lost".to_owned()));
+    health.set_standby(Err("the lease was lost".to_owned()));
     let in_flight = answers.count();
     if in_flight > 0 {
         tracing::warn!(

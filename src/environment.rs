@@ -20,13 +20,13 @@ pub fn is_empty(name: &OsStr) -> bool {
     env::var_os(name).is_some_and(|value| value.is_empty())
 }
 
-fn without(command: Command, left_out: fn(&OsStr) -> bool) -> Command {
+fn without(command: Command, omitted: fn(&OsStr) -> bool) -> Command {
     command
         .mut_args(|arg| match arg.get_env() {
-            Some(name) if left_out(name) => arg.env(None::<&'static str>),
+            Some(name) if omitted(name) => arg.env(None::<&'static str>),
             _ => arg,
         })
-        .mut_subcommands(|command| without(command, left_out))
+        .mut_subcommands(|command| without(command, omitted))
 }
 
 /// The CAs in `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else those of the system. One that cannot be read is the system's matter.

@@ -97,7 +97,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             tracing::error!("{why}");
-            lines::last_words(&format!("apicred: {why}"));
+            lines::last_line(&format!("apicred: {why}"));
             ExitCode::FAILURE
         }
     };

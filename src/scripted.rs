@@ -16,7 +16,7 @@ use crate::{
 /// What becomes of a call.
 pub(crate) enum Reply {
     /// A status code and a body.
-    Say(u16, Value),
+    Answer(u16, Value),
     /// No answer.
     Silence,
 }
@@ -32,7 +32,7 @@ pub(crate) fn client(
             let body = body.collect_bytes().await?;
             let body = serde_json::from_slice(&body).unwrap_or_default();
             match answer(&parts.method, &parts.uri, &body) {
-                Reply::Say(code, body) => Ok::<_, tower::BoxError>(say(code, &body)),
+                Reply::Answer(code, body) => Ok::<_, tower::BoxError>(self::answer(code, &body)),
                 Reply::Silence => std::future::pending().await,
             }
         }
@@ -42,10 +42,10 @@ pub(crate) fn client(
 
 /// A refusal as the API server words it.
 pub(crate) fn refuse(code: u16) -> Reply {
-    Reply::Say(code, refusal(code))
+    Reply::Answer(code, failure(code))
 }
 
-pub(crate) fn refusal(code: u16) -> Value {
+pub(crate) fn failure(code: u16) -> Value {
     let reason = match code {
         403 => "Forbidden",
         404 => "NotFound",
@@ -58,7 +58,7 @@ pub(crate) fn refusal(code: u16) -> Value {
     })
 }
 
-pub(crate) fn say(code: u16, body: &Value) -> Response<Body> {
+pub(crate) fn answer(code: u16, body: &Value) -> Response<Body> {
     let body = Body::from(serde_json::to_vec(body).unwrap());
     Response::builder().status(code).body(body).unwrap()
 }

@@ -73,7 +73,7 @@ fn token(text: &str) -> Token {
         refresh_token: None,
         instance_url: None,
         answer: std::collections::BTreeMap::new(),
-        left_out: std::collections::BTreeMap::new(),
+        omitted: std::collections::BTreeMap::new(),
         claims: None,
         token_type: "Bearer".to_owned(),
         issued_at,

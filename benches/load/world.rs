@@ -29,7 +29,7 @@ use crate::{
 /// Where operators are installed.
 const HOME: &str = "apicred-system";
 /// Requests of the harness at once: as many as the operator's workers.
-pub(crate) const HANDS: usize = 32;
+pub(crate) const CONCURRENCY: usize = 32;
 /// Nothing has happened for this long: it will not happen any more.
 const STANDSTILL: Duration = Duration::from_secs(90);
 /// How often progress is read.
@@ -251,7 +251,7 @@ impl World {
                     Ok::<_, crate::Error>(())
                 }
             })
-            .buffer_unordered(HANDS)
+            .buffer_unordered(CONCURRENCY)
             .try_collect::<Vec<()>>()
             .await?;
         self.objects = self.objects.max(objects);

@@ -135,7 +135,7 @@ pub fn mark(version: &str) -> SourceMark {
 pub fn refused(credential: &Credential, version: &str) -> RefusedSource {
     RefusedSource {
         mark: mark(version),
-        asked: fingerprint::request(credential),
+        request: fingerprint::request(credential),
         since: at(0),
         at: at(0),
         reason: crate::Reason::ClientSecretRefused.into(),
@@ -232,7 +232,7 @@ pub fn token(text: &str) -> Token {
         refresh_token: None,
         instance_url: None,
         answer: std::collections::BTreeMap::new(),
-        left_out: std::collections::BTreeMap::new(),
+        omitted: std::collections::BTreeMap::new(),
         claims: None,
         token_type: "Bearer".to_owned(),
         issued_at: at(0),

@@ -30,9 +30,9 @@ pub(crate) fn call(shared: &Shared, name: &str, path: &str, head: &Parts) -> Ans
             static_key = Some(index);
             Answer::json(StatusCode::OK, &json!({ "staticKey": index }))
         }
-        Err(refusal) => {
-            error = refusal.error;
-            refusal.into_answer(shared)
+        Err(error_answer) => {
+            error = error_answer.error;
+            error_answer.into_answer(shared)
         }
     };
     shared.log.call(ApiCallRecord {
@@ -79,7 +79,7 @@ enum Credential<'r> {
     StaticKey(&'r str),
 }
 
-struct Refusal {
+struct ErrorAnswer {
     /// The scheme to try.
     scheme: &'static str,
     status: StatusCode,
@@ -90,7 +90,7 @@ struct Refusal {
     scope: Option<String>,
 }
 
-impl Refusal {
+impl ErrorAnswer {
     fn new(
         status: StatusCode,
         error: Option<&'static str>,
@@ -136,9 +136,9 @@ impl Refusal {
     }
 }
 
-fn decide(shared: &Shared, name: &str, path: &str, head: &Parts) -> Result<Caller, Refusal> {
+fn decide(shared: &Shared, name: &str, path: &str, head: &Parts) -> Result<Caller, ErrorAnswer> {
     let (resource, route) = find(shared, name, path).ok_or_else(|| {
-        Refusal::new(
+        ErrorAnswer::new(
             StatusCode::NOT_FOUND,
             Some("not_found"),
             "there is no such API",
@@ -150,28 +150,28 @@ fn decide(shared: &Shared, name: &str, path: &str, head: &Parts) -> Result<Calle
         Credential::StaticKey(key) => {
             return static_key::recognise(&resource.static_keys, key)
                 .map(Caller::StaticKey)
-                .ok_or_else(|| Refusal {
+                .ok_or_else(|| ErrorAnswer {
                     scheme: static_key::SCHEME,
-                    ..Refusal::invalid_token("the key is unknown or revoked")
+                    ..ErrorAnswer::invalid_token("the key is unknown or revoked")
                 });
         }
     };
     let claims = shared
         .validate(token, Some(&resource.audiences()))
-        .map_err(|invalid| Refusal::invalid_token(invalid.to_string()))?;
+        .map_err(|invalid| ErrorAnswer::invalid_token(invalid.to_string()))?;
     if let Some(bound) = &claims.cnf {
         let connection = Connection::of(&head.extensions);
         let shown = connection.peer().first().map(mtls::confirmation);
         if shown.as_ref() != Some(bound) {
             let text = "the token is bound to a client certificate that was not shown";
-            return Err(Refusal::invalid_token(text));
+            return Err(ErrorAnswer::invalid_token(text));
         }
     }
     let enough = route.roles.is_empty() || route.roles.iter().any(|role| claims.permits(role));
     if enough {
         return Ok(Caller::Token(Box::new(claims)));
     }
-    let mut refusal = Refusal::new(
+    let mut error_answer = ErrorAnswer::new(
         StatusCode::FORBIDDEN,
         Some("insufficient_scope"),
         format!(
@@ -179,8 +179,8 @@ fn decide(shared: &Shared, name: &str, path: &str, head: &Parts) -> Result<Calle
             route.roles.join(", ")
         ),
     );
-    refusal.scope = Some(route.roles.join(" "));
-    Err(refusal)
+    error_answer.scope = Some(route.roles.join(" "));
+    Err(error_answer)
 }
 
 fn find(shared: &Shared, name: &str, path: &str) -> Option<(Resource, Route)> {
@@ -190,12 +190,12 @@ fn find(shared: &Shared, name: &str, path: &str) -> Option<(Resource, Route)> {
 }
 
 /// What the one `Authorization` header holds. A scheme is written in any case (RFC 9110 section 11.1).
-fn credential(headers: &HeaderMap, static_keys: bool) -> Result<Credential<'_>, Refusal> {
+fn credential(headers: &HeaderMap, static_keys: bool) -> Result<Credential<'_>, ErrorAnswer> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let first = values.next();
     if values.next().is_some() {
         let text = "the request brings several Authorization headers";
-        return Err(Refusal::new(
+        return Err(ErrorAnswer::new(
             StatusCode::BAD_REQUEST,
             Some("invalid_request"),
             text,
@@ -211,7 +211,7 @@ fn credential(headers: &HeaderMap, static_keys: bool) -> Result<Credential<'_>, 
         Some((scheme, key)) if static_keys && scheme.eq_ignore_ascii_case(static_key::SCHEME) => {
             Ok(Credential::StaticKey(key.trim()))
         }
-        _ => Err(Refusal::new(
+        _ => Err(ErrorAnswer::new(
             StatusCode::UNAUTHORIZED,
             None,
             "a bearer token is needed",

@@ -23,13 +23,13 @@ pub struct Claims {
     /// The client, in v1 tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub appid: Option<String>,
-    /// How the client proved itself, in v1 tokens: `1` is a secret.
+    /// How the client authenticated, in v1 tokens: `1` is a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub appidacr: Option<String>,
     /// The client, in v2 tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azp: Option<String>,
-    /// How the client proved itself, in v2 tokens.
+    /// How the client authenticated, in v2 tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azpacr: Option<String>,
     /// The client, in tokens of the generic issuer.

@@ -8,7 +8,6 @@ use axum::response::Response;
 use http::{Extensions, Request};
 
 use crate::answer::Answer;
-use crate::ask::{Ask, Endpoint};
 use crate::config::{Config, Secret};
 use crate::connection::Connection;
 use crate::entra::{self, Version};
@@ -16,6 +15,7 @@ use crate::faults::{Effect, Surface, distort, replacement};
 use crate::hold::Point;
 use crate::log::{AuthMethod, TokenRequestRecord};
 use crate::state::Shared;
+use crate::token_request::{Endpoint, TokenRequest};
 use crate::{generic, mtls};
 
 /// More than any token request; longer bodies count as malformed.
@@ -33,15 +33,20 @@ pub(crate) async fn run(
     let (head, body) = request.into_parts();
     let body = to_bytes(body, LONGEST_BODY).await.unwrap_or_default();
     let peer = Connection::of(&head.extensions);
-    let ask = Ask::read(endpoint, &head.headers, &body).shown(peer.peer());
-    let record = record(&shared.config(), &ask, head.uri.path(), head.version);
-    let surface = match ask.endpoint {
+    let token_request = TokenRequest::read(endpoint, &head.headers, &body).shown(peer.peer());
+    let record = record(
+        &shared.config(),
+        &token_request,
+        head.uri.path(),
+        head.version,
+    );
+    let surface = match token_request.endpoint {
         Endpoint::EntraDevice { .. } | Endpoint::GenericDevice => Surface::SignIn,
         Endpoint::GenericRevocation => Surface::Revocation,
         _ => Surface::Token,
     };
     attend(&shared, surface, record, &head.extensions, || {
-        judge(&shared, &ask)
+        decide(&shared, &token_request)
     })
     .await
 }
@@ -52,7 +57,7 @@ pub(crate) async fn attend(
     surface: Surface,
     record: TokenRequestRecord,
     extensions: &Extensions,
-    judge: impl FnOnce() -> Answer,
+    decide: impl FnOnce() -> Answer,
 ) -> Response {
     let client = record.client_id.clone();
     let client = client.as_deref();
@@ -68,7 +73,7 @@ pub(crate) async fn attend(
         let ids = (shared.origin.as_str(), correlation_id.as_deref());
         answer = replacement(&taken.fault.effect, ids);
     }
-    let answer = answer.unwrap_or_else(judge);
+    let answer = answer.unwrap_or_else(decide);
     shared.log.note(open.seq, &answer.notes);
     shared.holds.pass(client, Point::BeforeAnswer).await;
 
@@ -82,20 +87,25 @@ pub(crate) async fn attend(
     response
 }
 
-fn judge(shared: &Shared, ask: &Ask) -> Answer {
-    match &ask.endpoint {
-        Endpoint::EntraV1 { tenant } => entra::answer(shared, ask, tenant, Version::V1),
-        Endpoint::EntraV2 { tenant } => entra::answer(shared, ask, tenant, Version::V2),
-        Endpoint::Generic => generic::answer(shared, ask),
-        Endpoint::EntraDevice { tenant } => entra::device_code(shared, ask, tenant),
-        Endpoint::GenericDevice => generic::device_authorization(shared, ask),
-        Endpoint::GenericRevocation => generic::revoke(shared, ask),
+fn decide(shared: &Shared, token_request: &TokenRequest) -> Answer {
+    match &token_request.endpoint {
+        Endpoint::EntraV1 { tenant } => entra::answer(shared, token_request, tenant, Version::V1),
+        Endpoint::EntraV2 { tenant } => entra::answer(shared, token_request, tenant, Version::V2),
+        Endpoint::Generic => generic::answer(shared, token_request),
+        Endpoint::EntraDevice { tenant } => entra::device_code(shared, token_request, tenant),
+        Endpoint::GenericDevice => generic::device_authorization(shared, token_request),
+        Endpoint::GenericRevocation => generic::revoke(shared, token_request),
     }
 }
 
-fn record(config: &Config, ask: &Ask, path: &str, version: http::Version) -> TokenRequestRecord {
+fn record(
+    config: &Config,
+    token_request: &TokenRequest,
+    path: &str,
+    version: http::Version,
+) -> TokenRequestRecord {
     let keep = |value: Option<&str>| value.map(|value| presentable(config, value));
-    let tenant = match &ask.endpoint {
+    let tenant = match &token_request.endpoint {
         Endpoint::EntraV1 { tenant }
         | Endpoint::EntraV2 { tenant }
         | Endpoint::EntraDevice { tenant } => Some(tenant.as_str()),
@@ -103,22 +113,22 @@ fn record(config: &Config, ask: &Ask, path: &str, version: http::Version) -> Tok
     };
     TokenRequestRecord {
         tenant: keep(tenant),
-        client_id: keep(ask.client_id()),
-        grant_type: keep(ask.parameter("grant_type")),
-        scope: keep(ask.parameter("scope")),
-        resource: keep(ask.parameter("resource")),
-        audience: keep(ask.parameter("audience")),
-        auth_method: auth_method(config, ask),
-        correlation_id: ask.correlation_id.clone(),
+        client_id: keep(token_request.client_id()),
+        grant_type: keep(token_request.parameter("grant_type")),
+        scope: keep(token_request.parameter("scope")),
+        resource: keep(token_request.parameter("resource")),
+        audience: keep(token_request.parameter("audience")),
+        auth_method: auth_method(config, token_request),
+        correlation_id: token_request.correlation_id.clone(),
         ..TokenRequestRecord::new(presentable(config, path), version)
     }
 }
 
 /// A certificate counts where the client is registered for one and shows nothing else.
-fn auth_method(config: &Config, ask: &Ask) -> AuthMethod {
-    let client = ask.client_id().and_then(|id| config.client(id));
-    match ask.auth_method() {
-        AuthMethod::None if !ask.peer.is_empty() => {
+fn auth_method(config: &Config, token_request: &TokenRequest) -> AuthMethod {
+    let client = token_request.client_id().and_then(|id| config.client(id));
+    match token_request.auth_method() {
+        AuthMethod::None if !token_request.peer.is_empty() => {
             client.and_then(mtls::method).unwrap_or(AuthMethod::None)
         }
         other => other,

@@ -53,7 +53,7 @@ pub(crate) async fn access_token(
         ..TokenRequestRecord::new(head.uri.path().to_owned(), head.version)
     };
     attend(&shared, Surface::Token, record, &head.extensions, || {
-        judge(&shared, id, &head.headers, &body).unwrap_or_else(|refusal| refusal)
+        decide(&shared, id, &head.headers, &body).unwrap_or_else(|error_answer| error_answer)
     })
     .await
 }
@@ -70,7 +70,7 @@ fn refuse(status: StatusCode, message: &str) -> Answer {
     Answer::json(status, &body)
 }
 
-fn judge(shared: &Shared, id: u64, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Answer> {
+fn decide(shared: &Shared, id: u64, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Answer> {
     if headers.get(USER_AGENT).is_none() {
         return Err(refuse(
             StatusCode::FORBIDDEN,

@@ -7,7 +7,7 @@
 //! ```text
 //!  listener  an address that goes down and comes back; `connection`: TLS, HTTP/1.1 and HTTP/2, one task each
 //!  server    which path leads where
-//!    exchange   one token request: record, gates, faults, answer
+//!    exchange   one token request: record, barriers, faults, answer
 //!      ask        what the request says: form, Basic header, ids
 //!      entra      the checks and answers of Entra ID, v1 and v2
 //!      generic    the checks and answers of RFC 6749
@@ -28,7 +28,6 @@
 mod admin;
 mod answer;
 mod api;
-mod ask;
 mod assertion;
 mod claims;
 mod config;
@@ -57,6 +56,7 @@ mod signin;
 mod state;
 mod static_key;
 mod tls;
+mod token_request;
 mod users;
 
 pub use admin::Admin;

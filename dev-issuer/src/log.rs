@@ -9,9 +9,9 @@ use serde::Serialize;
 use crate::answer::Notes;
 
 /// Older records are forgotten, so that a program left running does not grow; counters go on.
-const KEPT: usize = 100_000;
+const MOST_RECORDS: usize = 100_000;
 
-/// How a client proved itself, or tried to.
+/// How a client authenticated, or tried to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -63,7 +63,7 @@ pub struct TokenRequestRecord {
     pub resource: Option<String>,
     /// `audience` as sent.
     pub audience: Option<String>,
-    /// How the client proved itself.
+    /// How the client authenticated.
     pub auth_method: AuthMethod,
     /// Which of the client's secrets it was, counted from 0.
     pub secret_index: Option<usize>,
@@ -278,7 +278,7 @@ impl Inner {
 }
 
 fn push<T>(records: &mut VecDeque<T>, record: T) {
-    if records.len() == KEPT {
+    if records.len() == MOST_RECORDS {
         records.pop_front();
     }
     records.push_back(record);

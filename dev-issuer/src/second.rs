@@ -140,7 +140,7 @@ pub(crate) async fn service_account(
     let (head, body) = request.into_parts();
     let body = to_bytes(body, LONGEST_BODY).await.unwrap_or_default();
     generated(&shared, &call, &head.headers, &body)
-        .unwrap_or_else(|refusal| refusal)
+        .unwrap_or_else(|error_answer| error_answer)
         .into_response()
 }
 

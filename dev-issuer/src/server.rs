@@ -11,10 +11,10 @@ use axum::routing::{get, post};
 use http::{HeaderMap, Method};
 
 use crate::answer::Answer;
-use crate::ask::Endpoint;
 use crate::connection::Connection;
 use crate::faults::{Effect, Surface, distort, replacement};
 use crate::state::Shared;
+use crate::token_request::Endpoint;
 use crate::{api, device, entra, exchange, generic, github, graph, second, signin};
 
 type App = State<Arc<Shared>>;

@@ -71,7 +71,7 @@ fn credential(issuer: &Value, grant: &Value, client: &Value) -> Option<Credentia
     .ok()
 }
 
-fn judge(result: Result<Token, TokenError>, body: &str) {
+fn check(result: Result<Token, TokenError>, body: &str) {
     match result {
         Ok(token) => {
             let text = token.secret.expose_secret();
@@ -167,7 +167,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(!token.expose_secret().trim().is_empty() && raw.status < 300);
         }
     }
-    judge(answer(&raw, context), body);
+    check(answer(&raw, context), body);
     let credential = &CREDENTIALS[usize::from(head[3]) % CREDENTIALS.len()];
-    judge(answer_to(credential, &raw, sent, now), body);
+    check(answer_to(credential, &raw, sent, now), body);
 });

@@ -46,7 +46,7 @@ fn empty(
             return meets();
         }
         let list = json!({ "metadata": { "resourceVersion": "7" }, "items": [] });
-        Reply::Say(200, list)
+        Reply::Answer(200, list)
     }
 }
 

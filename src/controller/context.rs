@@ -257,7 +257,7 @@ impl Context {
     }
 
     /// Hands the Secrets that the cache is in doubt about to [`crate::controller::cache::verify::run`].
-    pub(super) fn settle_doubts(&self) {
+    pub(super) fn verify_doubtful(&self) {
         for name in lock(&self.secrets).take_doubtful() {
             self.doubts.raise(name);
         }

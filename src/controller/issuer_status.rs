@@ -137,9 +137,9 @@ pub(super) async fn issuer_status(
 /// What is to be said about annotations of an issuer: none has an effect.
 fn unread(meta: &ObjectMeta) -> Option<String> {
     let keys = meta.annotations.iter().flat_map(BTreeMap::keys);
-    let said = annotations::unread(keys, Place::Issuer)?;
+    let reported = annotations::unread(keys, Place::Issuer)?;
     Some(format!(
-        "an annotation has no effect: {said}; what an issuer allows is in its spec"
+        "an annotation has no effect: {reported}; what an issuer allows is in its spec"
     ))
 }
 

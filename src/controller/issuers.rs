@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
-    api::calls::{Failed, apply_status, call_heard},
+    api::calls::{Failed, apply_status, call_with_message},
     cache::{index::IssuerName, readable::Unusable},
     context::Context,
     issuer_status::{Reconciled, issuer_status},
@@ -234,7 +234,7 @@ where
     });
     let apply = || apply_status(api, &name, &body, &context.undeclared);
     let may = || context.may_act();
-    let put = call_heard(&context.metrics, "patch_issuer_status", may, apply, None).await;
+    let put = call_with_message(&context.metrics, "patch_issuer_status", may, apply, None).await;
     put.map(|_| ())
 }
 

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
     api::{
-        calls::{self, call_heard},
+        calls::{self, call_with_message},
         pods::{self, PodPage, SelectedPod},
     },
     context::Context,
@@ -132,12 +132,12 @@ async fn list(
     let _permit = limiter.acquire(namespace).await;
     let wanted = || is_wanted(context, write);
     let request = || pods::page(&context.client, namespace, &write.selector, from);
-    match call_heard(&context.metrics, "list_pods", wanted, request, None).await {
+    match call_with_message(&context.metrics, "list_pods", wanted, request, None).await {
         Ok(page) => Ok(Some(page)),
         Err(failed) if is_over(failed.trouble) => Ok(None),
         Err(failed) => {
             context.metrics.notified("failed");
-            Err(Trouble::of("list", &failed.said))
+            Err(Trouble::of("list", &failed.server_message))
         }
     }
 }
@@ -188,7 +188,7 @@ async fn one(
     };
     let body = Patch::Merge(patch(&pod.uid, write.written));
     let request = || api.patch_metadata(&pod.name, &params, &body);
-    match call_heard(&context.metrics, "patch_pod", wanted, request, None).await {
+    match call_with_message(&context.metrics, "patch_pod", wanted, request, None).await {
         Ok(_) => {
             context.metrics.notified("ok");
             Ok(())
@@ -196,7 +196,7 @@ async fn one(
         Err(failed) if is_over(failed.trouble) => Ok(()),
         Err(failed) => {
             context.metrics.notified("failed");
-            Err(Trouble::of("patch", &failed.said))
+            Err(Trouble::of("patch", &failed.server_message))
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn is_reported_again(lost: u32, trouble: Trouble) -> bool {
 /// Is the first status in a row that could not be written worth a line? Each further try would say the same.
 pub(super) fn is_lasting(failed: &Failed) -> bool {
     let rejected = matches!(failed.trouble, Trouble::Forbidden | Trouble::Invalid);
-    rejected || failed.said.is_webhook_down()
+    rejected || failed.server_message.is_webhook_down()
 }
 
 /// The object that a line is about.
@@ -80,7 +80,7 @@ impl<N: Clone + Eq + Hash + Send + 'static> Rechecks<N> {
                 name = object.name,
                 tries = count,
                 result = failed.trouble.as_str(),
-                said = failed.said.fault(),
+                server_message = failed.server_message.fault(),
                 "the status cannot be written, so only the log has it; apicred tries again"
             );
         }

@@ -98,7 +98,7 @@ pub enum Scope {
 
 impl Scope {
     /// Is anything of the cluster's own read?
-    pub fn sees_cluster(&self) -> bool {
+    pub fn reads_cluster(&self) -> bool {
         match self {
             Self::Cluster => true,
             Self::Namespaces {

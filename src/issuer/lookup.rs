@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_names_a_time_to_come_back_is_heard_within_bounds() {
+    fn a_server_that_names_a_time_to_come_back_is_obeyed_within_bounds() {
         let later = |status, seconds| Seen::Later(status, Duration::from_secs(seconds));
         for (status, wait, seen) in [
             (429, Some("7"), later(429, 7)),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coding_that_nobody_asked_for_is_named() {
+    fn a_coding_that_was_not_requested_is_named() {
         let gzip = [0x1f, 0x8b, 8, 0, 0];
         for (coding, body, reported) in [
             (Some("br"), &b"\x8b\x02\x80"[..], Some("br")),

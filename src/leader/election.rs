@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_of_the_object_is_no_sign_of_life_of_its_holder() {
+    fn an_edit_of_the_object_is_no_renewal_by_its_holder() {
         let mut seen = Seen::default();
         for second in 0..14 {
             let mut labelled = record("other", "1");

@@ -33,8 +33,8 @@ pub struct Lease {
     ended: Vec<String>,
 }
 
-/// The right to work; [`Standing::keep`] ends when it is lost.
-pub struct Standing {
+/// The right to work; [`HeldLease::keep`] ends when it is lost.
+pub struct HeldLease {
     lease: Lease,
     /// The Lease as it was last answered.
     object: Object,
@@ -84,7 +84,7 @@ impl Lease {
     }
 
     /// Waits until the Lease is ours. Goes on whatever the API server says: a standby has nothing better to do.
-    pub async fn acquire(self) -> Standing {
+    pub async fn acquire(self) -> HeldLease {
         let mut seen = Seen::after(self.ended.clone());
         let (mut reported, mut tries) = (false, Tries::default());
         loop {
@@ -112,7 +112,7 @@ impl Lease {
                     if let Some(object) = got {
                         tracing::info!(lease = self.name, "leading");
                         self.authority.renewed(sent);
-                        return Standing {
+                        return HeldLease {
                             lease: self,
                             object,
                             renewed: sent,
@@ -220,7 +220,7 @@ fn params() -> PostParams {
     }
 }
 
-impl Standing {
+impl HeldLease {
     /// Renews the Lease until it is lost.
     pub async fn keep(&mut self) -> Lost {
         loop {

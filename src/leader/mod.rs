@@ -12,4 +12,4 @@ pub mod predecessors;
 pub(crate) mod tests;
 
 pub use authority::{Authority, NoAuthority};
-pub use hold::{Lease, Lost, Standing};
+pub use hold::{HeldLease, Lease, Lost};

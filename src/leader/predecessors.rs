@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Names that are kept. A Lease names the last leader of this pod, and not all processes of a pod became leader.
-const KEPT: usize = 16;
+const MOST_NAMES: usize = 16;
 /// Bytes that are read: names have at most 253 characters, and 17 more.
 const LIMIT: u64 = 64 * 1024;
 
@@ -39,7 +39,7 @@ pub fn ended(path: &Path, me: &str) -> Result<Vec<String>, String> {
     let mut text = String::new();
     file.take(LIMIT).read_to_string(&mut text).map_err(failed)?;
     let names: Vec<String> = text.lines().map(str::to_owned).collect();
-    let kept = &names[names.len().saturating_sub(KEPT - 1)..];
+    let kept = &names[names.len().saturating_sub(MOST_NAMES - 1)..];
     let mut written = kept.join("\n");
     if !written.is_empty() {
         written.push('\n');
@@ -90,7 +90,7 @@ mod tests {
         std::fs::write(&path, many.join("\n")).expect("a file");
         assert_eq!(ended(&path, "me"), Ok(many));
         let kept = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(kept.lines().count(), KEPT);
+        assert_eq!(kept.lines().count(), MOST_NAMES);
         assert_eq!(kept.lines().last(), Some("me"));
         assert_eq!(kept.lines().next(), Some("name-85"));
     }

@@ -103,11 +103,11 @@ impl Server {
 }
 
 fn answer(code: u16, body: &Value) -> Response<Body> {
-    scripted::say(code, body)
+    scripted::answer(code, body)
 }
 
 fn refusal(code: u16) -> Response<Body> {
-    scripted::say(code, &scripted::refusal(code))
+    scripted::answer(code, &scripted::failure(code))
 }
 
 fn client(server: &Shared) -> Client {
@@ -244,7 +244,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_was_stopped_inside_a_call_has_no_authority_when_it_wakes_up() {
+async fn a_process_that_was_stopped_inside_a_call_has_no_authority_when_it_continues() {
     for stopped_in_read in [false, true] {
         let server = Server::new(move |reads, call| match call {
             1 | 2 => How::Ok,

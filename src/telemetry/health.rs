@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::credential::Key;
 
 /// A reconcile that is this late means that the process is stuck, and a restart helps.
-const STUCK: SignedDuration = SignedDuration::from_mins(5);
+const OVERDUE_LIMIT: SignedDuration = SignedDuration::from_mins(5);
 
 /// A watch that has not shown one of our own writes for this long is dead, whatever the connection says: the server
 /// ends each watch after 200 s, and a new one begins with what was missed.
-const DEAF: SignedDuration = SignedDuration::from_mins(10);
+const ECHO_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
 /// The streams that must have their first list before anything is decided.
 pub const STREAMS: [&str; 6] = [
@@ -54,7 +54,7 @@ fn revision(version: &str) -> u64 {
 
 impl Health {
     /// A watch has brought something, or has failed and is opened again.
-    pub fn heard(&self, stream: &'static str, now: Timestamp) {
+    pub fn event_seen(&self, stream: &'static str, now: Timestamp) {
         lock(&self.watches).insert(stream, now);
     }
 
@@ -139,7 +139,7 @@ impl Health {
     }
 
     /// This process does not work, since another operator leads. `could` says whether it could.
-    pub fn stands_by(&self, could: Result<(), String>) {
+    pub fn set_standby(&self, could: Result<(), String>) {
         *lock(&self.standby) = Some(could);
     }
 
@@ -177,14 +177,14 @@ impl Health {
     /// What is stuck, in words.
     pub fn alive(&self, now: Timestamp) -> Result<(), String> {
         let late = self.overdue(now);
-        if late > STUCK {
+        if late > OVERDUE_LIMIT {
             return Err(format!("a reconciliation is {} s late", late.as_secs()));
         }
         let echoes = lock(&self.echoes);
         let oldest = echoes.iter().min_by_key(|(_, echo)| echo.since);
         if let Some(((stream, _), echo)) = oldest {
             let silent = now.duration_since(echo.since);
-            if silent > DEAF {
+            if silent > ECHO_TIMEOUT {
                 return Err(format!(
                     "the watch of {stream} has not shown what was written {} s ago",
                     silent.as_secs()
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_watch_that_does_not_show_our_own_writes_is_dead_and_a_quiet_one_is_not() {
         let health = Health::default();
-        health.heard("secrets", at(0));
+        health.event_seen("secrets", at(0));
         assert!(health.alive(at(1_000_000)).is_ok(), "nothing is owed");
         health.wrote("secrets", &object("a"), "7", at(10));
         health.wrote("secrets", &object("a"), "9", at(500));
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(health.unseen("secrets", late, at(611)), [object("a")]);
         assert!(health.unseen("credentials", late, at(611)).is_empty());
         // What the watch shows of other objects, streams and versions is no echo.
-        health.heard("secrets", at(612));
+        health.event_seen("secrets", at(612));
         health.showed("secrets", &object("b"), "9");
         health.showed("credentials", &object("a"), "9");
         health.showed("secrets", &object("a"), "8");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_gone_owes_no_echo() {
+    fn no_echo_is_expected_of_an_object_that_is_gone() {
         let health = Health::default();
         health.wrote("credentials", &object("a"), "7", at(0));
         health.wrote("credentials", &object("b"), "8", at(0));
@@ -269,9 +269,9 @@ mod tests {
     #[test]
     fn a_standby_has_no_lists_whatever_readiness_says() {
         let health = Health::default();
-        health.stands_by(Err("not checked yet".to_owned()));
+        health.set_standby(Err("not checked yet".to_owned()));
         assert!(health.ready().is_err());
-        health.stands_by(Ok(()));
+        health.set_standby(Ok(()));
         assert_eq!(health.ready(), Ok(()));
         assert_eq!(health.unlisted(), STREAMS, "nothing may be decided");
         health.leads();

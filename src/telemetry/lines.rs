@@ -127,7 +127,7 @@ pub(super) fn start() -> Result<Queue, String> {
 }
 
 /// Writes a line past the log's format and filter: what ends the process. Never waits for a reader.
-pub fn last_words(line: &str) {
+pub fn last_line(line: &str) {
     let line = format!("{}\n", printable(line));
     match QUEUE.get() {
         Some(queue) => queue.push(line.into_bytes()),

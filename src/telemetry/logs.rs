@@ -45,7 +45,7 @@ pub fn init(format: LogFormat, filter: &str, spans: Option<Spans>) -> Result<(),
     }));
     let (queue, colours) = (lines::start()?, std::io::stderr().is_terminal());
     // The usual hook writes to standard error itself, and waits for its reader.
-    std::panic::set_hook(Box::new(|panic| lines::last_words(&panic.to_string())));
+    std::panic::set_hook(Box::new(|panic| lines::last_line(&panic.to_string())));
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(colours)
         .with_writer(Lines {

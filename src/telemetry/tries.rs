@@ -4,7 +4,7 @@
 use crate::recent::Recent;
 
 /// Failures in a row with one result whose lines have their own level.
-const TOLD: u32 = 3;
+const REPORTED: u32 = 3;
 
 /// Writes a line at the level `warn`, or at `debug` if it says what was reported often enough.
 macro_rules! warn_at_first {
@@ -32,7 +32,7 @@ impl Failure {
     pub(crate) const fn nth(tries: u32) -> Self {
         Self {
             tries,
-            reported: tries <= TOLD,
+            reported: tries <= REPORTED,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::error::disk_full;
 use crate::process::{Launch, Watched};
 use crate::progress::Progress;
 
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
 /// One entry of the cache, named by what it holds and by a hash of all that went into it.
 pub(crate) struct Entry {
@@ -66,7 +66,7 @@ impl Entry {
                     return Err(Error::io("taking the lock", &self.lock, error));
                 }
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_EVERY).await;
         }
     }
 
@@ -112,7 +112,7 @@ pub(crate) async fn run_step(launch: Launch<'_>, progress: &mut Progress) -> Res
             });
         }
         progress.tick();
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_EVERY).await;
     }
 }
 

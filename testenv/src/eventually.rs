@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_value_of_the_first_good_look_comes_back() {
+    async fn the_value_of_the_first_good_check_comes_back() {
         let mut checks = 0;
         let value = eventually(Duration::from_secs(5), "a third check", async || {
             checks += 1;

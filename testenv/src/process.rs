@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_ends_is_reported_with_its_last_words() {
+    async fn a_program_that_ends_is_reported_with_its_last_lines() {
         let folder = tempfile::tempdir().unwrap();
         let mut it = shell(folder.path(), "echo no such flag; exit 3");
         let error = wait_until(Duration::from_secs(5), "its end", async || {

@@ -86,7 +86,7 @@ async fn a_service_account_may_do_what_its_role_says_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_token_for_nobody_is_refused_in_words() {
+async fn a_token_for_nobody_is_refused_with_a_message() {
     let cluster = start().await;
     let hour = Duration::from_hours(1);
     let error = cluster

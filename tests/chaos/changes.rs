@@ -1,5 +1,5 @@
 //! What users do to credentials and Secrets meanwhile. A change that the API server does not answer in time may have
-//! happened or not: the verdict goes by what stands in the cluster at the end.
+//! happened or not: the oracles go by what stands in the cluster at the end.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,7 @@ use crate::{
 /// A call that takes longer is left alone.
 const CALL: Duration = Duration::from_secs(5);
 /// Calls at once when all credentials are handled.
-const HANDS: usize = 8;
+const CONCURRENCY: usize = 8;
 /// A refresh that is not stored after this long will not be: an exchange ends after 15 s, and what was sent may be
 /// stored for 30 s after a lost lease.
 const SETTLED: SignedDuration = SignedDuration::from_secs(50);
@@ -104,7 +104,7 @@ impl Users {
     /// Creates everything.
     pub(crate) async fn settle_in(&self, world: &World) {
         stream::iter(&self.all)
-            .for_each_concurrent(HANDS, async |user| {
+            .for_each_concurrent(CONCURRENCY, async |user| {
                 let role = &user.role;
                 let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), role.namespace);
                 let mut sources = vec![role.source_secret(0, &world.prepared)];
@@ -219,7 +219,7 @@ impl Users {
     /// replaced by a sign-in.
     pub(crate) async fn put_in_order(&self, world: &World) {
         stream::iter(&self.all)
-            .for_each_concurrent(HANDS, async |user| {
+            .for_each_concurrent(CONCURRENCY, async |user| {
                 let mut known = user.known.lock().await;
                 let resumed = json!({ "spec": { "suspend": null } });
                 testenv::eventually(Duration::from_mins(1), "a credential", async || {
@@ -246,7 +246,7 @@ impl Users {
     /// Deletes all credentials.
     pub(crate) async fn leave(&self, world: &World) {
         stream::iter(&self.all)
-            .for_each_concurrent(HANDS, async |user| {
+            .for_each_concurrent(CONCURRENCY, async |user| {
                 let credentials = user.credentials(world);
                 testenv::eventually(Duration::from_mins(1), "a deletion", async || {
                     let params = DeleteParams::default();

@@ -4,7 +4,7 @@
 //! ```text
 //! seed ─▶ plan ─┬▶ world: control plane, issuer (this program, other mode), replicas   faults
 //!               └▶ changes: what users do to cast, the credentials and their Secrets
-//!                     └──▶ verdict: the cluster against the issuer's journal ─▶ table, exit code
+//!                     └──▶ oracles: the cluster against the issuer's journal ─▶ table, exit code
 //! ```
 //!
 //! | Variable | Meaning | Default |
@@ -20,10 +20,10 @@ mod cast;
 mod changes;
 mod excuse;
 mod issuer;
+mod oracles;
 mod picture;
 mod plan;
 mod replicas;
-mod verdict;
 mod world;
 
 #[path = "../cluster/support/mod.rs"]
@@ -45,8 +45,8 @@ use futures::future::join3;
 use tokio::time::{Instant, sleep_until};
 
 use changes::Users;
+use oracles::Oracles;
 use plan::{Options, Plan, plan};
-use verdict::Verdict;
 use world::World;
 
 /// Start, recovery and cleanup take no longer than this.
@@ -101,32 +101,32 @@ async fn soak(options: Options) -> bool {
     let world = World::start(options).await;
     let users = Users::new(options.credentials);
     world.apply(&world.prepared.objects()).await;
-    let verdict = Verdict::of(&world, &users, options);
+    let oracles = Oracles::of(&world, &users, options);
     let work = async {
-        verdict.idle().await;
+        oracles.idle().await;
         users.settle_in(&world).await;
-        verdict.settles("at the start").await;
+        oracles.settles("at the start").await;
         let began = Instant::now();
         suffer(&world, &users, plan(options), began).await;
         println!("chaos: faults and changes are over");
         users.put_in_order(&world).await;
-        verdict.settles("at the end").await;
-        verdict.ends().await;
+        oracles.settles("at the end").await;
+        oracles.ends().await;
         users.leave(&world).await;
-        verdict.leaves_nothing().await;
+        oracles.leaves_nothing().await;
     };
     tokio::select! {
         () = work => {}
         () = world.supervise() => {}
         () = world.follow_leader() => {}
-        () = verdict.watch() => {}
+        () = oracles.watch() => {}
     }
-    verdict.print()
+    oracles.print()
 }
 
 /// All faults and changes of the plan, at their times. A fault that ends late delays the next one of its kind.
 async fn suffer(world: &World, users: &Users, plan: Plan, began: Instant) {
-    let lane = async |faults: Vec<(Duration, plan::Fault)>| {
+    let run = async |faults: Vec<(Duration, plan::Fault)>| {
         for (at, fault) in faults {
             sleep_until(began + at).await;
             world.strike(fault).await;
@@ -142,5 +142,5 @@ async fn suffer(world: &World, users: &Users, plan: Plan, began: Instant) {
         }
         while futures::StreamExt::next(&mut under_way).await.is_some() {}
     };
-    join3(lane(plan.replicas), lane(plan.servers), changes).await;
+    join3(run(plan.replicas), run(plan.servers), changes).await;
 }

@@ -86,7 +86,7 @@ pub(crate) struct Plan {
 pub(crate) fn plan(options: Options) -> Plan {
     let mut random = Random(options.seed);
     let length = options.length;
-    let mut lane = |gap: (u64, u64), pick: &dyn Fn(&mut Random) -> (Fault, Duration)| {
+    let mut sequence = |gap: (u64, u64), pick: &dyn Fn(&mut Random) -> (Fault, Duration)| {
         let (mut at, mut faults) = (Duration::from_secs(5), Vec::new());
         loop {
             let (fault, lasts) = pick(&mut random);
@@ -97,10 +97,10 @@ pub(crate) fn plan(options: Options) -> Plan {
             at += lasts + Duration::from_millis(random.between(gap.0, gap.1));
         }
     };
-    let replicas = lane((3_000, 12_000), &|random| {
+    let replicas = sequence((3_000, 12_000), &|random| {
         replica_fault(random, options.replicas)
     });
-    let servers = lane((3_000, 14_000), &server_fault);
+    let servers = sequence((3_000, 14_000), &server_fault);
     let mut changes = Vec::new();
     let mut at = Duration::from_secs(2);
     while at < length {

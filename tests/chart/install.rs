@@ -31,7 +31,7 @@ async fn install(
 }
 
 #[test]
-fn who_finds_the_crds_of_another_release_is_told_whose_they_are_and_both_ways_on() {
+fn crds_of_another_release_are_reported_with_their_owner_and_both_next_steps() {
     run(async {
         let cluster = cluster().await;
         install(&cluster, "first", NAMESPACE, &[])

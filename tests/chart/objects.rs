@@ -391,7 +391,7 @@ fn the_pod_is_as_the_values_say() {
 }
 
 #[test]
-fn issuers_are_objects_of_the_release_and_everybody_may_read_them_if_asked() {
+fn issuers_are_objects_of_the_release_and_everybody_may_read_them_if_set() {
     run(async {
         let spec = json!({ "entra": { "tenantId": "contoso.example" } });
         let values = json!({ "issuers": { "contoso": spec }, "rbac": { "issuerReaders": true }, "flowSchema": { "enabled": true } });

@@ -231,7 +231,7 @@ fn a_network_is_one_of_ipv4_or_ipv6_or_refused() {
 }
 
 #[test]
-fn a_release_whose_name_no_service_can_have_is_told_so() {
+fn a_release_whose_name_no_service_can_have_is_refused() {
     run(async {
         for name in ["my.app", "1app"] {
             let render = |more: &'static [&'static str]| {

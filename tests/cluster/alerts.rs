@@ -107,7 +107,7 @@ fn of_credential(alert: &str, place: &Place, name: &str, severity: &str) -> Stri
 }
 
 /// Notes when the client secret of a place ends.
-async fn secret_ends(place: &Place, after: SignedDuration) {
+async fn secret_expiries(place: &Place, after: SignedDuration) {
     let end = (Timestamp::now() + after).to_string();
     let note = json!({ "metadata": { "annotations": { "apicred.dev/secret-expires-at": end } } });
     place.edit_secret("source", note).await;
@@ -229,8 +229,8 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         let fault = Fault::new(effect).client(&throttled.client);
         throttled.issuer.fault(fault);
         throttled.request_renewal("c").await;
-        secret_ends(&ended, SignedDuration::from_hours(-1)).await;
-        secret_ends(&ending, SignedDuration::from_hours(24 * 10)).await;
+        secret_expiries(&ended, SignedDuration::from_hours(-1)).await;
+        secret_expiries(&ending, SignedDuration::from_hours(24 * 10)).await;
         rotation_waits(&good).await;
 
         let mut wanted: BTreeSet<String> = [
@@ -263,8 +263,8 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         // What is corrected goes away. What counts the requests of 15 minutes stays.
         refused.put_source(&refused.secret).await;
         throttled.issuer.clear_faults();
-        secret_ends(&ended, SignedDuration::from_hours(24 * 90)).await;
-        secret_ends(&ending, SignedDuration::from_hours(24 * 90)).await;
+        secret_expiries(&ended, SignedDuration::from_hours(24 * 90)).await;
+        secret_expiries(&ending, SignedDuration::from_hours(24 * 90)).await;
         good.delete_client("rotating").await;
         let history = ["ApicredRenewalsFailing", "ApicredIssuerThrottling"];
         wanted.retain(|alert| history.iter().any(|name| alert.starts_with(name)));

@@ -115,7 +115,7 @@ fn shape(object: &Value) -> Vec<String> {
 }
 
 /// Compares the health of each object with what is expected, and the files with the objects.
-async fn judge(place: &Place, kind: &str, cases: &[Case]) {
+async fn assess(place: &Place, kind: &str, cases: &[Case]) {
     let script = folder(kind).join("health.lua");
     let objects: Vec<Value> = cases.iter().map(|c| c.object.clone()).collect();
     let reported = testenv::argo(ArgoScript::Health, &script, &objects).await;
@@ -233,7 +233,7 @@ fn argo_cd_sees_the_health_of_a_credential() {
             ),
             case("suspended_new", &never_seen, "Progressing", Says::Waiting),
         ];
-        judge(&place, "ApiCredential", &cases).await;
+        assess(&place, "ApiCredential", &cases).await;
     });
 }
 
@@ -269,7 +269,7 @@ fn argo_cd_sees_the_health_of_a_client() {
                 Says::Of("Stalled"),
             ),
         ];
-        judge(&place, "ApiClient", &cases).await;
+        assess(&place, "ApiClient", &cases).await;
     });
 }
 
@@ -333,7 +333,7 @@ fn argo_cd_sees_the_health_of_an_issuer() {
         let place = world.place("argocd-issuer").await;
         for kind in ["TokenIssuer", "ClusterTokenIssuer"] {
             let cases = issuers(&place, kind).await;
-            judge(&place, kind, &cases).await;
+            assess(&place, kind, &cases).await;
         }
         let script = |kind: &str| read(&folder(kind).join("health.lua"));
         assert_eq!(script("TokenIssuer"), script("ClusterTokenIssuer"));

@@ -3,7 +3,7 @@
 use apicred::api::{ClusterTokenIssuer, TokenIssuer};
 use serde_json::{Value, json};
 
-use super::crd_words::{Row, check};
+use super::crd_messages::{Row, check};
 use crate::{
     crd::send,
     support::{World, merge, run},

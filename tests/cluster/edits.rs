@@ -47,7 +47,7 @@ fn an_answer_to_the_old_spec_is_never_published() {
 }
 
 #[test]
-fn an_edit_of_a_credential_that_stands_in_line_is_what_the_issuer_is_asked_for() {
+fn an_edit_of_a_queued_credential_is_what_is_requested() {
     run(async {
         let world = World::shared().await;
         let place = world.place("edit-in-line").await;
@@ -73,7 +73,7 @@ fn an_edit_of_a_credential_that_stands_in_line_is_what_the_issuer_is_asked_for()
 }
 
 #[test]
-fn a_spec_that_asks_for_another_token_gets_it_and_any_other_edit_costs_none() {
+fn a_spec_for_another_token_gets_it_and_any_other_edit_costs_none() {
     run(async {
         let world = World::shared().await;
         let place = world.place("spec").await;
@@ -192,7 +192,7 @@ fn a_credential_deleted_in_flight_leaves_no_secret() {
 }
 
 #[test]
-fn a_credential_made_anew_in_flight_gets_a_token_of_its_own() {
+fn a_credential_recreated_in_flight_gets_a_token_of_its_own() {
     run(async {
         let world = World::shared().await;
         let place = world.place("anew").await;
@@ -275,7 +275,7 @@ fn suspend_stops_renewals_and_resume_makes_up_for_them() {
 }
 
 #[test]
-fn a_renewal_that_is_asked_for_happens_once_and_is_echoed() {
+fn a_renewal_that_is_requested_happens_once_and_is_echoed() {
     run(async {
         let world = World::shared().await;
         let place = world.place("requested").await;

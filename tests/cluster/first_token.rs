@@ -134,7 +134,7 @@ fn an_oidc_issuer_is_found_by_discovery() {
 }
 
 #[test]
-fn a_token_url_is_asked_by_basic_or_post_as_the_issuer_says() {
+fn a_token_url_is_called_with_basic_or_post_as_the_issuer_says() {
     run(async {
         let world = World::shared().await;
         for (how, method, ask) in [

@@ -176,7 +176,7 @@ fn a_wrong_client_secret_fails_early_and_says_so() {
 
 /// By the expressions of `deploy/flux`, an issuer that cannot be reached has failed; without them it is in progress.
 #[test]
-fn issuers_are_judged_by_the_expressions_for_flux() {
+fn issuers_are_evaluated_by_the_expressions_for_flux() {
     run(async {
         let world = World::shared().await;
         let place = world.place("flux-exprs").await;

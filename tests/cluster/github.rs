@@ -42,7 +42,7 @@ fn install(place: &Place, keys: &Value, permissions: &[(&str, &str)], suspended:
 }
 
 #[test]
-fn a_github_app_gets_tokens_of_its_installation_and_each_refusal_names_its_cause() {
+fn a_github_app_gets_tokens_of_its_installation_and_each_error_names_its_cause() {
     run(async {
         let world = World::shared().await;
         let place = world.place("github").await;

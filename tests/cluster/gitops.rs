@@ -14,7 +14,7 @@ const CLOUD_APPS: &str = "05a65629-4c1b-48c1-a78b-804c4abdd4af";
 /// Edits of one object.
 const EDITS: usize = 1000;
 /// Writers at once.
-const LANES: usize = 4;
+const WRITERS: usize = 4;
 /// How often a pipeline applies what is there already.
 const ROUNDS: usize = 5;
 
@@ -35,14 +35,14 @@ fn of_a_thousand_edits_the_last_one_wins_and_few_cost_a_token() {
                 .patch("c", &PatchParams::default(), &patch)
                 .await
         };
-        let lane = async |lane: usize| {
-            for number in 0..EDITS / LANES {
-                let scope = ["api://demo", CLOUD_APPS][(number + lane) % 2];
+        let writer = async |writer: usize| {
+            for number in 0..EDITS / WRITERS {
+                let scope = ["api://demo", CLOUD_APPS][(number + writer) % 2];
                 // Of those who write at the very same time, some get the answer to try again, and do not.
                 let _ = edit(scope).await;
             }
         };
-        join_all((0..LANES).map(lane)).await;
+        join_all((0..WRITERS).map(writer)).await;
         edit("api://demo").await.expect("the last edit but one");
         edit(CLOUD_APPS).await.expect("the last edit");
         let took = began.elapsed();

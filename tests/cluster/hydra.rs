@@ -8,7 +8,7 @@ use testenv::{Hydra, eventually};
 use tokio::sync::OnceCell;
 
 use crate::{
-    plugin::{Plugin, browse_by, kept, person_of},
+    plugin::{Plugin, browse_by, kept, user_kubeconfig},
     providers::state,
     support::{
         Place, SOON, World,
@@ -207,9 +207,9 @@ async fn sign_in(bench: &Bench, kubeconfig: &PathBuf, args: &[&str]) -> String {
         }
         assert!(page.contains("requested again"), "{page}");
     }
-    let (good, said) = plugin.end().await;
-    assert!(good, "{said}");
-    said
+    let (good, printed) = plugin.end().await;
+    assert!(good, "{printed}");
+    printed
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_user_signs_in_and_the_refresh_token_is_rotated_and_revoked_by_discovery_and
             (By::Discovery, "user-without-openid"),
         ] {
             let (bench, place) = place(world, "hydra-user", by, json!({})).await;
-            let kubeconfig = person_of(world, &place, true).await;
+            let kubeconfig = user_kubeconfig(world, &place, true).await;
             let spec = json!({
                 "client": { "secrets": null, "public": {} },
                 "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
@@ -235,10 +235,10 @@ fn a_user_signs_in_and_the_refresh_token_is_rotated_and_revoked_by_discovery_and
             if matches!(by, By::TokenUrl) {
                 args.extend(["--scopes", "read,offline_access"]);
             }
-            let said = sign_in(bench, &kubeconfig, &args).await;
+            let printed = sign_in(bench, &kubeconfig, &args).await;
             let lacks = id == "user-without-openid";
-            assert_eq!(said.contains("had added openid"), lacks, "{said}");
-            kept(&place, &said).await;
+            assert_eq!(printed.contains("had added openid"), lacks, "{printed}");
+            kept(&place, &printed).await;
             let mut view = place.ready("c").await;
             for _ in 0..3 {
                 let (before, _) = state(&place).await;

@@ -86,7 +86,7 @@ fn an_outage_keeps_the_token_warns_before_the_minimum_lifetime_breaks_and_ends_b
 }
 
 #[test]
-fn a_token_that_ends_in_an_outage_is_not_called_ready_and_not_taken_away() {
+fn a_token_that_expires_in_an_outage_is_not_called_ready_and_not_taken_away() {
     run(async {
         let world = World::shared().await;
         let place = world.place_with_own_issuer("too-long").await;

@@ -230,7 +230,7 @@ fn tokens_go_on_until_the_issuer_knows_the_new_certificate() {
 }
 
 #[test]
-fn the_copy_ends_with_the_wish_and_with_its_secret() {
+fn the_copy_is_deleted_with_its_annotation_and_with_its_secret() {
     run(async {
         let world = World::shared().await;
         let place = world.place("last-good-ends").await;

@@ -129,7 +129,7 @@ fn the_leader_exports_what_it_knows_and_a_standby_only_what_it_is() {
 }
 
 #[test]
-fn a_scrape_has_the_format_that_it_asks_for() {
+fn a_scrape_has_the_format_that_it_requests() {
     run(async {
         let world = World::shared().await;
         let operator = world.operator();

@@ -143,7 +143,7 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
 }
 
 #[test]
-fn a_namespace_without_its_role_is_reported_stops_no_other_and_joins_when_it_is_back() {
+fn a_namespace_without_its_role_is_reported_stops_no_other_and_is_served_when_it_is_back() {
     run(async {
         let mut world = World::own().await;
         let (good, bare) = (world.place("good").await, world.place("bare").await);

@@ -324,12 +324,12 @@ fn a_storm_of_pods_is_notified_and_delays_no_renewal() {
         let place = world.place("storm").await;
         allow(world, &place).await;
         create(&place, "a-0", "a").await;
-        let lane = async |lane: usize| {
-            for n in (1..MANY).filter(|n| n % 8 == lane) {
+        let worker = async |worker: usize| {
+            for n in (1..MANY).filter(|n| n % 8 == worker) {
                 create(&place, &format!("a-{n}"), "a").await;
             }
         };
-        join_all((0..8).map(lane)).await;
+        join_all((0..8).map(worker)).await;
         place
             .create("other", json!({ "target": { "secretName": "other" } }))
             .await;

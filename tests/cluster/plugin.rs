@@ -23,7 +23,7 @@ const USER: &str = "{ apiGroup: rbac.authorization.k8s.io, kind: User, name: ada
 pub(crate) struct Plugin {
     child: Child,
     lines: Lines<BufReader<ChildStderr>>,
-    said: String,
+    printed: String,
 }
 
 impl Plugin {
@@ -49,7 +49,7 @@ impl Plugin {
         Self {
             child,
             lines,
-            said: String::new(),
+            printed: String::new(),
         }
     }
 
@@ -58,10 +58,10 @@ impl Plugin {
         loop {
             let line = tokio::time::timeout(SOON, self.lines.next_line()).await;
             let line = line.expect("words in time").expect("words");
-            let line = line.ok_or_else(|| format!("it ended: {}", self.said));
+            let line = line.ok_or_else(|| format!("it ended: {}", self.printed));
             let line = line.expect("more words");
-            self.said.push_str(&line);
-            self.said.push('\n');
+            self.printed.push_str(&line);
+            self.printed.push('\n');
             if let Some(found) = find(&line) {
                 return found;
             }
@@ -82,30 +82,30 @@ impl Plugin {
 
     /// How it ended, and all that it said.
     pub(crate) async fn end(self) -> (bool, String) {
-        let (code, said) = self.ended().await;
-        (code == Some(0), said)
+        let (code, printed) = self.ended().await;
+        (code == Some(0), printed)
     }
 
     /// The same with its exit code.
     pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
         let rest = async {
             while let Ok(Some(line)) = self.lines.next_line().await {
-                self.said.push_str(&line);
-                self.said.push('\n');
+                self.printed.push_str(&line);
+                self.printed.push('\n');
             }
             let mut out = self.child.stdout.take().expect("its words");
-            out.read_to_string(&mut self.said).await.expect("text");
+            out.read_to_string(&mut self.printed).await.expect("text");
             self.child.wait().await.expect("an end").code()
         };
         let done = tokio::time::timeout(SOON, rest)
             .await
             .expect("an end in time");
-        (done, self.said)
+        (done, self.printed)
     }
 }
 
 /// The credentials of a user who has the rights of `docs/sign-in.md` and no others, or none at all.
-pub(crate) async fn person_of(world: &World, place: &Place, with_rights: bool) -> PathBuf {
+pub(crate) async fn user_kubeconfig(world: &World, place: &Place, with_rights: bool) -> PathBuf {
     let namespace = &place.namespace;
     let account = format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: ada, namespace: {namespace} }}\n"
@@ -207,10 +207,10 @@ pub(crate) fn spec(place: &Place, scopes: &Value) -> Value {
 }
 
 /// The state Secret is as a sign-in leaves it, and nothing of it was said aloud.
-pub(crate) async fn kept(place: &Place, said: &str) -> String {
+pub(crate) async fn kept(place: &Place, printed: &str) -> String {
     let (token, notes) = state(place).await;
     place.canaries.add(&token);
-    assert!(!said.contains(&token), "a token in: {said}");
+    assert!(!printed.contains(&token), "a token in: {printed}");
     assert_eq!(
         notes.get("apicred.dev/state-of").map(String::as_str),
         Some("c")

@@ -220,7 +220,7 @@ fn a_certificate_that_the_issuer_does_not_know_is_reported_and_corrected_by_its_
 }
 
 #[test]
-fn certificates_in_the_handshake_prove_their_clients() {
+fn certificates_in_the_handshake_authenticate_their_clients() {
     run(async {
         let world = World::shared().await;
         let (provider, place) = place(world, "mtls", json!({})).await;
@@ -347,7 +347,7 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
 }
 
 #[test]
-fn a_refresh_token_that_died_asks_for_its_user_and_a_new_one_is_taken_up_at_once() {
+fn a_refresh_token_that_died_requires_its_user_and_a_new_one_is_used_at_once() {
     run(async {
         let world = World::shared().await;
         let (provider, place) = place(world, "dead", json!({})).await;

@@ -142,9 +142,9 @@ async fn discovers_and_revokes(place: &Place, proxy: &ConnectProxy, password: &s
     place.create("short", spec).await;
     place.ready("short").await;
     place.delete("short").await;
-    let said = |word: &str| listener.requests().iter().any(|r| r.starts_with(word));
-    eventually(LATER, "a revocation", async || said("POST /revoke ")).await;
-    assert!(said("GET /.well-known/") && said("POST /token "));
+    let printed = |word: &str| listener.requests().iter().any(|r| r.starts_with(word));
+    eventually(LATER, "a revocation", async || printed("POST /revoke ")).await;
+    assert!(printed("GET /.well-known/") && printed("POST /token "));
     let through = proxy.asked();
     let through = through
         .iter()
@@ -261,22 +261,22 @@ fn a_proxy_that_cannot_be_one_ends_the_start_with_a_sentence_and_without_its_pas
             command.env(NO_PROXY, no_proxy);
         }
         let ended = command.output().expect("it starts");
-        let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+        let printed = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
         assert!(!ended.status.success(), "{proxy}");
-        assert!(said.contains(names), "{proxy}: {said}");
+        assert!(printed.contains(names), "{proxy}: {printed}");
         assert!(
-            !said.contains("hunter2") && !said.contains("ter2"),
-            "{said}"
+            !printed.contains("hunter2") && !printed.contains("ter2"),
+            "{printed}"
         );
     }
     let alone = Command::new(env!("CARGO_BIN_EXE_apicred"))
         .args(["run", "--issuer-no-proxy", "idp.example"])
         .output()
         .expect("it starts");
-    let said = String::from_utf8_lossy(&alone.stderr);
+    let printed = String::from_utf8_lossy(&alone.stderr);
     assert!(
-        !alone.status.success() && said.contains("--issuer-proxy"),
-        "{said}"
+        !alone.status.success() && printed.contains("--issuer-proxy"),
+        "{printed}"
     );
 }
 

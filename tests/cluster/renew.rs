@@ -73,11 +73,12 @@ fn a_renewal_that_is_waited_for_ends_with_its_outcome() {
         let place = world.place("renew-wait").await;
         place.create("c", json!({})).await;
         let first = place.ready("c").await;
-        let (code, said) = renew(world, &place, "c", &[]).await;
+        let (code, printed) = renew(world, &place, "c", &[]).await;
         assert!(
             code == Some(0)
-                && said.contains("/c renewed: Secret token contains a token that is valid until "),
-            "{said}"
+                && printed
+                    .contains("/c renewed: Secret token contains a token that is valid until "),
+            "{printed}"
         );
         let second = place.view("token").await.expect("a token");
         assert_ne!(
@@ -91,19 +92,19 @@ fn a_renewal_that_is_waited_for_ends_with_its_outcome() {
             .issuer
             .set_secrets(&place.client, other)
             .expect("a secret");
-        let (code, said) = renew(world, &place, "c", &["--timeout", "10s"]).await;
+        let (code, printed) = renew(world, &place, "c", &["--timeout", "10s"]).await;
         let words = "/c was not renewed within 10 s: ClientSecretRefused: ";
         // The exit code of timeout(1): it may come yet.
-        assert!(code == Some(124) && said.contains(words), "{said}");
-        assert!(!said.contains(&place.secret), "{said}");
+        assert!(code == Some(124) && printed.contains(words), "{printed}");
+        assert!(!printed.contains(&place.secret), "{printed}");
         // What only somebody can change is not waited for, the second time neither: its status does not change.
         let scopes = json!({ "allowedScopes": ["api://other/.default"] });
         let issuer = crate::support::merge(place.entra_issuer(), scopes);
         place.put_issuer(issuer).await;
         for _ in 0..2 {
-            let (code, said) = renew(world, &place, "c", &["--timeout", "1m"]).await;
+            let (code, printed) = renew(world, &place, "c", &["--timeout", "1m"]).await;
             let words = "/c was not renewed: ScopeNotAllowed: ";
-            assert!(code == Some(1) && said.contains(words), "{said}");
+            assert!(code == Some(1) && printed.contains(words), "{printed}");
         }
         let kept = place.view("token").await.expect("a token");
         assert_eq!(kept.token, second.token);
@@ -111,16 +112,16 @@ fn a_renewal_that_is_waited_for_ends_with_its_outcome() {
         place
             .edit("c", json!({ "spec": { "suspend": true } }))
             .await;
-        let (code, said) = renew(world, &place, "c", &[]).await;
+        let (code, printed) = renew(world, &place, "c", &[]).await;
         assert!(
-            code == Some(1) && said.contains("it is suspended"),
-            "{said}"
+            code == Some(1) && printed.contains("it is suspended"),
+            "{printed}"
         );
 
-        let (code, said) = renew(world, &place, "nobody", &[]).await;
+        let (code, printed) = renew(world, &place, "nobody", &[]).await;
         assert!(
-            code == Some(1) && said.contains("does not exist; check the name and the namespace"),
-            "{said}"
+            code == Some(1) && printed.contains("does not exist; check the name and the namespace"),
+            "{printed}"
         );
     });
 }
@@ -147,12 +148,12 @@ fn a_policy_that_forbids_a_renewal_request_is_quoted_by_the_plugin() {
                 .is_err()
         })
         .await;
-        let (code, said) = renew(world, &place, "c", &[]).await;
+        let (code, printed) = renew(world, &place, "c", &[]).await;
         let words = format!(
             "the admission policy {} denies it: \"renewals are frozen until Monday\"; change what it names, or ask its owner to allow it",
             policy.name
         );
-        assert!(code == Some(1) && said.contains(&words), "{said}");
+        assert!(code == Some(1) && printed.contains(&words), "{printed}");
         policy.lift().await;
     });
 }

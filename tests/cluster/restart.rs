@@ -12,7 +12,7 @@ use crate::support::{LATER, Place, SOON, World, run};
 const MANY: u8 = 20;
 
 #[test]
-fn a_restart_with_nothing_due_asks_reads_and_writes_nothing() {
+fn a_restart_with_nothing_due_requests_reads_and_writes_nothing() {
     run(async {
         let mut world = World::own().await;
         world.start_operator().await;
@@ -168,7 +168,7 @@ fn an_api_server_that_goes_and_comes_back_costs_no_token() {
 }
 
 #[test]
-fn a_proxy_in_the_environment_is_asked_for_nothing() {
+fn a_proxy_in_the_environment_is_not_used() {
     run(async {
         let proxy = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", proxy.local_addr().expect("an address"));

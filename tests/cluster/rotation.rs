@@ -104,7 +104,7 @@ fn the_issuers_refresh_in_moves_the_renewal_forward() {
 }
 
 #[test]
-fn a_life_too_short_for_its_minimum_lifetime_is_reported_once_and_renewed_at_half() {
+fn a_lifetime_too_short_for_its_minimum_is_reported_once_and_renewed_at_half() {
     run(async {
         let world = World::shared().await;
         let place = world.place("short").await;

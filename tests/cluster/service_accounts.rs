@@ -33,7 +33,7 @@ pub(crate) async fn service_account(place: &Place, name: &str, annotations: Valu
 }
 
 #[test]
-fn a_service_account_proves_its_client_and_nothing_is_stored() {
+fn a_service_account_authenticates_its_client_and_nothing_is_stored() {
     run(async {
         let world = World::shared().await;
         let place = place(world, "keyless").await;

@@ -11,7 +11,7 @@ use testenv::{
     Asked, ConnectProxy, OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually,
 };
 
-use super::plugin::{ADA, Plugin, browse, entra, kept, person_of, spec};
+use super::plugin::{ADA, Plugin, browse, entra, kept, spec, user_kubeconfig};
 use crate::{
     providers::{state, user},
     support::{SOON, World, run, typed},
@@ -22,7 +22,7 @@ fn a_user_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "login").await;
-        let kubeconfig = person_of(world, &place, true).await;
+        let kubeconfig = user_kubeconfig(world, &place, true).await;
         place
             .create("c", spec(&place, &json!(["api://demo/Records.Read"])))
             .await;
@@ -42,12 +42,12 @@ fn a_user_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
             page.contains("You are signed in as ada@contoso.example"),
             "{page}"
         );
-        let (good, said) = plugin.end().await;
-        assert!(good, "{said}");
+        let (good, printed) = plugin.end().await;
+        assert!(good, "{printed}");
         for part in [ADA, "api://demo/Records.Read", "key refresh_token"] {
-            assert!(said.contains(part), "no {part} in: {said}");
+            assert!(printed.contains(part), "no {part} in: {printed}");
         }
-        let first = kept(&place, &said).await;
+        let first = kept(&place, &printed).await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
 
@@ -63,9 +63,9 @@ fn a_user_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
         let mut plugin = Plugin::start(&kubeconfig, &words);
         let address = plugin.address().await;
         browse(place.issuer.ca_pem(), &address).await;
-        let (good, said) = plugin.end().await;
-        assert!(good, "{said}");
-        assert_ne!(kept(&place, &said).await, first);
+        let (good, printed) = plugin.end().await;
+        assert!(good, "{printed}");
+        assert_ne!(kept(&place, &printed).await, first);
         place.another_token("token", &view).await;
         let (_, notes) = state(&place).await;
         assert!(
@@ -91,7 +91,7 @@ fn a_user_signs_in_by_device_code_at_both_kinds_of_issuers() {
                 place.put_issuer(spec).await;
                 place.issuer_ready().await;
             }
-            let kubeconfig = person_of(world, &place, true).await;
+            let kubeconfig = user_kubeconfig(world, &place, true).await;
             place.create("c", spec(&place, &scopes)).await;
 
             let mut declined = Plugin::start(
@@ -100,8 +100,8 @@ fn a_user_signs_in_by_device_code_at_both_kinds_of_issuers() {
             );
             let code = declined.code().await;
             place.issuer.decline_device(&code).expect("a known code");
-            let (good, said) = declined.end().await;
-            assert!(!good && said.contains("declined"), "{said}");
+            let (good, printed) = declined.end().await;
+            assert!(!good && printed.contains("declined"), "{printed}");
 
             let mut plugin = Plugin::start(
                 &kubeconfig,
@@ -119,9 +119,9 @@ fn a_user_signs_in_by_device_code_at_both_kinds_of_issuers() {
                 .issuer
                 .approve_device(&code, ADA)
                 .expect("a known code");
-            let (good, said) = plugin.end().await;
-            assert!(good && said.contains(ADA), "{said}");
-            kept(&place, &said).await;
+            let (good, printed) = plugin.end().await;
+            assert!(good && printed.contains(ADA), "{printed}");
+            kept(&place, &printed).await;
             place.ready("c").await;
         }
     });
@@ -132,7 +132,7 @@ fn a_user_signs_in_through_a_proxy_that_he_names_and_no_other() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "login-proxy").await;
-        let kubeconfig = person_of(world, &place, true).await;
+        let kubeconfig = user_kubeconfig(world, &place, true).await;
         place
             .create("c", spec(&place, &json!(["api://demo/Records.Read"])))
             .await;
@@ -152,9 +152,9 @@ fn a_user_signs_in_through_a_proxy_that_he_names_and_no_other() {
             .issuer
             .approve_device(&code, ADA)
             .expect("a known code");
-        let (good, said) = plugin.end().await;
-        assert!(good && !said.contains("hunter2"), "{said}");
-        kept(&place, &said).await;
+        let (good, printed) = plugin.end().await;
+        assert!(good && !printed.contains("hunter2"), "{printed}");
+        kept(&place, &printed).await;
         let opened = Asked {
             target: place.issuer.address().to_string(),
             status: Some(200),
@@ -176,16 +176,16 @@ fn a_user_signs_in_through_a_proxy_that_he_names_and_no_other() {
             ),
         ] {
             let args: Vec<&str> = device.into_iter().chain(["--proxy", &given]).collect();
-            let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
-            assert!(!good && said.contains(word), "{said}");
-            let secret = said.contains("hunter2") || said.contains("administrator");
-            assert!(!secret, "{said}");
+            let (good, printed) = Plugin::start(&kubeconfig, &args).end().await;
+            assert!(!good && printed.contains(word), "{printed}");
+            let secret = printed.contains("hunter2") || printed.contains("administrator");
+            assert!(!secret, "{printed}");
         }
     });
 }
 
 #[test]
-fn a_client_with_a_secret_signs_in_with_it_as_far_as_the_person_may_read_it() {
+fn a_client_with_a_secret_signs_in_with_it_as_far_as_the_user_may_read_it() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "login-secret").await;
@@ -200,7 +200,7 @@ fn a_client_with_a_secret_signs_in_with_it_as_far_as_the_person_may_read_it() {
         let mut credential = spec(&place, &json!(["api://demo/Records.Read"]));
         credential["client"] = json!({ "id": place.client, "secrets": source });
         place.create("c", credential).await;
-        let limited = person_of(world, &place, true).await;
+        let limited = user_kubeconfig(world, &place, true).await;
         let args = [
             "login",
             "c",
@@ -209,29 +209,32 @@ fn a_client_with_a_secret_signs_in_with_it_as_far_as_the_person_may_read_it() {
             "--redirect-uri",
             "http://localhost/back",
         ];
-        let (good, said) = Plugin::start(&limited, &args).end().await;
+        let (good, printed) = Plugin::start(&limited, &args).end().await;
         assert!(
-            !good && said.contains("Secret source, which you may not read"),
-            "{said}"
+            !good && printed.contains("Secret source, which you may not read"),
+            "{printed}"
         );
-        assert!(!said.contains("https://"), "no sign-in is begun: {said}");
+        assert!(
+            !printed.contains("https://"),
+            "no sign-in is begun: {printed}"
+        );
 
         place.issuer.auto_approve(Some(ADA)).expect("a user");
         let mut plugin = Plugin::start(&world.cluster.admin_kubeconfig().into(), &args);
         let address = plugin.address().await;
         let page = browse(place.issuer.ca_pem(), &address).await;
         assert!(page.contains("You are signed in"), "{page}");
-        let (good, said) = plugin.end().await;
-        assert!(good, "{said}");
-        assert!(!said.contains(&place.secret), "{said}");
-        kept(&place, &said).await;
+        let (good, printed) = plugin.end().await;
+        assert!(good, "{printed}");
+        assert!(!printed.contains(&place.secret), "{printed}");
+        kept(&place, &printed).await;
         let view = place.ready("c").await;
         // A renewal at a user's request.
         let renew = ["renew", "c", "--namespace", &place.namespace];
-        let (good, said) = Plugin::start(&world.cluster.admin_kubeconfig().into(), &renew)
+        let (good, printed) = Plugin::start(&world.cluster.admin_kubeconfig().into(), &renew)
             .end()
             .await;
-        assert!(good, "{said}");
+        assert!(good, "{printed}");
         place.another_token("token", &view).await;
     });
 }
@@ -255,11 +258,14 @@ fn at_an_issuer_of_the_namespace_the_state_secret_names_it_and_the_network_is_gu
         let mut credential = spec(&place, &json!(["read"]));
         credential["issuerRef"] = json!({ "kind": "TokenIssuer", "name": "mine" });
         place.create("c", credential).await;
-        let kubeconfig = person_of(world, &place, true).await;
+        let kubeconfig = user_kubeconfig(world, &place, true).await;
         let origin = place.issuer.origin();
         let args = ["login", "c", "-n", &place.namespace, "--issuer", origin];
-        let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
-        assert!(!good && said.contains("not a public address"), "{said}");
+        let (good, printed) = Plugin::start(&kubeconfig, &args).end().await;
+        assert!(
+            !good && printed.contains("not a public address"),
+            "{printed}"
+        );
 
         place.issuer.auto_approve(Some(ADA)).expect("a user");
         let allowed = [args.as_slice(), &["--allow-cidr", "127.0.0.0/8"]].concat();
@@ -267,9 +273,9 @@ fn at_an_issuer_of_the_namespace_the_state_secret_names_it_and_the_network_is_gu
         let address = plugin.address().await;
         let page = browse(place.issuer.ca_pem(), &address).await;
         assert!(page.contains("You are signed in"), "{page}");
-        let (good, said) = plugin.end().await;
-        assert!(good, "{said}");
-        kept(&place, &said).await;
+        let (good, printed) = plugin.end().await;
+        assert!(good, "{printed}");
+        kept(&place, &printed).await;
         let (_, notes) = state(&place).await;
         let origins = notes.get("apicred.dev/allowed-issuers");
         assert_eq!(origins.map(String::as_str), Some(place.issuer.origin()));
@@ -295,7 +301,7 @@ fn the_provider_that_was_not_written_here_signs_people_in_both_ways() {
             issuer["entra"] = Value::Null;
             place.put_issuer(issuer).await;
             place.issuer_ready().await;
-            let kubeconfig = person_of(world, &place, true).await;
+            let kubeconfig = user_kubeconfig(world, &place, true).await;
             place.create("c", user("login")).await;
             let mut args = vec!["login", "c", "--namespace", &place.namespace];
             args.extend(device.then_some("--device"));
@@ -313,9 +319,9 @@ fn the_provider_that_was_not_written_here_signs_people_in_both_ways() {
                 let page = browse(provider.ca_pem(), &address).await;
                 assert!(page.contains("You are signed in"), "{page}");
             }
-            let (good, said) = plugin.end().await;
-            assert!(good && said.contains("somebody"), "{said}");
-            let first = kept(&place, &said).await;
+            let (good, printed) = plugin.end().await;
+            assert!(good && printed.contains("somebody"), "{printed}");
+            let first = kept(&place, &printed).await;
             place.ready("c").await;
             eventually(SOON, "the refresh token is rotated", async || {
                 let (now, _) = state(&place).await;
@@ -340,9 +346,12 @@ fn what_would_waste_a_sign_in_is_reported_before_it() {
             .await;
         let login = |name: &'static str| ["login", name, "--namespace", namespace, "--no-browser"];
         let refused = async |kubeconfig: &PathBuf, args: &[&str], why: &str| {
-            let (good, said) = Plugin::start(kubeconfig, args).end().await;
-            assert!(!good && said.contains(why), "no {why:?} in: {said}");
-            assert!(!said.contains("/authorize"), "no sign-in is begun: {said}");
+            let (good, printed) = Plugin::start(kubeconfig, args).end().await;
+            assert!(!good && printed.contains(why), "no {why:?} in: {printed}");
+            assert!(
+                !printed.contains("/authorize"),
+                "no sign-in is begun: {printed}"
+            );
         };
         refused(&admin, &login("nobody"), "does not exist").await;
         place
@@ -351,7 +360,7 @@ fn what_would_waste_a_sign_in_is_reported_before_it() {
         refused(&admin, &login("app"), "spec.grant.refreshToken").await;
 
         // Step by step to the rights of the docs.
-        let ada = person_of(world, &place, false).await;
+        let ada = user_kubeconfig(world, &place, false).await;
         refused(&ada, &login("c"), "your rights do not allow it").await;
         let grant = |rules: &str| format!("--resource={rules}");
         let role = |name: &'static str, verb: &'static str, what: String| {
@@ -370,7 +379,7 @@ fn what_would_waste_a_sign_in_is_reported_before_it() {
         };
         role("r1", "get", grant("apicredentials.apicred.dev")).await;
         refused(&ada, &login("c"), "you may not read ClusterTokenIssuer").await;
-        let full = person_of(world, &place, true).await;
+        let full = user_kubeconfig(world, &place, true).await;
         let drop_role = [
             "delete",
             "role",
@@ -397,15 +406,15 @@ fn what_would_waste_a_sign_in_is_reported_before_it() {
         let mut plugin = Plugin::start(&admin, &forced);
         let address = plugin.address().await;
         browse(place.issuer.ca_pem(), &address).await;
-        let (good, said) = plugin.end().await;
-        assert!(good, "{said}");
-        kept(&place, &said).await;
+        let (good, printed) = plugin.end().await;
+        assert!(good, "{printed}");
+        kept(&place, &printed).await;
         place.ready("c").await;
     });
 }
 
 #[test]
-fn a_refusal_and_a_lost_refresh_token_are_reported_and_nothing_is_stored() {
+fn a_token_error_and_a_lost_refresh_token_are_reported_and_nothing_is_stored() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "login-nothing").await;
@@ -424,16 +433,19 @@ fn a_refusal_and_a_lost_refresh_token_are_reported_and_nothing_is_stored() {
             page.contains("Not signed in") && page.contains("no refresh token"),
             "{page}"
         );
-        let (good, said) = plugin.end().await;
-        assert!(!good && said.contains("do not set --scopes"), "{said}");
+        let (good, printed) = plugin.end().await;
+        assert!(
+            !good && printed.contains("do not set --scopes"),
+            "{printed}"
+        );
         // A scope that the API does not have comes back as an error.
         let args = [login.as_slice(), &["--scopes", "api://demo/Nothing.Read"]].concat();
         let mut plugin = Plugin::start(&admin, &args);
         let address = plugin.address().await;
         let page = browse(place.issuer.ca_pem(), &address).await;
         assert!(page.contains("Not signed in"), "{page}");
-        let (good, said) = plugin.end().await;
-        assert!(!good && said.contains("AADSTS650053"), "{said}");
+        let (good, printed) = plugin.end().await;
+        assert!(!good && printed.contains("AADSTS650053"), "{printed}");
         let there = place.secrets().get_opt("state").await.expect("an answer");
         assert!(there.is_none(), "nothing is stored");
     });

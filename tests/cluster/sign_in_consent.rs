@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    plugin::{ADA, Plugin, browse, entra, kept, person_of, spec},
+    plugin::{ADA, Plugin, browse, entra, kept, spec, user_kubeconfig},
     providers::state,
     service_accounts::cluster_issuer,
     support::{Listener, Place, SOON, World, issuer_of, run, typed},
@@ -63,7 +63,7 @@ fn a_code_for_the_genuine_sign_in_page_goes_to_no_token_endpoint_of_a_tenant() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "consent-evil").await;
-        let ada = person_of(world, &place, true).await;
+        let ada = user_kubeconfig(world, &place, true).await;
         let legit = place.issuer.origin().to_owned();
         let page = |path: &str| format!("{legit}/{}/oauth2/v2.0/{path}", place.issuer.tenant());
         let evil = Listener::start();
@@ -100,16 +100,16 @@ fn a_code_for_the_genuine_sign_in_page_goes_to_no_token_endpoint_of_a_tenant() {
                     args.extend(["--allow-cidr", "127.0.0.0/8"]);
                     args.push(if device { "--device" } else { "--no-browser" });
                     args.extend(issuer.iter().flat_map(|i| ["--issuer", i]));
-                    let (good, said) = Plugin::start(&ada, &args).end().await;
+                    let (good, printed) = Plugin::start(&ada, &args).end().await;
                     let host = if name == "discovered" {
                         document.origin()
                     } else {
                         evil.origin()
                     };
-                    assert!(!good && said.contains("--issuer"), "{args:?}: {said}");
-                    assert!(said.contains(host), "{args:?}: no {host} in {said}");
-                    assert!(said.contains("nothing was sent"), "{args:?}: {said}");
-                    assert!(!said.contains("/authorize?"), "{args:?}: {said}");
+                    assert!(!good && printed.contains("--issuer"), "{args:?}: {printed}");
+                    assert!(printed.contains(host), "{args:?}: no {host} in {printed}");
+                    assert!(printed.contains("nothing was sent"), "{args:?}: {printed}");
+                    assert!(!printed.contains("/authorize?"), "{args:?}: {printed}");
                     assert_eq!(arrived(), Vec::<String>::new(), "{args:?}");
                 }
             }
@@ -127,7 +127,7 @@ fn an_answer_at_the_terminal_decides_and_the_secret_names_what_was_shown() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "consent-terminal").await;
-        let ada = person_of(world, &place, true).await;
+        let ada = user_kubeconfig(world, &place, true).await;
         let origin = place.issuer.origin().to_owned();
         let issuer = json!({ "oidc": { "issuerUrl": place.issuer.generic_issuer() } });
         at_own_issuer(&place, "c", place.issuer.ca_pem(), issuer).await;
@@ -206,7 +206,7 @@ fn what_the_owner_of_a_state_secret_allows_is_never_changed() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "consent-owner").await;
-        let ada = person_of(world, &place, true).await;
+        let ada = user_kubeconfig(world, &place, true).await;
         let origin = place.issuer.origin().to_owned();
         let evil = leading_to(String::new());
         let issuer = json!({ "oidc": { "issuerUrl": evil.origin() } });
@@ -231,10 +231,16 @@ fn what_the_owner_of_a_state_secret_allows_is_never_changed() {
             place
                 .edit_secret("state", json!({ "metadata": { "annotations": notes } }))
                 .await;
-            let (good, said) = Plugin::start(&ada, &named).end().await;
-            assert!(!good && said.contains("owner of the Secret"), "{said}");
-            assert!(said.contains(&format!("lacks {}", evil.origin())), "{said}");
-            assert!(!said.contains("/authorize?"), "{said}");
+            let (good, printed) = Plugin::start(&ada, &named).end().await;
+            assert!(
+                !good && printed.contains("owner of the Secret"),
+                "{printed}"
+            );
+            assert!(
+                printed.contains(&format!("lacks {}", evil.origin())),
+                "{printed}"
+            );
+            assert!(!printed.contains("/authorize?"), "{printed}");
             kept_by(&place, "c", list).await;
         }
         let sent: Vec<String> = evil
@@ -251,7 +257,7 @@ fn a_new_state_secret_names_an_issuer_that_is_vouched_for_and_an_old_list_stays(
     run(async {
         let world = World::shared().await;
         let place = entra(world, "consent-vouched").await;
-        let ada = person_of(world, &place, true).await;
+        let ada = user_kubeconfig(world, &place, true).await;
         place
             .create("c", spec(&place, &json!(["api://demo/Records.Read"])))
             .await;
@@ -264,12 +270,12 @@ fn a_new_state_secret_names_an_issuer_that_is_vouched_for_and_an_old_list_stays(
             let mut plugin = Plugin::start(&ada, &login);
             let address = plugin.address().await;
             browse(place.issuer.ca_pem(), &address).await;
-            let (good, said) = plugin.end().await;
-            assert!(good, "{said}");
+            let (good, printed) = plugin.end().await;
+            assert!(good, "{printed}");
             // Shown, and not asked about.
-            assert!(said.contains(&format!("  {origin}: ")), "{said}");
-            assert!(!said.contains("[y/N]"), "{said}");
-            kept(&place, &said).await;
+            assert!(printed.contains(&format!("  {origin}: ")), "{printed}");
+            assert!(!printed.contains("[y/N]"), "{printed}");
+            kept(&place, &printed).await;
             let (_, notes) = state(&place).await;
             let there = notes.get("apicred.dev/allowed-issuers");
             if list == origin {
@@ -286,8 +292,11 @@ fn a_new_state_secret_names_an_issuer_that_is_vouched_for_and_an_old_list_stays(
         }
         // A script that names another origin gets nothing.
         let other = [login.as_slice(), &["--issuer", "https://login.example"]].concat();
-        let (good, said) = Plugin::start(&ada, &other).end().await;
-        assert!(!good && said.contains(&format!("not {origin}")), "{said}");
+        let (good, printed) = Plugin::start(&ada, &other).end().await;
+        assert!(
+            !good && printed.contains(&format!("not {origin}")),
+            "{printed}"
+        );
     });
 }
 
@@ -323,9 +332,12 @@ fn a_service_account_signs_nobody_in_with_a_token_for_the_api_server() {
         for device in [false, true] {
             let mut args = vec!["login", "c", "-n", &place.namespace];
             args.push(if device { "--device" } else { "--no-browser" });
-            let (good, said) = Plugin::start(&admin, &args).end().await;
-            assert!(!good && said.contains("this cluster's own API"), "{said}");
-            assert!(!said.contains("/authorize?"), "{said}");
+            let (good, printed) = Plugin::start(&admin, &args).end().await;
+            assert!(
+                !good && printed.contains("this cluster's own API"),
+                "{printed}"
+            );
+            assert!(!printed.contains("/authorize?"), "{printed}");
         }
         // An audience of the issuer's own is none of the API server's.
         let mut fit = spec(&place, &json!(["api://demo/Records.Read"]));

@@ -4,7 +4,7 @@ use dev_issuer::{Client as OauthClient, Config, DevIssuer};
 use serde_json::{Value, json};
 
 use crate::{
-    plugin::{ADA, Plugin, browse, kept, person_of, spec},
+    plugin::{ADA, Plugin, browse, kept, spec, user_kubeconfig},
     support::{Place, World, run},
 };
 
@@ -31,7 +31,7 @@ async fn place(
     place.put_issuer(issuer).await;
     place.issuer_ready().await;
     place.create("c", spec(&place, &json!(["read"]))).await;
-    let kubeconfig = person_of(world, &place, true).await;
+    let kubeconfig = user_kubeconfig(world, &place, true).await;
     (place, kubeconfig)
 }
 
@@ -62,9 +62,9 @@ fn a_refresh_of_an_offline_session_brings_a_token_that_is_of_use() {
             let mut plugin = login(more);
             let code = plugin.code().await;
             place.issuer.approve_device(&code, ADA).expect("a code");
-            let (good, said) = plugin.end().await;
-            assert!(good, "{said}");
-            kept(&place, &said).await;
+            let (good, printed) = plugin.end().await;
+            assert!(good, "{printed}");
+            kept(&place, &printed).await;
             assert_eq!(noted(&place).await, scopes);
             if let Some(before) = before {
                 place.another_token("token", &before).await;
@@ -125,13 +125,13 @@ fn a_sign_in_goes_on_without_the_scopes_that_it_added_if_the_client_may_not_requ
                     assert!(page.contains("requested again"), "{page}");
                 }
             }
-            let (good, said) = plugin.end().await;
-            assert!(good, "{said}");
+            let (good, printed) = plugin.end().await;
+            assert!(good, "{printed}");
             for scope in refused {
                 let reported = format!("had added {scope}, which the credential does not name");
-                assert!(said.contains(&reported), "no {reported:?} in: {said}");
+                assert!(printed.contains(&reported), "no {reported:?} in: {printed}");
             }
-            kept(&place, &said).await;
+            kept(&place, &printed).await;
             assert_eq!(noted(&place).await, left);
             place.ready("c").await;
         }
@@ -145,10 +145,10 @@ fn a_scope_of_the_credential_that_the_issuer_refuses_is_not_blamed_on_the_sign_i
         let (place, kubeconfig) =
             place(world, "no-scope", |client| client.refused_scope("read")).await;
         let args = ["login", "c", "-n", &place.namespace, "--device"];
-        let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
+        let (good, printed) = Plugin::start(&kubeconfig, &args).end().await;
         assert!(
-            !good && said.contains("invalid_scope: correct spec.scopes"),
-            "{said}"
+            !good && printed.contains("invalid_scope: correct spec.scopes"),
+            "{printed}"
         );
     });
 }

@@ -49,7 +49,7 @@ fn refs(names: &[(&str, &str)]) -> Value {
 }
 
 #[test]
-fn a_new_secret_that_the_issuer_did_not_know_yet_is_taken_into_use_without_a_hand() {
+fn a_new_secret_that_the_issuer_did_not_know_yet_is_used_without_help() {
     run(async {
         let world = World::shared().await;
         let place = world.place("propagation").await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    plugin::{Plugin, browse, entra, kept, person_of, spec},
+    plugin::{Plugin, browse, entra, kept, spec, user_kubeconfig},
     support::{Place, World, condition, run},
 };
 
@@ -27,9 +27,9 @@ async fn sign_in(place: &Place, kubeconfig: &std::path::PathBuf, words: &[&str])
     let sent = sent.query_pairs().filter(|(name, _)| name == "claims");
     let sent = sent.map(|(_, value)| value.into_owned()).collect();
     browse(place.issuer.ca_pem(), &address).await;
-    let (good, said) = plugin.end().await;
-    assert!(good, "{said}");
-    kept(place, &said).await;
+    let (good, printed) = plugin.end().await;
+    assert!(good, "{printed}");
+    kept(place, &printed).await;
     sent
 }
 
@@ -38,7 +38,7 @@ fn a_policy_challenges_a_renewal_the_status_has_the_command_and_after_the_sign_i
     run(async {
         let world = World::shared().await;
         let place = entra(world, "step-up").await;
-        let kubeconfig = person_of(world, &place, true).await;
+        let kubeconfig = user_kubeconfig(world, &place, true).await;
         let user = "grace@contoso.example";
         let grace = || dev_issuer::User::new(user, "grace~password.of-step-up");
         place.issuer.add_user(grace()).expect("a user");
@@ -91,11 +91,11 @@ fn a_policy_challenges_a_renewal_the_status_has_the_command_and_after_the_sign_i
 }
 
 #[test]
-fn a_sign_in_requests_the_claims_that_an_api_asked_for() {
+fn a_sign_in_requests_the_claims_that_an_api_requires() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "claims").await;
-        let kubeconfig = person_of(world, &place, true).await;
+        let kubeconfig = user_kubeconfig(world, &place, true).await;
         place.create("c", spec(&place, &json!([SCOPE]))).await;
         place.not_ready("c", "SignInRequired").await;
         place
@@ -113,7 +113,7 @@ fn a_sign_in_requests_the_claims_that_an_api_asked_for() {
             place.ready("c").await;
         }
         let plugin = Plugin::start(&kubeconfig, &[&login[..], &["c1"]].concat());
-        let (good, said) = plugin.end().await;
-        assert!(!good && said.contains("WWW-Authenticate"), "{said}");
+        let (good, printed) = plugin.end().await;
+        assert!(!good && printed.contains("WWW-Authenticate"), "{printed}");
     });
 }

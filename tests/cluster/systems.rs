@@ -235,7 +235,7 @@ fn a_google_key_file_signs_for_a_token() {
 }
 
 #[test]
-fn auth0_wants_an_audience_and_salesforce_says_nothing_of_a_life() {
+fn auth0_wants_an_audience_and_salesforce_states_no_lifetime() {
     run(async {
         let world = World::shared().await;
         let place = generic(world, "others").await;
@@ -255,7 +255,7 @@ fn auth0_wants_an_audience_and_salesforce_says_nothing_of_a_life() {
         place.add_client(
             place
                 .oauth_client()
-                .silent_about_life()
+                .without_lifetime()
                 .lifetime(Duration::from_hours(2)),
         );
         let spec = json!({ "scopes": null, "audience": "api://demo", "target": { "secretName": "salesforce" } });

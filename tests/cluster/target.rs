@@ -206,7 +206,7 @@ fn a_foreign_secret_in_the_way_is_left_as_it_is() {
 }
 
 #[test]
-fn a_secret_may_ask_to_be_adopted() {
+fn a_secret_may_request_its_adoption() {
     run(async {
         let world = World::shared().await;
         let place = world.place("adopt").await;
@@ -244,8 +244,7 @@ fn a_secret_may_ask_to_be_adopted() {
 }
 
 #[test]
-fn where_owner_references_are_guarded_tokens_come_and_are_renewed_and_adoption_is_refused_in_words()
-{
+fn where_owner_references_are_guarded_tokens_come_and_are_renewed_and_adoption_is_refused() {
     run(async {
         let plugin = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement";
         let mut world = World::own_with(&[plugin]).await;

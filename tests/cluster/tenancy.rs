@@ -182,7 +182,7 @@ fn a_cluster_issuer_gives_the_scopes_that_it_names() {
 }
 
 #[test]
-fn an_issuer_on_a_private_address_needs_an_administrators_word() {
+fn an_issuer_on_a_private_address_needs_an_administrators_permission() {
     run(async {
         let world = World::shared().await;
         let place = world.place("network").await;

@@ -64,7 +64,7 @@ fn notes_of_a_later_version_cost_no_token_and_are_left_alone() {
 
 /// Each note becomes something that this version cannot read, one after the other, and all at once.
 #[test]
-fn notes_that_cannot_be_read_cost_a_token_and_are_written_anew() {
+fn notes_that_cannot_be_read_cost_a_token_and_are_written_again() {
     run(async {
         let world = World::shared().await;
         let place = world.place("unread").await;

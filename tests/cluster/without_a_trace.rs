@@ -24,7 +24,7 @@ use crate::support::{
 const OTHERS: Duration = Duration::from_mins(4);
 
 /// Everything that an operator does in its life, good and bad, so that this test stands on its own feet.
-async fn a_whole_life(world: &World) -> Place {
+async fn a_whole_lifecycle(world: &World) -> Place {
     let place = world.place("whole-life").await;
     let issuers: Api<TokenIssuer> = Api::namespaced(place.kube.clone(), &place.namespace);
     let entra =
@@ -127,7 +127,7 @@ async fn alone(world: &World) {
 fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
     run(async {
         let world = World::shared().await;
-        drop(a_whole_life(world).await);
+        drop(a_whole_lifecycle(world).await);
         alone(world).await;
         let net = world.canaries.net();
         assert!(world.canaries.len() >= 4, "nothing to listen for");
@@ -181,7 +181,7 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
 fn the_role_is_enough_and_all_of_it_is_used() {
     run(async {
         let world = World::shared().await;
-        drop(a_whole_life(world).await);
+        drop(a_whole_lifecycle(world).await);
         alone(world).await;
         let namespaces: Api<Namespace> = Api::all(world.admin.clone());
         let list = namespaces.list(&ListParams::default()).await.unwrap();
@@ -237,7 +237,7 @@ fn the_role_is_enough_and_all_of_it_is_used() {
 fn what_is_called_ready_is_ready() {
     run(async {
         let world = World::shared().await;
-        drop(a_whole_life(world).await);
+        drop(a_whole_lifecycle(world).await);
         alone(world).await;
         let credentials: Api<ApiCredential> = Api::all(world.admin.clone());
         // The last test may have left something to repair a moment ago.
@@ -303,7 +303,7 @@ fn what_is_called_ready_is_ready() {
 fn the_operator_has_not_stumbled() {
     run(async {
         let world = World::shared().await;
-        drop(a_whole_life(world).await);
+        drop(a_whole_lifecycle(world).await);
         alone(world).await;
         let logs = world.operator_logs();
         let errors: Vec<&str> = logs

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    life::{Case, Mode, in_both_modes, operator, reference, world},
     oracles::check,
     policies::{forbidden, in_force},
+    scenario::{Case, Mode, in_both_modes, operator, reference, world},
     servers::{LAWLESS, fragile},
     support::{LATER, NAMESPACE, Place, SOON, World, run, typed},
 };
@@ -94,9 +94,9 @@ async fn unsaid(mut case: Case, code: u16, lift: impl AsyncFnOnce()) {
         assert_eq!(place.posts(), 1, "{name}: O3");
         lift().await;
     };
-    let (life, ()) = join(case.live(), lifted).await;
-    check(&life, usual);
-    case.end(&life).await;
+    let (scenario, ()) = join(case.live(), lifted).await;
+    check(&scenario, usual);
+    case.end(&scenario).await;
 }
 
 /// Waits until a status of this place is refused to the operator.

@@ -6,8 +6,8 @@ use futures::{FutureExt, future::join_all};
 
 use crate::{
     calls::{Call, Fault},
-    life::{Life, Mode, Named, reference},
     oracles::check,
+    scenario::{Mode, Named, Scenario, reference},
     support::run,
     wire::Wire,
 };
@@ -22,7 +22,10 @@ pub(crate) type Spoiling = Box<dyn FnOnce(&Wire) + Send>;
 /// these requests are the same, so each fault meets every third of them there, and each request some of the faults.
 pub(crate) async fn at_each_call(faults: &[Named]) {
     let requests = reference().await.calls.len();
-    assert!((5..MOST).contains(&requests), "{requests} requests a life");
+    assert!(
+        (5..MOST).contains(&requests),
+        "{requests} requests a scenario"
+    );
     let first = |(number, fault): (usize, &Named)| {
         let fault = fault.clone();
         let modes = move |k| {
@@ -40,7 +43,7 @@ pub(crate) async fn at_each_call(faults: &[Named]) {
         let mut k = requests + 1;
         while lead(at(fault, k, Mode::Cluster)).await {
             k += 1;
-            assert!(k < MOST, "{}: a life without an end", fault.0);
+            assert!(k < MOST, "{}: a scenario without an end", fault.0);
         }
     }))
     .await;
@@ -70,13 +73,13 @@ pub(crate) async fn lead_all(cases: Vec<Spoilt>) {
 
 /// Leads one life; was anything spoilt?
 async fn lead((name, mode, spoil): Spoilt) -> bool {
-    let life = Life::lead_in(mode, &name, spoil).await;
-    check(&life, reference().await);
-    life.spoilt > 0
+    let scenario = Scenario::lead_in(mode, &name, spoil).await;
+    check(&scenario, reference().await);
+    scenario.spoilt > 0
 }
 
 #[test]
-fn a_refusal_of_any_request_ends_as_if_it_had_not_been() {
+fn a_rejection_of_any_request_ends_as_if_it_had_not_been() {
     run(at_each_call(&[
         ("f10-403", Fault::status(403, "Forbidden", &[])),
         ("f10-404", Fault::status(404, "NotFound", &[])),

@@ -11,16 +11,16 @@ use serde_json::json;
 use crate::{
     calls::{Call, Fault},
     late::creates_a_target,
-    life::{Case, Life, reference, world},
     oracles::check,
+    scenario::{Case, Scenario, reference, world},
     support::run,
     wire::Wire,
 };
 
 /// Leads a life in which each request is refused `times` times before it is let through.
-async fn refused(name: &str, times: usize, fits: fn(&Call) -> bool, fault: Fault) -> Life {
+async fn refused(name: &str, times: usize, fits: fn(&Call) -> bool, fault: Fault) -> Scenario {
     let usual = reference().await;
-    let life = Life::lead(name, |wire: &Wire| {
+    let scenario = Scenario::lead(name, |wire: &Wire| {
         let mut left = HashMap::<String, usize>::new();
         wire.rule(move |call| {
             if !call.is_single() || !fits(call) {
@@ -37,18 +37,18 @@ async fn refused(name: &str, times: usize, fits: fn(&Call) -> bool, fault: Fault
         });
     })
     .await;
-    check(&life, usual);
-    assert!(life.spoilt > times, "{name}: {}", life.spoilt);
-    life
+    check(&scenario, usual);
+    assert!(scenario.spoilt > times, "{name}: {}", scenario.spoilt);
+    scenario
 }
 
 #[test]
 fn a_server_that_answers_429_to_half_of_all_requests_fails_no_reconcile() {
     run(async {
         let busy = Fault::status(429, "TooManyRequests", &[("retry-after", "1")]);
-        let life = refused("r5-429", 1, |_| true, busy).await;
-        assert!(!life.words.contains("KubernetesUnavailable"));
-        let (mut done, mut usual) = (life.writes.clone(), reference().await.writes.clone());
+        let scenario = refused("r5-429", 1, |_| true, busy).await;
+        assert!(!scenario.words.contains("KubernetesUnavailable"));
+        let (mut done, mut usual) = (scenario.writes.clone(), reference().await.writes.clone());
         // A first token that takes longer than a second is reported as pending before.
         let status = |writes: &mut BTreeMap<String, usize>| {
             let of = |what: &String, _: &mut usize| what.contains("/status");
@@ -68,9 +68,9 @@ fn a_server_that_does_not_know_its_roles_yet_is_not_taken_for_one_that_forbids()
     run(async {
         let forbidden = Fault::status(403, "Forbidden", &[]);
         let fits = |call: &Call| call.resource != "events";
-        let life = refused("r5-403", 2, fits, forbidden).await;
+        let scenario = refused("r5-403", 2, fits, forbidden).await;
         for reason in ["TargetWriteForbidden", "ClientSecretForbidden"] {
-            assert!(!life.words.contains(reason), "{reason}");
+            assert!(!scenario.words.contains(reason), "{reason}");
         }
     });
 }

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     calls::{Call, Fault},
-    life::{Case, Mode, in_both_modes, world},
+    scenario::{Case, Mode, in_both_modes, world},
     support::{LATER, merge, run, typed, unique},
 };
 

@@ -7,7 +7,7 @@ use testenv::eventually;
 
 use crate::{
     calls::Fault,
-    life::{Case, in_both_modes, world},
+    scenario::{Case, in_both_modes, world},
     support::{LATER, run},
 };
 

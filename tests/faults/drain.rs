@@ -13,7 +13,7 @@ use testenv::eventually;
 use crate::{
     calls::Fault,
     late::creates_a_target,
-    life::{Case, world},
+    scenario::{Case, world},
     support::{LATER, Place, SecretView, run},
 };
 
@@ -84,7 +84,7 @@ async fn left(case: &Case) -> Option<SecretView> {
 }
 
 #[test]
-fn a_first_token_that_comes_during_a_drain_is_written_only_for_the_spec_that_asked_for_it() {
+fn a_first_token_that_comes_during_a_drain_is_written_only_for_the_spec_that_requested_it() {
     run(async {
         for deed in DEEDS {
             let mut case =
@@ -106,7 +106,7 @@ fn a_first_token_that_comes_during_a_drain_is_written_only_for_the_spec_that_ask
 }
 
 #[test]
-fn a_renewal_that_comes_during_a_drain_is_written_only_for_the_spec_that_asked_for_it() {
+fn a_renewal_that_comes_during_a_drain_is_written_only_for_the_spec_that_requested_it() {
     run(async {
         for deed in [
             Deed::Nothing,

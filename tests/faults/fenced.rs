@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::{
-    life::{Case, Mode, in_both_modes, world},
+    scenario::{Case, Mode, in_both_modes, world},
     support::{Place, run},
 };
 
@@ -60,7 +60,7 @@ fn a_status_that_meets_a_label_is_written_at_the_newer_version() {
 }
 
 #[test]
-fn a_status_that_is_not_known_is_not_written_over_but_looked_at() {
+fn a_status_that_is_not_known_is_not_written_over_but_read() {
     run(in_both_modes(async |mode| {
         let (answers, object) = behind_its_back("fenced-status", mode, async |place| {
             let status = Patch::Merge(json!({ "status": { "renewReason": "Nonsense" } }));

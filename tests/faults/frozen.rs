@@ -7,8 +7,8 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    life::{Case, Mode, in_both_modes, world},
     relay::Relay,
+    scenario::{Case, Mode, in_both_modes, world},
     servers::{FRAGILE, fragile},
     support::{LATER, World, run},
 };
@@ -45,17 +45,17 @@ fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
 /// The operator comes from a server that knows all to one that was cut off from etcd before its last writes, first with
 /// what it knows, and then as a new process that knows nothing.
 #[test]
-fn an_api_server_that_knows_the_past_alone_makes_nobody_decide_anything() {
+fn an_api_server_that_serves_only_old_data_makes_nobody_decide_anything() {
     run(async {
         let mut world = FRAGILE.lock().await;
         let world = fragile(&mut world).await;
         for mode in Mode::BOTH {
-            knows_the_past_alone(world, mode).await;
+            serves_only_old_data(world, mode).await;
         }
     });
 }
 
-async fn knows_the_past_alone(world: &World, mode: Mode) {
+async fn serves_only_old_data(world: &World, mode: Mode) {
     let store = Relay::to(&world.cluster.etcd_url()).await;
     let etcd = format!("http://{}", store.address());
     let past = world.cluster.another_apiserver(&etcd).await;

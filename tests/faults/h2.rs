@@ -13,7 +13,7 @@ use testenv::eventually;
 
 use crate::{
     hostile::{Act, Endpoint, at, each},
-    life::{Case, in_both_modes, world},
+    scenario::{Case, in_both_modes, world},
     support::{LATER, merge, run},
 };
 

@@ -22,7 +22,7 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    life::{Case, Mode, in_both_modes, world},
+    scenario::{Case, Mode, in_both_modes, world},
     support::{LATER, keys, merge, run},
 };
 
@@ -61,7 +61,7 @@ impl Endpoint {
     pub(crate) fn start(script: Vec<Act>) -> Self {
         let (authority, stranger) = (keys::authority(), keys::authority());
         let good = certificate(&authority, "127.0.0.1", 2999);
-        let dressed = script.into_iter().map(|act| {
+        let complete = script.into_iter().map(|act| {
             let config = match &act {
                 Act::Show(name, until, true) => certificate(&authority, name, *until),
                 Act::Show(name, until, false) => certificate(&stranger, name, *until),
@@ -74,7 +74,7 @@ impl Endpoint {
             };
             (act, config)
         });
-        let mut script: VecDeque<_> = dressed.collect();
+        let mut script: VecDeque<_> = complete.collect();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let requests = Arc::<AtomicUsize>::default();
@@ -338,7 +338,7 @@ fn a_connection_that_the_server_closed_while_idle_costs_no_failure() {
 
 /// A cache before the issuer hands out what it has, with less and less lifetime (F57).
 #[test]
-fn an_issuer_that_repeats_its_token_is_asked_calmly_and_nothing_is_written() {
+fn an_issuer_that_repeats_its_token_gets_few_requests_and_nothing_is_written() {
     run(in_both_modes(async |mode| {
         let left = |seconds: u32| {
             let body = GOOD.replace("3600", &seconds.to_string());

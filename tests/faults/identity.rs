@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    life::{Case, in_both_modes, world},
+    scenario::{Case, in_both_modes, world},
     support::{LATER, NAMESPACE, run, typed},
 };
 
@@ -46,7 +46,7 @@ fn with_user(kubeconfig: &Path, user: &Value, path: &Path) {
 }
 
 #[test]
-fn an_own_token_that_is_not_taken_any_more_is_read_anew_and_costs_nothing() {
+fn an_own_token_that_is_not_accepted_any_more_is_read_again_and_costs_nothing() {
     run(in_both_modes(async |mode| {
         let world = world().await;
         let folder = tempfile::tempdir().expect("a folder");

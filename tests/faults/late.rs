@@ -14,14 +14,14 @@ use dev_issuer::Point;
 
 use crate::{
     calls::Call,
-    life::{Case, world},
+    scenario::{Case, world},
     support::{LATER, Place, condition, run, unique},
 };
 
 const STATUS: &str = "patch apicredentials/status c";
 
 /// Longer than a watch may keep an own write back.
-const DEAF: SignedDuration = SignedDuration::from_mins(11);
+const ECHO_TIMEOUT: SignedDuration = SignedDuration::from_mins(11);
 
 /// Waits until the operator has seen all that was done to Secrets so far: its watch shows changes in their order.
 async fn secrets_are_seen(place: &Place) {
@@ -71,7 +71,7 @@ async fn nothing_is_left(case: &Case) {
         },
     )
     .await;
-    case.clock.step(DEAF);
+    case.clock.step(ECHO_TIMEOUT);
     let now = apicred::clock::Clock::now(case.clock.as_ref());
     assert_eq!(case.probe.alive(now), Ok(()), "{}", case.name);
 }
@@ -165,7 +165,7 @@ fn a_credential_that_is_deleted_and_made_again_while_its_status_is_answered_keep
 }
 
 #[test]
-fn a_credential_that_is_deleted_while_its_issuer_is_asked_leaves_nothing() {
+fn a_credential_that_is_deleted_while_its_token_is_requested_leaves_nothing() {
     run(async {
         let mut case = Case::new(world().await, "late-issuer").await;
         let place = Arc::clone(&case.place);

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::{
-    life::Life,
+    scenario::Scenario,
     support::{Place, canaries::Canaries},
 };
 
@@ -51,18 +51,21 @@ pub(crate) fn mask_all(place: &Place, value: &mut Value) {
 }
 
 /// Holds a life against the one in which nothing went wrong.
-pub(crate) fn check(life: &Life, reference: &Life) {
-    let name = &life.name;
-    let lost = life.crashes;
-    assert!(lost <= life.spoilt, "{name}: {lost} ends of the operator");
+pub(crate) fn check(scenario: &Scenario, reference: &Scenario) {
+    let name = &scenario.name;
+    let lost = scenario.crashes;
+    assert!(
+        lost <= scenario.spoilt,
+        "{name}: {lost} ends of the operator"
+    );
     // O3. A token that could not be written is kept: only with its process is it lost.
     assert!(
-        life.posts <= reference.posts + lost,
+        scenario.posts <= reference.posts + lost,
         "O3: {name}: {} POSTs in place of {}",
-        life.posts,
+        scenario.posts,
         reference.posts
     );
-    let tokens = life.tokens.len();
+    let tokens = scenario.tokens.len();
     assert!(
         (reference.tokens.len()..=reference.tokens.len() + lost).contains(&tokens),
         "O3: {name}: {tokens} tokens were published in place of {}",
@@ -70,25 +73,25 @@ pub(crate) fn check(life: &Life, reference: &Life) {
     );
     // O5.
     assert_eq!(
-        life.others.0, life.others.1,
+        scenario.others.0, scenario.others.1,
         "O5: {name}: a Secret of others"
     );
-    assert_eq!(life.end, reference.end, "O8: {name}");
-    writes(life, reference);
-    leaks(life);
+    assert_eq!(scenario.end, reference.end, "O8: {name}");
+    writes(scenario, reference);
+    leaks(scenario);
 }
 
 /// O9: the same objects are written as often as in the reference, but for what one fault costs.
-fn writes(life: &Life, reference: &Life) {
+fn writes(scenario: &Scenario, reference: &Scenario) {
     let mut faults = String::new();
-    for (what, count) in &life.writes {
+    for (what, count) in &scenario.writes {
         let usual = reference.writes.get(what).copied().unwrap_or_default();
         let more = match what.as_str() {
             // A failure is reported and taken back.
             _ if what.contains("/status") || what.contains("events") => 2,
             _ => 1,
         };
-        let allowed = usual + more * (life.troubles + life.crashes).min(2);
+        let allowed = usual + more * (scenario.troubles + scenario.crashes).min(2);
         if *count > allowed {
             let _ = write!(
                 faults,
@@ -96,25 +99,25 @@ fn writes(life: &Life, reference: &Life) {
             );
         }
     }
-    assert!(faults.is_empty(), "O9: {}: {faults}", life.name);
+    assert!(faults.is_empty(), "O9: {}: {faults}", scenario.name);
 }
 
 /// O10: nothing that anybody may read holds a secret.
-fn leaks(life: &Life) {
+fn leaks(scenario: &Scenario) {
     let canaries = Canaries::default();
-    for value in &life.canaries {
+    for value in &scenario.canaries {
         canaries.add(value);
     }
     assert!(
         canaries.len() >= 4,
         "O10: {}: nothing to listen for",
-        life.name
+        scenario.name
     );
     assert!(
-        life.words.contains("token published"),
+        scenario.words.contains("token published"),
         "O10: {}: these are no words of an operator",
-        life.name
+        scenario.name
     );
-    let leak = canaries.net().first_leak(&life.words);
-    assert_eq!(leak, None, "O10: {}", life.name);
+    let leak = canaries.net().first_leak(&scenario.words);
+    assert_eq!(leak, None, "O10: {}", scenario.name);
 }

@@ -20,8 +20,8 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    life::{Case, in_both_modes, operator, reference, world},
     oracles::check,
+    scenario::{Case, in_both_modes, operator, reference, world},
     support::{LATER, NAMESPACE, Place, SOON, condition, run, typed},
 };
 
@@ -61,9 +61,9 @@ pub(crate) async fn forbidden(
         eventually(LATER, format!("{name}: nothing in the way"), allowed).await;
         frozen.store(false, Ordering::SeqCst);
     };
-    let (life, ()) = join(case.live(), lifted).await;
-    check(&life, usual);
-    case.end(&life).await;
+    let (scenario, ()) = join(case.live(), lifted).await;
+    check(&scenario, usual);
+    case.end(&scenario).await;
 }
 
 #[test]

@@ -15,8 +15,8 @@ use testenv::eventually;
 use super::user::{MARK, STATE, TURNS, User};
 use crate::{
     calls::{Call, Entry, Fault, failure},
-    life::{Mode, Named, in_both_modes},
     refresh_issuer::Act,
+    scenario::{Mode, Named, in_both_modes},
     support::{LATER, condition, merge, run},
     wire::Wire,
 };
@@ -39,14 +39,14 @@ fn died_in_doubt(journal: &[Entry]) -> Option<bool> {
     let spoilt = journal.iter().position(|e| e.spoilt)?;
     let lists = |e: &Entry| e.call.verb == "list";
     let begun = journal[spoilt..].iter().position(lists);
-    let life = &journal[..begun.map_or(journal.len(), |at| spoilt + at)];
+    let scenario = &journal[..begun.map_or(journal.len(), |at| spoilt + at)];
     let of_state = |e: &&Entry| e.call.verb == "patch" && e.call.name == STATE;
-    let mut writes = life.iter().filter(of_state);
+    let mut writes = scenario.iter().filter(of_state);
     if writes.any(|e| e.answered.is_none() && !e.spoilt) {
         return None;
     }
     let done = |e: &&Entry| e.answered.is_some_and(|code| code < 300);
-    Some(life.iter().filter(of_state).filter(done).count() % 2 == 1)
+    Some(scenario.iter().filter(of_state).filter(done).count() % 2 == 1)
 }
 
 /// First token, one renewal; whoever has lost a sign-in signs in again.
@@ -122,7 +122,7 @@ async fn at_each_call(mode: Mode, faults: &[Named]) -> Vec<End> {
     let failed = ends.iter().filter(|e| e.is_err()).count();
     assert_eq!(failed, 0, "lives of {} failed; see above", ends.len());
     let ends: Vec<End> = ends.into_iter().flatten().collect();
-    assert!(ends.iter().all(|e| e.spoilt > 0), "a life met no fault");
+    assert!(ends.iter().all(|e| e.spoilt > 0), "a scenario met no fault");
     ends
 }
 
@@ -181,12 +181,12 @@ fn a_crash_costs_a_sign_in_only_between_the_mark_and_the_write() {
         for (name, fault) in [("crash", Fault::Crash), ("crash-after", Fault::CrashAfter)] {
             let ends = at_each_call(mode, &[(name, fault)]).await;
             for (k, end) in ends.iter().enumerate() {
-                let life = format!("{name}, {mode:?}: life {}", k + 1);
+                let scenario = format!("{name}, {mode:?}: scenario {}", k + 1);
                 // A life may be over before it notices that its last call was its end.
-                assert!(end.crashes <= 1, "{life}: {} crashes", end.crashes);
-                assert!(end.lost <= 1, "{life}: {} lost sign-ins", end.lost);
+                assert!(end.crashes <= 1, "{scenario}: {} crashes", end.crashes);
+                assert!(end.lost <= 1, "{scenario}: {} lost sign-ins", end.lost);
                 if let Some(in_doubt) = end.in_doubt {
-                    assert_eq!(end.lost == 1, in_doubt, "{life}: a lost sign-in");
+                    assert_eq!(end.lost == 1, in_doubt, "{scenario}: a lost sign-in");
                 }
             }
             let (crashes, lost) = sums(&ends);
@@ -327,7 +327,7 @@ fn a_credential_that_revokes_is_replaced_only_after_its_sign_in_has_ended() {
 }
 
 #[test]
-fn a_lost_answer_is_asked_for_again_within_the_window() {
+fn a_lost_answer_is_requested_again_within_the_window() {
     run(in_both_modes(async |mode| {
         let tokens = json!({ "reuse": "Never", "reuseWindow": "6s" });
         let mut user = User::new(mode, "r-window", tokens).await;

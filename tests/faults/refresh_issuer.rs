@@ -74,7 +74,7 @@ impl Family {
     }
 
     /// May this be used now?
-    fn judge(&mut self, sent: &str, client: &str) -> bool {
+    fn decide(&mut self, sent: &str, client: &str) -> bool {
         // RFC 6749 section 5.2: issued to another client.
         if client != CLIENT {
             return false;
@@ -216,7 +216,7 @@ fn answer(family: &mut Family, body: &str) -> Reply {
         }
         _ => {}
     }
-    if !family.judge(&sent, &client) {
+    if !family.decide(&sent, &client) {
         let refused = r#"{"error":"invalid_grant"}"#;
         return Reply::Say(say("400 Bad Request", "application/json", refused));
     }

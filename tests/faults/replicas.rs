@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use crate::{
     calls::Call,
     inside::{Inside, Said},
-    life::{Mode, world},
+    scenario::{Mode, world},
     support::{LATER, condition, run},
     user::{TURNS, User},
     wire::Wire,

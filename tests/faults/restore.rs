@@ -13,7 +13,7 @@ use testenv::eventually;
 
 use crate::{
     calls::Call,
-    life::{Case, Mode},
+    scenario::{Case, Mode},
     servers::{FRAGILE, fragile},
     support::{SOON, run},
 };
@@ -24,11 +24,11 @@ const OTHERS: usize = 400;
 /// Lets the store's versions grow, as a cluster at work does.
 async fn versions_pass(case: &Case) {
     let maps: Api<ConfigMap> = Api::namespaced(case.place.kube.clone(), &case.place.namespace);
-    let write = async |lane: usize| {
+    let write = async |writer: usize| {
         for number in 0..OTHERS / 8 {
             let map = json!({ "data": { "number": number.to_string() } });
             let params = PatchParams::apply("somebody");
-            let name = format!("busy-{lane}");
+            let name = format!("busy-{writer}");
             let map = Patch::Apply(json!({
                 "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": map["data"],
             }));

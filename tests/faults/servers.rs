@@ -20,8 +20,8 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::{
     calls::{Call, Entry},
-    life::{Case, Mode, operator, reference},
     oracles::check,
+    scenario::{Case, Mode, operator, reference},
     support::{LATER, World, run},
     wire::Wire,
 };
@@ -103,7 +103,7 @@ pub(crate) async fn fragile(world: &mut Option<World>) -> &mut World {
 }
 
 #[test]
-fn an_api_server_that_is_killed_at_any_moment_of_a_life_costs_nothing() {
+fn an_api_server_that_is_killed_at_any_moment_of_a_scenario_costs_nothing() {
     run(async {
         let mut world = FRAGILE.lock().await;
         let world = fragile(&mut world).await;
@@ -248,7 +248,7 @@ fn rights_that_are_taken_away_and_given_back_cost_no_token() {
 }
 
 #[test]
-fn kinds_that_are_deleted_and_made_anew_are_served_anew() {
+fn kinds_that_are_deleted_and_recreated_are_served_again() {
     run(async {
         let mut world = LAWLESS.lock().await;
         let world = fragile(&mut world).await;

@@ -25,8 +25,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     calls::Fault,
-    life::{Life, Mode, reference, world},
     oracles::check,
+    scenario::{Mode, Scenario, reference, world},
     servers::{FRAGILE, ROTATION, Wires, disturbed, fragile},
     support::{LATER, NAMESPACE, run},
     wire::Wire,
@@ -65,11 +65,11 @@ fn a_server_that_takes_a_second_and_more_for_each_answer_costs_nothing_and_lease
             lease_holds(Fault::Hole).await;
             lease_holds(Fault::HoleAfter).await;
         };
-        let one = Life::lead("f17-slow", slow);
-        let two = Life::lead_in(Mode::Namespaced, "f17-slow", slow);
+        let one = Scenario::lead("f17-slow", slow);
+        let two = Scenario::lead_in(Mode::Namespaced, "f17-slow", slow);
         let (one, two, ()) = Box::pin(join3(one, two, leases)).await;
-        for life in [one, two] {
-            check(&life, reference().await);
+        for scenario in [one, two] {
+            check(&scenario, reference().await);
         }
     });
 }

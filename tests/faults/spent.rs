@@ -14,8 +14,8 @@ use testenv::eventually;
 use super::user::{KEY, STATE, User};
 use crate::{
     calls::Call,
-    life::in_both_modes,
     refresh_issuer::CLIENT,
+    scenario::in_both_modes,
     support::{LATER, condition, run},
 };
 

@@ -16,7 +16,7 @@ use testenv::eventually;
 use crate::{
     calls::{Call, Fault},
     late::{creates_a_target, delete_secret},
-    life::{Case, world},
+    scenario::{Case, world},
     stream::Spoil,
     support::{SOON, condition, run},
 };

@@ -12,7 +12,7 @@ use testenv::eventually;
 
 use crate::{
     calls::Fault,
-    life::Case,
+    scenario::Case,
     stream::Spoil,
     support::{LATER, Listener, World, issuer_of, run},
 };

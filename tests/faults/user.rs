@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
-    life::{Case, Mode, world},
     refresh_issuer::{CLIENT, Rotating},
+    scenario::{Case, Mode, world},
     support::{LATER, condition, merge},
 };
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::{
     answers::{Spoiling, Spoilt, lead_all},
     calls::{Call, Fault},
-    life::{Life, Mode, reference},
     oracles::check,
+    scenario::{Mode, Scenario, reference},
     stream::Spoil,
     support::run,
     wire::Wire,
@@ -106,7 +106,7 @@ fn a_watch_that_stays_too_old_or_is_refused_is_opened_again_until_it_works() {
 }
 
 #[test]
-fn a_list_that_fails_is_asked_for_again_and_nothing_is_decided_before_it_is_there() {
+fn a_list_that_fails_is_requested_again_and_nothing_is_decided_before_it_is_there() {
     run(async {
         lead_all(in_both_modes(|| {
             let mut cases = Vec::new();
@@ -130,7 +130,7 @@ fn a_list_that_fails_is_asked_for_again_and_nothing_is_decided_before_it_is_ther
 
 /// The waits between attempts are lower bounds: a slow machine makes them longer and never shorter.
 #[test]
-fn a_list_that_keeps_failing_is_asked_for_ever_more_rarely_until_it_works() {
+fn a_list_that_keeps_failing_is_requested_ever_more_rarely_until_it_works() {
     const REFUSALS: usize = 5;
     run(async {
         // Credentials are also listed by the check of the store, one at a time, at its own pace.
@@ -141,7 +141,7 @@ fn a_list_that_keeps_failing_is_asked_for_ever_more_rarely_until_it_works() {
         let cases = cases.map(async |(kind, mode)| {
             let name = format!("f14-again-{kind}");
             let mut wires = Vec::new();
-            let life = Life::lead_in(mode, &name, |wire| {
+            let scenario = Scenario::lead_in(mode, &name, |wire| {
                 let fits = move |call: &Call| call.verb == "list" && call.resource == kind;
                 spoiling(
                     fits,
@@ -151,8 +151,8 @@ fn a_list_that_keeps_failing_is_asked_for_ever_more_rarely_until_it_works() {
                 wires.push(wire.clone());
             })
             .await;
-            check(&life, reference().await);
-            assert_eq!(life.spoilt, REFUSALS, "{name}");
+            check(&scenario, reference().await);
+            assert_eq!(scenario.spoilt, REFUSALS, "{name}");
             let journal = wires[0].journal();
             let refused = journal.iter().filter(|e| e.spoilt).map(|e| e.at);
             let tries: Vec<_> = refused.collect();

@@ -168,7 +168,7 @@ impl Wire {
     }
 
     /// What is done with a request, and where it stands in the journal.
-    fn judge(&self, call: &Call) -> Option<(usize, Option<Fault>)> {
+    fn decide(&self, call: &Call) -> Option<(usize, Option<Fault>)> {
         let mut state = self.state();
         if state.dead {
             return None;
@@ -266,7 +266,7 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Answering {
         let wire = self.wire.clone();
         let call = Call::of(&request);
-        let Some((number, fault)) = wire.judge(&call) else {
+        let Some((number, fault)) = wire.decide(&call) else {
             return Box::pin(std::future::pending());
         };
         wire.narrow(&mut request, &call);

@@ -18,7 +18,7 @@ use crate::{
     process::Usage,
     report::{Bar, Quantity, Report, real},
     scenario::{fill, report_cpu, report_events, report_requests},
-    world::{HANDS, Limits, World},
+    world::{CONCURRENCY, Limits, World},
 };
 
 /// Tokens a second of the nearest rival, at its defaults and at its best (docs/performance.md).
@@ -284,7 +284,7 @@ async fn bare(world: &World, objects: usize) -> Result<f64> {
                 .await?;
             Ok::<_, crate::Error>(())
         })
-        .buffer_unordered(HANDS)
+        .buffer_unordered(CONCURRENCY)
         .try_collect::<Vec<()>>()
         .await?;
     Ok(began.elapsed().as_secs_f64())

@@ -19,7 +19,7 @@ use crate::{
     process::{Usage, forget_peak},
     report::{Bar, Quantity, Report, real},
     scenario::fill,
-    world::{HANDS, Limits, World},
+    world::{CONCURRENCY, Limits, World},
 };
 
 const IDLE: f64 = 64.0;
@@ -194,7 +194,7 @@ async fn foreign(world: &World, count: usize) -> Result<()> {
             api.create(&PostParams::default(), &secret).await?;
             Ok::<_, crate::Error>(())
         })
-        .buffer_unordered(HANDS)
+        .buffer_unordered(CONCURRENCY)
         .try_collect::<Vec<()>>()
         .await?;
     Ok(())

@@ -14,7 +14,7 @@ use crate::{
     options::Options,
     report::{Bar, Quantity, Report, percentile, real},
     scenario::{fill, report_cpu},
-    world::{HANDS, Limits, World},
+    world::{CONCURRENCY, Limits, World},
 };
 
 /// Credentials that notify pods.
@@ -125,7 +125,7 @@ async fn make_pods(world: &World) -> Result<()> {
             api.create(&PostParams::default(), &pod).await?;
             Ok::<_, crate::Error>(())
         })
-        .buffer_unordered(HANDS)
+        .buffer_unordered(CONCURRENCY)
         .try_collect::<Vec<()>>()
         .await?;
     Ok(())

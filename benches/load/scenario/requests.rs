@@ -15,7 +15,7 @@ use crate::{
     contender::Contender,
     options::Options,
     report::{Bar, Quantity, Report, real},
-    world::{HANDS, Limits, World},
+    world::{CONCURRENCY, Limits, World},
 };
 
 /// Length of a token.
@@ -170,7 +170,7 @@ impl Price<'_> {
         let (before, began) = (self.world.server_usage()?, Instant::now());
         stream::iter(0..self.objects)
             .map(request)
-            .buffer_unordered(HANDS)
+            .buffer_unordered(CONCURRENCY)
             .try_collect::<Vec<()>>()
             .await?;
         let seconds = began.elapsed().as_secs_f64();

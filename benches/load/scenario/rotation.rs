@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Life of the tokens, in seconds.
-const LIFE: u64 = 120;
+const LIFETIME: u64 = 120;
 /// How long the API server is watched before the operator comes: it does some work for nobody, too.
 const ALONE: Duration = Duration::from_secs(10);
 /// Part of a rival's CPU of the API server that ours may take.
@@ -43,7 +43,7 @@ pub(super) async fn run(
 async fn once(options: &Options, contender: &Contender, report: &mut Report) -> Result<f64> {
     let (who, own) = (("rotation", contender.name.as_str()), contender.is_own());
     let mut world = World::start(options, contender, Limits::Open).await?;
-    let (objects, life) = (options.small(), options.life.unwrap_or(LIFE));
+    let (objects, life) = (options.small(), options.life.unwrap_or(LIFETIME));
     let manner = |life| Manner {
         life,
         ..Manner::default()

@@ -15,7 +15,7 @@ use crate::{
 
 /// A token of an hour is renewed each half hour, 48 times a day. One of 24 s is each 11.5 s or so: 10 minutes hold
 /// that many.
-const LIFE: u64 = 24;
+const LIFETIME: u64 = 24;
 /// As many credentials as the machine renews in that time without haste.
 const MOST: usize = 500;
 const SAMPLE: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let who = ("soak", own.name.as_str());
     let mut world = World::start(options, own, Limits::Open).await?;
     let objects = options.size().min(MOST);
-    let life = options.life.unwrap_or(LIFE);
+    let life = options.life.unwrap_or(LIFETIME);
     world
         .issuer
         .set(Manner {

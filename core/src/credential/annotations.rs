@@ -45,7 +45,7 @@ const ON_SECRETS: &str = "is written by apicred on Secrets; remove it";
 const ON_POD: [&str; 1] = [names::TOKEN_UPDATED_AT];
 
 /// How many names are reported.
-const TOLD: usize = 3;
+const MOST_REPORTED: usize = 3;
 /// How much of a name is shown, in characters.
 const SHOWN: usize = 80;
 
@@ -83,7 +83,7 @@ pub fn unread<'a>(keys: impl Iterator<Item = &'a String>, place: Place) -> Optio
     let mut count = 0;
     for (key, why) in keys.filter_map(|key| Some((key, fault(key, place)?))) {
         count += 1;
-        if count <= TOLD {
+        if count <= MOST_REPORTED {
             let shown: String = printable(key).chars().take(SHOWN).collect();
             let _ = write!(
                 reported,
@@ -94,7 +94,9 @@ pub fn unread<'a>(keys: impl Iterator<Item = &'a String>, place: Place) -> Optio
     }
     match count {
         0 => None,
-        _ if count > TOLD => Some(format!("{reported}; and {} more", count - TOLD)),
+        _ if count > MOST_REPORTED => {
+            Some(format!("{reported}; and {} more", count - MOST_REPORTED))
+        }
         _ => Some(reported),
     }
 }

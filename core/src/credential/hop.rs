@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_in_words() {
+    fn what_cannot_be_is_refused_with_a_message() {
         let registry = |name: &str| json!({ "azureContainerRegistry": { "registry": name } });
         let account = |email: &str| json!({ "googleServiceAccount": { "email": email } });
         for (spec, words) in [

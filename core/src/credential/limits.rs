@@ -96,7 +96,7 @@ pub fn may_request(
         }
     }
     may_add(issuer, ask)?;
-    may_stand_for(issuer, namespace, ask)
+    may_use_subjects(issuer, namespace, ask)
 }
 
 /// May this grant be used?
@@ -159,7 +159,11 @@ pub(super) fn lists(allowed: &[String], name: &str, value: &str) -> bool {
 /// May a token be requested for these subjects? An issuer that limits scopes takes no subject from a spec unless its
 /// administrator lists it. A ServiceAccount as the subject is limited by `allowedSubjects` alone: its token names the
 /// namespace, and the issuer judges it.
-fn may_stand_for(issuer: &Issuer, namespace: &str, ask: &RequestParameters) -> Result<(), Denial> {
+fn may_use_subjects(
+    issuer: &Issuer,
+    namespace: &str,
+    ask: &RequestParameters,
+) -> Result<(), Denial> {
     let is_allowed = |subject: &Subject| match (&issuer.allowed_subjects, subject) {
         (Some(allowed), Subject::Name(name)) => allowed.contains(name),
         (Some(allowed), Subject::Account(name)) => {

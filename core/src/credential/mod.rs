@@ -83,7 +83,7 @@ pub struct Credential {
     /// The client authentication.
     pub authentication: AuthenticationMethod,
     /// When client secrets expire, as the spec declares it.
-    pub secret_ends: BTreeMap<SecretKeyRef, Timestamp>,
+    pub secret_expiries: BTreeMap<SecretKeyRef, Timestamp>,
     /// The `ApiClient` that has its client credential rotated. Then it has one source.
     pub rotated: Option<Box<RotatedBy>>,
     /// The key that is published as it is. If set, no token is requested: grant, client and request are empty.

@@ -72,7 +72,7 @@ pub fn parse(
         let parameters = request_parameters::of_spec(spec, issuer, grant);
         request = collect(parameters, &mut errors);
     }
-    let secret_ends = secret_ends(spec, &mut errors);
+    let secret_expiries = secret_expiries(spec, &mut errors);
     let target = collect(target::parse(spec), &mut errors);
 
     let (Some(issuer), Some(authentication), Some(grant), Some(request), Some(target), true) = (
@@ -96,7 +96,7 @@ pub fn parse(
         client_generation: None,
         client_id: client_id(spec),
         authentication,
-        secret_ends,
+        secret_expiries,
         rotated: None,
         static_key,
         grant,
@@ -259,7 +259,7 @@ pub(super) fn find(
 }
 
 /// When the client secrets expire, as far as the spec declares it.
-fn secret_ends(
+fn secret_expiries(
     spec: &ApiCredentialSpec,
     errors: &mut Vec<FieldError>,
 ) -> BTreeMap<SecretKeyRef, Timestamp> {

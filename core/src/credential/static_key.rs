@@ -49,7 +49,7 @@ impl StaticKey {
         ["static", &self.scheme]
     }
 
-    /// The key in the bytes of a Secret: [`oauth::word`], but blanks, line ends and marks around it are removed, since what is
+    /// The key in the bytes of a Secret: [`oauth::secret_text`], but blanks, line ends and marks around it are removed, since what is
     /// published must work unchanged.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl StaticKey {
         let text =
             input::text(bytes).map_err(|why| format!("{why}; store the key itself, as text"))?;
         let around = |c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0';
-        let key = oauth::word(text.trim_matches(around).as_bytes())?;
+        let key = oauth::secret_text(text.trim_matches(around).as_bytes())?;
         match oauth::form_in_header(key.expose_secret()) {
             Some(form) => Err(form),
             None => Ok(key),

@@ -201,7 +201,7 @@ pub fn get<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> 
 }
 
 /// The text of a field without blanks around it. A whole number is its digits; a text that decoding changed is none.
-pub fn word<'a>(object: &'a Map<String, Value>, name: &str) -> Option<Cow<'a, str>> {
+pub fn text_of<'a>(object: &'a Map<String, Value>, name: &str) -> Option<Cow<'a, str>> {
     match get(object, name)? {
         Value::String(text) => Some(Cow::Borrowed(text.trim())).filter(|t| is_exact(t)),
         // A number with more digits than 64 bits hold has lost some of them.
@@ -214,7 +214,7 @@ pub fn word<'a>(object: &'a Map<String, Value>, name: &str) -> Option<Cow<'a, st
 
 /// Does a field such as `error` state something? `false`, `0`, an empty list or object, and the names that templates
 /// write for nothing state nothing.
-pub fn said<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub fn stated<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     get(object, name).filter(|value| match value {
         Value::Bool(stated) => *stated,
         Value::Number(number) => number.as_f64() != Some(0.0),

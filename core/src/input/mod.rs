@@ -9,7 +9,7 @@ mod time;
 use std::{borrow::Cow, fmt};
 
 pub use json::{
-    NotObject, flag, get, is_nothing, list, number, object, said, word, written_fields,
+    NotObject, flag, get, is_nothing, list, number, object, stated, text_of, written_fields,
 };
 pub use time::{duration, epoch, instant, instant_in_utc, seconds};
 

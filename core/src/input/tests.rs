@@ -85,8 +85,8 @@ fn an_object_is_read_through_all_that_is_around_it() {
     // A charset in a field that nobody reads costs that field alone.
     let latin = b"{\"name\":\"Jos\xe9\",\"a\":\"b\"}";
     let read = object(latin).unwrap();
-    assert_eq!(word(&read, "a").as_deref(), Some("b"));
-    assert_eq!(word(&read, "name"), None, "not exact");
+    assert_eq!(text_of(&read, "a").as_deref(), Some("b"));
+    assert_eq!(text_of(&read, "name"), None, "not exact");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_field_has_one_value_whatever_its_name_looks_like_and_empty_is_absent() {
         ("scope", Some("read")),
         ("other", None),
     ] {
-        assert_eq!(word(fields, name).as_deref(), value, "{name}");
+        assert_eq!(text_of(fields, name).as_deref(), value, "{name}");
     }
 }
 
@@ -156,7 +156,7 @@ fn a_field_has_one_value_whatever_its_name_looks_like_and_empty_is_absent() {
 fn an_error_that_states_nothing_is_none() {
     let error = |value: Value| {
         let fields = json!({ "error": value });
-        said(fields.as_object().unwrap(), "error").is_some()
+        stated(fields.as_object().unwrap(), "error").is_some()
     };
     for none in [
         json!(null),

@@ -166,8 +166,8 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
     }
 
     /// Takes a place in the queue.
-    pub(super) fn stand(&mut self, key: &K, wish: Wish, urgency: Urgency) {
-        self.queue.stand(key, &wish.client.namespace, urgency);
+    pub(super) fn push(&mut self, key: &K, wish: Wish, urgency: Urgency) {
+        self.queue.push(key, &wish.client.namespace, urgency);
         self.waiting.insert(key.clone(), wish);
     }
 

@@ -142,7 +142,7 @@ where
             client: request.client.clone(),
             requested: request.requested,
         };
-        budget.stand(key, wish, request.urgency);
+        budget.push(key, wish, request.urgency);
         self.at.insert(key.clone(), request.issuer.clone());
         let mut called = self.call(now);
         let before = called.len();

@@ -143,7 +143,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     }
 
     /// Takes a place, or a more urgent one: who was there before keeps the time of arrival.
-    pub(super) fn stand(&mut self, key: &K, group: &str, urgency: Urgency) {
+    pub(super) fn push(&mut self, key: &K, group: &str, urgency: Urgency) {
         let old = self.places.get(key).cloned();
         // Who has no token counts from the moment of asking: who asks again does not lose the place by it.
         let stays = |(u, _, g): &(Urgency, u64, String)| {
@@ -163,7 +163,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.places.insert(key.clone(), home);
         // In before out: a namespace that has nobody in the queue for a moment would lose its turn.
         self.class(urgency)
-            .stand(group, (urgency, place, key.clone()));
+            .push(group, (urgency, place, key.clone()));
         if let Some((urgency, place, group)) = old {
             self.class(urgency)
                 .leave(&group, &(urgency, place, key.clone()));
@@ -202,7 +202,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 }
 
 impl<K: Clone + Ord> ClassQueue<K> {
-    fn stand(&mut self, group: &str, place: (Urgency, u64, K)) {
+    fn push(&mut self, group: &str, place: (Urgency, u64, K)) {
         if let Some(there) = self.groups.get_mut(group) {
             there.queue.insert(place);
             return;

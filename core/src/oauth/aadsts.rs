@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_number_stands_there_once_with_a_whole_sentence() {
+    fn each_number_is_listed_once_with_a_whole_sentence() {
         let mut seen = BTreeSet::new();
         for (codes, _, _, next_step) in CLIENT_CREDENTIALS.iter().chain(OTHERS) {
             assert!(!codes.is_empty());

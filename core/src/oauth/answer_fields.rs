@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::token::Answer;
-use crate::input::{word, written_fields};
+use crate::input::{text_of, written_fields};
 
 /// Most fields that are kept of one answer.
 const MOST: usize = 64;
@@ -20,7 +20,7 @@ const LONGEST_NAME: usize = 128;
 
 /// Why a field that the answer has is not published.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LeftOut {
+pub enum Omitted {
     /// Its value is the refresh token.
     RefreshToken,
     /// `true` or `false`.
@@ -43,7 +43,7 @@ pub enum LeftOut {
 #[derive(Default)]
 pub(super) struct AnswerFields {
     pub(super) kept: Answer,
-    pub(super) left_out: BTreeMap<String, LeftOut>,
+    pub(super) omitted: BTreeMap<String, Omitted>,
 }
 
 /// What can be published of an answer with this body. Credentials that share a request share the answer, so it does not depend on
@@ -55,7 +55,7 @@ pub(super) fn of(
 ) -> AnswerFields {
     let written = written_fields(body).unwrap_or_default();
     let as_written = |name: &str| written.get(name).map(|raw| raw.get());
-    let named = word(fields, "refresh_token");
+    let named = text_of(fields, "refresh_token");
     let is_refresh = |text: &str| {
         named.as_deref() == Some(text)
             || as_written("refresh_token") == Some(text)
@@ -66,17 +66,17 @@ pub(super) fn of(
         if name.len() > LONGEST_NAME || !may_be_published(name) {
             continue;
         }
-        let text = text_of(value, as_written(name)).and_then(|text| match text {
-            "" => Err(LeftOut::Empty),
-            text if is_refresh(text) => Err(LeftOut::RefreshToken),
-            text if text.len() > LONGEST => Err(LeftOut::Long),
-            _ if found.kept.len() == MOST => Err(LeftOut::Many),
+        let text = exact_text(value, as_written(name)).and_then(|text| match text {
+            "" => Err(Omitted::Empty),
+            text if is_refresh(text) => Err(Omitted::RefreshToken),
+            text if text.len() > LONGEST => Err(Omitted::Long),
+            _ if found.kept.len() == MOST => Err(Omitted::Many),
             text => Ok(SecretString::from(text)),
         });
         match text {
             Ok(text) => drop(found.kept.insert(name.clone(), text)),
-            Err(why) if found.left_out.len() < MOST_LEFT_OUT => {
-                found.left_out.insert(name.clone(), why);
+            Err(why) if found.omitted.len() < MOST_LEFT_OUT => {
+                found.omitted.insert(name.clone(), why);
             }
             Err(_) => {}
         }
@@ -85,14 +85,14 @@ pub(super) fn of(
 }
 
 /// A text, or a number as it was written: 64 bits do not hold every number, and `1.10` is not `1.1` for everybody.
-fn text_of<'a>(value: &'a Value, written: Option<&'a str>) -> Result<&'a str, LeftOut> {
+fn exact_text<'a>(value: &'a Value, written: Option<&'a str>) -> Result<&'a str, Omitted> {
     match value {
         Value::String(text) => Ok(text),
-        Value::Number(_) => written.ok_or(LeftOut::Null),
-        Value::Null => Err(LeftOut::Null),
-        Value::Bool(_) => Err(LeftOut::Boolean),
-        Value::Array(_) => Err(LeftOut::List),
-        Value::Object(_) => Err(LeftOut::Object),
+        Value::Number(_) => written.ok_or(Omitted::Null),
+        Value::Null => Err(Omitted::Null),
+        Value::Bool(_) => Err(Omitted::Boolean),
+        Value::Array(_) => Err(Omitted::List),
+        Value::Object(_) => Err(Omitted::Object),
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_kept_as_it_was_written() {
+    fn a_number_is_stored_as_it_was_written() {
         for number in [
             "1.10",
             "1E5",
@@ -155,33 +155,33 @@ mod tests {
     }
 
     #[test]
-    fn why_a_field_is_not_kept_is_noted() {
+    fn why_a_field_is_not_stored_is_noted() {
         let long = "x".repeat(LONGEST + 1);
         let answer = json!({
             "refresh_token": "r-1", "copy": "r-1", "truth": true, "nothing": null, "object": { "b": "c" }, "list": ["a"], "empty": "", "long": long,
         });
-        let seen = read(&answer.to_string()).left_out;
-        let seen: Vec<(&str, LeftOut)> = seen.iter().map(|(n, w)| (n.as_str(), *w)).collect();
+        let seen = read(&answer.to_string()).omitted;
+        let seen: Vec<(&str, Omitted)> = seen.iter().map(|(n, w)| (n.as_str(), *w)).collect();
         assert_eq!(
             seen,
             [
-                ("copy", LeftOut::RefreshToken),
-                ("empty", LeftOut::Empty),
-                ("list", LeftOut::List),
-                ("long", LeftOut::Long),
-                ("nothing", LeftOut::Null),
-                ("object", LeftOut::Object),
-                ("truth", LeftOut::Boolean),
+                ("copy", Omitted::RefreshToken),
+                ("empty", Omitted::Empty),
+                ("list", Omitted::List),
+                ("long", Omitted::Long),
+                ("nothing", Omitted::Null),
+                ("object", Omitted::Object),
+                ("truth", Omitted::Boolean),
             ]
         );
         let number =
             read(r#"{"refresh_token":123456789012345678901,"copy":123456789012345678901}"#);
-        assert_eq!(number.left_out["copy"], LeftOut::RefreshToken);
+        assert_eq!(number.omitted["copy"], Omitted::RefreshToken);
         assert!(number.kept.is_empty());
     }
 
     #[test]
-    fn texts_and_numbers_are_kept_and_nothing_else() {
+    fn texts_and_numbers_are_stored_and_nothing_else() {
         let answer = json!({
             "id_token": "e30.e30.x", "expiration": 1_790_003_600, "share": 0.5, "instance_url": "https://a.example",
             "list": ["a"], "object": { "b": "c" }, "truth": true, "nothing": null, "empty": "",
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn no_refresh_token_is_kept_under_any_name() {
+    fn no_refresh_token_is_stored_under_any_name() {
         for name in [
             "refresh_token",
             "refreshToken",
@@ -221,6 +221,6 @@ mod tests {
         many.extend((0..200).map(|n| (format!("f{n:03}"), json!(n))));
         let many = read(&Value::Object(many).to_string());
         assert_eq!(many.kept.len(), MOST);
-        assert_eq!(many.left_out["f199"], LeftOut::Many);
+        assert_eq!(many.omitted["f199"], Omitted::Many);
     }
 }

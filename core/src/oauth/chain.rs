@@ -125,7 +125,7 @@ impl Shown {
     }
 
     /// The certificate that expired at this time, in words.
-    fn ended(&self, at: Option<i64>) -> String {
+    fn expired_certificate(&self, at: Option<i64>) -> String {
         let of = |c: &&Card| at.is_none_or(|at| c.until == at);
         if self.leaf.as_ref().is_none_or(|leaf| of(&leaf)) {
             return "the server's certificate".to_owned();
@@ -258,7 +258,7 @@ pub fn sentence(refused: &Refused, host: &str, by_proxy: bool) -> String {
         C::BadSignature => shown.bad_signature(),
         C::ExpiredContext { time, not_after } => format!(
             "{} expired at {}, and this machine's clock says {}; have it renewed",
-            shown.ended(i64::try_from(not_after.as_secs()).ok()),
+            shown.expired_certificate(i64::try_from(not_after.as_secs()).ok()),
             when(*not_after),
             when(*time)
         ),

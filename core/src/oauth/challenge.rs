@@ -20,7 +20,7 @@ const MOST: usize = 6;
 
 /// What an answer says beside its error: its `suberror`, and the claims that it asks for, such as `acrs=c1`. `claims` is
 /// JSON inside of a string.
-pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
+pub(super) fn requested(answer: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| answer.get(name).and_then(Value::as_str);
     let suberror = text("suberror")
         .and_then(error_code)
@@ -32,13 +32,13 @@ pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
                 continue;
             }
             for (name, wanted) in claims.as_object().into_iter().flatten() {
-                let Some(name) = word(name) else { continue };
+                let Some(name) = name_of(name) else { continue };
                 let one = wanted.get("value").and_then(Value::as_str);
                 let many = wanted.get("values").and_then(Value::as_array);
                 let values: Vec<String> = one
                     .into_iter()
                     .chain(many.into_iter().flatten().filter_map(Value::as_str))
-                    .filter_map(word)
+                    .filter_map(name_of)
                     .take(MOST)
                     .collect();
                 words.push(if values.is_empty() {
@@ -74,13 +74,13 @@ pub fn claims_request(text: &str) -> Option<String> {
         let essential = wanted.get("essential").and_then(Value::as_bool);
         plain.extend(essential.map(|e| ("essential".to_owned(), Value::from(e))));
         let value = wanted.get("value").and_then(Value::as_str);
-        let value = value.and_then(|v| word(v).or_else(|| time(name, v)));
+        let value = value.and_then(|v| name_of(v).or_else(|| time(name, v)));
         plain.extend(value.map(|v| ("value".to_owned(), Value::from(v))));
         let values = wanted.get("values").and_then(Value::as_array);
         let values: Vec<String> = values
             .into_iter()
             .flatten()
-            .filter_map(|v| word(v.as_str()?))
+            .filter_map(|v| name_of(v.as_str()?))
             .take(MOST)
             .collect();
         if !values.is_empty() {
@@ -94,7 +94,7 @@ pub fn claims_request(text: &str) -> Option<String> {
         let claims: Map<String, Value> = claims
             .into_iter()
             .flatten()
-            .filter_map(|(name, wanted)| Some((word(name)?, one(name, wanted))))
+            .filter_map(|(name, wanted)| Some((name_of(name)?, one(name, wanted))))
             .take(MOST)
             .collect();
         if !claims.is_empty() {
@@ -136,7 +136,7 @@ fn time(name: &str, text: &str) -> Option<String> {
 
 /// A word as names of claims and authentication contexts are (`acrs`, `c1`), or the GUID of a policy (`polids`). Other
 /// texts could be something that an attacker wants read back.
-fn word(text: &str) -> Option<String> {
+fn name_of(text: &str) -> Option<String> {
     let bytes = || text.bytes();
     let short = (1..=24).contains(&text.len())
         && bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn only_words_of_a_challenge_are_shown() {
-        let reported = |answer: Value| asked(answer.as_object().unwrap());
+        let reported = |answer: Value| requested(answer.as_object().unwrap());
         let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"},"polids":{"values":["a-1","<b>"]}}}"#;
         assert_eq!(
             reported(json!({ "claims": claims, "suberror": "basic_action" })).as_deref(),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claims_request_is_written_again_from_its_words() {
+    fn a_claims_request_is_written_again_from_its_names() {
         for (asked, plain) in [
             (
                 r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#,

@@ -128,7 +128,7 @@ const SPOKEN: &[(&[&[&str]], &str)] = &[
 ];
 
 /// Is it a code of the table that is more exact than the words beside it? Frameworks answer `bad_request` for everything.
-pub(super) fn says_more_than_words(code: &str) -> bool {
+pub(super) fn is_specific(code: &str) -> bool {
     let found = ERRORS.iter().find(|(errors, _)| errors.contains(&code));
     found.is_some_and(|(_, kind)| {
         *kind != Kind::Request || matches!(code, "invalid_request" | "unsupported_token_type")

@@ -20,7 +20,7 @@ const NOT_LOADED: &str = "internal error: the client credential was not loaded; 
 ///
 /// # Errors
 /// A sentence for the user if this client authentication cannot be used.
-pub(super) fn prove(
+pub(super) fn authenticate(
     material: &Material,
     around: &Circumstances<'_>,
 ) -> Result<(Fields, Option<SecretString>), String> {

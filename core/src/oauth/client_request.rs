@@ -38,7 +38,7 @@ impl ClientRequest {
             now: moment.now,
             assertion_id: moment.assertion_id,
         };
-        let (fields, authorization) = client_auth::prove(material, &around)
+        let (fields, authorization) = client_auth::authenticate(material, &around)
             .map_err(|text| TokenError::local(Class::Invalid, Reason::MaterialInvalid, text))?;
         let mut headers = vec![("accept", SecretString::from("application/json"))];
         headers.extend(authorization.map(|a| ("authorization", a)));

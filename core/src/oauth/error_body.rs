@@ -9,9 +9,9 @@ use super::{RawAnswer, classes, gateway, token_error::error_code};
 use crate::input::{get, lossy};
 
 /// Most characters of the issuer's words that are read.
-const MOST_WORDS: usize = 1024;
+const LONGEST_MESSAGE: usize = 1024;
 /// Fields that have the words, in the order in which they are read: RFC 6749, then Okta, Google and gateways, Zoom, RFC 9457.
-const WORDS: [&str; 8] = [
+const MESSAGE_FIELDS: [&str; 8] = [
     "error_description",
     "errorSummary",
     "error_message",
@@ -22,7 +22,7 @@ const WORDS: [&str; 8] = [
     "description",
 ];
 /// The same inside of an object of the error: Google, Stripe, `ServiceNow`, JSON:API.
-const INNER_WORDS: [&str; 9] = [
+const INNER_MESSAGE_FIELDS: [&str; 9] = [
     "error_description",
     "message",
     "msg",
@@ -67,7 +67,7 @@ pub(super) fn reported<'a>(
     let text = lossy(&raw.body).ok().filter(|_| plain)?;
     let text = text.trim().trim_matches('"');
     let fits = |c: char| !c.is_control() || c.is_whitespace();
-    let short = (1..=MOST_WORDS).contains(&text.len()) && !text.starts_with(['<', '{', '[']);
+    let short = (1..=LONGEST_MESSAGE).contains(&text.len()) && !text.starts_with(['<', '{', '[']);
     (short && text.contains(' ') && text.chars().all(fits)).then(|| Cow::Owned(text.to_owned()))
 }
 
@@ -76,7 +76,7 @@ pub(super) fn words<'a>(fields: &'a Map<String, Value>) -> Option<&'a str> {
     let of = |fields: &'a Map<String, Value>, names: &[&str]| {
         names.iter().find_map(|name| text(get(fields, name)?))
     };
-    let inside = || of(inner(fields)?, &INNER_WORDS);
+    let inside = || of(inner(fields)?, &INNER_MESSAGE_FIELDS);
     let alone = |name: &str| get(fields, name)?.as_str();
     // Keycloak and Apigee have their words in the place of the code.
     let error = || alone("error").filter(|text| stated_code(text).is_none());
@@ -86,13 +86,13 @@ pub(super) fn words<'a>(fields: &'a Map<String, Value>) -> Option<&'a str> {
             .iter()
             .find_map(|name| sentence(get(fields, name)?, DEEPEST))
     };
-    let text = of(fields, &WORDS)
+    let text = of(fields, &MESSAGE_FIELDS)
         .or_else(inside)
         .or_else(error)
         .or_else(nested)
         .or_else(|| alone("title"))
         .or_else(|| text(get(fields, "errors")?))?;
-    let end = text.char_indices().nth(MOST_WORDS);
+    let end = text.char_indices().nth(LONGEST_MESSAGE);
     Some(end.map_or(text, |(at, _)| &text[..at]))
 }
 
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_of_products_are_found_where_they_stand() {
+    fn codes_of_products_are_found_at_their_places() {
         for (body, expected) in [
             (json!({ "errorCode": "E0000004" }), Some("e0000004")),
             (json!({ "status": "BAD_CLIENT_ID" }), Some("bad_client_id")),

@@ -76,8 +76,8 @@ pub fn explained(
         token_error.next_step.note(Note::Aside(leads));
     }
     if credential.issuer.vouched {
-        let said = said(raw, token_error.aadsts, echo);
-        token_error.detail.get_or_insert_default().said = said;
+        let issuer_message = issuer_message(raw, token_error.aadsts, echo);
+        token_error.detail.get_or_insert_default().issuer_message = issuer_message;
     }
     token_error
 }
@@ -107,7 +107,7 @@ fn sends_assertion(credential: &Credential, echo: &SentSecrets) -> bool {
 }
 
 /// The text of the issuer without what was sent, and without the number that is reported beside it.
-fn said(raw: &RawAnswer, number: Option<u32>, echo: &SentSecrets) -> Option<String> {
+fn issuer_message(raw: &RawAnswer, number: Option<u32>, echo: &SentSecrets) -> Option<String> {
     let parsed = fields(raw);
     let words = reported(raw, parsed.as_ref())?;
     let number = number.map(|n| format!("AADSTS{n}: "));
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_off_is_named_with_its_direction() {
         let now: Timestamp = "2026-10-21T07:28:00Z".parse().unwrap();
-        for (date, said) in [
+        for (date, issuer_message) in [
             ("Wed, 21 Oct 2026 07:28:00 GMT", None),
             ("Wed, 21 Oct 2026 07:27:30 GMT", None),
             ("Wed, 21 Oct 2026 07:28:30 GMT", None),
@@ -163,7 +163,7 @@ mod tests {
             ("soon", None),
             ("", None),
         ] {
-            assert_eq!(clock(date, now).as_deref(), said, "{date}");
+            assert_eq!(clock(date, now).as_deref(), issuer_message, "{date}");
         }
     }
 }

@@ -129,7 +129,7 @@ pub(super) fn answer(
     context: AnswerContext,
 ) -> Result<Token, TokenError> {
     let read = response::read(raw, context, Some(credential), &FORM);
-    read.map_err(|token_error| judged(token_error, raw, credential, context.now))
+    read.map_err(|token_error| classified(token_error, raw, credential, context.now))
 }
 
 /// The fields of an answer by their names in OAuth.
@@ -162,7 +162,7 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
 
 /// What the statuses of GitHub mean: it answers with a sentence, and without a code. An answer of something in between keeps what
 /// was found in it.
-fn judged(
+fn classified(
     token_error: TokenError,
     raw: &RawAnswer,
     credential: &Credential,

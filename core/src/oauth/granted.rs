@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{RawAnswer, response::fields};
-use crate::input::{get, is_exact, is_nothing, lossy, said, without_mark};
+use crate::input::{get, is_exact, is_nothing, lossy, stated, without_mark};
 
 /// The name of the field (RFC 6749 section 5.1).
 const FIELD: &str = "refresh_token";
@@ -36,7 +36,7 @@ pub fn granted(raw: &RawAnswer) -> Granted {
         return Granted::New(token);
     }
     let token = get(&fields, "access_token").and_then(text).is_some();
-    if token && said(&fields, "error").is_none() {
+    if token && stated(&fields, "error").is_none() {
         Granted::Same
     } else {
         Granted::Nothing

@@ -96,14 +96,14 @@ pub fn second_answer(
             ..token_error
         };
         match hop {
-            Some(hop) => judged(hop, raw.status, token_error),
+            Some(hop) => classified(hop, raw.status, token_error),
             None => token_error,
         }
     })
 }
 
 /// What a token error of the second request means.
-fn judged(hop: &Hop, status: u16, token_error: TokenError) -> TokenError {
+fn classified(hop: &Hop, status: u16, token_error: TokenError) -> TokenError {
     let lasting = matches!(
         token_error.class,
         Class::Denied | Class::Invalid | Class::NeedsUser
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_grant_and_blames_no_client_secret() {
+    fn a_token_error_names_what_to_grant_and_blames_no_client_secret() {
         let unauthorized =
             json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "authentication required" }] });
         let denied =
@@ -305,7 +305,7 @@ mod tests {
 
     /// The registry, Google and GitHub judge what they get alike.
     #[test]
-    fn an_answer_that_cannot_be_used_is_no_refusal() {
+    fn an_answer_that_cannot_be_used_is_not_refused() {
         use Reason::{MalformedAnswer, RedirectRefused, TokenExpired, TokenTooLarge};
 
         let google = google(&json!(["s"]));

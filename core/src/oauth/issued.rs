@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     credential::Credential,
-    input::{get, is_nothing, list, seconds, word},
+    input::{get, is_nothing, list, seconds, text_of},
     oauth::Grant,
 };
 
@@ -65,7 +65,7 @@ const REFRESH_LIFETIMES: [&str; 3] = [
 
 /// The access token in an answer.
 pub(super) fn access_token(fields: &Map<String, Value>) -> Option<String> {
-    let text = word(fields, "access_token")?;
+    let text = text_of(fields, "access_token")?;
     // Some servers write the value of a header.
     let scheme = text.get(..7).filter(|s| s.eq_ignore_ascii_case("bearer "));
     let token = scheme.map_or(&*text, |s| text[s.len()..].trim_start());
@@ -88,7 +88,7 @@ pub(super) fn token(
         detail: Some(Box::new(refused::detail(raw, credential))),
         ..TokenError::local(Class::Invalid, reason, next_step).at(Stage::Answered)
     };
-    let text = |name: &str| word(fields, name).map(std::borrow::Cow::into_owned);
+    let text = |name: &str| text_of(fields, name).map(std::borrow::Cow::into_owned);
     if token.len() > MAX_TOKEN {
         return Err(unusable(
             Reason::TokenTooLarge,
@@ -131,7 +131,7 @@ pub(super) fn token(
     Ok(Token {
         secret: SecretString::from(token),
         answer: published.kept,
-        left_out: published.left_out,
+        omitted: published.omitted,
         refresh_token,
         instance_url: text("instance_url")
             .filter(|u| u.len() <= 1024 && u.starts_with("https://") && shown(u)),
@@ -181,7 +181,7 @@ fn refresh_in(
 /// # Errors
 /// What it is instead, and what to do.
 fn type_of(fields: &Map<String, Value>, credential: Option<&Credential>) -> Result<(), String> {
-    let issued = word(fields, "issued_token_type").unwrap_or_default();
+    let issued = text_of(fields, "issued_token_type").unwrap_or_default();
     // RFC 8693 section 2.2.1. The Secret is mounted by workloads, and a refresh token outlives what they may do.
     if issued.to_ascii_lowercase().contains("refresh") {
         return Err("the issuer gave a refresh token (issued_token_type), which apicred does not publish; configure the exchange at the issuer to give an access token".to_owned());

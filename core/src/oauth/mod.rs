@@ -57,7 +57,7 @@ mod token_error;
 mod unread;
 
 pub use aadsts::LOOP;
-pub use answer_fields::{LeftOut, may_be_published};
+pub use answer_fields::{Omitted, may_be_published};
 pub use challenge::{claims_of_challenge, claims_request};
 pub use client_key::ClientKey;
 pub use encode::basic;
@@ -73,7 +73,7 @@ pub(crate) use lifetime::claims_of;
 pub(crate) use lifetime::is_guid;
 pub use lifetime::{audiences, is_legacy_account_token};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file, identity_request};
-pub use needs::{Material, Need, Odd, account_audience, file, odd_grant_input, word};
+pub use needs::{Material, Need, Odd, account_audience, file, odd_grant_input, secret_text};
 pub use next_step::{NextStep, Note, Reader, Then};
 pub use possession::{PROOF_AUDIENCE, proof_of_possession};
 pub(crate) use possession::{hex, leaf};

@@ -67,7 +67,7 @@ impl Material {
     /// # Errors
     /// A sentence for the user when the bytes cannot be one.
     pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, String> {
-        word(bytes).map(Self::Secret)
+        secret_text(bytes).map(Self::Secret)
     }
 
     /// The odd form of a client secret that was refused, if it has one: the rest of a sentence that begins with "what is
@@ -80,7 +80,7 @@ impl Material {
     }
 
     /// When a certificate that is part of it expires.
-    pub fn ends(&self) -> Option<crate::oauth::Validity> {
+    pub fn validity(&self) -> Option<crate::oauth::Validity> {
         match self {
             Self::Signer(identity, _) | Self::Tls(identity) => identity.validity(),
             _ => None,
@@ -132,11 +132,11 @@ pub fn odd_grant_input(grant: &Grant, grant_inputs: &[SecretString]) -> Option<O
 }
 
 /// One line out of a Secret. One line end at its end is taken off, since editors and `echo` leave it there and no
-/// issuer issues a secret that ends in one.
+/// issuer issues a secret that validity in one.
 ///
 /// # Errors
 /// A sentence for the user when the bytes cannot be one.
-pub fn word(bytes: &[u8]) -> Result<SecretString, String> {
+pub fn secret_text(bytes: &[u8]) -> Result<SecretString, String> {
     let text = match std::str::from_utf8(bytes) {
         // UTF-16 of ASCII letters is UTF-8 as well, with a zero byte beside each letter.
         Ok(text) if !text.contains('\0') => text,
@@ -162,7 +162,7 @@ pub fn word(bytes: &[u8]) -> Result<SecretString, String> {
     }
     if text.chars().any(char::is_control) {
         let what = if text.contains("-----BEGIN ") {
-            "is PEM (a certificate or a key), where one word is needed; use client.certificates or client.mtls for it"
+            "is PEM (a certificate or a key), where one secret_text is needed; use client.certificates or client.mtls for it"
         } else {
             "has a line break or control character inside; store the value alone"
         };

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     credential::{AuthenticationMethod, Credential, Endpoint, Protocol, SecretStyle},
-    input::{get, word},
+    input::{get, text_of},
 };
 
 /// A redirect to where a user would sign in.
@@ -40,7 +40,7 @@ pub(super) fn token_error(
 ) -> TokenError {
     let none = Map::new();
     let body = fields.unwrap_or(&none);
-    let error = word(body, "error").and_then(|code| stated_code(&code));
+    let error = text_of(body, "error").and_then(|code| stated_code(&code));
     let number = aadsts_code(body);
     let by = gateway::by(
         raw.content_type.as_deref(),
@@ -53,7 +53,7 @@ pub(super) fn token_error(
     let words = words.unwrap_or_default();
     let other = error.is_none().then(|| code(body)).flatten();
     let guessed = || classes::spoken(raw.status, &words).filter(|_| by.is_none());
-    let known = |code: &&str| classes::says_more_than_words(code);
+    let known = |code: &&str| classes::is_specific(code);
     let stated = error.as_deref().or(other.as_deref());
     let seen = Seen {
         status: raw.status,
@@ -106,7 +106,7 @@ fn with_details(step: NextStep, raw: &RawAnswer, body: &Map<String, Value>) -> N
     } else {
         step
     };
-    if let Some(asked) = challenge::asked(body) {
+    if let Some(asked) = challenge::requested(body) {
         step.note(Note::Aside(asked));
     }
     step
@@ -114,7 +114,7 @@ fn with_details(step: NextStep, raw: &RawAnswer, body: &Map<String, Value>) -> N
 
 /// A GUID in the answer.
 fn guid(body: &Map<String, Value>, name: &str) -> Option<String> {
-    let id = word(body, name).filter(|id| is_guid(id));
+    let id = text_of(body, name).filter(|id| is_guid(id));
     id.map(Cow::into_owned)
 }
 

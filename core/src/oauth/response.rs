@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Token, TokenError, github_app, issued, refused, unread};
 use crate::{
     credential::{Credential, Protocol},
-    input::{NotObject, lossy, object, said},
+    input::{NotObject, lossy, object, stated},
 };
 
 /// Fields by one of which a form is known that is not declared as one (RFC 6749 section 5).
@@ -111,7 +111,7 @@ pub(super) fn read(
     let found = body(raw);
     let empty = Map::new();
     let fields = found.as_ref().unwrap_or(&empty);
-    let success = (200..=299).contains(&raw.status) && said(fields, "error").is_none();
+    let success = (200..=299).contains(&raw.status) && stated(fields, "error").is_none();
     if success {
         let issued = |raw: &RawAnswer, fields: &Map<String, Value>| {
             let token = issued::access_token(fields)?;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Class, Material, TokenError, lifetime, word};
+use super::{Class, Material, TokenError, lifetime, secret_text};
 use crate::{
     api::SecretKeyRef,
     credential::{AuthenticationMethod, Credential},
@@ -15,7 +15,7 @@ use crate::{
 /// # Errors
 /// The rest of a sentence that begins with the key's name.
 pub fn stored_assertion(bytes: &[u8]) -> Result<SecretString, String> {
-    let text = word(bytes.trim_ascii())?;
+    let text = secret_text(bytes.trim_ascii())?;
     if text.expose_secret().starts_with("Bearer ") {
         return Err("begins with \"Bearer \"; store the JWT alone".to_owned());
     }

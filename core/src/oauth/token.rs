@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::answer_fields::LeftOut;
+use super::answer_fields::Omitted;
 use crate::credential::{Issuer, scopes};
 
 /// A token just received.
@@ -41,7 +41,7 @@ pub struct Token {
     /// What else the answer has: texts and numbers by the names of their fields, for files of their own.
     pub answer: Answer,
     /// Fields of the answer that are not in `answer`, and why.
-    pub left_out: BTreeMap<String, LeftOut>,
+    pub omitted: BTreeMap<String, Omitted>,
 }
 
 /// Fields of an answer; values may be secret.

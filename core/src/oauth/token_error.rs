@@ -113,7 +113,7 @@ pub struct Detail {
     /// Who answered: the origin of the issuer.
     pub issuer: Option<String>,
     /// The issuer's own words, with every secret cut out; from issuers that an administrator or Microsoft vouches for.
-    pub said: Option<String>,
+    pub issuer_message: Option<String>,
 }
 
 impl From<AddressNotAllowed> for TokenError {
@@ -193,8 +193,8 @@ impl TokenError {
             let seen = parts.join(", ");
             format!("{issuer} answered {seen}: {next_step}")
         };
-        if let Some(said) = &detail.said {
-            text.push_str(&format!("; the issuer says: \"{said}\""));
+        if let Some(issuer_message) = &detail.issuer_message {
+            text.push_str(&format!("; the issuer says: \"{issuer_message}\""));
         }
         let more = [
             self.aadsts.map(aadsts::link),

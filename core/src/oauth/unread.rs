@@ -6,7 +6,7 @@ use crate::Reason;
 use serde_json::{Map, Value};
 
 use super::{Class, Note, RawAnswer, Stage, TokenError, refused, response::AnswerForm};
-use crate::input::{NotObject, Unreadable, get, is_nothing, object, said};
+use crate::input::{NotObject, Unreadable, get, is_nothing, object, stated};
 
 /// Names of tokens. All but one are not the one that was requested.
 const TOKENS: [&str; 6] = [
@@ -47,7 +47,7 @@ pub(super) fn completed(
     }
     let (seen, brought) = match body {
         // An error that is named says more than the token beside it.
-        Ok(fields) if said(fields, "error").is_some() => {
+        Ok(fields) if stated(fields, "error").is_some() => {
             let passing = matches!(token_error.class, Class::Transient | Class::Throttled);
             let seen = "the answer has an error and an access token; the issuer's logs explain it";
             (

@@ -29,14 +29,14 @@ pub(super) fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Opti
             code: token_error.code(),
             correlation_id: token_error.correlation_id.clone(),
             trace_id: token_error.trace_id.clone(),
-            claims: asked_claims(token_error),
+            claims: requested_claims(token_error),
             inputs: Some(f.stamp.clone()),
         },
     })
 }
 
 /// The claims that a user can meet by a sign-in.
-fn asked_claims(token_error: &TokenError) -> Option<String> {
+fn requested_claims(token_error: &TokenError) -> Option<String> {
     let detail = token_error.detail.as_ref();
     detail
         .filter(|_| token_error.class == Class::NeedsUser)?

@@ -61,7 +61,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 .iter()
                 .find(|s| used.is_some_and(|u| u.is(&s.reference)))
                 .or(observed.sources.first())?;
-            let declared = credential.secret_ends.get(&source.reference).copied();
+            let declared = credential.secret_expiries.get(&source.reference).copied();
             // A user's word may be about the secret before.
             let name = source.reference.name.clone();
             if let Some((by, from, until)) = rotated(credential, source) {

@@ -66,13 +66,13 @@ struct Tally {
     /// The last line about it.
     logged: Timestamp,
     /// Lines in the hour that began with `logged`.
-    said: u8,
+    written: u8,
     /// Lines that were not written since `since`.
     repeats: u32,
     /// The last line of the log says that it lasts.
     reported: bool,
     /// It lasts.
-    stands: bool,
+    lasts: bool,
 }
 
 /// What is remembered of the lines about one object. Empty for one that was well for an hour.
@@ -95,8 +95,8 @@ impl Journal {
     }
 
     /// True while a fault lasts.
-    pub fn stands(&self) -> bool {
-        self.0.iter().any(|t| t.stands)
+    pub fn lasts(&self) -> bool {
+        self.0.iter().any(|t| t.lasts)
     }
 
     /// The lines about the step from one status to another. `old` is what the log knows: status as it was before this step,
@@ -115,11 +115,11 @@ impl Journal {
             self.write(line, budget, step.now, &mut entry);
         }
         self.repeats(&after, (old, new), step, &mut entry);
-        self.ends((&before, &after), new, step, &mut entry);
+        self.resolved((&before, &after), new, step, &mut entry);
         self.replaced(&after, step.now, &mut entry);
         for tally in &mut self.0 {
-            tally.stands = after.iter().any(|c| c.reason == tally.reason);
-            tally.reported &= tally.stands;
+            tally.lasts = after.iter().any(|c| c.reason == tally.reason);
+            tally.reported &= tally.lasts;
         }
         entry
     }
@@ -139,13 +139,13 @@ impl Journal {
                 now
             })
         };
-        self.0.retain(|t| t.stands || !passed(t));
+        self.0.retain(|t| t.lasts || !passed(t));
         for fault in before {
             if self.find(&fault.reason).is_none() {
                 self.insert(Tally {
                     reported: true,
-                    stands: true,
-                    said: 0,
+                    lasts: true,
+                    written: 0,
                     ..Tally::new(&fault.reason, fault.since.min(now), now)
                 });
             }
@@ -159,7 +159,7 @@ impl Journal {
     fn insert(&mut self, tally: Tally) {
         if self.0.len() >= TALLIES {
             let oldest = self.0.iter().enumerate();
-            let oldest = oldest.min_by_key(|(_, t)| (t.stands, t.logged));
+            let oldest = oldest.min_by_key(|(_, t)| (t.lasts, t.logged));
             if let Some((at, _)) = oldest {
                 self.0.swap_remove(at);
             }
@@ -179,16 +179,16 @@ impl Journal {
         };
         let due = tally.is_due(now);
         // What an earlier process saw in other words is no news.
-        let known = tally.said == 0 && budget == REWORDINGS;
-        if !due && (known || tally.said >= budget) {
+        let known = tally.written == 0 && budget == REWORDINGS;
+        if !due && (known || tally.written >= budget) {
             tally.repeats = tally.repeats.saturating_add(1);
             entry.counted.push(line.reason);
             return;
         }
         if due {
-            (tally.said, tally.logged) = (0, now);
+            (tally.written, tally.logged) = (0, now);
         }
-        tally.said += 1;
+        tally.written += 1;
         tally.reported = true;
         if tally.repeats > 0 {
             (line.repeats, line.since) = (tally.repeats, Some(tally.since));
@@ -224,7 +224,7 @@ impl Journal {
                 tally.repeats = tally.repeats.saturating_add(1);
             }
             if tally.is_due(step.now) && (tried || !tally.reported) {
-                (tally.said, tally.logged, tally.reported) = (1, step.now, true);
+                (tally.written, tally.logged, tally.reported) = (1, step.now, true);
                 let (repeats, since) = (tally.repeats, Some(tally.since));
                 let mut line = Line::new(fault, Change::Repeated);
                 (line.repeats, line.since) = (repeats, since);
@@ -247,7 +247,7 @@ impl Journal {
     }
 
     /// Conditions that were faults and are none.
-    fn ends(
+    fn resolved(
         &mut self,
         (before, after): (&[Stored<'_>], &[Stored<'_>]),
         new: Seen<'_>,
@@ -267,8 +267,8 @@ impl Journal {
                 continue;
             }
             // Another reason in the same condition: an end only if no line about that one says so.
-            let stands = after.iter().any(|c| c.reason == fault.reason);
-            if successor.is_some() && stands {
+            let lasts = after.iter().any(|c| c.reason == fault.reason);
+            if successor.is_some() && lasts {
                 continue;
             }
             if let Some(end) = ends.iter_mut().find(|l| l.reason == fault.reason) {
@@ -290,11 +290,11 @@ impl Journal {
             });
         }
         for mut end in ends {
-            let stands = after.iter().any(|c| c.reason == end.reason);
+            let lasts = after.iter().any(|c| c.reason == end.reason);
             let Some(tally) = self.find(&end.reason) else {
                 continue;
             };
-            if stands {
+            if lasts {
                 // Another condition has the reason still: a change of it.
                 let reason = end.reason.clone();
                 if entry.lines.iter().any(|l| l.reason == reason) {
@@ -318,10 +318,10 @@ impl Tally {
             reason: reason.clone(),
             since,
             logged: now,
-            said: 1,
+            written: 1,
             repeats: 0,
             reported: false,
-            stands: true,
+            lasts: true,
         }
     }
 

@@ -90,7 +90,7 @@ impl Memory {
             };
             if fits && !self.refused.iter().any(|r| newer(&r)) {
                 self.refused.push(RefusedSource {
-                    asked: record.request.clone(),
+                    request: record.request.clone(),
                     ..refused.clone()
                 });
             }

@@ -11,7 +11,7 @@ use super::{
     schedule::{self, later_than},
     status::words,
 };
-use crate::{Reason, api::names, credential::Credential, publish::rejection::Said};
+use crate::{Reason, api::names, credential::Credential, publish::rejection::ServerMessage};
 
 /// Pods of one credential that are notified of one write. A selector that matches more is reported.
 pub const MOST_PODS: usize = 2000;
@@ -118,11 +118,13 @@ pub enum Trouble {
 
 impl Trouble {
     /// Why a call of this verb failed with an answer.
-    pub fn of(verb: &'static str, said: &Said) -> Self {
-        if said.is_rights() {
+    pub fn of(verb: &'static str, server_message: &ServerMessage) -> Self {
+        if server_message.is_rights() {
             return Self::Forbidden(verb);
         }
-        said.fault().map_or(Self::Unavailable, Self::Refused)
+        server_message
+            .fault()
+            .map_or(Self::Unavailable, Self::Refused)
     }
 
     /// It stays until somebody changes something.
@@ -202,8 +204,8 @@ impl Observed {
                     "spec.target.notifyPods selects more than {MOST_PODS} pods in namespace {namespace}, and the others are updated up to 90 s later; select only the pods that mount Secret {}",
                     credential.target.name
                 ),
-                Trouble::Refused(said) => format!(
-                    "pods in namespace {namespace} cannot be notified ({said}), {so}; correct spec.target.notifyPods, or ask whoever denies it to allow the annotation {}",
+                Trouble::Refused(server_message) => format!(
+                    "pods in namespace {namespace} cannot be notified ({server_message}), {so}; correct spec.target.notifyPods, or ask whoever denies it to allow the annotation {}",
                     names::TOKEN_UPDATED_AT
                 ),
                 Trouble::Unavailable => format!(

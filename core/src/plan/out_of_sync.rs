@@ -19,7 +19,7 @@ pub struct OutOfSync {
     /// The version of the target in the cache at that time; `None`: no Secret of this credential.
     pub version: Option<String>,
     /// What the API server said at the last one.
-    pub said: Option<String>,
+    pub server_message: Option<String>,
 }
 
 /// The first wait after a write that met another state of the target, in seconds. It doubles.
@@ -41,7 +41,7 @@ impl Memory {
             count,
             at: now,
             version: version(target),
-            said: None,
+            server_message: None,
         });
         count
     }

@@ -49,7 +49,7 @@ impl Memory {
             )
         };
         for mark in marks {
-            self.refuse(recalled_refusal(credential, mark, last));
+            self.refuse(recalled_source(credential, mark, last));
         }
         self.failure = Some(Failure {
             stamp: stamp(credential, observed),
@@ -108,9 +108,9 @@ impl Memory {
             );
         let listed = |m: &SourceMark| status.refused().iter().any(|r| is_of(r, m));
         for mark in observed.sources.iter().filter_map(Source::mark) {
-            let known = self.refusal_of(&mark, &fingerprint::request(credential));
+            let known = self.refused_source(&mark, &fingerprint::request(credential));
             if known.is_none() && listed(&mark) {
-                self.refuse(recalled_refusal(credential, mark, last));
+                self.refuse(recalled_source(credential, mark, last));
             }
         }
         self.failure = Some(Failure {
@@ -148,14 +148,10 @@ fn is_of(refused: &RefusedRef, mark: &SourceMark) -> bool {
 }
 
 /// A refusal of which only status is known.
-fn recalled_refusal(
-    credential: &Credential,
-    mark: SourceMark,
-    last: &LastAttempt,
-) -> RefusedSource {
+fn recalled_source(credential: &Credential, mark: SourceMark, last: &LastAttempt) -> RefusedSource {
     RefusedSource {
         mark,
-        asked: fingerprint::request(credential),
+        request: fingerprint::request(credential),
         since: last.time.0,
         at: last.time.0,
         reason: last.reason.as_deref().unwrap_or_default().into(),

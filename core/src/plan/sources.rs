@@ -13,7 +13,7 @@ use crate::{
     publish::{RefusedSource, SourceMark},
 };
 
-/// A refused secret is new for this long after its first refusal: an issuer may need some time to know it (Entra ID:
+/// A refused secret is new for this long after its first refused: an issuer may need some time to know it (Entra ID:
 /// seconds to some minutes), and a user who registers it late needs longer.
 const YOUNG: SignedDuration = SignedDuration::from_hours(24);
 /// After that, one try within this time is enough to notice that it works.
@@ -44,18 +44,18 @@ pub fn candidates<'a>(
             trial: false,
         }];
     }
-    let asked = fingerprint::request(credential);
-    let refusal = |s: &Source| {
+    let request = fingerprint::request(credential);
+    let refused = |s: &Source| {
         let mark = s.mark()?;
-        observed.memory.refusal_of(&mark, &asked)
+        observed.memory.refused_source(&mark, &request)
     };
     let present = || observed.sources.iter().filter(|s| s.present.is_some());
-    let works = present().any(|s| refusal(s).is_none());
+    let works = present().any(|s| refused(s).is_none());
     let requested = is_requested(credential, observed);
     let in_use = position_in_use(observed);
     // Where no token shows which one is in use, or where that one is refused or missing now, it is the first that is not
     // known to be refused.
-    let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
+    let good = |s: &Source| s.present.is_some() && refused(s).is_none();
     let in_use = in_use.filter(|used| good(&observed.sources[*used]));
     let end = in_use.or_else(|| observed.sources.iter().position(good));
     let before = |s: &Source| end.is_some_and(|end| position(observed, s) < Some(end));
@@ -63,18 +63,18 @@ pub fn candidates<'a>(
     let may_retry = works && !requested && observed.failure(credential).is_none();
     let retry = present()
         .filter(|s| {
-            may_retry && before(s) && refusal(s).is_some_and(|r| is_due(credential, r, now))
+            may_retry && before(s) && refused(s).is_some_and(|r| is_due(credential, r, now))
         })
         // The one whose last try is longest ago, so that each of several has its turn.
-        .min_by_key(|s| refusal(s).map(|r| r.at));
+        .min_by_key(|s| refused(s).map(|r| r.at));
     let first = present().filter(|s| {
         let retried = retry.is_some_and(|r| r.reference == s.reference);
-        requested || retried || refusal(s).is_none()
+        requested || retried || refused(s).is_none()
     });
     let mut list: Vec<&Source> = first.collect();
     let rest: Vec<&Source> = present().filter(|s| !list.contains(s)).collect();
     list.extend(rest);
-    let trial = |s: &Source| works && refusal(s).is_some() || in_use.is_some() && before(s);
+    let trial = |s: &Source| works && refused(s).is_some() || in_use.is_some() && before(s);
     list.into_iter()
         .map(|source| Choice {
             source: Some(source),
@@ -121,10 +121,10 @@ pub fn untried<'a>(credential: &Credential, observed: &'a Observed) -> Vec<&'a S
     let Some(used) = position_in_use(observed) else {
         return Vec::new();
     };
-    let asked = fingerprint::request(credential);
+    let request = fingerprint::request(credential);
     let news = |s: &&Source| {
         s.mark().is_some_and(|mark| {
-            observed.memory.refusal_of(&mark, &asked).is_none()
+            observed.memory.refused_source(&mark, &request).is_none()
                 && !observed.memory.verified.contains(&mark)
         })
     };
@@ -136,8 +136,8 @@ pub fn untried<'a>(credential: &Credential, observed: &'a Observed) -> Vec<&'a S
 pub(super) struct Unusable<'a> {
     /// The source.
     pub(super) source: &'a Source,
-    /// The refusal of its present version; `None` if its Secret does not exist.
-    pub(super) refusal: Option<&'a RefusedSource>,
+    /// The refused of its present version; `None` if its Secret does not exist.
+    pub(super) refused: Option<&'a RefusedSource>,
 }
 
 /// Those of these sources that do not serve this request, as far as is known.
@@ -146,13 +146,13 @@ pub(super) fn unusable<'a>(
     observed: &'a Observed,
     sources: &'a [Source],
 ) -> impl Iterator<Item = Unusable<'a>> {
-    let asked = fingerprint::request(credential);
+    let request = fingerprint::request(credential);
     sources.iter().filter_map(move |source| {
-        let refusal = match source.mark() {
-            Some(mark) => Some(observed.memory.refusal_of(&mark, &asked)?),
+        let refused = match source.mark() {
+            Some(mark) => Some(observed.memory.refused_source(&mark, &request)?),
             None => None,
         };
-        Some(Unusable { source, refusal })
+        Some(Unusable { source, refused })
     })
 }
 
@@ -171,9 +171,9 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
     if observed.sources.len() < 2 {
         return None;
     }
-    // A refusal of the one in use fails the renewal, which reports it.
+    // A refused of the one in use fails the renewal, which reports it.
     let faults = unusable(credential, observed, &observed.sources)
-        .filter(|u| u.refusal.is_none() || !used.is(&u.source.reference))
+        .filter(|u| u.refused.is_none() || !used.is(&u.source.reference))
         .map(|u| fault(credential, u));
     let mut found = faults.reduce(|mut first, next| {
         first.message.push_str(&format!("; {}", next.message));
@@ -190,7 +190,7 @@ fn fault(credential: &Credential, unusable: Unusable<'_>) -> Hidden {
     let reference = &unusable.source.reference;
     let name = &reference.name;
     let entry = credential.authentication.entry(name, &reference.key);
-    match unusable.refusal {
+    match unusable.refused {
         None => Hidden {
             reason: credential.authentication.lacking().secret.into(),
             message: format!(
@@ -212,13 +212,13 @@ fn fault(credential: &Credential, unusable: Unusable<'_>) -> Hidden {
 }
 
 impl super::Memory {
-    /// What is known of a refusal of this version of a source, for this very request.
-    pub fn refusal_of(&self, mark: &SourceMark, asked: &str) -> Option<&RefusedSource> {
-        let same = |r: &&RefusedSource| r.mark == *mark && r.asked == asked;
+    /// What is known of a refused of this version of a source, for this very request.
+    pub fn refused_source(&self, mark: &SourceMark, request: &str) -> Option<&RefusedSource> {
+        let same = |r: &&RefusedSource| r.mark == *mark && r.request == request;
         self.refused.iter().find(same)
     }
 
-    /// Remembers a refusal. One entry for each key of a Secret: an older version says nothing any more, unless its
+    /// Remembers a refused. One entry for each key of a Secret: an older version says nothing any more, unless its
     /// content is the same. Times become whole seconds, as on the Secret, so that a restart changes no status.
     pub fn refuse(&mut self, refused: RefusedSource) {
         let refused = RefusedSource {
@@ -234,7 +234,7 @@ impl super::Memory {
             .position(same_key)
             .map(|at| self.refused.swap_remove(at));
         let same_content = |k: &RefusedSource| {
-            k.asked == refused.asked
+            k.request == refused.request
                 && (k.mark == refused.mark
                     || k.fingerprint.is_some() && k.fingerprint == refused.fingerprint)
         };
@@ -245,14 +245,14 @@ impl super::Memory {
     }
 
     /// The refusals that are stored with a new token: of versions that still exist, without the one in use.
-    pub fn standing_refusals(
+    pub fn refused_to_store(
         &self,
         sources: &[Source],
         used: Option<&SourceMark>,
-        asked: &str,
+        request: &str,
     ) -> Vec<RefusedSource> {
         let stands = |r: &&RefusedSource| {
-            r.asked == asked
+            r.request == request
                 && used != Some(&r.mark)
                 && sources.iter().any(|s| s.mark().as_ref() == Some(&r.mark))
         };

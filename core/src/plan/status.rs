@@ -223,20 +223,20 @@ const MOST_REFUSED: usize = 8;
 fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
     let several = observed.sources.len() > 1;
     let client = sources::unusable(credential, observed, &observed.sources)
-        .filter(|u| several || u.refusal.is_some());
+        .filter(|u| several || u.refused.is_some());
     let grant = sources::unusable(credential, observed, &observed.grant_sources)
-        .filter(|u| u.refusal.is_some());
+        .filter(|u| u.refused.is_some());
     let missing = credential.authentication.lacking().secret;
     let entry = |unusable: sources::Unusable<'_>| {
-        let sources::Unusable { source, refusal } = unusable;
+        let sources::Unusable { source, refused } = unusable;
         RefusedRef {
             reference: SourceRef {
                 name: source.reference.name.clone(),
                 key: source.reference.key.clone(),
                 resource_version: source.present.as_ref().map(|(_, version)| version.clone()),
             },
-            reason: refusal.map_or_else(|| missing.to_string(), |r| r.reason.to_string()),
-            at: refusal.map(|r| time(r.at)),
+            reason: refused.map_or_else(|| missing.to_string(), |r| r.reason.to_string()),
+            at: refused.map(|r| time(r.at)),
         }
     };
     client.chain(grant).take(MOST_REFUSED).map(entry).collect()

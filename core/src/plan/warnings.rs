@@ -111,15 +111,15 @@ fn client_credential(found: &Findings<'_>) -> Option<(StoredReason, String)> {
 /// What is to be said about annotations that have no effect.
 fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
     let own = credential.unread.as_ref();
-    let own = own.map(|said| format!("the annotation {said}"));
-    let said: Vec<String> = own
+    let own = own.map(|reported| format!("the annotation {reported}"));
+    let reported: Vec<String> = own
         .into_iter()
         .chain(observed.unread.iter().cloned())
         .collect();
-    (!said.is_empty()).then(|| format!("an annotation has no effect: {}", said.join("; ")))
+    (!reported.is_empty()).then(|| format!("an annotation has no effect: {}", reported.join("; ")))
 }
 
-/// Is the promise to readers in danger? Said before it breaks.
+/// Is the promise to readers in danger? ServerMessage before it breaks.
 fn risk(found: &Findings<'_>) -> Option<(Reason, String)> {
     let Findings {
         credential,

@@ -78,7 +78,7 @@ fn a_url_that_is_none_is_reported_with_its_fix_and_without_a_letter_of_it() {
 }
 
 #[test]
-fn what_goes_past_the_proxy_is_read_as_other_programs_read_it() {
+fn what_is_reached_directly_is_read_as_other_programs_read_it() {
     #[rustfmt::skip]
     let table: [(&str, &[&str], &[&str]); 14] = [
         ("example.com", &["https://example.com/", "https://a.b.example.com/", "https://EXAMPLE.com.:8443/"], &["https://notexample.com/", "https://example.com.evil/"]),
@@ -114,7 +114,7 @@ fn what_goes_past_the_proxy_is_read_as_other_programs_read_it() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_one_is_named_and_mended() {
+fn an_entry_that_cannot_be_one_is_named_with_its_fix() {
     for entry in [
         "https://example.com",
         "example.com/path",
@@ -202,7 +202,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_reading_stumble_and_what_is_below_a_suffix_goes_past_the_proxy(
+    fn no_text_breaks_the_parser_and_what_is_below_a_suffix_is_reached_directly(
         entry in ".{0,24}",
         name in "[a-z]{1,8}(\\.[a-z]{1,8}){0,3}",
         above in "[a-z]{1,8}",

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{record::seconds, template::noted_field};
 use crate::{
     api::{TargetFormat, TargetKey},
-    oauth::{Answer, LeftOut, LifetimeSource, Token},
+    oauth::{Answer, LifetimeSource, Omitted, Token},
 };
 
 /// User name beside a token where a format wants one; GitLab and others take it for any OAuth token.
@@ -112,11 +112,11 @@ fn answer_field(token: &Token, key: &TargetKey) -> Result<String, String> {
     let field = key.field.as_deref().unwrap_or_default();
     let value = token.answer.get(field);
     let value = value.map(|value| value.expose_secret().to_owned());
-    value.ok_or_else(|| unpublished(field, token.left_out.get(field)))
+    value.ok_or_else(|| unpublished(field, token.omitted.get(field)))
 }
 
 /// Why a field that a key selects is not published, and what to do.
-fn unpublished(field: &str, why: Option<&LeftOut>) -> String {
+fn unpublished(field: &str, why: Option<&Omitted>) -> String {
     const OTHER: &str = "select another field in spec.target.keys, or remove the key";
     const FILL: &str = "configure the issuer to give it a value, or remove the key";
     let (what, step) = match why {
@@ -125,28 +125,28 @@ fn unpublished(field: &str, why: Option<&LeftOut>) -> String {
                 "the issuer's answer has no field {field}, which spec.target.keys selects: request it (an id_token often needs the scope openid), or remove the key"
             );
         }
-        Some(LeftOut::RefreshToken) => {
+        Some(Omitted::RefreshToken) => {
             ("is the refresh token, which apicred never publishes", OTHER)
         }
-        Some(LeftOut::Boolean) => (
+        Some(Omitted::Boolean) => (
             "is true or false, and only a text or a number can be published",
             OTHER,
         ),
-        Some(LeftOut::Object) => (
+        Some(Omitted::Object) => (
             "is an object, and only a text or a number can be published",
             OTHER,
         ),
-        Some(LeftOut::List) => (
+        Some(Omitted::List) => (
             "is a list, and only a text or a number can be published",
             OTHER,
         ),
-        Some(LeftOut::Null) => ("is null", FILL),
-        Some(LeftOut::Empty) => ("is an empty text", FILL),
-        Some(LeftOut::Long) => (
+        Some(Omitted::Null) => ("is null", FILL),
+        Some(Omitted::Empty) => ("is an empty text", FILL),
+        Some(Omitted::Long) => (
             "is longer than 32 KiB",
             "request less (fewer scopes or claims), or remove the key",
         ),
-        Some(LeftOut::Many) => (
+        Some(Omitted::Many) => (
             "is not among the first 64 texts and numbers of the answer, in the order of their names",
             OTHER,
         ),

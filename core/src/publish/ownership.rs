@@ -73,7 +73,7 @@ pub struct Published {
     pub record: Option<Record>,
     /// The digest that was noted.
     pub template_digest: String,
-    /// Does it still wear what was noted?
+    /// Does it still have what was noted?
     pub template_intact: bool,
     /// The keys that were put on.
     pub managed_keys: Arc<ManagedKeys>,

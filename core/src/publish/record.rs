@@ -103,7 +103,7 @@ pub struct RefusedSource {
     pub mark: SourceMark,
     /// Digest of the request that it was refused for; on a Secret, that of its token.
     #[serde(skip)]
-    pub asked: String,
+    pub request: String,
     /// When this content was refused first.
     #[serde(rename = "s", with = "whole_seconds")]
     pub since: Timestamp,

@@ -57,9 +57,9 @@ enum By {
 
 /// What the API server says, without data, bounded and printable.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Said(Option<(u16, By, String)>);
+pub struct ServerMessage(Option<(u16, By, String)>);
 
-impl Said {
+impl ServerMessage {
     /// Reads the status that the API server answered with. `token`: the token that was sent.
     pub fn of(status: &Status, token: Option<&SecretString>) -> Self {
         let causes = status.details.iter().flat_map(|d| &d.causes);

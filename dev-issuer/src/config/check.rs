@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::load::{check_life, check_roles};
+use super::load::{check_lifetime, check_roles};
 use super::{Client, Config, ManagedIdentity};
 use crate::Error;
 use crate::ids::is_guid;
@@ -23,7 +23,7 @@ impl Config {
             return Err(Error::config(format!("{at}.tenant"), message));
         }
         let life = Some(identity.lifetime_seconds);
-        check_life(&format!("{at}.lifetimeSeconds"), life)?;
+        check_lifetime(&format!("{at}.lifetimeSeconds"), life)?;
         self.check_granted(at, &identity.roles)
     }
 
@@ -41,8 +41,8 @@ impl Config {
                 return Err(Error::config(field, format!("no tenant has the id {id:?}")));
             }
         }
-        check_life(&format!("{at}.lifetimeSeconds"), client.lifetime_seconds)?;
-        check_life(&format!("{at}.refreshInSeconds"), client.refresh_in_seconds)?;
+        check_lifetime(&format!("{at}.lifetimeSeconds"), client.lifetime_seconds)?;
+        check_lifetime(&format!("{at}.refreshInSeconds"), client.refresh_in_seconds)?;
         super::mtls::check_client(at, client)?;
         super::trust::check_client(at, client)?;
         let bad = |uri: &String| !may_be_registered(uri);

@@ -55,7 +55,7 @@ pub struct Client {
     /// Keys that sign its assertions; for the generic issuer.
     #[serde(default)]
     pub jwks: Option<serde_json::Value>,
-    /// Tokens of other issuers that prove it.
+    /// Tokens of other issuers that authenticate it.
     #[serde(default)]
     pub federated: Vec<Federated>,
     /// Must it name an audience? For the generic issuer.
@@ -63,7 +63,7 @@ pub struct Client {
     pub wants_audience: bool,
     /// Do answers omit the lifetime of its tokens? For the generic issuer.
     #[serde(default)]
-    pub silent_about_life: bool,
+    pub without_lifetime: bool,
     /// Certificates that Entra takes for their subject.
     #[serde(default)]
     pub subject_names: Vec<SubjectName>,
@@ -159,7 +159,7 @@ impl Client {
             jwks: None,
             federated: Vec::new(),
             wants_audience: false,
-            silent_about_life: false,
+            without_lifetime: false,
             subject_names: Vec::new(),
             delegation: false,
             refresh_policy: None,

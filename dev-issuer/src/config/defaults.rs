@@ -114,7 +114,7 @@ fn clients() -> Vec<Client> {
         // As Auth0 and Salesforce want it and have it.
         granted(Client::new("demo-audience").secret("audience~secret.1")).wants_audience(),
         granted(Client::new("demo-instance").secret("instance~secret.1"))
-            .silent_about_life()
+            .without_lifetime()
             .default_audience("api://demo"),
         granted(expired),
     ]

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::ids::{is_domain, is_guid};
 
 /// A century: far beyond any use, near enough that times never overflow.
-const LONGEST_LIFE: u64 = 100 * 365 * 24 * 3600;
+const LONGEST_LIFETIME: u64 = 100 * 365 * 24 * 3600;
 
 impl Config {
     /// Reads a YAML or JSON file.
@@ -69,8 +69,8 @@ impl Config {
             }
         }
         unique("tenants", "id", self.tenants.iter().map(|t| t.id.as_str()))?;
-        check_life("lifetimeSeconds", Some(self.lifetime_seconds))?;
-        check_life("refreshInSeconds", self.refresh_in_seconds)?;
+        check_lifetime("lifetimeSeconds", Some(self.lifetime_seconds))?;
+        check_lifetime("refreshInSeconds", self.refresh_in_seconds)?;
         for (i, resource) in self.resources.iter().enumerate() {
             check_resource(&format!("resources[{i}]"), resource)?;
         }
@@ -98,8 +98,8 @@ impl Config {
         }
         let issuers = self.trusted.iter().map(|t| t.issuer.as_str());
         unique("trusted", "issuer", issuers)?;
-        check_life("deviceIntervalSeconds", Some(self.device_interval_seconds))?;
-        check_life("deviceLifetimeSeconds", Some(self.device_lifetime_seconds))?;
+        check_lifetime("deviceIntervalSeconds", Some(self.device_interval_seconds))?;
+        check_lifetime("deviceLifetimeSeconds", Some(self.device_lifetime_seconds))?;
         for (i, identity) in self.managed_identities.iter().enumerate() {
             self.check_managed_identity(&format!("managedIdentities[{i}]"), identity)?;
         }
@@ -157,10 +157,10 @@ pub(super) fn check_roles(field: &str, roles: &[String], resource: &Resource) ->
     }
 }
 
-pub(super) fn check_life(field: &str, seconds: Option<u64>) -> Result<(), Error> {
+pub(super) fn check_lifetime(field: &str, seconds: Option<u64>) -> Result<(), Error> {
     match seconds {
         Some(0) => Err(Error::config(field, "must be at least 1")),
-        Some(n) if n > LONGEST_LIFE => Err(Error::config(field, "must be at most a century")),
+        Some(n) if n > LONGEST_LIFETIME => Err(Error::config(field, "must be at most a century")),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that prove themselves with a certificate in the TLS handshake (RFC 8705).
+//! Clients that authenticate with a certificate in the TLS handshake (RFC 8705).
 
 use std::net::SocketAddr;
 
@@ -46,7 +46,7 @@ impl From<&str> for TlsSubject {
 }
 
 impl Client {
-    /// Lets it prove itself by a certificate with this subject, from an authority that the issuer knows
+    /// Lets it authenticate by a certificate with this subject, from an authority that the issuer knows
     /// (`tls_client_auth`).
     #[must_use]
     pub fn tls_subject(mut self, subject: impl Into<TlsSubject>) -> Self {
@@ -54,7 +54,7 @@ impl Client {
         self
     }
 
-    /// Lets it prove itself by exactly this certificate, given as PEM, whoever signed it
+    /// Lets it authenticate by exactly this certificate, given as PEM, whoever signed it
     /// (`self_signed_tls_client_auth`).
     #[must_use]
     pub fn tls_certificate(mut self, pem: impl Into<String>) -> Self {

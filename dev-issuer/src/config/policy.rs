@@ -55,8 +55,8 @@ impl Client {
 
     /// Makes the generic issuer say nothing about the life of its tokens, as Salesforce does.
     #[must_use]
-    pub fn silent_about_life(mut self) -> Self {
-        self.silent_about_life = true;
+    pub fn without_lifetime(mut self) -> Self {
+        self.without_lifetime = true;
         self
     }
 

@@ -79,7 +79,7 @@ impl Client {
         self
     }
 
-    /// Lets a token of another issuer prove it.
+    /// Lets a token of another issuer authenticate it.
     #[must_use]
     pub fn federated(
         mut self,

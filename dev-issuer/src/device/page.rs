@@ -51,12 +51,12 @@ fn answer(shared: &Shared, form: Result<Form, Malformed>, posted: bool) -> Answe
     let form = form.unwrap_or_default();
     let code = form.get("user_code").unwrap_or_default();
     if !posted {
-        return ask(StatusCode::OK, &form, None);
+        return token_request(StatusCode::OK, &form, None);
     }
     let now = Timestamp::now();
     let Some(wish) = shared.devices.waiting(code, now) else {
         let alert = "The code is unknown or has expired.";
-        return ask(StatusCode::BAD_REQUEST, &form, Some(alert));
+        return token_request(StatusCode::BAD_REQUEST, &form, Some(alert));
     };
     let (text, user) = if form.get("decision") == Some("allow") {
         let (name, password) = (form.get("user"), form.get("password"));
@@ -64,7 +64,7 @@ fn answer(shared: &Shared, form: Result<Form, Malformed>, posted: bool) -> Answe
         let config = shared.config();
         let Some(user) = config.user_with(name, password) else {
             let alert = "User name or password are wrong.";
-            return ask(StatusCode::UNAUTHORIZED, &form, Some(alert));
+            return token_request(StatusCode::UNAUTHORIZED, &form, Some(alert));
         };
         let text = format!("{} may now act for {}.", wish.client_id, user.name);
         (text, Some(user.name.clone()))
@@ -75,7 +75,7 @@ fn answer(shared: &Shared, form: Result<Form, Malformed>, posted: bool) -> Answe
     notice(StatusCode::OK, DEVICE_PAGE, &text)
 }
 
-fn ask(status: StatusCode, form: &Form, alert: Option<&str>) -> Answer {
+fn token_request(status: StatusCode, form: &Form, alert: Option<&str>) -> Answer {
     let field = |name| form.get(name).unwrap_or_default();
     let page = Page {
         title: DEVICE_PAGE,

@@ -1,11 +1,11 @@
-//! Clients that prove themselves by a signed assertion: with a registered certificate, or with another issuer's token.
+//! Clients that authenticate by a signed assertion: with a registered certificate, or with another issuer's token.
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>,
 //! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation>
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 
 use super::assertion_errors as errors;
-use super::errors::Refusal;
+use super::errors::ErrorAnswer;
 use crate::assertion::{Assertion, Bad, Certificate, by_thumbprint, chain_of, key_of};
 use crate::config::{Client, Config, Federated};
 use crate::mtls;
@@ -21,7 +21,7 @@ pub(super) fn authenticate(
     client: &Client,
     (text, certificates): (&str, &[String]),
     (endpoints, now): (&[String], i64),
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorAnswer> {
     let assertion = Assertion::read(text).map_err(|_| errors::malformed())?;
     if assertion.claim("iss") == Some(client.id.as_str()) {
         by_certificate(shared, (client, certificates), &assertion, (endpoints, now))
@@ -37,7 +37,7 @@ fn by_certificate(
     (client, certificates): (&Client, &[String]),
     assertion: &Assertion<'_>,
     (endpoints, now): (&[String], i64),
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorAnswer> {
     let explained = |bad: Bad| match bad {
         Bad::Times => errors::out_of_time(),
         Bad::Audience => errors::wrong_audience(),
@@ -74,7 +74,7 @@ fn by_subject(
     client: &Client,
     assertion: &Assertion<'_>,
     now: i64,
-) -> Result<Option<DecodingKey>, Refusal> {
+) -> Result<Option<DecodingKey>, ErrorAnswer> {
     let header = &assertion.header;
     let Some(chain) = chain_of(header).filter(|_| !client.subject_names.is_empty()) else {
         return Ok(None);
@@ -102,7 +102,7 @@ fn by_federation(
     client: &Client,
     (assertion, text): (&Assertion<'_>, &str),
     now: i64,
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorAnswer> {
     let claim = |name| assertion.claim(name).unwrap_or_default();
     let mut audience = assertion.audience().unwrap_or_default();
     let mut tenants = config.tenants.iter().map(|t| t.id.as_str());
@@ -125,7 +125,7 @@ fn by_federation(
             .any(|record| what.of(record).eq_ignore_ascii_case(value));
         records.retain(|record| what.of(record) == value);
         if records.is_empty() {
-            return Err(what.refusal(value, other_case));
+            return Err(what.error_answer(value, other_case));
         }
     }
     if own.is_some() {
@@ -156,7 +156,7 @@ fn by_identity(
     config: &Config,
     client: &Client,
     (text, tenant): (&str, &str),
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorAnswer> {
     let claims = shared.validate_with(config, text, None).map_err(|_| {
         errors::bad_signature(
             &client.id,
@@ -191,7 +191,7 @@ impl What {
         }
     }
 
-    fn refusal(self, value: &str, other_case: bool) -> Refusal {
+    fn error_answer(self, value: &str, other_case: bool) -> ErrorAnswer {
         let (code, name) = match self {
             _ if other_case => (7_002_138, self.name()),
             Self::Issuer => (700_211, self.name()),

@@ -5,27 +5,27 @@ use jiff::Timestamp;
 
 use super::client_auth::authenticate;
 use super::client_credentials::Granted;
-use super::errors::{self, Refusal};
+use super::errors::{self, ErrorAnswer};
 use super::user_errors;
 use super::user_grant::{Agreed, issue};
-use crate::ask::Ask;
 use crate::config::{Config, Tenant};
 use crate::form::Form;
 use crate::signin::{BadCode, Realm, verifies};
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 pub(super) fn grant(
     shared: &Shared,
     config: &Config,
     tenant: &Tenant,
-    (ask, form): (&Ask, &Form),
-) -> Result<Granted, Refusal> {
+    (token_request, form): (&TokenRequest, &Form),
+) -> Result<Granted, ErrorAnswer> {
     let code = form.get("code").ok_or_else(|| errors::missing("code"))?;
     let redirect_uri = form
         .get("redirect_uri")
         .ok_or_else(|| errors::missing("redirect_uri"))?;
     let now = Timestamp::now();
-    let caller = authenticate(shared, ask, config, tenant, now)?;
+    let caller = authenticate(shared, token_request, config, tenant, now)?;
     let consent = shared.codes.redeem(code, now).map_err(|bad| match bad {
         BadCode::Unknown => user_errors::bad_grant(),
         BadCode::Expired => user_errors::code_expired(),

@@ -1,17 +1,17 @@
-//! Who asks, and whether they prove it.
+//! Who asks, and whether they authenticate it.
 
 use jiff::Timestamp;
 
-use super::errors::{self, Refusal};
+use super::errors::{self, ErrorAnswer};
 use super::{assertion, assertion_errors};
-use crate::ask::Ask;
 use crate::config::{Client, Config, Secret, Tenant};
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
-/// `acr` of a client that has nothing to prove itself with.
+/// `acr` of a client that has nothing to authenticate with.
 pub(super) const PUBLIC: &str = "0";
 
-/// A client that proved itself as well as it can.
+/// A client that authenticated as well as it can.
 pub(super) struct Authenticated<'c> {
     pub(super) client: &'c Client,
     pub(super) secret_index: Option<usize>,
@@ -22,21 +22,21 @@ pub(super) struct Authenticated<'c> {
 /// By a secret, in the body or in a Basic header, or by a signed assertion.
 pub(super) fn authenticate<'c>(
     shared: &Shared,
-    ask: &Ask,
+    token_request: &TokenRequest,
     config: &'c Config,
     tenant: &Tenant,
     now: Timestamp,
-) -> Result<Authenticated<'c>, Refusal> {
-    let in_body = ask.parameter("client_secret");
-    let secret = match (&ask.basic, in_body) {
-        (Some(Ok(basic)), None) if ask.client_id() == Some(&basic.id) => {
+) -> Result<Authenticated<'c>, ErrorAnswer> {
+    let in_body = token_request.parameter("client_secret");
+    let secret = match (&token_request.basic, in_body) {
+        (Some(Ok(basic)), None) if token_request.client_id() == Some(&basic.id) => {
             Some(basic.secret.as_str())
         }
         // A broken header, two ids, or two methods at once, which RFC 6749 section 2.3 forbids.
         (Some(_), _) => return Err(errors::malformed()),
         (None, secret) => secret,
     };
-    let id = ask
+    let id = token_request
         .client_id()
         .ok_or_else(|| errors::missing("client_id"))?;
     let client = config
@@ -45,17 +45,17 @@ pub(super) fn authenticate<'c>(
         .ok_or_else(|| errors::client_unknown(id, &tenant.id))?;
     let secret = secret.filter(|secret| !secret.is_empty());
     let (secrets, certificates) = client.secrets_and_certificates(&shared.replicas.token());
-    if let Some(text) = ask.parameter("client_assertion") {
+    if let Some(text) = token_request.parameter("client_assertion") {
         if client.public {
             return Err(errors::public_client());
         }
-        if secret.is_some() || ask.basic.is_some() {
+        if secret.is_some() || token_request.basic.is_some() {
             return Err(errors::malformed());
         }
-        if ask.parameter("client_assertion_type") != Some(assertion::JWT_BEARER) {
+        if token_request.parameter("client_assertion_type") != Some(assertion::JWT_BEARER) {
             return Err(assertion_errors::unknown_type());
         }
-        let endpoints = ask.urls(&shared.origin, &tenant.id);
+        let endpoints = token_request.urls(&shared.origin, &tenant.id);
         let sent = (text, certificates.as_slice());
         assertion::authenticate(shared, config, client, sent, (&endpoints, now.as_second()))?;
         return Ok(Authenticated {

@@ -5,14 +5,14 @@ use jiff::Timestamp;
 
 use super::app_claims::{Application, app_claims};
 use super::client_auth::{PUBLIC, authenticate};
-use super::errors::{self, Refusal};
+use super::errors::{self, ErrorAnswer};
 use super::{Version, target};
-use crate::ask::Ask;
 use crate::claims::Claims;
 use crate::config::{Config, Tenant};
 use crate::form::Form;
 use crate::ids::stable_guid;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 /// A token that is granted, not yet signed.
 pub(super) struct Granted {
@@ -32,14 +32,14 @@ pub(super) fn grant(
     shared: &Shared,
     config: &Config,
     tenant: &Tenant,
-    (ask, form, version): (&Ask, &Form, Version),
-) -> Result<Granted, Refusal> {
-    if ask.client_id().is_none() && ask.basic.is_none() {
+    (token_request, form, version): (&TokenRequest, &Form, Version),
+) -> Result<Granted, ErrorAnswer> {
+    if token_request.client_id().is_none() && token_request.basic.is_none() {
         return Err(errors::missing("client_id"));
     }
     let name = target::read(form, version)?;
     let now = Timestamp::now();
-    let caller = authenticate(shared, ask, config, tenant, now)?;
+    let caller = authenticate(shared, token_request, config, tenant, now)?;
     if caller.acr == PUBLIC {
         return Err(errors::no_credential());
     }

@@ -7,31 +7,38 @@ use serde_json::json;
 
 use super::client_auth::authenticate;
 use super::client_credentials::Granted;
-use super::errors::{self, Refusal};
+use super::errors::{self, ErrorAnswer};
 use super::tenant;
 use super::user_errors;
 use super::user_grant::{Agreed, issue};
 use super::user_scope::check_user_scope;
 use crate::answer::Answer;
-use crate::ask::Ask;
 use crate::config::{Config, Tenant};
 use crate::device::{Poll, Wish, entra_page};
 use crate::form::Form;
 use crate::ids::guid;
 use crate::signin::Realm;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 /// `POST /{tenant}/oauth2/v2.0/devicecode`. The client only says who it is.
-pub(crate) fn device_code(shared: &Shared, ask: &Ask, tenant: &str) -> Answer {
-    let correlation_id = ask.correlation_id.clone().unwrap_or_else(guid);
-    begin(shared, ask, tenant)
-        .unwrap_or_else(|refusal| refusal.into_answer(&shared.origin, &correlation_id))
+pub(crate) fn device_code(shared: &Shared, token_request: &TokenRequest, tenant: &str) -> Answer {
+    let correlation_id = token_request.correlation_id.clone().unwrap_or_else(guid);
+    begin(shared, token_request, tenant)
+        .unwrap_or_else(|error_answer| error_answer.into_answer(&shared.origin, &correlation_id))
 }
 
-fn begin(shared: &Shared, ask: &Ask, tenant: &str) -> Result<Answer, Refusal> {
+fn begin(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    tenant: &str,
+) -> Result<Answer, ErrorAnswer> {
     let config = shared.config();
     let tenant = tenant::of_user(&config, tenant)?;
-    let form = ask.form.as_ref().map_err(|_| errors::malformed())?;
+    let form = token_request
+        .form
+        .as_ref()
+        .map_err(|_| errors::malformed())?;
     if let Some(name) = form.duplicate(None) {
         return Err(errors::duplicated(name));
     }
@@ -72,13 +79,13 @@ pub(super) fn grant(
     shared: &Shared,
     config: &Config,
     tenant: &Tenant,
-    (ask, form): (&Ask, &Form),
-) -> Result<Granted, Refusal> {
+    (token_request, form): (&TokenRequest, &Form),
+) -> Result<Granted, ErrorAnswer> {
     let code = form
         .get("device_code")
         .ok_or_else(|| errors::missing("device_code"))?;
     let now = Timestamp::now();
-    let caller = authenticate(shared, ask, config, tenant, now)?;
+    let caller = authenticate(shared, token_request, config, tenant, now)?;
     let realm = Realm::Entra(tenant.id.clone());
     let who = (&realm, caller.client.id.as_str());
     match shared.devices.poll(code, who, true, now) {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::errors::Refusal;
+use super::errors::ErrorAnswer;
 use super::{Version, tenant};
 use crate::answer::Answer;
 use crate::ids::guid;
@@ -73,12 +73,12 @@ fn metadata(shared: &Shared, id: &str, version: Version) -> Value {
 
 /// Whatever name the tenant goes by in the path, the documents carry its id.
 fn with_id(shared: &Shared, name: &str, body: impl FnOnce(&str) -> Value) -> Answer {
-    let found: Result<String, Refusal> = {
+    let found: Result<String, ErrorAnswer> = {
         let config = shared.config();
         tenant::resolve(&config, name).map(|tenant| tenant.id.clone())
     };
     match found {
         Ok(id) => Answer::json(StatusCode::OK, &body(&id)),
-        Err(refusal) => refusal.into_answer(&shared.origin, &guid()),
+        Err(error_answer) => error_answer.into_answer(&shared.origin, &guid()),
     }
 }

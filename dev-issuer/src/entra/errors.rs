@@ -1,4 +1,4 @@
-//! Refusals in Entra's words.
+//! Errors in Entra's words.
 //!
 //! Numbers and texts: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>. That page gives neither the
 //! `error` string nor the HTTP status of most; those are as reported from the real service, else 400
@@ -12,9 +12,9 @@ use serde::Serialize;
 use crate::answer::{Answer, Notes};
 use crate::ids::guid;
 
-/// A refusal, not yet tied to a request.
+/// An error, not yet tied to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorAnswer {
     status: StatusCode,
     error: &'static str,
     code: u32,
@@ -41,7 +41,7 @@ struct Body<'a> {
     claims: Option<&'a str>,
 }
 
-impl Refusal {
+impl ErrorAnswer {
     pub(super) fn new(
         status: u16,
         error: &'static str,
@@ -117,122 +117,122 @@ impl Refusal {
 pub(super) const BAD: u16 = 400;
 const DENIED: u16 = 401;
 
-pub(crate) fn not_post(method: &str) -> Refusal {
+pub(crate) fn not_post(method: &str) -> ErrorAnswer {
     let text = format!("The endpoint only accepts POST requests. Received a {method} request.");
-    Refusal::new(405, "invalid_request", 900_561, text)
+    ErrorAnswer::new(405, "invalid_request", 900_561, text)
 }
 
-pub(crate) fn tenant_malformed(tenant: &str) -> Refusal {
+pub(crate) fn tenant_malformed(tenant: &str) -> ErrorAnswer {
     let text = format!(
         "Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain."
     );
-    Refusal::new(BAD, "invalid_request", 900_023, text)
+    ErrorAnswer::new(BAD, "invalid_request", 900_023, text)
 }
 
-pub(crate) fn tenant_unknown(tenant: &str) -> Refusal {
+pub(crate) fn tenant_unknown(tenant: &str) -> ErrorAnswer {
     let text = format!(
         "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the \
          correct cloud."
     );
-    Refusal::new(BAD, "invalid_request", 90_002, text)
+    ErrorAnswer::new(BAD, "invalid_request", 90_002, text)
 }
 
-pub(crate) fn tenant_missing() -> Refusal {
+pub(crate) fn tenant_missing() -> ErrorAnswer {
     let text = "No tenant-identifying information found in either the request or implied by any provided credentials.";
-    Refusal::new(BAD, "invalid_request", 50_059, text)
+    ErrorAnswer::new(BAD, "invalid_request", 50_059, text)
 }
 
-pub(crate) fn consumers() -> Refusal {
+pub(crate) fn consumers() -> ErrorAnswer {
     let text = "The grant type isn't supported over the /common or /consumers endpoints. Use the tenant-specific \
                 endpoint.";
-    Refusal::new(BAD, "invalid_request", 9_001_023, text)
+    ErrorAnswer::new(BAD, "invalid_request", 9_001_023, text)
 }
 
-pub(crate) fn malformed() -> Refusal {
+pub(crate) fn malformed() -> ErrorAnswer {
     let text = "Invalid request. Request is malformed or invalid.";
-    Refusal::new(BAD, "invalid_request", 9_002_313, text)
+    ErrorAnswer::new(BAD, "invalid_request", 9_002_313, text)
 }
 
-pub(crate) fn duplicated(name: &str) -> Refusal {
+pub(crate) fn duplicated(name: &str) -> ErrorAnswer {
     let text =
         format!("The request is not properly formatted. The parameter '{name}' is duplicated.");
-    Refusal::new(BAD, "invalid_request", 9_000_411, text)
+    ErrorAnswer::new(BAD, "invalid_request", 9_000_411, text)
 }
 
-pub(crate) fn missing(name: &str) -> Refusal {
+pub(crate) fn missing(name: &str) -> ErrorAnswer {
     let text = format!("The request body must contain the following parameter: '{name}'.");
-    Refusal::new(BAD, "invalid_request", 900_144, text)
+    ErrorAnswer::new(BAD, "invalid_request", 900_144, text)
 }
 
-pub(crate) fn unsupported_grant(grant: &str) -> Refusal {
+pub(crate) fn unsupported_grant(grant: &str) -> ErrorAnswer {
     let text = format!("The app requested an unsupported grant type '{grant}'.");
-    Refusal::new(BAD, "unsupported_grant_type", 70_003, text)
+    ErrorAnswer::new(BAD, "unsupported_grant_type", 70_003, text)
 }
 
-pub(crate) fn client_unknown(client: &str, tenant: &str) -> Refusal {
+pub(crate) fn client_unknown(client: &str, tenant: &str) -> ErrorAnswer {
     let text = format!(
         "Application with identifier '{client}' was not found in the directory '{tenant}'. This can happen if the \
          application has not been installed by the administrator of the tenant or consented to by any user in the \
          tenant. You may have sent your authentication request to the wrong tenant."
     );
-    Refusal::new(BAD, "unauthorized_client", 700_016, text)
+    ErrorAnswer::new(BAD, "unauthorized_client", 700_016, text)
 }
 
-pub(crate) fn no_credential() -> Refusal {
+pub(crate) fn no_credential() -> ErrorAnswer {
     let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
-    Refusal::new(DENIED, "invalid_client", 7_000_218, text)
+    ErrorAnswer::new(DENIED, "invalid_client", 7_000_218, text)
 }
 
-pub(crate) fn wrong_secret(client: &str) -> Refusal {
+pub(crate) fn wrong_secret(client: &str) -> ErrorAnswer {
     let text = format!(
         "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not \
          the client secret ID, for a secret added to app '{client}'."
     );
-    Refusal::new(DENIED, "invalid_client", 7_000_215, text)
+    ErrorAnswer::new(DENIED, "invalid_client", 7_000_215, text)
 }
 
-pub(crate) fn expired_secret(client: &str, secret_index: usize) -> Refusal {
+pub(crate) fn expired_secret(client: &str, secret_index: usize) -> ErrorAnswer {
     let text = format!(
         "The provided client secret keys for app '{client}' are expired. Create new keys for your app, or consider \
          using certificate credentials for added security."
     );
-    let mut refusal = Refusal::new(DENIED, "invalid_client", 7_000_222, text);
-    refusal.secret_index = Some(secret_index);
-    refusal
+    let mut error_answer = ErrorAnswer::new(DENIED, "invalid_client", 7_000_222, text);
+    error_answer.secret_index = Some(secret_index);
+    error_answer
 }
 
-pub(crate) fn resource_on_v2() -> Refusal {
+pub(crate) fn resource_on_v2() -> ErrorAnswer {
     let text = "The 'resource' request parameter isn't supported.";
-    Refusal::new(BAD, "invalid_request", 901_002, text)
+    ErrorAnswer::new(BAD, "invalid_request", 901_002, text)
 }
 
-pub(crate) fn scope_without_default(scope: &str) -> Refusal {
+pub(crate) fn scope_without_default(scope: &str) -> ErrorAnswer {
     let text = format!(
         "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with \
          /.default suffixed to the resource identifier (application ID URI)."
     );
-    Refusal::new(BAD, "invalid_scope", 1_002_012, text)
+    ErrorAnswer::new(BAD, "invalid_scope", 1_002_012, text)
 }
 
-pub(crate) fn several_resources(scope: &str) -> Refusal {
+pub(crate) fn several_resources(scope: &str) -> ErrorAnswer {
     let text = format!(
         "Provided value for the input parameter scope '{scope}' isn't valid when requesting an access token. Specify a \
          valid scope."
     );
-    Refusal::new(BAD, "invalid_scope", 28_002, text)
+    ErrorAnswer::new(BAD, "invalid_scope", 28_002, text)
 }
 
-pub(crate) fn resource_unknown(resource: &str, tenant: &str) -> Refusal {
+pub(crate) fn resource_unknown(resource: &str, tenant: &str) -> ErrorAnswer {
     let text = format!(
         "The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the \
          application has not been installed by the administrator of the tenant or consented to by any user in the \
          tenant. You might have sent your authentication request to the wrong tenant."
     );
-    Refusal::new(BAD, "invalid_resource", 500_011, text)
+    ErrorAnswer::new(BAD, "invalid_resource", 500_011, text)
 }
 
-pub(crate) fn public_client() -> Refusal {
+pub(crate) fn public_client() -> ErrorAnswer {
     let text =
         "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.";
-    Refusal::new(DENIED, "invalid_client", 700_025, text)
+    ErrorAnswer::new(DENIED, "invalid_client", 700_025, text)
 }

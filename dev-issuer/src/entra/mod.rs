@@ -2,7 +2,7 @@
 //!
 //! `token` judges a request in the order in which Entra does: tenant, form, grant, client, secret, resource.
 //! A further grant is a file beside `client_credentials` and a line in `token`; a further way for a client
-//! to prove itself is a branch in `client_auth`. Grants that ask for a user go through `user_grant`, and those without a
+//! to authenticate is a branch in `client_auth`. Grants that ask for a user go through `user_grant`, and those without a
 //! page through its check of what was agreed to before.
 
 mod app_claims;
@@ -29,7 +29,7 @@ pub(crate) use app_claims::{Application, app_claims};
 pub(crate) use client_auth::{Found, find};
 pub(crate) use device_code::device_code;
 pub(crate) use discovery::{keys_v1, keys_v2, metadata_v1, metadata_v2};
-pub(crate) use policy::refusal;
+pub(crate) use policy::error_answer;
 pub(crate) use tenant::of_user as user_tenant;
 pub(crate) use token::{answer, not_post};
 pub(crate) use user_scope::check_user_scope;

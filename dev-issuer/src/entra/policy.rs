@@ -1,15 +1,15 @@
-//! Refusals by number alone: what a policy says of a user, or a test of a client.
+//! Errors by number alone: what a policy says of a user, or a test of a client.
 //!
 //! Microsoft's page of numbers gives neither `error` nor status of most. Where no report of the real service is known, they
 //! are what RFC 6749 section 5.2 and `OpenID` Connect Core section 3.1.2.6 ask for.
 
 use serde_json::{Value, json};
 
-use super::errors::{BAD, Refusal};
+use super::errors::{BAD, ErrorAnswer};
 use crate::users::User;
 
 /// The answer that goes with an AADSTS number.
-pub(crate) fn refusal(code: u32) -> Refusal {
+pub(crate) fn error_answer(code: u32) -> ErrorAnswer {
     let (status, error) = kind(code);
     let text = match code {
         65_001 => "The user or administrator has not consented to use the application.",
@@ -20,11 +20,11 @@ pub(crate) fn refusal(code: u32) -> Refusal {
         50_158 => "External security challenge not satisfied.",
         _ => "The request was refused.",
     };
-    let refusal = Refusal::new(status, error, code, text);
+    let error_answer = ErrorAnswer::new(status, error, code, text);
     match suberror(code) {
-        Some((suberror, true)) => refusal.suberror(suberror).claims(&challenge(POLICY)),
-        Some((suberror, false)) => refusal.suberror(suberror),
-        None => refusal,
+        Some((suberror, true)) => error_answer.suberror(suberror).claims(&challenge(POLICY)),
+        Some((suberror, false)) => error_answer.suberror(suberror),
+        None => error_answer,
     }
 }
 
@@ -94,7 +94,7 @@ fn suberror(code: u32) -> Option<(&'static str, bool)> {
     }
 }
 
-/// The policy of refusals by number alone.
+/// The policy of errors by number alone.
 const POLICY: &str = "0f1e2d3c-4b5a-4c6d-8e7f-90a1b2c3d4e5";
 
 /// Names the policy that has to be met, as text in a text
@@ -104,13 +104,13 @@ fn challenge(policy: &str) -> String {
 }
 
 /// Refuses a user whose policy was not named by the `claims` of the sign-in.
-pub(super) fn check(user: &User, claims: Option<&str>) -> Result<(), Refusal> {
+pub(super) fn check(user: &User, claims: Option<&str>) -> Result<(), ErrorAnswer> {
     let Some(policy) = user.policy.as_deref() else {
         return Ok(());
     };
-    let asked = claims.and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let named = asked.as_ref().and_then(|asked| {
-        let policies = &asked["access_token"]["polids"];
+    let requested = claims.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let named = requested.as_ref().and_then(|requested| {
+        let policies = &requested["access_token"]["polids"];
         let many = policies["values"].as_array().into_iter().flatten();
         let mut all = many.chain(policies.get("value"));
         all.find(|named| named.as_str() == Some(policy))
@@ -121,6 +121,8 @@ pub(super) fn check(user: &User, claims: Option<&str>) -> Result<(), Refusal> {
     let code = 50_076;
     let (status, error) = kind(code);
     let text = "A policy requires multi-factor authentication for this resource.";
-    let refusal = Refusal::new(status, error, code, text);
-    Err(refusal.suberror("basic_action").claims(&challenge(policy)))
+    let error_answer = ErrorAnswer::new(status, error, code, text);
+    Err(error_answer
+        .suberror("basic_action")
+        .claims(&challenge(policy)))
 }

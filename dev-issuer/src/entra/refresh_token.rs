@@ -8,38 +8,38 @@ use jiff::Timestamp;
 use super::Version;
 use super::client_auth::authenticate;
 use super::client_credentials::Granted;
-use super::errors::{self, Refusal};
+use super::errors::{self, ErrorAnswer};
 use super::user_grant::{Agreed, issue_silently};
 use super::user_scope::from_form;
-use crate::ask::Ask;
 use crate::config::{Config, RefreshPolicy, Tenant};
 use crate::form::Form;
 use crate::signin::Realm;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 pub(super) fn grant(
     shared: &Shared,
     config: &Config,
     tenant: &Tenant,
-    (ask, form, version): (&Ask, &Form, Version),
-) -> Result<Granted, Refusal> {
+    (token_request, form, version): (&TokenRequest, &Form, Version),
+) -> Result<Granted, ErrorAnswer> {
     let token = form
         .get("refresh_token")
         .ok_or_else(|| errors::missing("refresh_token"))?;
     let now = Timestamp::now();
-    let caller = authenticate(shared, ask, config, tenant, now)?;
+    let caller = authenticate(shared, token_request, config, tenant, now)?;
     let realm = Realm::Entra(tenant.id.clone());
     let who = (&realm, caller.client.id.as_str());
     let rule = (RefreshPolicy::Reissue, now);
     let names_an_api = form.get("scope").is_some() || form.get("resource").is_some();
     let redeemed = shared.refresh_tokens.redeem(token, who, rule, |standing| {
-        let asked = if names_an_api {
+        let requested = if names_an_api {
             from_form(form, version)?
         } else {
             standing.scope.clone()
         };
         // It is about the refresh token, not about the API.
-        let scope: Vec<&str> = asked
+        let scope: Vec<&str> = requested
             .split(' ')
             .filter(|part| *part != "offline_access")
             .collect();

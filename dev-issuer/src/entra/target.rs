@@ -1,12 +1,12 @@
 //! Which API the token is for: `scope` at v2, `resource` at v1.
 
 use super::Version;
-use super::errors::{self, Refusal};
+use super::errors::{self, ErrorAnswer};
 use crate::form::Form;
 
 /// The name of the API as the client wrote it. Only the form is judged; whether it exists is seen later, once
-/// the client has proved itself.
-pub(super) fn read(form: &Form, version: Version) -> Result<&str, Refusal> {
+/// the client has authenticated.
+pub(super) fn read(form: &Form, version: Version) -> Result<&str, ErrorAnswer> {
     match version {
         // A `scope` without `resource` is what people send who mix the two versions up.
         Version::V1 => form
@@ -19,7 +19,7 @@ pub(super) fn read(form: &Form, version: Version) -> Result<&str, Refusal> {
 
 /// `<resource>/.default`, once. Values are not trimmed, so a stray blank makes an empty scope, which has no
 /// `/.default`. A doubled slash is right for an App ID URI that ends with one.
-fn from_scope(scope: &str) -> Result<&str, Refusal> {
+fn from_scope(scope: &str) -> Result<&str, ErrorAnswer> {
     let mut resources = scope.split(' ').map(|part| {
         part.strip_suffix("/.default")
             .filter(|resource| !resource.is_empty())

@@ -1,11 +1,11 @@
 //! The tenant in the path.
 
-use super::errors::{self, Refusal};
+use super::errors::{self, ErrorAnswer};
 use crate::config::{Config, Tenant};
 use crate::ids::{is_domain, is_guid};
 
 /// The tenant of a user, who may leave it open: then it is the default one.
-pub(crate) fn of_user<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, Refusal> {
+pub(crate) fn of_user<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, ErrorAnswer> {
     match (name, config.tenants.first()) {
         ("common" | "organizations", Some(default)) => Ok(default),
         _ => resolve(config, name),
@@ -14,7 +14,7 @@ pub(crate) fn of_user<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, 
 
 /// The tenant of a user who gives the password away: it is not looked for in all of them
 /// (<https://learn.microsoft.com/entra/identity-platform/v2-oauth-ropc>).
-pub(super) fn of_password<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, Refusal> {
+pub(super) fn of_password<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, ErrorAnswer> {
     match name {
         "common" => Err(errors::consumers()),
         _ => of_user(config, name),
@@ -23,7 +23,7 @@ pub(super) fn of_password<'c>(config: &'c Config, name: &str) -> Result<&'c Tena
 
 /// The tenant of an application: by id or by domain, in any case. The names for "any tenant" are for users only
 /// (Microsoft's page on client credentials wants a concrete one).
-pub(super) fn resolve<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, Refusal> {
+pub(super) fn resolve<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, ErrorAnswer> {
     match name {
         "common" | "organizations" => return Err(errors::tenant_missing()),
         "consumers" => return Err(errors::consumers()),

@@ -6,21 +6,26 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::client_credentials::{self, Granted};
-use super::errors::{self, Refusal};
+use super::errors::{self, ErrorAnswer};
 use super::{
     Version, authorization_code, device_code, on_behalf_of, password, refresh_token, tenant,
 };
 use crate::answer::{Answer, Issued, Notes};
-use crate::ask::Ask;
 use crate::ids::{guid, is_guid};
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
-/// Judges a request and mints the token.
-pub(crate) fn answer(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Answer {
-    let correlation_id = ask.correlation_id.clone().unwrap_or_else(guid);
-    let answer = match decide(shared, ask, tenant, version) {
+/// Checks a request and mints the token.
+pub(crate) fn answer(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    tenant: &str,
+    version: Version,
+) -> Answer {
+    let correlation_id = token_request.correlation_id.clone().unwrap_or_else(guid);
+    let answer = match decide(shared, token_request, tenant, version) {
         Ok(granted) => success(shared, granted, version, &correlation_id),
-        Err(refusal) => refusal.into_answer(&shared.origin, &correlation_id),
+        Err(error_answer) => error_answer.into_answer(&shared.origin, &correlation_id),
     };
     answer.header(
         HeaderName::from_static("client-request-id"),
@@ -49,9 +54,14 @@ const REFRESH_TOKEN: &str = "refresh_token";
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const PASSWORD: &str = "password";
 
-fn decide(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Result<Granted, Refusal> {
+fn decide(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    tenant: &str,
+    version: Version,
+) -> Result<Granted, ErrorAnswer> {
     let config = shared.config();
-    let form = ask.form.as_ref().map_err(|_| errors::malformed());
+    let form = token_request.form.as_ref().map_err(|_| errors::malformed());
     let grant = form.as_ref().ok().and_then(|form| form.get("grant_type"));
     let tenant = match grant {
         Some(AUTHORIZATION_CODE | REFRESH_TOKEN | DEVICE_CODE) => tenant::of_user(&config, tenant)?,
@@ -70,13 +80,19 @@ fn decide(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Result<
         AUTHORIZATION_CODE | DEVICE_CODE if version == Version::V1 => {
             Err(errors::unsupported_grant(grant))
         }
-        AUTHORIZATION_CODE => authorization_code::grant(shared, &config, tenant, (ask, form)),
-        REFRESH_TOKEN => refresh_token::grant(shared, &config, tenant, (ask, form, version)),
-        DEVICE_CODE => device_code::grant(shared, &config, tenant, (ask, form)),
-        on_behalf_of::GRANT => on_behalf_of::grant(shared, &config, tenant, (ask, form, version)),
-        PASSWORD => password::grant(shared, &config, tenant, (ask, form, version)),
+        AUTHORIZATION_CODE => {
+            authorization_code::grant(shared, &config, tenant, (token_request, form))
+        }
+        REFRESH_TOKEN => {
+            refresh_token::grant(shared, &config, tenant, (token_request, form, version))
+        }
+        DEVICE_CODE => device_code::grant(shared, &config, tenant, (token_request, form)),
+        on_behalf_of::GRANT => {
+            on_behalf_of::grant(shared, &config, tenant, (token_request, form, version))
+        }
+        PASSWORD => password::grant(shared, &config, tenant, (token_request, form, version)),
         "client_credentials" => {
-            client_credentials::grant(shared, &config, tenant, (ask, form, version))
+            client_credentials::grant(shared, &config, tenant, (token_request, form, version))
         }
         other => Err(errors::unsupported_grant(other)),
     }

@@ -6,13 +6,13 @@ use serde_json::json;
 use super::app_claims::{Application, app_claims};
 use super::client_auth::Authenticated;
 use super::client_credentials::Granted;
-use super::errors::Refusal;
+use super::errors::ErrorAnswer;
 use super::policy;
 use super::user_errors;
 use super::user_scope;
 use crate::claims::Claims;
 use crate::config::{Config, Tenant};
-use crate::refresh::Standing;
+use crate::refresh::Consented;
 use crate::signin::Realm;
 use crate::state::Shared;
 use crate::users::User;
@@ -34,7 +34,7 @@ pub(super) fn issue(
     tenant: &Tenant,
     caller: &Authenticated<'_>,
     agreed: &Agreed<'_>,
-) -> Result<Granted, Refusal> {
+) -> Result<Granted, ErrorAnswer> {
     let now = Timestamp::now();
     let scope = user_scope::read(config, agreed.scope).map_err(user_errors::user_scope)?;
     let user = config
@@ -42,7 +42,7 @@ pub(super) fn issue(
         .ok_or_else(|| user_errors::user_unknown(agreed.user, &tenant.id))?;
     let client = caller.client;
     if let Some(code) = user.refused {
-        return Err(policy::refusal(code));
+        return Err(policy::error_answer(code));
     }
     policy::check(user, agreed.claims)?;
     let scp = scope.scp(client, user);
@@ -60,7 +60,7 @@ pub(super) fn issue(
     let claims = app_claims(shared, tenant, application, api, (now, lifetime));
     let claims = of_user(claims, user, &client.id, &scp);
     let refresh_token = scope.offline_access.then(|| {
-        let standing = Standing {
+        let consented = Consented {
             realm: Realm::Entra(tenant.id.clone()),
             client_id: client.id.clone(),
             user: user.name.clone(),
@@ -68,7 +68,7 @@ pub(super) fn issue(
             audience: None,
             claims: agreed.claims.map(str::to_owned),
         };
-        shared.refresh_tokens.issue(standing, now)
+        shared.refresh_tokens.issue(consented, now)
     });
     let id_token = scope
         .openid
@@ -93,7 +93,7 @@ pub(super) fn issue_silently(
     tenant: &Tenant,
     caller: &Authenticated<'_>,
     (agreed, earlier): (&Agreed<'_>, &str),
-) -> Result<Granted, Refusal> {
+) -> Result<Granted, ErrorAnswer> {
     let scope = user_scope::read(config, agreed.scope).map_err(user_errors::user_scope)?;
     let user = config.user(agreed.user);
     if user.is_some_and(|user| !scope.is_agreed(caller.client, user, earlier)) {

@@ -2,7 +2,7 @@
 //! <https://learn.microsoft.com/entra/identity-platform/scopes-oidc>
 
 use super::Version;
-use super::errors::{self, Refusal};
+use super::errors::{self, ErrorAnswer};
 use crate::config::{Client, Config, Resource};
 use crate::form::Form;
 use crate::users::User;
@@ -57,7 +57,7 @@ pub(super) fn read<'c>(config: &'c Config, scope: &str) -> Result<UserScope<'c>,
 
 /// What is asked for without a page: `scope` at v2. At v1 it is `resource`, for all that the client was given there, and
 /// a refresh token comes without a word.
-pub(super) fn from_form(form: &Form, version: Version) -> Result<String, Refusal> {
+pub(super) fn from_form(form: &Form, version: Version) -> Result<String, ErrorAnswer> {
     let required = |name: &'static str| form.get(name).ok_or_else(|| errors::missing(name));
     match version {
         Version::V1 => Ok(format!("{}/.default offline_access", required("resource")?)),
@@ -114,9 +114,9 @@ impl UserScope<'_> {
     }
 
     /// `scope` of the answer: with the API in front, and the scopes of the sign-in behind.
-    pub(super) fn granted(&self, scp: &[String], asked: &str) -> String {
+    pub(super) fn granted(&self, scp: &[String], requested: &str) -> String {
         let permissions = scp.iter().map(|p| format!("{}/{p}", self.name));
-        let others = asked.split(' ').filter(|part| OPENID.contains(part));
+        let others = requested.split(' ').filter(|part| OPENID.contains(part));
         let all: Vec<String> = permissions.chain(others.map(str::to_owned)).collect();
         all.join(" ")
     }

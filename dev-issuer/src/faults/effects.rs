@@ -48,7 +48,7 @@ pub(crate) fn replacement(
         ),
         Effect::Aadsts { code } => {
             let id = correlation_id.map_or_else(guid, str::to_owned);
-            entra::refusal(*code).into_answer(origin, &id)
+            entra::error_answer(*code).into_answer(origin, &id)
         }
         Effect::Custom {
             status,

@@ -93,7 +93,7 @@ pub enum Effect {
     },
     /// An OAuth error with status 200; nothing is minted.
     ErrorWith200,
-    /// Entra's refusal with this number, with `suberror` and `claims` where they belong to it; nothing is minted.
+    /// Entra's error with this number, with `suberror` and `claims` where they belong to it; nothing is minted.
     Aadsts {
         /// The number, such as 53003 for Conditional Access.
         code: u32,

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::Algorithm;
 
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use crate::assertion::{Assertion, Bad, key_of};
 use crate::config::{AssertionAudience, Client, Config};
 use crate::state::Shared;
@@ -39,7 +39,7 @@ pub(super) fn client<'c>(
     config: &'c Config,
     (id, text): (Option<&str>, &str),
     now: i64,
-) -> Result<&'c Client, Refusal> {
+) -> Result<&'c Client, ErrorAnswer> {
     let wrong = |bad: Bad| refuse("invalid_client", words(bad));
     let assertion = Assertion::read(text).map_err(wrong)?;
     let (issuer, subject) = (assertion.claim("iss"), assertion.claim("sub"));

@@ -3,22 +3,26 @@
 use jiff::Timestamp;
 
 use super::client_auth::authenticate;
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::token::Granted;
 use super::user_grant::{Agreed, issue};
-use crate::ask::Ask;
 use crate::form::Form;
 use crate::signin::{BadCode, Realm, verifies};
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
-pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+pub(super) fn grant(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let missing = |name: &str| refuse("invalid_request", format!("{name} is missing"));
     let code = form.get("code").ok_or_else(|| missing("code"))?;
     let redirect_uri = form.get("redirect_uri");
     let redirect_uri = redirect_uri.ok_or_else(|| missing("redirect_uri"))?;
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(shared, ask, &config, now)?;
+    let caller = authenticate(shared, token_request, &config, now)?;
     let invalid = |text: &str| refuse("invalid_grant", text);
     let consent = shared.codes.redeem(code, now).map_err(|bad| match bad {
         BadCode::Unknown => invalid("the code is unknown"),

@@ -1,28 +1,28 @@
-//! Who asks the generic issuer, and whether they prove it.
+//! Who asks the generic issuer, and whether they authenticate it.
 
 use jiff::Timestamp;
 
 use super::assertion;
-use super::errors::{Refusal, refuse};
-use crate::ask::Ask;
+use super::errors::{ErrorAnswer, refuse};
 use crate::claims::Confirmation;
 use crate::config::{Client, Config};
 use crate::entra::{Found, find};
 use crate::mtls;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 /// The one type there is (RFC 7523 section 2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A client that proved itself as well as it can.
+/// A client that authenticated as well as it can.
 pub(super) struct Authenticated<'c> {
     pub(super) client: &'c Client,
     /// Which of its secrets it was.
     pub(super) secret_index: Option<usize>,
     /// What its tokens are bound to.
     pub(super) confirmation: Option<Confirmation>,
-    /// False for a public client, which has nothing to prove itself with.
-    pub(super) proved: bool,
+    /// False for a public client, which has nothing to authenticate with.
+    pub(super) authenticated: bool,
 }
 
 impl<'c> Authenticated<'c> {
@@ -32,7 +32,7 @@ impl<'c> Authenticated<'c> {
             client,
             secret_index: None,
             confirmation: None,
-            proved: true,
+            authenticated: true,
         }
     }
 }
@@ -41,43 +41,43 @@ impl<'c> Authenticated<'c> {
 /// wrong secret look the same.
 pub(super) fn authenticate<'c>(
     shared: &Shared,
-    ask: &Ask,
+    token_request: &TokenRequest,
     config: &'c Config,
     now: Timestamp,
-) -> Result<Authenticated<'c>, Refusal> {
+) -> Result<Authenticated<'c>, ErrorAnswer> {
     let wrong = || refuse("invalid_client", "client authentication failed");
-    let in_body = ask.parameter("client_secret");
-    if let Some(text) = ask.parameter("client_assertion") {
-        let named = ask.parameter("client_assertion_type") == Some(JWT_BEARER);
-        if in_body.is_some() || ask.basic.is_some() || !named {
+    let in_body = token_request.parameter("client_secret");
+    if let Some(text) = token_request.parameter("client_assertion") {
+        let named = token_request.parameter("client_assertion_type") == Some(JWT_BEARER);
+        if in_body.is_some() || token_request.basic.is_some() || !named {
             let text = "one way to prove a client, and the right client_assertion_type";
             return Err(refuse("invalid_request", text));
         }
-        let given = (ask.parameter("client_id"), text);
+        let given = (token_request.parameter("client_id"), text);
         return Ok(Authenticated {
             client: assertion::client(shared, config, given, now.as_second())?,
             secret_index: None,
             confirmation: None,
-            proved: true,
+            authenticated: true,
         });
     }
-    let (id, secret) = match (&ask.basic, in_body) {
+    let (id, secret) = match (&token_request.basic, in_body) {
         (Some(_), Some(_)) => {
             let text = "credentials in the header and in the body";
             return Err(refuse("invalid_request", text));
         }
         (Some(Err(_)), None) => return Err(wrong()),
         (Some(Ok(basic)), None) => (Some(basic.id.as_str()), Some(basic.secret.as_str())),
-        (None, secret) => (ask.client_id(), secret),
+        (None, secret) => (token_request.client_id(), secret),
     };
-    if ask.client_id() != id {
+    if token_request.client_id() != id {
         return Err(refuse("invalid_request", "two different client ids"));
     }
     let Some(id) = id else {
         return Err(no_authentication());
     };
     let Some(secret) = secret else {
-        return without_secret(ask, config, id);
+        return without_secret(token_request, config, id);
     };
     let client = config.client(id).ok_or_else(wrong)?;
     let found = match find(&client.secrets, secret, now) {
@@ -90,9 +90,9 @@ pub(super) fn authenticate<'c>(
             client,
             secret_index: Some(index),
             confirmation: None,
-            proved: true,
+            authenticated: true,
         }),
-        Err(secret_index) => Err(Refusal {
+        Err(secret_index) => Err(ErrorAnswer {
             secret_index,
             ..wrong()
         }),
@@ -101,24 +101,24 @@ pub(super) fn authenticate<'c>(
 
 /// RFC 8705 section 2: the client id is in the body, the certificate in the handshake.
 fn without_secret<'c>(
-    ask: &Ask,
+    token_request: &TokenRequest,
     config: &'c Config,
     id: &str,
-) -> Result<Authenticated<'c>, Refusal> {
+) -> Result<Authenticated<'c>, ErrorAnswer> {
     let client = config.client(id).ok_or_else(no_authentication)?;
     let authenticated = |confirmation: Option<Confirmation>| Authenticated {
         client,
         secret_index: None,
-        proved: confirmation.is_some(),
+        authenticated: confirmation.is_some(),
         confirmation,
     };
     if mtls::method(client).is_some() {
-        if ask.peer.is_empty() {
+        if token_request.peer.is_empty() {
             let text = "no client certificate was shown; is this the endpoint for mutual TLS?";
             return Err(refuse("invalid_client", text));
         }
         let text = "the client certificate is not the one that is registered";
-        return mtls::authenticate(config, client, &ask.peer)
+        return mtls::authenticate(config, client, &token_request.peer)
             .map(|confirmation| authenticated(Some(confirmation)))
             .ok_or_else(|| refuse("invalid_client", text));
     }
@@ -129,6 +129,6 @@ fn without_secret<'c>(
     }
 }
 
-fn no_authentication() -> Refusal {
+fn no_authentication() -> ErrorAnswer {
     refuse("invalid_client", "no client authentication included")
 }

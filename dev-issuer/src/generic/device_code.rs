@@ -5,27 +5,28 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::client_auth::authenticate;
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::target::check_scope;
 use super::token::{Granted, form_of};
 use super::user_grant::{Agreed, issue};
 use crate::answer::Answer;
-use crate::ask::Ask;
 use crate::device::{Poll, Wish, generic_page};
 use crate::form::Form;
 use crate::signin::Realm;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 /// `POST /generic/device_authorization`. The client authenticates as at the token endpoint (section 3.1).
-pub(crate) fn device_authorization(shared: &Shared, ask: &Ask) -> Answer {
-    begin(shared, ask).unwrap_or_else(|refusal| refusal.into_answer(ask))
+pub(crate) fn device_authorization(shared: &Shared, token_request: &TokenRequest) -> Answer {
+    begin(shared, token_request)
+        .unwrap_or_else(|error_answer| error_answer.into_answer(token_request))
 }
 
-fn begin(shared: &Shared, ask: &Ask) -> Result<Answer, Refusal> {
-    let form = form_of(ask)?;
+fn begin(shared: &Shared, token_request: &TokenRequest) -> Result<Answer, ErrorAnswer> {
+    let form = form_of(token_request)?;
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(shared, ask, &config, now)?;
+    let caller = authenticate(shared, token_request, &config, now)?;
     let scope = form.get("scope");
     check_scope(&config, caller.client, scope).map_err(|text| refuse("invalid_scope", text))?;
     let audience = form.get("audience").or_else(|| form.get("resource"));
@@ -50,13 +51,17 @@ fn begin(shared: &Shared, ask: &Ask) -> Result<Answer, Refusal> {
 }
 
 /// Section 3.5. A client that does not slow down after `slow_down` has lost its code.
-pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+pub(super) fn grant(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let code = form
         .get("device_code")
         .ok_or_else(|| refuse("invalid_request", "device_code is missing"))?;
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(shared, ask, &config, now)?;
+    let caller = authenticate(shared, token_request, &config, now)?;
     let who = (&Realm::Generic, caller.client.id.as_str());
     let (error, text) = match shared.devices.poll(code, who, false, now) {
         Poll::Approved(wish, user) => {

@@ -1,15 +1,15 @@
-//! Refusals of the generic issuer.
+//! Errors of the generic issuer.
 
 use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 use serde::Serialize;
 
 use crate::answer::{Answer, Notes};
-use crate::ask::Ask;
+use crate::token_request::TokenRequest;
 
 /// An error of RFC 6749 section 5.2, or of one of its extensions.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorAnswer {
     pub(super) error: &'static str,
     pub(super) description: String,
     /// Where the failure is about one of the client's secrets.
@@ -24,8 +24,8 @@ struct Body<'a> {
     error_description: &'a str,
 }
 
-pub(super) fn refuse(error: &'static str, description: impl Into<String>) -> Refusal {
-    Refusal {
+pub(super) fn refuse(error: &'static str, description: impl Into<String>) -> ErrorAnswer {
+    ErrorAnswer {
         error,
         description: description.into(),
         secret_index: None,
@@ -33,7 +33,7 @@ pub(super) fn refuse(error: &'static str, description: impl Into<String>) -> Ref
     }
 }
 
-impl Refusal {
+impl ErrorAnswer {
     /// The same with status 403.
     pub(super) fn forbidden(mut self) -> Self {
         self.forbidden = true;
@@ -41,7 +41,7 @@ impl Refusal {
     }
 
     /// 401 for a client that is not who it says, with a challenge if it came with the header (RFC 6749 section 5.2).
-    pub(super) fn into_answer(self, ask: &Ask) -> Answer {
+    pub(super) fn into_answer(self, token_request: &TokenRequest) -> Answer {
         let denied = self.error == "invalid_client";
         let status = if denied {
             StatusCode::UNAUTHORIZED
@@ -59,7 +59,7 @@ impl Refusal {
             secret_index: self.secret_index,
             ..Notes::default()
         });
-        if denied && ask.basic.is_some() {
+        if denied && token_request.basic.is_some() {
             answer.header(
                 WWW_AUTHENTICATE,
                 "Basic realm=\"dev-issuer\", charset=\"UTF-8\"",

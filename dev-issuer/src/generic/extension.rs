@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::client_auth::authenticate;
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::token::{Granted, Whose, for_client};
-use crate::ask::Ask;
 use crate::form::Form;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 /// IBM Cloud: an API key, and no client.
 /// <https://cloud.ibm.com/docs/account?topic=account-iamtoken_from_apikey>
@@ -20,11 +20,15 @@ pub(super) const ACCOUNT: &str = "account_credentials";
 /// <https://help.sap.com/docs/successfactors-platform/sap-successfactors-api-reference-guide-odata-v2/requesting-access-token>
 pub(super) const SAML: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
 
-pub(super) fn account(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+pub(super) fn account(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let config = shared.config();
-    let caller = authenticate(shared, ask, &config, Timestamp::now())?;
+    let caller = authenticate(shared, token_request, &config, Timestamp::now())?;
     let wanted = caller.client.account_id.as_deref();
-    if !caller.proved || wanted.is_none() || form.get("account_id") != wanted {
+    if !caller.authenticated || wanted.is_none() || form.get("account_id") != wanted {
         return Err(refuse("invalid_request", "the account id is wrong"));
     }
     let whose = Whose {
@@ -34,9 +38,13 @@ pub(super) fn account(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted
     for_client(shared, &config, &caller, form, &whose)
 }
 
-pub(super) fn api_key(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+pub(super) fn api_key(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let config = shared.config();
-    if ask.basic.is_some() || form.get("client_id").is_some() {
+    if token_request.basic.is_some() || form.get("client_id").is_some() {
         return Err(refuse("invalid_client", "this grant has no client"));
     }
     let key = form.get("apikey").unwrap_or_default();
@@ -57,9 +65,13 @@ pub(super) fn api_key(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted
     })
 }
 
-pub(super) fn saml(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+pub(super) fn saml(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let config = shared.config();
-    let caller = authenticate(shared, ask, &config, Timestamp::now())?;
+    let caller = authenticate(shared, token_request, &config, Timestamp::now())?;
     let known = caller.client.saml.as_ref();
     if known.map(|saml| saml.company_id.as_str()) != form.get("company_id") {
         return Err(refuse("invalid_request", "the company is not known"));

@@ -6,19 +6,23 @@ use jiff::Timestamp;
 
 use super::assertion::{ALGORITHMS, trusted, words};
 use super::client_auth::{Authenticated, authenticate};
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::target::known_scope;
 use super::token::{Granted, Whose, for_client};
-use crate::ask::Ask;
 use crate::assertion::{Assertion, Bad, key_of};
 use crate::config::{Client, Config};
 use crate::form::Form;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 /// Google's bound.
 const LONGEST: i64 = 3600;
 
-pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+pub(super) fn grant(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let config = shared.config();
     let now = Timestamp::now();
     let text = form
@@ -29,14 +33,14 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
         .claim("iss")
         .ok_or_else(|| wrong(Bad::Malformed))?;
     if config.trusted.iter().any(|t| t.issuer == issuer) {
-        return of_another(shared, &config, (ask, form), &assertion, now);
+        return of_another(shared, &config, (token_request, form), &assertion, now);
     }
     let signer = config.client(issuer).filter(|client| client.jwks.is_some());
     let client = signer.ok_or_else(|| wrong(Bad::UnknownKey))?;
     of_itself(shared, &config, (client, form), &assertion, now.as_second())
 }
 
-fn wrong(bad: Bad) -> Refusal {
+fn wrong(bad: Bad) -> ErrorAnswer {
     refuse("invalid_grant", words(bad))
 }
 
@@ -47,7 +51,7 @@ fn of_itself(
     (client, form): (&Client, &Form),
     assertion: &Assertion<'_>,
     now: i64,
-) -> Result<Granted, Refusal> {
+) -> Result<Granted, ErrorAnswer> {
     verify(shared, client, assertion, now).map_err(wrong)?;
     let scope = assertion.claim("scope").filter(|scope| !scope.is_empty());
     let scope = scope.ok_or_else(|| refuse("invalid_scope", "the assertion names no scope"))?;
@@ -66,7 +70,7 @@ fn of_itself(
         client,
         secret_index: None,
         confirmation: None,
-        proved: true,
+        authenticated: true,
     };
     let subject = user.map_or_else(|| client.id.clone(), crate::users::User::object_id);
     let whose = Whose {
@@ -98,11 +102,11 @@ fn verify(
 fn of_another(
     shared: &Shared,
     config: &Config,
-    (ask, form): (&Ask, &Form),
+    (token_request, form): (&TokenRequest, &Form),
     assertion: &Assertion<'_>,
     now: Timestamp,
-) -> Result<Granted, Refusal> {
-    let caller = authenticate(shared, ask, config, now)?;
+) -> Result<Granted, ErrorAnswer> {
+    let caller = authenticate(shared, token_request, config, now)?;
     trusted(config, assertion, now.as_second()).map_err(wrong)?;
     let issuer = shared.generic_issuer();
     let ours = [format!("{issuer}/token"), issuer];

@@ -3,22 +3,26 @@
 use jiff::Timestamp;
 
 use super::client_auth::authenticate;
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::target::check_scope;
 use super::token::Granted;
 use super::user_grant::{Agreed, issue};
-use crate::ask::Ask;
 use crate::form::Form;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
-pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+pub(super) fn grant(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let config = shared.config();
     let required = |name: &str| {
         let missing = || refuse("invalid_request", format!("{name} is missing"));
         form.get(name).ok_or_else(missing)
     };
     let (name, password) = (required("username")?, required("password")?);
-    let caller = authenticate(shared, ask, &config, Timestamp::now())?;
+    let caller = authenticate(shared, token_request, &config, Timestamp::now())?;
     let scope = form.get("scope");
     check_scope(&config, caller.client, scope).map_err(|text| refuse("invalid_scope", text))?;
     let user = config

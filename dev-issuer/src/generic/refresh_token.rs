@@ -3,31 +3,35 @@
 use jiff::Timestamp;
 
 use super::client_auth::authenticate;
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::token::Granted;
 use super::user_grant::{Agreed, issue};
-use crate::ask::Ask;
 use crate::form::Form;
 use crate::refresh::BadRefresh;
 use crate::signin::Realm;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
-pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+pub(super) fn grant(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let token = form
         .get("refresh_token")
         .ok_or_else(|| refuse("invalid_request", "refresh_token is missing"))?;
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(shared, ask, &config, now)?;
+    let caller = authenticate(shared, token_request, &config, now)?;
     let who = (&Realm::Generic, caller.client.id.as_str());
     let rule = (config.refresh_policy_of(caller.client), now);
     let redeemed = shared.refresh_tokens.redeem(token, who, rule, |standing| {
         let granted = |part: &str| standing.scope.split(' ').any(|g| g == part);
-        let asked = form.get("scope");
-        if asked.is_some_and(|asked| !asked.split(' ').all(granted)) {
+        let requested = form.get("scope");
+        if requested.is_some_and(|requested| !requested.split(' ').all(granted)) {
             return Err(refuse("invalid_scope", "more than was granted at first"));
         }
-        let scope: Vec<&str> = asked
+        let scope: Vec<&str> = requested
             .unwrap_or(&standing.scope)
             .split(' ')
             .filter(|part| *part != "offline_access")
@@ -40,7 +44,8 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
         };
         let mut granted = issue(shared, &config, &caller, form, &agreed)?;
         let offline = |scope: &str| scope.split(' ').any(|part| part == "offline_access");
-        if caller.client.offline_sessions && asked.is_some_and(|asked| !offline(asked)) {
+        if caller.client.offline_sessions && requested.is_some_and(|requested| !offline(requested))
+        {
             // Whoever looks the session up finds none.
             "ended-session".clone_into(&mut granted.claims.aud);
         }
@@ -53,7 +58,7 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
     })
 }
 
-impl From<BadRefresh> for Refusal {
+impl From<BadRefresh> for ErrorAnswer {
     fn from(bad: BadRefresh) -> Self {
         let text = match bad {
             BadRefresh::Unknown => "the refresh token is unknown",

@@ -96,8 +96,8 @@ fn decide(
     };
     let mut token = current.unwrap_or_default();
     if method == Method::PUT {
-        if let Err(refusal) = update(client, body) {
-            return refusal;
+        if let Err(error_answer) = update(client, body) {
+            return error_answer;
         }
         token = shared.registrations.renew(id);
     }

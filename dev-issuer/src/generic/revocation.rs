@@ -5,26 +5,26 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::client_auth::authenticate;
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::token::form_of;
 use crate::answer::Answer;
-use crate::ask::Ask;
 use crate::issuer::DevIssuer;
 use crate::signin::Realm;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 /// `POST /generic/revoke`. A token that nobody knows is as good as revoked (section 2.2).
-pub(crate) fn revoke(shared: &Shared, ask: &Ask) -> Answer {
-    match take_back(shared, ask) {
+pub(crate) fn revoke(shared: &Shared, token_request: &TokenRequest) -> Answer {
+    match take_back(shared, token_request) {
         Ok(()) => Answer::json(StatusCode::OK, &json!({})),
-        Err(refusal) => refusal.into_answer(ask),
+        Err(error_answer) => error_answer.into_answer(token_request),
     }
 }
 
-fn take_back(shared: &Shared, ask: &Ask) -> Result<(), Refusal> {
-    let form = form_of(ask)?;
+fn take_back(shared: &Shared, token_request: &TokenRequest) -> Result<(), ErrorAnswer> {
+    let form = form_of(token_request)?;
     let config = shared.config();
-    let caller = authenticate(shared, ask, &config, Timestamp::now())?;
+    let caller = authenticate(shared, token_request, &config, Timestamp::now())?;
     let token = form
         .get("token")
         .ok_or_else(|| refuse("invalid_request", "token is missing"))?;
@@ -35,7 +35,7 @@ fn take_back(shared: &Shared, ask: &Ask) -> Result<(), Refusal> {
         own.then_some(())
             .ok_or_else(|| refuse("invalid_grant", text))
     };
-    if let Some(standing) = shared.refresh_tokens.standing(token) {
+    if let Some(standing) = shared.refresh_tokens.consented(token) {
         if standing.realm == Realm::Generic {
             own(Some(&standing.client_id))?;
             shared.refresh_tokens.revoke_family(token);

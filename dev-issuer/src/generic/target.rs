@@ -1,11 +1,11 @@
 //! What a token is for: `scope`, and the API that `audience` or `resource` names.
 
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use crate::config::{Client, Config};
 use crate::form::Form;
 use crate::state::Shared;
 
-pub(super) fn read_scope(config: &Config, form: &Form) -> Result<Option<String>, Refusal> {
+pub(super) fn read_scope(config: &Config, form: &Form) -> Result<Option<String>, ErrorAnswer> {
     let Some(scope) = form.get("scope") else {
         return Ok(None);
     };
@@ -13,7 +13,7 @@ pub(super) fn read_scope(config: &Config, form: &Form) -> Result<Option<String>,
     Ok(Some(scope.to_owned()))
 }
 
-pub(super) fn known_scope(config: &Config, scope: &str) -> Result<(), Refusal> {
+pub(super) fn known_scope(config: &Config, scope: &str) -> Result<(), ErrorAnswer> {
     if scope.split(' ').all(|part| is_known(config, part)) {
         Ok(())
     } else {
@@ -53,7 +53,7 @@ pub(super) fn audience(
     config: &Config,
     client: &Client,
     form: &Form,
-) -> Result<(String, Vec<String>), Refusal> {
+) -> Result<(String, Vec<String>), ErrorAnswer> {
     let wanted: Vec<&str> = form.all("audience").chain(form.all("resource")).collect();
     let first = wanted.first().copied();
     if wanted.iter().any(|other| Some(*other) != first) {
@@ -69,7 +69,7 @@ pub(super) fn audience_or_default(
     config: &Config,
     client: &Client,
     name: Option<&str>,
-) -> Result<(String, Vec<String>), Refusal> {
+) -> Result<(String, Vec<String>), ErrorAnswer> {
     let denied = |text: &str| Err(refuse("access_denied", text).forbidden());
     let Some(name) = name.or(client.default_audience.as_deref()) else {
         return if client.wants_audience {
@@ -92,7 +92,7 @@ fn resource_named(
     config: &Config,
     client: &Client,
     name: &str,
-) -> Result<(String, Vec<String>), Refusal> {
+) -> Result<(String, Vec<String>), ErrorAnswer> {
     let resource = config
         .resource_called(name)
         .ok_or_else(|| refuse("invalid_target", "the audience is unknown"))?;

@@ -5,18 +5,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::client_auth::{Authenticated, authenticate};
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::target::{audience, read_scope};
 use super::{
     authorization_code, device_code, extension, jwt_bearer, password, refresh_token, token_exchange,
 };
 use crate::answer::{Answer, Issued, Notes};
-use crate::ask::Ask;
 use crate::claims::Claims;
 use crate::config::Config;
 use crate::form::Form;
 use crate::ids::uti;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 /// Field order of the example in RFC 6749 section 5.1.
 #[derive(Serialize)]
@@ -58,9 +58,9 @@ pub(super) struct Granted {
     pub(super) id_token: Option<String>,
 }
 
-/// Judges a request and mints the token.
-pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Answer {
-    match decide(shared, ask) {
+/// Checks a request and mints the token.
+pub(crate) fn answer(shared: &Shared, token_request: &TokenRequest) -> Answer {
+    match decide(shared, token_request) {
         Ok(granted) => {
             // RFC 9068 section 2.1 gives access tokens a type of their own.
             let token = shared.keys().sign("at+jwt", &granted.claims);
@@ -88,13 +88,13 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Answer {
                 ..Notes::default()
             })
         }
-        Err(refusal) => refusal.into_answer(ask),
+        Err(error_answer) => error_answer.into_answer(token_request),
     }
 }
 
 /// The parameters, if they are well formed.
-pub(super) fn form_of(ask: &Ask) -> Result<&Form, Refusal> {
-    let form = ask
+pub(super) fn form_of(token_request: &TokenRequest) -> Result<&Form, ErrorAnswer> {
+    let form = token_request
         .form
         .as_ref()
         .map_err(|_| refuse("invalid_request", "the body is not form-encoded"))?;
@@ -106,23 +106,25 @@ pub(super) fn form_of(ask: &Ask) -> Result<&Form, Refusal> {
     Ok(form)
 }
 
-fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
-    let form = form_of(ask)?;
+fn decide(shared: &Shared, token_request: &TokenRequest) -> Result<Granted, ErrorAnswer> {
+    let form = form_of(token_request)?;
     match form.get("grant_type") {
-        Some("client_credentials") => client_credentials(shared, ask, form),
-        Some("authorization_code") => authorization_code::grant(shared, ask, form),
-        Some("refresh_token") => refresh_token::grant(shared, ask, form),
+        Some("client_credentials") => client_credentials(shared, token_request, form),
+        Some("authorization_code") => authorization_code::grant(shared, token_request, form),
+        Some("refresh_token") => refresh_token::grant(shared, token_request, form),
         Some("urn:ietf:params:oauth:grant-type:device_code") => {
-            device_code::grant(shared, ask, form)
+            device_code::grant(shared, token_request, form)
         }
-        Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => jwt_bearer::grant(shared, ask, form),
+        Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => {
+            jwt_bearer::grant(shared, token_request, form)
+        }
         Some("urn:ietf:params:oauth:grant-type:token-exchange") => {
-            token_exchange::grant(shared, ask, form)
+            token_exchange::grant(shared, token_request, form)
         }
-        Some("password") => password::grant(shared, ask, form),
-        Some(extension::ACCOUNT) => extension::account(shared, ask, form),
-        Some(extension::API_KEY) => extension::api_key(shared, ask, form),
-        Some(extension::SAML) => extension::saml(shared, ask, form),
+        Some("password") => password::grant(shared, token_request, form),
+        Some(extension::ACCOUNT) => extension::account(shared, token_request, form),
+        Some(extension::API_KEY) => extension::api_key(shared, token_request, form),
+        Some(extension::SAML) => extension::saml(shared, token_request, form),
         Some(_) => Err(refuse(
             "unsupported_grant_type",
             "the grant type is not known",
@@ -131,14 +133,18 @@ fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
     }
 }
 
-fn client_credentials(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+fn client_credentials(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(shared, ask, &config, now)?;
+    let caller = authenticate(shared, token_request, &config, now)?;
     let client = caller.client;
-    if !caller.proved {
+    if !caller.authenticated {
         // RFC 6749 section 4.4: for confidential clients only.
-        let text = "a public client cannot ask for itself";
+        let text = "a public client cannot request a token for itself";
         return Err(refuse("unauthorized_client", text));
     }
     let whose = Whose {
@@ -162,7 +168,7 @@ pub(super) fn for_client(
     caller: &Authenticated<'_>,
     form: &Form,
     whose: &Whose<'_>,
-) -> Result<Granted, Refusal> {
+) -> Result<Granted, ErrorAnswer> {
     let client = caller.client;
     let scope = match whose.scope {
         Some(scope) => Some(scope.to_owned()),
@@ -187,7 +193,7 @@ pub(super) fn for_client(
             cnf: caller.confirmation.clone(),
             ..Claims::default()
         },
-        lifetime: (!client.silent_about_life).then_some(lifetime),
+        lifetime: (!client.without_lifetime).then_some(lifetime),
         issued_token_type: None,
         secret_index: caller.secret_index,
         refresh_token: None,

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 
 use super::assertion::trusted;
 use super::client_auth::{Authenticated, authenticate};
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::token::{Granted, Whose, for_client};
-use crate::ask::Ask;
 use crate::assertion::Assertion;
 use crate::config::{Client, Config};
 use crate::form::Form;
 use crate::state::Shared;
+use crate::token_request::TokenRequest;
 
 /// Token types of section 3.
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -23,14 +23,18 @@ struct Subject {
     scope: Option<String>,
 }
 
-pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+pub(super) fn grant(
+    shared: &Shared,
+    token_request: &TokenRequest,
+    form: &Form,
+) -> Result<Granted, ErrorAnswer> {
     let config = shared.config();
     let now = Timestamp::now();
-    if let Some(client) = pool(ask, form, &config) {
+    if let Some(client) = pool(token_request, form, &config) {
         return keyless(shared, form, &config, client);
     }
-    let caller = authenticate(shared, ask, &config, now)?;
-    if !caller.proved {
+    let caller = authenticate(shared, token_request, &config, now)?;
+    if !caller.authenticated {
         let text = "a public client cannot exchange tokens";
         return Err(refuse("unauthorized_client", text));
     }
@@ -50,8 +54,8 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
     // Section 2.2.2: that is the error for a subject token that is not accepted.
     let subject = subject(shared, &config, (token, &caller.client.id), now.as_second())
         .ok_or_else(|| invalid("the subject token is not accepted"))?;
-    if let (Some(asked), Some(had)) = (form.get("scope"), &subject.scope)
-        && !asked
+    if let (Some(requested), Some(had)) = (form.get("scope"), &subject.scope)
+        && !requested
             .split(' ')
             .all(|part| had.split(' ').any(|h| h == part))
     {
@@ -70,10 +74,10 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
 }
 
 /// The pool that an exchange without a client is for, as Google's STS has them.
-fn pool<'c>(ask: &Ask, form: &Form, config: &'c Config) -> Option<&'c Client> {
+fn pool<'c>(token_request: &TokenRequest, form: &Form, config: &'c Config) -> Option<&'c Client> {
     let wanted = form
         .get("audience")
-        .filter(|_| ask.basic.is_none() && ask.client_id().is_none())?;
+        .filter(|_| token_request.basic.is_none() && token_request.client_id().is_none())?;
     let mut clients = config.clients.iter();
     clients.find(|client| client.workload_pool.as_deref() == Some(wanted))
 }
@@ -84,7 +88,7 @@ fn keyless(
     form: &Form,
     config: &Config,
     client: &Client,
-) -> Result<Granted, Refusal> {
+) -> Result<Granted, ErrorAnswer> {
     let token = required(form, "subject_token")?;
     let scope = required(form, "scope")?;
     if required(form, "subject_token_type")? != JWT {
@@ -106,11 +110,11 @@ fn keyless(
     })
 }
 
-fn invalid(text: &str) -> Refusal {
+fn invalid(text: &str) -> ErrorAnswer {
     refuse("invalid_request", text)
 }
 
-fn required<'f>(form: &'f Form, name: &str) -> Result<&'f str, Refusal> {
+fn required<'f>(form: &'f Form, name: &str) -> Result<&'f str, ErrorAnswer> {
     form.get(name)
         .ok_or_else(|| invalid(&format!("{name} is missing")))
 }

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::client_auth::Authenticated;
-use super::errors::{Refusal, refuse};
+use super::errors::{ErrorAnswer, refuse};
 use super::target::audience_or_default;
 use super::token::Granted;
 use crate::claims::Claims;
 use crate::config::Config;
 use crate::form::Form;
 use crate::ids::uti;
-use crate::refresh::Standing;
+use crate::refresh::Consented;
 use crate::signin::Realm;
 use crate::state::Shared;
 use crate::users::User;
@@ -33,7 +33,7 @@ pub(super) fn issue(
     caller: &Authenticated<'_>,
     form: &Form,
     agreed: &Agreed<'_>,
-) -> Result<Granted, Refusal> {
+) -> Result<Granted, ErrorAnswer> {
     let now = Timestamp::now();
     let user = config
         .user(agreed.user)
@@ -61,7 +61,7 @@ pub(super) fn issue(
     let offline = |scope: &String| scope == "offline_access";
     let always = client.refused_scopes.iter().any(offline);
     let refresh_token = (always || has("offline_access")).then(|| {
-        let standing = Standing {
+        let consented = Consented {
             realm: Realm::Generic,
             client_id: client.id.clone(),
             user: user.name.clone(),
@@ -69,11 +69,11 @@ pub(super) fn issue(
             audience: audience.map(str::to_owned),
             claims: None,
         };
-        shared.refresh_tokens.issue(standing, now)
+        shared.refresh_tokens.issue(consented, now)
     });
     Ok(Granted {
         claims,
-        lifetime: (!client.silent_about_life).then_some(lifetime),
+        lifetime: (!client.without_lifetime).then_some(lifetime),
         issued_token_type: None,
         secret_index: caller.secret_index,
         refresh_token,
@@ -82,7 +82,7 @@ pub(super) fn issue(
 }
 
 /// The API may be named when the user is asked or when the token is fetched; never two different ones.
-fn audience<'a>(agreed: &Agreed<'a>, form: &'a Form) -> Result<Option<&'a str>, Refusal> {
+fn audience<'a>(agreed: &Agreed<'a>, form: &'a Form) -> Result<Option<&'a str>, ErrorAnswer> {
     let mut all = agreed.audience.into_iter();
     let mut all = all
         .by_ref()

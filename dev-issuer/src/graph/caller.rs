@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::Action;
-use super::errors::Refusal;
+use super::errors::ErrorAnswer;
 use crate::config::Config;
 use crate::state::Shared;
 
@@ -22,13 +22,13 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    pub(super) fn of(shared: &Shared, headers: &HeaderMap) -> Result<Self, Refusal> {
+    pub(super) fn of(shared: &Shared, headers: &HeaderMap) -> Result<Self, ErrorAnswer> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (first, more) = (values.next(), values.next());
         let token = first
             .filter(|_| more.is_none())
             .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-            .ok_or_else(|| Refusal::token("Access token is empty."))?;
+            .ok_or_else(|| ErrorAnswer::token("Access token is empty."))?;
         let audiences = {
             let config = shared.config();
             let graph = config.resources.iter().find(|r| r.name == GRAPH);
@@ -36,12 +36,12 @@ impl Caller {
                 .map(crate::config::Resource::audiences)
                 .unwrap_or_default()
         };
-        let claims = shared
-            .validate(token, Some(&audiences))
-            .map_err(|_| Refusal::token("Access token validation failure. Invalid audience."))?;
+        let claims = shared.validate(token, Some(&audiences)).map_err(|_| {
+            ErrorAnswer::token("Access token validation failure. Invalid audience.")
+        })?;
         // A token for a user needs delegated permissions, which nothing here grants.
         if claims.idtyp.as_deref() != Some("app") {
-            return Err(Refusal::denied());
+            return Err(ErrorAnswer::denied());
         }
         Ok(Self {
             client: claims.client().unwrap_or_default().to_owned(),
@@ -56,7 +56,7 @@ impl Caller {
         config: &Config,
         client: &str,
         action: Action,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ErrorAnswer> {
         let has = |role: &str| self.roles.iter().any(|r| r == role);
         let owns = |id: &str| {
             let own = config.client(id);
@@ -71,7 +71,7 @@ impl Caller {
         if allowed {
             Ok(())
         } else {
-            Err(Refusal::denied())
+            Err(ErrorAnswer::denied())
         }
     }
 }

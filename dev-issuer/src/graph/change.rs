@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::credentials::{Credential, CredentialKind, CredentialValue, View};
-use super::errors::Refusal;
+use super::errors::ErrorAnswer;
 use super::handle::AppPolicy;
 use super::{Action, Call, object_id, proof};
 use crate::answer::Answer;
@@ -28,13 +28,13 @@ pub(super) fn apply(
     config: &mut Config,
     id: &str,
     call: &Call<'_>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, ErrorAnswer> {
     let settings = shared.graph_settings();
     let client = config
         .clients
         .iter_mut()
         .find(|client| client.id == id)
-        .ok_or_else(Refusal::no_application)?;
+        .ok_or_else(ErrorAnswer::no_application)?;
     let now = Timestamp::now();
     if matches!(call.action, Action::AddKey | Action::RemoveKey) {
         // A new certificate proves nothing before it has arrived everywhere.
@@ -46,7 +46,7 @@ pub(super) fn apply(
         if free {
             Ok(())
         } else {
-            Err(Refusal::concurrent())
+            Err(ErrorAnswer::concurrent())
         }
     };
     match call.action {
@@ -80,8 +80,8 @@ fn remove(
     client: &mut Client,
     call: &Call<'_>,
     kind: CredentialKind,
-    busy: impl FnOnce() -> Result<(), Refusal>,
-) -> Result<Answer, Refusal> {
+    busy: impl FnOnce() -> Result<(), ErrorAnswer>,
+) -> Result<Answer, ErrorAnswer> {
     let id = call.body["keyId"].as_str().unwrap_or_default();
     let is_it = |c: &Credential| c.kind() == kind && c.key_id.eq_ignore_ascii_case(id);
     let find = |view: &View| client.credentials(view).into_iter().find(is_it);
@@ -90,12 +90,12 @@ fn remove(
         CredentialKind::Certificate => "key",
     };
     let Some(known) = find(&View::now()) else {
-        return Err(Refusal::bad(format!(
+        return Err(ErrorAnswer::bad(format!(
             "No {what} credential found with keyId '{id}'."
         )));
     };
     // A replica that has not heard of it fails.
-    find(&shared.replicas.read()).ok_or_else(Refusal::not_yet)?;
+    find(&shared.replicas.read()).ok_or_else(ErrorAnswer::not_yet)?;
     busy()?;
     client.removed.push((known.key_id, Instant::now()));
     Ok(Answer {
@@ -108,18 +108,18 @@ fn new_password(
     body: &Value,
     policies: &[AppPolicy],
     now: Timestamp,
-) -> Result<Credential, Refusal> {
+) -> Result<Credential, ErrorAnswer> {
     let wanted = &body["passwordCredential"];
     let end = match &wanted["endDateTime"] {
         Value::Null => None,
         Value::String(text) => Some(text.parse::<Timestamp>().map_err(|_| {
-            Refusal::bad("Cannot convert a value to target type 'Edm.DateTimeOffset'.")
+            ErrorAnswer::bad("Cannot convert a value to target type 'Edm.DateTimeOffset'.")
         })?),
-        _ => return Err(Refusal::bad("endDateTime must be a text.")),
+        _ => return Err(ErrorAnswer::bad("endDateTime must be a text.")),
     };
     let until = end.unwrap_or_else(|| now.saturating_add(TWO_YEARS).unwrap_or(Timestamp::MAX));
     if until <= now {
-        return Err(Refusal::bad("Password credential end date is invalid."));
+        return Err(ErrorAnswer::bad("Password credential end date is invalid."));
     }
     for policy in policies {
         match policy {
@@ -143,18 +143,18 @@ fn new_password(
     })
 }
 
-fn forbidden_kind() -> Refusal {
+fn forbidden_kind() -> ErrorAnswer {
     let message = "Credential type not allowed as per assigned policy '0f0f0f0f-0000-4000-8000-000000000000'.";
-    Refusal::new(
+    ErrorAnswer::new(
         StatusCode::FORBIDDEN,
         "CredentialTypeNotAllowedAsPerAppPolicy",
         message,
     )
 }
 
-fn too_long() -> Refusal {
+fn too_long() -> ErrorAnswer {
     let message = "Credential lifetime exceeds the max value allowed as per assigned policy '0f0f0f0f-0000-4000-8000-000000000000'.";
-    Refusal::new(
+    ErrorAnswer::new(
         StatusCode::BAD_REQUEST,
         "CredentialInvalidLifetimeAsPerAppPolicy",
         message,
@@ -162,9 +162,9 @@ fn too_long() -> Refusal {
 }
 
 /// Microsoft does not document this answer: code and text are of the form of the others.
-fn no_authority() -> Refusal {
+fn no_authority() -> ErrorAnswer {
     let message = "Certificate is not issued by a trusted certificate authority as per assigned policy '0f0f0f0f-0000-4000-8000-000000000000'.";
-    Refusal::new(
+    ErrorAnswer::new(
         StatusCode::FORBIDDEN,
         "CertificateIssuerNotTrustedAsPerAppPolicy",
         message,
@@ -180,15 +180,19 @@ fn with_value(added: &Credential) -> Value {
     shown
 }
 
-fn new_key(body: &Value, policies: &[AppPolicy], now: Timestamp) -> Result<Credential, Refusal> {
+fn new_key(
+    body: &Value,
+    policies: &[AppPolicy],
+    now: Timestamp,
+) -> Result<Credential, ErrorAnswer> {
     let wanted = &body["keyCredential"];
     if wanted["type"] != "AsymmetricX509Cert" || wanted["usage"] != "Verify" {
-        return Err(Refusal::bad(
+        return Err(ErrorAnswer::bad(
             "New key credential must be an AsymmetricX509Cert for Verify.",
         ));
     }
     if !body["passwordCredential"].is_null() {
-        return Err(Refusal::bad(
+        return Err(ErrorAnswer::bad(
             "passwordCredential must be null for this type.",
         ));
     }
@@ -196,12 +200,12 @@ fn new_key(body: &Value, policies: &[AppPolicy], now: Timestamp) -> Result<Crede
         .as_str()
         .and_then(|text| STANDARD.decode(text).ok());
     let certificate = der.and_then(|der| Certificate::of(CertificateDer::from(der)));
-    let certificate = certificate.ok_or_else(|| Refusal::bad("Key credential is invalid."))?;
+    let certificate = certificate.ok_or_else(|| ErrorAnswer::bad("Key credential is invalid."))?;
     let (from, until) = certificate
         .validity()
-        .ok_or_else(|| Refusal::bad("Key credential is invalid."))?;
+        .ok_or_else(|| ErrorAnswer::bad("Key credential is invalid."))?;
     if until <= now {
-        return Err(Refusal::bad("Key credential end date is invalid."));
+        return Err(ErrorAnswer::bad("Key credential end date is invalid."));
     }
     for policy in policies {
         match policy {

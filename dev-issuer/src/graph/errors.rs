@@ -1,4 +1,4 @@
-//! Refusals in the shape of Microsoft Graph.
+//! Errors in the shape of Microsoft Graph.
 //! <https://learn.microsoft.com/graph/errors>
 
 use http::{HeaderMap, StatusCode};
@@ -9,13 +9,13 @@ use crate::answer::{Answer, Notes};
 use crate::ids::{guid, is_guid};
 
 /// Why a call is refused.
-pub(super) struct Refusal {
+pub(super) struct ErrorAnswer {
     status: StatusCode,
     code: &'static str,
     message: String,
 }
 
-impl Refusal {
+impl ErrorAnswer {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,

@@ -7,7 +7,7 @@
 //!    caller       the token, and what it may do
 //!    proof        the proof of possession
 //!    change       what is added and removed
-//!    errors       refusals in the shape of Graph
+//!    errors       errors in the shape of Graph
 //!  credentials  what an application has, and which replica has heard of it
 //!  handle       what tests set and see
 //! ```
@@ -37,7 +37,7 @@ use crate::ids::stable_guid;
 use crate::log::ApiCallRecord;
 use crate::state::Shared;
 use caller::Caller;
-use errors::Refusal;
+use errors::ErrorAnswer;
 
 pub(crate) use credentials::{Credential, CredentialValue, Replicas};
 pub use credentials::{CredentialKind, CredentialRecord};
@@ -116,10 +116,10 @@ fn call(
     let id = errors::request_id(&head.headers);
     let caller = match Caller::of(shared, &head.headers) {
         Ok(caller) => caller,
-        Err(refusal) => return (refusal.into_answer(&id), None),
+        Err(error_answer) => return (error_answer.into_answer(&id), None),
     };
     let answer = decide(shared, path, head, body, &caller)
-        .unwrap_or_else(|refusal| refusal.into_answer(&id));
+        .unwrap_or_else(|error_answer| error_answer.into_answer(&id));
     (answer, Some(caller))
 }
 
@@ -129,12 +129,12 @@ fn decide(
     head: &http::request::Parts,
     body: &[u8],
     caller: &Caller,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, ErrorAnswer> {
     let (address, action) = parse(path, &head.method)?;
     let body = match action {
         Action::Read => Value::Null,
         _ => serde_json::from_slice(body)
-            .map_err(|_| Refusal::bad("Unable to read JSON request payload."))?,
+            .map_err(|_| ErrorAnswer::bad("Unable to read JSON request payload."))?,
     };
     let call = Call {
         action,
@@ -145,10 +145,10 @@ fn decide(
     let id = address
         .find(&config)
         .map(|client| client.id.clone())
-        .ok_or_else(Refusal::no_application)?;
+        .ok_or_else(ErrorAnswer::no_application)?;
     caller.check(&config, &id, action)?;
     if action == Action::Read {
-        let client = config.client(&id).ok_or_else(Refusal::no_application)?;
+        let client = config.client(&id).ok_or_else(ErrorAnswer::no_application)?;
         return read(shared, client, call.query);
     }
     change::apply(shared, &mut config, &id, &call)
@@ -169,9 +169,9 @@ impl Address<'_> {
     }
 }
 
-fn parse<'p>(path: &'p str, method: &Method) -> Result<(Address<'p>, Action), Refusal> {
+fn parse<'p>(path: &'p str, method: &Method) -> Result<(Address<'p>, Action), ErrorAnswer> {
     let unknown = || {
-        Refusal::new(
+        ErrorAnswer::new(
             StatusCode::BAD_REQUEST,
             "BadRequest",
             "Resource not found for the segment.",
@@ -198,7 +198,7 @@ fn parse<'p>(path: &'p str, method: &Method) -> Result<(Address<'p>, Action), Re
 }
 
 /// `$select` says which members come; without it all do.
-fn read(shared: &Shared, client: &Client, query: &str) -> Result<Answer, Refusal> {
+fn read(shared: &Shared, client: &Client, query: &str) -> Result<Answer, ErrorAnswer> {
     let view = shared.replicas.read();
     let seen = client.credentials(&view);
     let of = |kind| -> Vec<Value> {
@@ -220,9 +220,9 @@ fn read(shared: &Shared, client: &Client, query: &str) -> Result<Answer, Refusal
     };
     let mut chosen = Map::new();
     for name in names.replace("%2C", ",").split(',') {
-        let (name, value) = members
-            .get_key_value(name)
-            .ok_or_else(|| Refusal::bad("Could not find a property that is named in $select."))?;
+        let (name, value) = members.get_key_value(name).ok_or_else(|| {
+            ErrorAnswer::bad("Could not find a property that is named in $select.")
+        })?;
         chosen.insert(name.clone(), value.clone());
     }
     Ok(Answer::json(StatusCode::OK, &chosen))

@@ -4,7 +4,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
 use super::credentials::Credential;
-use super::errors::Refusal;
+use super::errors::ErrorAnswer;
 use crate::assertion::{Assertion, Certificate};
 
 /// The one audience that is taken.
@@ -19,7 +19,7 @@ pub(super) fn check(
     certificates: &[Credential],
     object_id: &str,
     now: i64,
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorAnswer> {
     let is_good = || {
         let text = proof.as_str().filter(|text| !text.contains('='))?;
         let assertion = Assertion::read(text).ok()?;
@@ -39,5 +39,5 @@ pub(super) fn check(
         keys.any(|key| assertion.verify(&key, &allowed).is_ok())
             .then_some(())
     };
-    is_good().ok_or_else(Refusal::proof)
+    is_good().ok_or_else(ErrorAnswer::proof)
 }

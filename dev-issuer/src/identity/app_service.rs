@@ -5,8 +5,8 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::json;
 
-use super::ask::{IdentityAsk, Problem};
 use super::mint;
+use super::request::{IdentityRequest, Problem};
 use super::{APP_SERVICE_PATH, Endpoint, granted};
 use crate::answer::{Answer, Notes};
 use crate::config::Secret;
@@ -33,13 +33,13 @@ impl Endpoint for Service {
         }
     }
 
-    fn judge(&self, shared: &Shared, head: &Parts, ask: &IdentityAsk) -> Answer {
+    fn decide(&self, shared: &Shared, head: &Parts, wanted: &IdentityRequest) -> Answer {
         let given = head.headers.get(HEADER).map_or(&[][..], |v| v.as_bytes());
         if !self.header.is(given) {
             let text = "The X-IDENTITY-HEADER header is missing or wrong";
             return refuse(StatusCode::UNAUTHORIZED, "unauthorized", text);
         }
-        answer(shared, ask).unwrap_or_else(|problem| match problem {
+        answer(shared, wanted).unwrap_or_else(|problem| match problem {
             // MSAL's sources show this: for a wrong API the service does not say what is wrong.
             Problem::UnknownResource(_) => refuse(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -52,10 +52,10 @@ impl Endpoint for Service {
 }
 
 /// The one time in the answer is `expires_on`.
-fn answer(shared: &Shared, ask: &IdentityAsk) -> Result<Answer, Problem> {
-    let resource = ask.checked(&VERSIONS)?;
+fn answer(shared: &Shared, wanted: &IdentityRequest) -> Result<Answer, Problem> {
+    let resource = wanted.checked(&VERSIONS)?;
     let config = shared.config();
-    let identity = ask.choose(&config)?;
+    let identity = wanted.choose(&config)?;
     let minted = mint::token(shared, &config, identity, resource)?;
     let body = json!({
         "access_token": minted.token,

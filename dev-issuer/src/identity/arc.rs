@@ -13,8 +13,8 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use serde_json::json;
 
-use super::ask::{IdentityAsk, Problem, default_of};
 use super::imds::{bad, body, precautions};
+use super::request::{IdentityRequest, Problem, default_of};
 use super::{Endpoint, METADATA_PATH, granted, mint, refuse};
 use crate::answer::Answer;
 use crate::ids::{guid, uti};
@@ -83,18 +83,18 @@ impl Agent {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, shared: &Shared, ask: &IdentityAsk) -> Result<Answer, Problem> {
-        let resource = ask.checked(&VERSIONS)?;
+    fn answer(&self, shared: &Shared, wanted: &IdentityRequest) -> Result<Answer, Problem> {
+        let resource = wanted.checked(&VERSIONS)?;
         let config = shared.config();
         let identity = if self.ignores_choice {
             default_of(&config)?
         } else {
-            ask.choose(&config)?
+            wanted.choose(&config)?
         };
         let minted = mint::token(shared, &config, identity, resource)?;
         let mut body = body(&minted, resource);
         if !self.ignores_choice {
-            for (name, value) in ask.choices() {
+            for (name, value) in wanted.choices() {
                 body[name] = json!(value);
             }
         }
@@ -131,16 +131,16 @@ impl Endpoint for Agent {
         }
     }
 
-    fn judge(&self, shared: &Shared, head: &Parts, ask: &IdentityAsk) -> Answer {
-        if let Err(refusal) = precautions(&head.headers) {
-            return refusal;
+    fn decide(&self, shared: &Shared, head: &Parts, wanted: &IdentityRequest) -> Answer {
+        if let Err(error_answer) = precautions(&head.headers) {
+            return error_answer;
         }
         let given = head.headers.get(AUTHORIZATION);
         let content = given.and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
         if !content.is_some_and(|content| self.redeem(content)) {
             return self.challenge();
         }
-        self.answer(shared, ask)
+        self.answer(shared, wanted)
             .unwrap_or_else(|problem| bad(&problem))
     }
 }

@@ -5,8 +5,8 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::ask::{IdentityAsk, Problem};
 use super::mint::{self, Minted};
+use super::request::{IdentityRequest, Problem};
 use super::{Endpoint, METADATA_PATH, granted, refuse};
 use crate::answer::Answer;
 use crate::log::AuthMethod;
@@ -28,18 +28,18 @@ impl Endpoint for Imds {
         }
     }
 
-    fn judge(&self, shared: &Shared, head: &Parts, ask: &IdentityAsk) -> Answer {
-        if let Err(refusal) = precautions(&head.headers) {
-            return refusal;
+    fn decide(&self, shared: &Shared, head: &Parts, wanted: &IdentityRequest) -> Answer {
+        if let Err(error_answer) = precautions(&head.headers) {
+            return error_answer;
         }
-        answer(shared, ask).unwrap_or_else(|problem| bad(&problem))
+        answer(shared, wanted).unwrap_or_else(|problem| bad(&problem))
     }
 }
 
-fn answer(shared: &Shared, ask: &IdentityAsk) -> Result<Answer, Problem> {
-    let resource = ask.checked(&VERSIONS)?;
+fn answer(shared: &Shared, wanted: &IdentityRequest) -> Result<Answer, Problem> {
+    let resource = wanted.checked(&VERSIONS)?;
     let config = shared.config();
-    let identity = ask.choose(&config)?;
+    let identity = wanted.choose(&config)?;
     let minted = mint::token(shared, &config, identity, resource)?;
     let mut body = body(&minted, resource);
     body["client_id"] = json!(identity.client_id);

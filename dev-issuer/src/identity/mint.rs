@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ask::Problem;
+use super::request::Problem;
 use crate::answer::Issued;
 use crate::config::{Config, ManagedIdentity};
 use crate::entra::{Application, app_claims};

@@ -7,11 +7,11 @@
 
 mod app_service;
 mod arc;
-mod ask;
 mod handle;
 mod imds;
 mod listeners;
 mod mint;
+mod request;
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ use crate::exchange::{attend, presentable};
 use crate::faults::Surface;
 use crate::log::{AuthMethod, TokenRequestRecord};
 use crate::state::Shared;
-use ask::IdentityAsk;
 use mint::Minted;
+use request::IdentityRequest;
 
 pub(crate) use listeners::Listeners;
 pub(crate) use mint::Cache;
@@ -48,7 +48,7 @@ trait Endpoint: Send + Sync + 'static {
     /// How the caller tries to show that it may ask.
     fn auth_method(&self, head: &Parts) -> AuthMethod;
 
-    fn judge(&self, shared: &Shared, head: &Parts, ask: &IdentityAsk) -> Answer;
+    fn decide(&self, shared: &Shared, head: &Parts, wanted: &IdentityRequest) -> Answer;
 }
 
 fn router<E: Endpoint>(shared: Arc<Shared>, endpoint: E) -> Router {
@@ -62,10 +62,10 @@ fn router<E: Endpoint>(shared: Arc<Shared>, endpoint: E) -> Router {
 
 async fn serve<E: Endpoint>(shared: &Arc<Shared>, endpoint: &E, request: Request) -> Response {
     let (head, _) = request.into_parts();
-    let ask = IdentityAsk::read(head.uri.query().unwrap_or_default(), E::RESOURCE_ID);
-    let record = record(shared, &head, &ask, endpoint.auth_method(&head));
+    let wanted = IdentityRequest::read(head.uri.query().unwrap_or_default(), E::RESOURCE_ID);
+    let record = record(shared, &head, &wanted, endpoint.auth_method(&head));
     attend(shared, Surface::Identity, record, &head.extensions, || {
-        endpoint.judge(shared, &head, &ask)
+        endpoint.decide(shared, &head, &wanted)
     })
     .await
 }
@@ -73,15 +73,15 @@ async fn serve<E: Endpoint>(shared: &Arc<Shared>, endpoint: &E, request: Request
 fn record(
     shared: &Shared,
     head: &Parts,
-    ask: &IdentityAsk,
+    wanted: &IdentityRequest,
     auth_method: AuthMethod,
 ) -> TokenRequestRecord {
     let config = shared.config();
     let keep = |value: &str| presentable(&config, value);
-    let chosen = ask.choose(&config).ok();
+    let chosen = wanted.choose(&config).ok();
     TokenRequestRecord {
         client_id: chosen.map(|identity| identity.client_id.clone()),
-        resource: ask.resource().map(keep),
+        resource: wanted.resource().map(keep),
         auth_method,
         ..TokenRequestRecord::new(keep(head.uri.path()), head.version)
     }
@@ -94,7 +94,7 @@ fn granted(body: &Value, minted: &Minted) -> Answer {
     })
 }
 
-/// A refusal in the words of the metadata service.
+/// An error in the words of the metadata service.
 fn refuse(status: StatusCode, error: &str, description: &str) -> Answer {
     let body = json!({ "error": error, "error_description": description });
     Answer::json(status, &body).noted(Notes {

@@ -25,7 +25,7 @@ use crate::log::AuthMethod;
 pub(crate) use name::distinguished_name;
 pub(crate) use verifier::AnyCertificate;
 
-/// How a client would prove itself by a certificate, if it is registered for that.
+/// How a client would authenticate by a certificate, if it is registered for that.
 pub(crate) fn method(client: &Client) -> Option<AuthMethod> {
     if client.tls_subject.is_some() {
         Some(AuthMethod::TlsClientAuth)

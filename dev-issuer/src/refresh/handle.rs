@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Standing;
+use super::Consented;
 use crate::issuer::DevIssuer;
 use crate::signin::Realm;
 
@@ -19,7 +19,7 @@ impl DevIssuer {
     }
 
     fn sign_in(&self, realm: Realm, client: &str, user: &str, scope: &str) -> String {
-        let standing = Standing {
+        let consented = Consented {
             realm,
             client_id: client.to_owned(),
             user: user.to_owned(),
@@ -27,7 +27,9 @@ impl DevIssuer {
             audience: None,
             claims: None,
         };
-        self.shared.refresh_tokens.issue(standing, Timestamp::now())
+        self.shared
+            .refresh_tokens
+            .issue(consented, Timestamp::now())
     }
 
     /// Can this refresh token still be used?
@@ -49,7 +51,7 @@ impl DevIssuer {
         self.shared.refresh_tokens.revoke_family(refresh_token);
     }
 
-    /// Ends every standing consent of a user: refresh tokens are refused from now on, access tokens live out their
+    /// Ends every consented consent of a user: refresh tokens are refused from now on, access tokens live out their
     /// life.
     pub fn revoke_sign_ins(&self, user: &str) {
         self.shared.refresh_tokens.revoke_user(user);

@@ -21,7 +21,7 @@ const IDLE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// What a user agreed to, for as long as nobody takes it back.
 #[derive(Clone)]
-pub(crate) struct Standing {
+pub(crate) struct Consented {
     pub(crate) realm: Realm,
     pub(crate) client_id: String,
     /// Name of the user.
@@ -47,7 +47,7 @@ pub(crate) enum BadRefresh {
 }
 
 struct Entry {
-    standing: Standing,
+    consented: Consented,
     /// All tokens that follow from one sign-in.
     family: String,
     /// How many came before it.
@@ -73,30 +73,30 @@ struct All(HashMap<String, Entry>);
 
 impl RefreshTokens {
     /// The first token of a sign-in.
-    pub(crate) fn issue(&self, standing: Standing, now: Timestamp) -> String {
-        self.lock().put(standing, (guid(), 0), now)
+    pub(crate) fn issue(&self, consented: Consented, now: Timestamp) -> String {
+        self.lock().put(consented, (guid(), 0), now)
     }
 
-    /// Uses a token: `judge` decides what comes of what it stands for. A refusal by it leaves the token as it was. Beside its
+    /// Uses a token: `decide` decides what comes of what it stands for. An error by it leaves the token as it was. Beside its
     /// answer comes the token that takes the place of this one, unless that stays.
     pub(crate) fn redeem<T, E: From<BadRefresh>>(
         &self,
         token: &str,
         who: (&Realm, &str),
         (policy, now): (RefreshPolicy, Timestamp),
-        judge: impl FnOnce(&Standing) -> Result<T, E>,
+        decide: impl FnOnce(&Consented) -> Result<T, E>,
     ) -> Result<(T, Option<String>), E> {
-        let standing = self.lock().usable(token, who, (policy, now))?;
-        let judged = judge(&standing)?;
+        let consented = self.lock().usable(token, who, (policy, now))?;
+        let decided = decide(&consented)?;
         let mut all = self.lock();
         // Another request may have come first.
         all.usable(token, who, (policy, now))?;
-        Ok((judged, all.follow(token, policy, now)))
+        Ok((decided, all.follow(token, policy, now)))
     }
 
     /// Whom a token belongs to, in whatever state it is.
-    pub(crate) fn standing(&self, token: &str) -> Option<Standing> {
-        Some(self.lock().0.get(token)?.standing.clone())
+    pub(crate) fn consented(&self, token: &str) -> Option<Consented> {
+        Some(self.lock().0.get(token)?.consented.clone())
     }
 
     /// Ends the family of a token, if there is one.
@@ -109,7 +109,7 @@ impl RefreshTokens {
 
     fn revoke_user(&self, user: &str) {
         for entry in self.lock().0.values_mut() {
-            if entry.standing.user.eq_ignore_ascii_case(user) {
+            if entry.consented.user.eq_ignore_ascii_case(user) {
                 entry.state = State::Revoked;
             }
         }
@@ -142,13 +142,13 @@ impl Entry {
 impl All {
     fn put(
         &mut self,
-        standing: Standing,
+        consented: Consented,
         (family, generation): (String, u64),
         now: Timestamp,
     ) -> String {
         let token = format!("{}.{}", uti(), uti());
         let entry = Entry {
-            standing,
+            consented,
             family,
             generation,
             expires: now.checked_add(IDLE).unwrap_or(Timestamp::MAX),
@@ -164,9 +164,9 @@ impl All {
         token: &str,
         (realm, client_id): (&Realm, &str),
         (policy, now): (RefreshPolicy, Timestamp),
-    ) -> Result<Standing, BadRefresh> {
+    ) -> Result<Consented, BadRefresh> {
         let entry = self.0.get(token).filter(|entry| {
-            entry.standing.realm == *realm && entry.standing.client_id == client_id
+            entry.consented.realm == *realm && entry.consented.client_id == client_id
         });
         let entry = entry.ok_or(BadRefresh::Unknown)?;
         let in_grace = |since: Timestamp| match policy {
@@ -180,8 +180,8 @@ impl All {
         match entry.state {
             State::Revoked => Err(BadRefresh::Revoked),
             _ if entry.expires <= now => Err(BadRefresh::Expired),
-            State::Good => Ok(entry.standing.clone()),
-            State::Used(since) if in_grace(since) => Ok(entry.standing.clone()),
+            State::Good => Ok(entry.consented.clone()),
+            State::Used(since) if in_grace(since) => Ok(entry.consented.clone()),
             State::Used(_) => {
                 if policy == RefreshPolicy::RotateWithReuseDetection {
                     let family = entry.family.clone();
@@ -214,8 +214,8 @@ impl All {
             }
         }
         let place = (entry.family.clone(), entry.generation + 1);
-        let standing = entry.standing.clone();
-        Some(self.put(standing, place, now))
+        let consented = entry.consented.clone();
+        Some(self.put(consented, place, now))
     }
 
     fn end(&mut self, family: &str) {

@@ -5,8 +5,8 @@ use super::*;
 const ME: (&Realm, &str) = (&Realm::Generic, "cli");
 const DETECTING: RefreshPolicy = RefreshPolicy::RotateWithReuseDetection;
 
-fn standing() -> Standing {
-    Standing {
+fn consented() -> Consented {
+    Consented {
         realm: Realm::Generic,
         client_id: "cli".to_owned(),
         user: "ada".to_owned(),
@@ -22,8 +22,8 @@ fn redeem(
     who: (&Realm, &str),
     (policy, now): (RefreshPolicy, Timestamp),
 ) -> Result<Option<String>, BadRefresh> {
-    let seen = tokens.redeem(token, who, (policy, now), |standing| {
-        assert_eq!(standing.user, "ada");
+    let seen = tokens.redeem(token, who, (policy, now), |consented| {
+        assert_eq!(consented.user, "ada");
         Ok::<_, BadRefresh>(())
     });
     seen.map(|((), next)| next)
@@ -33,7 +33,10 @@ fn redeem(
 fn a_token_that_comes_again_takes_its_family_with_it() {
     let tokens = RefreshTokens::default();
     let now = Timestamp::now();
-    let (first, stranger) = (tokens.issue(standing(), now), tokens.issue(standing(), now));
+    let (first, stranger) = (
+        tokens.issue(consented(), now),
+        tokens.issue(consented(), now),
+    );
     let refused: Result<((), _), _> =
         tokens.redeem(&first, ME, (DETECTING, now), |_| Err(BadRefresh::Unknown));
     assert_eq!(refused, Err(BadRefresh::Unknown), "and not used up");
@@ -60,14 +63,14 @@ fn grace_is_for_the_one_just_before_and_for_a_while() {
             (RefreshPolicy::Rotate { grace: 10 }, now),
         )
     };
-    let first = tokens.issue(standing(), now);
+    let first = tokens.issue(consented(), now);
     let second = at(&first, 0).unwrap().unwrap();
     let again = at(&first, 9).unwrap().unwrap();
     assert_ne!(second, again);
     assert_eq!(at(&first, 10), Err(BadRefresh::Used));
     assert!(at(&second, 10).is_ok(), "the family lives on");
     assert_eq!(at(&first, 9), Err(BadRefresh::Used), "two steps back");
-    let strict = tokens.issue(standing(), now);
+    let strict = tokens.issue(consented(), now);
     let none = RefreshPolicy::Rotate { grace: 0 };
     assert!(redeem(&tokens, &strict, ME, (none, now)).is_ok());
     let seen = redeem(&tokens, &strict, ME, (none, now));
@@ -78,7 +81,7 @@ fn grace_is_for_the_one_just_before_and_for_a_while() {
 fn a_token_may_stay_or_be_joined_by_others() {
     let tokens = RefreshTokens::default();
     let now = Timestamp::now();
-    let first = tokens.issue(standing(), now);
+    let first = tokens.issue(consented(), now);
     let keep = (RefreshPolicy::Keep, now);
     assert_eq!(redeem(&tokens, &first, ME, keep), Ok(None));
     assert_eq!(redeem(&tokens, &first, ME, keep), Ok(None));

@@ -7,7 +7,7 @@ use crate::form::Form;
 use crate::generic;
 
 /// A request that may go on.
-pub(super) struct Asked {
+pub(super) struct AuthorizationRequest {
     pub(super) way_back: WayBack,
     pub(super) client_id: String,
     pub(super) scope: String,
@@ -58,7 +58,11 @@ impl Problem {
     }
 }
 
-pub(super) fn judge(config: &Config, realm: &Realm, form: &Form) -> Result<Asked, Refused> {
+pub(super) fn decide(
+    config: &Config,
+    realm: &Realm,
+    form: &Form,
+) -> Result<AuthorizationRequest, Refused> {
     let here = |error, text: String| Refused::Here { error, text };
     if let Some(name) = form.duplicate(None) {
         let text = format!("The parameter '{name}' is there twice.");
@@ -94,7 +98,7 @@ pub(super) fn judge(config: &Config, realm: &Realm, form: &Form) -> Result<Asked
         state: form.get("state").map(str::to_owned),
     };
     match rest(config, realm, client, form) {
-        Ok((scope, silent)) => Ok(Asked {
+        Ok((scope, silent)) => Ok(AuthorizationRequest {
             way_back,
             client_id: id.to_owned(),
             scope,

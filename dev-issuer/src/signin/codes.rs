@@ -9,7 +9,7 @@ use super::Realm;
 use crate::ids::uti;
 
 /// RFC 6749 recommends at most ten minutes, and Entra has about that.
-const LIFE: SignedDuration = SignedDuration::from_mins(10);
+const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// How long a code is known after its end, so that a late use differs from a guess.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
@@ -58,7 +58,7 @@ impl Codes {
         codes.retain(|_, entry| now.duration_since(entry.expires) < REMEMBERED);
         let entry = Entry {
             consent,
-            expires: now.checked_add(LIFE).unwrap_or(Timestamp::MAX),
+            expires: now.checked_add(LIFETIME).unwrap_or(Timestamp::MAX),
             used: false,
         };
         codes.insert(code.clone(), entry);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_lives_ten_minutes_and_is_good_once() {
+    fn a_code_is_valid_for_ten_minutes_and_once() {
         let codes = Codes::default();
         let now = Timestamp::now();
         let (code, late) = (codes.issue(consent(), now), codes.issue(consent(), now));

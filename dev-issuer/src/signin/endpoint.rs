@@ -9,7 +9,7 @@ use http::header::LOCATION;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 
-use super::authorize::{Asked, Mode, Problem, Refused, WayBack, judge};
+use super::authorize::{AuthorizationRequest, Mode, Problem, Refused, WayBack, decide};
 use super::page::{self, Field, Page};
 use super::{Consent, Realm, redirect};
 use crate::answer::{Answer, Notes};
@@ -70,13 +70,13 @@ fn answer(
     let realm = match tenant.map(|name| entra::user_tenant(&config, name)) {
         None => Realm::Generic,
         Some(Ok(tenant)) => Realm::Entra(tenant.id.clone()),
-        Some(Err(refusal)) => return here(refusal.error(), &refusal.text()),
+        Some(Err(error_answer)) => return here(error_answer.error(), &error_answer.text()),
     };
     let Ok(form) = form else {
         return here("invalid_request", "The request is malformed.");
     };
-    let asked = match judge(&config, &realm, form) {
-        Ok(asked) => asked,
+    let wanted = match decide(&config, &realm, form) {
+        Ok(wanted) => wanted,
         Err(Refused::Here { error, text }) => return here(error, &text),
         Err(Refused::There(way_back, problem)) => {
             return refused(shared, &realm, &way_back, &problem);
@@ -88,16 +88,16 @@ fn answer(
             let (name, password) = (form.get("user"), form.get("password"));
             let (name, password) = (name.unwrap_or_default(), password.unwrap_or_default());
             match config.user_with(name, password) {
-                Some(user) => granted(shared, &realm, &asked, &user.name),
-                None => sign_in(form, &asked, Some("User name or password are wrong.")),
+                Some(user) => granted(shared, &realm, &wanted, &user.name),
+                None => sign_in(form, &wanted, Some("User name or password are wrong.")),
             }
         }
         Some(_) => {
             let text = "AADSTS65004: The resource owner denied the request.";
             let problem = Problem::new("access_denied", text);
-            refused(shared, &realm, &asked.way_back, &problem)
+            refused(shared, &realm, &wanted.way_back, &problem)
         }
-        None => unasked(shared, &config, &realm, (form, &asked)),
+        None => unasked(shared, &config, &realm, (form, &wanted)),
     }
 }
 
@@ -106,27 +106,27 @@ fn unasked(
     shared: &Shared,
     config: &Config,
     realm: &Realm,
-    (form, asked): (&Form, &Asked),
+    (form, wanted): (&Form, &AuthorizationRequest),
 ) -> Answer {
     if let Some(user) = &config.auto_approve {
-        return granted(shared, realm, asked, user);
+        return granted(shared, realm, wanted, user);
     }
-    if asked.silent {
+    if wanted.silent {
         let text = "AADSTS50058: A silent sign-in request was sent but no user is signed in.";
         let problem = Problem::new("login_required", text);
-        return refused(shared, realm, &asked.way_back, &problem);
+        return refused(shared, realm, &wanted.way_back, &problem);
     }
-    sign_in(form, asked, None)
+    sign_in(form, wanted, None)
 }
 
 /// The page. What was asked goes along in the form.
-fn sign_in(form: &Form, asked: &Asked, alert: Option<&str>) -> Answer {
+fn sign_in(form: &Form, wanted: &AuthorizationRequest, alert: Option<&str>) -> Answer {
     let mut fields: Vec<_> = form
         .pairs()
         .filter(|(name, _)| !ANSWERS.contains(name))
         .map(|(name, value)| Field::Hidden(name, value))
         .collect();
-    let hint = asked.login_hint.as_deref().unwrap_or_default();
+    let hint = wanted.login_hint.as_deref().unwrap_or_default();
     fields.push(Field::Text {
         name: "user",
         label: "User",
@@ -136,7 +136,7 @@ fn sign_in(form: &Form, asked: &Asked, alert: Option<&str>) -> Answer {
         name: "password",
         label: "Password",
     });
-    let text = format!("{} asks for: {}", asked.client_id, asked.scope);
+    let text = format!("{} asks for: {}", wanted.client_id, wanted.scope);
     let page = Page {
         title: "Sign in",
         text: &text,
@@ -149,20 +149,20 @@ fn sign_in(form: &Form, asked: &Asked, alert: Option<&str>) -> Answer {
     }
 }
 
-fn granted(shared: &Shared, realm: &Realm, asked: &Asked, user: &str) -> Answer {
+fn granted(shared: &Shared, realm: &Realm, wanted: &AuthorizationRequest, user: &str) -> Answer {
     let consent = Consent {
         realm: realm.clone(),
-        client_id: asked.client_id.clone(),
-        redirect_uri: asked.way_back.redirect_uri.clone(),
-        challenge: asked.challenge.clone(),
-        scope: asked.scope.clone(),
-        audience: asked.audience.clone(),
-        nonce: asked.nonce.clone(),
-        claims: asked.claims.clone(),
+        client_id: wanted.client_id.clone(),
+        redirect_uri: wanted.way_back.redirect_uri.clone(),
+        challenge: wanted.challenge.clone(),
+        scope: wanted.scope.clone(),
+        audience: wanted.audience.clone(),
+        nonce: wanted.nonce.clone(),
+        claims: wanted.claims.clone(),
         user: user.to_owned(),
     };
     let code = shared.codes.issue(consent, Timestamp::now());
-    back(shared, realm, &asked.way_back, &[("code", &code)])
+    back(shared, realm, &wanted.way_back, &[("code", &code)])
 }
 
 fn refused(shared: &Shared, realm: &Realm, way_back: &WayBack, problem: &Problem) -> Answer {

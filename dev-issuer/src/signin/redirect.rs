@@ -5,13 +5,13 @@ use http::Uri;
 /// Whether a client that registered the one may ask for the other. They must be the same, but that a program on
 /// someone's machine takes any free port (RFC 8252 section 7.3; <https://learn.microsoft.com/entra/identity-platform/reply-url>,
 /// "localhost exceptions"). The path must fit there too, in the same case, and `localhost` is not `127.0.0.1`.
-pub(crate) fn allows(registered: &str, asked: &str) -> bool {
-    if asked.contains('#') {
+pub(crate) fn allows(registered: &str, requested: &str) -> bool {
+    if requested.contains('#') {
         return false;
     }
-    match (loopback(registered), loopback(asked)) {
-        (Some(registered), Some(asked)) => registered == asked,
-        _ => registered == asked,
+    match (loopback(registered), loopback(requested)) {
+        (Some(registered), Some(requested)) => registered == requested,
+        _ => registered == requested,
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_the_port_of_this_machine_is_free() {
-        for (registered, asked, fits) in [
+        for (registered, requested, fits) in [
             ("https://a.example/cb", "https://a.example/cb", true),
             ("https://a.example/cb", "https://a.example/cb/", false),
             ("https://a.example/cb", "https://a.example/CB", false),
@@ -95,7 +95,11 @@ mod tests {
             ),
             ("myapp://auth", "myapp://auth", true),
         ] {
-            assert_eq!(allows(registered, asked), fits, "{registered} {asked}");
+            assert_eq!(
+                allows(registered, requested),
+                fits,
+                "{registered} {requested}"
+            );
         }
     }
 

@@ -124,7 +124,7 @@ async fn without_credentials_there_is_a_challenge_without_an_error() {
 }
 
 #[tokio::test]
-async fn roles_are_looked_at() {
+async fn roles_are_checked() {
     let bench = Bench::new().await;
     let reply = bench
         .call("/api/demo/records/write", &bench.demo_token().await)

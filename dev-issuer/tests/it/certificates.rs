@@ -8,12 +8,12 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-use crate::signer::{Signer, claims, now, proved, with};
+use crate::signer::{Signer, claims, now, with, with_assertion};
 use crate::support::{Bench, Reply, form};
 
 const V2: &str = "/{tenant}/oauth2/v2.0/token";
 const V1: &str = "/{tenant}/oauth2/token";
-const ASK: &[(&str, &str)] = &[
+const REQUEST: &[(&str, &str)] = &[
     ("grant_type", "client_credentials"),
     ("client_id", "robot"),
     ("scope", "api://demo/.default"),
@@ -65,7 +65,7 @@ async fn a_certificate_in_all_its_spellings_is_as_good_as_a_secret() {
     ];
     for (path, header) in table {
         let text = signer.sign(&header, &claims("robot", &bench.url(path)));
-        let ask = form(&proved(ASK, &text), &[]);
+        let ask = form(&with_assertion(REQUEST, &text), &[]);
         let ask = if path == V1 {
             form(&ask, &[("scope", ""), ("resource", "api://demo")])
         } else {
@@ -82,13 +82,19 @@ async fn a_certificate_in_all_its_spellings_is_as_good_as_a_secret() {
     // The tenant by its domain, and the endpoint under the name that was called.
     let path = "/contoso.example/oauth2/v2.0/token";
     let text = signer.sign(&header(&signer), &claims("robot", &bench.url(path)));
-    assert_eq!(bench.post(path, &proved(ASK, &text)).await.status, 200);
+    assert_eq!(
+        bench
+            .post(path, &with_assertion(REQUEST, &text))
+            .await
+            .status,
+        200
+    );
     // And instead of a PEM file its bytes.
     let other = Signer::rsa();
     let client = Client::new("robot").certificate_der(&other.der);
     bench.issuer.add_client(client).unwrap();
     let text = other.sign(&header(&other), &claims("robot", &bench.url(V2)));
-    assert_eq!(bench.v2(&proved(ASK, &text)).await.status, 200);
+    assert_eq!(bench.v2(&with_assertion(REQUEST, &text)).await.status, 200);
 }
 
 /// The bytes of a thumbprint.
@@ -131,20 +137,22 @@ async fn each_flaw_of_an_assertion_has_its_number() {
     for (what, head, body, code) in table {
         let header = with(&header(&signer), &head);
         let claims = with(&claims("robot", &v2), &body);
-        let reply = bench.v2(&proved(ASK, &signer.sign(&header, &claims))).await;
+        let reply = bench
+            .v2(&with_assertion(REQUEST, &signer.sign(&header, &claims)))
+            .await;
         assert_refused(what, &reply, 401, code);
     }
     let good = signer.sign(&header(&signer), &claims("robot", &v2));
     let text = other.sign(&header(&signer), &claims("robot", &v2));
     assert_refused(
         "another key",
-        &bench.v2(&proved(ASK, &text)).await,
+        &bench.v2(&with_assertion(REQUEST, &text)).await,
         401,
         700_027,
     );
     let unsigned = format!("{}.", good.rsplit_once('.').unwrap().0);
     for text in [unsigned.as_str(), "x", "a.b.c", &format!("{good}.x")] {
-        let reply = bench.v2(&proved(ASK, text)).await;
+        let reply = bench.v2(&with_assertion(REQUEST, text)).await;
         let code = reply.json()["error_codes"][0].as_u64().unwrap();
         assert!(
             reply.status == 401 && [50_027, 700_027].contains(&code),
@@ -152,11 +160,16 @@ async fn each_flaw_of_an_assertion_has_its_number() {
         );
     }
     // None of these used the good one up; it is good once.
-    assert_eq!(bench.v2(&proved(ASK, &good)).await.status, 200);
-    assert_refused("a copy", &bench.v2(&proved(ASK, &good)).await, 401, 50_027);
+    assert_eq!(bench.v2(&with_assertion(REQUEST, &good)).await.status, 200);
+    assert_refused(
+        "a copy",
+        &bench.v2(&with_assertion(REQUEST, &good)).await,
+        401,
+        50_027,
+    );
 
     let fresh = signer.sign(&header(&signer), &claims("robot", &v2));
-    let proved = proved(ASK, &fresh);
+    let with_assertion = with_assertion(REQUEST, &fresh);
     for (what, changes, status, code) in [
         (
             "two client authentications",
@@ -174,17 +187,17 @@ async fn each_flaw_of_an_assertion_has_its_number() {
         ("another client", [("client_id", "demo")], 401, 700_021),
         ("a public client", [("client_id", "demo-cli")], 401, 700_025),
     ] {
-        let reply = bench.v2(&form(&proved, &changes)).await;
+        let reply = bench.v2(&form(&with_assertion, &changes)).await;
         assert_refused(what, &reply, status, code);
     }
 }
 
 #[tokio::test]
-async fn a_certificate_that_has_ended_is_good_for_nothing() {
+async fn an_expired_certificate_is_refused() {
     let signer = Signer::rsa().expired();
     let bench = bench(&signer).await;
     let text = signer.sign(&header(&signer), &claims("robot", &bench.url(V2)));
-    let reply = bench.v2(&proved(ASK, &text)).await;
+    let reply = bench.v2(&with_assertion(REQUEST, &text)).await;
     assert_refused("expired certificate", &reply, 401, 700_027);
     assert!(reply.body.contains("The key used is expired"), "{reply:?}");
 }
@@ -231,7 +244,7 @@ async fn a_subject_name_takes_any_certificate_of_its_authority() {
     ] {
         let header = json!({ "alg": "PS256", "typ": "JWT", "x5c": x5c });
         let text = signer.sign(&header, &claims("robot", &bench.url(V2)));
-        let reply = bench.v2(&proved(ASK, &text)).await;
+        let reply = bench.v2(&with_assertion(REQUEST, &text)).await;
         match code {
             None => assert_eq!(reply.status, 200, "{what}: {reply:?}"),
             Some(code) => assert_refused(what, &reply, 401, code),
@@ -243,12 +256,17 @@ async fn a_subject_name_takes_any_certificate_of_its_authority() {
     let text = signer.sign(&header, &claims("robot", &bench.url(V2)));
     assert_refused(
         "thumbprint",
-        &bench.v2(&proved(ASK, &text)).await,
+        &bench.v2(&with_assertion(REQUEST, &text)).await,
         401,
         700_027,
     );
     // The right certificate in the hands of someone without its key.
     let header = json!({ "alg": "PS256", "typ": "JWT", "x5c": [good] });
     let text = Signer::rsa().sign(&header, &claims("robot", &bench.url(V2)));
-    assert_refused("key", &bench.v2(&proved(ASK, &text)).await, 401, 700_027);
+    assert_refused(
+        "key",
+        &bench.v2(&with_assertion(REQUEST, &text)).await,
+        401,
+        700_027,
+    );
 }

@@ -219,7 +219,7 @@ async fn the_callers_request_id_comes_back() {
 }
 
 #[tokio::test]
-async fn a_client_lives_in_its_tenants_alone() {
+async fn a_client_exists_in_its_tenants_only() {
     let mut config = Config::default();
     let other = "7a1b0c2d-3e4f-4a5b-8c6d-7e8f90a1b2c3";
     config.tenants.push(Tenant {

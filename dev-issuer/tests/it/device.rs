@@ -58,7 +58,7 @@ async fn pause() {
 }
 
 #[tokio::test]
-async fn a_person_types_the_code_and_the_device_gets_its_token() {
+async fn a_user_types_the_code_and_the_device_gets_its_token() {
     let bench = bench().await;
     for (begin, token) in [(ENTRA, ENTRA_TOKEN), (GENERIC, GENERIC_TOKEN)] {
         let device = start(&bench, begin).await;
@@ -163,7 +163,7 @@ async fn the_generic_issuer_keeps_the_pace() {
 }
 
 #[tokio::test]
-async fn a_refusal_and_an_end_are_reported() {
+async fn a_denial_and_an_expiry_are_reported() {
     let bench = Bench::with(Config {
         device_interval_seconds: 1,
         device_lifetime_seconds: 3,

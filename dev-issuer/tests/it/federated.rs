@@ -3,13 +3,13 @@
 use dev_issuer::{AuthMethod, Client};
 use serde_json::{Value, json};
 
-use crate::signer::{Signer, now, proved, with};
+use crate::signer::{Signer, now, with, with_assertion};
 use crate::support::{Bench, form};
 
 const ISSUER: &str = "https://kubernetes.default.svc/Cluster";
 const SUBJECT: &str = "system:serviceaccount:shop:buyer";
 const AUDIENCE: &str = "api://AzureADTokenExchange";
-const ASK: &[(&str, &str)] = &[
+const REQUEST: &[(&str, &str)] = &[
     ("grant_type", "client_credentials"),
     ("client_id", "keyless"),
     ("scope", "api://demo/.default"),
@@ -44,7 +44,7 @@ async fn a_service_account_stands_for_a_client_as_often_as_it_likes() {
     let header = json!({ "alg": "RS256", "kid": "k1" });
     let text = signer.sign(&header, &with(&token(), &json!({ "jti": "same" })));
     for _ in 0..2 {
-        let seen = bench.v2(&proved(ASK, &text)).await.token();
+        let seen = bench.v2(&with_assertion(REQUEST, &text)).await.token();
         let seen = bench.issuer.validate(&seen).unwrap();
         assert_eq!(seen.client(), Some("keyless"));
         assert_eq!(seen.azpacr.as_deref(), Some("2"));
@@ -81,7 +81,7 @@ async fn what_does_not_match_has_its_number() {
     ];
     for (what, head, body, status, error, code) in table {
         let text = signer.sign(&with(&header, &head), &with(&token(), &body));
-        let reply = bench.v2(&proved(ASK, &text)).await;
+        let reply = bench.v2(&with_assertion(REQUEST, &text)).await;
         let json = reply.json();
         assert_eq!(reply.status, status, "{what}: {json}");
         assert_eq!(
@@ -91,14 +91,14 @@ async fn what_does_not_match_has_its_number() {
         );
     }
     let forged = Signer::rsa().sign(&header, &token());
-    let reply = bench.v2(&proved(ASK, &forged)).await;
+    let reply = bench.v2(&with_assertion(REQUEST, &forged)).await;
     assert_eq!(reply.json()["error_codes"][0], 700_027);
     // A client without any such credential.
     let text = signer.sign(&header, &token());
-    let other = form(&proved(ASK, &text), &[("client_id", "demo")]);
+    let other = form(&with_assertion(REQUEST, &text), &[("client_id", "demo")]);
     assert_eq!(bench.v2(&other).await.json()["error_codes"][0], 700_021);
     bench.issuer.distrust_issuer(ISSUER);
-    let reply = bench.v2(&proved(ASK, &text)).await;
+    let reply = bench.v2(&with_assertion(REQUEST, &text)).await;
     assert_eq!(reply.json()["error_codes"][0], 90_061);
 }
 
@@ -108,11 +108,14 @@ async fn the_generic_issuer_takes_it_for_itself() {
     let bench = bench(&signer).await;
     let own = bench.issuer.generic_issuer();
     let header = json!({ "alg": "RS256", "kid": "k1" });
-    let ask = form(ASK, &[("scope", ""), ("audience", "api://demo")]);
+    let ask = form(REQUEST, &[("scope", ""), ("audience", "api://demo")]);
     let send = async |claims: &Value, changes: &[(&str, &str)]| {
         let text = signer.sign(&header, claims);
         bench
-            .post("/generic/token", &form(&proved(&ask, &text), changes))
+            .post(
+                "/generic/token",
+                &form(&with_assertion(&ask, &text), changes),
+            )
             .await
     };
     let good = with(&token(), &json!({ "aud": [own] }));

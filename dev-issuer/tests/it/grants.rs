@@ -101,7 +101,7 @@ async fn a_service_account_signs_for_itself_or_for_a_user() {
 }
 
 #[tokio::test]
-async fn an_assertion_of_a_trusted_issuer_needs_a_proved_client() {
+async fn an_assertion_of_a_trusted_issuer_needs_an_authenticated_client() {
     let signer = Signer::rsa();
     let bench = Bench::new().await;
     let jwks = signer.jwks("k1").to_string();

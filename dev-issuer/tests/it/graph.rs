@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use crate::signer::{Signer, claims, now, proved, with};
+use crate::signer::{Signer, claims, now, with, with_assertion};
 use crate::support::{Bench, Reply};
 
 /// The application whose credentials change.
@@ -105,7 +105,7 @@ impl Rig {
             ("client_id", APP),
             ("scope", "api://demo/.default"),
         ];
-        self.bench.v2(&proved(&form, &text)).await.status == 200
+        self.bench.v2(&with_assertion(&form, &text)).await.status == 200
     }
 
     async fn send(&self, request: Option<GraphRequest>) -> RawAnswer {
@@ -377,7 +377,7 @@ async fn who_may_not_is_refused() {
 }
 
 #[tokio::test]
-async fn a_replica_that_lags_has_not_heard_of_a_change() {
+async fn a_replica_that_lags_does_not_know_a_change() {
     let rig = Rig::new().await;
     let owner = rig.graph_token(OWNER).await;
     let (id, value) = rig.add_password(&owner, day()).await.unwrap();
@@ -410,7 +410,7 @@ async fn a_replica_that_lags_has_not_heard_of_a_change() {
 }
 
 #[tokio::test]
-async fn trouble_of_the_server_differs_from_a_refusal() {
+async fn an_error_of_the_server_differs_from_a_refused_request() {
     let rig = Rig::new().await;
     let owner = rig.graph_token(OWNER).await;
     let (id, _) = rig.add_password(&owner, day()).await.unwrap();

@@ -16,7 +16,7 @@ pub(crate) const OWN: &str = "00000000-0000-4000-8000-0000000000f1";
 pub(crate) const GIVEN: &str = "00000000-0000-4000-8000-0000000000f2";
 const GIVEN_RESOURCE: &str = "/userAssignedIdentities/demo-identity";
 const HEADER: &str = "canary-identity-header";
-const ASK: &str = "api-version=2018-02-01&resource=api://demo";
+const REQUEST: &str = "api-version=2018-02-01&resource=api://demo";
 pub(crate) const MEANT: (&str, &str) = ("metadata", "true");
 
 pub(crate) fn anywhere() -> SocketAddr {
@@ -78,7 +78,7 @@ fn number(reply: &Reply, field: &str) -> i64 {
 async fn the_metadata_service_hands_out_tokens_that_the_api_takes() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench(folder.path()).await;
-    let reply = imds(&bench, ASK).await;
+    let reply = imds(&bench, REQUEST).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     let json = reply.json();
     assert_eq!(json["token_type"], "Bearer");
@@ -114,7 +114,7 @@ async fn the_metadata_service_hands_out_tokens_that_the_api_takes() {
 async fn an_identity_is_chosen_by_any_of_its_ids() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench(folder.path()).await;
-    let by_client = imds(&bench, &format!("{ASK}&client_id={GIVEN}")).await;
+    let by_client = imds(&bench, &format!("{REQUEST}&client_id={GIVEN}")).await;
     let claims = bench.issuer.validate(&by_client.token()).unwrap();
     assert_eq!(claims.roles, ["Records.Write"]);
     let object_id = claims.oid.unwrap();
@@ -123,18 +123,18 @@ async fn an_identity_is_chosen_by_any_of_its_ids() {
         format!("object_id={object_id}"),
         format!("msi_res_id={resource_id}"),
     ] {
-        let reply = imds(&bench, &format!("{ASK}&{choice}")).await;
+        let reply = imds(&bench, &format!("{REQUEST}&{choice}")).await;
         assert_eq!(reply.json()["client_id"], GIVEN, "{choice}");
     }
 
     for (query, error, text) in [
         (
-            format!("{ASK}&client_id=00000000-0000-4000-8000-000000000000"),
+            format!("{REQUEST}&client_id=00000000-0000-4000-8000-000000000000"),
             "invalid_request",
             "Identity not found",
         ),
         (
-            format!("{ASK}&client_id={GIVEN}&object_id={object_id}"),
+            format!("{REQUEST}&client_id={GIVEN}&object_id={object_id}"),
             "invalid_request",
             "one way only",
         ),
@@ -154,7 +154,7 @@ async fn an_identity_is_chosen_by_any_of_its_ids() {
             "not supported",
         ),
         (
-            format!("{ASK}&resource=api://demo"),
+            format!("{REQUEST}&resource=api://demo"),
             "invalid_request",
             "malformed",
         ),
@@ -173,10 +173,10 @@ async fn an_identity_is_chosen_by_any_of_its_ids() {
 
     // Without an identity of its own and with several others, the machine cannot know which one is meant.
     bench.issuer.remove_managed_identity(OWN);
-    assert_eq!(imds(&bench, ASK).await.json()["client_id"], GIVEN);
+    assert_eq!(imds(&bench, REQUEST).await.json()["client_id"], GIVEN);
     let third = ManagedIdentity::user_assigned("00000000-0000-4000-8000-0000000000f3", "/third");
     bench.issuer.add_managed_identity(third).unwrap();
-    let reply = imds(&bench, ASK).await;
+    let reply = imds(&bench, REQUEST).await;
     let description = reply.json()["error_description"].to_string();
     assert!(description.contains("Multiple user assigned"), "{reply:?}");
     assert_eq!(reply.status, 400);
@@ -193,11 +193,11 @@ async fn requests_that_nobody_meant_are_refused() {
             &[("metadata", "false")],
             &[MEANT, ("x-forwarded-for", "192.0.2.1")],
         ] {
-            let reply = get(&bench, &url, ASK, headers).await;
+            let reply = get(&bench, &url, REQUEST, headers).await;
             assert_eq!(reply.status, 400, "{url} {headers:?}");
             assert_eq!(reply.json()["error"], "invalid_request");
         }
-        let post = bench.http.post(format!("{url}?{ASK}"));
+        let post = bench.http.post(format!("{url}?{REQUEST}"));
         let reply = Reply::of(post.header(MEANT.0, MEANT.1).send().await.unwrap()).await;
         assert_eq!(reply.status, 405);
     }
@@ -210,9 +210,9 @@ async fn the_same_token_comes_until_its_end_is_near() {
     let bench = bench(folder.path()).await;
     let short = ManagedIdentity::system_assigned(OWN, "/own").lifetime(Duration::from_secs(5));
     bench.issuer.add_managed_identity(short).unwrap();
-    let first = imds(&bench, ASK).await;
+    let first = imds(&bench, REQUEST).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let again = imds(&bench, ASK).await;
+    let again = imds(&bench, REQUEST).await;
     assert_eq!(first.token(), again.token());
     assert_eq!(
         number(&first, "expires_on"),
@@ -222,16 +222,16 @@ async fn the_same_token_comes_until_its_end_is_near() {
     assert!(number(&first, "expires_in") > number(&again, "expires_in"));
     let other = imds(
         &bench,
-        &ASK.replace("api://demo", "https://graph.microsoft.com"),
+        &REQUEST.replace("api://demo", "https://graph.microsoft.com"),
     )
     .await;
     assert_ne!(first.token(), other.token());
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_ne!(first.token(), imds(&bench, ASK).await.token());
+    assert_ne!(first.token(), imds(&bench, REQUEST).await.token());
 
-    let before = imds(&bench, ASK).await.token();
+    let before = imds(&bench, REQUEST).await.token();
     bench.issuer.forget_identity_tokens();
-    assert_ne!(before, imds(&bench, ASK).await.token());
+    assert_ne!(before, imds(&bench, REQUEST).await.token());
 }
 
 #[tokio::test]
@@ -246,18 +246,18 @@ async fn the_metadata_service_fails_as_scripted() {
         });
         let fault = fault.on(Surface::Identity).client(OWN).times(1);
         bench.issuer.fault(fault);
-        assert_eq!(imds(&bench, ASK).await.status, status);
-        assert_eq!(imds(&bench, ASK).await.status, 200);
+        assert_eq!(imds(&bench, REQUEST).await.status, status);
+        assert_eq!(imds(&bench, REQUEST).await.status, 200);
     }
     bench
         .issuer
         .fault(Fault::new(Effect::Drop).on(Surface::Identity).times(1));
-    let url = format!("{}?{ASK}", bench.issuer.imds_url().unwrap());
+    let url = format!("{}?{REQUEST}", bench.issuer.imds_url().unwrap());
     let request = bench.http.get(url).header(MEANT.0, MEANT.1);
     assert!(request.send().await.is_err());
     // A fault of the token endpoints is none of the machine's.
     bench.issuer.fault(Fault::new(Effect::Drop));
-    assert_eq!(imds(&bench, ASK).await.status, 200);
+    assert_eq!(imds(&bench, REQUEST).await.status, 200);
 }
 
 #[tokio::test]

@@ -3,14 +3,14 @@
 use dev_issuer::{Client, Cloud, Config, Tenant};
 
 use crate::identity::{GIVEN, MEANT, anywhere, get, machine};
-use crate::signer::proved;
+use crate::signer::with_assertion;
 use crate::support::Bench;
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 const OTHER: &str = "22222222-0000-4000-8000-000000000000";
 const OBJECT: &str = "00000000-0000-4000-8000-0000000000f3";
 
-fn ask(client: &str) -> Vec<(&str, &str)> {
+fn request(client: &str) -> Vec<(&str, &str)> {
     vec![
         ("grant_type", "client_credentials"),
         ("client_id", client),
@@ -59,27 +59,31 @@ async fn an_application_trusts_an_identity_of_its_own_tenant_and_no_application(
     let assertion = reply.token();
 
     let token = bench
-        .v2(&proved(&ask("trusting"), &assertion))
+        .v2(&with_assertion(&request("trusting"), &assertion))
         .await
         .token();
     let seen = bench.issuer.validate(&token).unwrap();
     assert_eq!(seen.client(), Some("trusting"));
     assert_eq!(seen.xms_mirid, None, "the application's own token");
-    let refused = bench.v2(&proved(&ask("elsewhere"), &assertion)).await;
+    let refused = bench
+        .v2(&with_assertion(&request("elsewhere"), &assertion))
+        .await;
     assert!(refused.body.contains("AADSTS700236"), "{refused:?}");
-    let refused = bench.v2(&proved(&ask("stranger"), &assertion)).await;
+    let refused = bench
+        .v2(&with_assertion(&request("stranger"), &assertion))
+        .await;
     assert!(refused.body.contains("AADSTS700213"), "{refused:?}");
 
     // Neither the identity's token for another API nor an application's token stands for an application.
     let query = format!("api-version=2018-02-01&resource=api://demo&client_id={GIVEN}");
     let reply = get(&bench, &url, &query, &[MEANT]).await;
     let other = reply.token();
-    let mut form = ask("plain");
+    let mut form = request("plain");
     form[2].1 = "api://AzureADTokenExchange/.default";
     form.push(("client_secret", "plain-secret"));
     let plain = bench.v2(&form).await.token();
     for (text, number) in [(other, "AADSTS700222"), (plain, "AADSTS700222")] {
-        let refused = bench.v2(&proved(&ask("trusting"), &text)).await;
+        let refused = bench.v2(&with_assertion(&request("trusting"), &text)).await;
         assert!(refused.body.contains(number), "{number}: {refused:?}");
     }
 }
@@ -111,7 +115,7 @@ async fn each_cloud_has_an_audience_of_its_own_for_these_assertions() {
         let query = format!("api-version=2018-02-01&resource={audience}&client_id={GIVEN}");
         let assertion = get(&bench, &url, &query, &[MEANT]).await.token();
         for (other, id) in clouds.iter().map(|c| c.0).zip(["public", "usgov", "china"]) {
-            let reply = bench.v2(&proved(&ask(id), &assertion)).await;
+            let reply = bench.v2(&with_assertion(&request(id), &assertion)).await;
             assert_eq!(
                 reply.status == 200,
                 *cloud == other,

@@ -56,7 +56,7 @@ async fn dropping_it_ends_it() {
 }
 
 #[tokio::test]
-async fn a_busy_port_is_said_so() {
+async fn a_busy_port_is_reported() {
     let bench = Bench::new().await;
     let config = Config {
         listen: bench.issuer.address(),
@@ -86,7 +86,7 @@ async fn the_published_host_can_be_a_name() {
 }
 
 #[test]
-fn a_file_may_say_as_little_as_it_likes() {
+fn a_file_may_set_as_little_as_it_likes() {
     let default = Config::default();
     let empty = Config::from_yaml("\n").unwrap();
     assert_eq!(empty.tenants[0].id, default.tenants[0].id);

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::support::{Bench, Reply, form, trusting};
 
-const ASK: &[(&str, &str)] = &[
+const REQUEST: &[(&str, &str)] = &[
     ("grant_type", "client_credentials"),
     ("client_id", "machine"),
     ("audience", "api://demo"),
@@ -95,7 +95,7 @@ async fn bench(cas: &[&Authority]) -> Bench {
     .await
 }
 
-async fn ask(bench: &Bench, client: &reqwest::Client, body: &[(&str, &str)]) -> Reply {
+async fn send(bench: &Bench, client: &reqwest::Client, body: &[(&str, &str)]) -> Reply {
     let url = format!("{}/generic/token", bench.issuer.mtls_origin().unwrap());
     Reply::of(client.post(url).form(body).send().await.unwrap()).await
 }
@@ -125,7 +125,7 @@ async fn a_subject_under_a_known_authority_gets_a_bound_token() {
         TlsSubject::Email("machine@contoso.example".to_owned()),
     ] {
         bench.issuer.add_client(machine(subject.clone())).unwrap();
-        let reply = ask(&bench, &http, ASK).await;
+        let reply = send(&bench, &http, REQUEST).await;
         assert_eq!(reply.status, 200, "{subject:?}: {reply:?}");
         let claims = bench.issuer.validate(&reply.token()).unwrap();
         assert_eq!(claims.cnf.unwrap().x5t_s256, shown.thumbprint());
@@ -145,7 +145,7 @@ async fn a_subject_under_a_known_authority_gets_a_bound_token() {
         TlsSubject::Email("machine.contoso.example".to_owned()),
     ] {
         bench.issuer.add_client(machine(subject.clone())).unwrap();
-        assert_refused(&ask(&bench, &http, ASK).await, &format!("{subject:?}"));
+        assert_refused(&send(&bench, &http, REQUEST).await, &format!("{subject:?}"));
     }
 }
 
@@ -168,11 +168,11 @@ async fn the_authority_must_be_known_and_the_certificate_good() {
         ("for servers", signed(&server, Some(&ca))),
     ] {
         let http = shown.client(&bench, "");
-        assert_refused(&ask(&bench, &http, ASK).await, about);
+        assert_refused(&send(&bench, &http, REQUEST).await, about);
     }
     let late = signed(&leaf(), Some(&stranger)).client(&bench, "");
     bench.issuer.add_client_ca(stranger.pem()).unwrap();
-    assert_eq!(ask(&bench, &late, ASK).await.status, 200);
+    assert_eq!(send(&bench, &late, REQUEST).await.status, 200);
     assert!(bench.issuer.add_client_ca("not PEM").is_err());
 
     // An intermediate counts if the client sends it.
@@ -180,9 +180,9 @@ async fn the_authority_must_be_known_and_the_certificate_good() {
     let middle = CertifiedIssuer::signed_by(authority("middle"), key, &ca).unwrap();
     let shown = signed(&leaf(), Some(&middle));
     let without = shown.client(&bench, "");
-    assert_refused(&ask(&bench, &without, ASK).await, "no intermediate");
+    assert_refused(&send(&bench, &without, REQUEST).await, "no intermediate");
     let with = shown.client(&bench, &middle.pem());
-    let reply = ask(&bench, &with, ASK).await;
+    let reply = send(&bench, &with, REQUEST).await;
     let claims = bench.issuer.validate(&reply.token()).unwrap();
     assert_eq!(claims.cnf.unwrap().x5t_s256, shown.thumbprint());
 }
@@ -194,17 +194,17 @@ async fn a_self_signed_certificate_must_be_the_registered_one() {
     let client = Client::new("machine").tls_certificate(&old.pem);
     bench.issuer.add_client(client.clone()).unwrap();
     let (by_old, by_new) = (old.client(&bench, ""), new.client(&bench, ""));
-    let reply = ask(&bench, &by_old, ASK).await;
+    let reply = send(&bench, &by_old, REQUEST).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(
         bench.issuer.requests()[0].auth_method,
         AuthMethod::SelfSignedTlsClientAuth
     );
-    assert_refused(&ask(&bench, &by_new, ASK).await, "not registered yet");
+    assert_refused(&send(&bench, &by_new, REQUEST).await, "not registered yet");
     let client = client.tls_certificate(&new.pem);
     bench.issuer.add_client(client).unwrap();
-    assert_eq!(ask(&bench, &by_old, ASK).await.status, 200);
-    assert_eq!(ask(&bench, &by_new, ASK).await.status, 200);
+    assert_eq!(send(&bench, &by_old, REQUEST).await.status, 200);
+    assert_eq!(send(&bench, &by_new, REQUEST).await.status, 200);
 }
 
 #[tokio::test]
@@ -213,22 +213,22 @@ async fn without_a_certificate_there_is_no_token() {
     let shown = signed(&leaf(), None);
     let client = Client::new("machine").tls_certificate(&shown.pem);
     bench.issuer.add_client(client).unwrap();
-    assert_refused(&ask(&bench, &bench.http, ASK).await, "none shown");
+    assert_refused(&send(&bench, &bench.http, REQUEST).await, "none shown");
     let http = shown.client(&bench, "");
-    let usual = http.post(bench.issuer.generic_token_url()).form(ASK);
+    let usual = http.post(bench.issuer.generic_token_url()).form(REQUEST);
     let reply = Reply::of(usual.send().await.unwrap()).await;
     assert_refused(&reply, "the usual listener does not ask for one");
-    let stray = form(ASK, &[("client_secret", "demo~secret.1")]);
-    assert_refused(&ask(&bench, &http, &stray).await, "a secret beside it");
-    let nobody = form(ASK, &[("client_id", "nobody")]);
-    assert_refused(&ask(&bench, &http, &nobody).await, "unknown client");
-    let nameless = form(ASK, &[("client_id", "")]);
-    assert_refused(&ask(&bench, &http, &nameless).await, "no client id");
+    let stray = form(REQUEST, &[("client_secret", "demo~secret.1")]);
+    assert_refused(&send(&bench, &http, &stray).await, "a secret beside it");
+    let nobody = form(REQUEST, &[("client_id", "nobody")]);
+    assert_refused(&send(&bench, &http, &nobody).await, "unknown client");
+    let nameless = form(REQUEST, &[("client_id", "")]);
+    assert_refused(&send(&bench, &http, &nameless).await, "no client id");
     assert_eq!(bench.issuer.stats().tokens_issued, 0);
 
     // Clients with a secret are served there as elsewhere, and their tokens are not bound.
     let secret = [("client_id", "demo"), ("client_secret", "demo~secret.1")];
-    let reply = ask(&bench, &http, &form(ASK, &secret)).await;
+    let reply = send(&bench, &http, &form(REQUEST, &secret)).await;
     let claims = bench.issuer.validate(&reply.token()).unwrap();
     assert_eq!(claims.cnf, None);
 }
@@ -240,7 +240,7 @@ async fn a_bound_token_opens_the_api_only_with_its_certificate() {
     let client = Client::new("machine").tls_certificate(&shown.pem);
     bench.issuer.add_client(client).unwrap();
     let http = shown.client(&bench, "");
-    let token = ask(&bench, &http, ASK).await.token();
+    let token = send(&bench, &http, REQUEST).await.token();
     let url = format!("{}/api/demo/whoami", bench.issuer.mtls_origin().unwrap());
     let call = async |client: &reqwest::Client| {
         Reply::of(client.get(&url).bearer_auth(&token).send().await.unwrap()).await
@@ -295,7 +295,7 @@ async fn discovery_names_the_endpoints_that_ask_for_certificates() {
 }
 
 #[test]
-fn a_file_may_say_it_and_wrong_ones_are_refused() {
+fn a_file_may_set_it_and_wrong_values_are_refused() {
     let pem = signed(&leaf(), None).pem.replace('\n', "\\n");
     let yaml = format!(
         "mtls: {{listen: '127.0.0.1:0', clientCas: [\"{pem}\"]}}\nclients:\n- {{id: a, tlsSubject: {{dns: a.example}}, \

@@ -138,7 +138,7 @@ async fn metadata_names_what_there_is() {
 }
 
 #[test]
-fn a_file_says_it_all_and_what_is_wrong_with_it() {
+fn a_file_sets_it_all_and_what_is_wrong_is_reported() {
     let signer = Signer::rsa();
     let jwks = signer.jwks("k1");
     let yaml = json!({

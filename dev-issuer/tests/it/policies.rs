@@ -56,7 +56,7 @@ async fn consent_is_the_administrators_or_the_users() {
 }
 
 #[tokio::test]
-async fn policies_ask_for_more_of_a_user() {
+async fn policies_require_more_of_a_user() {
     let bench = Bench::new().await;
     let mfa = User::new(USER, PASSWORD).needs_mfa();
     bench.issuer.add_user(mfa).unwrap();

@@ -3,11 +3,11 @@
 use dev_issuer::{AssertionAudience, AuthMethod, Client, Config};
 use serde_json::{Value, json};
 
-use crate::signer::{Signer, claims, now, proved, with};
+use crate::signer::{Signer, claims, now, with, with_assertion};
 use crate::support::{Bench, form};
 
 const TOKEN: &str = "/generic/token";
-const ASK: &[(&str, &str)] = &[
+const REQUEST: &[(&str, &str)] = &[
     ("grant_type", "client_credentials"),
     ("client_id", "robot"),
     ("audience", "api://demo"),
@@ -36,7 +36,7 @@ async fn a_signature_is_as_good_as_a_secret() {
         let body = with(&claims("robot", ""), &json!({ "aud": aud }));
         let text = signer.sign(&json!({ "alg": alg, "kid": kid }), &body);
         // The client id may be missing: it is in the assertion.
-        let ask = form(&proved(ASK, &text), &[("client_id", "")]);
+        let ask = form(&with_assertion(REQUEST, &text), &[("client_id", "")]);
         let reply = bench.post(TOKEN, &ask).await;
         assert_eq!(
             bench.call("/api/demo/records", &reply.token()).await.status,
@@ -78,7 +78,9 @@ async fn flaws_are_refused() {
     for (what, head, body, text) in table {
         let body = with(&claims("robot", &issuer), &body);
         let assertion = signer.sign(&with(&header, &head), &body);
-        let reply = bench.post(TOKEN, &proved(ASK, &assertion)).await;
+        let reply = bench
+            .post(TOKEN, &with_assertion(REQUEST, &assertion))
+            .await;
         assert_eq!(
             (reply.status, &reply.json()["error"]),
             (401, &json!("invalid_client")),
@@ -87,18 +89,24 @@ async fn flaws_are_refused() {
         assert!(reply.body.contains(text), "{what}: {reply:?}");
     }
     let forged = Signer::rsa().sign(&header, &claims("robot", &issuer));
-    let reply = bench.post(TOKEN, &proved(ASK, &forged)).await;
+    let reply = bench.post(TOKEN, &with_assertion(REQUEST, &forged)).await;
     assert!(reply.body.contains("signature"), "{reply:?}");
     let good = signer.sign(&header, &claims("robot", &issuer));
     for changes in [[("client_secret", "x")], [("client_assertion_type", "")]] {
         let reply = bench
-            .post(TOKEN, &form(&proved(ASK, &good), &changes))
+            .post(TOKEN, &form(&with_assertion(REQUEST, &good), &changes))
             .await;
         assert_eq!(reply.json()["error"], "invalid_request", "{changes:?}");
     }
-    let other = form(&proved(ASK, &good), &[("client_id", "demo")]);
+    let other = form(&with_assertion(REQUEST, &good), &[("client_id", "demo")]);
     assert_eq!(bench.post(TOKEN, &other).await.status, 401);
-    assert_eq!(bench.post(TOKEN, &proved(ASK, &good)).await.status, 200);
+    assert_eq!(
+        bench
+            .post(TOKEN, &with_assertion(REQUEST, &good))
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -114,7 +122,7 @@ async fn a_key_is_good_for_what_its_set_says() {
         let bench = bench(Config::default(), jwks).await;
         let text = claims("robot", &bench.issuer.generic_issuer());
         let text = signer.sign(&json!({ "alg": "RS256", "kid": "k1" }), &text);
-        let reply = bench.post(TOKEN, &proved(ASK, &text)).await;
+        let reply = bench.post(TOKEN, &with_assertion(REQUEST, &text)).await;
         assert_eq!(reply.status == 200, good, "{field}: {reply:?}");
     }
     // A set without a key that could sign is refused when it is registered.
@@ -155,7 +163,7 @@ async fn servers_differ_in_what_they_take_for_themselves() {
                 &json!({ "alg": "RS256", "kid": "k1" }),
                 &claims("robot", &audience),
             );
-            let reply = bench.post(TOKEN, &proved(ASK, &text)).await;
+            let reply = bench.post(TOKEN, &with_assertion(REQUEST, &text)).await;
             assert_eq!(reply.status == 200, passes, "{rule:?} {audience}");
         }
     }

@@ -254,7 +254,7 @@ async fn ctrl_c_ends_it_well() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_line() {
+fn what_is_wrong_is_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("bad.yaml"),

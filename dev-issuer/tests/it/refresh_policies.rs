@@ -75,7 +75,7 @@ async fn grace_saves_who_lost_the_answer() {
 }
 
 #[tokio::test]
-async fn without_grace_an_old_token_is_over_and_the_new_one_lives() {
+async fn without_grace_an_old_token_is_invalid_and_the_new_one_valid() {
     let bench = bench(RefreshPolicy::Rotate { grace: 0 }).await;
     let first = issued(&bench);
     let second = next(&refresh(&bench, &first).await).unwrap();
@@ -116,7 +116,7 @@ async fn two_at_once_are_one_too_many() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_another_reason_uses_nothing_up() {
+async fn an_error_for_another_reason_uses_nothing_up() {
     let bench = bench(RefreshPolicy::RotateWithReuseDetection).await;
     let token = issued(&bench);
     for (name, value, error) in [
@@ -136,7 +136,7 @@ async fn a_refusal_for_another_reason_uses_nothing_up() {
 }
 
 #[tokio::test]
-async fn the_policy_stands_in_the_file() {
+async fn the_policy_is_in_the_file() {
     for (text, policy) in [
         ("keep", RefreshPolicy::Keep),
         ("reissue", RefreshPolicy::Reissue),

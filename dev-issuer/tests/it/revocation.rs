@@ -19,7 +19,7 @@ fn revoking<'a>(client: &'a str, secret: &'a str, token: &'a str) -> Vec<(&'a st
 }
 
 #[tokio::test]
-async fn a_refresh_token_ends_with_its_family() {
+async fn a_refresh_token_is_revoked_with_its_family() {
     let bench = Bench::new().await;
     let issued = || {
         bench

@@ -114,7 +114,7 @@ pub(crate) fn with(base: &Value, changes: &Value) -> Value {
 }
 
 /// The form with this client authentication in it.
-pub(crate) fn proved<'a>(
+pub(crate) fn with_assertion<'a>(
     base: &[(&'a str, &'a str)],
     assertion: &'a str,
 ) -> Vec<(&'a str, &'a str)> {

@@ -19,7 +19,7 @@ const BOTH: [(&str, &str, &str); 2] = [
 ];
 
 #[tokio::test]
-async fn a_person_signs_in_with_the_page() {
+async fn a_user_signs_in_with_the_page() {
     let bench = Bench::new().await;
     let challenge = challenge();
     for (authorize, token, scope) in BOTH {
@@ -254,7 +254,7 @@ async fn users_come_and_go() {
 }
 
 #[test]
-fn a_file_may_say_it_and_wrong_ones_are_refused() {
+fn a_file_may_set_it_and_wrong_values_are_refused() {
     let yaml = "users: [{name: eve, password: {value: x}}]\nautoApprove: eve\nclients:\n- {id: a, public: true, \
                 redirectUris: ['http://localhost/x'], scopes: {demo: [Records.Read]}}\n";
     let config = Config::from_yaml(yaml).unwrap();

@@ -92,7 +92,7 @@ async fn a_token_of_a_user_carries_delegated_permissions() {
 }
 
 #[tokio::test]
-async fn scopes_that_entra_does_not_know_are_refused_before_anyone_is_asked() {
+async fn scopes_that_entra_does_not_know_are_refused_before_the_sign_in() {
     let bench = Bench::new().await;
     bench.issuer.auto_approve(Some(USER)).unwrap();
     let challenge = challenge();
@@ -155,7 +155,7 @@ async fn entra_says_by_number_what_is_wrong_with_a_code() {
 }
 
 #[tokio::test]
-async fn a_confidential_client_proves_itself_when_it_redeems() {
+async fn a_confidential_client_authenticates_when_it_redeems() {
     let bench = Bench::new().await;
     let web = Client::new("web")
         .secret("web~secret.1")

@@ -10,9 +10,9 @@ use apicred::{
         binding::{self, Use},
     },
     oauth::{
-        ClientKey, Identity, Material, TokenEndpoint, file,
+        ClientKey, Identity, Material, TokenEndpoint, file, secret_text,
         sign_in::{Flow, Part, destinations, origins},
-        stored_assertion, word,
+        stored_assertion,
     },
 };
 use k8s_openapi::api::{
@@ -90,7 +90,7 @@ async fn secrets(
     for SecretKeyRef { name, key } in references {
         let read = async {
             let secret = open(cluster, credential, origins, name).await?;
-            let text = word(bytes(&secret, name, key)?);
+            let text = secret_text(bytes(&secret, name, key)?);
             let text = text.map_err(|problem| unfit(name, key, &problem))?;
             // The audiences of this cluster are not known here; the common ones are.
             let notes = secret.metadata.annotations.as_ref();

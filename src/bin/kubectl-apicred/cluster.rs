@@ -1,8 +1,8 @@
-//! Calls of the cluster with the user's own rights. Text of the server is shown only as [`Said`], because it may repeat the request.
+//! Calls of the cluster with the user's own rights. Text of the server is shown only as [`ServerMessage`], because it may repeat the request.
 
 use std::{future::Future, time::Duration};
 
-use apicred::{app::harden, publish::rejection::Said};
+use apicred::{app::harden, publish::rejection::ServerMessage};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -44,12 +44,12 @@ pub(crate) enum Trouble {
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) trouble: Trouble,
-    said: Said,
+    said: ServerMessage,
 }
 
 impl From<Trouble> for Failed {
     fn from(trouble: Trouble) -> Self {
-        let said = Said::default();
+        let said = ServerMessage::default();
         Self { trouble, said }
     }
 }
@@ -203,7 +203,7 @@ fn failed(status: &Status, secret: Option<&SecretString>) -> Failed {
     };
     Failed {
         trouble,
-        said: Said::of(status, secret),
+        said: ServerMessage::of(status, secret),
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_servers_words_are_quoted_and_the_secret_in_them_is_not() {
+    fn the_api_servers_message_is_quoted_and_the_secret_in_it_is_not() {
         #[rustfmt::skip]
         let cases = [
             (403, "secrets \"state\" is forbidden: User \"ada\" cannot patch resource \"secrets\" in API group \"\" in the namespace \"team\"",

@@ -67,13 +67,13 @@ pub(crate) fn obstacle(object: &ApiCredential) -> Option<String> {
             "the operator has not reported on its last change yet; its status follows".to_owned(),
         );
     }
-    standing_fault(status)
+    lasting_fault(status)
         .map(|c| format!("its last renewal was refused ({}): {}", c.reason, c.message))
 }
 
 /// A fault that lasts until somebody changes something: `Stalled`, or without it, since a valid token is published, one that
 /// apicred does not try again soon.
-pub(crate) fn standing_fault(status: &ApiCredentialStatus) -> Option<&Condition> {
+pub(crate) fn lasting_fault(status: &ApiCredentialStatus) -> Option<&Condition> {
     let condition = |kind: ConditionType| {
         let found = kind.find(&status.conditions);
         found.filter(|c| c.status == "True")

@@ -48,7 +48,7 @@ impl State<'_> {
             .await
             .map_err(|failed| failed.about(&format!("reading {}", self.place())))?;
         if let Some(secret) = there {
-            self.judge(&secret)?;
+            self.check_state(&secret)?;
             if !self.cluster.may("patch", "secrets", Some(name)).await {
                 return Err(missing("patch"));
             }
@@ -79,7 +79,7 @@ impl State<'_> {
                     call_with(Some(token), api.create(&PostParams::default(), &secret)).await
                 }
                 Ok(Some(there)) => {
-                    self.judge(&there)?;
+                    self.check_state(&there)?;
                     let change = self.change(&there, token, &scopes);
                     let params = PatchParams {
                         field_manager: Some(MANAGER.to_owned()),
@@ -114,8 +114,8 @@ impl State<'_> {
         format!("Secret {}/{}", self.cluster.namespace, self.reference.name)
     }
 
-    fn judge(&self, secret: &Secret) -> Result<(), String> {
-        judge(secret, self.credential, self.force)
+    fn check_state(&self, secret: &Secret) -> Result<(), String> {
+        check_state(secret, self.credential, self.force)
             .and_then(|()| may_hold(secret, &self.credential.issuer, &self.origins))
             .map_err(|why| format!("{} {why}", self.place()))
     }
@@ -179,7 +179,11 @@ fn is_state_of(secret: &Secret, credential: &Credential) -> bool {
 }
 
 /// Checks that a refresh token of `credential` may be stored in this Secret. If not: the reason and the fix.
-pub(crate) fn judge(secret: &Secret, credential: &Credential, force: bool) -> Result<(), String> {
+pub(crate) fn check_state(
+    secret: &Secret,
+    credential: &Credential,
+    force: bool,
+) -> Result<(), String> {
     let empty = BTreeMap::new();
     let notes = secret.metadata.annotations.as_ref().unwrap_or(&empty);
     if let Some(owner) = notes.get(names::CREDENTIAL) {

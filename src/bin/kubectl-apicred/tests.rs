@@ -23,7 +23,7 @@ use crate::{
     consent,
     page::Page,
     report::Report,
-    state::{judge, may_hold},
+    state::{check_state, may_hold},
     terminal, timeout,
     wire::uuid,
 };
@@ -50,7 +50,7 @@ fn the_command_that_the_operator_names_is_one() {
 
 /// As at the operator: one check, with the same words.
 #[tokio::test]
-async fn a_network_that_opens_too_much_is_refused_before_anything_is_asked() {
+async fn a_network_that_opens_too_much_is_refused_before_any_request() {
     for network in [
         "0.0.0.0/0",
         "::/0",
@@ -232,12 +232,12 @@ fn a_secret_of_somebody_else_is_left_alone() {
     for (annotations, more, plain, forced) in cases {
         let secret = secret(&annotations, &more);
         assert_eq!(
-            judge(&secret, &credential, false).is_ok(),
+            check_state(&secret, &credential, false).is_ok(),
             plain,
             "{annotations} {more}"
         );
         assert_eq!(
-            judge(&secret, &credential, true).is_ok(),
+            check_state(&secret, &credential, true).is_ok(),
             forced,
             "{annotations} {more}"
         );

@@ -9,7 +9,7 @@ use apicred::{
 
 use crate::{
     cluster::{Cluster, Trouble, call},
-    renew::{obstacle, standing_fault},
+    renew::{lasting_fault, obstacle},
     terminal,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 const PERIOD: Duration = Duration::from_millis(500);
 /// How long a fault that stood before the request may still stand: the operator needs a moment to see the request, and
 /// writes no status if the fault is the same as before.
-const STANDING: Duration = Duration::from_secs(10);
+const OLD_FAULT: Duration = Duration::from_secs(10);
 /// How long to wait if the user does not say.
 pub(crate) const USUAL: Duration = Duration::from_mins(1);
 
@@ -125,8 +125,8 @@ pub(crate) fn progress(object: &ApiCredential, request: &Request, waited: Durati
         return Progress::Failed(obstacle(object).unwrap_or_default());
     }
     let attempted = status.and_then(|s| s.last_attempt.as_ref()) != request.before.as_ref();
-    if let Some(fault) = status.and_then(standing_fault)
-        && (attempted || waited >= STANDING)
+    if let Some(fault) = status.and_then(lasting_fault)
+        && (attempted || waited >= OLD_FAULT)
     {
         return Progress::Failed(format!("{}: {}", fault.reason, fault.message));
     }

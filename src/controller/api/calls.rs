@@ -1,5 +1,5 @@
 //! Every call of the Kubernetes API except watches: with a deadline, a metric, and a kind for each error. Text of the server is shown only as
-//! [`Said`], because it may repeat the request.
+//! [`ServerMessage`], because it may repeat the request.
 
 use std::{future::Future, time::Duration};
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     api::names,
-    publish::rejection::Said,
+    publish::rejection::ServerMessage,
     telemetry::{metrics::Metrics, traces},
 };
 
@@ -105,18 +105,21 @@ where
 #[derive(Debug)]
 pub(in crate::controller) struct Failed {
     pub(in crate::controller) trouble: Trouble,
-    pub(in crate::controller) said: Said,
+    pub(in crate::controller) server_message: ServerMessage,
 }
 
 impl From<Trouble> for Failed {
     fn from(trouble: Trouble) -> Self {
-        let said = Said::default();
-        Self { trouble, said }
+        let server_message = ServerMessage::default();
+        Self {
+            trouble,
+            server_message,
+        }
     }
 }
 
 /// The same, with what the API server says. `token`: the secret in the request, which is not handed on.
-pub(in crate::controller) async fn call_heard<T, F>(
+pub(in crate::controller) async fn call_with_message<T, F>(
     metrics: &Metrics,
     operation: &'static str,
     wanted: impl FnMut() -> bool,
@@ -126,14 +129,19 @@ pub(in crate::controller) async fn call_heard<T, F>(
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
-    let (mut said, begun) = (Said::default(), Begun::now(operation));
+    let (mut server_message, begun) = (ServerMessage::default(), Begun::now(operation));
     let tried = tries(wanted, request).instrument(begun.span.clone()).await;
     let result = tried.map_err(|(trouble, status)| {
-        said = status.map_or_else(Said::default, |status| Said::of(&status, token));
+        server_message = status.map_or_else(ServerMessage::default, |status| {
+            ServerMessage::of(&status, token)
+        });
         trouble
     });
     count(metrics, operation, &result, &begun);
-    result.map_err(|trouble| Failed { trouble, said })
+    result.map_err(|trouble| Failed {
+        trouble,
+        server_message,
+    })
 }
 
 /// Makes a call whose result is of little use later: it is not repeated.

@@ -99,7 +99,7 @@ pub(in crate::controller) async fn repeat(context: &Arc<Context>, lease: &str) -
         match check(context, lease).await {
             Ok(()) => {
                 (ready, reported) = (true, None);
-                context.health.stands_by(Ok(()));
+                context.health.set_standby(Ok(()));
             }
             // An API server that does not answer says nothing about this process.
             Err(Missing::List(_, Trouble::Unavailable)) if ready => {}
@@ -109,7 +109,7 @@ pub(in crate::controller) async fn repeat(context: &Arc<Context>, lease: &str) -
                     tracing::warn!("not ready to lead: {why}");
                 }
                 (ready, reported) = (false, Some(why.clone()));
-                context.health.stands_by(Err(why));
+                context.health.set_standby(Err(why));
             }
         }
         tokio::time::sleep(if ready { PERIOD } else { AGAIN }).await;
@@ -147,7 +147,7 @@ impl Missing {
 
 async fn check(context: &Arc<Context>, lease: &str) -> Result<(), Missing> {
     let scope = &context.settings.scope;
-    if scope.sees_cluster() {
+    if scope.reads_cluster() {
         let client = || context.client.clone();
         let issuers = Api::<ClusterTokenIssuer>::all(client());
         one(context, "clustertokenissuers", &issuers, "").await?;
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_is_asked_for_as_the_api_server_knows_it() {
+    fn a_right_is_checked_as_the_api_server_knows_it() {
         let right = rights(&[IN_EACH_NAMESPACE[2]], "team-a").remove(0);
         let asked = review(&right).spec.resource_attributes.unwrap();
         let text = |text: &str| Some(text.to_owned());

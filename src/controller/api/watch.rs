@@ -144,7 +144,7 @@ struct ListMetadata {
 
 /// An event of a watch.
 #[derive(Deserialize)]
-struct Line<'a> {
+struct WatchEvent<'a> {
     r#type: &'a str,
     #[serde(borrow)]
     object: &'a RawValue,
@@ -298,7 +298,7 @@ impl Watching {
     fn event<T: Resource>(mut self: Box<Self>, read: Read<T>) -> Step<T> {
         self.heard = true;
         let line = std::mem::take(&mut self.line);
-        let Ok(Line { r#type, object }) = serde_json::from_slice(&line) else {
+        let Ok(WatchEvent { r#type, object }) = serde_json::from_slice(&line) else {
             return self.again("the server sent something that is not an event");
         };
         let event = match r#type {

@@ -88,7 +88,7 @@ mod tests {
         let bundles = CaBundles::default();
         assert!(!bundles.knows(&source));
         let long = vec![b'x'; LONGEST + 1];
-        for (data, said) in [
+        for (data, reported) in [
             (
                 None,
                 Err("key ca.crt of ConfigMap roots in namespace n does not exist"),
@@ -100,9 +100,9 @@ mod tests {
             assert!(bundles.put(&source, data), "{data:?}");
             assert!(!bundles.put(&source, data), "it is known");
             let found = lock(&bundles.known).get(&source).cloned();
-            match (found, said) {
-                (Some(Ok(text)), Ok(said)) => assert_eq!(text, said),
-                (Some(Err(fault)), Err(said)) => assert!(fault.contains(said), "{fault}"),
+            match (found, reported) {
+                (Some(Ok(text)), Ok(reported)) => assert_eq!(text, reported),
+                (Some(Err(fault)), Err(reported)) => assert!(fault.contains(reported), "{fault}"),
                 other => unreachable!("{other:?}"),
             }
         }

@@ -18,7 +18,7 @@ pub(super) struct UnderWay {
 
 /// What a write has come to, when it was answered or given up.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::controller) struct Ended {
+pub(in crate::controller) struct Finished {
     /// The version that the watch has shown last since the write began.
     pub(in crate::controller) shown: Option<String>,
     /// The watch has not shown the version that was written yet.

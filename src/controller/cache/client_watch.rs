@@ -46,7 +46,7 @@ pub(in crate::controller) async fn clients(context: Arc<Context>) {
                 (key, true)
             }
         };
-        context.health.heard(stream, context.clock.now());
+        context.health.event_seen(stream, context.clock.now());
         // A status that others wrote is corrected as well.
         context.clients.check([client.clone()]);
         if changed {

@@ -60,7 +60,7 @@ impl OwnWrite<'_> {
                 .wrote("secrets", &secret, version, crate::clock::steady());
         }
         drop(secrets);
-        self.context.settle_doubts();
+        self.context.verify_doubtful();
         let shown = ended.shown;
         if version.is_none() && shown.is_none() {
             return;

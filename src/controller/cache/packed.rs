@@ -51,7 +51,7 @@ impl PackedCredential {
         self.unpack()
     }
 
-    /// The [`stand_in`] of a credential whose spec is not known, and why it is not.
+    /// The [`placeholder`] of a credential whose spec is not known, and why it is not.
     pub(in crate::controller) fn open_unusable(&self) -> Option<(ApiCredential, &Flaw)> {
         let flaw = self.flaw()?;
         Some((self.unpack()?, flaw))
@@ -94,7 +94,7 @@ impl PackedCredential {
 
     /// Does it differ from this one in nothing that a reconcile is for? An own status, a label or another annotation is no
     /// reason for one. A status that others hold a part of is one each time: it may have to be put right.
-    pub(in crate::controller) fn asks_the_same(&self, other: &Self) -> bool {
+    pub(in crate::controller) fn is_same_trigger(&self, other: &Self) -> bool {
         self.uid == other.uid && self.triggers == other.triggers
     }
 }
@@ -117,7 +117,7 @@ pub(in crate::controller) fn packed_event(
 }
 
 /// What is known of a credential whose spec is not, beside a spec of which the name of the target alone has a meaning.
-pub(in crate::controller) fn stand_in(unusable: &Unusable) -> ApiCredential {
+pub(in crate::controller) fn placeholder(unusable: &Unusable) -> ApiCredential {
     let status = unusable.status.as_ref();
     let mut spec: ApiCredentialSpec = serde_json::from_str(r#"{"target":{"secretName":""}}"#)
         .expect("a spec with all that it must have");
@@ -132,7 +132,7 @@ pub(in crate::controller) fn stand_in(unusable: &Unusable) -> ApiCredential {
 impl From<&Unusable> for PackedCredential {
     fn from(unusable: &Unusable) -> Self {
         // Its spec is never acted on, see `open`.
-        let mut kept = Self::from(stand_in(unusable));
+        let mut kept = Self::from(placeholder(unusable));
         let mut hasher = DefaultHasher::new();
         (kept.triggers, &unusable.flaw).hash(&mut hasher);
         kept.triggers = hasher.finish();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_comes_out_as_it_was() {
+    fn what_is_packed_comes_out_as_it_was() {
         for status in [json!(null), json!({}), reported()] {
             let object = object(&status);
             let kept = PackedCredential::from(&object);
@@ -301,14 +301,14 @@ mod tests {
         let object = object(&reported());
         let kept = unusable(&object, "4712");
         assert!(kept.open().is_none());
-        let (stand_in, flaw) = kept.open_unusable().unwrap();
+        let (placeholder, flaw) = kept.open_unusable().unwrap();
         assert_eq!(*flaw, Flaw::DoesNotFit("spec.target".to_owned()));
-        assert_eq!(stand_in.status, object.status);
-        assert_eq!(stand_in.metadata.uid, object.metadata.uid);
+        assert_eq!(placeholder.status, object.status);
+        assert_eq!(placeholder.metadata.uid, object.metadata.uid);
         assert!(kept.shown.published);
         // It triggers when it becomes so, and not with each status.
-        assert!(!PackedCredential::from(&object).asks_the_same(&kept));
-        assert!(unusable(&object, "4713").asks_the_same(&kept));
+        assert!(!PackedCredential::from(&object).is_same_trigger(&kept));
+        assert!(unusable(&object, "4713").is_same_trigger(&kept));
     }
 
     #[test]
@@ -361,7 +361,7 @@ mod tests {
         let with = |change: &dyn Fn(&mut ApiCredential)| {
             let mut object = object(&json!({}));
             change(&mut object);
-            first.asks_the_same(&PackedCredential::from(&object))
+            first.is_same_trigger(&PackedCredential::from(&object))
         };
         assert!(
             with(&|o| o.metadata.resource_version = Some("4712".to_owned())),

@@ -34,7 +34,7 @@ where
     let context = Arc::clone(context);
     let namespace = namespace.to_owned();
     with_backoff(watch(source, read)).map(move |item| {
-        context.health.heard(name, context.clock.now());
+        context.health.event_seen(name, context.clock.now());
         item.map_err(|failure| report(&context, name, &namespace, &failure))
     })
 }
@@ -175,7 +175,7 @@ where
         + Sync
         + 'static,
 {
-    if context.settings.scope.sees_cluster() {
+    if context.settings.scope.reads_cluster() {
         let source = Source::objects(&context.client, &K::url_path(&(), None));
         all(one(context, name, "", source, Readable::read))
     } else {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
-    calls_under_way::{Ended, Transient, UnderWay, newer},
+    calls_under_way::{Finished, Transient, UnderWay, newer},
     changes::{Part, covers},
     index::SecretName,
     secret_map::{Map, Seen},
@@ -223,9 +223,9 @@ impl Secrets {
         number: u64,
         made: Option<&ObjectMeta>,
         now: Timestamp,
-    ) -> Ended {
+    ) -> Finished {
         let Some(call) = self.call_ends(name, number) else {
-            return Ended::default();
+            return Finished::default();
         };
         let owed = made.is_some_and(|meta| {
             let outdated = call.is_outdated(meta);
@@ -234,7 +234,7 @@ impl Secrets {
             }
             !outdated && self.put(name, meta, now)
         });
-        Ended {
+        Finished {
             shown: call.shown,
             owed,
         }

@@ -87,8 +87,10 @@ impl Accounts {
         let known = lock(&self.known);
         let home = known.as_ref().and_then(|k| k.get(&credential.namespace));
         let reported = |name: String| {
-            let said = home?.get(name.as_str())?.unread.as_ref()?;
-            Some(format!("on ServiceAccount {name} the annotation {said}"))
+            let reported = home?.get(name.as_str())?.unread.as_ref()?;
+            Some(format!(
+                "on ServiceAccount {name} the annotation {reported}"
+            ))
         };
         needed.into_iter().filter_map(reported).collect()
     }

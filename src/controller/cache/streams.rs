@@ -23,7 +23,7 @@ use kube::{
 use super::{
     changes::{FirstLists, Known, Named, Part, Watch, changes, covers},
     index::SecretName,
-    packed::{PackedCredential, packed_event, stand_in},
+    packed::{PackedCredential, packed_event, placeholder},
     readable::Readable,
     scope::{self},
     secrets::name as secret_name,
@@ -77,9 +77,11 @@ pub(in crate::controller) async fn credentials(
         let kept = packed_event(&event);
         writer.apply_watcher_event(&kept);
         note(&context, &event, &mut listed);
-        context.health.heard("credentials", context.clock.now());
+        context
+            .health
+            .event_seen("credentials", context.clock.now());
         if let Event::Apply(kept) | Event::InitApply(kept) = kept
-            && known.is_none_or(|known| !known.asks_the_same(&kept))
+            && known.is_none_or(|known| !known.is_same_trigger(&kept))
         {
             context.triggers.send(&key_of(&kept));
         }
@@ -99,7 +101,7 @@ fn note(
     let insert = |object: &Readable<ApiCredential>| match &object.0 {
         Ok(object) => context.insert(&mut lock(&context.index), object),
         Err(unusable) if unusable.target.is_some() => {
-            lock(&context.index).insert(&stand_in(unusable), None)
+            lock(&context.index).insert(&placeholder(unusable), None)
         }
         Err(_) => Vec::new(),
     };
@@ -169,9 +171,9 @@ pub(in crate::controller) async fn secrets(context: Arc<Context>) {
         let now = context.clock.now();
         let is_list = matches!(event, Event::InitDone);
         let changed = take_secret(&context, &part, event, now);
-        context.settle_doubts();
-        context.health.heard("secrets", now);
-        // Said only after `finish` has put the list in place.
+        context.verify_doubtful();
+        context.health.event_seen("secrets", now);
+        // ServerMessage only after `finish` has put the list in place.
         if is_list {
             if first.settle(&part) {
                 context.health.listed("secrets");

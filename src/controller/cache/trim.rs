@@ -45,14 +45,14 @@ pub(in crate::controller) fn account(
 ) -> Result<PartialObjectMeta<ServiceAccount>, serde_json::Error> {
     let mut object: PartialObjectMeta<ServiceAccount> = serde_json::from_slice(json)?;
     let mut annotations = std::mem::take(&mut object.metadata.annotations).unwrap_or_default();
-    let said = unread(annotations.keys(), Place::Account);
+    let reported = unread(annotations.keys(), Place::Account);
     annotations.retain(|key, _| {
         [names::ALLOWED_ISSUERS, names::ALLOWED_AUDIENCES].contains(&key.as_str())
     });
     if size(Some(&annotations)) > MAX_PAIRS_OF_OTHERS {
         annotations = BTreeMap::from([(UNKNOWN.to_owned(), String::new())]);
     }
-    annotations.extend(said.map(|said| (UNREAD.to_owned(), said)));
+    annotations.extend(reported.map(|reported| (UNREAD.to_owned(), reported)));
     object.metadata = ObjectMeta {
         annotations: Some(annotations),
         ..readable::identity(&object.metadata)
@@ -152,13 +152,13 @@ fn trim_target(meta: &mut ObjectMeta) {
     let labels: BTreeSet<&str> = keys.labels.iter().map(String::as_str).collect();
     let annotations: BTreeSet<&str> = keys.annotations.iter().map(String::as_str).collect();
     let of_apicred = |key: &str| key.starts_with(names::PREFIX);
-    if let Some(worn) = &mut meta.labels {
-        worn.retain(|key, _| labels.contains(key.as_str()));
+    if let Some(present) = &mut meta.labels {
+        present.retain(|key, _| labels.contains(key.as_str()));
     }
-    if let Some(worn) = &mut meta.annotations {
-        worn.retain(|key, _| annotations.contains(key.as_str()) || of_apicred(key));
-        if size(Some(worn)) > MAX_PAIRS {
-            worn.clear();
+    if let Some(present) = &mut meta.annotations {
+        present.retain(|key, _| annotations.contains(key.as_str()) || of_apicred(key));
+        if size(Some(present)) > MAX_PAIRS {
+            present.clear();
         }
     }
     let data: BTreeSet<&str> = keys.files().collect();

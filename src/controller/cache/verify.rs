@@ -41,7 +41,7 @@ pub(in crate::controller) async fn run(context: std::sync::Arc<Context>) {
             .filter_map(std::future::ready)
             .collect()
             .await;
-        context.settle_doubts();
+        context.verify_doubtful();
         pause = if failed.is_empty() {
             AGAIN.0
         } else {

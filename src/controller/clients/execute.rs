@@ -17,7 +17,7 @@ use super::{
     seen::ClientValue,
     unwritten::unwritten,
 };
-use crate::controller::api::calls::{Trouble, call_heard};
+use crate::controller::api::calls::{Trouble, call_with_message};
 use crate::{
     api::names,
     oauth::{PROOF_AUDIENCE, proof_of_possession},
@@ -330,7 +330,7 @@ impl Execution<'_> {
         let hidden = hidden
             .and_then(|v| std::str::from_utf8(&v.0).ok())
             .map(SecretString::from);
-        let made = call_heard(
+        let made = call_with_message(
             &context.metrics,
             "patch_client_secret",
             may,
@@ -351,14 +351,14 @@ impl Execution<'_> {
             Err(failed) => {
                 drop(under_way);
                 if !matches!(failed.trouble, Trouble::Conflict | Trouble::Unwanted) {
-                    let said = failed.said.fault();
+                    let server_message = failed.server_message.fault();
                     let (uid, result) = (&driver.uid, failed.trouble.as_str());
                     let failure = context.failed("client secret", uid, result);
                     warn_at_first!(
                         failure,
                         namespace = credential.namespace,
                         secret,
-                        said,
+                        server_message,
                         "the Secret of a client could not be written and is tried again: {}",
                         failed.trouble.as_str()
                     );

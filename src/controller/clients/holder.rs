@@ -8,10 +8,10 @@ use crate::controller::api::calls::Trouble;
 use crate::{
     api::names,
     credential::{Key, binding::is_named},
-    oauth::word,
+    oauth::secret_text,
 };
 
-/// What stands under the name of the Secret now.
+/// What is under the name of the Secret now.
 #[derive(Debug, PartialEq)]
 pub(super) enum Holder {
     /// The Secret that was read, as far as one can tell.
@@ -40,7 +40,7 @@ pub(super) fn holder(
     let meta = &found.metadata;
     let value = |key: &str| {
         let bytes = found.data.as_ref().and_then(|data| data.get(key));
-        bytes.and_then(|bytes| word(&bytes.0).ok())
+        bytes.and_then(|bytes| secret_text(&bytes.0).ok())
     };
     // The issuer may have given it later than ours.
     let ours = |there: &SecretString| {

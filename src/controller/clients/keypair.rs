@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_signs_for_the_time_that_was_asked_for() {
+    fn a_pair_signs_for_the_time_that_was_requested() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let until = Timestamp::from_second(1_900_000_000).unwrap();
         let name = "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/99999";

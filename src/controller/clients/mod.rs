@@ -54,7 +54,7 @@ use usable::Fault;
 use view::View;
 
 use super::{
-    api::calls::{Failed, apply_status, call_heard},
+    api::calls::{Failed, apply_status, call_with_message},
     cache::cached_client::CachedClient,
     context::Context,
     locks::lock,
@@ -268,11 +268,13 @@ fn status(
         conditions: shown,
         ..ApiClientStatus::default()
     };
-    status.conditions.extend(client.unread.as_ref().map(|said| {
-        let (kind, reason) = (ConditionType::AnnotationsIgnored, Reason::AnnotationUnknown);
-        let message = format!("an annotation has no effect: {said}");
-        conditions.condition(kind, true, reason, &message)
-    }));
+    status
+        .conditions
+        .extend(client.unread.as_ref().map(|reported| {
+            let (kind, reason) = (ConditionType::AnnotationsIgnored, Reason::AnnotationUnknown);
+            let message = format!("an annotation has no effect: {reported}");
+            conditions.condition(kind, true, reason, &message)
+        }));
     rotation.put(&mut status, conditions, old);
     status
 }
@@ -298,5 +300,5 @@ async fn write(
     });
     let apply = || apply_status(&api, &key.name, &body, &context.undeclared);
     let may = || context.may_act();
-    call_heard(&context.metrics, "patch_client_status", may, apply, None).await
+    call_with_message(&context.metrics, "patch_client_status", may, apply, None).await
 }

@@ -202,12 +202,12 @@ mod tests {
                 Some("cert-manager"),
             ),
         ] {
-            let said = reported(&meta, immutable);
+            let server_message = reported(&meta, immutable);
             match words {
-                None => assert_eq!(said, None, "{meta}"),
+                None => assert_eq!(server_message, None, "{meta}"),
                 Some(words) => assert!(
-                    said.as_ref().is_some_and(|s| s.contains(words)),
-                    "{meta}: {said:?}"
+                    server_message.as_ref().is_some_and(|s| s.contains(words)),
+                    "{meta}: {server_message:?}"
                 ),
             }
         }

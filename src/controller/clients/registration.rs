@@ -11,7 +11,7 @@ use super::{
 use crate::controller::token::exchange;
 use crate::{
     credential::AuthenticationMethod,
-    oauth::word,
+    oauth::secret_text,
     rotation::{
         Class, Fault, Outcome, Registry, Tried,
         graph::GraphRequest,
@@ -86,8 +86,8 @@ impl Execution<'_> {
         place.may_manage(&access.url, secret).await?;
         let leads = self.driver.context.may_refresh().await;
         leads.map_err(|_| {
-            let said = exchange::not_leading().next_step.to_string();
-            not_sent(Class::Transient, said)
+            let next_step = exchange::not_leading().next_step.to_string();
+            not_sent(Class::Transient, next_step)
         })?;
         // The process does not end before the answer is stored.
         let in_flight = self.driver.context.refreshes.begin();
@@ -138,7 +138,7 @@ impl Execution<'_> {
                     "is missing; store what the issuer gave when the client was registered",
                 )
             })?;
-            word(&bytes.0).map_err(|problem| lacks(key, &problem))
+            secret_text(&bytes.0).map_err(|problem| lacks(key, &problem))
         };
         let address = text(url)?;
         let parsed = Url::parse(address.expose_secret());

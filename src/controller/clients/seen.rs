@@ -9,7 +9,7 @@ use crate::controller::{context::Context, locks::lock, requeue::reference};
 use crate::{
     api::ApiCredentialSpec,
     credential::Key,
-    oauth::{ClientKey, Identity, Material, file, word},
+    oauth::{ClientKey, Identity, Material, file, secret_text},
     plan::fingerprint::{self, DigestKey},
     rotation::{
         Kind, Mark, Rotating, Slot, Slots, User,
@@ -38,7 +38,7 @@ impl ClientValue {
             data.get(&key).map(|b| b.0.as_slice())
         };
         match rotating.settings.kind {
-            Kind::Secret => word(bytes(0)?).ok().map(Self::Secret),
+            Kind::Secret => secret_text(bytes(0)?).ok().map(Self::Secret),
             Kind::Key => {
                 let text = file(bytes(0)?).ok()?;
                 let key = ClientKey::read(text.expose_secret()).ok()?;
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_stands_beside_the_current_value_is_seen() {
+    fn whatever_is_beside_the_current_value_is_seen() {
         let keys = ["tls.crt".to_owned(), "tls.key".to_owned()];
         let data = [
             ("tls.crt", "x"),

@@ -16,7 +16,7 @@ use super::{
     driver::{Driver, Unstored},
     holder::{Holder, holder},
 };
-use crate::controller::api::calls::{Failed, Trouble, call, call_heard};
+use crate::controller::api::calls::{Failed, Trouble, call, call_with_message};
 use crate::{Reason, api::names, plan::Severity, telemetry::tries::warn_at_first};
 
 impl Driver {
@@ -134,7 +134,7 @@ impl Driver {
             namespace = self.key.namespace,
             name = self.key.name,
             secret = name,
-            said = failed.said.fault(),
+            server_message = failed.server_message.fault(),
             "a new registration access token could not be stored and only this process has it; apicred tries again: {result}"
         );
         let client = &self.key.name;
@@ -173,7 +173,7 @@ impl Driver {
         let request = || api.patch_metadata(name, &params, &patch);
         // It is stored whoever leads by now, and whatever else changed in the Secret.
         let may = || true;
-        let stored = call_heard(
+        let stored = call_with_message(
             &context.metrics,
             "patch_client_secret",
             may,

@@ -11,7 +11,7 @@ pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<St
     if failed.trouble == Trouble::Unavailable && before < SELDOM {
         return None;
     }
-    let who = failed.said.who();
+    let who = failed.server_message.who();
     let who = who.unwrap_or_else(|| failed.trouble.as_str().to_owned());
     Some(format!(
         "Secret {secret} could not be written, so the rotation waits: {who}; let apicred write it, the operator's log has the words of the API server"
@@ -25,8 +25,11 @@ mod tests {
     #[test]
     fn a_write_that_the_api_server_refuses_is_reported_at_once() {
         let failed = |trouble: Trouble| Failed::from(trouble);
-        let said = unwritten("orders", &failed(Trouble::Invalid), 0).expect("a report");
-        assert!(said.starts_with("Secret orders could not be written") && said.contains("invalid"));
+        let reported = unwritten("orders", &failed(Trouble::Invalid), 0).expect("a report");
+        assert!(
+            reported.starts_with("Secret orders could not be written")
+                && reported.contains("invalid")
+        );
         // A blip is none.
         let unavailable = failed(Trouble::Unavailable);
         assert_eq!(unwritten("orders", &unavailable, SELDOM - 1), None);

@@ -33,7 +33,7 @@ impl Context {
                     .get(&name)
                     .map(|i| Issuer::namespaced(&i, &self.settings.allowed_cidrs))
             }
-            IssuerKind::ClusterTokenIssuer if !self.settings.scope.sees_cluster() => {
+            IssuerKind::ClusterTokenIssuer if !self.settings.scope.reads_cluster() => {
                 return IssuerLookup::OutOfScope;
             }
             IssuerKind::ClusterTokenIssuer => self

@@ -103,7 +103,7 @@ impl Journals {
         let before = seen(known.reported.as_deref().unwrap_or(old));
         let entry = known.journal.step(before, seen(new), step);
         // Also if it is written: the watch may show it later than the next reconcile begins.
-        known.reported = (!written || known.journal.stands()).then(|| new.to_vec());
+        known.reported = (!written || known.journal.lasts()).then(|| new.to_vec());
         if known.reported.is_some() || !known.journal.is_empty() {
             uid.clone_into(&mut known.uid);
             all.insert(object, known);

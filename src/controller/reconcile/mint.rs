@@ -131,7 +131,7 @@ fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> Held {
     }
     // Also if nothing is written: what was tried is not tried again at once.
     let used = sources.used.as_ref();
-    sources.refused = (observed.memory).standing_refusals(&observed.sources, used, &request);
+    sources.refused = (observed.memory).refused_to_store(&observed.sources, used, &request);
     Held {
         token,
         sources,

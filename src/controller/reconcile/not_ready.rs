@@ -11,14 +11,14 @@ use crate::{ConditionType, api::IssuerStatus, plan::journal::summary};
 const COUNT: Duration = Duration::from_hours(1);
 
 /// How long the first reconciles may take before the first count.
-const SETTLE: Duration = Duration::from_secs(10);
+const FIRST_COUNT_AFTER: Duration = Duration::from_secs(10);
 
 /// Counts what is not ready: soon after the start, since what status says already is not written again, and each hour.
 pub(in crate::controller) async fn count(context: Arc<Context>) {
     while !context.health.unlisted().is_empty() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(FIRST_COUNT_AFTER).await;
     loop {
         count_once(&context);
         tokio::time::sleep(COUNT).await;

@@ -170,8 +170,8 @@ fn unread(secrets: &Secrets, credential: &Credential) -> Vec<String> {
         secrets.get(&name).map(|seen| &seen.facts)
     };
     let unknown = names.iter().filter_map(|name| {
-        let said = facts(name)?.unread.as_ref()?;
-        Some(format!("on Secret {name} the annotation {said}"))
+        let reported = facts(name)?.unread.as_ref()?;
+        Some(format!("on Secret {name} the annotation {reported}"))
     });
     let copies = credential.authentication.copies();
     let blocked = copies.iter().filter_map(|copied| {

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::log_lines::{self, Subject};
 use crate::controller::{
     api::{
-        calls::{Trouble, apply_status, call_heard, call_once},
+        calls::{Trouble, apply_status, call_once, call_with_message},
         ids,
     },
     cache::{calls_under_way::newer, packed::PackedCredential},
@@ -83,7 +83,7 @@ pub(in crate::controller) async fn write_status(
         });
         let apply = || apply_status(&api, &key.name, &body, &context.undeclared);
         let may = || context.may_act();
-        match call_heard(&context.metrics, "patch_status", may, apply, None).await {
+        match call_with_message(&context.metrics, "patch_status", may, apply, None).await {
             Ok(version) => {
                 context.wrote_status(key, uid, &version, status);
                 return Ok(());
@@ -97,8 +97,11 @@ pub(in crate::controller) async fn write_status(
             Err(failed) => {
                 let first = || context.lost_statuses(key, uid) == 0;
                 if is_lasting(&failed) && first() {
-                    let said = failed.said.fault();
-                    tracing::warn!(said, "the status cannot be written; apicred tries again");
+                    let server_message = failed.server_message.fault();
+                    tracing::warn!(
+                        server_message,
+                        "the status cannot be written; apicred tries again"
+                    );
                 }
                 return Err(failed.trouble);
             }

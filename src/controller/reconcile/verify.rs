@@ -133,10 +133,10 @@ fn refuse_unread(
     token_error: &TokenError,
 ) {
     let now = reconciliation.context.clock.now();
-    let asked = fingerprint::request(reconciliation.credential);
+    let request = fingerprint::request(reconciliation.credential);
     reconciliation.observed.memory.refuse(RefusedSource {
         mark,
-        asked,
+        request,
         since: now,
         at: now,
         reason: token_error.reason.into(),

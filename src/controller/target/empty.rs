@@ -8,7 +8,7 @@ use kube::{
 
 use super::rejected::write_trouble;
 use crate::controller::{
-    api::calls::{Failed, call_heard},
+    api::calls::{Failed, call_with_message},
     context::Context,
     notify,
     reconciliation::Reconciliation,
@@ -89,7 +89,7 @@ async fn write(
     let request = || api.patch_metadata(secret, &params, &patch);
     let under_way = context.own_write_of(key, secret);
     let may = || context.may_act() && still_over(context, key, uid);
-    let made = call_heard(&context.metrics, "patch_secret", may, request, None).await?;
+    let made = call_with_message(&context.metrics, "patch_secret", may, request, None).await?;
     under_way.done(&made.metadata);
     tracing::info!("the credential has ended; its token was removed from its Secret");
     Ok(())

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::controller::{
-    api::calls::{Failed, Trouble, call, call_heard},
+    api::calls::{Failed, Trouble, call, call_with_message},
     context::Context,
     locks::lock,
 };
@@ -208,7 +208,7 @@ impl<'a> Task<'a> {
         let under_way = context.own_write_of(&self.pair.by, copy);
         let may = || context.may_act();
         let request = || api.create(&params, &made);
-        let made = call_heard(
+        let made = call_with_message(
             &context.metrics,
             "create_secret",
             may,
@@ -285,7 +285,7 @@ impl<'a> Pair<'a> {
         let may = || self.context.may_act();
         let request = || self.api.patch_metadata(self.copy, &params, &patch);
         let metrics = &self.context.metrics;
-        let made = call_heard(metrics, "patch_secret", may, request, hidden).await;
+        let made = call_with_message(metrics, "patch_secret", may, request, hidden).await;
         let made = made.map_err(|failed: Failed| failed.trouble)?;
         under_way.done(&made.metadata);
         tracing::info!(

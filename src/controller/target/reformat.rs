@@ -87,7 +87,7 @@ fn token(credential: &Credential, record: &Record, recovered: Recovered) -> Toke
         refresh_token: None,
         instance_url: recovered.instance_url,
         answer: recovered.answer,
-        left_out: std::collections::BTreeMap::new(),
+        omitted: std::collections::BTreeMap::new(),
         claims: record.claims.clone(),
         lifetime_source: if fixed.is_some() {
             LifetimeSource::Static

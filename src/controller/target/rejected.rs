@@ -11,7 +11,7 @@ use crate::{
     credential::Credential,
     oauth::{Class, TokenError},
     plan::{Observed, Outcome},
-    publish::{noted_type, ownership::Target, rejection::Said},
+    publish::{noted_type, ownership::Target, rejection::ServerMessage},
 };
 
 /// The token is held: another choice of formats publishes it without a request.
@@ -28,28 +28,36 @@ pub(in crate::controller) fn write_trouble(
     reconciliation: &mut Reconciliation<'_>,
     failed: impl Into<Failed>,
 ) -> Outcome {
-    let Failed { trouble, said } = failed.into();
+    let Failed {
+        trouble,
+        server_message,
+    } = failed.into();
     match trouble {
         Trouble::Conflict | Trouble::NotFound => {
-            return out_of_sync(reconciliation, &said);
+            return out_of_sync(reconciliation, &server_message);
         }
         Trouble::Unwanted => return reconciliation.again(),
         Trouble::Terminating => return Outcome::Released,
         Trouble::Forbidden | Trouble::Quota | Trouble::Invalid | Trouble::Unavailable => {}
     }
     let target = &reconciliation.observed.target;
-    let token_error = rejected(reconciliation.credential, target, trouble, &said);
+    let token_error = rejected(reconciliation.credential, target, trouble, &server_message);
     reconciliation.failed(token_error)
 }
 
 /// Why the target was not written, in words of the API server where it has some.
-fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &Said) -> TokenError {
+fn rejected(
+    credential: &Credential,
+    target: &Target,
+    trouble: Trouble,
+    server_message: &ServerMessage,
+) -> TokenError {
     let name = &credential.target.name;
     let has = match target {
         Target::Ours { published, .. } => noted_type(&published.template_digest),
         _ => None,
     };
-    let sentence = said.sentence(name, (has, credential.target.type_.as_str()));
+    let sentence = server_message.sentence(name, (has, credential.target.type_.as_str()));
     let or = |text: &str| sentence.clone().unwrap_or_else(|| text.to_owned());
     match trouble {
         Trouble::Forbidden => TokenError::local(
@@ -74,8 +82,8 @@ fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &S
         _ => TokenError::local(
             Class::Transient,
             Reason::KubernetesUnavailable,
-            match said.fault() {
-                Some(_) if said.is_webhook_down() => or(""),
+            match server_message.fault() {
+                Some(_) if server_message.is_webhook_down() => or(""),
                 Some(fault) => format!(
                     "the Kubernetes API could not write Secret {name} ({fault}); apicred tries again"
                 ),
@@ -86,7 +94,7 @@ fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &S
 }
 
 /// The Secret is not what the cache says. The watch may show it in a moment; in case it does not, the Secret is read.
-fn out_of_sync(reconciliation: &mut Reconciliation<'_>, said: &Said) -> Outcome {
+fn out_of_sync(reconciliation: &mut Reconciliation<'_>, server_message: &ServerMessage) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let observed = &mut reconciliation.observed;
     let name = (credential.namespace.clone(), credential.target.name.clone());
@@ -94,10 +102,14 @@ fn out_of_sync(reconciliation: &mut Reconciliation<'_>, said: &Said) -> Outcome 
     context.metrics.write_conflicted();
     let now = context.clock.now();
     let count = observed.memory.conflicted(&observed.target, now);
-    let said = said.fault();
-    tracing::debug!(count, said, "the target Secret is not what the cache says");
+    let server_message = server_message.fault();
+    tracing::debug!(
+        count,
+        server_message,
+        "the target Secret is not what the cache says"
+    );
     if let Some(sync) = &mut observed.memory.out_of_sync {
-        sync.said = said;
+        sync.server_message = server_message;
     }
     let until = observed.memory.in_sync_at(&observed.target, now);
     waiting_for_sync(credential, observed, until.unwrap_or(now))
@@ -120,11 +132,12 @@ pub(in crate::controller) fn waiting_for_sync(
 }
 
 fn out_of_sync_message(credential: &Credential, observed: &Observed, count: u32) -> String {
-    let said = observed.memory.out_of_sync.as_ref();
-    let said = said.and_then(|sync| sync.said.as_ref());
-    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+    let server_message = observed.memory.out_of_sync.as_ref();
+    let server_message = server_message.and_then(|sync| sync.server_message.as_ref());
+    let server_message =
+        server_message.map_or_else(String::new, |server_message| format!(" ({server_message})"));
     format!(
-        "the API server has rejected {count} writes of Secret {} in a row, because the Secret is not in the state that apicred expects{said}; apicred reads it again and retries. Check for a controller that changes this Secret all the time, or an admission webhook that answers 404 or 409",
+        "the API server has rejected {count} writes of Secret {} in a row, because the Secret is not in the state that apicred expects{server_message}; apicred reads it again and retries. Check for a controller that changes this Secret all the time, or an admission webhook that answers 404 or 409",
         credential.target.name
     )
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::wanted::{Wanted, wanted};
 use crate::controller::{
-    api::calls::{Failed, call_heard},
+    api::calls::{Failed, call_with_message},
     context::Context,
     reconciliation::Reconciliation,
     state::Held,
@@ -60,7 +60,7 @@ pub(super) async fn write(
             };
             let api = secrets(context, credential);
             let under_way = context.own_write(credential, &credential.target.name);
-            let made = call_heard(
+            let made = call_with_message(
                 &context.metrics,
                 "create_secret",
                 || context.may_act() && is_wanted(),
@@ -100,7 +100,7 @@ pub(super) async fn patch_secret(
     let request = || api.patch_metadata(&credential.target.name, &params, &patch);
     let under_way = context.own_write(credential, &credential.target.name);
     let may = || context.may_act() && wanted();
-    let made = call_heard(&context.metrics, "patch_secret", may, request, token).await?;
+    let made = call_with_message(&context.metrics, "patch_secret", may, request, token).await?;
     under_way.done(&made.metadata);
     Ok(())
 }

@@ -207,7 +207,7 @@ fn an_object_that_did_not_change_concerns_nobody() {
 }
 
 #[test]
-fn an_object_made_anew_under_its_name_loses_its_seniority() {
+fn an_object_that_is_recreated_loses_its_seniority() {
     let mut index = Index::default();
     insert(&mut index, &credential("a", 1, &json!({})));
     insert(&mut index, &credential("b", 2, &json!({})));

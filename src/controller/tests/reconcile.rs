@@ -3,7 +3,7 @@ use std::{future, time::Duration};
 use crate::controller::reconcile::{Defect, contained};
 
 #[tokio::test]
-async fn a_look_that_panics_or_never_ends_harms_nobody_else() {
+async fn a_reconcile_that_panics_or_never_returns_harms_no_other() {
     let long = Duration::from_mins(1);
     let panics = contained(long, async {
         tokio::task::yield_now().await;

@@ -2,7 +2,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     controller::cache::{
-        calls_under_way::{Ended, Transient, newer},
+        calls_under_way::{Finished, Transient, newer},
         changes::Part,
         secrets::Secrets,
     },
@@ -77,7 +77,7 @@ fn a_change_is_news_once_and_has_its_time() {
 }
 
 #[test]
-fn a_secret_made_anew_is_news_and_the_end_of_the_old_one_is_not() {
+fn a_recreated_secret_is_news_and_the_deletion_of_the_old_one_is_not() {
     let mut secrets = listed(&[meta("a", "1", "5")]);
     assert_eq!(secrets.apply(&meta("a", "2", "9"), at(1)), Some(name("a")));
     assert_eq!(
@@ -208,7 +208,7 @@ fn what_the_watch_shows_while_an_own_write_is_on_its_way_is_reported_when_it_end
     assert_eq!(secrets.apply(&meta("a", "1", "10"), at(2)), Some(name("a")));
     let write = secrets.call_begins(&name("a"));
     let ended = secrets.write_ends(&name("a"), write, None, at(3));
-    assert_eq!(ended, Ended::default(), "nothing was shown");
+    assert_eq!(ended, Finished::default(), "nothing was shown");
     assert_eq!(secrets.transient(), Transient::default());
 }
 

@@ -56,7 +56,7 @@ fn operator(trouble: Trouble, seen: &Seen) -> Operator {
         });
         if *method == Method::GET {
             let token = serde_json::to_value(ByteString(b"the-old".to_vec())).unwrap();
-            return Reply::Say(
+            return Reply::Answer(
                 200,
                 json!({ "metadata": metadata, "data": { "token": token } }),
             );
@@ -67,7 +67,7 @@ fn operator(trouble: Trouble, seen: &Seen) -> Operator {
         }
         assert_eq!(body["stringData"]["token"], "the-new");
         seen.stored.fetch_add(1, Ordering::SeqCst);
-        Reply::Say(200, json!({ "metadata": metadata }))
+        Reply::Answer(200, json!({ "metadata": metadata }))
     };
     scripted::operator(client(api), &Arc::default())
 }
@@ -131,7 +131,7 @@ async fn a_leader_keeps_what_it_cannot_store_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_leader_has_kept_is_stored_before_the_process_ends() {
+async fn what_only_the_leader_has_is_stored_before_the_process_ends() {
     for (name, meets) in MEETS {
         let seen = Seen::default();
         let until = Duration::from_secs(90);
@@ -167,7 +167,7 @@ async fn what_a_leader_has_kept_is_stored_before_the_process_ends() {
 
 /// GitOps tools delete an object and create it again: the sign-in belongs to the name, and its newest refresh token too.
 #[tokio::test(start_paused = true)]
-async fn what_a_leader_has_kept_is_stored_although_its_credential_is_deleted_or_replaced() {
+async fn what_only_the_leader_has_is_stored_although_its_credential_is_deleted_or_replaced() {
     for (name, replaced) in [("deleted", false), ("replaced", true)] {
         let seen = Seen::default();
         let trouble = Trouble {

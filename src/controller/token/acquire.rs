@@ -239,7 +239,7 @@ impl TokenAttempt<'_> {
         let now = context.clock.now();
         RefusedSource {
             mark,
-            asked: fingerprint::request(credential),
+            request: fingerprint::request(credential),
             since: now,
             at: now,
             reason: token_error.reason.into(),
@@ -317,7 +317,7 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Tok
         endpoint,
         permit,
     } = attempt;
-    let ends = read.material.ends();
+    let ends = read.material.validity();
     let now = context.clock.now();
     let late = || oauth::expired_assertion(credential, &read.material, now);
     if let Some(token_error) = ends.and_then(|v| oauth::outside(v, now)).or_else(late) {
@@ -362,7 +362,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Toke
         refresh_token: None,
         instance_url: None,
         answer: std::collections::BTreeMap::new(),
-        left_out: std::collections::BTreeMap::new(),
+        omitted: std::collections::BTreeMap::new(),
         claims: None,
         token_type: scheme.to_owned(),
         issued_at: crate::whole_second(now),

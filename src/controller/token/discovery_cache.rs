@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_expires_by_time_and_sooner_if_its_endpoint_proves_wrong() {
+    fn a_document_expires_by_time_and_sooner_if_its_endpoint_is_wrong() {
         let secs = SignedDuration::from_secs;
         #[rustfmt::skip]
         let cases = [

@@ -11,7 +11,7 @@ use crate::{Reason, oauth::Odd, publish::SourceMark};
 /// A hint is not reported again within this time, in which the API server keeps an Event.
 const QUIET: SignedDuration = SignedDuration::from_hours(1);
 /// Number of remembered forms.
-const MAX_TOLD: usize = 1024;
+const MAX_FORMS: usize = 1024;
 
 /// The reported forms: when each was reported, and how often it was seen since.
 #[derive(Default)]
@@ -33,10 +33,10 @@ impl Hints {
             *at = now;
             return Some(std::mem::take(repeats));
         }
-        if all.len() >= MAX_TOLD {
+        if all.len() >= MAX_FORMS {
             all.retain(|_, (at, _)| recent(*at));
         }
-        if all.len() < MAX_TOLD {
+        if all.len() < MAX_FORMS {
             all.insert(name.to_owned(), (now, 0));
         }
         Some(0)
@@ -93,9 +93,9 @@ mod tests {
         assert_eq!(hints.note("a", at(3601)), None);
         // The clock went back.
         assert_eq!(hints.note("a", at(-10)), Some(1));
-        for n in 0..2 * MAX_TOLD {
+        for n in 0..2 * MAX_FORMS {
             assert_eq!(hints.note(&format!("n{n}"), at(0)), Some(0));
         }
-        assert!(lock(&hints.0).len() <= MAX_TOLD);
+        assert!(lock(&hints.0).len() <= MAX_FORMS);
     }
 }

@@ -43,7 +43,7 @@ pub(in crate::controller) async fn material(
             let bytes = tokio::fs::read(path)
                 .await
                 .map_err(|_| fault("the operator's federated token file cannot be read"))?;
-            let assertion = oauth::word(bytes.trim_ascii_end())
+            let assertion = oauth::secret_text(bytes.trim_ascii_end())
                 .map_err(|_| fault("the operator's federated token file contains no token"))?;
             Ok(Material::Workload {
                 assertion,
@@ -82,7 +82,7 @@ pub(in crate::controller) async fn after_challenge(
         return Err(unreadable());
     }
     let bytes = tokio::fs::read(&path).await.map_err(|_| unreadable())?;
-    let key = oauth::word(bytes.trim_ascii_end()).map_err(|_| unreadable())?;
+    let key = oauth::secret_text(bytes.trim_ascii_end()).map_err(|_| unreadable())?;
     let header = SecretString::from(format!("Basic {}", key.expose_secret()));
     Ok(Some(Local::AzureArc(origin.clone(), Some(header))))
 }

@@ -24,7 +24,7 @@ use crate::{
     },
     oauth::{self, Class, Grant, Material, Need, TokenEndpoint, TokenError},
     plan::{Source, fingerprint, fingerprint::DigestKey},
-    publish::{SourceMark, rejection::Said},
+    publish::{SourceMark, rejection::ServerMessage},
     telemetry::traces,
 };
 
@@ -190,7 +190,7 @@ impl Inputs {
                 Need::Line(reference) if purpose == Use::StaticKey => {
                     (reference, StaticKey::from_secret_bytes)
                 }
-                Need::Line(reference) => (reference, oauth::word),
+                Need::Line(reference) => (reference, oauth::secret_text),
                 Need::File(reference) => (reference, oauth::file),
                 Need::Account(_) => {
                     inputs.values.push(SecretString::from(""));
@@ -209,7 +209,7 @@ impl Inputs {
             inputs.marks.push(secret.mark(&reference.key));
             if purpose == Use::Grant && matches!(credential.grant, Grant::RefreshToken(_)) {
                 inputs.state = Some(StateSecret {
-                    said: Said::default(),
+                    server_message: ServerMessage::default(),
                     reference: reference.clone(),
                     uid: secret.uid.clone(),
                     version: secret.version.clone(),

@@ -51,7 +51,7 @@ pub(super) fn material_of(
         AuthenticationMethod::Assertion(_) => {
             Material::Stored(text(Lacking::SOURCE, oauth::stored_assertion)?)
         }
-        _ => Material::Secret(text(Lacking::CLIENT_SECRET, oauth::word)?),
+        _ => Material::Secret(text(Lacking::CLIENT_SECRET, oauth::secret_text)?),
     })
 }
 
@@ -88,7 +88,7 @@ pub(super) fn before(
     match &credential.authentication {
         AuthenticationMethod::Secrets(_) => {
             let bytes = secret.data.get(&format!("{key}{PREVIOUS}"))?;
-            oauth::word(&bytes.0).ok().map(Material::Secret)
+            oauth::secret_text(&bytes.0).ok().map(Material::Secret)
         }
         AuthenticationMethod::Certificates(all) => {
             let pair = &pair_of(all, secret, key)?.pair;
@@ -113,7 +113,7 @@ pub(super) fn before(
 fn current(secret: &Opened, credential: &Credential, key: &str) -> Option<Vec<SecretString>> {
     let text = |key: &str, take: Taken| take(&secret.data.get(key)?.0).ok();
     match &credential.authentication {
-        AuthenticationMethod::Secrets(_) => Some(vec![text(key, oauth::word)?]),
+        AuthenticationMethod::Secrets(_) => Some(vec![text(key, oauth::secret_text)?]),
         AuthenticationMethod::Certificates(all) => {
             let pair = &pair_of(all, secret, key)?.pair;
             let certificate = text(&pair.certificate, oauth::file)?;

@@ -14,7 +14,7 @@ use crate::{
         Granted, Token, TokenError,
         renewal::{self, Sent, TokenState},
     },
-    publish::{SourceMark, rejection::Said},
+    publish::{SourceMark, rejection::ServerMessage},
 };
 
 /// A state Secret as it was read.
@@ -26,7 +26,7 @@ pub(in crate::controller) struct StateSecret {
     /// The issuer that is asked, to be noted once it has accepted the refresh token; empty before it is known.
     pub(in crate::controller) issuer: String,
     /// What the API server said about the last write of it that failed.
-    pub(in crate::controller) said: Said,
+    pub(in crate::controller) server_message: ServerMessage,
 }
 
 impl StateSecret {
@@ -84,7 +84,7 @@ impl Answered {
         };
         Self {
             state: StateSecret {
-                said: crate::publish::rejection::Said::default(),
+                server_message: crate::publish::rejection::ServerMessage::default(),
                 reference: crate::api::SecretKeyRef {
                     name: "state".to_owned(),
                     key: "token".to_owned(),

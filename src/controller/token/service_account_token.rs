@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::denied::{denied, unavailable};
 use crate::controller::{
-    api::calls::{Failed, Trouble, call_heard},
+    api::calls::{Failed, Trouble, call_with_message},
     context::Context,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(in crate::controller) async fn account_token(
     let audience = account.audience_at(credential, endpoint);
     let own = &context.settings.identity.api_audiences;
     binding::may_request_audience(name, &audience, own).map_err(|d| denied(&d))?;
-    let heard = call_heard(
+    let heard = call_with_message(
         &context.metrics,
         "get_service_account",
         || true,
@@ -52,7 +52,7 @@ pub(in crate::controller) async fn account_token(
         ..TokenRequest::default()
     };
     let params = PostParams::default();
-    let heard = call_heard(
+    let heard = call_with_message(
         &context.metrics,
         "create_service_account_token",
         || true,
@@ -68,10 +68,10 @@ pub(in crate::controller) async fn account_token(
 
 /// Why the API server gives no token of a ServiceAccount, in its words where it has some. `right`: what the call needs.
 fn account_error(name: &str, right: &str, failed: &Failed) -> TokenError {
-    let said = failed.said.fault();
-    let bracket = said
+    let server_message = failed.server_message.fault();
+    let bracket = server_message
         .as_ref()
-        .map_or_else(String::new, |said| format!(" ({said})"));
+        .map_or_else(String::new, |server_message| format!(" ({server_message})"));
     let refuse = |class, reason, text: String| TokenError::local(class, reason, text);
     match failed.trouble {
         Trouble::NotFound => refuse(
@@ -80,13 +80,15 @@ fn account_error(name: &str, right: &str, failed: &Failed) -> TokenError {
             format!("ServiceAccount {name} does not exist{bracket}; create it or correct the name"),
         ),
         // RBAC, or nothing is said.
-        Trouble::Forbidden if failed.said.is_rights() || said.is_none() => refuse(
-            Class::Transient,
-            Reason::ServiceAccountForbidden,
-            format!(
-                "apicred may not use ServiceAccount {name}{bracket}; its role lacks {right}: set the chart value serviceAccountTokens"
-            ),
-        ),
+        Trouble::Forbidden if failed.server_message.is_rights() || server_message.is_none() => {
+            refuse(
+                Class::Transient,
+                Reason::ServiceAccountForbidden,
+                format!(
+                    "apicred may not use ServiceAccount {name}{bracket}; its role lacks {right}: set the chart value serviceAccountTokens"
+                ),
+            )
+        }
         Trouble::Forbidden | Trouble::Invalid | Trouble::Quota => refuse(
             Class::Invalid,
             Reason::ServiceAccountTokenRefused,
@@ -101,12 +103,12 @@ fn account_error(name: &str, right: &str, failed: &Failed) -> TokenError {
                 "the namespace is being deleted, and the API server issues no token of ServiceAccount {name} any more"
             ),
         ),
-        _ => match said {
-            Some(said) => refuse(
+        _ => match server_message {
+            Some(server_message) => refuse(
                 Class::Transient,
                 Reason::KubernetesUnavailable,
                 format!(
-                    "the API server currently issues no token of ServiceAccount {name} ({said}); apicred tries again"
+                    "the API server currently issues no token of ServiceAccount {name} ({server_message}); apicred tries again"
                 ),
             ),
             None => unavailable(),
@@ -117,7 +119,7 @@ fn account_error(name: &str, right: &str, failed: &Failed) -> TokenError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::rejection::{Answer, Said};
+    use crate::publish::rejection::{Answer, ServerMessage};
 
     fn refused(trouble: Trouble, code: u16, message: &str) -> TokenError {
         let answer = Answer {
@@ -125,16 +127,19 @@ mod tests {
             message,
             causes: &[],
         };
-        let said = Said::read(answer, None);
+        let server_message = ServerMessage::read(answer, None);
         account_error(
             "sync",
             "create on serviceaccounts/token",
-            &Failed { trouble, said },
+            &Failed {
+                trouble,
+                server_message,
+            },
         )
     }
 
     #[test]
-    fn why_there_is_no_token_is_said_in_the_api_servers_words() {
+    fn why_there_is_no_token_is_reported_with_the_api_servers_message() {
         let policy = "serviceaccounts \"sync\" is forbidden: ValidatingAdmissionPolicy 'audiences' with binding 'all' denied request: only api:// audiences";
         #[rustfmt::skip]
         let cases = [

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::refresh_token::{Answered, StateSecret};
 use crate::controller::{
-    api::calls::{Trouble, call, call_heard},
+    api::calls::{Trouble, call, call_with_message},
     context::Context,
     locks::lock,
 };
@@ -107,14 +107,14 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
         Ok(()) => Try::Done(Stored::Yes),
         // Somebody else wrote to it meanwhile, or this process did and the answer was lost.
         Err(Trouble::Conflict | Trouble::NotFound) => {
-            match standing(context, credential, answered).await {
-                Ok(Standing::New) => Try::Done(Stored::Yes),
+            match stored_token(context, credential, answered).await {
+                Ok(StoredToken::New) => Try::Done(Stored::Yes),
                 // An older token was restored while the request was in flight: the new one is valid.
-                Ok(Standing::Spent) if token_state != TokenState::Rotated => {
+                Ok(StoredToken::Spent) if token_state != TokenState::Rotated => {
                     Try::Done(Stored::Replaced)
                 }
-                Ok(Standing::Other) => Try::Done(Stored::Replaced),
-                Ok(Standing::Sent | Standing::Spent) => Try::Moved,
+                Ok(StoredToken::Other) => Try::Done(Stored::Replaced),
+                Ok(StoredToken::Sent | StoredToken::Spent) => Try::Moved,
                 Err(token_error) => Try::Failed(token_error),
             }
         }
@@ -148,11 +148,11 @@ pub(in crate::controller) async fn write(
     let patch = Patch::Merge(&change);
     let request = || api.patch_metadata(&name, &params, &patch);
     let under_way = context.own_write(credential, &name);
-    let write = call_heard(&context.metrics, "patch_state", || true, request, token);
+    let write = call_with_message(&context.metrics, "patch_state", || true, request, token);
     // Boxed: the future of a reconcile is large.
     let made = Box::pin(write).await;
     let made = made.map_err(|failed| {
-        state.said = failed.said;
+        state.server_message = failed.server_message;
         failed.trouble
     })?;
     let version = made.metadata.resource_version.clone().unwrap_or_default();
@@ -165,7 +165,7 @@ pub(in crate::controller) async fn write(
 }
 
 /// Which refresh token is in the Secret.
-enum Standing {
+enum StoredToken {
     /// The one that was sent.
     Sent,
     /// The one that the answer brought.
@@ -177,11 +177,11 @@ enum Standing {
 }
 
 /// Reads the Secret again after a conflict.
-async fn standing(
+async fn stored_token(
     context: &Context,
     credential: &Credential,
     answered: &mut Answered,
-) -> Result<Standing, TokenError> {
+) -> Result<StoredToken, TokenError> {
     let name = answered.state.reference.name.clone();
     let secrets = api(context, credential);
     let read = call(&context.metrics, "get_secret", || secrets.get(&name)).await;
@@ -189,7 +189,7 @@ async fn standing(
     let data = secret.data.take().unwrap_or_default();
     let there = data.get(&answered.state.reference.key);
     let there = there.filter(|bytes| !bytes.0.is_empty());
-    let there = there.map(|bytes| crate::oauth::word(&bytes.0));
+    let there = there.map(|bytes| crate::oauth::secret_text(&bytes.0));
     answered.state.take(secret.metadata);
     let annotations = answered.state.annotations.as_ref();
     let owner = annotations.and_then(|a| a.get(names::STATE_OF));
@@ -207,24 +207,24 @@ async fn standing(
     }
     // Where nothing is, nothing newer is lost.
     let Some(there) = there else {
-        return Ok(Standing::Sent);
+        return Ok(StoredToken::Sent);
     };
     let Ok(there) = there else {
-        return Ok(Standing::Other);
+        return Ok(StoredToken::Other);
     };
     let is = |token: &SecretString| token.expose_secret() == there.expose_secret();
     if is(&answered.token) {
-        return Ok(Standing::Sent);
+        return Ok(StoredToken::Sent);
     }
     if answered.new_token().is_some_and(is) {
-        return Ok(Standing::New);
+        return Ok(StoredToken::New);
     }
     let digest = digest(context, &answered.state, &there).await?;
     let spent = answered.sent.spent.iter().any(|s| s.digest == digest);
     Ok(if spent {
-        Standing::Spent
+        StoredToken::Spent
     } else {
-        Standing::Other
+        StoredToken::Other
     })
 }
 
@@ -297,7 +297,7 @@ fn api(context: &Context, credential: &Credential) -> Api<Secret> {
 pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> TokenError {
     let name = &state.reference.name;
     // Only names: a policy may quote the refresh token in the Secret.
-    let who = state.said.who();
+    let who = state.server_message.who();
     let who = who.map_or_else(String::new, |who| format!(" ({who})"));
     match trouble {
         Trouble::Forbidden => TokenError::local(

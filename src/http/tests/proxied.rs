@@ -266,7 +266,7 @@ fn user_and_password_go_to_the_proxy_and_are_reported_if_they_are_wrong() {
 }
 
 #[test]
-fn what_goes_past_the_proxy_and_the_machines_own_identity_are_no_matter_of_it() {
+fn direct_connections_and_the_machines_own_identity_do_not_use_the_proxy() {
     run(async {
         let proxy = Says::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
         let url = format!("http://127.0.0.1:{}", proxy.port);

@@ -7,7 +7,7 @@ use super::{ends, least, send};
 use crate::support::{World, merge, run};
 
 #[test]
-fn bad_credentials_are_refused_in_words() {
+fn bad_credentials_are_refused_with_a_message() {
     run(async {
         let world = World::shared().await;
         let refs = |count: usize| vec![json!({ "name": "s", "key": "k" }); count];

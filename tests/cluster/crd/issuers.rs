@@ -7,7 +7,7 @@ use super::send;
 use crate::support::{World, merge, run};
 
 #[test]
-fn issuers_are_taken_or_refused_in_words() {
+fn issuers_are_taken_or_refused_with_a_message() {
     run(async {
         let world = World::shared().await;
         let oauth2 = |changes: Value| json!({ "oauth2": merge(json!({ "tokenUrl": "https://a.example/token" }), changes) });

@@ -141,7 +141,7 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_net_catches_parts_in_every_dress() {
+fn the_net_catches_parts_in_every_encoding() {
     let canaries = Canaries::default();
     canaries.add("0123456789abcdef~+/%&= ghijklmnopqrstuv");
     canaries.add("eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9.c2lnbmF0dXJlLW9mLWEtdG9rZW4");

@@ -21,7 +21,7 @@ async fn answer(place: &Place, status: &'static str, text: String) -> Listener {
 }
 
 #[test]
-fn what_an_issuer_says_back_is_read_by_nobody() {
+fn what_an_issuer_answers_is_shown_to_nobody() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t6").await;

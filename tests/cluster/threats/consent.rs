@@ -213,7 +213,7 @@ fn a_secret_that_is_dedicated_to_one_use_serves_no_other() {
 }
 
 #[test]
-fn an_issuer_with_limits_is_asked_for_nothing_beside_them() {
+fn an_issuer_with_limits_gets_no_request_beside_them() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t19").await;

@@ -133,7 +133,7 @@ fn no_spelling_of_an_inner_address_is_connected_to() {
 }
 
 #[test]
-fn no_inner_address_is_asked_of_a_proxy() {
+fn no_inner_address_is_requested_from_a_proxy() {
     run(async {
         let proxy = ConnectProxy::start(None).await.expect("a proxy");
         let mut world = World::own().await;

@@ -25,7 +25,7 @@ fn fields(schema: &Value, path: &str, into: &mut Vec<String>) {
 }
 
 #[test]
-fn no_field_can_say_another_namespace() {
+fn no_field_can_name_another_namespace() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
     let mut all = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {

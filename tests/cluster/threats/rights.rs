@@ -312,7 +312,7 @@ fn nothing_stands_in_the_way_of_the_api_server() {
 }
 
 #[test]
-fn the_admin_port_tells_three_things_and_takes_no_orders() {
+fn the_admin_port_shows_three_things_and_takes_no_orders() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t14").await;

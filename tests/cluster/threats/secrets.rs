@@ -234,7 +234,7 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
 }
 
 #[test]
-fn no_secret_is_overwritten_or_adopted_that_did_not_ask_for_it() {
+fn no_secret_is_overwritten_or_adopted_that_did_not_request_it() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t4").await;

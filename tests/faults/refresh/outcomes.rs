@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::super::user::{MARK, User};
 use crate::{
     hostile::{Act as Raw, Endpoint},
-    life::in_both_modes,
     refresh_issuer::{Act, CLIENT},
+    scenario::in_both_modes,
     support::{keys, run},
 };
 
 #[test]
-fn an_outcome_that_is_unknown_is_never_taken_for_a_refusal() {
+fn an_outcome_that_is_unknown_is_never_taken_for_a_token_error() {
     let text = "text/plain";
     let cases: Vec<(&'static str, Act)> = vec![
         (

@@ -147,7 +147,7 @@ fn every_field_list_and_rule_of_every_kind_says_what_it_is() {
 }
 
 #[test]
-fn the_walk_sees_what_is_not_said() {
+fn the_walk_sees_what_has_no_description() {
     let rule = |more: Value| {
         let mut rule = serde_json::json!({ "rule": "has(self.a)", "message": "m" });
         crate::fixtures::merge(&mut rule, &more);

@@ -211,7 +211,7 @@ fn a_static_key_has_neither_issuer_nor_client_nor_scopes() {
 }
 
 #[test]
-fn presets_fill_in_what_is_asked_for() {
+fn presets_fill_in_what_is_requested() {
     let refresh = json!({ "refreshToken": { "secretRef": reference() } });
     let graph = "https://graph.microsoft.com";
     #[rustfmt::skip]

@@ -97,7 +97,7 @@ fn an_issuer_that_names_nobody_serves_nobody() {
 }
 
 #[test]
-fn limits_and_lives_have_defaults_and_never_zero() {
+fn limits_and_lifetimes_have_defaults_and_never_zero() {
     let spec = |limits| json!({ "oauth2": { "tokenUrl": "https://i/t" }, "limits": limits, "assumedLifetime": "1h" });
     let of = |limits| {
         let issuer = Issuer::cluster(&cluster_issuer(&spec(limits))).unwrap();

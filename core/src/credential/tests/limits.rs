@@ -74,7 +74,7 @@ fn absent_labels_match_only_the_negative_operators() {
 }
 
 #[test]
-fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
+fn only_allowed_scopes_resources_and_audiences_may_be_requested() {
     let rules = json!({ "allowedNamespaces": { "selector": {} }, "allowedScopes": ["api/.default", "urn:r"] });
     let issuer = cluster(&rules);
     let mut at_entra = rules.clone();
@@ -230,7 +230,7 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
 }
 
 #[test]
-fn an_issuer_of_the_own_namespace_asks_for_no_permission_to_ask() {
+fn an_issuer_of_the_own_namespace_needs_no_permission() {
     let issuer = namespaced(&json!({ "oauth2": { "tokenUrl": "https://i.example.com/t" } }));
     assert!(asks(&issuer, "secops", None));
 }

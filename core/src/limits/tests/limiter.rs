@@ -172,7 +172,7 @@ fn the_bound_in_flight_holds_until_somebody_leaves() {
 }
 
 #[test]
-fn the_line_is_served_without_a_token_first_then_soonest_to_expire_then_first_come() {
+fn the_queue_serves_those_without_a_token_first_then_soonest_to_expire_then_first_come() {
     let order = served(vec![
         ("late", request("team", until(250))),
         ("soon", request("team", until(30))),
@@ -196,7 +196,7 @@ fn what_presses_is_the_minimum_lifetime_and_not_the_end_of_the_token() {
 }
 
 #[test]
-fn who_asks_again_keeps_the_place_and_may_become_more_urgent() {
+fn a_repeated_request_keeps_its_place_and_may_become_more_urgent() {
     let mut limiter = Places::new(100);
     let first = go(&mut limiter, "running", &limited(100, 1), s(0));
     for key in ["a", "b", "a"] {
@@ -228,7 +228,7 @@ fn who_asks_again_keeps_the_place_and_may_become_more_urgent() {
 }
 
 #[test]
-fn nobody_overtakes_the_line() {
+fn nobody_overtakes_the_queue() {
     let mut limiter = Places::new(100);
     let running = go(&mut limiter, "running", &limited(100, 1), s(0));
     waits(&mut limiter, "waiting", &limited(100, 1), s(0));
@@ -281,7 +281,7 @@ fn a_called_credential_that_goes_or_never_comes_leaves_its_place_to_the_next() {
 }
 
 #[test]
-fn a_credential_that_moves_to_another_issuer_leaves_the_line_of_the_first() {
+fn a_credential_that_moves_to_another_issuer_leaves_the_queue_of_the_first() {
     let mut limiter = Places::new(100);
     let first = go(&mut limiter, "running", &limited(100, 1), s(0));
     waits(&mut limiter, "a", &limited(100, 1), s(0));

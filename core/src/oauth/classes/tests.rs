@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 #[test]
-fn each_error_stands_there_once_and_can_be_shown() {
+fn each_error_is_listed_once_and_can_be_shown() {
     let mut seen = BTreeSet::new();
     for (errors, _) in ERRORS {
         for error in *errors {
@@ -25,7 +25,7 @@ fn each_error_stands_there_once_and_can_be_shown() {
 }
 
 #[test]
-fn no_number_but_a_proven_one_blames_the_client_whatever_the_error() {
+fn only_a_number_about_the_client_blames_the_client_whatever_the_error() {
     let ranges = [
         1..3,
         50_000..50_200,

@@ -164,7 +164,7 @@ pub(super) trait Flow {
 struct ClientCredentials;
 
 /// Errors with which issuers require a user.
-const ASKS_FOR_USER: [&str; 4] = [
+const REQUIRES_USER: [&str; 4] = [
     "invalid_grant",
     "interaction_required",
     "login_required",
@@ -179,7 +179,7 @@ impl Flow for ClientCredentials {
     /// RFC 6749 section 4.4 has no user and no grant that could be invalid. Salesforce answers so where no user runs the
     /// client, Entra ID where an assignment is missing.
     fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
-        refused.is(&ASKS_FOR_USER).then(|| Classified {
+        refused.is(&REQUIRES_USER).then(|| Classified {
             class: Class::Denied,
             reason: Reason::GrantRefused,
             next_step: "the issuer does not issue this client a token of its own: enable the client credentials grant for it (Salesforce: choose a user to run as, and use the host of your own domain; Entra ID: assign an app role)".to_owned(),

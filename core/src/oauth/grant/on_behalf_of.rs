@@ -4,7 +4,7 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{ASKS_FOR_USER, Circumstances, Classified, Fields, Flow, Refused, User};
+use super::{Circumstances, Classified, Fields, Flow, REQUIRES_USER, Refused, User};
 use crate::{
     api::{self, SecretKeyRef},
     oauth::{Class, Need},
@@ -58,7 +58,7 @@ impl Flow for OnBehalfOf {
     }
 
     fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
-        refused.is(&ASKS_FOR_USER).then(|| Classified {
+        refused.is(&REQUIRES_USER).then(|| Classified {
             class: Class::NeedsUser,
             reason: Reason::AssertionRefused,
             next_step: format!(

@@ -20,7 +20,7 @@ fn echo(fields: &[(&str, &str)]) -> SentSecrets {
 }
 
 #[test]
-fn the_issuers_words_are_shown_in_one_line_of_bounded_length() {
+fn the_issuers_message_is_shown_in_one_line_of_bounded_length() {
     let echo = echo(&[
         ("client_id", "payroll-client"),
         ("client_secret", "hT9~xkCd-42-QqZzWw77"),
@@ -113,7 +113,7 @@ fn the_identity_of_an_assertion_is_named() {
     );
 }
 
-fn dressed(secret: &str, how: usize, from: usize) -> String {
+fn encoded(secret: &str, how: usize, from: usize) -> String {
     let part: String = secret.chars().skip(from).collect();
     let percent: String = form_urlencoded::byte_serialize(part.as_bytes()).collect();
     match how {
@@ -149,7 +149,7 @@ proptest! {
         before in "[a-z ]{0,20}", after in "[a-z ]{0,20}", how in 0..7_usize, from in 0..4_usize,
     ) {
         let echo = echo(&[("client_id", "c"), (field, &secret)]);
-        let words = format!("{before}{}{after}", dressed(&secret, how, from));
+        let words = format!("{before}{}{after}", encoded(&secret, how, from));
         if let Some(shown) = echo.quote(&words) {
             let net = Net::of(&[SecretString::from(secret.as_str())], &[]);
             prop_assert!(!net.catches(&shown), "{shown}");

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn words_and_numbers_are_found_under_each_spelling_of_their_names() {
+fn messages_and_numbers_are_found_under_each_spelling_of_their_names() {
     for (body, expected) in [
         (json!({ "error_description": "w" }), Some("w")),
         (json!({ "errorDescription": "w" }), Some("w")),

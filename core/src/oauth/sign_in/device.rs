@@ -10,7 +10,7 @@ use url::Url;
 use super::redeem::{explained, post};
 use crate::{
     credential::Credential,
-    input::{self, get, said, word},
+    input::{self, get, stated, text_of},
     oauth::{
         AnswerContext, Class, Material, Moment, RawAnswer, TokenEndpoint, TokenError, TokenRequest,
         answer, grant::Fields, response::fields,
@@ -92,7 +92,7 @@ pub fn device_answer(
     let fields = fields(raw).unwrap_or_default();
     // It is printed into a terminal, where control characters are commands.
     let text = |name: &str| {
-        let text = word(&fields, name)?.into_owned();
+        let text = text_of(&fields, name)?.into_owned();
         let fits =
             (1..=4096).contains(&text.len()) && text.bytes().all(|b| (0x20..=0x7e).contains(&b));
         fits.then_some(text)
@@ -106,7 +106,7 @@ pub fn device_answer(
         let span = input::seconds(get(&fields, name)?)?;
         Duration::try_from(span).ok()
     };
-    let success = (200..=299).contains(&raw.status) && said(&fields, "error").is_none();
+    let success = (200..=299).contains(&raw.status) && stated(&fields, "error").is_none();
     // Google's name for it is older than the standard.
     let verification = page("verification_uri").or_else(|| page("verification_url"));
     let (true, Some(code), Some(user_code), Some(page_)) = (

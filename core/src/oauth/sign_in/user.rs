@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    input::{object, word},
+    input::{object, text_of},
     oauth::{RawAnswer, response::fields},
 };
 
@@ -16,7 +16,7 @@ pub fn user_name(raw: &RawAnswer) -> Option<String> {
     let fields = fields(raw)?;
     ["id_token", "access_token"]
         .iter()
-        .find_map(|token| name(&word(&fields, token)?))
+        .find_map(|token| name(&text_of(&fields, token)?))
 }
 
 fn name(token: &str) -> Option<String> {
@@ -31,7 +31,7 @@ fn name(token: &str) -> Option<String> {
         "sub",
     ]
     .iter()
-    .find_map(|claim| word(&claims, claim))?;
+    .find_map(|claim| text_of(&claims, claim))?;
     // It goes to a terminal: neither control characters nor ones that turn the reading direction.
     let shown = |c: &char| {
         !c.is_control()

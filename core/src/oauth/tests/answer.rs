@@ -111,7 +111,7 @@ fn a_good_answer_is_read_whatever_it_calls_itself() {
 }
 
 #[test]
-fn scope_and_refresh_in_are_kept_only_when_they_make_sense() {
+fn scope_and_refresh_in_are_used_only_when_they_make_sense() {
     let of = |change: Value| {
         let mut body = json!({ "access_token": "t", "expires_in": 3600 });
         crate::fixtures::merge(&mut body, &change);
@@ -435,7 +435,7 @@ fn an_answer_that_broke_off_is_not_requested_again_at_once() {
 }
 
 #[test]
-fn a_token_that_ended_while_its_answer_travelled_is_refused() {
+fn a_token_that_expired_while_its_answer_travelled_is_refused() {
     let context = AnswerContext {
         sent: at(0),
         now: at(100),

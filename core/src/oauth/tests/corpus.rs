@@ -179,7 +179,7 @@ fn each_answer_of_a_real_server_becomes_what_the_table_says() {
 }
 
 #[test]
-fn the_issuers_setting_and_the_grant_settle_what_an_answer_leaves_open() {
+fn the_issuers_setting_and_the_grant_decide_what_an_answer_leaves_open() {
     let hour = credential(Some("1h"), &json!({ "clientCredentials": {} }));
     for name in [
         "mailchimp",

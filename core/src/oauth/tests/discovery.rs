@@ -49,7 +49,7 @@ fn read_as(
 }
 
 #[test]
-fn every_well_known_place_is_asked_in_order_and_once() {
+fn every_well_known_url_is_requested_in_order_and_once() {
     let cases = [
         (
             "https://i",
@@ -160,7 +160,7 @@ fn the_places_of_a_sign_in_are_read_as_far_as_they_can_be_used() {
 }
 
 #[test]
-fn what_is_kept_of_a_document_is_little_however_large_it_is() {
+fn what_is_stored_of_a_document_is_little_however_large_it_is() {
     let scopes: Vec<String> = (0..4000).map(|n| format!("scope-{n}")).collect();
     let long = format!("https://i.example.com/{}", "x".repeat(3000));
     let found = of(

@@ -90,7 +90,7 @@ const ROWS: &[Row<'_>] = &[
 ];
 
 #[test]
-fn each_answer_that_was_seen_has_its_class_its_reason_and_its_words() {
+fn each_answer_that_was_seen_has_its_class_its_reason_and_its_message() {
     let mut wrong = Vec::new();
     for (name, status, kind, body, class, reason, client, phrases) in ROWS {
         let token_error = refused(name, &raw(*status, kind, body.as_bytes()));

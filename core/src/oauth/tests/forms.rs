@@ -1,4 +1,4 @@
-//! Secrets, keys and certificates in each dress that they are stored in.
+//! Secrets, keys and certificates in each encoding that they are stored in.
 
 use base64::{
     Engine,
@@ -107,7 +107,7 @@ fn what_a_refused_secret_looks_like_is_reported_and_not_what_it_is() {
 }
 
 #[test]
-fn what_a_grant_draws_on_is_looked_at_as_well() {
+fn what_a_grant_uses_is_checked_as_well() {
     let key = || json!({ "name": "s", "key": "k" });
     let grant = |spec: Value| {
         let issuer = json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } });
@@ -181,13 +181,13 @@ fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, String> {
     Identity::from_pem(&read(certificate)?, &read(key)?)
 }
 
-type Dress = fn(&str) -> Vec<u8>;
+type Encoding = fn(&str) -> Vec<u8>;
 
 #[test]
-fn keys_and_certificates_are_read_in_any_dress() {
+fn keys_and_certificates_are_read_in_any_encoding() {
     let (certificate, key) = pair();
     #[rustfmt::skip]
-    let dresses: [(&str, Dress); 16] = [
+    let encodings: [(&str, Encoding); 16] = [
         ("plain", |t| t.into()),
         ("byte order mark", |t| format!("\u{feff}{t}").into()),
         ("UTF-16 LE", |t| [0xff, 0xfe].into_iter().chain(t.encode_utf16().flat_map(u16::to_le_bytes)).collect()),
@@ -205,20 +205,20 @@ fn keys_and_certificates_are_read_in_any_dress() {
         ("blanks after", |t| t.replace('\n', "  \t\n").into()),
         ("invisible characters", |t| t.replace('\n', "\u{200b}\n").into()),
     ];
-    for (name, dress) in dresses {
-        let read = identity(&dress(&certificate), &dress(&key));
+    for (name, encoding) in encodings {
+        let read = identity(&encoding(&certificate), &encoding(&key));
         let problem = read.as_ref().err().cloned().unwrap_or_default();
         assert!(read.is_ok_and(|i| i.key().is_ok()), "{name}: {problem}");
         assert!(
-            SigningKey::from_pem(&self::read(&dress(&key)).unwrap()).is_ok(),
+            SigningKey::from_pem(&self::read(&encoding(&key)).unwrap()).is_ok(),
             "{name}"
         );
     }
-    // One client, whatever its dress.
-    let digests: Vec<String> = dresses
+    // One client, whatever its encoding.
+    let digests: Vec<String> = encodings
         .iter()
-        .map(|(_, dress)| {
-            identity(&dress(&certificate), &dress(&key))
+        .map(|(_, encoding)| {
+            identity(&encoding(&certificate), &encoding(&key))
                 .ok()
                 .unwrap()
                 .digest()

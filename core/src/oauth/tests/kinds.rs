@@ -138,7 +138,7 @@ pub(super) type Row<'a> = (
 );
 
 #[test]
-fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
+fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
     let google =
         r#"{"error":"invalid_grant","error_description":"Invalid grant: account not found"}"#;
     let keycloak = r#"{"error":"unauthorized_client","error_description":"Client not enabled to retrieve service account"}"#;

@@ -105,7 +105,7 @@ fn expires_in_is_read_in_every_form_seen() {
 }
 
 #[test]
-fn a_lifetime_of_zero_is_settled_by_the_issuers_setting_or_refused_for_minutes() {
+fn a_lifetime_of_zero_is_decided_by_the_issuers_setting_or_refused_for_minutes() {
     for value in [
         json!(0),
         json!(-1),
@@ -339,7 +339,7 @@ fn an_uncertain_lifetime_is_reported_with_what_was_seen() {
 }
 
 #[test]
-fn a_refresh_token_is_used_before_it_ends() {
+fn a_refresh_token_is_used_before_it_expires() {
     let refresh = json!({ "refreshToken": { "secretRef": { "name": "source", "key": "k" } } });
     let credentials = json!({ "clientCredentials": {} });
     for (grant, fields, refresh_in) in [

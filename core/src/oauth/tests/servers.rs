@@ -234,7 +234,7 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
 }
 
 #[test]
-fn a_refresh_for_more_than_the_user_signed_in_for_asks_for_another_sign_in() {
+fn a_refresh_for_more_than_the_user_signed_in_for_requires_another_sign_in() {
     let grant = json!({ "grant": { "refreshToken": { "secretRef": key() } } });
     let token_error = refused(&credential(&grant), 400, r#"{"error":"invalid_scope"}"#);
     assert_eq!(

@@ -269,7 +269,7 @@ fn a_plan_names_the_moment_it_waits_for() {
 }
 
 #[test]
-fn a_refusal_says_what_to_do() {
+fn a_rejected_spec_names_the_next_step() {
     let credential = credential();
     let mut world = observed(&credential);
     world.target = Target::Absent;

@@ -82,7 +82,7 @@ proptest! {
     }
 
     #[test]
-    fn no_token_is_asked_for_without_need((credential, world) in any_world()) {
+    fn no_token_is_requested_without_need((credential, world) in any_world()) {
         let Some(record) = world.record() else { return Ok(()) };
         let settled = record.request == fingerprint::request(&credential)
             && record.renew_at > at(0) && record.expires_at > at(0) && record.issued_at <= at(60)

@@ -215,7 +215,7 @@ fn a_fault_that_shows_in_several_conditions_is_one_line() {
 }
 
 #[test]
-fn a_change_of_the_reason_ends_nothing_and_a_token_that_ends_is_news() {
+fn a_change_of_the_reason_ends_nothing_and_a_token_that_expires_is_news() {
     let mut process = Process::finds(&WELL);
     let late = ["Ready=True/TokenPublished", "RenewalFailing=True/A"];
     assert_eq!(process.says(0, &late), ["began RenewalFailing A"]);

@@ -32,7 +32,7 @@ fn failures_of_the_same_inputs_are_counted() {
 
 /// The mark of a refresh is set and taken off at each try, which changes the version of the state Secret.
 #[test]
-fn own_writes_of_a_source_do_not_begin_the_count_anew() {
+fn own_writes_of_a_source_do_not_restart_the_count() {
     let credential = credential();
     let mut world = observed(&credential);
     let mut state = world.sources[0].clone();
@@ -82,7 +82,7 @@ fn a_try_that_makes_sense_at_one_time_waits_for_it() {
 }
 
 #[test]
-fn a_change_of_any_input_begins_the_count_anew() {
+fn a_change_of_any_input_restarts_the_count() {
     type Change = fn(&mut Credential, &mut Observed);
     let changes: [(&str, Change); 7] = [
         ("spec", |c, _| c.request.scopes.push("more".to_owned())),
@@ -121,7 +121,7 @@ fn a_change_of_any_input_begins_the_count_anew() {
 }
 
 #[test]
-fn a_refusal_just_after_a_change_of_the_secret_is_tried_again_soon() {
+fn a_secret_that_is_refused_just_after_its_change_is_tried_again_soon() {
     let credential = credential();
     for (changed, class, soon) in [
         (Some(-10), Class::Denied, true),
@@ -144,7 +144,7 @@ fn a_refusal_just_after_a_change_of_the_secret_is_tried_again_soon() {
 }
 
 #[test]
-fn a_failed_renewal_wakes_up_while_the_minimum_lifetime_can_still_be_saved() {
+fn a_failed_renewal_is_retried_while_the_minimum_lifetime_can_still_be_saved() {
     let credential = credential();
     // 20 min left, minimum 15 min and 2 min of mount delay: three minutes to save it.
     let world = holding(&credential, record(&credential, (-2400, -600, 1200)));
@@ -164,13 +164,13 @@ fn a_failure_keeps_what_is_remembered_of_refused_secrets() {
     let mut world = observed(&credential);
     world.memory.refuse(refused(&credential, "7"));
     let memory = fail(&credential, &world, token_error(Class::Denied), at(0));
-    assert!(memory.refusal_of(&mark("7"), &asked).is_some());
+    assert!(memory.refused_source(&mark("7"), &asked).is_some());
     assert!(
-        memory.refusal_of(&mark("8"), &asked).is_none(),
+        memory.refused_source(&mark("8"), &asked).is_none(),
         "another version is another secret"
     );
     assert!(
-        memory.refusal_of(&mark("7"), "other").is_none(),
+        memory.refused_source(&mark("7"), "other").is_none(),
         "another request is another answer"
     );
 }
@@ -194,7 +194,7 @@ fn the_secret_teaches_a_new_process_which_sources_were_refused() {
 }
 
 #[test]
-fn a_new_record_notes_the_request_the_times_and_the_renewal_asked_for() {
+fn a_new_record_notes_the_request_the_times_and_the_requested_renewal() {
     let mut credential = credential();
     credential.renew_requested = Some("please".to_owned());
     let sources = record(&credential, (0, 1, 2)).sources;

@@ -135,7 +135,7 @@ const WAYS: [Way; 6] = [
 ];
 
 #[test]
-fn no_way_to_ask_has_a_rate_without_a_bound() {
+fn no_way_to_request_a_token_has_a_rate_without_a_bound() {
     for (way, change) in WAYS {
         for came in [Came::Token, Came::TokenError] {
             let sent = play(change, 0..600, came);

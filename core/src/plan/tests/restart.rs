@@ -142,7 +142,7 @@ fn a_status_of_success_or_without_a_next_attempt_is_nothing_to_wait_for() {
     assert!(!without(|s| s.consecutive_failures = None));
     assert!(!without(|s| s.last_attempt = None));
     assert!(!without(|s| s.last_attempt.as_mut().unwrap().inputs = None));
-    // Said by a clock that was ahead.
+    // ServerMessage by a clock that was ahead.
     assert!(!without(|s| {
         s.last_attempt.as_mut().unwrap().time.0 = at(9999);
     }));

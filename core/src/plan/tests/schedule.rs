@@ -193,7 +193,7 @@ fn from_100_s_on_no_mounted_file_expires_and_from_30_s_on_none_of_a_notified_pod
 }
 
 #[test]
-fn the_default_minimum_lifetime_is_a_quarter_hour_or_a_third_of_a_short_life() {
+fn the_default_minimum_lifetime_is_a_quarter_hour_or_a_third_of_a_short_lifetime() {
     for (lifetime, expected) in [(60, 20), (2699, 899), (2700, 900), (86_400, 900)] {
         let least = promise(None).min_lifetime(secs(lifetime));
         assert_eq!(least.as_secs(), expected, "lifetime {lifetime}");
@@ -332,7 +332,7 @@ fn any_class() -> impl Strategy<Value = Class> {
 
 prop_compose! {
     /// Life, wish and minimum as issuers and users may give them.
-    fn any_life()(
+    fn any_lifetime()(
         lifetime in prop_oneof![1_i64..7200, 1_i64..40_000_000],
         wish in prop::option::of(-10_i64..100_000),
         user in prop::option::of(10_i64..=86_400),
@@ -344,7 +344,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_renewal_lies_in_the_life_before_half_of_it_and_is_stable((lifetime, wish, user, seed) in any_life(), phase: u32) {
+    fn a_renewal_is_within_the_lifetime_before_half_of_it_and_is_stable((lifetime, wish, user, seed) in any_lifetime(), phase: u32) {
         let first = renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase });
         prop_assert!(first.at >= at(0) && first.at < at(lifetime));
         prop_assert!(first.at.duration_since(at(0)) <= secs(lifetime) / 2, "jitter may only be earlier");
@@ -352,7 +352,7 @@ proptest! {
     }
 
     #[test]
-    fn a_renewal_leaves_minimum_lifetime_and_mount_delay_whenever_the_life_can_hold_them((lifetime, wish, user, seed) in any_life(), phase: u32) {
+    fn a_renewal_leaves_minimum_lifetime_and_mount_delay_whenever_the_lifetime_can_hold_them((lifetime, wish, user, seed) in any_lifetime(), phase: u32) {
         let renewal = renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase });
         let (lifetime, promise) = (secs(lifetime), promise(user));
         let left = at(0).saturating_add(lifetime).unwrap().duration_since(renewal.at);
@@ -376,7 +376,7 @@ proptest! {
     }
 
     #[test]
-    fn two_tokens_are_ten_seconds_apart_if_the_lifetime_is_twice_that((lifetime, _, user, seed) in any_life(), notified: bool, phase: u32) {
+    fn two_tokens_are_ten_seconds_apart_if_the_lifetime_is_twice_that((lifetime, _, user, seed) in any_lifetime(), notified: bool, phase: u32) {
         let lifetime = lifetime.max(20);
         let promise = Promise { minimum: user, notified };
         let renewal = renewal(at(0), at(lifetime), None, promise, Spread { seed: &seed, phase });
@@ -384,7 +384,7 @@ proptest! {
     }
 
     #[test]
-    fn a_notified_pod_has_the_minimum_whenever_it_is_kept((lifetime, wish, user, seed) in any_life(), phase: u32) {
+    fn a_notified_pod_has_the_minimum_whenever_it_is_kept((lifetime, wish, user, seed) in any_lifetime(), phase: u32) {
         let promise = notified(user);
         let renewal = renewal(at(0), at(lifetime), wish, promise, Spread { seed: &seed, phase });
         if promise.is_kept(secs(lifetime)) {
@@ -395,7 +395,7 @@ proptest! {
     }
 
     #[test]
-    fn no_token_is_renewed_at_once((lifetime, wish, user, seed) in any_life(), phase: u32) {
+    fn no_token_is_renewed_at_once((lifetime, wish, user, seed) in any_lifetime(), phase: u32) {
         let renewal = renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase });
         let after = renewal.at.duration_since(at(0));
         // What is left for the kubelet comes first, and two tokens are 10 s apart.
@@ -423,14 +423,14 @@ proptest! {
     }
 
     #[test]
-    fn risk_is_reported_before_the_minimum_lifetime_breaks((lifetime, _, user, _) in any_life()) {
+    fn risk_is_reported_before_the_minimum_lifetime_breaks((lifetime, _, user, _) in any_lifetime()) {
         let breaks = at(lifetime) - promise(user).min_lifetime(secs(lifetime));
         prop_assert!(risk_at(at(0), at(lifetime), promise(user)) <= breaks - MOUNT_DELAY - secs(60));
         prop_assert!(risk_at(at(0), at(lifetime), notified(user)) <= breaks - NOTIFIED_DELAY - secs(60));
     }
 
     #[test]
-    fn a_healthy_renewal_is_never_called_at_risk((lifetime, wish, user, seed) in any_life(), phase: u32) {
+    fn a_healthy_renewal_is_never_called_at_risk((lifetime, wish, user, seed) in any_lifetime(), phase: u32) {
         let user = user.map(|u| u.min(secs(lifetime) / 4));
         let renewal = renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase });
         if lifetime >= 3600 && renewal.reason != "MinLifetime" {

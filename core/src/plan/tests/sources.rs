@@ -207,11 +207,11 @@ fn when_all_are_refused_all_are_tried_in_order() {
 }
 
 #[test]
-fn a_refusal_of_another_request_says_nothing() {
+fn what_another_request_was_refused_says_nothing() {
     let credential = several(&["new", "old"]);
     let mut world = world(&credential, "old");
     world.memory.refuse(RefusedSource {
-        asked: "client id with a typo".to_owned(),
+        request: "client id with a typo".to_owned(),
         ..refused(&credential, "new", -30 * DAY, -60)
     });
     assert_eq!(order(&credential, &world, 0), ["new?", "old"]);
@@ -309,7 +309,7 @@ proptest! {
         let credential = Credential { renew_requested: None, ..credential };
         let asked = fingerprint::request(&credential);
         let list = candidates(&credential, &world, at(0));
-        let bad = |s: &Source| s.mark().is_some_and(|m| world.memory.refusal_of(&m, &asked).is_some());
+        let bad = |s: &Source| s.mark().is_some_and(|m| world.memory.refused_source(&m, &asked).is_some());
         if let Some(first) = list.iter().position(|c| c.source.is_some_and(|s| !bad(s))) {
             let before = list[..first].iter().filter(|c| c.source.is_some_and(bad)).count();
             prop_assert!(before <= 1);
@@ -319,11 +319,11 @@ proptest! {
     /// However often it was refused, it is tried at the first renewal after a day, if it stands before the one that the
     /// renewal would use otherwise.
     #[test]
-    fn no_refusal_by_the_issuer_lasts_for_ever((credential, world) in any_list(), days in 1_i64..400) {
+    fn no_refused_secret_is_refused_for_ever((credential, world) in any_list(), days in 1_i64..400) {
         let now = later(at(0), SignedDuration::from_hours(24 * days));
         let asked = fingerprint::request(&credential);
         let list = candidates(&credential, &world, now);
-        let refusal = |s: &Source| world.memory.refusal_of(&s.mark()?, &asked).cloned();
+        let refusal = |s: &Source| world.memory.refused_source(&s.mark()?, &asked).cloned();
         let used = world.record().and_then(|r| r.sources.used.clone());
         let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
         // One that is missing or refused itself is used no more.

@@ -122,7 +122,7 @@ fn a_new_secret_that_is_refused_for_two_minutes_is_stalled_and_still_tried_often
 }
 
 #[test]
-fn ready_flips_at_the_very_end_of_the_token_and_a_look_is_planned_for_it() {
+fn ready_changes_when_the_token_expires_and_a_reconcile_is_planned_for_it() {
     let credential = credential();
     let world = failing(
         &credential,

@@ -162,7 +162,7 @@ fn nothing_of_a_hostile_answer_or_of_the_digests_reaches_the_status() {
 }
 
 prop_compose! {
-    fn any_look()(
+    fn any_reconcile()(
         times in (-4000_i64..0, -3000_i64..4000, -100_i64..5000), absent: bool, kind in 0..8,
         class in prop::sample::select(vec![Class::Invalid, Class::Denied, Class::Throttled, Class::Transient]),
         propagating: bool,
@@ -192,7 +192,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn reporting_the_same_twice_changes_nothing_and_notifies_nobody((world, outcome) in any_look(), later in 0_i64..30) {
+    fn reporting_the_same_twice_changes_nothing_and_notifies_nobody((world, outcome) in any_reconcile(), later in 0_i64..30) {
         let credential = credential();
         let first = status(&credential, &world, &outcome, None, at(0));
         let same = status(&credential, &world, &outcome, Some(&first.status), at(0));
@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn every_view_is_clean_and_comes_back_in_time((world, outcome) in any_look()) {
+    fn every_view_is_clean_and_comes_back_in_time((world, outcome) in any_reconcile()) {
         let credential = credential();
         let view = status(&credential, &world, &outcome, None, at(0));
         let kinds: Vec<&str> = view.status.conditions.iter().map(|c| c.type_.as_str()).collect();

@@ -209,7 +209,7 @@ fn an_end_that_is_not_a_time_is_reported_and_hides_no_other() {
         { "name": "client", "key": "secret", "expiresAt": "2027-06-30" },
     ] } });
     let (with, without) = (credential_with(&declared), credential_with(&json!({})));
-    let end = *with.secret_ends.values().next().unwrap();
+    let end = *with.secret_expiries.values().next().unwrap();
     assert_eq!(end.to_string(), "2027-06-30T00:00:00Z");
     let before = end.duration_since(at(0)).as_secs() - DAY;
     for (credential, now, reason) in [
@@ -231,7 +231,7 @@ fn an_end_that_is_not_a_time_is_reported_and_hides_no_other() {
 }
 
 #[test]
-fn a_certificate_is_warned_about_by_its_own_life() {
+fn a_certificate_is_warned_about_by_its_own_lifetime() {
     let change =
         json!({ "client": { "secrets": null, "certificates": [{ "secretName": "client" }] } });
     let credential = credential_with(&change);

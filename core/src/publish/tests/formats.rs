@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     api::TargetKey,
     fixtures::{at, credential_with, token},
-    oauth::{LeftOut, LifetimeSource, Token},
+    oauth::{LifetimeSource, Omitted, Token},
     publish::{data, has_fields, recover, template},
 };
 
@@ -39,7 +39,7 @@ fn static_key(text: &str) -> Token {
 }
 
 #[test]
-fn left_out_the_keys_are_these_four_without_a_line_end() {
+fn if_not_set_the_keys_are_these_four_without_a_line_end() {
     let mut token = token("t0ken");
     token.scope = Some("a b".to_owned());
     token.instance_url = Some("https://na1.example.com".to_owned());
@@ -240,23 +240,23 @@ fn a_field_of_the_answer_is_a_file_and_is_read_back() {
     );
     for (why, words, step) in [
         (
-            LeftOut::RefreshToken,
+            Omitted::RefreshToken,
             "is the refresh token",
             "select another field",
         ),
-        (LeftOut::Boolean, "is true or false", "select another field"),
-        (LeftOut::Object, "is an object", "select another field"),
-        (LeftOut::List, "is a list", "select another field"),
-        (LeftOut::Null, "is null", "configure the issuer"),
-        (LeftOut::Empty, "is an empty text", "configure the issuer"),
-        (LeftOut::Long, "is longer than 32 KiB", "request less"),
+        (Omitted::Boolean, "is true or false", "select another field"),
+        (Omitted::Object, "is an object", "select another field"),
+        (Omitted::List, "is a list", "select another field"),
+        (Omitted::Null, "is null", "configure the issuer"),
+        (Omitted::Empty, "is an empty text", "configure the issuer"),
+        (Omitted::Long, "is longer than 32 KiB", "request less"),
         (
-            LeftOut::Many,
+            Omitted::Many,
             "is not among the first 64",
             "select another field",
         ),
     ] {
-        token.left_out.insert("id_token".to_owned(), why);
+        token.omitted.insert("id_token".to_owned(), why);
         let reported = data(&token, keys).unwrap_err();
         assert!(
             reported.contains("the field id_token of the issuer's answer"),
@@ -270,7 +270,7 @@ fn a_field_of_the_answer_is_a_file_and_is_read_back() {
 }
 
 #[test]
-fn fields_of_the_answer_are_refused_in_words() {
+fn fields_of_the_answer_are_refused_with_a_message() {
     use crate::{
         credential::{IssuerLookup, parse},
         fixtures::{issuer, object},

@@ -79,14 +79,14 @@ fn any_mark() -> impl Strategy<Value = SourceMark> {
     })
 }
 
-fn any_refusal() -> impl Strategy<Value = RefusedSource> {
+fn any_refused_source() -> impl Strategy<Value = RefusedSource> {
     let times = (0_i64..4_000_000_000, 0_i64..4_000_000_000);
     let words = ("[A-Za-z]{1,20}", any::<bool>(), prop::option::of(".{0,20}"));
     (any_mark(), times, words).prop_map(|(mark, (since, at), (reason, by_issuer, fingerprint))| {
         RefusedSource {
             mark,
             // Reported by the request of the record beside it.
-            asked: String::new(),
+            request: String::new(),
             since: Timestamp::from_second(since).unwrap(),
             at: Timestamp::from_second(at).unwrap(),
             reason: reason.as_str().into(),
@@ -123,7 +123,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read_again(
         times in (0_i64..4_000_000_000, 0_i64..4_000_000_000, 0_i64..4_000_000_000), texts in prop::array::uniform6(".{0,20}"),
-        used in prop::option::of(any_mark()), with in prop::collection::vec(any_mark(), 0..2), refused in prop::collection::vec(any_refusal(), 0..3), renew_handled in prop::option::of(".{0,128}"),
+        used in prop::option::of(any_mark()), with in prop::collection::vec(any_mark(), 0..2), refused in prop::collection::vec(any_refused_source(), 0..3), renew_handled in prop::option::of(".{0,128}"),
         claims in prop::option::of(any_claims()), not_granted in prop::collection::vec("[!-~]{1,20}", 0..3), token_id in prop::option::of(".{0,20}"), ends in prop::option::of((0_i64..4_000_000_000, 0_i64..4_000_000_000)),
     ) {
         let time = |s| Timestamp::from_second(s).unwrap();

@@ -3,11 +3,11 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
 
-use super::super::rejection::{Answer, Said};
+use super::super::rejection::{Answer, ServerMessage};
 
 const TYPES: (Option<&str>, &str) = (Some("Opaque"), "kubernetes.io/dockerconfigjson");
 
-fn read(code: u16, message: &str, causes: &[(&str, &str)], token: Option<&str>) -> Said {
+fn read(code: u16, message: &str, causes: &[(&str, &str)], token: Option<&str>) -> ServerMessage {
     let causes: Vec<(String, String)> = causes
         .iter()
         .map(|(field, message)| ((*field).to_owned(), (*message).to_owned()))
@@ -18,7 +18,7 @@ fn read(code: u16, message: &str, causes: &[(&str, &str)], token: Option<&str>) 
         message,
         causes: &causes,
     };
-    Said::read(answer, token.as_ref())
+    ServerMessage::read(answer, token.as_ref())
 }
 
 fn sentence(code: u16, message: &str, causes: &[(&str, &str)]) -> String {
@@ -166,7 +166,7 @@ fn each_kind_of_rejection_is_reported_with_who_rejects_and_what_to_do() {
 }
 
 #[test]
-fn what_is_said_is_printable_and_bounded() {
+fn what_is_reported_is_printable_and_bounded() {
     let hostile = format!(
         "admission webhook \"{}\" denied the request: \u{1b}]0;x\u{7}\u{202e}\n{}",
         "n".repeat(3000),
@@ -280,5 +280,5 @@ fn the_name_of_a_rule_is_reported_without_a_word_of_it() {
     ] {
         assert_eq!(read(code, &message, &[], None).who().as_deref(), Some(who));
     }
-    assert_eq!(Said::default().who(), None);
+    assert_eq!(ServerMessage::default().who(), None);
 }

@@ -13,20 +13,20 @@ fn the_template_is_the_labels_of_the_user_and_the_annotations_of_apicred() {
     let credential = credential_with(&json!({ "target": {
         "labels": { "team": "blue" }, "annotations": { "note": "x" }, "type": "apicred.dev/token"
     }, "deletionPolicy": "Retain" }));
-    let worn = template(&credential);
+    let wanted = template(&credential);
     assert_eq!(
-        worn.labels,
+        wanted.labels,
         map(&[("team", "blue"), (names::MANAGED_BY, "apicred")])
     );
     assert_eq!(
-        worn.annotations,
+        wanted.annotations,
         map(&[
             ("note", "x"),
             (names::CREDENTIAL, "alerts"),
             (names::CREDENTIAL_UID, &credential.uid)
         ])
     );
-    assert_eq!((worn.type_, worn.owned), ("apicred.dev/token", false));
+    assert_eq!((wanted.type_, wanted.owned), ("apicred.dev/token", false));
     assert!(
         template(&crate::fixtures::credential()).owned,
         "deleted with its credential unless it says otherwise"
@@ -105,18 +105,18 @@ proptest! {
         if !owned {
             credential.target.deletion = crate::api::DeletionPolicy::Retain;
         }
-        let worn = template(&credential);
+        let wanted = template(&credential);
         let live = |labels: &_, annotations: &_, owned| {
-            live_digest(Some(labels), Some(annotations), &worn.keys(), owned, &worn.digest())
+            live_digest(Some(labels), Some(annotations), &wanted.keys(), owned, &wanted.digest())
         };
         // Keys of others beside it do not matter, since only noted keys are read.
         let mut crowded = strangers.clone();
-        crowded.retain(|k, _| !worn.labels.contains_key(k));
-        crowded.extend(worn.labels.clone());
-        prop_assert_eq!(live(&crowded, &worn.annotations, live_owned) == worn.digest(), live_owned == owned);
-        let same = worn.labels.iter().all(|(k, v)| other_labels.get(k) == Some(v));
-        prop_assert_eq!(live(&other_labels, &worn.annotations, owned) == worn.digest(), same);
-        prop_assert_eq!(live_digest(None, Some(&worn.annotations), &worn.keys(), owned, &worn.digest()) == worn.digest(), false);
+        crowded.retain(|k, _| !wanted.labels.contains_key(k));
+        crowded.extend(wanted.labels.clone());
+        prop_assert_eq!(live(&crowded, &wanted.annotations, live_owned) == wanted.digest(), live_owned == owned);
+        let same = wanted.labels.iter().all(|(k, v)| other_labels.get(k) == Some(v));
+        prop_assert_eq!(live(&other_labels, &wanted.annotations, owned) == wanted.digest(), same);
+        prop_assert_eq!(live_digest(None, Some(&wanted.annotations), &wanted.keys(), owned, &wanted.digest()) == wanted.digest(), false);
     }
 
     #[test]

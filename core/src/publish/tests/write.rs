@@ -31,9 +31,9 @@ fn files(text: &str) -> BTreeMap<String, k8s_openapi::ByteString> {
 
 #[test]
 fn a_created_secret_has_owner_type_marks_notes_and_data() {
-    let (worn, noted) =
+    let (wanted, noted) =
         made(&json!({ "target": { "labels": { "team": "blue" }, "type": "apicred.dev/token" } }));
-    let secret = create("secops", "alerts-token", &worn, &noted, files("t0ken"));
+    let secret = create("secops", "alerts-token", &wanted, &noted, files("t0ken"));
     let meta = &secret.metadata;
     assert_eq!(
         (meta.namespace.as_deref(), meta.name.as_deref()),
@@ -94,16 +94,16 @@ fn what_was_created_is_recognized_as_intact_and_ours() {
 
 #[test]
 fn a_retained_secret_has_no_owner_and_a_patch_takes_the_owner_off() {
-    let (worn, noted) = made(&json!({ "deletionPolicy": "Retain" }));
+    let (wanted, noted) = made(&json!({ "deletionPolicy": "Retain" }));
     assert_eq!(
-        create("n", "s", &worn, &noted, files("t"))
+        create("n", "s", &wanted, &noted, files("t"))
             .metadata
             .owner_references,
         None
     );
     let off = json!([{ "$patch": "delete", "uid": crate::fixtures::UID }]);
     assert_eq!(
-        render_patch("1", &worn, &before())["metadata"]["ownerReferences"],
+        render_patch("1", &wanted, &before())["metadata"]["ownerReferences"],
         off
     );
     let (owned, _) = made(&json!({}));
@@ -116,8 +116,8 @@ fn a_retained_secret_has_no_owner_and_a_patch_takes_the_owner_off() {
 
 #[test]
 fn a_rotation_demands_its_version_takes_off_old_keys_and_carries_the_token() {
-    let (worn, noted) = made(&json!({ "target": { "labels": { "new": "1" } } }));
-    let patch = rotate_patch("42", &worn, &before(), &noted, &files("t0ken"));
+    let (wanted, noted) = made(&json!({ "target": { "labels": { "new": "1" } } }));
+    let patch = rotate_patch("42", &wanted, &before(), &noted, &files("t0ken"));
     assert_eq!(
         patch["data"]["old.env"],
         Value::Null,
@@ -136,7 +136,7 @@ fn a_rotation_demands_its_version_takes_off_old_keys_and_carries_the_token() {
     assert_eq!(
         annotations[names::CREDENTIAL],
         "alerts",
-        "still worn, so not taken off"
+        "still wanted, so not taken off"
     );
     assert_eq!(patch["data"].as_object().unwrap().len(), 5);
     assert_eq!(patch["data"]["token"], "dDBrZW4=");
@@ -144,8 +144,8 @@ fn a_rotation_demands_its_version_takes_off_old_keys_and_carries_the_token() {
 
 #[test]
 fn a_render_leaves_token_and_notes_alone() {
-    let (worn, _) = made(&json!({}));
-    let patch = render_patch("42", &worn, &before());
+    let (wanted, _) = made(&json!({}));
+    let patch = render_patch("42", &wanted, &before());
     assert_eq!(patch["metadata"]["resourceVersion"], "42");
     assert_eq!(patch.get("data"), None);
     let annotations = patch["metadata"]["annotations"].as_object().unwrap();
@@ -161,13 +161,13 @@ fn a_render_leaves_token_and_notes_alone() {
             names::RELOADER_IGNORE
         ]
     );
-    assert_eq!(annotations[names::TEMPLATE_DIGEST], json!(worn.digest()));
+    assert_eq!(annotations[names::TEMPLATE_DIGEST], json!(wanted.digest()));
 }
 
 #[test]
 fn reloader_ignores_the_secret_unless_its_user_says_otherwise() {
-    let said = |worn: &Template, before: &ManagedKeys| {
-        let patch = render_patch("42", worn, before);
+    let said = |wanted: &Template, before: &ManagedKeys| {
+        let patch = render_patch("42", wanted, before);
         patch["metadata"]["annotations"][names::RELOADER_IGNORE].clone()
     };
     let chosen = json!({ "target": { "annotations": { (names::RELOADER_IGNORE): "false" } } });
@@ -176,13 +176,13 @@ fn reloader_ignores_the_secret_unless_its_user_says_otherwise() {
     assert_eq!(said(&other, &usual.keys()), "false");
     assert_eq!(said(&usual, &other.keys()), "true", "taken back");
     let created = create("secops", "s", &usual, &noted, files("t0ken")).metadata;
-    let mut worn = created.annotations.unwrap();
-    assert_eq!(worn[names::RELOADER_IGNORE], "true");
+    let mut wanted = created.annotations.unwrap();
+    assert_eq!(wanted[names::RELOADER_IGNORE], "true");
     // One that was written before there was this annotation is not written for it alone.
-    worn.remove(names::RELOADER_IGNORE);
+    wanted.remove(names::RELOADER_IGNORE);
     let meta = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
         labels: created.labels,
-        annotations: Some(worn),
+        annotations: Some(wanted),
         owner_references: created.owner_references,
         ..Default::default()
     };
@@ -192,8 +192,8 @@ fn reloader_ignores_the_secret_unless_its_user_says_otherwise() {
 #[test]
 fn a_take_over_puts_one_owner_in_place_of_another_and_leaves_the_token() {
     for (policy, controllers) in [("Delete", 1), ("Revoke", 1), ("Retain", 0)] {
-        let (worn, noted) = made(&json!({ "deletionPolicy": policy }));
-        let patch = take_over_patch("42", &worn, "earlier");
+        let (wanted, noted) = made(&json!({ "deletionPolicy": policy }));
+        let patch = take_over_patch("42", &wanted, "earlier");
         let owners = patch["metadata"]["ownerReferences"].as_array().unwrap();
         let uids: Vec<&Value> = owners.iter().map(|o| &o["uid"]).collect();
         assert_eq!(uids, [crate::fixtures::UID, "earlier"]);

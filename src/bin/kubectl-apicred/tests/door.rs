@@ -82,7 +82,7 @@ async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
 }
 
 #[tokio::test]
-async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
+async fn a_failure_ends_the_wait_and_so_does_the_deadline() {
     let door = Door::open(true, None, None).await.expect("a port");
     let at = Url::parse(&door.redirect_uri).expect("a URL");
     assert_eq!(at.path(), "/");

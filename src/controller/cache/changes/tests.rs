@@ -183,7 +183,7 @@ fn a_list_that_breaks_off_is_begun_again() {
 }
 
 #[test]
-fn a_namespace_that_cannot_be_listed_keeps_nobody_waiting_and_joins_later_as_a_whole() {
+fn a_namespace_that_cannot_be_listed_blocks_no_other_and_is_added_later_as_a_whole() {
     let mut world = World::of(&["a", "b"]);
     assert_eq!(world.begin("b", &[("b", "y")]), ["init", "has b/y"]);
     world.list("a", &[("a", "x")]);

@@ -38,7 +38,7 @@ fn unchecked(clients: &Clients) -> Vec<String> {
 }
 
 #[test]
-fn a_client_that_asks_for_the_same_is_no_change() {
+fn a_client_with_the_same_request_is_no_change() {
     let clients = Clients::default();
     let (key, first) = held("a", &spec("s"), 1);
     assert!(clients.put(&key, first.clone()));

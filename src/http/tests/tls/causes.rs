@@ -95,7 +95,7 @@ fn hosts_that_are_not_reached_are_named_with_the_cause() {
 }
 
 #[test]
-fn each_cause_of_no_connection_has_its_own_words() {
+fn each_cause_of_no_connection_has_its_own_message() {
     use std::io::{Error, ErrorKind as K};
     let way = |begun| Way {
         host: "idp.example".to_owned(),

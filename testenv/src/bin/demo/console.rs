@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Between two signs of life of a long step.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// Writes to the terminal.
 pub(crate) struct Console {
@@ -55,7 +55,7 @@ impl Console {
         let began = Instant::now();
         let mut work = std::pin::pin!(work);
         loop {
-            match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
+            match tokio::time::timeout(PROGRESS_EVERY, &mut work).await {
                 Ok(done) => return done,
                 Err(_) => self.step(&format!(
                     "  … {what}, {} s so far",

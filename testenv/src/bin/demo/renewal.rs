@@ -33,7 +33,7 @@ pub(crate) const SUBJECTS: [Subject; 2] = [
     },
 ];
 /// Lifetime of their tokens in seconds. They are renewed at about half of it.
-pub(crate) const SHORT_LIFE: u64 = 40;
+pub(crate) const SHORT_LIFETIME: u64 = 40;
 /// Long enough for two renewals, and for a new credential that is tried, used, and alone at last.
 const WATCH: Duration = Duration::from_secs(44);
 /// What is left of a rotation after that.
@@ -134,7 +134,7 @@ impl Rotation {
 /// Plays the scene.
 pub(crate) async fn renewal(console: &Console, stage: &mut Stage) -> Outcome<()> {
     console.scene(&format!(
-        "4. renewal: tokens that expire after {SHORT_LIFE} s, a new certificate and a new client secret, with API calls every second"
+        "4. renewal: tokens that expire after {SHORT_LIFETIME} s, a new certificate and a new client secret, with API calls every second"
     ));
     let firsts = begin(console, stage).await?;
     let began = Instant::now();

@@ -6,7 +6,7 @@ use testenv::wait_until;
 
 use crate::children::Folder;
 use crate::issuer::Issuer;
-use crate::renewal::{self, SHORT_LIFE, SUBJECTS};
+use crate::renewal::{self, SHORT_LIFETIME, SUBJECTS};
 use crate::{Outcome, Wishes, cluster::Cluster, console::Console, operator, operator::Operator};
 use crate::{source, stage::Stage, token::Token, trouble};
 
@@ -42,7 +42,7 @@ async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcom
         .during("the dev-issuer", Issuer::start(stage.folder()?))
         .await?;
     for of in &SUBJECTS {
-        issuer.set_lifetime(of.client, SHORT_LIFE).await?;
+        issuer.set_lifetime(of.client, SHORT_LIFETIME).await?;
     }
     console.step(&format!(
         "an issuer with the API of Entra ID, and its own CA, runs at {}",

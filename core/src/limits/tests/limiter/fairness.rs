@@ -58,7 +58,7 @@ fn a_namespace_that_always_has_one_waiting_gets_its_turn_and_no_more() {
 /// Short lives beside long ones: 2,500 tokens of 240 s want far more than the issuer gives. One-hour tokens of another
 /// namespace keep their minimum lifetime all the same.
 #[test]
-fn short_lives_of_one_namespace_do_not_break_the_minimum_lifetime_of_another() {
+fn short_lifetimes_of_one_namespace_do_not_break_the_minimum_lifetime_of_another() {
     const RATE: u32 = 10;
     const BEFORE: i64 = 15 * 60 + 120;
     let mut limiter: Limiter<&str, (bool, u32)> = Limiter::new(32);
@@ -154,7 +154,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn the_bounds_hold_and_everybody_in_line_gets_in(steps in prop::collection::vec(any_step(), 1..120), most in 1_u32..4, rate in 1_u32..20, places in 1_u16..9) {
+    fn the_bounds_hold_and_the_whole_queue_is_served(steps in prop::collection::vec(any_step(), 1..120), most in 1_u32..4, rate in 1_u32..20, places in 1_u16..9) {
         let mut limiter: Limiter<u8, u8> = Limiter::new(places);
         let asks = |key: u8, end: i64, requested: bool| Request {
             issuer: key % 3,

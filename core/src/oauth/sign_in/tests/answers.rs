@@ -294,7 +294,7 @@ fn jwt(claims: &Value) -> String {
 }
 
 #[test]
-fn the_person_is_read_from_either_token_and_shown_harmlessly() {
+fn the_user_is_read_from_either_token_and_shown_harmlessly() {
     for (id, access, expected) in [
         (
             json!({ "preferred_username": "ada@contoso.example", "sub": "1" }),

@@ -112,7 +112,7 @@ fn a_user_is_asked_where_nobody_vouches_and_once() {
 }
 
 #[test]
-fn discovery_comes_after_consent_and_what_it_finds_is_asked_again() {
+fn discovery_comes_after_consent_and_what_it_finds_needs_consent_too() {
     let (credential, endpoint) = discovered();
     let first = [discovery(&credential.issuer).unwrap()];
     let mut consent = Consent::new(&credential.issuer, Vec::new());

@@ -112,7 +112,7 @@ fn the_query_of_the_endpoint_stays_and_parameters_never_replace_our_own() {
 }
 
 #[test]
-fn entra_is_asked_at_v2_whatever_the_credential_asks_at() {
+fn the_sign_in_uses_v2_of_entra_whatever_the_credential_uses() {
     let v1 = json!({ "scopes": null, "resources": ["https://api.example.com/"] });
     let preset = json!({ "scopes": ["Investigation.Read"], "api": "DefenderForCloudApps" });
     for (change, scope) in [
@@ -170,7 +170,7 @@ fn entra_is_asked_at_v2_whatever_the_credential_asks_at() {
 }
 
 #[test]
-fn a_refresh_token_is_asked_for_in_the_words_of_the_issuer() {
+fn a_refresh_token_is_requested_as_the_issuer_expects_it() {
     let scopes = |issuer, change, known: Option<&[&str]>, chosen: &[&str]| {
         let credential = for_sign_in(&user_at(&issuer, &change));
         let endpoint = known_endpoint(&credential).unwrap_or_else(|| found(known));
@@ -339,7 +339,7 @@ fn a_code_is_redeemed_as_in_rfc_6749_section_4_1_3_and_rfc_7636_section_4_5() {
 }
 
 #[test]
-fn a_device_code_is_asked_for_and_redeemed_as_in_rfc_8628() {
+fn a_device_code_is_requested_and_redeemed_as_in_rfc_8628() {
     let change = json!({ "client": { "id": "1406020730" }, "scopes": ["example_scope"] });
     let (credential, endpoint) = ready(&user_at(&oauth2(), &change), None);
     let none = Material::None;

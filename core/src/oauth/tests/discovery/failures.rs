@@ -111,7 +111,7 @@ fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong(
 }
 
 #[test]
-fn an_endpoint_proves_wrong_by_what_a_move_leaves_behind() {
+fn an_endpoint_is_wrong_by_what_a_move_leaves_behind() {
     let answered = |status, stage, error: Option<&str>| TokenError {
         http_status: Some(status),
         error: error.map(str::to_owned),

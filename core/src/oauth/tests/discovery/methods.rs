@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_a_document_says_of_assertions_is_kept() {
+fn what_a_document_says_of_assertions_is_stored() {
     use SigningAlgorithm::{ES256, PS256, RS256};
     let algorithms = |list: Value| {
         let change = json!({ "token_endpoint_auth_signing_alg_values_supported": list });

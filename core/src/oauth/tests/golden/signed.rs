@@ -101,7 +101,7 @@ fn client_assertions_say_exactly_this() {
 }
 
 #[test]
-fn each_request_signs_anew() {
+fn each_request_has_a_new_signature() {
     let (identity, _) = identity(true);
     let material = Material::Signer(Box::new(identity), 0);
     let change = json!({ "client": { "secrets": NONE, "certificates": [{ "secretName": "t" }] } });

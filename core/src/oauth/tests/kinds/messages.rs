@@ -40,7 +40,7 @@ fn no_number_asks_a_grant_without_a_user_for_one() {
 }
 
 #[test]
-fn the_issuers_words_are_shown_where_somebody_vouches_and_nowhere_else() {
+fn the_issuers_message_is_shown_where_somebody_vouches_and_nowhere_else() {
     let secret = "hT9~xkCd-42-QqZzWw77";
     let body = json!({ "error": "invalid_client", "error_description": format!("no client for {secret} here") });
     let answer = raw(401, JSON, body.to_string().as_bytes());
@@ -53,7 +53,10 @@ fn the_issuers_words_are_shown_where_somebody_vouches_and_nowhere_else() {
         let reported = answer_to(&credential, &answer, at(0), at(1));
         let token_error = reported.err().expect("a token error");
         let token_error = explained(token_error, &credential, &answer, &echo, at(1));
-        let shown = token_error.detail.as_ref().and_then(|a| a.said.as_deref());
+        let shown = token_error
+            .detail
+            .as_ref()
+            .and_then(|a| a.issuer_message.as_deref());
         assert_eq!(shown, said);
         assert!(
             !token_error.message().contains("xkCd"),

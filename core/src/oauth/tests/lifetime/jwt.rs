@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_jwt_only_ever_shortens_a_life_and_needs_no_common_clock() {
+fn a_jwt_only_ever_shortens_a_lifetime_and_needs_no_common_clock() {
     let lifetime = |claims: Value, expires_in: Value| {
         let body = json!({ "access_token": jwt(&claims), "expires_in": expires_in });
         json_token(&body)

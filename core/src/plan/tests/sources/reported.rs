@@ -125,7 +125,7 @@ fn the_end_of_a_hidden_fault_is_an_event_as_its_beginning() {
 }
 
 #[test]
-fn what_has_ended_comes_before_what_is_refused_and_that_before_what_will_end() {
+fn what_has_expired_comes_before_what_is_refused_and_that_before_what_will_expire() {
     let credential = several(&["new", "old"]);
     let mut world = world(&credential, "old");
     world.memory.refuse(refused(&credential, "new", -60, 0));

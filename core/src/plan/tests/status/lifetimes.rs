@@ -40,7 +40,7 @@ fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_i
 }
 
 #[test]
-fn lives_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
+fn lifetimes_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
     const LONGER: &str = "longer lifetime at the issuer";
     const LOWER: &str = "lower spec.minLifetime";
     const NOTIFY: &str = "spec.target.notifyPods";
@@ -144,7 +144,7 @@ fn lives_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
 }
 
 #[test]
-fn a_guessed_life_is_reported_with_the_field_that_fixes_it() {
+fn a_guessed_lifetime_is_reported_with_the_field_that_fixes_it() {
     let credential = credential();
     for (note, reason, seen) in [
         ("Guessed", "LifetimeUnknown", "does not say"),

@@ -22,7 +22,7 @@ fn missing(expect: &Value, claims: Option<Claims>) -> Option<(String, String)> {
 }
 
 #[test]
-fn a_token_with_fewer_scopes_than_were_asked_for_is_reported() {
+fn a_token_with_fewer_scopes_than_were_requested_is_reported() {
     let credential = expecting(&json!({ "audience": "05a65629" }));
     let mut noted = record(&credential, (-300, 1500, 3300));
     let seen = |noted: &crate::publish::Record| {

@@ -37,7 +37,7 @@ pub(crate) struct Basic {
 }
 
 /// A token request, taken apart.
-pub(crate) struct Ask {
+pub(crate) struct TokenRequest {
     pub(crate) endpoint: Endpoint,
     /// Empty if the body is of another type: then every parameter is missing, which is also what Entra says.
     pub(crate) form: Result<Form, Malformed>,
@@ -51,7 +51,7 @@ pub(crate) struct Ask {
     signer: Option<(String, bool)>,
 }
 
-impl Ask {
+impl TokenRequest {
     pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &[u8]) -> Self {
         let form = if is_form(headers) {
             Form::parse(body)
@@ -120,7 +120,7 @@ impl Ask {
         })
     }
 
-    /// How the client tries to prove itself.
+    /// How the client tries to authenticate.
     pub(crate) fn auth_method(&self) -> AuthMethod {
         if self.basic.is_some() {
             AuthMethod::ClientSecretBasic

@@ -4,7 +4,7 @@ use crate::config::{Config, ManagedIdentity};
 use crate::form::{Form, Malformed};
 
 /// A request, taken apart.
-pub(super) struct IdentityAsk {
+pub(super) struct IdentityRequest {
     query: Result<Form, Malformed>,
     /// What the endpoint calls the resource id of an identity.
     resource_id: &'static str,
@@ -27,7 +27,7 @@ pub(super) enum Problem {
     Contradiction,
 }
 
-impl IdentityAsk {
+impl IdentityRequest {
     pub(super) fn read(query: &str, resource_id: &'static str) -> Self {
         Self {
             query: Form::parse(query.as_bytes()),

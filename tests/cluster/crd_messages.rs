@@ -151,7 +151,7 @@ fn a_client_is_refused_by_its_field() {
 }
 
 #[test]
-fn a_day_that_does_not_exist_is_refused_in_words() {
+fn a_day_that_does_not_exist_is_refused_with_a_message() {
     run(async {
         let world = World::shared().await;
         let days = [

@@ -48,7 +48,7 @@ const DIGESTS: [&str; 5] = [
 ];
 
 static WORLD: OnceCell<World> = OnceCell::const_new();
-static REFERENCE: OnceCell<Life> = OnceCell::const_new();
+static REFERENCE: OnceCell<Scenario> = OnceCell::const_new();
 
 /// The world of all cases that leave the servers alone. No operator runs in it but those of the cases.
 pub(crate) async fn world() -> &'static World {
@@ -57,13 +57,13 @@ pub(crate) async fn world() -> &'static World {
 
 /// The life in which nothing goes wrong, up to its last state. Its deletion is a case of its own: the garbage
 /// collector of a young control plane learns of our kinds only after half a minute, and the others need not wait.
-pub(crate) async fn reference() -> &'static Life {
+pub(crate) async fn reference() -> &'static Scenario {
     REFERENCE
         .get_or_init(async || {
             let mut case = Case::new(world().await, "reference").await;
-            let life = case.live().await;
+            let scenario = case.live().await;
             case.stop().await;
-            life
+            scenario
         })
         .await
 }
@@ -137,7 +137,7 @@ pub(crate) struct Case {
 }
 
 /// What is left of a life, for the oracles.
-pub(crate) struct Life {
+pub(crate) struct Scenario {
     pub(crate) name: String,
     /// Requests that were spoilt.
     pub(crate) spoilt: usize,
@@ -160,7 +160,7 @@ pub(crate) struct Life {
     pub(crate) canaries: Vec<String>,
 }
 
-impl Life {
+impl Scenario {
     /// Leads a life on a wire that `spoil` may have spoilt.
     pub(crate) async fn lead(name: &str, spoil: impl FnOnce(&Wire)) -> Self {
         Self::lead_in(Mode::Cluster, name, spoil).await
@@ -172,11 +172,11 @@ impl Life {
         let turn = TURNS.acquire().await.expect("it is never closed");
         let mut case = Case::within(world, name, mode).await;
         spoil(&case.wire);
-        let life = case.live().await;
+        let scenario = case.live().await;
         // A deletion is a wait for the garbage collector: the next one may begin.
         drop(turn);
-        case.end(&life).await;
-        life
+        case.end(&scenario).await;
+        scenario
     }
 }
 
@@ -266,15 +266,15 @@ impl Case {
     }
 
     /// The deletion, and the end of the operator.
-    pub(crate) async fn end(mut self, life: &Life) {
+    pub(crate) async fn end(mut self, scenario: &Scenario) {
         self.place.delete("c").await;
         self.until_gone().await;
-        assert_eq!(self.place.posts(), life.posts, "{}: O12", self.name);
+        assert_eq!(self.place.posts(), scenario.posts, "{}: O12", self.name);
         self.stop().await;
     }
 
     /// Everything from the first start to the state before the deletion.
-    pub(crate) async fn live(&mut self) -> Life {
+    pub(crate) async fn live(&mut self) -> Scenario {
         let recorder = Recorder::of(&self.place, "token");
         let bystander = format!("bystander~{}", unique());
         self.place.put_secret("bystander", "key", &bystander).await;
@@ -304,7 +304,7 @@ impl Case {
         canaries.extend(tokens.iter().map(|t| t.token.clone()));
         let journal = self.wire.journal();
         let calls = journal.iter().filter(|e| e.call.is_single());
-        Life {
+        Scenario {
             name: self.name.clone(),
             calls: calls.map(|e| mask(&self.place, &e.call.words())).collect(),
             troubles: journal.iter().filter(|e| e.is_trouble()).count(),

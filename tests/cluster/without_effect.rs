@@ -16,7 +16,7 @@ fn annotated(key: &str, value: impl Into<Value>) -> Value {
 }
 
 #[test]
-fn an_annotation_that_has_no_effect_is_reported_where_it_stands_until_it_goes() {
+fn an_annotation_that_has_no_effect_is_reported_on_its_object_until_it_goes() {
     run(async {
         let world = World::shared().await;
         let place = world.place("annotations").await;

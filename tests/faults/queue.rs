@@ -7,29 +7,29 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    life::{Case, in_both_modes, world},
+    scenario::{Case, in_both_modes, world},
     support::{SOON, condition, run},
 };
 
 #[test]
-fn a_token_that_ends_while_its_credential_stands_in_line_is_reported_once_that_lasts() {
+fn a_token_that_expires_while_its_credential_is_queued_is_reported_once_that_lasts() {
     run(in_both_modes(async |mode| {
         let mut case = Case::within(world().await, "line", mode).await;
         let place = Arc::clone(&case.place);
         let mut issuer = place.entra_issuer();
         issuer["limits"] = json!({ "maxInFlight": 1 });
         place.put_issuer(issuer).await;
-        let life = |seconds| {
+        let scenario = |seconds| {
             let set = place
                 .issuer
                 .set_lifetime(&place.client, Duration::from_secs(seconds));
             set.expect("the client is known");
         };
-        life(60);
+        scenario(60);
         case.start();
         place.create("c", json!({})).await;
         let first = case.until_ready(None).await;
-        life(3_600);
+        scenario(3_600);
 
         let hold = place.other_asks().await;
 

@@ -38,7 +38,7 @@ const DESCRIPTORS: u64 = 128;
 const KNOWN: [&str; 1] = ["the lease was lost"];
 
 /// Checks a run.
-pub(crate) struct Verdict<'a> {
+pub(crate) struct Oracles<'a> {
     world: &'a World,
     users: &'a Users,
     options: Options,
@@ -58,7 +58,7 @@ struct Seen {
     expired: HashMap<String, i64>,
 }
 
-impl<'a> Verdict<'a> {
+impl<'a> Oracles<'a> {
     pub(crate) fn of(world: &'a World, users: &'a Users, options: Options) -> Self {
         Self {
             world,
