@@ -30,34 +30,25 @@ pub(crate) struct Quantity {
     unit: &'static str,
 }
 
-impl Quantity {
-    pub(crate) const fn count(value: f64) -> Self {
-        Self { value, unit: "" }
-    }
+/// A constructor for each unit.
+macro_rules! units {
+    ($($name:ident: $unit:literal),* $(,)?) => {
+        impl Quantity {
+            $(pub(crate) const fn $name(value: f64) -> Self {
+                Self { value, unit: $unit }
+            })*
+        }
+    };
+}
 
-    pub(crate) const fn seconds(value: f64) -> Self {
-        Self { value, unit: "s" }
-    }
-
-    pub(crate) const fn milliseconds(value: f64) -> Self {
-        Self { value, unit: "ms" }
-    }
-
-    pub(crate) const fn mebibytes(value: f64) -> Self {
-        Self { value, unit: "MiB" }
-    }
-
-    pub(crate) const fn bytes(value: f64) -> Self {
-        Self { value, unit: "B" }
-    }
-
-    pub(crate) const fn times(value: f64) -> Self {
-        Self { value, unit: "x" }
-    }
-
-    pub(crate) const fn per_second(value: f64) -> Self {
-        Self { value, unit: "/s" }
-    }
+units! {
+    count: "",
+    seconds: "s",
+    milliseconds: "ms",
+    mebibytes: "MiB",
+    bytes: "B",
+    times: "x",
+    per_second: "/s",
 }
 
 /// One line.

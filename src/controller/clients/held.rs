@@ -3,15 +3,12 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use tokio::time::Instant;
 
 use super::{
     driver::{self, Driver, Sight},
     patience::Patience,
 };
-use crate::controller::api::calls::{Trouble, call};
 use crate::{
     Reason,
     plan::Severity,
@@ -106,14 +103,10 @@ impl Driver {
 
     /// Does the Secret not exist any more? With the client gone, nobody creates it again.
     async fn is_secret_gone(&self) -> bool {
-        let Some((rotating, place)) = &self.of else {
+        let Some((rotating, _)) = &self.of else {
             return false;
         };
-        let (context, namespace) = (&self.context, &place.credential.namespace);
-        let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-        let request = || api.get_metadata(&rotating.secret);
-        let read = call(&context.metrics, "get_secret", request).await;
-        read.err() == Some(Trouble::NotFound)
+        matches!(self.secret_now(&rotating.secret).await, Ok(None))
     }
 
     /// What is reported of it as long as it cannot be stored.

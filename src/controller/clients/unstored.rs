@@ -43,7 +43,7 @@ impl Driver {
         }
     }
 
-    /// One try. If it failed, what stands in the place of the Secret.
+    /// One try. If it failed, what is in the place of the Secret.
     async fn try_to_store(&mut self, first: bool) -> Result<(), (Failed, Holder)> {
         let Some(unstored) = &self.unstored else {
             return Ok(());
@@ -221,24 +221,32 @@ impl Driver {
         self.blocked(why);
     }
 
-    /// What stands in the place of the Secret, if the token could not be stored there.
+    /// What is in the place of the Secret, if the token could not be stored there.
     async fn holder(&self, unstored: &Unstored) -> Holder {
-        let context = &self.context;
-        let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
         let (name, uid, token_key) = &unstored.secret;
         let (key, address) = &unstored.registration;
         let tokens = [&unstored.token, &unstored.before];
-        let read = call(&context.metrics, "get_secret", || api.get(name)).await;
-        match read {
-            Ok(found) => holder(
+        match self.secret_now(name).await {
+            Ok(Some(found)) => holder(
                 &found,
                 uid.as_deref(),
                 (key, address),
                 (token_key, tokens),
                 (&self.key, &self.uid),
             ),
-            Err(Trouble::NotFound) => Holder::Gone,
+            Ok(None) => Holder::Gone,
             Err(trouble) => Holder::Unread(trouble),
+        }
+    }
+
+    /// The Secret of this name at the API server, and not in the cache; `None` if it does not exist.
+    pub(super) async fn secret_now(&self, name: &str) -> Result<Option<Secret>, Trouble> {
+        let context = &self.context;
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
+        match call(&context.metrics, "get_secret", || api.get(name)).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Trouble::NotFound) => Ok(None),
+            Err(trouble) => Err(trouble),
         }
     }
 }
