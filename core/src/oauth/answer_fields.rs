@@ -1,18 +1,18 @@
 //! Fields of an answer that a target may publish beside the token (`format: AnswerField`): texts and numbers, bounded. Never a
 //! refresh token: workloads mount the Secret.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, cell::LazyCell, collections::BTreeMap};
 
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::token::Answer;
-use crate::input::{text_of, written_fields};
+use crate::input::{get, text_of, written_fields};
 
 /// Most fields that are kept of one answer.
 const MOST: usize = 64;
 /// Most fields of which it is noted why they are not kept.
-const MOST_LEFT_OUT: usize = 256;
+const MOST_OMITTED: usize = 256;
 /// Longest value: an `id_token` with many groups has about 16 KiB.
 const LONGEST: usize = 32 * 1024;
 /// Longest name: that of `target.keys[].field`.
@@ -53,12 +53,22 @@ pub(super) fn of(
     body: &[u8],
     refresh_token: Option<&SecretString>,
 ) -> AnswerFields {
-    let written = written_fields(body).unwrap_or_default();
-    let as_written = |name: &str| written.get(name).map(|raw| raw.get());
+    // The body is parsed a second time only if it has a number whose text the first time has lost.
+    let written = LazyCell::new(|| written_fields(body).unwrap_or_default());
+    let number = |name: &str, number: &Number| {
+        if number.is_i64() || number.is_u64() {
+            return Some(number.to_string());
+        }
+        written.get(name).map(|raw| raw.get().to_owned())
+    };
     let named = text_of(fields, "refresh_token");
+    let as_number = match get(fields, "refresh_token") {
+        Some(Value::Number(value)) => number("refresh_token", value),
+        _ => None,
+    };
     let is_refresh = |text: &str| {
         named.as_deref() == Some(text)
-            || as_written("refresh_token") == Some(text)
+            || as_number.as_deref() == Some(text)
             || refresh_token.is_some_and(|token| token.expose_secret() == text)
     };
     let mut found = AnswerFields::default();
@@ -66,7 +76,8 @@ pub(super) fn of(
         if name.len() > LONGEST_NAME || !may_be_published(name) {
             continue;
         }
-        let text = exact_text(value, as_written(name)).and_then(|text| match text {
+        let text = exact_text(value, |value| number(name, value));
+        let text = text.and_then(|text| match &*text {
             "" => Err(Omitted::Empty),
             text if is_refresh(text) => Err(Omitted::RefreshToken),
             text if text.len() > LONGEST => Err(Omitted::Long),
@@ -75,7 +86,7 @@ pub(super) fn of(
         });
         match text {
             Ok(text) => drop(found.kept.insert(name.clone(), text)),
-            Err(why) if found.omitted.len() < MOST_LEFT_OUT => {
+            Err(why) if found.omitted.len() < MOST_OMITTED => {
                 found.omitted.insert(name.clone(), why);
             }
             Err(_) => {}
@@ -85,10 +96,13 @@ pub(super) fn of(
 }
 
 /// A text, or a number as it was written: 64 bits do not hold every number, and `1.10` is not `1.1` for everybody.
-fn exact_text<'a>(value: &'a Value, written: Option<&'a str>) -> Result<&'a str, Omitted> {
+fn exact_text(
+    value: &Value,
+    as_written: impl FnOnce(&Number) -> Option<String>,
+) -> Result<Cow<'_, str>, Omitted> {
     match value {
-        Value::String(text) => Ok(text),
-        Value::Number(_) => written.ok_or(Omitted::Null),
+        Value::String(text) => Ok(Cow::Borrowed(text)),
+        Value::Number(number) => as_written(number).map(Cow::Owned).ok_or(Omitted::Null),
         Value::Null => Err(Omitted::Null),
         Value::Bool(_) => Err(Omitted::Boolean),
         Value::Array(_) => Err(Omitted::List),
@@ -152,6 +166,28 @@ mod tests {
         }
         let quoted = read(r#"{"n":"1.10"}"#).kept;
         assert_eq!(quoted["n"].expose_secret(), "1.10");
+    }
+
+    #[test]
+    fn only_a_number_that_has_lost_its_text_is_read_from_the_body() {
+        let answer = json!({ "expires_in": 3600, "minus": -7, "most": u64::MAX, "least": i64::MIN, "half": 0.5, "text": "1.10" });
+        let without_body = of(answer.as_object().unwrap(), b"", None);
+        let kept: Vec<(&str, &str)> = without_body
+            .kept
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.expose_secret()))
+            .collect();
+        assert_eq!(
+            kept,
+            [
+                ("expires_in", "3600"),
+                ("least", "-9223372036854775808"),
+                ("minus", "-7"),
+                ("most", "18446744073709551615"),
+                ("text", "1.10"),
+            ]
+        );
+        assert!(without_body.omitted.contains_key("half"));
     }
 
     #[test]
