@@ -3,11 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    failure::Why,
     memory::later,
     next::{Decision, Sight, failed},
     observed::{Application, Key, Same, Slot, number},
     settings::{Kind, MOST_BUSY, SENT_WITHIN},
-    state::{Known, Phase, Place, Why},
+    state::{Known, Phase, Place},
     step::{Notice, Step, Values},
     values::NEXT,
 };

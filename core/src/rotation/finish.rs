@@ -4,10 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::memory::later;
 use super::{
+    failure::Why,
     next::{Decision, Sight, failed},
     observed::{Key, Same},
     settings::{FRESH, Kind},
-    state::{Known, Phase, Place, Why},
+    state::{Known, Phase, Place},
     step::{Notice, Step, Tried, Values},
     values::{NEXT, PREVIOUS},
 };
@@ -40,16 +41,21 @@ impl Decision<'_> {
         }
         // A process that begins late, or a client that named another application meanwhile, tries it first: it may be the one that works.
         let tried = row.in_vain > 0 && row.fault.as_ref().is_none_or(|fault| fault.sent);
-        if later(since, trials.at_most) <= self.now && tried {
+        let ends = later(since, trials.at_most);
+        if ends <= self.now && tried {
             let state = Phase::Retiring {
                 key: known.clone(),
                 from: Place::Next,
             };
-            let failure = self.failure(Why::NotProven);
+            let failure = row.explains(self.failure(Why::NotProven));
             return self.write_with(state, Values::Keep, None, |r| failed(r, failure));
         }
         notices.extend(row.without_token(Tried::Next));
-        let trial = self.trial((Tried::Next, Some(since)), &slot.digest, trials.gap);
+        let trial = match self.trial((Tried::Next, Some(since)), &slot.digest, trials.gap) {
+            // However long the issuer asked to wait, it is given up in time.
+            Step::Wait { until } if tried => self.until(until.min(ends)),
+            trial => trial,
+        };
         let idle = matches!(trial, Step::Wait { .. });
         let last = self.memory.application.as_ref().map(|a| a.read_at);
         let read_lately = last.is_some_and(|at| self.ahead(later(at, FRESH), FRESH).is_some());

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     observed::Application,
-    outcome::{Class, Fault, InHand, Outcome},
+    outcome::{Answer, Class, Fault, InHand, Outcome},
     settings::{PROOF_LASTS, Pace, SKEW},
     step::{Change, Step, Tried},
     trials::Row,
@@ -339,23 +339,26 @@ impl Memory {
                 row.count = row.count.saturating_add(1);
                 row.first = row.first.or(Some(now));
                 row.last = Some(now);
-                (row.refused, row.fault) = (false, None);
+                (row.refused, row.fault, row.answer) = (false, None, Answer::default());
                 self.proofs.retain(|(d, _)| d != digest);
                 self.proofs.push((digest.to_owned(), now));
                 let surplus = self.proofs.len().saturating_sub(MOST_PROOFS);
                 self.proofs.drain(..surplus);
             }
-            Outcome::Refused => {
+            Outcome::Refused(answer) => {
                 row = Row {
                     digest: row.digest,
                     since,
                     refused: true,
                     in_vain: row.in_vain,
+                    answer: answer.clone(),
                     ..Row::default()
                 };
                 self.proofs.retain(|(d, _)| d != digest);
             }
-            Outcome::NoAnswer(fault) => row.fault = Some(fault.clone()),
+            Outcome::NoAnswer(fault, answer) => {
+                (row.fault, row.answer) = (Some(fault.clone()), answer.clone());
+            }
             _ => {}
         }
         self.row = row;

@@ -53,7 +53,7 @@
 //! | Module | What it has |
 //! |---|---|
 //! | [`settings`], `spec` | what a user sets, and how long things take |
-//! | `state` | the annotation |
+//! | `state`, `failure` | the annotation |
 //! | `observed` | what is seen, and which credential of the issuer is which value |
 //! | `memory`, `trials` | what one process knows beyond the Secret |
 //! | `cycle` | when a rotation is due, and when it is late |
@@ -72,6 +72,7 @@
 mod adding;
 mod cycle;
 mod elsewhere;
+mod failure;
 mod finish;
 pub mod graph;
 mod left;
@@ -95,16 +96,15 @@ mod users;
 pub mod values;
 
 pub use cycle::Cycle;
+pub use failure::{Failure, Why};
 pub use manager::may_change;
 pub use memory::Memory;
 pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
-pub use outcome::{Class, Fault, InHand, Outcome};
+pub use outcome::{Answer, Class, Fault, InHand, Outcome};
 pub use settings::{Kind, Pace, RotationSettings, Trials};
 pub use spec::{Registry, Rotating, rotating};
-pub use state::{
-    ClientAt, Failure, Known, Noted, Phase, Place, Record, RotatedUntil, Why, value_digest,
-};
+pub use state::{ClientAt, Known, Noted, Phase, Place, Record, RotatedUntil, value_digest};
 pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
 pub use upload::{Uploading, upload};
 pub use users::{User, lagging, used_at};

@@ -4,11 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     elsewhere::elsewhere,
+    failure::{Failure, Why},
     memory::{Memory, later},
     observed::{Application, Facts, Observed},
     outcome::Fault,
     settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
-    state::{Failure, Known, Noted, Phase, Record, Why},
+    state::{Known, Noted, Phase, Record},
     step::{Change, Next, Notice, Shown, Step, Tried, Values},
 };
 
@@ -296,6 +297,7 @@ impl Decision<'_> {
                 .unadded()
                 .filter(|fault| Why::of(fault) == why)
                 .map(|fault| fault.class),
+            answer: None,
         }
     }
 
@@ -339,6 +341,8 @@ impl Decision<'_> {
         digest: &str,
         gap: SignedDuration,
     ) -> Step {
+        let row = self.memory.row(digest, since);
+        let gap = row.asked(of, gap, &self.settings.trials);
         match self.ahead(later(self.memory.last_trial(), gap), gap) {
             Some(until) => self.until(until),
             None => Step::Trial {

@@ -53,6 +53,14 @@ impl Class {
         }
     }
 
+    /// Why no token came, where there was no answer.
+    pub(super) const fn words_of_silence(self) -> &'static str {
+        match self {
+            Self::Throttled => "the issuer received too many requests",
+            _ => "the issuer did not answer",
+        }
+    }
+
     /// What it means, where nothing else is known of the answer.
     pub(super) const fn words(self) -> &'static str {
         match self {
@@ -83,6 +91,44 @@ pub struct Fault {
     pub retry_after: Option<SignedDuration>,
     /// One sentence for the user, with the next step. No secret, bounded, printable.
     pub message: String,
+}
+
+/// What the issuer answered to a trial that got no token. Codes and ids from fixed alphabets, no words.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// HTTP status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// OAuth `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The issuer's own code, such as `AADSTS7000215`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Entra's id of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+}
+
+impl Answer {
+    /// The part of it that another trial with the same result repeats.
+    pub(super) fn repeated(self) -> Self {
+        Self {
+            correlation_id: None,
+            ..self
+        }
+    }
+
+    /// What it was. None: there was no answer.
+    pub(super) fn words(&self) -> Option<String> {
+        let status = self.status.map(|status| format!("HTTP {status}"));
+        let parts = [status, self.error.clone(), self.code.clone()];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let id = self.correlation_id.as_ref();
+        let id = id.map_or(String::new(), |id| format!(" (correlation id {id})"));
+        (!parts.is_empty()).then(|| format!("the issuer answered {}{id}", parts.join(", ")))
+    }
 }
 
 /// A value that this process holds and that is not in the Secret yet. The value itself stays with the shell.
@@ -116,10 +162,10 @@ pub enum Outcome {
     /// A token came.
     Token,
     /// The issuer refused the credential.
-    Refused,
+    Refused(Answer),
     /// No token, and nothing said about the credential: no connection, a server's error, throttled; or the issuer refuses the client or
-    /// the request, whatever the credential.
-    NoAnswer(Fault),
+    /// the request, whatever the credential. The answer, as far as there was one.
+    NoAnswer(Fault, Answer),
     /// A call of the management API failed.
     Failed(Fault),
 }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::outcome::{Class, Fault};
+use super::failure::Failure;
 use crate::{api::names, credential::Endpoint, plan::fingerprint::DigestKey};
 
 /// Form of the annotation. Another one is left alone.
@@ -88,62 +88,6 @@ pub struct Known {
     /// Valid until.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-}
-
-/// A rotation that failed: reported until one succeeds.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Failure {
-    /// When.
-    pub at: Timestamp,
-    /// What happened.
-    pub why: Why,
-    /// How often in a row.
-    pub times: u32,
-    /// The value of `rotate-requested-at` that it was to answer. A later request does not wait for the pause.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested: Option<String>,
-    /// Why it was not added, or not requested. None: another failure, or one that an earlier version noted.
-    #[serde(
-        default,
-        deserialize_with = "known_class",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub class: Option<Class>,
-}
-
-/// A class that a later version adds is not known here, and the rest is read all the same.
-fn known_class<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Class>, D::Error> {
-    let value = serde_json::Value::deserialize(source)?;
-    Ok(serde_json::from_value(value).ok())
-}
-
-/// Why a rotation failed.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum Why {
-    /// The issuer refused to add a credential.
-    AddRefused,
-    /// The issuer was too busy to add one, or something between it and this process answered.
-    NotAdded,
-    /// The issuer was not asked to add one: something failed before that.
-    NotSent,
-    /// The answer to adding was lost; what it may have made is looked for and removed.
-    AnswerLost,
-    /// No token came with the new credential in the time that trials have.
-    NotProven,
-    /// Somebody removed the new credential from the Secret.
-    NextRemoved,
-}
-
-impl Why {
-    /// Why a call added no credential.
-    pub(super) const fn of(fault: &Fault) -> Self {
-        match (fault.sent, fault.may_have_happened, fault.class.passes()) {
-            (false, ..) => Self::NotSent,
-            (_, true, _) => Self::AnswerLost,
-            (.., true) => Self::NotAdded,
-            (.., false) => Self::AddRefused,
-        }
-    }
 }
 
 /// A client at an issuer.

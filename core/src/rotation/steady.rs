@@ -4,11 +4,12 @@ use jiff::Timestamp;
 
 use super::{
     cycle::Cycle,
+    failure::Why,
     memory::{doubled, later},
     next::{Decision, Sight, failed},
     observed::{Application, Key, Same, Slot, number},
     settings::{Kind, MOST_PAUSE, SKEW, SWEEP},
-    state::{Known, Phase, Place, Why},
+    state::{Known, Phase, Place},
     step::{Notice, Step, Tried, Values},
     values::{NEXT, PREVIOUS},
 };

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::{
+    failure::Failure,
     left,
     observed::Mark,
     outcome::Fault,
-    state::{ClientAt, Failure, Record},
+    state::{ClientAt, Record},
 };
 
 /// One step. The shell executes it and hands what came of it to [`super::Memory::after`].
@@ -348,27 +349,6 @@ fn stays_there(client: &ClientAt, left: &[String]) -> String {
         client.issuer,
         left.join(", ")
     )
-}
-
-impl Failure {
-    /// What was seen, and what follows.
-    pub fn message(&self) -> String {
-        use super::state::Why;
-        let what = match self.why {
-            Why::AddRefused => "the issuer refused to add a new client credential",
-            Why::NotAdded => "the issuer did not add a new client credential",
-            Why::NotSent => "the issuer was not asked for a new client credential",
-            Why::AnswerLost => "the answer to adding a client credential was lost",
-            Why::NotProven => "no token came with the new client credential",
-            Why::NextRemoved => "the new client credential disappeared from the Secret",
-        };
-        let because = self.class.map(|class| match self.why {
-            Why::NotSent => class.words_of_unsent(),
-            _ => class.words(),
-        });
-        let because = because.map_or(String::new(), |words| format!(": {words}"));
-        format!("{what}{because}; the one before it stays in use, and apicred tries again")
-    }
 }
 
 /// A step, and what to report.

@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    failure::Failure,
     memory::{LONGEST_PAUSE, doubled},
-    outcome::Fault,
-    settings::RotationSettings,
+    outcome::{Answer, Fault},
+    settings::{RotationSettings, Trials},
     step::{Notice, Tried},
 };
 
@@ -27,6 +28,8 @@ pub(super) struct Row {
     pub(super) fault: Option<Fault>,
     /// Trials since the last one that succeeded, or since the issuer added it.
     pub(super) in_vain: u32,
+    /// What the issuer answered to the last one, if that brought no token.
+    pub(super) answer: Answer,
 }
 
 impl Row {
@@ -43,8 +46,28 @@ impl Row {
         if self.refused {
             return most;
         }
-        let own = doubled(gap, self.in_vain, most.max(gap));
+        doubled(gap, self.in_vain, most.max(gap))
+    }
+
+    /// The same pause, or the one that the issuer asked for after the last trial, if that is longer.
+    pub(super) fn asked(&self, of: Tried, own: SignedDuration, trials: &Trials) -> SignedDuration {
+        let most = match of {
+            Tried::Current => LONGEST_PAUSE,
+            // It is proven in that time, or given up.
+            Tried::Next => trials.at_most,
+        };
         let asked = self.fault.as_ref().and_then(|fault| fault.retry_after);
-        asked.map_or(own, |asked| own.max(asked.min(LONGEST_PAUSE)))
+        asked.map_or(own, |asked| own.max(asked.min(most)))
+    }
+
+    /// The failure of a value that got no token, with what the issuer answered last.
+    pub(super) fn explains(&self, failure: Failure) -> Failure {
+        let class = self.fault.as_ref().map(|fault| fault.class);
+        let answer = self.answer.clone();
+        Failure {
+            class: class.filter(|class| class.passes()),
+            answer: answer.words().is_some().then_some(answer),
+            ..failure
+        }
     }
 }

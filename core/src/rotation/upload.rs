@@ -20,11 +20,12 @@
 use jiff::Timestamp;
 
 use super::{
+    failure::{Failure, Why},
     memory::{Memory, Sent, doubled, later},
     next::{Decision, Sight, facts},
     observed::{Facts, Names, Observed, Same, Slot, Slots},
     settings::{MOST_BUSY, MOST_PAUSE, RotationSettings, SWEEP},
-    state::{ClientAt, Failure, Noted, Phase, Record, Why},
+    state::{ClientAt, Noted, Phase, Record},
     step::{Next, Notice, Step, Tried},
 };
 
@@ -238,11 +239,12 @@ impl Decision<'_> {
     }
 
     fn proving(&self, next: &Slot, notices: &mut Vec<Notice>) -> (Phase, Step) {
-        if self.in_vain(next) {
-            let failure = self.failure(Why::NotProven);
-            notices.push(Notice::Failed(failure));
-        }
         let row = self.memory.row(&next.digest, None);
+        if self.in_vain(next) {
+            let failure = row.explains(self.failure(Why::NotProven));
+            // Each trial has another ID, and goes on.
+            notices.push(Notice::Failed(failure.repeated()));
+        }
         notices.extend(row.without_token(Tried::Next));
         let since = self.now;
         let trial = self.try_next(next);

@@ -30,7 +30,7 @@ use crate::{
     oauth::{self, Material, Method, RawAnswer, Token, TokenEndpoint, TokenError, TokenRequest},
     plan::fingerprint,
     rotation::{
-        Class, Fault, Outcome,
+        Answer, Class, Fault, Outcome,
         graph::{GraphCall, GraphRequest},
         may_change,
     },
@@ -71,6 +71,15 @@ pub(super) fn not_sent(class: Class, message: impl Into<String>) -> Fault {
         retry_after: None,
         message: message.into(),
     }
+}
+
+/// No turn came in the limits of the issuer.
+fn no_room() -> TokenError {
+    TokenError::local(
+        oauth::Class::Transient,
+        Reason::IssuerPaused,
+        "the limits of the issuer leave no room; apicred tries again",
+    )
 }
 
 /// A fault of the `ApiCredential` in `managementRef`.
@@ -155,14 +164,21 @@ impl ClientPlace {
                     Some(code) => REFUSED.contains(&code),
                     None => token_error.about_client,
                 };
+                let answer = Answer {
+                    status: token_error.http_status,
+                    error: token_error.error.clone(),
+                    code: token_error.code(),
+                    correlation_id: token_error.correlation_id.clone(),
+                };
                 if refused {
-                    Outcome::Refused
+                    Outcome::Refused(answer)
                 } else {
                     let sent = token_error.stage != oauth::Stage::Own && !token_error.not_sent;
-                    Outcome::NoAnswer(Fault {
+                    let fault = Fault {
                         sent,
                         ..fault(&token_error)
-                    })
+                    };
+                    Outcome::NoAnswer(fault, answer)
                 }
             }
         }
@@ -174,11 +190,14 @@ impl ClientPlace {
         let urgency = Urgency::in_an_hour(context.clock.now());
         match context.limiter.turn(credential, urgency, TURN).await {
             Admission::Go(permit) => Ok(permit),
-            Admission::Wait | Admission::Paused(_) => Err(TokenError::local(
-                oauth::Class::Transient,
-                Reason::IssuerPaused,
-                "the limits of the issuer leave no room; apicred tries again",
-            )),
+            Admission::Wait => Err(no_room()),
+            Admission::Paused(until) => {
+                let left = until.duration_since(context.clock.now());
+                Err(TokenError {
+                    retry_after: Duration::try_from(left).ok(),
+                    ..no_room()
+                })
+            }
         }
     }
 

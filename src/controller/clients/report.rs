@@ -100,7 +100,7 @@ impl Driver {
             .as_ref()
             .filter(|_| times(record) > times(before))
         {
-            self.failed(failure.message()).await;
+            self.failed(failure).await;
         }
     }
 
@@ -158,22 +158,24 @@ impl Driver {
     /// Says once what fails with a certificate that is uploaded.
     pub(super) async fn upload_failed(&mut self, next: &Next) {
         let failed = next.notices.iter().find_map(|notice| match notice {
-            rotation::Notice::Failed(failure) => Some(failure.message()),
+            rotation::Notice::Failed(failure) => Some(failure),
             _ => None,
         });
-        if self.uploads.failed == failed {
+        let message = failed.map(rotation::Failure::message);
+        if self.uploads.failed == message {
             return;
         }
-        self.uploads.failed.clone_from(&failed);
-        if let Some(message) = failed {
-            self.failed(message).await;
+        self.uploads.failed = message;
+        if let Some(failure) = failed {
+            self.failed(failure).await;
         }
     }
 
     /// A rotation failed.
-    async fn failed(&self, message: String) {
+    async fn failed(&self, failure: &rotation::Failure) {
         self.context.metrics.rotated("failed");
-        let failure = self.context.failed("rotation", &self.uid, &message);
+        let (message, again) = (failure.message(), failure.repeated().message());
+        let failure = self.context.failed("rotation", &self.uid, &again);
         warn_at_first!(
             failure,
             namespace = self.key.namespace,

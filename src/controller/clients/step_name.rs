@@ -33,8 +33,8 @@ impl std::fmt::Debug for OutcomeName<'_> {
             Outcome::Held(_) => "held",
             Outcome::KeyAdded(_) => "added",
             Outcome::Token => "token",
-            Outcome::Refused => "refused",
-            Outcome::NoAnswer(_) => "no answer",
+            Outcome::Refused(_) => "refused",
+            Outcome::NoAnswer(..) => "no answer",
             Outcome::Failed(fault) => fault.message.as_str(),
         })
     }

@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Change, Class, ClientAt, Failure, Fault, InHand, Key, KeyMark, Kind, Known,
-        Mark, Memory, Names, Next, Noted, Notice, Observed, Outcome, Phase, Record,
+        Answer, Application, Change, Class, ClientAt, Failure, Fault, InHand, Key, KeyMark, Kind,
+        Known, Mark, Memory, Names, Next, Noted, Notice, Observed, Outcome, Phase, Record,
         RotationSettings, Slot, Slots, Step, Tried, Values, Why, graph::unnamed, next,
     },
 };
@@ -109,7 +109,7 @@ impl Process {
     }
 
     /// What waits, for so long.
-    fn waits(&self) -> SignedDuration {
+    pub(super) fn waits(&self) -> SignedDuration {
         match self.decide().step {
             Step::Wait { until } => until.duration_since(self.now),
             other => panic!("{other:?} is no wait"),
@@ -263,7 +263,7 @@ fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
                 Step::Trial {
                     of: Tried::Current, ..
                 } => {
-                    process.does(&Outcome::NoAnswer(fault.clone()));
+                    process.does(&Outcome::NoAnswer(fault.clone(), Answer::default()));
                     trials += 1;
                     let (needed, message) = reported(&process).expect("the reason");
                     // What should have passed by itself, and did not for hours.

@@ -9,6 +9,7 @@ mod manager;
 mod overlap;
 mod record;
 mod registration;
+mod trials;
 mod unknown;
 mod upload;
 mod world;

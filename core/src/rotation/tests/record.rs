@@ -7,8 +7,8 @@ use crate::{
     fixtures::at,
     plan::fingerprint::DigestKey,
     rotation::{
-        Class, ClientAt, Failure, Known, Names, Noted, Phase, Place, Record, RotatedUntil, Why,
-        value_digest,
+        Answer, Class, ClientAt, Failure, Known, Names, Noted, Phase, Place, Record, RotatedUntil,
+        Why, value_digest,
     },
 };
 
@@ -64,6 +64,11 @@ fn every_state_is_read_as_it_was_written() {
                 times: 2,
                 requested: Some("before".to_owned()),
                 class: Some(Class::Policy),
+                answer: Some(Answer {
+                    status: Some(401),
+                    code: Some("AADSTS700016".to_owned()),
+                    ..Answer::default()
+                }),
             }),
             ..Record::default()
         };

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        Change, Class, InHand, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase,
-        Place, Record, Slot, Step, Tried, Values, Why, values,
+        Answer, Change, Class, InHand, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome,
+        Phase, Place, Record, Slot, Step, Tried, Values, Why, values,
     },
 };
 
@@ -362,7 +362,7 @@ fn a_certificate_of_a_rotation_whose_annotation_is_lost_is_tried_before_somebody
     let ours = lost(None).seen.names.name(2);
     for (outcome, known) in [
         (Outcome::Token, true),
-        (Outcome::Refused, false),
+        (Outcome::Refused(Answer::default()), false),
         (no_answer(), false),
     ] {
         let mut process = lost(Some(ours.clone()));

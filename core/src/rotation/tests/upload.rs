@@ -7,7 +7,7 @@ use super::world::no_answer;
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Class, Fault, Key, KeyMark, Kind, Mark, Memory, Next, Notice, Outcome,
+        Answer, Application, Class, Fault, Key, KeyMark, Kind, Mark, Memory, Next, Notice, Outcome,
         RotationSettings, Slot, Step, Tried, Uploading, Why, graph::unnamed, upload,
     },
 };
@@ -150,13 +150,13 @@ fn a_new_certificate_is_announced_once_and_tried_until_it_gets_a_token() {
         process.state(),
         ("Adding", vec![("Current", None), ("Next", None)])
     );
-    process.tries(&Outcome::Refused);
+    process.tries(&Outcome::Refused(Answer::default()));
     process.read(&[1]);
     process.adds(&Outcome::KeyAdded(None));
     assert_eq!(process.state().0, "Proving");
     // The issuer lags.
     process.read(&[1]);
-    process.tries(&Outcome::Refused);
+    process.tries(&Outcome::Refused(Answer::default()));
     process.tries(&no_answer());
     process.tries(&Outcome::Token);
     assert_eq!(
@@ -175,7 +175,7 @@ fn a_new_certificate_is_announced_once_and_tried_until_it_gets_a_token() {
 
     // What the issuer lists shows the key IDs.
     let mut process = Process::new();
-    process.tries(&Outcome::Refused);
+    process.tries(&Outcome::Refused(Answer::default()));
     process.read(&[1, 2]);
     assert_eq!(
         process.state(),
@@ -223,7 +223,7 @@ fn without_need_nothing_is_announced() {
     // The pair is refused, and nothing can prove it.
     let mut process = Process::new();
     process.seen.copy = None;
-    process.execute(&Outcome::Refused);
+    process.execute(&Outcome::Refused(Answer::default()));
     assert_eq!(process.decide().notices, [Notice::NoLastGood]);
     // It is in the hands of a user, who uploads it.
     process.execute(&Outcome::Token);
@@ -251,7 +251,7 @@ fn an_answer_that_is_lost_is_waited_for_and_a_lag_is_no_absence() {
         .settles
         .as_secs();
     let mut process = Process::new();
-    process.tries(&Outcome::Refused);
+    process.tries(&Outcome::Refused(Answer::default()));
     process.read(&[1]);
     let first = process.adds(&fault(Class::Transient));
     let blocked = |n: &Notice| matches!(n, Notice::Blocked(_));
@@ -270,7 +270,7 @@ fn an_answer_that_is_lost_is_waited_for_and_a_lag_is_no_absence() {
 fn a_process_that_begins_waits_for_what_the_one_before_it_announced() {
     let mut process = Process::new();
     process.t = 1;
-    process.tries(&Outcome::Refused);
+    process.tries(&Outcome::Refused(Answer::default()));
     process.read(&[1]);
     process.read(&[1]);
     process.adds(&Outcome::KeyAdded(None));
@@ -296,7 +296,7 @@ fn who_may_not_read_the_application_announces_again_after_an_hour() {
                 of: Tried::Next, ..
             } => {
                 trials += 1;
-                Outcome::Refused
+                Outcome::Refused(Answer::default())
             }
             other => unreachable!("{other:?}"),
         };
@@ -370,7 +370,7 @@ fn what_the_issuer_refuses_is_reported_and_repeated_ever_more_rarely() {
                     fault(class)
                 }
                 Step::ReadApplication => process.lists(&[1]),
-                _ => Outcome::Refused,
+                _ => Outcome::Refused(Answer::default()),
             };
             process.execute(&outcome);
         }
@@ -398,7 +398,7 @@ fn an_upload_that_was_not_sent_is_not_reported_as_refused() {
             let outcome = match process.next() {
                 Step::AddKey { .. } => break,
                 Step::ReadApplication => process.lists(&[1]),
-                _ => Outcome::Refused,
+                _ => Outcome::Refused(Answer::default()),
             };
             process.execute(&outcome);
         }
@@ -424,7 +424,7 @@ fn an_upload_that_was_not_sent_is_not_reported_as_refused() {
 #[test]
 fn a_certificate_that_gets_no_token_is_reported_and_tried_more_rarely() {
     let mut process = Process::new();
-    process.tries(&Outcome::Refused);
+    process.tries(&Outcome::Refused(Answer::default()));
     process.read(&[1, 2]);
     let begun = process.t;
     let mut trials = 0;
@@ -432,7 +432,7 @@ fn a_certificate_that_gets_no_token_is_reported_and_tried_more_rarely() {
         let outcome = match process.next() {
             Step::Trial { .. } => {
                 trials += 1;
-                Outcome::Refused
+                Outcome::Refused(Answer::default())
             }
             Step::ReadApplication => process.lists(&[1, 2]),
             other => unreachable!("{other:?}"),
@@ -582,7 +582,7 @@ impl World {
                 let n = value.as_ref().map_or(0, number);
                 match wrong {
                     Wrong::Nothing if self.accepts(n) => Outcome::Token,
-                    Wrong::Nothing => Outcome::Refused,
+                    Wrong::Nothing => Outcome::Refused(Answer::default()),
                     _ => no_answer(),
                 }
             }

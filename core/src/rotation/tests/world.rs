@@ -11,9 +11,9 @@ use crate::{
     api::names,
     fixtures::at,
     rotation::{
-        Application, Class, ClientAt, Fault, InHand, Key, KeyMark, Kind, Mark, Memory, Names, Next,
-        Noted, Notice, Observed, Outcome, Pace, Record, RotationSettings, Slot, Slots, Step, Tried,
-        next, values,
+        Answer, Application, Class, ClientAt, Fault, InHand, Key, KeyMark, Kind, Mark, Memory,
+        Names, Next, Noted, Notice, Observed, Outcome, Pace, Record, RotationSettings, Slot, Slots,
+        Step, Tried, next, values,
     },
 };
 
@@ -669,7 +669,7 @@ impl World {
             self.tokens.insert(self.digest(value), t);
             Outcome::Token
         } else {
-            Outcome::Refused
+            Outcome::Refused(Answer::default())
         }
     }
 
@@ -881,13 +881,14 @@ impl World {
 }
 
 pub(super) fn no_answer() -> Outcome {
-    Outcome::NoAnswer(Fault {
+    let fault = Fault {
         class: Class::Transient,
         sent: true,
         may_have_happened: false,
         retry_after: None,
         message: "no answer".to_owned(),
-    })
+    };
+    Outcome::NoAnswer(fault, Answer::default())
 }
 
 fn refused(class: Class) -> Outcome {

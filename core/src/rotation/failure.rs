@@ -1,0 +1,98 @@
+//! A rotation that failed: what is noted and reported of it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::outcome::{Answer, Class, Fault};
+
+/// A rotation that failed: reported until one succeeds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Failure {
+    /// When.
+    pub at: Timestamp,
+    /// What happened.
+    pub why: Why,
+    /// How often in a row.
+    pub times: u32,
+    /// The value of `rotate-requested-at` that it was to answer. A later request does not wait for the pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<String>,
+    /// Why it was not added, or not requested. None: another failure, or one that an earlier version noted.
+    #[serde(
+        default,
+        deserialize_with = "known_class",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub class: Option<Class>,
+    /// What the issuer answered to the last trial. None: there was no trial, no answer, or an earlier version noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+}
+
+/// A class that a later version adds is not known here, and the rest is read all the same.
+fn known_class<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Class>, D::Error> {
+    let value = serde_json::Value::deserialize(source)?;
+    Ok(serde_json::from_value(value).ok())
+}
+
+/// Why a rotation failed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Why {
+    /// The issuer refused to add a credential.
+    AddRefused,
+    /// The issuer was too busy to add one, or something between it and this process answered.
+    NotAdded,
+    /// The issuer was not asked to add one: something failed before that.
+    NotSent,
+    /// The answer to adding was lost; what it may have made is looked for and removed.
+    AnswerLost,
+    /// No token came with the new credential in the time that trials have.
+    NotProven,
+    /// Somebody removed the new credential from the Secret.
+    NextRemoved,
+}
+
+impl Why {
+    /// Why a call added no credential.
+    pub(super) const fn of(fault: &Fault) -> Self {
+        match (fault.sent, fault.may_have_happened, fault.class.passes()) {
+            (false, ..) => Self::NotSent,
+            (_, true, _) => Self::AnswerLost,
+            (.., true) => Self::NotAdded,
+            (.., false) => Self::AddRefused,
+        }
+    }
+}
+
+impl Failure {
+    /// The same failure, without what is another one each time.
+    #[must_use]
+    pub fn repeated(&self) -> Self {
+        let answer = self.answer.clone().map(Answer::repeated);
+        Self {
+            answer,
+            ..self.clone()
+        }
+    }
+
+    /// What was seen, and what follows.
+    pub fn message(&self) -> String {
+        let what = match self.why {
+            Why::AddRefused => "the issuer refused to add a new client credential",
+            Why::NotAdded => "the issuer did not add a new client credential",
+            Why::NotSent => "the issuer was not asked for a new client credential",
+            Why::AnswerLost => "the answer to adding a client credential was lost",
+            Why::NotProven => "no token came with the new client credential",
+            Why::NextRemoved => "the new client credential disappeared from the Secret",
+        };
+        let because = self.class.map(|class| match self.why {
+            Why::NotSent => class.words_of_unsent(),
+            Why::NotProven => class.words_of_silence(),
+            _ => class.words(),
+        });
+        let answered = self.answer.as_ref().and_then(Answer::words);
+        let because = answered.or_else(|| because.map(str::to_owned));
+        let because = because.map_or(String::new(), |words| format!(": {words}"));
+        format!("{what}{because}; the one before it stays in use, and apicred tries again")
+    }
+}

@@ -1,0 +1,178 @@
+//! Trials of a new value: when they are sent, and what is noted of those that got no token.
+
+use jiff::SignedDuration;
+
+use super::faults::Process;
+use crate::rotation::{
+    Answer, Class, Failure, Fault, Kind, Known, Mark, Noted, Outcome, Phase, Place, Slot, Step,
+    Tried, Why,
+};
+
+impl Process {
+    /// The next credential is in the Secret, and is to be proven from now on.
+    pub(super) fn proves(&mut self) {
+        self.seen.slots.next = Some(Slot {
+            digest: "next".to_owned(),
+            mark: Mark::Hint("nex".to_owned()),
+            name: None,
+            validity: None,
+        });
+        let since = self.now;
+        if let Noted::Record(record) = &mut self.seen.noted {
+            record.state = Phase::Added { since };
+            record.next = Some(Known {
+                digest: "next".to_owned(),
+                id: Some("key-2".to_owned()),
+                n: Some(2),
+                ..Known::default()
+            });
+        }
+    }
+
+    /// One trial of it, as soon as one is due.
+    fn tries_next(&mut self, outcome: &Outcome) {
+        while let Step::Wait { .. } = self.decide().step {
+            self.pass(self.waits());
+        }
+        let step = self.does(outcome);
+        let of = Tried::Next;
+        assert!(
+            matches!(&step, Step::Trial { of: tried, .. } if *tried == of),
+            "{step:?}"
+        );
+    }
+
+    /// Trials with this outcome until it is given up; the failure that is noted.
+    fn gives_up(&mut self, outcome: &Outcome) -> Failure {
+        loop {
+            match self.decide().step {
+                Step::Wait { .. } => self.pass(self.waits()),
+                Step::Trial { .. } => {
+                    self.does(outcome);
+                }
+                Step::Write { change, .. } => {
+                    let state = &change.record.state;
+                    let given_up =
+                        matches!(state, Phase::Retiring { from, .. } if *from == Place::Next);
+                    assert!(given_up, "{state:?}");
+                    return change.record.failure.expect("a failure");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn fault(class: Class, retry_after: Option<SignedDuration>) -> Fault {
+    Fault {
+        class,
+        sent: true,
+        may_have_happened: false,
+        retry_after,
+        message: "IssuerThrottled".to_owned(),
+    }
+}
+
+fn answer() -> Answer {
+    Answer {
+        status: Some(401),
+        error: Some("invalid_client".to_owned()),
+        code: Some("AADSTS7000215".to_owned()),
+        correlation_id: Some("0f0f0f0f-6d52-4b8e-9df4-1c1b7a0e0000".to_owned()),
+    }
+}
+
+#[test]
+fn trials_of_a_new_value_wait_as_long_as_the_issuer_asks_and_it_is_given_up_in_time() {
+    let seconds = SignedDuration::from_secs;
+    for kind in [Kind::Secret, Kind::Certificate] {
+        for class in [Class::Throttled, Class::Transient] {
+            for (asked, waits) in [
+                (None, seconds(30)),
+                (Some(seconds(0)), seconds(30)),
+                (Some(seconds(29)), seconds(30)),
+                (Some(seconds(31)), seconds(31)),
+                (Some(seconds(600)), seconds(600)),
+                // The hour that trials have ends before.
+                (Some(seconds(7_200)), seconds(3_570)),
+                (Some(SignedDuration::MAX), seconds(3_570)),
+            ] {
+                let mut process = Process::of(kind);
+                process.proves();
+                process.tries_next(&Outcome::NoAnswer(fault(class, asked), Answer::default()));
+                assert_eq!(process.waits(), waits, "{kind:?} {class:?} {asked:?}");
+                process.pass(waits);
+                let trial = matches!(process.decide().step, Step::Trial { .. });
+                assert_eq!(trial, waits < seconds(3_570), "{asked:?}");
+                if trial {
+                    // What was asked once is asked no more.
+                    process.tries_next(&Outcome::Token);
+                    assert_eq!(process.waits(), seconds(30), "{asked:?}");
+                }
+            }
+        }
+    }
+    // A process that begins when the hour is over tries it once.
+    let mut process = Process::of(Kind::Secret);
+    process.proves();
+    process.pass(seconds(9_000));
+    let throttled = fault(Class::Throttled, Some(seconds(600)));
+    process.tries_next(&Outcome::NoAnswer(throttled, Answer::default()));
+    assert!(matches!(process.decide().step, Step::Write { .. }));
+}
+
+#[test]
+fn a_rotation_that_was_given_up_says_what_the_issuer_answered_last() {
+    let all = [
+        "HTTP 401, invalid_client, AADSTS7000215",
+        "correlation id 0f0f0f0f-6d52",
+        "stays in use",
+    ];
+    let throttled = Answer {
+        status: Some(429),
+        ..Answer::default()
+    };
+    let busy = fault(Class::Throttled, None);
+    let silent = fault(Class::Transient, None);
+    for (outcome, words) in [
+        (Outcome::Refused(answer()), &all[..]),
+        // The application is disabled: not a word about the credential.
+        (
+            Outcome::NoAnswer(fault(Class::Token, None), answer()),
+            &all[..],
+        ),
+        (
+            Outcome::NoAnswer(busy.clone(), throttled),
+            &["the issuer answered HTTP 429;"],
+        ),
+        (
+            Outcome::NoAnswer(silent, Answer::default()),
+            &["the issuer did not answer;"],
+        ),
+        (
+            Outcome::NoAnswer(busy, Answer::default()),
+            &["too many requests;"],
+        ),
+        (
+            Outcome::Refused(Answer::default()),
+            &["new client credential;"],
+        ),
+    ] {
+        let mut process = Process::of(Kind::Secret);
+        process.proves();
+        // The last answer counts.
+        process.tries_next(&Outcome::Refused(Answer {
+            code: Some("AADSTS700016".to_owned()),
+            ..Answer::default()
+        }));
+        let failure = process.gives_up(&outcome);
+        assert_eq!(failure.why, Why::NotProven);
+        let message = failure.message();
+        for word in words {
+            assert!(message.contains(word), "{outcome:?}: {message}");
+        }
+        assert!(!message.contains("700016"), "{message}");
+        let again = failure.repeated().message();
+        assert!(!again.contains("correlation"), "{again}");
+    }
+}
