@@ -25,6 +25,8 @@ pub(in crate::controller) struct Shown {
     pub(in crate::controller) failing: Option<Known>,
     /// The client credential expires soon; true: it has expired.
     pub(in crate::controller) proof_ended: Option<bool>,
+    /// Is its end reported? Not that of one that is rotated in time.
+    pub(in crate::controller) proof_ending: bool,
     pub(in crate::controller) permissions_missing: bool,
     /// A static key, which has no issuer.
     pub(in crate::controller) is_static: bool,
@@ -50,6 +52,7 @@ impl Shown {
         };
         let condition = |kind: ConditionType| kind.find(&status.conditions);
         let ready = condition(ConditionType::Ready);
+        let ending = condition(ConditionType::ClientCredentialExpiring).map(reason);
         let not_ready = ready.filter(|c| c.status == "False").map(reason);
         let failing = condition(ConditionType::RenewalFailing).map(reason);
         // A wait is no failure, nor is what somebody asked for.
@@ -72,6 +75,8 @@ impl Shown {
             failing: failing.or_else(|| not_ready.filter(fails)),
             proof_ended: condition(ConditionType::ClientCredentialExpiring)
                 .map(|c| Reason::parse(&c.reason).is_some_and(Reason::is_expired)),
+            // Comes last among the reasons of this condition, so that nothing else is reported with it.
+            proof_ending: ending.is_some_and(|why| why != Some(Reason::SecretExpiryUnreadable)),
             permissions_missing: condition(ConditionType::PermissionsMissing)
                 .is_some_and(|c| c.status == "True"),
             expires_at: expires.map(|at| seconds(&at.0)),
@@ -194,6 +199,28 @@ mod tests {
                 (not_ready, failing),
                 "{conditions}"
             );
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_client_credential_is_reported_by_its_condition() {
+        for (reason, ended, ending) in [
+            ("", None, false),
+            ("SecretExpiring", Some(false), true),
+            ("CertificateExpiring", Some(false), true),
+            ("SecretExpired", Some(true), true),
+            ("ClientCredentialRefused", Some(false), true),
+            ("SecretExpiryUnreadable", Some(false), false),
+        ] {
+            let reported = condition("ClientCredentialExpiring", "True", reason);
+            let conditions = if reason.is_empty() {
+                json!([])
+            } else {
+                json!([reported])
+            };
+            let shown = shown(&json!({}), &conditions);
+            let seen = (shown.proof_ended, shown.proof_ending);
+            assert_eq!(seen, (ended, ending), "{reason}");
         }
     }
 

@@ -141,6 +141,7 @@ fn one(kept: &PackedCredential) -> OneCredential<'_> {
         renew_at: shown.renew_at,
         min_lifetime: shown.min_lifetime,
         client_expires_at: shown.proof_expires_at,
+        client_expiring: shown.proof_ending,
     }
 }
 

@@ -80,6 +80,8 @@ pub struct OneCredential<'a> {
     pub min_lifetime: Option<i64>,
     /// When its client credential expires, Unix seconds.
     pub client_expires_at: Option<i64>,
+    /// Is that reported?
+    pub client_expiring: bool,
 }
 
 /// What does not change about a credential.
@@ -157,12 +159,15 @@ pub(super) fn objects(page: &mut Page, objects: &Objects) {
 /// Writes what is known of each credential.
 pub(super) fn credentials(page: &mut Page, all: &dyn EachCredential) {
     type Read = fn(&OneCredential<'_>) -> Option<i64>;
-    let values: [(Id, Read); 5] = [
+    let values: [(Id, Read); 6] = [
         (Id::CredentialReady, |one| Some(one.ready.into())),
         (Id::TokenExpiry, |one| one.expires_at),
         (Id::TokenRenewal, |one| one.renew_at),
         (Id::TokenMinLifetime, |one| one.min_lifetime),
         (Id::ClientCredentialExpiry, |one| one.client_expires_at),
+        (Id::ClientCredentialExpiring, |one| {
+            one.client_expires_at.map(|_| one.client_expiring.into())
+        }),
     ];
     for (id, value) in values {
         let metric = id.metric();

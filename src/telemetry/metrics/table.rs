@@ -194,6 +194,8 @@ table! {
         "Lifetime that readers of the token can count on: minLifetime, else its default for this token; no series without a token, or while the ApiCredential is suspended";
     ClientCredentialExpiry: "apicred_client_credential_expiry_timestamp_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
         "Unix time at which the client secret or certificate expires; no series if that is not known";
+    ClientCredentialExpiring: "apicred_client_credential_expiring", Kind::Gauge, None, CREDENTIAL, Credential, "0.1.0",
+        "1 if the condition ClientCredentialExpiring reports the end of the client secret or certificate (of one that apicred rotates: only if its rotation is late), else 0; no series if the end is not known";
     CredentialInfo: "apicred_credential_info", Kind::Gauge, None, CREDENTIAL_INFO, Credential, "0.1.0",
         "Always 1; the labels are the issuer, the API and the target Secret of the ApiCredential";
     NextRotation: "apicred_client_next_rotation_timestamp_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",

@@ -16,6 +16,7 @@ fn full(format: Format) -> String {
                 renew_at: Some(1_800_001_800),
                 min_lifetime: Some(900),
                 client_expires_at: Some(1_900_000_000),
+                client_expiring: true,
             });
             see(&OneCredential {
                 namespace: "secops",
