@@ -30,6 +30,9 @@ async fn check(usual: impl AsyncFn(Value) -> Place, rows: Vec<Row>) {
     for (what, issuer, id, change, reason, phrase) in rows {
         let place = usual(issuer).await;
         place.put_secret("wrong", "k", "not-the-secret").await;
+        place
+            .put_secret("wrong-long", "k", &"not-the-secret".repeat(4))
+            .await;
         let other = keys(Kind::Rsa, "other", None);
         place.put_tls("other", &other).await;
         let spec = json!({ "client": { "id": id }, "scopes": ["read"] });
@@ -51,6 +54,11 @@ async fn check(usual: impl AsyncFn(Value) -> Place, rows: Vec<Row>) {
 
 fn wrong_secret() -> Value {
     json!({ "client": { "secrets": [{ "name": "wrong", "key": "k" }] } })
+}
+
+/// The same, and long enough to sign.
+fn wrong_long_secret() -> Value {
+    json!({ "client": { "secrets": [{ "name": "wrong-long", "key": "k" }] } })
 }
 
 fn signed_by(secret: &str) -> Value {
@@ -133,10 +141,11 @@ fn mistakes_at_the_provider_have_their_class_and_their_cause() {
             ("a key that is not registered", none(), "signer", signed_by("other"), "ClientRefused", "Secret other (key tls.key)"),
             ("an unknown resource", none(), "basic", json!({ "resources": ["https://other.example"] }), "ResourceUnknown", "spec.resources"),
             ("a grant that is not allowed", none(), "user", signed_by("signer"), "ClientNotAuthorized", "grant"),
-            ("another secret that signs", secret_jwt("HS256"), "jwt", wrong_secret(), "ClientRefused", "sent: client_secret_jwt"),
-            ("a secret that signs where it is sent", secret_jwt("HS256"), "basic", none(), "ClientRefused", "clientAuthentication"),
+            ("a secret that is too short to sign", secret_jwt("HS256"), "jwt", wrong_secret(), "ClientSecretInvalid", "32 bytes"),
+            ("another secret that signs", secret_jwt("HS256"), "jwt", wrong_long_secret(), "ClientRefused", "sent: client_secret_jwt"),
+            ("a secret that signs where it is sent", secret_jwt("HS256"), "basic", wrong_long_secret(), "ClientRefused", "clientAuthentication"),
             ("a secret that is sent where it signs", none(), "jwt", none(), "ClientRefused", "clientAuthentication"),
-            ("another algorithm of the secret", secret_jwt("HS384"), "jwt", none(), "ClientRefused", "algorithm"),
+            ("another algorithm of the secret", secret_jwt("HS384"), "jwt", wrong_long_secret(), "ClientRefused", "algorithm"),
             ("a wrong path", at("/tokens"), "basic", none(), "EndpointNotFound", "correct the issuer"),
         ];
         check(usual, rows).await;

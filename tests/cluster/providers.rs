@@ -169,9 +169,18 @@ fn a_client_secret_signs_assertions_where_the_issuer_is_set_to_it() {
                 "clientAuthentication": { "secretJwt": { "algorithm": algorithm } },
             } });
             let (provider, place) = place(world, "secret-jwt", how).await;
-            place.put_source("Xw8Kq3Zt7Lm1Vb5Nc9Jd2Hf6Gs4Pr0Ya").await;
+            // One that the issuer could take, and that is too short to sign.
+            place.put_source("Xw8Kq3Zt7Lm1Vb5Nc9Jd2Hf6Gs4Pr0Y").await;
             let spec = json!({ "client": { "id": id }, "scopes": ["read"] });
             place.create("c", spec).await;
+            let reported = place.not_ready("c", "ClientSecretInvalid").await;
+            assert!(
+                reported.contains(algorithm) && reported.contains("clientAuthentication"),
+                "{reported}"
+            );
+            place
+                .put_source(&"Xw8Kq3Zt7Lm1Vb5Nc9Jd2Hf6Gs4Pr0Ya".repeat(2))
+                .await;
             let reported = place.not_ready("c", "ClientRefused").await;
             assert!(
                 reported.contains("client secret") && reported.contains("sent: client_secret_jwt"),

@@ -3,16 +3,20 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Material, TokenEndpoint, assertion, encode,
+    Class, Material, TokenEndpoint, TokenError, assertion, encode,
     grant::{Circumstances, Fields},
 };
 use crate::{
+    Reason,
     api::{AssertionAudience, SecretAlgorithm},
     credential::{AuthenticationMethod, Endpoint, Issuer, SecretStyle},
 };
 
 /// Value of `client_assertion_type` (RFC 7523 section 2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// The hash of an assertion that a client secret signs, if neither the issuer nor its document says which.
+const USUAL: SecretAlgorithm = SecretAlgorithm::HS256;
 
 const NOT_LOADED: &str = "internal error: the client credential was not loaded; please report it";
 
@@ -107,6 +111,30 @@ fn signed(material: &Material, around: &Circumstances<'_>) -> Result<SecretStrin
     Ok(SecretString::from(assertion))
 }
 
+/// Why a client secret cannot sign: an assertion gives whoever reads it as many tries to guess its key as they like, so the key must
+/// be as long as the hash (RFC 7518 section 3.2). Another one of the list may serve.
+pub(super) fn too_short(material: &Material, style: SecretStyle) -> Option<TokenError> {
+    let (Material::Secret(secret), SecretStyle::Jwt(algorithm)) = (material, style) else {
+        return None;
+    };
+    let (name, least) = match algorithm.unwrap_or(USUAL) {
+        SecretAlgorithm::HS256 => ("HS256", 32),
+        SecretAlgorithm::HS384 => ("HS384", 48),
+        SecretAlgorithm::HS512 => ("HS512", 64),
+    };
+    // How long it is, is not reported: who may name a Secret may not be who may read it.
+    (secret.expose_secret().len() < least).then(|| TokenError {
+        about_client: true,
+        ..TokenError::local(
+            Class::Invalid,
+            Reason::ClientSecretInvalid,
+            format!(
+                "the client secret is shorter than the {least} bytes that {name} needs to sign with it (RFC 7518 section 3.2); have the issuer make a longer one, or, if it takes client secrets another way, set clientAuthentication on the issuer to basic or post"
+            ),
+        )
+    })
+}
+
 fn with_secret(
     id: &str,
     secret: &SecretString,
@@ -130,7 +158,7 @@ fn with_secret(
         SecretStyle::Jwt(algorithm) => {
             let audience = audience(&around.credential.issuer, around.endpoint);
             let claims = (id, audience.as_str());
-            let algorithm = algorithm.unwrap_or(SecretAlgorithm::HS256);
+            let algorithm = algorithm.unwrap_or(USUAL);
             let moment = (around.now, around.assertion_id);
             let assertion = assertion::of_secret(claims, secret, algorithm, moment);
             (asserted(id, SecretString::from(assertion)), None)

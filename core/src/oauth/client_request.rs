@@ -38,6 +38,9 @@ impl ClientRequest {
             now: moment.now,
             assertion_id: moment.assertion_id,
         };
+        if let Some(too_short) = client_auth::too_short(material, endpoint.style) {
+            return Err(too_short);
+        }
         let (fields, authorization) = client_auth::authenticate(material, &around)
             .map_err(|text| TokenError::local(Class::Invalid, Reason::MaterialInvalid, text))?;
         let mut headers = vec![("accept", SecretString::from("application/json"))];

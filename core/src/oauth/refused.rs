@@ -329,7 +329,7 @@ fn client_refused(credential: &Credential) -> String {
         AuthenticationMethod::Secrets(_)
             if matches!(credential.issuer.style, Some(SecretStyle::Jwt(_))) =>
         {
-            "; if they are right, check the authentication method and algorithm that the client is registered for (clientAuthentication.secretJwt), assertionAudience, and that the secret has as many bytes as the hash (32, 48 or 64)"
+            "; if they are right, check the authentication method and algorithm that the client is registered for (clientAuthentication.secretJwt), and assertionAudience"
         }
         AuthenticationMethod::Secrets(_) => {
             "; if they are right, the client may be registered for another authentication method: set clientAuthentication on the issuer"

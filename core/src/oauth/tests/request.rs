@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use crate::{
+    Reason,
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
     oauth::{Material, Moment, SentSecrets, TokenEndpoint, TokenRequest, known_endpoint, request},
@@ -129,13 +130,14 @@ fn raw_basic_leaves_both_halves_as_they_are() {
 
 #[test]
 fn a_secret_that_signs_is_not_sent() {
+    let odd = &ODD.repeat(4);
     for (name, hash) in [
         ("HS256", hmac::HMAC_SHA256),
         ("HS384", hmac::HMAC_SHA384),
         ("HS512", hmac::HMAC_SHA512),
     ] {
         let how = json!({ "secretJwt": { "algorithm": name } });
-        let request = built(&credential(&oauth2(&how), &json!({})), ODD);
+        let request = built(&credential(&oauth2(&how), &json!({})), odd);
         assert!(headers(&request).iter().all(|(n, _)| *n != "authorization"));
         let fields: BTreeMap<String, String> =
             url::form_urlencoded::parse(body(&request).as_bytes())
@@ -150,7 +152,7 @@ fn a_secret_that_signs_is_not_sent() {
         let (message, signature) = fields["client_assertion"].rsplit_once('.').unwrap();
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
         // The key is the text of the secret, byte by byte.
-        let key = hmac::Key::new(hash, ODD.as_bytes());
+        let key = hmac::Key::new(hash, odd.as_bytes());
         hmac::verify(&key, message.as_bytes(), &decode(signature)).unwrap();
         let (header, claims) = message.split_once('.').unwrap();
         let header: Value = serde_json::from_slice(&decode(header)).unwrap();
@@ -168,6 +170,44 @@ fn a_secret_that_signs_is_not_sent() {
             SentSecrets::of(&request).method(),
             Some("client_secret_jwt")
         );
+    }
+}
+
+#[test]
+fn a_secret_that_signs_is_as_long_as_the_hash() {
+    let jwt = |algorithm: Value| json!({ "secretJwt": { "algorithm": algorithm } });
+    for (how, name, least) in [
+        (jwt(Value::Null), "HS256", 32),
+        (jwt(json!("HS256")), "HS256", 32),
+        (jwt(json!("HS384")), "HS384", 48),
+        (jwt(json!("HS512")), "HS512", 64),
+        (json!({ "post": {} }), "", 1),
+        (json!({ "basic": {} }), "", 1),
+    ] {
+        let credential = credential(&oauth2(&how), &json!({}));
+        built(&credential, &"s".repeat(least));
+        // Bytes count, not characters.
+        built(&credential, &"\u{e9}".repeat(least.div_ceil(2)));
+        if name.is_empty() {
+            continue;
+        }
+        let endpoint = known_endpoint(&credential).unwrap();
+        let moment = Moment {
+            now: at(0),
+            request_id: "0-id",
+            assertion_id: "1-id",
+        };
+        let short = Material::Secret(SecretString::from("s".repeat(least - 1)));
+        let refused = request(&credential, &endpoint, &short, &[], moment);
+        let Err(refused) = refused else {
+            panic!("{name} signs with {} bytes", least - 1);
+        };
+        assert_eq!(refused.reason, Reason::ClientSecretInvalid);
+        assert!(refused.about_client, "another one of the list is tried");
+        let said = refused.message();
+        for words in [name, &format!("the {least} bytes"), "clientAuthentication"] {
+            assert!(said.contains(words), "{said}");
+        }
     }
 }
 
