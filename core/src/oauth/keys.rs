@@ -48,9 +48,14 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
             ));
         };
         // OpenSSL's TRUSTED CERTIFICATE has its settings after the certificate.
-        chain.push(CertificateDer::from(
-            der[..der.len() - after.len()].to_vec(),
-        ));
+        let der = &der[..der.len() - after.len()];
+        // Files that were put together have some twice. Servers refuse such a chain (x5c, TLS).
+        if !chain
+            .iter()
+            .any(|known: &CertificateDer<'_>| known.as_ref() == der)
+        {
+            chain.push(CertificateDer::from(der.to_vec()));
+        }
     }
     if !chain.is_empty() {
         chain.truncate(MAX_CHAIN);

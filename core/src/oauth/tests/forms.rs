@@ -393,3 +393,26 @@ fn each_kind_of_key_that_tls_takes_signs_assertions_too() {
         assert_eq!(identity.key().err(), None);
     }
 }
+
+#[test]
+fn a_certificate_that_is_there_twice_is_sent_once() {
+    let (leaf, key) = pair();
+    let (ca, _) = pair();
+    let (alone, chain) = (vec![&leaf], vec![&leaf, &ca]);
+    let turned = vec![&ca, &leaf];
+    for (file, sent) in [
+        (vec![&leaf, &leaf], &alone),
+        (vec![&leaf, &leaf, &ca, &ca], &chain),
+        (vec![&leaf, &ca, &leaf], &chain),
+        // More often than a chain is long.
+        ([vec![&leaf; 12], vec![&ca]].concat(), &chain),
+        (vec![&ca, &leaf, &ca, &leaf], &turned),
+    ] {
+        let text: String = file.into_iter().map(String::as_str).collect();
+        let read = identity(text.as_bytes(), key.as_bytes()).unwrap();
+        let wanted: String = sent.iter().map(|pem| pem.as_str()).collect();
+        let wanted = identity(wanted.as_bytes(), key.as_bytes()).unwrap();
+        assert_eq!(read.x5c(), wanted.x5c(), "{text}");
+        assert_eq!(read.digest(), wanted.digest(), "what TLS sends: {text}");
+    }
+}
