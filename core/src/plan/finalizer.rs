@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long after its deletion a credential may wait for the revocation of its token.
-const DEADLINE: Duration = Duration::from_mins(1);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 /// An operator that finds a deletion late, because it did not run, has this much time for it. Also what a wrong clock
 /// leaves.
 const LATE: Duration = Duration::from_secs(15);

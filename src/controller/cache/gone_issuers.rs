@@ -13,6 +13,8 @@ use crate::{controller::locks::lock, credential::Issuer};
 /// How long before a credential its issuer may be deleted. Whoever deletes an issuer and not its credentials withdraws it: it gets no
 /// client secret any more.
 const TOGETHER: Duration = Duration::from_mins(10);
+/// How long one is kept: a credential whose deletion was seen at the last moment has its token revoked until then.
+const KEPT: Duration = Duration::from_mins(15);
 
 /// Each with the time at which this process saw its deletion.
 #[derive(Default)]
@@ -36,9 +38,17 @@ impl GoneIssuers {
         lock(&self.0).remove(name);
     }
 
-    /// Forgets those that no credential names any more.
-    pub(in crate::controller) fn retain(&self, named: impl Fn(&IssuerName) -> bool) {
-        lock(&self.0).retain(|name, _| named(name));
+    /// Forgets those that no credential names any more, and those that are gone for so long that none is deleted with them. Gives their
+    /// names.
+    pub(in crate::controller) fn forget(
+        &self,
+        now: Instant,
+        named: impl Fn(&IssuerName) -> bool,
+    ) -> Vec<IssuerName> {
+        let mut gone = lock(&self.0);
+        let over = |at: Instant| now.saturating_duration_since(at) > KEPT;
+        let forgotten = gone.extract_if(|name, (at, _)| over(*at) || !named(name));
+        forgotten.map(|(name, _)| name).collect()
     }
 }
 
@@ -50,6 +60,7 @@ mod tests {
     use crate::{
         api::{ClusterTokenIssuer, IssuerKind},
         credential::Issuer,
+        plan::finalizer,
     };
 
     fn named(name: &str) -> (IssuerName, Issuer) {
@@ -81,9 +92,20 @@ mod tests {
             assert_eq!(found, serves.then(|| issuer.clone()));
         }
         assert_eq!(gone.get(&b, at), None);
-        gone.retain(|name| *name == a);
+        let named = |name: &IssuerName| *name == a;
+        assert!(gone.forget(at, named).is_empty());
         assert!(gone.get(&a, at).is_some());
-        gone.retain(|_| false);
+        assert_eq!(gone.forget(at, |_| false), [a.clone()]);
+        assert_eq!(gone.get(&a, at), None);
+        // One that a credential names for ever is kept as long as one that is deleted with it may need it.
+        gone.put(a.clone(), at, issuer.clone());
+        let last = at + TOGETHER + finalizer::DEADLINE;
+        assert!(gone.forget(last, named).is_empty());
+        assert!(gone.get(&a, at + TOGETHER).is_some());
+        assert_eq!(
+            gone.forget(at + KEPT + Duration::from_millis(1), named),
+            [a.clone()]
+        );
         assert_eq!(gone.get(&a, at), None);
         gone.put(a.clone(), at, issuer);
         gone.remove(&a);

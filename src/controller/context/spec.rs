@@ -12,7 +12,9 @@ use crate::controller::{
 };
 use crate::{
     api::{ApiCredential, IssuerKind, IssuerRef},
-    credential::{Credential, FieldError, Issuer, IssuerLookup, Key, parse_with_client, resolve},
+    credential::{
+        Credential, FieldError, Issuer, IssuerId, IssuerLookup, Key, parse_with_client, resolve,
+    },
 };
 
 impl Context {
@@ -119,8 +121,12 @@ impl Context {
     pub(in crate::controller) fn forget_gone(&self, index: &Index) {
         self.clients
             .forget_gone(|client| index.names_client(client));
-        self.gone_issuers
-            .retain(|issuer| index.names_issuer(issuer));
+        let named = |issuer: &IssuerName| index.names_issuer(issuer);
+        for (kind, namespace, name) in self.gone_issuers.forget(Instant::now(), named) {
+            // A revocation there has read its document once more.
+            let issuer = IssuerId::Object(kind, namespace, name);
+            self.discovery.forget(&issuer);
+        }
     }
 
     /// Is there an issuer of this name, and of the other kind?
