@@ -194,6 +194,16 @@ impl Record {
             .flatten()
     }
 
+    /// Which credential the state is about: its number, and its ID if it is known. In `Steady` and in the overlap it is the one that
+    /// was made last.
+    pub fn subject(&self) -> (Option<u32>, Option<&str>) {
+        let latest = || self.all().find(|known| known.n == Some(self.n));
+        match &self.state {
+            Phase::Retiring { key, .. } => (key.n, key.id.as_deref()),
+            _ => (Some(self.n), latest().and_then(|known| known.id.as_deref())),
+        }
+    }
+
     /// Is the current value, by its texts, the one that the rotation made and put there?
     pub fn has_put(&self, digests: &DigestKey, texts: &[&str]) -> bool {
         let made = self.current.as_ref().filter(|known| known.n.is_some());

@@ -72,13 +72,14 @@ impl Driver {
         let promoted = change.values == Values::Promote;
         let tries = promoted.then(|| self.context.worked("rotation", &self.uid));
         let tries = tries.filter(|failures| *failures > 0);
+        let (n, key_id) = record.subject();
         tracing::info!(
             namespace = self.key.namespace,
             name = self.key.name,
             from = before.state.as_str(),
             to = record.state.as_str(),
-            n = record.n,
-            key_id = record.current.as_ref().and_then(|known| known.id.clone()),
+            n,
+            key_id,
             tries,
             "the rotation of a client went a step further"
         );

@@ -220,3 +220,69 @@ fn only_the_value_that_a_rotation_made_and_put_there_is_its_own() {
         assert!(!record.has_put(digests, &texts), "{why}");
     }
 }
+
+#[test]
+fn the_number_and_the_key_id_of_a_step_are_of_one_credential() {
+    let since = at(0);
+    let of = |n, id: Option<&str>| {
+        Some(Known {
+            n: Some(n),
+            id: id.map(str::to_owned),
+            ..known("")
+        })
+    };
+    let retiring = Known {
+        n: None,
+        ..known("foreign")
+    };
+    let retired = Phase::Retiring {
+        key: retiring,
+        from: Place::Previous,
+    };
+    let added = || Phase::Added { since };
+    for (state, current, next, subject) in [
+        // The new one is not made yet, or its ID is not known.
+        (
+            Phase::Adding { n: 7, since },
+            of(6, Some("six")),
+            None,
+            (Some(7), None),
+        ),
+        (
+            Phase::Adding { n: 7, since },
+            of(6, Some("six")),
+            of(7, None),
+            (Some(7), None),
+        ),
+        (
+            added(),
+            of(6, Some("six")),
+            of(7, Some("seven")),
+            (Some(7), Some("seven")),
+        ),
+        (
+            Phase::Switched { retire_at: since },
+            of(7, Some("seven")),
+            None,
+            (Some(7), Some("seven")),
+        ),
+        (retired, of(7, Some("seven")), None, (None, Some("foreign"))),
+        (
+            Phase::Steady,
+            of(7, Some("seven")),
+            None,
+            (Some(7), Some("seven")),
+        ),
+        // It was given up.
+        (Phase::Steady, of(6, Some("six")), None, (Some(7), None)),
+    ] {
+        let record = Record {
+            state,
+            n: 7,
+            current,
+            next,
+            ..Record::default()
+        };
+        assert_eq!(record.subject(), subject, "{:?}", record.state);
+    }
+}
