@@ -6,7 +6,10 @@ use http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, Config, client::ClientBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
-use tower::limit::ConcurrencyLimitLayer;
+use tower::{
+    limit::ConcurrencyLimitLayer,
+    util::{MapRequestLayer, MapResponseLayer},
+};
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -18,6 +21,7 @@ use crate::{
         admin::{self, Admin},
         health::Health,
         metrics::Metrics,
+        traces,
     },
 };
 
@@ -82,9 +86,12 @@ pub struct LeaseOptions {
 pub async fn client() -> Result<Client, String> {
     let mut config = infer().await?;
     harden(&mut config);
+    let sent = traces::sent_to(&config.cluster_url);
     let client = ClientBuilder::try_from(config)
         .map_err(|e| format!("the cluster's credentials cannot be used: {e}"))?;
     Ok(client
+        .with_layer(&MapRequestLayer::new(sent))
+        .with_layer(&MapResponseLayer::new(traces::answered))
         .with_layer(&ConcurrencyLimitLayer::new(CALLS))
         .build())
 }

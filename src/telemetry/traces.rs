@@ -1,15 +1,18 @@
 //! Traces, sent to a collector with OTLP over HTTP. Only in builds with the feature `otel`, and only if an endpoint is set.
 //!
 //! ```text
-//! reconcile ─┬─ read sources
-//!            ├─ token request      the issuer's host, the class of the result, the status of the answer
+//! reconcile ─┬─ read sources ── kubernetes request
+//!            ├─ token request
 //!            ├─ write secret
 //!            └─ write status
 //! ```
 //!
-//! Only spans are sent, and no events: a log line is no attribute. No attribute holds a secret, a key of a Secret or a query. Names follow the
-//! OpenTelemetry semantic conventions for HTTP clients.
+//! Only spans are sent, and no events: a log line is no attribute. No attribute holds a secret, a key of a Secret or a query. Attributes of
+//! requests have the names of the OpenTelemetry semantic conventions for HTTP clients. `url.full` of these is left out: a path can name
+//! more than its reader is to see.
 
+use http::{Request, Response, Uri};
+use tracing::Span;
 use tracing_subscriber::{Layer, Registry};
 use url::Url;
 
@@ -26,6 +29,40 @@ macro_rules! span {
     };
 }
 pub(crate) use span;
+
+/// The status of the answer to the request of this span.
+pub(crate) const STATUS: &str = "http.response.status_code";
+
+/// Records what came of the request of a span. `failed`: by the conventions of HTTP clients, the span is an error then.
+pub(crate) fn conclude(span: &Span, result: &'static str, failed: bool) {
+    span.record("apicred.result", result);
+    if failed {
+        span.record("otel.status_code", "error");
+        span.record("error.type", result);
+    }
+}
+
+/// Records each request to this server in the span in which it is made. A span without these fields, and no span, is left alone.
+pub(crate) fn sent_to<B>(server: &Uri) -> impl FnMut(Request<B>) -> Request<B> + Clone + use<B> {
+    let host = server.host().unwrap_or_default().to_owned();
+    let port = server.port_u16().unwrap_or(match server.scheme_str() {
+        Some("http") => 80,
+        _ => 443,
+    });
+    move |request| {
+        let span = Span::current();
+        span.record("http.request.method", request.method().as_str());
+        span.record("server.address", host.as_str());
+        span.record("server.port", port);
+        request
+    }
+}
+
+/// Records the status of an answer in the span of its request.
+pub(crate) fn answered<B>(answer: Response<B>) -> Response<B> {
+    Span::current().record(STATUS, answer.status().as_u16());
+    answer
+}
 
 /// The variable that sets the collector's URL, by the specification of OpenTelemetry.
 pub const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";

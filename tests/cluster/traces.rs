@@ -6,7 +6,7 @@ use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post}
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value},
-    trace::v1::Span,
+    trace::v1::{Span, span::SpanKind, status::StatusCode as SpanStatus},
 };
 use prost::Message;
 use serde_json::json;
@@ -55,6 +55,49 @@ fn attribute(span: &Span, key: &str) -> Option<String> {
     }
 }
 
+/// A span of docs/traces.md and its attributes.
+fn documented() -> Vec<(String, Vec<String>)> {
+    let page = include_str!("../../docs/traces.md");
+    let names = |cell: &str| {
+        let quoted = cell.split('`').skip(1).step_by(2);
+        quoted.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let name = cells.next()?.split('`').next()?;
+        Some((name.to_owned(), names(cells.next().unwrap_or_default())))
+    });
+    rows.collect()
+}
+
+/// Every span and attribute is on the page, and requests have what the conventions of HTTP clients want.
+fn check_names(spans: &[Span]) {
+    let documented = documented();
+    for span in spans {
+        let row = documented.iter().find(|(name, _)| *name == span.name);
+        let (_, attributes) = row.unwrap_or_else(|| unreachable!("not on the page: {}", span.name));
+        for attribute in &span.attributes {
+            let (name, key) = (&span.name, &attribute.key);
+            assert!(attributes.contains(key), "{name}: {key} is not on the page");
+        }
+        let has = |key| attribute(span, key).is_some();
+        let client = span.kind == SpanKind::Client as i32;
+        assert_eq!(client, has("apicred.result"), "{}", span.name);
+        let unsent = attribute(span, "apicred.result").as_deref() == Some("unwanted");
+        if !client || unsent {
+            continue;
+        }
+        for key in ["http.request.method", "server.address", "server.port"] {
+            assert!(has(key), "{}: no {key}: {:?}", span.name, span.attributes);
+        }
+        let failed = attribute(span, "apicred.result").as_deref() != Some("ok");
+        let status = span.status.as_ref().map(|status| status.code);
+        let error = status == Some(SpanStatus::Error as i32);
+        assert_eq!(error, failed, "{}: {:?}", span.name, span.attributes);
+        assert_eq!(has("error.type"), failed, "{}", span.name);
+    }
+}
+
 #[test]
 fn a_collector_gets_the_work_for_each_credential_and_no_secret() {
     run(async {
@@ -79,8 +122,11 @@ fn a_collector_gets_the_work_for_each_credential_and_no_secret() {
         place.create("bad", spec).await;
         place.not_ready("bad", "ClientSecretRefused").await;
 
-        let host = place.issuer.origin();
-        let host = host.split("://").nth(1).and_then(|h| h.split(':').next());
+        let issuer = place.issuer.origin();
+        let (host, port) = issuer
+            .split_once("://")
+            .and_then(|(_, rest)| rest.split_once(':'))
+            .expect("a host and a port");
         // (credential, class of the result, status)
         let wanted = [("good", "ok", "200"), ("bad", "denied", "401")];
         let spans = eventually(LATER, "the spans of both", async || {
@@ -101,13 +147,32 @@ fn a_collector_gets_the_work_for_each_credential_and_no_secret() {
                 let of = |key| attribute(request, key);
                 if of("apicred.result").as_deref() != Some(result)
                     || of("http.response.status_code").as_deref() != Some(status)
-                    || of("server.address").as_deref() != host
+                    || of("http.request.method").as_deref() != Some("POST")
+                    || of("server.address").as_deref() != Some(host)
+                    || of("server.port").as_deref() != Some(port)
                 {
                     return Err(format!("{:?}", request.attributes));
                 }
-                for name in ["read sources", "kubernetes request"] {
-                    if child(name).is_none() {
-                        return Err(format!("no {name} of {credential}"));
+                let sources = child("read sources").ok_or("no read sources")?;
+                let read = |s: &&Span| s.parent_span_id == sources.span_id;
+                let read = spans.iter().find(read).ok_or("no read in it")?;
+                // (span, method, operation, status)
+                let status = (child("write status"), "PATCH", "patch_status", "200");
+                let secret = (child("write secret"), "POST", "create_secret", "201");
+                let read = (Some(read), "GET", "get_secret", "200");
+                let wrote = (result == "ok").then_some(secret);
+                for (span, method, operation, status) in
+                    [Some(read), wrote, Some(status)].into_iter().flatten()
+                {
+                    let span = span.ok_or_else(|| format!("no {operation} of {credential}"))?;
+                    let of = |key| attribute(span, key).unwrap_or_default();
+                    let seen = [
+                        "http.request.method",
+                        "apicred.operation",
+                        "http.response.status_code",
+                    ];
+                    if seen.map(of) != [method, operation, status] {
+                        return Err(format!("{}: {:?}", span.name, span.attributes));
                     }
                 }
             }
@@ -115,6 +180,7 @@ fn a_collector_gets_the_work_for_each_credential_and_no_secret() {
         })
         .await;
         assert!(spans.iter().all(|s| s.events.is_empty()), "log lines");
+        check_names(&spans);
         let net = world.canaries.net();
         for body in bodies.lock().expect("no test panics here").iter() {
             assert_eq!(net.first_leak(&String::from_utf8_lossy(body)), None);

@@ -111,6 +111,17 @@ pub enum Method {
     Get,
 }
 
+impl Method {
+    /// The method of HTTP.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Post | Self::PostJson => "POST",
+            Self::PutJson => "PUT",
+            Self::Get => "GET",
+        }
+    }
+}
+
 /// A client certificate for one request.
 #[derive(Clone)]
 pub struct TlsIdentity {

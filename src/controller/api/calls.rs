@@ -168,9 +168,17 @@ struct Begun {
 
 impl Begun {
     fn now(operation: &'static str) -> Self {
+        // What is empty comes with the request, the answer and the end ([`traces::sent_to`]).
         let span = traces::span!(
             "kubernetes request",
+            otel.name = span_name(operation),
             otel.kind = "client",
+            otel.status_code = field::Empty,
+            "error.type" = field::Empty,
+            http.request.method = field::Empty,
+            http.response.status_code = field::Empty,
+            server.address = field::Empty,
+            server.port = field::Empty,
             apicred.operation = operation,
             apicred.result = field::Empty,
         );
@@ -178,6 +186,19 @@ impl Begun {
             clock: Instant::now(),
             span,
         }
+    }
+}
+
+/// The name of the span of an operation: of a write, what is written.
+fn span_name(operation: &str) -> &'static str {
+    match operation {
+        "create_digest_key"
+        | "create_secret"
+        | "patch_client_secret"
+        | "patch_secret"
+        | "patch_state" => "write secret",
+        "patch_client_status" | "patch_issuer_status" | "patch_status" => "write status",
+        _ => "kubernetes request",
     }
 }
 
@@ -262,7 +283,7 @@ fn count<T>(
     let label = result.as_ref().map_or_else(|t| t.as_str(), |_| "ok");
     let sent = !matches!(result, Err(Trouble::Unwanted));
     metrics.called(operation, label, sent.then(|| begun.clock.elapsed()));
-    begun.span.record("apicred.result", label);
+    traces::conclude(&begun.span, label, sent && result.is_err());
     if let Err(trouble) = result {
         tracing::debug!(
             operation,

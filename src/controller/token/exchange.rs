@@ -8,22 +8,19 @@ use std::{
 
 use jiff::Timestamp;
 use secrecy::SecretString;
-use tracing::{Instrument, Span, field};
 
-use super::{attempt::TokenAttempt, identity, refresh_token::Came};
+use super::{attempt::TokenAttempt, begun::Begun, identity, refresh_token::Came};
 use crate::controller::{api::ids, context::Context};
 use crate::{
     credential::{AuthenticationMethod, Credential, OperatorIdentity},
     http::{Broken, Manner},
     oauth::{
-        self, AnswerContext, Class, Grant, Granted, Material, Moment, RawAnswer, SentSecrets,
-        Stage, Token, TokenEndpoint, TokenError, TokenRequest, Validity, discovery,
-        grant::JwtBearer,
+        self, AnswerContext, Class, Grant, Granted, Material, Moment, RawAnswer, Stage, Token,
+        TokenEndpoint, TokenError, TokenRequest, Validity, discovery, grant::JwtBearer,
     },
     plan::fingerprint,
     publish::{SourceMark, SourceUse},
     telemetry::traces,
-    whole_second,
 };
 
 /// A token and how it was come by.
@@ -146,7 +143,7 @@ async fn challenged(
     let exchanged = context
         .http
         .exchange(&credential.issuer, request, Manner::default());
-    let exchanged = exchanged.instrument(begun.span.clone()).await;
+    let exchanged = begun.answer_of(exchanged).await;
     if let Ok(answer) = &exchanged
         && let Some(proved) = identity::after_challenge(context, &local, answer).await?
     {
@@ -245,33 +242,6 @@ fn token_reader(
     }
 }
 
-/// What is known of a request before it is sent.
-struct Begun {
-    clock: Instant,
-    sent: Timestamp,
-    echo: SentSecrets,
-    span: Span,
-}
-
-impl Begun {
-    fn now(context: &Context, credential: &Credential, request: &TokenRequest) -> Self {
-        let span = traces::span!(
-            "token request",
-            otel.kind = "client",
-            server.address = request.url.host_str(),
-            http.response.status_code = field::Empty,
-            apicred.grant = credential.grant.key().as_str(),
-            apicred.result = field::Empty,
-        );
-        Self {
-            span,
-            clock: Instant::now(),
-            sent: whole_second(context.clock.now()),
-            echo: SentSecrets::of(request),
-        }
-    }
-}
-
 /// Sends one request and reads the answer. `read` gets the time at which the request was sent, and the time now.
 async fn send_once(
     context: &Context,
@@ -288,7 +258,7 @@ async fn send_once(
     }
     let begun = Begun::now(context, credential, &request);
     let exchanged = context.http.exchange(&credential.issuer, request, manner);
-    let exchanged = exchanged.instrument(begun.span.clone()).await;
+    let exchanged = begun.answer_of(exchanged).await;
     concluded(context, credential, &begun, exchanged, read)
 }
 
@@ -316,11 +286,7 @@ fn concluded(
             }),
         ),
     };
-    begun.span.record("apicred.result", class_of(&result));
-    let refused = result.as_ref().err();
-    if let Some(status) = refused.map_or(Some(200), |token_error| token_error.http_status) {
-        begun.span.record("http.response.status_code", status);
-    }
+    traces::conclude(&begun.span, class_of(&result), result.is_err());
     measure(context, credential, &result, begun.clock);
     inform(context, credential, result.as_ref().err());
     Came { granted, result }

@@ -2,6 +2,7 @@
 
 pub(super) mod acquire;
 mod attempt;
+mod begun;
 pub(super) mod denied;
 pub(super) mod digest_key;
 pub(super) mod discovery_cache;
