@@ -3,7 +3,10 @@
 # Requires cargo (https://rustup.rs), a C compiler, and Go for the first build of the programs that tests use.
 
 CARGO ?= cargo
-# Tests and generators are built with all features, so that they share one build (`lint` also checks the one without).
+# Tests, generators and the programs of tests share one build (`lint` also checks the program without the features of tests). A test among
+# the targets brings the features of tests; without it, cargo compiles 40 crates and the operator once more, and testenv's own ones too.
+PROGRAMS = $(CARGO) build --locked --workspace --features apicred/otel --bin apicred --bin testenv --bin chart --test architecture
+BUILT = $(shell $(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
 # Versions of the tools that `audit` and `sbom` install in target/tools, and nowhere else.
 CARGO_DENY ?= 0.20.2
 CYCLONEDX ?= 0.5.9
@@ -41,7 +44,8 @@ demo: ## run the operator with a real Kubernetes API server, in minutes (KEEP=1 
 	@exec $(CARGO) run --quiet --locked -p testenv --bin demo
 
 test: ## run all tests, with a real control plane
-	$(CARGO) run --locked -p testenv --bin testenv -- build
+	$(PROGRAMS)
+	$(BUILT)/testenv build
 	@# A test that fails hides no other one.
 	$(CARGO) test --workspace --locked --features apicred/otel --no-fail-fast
 
@@ -50,41 +54,47 @@ properties: ## run the property tests with many new cases (PROPTEST_CASES=20000 
 	PROPTEST_CASES=$${PROPTEST_CASES:-2000} $(CARGO) test --locked -p apicred --lib
 
 chaos: ## kill, stop and edit at random, for CHAOS_SECONDS=300 (CHAOS_CREDENTIALS=100 CHAOS_REPLICAS=2 CHAOS_SEED=…)
-	$(CARGO) run --locked -p testenv --bin testenv -- build
-	$(CARGO) test --locked -p apicred --features otel --test chaos
+	$(PROGRAMS)
+	$(BUILT)/testenv build
+	$(CARGO) test --workspace --locked --features apicred/otel --test chaos
 
 lint: ## check format, clippy, chart, and that the generated files are up to date
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --features apicred/otel --locked -- -D warnings
 	@# As it is built without them.
 	$(CARGO) clippy -p apicred --lib --bins --locked -- -D warnings
-	$(CARGO) clippy -p apicred --test chaos --features otel --locked -- -D warnings
+	$(CARGO) clippy --workspace --test chaos --features apicred/otel --locked -- -D warnings
 	@# Only this package, with only its own features: no Kubernetes client, no HTTP client, no runtime.
 	$(CARGO) clippy -p apicred-core --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p apicred-core -p apicred --lib --no-deps --locked
-	$(CARGO) run --quiet --locked -p testenv --bin testenv -- run -- helm lint --strict charts/apicred
-	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(CARGO) run --quiet --locked --features otel -- crds --dir "$$new" \
+	$(PROGRAMS)
+	$(BUILT)/testenv run -- helm lint --strict charts/apicred
+	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(BUILT)/apicred crds --dir "$$new" \
 	  && diff -r "$$new" crds && diff -r "$$new" charts/apicred/files/crds \
 	  || { echo "lint: the CRDs do not fit core/src/api; run 'make crds' and commit what it changes" >&2; exit 1; }
-	@$(CARGO) run --quiet --locked --features otel -- metrics-reference | diff - docs/metrics.md \
+	@$(BUILT)/apicred metrics-reference | diff - docs/metrics.md \
 	  || { echo "lint: docs/metrics.md does not fit src/telemetry/metrics/table.rs; run 'make metrics' and commit what it changes" >&2; exit 1; }
-	$(CARGO) run --quiet --locked -p testenv --bin chart -- docs --check
-	$(CARGO) run --quiet --locked -p testenv --bin chart -- manifests --check
+	$(BUILT)/chart docs --check
+	$(BUILT)/chart manifests --check
 
 crds: ## generate crds/ and its copies in charts/ and deploy/ from core/src/api
-	$(CARGO) run --quiet --locked --features otel -- crds --dir crds
+	$(PROGRAMS)
+	$(BUILT)/apicred crds --dir crds
 	cp crds/*.yaml charts/apicred/files/crds/
 	cp crds/*.yaml deploy/kustomize/crds/
-	$(MAKE) chart-docs
+	$(BUILT)/chart docs
 
 chart-docs: ## generate the table of values in the chart's README.md, and what repeats values.yaml
-	$(CARGO) run --quiet --locked -p testenv --bin chart -- docs
+	$(PROGRAMS)
+	$(BUILT)/chart docs
 
 manifests: ## generate deploy/kustomize/ and dist/ from the chart, for clusters without helm
-	$(CARGO) run --quiet --locked -p testenv --bin chart -- manifests
+	$(PROGRAMS)
+	$(BUILT)/chart manifests
 
 metrics: ## generate docs/metrics.md from the table of metrics
-	$(CARGO) run --quiet --locked --features otel -- metrics-reference > docs/metrics.md
+	$(PROGRAMS)
+	$(BUILT)/apicred metrics-reference > docs/metrics.md
 
 cluster: ## run a control plane, until Ctrl-C
 	@echo "# Install the CRDs of apicred: kubectl apply --server-side -f crds/"
@@ -104,9 +114,15 @@ plugin: ## install kubectl-apicred, for `kubectl apicred login`
 fmt: ## format the code
 	$(CARGO) fmt --all
 
+fips: ## check that the program compiles with the FIPS module of AWS-LC; needs cmake, Go and perl; not in CI
+	@for program in cmake go perl; do command -v $$program > /dev/null \
+	  || { echo "fips: $$program is not on PATH: the FIPS module of AWS-LC is built with cmake, Go and perl" >&2; exit 1; }; done
+	$(CARGO) check --locked -p apicred --features fips
+
 audit: ## check licences, sources, banned crates and known vulnerabilities of all dependencies
+	@# Without optimization: it runs for seconds, and compiles for minutes less.
 	@[ -x $(TOOLS)/cargo-deny ] \
-	  || $(CARGO) install --locked cargo-deny --version $(CARGO_DENY) --root target/tools
+	  || CARGO_PROFILE_DEV_DEBUG=false $(CARGO) install --debug --locked cargo-deny --version $(CARGO_DENY) --root target/tools
 	$(TOOLS)/cargo-deny --all-features check licenses bans sources
 	@if $(TOOLS)/cargo-deny fetch db; then $(TOOLS)/cargo-deny --all-features check advisories; else \
 	  echo "audit: KNOWN VULNERABILITIES WERE NOT CHECKED: the advisory database (github.com/rustsec/advisory-db) cannot be fetched here." >&2; \
@@ -132,7 +148,7 @@ fuzz: ## fuzz each parser for FUZZ_SECONDS=60 (FUZZ=keys: only this one)
 	       -print_final_stats=1 -verbosity=0 -artifact_prefix=fuzz/artifacts/$$one/ fuzz/corpus/$$one fuzz/seeds/$$one || exit 1; \
 	done
 
-image: ## build the container image (IMAGE=…), with docker or podman (RUST_IMAGE=…@sha256:… sets the base)
+image: ## build the container image (IMAGE=…), with docker or podman (RUST_IMAGE=…@sha256:… sets another base)
 	@engine=$$(command -v docker || command -v podman) \
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build --build-arg REVISION=$(REVISION) $(if $(RUST_IMAGE),--build-arg RUST_IMAGE=$(RUST_IMAGE)) \
@@ -165,4 +181,4 @@ image-test: image-oci ## run the operator of that image in its own root, against
 	APICRED_TEST_IMAGE=$(CURDIR)/$(IMAGE_FILE) \
 	  $(CARGO) test --locked -p apicred --features otel --test cluster -- the_operator_needs_nothing_that_its_image_lacks
 
-.PHONY: help demo test properties chaos lint audit sbom fuzz crds chart-docs manifests metrics cluster bench bench-rival plugin fmt image image-oci image-test
+.PHONY: help demo test properties chaos lint fips audit sbom fuzz crds chart-docs manifests metrics cluster bench bench-rival plugin fmt image image-oci image-test
