@@ -2,8 +2,8 @@
 # database. Built with musl, because a static glibc still loads its name-service modules at run time, and an image
 # without files has none. `make image-oci` assembles the same image without a container engine.
 #
-# A release names the base by digest: --build-arg RUST_IMAGE=docker.io/library/rust:1.95-bookworm@sha256:… (docs/development.md)
-ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
+# The base cannot change: its digest is that of the index of all platforms. docs/development.md says how to take a newer one.
+ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1
 
 # On the platform of the builder, whatever the platform of the image: a cross compiler takes minutes where an emulator takes hours.
 FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build

@@ -153,6 +153,40 @@ fn the_image_is_assembled_from_what_cargo_builds() {
     );
 }
 
+/// What the stages of a Dockerfile are built from, with the defaults of its arguments. `scratch` has no content.
+fn bases(dockerfile: &str) -> Vec<String> {
+    let rest = |word: &'static str| dockerfile.lines().filter_map(move |l| l.strip_prefix(word));
+    let arguments: Vec<(&str, &str)> = rest("ARG ").filter_map(|a| a.split_once('=')).collect();
+    let stages: Vec<&str> = rest("FROM ")
+        .filter_map(|l| l.split(" AS ").nth(1))
+        .collect();
+    let images = rest("FROM ").filter_map(|line| {
+        let mut words = line.split_whitespace();
+        words.find(|word| !word.starts_with("--"))
+    });
+    images
+        .filter(|image| *image != "scratch" && !stages.contains(image))
+        .map(|image| {
+            let named = |(name, _): &&(&str, &str)| image == format!("${{{name}}}");
+            let argument = arguments.iter().find(named);
+            argument.map_or(image, |(_, value)| value).to_owned()
+        })
+        .collect()
+}
+
+/// A tag changes its content.
+#[test]
+fn the_base_of_the_image_is_named_by_digest() {
+    let dockerfile = fs::read_to_string(root().join("Dockerfile")).expect("a file");
+    let bases = bases(&dockerfile);
+    assert!(!bases.is_empty());
+    for base in bases {
+        let digest = base.split("@sha256:").nth(1).unwrap_or_default();
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        assert!(digest.len() == 64 && digest.bytes().all(hex), "{base}");
+    }
+}
+
 /// The compiler of the image is new enough for the workspace.
 #[test]
 fn the_compiler_of_the_image_builds_this_edition() {
@@ -173,6 +207,8 @@ fn a_dockerfile_is_read() {
     assert_eq!(context(ignore), ["Cargo.toml", "src"]);
     let file = "COPY . .\nRUN cargo build --locked -p one --bin two; \\\nCOPY --from=build /a /b\nCOPY LICENSE NOTICE /\n";
     assert_eq!(copied(file), [".", "LICENSE", "NOTICE"]);
+    let file = "ARG A=one@sha256:0\nFROM --platform=$B ${A} AS build\nFROM two:1\nFROM build\nFROM scratch\n";
+    assert_eq!(bases(file), ["one@sha256:0", "two:1"]);
     assert_eq!(
         (built(file, "-p "), built(file, "--bin ")),
         (Some("one"), Some("two"))
