@@ -123,6 +123,15 @@ fn each_alert_has_a_severity_a_text_with_a_command_and_a_runbook() {
     }
 }
 
+/// What the chart's `overrides` change by name is one rule.
+#[test]
+fn no_two_rules_have_one_name() {
+    let mut seen = BTreeSet::new();
+    for Alert { name, .. } in alerts() {
+        assert!(seen.insert(name.clone()), "two rules are named {name}");
+    }
+}
+
 #[test]
 fn each_metric_and_reason_of_the_alerts_exists() {
     for Alert {

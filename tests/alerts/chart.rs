@@ -103,6 +103,7 @@ async fn single_alerts_can_be_changed() {
         "prometheusRule.overrides.ApicredTokenBelowFloor.enabled=false",
         "prometheusRule.overrides.ApicredTokenEndsSoon.enabled=false",
         "prometheusRule.overrides.ApicredClientCredentialEndsSoon.enabled=false",
+        "prometheusRule.overrides.ApicredClientCredentialEndsVerySoon.enabled=false",
         "prometheusRule.overrides.ApicredAbsent.enabled=true",
     ];
     let object = only(&rendered(&values).await.expect("a chart"), "PrometheusRule");
@@ -114,7 +115,7 @@ async fn single_alerts_can_be_changed() {
         .map(|alert| in_operators(alert.rule))
         .filter(|rule| {
             let name = rule["alert"].as_str().unwrap_or_default();
-            name != "ApicredTokenBelowFloor" && !name.ends_with("EndsSoon")
+            name != "ApicredTokenBelowFloor" && !name.ends_with("Soon")
         })
         .map(|mut rule| {
             if rule["alert"] == "ApicredStuck" {
@@ -128,6 +129,36 @@ async fn single_alerts_can_be_changed() {
         })
         .collect();
     assert_eq!(rules(&object), wanted);
+}
+
+/// A Prometheus with the metrics of several clusters knows of a cluster without an operator only from its values.
+#[tokio::test]
+async fn each_cluster_that_is_named_must_have_an_operator() {
+    let values = [
+        "prometheusRule.enabled=true",
+        "prometheusRule.clusters={eu-1,us}",
+    ];
+    let rendered = rendered(&values).await.expect("a chart");
+    let rules = rules(&only(&rendered, "PrometheusRule"));
+    let expressions = |name: &str| -> Vec<&str> {
+        let named = rules.iter().filter(|rule| rule["alert"] == name);
+        named.filter_map(|rule| rule["expr"].as_str()).collect()
+    };
+    let absent =
+        r#"absent(apicred_build_info{cluster="eu-1"}) or absent(apicred_build_info{cluster="us"})"#;
+    assert_eq!(expressions("ApicredAbsent"), [absent]);
+    let others = rules.iter().filter(|r| r["alert"] != "ApicredAbsent");
+    for rule in others {
+        assert!(!rule.to_string().contains("eu-1"), "{rule}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let groups = serde_json::json!({ "groups": [{ "name": "of-the-chart", "rules": rules }] });
+    let file = folder.path().join("rules.yaml");
+    std::fs::write(&file, groups.to_string()).expect("a file");
+    let programs = testenv::PrometheusPrograms::locate_or_download().await;
+    let args = ["check", "rules", file.to_str().expect("a path")];
+    let said = programs.expect("promtool").promtool(root(), &args).await;
+    said.expect("valid rules");
 }
 
 #[tokio::test]

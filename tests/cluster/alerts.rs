@@ -252,9 +252,12 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         .concat()
         .into_iter()
         .collect();
-        let ends = "ApicredClientCredentialEndsSoon";
-        wanted.insert(of_credential(ends, &ended, "c", "critical"));
-        wanted.insert(of_credential(ends, &ending, "c", "warning"));
+        let (soon, very_soon) = (
+            "ApicredClientCredentialEndsSoon",
+            "ApicredClientCredentialEndsVerySoon",
+        );
+        wanted.insert(of_credential(very_soon, &ended, "c", "critical"));
+        wanted.insert(of_credential(soon, &ending, "c", "warning"));
         only(&prometheus, &wanted).await;
         each_panel_has_data(&prometheus).await;
         many_failed(&prometheus).await;
