@@ -1,6 +1,6 @@
 //! Values that are missing, null or refused.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{
     CHART, Objects, file, objects, refused, refused_values, run, template_of, text,
@@ -49,6 +49,56 @@ fn a_value_that_is_null_has_its_default() {
             futures::future::join_all(some.iter().map(one)).await;
         }
     });
+}
+
+/// As helm does it with values that have a default.
+#[test]
+fn a_later_file_removes_with_null_what_an_earlier_one_sets() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, values: &Value| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, values.to_string()).expect("a file");
+            path.display().to_string()
+        };
+        let labels = |value: &Value| json!({ "apicred-test": value, "stays": "a" });
+        let all = |one: &Value, labels: &Value, over: &Value| {
+            json!({
+                "crds": { "install": false },
+                "clusterIssuers": true,
+                "issuers": { "removed": one, "stays": { "oidc": { "issuerUrl": "https://login.example" } } },
+                "commonLabels": labels, "podLabels": labels, "podAnnotations": labels,
+                "deploymentAnnotations": labels, "nodeSelector": labels,
+                "serviceAccount": { "labels": labels, "annotations": labels },
+                "serviceMonitor": { "enabled": true, "labels": labels, "annotations": labels },
+                "resources": { "limits": { "example.com/apicred-test": over } },
+                "prometheusRule": { "enabled": true, "labels": labels, "overrides": { "ApicredStuck": over_rule(over) } },
+            })
+        };
+        let issuer = json!({ "entra": { "tenantId": "gone.example" } });
+        let first = all(&issuer, &labels(&json!("removed")), &json!("3"));
+        let then = all(&Value::Null, &labels(&Value::Null), &Value::Null);
+        let (first, then) = (write("first.json", &first), write("then.json", &then));
+        let before = text(&["--values", &first]).await;
+        for there in ["apicred-test", "gone.example", "for: 3m"] {
+            assert!(before.contains(there), "{there}");
+        }
+        let after = text(&["--values", &first, "--values", &then]).await;
+        for gone in ["apicred-test", "gone.example", "for: 3m", "null"] {
+            assert!(!after.contains(gone), "{gone}: {after}");
+        }
+        for stays in ["stays: a", "https://login.example", "alert: ApicredStuck"] {
+            assert!(after.contains(stays), "{stays}");
+        }
+    });
+}
+
+/// An override, if there is a value for it.
+fn over_rule(over: &Value) -> Value {
+    over.as_str().map_or(
+        Value::Null,
+        |minutes| json!({ "for": format!("{minutes}m") }),
+    )
 }
 
 /// A chart that has apicred as a dependency.
@@ -108,17 +158,43 @@ fn what_would_do_harm_is_refused_and_the_value_is_named() {
         for (set, words) in [
             (
                 "podLabels.app\\.kubernetes\\.io/name=other",
-                ["podLabels", "app.kubernetes.io/name"],
+                ["/podLabels/app.kubernetes.io~1name", "want null"],
             ),
             (
                 "podLabels.app\\.kubernetes\\.io/instance=other",
-                ["podLabels", "app.kubernetes.io/instance"],
+                ["/podLabels/app.kubernetes.io~1instance", "want null"],
             ),
             (
                 "commonLabels.helm\\.sh/chart=other",
-                ["commonLabels", "helm.sh/chart"],
+                ["/commonLabels/helm.sh~1chart", "want null"],
             ),
             ("commonLabels.a=true", ["commonLabels", "string"]),
+            ("commonLabels.team=a b", ["/commonLabels/team", "a b"]),
+            ("podLabels.team=-a", ["/podLabels/team", "-a"]),
+            ("podLabels.the team=a", ["/podLabels", "the team"]),
+            ("nodeSelector.disk=true", ["/nodeSelector/disk", "string"]),
+            ("podAnnotations.the key=a", ["/podAnnotations", "the key"]),
+            ("podAnnotations.key=1", ["/podAnnotations/key", "string"]),
+            (
+                "prometheusRule.labels.a=b c",
+                ["/prometheusRule/labels/a", "b c"],
+            ),
+            (
+                "resources.limits.memory=128 MB",
+                ["/resources/limits/memory", "128 MB"],
+            ),
+            (
+                "resources.requests.cpu=true",
+                ["/resources/requests/cpu", "boolean"],
+            ),
+            (
+                "tolerations[0].key=a,tolerations[0].value=true",
+                ["/tolerations/0/value", "string"],
+            ),
+            (
+                "tolerations[0].effect=NoStart",
+                ["/tolerations/0/effect", "NoSchedule"],
+            ),
             (
                 "serviceAccount.create=false",
                 ["serviceAccount.name", "exists"],

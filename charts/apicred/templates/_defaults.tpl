@@ -1,6 +1,7 @@
 {{/*
 Gives every value that is null or missing the default of values.yaml, so that no template meets a nil pointer: after
-`helm upgrade --reuse-values` to a chart with a new block, and for a block that somebody set to null. Each file that creates
+`helm upgrade --reuse-values` to a chart with a new block, and for a block that somebody set to null. What has no default and is
+null is removed: a later values file removes with it a label, an issuer or an override of an earlier one. Each file that creates
 objects begins with it. Templates cannot read values.yaml, hence the copy in files/ (`make chart-docs` writes it).
 */}}
 {{- define "apicred.defaults" -}}
@@ -19,6 +20,26 @@ objects begins with it. Templates cannot read values.yaml, hence the copy in fil
 {{- $_ := set $given $key $default -}}
 {{- else if and (kindIs "map" $default) (kindIs "map" $value) (not (has $key $asGiven)) -}}
 {{- include "apicred.fill" (list $value $default) -}}
+{{- else if kindIs "map" $value -}}
+{{- include "apicred.withoutNulls" $value -}}
+{{- end -}}
+{{- end -}}
+{{- $defaults := index . 1 -}}
+{{- range $key, $value := $given -}}
+{{- if and (kindIs "invalid" $value) (not (hasKey $defaults $key)) -}}
+{{- $_ := unset $given $key -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Removes the keys of a map that are null, at all levels: a limit of null would be a limit of 0. */}}
+{{- define "apicred.withoutNulls" -}}
+{{- $map := . -}}
+{{- range $key, $value := $map -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $map $key -}}
+{{- else if kindIs "map" $value -}}
+{{- include "apicred.withoutNulls" $value -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
