@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, to_bytes};
-use axum::response::Response;
-use http::{Extensions, Request};
+use axum::response::{IntoResponse, Response};
+use http::{Extensions, Request, StatusCode};
 
 use crate::answer::Answer;
 use crate::config::{Config, Secret};
@@ -81,6 +81,11 @@ pub(crate) async fn attend(
     if effect == Effect::Drop {
         drop(open);
         return Connection::of(extensions).cut().await;
+    }
+    if let Effect::ErrorAfter { status } = effect {
+        open.close(status);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        return status.into_response();
     }
     let response = distort(&effect, answer);
     open.close(response.status().as_u16());

@@ -1,6 +1,9 @@
-//! Barriers at which a test may stop a request, so that it can act exactly while a POST is in flight.
+//! Barriers at which a test may stop a request, so that it can act exactly while it is in flight.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -9,19 +12,71 @@ use tokio::sync::watch;
 pub enum Point {
     /// After the request was read and recorded, before it is judged.
     Received,
-    /// After the token was minted and recorded, before anything is sent.
+    /// After the request took effect and was recorded, before anything is sent.
     BeforeAnswer,
 }
 
-struct Barrier {
-    client: String,
-    point: Point,
-    reached: watch::Sender<usize>,
-    open: watch::Sender<bool>,
+/// Says whether a request, such as `GET /generic/keys`, is meant.
+type Is = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Which requests come to a barrier.
+enum Which {
+    /// Token requests of this client; `*`: of any.
+    Client(String),
+    /// One request: so many of its kind have passed before it.
+    One { is: Is, before: AtomicUsize },
 }
 
-/// A barrier that is shut. Every request of its client that comes to it waits, until [`Hold::release`] or until the
-/// hold is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Shut,
+    Open,
+    /// What comes to it, and what waits at it, gets no answer.
+    Cut,
+}
+
+struct Barrier {
+    which: Which,
+    point: Point,
+    reached: watch::Sender<usize>,
+    state: watch::Sender<State>,
+}
+
+impl Barrier {
+    fn new(which: Which, point: Point) -> Arc<Self> {
+        Arc::new(Self {
+            which,
+            point,
+            reached: watch::Sender::new(0),
+            state: watch::Sender::new(State::Shut),
+        })
+    }
+
+    fn is_shut(&self) -> bool {
+        *self.state.borrow() == State::Shut
+    }
+
+    /// Waits while it is shut. False: the request gets no answer.
+    async fn pass(&self) -> bool {
+        if self.is_shut() {
+            self.reached.send_modify(|count| *count += 1);
+        }
+        let mut state = self.state.subscribe();
+        let left = state.wait_for(|state| *state != State::Shut).await;
+        left.is_ok_and(|state| *state == State::Open)
+    }
+
+    /// Is it this request that is meant? Counts it.
+    fn is_of(&self, request: &str) -> bool {
+        let Which::One { is, before } = &self.which else {
+            return false;
+        };
+        // The counter wraps after the one that is meant.
+        is(request) && before.fetch_sub(1, Ordering::SeqCst) == 0
+    }
+}
+
+/// A barrier that is shut. Every request that comes to it waits, until [`Hold::release`], [`Hold::cut`], or until the hold is dropped.
 #[must_use = "a hold that is dropped holds nothing"]
 pub struct Hold(Arc<Barrier>);
 
@@ -40,50 +95,109 @@ impl Hold {
 
     /// Opens the barrier for good.
     pub fn release(&self) {
-        self.0.open.send_replace(true);
+        self.0.state.send_replace(State::Open);
+    }
+
+    /// Closes the connection of each request that has come to the barrier: it gets no answer, and one that was [`Point::Received`] has no
+    /// effect.
+    pub fn cut(&self) {
+        self.0.state.send_replace(State::Cut);
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.release();
+        if self.0.is_shut() {
+            self.release();
+        }
     }
 }
 
-/// All barriers.
+/// All barriers, and the requests that came by.
 #[derive(Default)]
-pub(crate) struct Holds(Mutex<Vec<Arc<Barrier>>>);
+pub(crate) struct Holds {
+    barriers: Mutex<Vec<Arc<Barrier>>>,
+    /// Nobody asked for a record: none.
+    record: Mutex<Option<Vec<String>>>,
+}
 
 impl Holds {
     pub(crate) fn shut(&self, client: &str, point: Point) -> Hold {
-        let barrier = Arc::new(Barrier {
-            client: client.to_owned(),
-            point,
-            reached: watch::Sender::new(0),
-            open: watch::Sender::new(false),
-        });
-        let mut barriers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        barriers.retain(|barrier| !*barrier.open.borrow());
+        self.add(Which::Client(client.to_owned()), point)
+    }
+
+    /// Shuts a barrier for one request: so many that are meant pass before it.
+    pub(crate) fn shut_for_one(&self, is: Is, before: usize, point: Point) -> Hold {
+        let before = AtomicUsize::new(before);
+        self.add(Which::One { is, before }, point)
+    }
+
+    fn add(&self, which: Which, point: Point) -> Hold {
+        let barrier = Barrier::new(which, point);
+        let mut barriers = self.barriers();
+        barriers.retain(|barrier| barrier.is_shut());
         barriers.push(Arc::clone(&barrier));
         Hold(barrier)
+    }
+
+    fn barriers(&self) -> MutexGuard<'_, Vec<Arc<Barrier>>> {
+        self.barriers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self) -> MutexGuard<'_, Option<Vec<String>>> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records requests from now on.
+    pub(crate) fn begin_record(&self) {
+        *self.record() = Some(Vec::new());
+    }
+
+    /// What was recorded.
+    pub(crate) fn recorded(&self) -> Vec<String> {
+        self.record().clone().unwrap_or_default()
+    }
+
+    /// Takes note of a request, and gives the barriers that are meant for it alone.
+    pub(crate) fn arrived(&self, request: &str) -> Own {
+        if let Some(record) = &mut *self.record() {
+            record.push(request.to_owned());
+        }
+        let barriers = self.barriers();
+        let own = barriers.iter().filter(|barrier| barrier.is_of(request));
+        Own(own.map(Arc::clone).collect())
     }
 
     /// Goes through every barrier at this point, waiting at those that are shut.
     pub(crate) async fn pass(&self, client: Option<&str>, point: Point) {
         let barriers: Vec<_> = {
-            let barriers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let barriers = self.barriers();
             let concerns = |barrier: &&Arc<Barrier>| {
-                barrier.point == point
-                    && (barrier.client == "*" || Some(barrier.client.as_str()) == client)
+                let of = match &barrier.which {
+                    Which::Client(of) => of == "*" || Some(of.as_str()) == client,
+                    Which::One { .. } => false,
+                };
+                barrier.point == point && of
             };
             barriers.iter().filter(concerns).map(Arc::clone).collect()
         };
         for barrier in barriers {
-            let mut open = barrier.open.subscribe();
-            if !*open.borrow() {
-                barrier.reached.send_modify(|count| *count += 1);
-                let _ = open.wait_for(|open| *open).await;
+            barrier.pass().await;
+        }
+    }
+}
+
+/// The barriers of one request alone.
+pub(crate) struct Own(Vec<Arc<Barrier>>);
+
+impl Own {
+    /// Goes through those at this point. False: the request gets no answer.
+    pub(crate) async fn pass(&self, point: Point) -> bool {
+        for barrier in self.0.iter().filter(|barrier| barrier.point == point) {
+            if !barrier.pass().await {
+                return false;
             }
         }
+        true
     }
 }

@@ -202,6 +202,27 @@ impl DevIssuer {
         self.shared.holds.shut(client, point)
     }
 
+    /// Stops one request to the issuer: that which so many others that `is` means, such as `POST /generic/token`, came before. Calls of
+    /// the protected API are not among them.
+    pub fn hold_one(
+        &self,
+        is: impl Fn(&str) -> bool + Send + Sync + 'static,
+        before: usize,
+        point: Point,
+    ) -> Hold {
+        self.shared.holds.shut_for_one(Box::new(is), before, point)
+    }
+
+    /// Records the requests to the issuer from now on: `POST /generic/token`. Calls of the protected API are not among them.
+    pub fn record_requests(&self) {
+        self.shared.holds.begin_record();
+    }
+
+    /// The requests since [`DevIssuer::record_requests`], oldest first.
+    pub fn recorded_requests(&self) -> Vec<String> {
+        self.shared.holds.recorded()
+    }
+
     /// Goes down: connections break, new ones are refused, the port stays ours.
     pub async fn stop(&self) {
         self.main.stop().await;

@@ -13,6 +13,7 @@ use http::{HeaderMap, Method};
 use crate::answer::Answer;
 use crate::connection::Connection;
 use crate::faults::{Effect, Surface, distort, replacement};
+use crate::hold::Point;
 use crate::state::Shared;
 use crate::token_request::Endpoint;
 use crate::{api, device, entra, exchange, generic, github, graph, second, signin};
@@ -65,8 +66,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1.0/{*path}", get(graph::serve).post(graph::serve))
         .merge(sign_in())
         .merge(metadata(&shared))
-        .merge(api)
         .merge(second_requests)
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), gated))
+        // Whoever uses a token is nobody's client here.
+        .merge(api)
         .with_state(shared)
 }
 
@@ -161,6 +164,21 @@ async fn protected(
 ) -> Response {
     let (head, _) = request.into_parts();
     api::call(&shared, &name, &path, &head).into_response()
+}
+
+/// Gates of one request alone.
+async fn gated(State(shared): App, request: Request, next: Next) -> Response {
+    let name = format!("{} {}", request.method(), request.uri().path());
+    let gates = shared.holds.arrived(&name);
+    let connection = Connection::of(request.extensions());
+    if !gates.pass(Point::Received).await {
+        return connection.cut().await;
+    }
+    let answer = next.run(request).await;
+    if !gates.pass(Point::BeforeAnswer).await {
+        return connection.cut().await;
+    }
+    answer
 }
 
 /// Scripted faults for what is no token request.

@@ -109,7 +109,7 @@ pub enum Effect {
         #[serde(default)]
         body: String,
     },
-    /// An error of the server after the call took effect; at Graph and at registrations.
+    /// An error of the server after the request took effect; at token endpoints, at Graph and at registrations.
     ErrorAfter {
         /// The status, such as 500.
         status: u16,

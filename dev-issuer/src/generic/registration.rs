@@ -155,6 +155,11 @@ impl DevIssuer {
         (address(&self.shared, client), token)
     }
 
+    /// The registration access token that a client has to send, if it manages its registration.
+    pub fn registration_access_token(&self, client: &str) -> Option<String> {
+        self.shared.registrations.current(client)
+    }
+
     /// The public keys that a client of the generic issuer has.
     pub fn keys_of(&self, client: &str) -> Vec<Value> {
         let config = self.shared.config();

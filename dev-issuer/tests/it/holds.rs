@@ -91,3 +91,32 @@ async fn a_client_that_leaves_is_noticed() {
     }
     panic!("the record stays open");
 }
+
+#[tokio::test]
+async fn one_request_is_held_and_may_end_without_an_answer_and_without_an_effect() {
+    let bench = Bench::new().await;
+    bench.issuer.record_requests();
+    let is_token = |request: &str| request.starts_with("POST") && request.ends_with("/token");
+    for (point, tokens) in [(Point::Received, 1), (Point::BeforeAnswer, 2)] {
+        let before = bench.issuer.stats().tokens_issued;
+        let hold = bench.issuer.hold_one(is_token, 1, point);
+        assert_eq!(bench.v2(DEMO).await.status, 200, "it is the next one");
+        let keys = bench.get("/generic/keys").await;
+        assert_eq!(keys.status, 200, "that is another kind");
+        let url = bench.issuer.token_url_v2();
+        let held = bench.http.post(url).form(DEMO).send();
+        let (answer, ()) = tokio::join!(held, async {
+            hold.reached().await;
+            hold.cut();
+        });
+        assert!(answer.is_err(), "{point:?}: {answer:?}");
+        drop(hold);
+        let issued = bench.issuer.stats().tokens_issued - before;
+        assert_eq!(issued, tokens, "{point:?}");
+        assert_eq!(bench.v2(DEMO).await.status, 200, "it was one");
+    }
+    let recorded = bench.issuer.recorded_requests();
+    let tokens = recorded.iter().filter(|request| is_token(request));
+    assert_eq!(tokens.count(), 6, "{recorded:?}");
+    assert_eq!(recorded.len(), 8, "{recorded:?}");
+}
