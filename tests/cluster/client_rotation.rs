@@ -3,6 +3,7 @@
 //! The operator runs in a process of its own whose waits for issuers are short ([`crate::crash::victim`]).
 
 mod beside;
+mod crashes;
 mod elsewhere;
 mod faults;
 mod leaving;
@@ -19,7 +20,6 @@ mod upload;
 use std::sync::atomic::Ordering;
 
 use dev_issuer::{AppPolicy, CredentialKind, Effect, Fault, RetryAfter, Surface};
-use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
@@ -270,62 +270,4 @@ fn only_the_owner_of_a_secret_lets_it_be_rotated() {
             .await;
         rig.says("RotationBlocked", "belongs to Argo CD").await;
     });
-}
-
-/// Operators that run at once: each has a namespace, an issuer and a rotation of its own, and waits most of the time.
-const AT_ONCE: usize = 4;
-
-/// A rotation is cut at each write of the Secret, before it is sent and after it was answered; between two writes lies what is asked
-/// of the issuer. Then a healthy operator ends it: one credential at the issuer, the one of the Secret. No reader of the token
-/// notices.
-async fn cut_everywhere(kind: CredentialKind) {
-    let world = World::own().await;
-    for when in ["before", "after"] {
-        let mut crashes = 0;
-        for first in (1..20).step_by(AT_ONCE) {
-            let lives = (first..first + AT_ONCE).map(|at| cut(&world, kind, (at, when)));
-            let crashed = join_all(lives).await;
-            crashes += crashed.iter().filter(|crashed| **crashed).count();
-            if crashed.contains(&false) {
-                break;
-            }
-        }
-        assert!(
-            (4..19).contains(&crashes),
-            "{crashes} writes were cut {when} them"
-        );
-    }
-}
-
-/// One rotation that is cut at one write. Says whether there is such a write.
-async fn cut(world: &World, kind: CredentialKind, (at, when): (usize, &str)) -> bool {
-    let label = format!("cut-{when}-{at}");
-    let mut rig = Rig::of(world, &label, kind).await;
-    let alone = rig.place.namespace.clone();
-    rig.adopt(&rig.at_issuer(kind)[0]).await;
-    let request = rig.request().await;
-    let reader = rig.reader();
-    rig.start((at, when), &alone).await;
-    let crashed = rig.followed_through(&request).await;
-    if crashed {
-        rig.start((0, "never"), &alone).await;
-        let crashed = rig.followed_through(&request).await;
-        assert!(!crashed, "{when} {at}: a healthy operator ended");
-    }
-    rig.is_whole(kind, &request).await;
-    rig.served(reader, &label).await;
-    if let Some(mut operator) = rig.operator.take() {
-        operator.kill().await;
-    }
-    crashed
-}
-
-#[test]
-fn a_crash_at_any_write_of_a_certificate_s_rotation_leaves_one_that_works() {
-    run(cut_everywhere(CredentialKind::Certificate));
-}
-
-#[test]
-fn a_crash_at_any_write_of_a_secret_s_rotation_leaves_one_that_works() {
-    run(cut_everywhere(CredentialKind::Secret));
 }

@@ -27,7 +27,7 @@ async fn leaves(world: &World, way: Way) {
         Way::Renamed => "another-client",
     };
     let mut rig = Rig::with_secret(world, label, soon()).await;
-    rig.start((0, "never"), &rig.place.namespace.clone()).await;
+    rig.start(None, &rig.place.namespace.clone()).await;
     rig.place.ready("a").await;
     rig.place.ready("graph-rotator").await;
     rig.until("the first reconciliation", |s| s.rotation_state.is_some())

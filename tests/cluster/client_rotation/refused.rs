@@ -22,7 +22,7 @@ fn a_secret_that_an_admission_policy_protects_is_named_with_the_policy() {
     run(async {
         let world = World::own().await;
         let mut rig = Rig::with_secret(&world, "refused", soon()).await;
-        rig.start((0, "never"), &rig.place.namespace.clone()).await;
+        rig.start(None, &rig.place.namespace.clone()).await;
         rig.place.ready("a").await;
         rig.place.ready("graph-rotator").await;
         rig.until("the first reconciliation", |s| s.rotation_state.is_some())

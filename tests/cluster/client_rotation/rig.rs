@@ -41,6 +41,9 @@ const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
 pub(super) const OWNED: &str = "Application.ReadWrite.OwnedBy";
 pub(super) const RECORDS: (&str, &str) = ("demo", "Records.Read");
 
+/// What ends a reader, and how often it called.
+pub(super) type Reader = (Arc<AtomicBool>, JoinHandle<usize>);
+
 /// A client id of one test.
 pub(super) fn guid() -> String {
     let id = format!("{}{}", unique(), unique());
@@ -183,9 +186,9 @@ impl<'w> Rig<'w> {
         changed.expect("an annotation");
     }
 
-    /// An operator that dies at its `at`-th write of the source Secret; 0: at none. It watches the namespace `only`, or all of
-    /// them if that is empty.
-    pub(super) async fn start(&mut self, (at, when): (usize, &str), only: &str) {
+    /// An operator that watches the namespace `only`, or all of them if that is empty. It dies at its `at`-th request of a name to the
+    /// API server, before it or after it.
+    pub(super) async fn start(&mut self, dies: Option<(&str, usize, &str)>, only: &str) {
         let args = [
             "--exact",
             "crash::victim::victim",
@@ -193,24 +196,29 @@ impl<'w> Rig<'w> {
             "--nocapture",
         ]
         .map(str::to_owned);
-        let at = if at == 0 { usize::MAX } else { at };
-        let env = [
-            (
-                "KUBECONFIG",
-                self.world.operator_kubeconfig().display().to_string(),
-            ),
+        let kubeconfig = self.world.operator_kubeconfig();
+        let (of, at, when) = dies.unwrap_or(("", usize::MAX, "never"));
+        let mut env = vec![
+            ("KUBECONFIG", kubeconfig.display().to_string()),
             (AT, at.to_string()),
             (WHEN, when.to_owned()),
             (ONLY, only.to_owned()),
-            (OF, SOURCE.to_owned()),
         ];
+        env.extend((!of.is_empty()).then(|| (OF, of.to_owned())));
         let program = std::env::current_exe().expect("this program has a path");
         let log = self.world.next_log("rotating");
         self.operator = Some(Guarded::spawn(&program, &args, &env, log).await);
     }
 
     pub(super) async fn run(&mut self) {
-        self.start((0, "never"), "").await;
+        self.start(None, "").await;
+    }
+
+    /// Kills the operator, if there is one.
+    pub(super) async fn kill(&mut self) {
+        if let Some(mut operator) = self.operator.take() {
+            operator.kill().await;
+        }
     }
 
     pub(super) fn clients(&self) -> Api<ApiClient> {
@@ -344,7 +352,12 @@ impl<'w> Rig<'w> {
     }
 
     /// Calls the API with the mounted token, from the first one on until it is stopped.
-    pub(super) fn reader(&self) -> (Arc<AtomicBool>, JoinHandle<usize>) {
+    pub(super) fn reader(&self) -> Reader {
+        self.reader_each(Duration::from_millis(100))
+    }
+
+    /// The same with this pause between two calls.
+    pub(super) fn reader_each(&self, pause: Duration) -> Reader {
         let (place, done) = (Arc::clone(&self.place), Arc::<AtomicBool>::default());
         let end = Arc::clone(&done);
         let task = tokio::spawn(async move {
@@ -357,7 +370,7 @@ impl<'w> Rig<'w> {
                     }
                     Err(fault) => assert_eq!(calls, 0, "a token at every moment: {fault}"),
                 }
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(pause).await;
             }
             calls
         });
@@ -365,11 +378,7 @@ impl<'w> Rig<'w> {
     }
 
     /// Ends a reader: none of its calls was refused, and the fault of this case came.
-    pub(super) async fn served(
-        &self,
-        (done, reader): (Arc<AtomicBool>, JoinHandle<usize>),
-        label: &str,
-    ) {
+    pub(super) async fn served(&self, (done, reader): Reader, label: &str) {
         done.store(true, Ordering::SeqCst);
         let calls = reader.await.expect("no call was refused");
         assert!(calls > 5, "{label}: {calls} calls");
@@ -380,6 +389,12 @@ impl<'w> Rig<'w> {
 
     /// The rotation has ended: one credential is at the issuer, the one of the Secret, and it gets tokens.
     pub(super) async fn is_whole(&self, kind: CredentialKind, request: &str) {
+        self.is_left_with_one(kind, request).await;
+        self.renews().await;
+    }
+
+    /// The rotation has ended: one credential is at the issuer, and the Secret has the same one.
+    pub(super) async fn is_left_with_one(&self, kind: CredentialKind, request: &str) {
         let label = &self.place.namespace;
         let status = self.rotated(request).await;
         let left = self.at_issuer(kind);
@@ -389,6 +404,13 @@ impl<'w> Rig<'w> {
             current.is_none_or(|id| id == left[0]),
             "{label}: {status:?}"
         );
+        let values = if kind == CredentialKind::Secret { 1 } else { 2 };
+        let data = self.data().await;
+        assert_eq!(data.len(), values, "{label}: {:?}", data.keys());
+    }
+
+    /// Another renewal of `a` gets a token.
+    pub(super) async fn renews(&self) {
         let view = self.place.view("token-a").await.expect("a token");
         self.place.request_renewal("a").await;
         self.place.another_token("token-a", &view).await;

@@ -60,7 +60,7 @@ async fn stopped(world: &World, answer: Answer) {
     rig.place.issuer.fault(read);
     rig.place.issuer.fault(answer.fault());
     let alone = rig.place.namespace.clone();
-    rig.start((0, "never"), &alone).await;
+    rig.start(None, &alone).await;
     let asked = async || (rig.place.issuer.pending_faults() == 0).then_some(());
     eventually(LATER, format!("{answer:?}: the request"), asked).await;
     let mut operator = rig.operator.take().expect("it runs");
@@ -86,7 +86,7 @@ async fn stopped(world: &World, answer: Answer) {
     assert_eq!(record["state"]["name"], state, "{answer:?}");
 
     rig.place.issuer.clear_faults();
-    rig.start((0, "never"), &alone).await;
+    rig.start(None, &alone).await;
     rig.place.ready("a").await;
     let ended = rig.followed_through(&request).await;
     assert!(!ended, "{answer:?}: the operator ended");

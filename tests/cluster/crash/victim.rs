@@ -32,7 +32,7 @@ pub(crate) const WHEN: &str = "APICRED_TEST_CRASH_WHEN";
 /// The namespace that the victim watches; empty: all of them.
 pub(crate) const ONLY: &str = "APICRED_TEST_CRASH_ONLY";
 
-/// If set, only writes of the Secret of this name are counted.
+/// If set, only requests of this name ([`name_of`]) are counted.
 pub(crate) const OF: &str = "APICRED_TEST_CRASH_OF";
 
 /// Not a test: what [`super::crash`] runs in a process of its own.
@@ -45,9 +45,7 @@ fn victim() {
     let bomb = Bomb {
         left: Arc::new(AtomicUsize::new(at.parse().unwrap())),
         after: when == "after",
-        of: std::env::var(OF)
-            .ok()
-            .map(|name| format!("/secrets/{name}")),
+        of: std::env::var(OF).ok(),
     };
     logs::init(LogFormat::Text, "info,apicred=debug", None).unwrap();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -132,6 +130,33 @@ fn die() -> ! {
     }
 }
 
+/// Before each name of a request in the output of a victim.
+const SAID: &str = "victim: ";
+
+/// The requests to the API server that a victim has noted in its output, in their order.
+pub(crate) fn requests_in(output: &str) -> Vec<String> {
+    let lines = output.lines().filter_map(|line| line.strip_prefix(SAID));
+    lines.map(str::to_owned).collect()
+}
+
+/// The name of a request to the API server, the same in each namespace: `PATCH apiclients/shared/status`.
+fn name_of(method: &str, path: &str) -> String {
+    let mut parts = path.trim_matches('/').split('/').peekable();
+    // `api/v1/…` or `apis/group/version/…`
+    let skip = if parts.peek() == Some(&"api") { 2 } else { 3 };
+    let mut rest: Vec<&str> = parts.skip(skip).collect();
+    if rest.first() == Some(&"namespaces") && rest.len() > 2 {
+        rest.drain(..2);
+    }
+    match rest.first() {
+        // Their names differ from run to run.
+        Some(&"events") => rest.truncate(1),
+        Some(&"clustertokenissuers") if rest.len() > 1 => drop(rest.remove(1)),
+        _ => {}
+    }
+    format!("{method} {}", rest.join("/"))
+}
+
 /// A layer of the kube client that ends the process at one of its requests.
 #[derive(Clone)]
 struct Bomb {
@@ -174,18 +199,12 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         // Lists and watches say nothing about how far the work has come.
         let query = request.uri().query().unwrap_or_default();
-        let counts = match &self.bomb.of {
-            Some(of) => request.method() == "PATCH" && request.uri().path().ends_with(of.as_str()),
-            None => !query.contains("watch=") && !query.contains("limit="),
-        };
+        let lists = query.contains("watch=") || query.contains("limit=");
+        let name = name_of(request.method().as_str(), request.uri().path());
+        let counts = !lists && self.bomb.of.as_ref().is_none_or(|of| *of == name);
         let last = counts && self.bomb.left.fetch_sub(1, Ordering::SeqCst) == 1;
-        if counts {
-            eprintln!(
-                "victim: {} {}{}",
-                request.method(),
-                request.uri().path(),
-                if last { " (the last)" } else { "" }
-            );
+        if !lists {
+            eprintln!("{SAID}{name}");
         }
         let after = self.bomb.after;
         if last && !after {
