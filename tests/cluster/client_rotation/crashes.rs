@@ -30,7 +30,7 @@ enum To {
     Issuer,
 }
 
-/// A request of a rotation: the so-manieth of its name, from 1 on.
+/// A request of a rotation: the first of its name, the second, …
 #[derive(Clone, Debug, PartialEq)]
 struct Request {
     to: To,
@@ -98,8 +98,8 @@ impl Request {
         self.name.starts_with("GET ") || self.name.ends_with("/token")
     }
 
-    /// Where a rotation is cut for it. Nothing is decided by what status, events and answers to questions say: a kill after one of them is
-    /// one before the next request.
+    /// Where a rotation is cut for it. What a status or an event says decides nothing later, and what only asks leaves nothing: a kill after
+    /// one of them is a kill before the next request.
     fn points(&self) -> &'static [Point] {
         let reports = self.name.ends_with("/status") || self.name.ends_with(" events");
         if reports || self.only_asks() {

@@ -13,7 +13,7 @@ use crate::support::{LATER, World, run};
 /// before the other one is removed, and once more afterwards.
 const REQUESTS: u32 = 5;
 
-/// Token requests by a certificate in a rotation without faults: of the credential, for Graph, five trials and more, of the renewal.
+/// Token requests by a certificate in a rotation without faults: of the credential, for Graph, and the trials.
 const TOKENS: u32 = 6;
 
 /// A fault at one request of a rotation.
