@@ -30,7 +30,7 @@ fn writes_that_meet_another_state_wait_longer_each_time() {
         assert!(!memory.is_empty());
         assert_eq!(wait(&memory, &known, at(0)), Some(seconds), "{n} in a row");
         assert_eq!(wait(&memory, &known, at(seconds)), None, "and no longer");
-        // The cache has moved: the next write may succeed. A third refusal shows that it does not help.
+        // The cache has moved: the next write may succeed. A third rejected write shows that it does not help.
         let sooner = (n >= 3).then_some(seconds.min(5));
         assert_eq!(wait(&memory, &moved, at(0)), sooner, "{n} in a row, moved");
         assert_eq!(memory.reported_conflicts(), (n >= 3).then_some(n));

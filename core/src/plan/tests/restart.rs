@@ -142,7 +142,7 @@ fn a_status_of_success_or_without_a_next_attempt_is_nothing_to_wait_for() {
     assert!(!without(|s| s.consecutive_failures = None));
     assert!(!without(|s| s.last_attempt = None));
     assert!(!without(|s| s.last_attempt.as_mut().unwrap().inputs = None));
-    // ServerMessage by a clock that was ahead.
+    // Noted by a clock that was ahead.
     assert!(!without(|s| {
         s.last_attempt.as_mut().unwrap().time.0 = at(9999);
     }));
@@ -248,7 +248,7 @@ fn a_refused_password_waits_for_another_client_issuer_user_or_password_and_for_n
     for ((what, change), held) in ends.chain(stays.into_iter().map(|case| (case, true))) {
         let (mut credential, mut world, reported) = refused_password();
         change(&mut credential, &mut world);
-        // In the process that saw the refusal, and in the next one.
+        // In the process that saw the token error, and in the next one.
         let failing = world.failure(&credential).is_some();
         assert_eq!(failing, held, "{what}");
         let again = recall(&credential, &restarted(&world), &reported, 10);
