@@ -40,7 +40,7 @@ pub(crate) fn client(
     Client::new(service, "default")
 }
 
-/// A refusal as the API server words it.
+/// An error as the API server answers it.
 pub(crate) fn refuse(code: u16) -> Reply {
     Reply::Answer(code, failure(code))
 }

@@ -46,7 +46,7 @@ impl Connection {
         std::future::pending().await
     }
 
-    /// What the client showed in the handshake, and proved to hold the key of. Nobody has judged it yet.
+    /// What the client showed in the handshake, and proved to hold the key of. Nobody has checked it yet.
     pub(crate) fn peer(&self) -> &Arc<[CertificateDer<'static>]> {
         &self.peer
     }

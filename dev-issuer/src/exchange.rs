@@ -23,7 +23,7 @@ pub(crate) const LONGEST_BODY: usize = 64 * 1024;
 /// What the log keeps of a value.
 const LONGEST_VALUE: usize = 300;
 
-/// Records, judges and answers. The record is open before anything else happens and holds the minted token's id before
+/// Records, checks and answers. The record is open before anything else happens and holds the minted token's id before
 /// anything is sent: what a test counts is what happened, even if the client never hears of it.
 pub(crate) async fn run(
     shared: Arc<Shared>,

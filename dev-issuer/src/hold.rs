@@ -10,7 +10,7 @@ use tokio::sync::watch;
 /// Where a request can be stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// After the request was read and recorded, before it is judged.
+    /// After the request was read and recorded, before it is checked.
     Received,
     /// After the request took effect and was recorded, before anything is sent.
     BeforeAnswer,

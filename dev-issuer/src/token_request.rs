@@ -1,4 +1,4 @@
-//! What a token request says, before anybody judges it.
+//! The content of a token request, before it is checked.
 
 use std::sync::Arc;
 

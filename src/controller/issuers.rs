@@ -39,7 +39,7 @@ const AGAIN_AT_MOST: Duration = Duration::from_mins(8);
 /// One that works is checked again after this, and up to half as much more: rarely, and not all at once.
 const RECHECK: Duration = Duration::from_hours(1);
 
-/// Judges every issuer that is handed in, for ever.
+/// Reconciles every issuer that it receives, for ever.
 pub(super) async fn run(
     context: Arc<Context>,
     changed: mpsc::UnboundedReceiver<IssuerName>,
@@ -115,7 +115,7 @@ fn object((kind, namespace, name): &IssuerName) -> Object<'_> {
     }
 }
 
-/// Judges one.
+/// Reconciles one.
 async fn reconcile_issuer(context: &Context, (kind, namespace, name): &IssuerName) -> Reconciled {
     let gone = || {
         let id = IssuerId::Object(*kind, namespace.clone(), name.clone());

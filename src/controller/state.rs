@@ -59,7 +59,7 @@ pub(super) struct State {
     pub(super) reported: Option<Box<ApiCredentialStatus>>,
     /// How pods were notified of the last write; none if the credential does not ask for it.
     pub(super) notified: Option<Notified>,
-    /// Ids of a client secret's refusal that the next line about it names.
+    /// Ids of the answer that refused a client secret; the next line of the log about it names them.
     pub(super) refused: Option<Box<Ids>>,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct Held {
     pub(super) token: Arc<Token>,
     pub(super) sources: SourceUse,
     pub(super) fingerprint: String,
-    /// The time of the certificate that proved the client.
+    /// The validity of the certificate that authenticated the client.
     pub(super) certificate_validity: Option<Validity>,
     /// The request it answers, and the issuer.
     pub(super) issued: IssuedBy,

@@ -142,7 +142,7 @@ pub(super) fn config(
     Ok(config)
 }
 
-/// Leaves every decision to rustls, and adds to a refusal what was refused: rustls's own error does not name the
+/// Leaves every decision to rustls, and adds to an error what was rejected: rustls's own error does not name the
 /// certificates.
 #[derive(Debug)]
 struct Verifier {

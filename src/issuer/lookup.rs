@@ -1,4 +1,4 @@
-//! Asks an issuer for its discovery document.
+//! Requests the discovery document of an issuer.
 
 use crate::Reason;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use crate::{
 /// Redirects within an origin that are followed for one address: a slash at the end, and a path that moved.
 const MAX_REDIRECTS: usize = 2;
 
-/// The endpoints of an issuer with discovery. One address after the other is asked until one has a document that can be
+/// The endpoints of an issuer with discovery. The addresses are requested in order until one has a document that can be
 /// used: servers and gateways answer 401, 403, 405, 500 or a web page for the addresses that they do not know.
 ///
 /// # Errors
@@ -36,10 +36,10 @@ pub async fn discover(
     let written = issuer.places.issuer.as_deref().unwrap_or(url.as_str());
     let mut seen = Vec::new();
     for address in discovery::addresses(url) {
-        match ask(http, issuer, written, address.clone(), now).await? {
+        match fetch(http, issuer, written, address.clone(), now).await? {
             Ok(found) => return Ok(discovery::completed(found, &issuer.places)),
             Err(other) => {
-                // It is the server that has too much to do, and not the page.
+                // The server is overloaded, so its other addresses are not requested.
                 let later = matches!(other, Seen::Later(..));
                 seen.push((address, other));
                 if later {
@@ -51,8 +51,8 @@ pub async fn discover(
     Err(discovery::conclude(written, &seen))
 }
 
-/// Asks one address. The outer error: nobody answers there, so the other addresses need not be asked.
-async fn ask(
+/// Requests one address. The outer error means that the host does not answer, so the other addresses are not tried.
+async fn fetch(
     http: &Http,
     issuer: &Issuer,
     written: &str,
@@ -97,8 +97,8 @@ fn named(answer: &RawAnswer, why: Unusable) -> Unusable {
 
 /// A status that is no document and no redirect.
 fn refused(answer: &RawAnswer, now: Timestamp) -> Seen {
-    let asked = answer.retry_after.as_deref();
-    let wait = asked.and_then(|value| oauth::retry_after(value, now));
+    let header = answer.retry_after.as_deref();
+    let wait = header.and_then(|value| oauth::retry_after(value, now));
     match (answer.status, wait) {
         (status @ (429 | 503), Some(wait)) => Seen::Later(status, wait),
         (status, _) => Seen::Status(status),

@@ -126,7 +126,7 @@ pub(super) fn start() -> Result<Queue, String> {
     Ok(queue)
 }
 
-/// Writes a line past the log's format and filter: what ends the process. Never waits for a reader.
+/// Writes the line that says why the process ends, without the log's format and filter. Never waits for a reader.
 pub fn last_line(line: &str) {
     let line = format!("{}\n", printable(line));
     match QUEUE.get() {

@@ -155,7 +155,7 @@ async function verify(request, response) {
   }
 }
 
-// The one person there is consents to everything as soon as he is asked.
+// The one user consents to everything as soon as he is asked.
 async function grantOf(clientId, scope, grantId) {
   const grant = (grantId && await provider.Grant.find(grantId)) || new provider.Grant({ accountId: config.account, clientId });
   grant.addOIDCScope(scope);

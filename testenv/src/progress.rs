@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Tells on stderr how a long step goes on, with the seconds since it began.
+/// Shows on stderr how a long step goes on, with the seconds since it began.
 pub(crate) struct Progress {
     what: String,
     began: Instant,

@@ -26,7 +26,7 @@ pub const SECRET_EXPIRES_AT: &str = "apicred.dev/secret-expires-at";
 pub const ROTATE_REQUESTED_AT: &str = "apicred.dev/rotate-requested-at";
 /// On a source Secret: name, or NAME@UID, of the `ApiClient` that may replace the client secret or certificate in it.
 pub const ROTATE_BY: &str = "apicred.dev/rotate-by";
-/// On a source Secret: where the rotation of the client's credential stands (JSON).
+/// On a source Secret: the state of the rotation of the client's credential (JSON).
 pub const ROTATION: &str = "apicred.dev/rotation";
 /// On a source Secret: `true` lets apicred keep a copy of the last certificate in it that got a token, `false` does not. If not
 /// set: `true` for a Secret of cert-manager.
@@ -86,7 +86,7 @@ pub const CLAIMS: &str = "apicred.dev/claims";
 pub const NOT_GRANTED: &str = "apicred.dev/scopes-not-granted";
 /// On a target Secret: the token's own id (`uti` or `jti`), to find it in the issuer's logs.
 pub const TOKEN_ID: &str = "apicred.dev/token-id";
-/// On a target Secret: the time of the certificate that proved the client (`from/until`, RFC 3339).
+/// On a target Secret: the validity of the certificate that authenticated the client (`from/until`, RFC 3339).
 pub const CERTIFICATE_VALIDITY: &str = "apicred.dev/certificate-validity";
 /// On a target Secret: the value of `renew-requested-at` that this token answered.
 pub const RENEW_HANDLED: &str = "apicred.dev/renew-handled";

@@ -1,6 +1,6 @@
 //! CEL rules of times and addresses.
 //!
-//! No rule converts a text: a text of another form would fail in words of the API server's own, in front of the message.
+//! No rule converts a text: a text of another form would fail with an error of the API server, in front of our message.
 
 use kube::core::{Reason, Rule};
 
@@ -8,9 +8,9 @@ use kube::core::{Reason, Rule};
 const DAY: &str = "((19[7-9]|2[0-9]{2})[0-9]-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)|(19(7[26]|8[048]|9[26])|2[0-9](0[48]|[2468][048]|[13579][26])|2[048]00)-02-29)";
 /// A time of a day, with its zone.
 const TIME: &str = "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
-/// The host and port of an URL. RE2 as a text of CEL has it.
+/// The host and port of an URL. A regular expression (RE2), escaped for a string of CEL.
 const HOST: &str = "([^/?#@:\\\\[\\\\]\\\\s]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?";
-/// A duration. Six digits a unit overflow nothing.
+/// A duration. With at most six digits for each unit, no duration overflows.
 pub(super) const DURATION: &str = "^([0-9]{1,6}([.][0-9]{1,3})?[hms])+$";
 
 /// Rule of a time or a day.
@@ -79,7 +79,7 @@ pub(super) fn https_origin(field: &str, example: &str) -> Rule {
         ))
 }
 
-/// Rule of a URL: a line end is not seen.
+/// Rule of a URL without line ends and blanks, which are hard to see in YAML.
 pub(super) fn no_blank(field: &str) -> Rule {
     Rule::new("!self.matches('\\\\s')")
         .reason(Reason::FieldValueInvalid)
@@ -97,7 +97,7 @@ pub(super) fn no_blank_around(field: &str) -> Rule {
         ))
 }
 
-/// Rule of the API of another GitHub: not the address of its pages.
+/// Rule of the API of another GitHub server: not the address of its web pages.
 pub(super) fn github_api(field: &str) -> Rule {
     Rule::new("!self.lowerAscii().matches('^https://((www[.])?github[.]com|([^./:]+[.])?ghe[.]com)(:443)?(/|$)')")
         .reason(Reason::FieldValueInvalid)
@@ -115,7 +115,7 @@ pub(super) fn whole_host(field: &str) -> Rule {
         ))
 }
 
-/// Rule of the revocation endpoint of `oauth2`. A host of another alphabet has two spellings and is left to the operator.
+/// Rule of the revocation endpoint of `oauth2`. A host name with letters beyond ASCII has two spellings, so the operator checks it.
 pub(super) fn revocation_at_home() -> Rule {
     let plain = |field: &str| {
         format!("self.{field}.matches('^https://[-A-Za-z0-9.]+(:[0-9]{{1,5}})?(/|$)')")
@@ -137,7 +137,7 @@ pub(super) fn revocation_at_home() -> Rule {
     .message("revocationUrl must be on the host of tokenUrl, because tokens are sent to it: correct it, or remove it")
 }
 
-/// What the login server of a registry looks like.
+/// Pattern of the login server of a registry.
 const REGISTRY: &str = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$";
 
 /// Rule of a registry.

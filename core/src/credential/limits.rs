@@ -158,7 +158,7 @@ pub(super) fn lists(allowed: &[String], name: &str, value: &str) -> bool {
 
 /// May a token be requested for these subjects? An issuer that limits scopes takes no subject from a spec unless its
 /// administrator lists it. A ServiceAccount as the subject is limited by `allowedSubjects` alone: its token names the
-/// namespace, and the issuer judges it.
+/// namespace, and the issuer checks it.
 fn may_use_subjects(
     issuer: &Issuer,
     namespace: &str,

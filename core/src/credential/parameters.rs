@@ -25,7 +25,7 @@ fn of_extension(spec: &ApiCredentialSpec) -> Vec<Parameter> {
     parameters.map(Parameter::from).collect()
 }
 
-/// What is wrong with them. The CRD's rules say most of it as well.
+/// Errors in the parameters. The CEL rules of the CRD reject most of them earlier.
 pub(super) fn faults(spec: &ApiCredentialSpec) -> Vec<FieldError> {
     let target = &spec.target.secret_name;
     let of_extension = of_extension(spec);
@@ -51,44 +51,44 @@ fn faults_of(parameters: &[Parameter], field: &str, target: &str) -> Vec<FieldEr
     for (i, parameter) in parameters.iter().enumerate() {
         let name = &parameter.name;
         let plain = plain_name(name);
-        let mut say = |part: &str, problem: String| {
+        let mut report = |part: &str, problem: String| {
             errors.push(FieldError::new(format!("{field}[{i}].{part}"), problem));
         };
         let of_grant = field == EXTENSION && OF_EXTENSIONS.contains(&plain.as_str());
         if WITH_FIELDS.contains(&plain.as_str()) && !of_grant {
-            say(
+            report(
                 "name",
                 format!("may not be \"{name}\"; use the field of the spec for it"),
             );
         }
         if parameters[..i].iter().any(|other| other.name == *name) {
-            say("name", format!("is a second \"{name}\"; remove it"));
+            report("name", format!("is a second \"{name}\"; remove it"));
         }
         let Some(reference) = &parameter.secret_ref else {
             if parameter.value.is_none() {
-                say("value", "is missing; set value or secretRef".to_owned());
+                report("value", "is missing; set value or secretRef".to_owned());
             }
             continue;
         };
         if parameter.value.is_some() {
-            say(
+            report(
                 "secretRef",
                 "is set together with value; remove one".to_owned(),
             );
         }
         if is_public(name) {
-            say(
+            report(
                 "secretRef",
                 format!("cannot be used, because \"{name}\" is not a secret; use value"),
             );
         }
         if reference.name == target {
-            say(
+            report(
                 "secretRef.name",
                 "is the target Secret as well: the token would overwrite it; create this credential again with another target.secretName, or name another source".to_owned(),
             );
         } else if !fit::is_object_name(&reference.name) {
-            say("secretRef.name", fit::NOT_A_SECRET.to_owned());
+            report("secretRef.name", fit::NOT_A_SECRET.to_owned());
         }
     }
     errors

@@ -11,7 +11,7 @@ pub struct Preset {
     pub portal_name: &'static str,
     /// The API as `resource` of the v1 endpoint, and before `/.default` of the v2 endpoint.
     pub audience: &'static str,
-    /// Where it is called.
+    /// The base of the URLs under which it is called.
     pub base_url: &'static str,
     /// Application permissions.
     pub roles: &'static [&'static str],
@@ -102,7 +102,7 @@ pub const fn preset(api: ApiPreset, cloud: Cloud) -> Option<Preset> {
     Some(preset)
 }
 
-/// The permissions of Defender for Cloud Apps are called alike in both contexts.
+/// The permissions of Defender for Cloud Apps have the same names for applications and for users.
 const CLOUD_APPS: &[&str] = &[
     "Investigation.Read",
     "Investigation.Manage",

@@ -104,7 +104,7 @@ impl Dialect {
         parts.filter(|s| !s.is_empty()).collect()
     }
 
-    /// Is this asked for and rarely named in the answer, although it counts? A refresh token or an ID token shows it.
+    /// Is this scope often granted without being named in the answer? A refresh token or an ID token shows it.
     fn is_silent(self, scope: &str) -> bool {
         match self {
             Self::GitHubApp => scope == IMPLIED,
@@ -114,30 +114,30 @@ impl Dialect {
     }
 
     /// True if a granted scope contains the requested one.
-    fn covers(self, granted: &str, asked: &str) -> bool {
+    fn covers(self, granted: &str, wanted: &str) -> bool {
         match self {
-            Self::Entra => covers_at_entra(granted, asked),
+            Self::Entra => covers_at_entra(granted, wanted),
             Self::Google => {
                 let long = |scope: &str| {
                     let known = LONG.iter().find(|(short, _)| *short == scope);
                     known.map_or_else(|| scope.to_owned(), |(_, long)| (*long).to_owned())
                 };
-                long(granted) == long(asked)
+                long(granted) == long(wanted)
             }
-            Self::GitHub => granted == asked || contains_at_github(granted, asked),
-            Self::GitHubApp => granted == asked || contains_permission(granted, asked),
-            Self::Slack | Self::Standard => granted == asked,
+            Self::GitHub => granted == wanted || contains_at_github(granted, wanted),
+            Self::GitHubApp => granted == wanted || contains_permission(granted, wanted),
+            Self::Slack | Self::Standard => granted == wanted,
         }
     }
 }
 
 /// `admin:org` contains `write:org`, which contains `read:org`; the others are in the table.
-fn contains_at_github(granted: &str, asked: &str) -> bool {
+fn contains_at_github(granted: &str, wanted: &str) -> bool {
     let listed = CONTAINED
         .iter()
-        .any(|(wide, narrow)| *wide == granted && narrow.contains(&asked));
+        .any(|(wide, narrow)| *wide == granted && narrow.contains(&wanted));
     let rank = |verb: &str| ["read", "write", "admin"].iter().position(|v| *v == verb);
-    let wider = match (granted.split_once(':'), asked.split_once(':')) {
+    let wider = match (granted.split_once(':'), wanted.split_once(':')) {
         (Some((wide, of)), Some((narrow, same))) if of == same => {
             matches!((rank(wide), rank(narrow)), (Some(w), Some(n)) if w > n)
         }
@@ -147,9 +147,9 @@ fn contains_at_github(granted: &str, asked: &str) -> bool {
 }
 
 /// Does a permission of a GitHub App include another one?
-fn contains_permission(granted: &str, asked: &str) -> bool {
+fn contains_permission(granted: &str, wanted: &str) -> bool {
     let rank = |level: &str| LEVELS.iter().position(|l| *l == level);
-    match (permission(granted), permission(asked)) {
+    match (permission(granted), permission(wanted)) {
         (Some((one, wide)), Some((other, narrow))) => one == other && rank(wide) >= rank(narrow),
         _ => false,
     }
@@ -178,28 +178,28 @@ pub(super) fn is_one_api(one: &str, other: &str) -> bool {
 }
 
 /// A name without an API is Microsoft Graph's, or of the one API that a token is for, so it fits every API.
-fn covers_at_entra(granted: &str, asked: &str) -> bool {
-    let ((granted_api, granted), (asked_api, asked)) = (at_entra(granted), at_entra(asked));
+fn covers_at_entra(granted: &str, wanted: &str) -> bool {
+    let ((granted_api, granted), (asked_api, wanted)) = (at_entra(granted), at_entra(wanted));
     let api = match (granted_api, asked_api) {
         (Some(one), Some(other)) => is_one_api(one, other),
         _ => true,
     };
-    api && granted.eq_ignore_ascii_case(asked)
+    api && granted.eq_ignore_ascii_case(wanted)
 }
 
-/// Scopes that were asked for and not granted, as far as the answer shows (RFC 6749 section 5.1: a scope that is not the
-/// one asked for must be named). No text, or an empty one, shows nothing.
-pub fn not_granted(issuer: &Issuer, asked: &[String], granted: Option<&str>) -> Vec<String> {
+/// Scopes that were requested and not granted, as far as the answer shows (RFC 6749 section 5.1: a scope that is not the
+/// one requested must be named). No text, or an empty one, shows nothing.
+pub fn not_granted(issuer: &Issuer, wanted: &[String], granted: Option<&str>) -> Vec<String> {
     let dialect = Dialect::of(issuer);
     let all: Vec<&str> = granted.map(|text| dialect.split(text)).unwrap_or_default();
     if all.is_empty() {
         return Vec::new();
     }
-    let asked = asked.iter().flat_map(|entry| dialect.split(entry));
-    let asked: Vec<&str> = asked.filter(|scope| !dialect.is_silent(scope)).collect();
+    let wanted = wanted.iter().flat_map(|entry| dialect.split(entry));
+    let wanted: Vec<&str> = wanted.filter(|scope| !dialect.is_silent(scope)).collect();
     // By the RFC, a comma may be part of a scope. But many servers separate scopes by commas, and requested scopes
     // rarely contain one.
-    let by_commas = !asked.iter().any(|scope| scope.contains(','));
+    let by_commas = !wanted.iter().any(|scope| scope.contains(','));
     let granted = all
         .iter()
         .flat_map(|scope| scope.split(|c: char| by_commas && c == ','))
@@ -209,7 +209,7 @@ pub fn not_granted(issuer: &Issuer, asked: &[String], granted: Option<&str>) -> 
     let whatever = |scope: &str| {
         dialect == Dialect::Entra && at_entra(scope).1.eq_ignore_ascii_case(".default")
     };
-    asked
+    wanted
         .into_iter()
         .filter(|scope| !whatever(scope) && !granted.iter().any(|g| dialect.covers(g, scope)))
         .map(str::to_owned)

@@ -1,4 +1,4 @@
-//! `spec.static`: a key that is published as it is, such as the legacy API tokens of Cloud App Security. It stands beside the grants: no
+//! `spec.static`: a key that is published as it is, such as the legacy API tokens of Cloud App Security. It is not a grant: no
 //! request is sent, so it has neither an issuer nor a client.
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +9,7 @@ use crate::{
     input, oauth,
 };
 
-/// When a change is urged, if the user does not say: 90 days.
+/// Age from which a warning asks for a new key, if not set: 90 days.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// The scheme that Cloud App Security requires.
 const SCHEME: &str = "Token";
@@ -21,9 +21,9 @@ pub struct StaticKey {
     pub token: SecretKeyRef,
     /// The scheme in the `Authorization` header.
     pub scheme: String,
-    /// When it was created, if the user says so.
+    /// When it was created, if the spec says so.
     pub created_at: Option<Timestamp>,
-    /// From which age on a change is urged.
+    /// Age from which a warning asks for a new key.
     pub max_age: SignedDuration,
 }
 

@@ -1,6 +1,6 @@
 //! Which labels, annotations and names a target Secret may have.
 //!
-//! Tools act on Secrets by these: a label can forge a Helm release, and an annotation can copy a Secret into other namespaces. No list of
+//! Tools select Secrets by their labels, annotations and names: a label can forge a Helm release, and an annotation can copy a Secret into other namespaces. No list of
 //! tools is complete. So everything is refused, except labels that control no tool and keys that an administrator allows.
 
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::{Credential, binding::Denial};
 use crate::api::names;
 
-/// Labels that only describe. `instance` is what Argo CD goes by, and `managed-by` is apicred's.
+/// Labels that only describe. `instance` is not one of them, because Argo CD uses it to track objects; `managed-by` is set by apicred.
 const DESCRIBE: [&str; 4] = [
     "app.kubernetes.io/name",
     "app.kubernetes.io/component",
@@ -16,7 +16,7 @@ const DESCRIBE: [&str; 4] = [
     "app.kubernetes.io/version",
 ];
 
-/// Domains that are reserved for documentation (RFC 2606): no tool goes by them.
+/// Domains that are reserved for documentation (RFC 2606): no tool uses them.
 const DOCUMENTATION: [&str; 4] = ["example.com", "example.org", "example.net", "example"];
 
 /// Domains whose keys may not be set, even if an administrator lists them. The CRD has the same rule.

@@ -165,7 +165,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         self.pauses.values().any(|pause| pause.until > now)
     }
 
-    /// Takes a place in the queue.
+    /// Adds an entry to the queue.
     pub(super) fn push(&mut self, key: &K, wish: Wish, urgency: Urgency) {
         self.queue.push(key, &wish.client.namespace, urgency);
         self.waiting.insert(key.clone(), wish);

@@ -142,10 +142,10 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         !self.classes[0].groups.is_empty()
     }
 
-    /// Takes a place, or a more urgent one: who was there before keeps the time of arrival.
+    /// Adds an entry, or makes it more urgent. An entry that was there before keeps its time of arrival.
     pub(super) fn push(&mut self, key: &K, group: &str, urgency: Urgency) {
         let old = self.places.get(key).cloned();
-        // Who has no token counts from the moment of asking: who asks again does not lose the place by it.
+        // An entry without a token counts from its first request, so a repeated request does not lose the place.
         let stays = |(u, _, g): &(Urgency, u64, String)| {
             u.class == urgency.class && *u <= urgency && g == group
         };
@@ -207,7 +207,7 @@ impl<K: Clone + Ord> ClassQueue<K> {
             there.queue.insert(place);
             return;
         }
-        // The next round, and not this one: who always has one waiting must not be served twice in it.
+        // It is served in the next round: a group that always has an entry waiting must not be served twice in one.
         let turn = (self.now + 1, place.1);
         self.turns.insert((turn.0, turn.1, group.to_owned()));
         let queue = BTreeSet::from([place]);

@@ -77,7 +77,7 @@ const GOOGLE: AnswerForm = AnswerForm {
 ///
 /// # Errors
 /// A token error that never blames the client authentication: the issuer has accepted that. [`Reason::SecondRequestRefused`] if the
-/// server refused the request; an answer that cannot be used is no refusal.
+/// server refused the request; an answer that cannot be used does not mean that.
 pub fn second_answer(
     credential: &Credential,
     raw: &RawAnswer,
@@ -303,7 +303,7 @@ mod tests {
         }
     }
 
-    /// The registry, Google and GitHub judge what they get alike.
+    /// The registry, Google and GitHub check what they get in the same way.
     #[test]
     fn an_answer_that_cannot_be_used_is_not_refused() {
         use Reason::{MalformedAnswer, RedirectRefused, TokenExpired, TokenTooLarge};

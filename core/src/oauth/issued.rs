@@ -72,7 +72,7 @@ pub(super) fn access_token(fields: &Map<String, Value>) -> Option<String> {
     (!is_nothing(token)).then(|| token.to_owned())
 }
 
-/// Judges what was issued.
+/// Checks what was issued.
 ///
 /// # Errors
 /// When no workload could use the token. Never [`Class::Transient`].

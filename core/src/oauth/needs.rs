@@ -132,7 +132,7 @@ pub fn odd_grant_input(grant: &Grant, grant_inputs: &[SecretString]) -> Option<O
 }
 
 /// One line out of a Secret. One line end at its end is taken off, since editors and `echo` leave it there and no
-/// issuer issues a secret that validity in one.
+/// issuer issues a secret that ends with one.
 ///
 /// # Errors
 /// A sentence for the user when the bytes cannot be one.

@@ -59,7 +59,7 @@ pub(super) fn of_password(text: &str) -> Option<String> {
     first(&rules, text).or_else(ends)
 }
 
-/// The odd form of a value that goes into a header as it is, and that no issuer judges: what is certainly not the value itself,
+/// The odd form of a value that goes into a header as it is, and that no issuer checks: what is certainly not the value itself,
 /// and what no header can carry.
 pub(crate) fn form_in_header(text: &str) -> Option<String> {
     let other = || {

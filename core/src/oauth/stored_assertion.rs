@@ -35,7 +35,7 @@ pub fn stored_assertion(bytes: &[u8]) -> Result<SecretString, String> {
     })
 }
 
-/// Why an assertion is not sent now: it has expired. One without `exp` is for the issuer to judge.
+/// Why an assertion is not sent now: it has expired. About one without `exp`, the issuer decides.
 pub fn expired_assertion(
     credential: &Credential,
     material: &Material,

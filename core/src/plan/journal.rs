@@ -23,7 +23,7 @@ use news::{faults, news};
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// Lines of one reason in that time that say that it begins or changes. The rest is counted.
 const CHANGES: u8 = 6;
-/// Of these, lines that say the same reason in other words: an issuer may put a new number into each answer.
+/// Of these, lines that have the same reason and another message: an issuer may put a new number into each answer.
 const REWORDINGS: u8 = 3;
 /// Reasons that are counted for one object at a time. There are fewer conditions than that.
 const TALLIES: usize = 16;
@@ -53,7 +53,7 @@ pub struct Step<'a> {
     pub now: Timestamp,
     /// An attempt failed that [`Seen::attempt`] does not contain, such as the discovery of an issuer.
     pub tried: bool,
-    /// Ids of a client secret's refusal: another one works, so the last attempt has none.
+    /// Ids of the answer that refused a client secret. Another one works, so the last attempt succeeded and has no such ids.
     pub refused: Option<&'a Ids>,
 }
 
@@ -79,7 +79,7 @@ struct Tally {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Journal(Vec<Tally>);
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entry {
     /// The lines to write.
@@ -89,7 +89,7 @@ pub struct Entry {
 }
 
 impl Journal {
-    /// Nothing worth keeping?
+    /// True if nothing has to be remembered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -131,7 +131,7 @@ impl Journal {
             tally.logged = tally.logged.min(now);
             tally.since = tally.since.min(now);
         }
-        // The count waits for the next begin, which reports it.
+        // A count is remembered for another hour: if the fault begins again, its line reports the count.
         let passed = |t: &Tally| {
             t.is_due(if t.repeats > 0 {
                 later(now, -HOUR)
@@ -178,7 +178,7 @@ impl Journal {
             return;
         };
         let due = tally.is_due(now);
-        // What an earlier process saw in other words is no news.
+        // After a restart, another message of the same reason is not news.
         let known = tally.written == 0 && budget == REWORDINGS;
         if !due && (known || tally.written >= budget) {
             tally.repeats = tally.repeats.saturating_add(1);
@@ -246,7 +246,7 @@ impl Journal {
         }
     }
 
-    /// Conditions that were faults and are none.
+    /// Conditions that were faults and are not any more.
     fn resolved(
         &mut self,
         (before, after): (&[Stored<'_>], &[Stored<'_>]),
@@ -266,7 +266,7 @@ impl Journal {
             if !passes && entry.lines.iter().any(replaced) {
                 continue;
             }
-            // Another reason in the same condition: an end only if no line about that one says so.
+            // This condition has another reason now, and another condition still has the old one: the fault has not ended.
             let lasts = after.iter().any(|c| c.reason == fault.reason);
             if successor.is_some() && lasts {
                 continue;
@@ -295,7 +295,7 @@ impl Journal {
                 continue;
             };
             if lasts {
-                // Another condition has the reason still: a change of it.
+                // Another condition still has the reason, so the fault has changed and not ended.
                 let reason = end.reason.clone();
                 if entry.lines.iter().any(|l| l.reason == reason) {
                     continue;

@@ -151,7 +151,7 @@ pub fn fail(
     // A time ahead was noted by a clock that was set back since.
     let last = changes.map(|at| at.min(now)).filter(|at| recent(*at)).max();
     let changed = last.filter(|_| may_be_unknown);
-    // Once a new secret has had its time, its refusal counts from one: the quick tries before say nothing.
+    // Once a new secret has had its time, each token error counts from one: the quick tries before mean nothing.
     let earlier = observed
         .failure(credential)
         .filter(|f| f.changed.is_some() == changed.is_some());

@@ -147,7 +147,7 @@ fn is_of(refused: &RefusedRef, mark: &SourceMark) -> bool {
     (name, key, resource_version.as_ref()) == (&mark.name, &mark.key, Some(&mark.version))
 }
 
-/// A refusal of which only status is known.
+/// A refused source of which only the status is known.
 fn recalled_source(credential: &Credential, mark: SourceMark, last: &LastAttempt) -> RefusedSource {
     RefusedSource {
         mark,

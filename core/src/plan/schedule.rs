@@ -25,7 +25,7 @@ const MIN_LIFETIME_FROM: SignedDuration = SignedDuration::from_mins(45);
 /// Shortest and longest wait between two reconciles of a healthy credential. The longest one bounds what a changed clock
 /// or a lost timer can cost.
 const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(1));
-/// How long after a change of its source Secret a refusal may only mean that the issuer does not know the new
+/// How long after a change of its source Secret a token error may only mean that the issuer does not know the new
 /// secret yet (facts, section 4: seconds to some minutes).
 pub const PROPAGATION: SignedDuration = SignedDuration::from_mins(5);
 

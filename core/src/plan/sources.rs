@@ -13,7 +13,7 @@ use crate::{
     publish::{RefusedSource, SourceMark},
 };
 
-/// A refused secret is new for this long after its first refused: an issuer may need some time to know it (Entra ID:
+/// A refused secret is new for this long after its first token error: an issuer may need some time to know it (Entra ID:
 /// seconds to some minutes), and a user who registers it late needs longer.
 const YOUNG: SignedDuration = SignedDuration::from_hours(24);
 /// After that, one try within this time is enough to notice that it works.
@@ -136,7 +136,7 @@ pub fn untried<'a>(credential: &Credential, observed: &'a Observed) -> Vec<&'a S
 pub(super) struct Unusable<'a> {
     /// The source.
     pub(super) source: &'a Source,
-    /// The refused of its present version; `None` if its Secret does not exist.
+    /// The token error of its present version; `None` if its Secret does not exist.
     pub(super) refused: Option<&'a RefusedSource>,
 }
 
@@ -171,7 +171,7 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
     if observed.sources.len() < 2 {
         return None;
     }
-    // A refused of the one in use fails the renewal, which reports it.
+    // A token error of the one in use fails the renewal, which reports it.
     let faults = unusable(credential, observed, &observed.sources)
         .filter(|u| u.refused.is_none() || !used.is(&u.source.reference))
         .map(|u| fault(credential, u));
@@ -212,13 +212,13 @@ fn fault(credential: &Credential, unusable: Unusable<'_>) -> Hidden {
 }
 
 impl super::Memory {
-    /// What is known of a refused of this version of a source, for this very request.
+    /// What is known of a token error of this version of a source, for this very request.
     pub fn refused_source(&self, mark: &SourceMark, request: &str) -> Option<&RefusedSource> {
         let same = |r: &&RefusedSource| r.mark == *mark && r.request == request;
         self.refused.iter().find(same)
     }
 
-    /// Remembers a refused. One entry for each key of a Secret: an older version says nothing any more, unless its
+    /// Remembers a refused source. One entry for each key of a Secret: an older version says nothing any more, unless its
     /// content is the same. Times become whole seconds, as on the Secret, so that a restart changes no status.
     pub fn refuse(&mut self, refused: RefusedSource) {
         let refused = RefusedSource {
@@ -244,7 +244,7 @@ impl super::Memory {
         self.refused.push(RefusedSource { since, ..refused });
     }
 
-    /// The refusals that are stored with a new token: of versions that still exist, without the one in use.
+    /// The refused sources that are stored with a new token: of versions that still exist, without the one in use.
     pub fn refused_to_store(
         &self,
         sources: &[Source],

@@ -119,7 +119,7 @@ fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
     (!reported.is_empty()).then(|| format!("an annotation has no effect: {}", reported.join("; ")))
 }
 
-/// Is the promise to readers in danger? ServerMessage before it breaks.
+/// Is the promise to readers in danger? Reported before it breaks.
 fn risk(found: &Findings<'_>) -> Option<(Reason, String)> {
     let Findings {
         credential,

@@ -40,7 +40,7 @@ pub struct Record {
     pub not_granted: Vec<String>,
     /// The token's own id.
     pub token_id: Option<String>,
-    /// The time of the certificate that proved the client.
+    /// The validity of the certificate that authenticated the client.
     pub certificate_validity: Option<Validity>,
     /// The renewal request that this token answered.
     pub renew_handled: Option<String>,
@@ -83,7 +83,7 @@ impl SourceMark {
 /// Which sources served a token.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SourceUse {
-    /// The one that proved the client; none where no Secret does.
+    /// The one that authenticated the client; none where no Secret does.
     #[serde(rename = "used", default, skip_serializing_if = "Option::is_none")]
     pub used: Option<SourceMark>,
     /// Those that the grant drew on.

@@ -1,6 +1,6 @@
 //! The part that looks like Microsoft Entra ID.
 //!
-//! `token` judges a request in the order in which Entra does: tenant, form, grant, client, secret, resource.
+//! `token` checks a request in the order in which Entra does: tenant, form, grant, client, secret, resource.
 //! A further grant is a file beside `client_credentials` and a line in `token`; a further way for a client
 //! to authenticate is a branch in `client_auth`. Grants that ask for a user go through `user_grant`, and those without a
 //! page through its check of what was agreed to before.

@@ -4,7 +4,7 @@ use super::Version;
 use super::errors::{self, ErrorAnswer};
 use crate::form::Form;
 
-/// The name of the API as the client wrote it. Only the form is judged; whether it exists is seen later, once
+/// The name of the API as the client wrote it. Only the form is checked; whether it exists is seen later, once
 /// the client has authenticated.
 pub(super) fn read(form: &Form, version: Version) -> Result<&str, ErrorAnswer> {
     match version {

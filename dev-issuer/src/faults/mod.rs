@@ -23,7 +23,7 @@ pub struct Fault {
     pub on: Surface,
     /// How many requests it hits; all of them until it is cleared, if not set.
     pub times: Option<u32>,
-    /// Waits so long before the request is judged.
+    /// Waits so long before the request is checked.
     pub latency_ms: u64,
     /// What happens to the answer.
     pub effect: Effect,
@@ -116,7 +116,7 @@ pub enum Effect {
     },
     /// The connection closes and the answer is lost, with all else that was on that connection.
     Drop,
-    /// No answer until the faults are cleared; then the request is judged as usual.
+    /// No answer until the faults are cleared; then the request is checked as usual.
     Hang,
     /// 200 and no body.
     Empty,

@@ -22,7 +22,7 @@ pub(super) struct Authenticated<'c> {
     /// What its tokens are bound to.
     pub(super) confirmation: Option<Confirmation>,
     /// False for a public client, which has nothing to authenticate with.
-    pub(super) authenticated: bool,
+    pub(super) confidential: bool,
 }
 
 impl<'c> Authenticated<'c> {
@@ -32,7 +32,7 @@ impl<'c> Authenticated<'c> {
             client,
             secret_index: None,
             confirmation: None,
-            authenticated: true,
+            confidential: true,
         }
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn authenticate<'c>(
             client: assertion::client(shared, config, given, now.as_second())?,
             secret_index: None,
             confirmation: None,
-            authenticated: true,
+            confidential: true,
         });
     }
     let (id, secret) = match (&token_request.basic, in_body) {
@@ -90,7 +90,7 @@ pub(super) fn authenticate<'c>(
             client,
             secret_index: Some(index),
             confirmation: None,
-            authenticated: true,
+            confidential: true,
         }),
         Err(secret_index) => Err(ErrorAnswer {
             secret_index,
@@ -109,7 +109,7 @@ fn without_secret<'c>(
     let authenticated = |confirmation: Option<Confirmation>| Authenticated {
         client,
         secret_index: None,
-        authenticated: confirmation.is_some(),
+        confidential: confirmation.is_some(),
         confirmation,
     };
     if mtls::method(client).is_some() {

@@ -75,7 +75,7 @@ pub(super) fn grant(
         }
         Poll::Pending => ("authorization_pending", "nobody has decided yet"),
         Poll::TooEarly => ("slow_down", "wait five seconds longer from now on"),
-        Poll::Declined => ("access_denied", "the person refused"),
+        Poll::Declined => ("access_denied", "the user refused"),
         Poll::Expired => ("expired_token", "the device code has expired"),
         Poll::Unknown => ("invalid_grant", "the device code is unknown"),
         Poll::Refused => ("invalid_grant", "too many polls after slow_down"),

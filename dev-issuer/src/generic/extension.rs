@@ -28,7 +28,7 @@ pub(super) fn account(
     let config = shared.config();
     let caller = authenticate(shared, token_request, &config, Timestamp::now())?;
     let wanted = caller.client.account_id.as_deref();
-    if !caller.authenticated || wanted.is_none() || form.get("account_id") != wanted {
+    if !caller.confidential || wanted.is_none() || form.get("account_id") != wanted {
         return Err(refuse("invalid_request", "the account id is wrong"));
     }
     let whose = Whose {

@@ -70,7 +70,7 @@ fn of_itself(
         client,
         secret_index: None,
         confirmation: None,
-        authenticated: true,
+        confidential: true,
     };
     let subject = user.map_or_else(|| client.id.clone(), crate::users::User::object_id);
     let whose = Whose {

@@ -142,7 +142,7 @@ fn client_credentials(
     let now = Timestamp::now();
     let caller = authenticate(shared, token_request, &config, now)?;
     let client = caller.client;
-    if !caller.authenticated {
+    if !caller.confidential {
         // RFC 6749 section 4.4: for confidential clients only.
         let text = "a public client cannot request a token for itself";
         return Err(refuse("unauthorized_client", text));

@@ -34,7 +34,7 @@ pub(super) fn grant(
         return keyless(shared, form, &config, client);
     }
     let caller = authenticate(shared, token_request, &config, now)?;
-    if !caller.authenticated {
+    if !caller.confidential {
         let text = "a public client cannot exchange tokens";
         return Err(refuse("unauthorized_client", text));
     }

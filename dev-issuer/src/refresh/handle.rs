@@ -51,7 +51,7 @@ impl DevIssuer {
         self.shared.refresh_tokens.revoke_family(refresh_token);
     }
 
-    /// Ends every consented consent of a user: refresh tokens are refused from now on, access tokens live out their
+    /// Ends every consent of a user: refresh tokens are refused from now on, access tokens live out their
     /// life.
     pub fn revoke_sign_ins(&self, user: &str) {
         self.shared.refresh_tokens.revoke_user(user);

@@ -1,4 +1,4 @@
-//! An authorization request (RFC 6749 section 4.1.1), judged.
+//! An authorization request (RFC 6749 section 4.1.1), and its check.
 
 use super::{Realm, pkce, redirect};
 use crate::config::{Client, Config};

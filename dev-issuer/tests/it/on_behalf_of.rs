@@ -41,7 +41,7 @@ async fn an_api_calls_another_on_behalf_of_its_caller() {
     assert_eq!(claims.idtyp.as_deref(), Some("user"));
     assert!(claims.uti.is_some() && claims.roles.is_empty());
     let seen = bench.issuer.validate(&first).unwrap();
-    assert_eq!(claims.oid, seen.oid, "the same person");
+    assert_eq!(claims.oid, seen.oid, "the same user");
     assert_eq!(
         bench
             .call("/api/graph/v1.0/me", &reply.token())

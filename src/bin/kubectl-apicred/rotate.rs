@@ -135,7 +135,7 @@ fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
             names::ROTATE_REQUESTED_AT
         ));
     }
-    // A refusal comes faster than the status is read.
+    // An error comes faster than the status is read.
     let failed = *seen || status.last_failed_rotate_request.as_deref() == Some(value);
     if let (true, false, Some(why)) = (failed, ours, condition(ConditionType::RotationFailed)) {
         let because = condition(ConditionType::RotationBlocked);

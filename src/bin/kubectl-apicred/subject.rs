@@ -26,7 +26,7 @@ pub(crate) struct Subject {
     pub(crate) claims: Option<String>,
 }
 
-/// Reads and judges the credential.
+/// Reads and checks the credential.
 pub(crate) async fn find(
     cluster: &Cluster,
     name: &str,
@@ -143,7 +143,7 @@ async fn with_ca(cluster: &Cluster, issuer: Issuer) -> Result<Issuer, String> {
 }
 
 /// May this namespace ask the issuer for this? Labels of the namespace count only if the user may read it; if not,
-/// the operator is left to judge.
+/// the operator decides.
 pub(crate) async fn may_request(cluster: &Cluster, credential: &Credential) -> Result<(), String> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let selects = credential

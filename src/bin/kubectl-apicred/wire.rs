@@ -155,7 +155,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Sends a request with one client credential after the other while the issuer refuses them. No code is used up by that: an
-    /// issuer judges the client first.
+    /// issuer checks the client first.
     pub(crate) async fn exchange<T>(
         &mut self,
         build: impl Fn(

@@ -68,7 +68,7 @@ impl Trouble {
 const BUSY: Duration = Duration::from_secs(1);
 /// The longest time between two tries, whatever `Retry-After` says.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// An API server that has just started answers 403 until it knows its roles, which takes some seconds: a refusal counts
+/// An API server that has just started answers 403 until it knows its roles, which takes some seconds: a 403 counts
 /// after these pauses.
 const ROLES_LOAD: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 

@@ -92,8 +92,8 @@ impl PackedCredential {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Does it differ from this one in nothing that a reconcile is for? An own status, a label or another annotation is no
-    /// reason for one. A status that others hold a part of is one each time: it may have to be put right.
+    /// True if both trigger the same reconcile: our own status, labels and other annotations are ignored.
+    /// If another field manager owns part of the status, each change triggers one, because the status may need correcting.
     pub(in crate::controller) fn is_same_trigger(&self, other: &Self) -> bool {
         self.uid == other.uid && self.triggers == other.triggers
     }

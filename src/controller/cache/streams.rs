@@ -173,7 +173,7 @@ pub(in crate::controller) async fn secrets(context: Arc<Context>) {
         let changed = take_secret(&context, &part, event, now);
         context.verify_doubtful();
         context.health.event_seen("secrets", now);
-        // ServerMessage only after `finish` has put the list in place.
+        // Reported only after `finish` has put the list in place.
         if is_list {
             if first.settle(&part) {
                 context.health.listed("secrets");

@@ -14,7 +14,7 @@ use crate::{
 /// What is under the name of the Secret now.
 #[derive(Debug, PartialEq)]
 pub(super) enum Holder {
-    /// The Secret that was read, as far as one can tell.
+    /// The Secret that was read, as far as is known.
     Same,
     /// The same one, which nobody can write.
     Immutable,

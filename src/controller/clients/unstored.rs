@@ -49,7 +49,7 @@ impl Driver {
             return Ok(());
         };
         let mut failed = Failed::from(Trouble::Conflict);
-        // The Secret has the token of the request, as far as one can tell: it was read a moment ago.
+        // The Secret has the token of the request, as far as is known: it was read a moment ago.
         if first {
             match self.patch_token(unstored).await {
                 Ok(()) => return Ok(()),
@@ -191,7 +191,7 @@ impl Driver {
         self.memory.caller_changed();
         self.token = digest;
         if self.lost.is_some() {
-            // Whether it is the one that is wanted, the next reading tells.
+            // The next reading shows whether it is the one that is wanted.
             self.forget();
         }
     }

@@ -63,7 +63,7 @@ pub(in crate::controller) struct Answered {
     pub(in crate::controller) came: Came,
     /// Keyed digest of the new refresh token.
     pub(in crate::controller) new: Option<String>,
-    /// The Secret that proved the client.
+    /// The Secret that authenticated the client.
     pub(super) used: Option<SourceMark>,
     /// Keyed digest of the request with the refresh token that stands from now on.
     pub(super) fingerprint: String,

@@ -1,5 +1,5 @@
 //! Sends identical requests in flight once. Identical means: same namespace, same request to the last field, same values of the same
-//! Secrets. So no credential gets a token, or a refusal, that it could not have got itself.
+//! Secrets. So no credential gets a token, or a token error, that it could not have got itself.
 
 use crate::Reason;
 use std::{

@@ -245,7 +245,7 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
             "{message}"
         );
     }
-    // The end of a limit beside another refusal is not about it.
+    // The end of a limit beside another error is not about that error.
     for (status, words, reason) in [
         (
             403,

@@ -70,7 +70,7 @@ pub struct Classified {
     pub until_change: bool,
 }
 
-/// A token error, as far as a grant judges it.
+/// A token error, as far as a grant decides about it.
 #[derive(Clone, Copy)]
 pub(super) struct Refused<'a> {
     /// `error`, or the code that is used instead.

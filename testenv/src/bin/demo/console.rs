@@ -50,7 +50,7 @@ impl Console {
         self.step(&format!("FAILED: {why}"));
     }
 
-    /// Tells that a step goes on, as long as it does.
+    /// Shows that a step goes on, as long as it does.
     pub(crate) async fn during<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let mut work = std::pin::pin!(work);

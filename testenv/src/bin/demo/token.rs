@@ -65,7 +65,7 @@ impl Token {
         Ok(parts.join("  "))
     }
 
-    /// Tells two tokens apart.
+    /// Distinguishes two tokens.
     pub(crate) fn id(&self) -> Outcome<String> {
         let claims = self.claims()?;
         let id = claims
