@@ -132,7 +132,7 @@ impl Example {
         )
     }
 
-    /// What a Secret does not allow yet, a comment tells the user to allow.
+    /// What a Secret does not allow yet, a comment asks the user to allow.
     fn allowed(&self, allowed: Result<(), Denial>) {
         let Err(denial) = allowed else {
             return;

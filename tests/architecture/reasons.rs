@@ -251,7 +251,7 @@ fn with_texts(code: &str) -> String {
     out
 }
 
-/// A reason or the path of a field, and the sentence behind it, of a refusal in a piece of code.
+/// A reason or the path of a field, and the sentence behind it, of an error in a piece of code.
 fn sentences(code: &str) -> Vec<(String, String)> {
     let reason = |text: &str| !quoted_words(&format!("\"{text}\"")).is_empty();
     let field = |text: &str| text.starts_with("spec.");

@@ -39,7 +39,7 @@ fn the_release_of_flux_installs_this_chart_with_values_that_it_takes() {
 }
 
 #[test]
-fn each_step_of_flux_waits_for_one_before_it_and_judges_kinds_that_exist() {
+fn each_step_of_flux_waits_for_one_before_it_and_checks_kinds_that_exist() {
     let files = read("kustomizations.yaml");
     let steps = files.all("Kustomization");
     assert_eq!((steps.len(), files.0.len()), (3, 3));
@@ -54,7 +54,7 @@ fn each_step_of_flux_waits_for_one_before_it_and_judges_kinds_that_exist() {
     });
     let kinds: BTreeSet<(String, String)> = kinds.collect();
     let mut before = BTreeSet::new();
-    let mut judged = 0;
+    let mut checked = 0;
     for (nth, step) in steps.into_iter().enumerate() {
         let spec = &step["spec"];
         assert_eq!(spec["wait"], true, "{step}");
@@ -64,12 +64,12 @@ fn each_step_of_flux_waits_for_one_before_it_and_judges_kinds_that_exist() {
             assert!(before.contains(text(&wait["name"])), "{step}");
         }
         for check in spec["healthCheckExprs"].as_array().into_iter().flatten() {
-            judged += 1;
+            checked += 1;
             let of = (text(&check["apiVersion"]), text(&check["kind"]));
             let of = (of.0.to_owned(), of.1.to_owned());
             assert!(kinds.contains(&of), "{of:?}");
         }
         before.insert(text(&step["metadata"]["name"]));
     }
-    assert_eq!(judged, 1);
+    assert_eq!(checked, 1);
 }

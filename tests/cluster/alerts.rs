@@ -197,7 +197,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         let first = start(&world, "first").await;
         leads(&world, "first", LATER).await;
         let second = start(&world, "second").await;
-        // `Place` waits for a verdict on its issuer if it knows of an operator.
+        // `Place` waits until its issuer is reconciled if it knows of an operator.
         let [good, refused, throttled, ended, ending] = [
             world.place("good").await,
             world.place("refused").await,

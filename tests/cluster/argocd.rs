@@ -307,7 +307,7 @@ async fn issuers(place: &Place, kind: &str) -> Vec<Case> {
         let new = api.create(&PostParams::default(), &object).await;
         let new = new.expect("an issuer");
         let name = new.metadata.name.clone().unwrap_or_default();
-        let seen = testenv::eventually(LATER, format!("{name} is judged"), async || {
+        let seen = testenv::eventually(LATER, format!("{name} is assessed"), async || {
             let seen = api.get(&name).await.map_err(|e| e.to_string())?;
             let current = seen.data["status"]["observedGeneration"] == 1;
             current

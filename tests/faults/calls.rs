@@ -120,7 +120,7 @@ fn owned(headers: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// The body of a refusal.
+/// The body of an error.
 pub(crate) fn failure(code: u16, reason: &str) -> String {
     serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",

@@ -32,7 +32,7 @@ fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
         for round in 1..=2 {
             case.stays_quiet(Duration::from_millis(300)).await;
             relay.freeze();
-            // Told on a watch that is dead.
+            // Reported on a watch that is dead.
             let wish = case.place.request_renewal("c").await;
             last = case.until_ready(Some((&last, Some(&wish)))).await;
             assert_eq!(case.place.posts(), 1 + round, "O3");

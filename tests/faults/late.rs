@@ -44,7 +44,7 @@ async fn secrets_are_seen(place: &Place) {
     delete_secret(place, &name).await;
 }
 
-/// Tells the creation of a target from that of the digest key, which is the first Secret that an operator makes.
+/// Distinguishes the creation of a target from that of the digest key, which is the first Secret that an operator makes.
 pub(crate) fn creates_a_target() -> impl FnMut(&Call) -> bool + Send + 'static {
     let mut made = 0;
     move |call| {

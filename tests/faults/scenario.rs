@@ -1,4 +1,4 @@
-//! One life of a credential: it gets its first token, is renewed because somebody asks, gets another client secret,
+//! One scenario of a credential: it gets its first token, is renewed because somebody asks, gets another client secret,
 //! and is deleted. Meanwhile something goes wrong.
 
 mod rest;

@@ -136,7 +136,7 @@ fn a_list_that_keeps_failing_is_requested_ever_more_rarely_until_it_works() {
         // Credentials are also listed by the check of the store, one at a time, at its own pace.
         let kinds = KINDS.into_iter().filter(|kind| *kind != "apicredentials");
         let cases = kinds.flat_map(|kind| Mode::BOTH.map(|mode| (kind, mode)));
-        // Where namespaces are watched by name, no work waits for their labels: the life ends before the refusals do.
+        // Where namespaces are watched by name, no work waits for their labels: the scenario ends before the errors do.
         let cases = cases.filter(|case| *case != ("namespaces", Mode::Namespaced));
         let cases = cases.map(async |(kind, mode)| {
             let name = format!("f14-again-{kind}");

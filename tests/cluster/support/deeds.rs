@@ -85,7 +85,7 @@ impl Place {
     }
 
     /// Waits until the operator has seen all that was done to credentials so far. Its watch reports changes in their
-    /// order, so once it has judged an object that was made now, it knows all that was before.
+    /// order, so once it has reconciled an object that was made now, it knows all that was before.
     pub(crate) async fn operator_has_seen_it(&self) {
         let name = format!("fence-{}", unique());
         let nobody = json!({ "kind": "ClusterTokenIssuer", "name": "nobody" });

@@ -174,7 +174,7 @@ impl Place {
         Api::all(self.kube.clone())
     }
 
-    /// Waits until the operator has judged this place's issuer, in its present generation, as ready.
+    /// Waits until the operator has reconciled this place's issuer, in its present generation, as ready.
     pub(crate) async fn issuer_ready(&self) -> ClusterTokenIssuer {
         eventually(
             SOON,

@@ -170,13 +170,13 @@ fn a_forged_token_prolongs_nothing_and_is_reported_within_bounds() {
                     json!({ "target": { "secretName": name }, "expect": expect }),
                 )
                 .await;
-            let judged = place
+            let checked = place
                 .until(name, "a judgement", |c| {
                     let ready = condition(c, "Ready").filter(|r| r.status != "Unknown")?;
                     Some((ready, c.clone()))
                 })
                 .await;
-            let end = judged
+            let end = checked
                 .1
                 .status
                 .as_ref()
@@ -185,15 +185,15 @@ fn a_forged_token_prolongs_nothing_and_is_reported_within_bounds() {
                 let life = end.as_second() - now;
                 assert!(life <= most + 60, "{name}: believed for {life} s");
             } else {
-                assert_eq!(judged.0.status, "False", "{name}: ready without an end");
+                assert_eq!(checked.0.status, "False", "{name}: ready without an end");
             }
-            let object = serde_json::to_string(&judged.1.status).unwrap();
+            let object = serde_json::to_string(&checked.1.status).unwrap();
             assert!(
                 object.len() < 8_000,
                 "{name}: the status has {} bytes",
                 object.len()
             );
-            for c in judged.1.status.iter().flat_map(|s| &s.conditions) {
+            for c in checked.1.status.iter().flat_map(|s| &s.conditions) {
                 assert!(
                     c.message.len() < 1_100,
                     "{name}: {} has {} bytes",

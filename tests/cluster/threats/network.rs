@@ -91,7 +91,7 @@ fn no_spelling_of_an_inner_address_is_connected_to() {
         let note = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origins.join(",") } } });
         place.edit_secret("source", note).await;
         let before = foreign_secrets(&place).await;
-        let mut judged = 0;
+        let mut checked = 0;
         for (number, host) in INSIDE.iter().enumerate() {
             for (kind, port) in [
                 ("oauth2", ports[0]),
@@ -117,10 +117,10 @@ fn no_spelling_of_an_inner_address_is_connected_to() {
                 let reasons = ["AddressNotAllowed", "IssuerUnreachable"];
                 let reasons = &reasons[..if unknown { 2 } else { 1 }];
                 attacker.refused(&name, reasons).await;
-                judged += 1;
+                checked += 1;
             }
         }
-        assert!(judged > 60, "only {judged} were tried");
+        assert!(checked > 60, "only {checked} were tried");
         assert_eq!(door.knocks.load(Ordering::SeqCst), 0, "somebody knocked");
         let asked = world
             .cluster
@@ -163,7 +163,7 @@ fn no_inner_address_is_requested_from_a_proxy() {
             .collect();
         let note = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origins.join(",") } } });
         place.edit_secret("source", note).await;
-        let mut judged = 0;
+        let mut checked = 0;
         for (number, host) in hosts.iter().enumerate() {
             let (name, origin) = (
                 format!("i-{number}"),
@@ -182,9 +182,9 @@ fn no_inner_address_is_requested_from_a_proxy() {
             let spec = place.spec(json!({ "issuerRef": issuer, "target": target }));
             attacker.credential(&name, spec).await.unwrap();
             attacker.refused(&name, &["AddressNotAllowed"]).await;
-            judged += 1;
+            checked += 1;
         }
-        assert!(judged > 25, "only {judged} were tried");
+        assert!(checked > 25, "only {checked} were tried");
         // The issuer of the place is no attacker's: whether it is reached is checked through the proxy.
         let inside = format!(":{}", door.port);
         let asked = || proxy.asked().into_iter().map(|a| a.target);
@@ -314,9 +314,9 @@ fn a_network_that_opens_this_machine_or_metadata_on_the_side_is_refused() {
             let found = place.issuers().get(&place.issuer_name).await;
             let found = found.map_err(|e| e.to_string())?;
             let status = found.status.unwrap_or_default();
-            let judged = status.observed_generation == found.metadata.generation;
+            let checked = status.observed_generation == found.metadata.generation;
             let refused = status.conditions.iter().any(|c| c.reason == "InvalidSpec");
-            if judged && !refused {
+            if checked && !refused {
                 Ok(())
             } else {
                 Err(format!("{status:?}"))
