@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    issuer::{ClientPlace, OwnToken},
+    issuer::{ClientPlace, GraphToken, OwnToken},
     patience::Patience,
     seen::ClientValue,
     view::Shared,
@@ -63,6 +63,8 @@ pub(super) struct Driver {
     pub(super) memory: Memory,
     /// The value that is at the issuer or about to be, and in no Secret.
     pub(super) held: BTreeMap<String, ByteString>,
+    /// The token with which that was requested of Microsoft Graph.
+    pub(super) held_by: Option<GraphToken>,
     /// The client's own token for Microsoft Graph.
     pub(super) own: Option<OwnToken>,
     /// Object ID of the application, as it was read.
@@ -77,6 +79,8 @@ pub(super) struct Driver {
     pub(super) lost: Option<String>,
     /// What the API server answered when the Secret was to be written.
     pub(super) unwritten: Option<String>,
+    /// What is wrong with what `managementRef` names, whether it is needed now or not.
+    pub(super) unmanaged: Option<String>,
     /// A shutdown waits for the answer that brings a client secret, and until that is stored.
     pub(super) in_flight: Option<InFlight>,
     /// What was rotated at the last reconciliation: the answers that come are stored for it.
@@ -117,6 +121,13 @@ impl Sight {
         let bytes = &self.secret.data.as_ref()?.get(token)?.0;
         let text = String::from_utf8_lossy(bytes);
         Some(self.digests.fingerprint("registration", &[&text]))
+    }
+
+    /// Why what `managementRef` names cannot manage the client, as far as its spec says.
+    pub(super) fn unmanaged(&self) -> Option<String> {
+        let manager = self.rotating.manager.as_ref()?;
+        let fault = self.place.manager(manager).err()?;
+        Some(fault.message)
     }
 
     /// The value that shall replace it.

@@ -265,6 +265,7 @@ impl Execution<'_> {
         let value = new.value.expose_secret().as_bytes().to_vec();
         let held = BTreeMap::from([(key, ByteString(value))]);
         let span = (new.from.unwrap_or(sent), new.until.or(Some(until)));
+        self.driver.held_by = Some(token);
         Ok(self.hold(held, n, Some(new.id), span))
     }
 
@@ -345,6 +346,7 @@ impl Execution<'_> {
                 driver.unwritten = None;
                 if stores || change.values == Values::StoreNext {
                     driver.held.clear();
+                    driver.held_by = None;
                 }
                 Outcome::Done
             }

@@ -78,8 +78,11 @@ impl Driver {
         let Some(id) = self.held_id() else {
             return true;
         };
-        let stored = self.stored().await;
-        let gone = !stored && self.client().is_none() && self.is_secret_gone().await;
+        let over = self.client().is_none();
+        // What is stored there now goes with it.
+        let ends = over && self.is_namespace_terminating();
+        let stored = !ends && self.stored().await;
+        let gone = ends || !stored && over && self.is_secret_gone().await;
         if !stored && !gone && self.patience.failed(left.is_some(), Instant::now()) {
             return false;
         }
@@ -90,12 +93,19 @@ impl Driver {
             self.left((why, &id), "it is in the Secret as the next value")
                 .await;
         } else {
-            let where_it_is = if gone {
+            let where_it_is = if ends {
+                "its namespace is being deleted"
+            } else if gone {
                 "its Secret does not exist any more"
             } else {
                 "it could not be stored in the Secret"
             };
-            self.left((why, &id), where_it_is).await;
+            // With the client gone, no other process removes it.
+            if over && self.withdraw(&id).await {
+                self.removed(&id).await;
+            } else {
+                self.left((why, &id), where_it_is).await;
+            }
             self.forget();
         }
         true
@@ -107,6 +117,11 @@ impl Driver {
             return false;
         };
         matches!(self.secret_now(&rotating.secret).await, Ok(None))
+    }
+
+    fn is_namespace_terminating(&self) -> bool {
+        let namespace = self.context.namespace(&self.key.namespace);
+        namespace.is_some_and(|namespace| namespace.terminating)
     }
 
     /// What is reported of it as long as it cannot be stored.
@@ -149,6 +164,7 @@ impl Driver {
         let context = &self.context;
         self.memory = Memory::new(context.clock.now(), &context.settings.rotation.pace);
         self.held.clear();
+        self.held_by = None;
         self.in_flight = None;
         self.patience = Patience::default();
         (self.own, self.object_id) = (None, None);

@@ -107,7 +107,7 @@ fn fault(token_error: &TokenError) -> Fault {
 }
 
 /// A token that calls Microsoft Graph. Only [`ClientPlace::own`] and [`ClientPlace::managed_by`] make one, after they have checked that it, and a
-/// proof beside it, may be sent there by the spec of this moment.
+/// proof beside it, may be sent there by the spec of this moment. What was requested with one may be removed there with it.
 pub(super) struct GraphToken(SecretString);
 
 impl ClientPlace {
@@ -271,7 +271,7 @@ impl ClientPlace {
     }
 
     /// The `ApiCredential` that manages this client, if its token is one for Microsoft Graph by the issuer of this client.
-    fn manager(&self, name: &str) -> Result<Credential, Fault> {
+    pub(super) fn manager(&self, name: &str) -> Result<Credential, Fault> {
         let (context, own) = (&self.context, &self.credential);
         let lacks = |what: &str| lacks(name, what);
         let key = Key::new(own.namespace.as_str(), name);

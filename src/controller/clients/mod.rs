@@ -8,6 +8,7 @@
 //! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
 //! | [`takeover`] | what the process before this one has learnt |
 //! | [`held`] | a client secret that is in no Secret yet, whatever becomes of the client |
+//! | [`withdraw`] | its removal at the issuer, if no Secret can have it any more |
 //! | [`patience`] | when it is tried again to store it |
 //! | [`unstored`], [`holder`] | a registration access token that is in no Secret yet, and where it belongs |
 //! | [`stamp`] | what the next step depends on |
@@ -42,6 +43,7 @@ mod unwritten;
 mod upload;
 mod usable;
 pub(super) mod view;
+mod withdraw;
 
 use std::{sync::Arc, time::Duration};
 

@@ -32,7 +32,8 @@ impl Driver {
 
     /// With what is open beside what was decided.
     fn with_open(&self, view: View) -> View {
-        view.also(self.lost.clone()).also(self.unwritten.clone())
+        let view = view.also(self.lost.clone()).also(self.unwritten.clone());
+        view.also(self.unmanaged.clone())
     }
 
     /// Takes note of what status shall show. What is new in it is reported as it is written.

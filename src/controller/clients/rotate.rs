@@ -61,6 +61,7 @@ pub(super) fn begin(
         uid: uid.to_owned(),
         shared,
         held: BTreeMap::new(),
+        held_by: None,
         own: None,
         object_id: None,
         application: None,
@@ -68,6 +69,7 @@ pub(super) fn begin(
         unstored: None,
         lost: None,
         unwritten: None,
+        unmanaged: None,
         in_flight: None,
         of: None,
         patience: Patience::default(),
@@ -158,6 +160,7 @@ impl Driver {
                 }
             }
             self.has_token(sight.registration_token());
+            self.unmanaged = sight.unmanaged();
             let (next, now) = self.decide(&client, &sight).await;
             if !matches!(next.step, Step::Write { .. }) {
                 self.unwritten = None;
