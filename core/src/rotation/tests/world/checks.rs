@@ -1,0 +1,156 @@
+//! What must be true after each step, and at the end.
+
+use super::{Edit, LAG, World, Wrong};
+use crate::rotation::{Kind, Next, Noted, Notice, Phase, Record, Step, values};
+
+impl World {
+    /// What must be true after each step of ours.
+    pub(super) fn check(&self, step: &Step, (values, current): (usize, bool)) {
+        if values > 0 {
+            assert!(
+                self.live_values() > 0,
+                "no value of the Secret works after {step:?}"
+            );
+        }
+        if current {
+            assert!(
+                self.current_is_live(),
+                "the current value works no more after {step:?}"
+            );
+        }
+        let ours = self.ours().len();
+        let bound = 3 + self.disturbed;
+        // Without the right to read, what an answer did not name is not removed.
+        assert!(
+            ours <= bound || !self.may_read,
+            "{ours} of ours are at the issuer"
+        );
+    }
+
+    /// What is at the application that the annotation names is left alone, and a user learns of it.
+    pub(super) fn check_elsewhere(&self, decided: &Next, behind: usize) {
+        let notices = decided.notices.iter();
+        let mut found = notices.filter_map(|notice| match notice {
+            Notice::Elsewhere { client, left } => Some((client, left)),
+            _ => None,
+        });
+        let other = decided.record.client.as_ref();
+        let Some((client, left)) = found.next() else {
+            return;
+        };
+        assert_eq!(Some(client), other);
+        assert_ne!(*client, self.client());
+        assert!(
+            matches!(decided.step, Step::Wait { .. }),
+            "{:?}",
+            decided.step
+        );
+        // Who reads an old version reports what was left then.
+        if self.disturbed > 0 || behind > 0 {
+            return;
+        }
+        let slots = ["", values::NEXT, values::PREVIOUS];
+        let held = slots.map(|suffix| Self::value_in(self.content(), suffix));
+        let there = self.keys.iter().filter(|key| {
+            key.application != self.application && key.name.is_some() && key.removed.is_none()
+        });
+        for key in there {
+            // Others have a name, by which they are found.
+            let counts = self.settings.kind == Kind::Key || held.contains(&Some(key.value.clone()));
+            let mut same = self.keys.iter().filter(|k| k.value == key.value);
+            let named = same.any(|k| {
+                left.contains(&k.id) || k.name.as_ref().is_some_and(|name| left.contains(name))
+            });
+            assert!(named || !counts, "{} is not in {left:?}", key.id);
+        }
+    }
+
+    fn ours(&self) -> Vec<&str> {
+        let live = self.here().filter(|k| k.removed.is_none());
+        live.filter(|k| k.name.is_some())
+            .map(|k| k.value.as_str())
+            .collect()
+    }
+
+    /// People repair what only they can, nothing goes wrong any more, and somebody asks for a rotation: it must come to its end.
+    pub(in super::super) fn settle(&mut self) {
+        self.note(|_| "settle".to_owned());
+        for actor in &mut self.actors {
+            actor.offset = 0;
+        }
+        self.jumped = true;
+        self.crash(0);
+        let noted = self.observed(0, 0).noted;
+        let own = self.client();
+        let is_of_another = |record: &Record| record.client.as_ref().is_some_and(|c| *c != own);
+        let elsewhere = matches!(&noted, Noted::Record(record) if is_of_another(record));
+        if elsewhere || noted == Noted::Unreadable {
+            self.edit(Edit::RemoveNote);
+        }
+        if elsewhere {
+            self.ended_elsewhere = true;
+            self.edit(Edit::RemoveNext);
+            self.edit(Edit::RemovePrevious);
+        }
+        // Somebody stores a new registration access token.
+        self.locked = false;
+        if !self.current_is_live() {
+            self.edit(Edit::OwnValue);
+        }
+        self.pass(3 * LAG);
+        self.requested = Some("last".to_owned());
+        let mut quiet = 0;
+        let start = self.t;
+        for _ in 0..4_000 {
+            let decided = self.run(0, Wrong::Nothing, 0, 86_400);
+            if decided.notices.contains(&Notice::Ambiguous) {
+                assert!(!self.hints, "hints tell them apart");
+                return;
+            }
+            for notice in &decided.notices {
+                match notice {
+                    Notice::Unknown { ending, .. } if *ending == values::NEXT => {
+                        self.edit(Edit::RemoveNext);
+                    }
+                    Notice::Unknown { .. } => self.edit(Edit::RemovePrevious),
+                    _ => {}
+                }
+            }
+            let steady = matches!(self.observed(0, 0).noted, Noted::Record(r)
+                if r.state == Phase::Steady && r.handled.as_deref() == Some("last") && r.failure.is_none());
+            quiet = if steady { quiet + 1 } else { 0 };
+            // Without hints a foreign value may be any of ours; its owner takes it away.
+            if steady && !self.hints && Self::value_in(self.content(), values::PREVIOUS).is_some() {
+                self.edit(Edit::RemovePrevious);
+            }
+            if quiet > 12 {
+                break;
+            }
+            assert!(self.t - start < 60 * 86_400, "it ends");
+        }
+        let current = Self::value_in(self.content(), "").unwrap();
+        assert!(quiet > 12, "it comes to rest");
+        // A certificate that was announced twice is there twice.
+        let mut ours = self.ours();
+        ours.dedup();
+        // A public key has no name: which of them are ours is known from the annotation alone, and each edit of it may cost one.
+        if self.settings.kind == Kind::Key && self.disturbed > 0 {
+            assert!(ours.contains(&current.as_str()));
+            assert!(
+                ours.len() <= 1 + self.disturbed,
+                "{} times somebody edited: {ours:?}",
+                self.disturbed
+            );
+            return;
+        }
+        if self.may_read {
+            assert_eq!(
+                ours,
+                [current.as_str()],
+                "one of ours is left: the current one"
+            );
+        } else {
+            assert!(ours.contains(&current.as_str()));
+        }
+    }
+}
