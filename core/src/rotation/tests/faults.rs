@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Application, Change, Class, ClientAt, Failure, Fault, InHand, Key, KeyMark, Kind,
-        Known, Mark, Memory, Names, Next, Noted, Notice, Observed, Outcome, Phase, Record,
-        RotationSettings, Slot, Slots, Step, Tried, Values, Why, graph::unnamed, next,
+        Application, Change, Class, ClientAt, Failure, Fault, InHand, Key, KeyMark, Kind, Known,
+        Mark, Memory, Names, Next, Noted, Notice, Observed, Outcome, Phase, Record,
+        RotationSettings, Slot, Slots, Step, Values, Why, graph::unnamed, next,
     },
 };
 
@@ -234,68 +234,6 @@ fn a_certificate_needs_no_right_to_read_and_a_secret_waits_for_it_and_no_day() {
     assert!(process.blocked().is_empty());
 }
 
-/// An issuer that knows the secret and gives no token says so in each answer: nobody is served by 2,880 of them a day.
-#[test]
-fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
-    for class in [Class::Token, Class::Transient] {
-        let mut process = Process::of(Kind::Secret);
-        let Noted::Record(record) = &mut process.seen.noted else {
-            unreachable!("it was set above")
-        };
-        // A user made it, so that it must get a token first.
-        record.current.as_mut().unwrap().n = None;
-        process.seen.names = Names::new("cluster", "another");
-        process.seen.used_at = None;
-        process.seen.requested = Some("now".to_owned());
-        let Outcome::Failed(fault) = failed(class) else {
-            unreachable!("it failed")
-        };
-        let reported = |process: &Process| {
-            let notices = process.decide().notices;
-            let found = |n: &&Notice| matches!(n, Notice::NoToken { of: Tried::Current, fault: f, .. } if *f == fault);
-            let found = notices.iter().find(found).cloned();
-            found.map(|notice| (notice.needs_somebody(), notice.message()))
-        };
-        let begun = process.now;
-        let (mut trials, mut pauses) = (0, Vec::new());
-        while process.now.duration_since(begun) < SignedDuration::from_hours(23) {
-            match process.decide().step {
-                Step::Trial {
-                    of: Tried::Current, ..
-                } => {
-                    process.does(&Outcome::NoAnswer(fault.clone(), Answer::default()));
-                    trials += 1;
-                    let (needed, message) = reported(&process).expect("the reason");
-                    // What should have passed by itself, and did not for hours.
-                    assert_eq!(needed, class == Class::Token || trials >= 20);
-                    assert!(message.contains(&fault.message), "{message}");
-                    pauses.push(process.waits());
-                }
-                Step::ReadApplication => {
-                    process.does(&process.application());
-                }
-                Step::Wait { .. } => process.pass(process.waits()),
-                other => panic!("{other:?} without a token"),
-            }
-        }
-        let seconds = |s| SignedDuration::from_secs(s);
-        assert_eq!(
-            pauses[..4],
-            [seconds(30), seconds(60), seconds(120), seconds(240)]
-        );
-        assert_eq!(pauses.iter().max(), Some(&process.settings.pace.again));
-        assert!((90..100).contains(&trials), "{trials} trials");
-        // It works again: what was reported ends, and the rotation begins.
-        while !matches!(process.decide().step, Step::Trial { .. }) {
-            process.pass(process.waits());
-        }
-        process.does(&Outcome::Token);
-        assert_eq!(reported(&process), None);
-        process.does(&process.application());
-        assert!(matches!(process.decide().step, Step::Write { .. }));
-    }
-}
-
 #[test]
 fn a_certificate_without_an_object_id_blocks_its_rotation_before_one_is_due() {
     let Outcome::Failed(refused) = failed(Class::Permission) else {
@@ -309,46 +247,6 @@ fn a_certificate_without_an_object_id_blocks_its_rotation_before_one_is_due() {
     // It is not begun either: it could not succeed, and would count as one that failed.
     process.seen.requested = Some("now".to_owned());
     assert_eq!(process.waits(), process.settings.pace.call_pause);
-}
-
-#[test]
-fn a_credential_that_is_adopted_when_it_is_in_no_secret_any_more_is_removed() {
-    let mut process = Process::of(Kind::Secret);
-    let Outcome::Application(mut application) = process.application() else {
-        unreachable!("it is read")
-    };
-    application.keys.push(Key {
-        id: "key-0".to_owned(),
-        name: None,
-        mark: Some(KeyMark::Hint("old".to_owned())),
-        from: None,
-        until: None,
-    });
-    process.does(&Outcome::Application(application));
-    assert!(process.waits() > SignedDuration::from_hours(1), "a user's");
-    process.settings.adopt = Some("key-0".to_owned());
-    assert!(
-        process.waits() > SignedDuration::from_hours(1),
-        "it was never in this Secret, and may be in use elsewhere"
-    );
-    let Noted::Record(record) = &mut process.seen.noted else {
-        panic!("a record")
-    };
-    record.replaced = vec!["key-0".to_owned()];
-    let Step::Write { change, .. } = process.does(&Outcome::Done) else {
-        panic!("it is to be removed")
-    };
-    let Phase::Retiring { key, from } = change.record.state else {
-        panic!("{:?}", change.record.state)
-    };
-    assert_eq!(
-        (key.id.as_deref(), from),
-        (Some("key-0"), crate::rotation::Place::Orphan)
-    );
-    let removal = Step::RemovePassword {
-        id: "key-0".to_owned(),
-    };
-    assert_eq!(process.decide().step, removal);
 }
 
 #[test]
@@ -585,43 +483,4 @@ fn a_secret_is_looked_for_in_the_time_after_it_was_requested_however_late_that_w
     let add = process.does(&failed(Class::Transient));
     assert!(matches!(add, Step::AddPassword { n: 2, .. }), "{add:?}");
     assert_eq!(process.waits(), process.settings.pace.settles);
-}
-
-#[test]
-fn trials_before_a_value_was_given_up_do_not_count_when_it_is_tried_again() {
-    let mut process = Process::of(Kind::Secret);
-    process.seen.slots.next = Some(Slot {
-        digest: "next".to_owned(),
-        mark: Mark::Hint("nex".to_owned()),
-        name: None,
-        validity: None,
-    });
-    let added = |process: &mut Process| {
-        let since = process.now;
-        if let Noted::Record(record) = &mut process.seen.noted {
-            record.state = Phase::Added { since };
-            record.next = Some(Known {
-                digest: "next".to_owned(),
-                n: Some(2),
-                ..Known::default()
-            });
-        }
-    };
-    added(&mut process);
-    let trials = process.settings.trials;
-    let mut count = 0;
-    while count < trials.in_row {
-        process.pass(trials.gap);
-        let step = process.does(&Outcome::Token);
-        count += u32::from(matches!(step, Step::Trial { .. }));
-    }
-    let promotes = process.decide().step;
-    assert!(
-        matches!(&promotes, Step::Write { change, .. } if change.values == Values::Promote),
-        "{promotes:?}"
-    );
-    // Another process gave it up, may have removed it, and then began to try it again.
-    added(&mut process);
-    let step = process.decide().step;
-    assert!(!matches!(step, Step::Write { .. }), "{step:?}");
 }

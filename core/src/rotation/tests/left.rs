@@ -137,3 +137,43 @@ fn a_certificate_of_apicred_is_removed_without_the_right_to_read() {
     let id = "key-0".to_owned();
     assert_eq!(process.decide().step, Step::RemoveKey { id });
 }
+
+#[test]
+fn a_credential_that_is_adopted_when_it_is_in_no_secret_any_more_is_removed() {
+    let mut process = Process::of(Kind::Secret);
+    let Outcome::Application(mut application) = process.application() else {
+        unreachable!("it is read")
+    };
+    application.keys.push(Key {
+        id: "key-0".to_owned(),
+        name: None,
+        mark: Some(KeyMark::Hint("old".to_owned())),
+        from: None,
+        until: None,
+    });
+    process.does(&Outcome::Application(application));
+    assert!(process.waits() > SignedDuration::from_hours(1), "a user's");
+    process.settings.adopt = Some("key-0".to_owned());
+    assert!(
+        process.waits() > SignedDuration::from_hours(1),
+        "it was never in this Secret, and may be in use elsewhere"
+    );
+    let Noted::Record(record) = &mut process.seen.noted else {
+        panic!("a record")
+    };
+    record.replaced = vec!["key-0".to_owned()];
+    let Step::Write { change, .. } = process.does(&Outcome::Done) else {
+        panic!("it is to be removed")
+    };
+    let Phase::Retiring { key, from } = change.record.state else {
+        panic!("{:?}", change.record.state)
+    };
+    assert_eq!(
+        (key.id.as_deref(), from),
+        (Some("key-0"), crate::rotation::Place::Orphan)
+    );
+    let removal = Step::RemovePassword {
+        id: "key-0".to_owned(),
+    };
+    assert_eq!(process.decide().step, removal);
+}

@@ -12,4 +12,5 @@ mod registration;
 mod trials;
 mod unknown;
 mod upload;
+mod upload_histories;
 mod world;

@@ -1,7 +1,6 @@
 //! A certificate that another tool made is announced by the one before it.
 
-use jiff::{SignedDuration, Timestamp};
-use proptest::prelude::*;
+use jiff::Timestamp;
 
 use super::world::no_answer;
 use crate::{
@@ -13,11 +12,11 @@ use crate::{
 };
 
 /// Replicas lag by at most this, in seconds.
-const LAG: i64 = 200;
-const YEAR: i64 = 365 * 86_400;
+pub(super) const LAG: i64 = 200;
+pub(super) const YEAR: i64 = 365 * 86_400;
 
 /// The certificate number `n`, valid until `until`.
-fn slot(n: u32, until: i64) -> Slot {
+pub(super) fn slot(n: u32, until: i64) -> Slot {
     Slot {
         digest: format!("digest-{n}"),
         mark: Mark::Certificate {
@@ -29,11 +28,11 @@ fn slot(n: u32, until: i64) -> Slot {
     }
 }
 
-fn second(time: Timestamp) -> i64 {
+pub(super) fn second(time: Timestamp) -> i64 {
     time.duration_since(at(0)).as_secs()
 }
 
-fn fault(class: Class) -> Outcome {
+pub(super) fn fault(class: Class) -> Outcome {
     Outcome::Failed(Fault {
         class,
         sent: true,
@@ -44,16 +43,16 @@ fn fault(class: Class) -> Outcome {
 }
 
 /// A process whose client has the last good certificate 1. The Secret has number 2.
-struct Process {
-    settings: RotationSettings,
-    seen: Uploading,
-    memory: Memory,
-    t: i64,
+pub(super) struct Process {
+    pub(super) settings: RotationSettings,
+    pub(super) seen: Uploading,
+    pub(super) memory: Memory,
+    pub(super) t: i64,
 }
 
 impl Process {
     /// One that has run for a long time.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let settings = RotationSettings::of(Kind::Certificate);
         Self {
             memory: Memory::new(at(0), &settings.pace),
@@ -68,16 +67,16 @@ impl Process {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         at(self.t)
     }
 
-    fn decide(&self) -> Next {
+    pub(super) fn decide(&self) -> Next {
         upload(&self.seen, &self.memory, &self.settings, self.now())
     }
 
     /// The next step that is no wait, after all waits before it.
-    fn next(&mut self) -> Step {
+    pub(super) fn next(&mut self) -> Step {
         for _ in 0..100 {
             match self.decide().step {
                 Step::Wait { until } => self.t = second(until).max(self.t + 1),
@@ -87,7 +86,7 @@ impl Process {
         Step::Wait { until: self.now() }
     }
 
-    fn execute(&mut self, outcome: &Outcome) -> Step {
+    pub(super) fn execute(&mut self, outcome: &Outcome) -> Step {
         let step = self.next();
         self.memory.before(&step, self.now());
         self.t += 1;
@@ -95,7 +94,7 @@ impl Process {
         step
     }
 
-    fn lists(&self, numbers: &[u32]) -> Outcome {
+    pub(super) fn lists(&self, numbers: &[u32]) -> Outcome {
         let key = |n: &u32| Key {
             id: format!("key-{n}"),
             name: None,
@@ -109,14 +108,14 @@ impl Process {
         })
     }
 
-    fn read(&mut self, numbers: &[u32]) {
+    pub(super) fn read(&mut self, numbers: &[u32]) {
         // A wait may come before it.
         self.next();
         let lists = self.lists(numbers);
         assert_eq!(self.execute(&lists), Step::ReadApplication);
     }
 
-    fn tries(&mut self, outcome: &Outcome) {
+    pub(super) fn tries(&mut self, outcome: &Outcome) {
         let digest = "digest-2".to_owned();
         let of = Tried::Next;
         assert_eq!(
@@ -129,13 +128,13 @@ impl Process {
         );
     }
 
-    fn adds(&mut self, outcome: &Outcome) -> i64 {
+    pub(super) fn adds(&mut self, outcome: &Outcome) -> i64 {
         let digest = "digest-2".to_owned();
         assert_eq!(self.execute(outcome), Step::AddKey { n: 0, digest });
         self.t
     }
 
-    fn state(&self) -> (&'static str, Vec<(&'static str, Option<String>)>) {
+    pub(super) fn state(&self) -> (&'static str, Vec<(&'static str, Option<String>)>) {
         let next = self.decide();
         let keys = next.keys.into_iter().map(|key| (key.slot, key.id));
         (next.record.state.as_str(), keys.collect())
@@ -442,224 +441,4 @@ fn a_certificate_that_gets_no_token_is_reported_and_tried_more_rarely() {
     assert!((120..130).contains(&trials), "{trials}");
     let failed = |n: &Notice| matches!(n, Notice::Failed(f) if f.why == Why::NotProven);
     assert!(process.decide().notices.iter().any(failed));
-}
-
-/// What happens next.
-#[derive(Clone, Copy, Debug)]
-enum Op {
-    /// The process goes on. What comes of a call.
-    Run(Wrong),
-    Pass(i64),
-    Crash,
-    /// cert-manager replaces the pair.
-    Renew,
-    /// A credential renews its token.
-    Token,
-    /// Somebody uploads the certificate.
-    ByHand,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Wrong {
-    Nothing,
-    /// No effect, no answer.
-    Lost,
-    /// An effect, and no answer.
-    AnswerLost,
-    Refused(Class),
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let class = prop::sample::select(vec![
-        Class::Throttled,
-        Class::Conflict,
-        Class::Policy,
-        Class::Proof,
-        Class::Caller,
-    ]);
-    let wrong = prop_oneof![
-        6 => Just(Wrong::Nothing),
-        1 => Just(Wrong::Lost),
-        1 => Just(Wrong::AnswerLost),
-        1 => class.prop_map(Wrong::Refused),
-    ];
-    prop_oneof![
-        20 => wrong.prop_map(Op::Run),
-        2 => (1_i64..4_000).prop_map(Op::Pass),
-        1 => Just(Op::Crash),
-        1 => Just(Op::Renew),
-        2 => Just(Op::Token),
-        1 => Just(Op::ByHand),
-    ]
-}
-
-/// The Secret, its copy and an issuer that lags.
-struct World {
-    process: Process,
-    may_read: bool,
-    made: u32,
-    /// Number of the certificate, and since when the issuer has it.
-    known: Vec<(u32, i64)>,
-    /// Certificates that have got a token.
-    good: Vec<u32>,
-    /// When this process announced a certificate that may have arrived.
-    announced: Vec<(u32, i64)>,
-}
-
-fn number(slot: &Slot) -> u32 {
-    let digits = slot.digest.trim_start_matches("digest-");
-    digits.parse().unwrap_or_default()
-}
-
-impl World {
-    fn new(may_read: bool, named: bool) -> Self {
-        let mut process = Process::new();
-        process.seen.named = named;
-        process.seen.secret.clone_from(&process.seen.copy);
-        Self {
-            process,
-            may_read,
-            made: 1,
-            known: vec![(1, -86_400)],
-            good: vec![1],
-            announced: Vec::new(),
-        }
-    }
-
-    fn secret(&self) -> u32 {
-        self.process.seen.secret.as_ref().map_or(0, number)
-    }
-
-    /// Is it known everywhere?
-    fn accepts(&self, n: u32) -> bool {
-        let arrived = |(known, since): &(u32, i64)| *known == n && *since + LAG <= self.process.t;
-        self.known.iter().any(arrived)
-    }
-
-    fn op(&mut self, op: Op) {
-        match op {
-            Op::Run(wrong) => self.run(wrong),
-            Op::Pass(seconds) => self.process.t += seconds,
-            Op::Crash => {
-                let pace = self.process.settings.pace;
-                self.process.memory = Memory::new(self.process.now(), &pace);
-                self.announced.clear();
-            }
-            Op::Renew => {
-                self.made += 1;
-                self.process.seen.secret = Some(slot(self.made, 10 * YEAR));
-                self.process.seen.used_at = None;
-            }
-            Op::Token => self.token(),
-            Op::ByHand => self.known.push((self.secret(), self.process.t)),
-        }
-    }
-
-    fn token(&mut self) {
-        let n = self.secret();
-        if self.accepts(n) {
-            let seen = &mut self.process.seen;
-            seen.copy.clone_from(&seen.secret);
-            seen.used_at = Some(at(self.process.t));
-            self.good.push(n);
-        }
-    }
-
-    fn run(&mut self, wrong: Wrong) {
-        let step = self.process.decide().step;
-        if let Step::Wait { until } = step {
-            self.process.t = second(until).max(self.process.t + 1);
-            return;
-        }
-        self.process.memory.before(&step, self.process.now());
-        let outcome = match &step {
-            Step::Trial { of, .. } => {
-                let slots = self.process.seen.slots();
-                let value = match of {
-                    Tried::Current => slots.current,
-                    Tried::Next => slots.next,
-                };
-                let n = value.as_ref().map_or(0, number);
-                match wrong {
-                    Wrong::Nothing if self.accepts(n) => Outcome::Token,
-                    Wrong::Nothing => Outcome::Refused(Answer::default()),
-                    _ => no_answer(),
-                }
-            }
-            Step::ReadApplication if !self.may_read => fault(Class::Permission),
-            Step::ReadApplication => match wrong {
-                Wrong::Nothing => {
-                    let seen: Vec<u32> = self.known.iter().map(|(n, _)| *n).collect();
-                    let seen = seen.into_iter().filter(|n| self.accepts(*n));
-                    self.process.lists(&seen.collect::<Vec<u32>>())
-                }
-                Wrong::Refused(class) => fault(class),
-                _ => fault(Class::Transient),
-            },
-            Step::AddKey { digest, .. } => self.add(digest, wrong),
-            other => unreachable!("{other:?}"),
-        };
-        self.process.t += 1;
-        let now = self.process.now();
-        self.process.memory.after(&step, &outcome, now);
-    }
-
-    fn add(&mut self, digest: &str, wrong: Wrong) -> Outcome {
-        let (seen, t) = (&self.process.seen, self.process.t);
-        let slots = seen.slots();
-        let (signs, new) = (
-            slots.current.expect("one signs"),
-            slots.next.expect("a new one"),
-        );
-        assert!(self.good.contains(&number(&signs)), "it never got a token");
-        assert!(signs.validity.is_some_and(|(_, until)| until > at(t)));
-        assert_eq!(new.digest, digest);
-        let n = number(&new);
-        let settings = &self.process.settings;
-        let least = if self.may_read {
-            settings.pace.settles
-        } else {
-            settings.trials.at_most
-        };
-        let last = self.announced.iter().rev().find(|(of, _)| *of == n);
-        let since = last.map(|(_, at)| SignedDuration::from_secs(t - at));
-        assert!(
-            since.is_none_or(|since| since >= least),
-            "again after {since:?}"
-        );
-        if !matches!(wrong, Wrong::Refused(_)) {
-            self.announced.push((n, t));
-        }
-        if matches!(wrong, Wrong::Nothing | Wrong::AnswerLost) {
-            self.known.push((n, t));
-        }
-        match wrong {
-            Wrong::Nothing => Outcome::KeyAdded(None),
-            Wrong::Lost | Wrong::AnswerLost => fault(Class::Transient),
-            Wrong::Refused(class) => fault(class),
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn in_whatever_order_things_happen_each_certificate_is_announced_rarely_and_the_last_one_works(
-        ops in prop::collection::vec(op(), 0..150),
-        (may_read, named) in any::<(bool, bool)>(),
-    ) {
-        let mut world = World::new(may_read, named);
-        for op in ops {
-            world.op(op);
-        }
-        // The pauses after refusals are a day at most, those of calls likewise.
-        for _ in 0..1_000 {
-            let works = world.process.seen.works(&world.process.memory);
-            if works || world.process.t > 8 * YEAR / 10 {
-                break;
-            }
-            world.op(Op::Run(Wrong::Nothing));
-        }
-        prop_assert!(world.process.seen.works(&world.process.memory), "{:?}", world.process.decide());
-        prop_assert!(world.accepts(world.secret()));
-    }
 }
