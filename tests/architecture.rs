@@ -28,12 +28,6 @@ use std::{
 const MOST_LINES: usize = 400;
 /// The same for a file of tests: tables of cases are long.
 const MOST_LINES_OF_TESTS: usize = 500;
-/// Files of tests that are still longer. None may be added.
-const LONG: [&str; 3] = [
-    "core/src/rotation/tests/faults.rs",
-    "core/src/rotation/tests/upload.rs",
-    "core/src/rotation/tests/world.rs",
-];
 
 /// Words that stand for the world outside: clients, runtimes, the environment, files, clocks, randomness.
 const WORLD: [&str; 17] = [
@@ -262,7 +256,6 @@ fn files_are_short_enough_to_be_read() {
         "testenv",
         "fuzz/fuzz_targets",
     ];
-    let mut long = Vec::new();
     for folder in all {
         let files = below(folder);
         assert!(!files.is_empty(), "{folder} has files");
@@ -274,15 +267,9 @@ fn files_are_short_enough_to_be_read() {
                 MOST_LINES
             };
             let (path, lines) = (format!("{folder}/{path}"), text.lines().count());
-            if LONG.contains(&path.as_str()) {
-                assert!(lines > most, "{path} is short enough by now");
-                long.push(path);
-            } else {
-                assert!(lines <= most, "{path} has {lines} lines; split it");
-            }
+            assert!(lines <= most, "{path} has {lines} lines; split it");
         }
     }
-    assert_eq!(long, LONG);
 }
 
 #[test]
