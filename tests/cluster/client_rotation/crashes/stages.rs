@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Rotations that go from stage to stage together.
-const TOGETHER: usize = 24;
+const TOGETHER: usize = 16;
 /// Operators that run at once, each with a rotation of its own. It waits most of the time.
 const AT_ONCE: usize = 8;
 /// Between two calls of a reader. There are many.
@@ -54,7 +54,10 @@ impl<'w> Ride<'w> {
                 self.rig.followed_through(&request).await;
                 self.rig.rotated(&request).await;
             }
-            Rotated::Secret => drop(self.rig.place.ready("graph-rotator").await),
+            Rotated::Secret => {
+                self.rig.place.any_token("token-of-the-owner").await;
+                self.rig.place.ready("graph-rotator").await;
+            }
             Rotated::Certificate => {}
         }
         eventually(LATER, "a client that rests", async || {
