@@ -345,7 +345,10 @@ mod tests {
     fn metrics_need_not_open_it() {
         let shown = PackedCredential::from(object(&reported())).shown;
         assert!(shown.published && shown.permissions_missing);
-        assert_eq!((shown.ready, shown.proof_ended), (Some(true), Some(true)));
+        assert_eq!(
+            (shown.ready, shown.client_expired()),
+            (Some(true), Some(true))
+        );
         assert_eq!(shown.expires_at, Some(1_785_150_001));
         assert_eq!(shown.proof_expires_at, Some(1_782_864_000));
         let shown = PackedCredential::from(object(&json!({}))).shown;

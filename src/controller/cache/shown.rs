@@ -23,10 +23,8 @@ pub(in crate::controller) struct Shown {
     pub(in crate::controller) not_ready: Option<Known>,
     /// Why its renewal fails, if it does.
     pub(in crate::controller) failing: Option<Known>,
-    /// The client credential expires soon; true: it has expired.
-    pub(in crate::controller) proof_ended: Option<bool>,
-    /// Is its end reported? Not that of one that is rotated in time.
-    pub(in crate::controller) proof_ending: bool,
+    /// Why the end of its client credential is reported, if it is. That of one that is rotated in time is not.
+    pub(in crate::controller) client_expiring: Option<Known>,
     pub(in crate::controller) permissions_missing: bool,
     /// A static key, which has no issuer.
     pub(in crate::controller) is_static: bool,
@@ -52,7 +50,7 @@ impl Shown {
         };
         let condition = |kind: ConditionType| kind.find(&status.conditions);
         let ready = condition(ConditionType::Ready);
-        let ending = condition(ConditionType::ClientCredentialExpiring).map(reason);
+        let client_expiring = condition(ConditionType::ClientCredentialExpiring).map(reason);
         let not_ready = ready.filter(|c| c.status == "False").map(reason);
         let failing = condition(ConditionType::RenewalFailing).map(reason);
         // A wait is no failure, nor is what somebody asked for.
@@ -73,10 +71,7 @@ impl Shown {
             }),
             not_ready,
             failing: failing.or_else(|| not_ready.filter(fails)),
-            proof_ended: condition(ConditionType::ClientCredentialExpiring)
-                .map(|c| Reason::parse(&c.reason).is_some_and(Reason::is_expired)),
-            // Comes last among the reasons of this condition, so that nothing else is reported with it.
-            proof_ending: ending.is_some_and(|why| why != Some(Reason::SecretExpiryUnreadable)),
+            client_expiring,
             permissions_missing: condition(ConditionType::PermissionsMissing)
                 .is_some_and(|c| c.status == "True"),
             expires_at: expires.map(|at| seconds(&at.0)),
@@ -95,6 +90,19 @@ impl Shown {
     pub(in crate::controller) fn below_floor(&self, now: i64) -> bool {
         let least = self.min_lifetime.unwrap_or_default();
         self.expires_at.is_some_and(|at| at - now < least)
+    }
+
+    /// Does its client credential expire soon? True: it has expired.
+    pub(in crate::controller) fn client_expired(&self) -> Option<bool> {
+        let expired = |why: Known| why.is_some_and(Reason::is_expired);
+        self.client_expiring.map(expired)
+    }
+
+    /// Is the end of its client credential known and reported?
+    pub(in crate::controller) fn client_expires_soon(&self) -> bool {
+        // This reason comes last in the condition, so that nothing else is reported with it.
+        let unreadable = Some(Reason::SecretExpiryUnreadable);
+        self.client_expiring.is_some_and(|why| why != unreadable)
     }
 
     /// Has its token expired?
@@ -219,7 +227,7 @@ mod tests {
                 json!([reported])
             };
             let shown = shown(&json!({}), &conditions);
-            let seen = (shown.proof_ended, shown.proof_ending);
+            let seen = (shown.client_expired(), shown.client_expires_soon());
             assert_eq!(seen, (ended, ending), "{reason}");
         }
     }

@@ -76,7 +76,7 @@ fn count(objects: &mut Objects, shown: &Shown, now: i64) {
     objects.expired += u64::from(shown.expired(now));
     let expiry = shown.expires_at.into_iter();
     objects.soonest_expiry = expiry.chain(objects.soonest_expiry).min();
-    if let Some(ended) = shown.proof_ended {
+    if let Some(ended) = shown.client_expired() {
         objects.ending[usize::from(ended)] += 1;
     }
     objects.permissions_missing += u64::from(shown.permissions_missing);
@@ -141,7 +141,7 @@ fn one(kept: &PackedCredential) -> OneCredential<'_> {
         renew_at: shown.renew_at,
         min_lifetime: shown.min_lifetime,
         client_expires_at: shown.proof_expires_at,
-        client_expiring: shown.proof_ending,
+        client_expiring: shown.client_expires_soon(),
     }
 }
 

@@ -184,7 +184,7 @@ impl TokenAttempt<'_> {
         let (used, with) = (read.used.clone(), read.with.clone());
         let odd = OddValues::of(self.credential, &read);
         let content = read.fingerprint.clone();
-        let tried = one(self, read).await;
+        let tried = Box::pin(one(self, read)).await;
         let mut token_error = match tried {
             Ok(acquired) => return Ok(acquired),
             Err(token_error) => token_error,

@@ -59,7 +59,7 @@ impl Way {
 /// The issuer is asked for a client secret, and its answer takes a while.
 async fn asked<'w>(world: &'w World, label: &str, then: Vec<Fault>) -> Rig<'w> {
     let mut rig = Rig::with_secret(world, label, soon()).await;
-    rig.start((0, "never"), &rig.place.namespace.clone()).await;
+    rig.start(None, &rig.place.namespace.clone()).await;
     rig.place.ready("a").await;
     rig.place.ready("graph-rotator").await;
     rig.until("the first reconciliation", |s| s.rotation_state.is_some())
