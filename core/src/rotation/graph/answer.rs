@@ -69,7 +69,7 @@ pub fn application(
     };
     let app = text(&fields, "appId").filter(|id| is_guid(id));
     let (Some(id), Some(app), Some(Value::Array(list))) = (id, app, fields.get(list)) else {
-        return Err(foreign(raw, false));
+        return Err(foreign(raw, false, now));
     };
     if !app.eq_ignore_ascii_case(client) {
         return Err(another_application(&app));
@@ -107,7 +107,7 @@ pub fn new_password(raw: &RawAnswer, now: Timestamp) -> Result<NewPassword, Faul
             from: time(&fields, "startDateTime"),
             until: time(&fields, "endDateTime"),
         }),
-        _ => Err(foreign(raw, true)),
+        _ => Err(foreign(raw, true, now)),
     }
 }
 
@@ -162,7 +162,7 @@ fn success(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Result<Map<String, Va
     if !(200..300).contains(&raw.status) {
         return Err(fault(raw, kind, now));
     }
-    object(&raw.body).map_err(|_| foreign(raw, true))
+    object(&raw.body).map_err(|_| foreign(raw, true, now))
 }
 
 fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
@@ -239,7 +239,7 @@ fn error(raw: &RawAnswer) -> Option<GraphError> {
 /// What an error means. Its text is read and never shown.
 fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
     let Some(error) = error(raw) else {
-        return foreign(raw, raw.status >= 500);
+        return foreign(raw, raw.status >= 500, now);
     };
     let class = class(raw.status, &error, kind);
     let next_step = match class {
@@ -253,12 +253,11 @@ fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
     let id = error
         .request_id
         .map_or(String::new(), |id| format!(" (request id {id})"));
-    let asked = raw.retry_after.as_deref().and_then(|t| retry_after(t, now));
     Fault {
         class,
         sent: true,
         may_have_happened: raw.status >= 500,
-        retry_after: asked.and_then(|d| SignedDuration::try_from(d).ok()),
+        retry_after: asked(raw, now),
         message: format!("Microsoft Graph answered {seen}: {next_step}{id}"),
     }
 }
@@ -308,8 +307,14 @@ fn of_policy(error: &GraphError, kind: Kind) -> &'static str {
     }
 }
 
+/// How long the answer asks to wait: what stands before Graph asks for it likewise.
+fn asked(raw: &RawAnswer, now: Timestamp) -> Option<SignedDuration> {
+    let asked = retry_after(raw.retry_after.as_deref()?, now)?;
+    SignedDuration::try_from(asked).ok()
+}
+
 /// An answer that is not Graph's.
-fn foreign(raw: &RawAnswer, may_have_happened: bool) -> Fault {
+fn foreign(raw: &RawAnswer, may_have_happened: bool, now: Timestamp) -> Fault {
     Fault {
         class: if raw.status == 429 {
             Class::Throttled
@@ -318,7 +323,7 @@ fn foreign(raw: &RawAnswer, may_have_happened: bool) -> Fault {
         },
         sent: true,
         may_have_happened,
-        retry_after: None,
+        retry_after: asked(raw, now),
         message: format!(
             "the host of Microsoft Graph answered HTTP {} without a document of Microsoft Graph; check proxies on the way",
             raw.status

@@ -1,5 +1,6 @@
 //! The states one by one, and all of them under random histories.
 
+mod busy;
 mod elsewhere;
 mod faults;
 mod graph;

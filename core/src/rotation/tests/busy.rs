@@ -1,0 +1,44 @@
+//! What stands before Microsoft Graph asks to wait as Microsoft Graph does.
+
+use jiff::SignedDuration;
+
+use crate::{
+    fixtures::at,
+    oauth::RawAnswer,
+    rotation::{
+        Class, Kind,
+        graph::{application, new_key, new_password, removed},
+    },
+};
+
+const CLIENT: &str = "1c1b7a0e-0000-4000-8000-000000000002";
+
+#[test]
+fn an_answer_that_is_not_of_graph_says_how_long_to_wait() {
+    for (asked, waits) in [(Some("120"), Some(120)), (Some("soon"), None), (None, None)] {
+        for (status, class) in [
+            (429, Class::Throttled),
+            (503, Class::Transient),
+            (502, Class::Transient),
+            (200, Class::Transient),
+        ] {
+            let raw = RawAnswer {
+                retry_after: asked.map(str::to_owned),
+                ..RawAnswer::new(status, b"<html>busy</html>".to_vec())
+            };
+            let now = at(0);
+            let read = application(&raw, CLIENT, Kind::Secret, now).err();
+            let added = new_password(&raw, now).err();
+            let mut all = vec![read, added, new_key(&raw, now).err()];
+            if status != 200 {
+                all.push(removed(&raw, Kind::Secret, now).err());
+            }
+            for fault in all {
+                let fault = fault.expect("it is no answer of Microsoft Graph");
+                assert_eq!(fault.class, class, "{status}");
+                let waits = waits.map(SignedDuration::from_secs);
+                assert_eq!(fault.retry_after, waits, "{status} {asked:?}");
+            }
+        }
+    }
+}
