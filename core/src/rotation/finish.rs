@@ -7,7 +7,7 @@ use super::{
     failure::Why,
     next::{Decision, Sight, failed},
     observed::{Key, Same},
-    settings::{FRESH, Kind},
+    settings::{FRESH, Kind, SKEW},
     state::{Known, Phase, Place},
     step::{Notice, Step, Tried, Values},
     values::{NEXT, PREVIOUS},
@@ -116,9 +116,15 @@ impl Decision<'_> {
         }
         // The next rotation must begin in time, whoever does not follow: the current value is proven below, and a token needs no value.
         let waits = !self.is_requested() && self.due_by_end().is_none_or(|at| at > self.now);
-        if let Some(name) = self.seen.lagging.clone().filter(|_| waits) {
-            notices.push(Notice::UsersLag { name });
-            return self.wait(self.settings.pace.again);
+        if let Some(lagging) = self.seen.lagging.clone().filter(|_| waits) {
+            let again = later(self.now, self.settings.pace.again);
+            // Its token is renewed in its time, and nothing is wrong before.
+            let overdue = later(lagging.renews_at, SKEW);
+            if overdue > self.now {
+                return self.until(again.min(overdue));
+            }
+            notices.push(Notice::UsersLag { name: lagging.name });
+            return self.until(again);
         }
         if let Some(step) = self.prove_current(notices) {
             return step;

@@ -27,6 +27,8 @@ pub(super) struct Sent {
     pub(super) fault: Option<Fault>,
     /// How often in a row it failed.
     pub(super) failures: u32,
+    /// How often the issuer answered that it was added.
+    pub(super) added: u32,
 }
 
 impl Sent {
@@ -232,6 +234,7 @@ impl Memory {
                 self.added = Some((digest.clone(), id.clone()));
                 if let Some(sent) = self.sent.iter_mut().find(|s| s.digest == *digest) {
                     (sent.fault, sent.failures) = (None, 0);
+                    sent.added = sent.added.saturating_add(1);
                 }
                 if self.row.digest == *digest {
                     self.row.in_vain = 0;
@@ -256,12 +259,14 @@ impl Memory {
     /// A certificate is announced now. Unless an answer says otherwise, it may be there afterwards.
     fn announces(&mut self, digest: &str, now: Timestamp) {
         let known = self.sent.iter().position(|sent| sent.digest == digest);
-        let failures = known.map_or(0, |at| self.sent.remove(at).failures);
+        let before = known.map(|at| self.sent.remove(at));
+        let (failures, added) = before.map_or((0, 0), |sent| (sent.failures, sent.added));
         self.sent.push(Sent {
             digest: digest.to_owned(),
             at: now,
             fault: None,
             failures,
+            added,
         });
         let surplus = self.sent.len().saturating_sub(MOST_SENT);
         self.sent.drain(..surplus);

@@ -107,4 +107,4 @@ pub use spec::{Registry, Rotating, rotating};
 pub use state::{ClientAt, Known, Noted, Phase, Place, Record, RotatedUntil, value_digest};
 pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
 pub use upload::{Uploading, upload};
-pub use users::{User, lagging, used_at};
+pub use users::{Lagging, User, lagging, used_at};

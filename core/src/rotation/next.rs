@@ -32,7 +32,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         let facts = facts(seen, memory, settings, &Record::default(), now);
         return stopped((record, notice), facts.shown(&seen.slots), now);
     }
-    let record = record.of_client(&seen.client);
+    let record = record.of_client(&seen.client).answered(seen);
     let facts = facts(seen, memory, settings, &record, now);
     let decision = Decision {
         seen,

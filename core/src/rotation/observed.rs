@@ -6,6 +6,7 @@ use super::{
     settings::RotationSettings,
     state::{ClientAt, Known, Noted},
     step::Shown,
+    users::Lagging,
     values::NEXT,
 };
 
@@ -177,11 +178,13 @@ pub struct Observed {
     /// How this client resource names what it makes.
     pub names: Names,
     /// A credential whose token is by the value before the current one; none if all follow.
-    pub lagging: Option<String>,
+    pub lagging: Option<Lagging>,
     /// When a credential got a token with the current value last.
     pub used_at: Option<Timestamp>,
     /// The annotation `rotate-requested-at` of the client resource.
     pub requested: Option<String>,
+    /// The request that was answered last, as the status of the client resource says: the annotation of the Secret may be lost.
+    pub handled: Option<String>,
 }
 
 /// Is this credential of the issuer the value of a slot?

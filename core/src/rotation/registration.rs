@@ -2,7 +2,8 @@
 //!
 //! An update replaces the whole registration, and there is no `ETag`. So the registration is read immediately before each update, and
 //! what was read is sent back with one key more or less. Each answer may bring another registration access token, which ends
-//! the one before it: [`renewed`] finds it before anything else of the answer is read.
+//! the one before it: [`renewed`] finds it before anything else of the answer is read. An answer may also bring another address of the
+//! registration: [`moved`] finds it.
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
@@ -20,12 +21,14 @@ pub const URL_KEY: &str = "registration_client_uri";
 /// The same with the registration access token.
 pub const TOKEN_KEY: &str = "registration_access_token";
 
-/// Members of an answer that an update must not have (RFC 7592 section 2.2).
-const NOT_SENT: [&str; 4] = [
+/// Members of an answer that an update must not have (RFC 7592 section 2.2), and `jwks_uri`, which has no value wherever `jwks` is
+/// sent: not both may be there (RFC 7591 section 2).
+const NOT_SENT: [&str; 5] = [
     TOKEN_KEY,
     URL_KEY,
     "client_secret_expires_at",
     "client_id_issued_at",
+    "jwks_uri",
 ];
 
 /// Where a registration is managed, and by which token. No `Debug`.
@@ -75,6 +78,17 @@ pub fn renewed(raw: &RawAnswer, sent: &SecretString) -> Option<SecretString> {
     (!token.is_empty() && token != sent.expose_secret()).then(|| SecretString::from(token))
 }
 
+/// The address of the registration in an answer, if it is another one than that of the request: the next request goes there. Whether
+/// the token may be sent there is for the caller to check.
+pub fn moved(raw: &RawAnswer, sent: &Url) -> Option<Url> {
+    if !(200..300).contains(&raw.status) {
+        return None;
+    }
+    let fields = object(&raw.body).ok()?;
+    let url = Url::parse(fields.get(URL_KEY)?.as_str()?).ok()?;
+    (url != *sent).then_some(url)
+}
+
 /// Reads the answer to [`Access::read`] and [`Access::update`].
 ///
 /// # Errors
@@ -102,7 +116,8 @@ pub fn registration(
             "the registration is of another client; correct spec.id, or registration_client_uri in the Secret",
         ));
     }
-    if fields.get("jwks_uri").is_some_and(Value::is_string) {
+    let jwks_uri = fields.get("jwks_uri").and_then(Value::as_str);
+    if jwks_uri.is_some_and(|uri| !uri.trim().is_empty()) {
         return Err(useless(
             Class::Invalid,
             "the client's public keys are registered by their address (jwks_uri), where apicred cannot add one; register them as jwks, or remove rotation",

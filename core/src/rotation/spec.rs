@@ -22,7 +22,7 @@ pub struct Rotating {
     pub settings: RotationSettings,
     /// Name of the Secret.
     pub secret: String,
-    /// Keys of its data that make one value: one, or certificate and private key.
+    /// Keys of its data that make one value: one, or certificate and private key. One file may contain both.
     pub keys: Vec<String>,
     /// The key by which credentials name it.
     pub reference: SecretKeyRef,
@@ -86,6 +86,7 @@ pub fn rotating(
             "is missing; only another application that owns this one may give it a new client secret",
         ));
     }
+    has_room(method, &keys)?;
     if let Registry::Registration { url, token } = &registry {
         may_hold(url, token, &keys)?;
     }
@@ -150,6 +151,43 @@ fn registry(rotation: &Rotation, issuer: &Issuer) -> Result<Registry, FieldError
     }
 }
 
+/// Most characters of a key of a Secret.
+const MOST_KEY: usize = 253;
+
+/// The next and the previous value can be stored beside the current one, under its keys with an ending.
+fn has_room(method: &AuthenticationMethod, keys: &[String]) -> Result<(), FieldError> {
+    let names: &[&str] = match method {
+        AuthenticationMethod::Secrets(_) => &["spec.secrets[0].key"],
+        AuthenticationMethod::Certificates(_) => &[
+            "spec.certificates[0].certificateKey",
+            "spec.certificates[0].privateKeyKey",
+        ],
+        _ => &["spec.key.key"],
+    };
+    let most = MOST_KEY - PREVIOUS.len();
+    for (key, field) in keys.iter().zip(names) {
+        if key.len() > most {
+            let problem = format!(
+                "has {} characters, and a rotation stores other values under the same key with {NEXT} and {PREVIOUS}; use one of at most {most} characters, or remove rotation",
+                key.len()
+            );
+            return Err(fault(field, problem));
+        }
+        let beside = |other: &String| {
+            [NEXT, PREVIOUS]
+                .iter()
+                .any(|e| *other == format!("{key}{e}"))
+        };
+        if let Some(other) = keys.iter().find(|other| beside(other)) {
+            let problem = format!(
+                "is {key}, and the other key of the pair is {other}, under which a rotation stores another value; rename one of them, or remove rotation"
+            );
+            return Err(fault(field, problem));
+        }
+    }
+    Ok(())
+}
+
 /// Address and token stand under keys of their own: a rotation writes the others.
 fn may_hold(url: &str, token: &str, keys: &[String]) -> Result<(), FieldError> {
     let is_value = |name: &str| {
@@ -178,7 +216,8 @@ fn value(
         }
         (AuthenticationMethod::Certificates(all), Registry::Graph(_)) if all.len() == 1 => {
             let pair = &all[0].pair;
-            let keys = vec![pair.certificate.clone(), pair.private_key.clone()];
+            let mut keys = vec![pair.certificate.clone(), pair.private_key.clone()];
+            keys.dedup();
             Ok((Kind::Certificate, pair.reference(), keys))
         }
         (AuthenticationMethod::Key(key), Registry::Registration { .. }) if key.key_id.is_none() => {

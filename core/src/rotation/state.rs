@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::failure::Failure;
+use super::{failure::Failure, observed::Observed};
 use crate::{api::names, credential::Endpoint, plan::fingerprint::DigestKey};
 
 /// Form of the annotation. Another one is left alone.
@@ -209,6 +209,17 @@ impl Record {
         let made = self.current.as_ref().filter(|known| known.n.is_some());
         made.zip(self.client.as_ref())
             .is_some_and(|(known, client)| known.digest == value_digest(digests, client, texts))
+    }
+
+    /// With the request that was answered: the annotation that said so may be lost, or an older one restored. One that failed is still to
+    /// be answered, whatever status says of it.
+    pub(super) fn answered(mut self, seen: &Observed) -> Self {
+        let failed = self.failure.as_ref().and_then(|f| f.requested.as_ref());
+        let answered = seen.handled == seen.requested && failed != seen.requested.as_ref();
+        if seen.requested.is_some() && answered {
+            self.handled.clone_from(&seen.requested);
+        }
+        self
     }
 
     /// Takes note of a credential that apicred did not make, and that goes out of the Secret.

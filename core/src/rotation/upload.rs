@@ -13,7 +13,7 @@
 //! What always holds:
 //!
 //! 1. An announcement that may have arrived is not repeated within `SETTLES`; within an hour, if the application cannot be read
-//!    or if the answer said that it arrived.
+//!    or if the answer said that it arrived. One process does not repeat it any more after the second such answer: trials go on.
 //! 2. Only a pair that got a token signs, and only while it is valid.
 //! 3. Nothing is removed at the issuer: apicred made none of these certificates. The old one stays until it expires.
 
@@ -28,6 +28,9 @@ use super::{
     state::{ClientAt, Noted, Phase, Record},
     step::{Next, Notice, Step, Tried},
 };
+
+/// A certificate that the issuer has answered to have added so many times is not announced any more: each call may add it once more.
+const MOST_ADDED: u32 = 2;
 
 /// All that is seen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,6 +91,7 @@ pub fn upload(
         lagging: None,
         used_at: seen.used_at,
         requested: seen.requested.clone(),
+        handled: None,
     };
     let record = Record {
         handled: seen.handled.clone(),
@@ -182,10 +186,14 @@ impl Decision<'_> {
             return self.proving(next, notices);
         }
         self.report(sent, notices);
+        if sent.is_some_and(|sent| sent.added >= MOST_ADDED) {
+            return self.proving(next, notices);
+        }
         let (arrived, blind) = (self.has_arrived(next), self.is_blind());
         let at = sent.filter(|sent| sent.may_have_arrived()).map(|s| s.at);
         let lasts = if at.is_some() && (arrived || blind) {
-            self.settings.trials.at_most
+            let failures = sent.map_or(0, |sent| sent.failures);
+            doubled(self.settings.trials.at_most, failures, MOST_PAUSE)
         } else {
             self.settings.pace.settles
         };

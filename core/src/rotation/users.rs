@@ -18,8 +18,19 @@ pub struct User {
     pub is_valid: bool,
     /// When its token was requested.
     pub issued_at: Timestamp,
+    /// When it gets another one.
+    pub renews_at: Timestamp,
     /// Was it requested for this client at this issuer? Any credential may name the Secret, with another client ID, at another issuer.
     pub is_of_client: bool,
+}
+
+/// A credential whose token is by the value before the current one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lagging {
+    /// Its name.
+    pub name: String,
+    /// When it gets a token by the current one, if nothing hinders that.
+    pub renews_at: Timestamp,
 }
 
 impl User {
@@ -44,7 +55,7 @@ pub fn lagging(
     noted: &Noted,
     version: &str,
     overlap: SignedDuration,
-) -> Option<String> {
+) -> Option<Lagging> {
     let Noted::Record(record) = noted else {
         return None;
     };
@@ -55,8 +66,13 @@ pub fn lagging(
     let sure = switched.and_then(|at| at.checked_add(SKEW).ok());
     let later = |user: &User| sure.is_some_and(|sure| user.issued_at > sure);
     let depends = users.iter().filter(|u| u.is_valid && u.version.is_some());
-    let mut lag = depends.filter(|user| !user.has(version) && !later(user));
-    lag.next().map(|user| user.name.clone())
+    let lag = depends.filter(|user| !user.has(version) && !later(user));
+    // The one that should follow first is the first one of which something can be said.
+    let first = lag.min_by_key(|user| user.renews_at)?;
+    Some(Lagging {
+        name: first.name.clone(),
+        renews_at: first.renews_at,
+    })
 }
 
 #[cfg(test)]
@@ -82,6 +98,7 @@ mod tests {
             version: version.map(str::to_owned),
             is_valid: true,
             issued_at: at(seconds),
+            renews_at: at(seconds + 2_700),
             is_of_client: true,
         };
         let now = || user(Some("7"), 10);
@@ -97,6 +114,12 @@ mod tests {
                 &switched,
                 Some("app-299"),
             ),
+            // The one that renews first.
+            (
+                vec![user(Some("6"), 299), user(Some("6"), 200)],
+                &switched,
+                Some("app-200"),
+            ),
             (vec![now(), user(Some("6"), 301)], &switched, None),
             // One that never had a token, or whose token has expired, depends on no value.
             (vec![now(), user(None, 0)], &switched, None),
@@ -106,7 +129,8 @@ mod tests {
             (vec![now()], &Noted::Unreadable, None),
         ] {
             let seen = lagging(&users, noted, "7", hour);
-            assert_eq!(seen.as_deref(), lags, "{users:?} {noted:?}");
+            let name = seen.as_ref().map(|lagging| lagging.name.as_str());
+            assert_eq!(name, lags, "{users:?} {noted:?}");
         }
         let users = [now(), user(Some("7"), 8), user(Some("6"), 99)];
         assert_eq!(used_at(&users, "7"), Some(at(10)));

@@ -92,6 +92,11 @@ impl From<Readable<ApiClient>> for CachedClient {
 }
 
 impl CachedClient {
+    /// The request for a rotation that was answered last, as status says.
+    pub(in crate::controller) fn handled(&self) -> Option<String> {
+        self.status.as_ref()?.last_handled_rotate_request.clone()
+    }
+
     /// Name of the first Secret by which it authenticates.
     pub(in crate::controller) fn source(&self) -> Option<&str> {
         self.sources.first().map(String::as_str)

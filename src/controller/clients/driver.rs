@@ -46,6 +46,8 @@ pub(super) struct Unstored {
     pub(super) secret: (String, Option<String>, String),
     /// The registration: the key of its address, and the address.
     pub(super) registration: (String, Url),
+    /// Another address, which is stored with the token.
+    pub(super) address: Option<Url>,
     pub(super) token: SecretString,
     /// The one with which the request was sent.
     pub(super) before: SecretString,
@@ -77,8 +79,12 @@ pub(super) struct Driver {
     pub(super) unstored: Option<Unstored>,
     /// What is reported of a registration access token that is lost.
     pub(super) lost: Option<String>,
+    /// What is said of an address of the registration to which the token is not sent.
+    pub(super) refused_address: Option<String>,
     /// What the API server answered when the Secret was to be written.
     pub(super) unwritten: Option<String>,
+    /// What is reported of a step that comes to nothing again and again.
+    pub(super) stuck: Option<String>,
     /// What is wrong with what `managementRef` names, whether it is needed now or not.
     pub(super) unmanaged: Option<String>,
     /// A shutdown waits for the answer that brings a client secret, and until that is stored.

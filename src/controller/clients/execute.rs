@@ -20,7 +20,7 @@ use super::{
 use crate::controller::api::calls::{Trouble, call_with_message};
 use crate::{
     api::names,
-    oauth::{PROOF_AUDIENCE, proof_of_possession},
+    oauth::{KeyShape, PROOF_AUDIENCE, proof_of_possession},
     rotation::{
         Change, Class, Fault, InHand, Kind, Outcome, Registry, Step, Tried, Values,
         graph::{self, Address, Graph},
@@ -37,6 +37,11 @@ pub(super) struct Execution<'a> {
 /// What a step reads is not there any more, although it was decided a moment ago.
 fn moved() -> Outcome {
     Outcome::NotWritten
+}
+
+/// Did Microsoft Graph refuse the token of the call, or what may be the token? The next call has another one, if the client gets it itself.
+fn refuses_token(fault: &Fault) -> bool {
+    fault.sent && matches!(fault.class, Class::Token | Class::Proof)
 }
 
 impl Execution<'_> {
@@ -58,7 +63,12 @@ impl Execution<'_> {
             Step::Trial { of, digest, .. } => Ok(self.trial(*of, digest).await),
             Step::Wait { .. } => Ok(Outcome::Done),
         };
-        result.unwrap_or_else(Outcome::Failed)
+        result.unwrap_or_else(|fault| {
+            if refuses_token(&fault) {
+                self.driver.own = None;
+            }
+            Outcome::Failed(fault)
+        })
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -164,20 +174,9 @@ impl Execution<'_> {
             tracing::error!("a key pair could not be made; apicred tries again");
             return Outcome::NotWritten;
         };
-        let [certificate, key] = self.sight.rotating.keys.as_slice() else {
-            return moved();
-        };
-        let held = BTreeMap::from([
-            (
-                certificate.clone(),
-                ByteString(pair.certificate.into_bytes()),
-            ),
-            (
-                key.clone(),
-                ByteString(pair.key.expose_secret().as_bytes().to_vec()),
-            ),
-        ]);
-        self.hold(held, n, None, (pair.from, Some(until)))
+        let span = (pair.from, Some(pair.until));
+        let held = pair.under(&self.sight.rotating.keys);
+        self.hold(held, n, None, span)
     }
 
     /// Bits of the key of a new certificate.
@@ -234,6 +233,15 @@ impl Execution<'_> {
         let Some(ClientValue::Certificate(next, _)) = self.value(Tried::Next, digest) else {
             return Ok(moved());
         };
+        if !next
+            .key()
+            .is_ok_and(|key| matches!(key.shape(), KeyShape::Rsa(_)))
+        {
+            return Err(not_sent(
+                Class::Invalid,
+                "the new certificate in the Secret has no RSA key, and Entra ID takes no other; have cert-manager make one with privateKey.algorithm: RSA",
+            ));
+        }
         let token = self.token().await?;
         let proof = self.proof(&token)?;
         let object = self.object_id();

@@ -63,7 +63,8 @@ impl Driver {
             let first = self.application.is_none();
             self.forget();
             // What is open is about the application or the Secret before.
-            (self.lost, self.unwritten) = (None, None);
+            (self.lost, self.unwritten, self.stuck) = (None, None, None);
+            self.refused_address = None;
             if first {
                 self.takes_over();
             }
@@ -144,7 +145,7 @@ impl Driver {
         let Ok(sight) = self.sight_of(of).await else {
             return false;
         };
-        let seen = self.observed(None, &sight);
+        let seen = self.observed(&sight);
         let now = self.context.clock.now();
         let next = next(&seen, &self.memory, &sight.rotating.settings, now);
         let stores =

@@ -28,12 +28,13 @@ pub(super) enum Holder {
     Gone,
 }
 
-/// Whose is this Secret? `before`: UID of the one that was read. `registration`: the key of the address, and the address. `tokens`: the key
+/// Whose is this Secret? `before`: UID of the one that was read. `addresses`: the key of the address, the one of the request, and the one that is
+/// to be stored. `tokens`: the key
 /// of the registration access token, the one that is to be stored, and the one before it.
 pub(super) fn holder(
     found: &Secret,
     before: Option<&str>,
-    (key, address): (&str, &Url),
+    (key, addresses): (&str, [&Url; 2]),
     (token_key, tokens): (&str, [&SecretString; 2]),
     (client, uid): (&Key, &str),
 ) -> Holder {
@@ -66,8 +67,9 @@ pub(super) fn holder(
             "was created again and has no annotation {note}: {name}"
         ));
     }
-    let same = value(key)
-        .is_some_and(|text| Url::parse(text.expose_secret()).is_ok_and(|url| url == *address));
+    let same = value(key).is_some_and(|text| {
+        Url::parse(text.expose_secret()).is_ok_and(|url| addresses.contains(&&url))
+    });
     if same {
         Holder::Again(meta.uid.clone())
     } else {
@@ -86,7 +88,9 @@ mod tests {
     #[test]
     fn a_secret_that_was_created_again_has_the_token_if_it_is_of_the_same_registration() {
         let address = Url::parse("https://issuer.example/register/a").expect("a URL");
-        let (client, registration) = (Key::new("shop", "orders"), ("uri", &address));
+        let moved = Url::parse("https://issuer.example/register/c").expect("a URL");
+        let client = Key::new("shop", "orders");
+        let registration = ("uri", [&address, &moved]);
         let of = |uid: &str, more: Value| {
             let mut secret = json!({ "metadata": { "uid": uid } });
             json_patch(&mut secret, more);
@@ -100,6 +104,8 @@ mod tests {
         // "https://issuer.example/register/a" with a line end, and another one.
         let ours = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9hCg==" });
         let theirs = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9i" });
+        // "https://issuer.example/register/c": the answer brought it.
+        let moved_there = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9j" });
         let by = |by: &str| json!({ "apicred.dev/rotate-by": by });
         let named = |by_whom: &str, data: &Value| json!({ "metadata": { "uid": "2", "annotations": by(by_whom) }, "data": data });
         assert_eq!(of("1", json!({})), Holder::Same);
@@ -116,6 +122,7 @@ mod tests {
         let again = Holder::Again(Some("2".to_owned()));
         assert_eq!(of("2", named("orders", &ours)), again);
         assert_eq!(of("2", named("orders@client-uid", &ours)), again);
+        assert_eq!(of("2", named("orders", &moved_there)), again);
         for (more, words) in [
             (json!({ "data": ours }), "rotate-by: orders"),
             (named("another", &ours), "rotate-by: orders"),

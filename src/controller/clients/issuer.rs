@@ -221,13 +221,22 @@ impl ClientPlace {
         self.send(request, "Microsoft Graph").await
     }
 
-    /// May the registration access token of this Secret be sent there?
-    pub(super) async fn may_manage(&self, url: &Url, secret: &Secret) -> Result<(), Fault> {
+    /// May the registration access token of this Secret be sent there? Returns the origin of the token endpoint.
+    pub(super) async fn may_manage(&self, url: &Url, secret: &Secret) -> Result<String, Fault> {
         let endpoint = self.opened(secret).await.map_err(|r| fault(&r))?;
         let posted = endpoint.posted(false).origin().ascii_serialization();
+        self.may_manage_at((url, &posted), secret)?;
+        Ok(posted)
+    }
+
+    /// The same for another address, a moment later.
+    pub(super) fn may_manage_at(
+        &self,
+        address: (&Url, &str),
+        secret: &Secret,
+    ) -> Result<(), Fault> {
         let (issuer, meta) = (&self.credential.issuer, &secret.metadata);
         let name = meta.name.as_deref().unwrap_or_default();
-        let address = (url, posted.as_str());
         binding::may_manage(issuer, address, name, meta.annotations.as_ref())
             .map_err(|d| not_sent(Class::Invalid, d.message()))
     }

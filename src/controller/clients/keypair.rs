@@ -1,26 +1,28 @@
 //! New keys: never weaker than the ones that they replace.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     rsa::{self, KeySize},
 };
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512,
     PKCS_ED25519, PKCS_RSA_SHA256, SerialNumber,
 };
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     controller::api::ids,
     oauth::{Curve, KeyShape},
 };
 
-/// `notBefore` lies so far back: clocks differ.
+/// `notBefore` lies so far back, because clocks differ; and `notAfter` so much earlier than what was asked for: a policy about the lifetime
+/// of certificates counts from `notBefore`.
 const BACKDATED: i64 = 300;
 
 /// A certificate and its key, PEM.
@@ -29,9 +31,30 @@ pub(super) struct NewPair {
     pub(super) key: SecretString,
     /// Valid from.
     pub(super) from: Timestamp,
+    /// Valid until.
+    pub(super) until: Timestamp,
 }
 
-/// Makes an RSA pair of at least `bits` with the common name `name`, valid until `until`. Takes up to a second of a processor, and more
+impl NewPair {
+    /// As it is stored under these keys of a Secret: certificate and private key, or one key for both.
+    pub(super) fn under(self, keys: &[String]) -> BTreeMap<String, ByteString> {
+        let key = self.key.expose_secret();
+        let text = |text: &str| ByteString(text.as_bytes().to_vec());
+        match keys {
+            [both] => {
+                let file = SecretString::from(format!("{}{key}", self.certificate));
+                BTreeMap::from([(both.clone(), text(file.expose_secret()))])
+            }
+            [of_certificate, of_key, ..] => BTreeMap::from([
+                (of_certificate.clone(), text(&self.certificate)),
+                (of_key.clone(), text(key)),
+            ]),
+            [] => BTreeMap::new(),
+        }
+    }
+}
+
+/// Makes an RSA pair of at least `bits` with the common name `name`, valid for as long as from now until `until`. Takes up to a second of a processor, and more
 /// than a minute with 8192 bits.
 pub(super) fn make(
     bits: usize,
@@ -50,15 +73,17 @@ pub(super) fn make(
     serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     let from = now.as_second() - BACKDATED;
+    let until = until.as_second() - BACKDATED;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let at = |second: i64| epoch + Duration::from_secs(u64::try_from(second).unwrap_or_default());
     params.not_before = at(from);
-    params.not_after = at(until.as_second());
+    params.not_after = at(until);
     let certificate = params.self_signed(&key)?;
     Ok(NewPair {
         certificate: certificate.pem(),
         key: key.serialize_pem().into(),
         from: Timestamp::from_second(from).unwrap_or(now),
+        until: Timestamp::from_second(until).unwrap_or(now),
     })
 }
 
@@ -108,8 +133,6 @@ pub(super) fn like(shape: KeyShape) -> Result<SecretString, rcgen::Error> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
     use crate::oauth::Identity;
 
@@ -175,9 +198,29 @@ mod tests {
         let pair = make(2048, name, until, now).unwrap();
         let identity = Identity::from_pem(&pair.certificate, pair.key.expose_secret()).unwrap();
         let validity = identity.validity().unwrap();
-        assert_eq!((validity.from, validity.until), (pair.from, until));
+        assert_eq!((validity.from, validity.until), (pair.from, pair.until));
         assert!(pair.from < now);
+        // A policy about the lifetime counts from notBefore.
+        assert_eq!(
+            validity.until.duration_since(validity.from),
+            until.duration_since(now)
+        );
         let other = make(2048, name, until, now).unwrap();
         assert_ne!(pair.key.expose_secret(), other.key.expose_secret());
+    }
+
+    #[test]
+    fn a_pair_is_stored_under_two_keys_or_whole_under_one() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let until = Timestamp::from_second(1_900_000_000).unwrap();
+        for keys in [vec!["client.pem"], vec!["tls.crt", "tls.key"]] {
+            let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
+            let held = make(2048, "n", until, now).unwrap().under(&keys);
+            assert!(held.keys().eq(&keys), "{keys:?}");
+            let text = |key: &String| std::str::from_utf8(&held[key].0).unwrap();
+            let (first, last) = (keys.first().unwrap(), keys.last().unwrap());
+            let identity = Identity::from_pem(text(first), text(last)).unwrap();
+            assert_eq!(identity.key().unwrap().shape(), KeyShape::Rsa(2048));
+        }
     }
 }

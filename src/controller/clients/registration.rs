@@ -1,5 +1,6 @@
 //! Changes the registration of a client by its own registration access token (RFC 7592). A token that an answer brings is stored
-//! before anything else of the answer is read: it ends the one before it, and nobody else has it.
+//! before anything else of the answer is read: it ends the one before it, and nobody else has it. Another address of the registration
+//! is stored with it, if the token may be sent there.
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
@@ -11,11 +12,11 @@ use super::{
 use crate::controller::token::exchange;
 use crate::{
     credential::AuthenticationMethod,
-    oauth::secret_text,
+    oauth::{RawAnswer, secret_text},
     rotation::{
         Class, Fault, Outcome, Registry, Tried,
         graph::GraphRequest,
-        registration::{Access, Registration, registration, renewed},
+        registration::{Access, Registration, moved, registration, renewed},
     },
 };
 
@@ -76,14 +77,14 @@ impl Execution<'_> {
             .await
     }
 
-    /// One request. A new registration access token is stored, and is in `access` afterwards.
+    /// One request. A new registration access token, and a new address, are stored, and are in `access` afterwards.
     async fn ask(
         &mut self,
         access: &mut Access,
         request: impl FnOnce(&Access) -> GraphRequest,
     ) -> Result<Registration, Fault> {
         let (place, secret) = (&self.sight.place, &self.sight.secret);
-        place.may_manage(&access.url, secret).await?;
+        let posted = place.may_manage(&access.url, secret).await?;
         let leads = self.driver.context.may_refresh().await;
         leads.map_err(|_| {
             let next_step = exchange::not_leading().next_step.to_string();
@@ -93,7 +94,10 @@ impl Execution<'_> {
         let in_flight = self.driver.context.refreshes.begin();
         let request = request(access);
         let raw = place.send(request, "the registration endpoint").await?;
-        if let Some(token) = renewed(&raw, &access.token) {
+        let address = self.address_in(&raw, &access.url, &posted);
+        let token = renewed(&raw, &access.token);
+        if address.is_some() || token.is_some() {
+            let token = token.unwrap_or_else(|| access.token.clone());
             let before = std::mem::replace(&mut access.token, token.clone());
             let Registry::Registration { url, token: key } = &self.sight.rotating.registry else {
                 return Err(no_registration());
@@ -102,6 +106,7 @@ impl Execution<'_> {
             self.driver.unstored = Some(Unstored {
                 secret: (name, secret.metadata.uid.clone(), key.clone()),
                 registration: (url.clone(), access.url.clone()),
+                address: address.clone(),
                 token,
                 before,
                 patience: Patience::default(),
@@ -112,11 +117,50 @@ impl Execution<'_> {
                 may_have_happened: true,
                 ..not_sent(Class::Transient, why)
             })?;
+            access.url = address.unwrap_or_else(|| access.url.clone());
         }
-        let read = registration(&raw, &self.sight.rotating.client_id, self.now())?;
+        let read = registration(&raw, &self.sight.rotating.client_id, self.now());
+        let read = read.map_err(|fault| self.with_refused(fault))?;
         // The issuer took the token.
         self.driver.lost = None;
         Ok(read)
+    }
+
+    /// Another address of the registration in an answer, if the token may be sent there. Otherwise the one before it is used on, which many
+    /// issuers take: behind a proxy they do not know their own address.
+    fn address_in(&mut self, raw: &RawAnswer, before: &Url, posted: &str) -> Option<Url> {
+        let url = moved(raw, before)?;
+        let (place, secret) = (&self.sight.place, &self.sight.secret);
+        let Err(fault) = place.may_manage_at((&url, posted), secret) else {
+            self.driver.refused_address = None;
+            return Some(url);
+        };
+        let origin = url.origin().ascii_serialization();
+        let said = format!(
+            "the issuer's answer named another address of the registration, at {origin}, where the registration access token is not sent"
+        );
+        if self.driver.refused_address.as_ref() != Some(&said) {
+            tracing::info!(
+                namespace = self.driver.key.namespace,
+                name = self.driver.key.name,
+                "{said}: {}",
+                fault.message
+            );
+            self.driver.refused_address = Some(said);
+        }
+        None
+    }
+
+    /// With the address that was refused, if the one before it does not serve any more.
+    fn with_refused(&self, fault: Fault) -> Fault {
+        let refused = self.driver.refused_address.as_ref();
+        match refused.filter(|_| matches!(fault.class, Class::NoApplication | Class::Caller)) {
+            Some(refused) => Fault {
+                message: format!("{}; {refused}", fault.message),
+                ..fault
+            },
+            None => fault,
+        }
     }
 
     /// Address and token, from the Secret.

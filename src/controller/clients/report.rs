@@ -32,8 +32,9 @@ impl Driver {
 
     /// With what is open beside what was decided.
     fn with_open(&self, view: View) -> View {
-        let view = view.also(self.lost.clone()).also(self.unwritten.clone());
-        view.also(self.unmanaged.clone())
+        let open = [&self.lost, &self.unwritten, &self.stuck, &self.unmanaged];
+        open.into_iter()
+            .fold(view, |view, more| view.also(more.clone()))
     }
 
     /// Takes note of what status shall show. What is new in it is reported as it is written.

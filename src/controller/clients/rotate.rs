@@ -14,7 +14,7 @@ use super::{
     held::{Application, REMOVED},
     issuer::ClientPlace,
     obstacle::obstacle,
-    patience::{self, LONGEST, PAUSE, Patience},
+    patience::{LONGEST, PAUSE, Patience},
     seen::{asking, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
     upload::{copy_of, joined},
@@ -68,7 +68,9 @@ pub(super) fn begin(
         caller: None,
         unstored: None,
         lost: None,
+        refused_address: None,
         unwritten: None,
+        stuck: None,
         unmanaged: None,
         in_flight: None,
         of: None,
@@ -166,6 +168,9 @@ impl Driver {
                 self.unwritten = None;
             }
             let waits = matches!(next.step, Step::Wait { .. });
+            if waits {
+                self.stuck = None;
+            }
             self.looked |= waits;
             // Until then status says what the process before has seen.
             if self.looked {
@@ -187,7 +192,11 @@ impl Driver {
         let settings = &sight.rotating.settings;
         let now = self.context.clock.now();
         let Some(pairs) = &sight.upload else {
-            let seen = self.observed(client.rotate_requested.clone(), sight);
+            let seen = Observed {
+                requested: client.rotate_requested.clone(),
+                handled: client.handled(),
+                ..self.observed(sight)
+            };
             return (next(&seen, &self.memory, settings, now), now);
         };
         let mut seen = self.uploading(client, sight, pairs);
@@ -230,25 +239,16 @@ impl Driver {
         {
             self.removed(id).await;
         }
-        let held = self.held_id();
-        if held.is_none() {
+        if self.held_id().is_none() {
             self.in_flight = None;
         }
         if outcome == Outcome::NotWritten {
-            self.decided(next);
-            if let Some(id) = held.filter(|_| self.failures == 0) {
-                tracing::warn!(
-                    namespace = self.key.namespace,
-                    name = self.key.name,
-                    key_id = id,
-                    "a client secret that the issuer made is not stored yet; apicred tries again"
-                );
-            }
-            self.failures = self.failures.saturating_add(1);
-            let ends = self.context.refreshes.are_awaited();
-            return Some(patience::pause(self.failures, ends));
+            return Some(self.came_to_nothing(sight, next));
         }
-        self.failures = 0;
+        // A reading comes before a step that may come to nothing again.
+        if next.step != Step::ReadApplication {
+            (self.failures, self.stuck) = (0, None);
+        }
         None
     }
 
@@ -364,7 +364,8 @@ impl Driver {
         Some(object)
     }
 
-    pub(super) fn observed(&self, requested: Option<String>, sight: &Sight) -> Observed {
+    /// All that is seen, but what the client resource says of requests.
+    pub(super) fn observed(&self, sight: &Sight) -> Observed {
         let meta = &sight.secret.metadata;
         let version = meta.resource_version.clone().unwrap_or_default();
         let none = BTreeMap::new();
@@ -379,7 +380,8 @@ impl Driver {
             slots: sight.slots.clone(),
             names: Names::new(&cluster, &self.uid),
             client: sight.rotating.client(),
-            requested,
+            requested: None,
+            handled: None,
             version,
             noted,
         }

@@ -34,7 +34,9 @@ impl ClientValue {
         ending: &str,
     ) -> Option<Self> {
         let bytes = |at: usize| {
-            let key = format!("{}{ending}", rotating.keys.get(at)?);
+            // One file may contain both.
+            let key = rotating.keys.get(at).or(rotating.keys.last())?;
+            let key = format!("{key}{ending}");
             data.get(&key).map(|b| b.0.as_slice())
         };
         match rotating.settings.kind {
@@ -179,6 +181,7 @@ fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<
         is_of_client,
         version,
         issued_at: record.map(|r| r.issued_at).unwrap_or_default(),
+        renews_at: record.map(|r| r.renew_at).unwrap_or_default(),
     })
 }
 

@@ -159,10 +159,11 @@ impl Driver {
         let (name, uid, key) = &unstored.secret;
         let token = &unstored.token;
         // An object of the same name with another UID is refused.
-        let patch = json!({
-            "metadata": { "uid": uid },
-            "data": { key.as_str(): STANDARD.encode(token.expose_secret()) },
-        });
+        let mut data = json!({ key.as_str(): STANDARD.encode(token.expose_secret()) });
+        if let Some(address) = &unstored.address {
+            data[unstored.registration.0.as_str()] = json!(STANDARD.encode(address.as_str()));
+        }
+        let patch = json!({ "metadata": { "uid": uid }, "data": data });
         let context = &self.context;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
         let params = PatchParams {
@@ -225,12 +226,13 @@ impl Driver {
     async fn holder(&self, unstored: &Unstored) -> Holder {
         let (name, uid, token_key) = &unstored.secret;
         let (key, address) = &unstored.registration;
+        let addresses = [address, unstored.address.as_ref().unwrap_or(address)];
         let tokens = [&unstored.token, &unstored.before];
         match self.secret_now(name).await {
             Ok(Some(found)) => holder(
                 &found,
                 uid.as_deref(),
-                (key, address),
+                (key, addresses),
                 (token_key, tokens),
                 (&self.key, &self.uid),
             ),

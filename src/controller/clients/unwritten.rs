@@ -1,6 +1,16 @@
-//! What is reported of a write of the Secret that the API server refuses.
+//! What is reported of a write of the Secret that the API server refuses, and of a step that comes to nothing again and again.
 
-use crate::controller::api::calls::{Failed, Trouble};
+use std::time::Duration;
+
+use super::{
+    driver::{Driver, Sight},
+    patience::pause,
+    step_name::StepName,
+};
+use crate::{
+    controller::api::calls::{Failed, Trouble},
+    rotation::{Next, Step},
+};
 
 /// So many times in a row the API server may be unavailable before that is reported.
 const SELDOM: u32 = 3;
@@ -15,6 +25,50 @@ pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<St
     let who = who.unwrap_or_else(|| failed.trouble.as_str().to_owned());
     Some(format!(
         "Secret {secret} could not be written, so the rotation waits: {who}; let apicred write it, the operator's log has the words of the API server"
+    ))
+}
+
+impl Driver {
+    /// A step came to nothing. The pause until the next try.
+    pub(super) fn came_to_nothing(&mut self, sight: &Sight, next: &Next) -> Duration {
+        let times = self.failures.saturating_add(1);
+        let stuck = stuck(&sight.rotating.secret, &next.step, times);
+        // What the API server answered says more.
+        self.stuck = stuck.filter(|_| self.unwritten.is_none());
+        self.decided(next);
+        if let Some(id) = self.held_id().filter(|_| self.failures == 0) {
+            tracing::warn!(
+                namespace = self.key.namespace,
+                name = self.key.name,
+                key_id = id,
+                "a client secret that the issuer made is not stored yet; apicred tries again"
+            );
+        }
+        self.failures = times;
+        pause(times, self.context.refreshes.are_awaited())
+    }
+}
+
+/// What is reported of a step that came to nothing so many times in a row, although no request failed: what it needs changes at each try, or
+/// cannot be made or read.
+pub(super) fn stuck(secret: &str, step: &Step, times: u32) -> Option<String> {
+    if times < SELDOM {
+        return None;
+    }
+    let because = match step {
+        Step::Write { .. } => {
+            return Some(format!(
+                "Secret {secret} was changed by somebody else each time that a rotation was to write it, so the rotation waits; see who writes it (metadata.managedFields)"
+            ));
+        }
+        Step::MakeKeyPair { .. } => {
+            "a key like that of the current value cannot be made; store one of a usual type and size"
+        }
+        _ => "what the Secret contains is not what it is for, or changes each time",
+    };
+    Some(format!(
+        "a step of the rotation ({:?}) came to nothing several times in a row, so the rotation waits: {because}; the operator's log has more about Secret {secret}",
+        StepName(step)
     ))
 }
 
@@ -34,5 +88,20 @@ mod tests {
         let unavailable = failed(Trouble::Unavailable);
         assert_eq!(unwritten("orders", &unavailable, SELDOM - 1), None);
         assert!(unwritten("orders", &unavailable, SELDOM).is_some());
+    }
+
+    #[test]
+    fn a_step_that_comes_to_nothing_again_and_again_is_reported() {
+        let step = Step::MakeKeyPair {
+            n: 1,
+            name: "n".to_owned(),
+            until: jiff::Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(stuck("orders", &step, SELDOM - 1), None);
+        let said = stuck("orders", &step, SELDOM).expect("a report");
+        assert!(said.contains("make a key pair") && said.contains("Secret orders"));
+        let remove = Step::RemoveKey { id: "k".to_owned() };
+        let said = stuck("orders", &remove, SELDOM + 9).expect("a report");
+        assert!(said.contains("remove a certificate"), "{said}");
     }
 }

@@ -126,12 +126,10 @@ impl Driver {
             &sight.rotating,
             uid.unwrap_or_default(),
         );
-        let status = client.status.as_ref();
-        let before = status.and_then(|s| s.last_handled_rotate_request.clone());
         Uploading {
             used_at: used_at(&users, version.unwrap_or_default()),
             requested: client.rotate_requested.clone(),
-            handled: self.uploads.handled.clone().or(before),
+            handled: self.uploads.handled.clone().or(client.handled()),
             ..pairs.clone()
         }
     }

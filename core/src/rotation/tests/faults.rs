@@ -77,6 +77,7 @@ impl Process {
             client: client("c-1"),
             names: Names::new("cluster", UID),
             lagging: None,
+            handled: None,
             used_at: Some(at(0)),
             requested: None,
         };

@@ -1,5 +1,6 @@
 //! The states one by one, and all of them under random histories.
 
+mod answered;
 mod busy;
 mod elsewhere;
 mod faults;
@@ -8,10 +9,14 @@ mod histories;
 mod left;
 mod manager;
 mod overlap;
+mod quiet;
 mod record;
 mod registration;
+mod registration_answers;
+mod room;
 mod trials;
 mod unknown;
 mod upload;
+mod upload_bound;
 mod upload_histories;
 mod world;

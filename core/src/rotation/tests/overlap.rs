@@ -6,15 +6,15 @@ use super::faults::Process;
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Key, KeyMark, Kind, Known, Mark, Names, Next, Noted, Notice, Outcome, Phase,
-        Place, Record, Slot, Step,
+        Application, Key, KeyMark, Kind, Known, Lagging, Mark, Names, Next, Noted, Notice, Outcome,
+        Phase, Place, Record, Slot, Step,
     },
 };
 
 const DAY: i64 = 86_400;
 
 /// Credential number 1 took over, and the one before it stays until the end of the first day.
-fn overlap(kind: Kind) -> Process {
+pub(super) fn overlap(kind: Kind) -> Process {
     let mut process = Process::of(kind);
     process.seen.slots.previous = Some(Slot {
         digest: "previous".to_owned(),
@@ -55,11 +55,19 @@ fn removes_the_previous_one(next: &Next) -> bool {
     )
 }
 
+/// A credential that was to renew at this second.
+pub(super) fn lags(renews_at: i64) -> Option<Lagging> {
+    Some(Lagging {
+        name: "app".to_owned(),
+        renews_at: at(renews_at),
+    })
+}
+
 #[test]
 fn a_credential_that_does_not_follow_ends_no_rotation_for_good() {
     for kind in [Kind::Secret, Kind::Certificate] {
         let mut process = overlap(kind);
-        process.seen.lagging = Some("app".to_owned());
+        process.seen.lagging = lags(0);
         let over = at(DAY);
         let next = decide(&mut process, over);
         let name = "app".to_owned();
@@ -111,7 +119,7 @@ fn a_rotation_that_is_requested_in_the_overlap_says_when_it_begins_and_how_to_be
     assert_eq!(change.record.state, Phase::Switched { retire_at: soon });
     process.seen.noted = Noted::Record(Box::new(change.record));
     // The write gave the Secret another version, so no credential has a token by it.
-    process.seen.lagging = Some("app".to_owned());
+    process.seen.lagging = lags(0);
     assert!(removes_the_previous_one(&decide(&mut process, soon)));
 }
 

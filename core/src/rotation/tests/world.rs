@@ -334,6 +334,7 @@ impl World {
             client: self.client(),
             names: self.names.clone(),
             lagging: None,
+            handled: None,
             used_at: used.map(|t| at(t + self.actors[actor].offset)),
             requested: self.requested.clone(),
         }

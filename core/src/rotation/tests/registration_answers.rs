@@ -1,0 +1,58 @@
+//! What an answer to a registration request brings beside the registration: another address; and a `jwks_uri` without a value.
+
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{
+    fixtures::{at, json_answer},
+    rotation::registration::{moved, registration},
+};
+
+#[test]
+fn an_answer_may_name_another_address_of_the_registration() {
+    let sent: Url = "https://issuer.example/reg/c-1".parse().unwrap();
+    let other = "https://issuer.example/v2/reg/c-1";
+    for (status, uri, found) in [
+        (200, json!(other), Some(other)),
+        (
+            201,
+            json!("https://other.example/r"),
+            Some("https://other.example/r"),
+        ),
+        // The same one, written otherwise.
+        (200, json!("HTTPS://issuer.example:443/reg/c-1"), None),
+        (200, json!("/v2/reg/c-1"), None),
+        (200, json!(""), None),
+        (200, Value::Null, None),
+        (200, json!([other]), None),
+        (400, json!(other), None),
+        (500, json!(other), None),
+    ] {
+        let body = json!({ "client_id": "c-1", "registration_client_uri": uri });
+        let seen = moved(&json_answer(status, &body), &sent);
+        assert_eq!(seen.as_ref().map(Url::as_str), found, "{status} {uri}");
+    }
+    assert_eq!(moved(&json_answer(200, &json!({})), &sent), None);
+    assert_eq!(moved(&json_answer(200, &json!([])), &sent), None);
+}
+
+#[test]
+fn a_jwks_uri_without_a_value_hinders_nothing_and_is_not_sent_back() {
+    let jwk = json!({ "kty": "EC", "crv": "P-256", "x": "eHg", "y": "eXk" });
+    for (jwks_uri, is_good) in [
+        (json!(""), true),
+        (json!(" "), true),
+        (Value::Null, true),
+        (json!("https://client.example/jwks"), false),
+    ] {
+        let body = json!({ "client_id": "c-1", "jwks_uri": jwks_uri, "jwks": { "keys": [] } });
+        let read = registration(&json_answer(200, &body), "c-1", at(0));
+        assert_eq!(read.is_ok(), is_good, "{jwks_uri}");
+        let Ok(read) = read else {
+            continue;
+        };
+        let update = read.with(jwk.as_object().unwrap());
+        assert_eq!(update.get("jwks_uri"), None, "{jwks_uri}");
+        assert_eq!(update["jwks"]["keys"], json!([jwk]));
+    }
+}

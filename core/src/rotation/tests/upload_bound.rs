@@ -1,0 +1,95 @@
+//! A certificate that the issuer says it has added, and that never gets a token, is not added again and again.
+
+use jiff::Timestamp;
+
+use crate::{
+    fixtures::at,
+    rotation::{
+        Answer, Application, Class, Fault, Kind, Mark, Memory, Notice, Outcome, RotationSettings,
+        Slot, Step, Uploading, upload,
+    },
+};
+
+const YEAR: i64 = 365 * 86_400;
+
+fn slot(n: u32) -> Slot {
+    Slot {
+        digest: format!("digest-{n}"),
+        mark: Mark::Certificate {
+            sha1: format!("sha1-{n}"),
+            sha256: format!("sha256-{n}"),
+        },
+        name: None,
+        validity: Some((at(-YEAR), at(YEAR))),
+    }
+}
+
+/// Times at which the certificate is announced within a week, if it never gets a token, and whether that is reported at the end.
+fn announced(readable: bool, answer: &Outcome) -> (Vec<i64>, bool) {
+    let settings = RotationSettings::of(Kind::Certificate);
+    let seen = Uploading {
+        secret: Some(slot(2)),
+        copy: Some(slot(1)),
+        named: true,
+        ..Uploading::default()
+    };
+    let mut memory = Memory::new(at(0), &settings.pace);
+    let (mut now, mut times): (Timestamp, _) = (at(86_400), Vec::new());
+    let reported = |notices: &[Notice]| notices.iter().any(|n| matches!(n, Notice::Failed(_)));
+    let (end, mut last) = (at(8 * 86_400), false);
+    while now < end {
+        let next = upload(&seen, &memory, &settings, now);
+        last = reported(&next.notices);
+        let outcome = match &next.step {
+            Step::Wait { until } => {
+                now = (*until).max(now + jiff::SignedDuration::from_secs(1));
+                continue;
+            }
+            Step::AddKey { .. } => {
+                times.push(now.duration_since(at(86_400)).as_secs());
+                answer.clone()
+            }
+            Step::ReadApplication if readable => Outcome::Application(Application {
+                read_at: now,
+                keys: Vec::new(),
+            }),
+            Step::ReadApplication => fault(Class::Permission),
+            _ => Outcome::Refused(Answer::default()),
+        };
+        memory.before(&next.step, now);
+        now += jiff::SignedDuration::from_secs(1);
+        memory.after(&next.step, &outcome, now);
+    }
+    (times, last)
+}
+
+fn fault(class: Class) -> Outcome {
+    Outcome::Failed(Fault {
+        class,
+        sent: true,
+        may_have_happened: class == Class::Transient,
+        retry_after: None,
+        message: format!("{class:?}"),
+    })
+}
+
+#[test]
+fn what_the_issuer_says_it_has_added_is_announced_twice_at_most() {
+    for readable in [false, true] {
+        let (times, reported) = announced(readable, &Outcome::KeyAdded(None));
+        assert_eq!(times.len(), 2, "{readable} {times:?}");
+        assert!(times[1] - times[0] >= 3_600, "{readable} {times:?}");
+        assert!(reported, "it is reported that it gets no token");
+    }
+}
+
+#[test]
+fn what_is_never_answered_is_announced_ever_more_rarely() {
+    let (times, _) = announced(false, &fault(Class::Transient));
+    assert!((3..12).contains(&times.len()), "{times:?}");
+    let gaps: Vec<i64> = times.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(
+        gaps.windows(2).all(|two| two[1] + 900 >= two[0]),
+        "{gaps:?}"
+    );
+}
