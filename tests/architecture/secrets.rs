@@ -30,7 +30,7 @@ const OPENERS: &[&str] = &[
     "controller/token/identity.rs", // out of the machine's key file
     "controller/token/refresh.rs", // into the digest of a refresh token
     "controller/clients/execute.rs", // a new value, into the source Secret
-    "controller/clients/keypair.rs", // a new key, in its test
+    "controller/clients/keypair.rs", // a new key, into the source Secret
     "controller/clients/holder.rs", // the address of a registration, to compare it
     "controller/clients/registration.rs", // the address of a registration
     "controller/clients/seen.rs", // a value, into its digest

@@ -19,6 +19,17 @@ use super::{
 use crate::controller::api::calls::{Failed, Trouble, call, call_with_message};
 use crate::{Reason, api::names, plan::Severity, telemetry::tries::warn_at_first};
 
+impl Unstored {
+    /// What only this process has.
+    fn what(&self) -> &'static str {
+        if self.token.expose_secret() == self.before.expose_secret() {
+            "address of the registration"
+        } else {
+            "registration access token"
+        }
+    }
+}
+
 impl Driver {
     /// Is something in no Secret yet, so that only this process has it?
     pub(super) fn has_unstored(&self) -> bool {
@@ -86,13 +97,14 @@ impl Driver {
     fn is_stored(&mut self) {
         let tries = self.context.worked("registration access token", &self.uid);
         let stored = self.unstored.take().filter(|_| tries > 0);
-        if let Some(Unstored { secret, .. }) = stored {
+        if let Some(stored) = stored {
             tracing::info!(
                 namespace = self.key.namespace,
                 name = self.key.name,
-                secret = secret.0,
+                secret = stored.secret.0,
                 tries,
-                "the new registration access token is stored"
+                "the new {} is stored",
+                stored.what()
             );
         }
     }
@@ -117,7 +129,7 @@ impl Driver {
             .patience
             .failed(left || gone.is_some(), Instant::now());
         let pause = unstored.patience.pause(ends);
-        let name = unstored.secret.0.clone();
+        let (name, what) = (unstored.secret.0.clone(), unstored.what());
         let (url, by) = (unstored.registration.0.clone(), names::ROTATE_BY);
         if !again {
             let because = gone
@@ -135,7 +147,7 @@ impl Driver {
             name = self.key.name,
             secret = name,
             server_message = failed.server_message.fault(),
-            "a new registration access token could not be stored and only this process has it; apicred tries again: {result}"
+            "a new {what} could not be stored and only this process has it; apicred tries again: {result}"
         );
         let client = &self.key.name;
         let with =
@@ -150,7 +162,7 @@ impl Driver {
             _ => format!("({result}): let apicred write the Secret"),
         };
         let why = format!(
-            "the new registration access token could not be stored in Secret {name} {why}. Only this process has it: do not restart the operator before"
+            "the new {what} could not be stored in Secret {name} {why}. Only this process has it: do not restart the operator before"
         );
         Err((why, pause))
     }
@@ -199,11 +211,11 @@ impl Driver {
 
     /// The registration access token that is in no Secret is given up.
     async fn lost(&mut self, secret: &str, because: &str) {
-        self.unstored = None;
+        let what = self.unstored.take().map_or("", |unstored| unstored.what());
         self.context.worked("registration access token", &self.uid);
         let client = &self.key.name;
         let why = format!(
-            "the new registration access token of ApiClient {client} could not be stored in Secret {secret}, because {because}, and is lost; have the issuer give a new one, and store it"
+            "the new {what} of ApiClient {client} could not be stored in Secret {secret}, because {because}, and is lost; have the issuer give a new one, and store it"
         );
         tracing::error!(
             namespace = self.key.namespace,
