@@ -3,6 +3,8 @@
 //! Only a hint in messages, and only with words from a list.
 //! Source: learn.microsoft.com/entra/identity-platform/claims-challenge.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
@@ -15,43 +17,135 @@ use super::{
 };
 use crate::input::object;
 
-/// Words that are shown of one challenge.
+/// Claims that are kept of one challenge, and values of each.
 const MOST: usize = 6;
+/// Longest name of an authentication context, and longest part of it without digits: `PasswordProtectedTransport`.
+const LONGEST_CONTEXT: usize = 128;
+const LONGEST_PART: usize = 32;
 
-/// What an answer says beside its error: its `suberror`, and the claims that it asks for, such as `acrs=c1`. `claims` is
-/// JSON inside of a string.
-pub(super) fn requested(answer: &Map<String, Value>) -> Option<String> {
-    let text = |name: &str| answer.get(name).and_then(Value::as_str);
-    let suberror = text("suberror")
-        .and_then(error_code)
-        .map(|word| format!("suberror {word}"));
-    let mut words: Vec<String> = Vec::new();
-    if let Some(request) = text("claims").and_then(|c| object(c.as_bytes()).ok()) {
-        for (kind, claims) in &request {
-            if !["access_token", "id_token", "userinfo"].contains(&kind.as_str()) {
-                continue;
-            }
-            for (name, wanted) in claims.as_object().into_iter().flatten() {
-                let Some(name) = name_of(name) else { continue };
-                let one = wanted.get("value").and_then(Value::as_str);
-                let many = wanted.get("values").and_then(Value::as_array);
-                let values: Vec<String> = one
-                    .into_iter()
-                    .chain(many.into_iter().flatten().filter_map(Value::as_str))
-                    .filter_map(name_of)
-                    .take(MOST)
-                    .collect();
-                words.push(if values.is_empty() {
-                    name
-                } else {
-                    format!("{name}={}", values.join("|"))
-                });
+/// Where claims are requested (OpenID Connect Core section 5.5).
+const KINDS: [&str; 3] = ["access_token", "id_token", "userinfo"];
+
+/// A claims request, written again from what is known of it: words and marks, nothing that a server could want to have read back.
+#[derive(Default)]
+struct Kept {
+    request: Map<String, Value>,
+    /// Places of what is not kept, such as `access_token.acrs`.
+    lost: BTreeSet<String>,
+}
+
+impl Kept {
+    fn of(asked: &Map<String, Value>) -> Self {
+        let mut kept = Self::default();
+        for (kind, claims) in asked {
+            match claims {
+                Value::Object(claims) if KINDS.contains(&kind.as_str()) => kept.take(kind, claims),
+                Value::Null if KINDS.contains(&kind.as_str()) => {}
+                _ => {
+                    let place =
+                        name_of(kind).unwrap_or_else(|| "a member that is not known".to_owned());
+                    kept.lost.insert(place);
+                }
             }
         }
+        kept
     }
-    words.truncate(MOST);
-    let claims =
-        (!words.is_empty()).then(|| format!("the issuer asks for the claims {}", words.join(", ")));
+
+    fn take(&mut self, kind: &str, claims: &Map<String, Value>) {
+        let mut plain = Map::new();
+        for (name, wanted) in claims {
+            let Some(name) = name_of(name).filter(|_| plain.len() < MOST) else {
+                self.lost.insert(kind.to_owned());
+                continue;
+            };
+            let (claim, whole) = claim(&name, wanted);
+            if !whole {
+                self.lost.insert(format!("{kind}.{name}"));
+            }
+            plain.insert(name, Value::Object(claim));
+        }
+        if !plain.is_empty() {
+            self.request.insert(kind.to_owned(), Value::Object(plain));
+        }
+    }
+
+    /// In JSON. None: there is nothing in it, or more than is kept.
+    fn text(&self) -> Option<String> {
+        let text = Value::Object(self.request.clone()).to_string();
+        (!self.request.is_empty() && text.len() <= LONGEST).then_some(text)
+    }
+
+    /// Its claims as words, such as `acrs=c1`.
+    fn words(&self) -> Vec<String> {
+        let claims = self.request.values().filter_map(Value::as_object).flatten();
+        let shown = |(name, claim): (&String, &Value)| {
+            let one = claim.get("value").and_then(Value::as_str);
+            let many = claim.get("values").and_then(Value::as_array);
+            let many = many.into_iter().flatten().filter_map(Value::as_str);
+            let values: Vec<&str> = one.into_iter().chain(many).collect();
+            if values.is_empty() {
+                name.clone()
+            } else {
+                format!("{name}={}", values.join("|"))
+            }
+        };
+        claims.map(shown).take(MOST).collect()
+    }
+}
+
+/// What is kept of a claim, and whether that is all.
+fn claim(name: &str, wanted: &Value) -> (Map<String, Value>, bool) {
+    let mut plain = Map::new();
+    let Some(wanted) = wanted.as_object() else {
+        return (plain, wanted.is_null());
+    };
+    let mut whole = true;
+    for (member, stated) in wanted {
+        let kept = match (member.as_str(), stated) {
+            ("essential", Value::Bool(_)) => Some(stated.clone()),
+            ("value", Value::String(text)) => value(name, text).map(Value::from),
+            ("values", Value::Array(all)) => {
+                let known = all.iter().filter_map(|v| value(name, v.as_str()?));
+                let known: Vec<String> = known.take(MOST).collect();
+                whole &= known.len() == all.len();
+                (!known.is_empty()).then(|| Value::from(known))
+            }
+            _ => None,
+        };
+        whole &= kept.is_some();
+        plain.extend(kept.map(|kept| (member.clone(), kept)));
+    }
+    (plain, whole)
+}
+
+/// The claims request of an answer: JSON inside of a string.
+fn in_answer(answer: &Map<String, Value>) -> Option<Kept> {
+    let text = answer.get("claims")?.as_str()?;
+    object(text.as_bytes()).ok().map(|asked| Kept::of(&asked))
+}
+
+/// What an answer says beside its error: its `suberror`, and the claims that it asks for, such as `acrs=c1`.
+pub(super) fn requested(answer: &Map<String, Value>) -> Option<String> {
+    let suberror = answer.get("suberror").and_then(Value::as_str);
+    let suberror = suberror
+        .and_then(error_code)
+        .map(|word| format!("suberror {word}"));
+    let claims = in_answer(answer).and_then(|kept| {
+        let words = kept.text().map(|_| kept.words()).unwrap_or_default();
+        let whole = kept.lost.is_empty() && words.is_empty() == kept.request.is_empty();
+        match (words.is_empty(), whole) {
+            (true, true) => None,
+            (true, false) => Some("the issuer asks for claims that are not kept".to_owned()),
+            (false, true) => Some(format!(
+                "the issuer asks for the claims {}",
+                words.join(", ")
+            )),
+            (false, false) => Some(format!(
+                "the issuer asks for the claims {}, and for more that is not kept",
+                words.join(", ")
+            )),
+        }
+    });
     let all: Vec<String> = suberror.into_iter().chain(claims).collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
@@ -59,69 +153,45 @@ pub(super) fn requested(answer: &Map<String, Value>) -> Option<String> {
 /// Longest claims request that is kept, in bytes.
 const LONGEST: usize = 1024;
 
-/// The claims that an answer asks for (OpenID Connect Core section 5.5), written again from what is known of it: words and
-/// marks, nothing that a server could want to have read back. None: it asks for none, or for more than is kept.
+/// The claims that an answer asks for, as they are kept. None: it asks for none, or for more than is kept.
 pub(super) fn claims(answer: &Map<String, Value>) -> Option<String> {
-    claims_request(answer.get("claims")?.as_str()?)
+    in_answer(answer)?.text()
 }
 
 /// A claims request in its plain form. The sign-in sends it; whoever may write the status could have put anything there, so the
 /// same holds on the way back.
 pub fn claims_request(text: &str) -> Option<String> {
-    let asked = object(text.as_bytes()).ok()?;
-    let one = |name: &str, wanted: &Value| {
-        let mut plain = Map::new();
-        let essential = wanted.get("essential").and_then(Value::as_bool);
-        plain.extend(essential.map(|e| ("essential".to_owned(), Value::from(e))));
-        let value = wanted.get("value").and_then(Value::as_str);
-        let value = value.and_then(|v| name_of(v).or_else(|| time(name, v)));
-        plain.extend(value.map(|v| ("value".to_owned(), Value::from(v))));
-        let values = wanted.get("values").and_then(Value::as_array);
-        let values: Vec<String> = values
-            .into_iter()
-            .flatten()
-            .filter_map(|v| name_of(v.as_str()?))
-            .take(MOST)
-            .collect();
-        if !values.is_empty() {
-            plain.insert("values".to_owned(), Value::from(values));
-        }
-        Value::Object(plain)
-    };
-    let mut plain = Map::new();
-    for kind in ["access_token", "id_token", "userinfo"] {
-        let claims = asked.get(kind).and_then(Value::as_object);
-        let claims: Map<String, Value> = claims
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, wanted)| Some((name_of(name)?, one(name, wanted))))
-            .take(MOST)
-            .collect();
-        if !claims.is_empty() {
-            plain.insert(kind.to_owned(), Value::Object(claims));
-        }
-    }
-    let text = Value::Object(plain.clone()).to_string();
-    (!plain.is_empty() && text.len() <= LONGEST).then_some(text)
+    Kept::of(&object(text.as_bytes()).ok()?).text()
 }
 
 /// The claims that a user was given by an API: the JSON, or its Base64 as in the header `WWW-Authenticate`
 /// (learn.microsoft.com/entra/identity-platform/claims-challenge).
 ///
 /// # Errors
-/// A sentence for the user when it requests no claims, or only such as are not sent.
+/// A sentence for the user when it requests no claims, or such as are not sent: part of a request is another request.
 pub fn claims_of_challenge(text: &str) -> Result<String, String> {
     let text = text.trim().trim_matches('"');
     let engine = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
     let plain = text.replace('-', "+").replace('_', "/");
-    let decoded = engine.decode(plain).ok();
-    let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
-    claims_request(text)
-        .or_else(|| claims_request(&decoded?))
-        .ok_or_else(|| {
-            "is no claims request: copy the value of claims from the header WWW-Authenticate of the API, or write JSON such as {\"access_token\":{\"acrs\":{\"essential\":true,\"value\":\"c1\"}}}"
-                .to_owned()
-        })
+    let decoded = || object(&engine.decode(plain).ok()?).ok();
+    let asked = object(text.as_bytes()).ok().or_else(decoded);
+    let kept = asked.map(|asked| Kept::of(&asked)).unwrap_or_default();
+    if !kept.lost.is_empty() {
+        let places: Vec<String> = kept.lost.into_iter().take(MOST).collect();
+        return Err(format!(
+            "was not sent, because apicred does not send all of it ({}): at most {MOST} claims with at most {MOST} values each, which are words, GUIDs, IP addresses, URNs, or URLs without a query",
+            places.join(", ")
+        ));
+    }
+    if kept.text().is_none() && !kept.request.is_empty() {
+        return Err(format!(
+            "was not sent, because it is longer than {LONGEST} bytes"
+        ));
+    }
+    kept.text().ok_or_else(|| {
+        "is no claims request: copy the value of claims from the header WWW-Authenticate of the API, or write JSON such as {\"access_token\":{\"acrs\":{\"essential\":true,\"value\":\"c1\"}}}"
+            .to_owned()
+    })
 }
 
 /// Base64 with or without `=` at its end.
@@ -132,6 +202,29 @@ const LENIENT: GeneralPurposeConfig =
 fn time(name: &str, text: &str) -> Option<String> {
     let digits = text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit());
     (name == "nbf" && digits).then(|| text.to_owned())
+}
+
+/// A value of a claim: a word, a time, the address of a client (`xms_rp_ipaddr`), or the name of an authentication context.
+fn value(name: &str, text: &str) -> Option<String> {
+    let address = || text.parse::<IpAddr>().ok().map(|_| text.to_owned());
+    let context = || is_context(text).then(|| text.to_owned());
+    name_of(text)
+        .or_else(|| time(name, text))
+        .or_else(address)
+        .or_else(context)
+}
+
+/// A URN (RFC 8141) or URL that names an authentication context: `urn:microsoft:req1`, `https://refeds.org/profile/mfa`. Its
+/// parts are words, as everything here.
+fn is_context(text: &str) -> bool {
+    let letter = |b: u8| b.is_ascii_alphabetic() || b"-_~".contains(&b);
+    let long = |part: &str| part.len() <= LONGEST_PART && part.bytes().all(letter);
+    let part = |part: &str| part.is_empty() || long(part) || name_of(part).is_some();
+    text.len() <= LONGEST_CONTEXT
+        && text.split_once(':').is_some_and(|(scheme, name)| {
+            let scheme = scheme.bytes().all(|b| b.is_ascii_alphabetic()) && !scheme.is_empty();
+            scheme && name.split([':', '/', '.']).all(part) && name.bytes().any(letter)
+        })
 }
 
 /// A word as names of claims and authentication contexts are (`acrs`, `c1`), or the GUID of a policy (`polids`). Other
@@ -157,7 +250,9 @@ mod tests {
         let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"},"polids":{"values":["a-1","<b>"]}}}"#;
         assert_eq!(
             reported(json!({ "claims": claims, "suberror": "basic_action" })).as_deref(),
-            Some("suberror basic_action; the issuer asks for the claims acrs=c1, polids=a-1")
+            Some(
+                "suberror basic_action; the issuer asks for the claims acrs=c1, polids=a-1, and for more that is not kept"
+            )
         );
         // A suberror is not requested by the issuer.
         assert_eq!(
@@ -168,12 +263,21 @@ mod tests {
             json!({}),
             json!({ "claims": "not json" }),
             json!({ "claims": "[]" }),
-            json!({ "claims": "{\"access_token\":7}" }),
-            json!({ "claims": "{\"other\":{\"acrs\":{}}}" }),
+            json!({ "claims": "{\"access_token\":null}" }),
+            json!({ "claims": "{}" }),
             json!({ "claims": 7, "suberror": "two words" }),
             json!({ "suberror": "4f1dd2a09be34c71" }),
         ] {
             assert_eq!(reported(nothing.clone()), None, "{nothing}");
+        }
+        for other in [
+            json!({ "claims": "{\"access_token\":7}" }),
+            json!({ "claims": "{\"other\":{\"acrs\":{}}}" }),
+        ] {
+            assert_eq!(
+                reported(other).as_deref(),
+                Some("the issuer asks for claims that are not kept")
+            );
         }
     }
 
@@ -185,22 +289,34 @@ mod tests {
         for text in [header, &format!("\"{header}\""), json] {
             assert_eq!(claims_of_challenge(text).as_deref(), Ok(json), "{text}");
         }
-        // Both alphabets, with and without padding.
-        let plain = r#"{"access_token":{"a":{"value":"??>"},"acrs":{"value":"c1"}}} "#;
-        for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
-            let text = engine.encode(plain);
-            let read = claims_of_challenge(&text).expect(&text);
-            assert_eq!(read, r#"{"access_token":{"a":{},"acrs":{"value":"c1"}}}"#);
+        // Both alphabets, with and without padding: `+` and `/` stand for a `~` and a `?` in one of three places.
+        for blanks in ["", " ", "  "] {
+            for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
+                let read = |value: &str| {
+                    let plain =
+                        json!({ "access_token": { "acrs": { "value": value } } }).to_string();
+                    (
+                        plain.clone(),
+                        claims_of_challenge(&engine.encode(format!("{blanks}{plain}"))),
+                    )
+                };
+                let (plain, seen) = read("urn:a~b~~c");
+                assert_eq!(seen, Ok(plain), "{blanks:?}");
+                let (_, seen) = read("urn:a???b");
+                assert!(
+                    seen.unwrap_err().contains("access_token.acrs"),
+                    "{blanks:?}"
+                );
+            }
         }
         // Microsoft Graph after a revocation, with the time from which tokens are good.
         let revoked = r#"{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}"#;
         assert_eq!(claims_of_challenge(revoked).as_deref(), Ok(revoked));
         let other =
             r#"{"access_token":{"nbf":{"value":"16041066510"},"acrs":{"value":"1604106651"}}}"#;
-        assert_eq!(
-            claims_of_challenge(other).as_deref(),
-            Ok(r#"{"access_token":{"acrs":{},"nbf":{}}}"#)
-        );
+        let problem = claims_of_challenge(other).unwrap_err();
+        let places = "access_token.acrs, access_token.nbf";
+        assert!(problem.contains(places), "{problem}");
         for nothing in ["", "c1", "{}", "e30=", r#"{"access_token":{}}"#] {
             let reported = claims_of_challenge(nothing).expect_err(nothing);
             assert!(reported.contains("WWW-Authenticate"), "{reported}");
@@ -208,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claims_request_is_written_again_from_its_names() {
+    fn a_claims_request_is_written_again_from_its_words() {
         for (asked, plain) in [
             (
                 r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#,

@@ -1,6 +1,7 @@
 //! The bytes out and the bytes in.
 
 mod answer;
+mod claims_request;
 mod client_key;
 mod corpus;
 mod discovery;
