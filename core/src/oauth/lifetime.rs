@@ -1,5 +1,7 @@
 //! Computes the lifetime of a token from the fields and claims of an answer.
 
+use std::collections::BTreeSet;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -221,46 +223,73 @@ pub fn is_legacy_account_token(token: &str) -> bool {
     issuer.and_then(Value::as_str) == Some("kubernetes/serviceaccount")
 }
 
-/// The claims about rights. What could not stand in an annotation or a condition is omitted, and so is what is
-/// beyond a bound: roles are short words.
-fn rights(claims: &Map<String, Value>) -> Claims {
-    let shown =
-        |s: &&str| (1..=256).contains(&s.len()) && s.bytes().all(|b| (0x21..=0x7e).contains(&b));
-    // The words of these claims, and whether these are all.
-    let list = |of: &[Option<&Value>]| -> (Vec<String>, bool) {
-        let reported = of
-            .iter()
-            .any(|v| matches!(v, Some(Value::String(_) | Value::Array(_))));
-        let words = of.iter().flatten().flat_map(|value| match value {
-            Value::String(text) => text.split(' ').filter(|w| !w.is_empty()).collect(),
-            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+/// Words of claims about rights.
+#[derive(Default)]
+struct Words {
+    /// Those that are noted.
+    noted: Vec<String>,
+    /// Are these all?
+    all: bool,
+    /// How many others there are.
+    more: usize,
+}
+
+/// What could not stand in an annotation or a condition is counted, and so is what is beyond a bound: roles are short words.
+fn words(of: &[Option<&Value>]) -> Words {
+    let reported = of
+        .iter()
+        .any(|v| matches!(v, Some(Value::String(_) | Value::Array(_))));
+    let found: BTreeSet<String> = of
+        .iter()
+        .flatten()
+        .flat_map(|value| match value {
+            Value::String(text) => text.split(' ').map(str::to_owned).collect(),
+            Value::Array(items) => items.iter().map(entry).collect(),
             _ => Vec::new(),
-        });
-        let words: Vec<&str> = words.collect();
-        let fit = words.iter().all(shown);
-        let mut words: Vec<String> = words.into_iter().filter(shown).map(str::to_owned).collect();
-        words.sort();
-        words.dedup();
-        let all = reported && fit && words.len() <= MAX_CLAIMS;
-        words.truncate(MAX_CLAIMS);
-        (words, all)
-    };
-    let (roles, all_roles) = list(&role_claims(claims));
-    let (mut scopes, mut all_scopes) = list(&[claims.get("scp")]);
-    if scopes.is_empty() && claims.contains_key("scope") {
-        (scopes, all_scopes) = list(&[claims.get("scope")]);
+        })
+        .filter(|word| !word.is_empty())
+        .collect();
+    let count = found.len();
+    let fit: Vec<String> = found.into_iter().filter(|w| is_shown(w)).collect();
+    let all = reported && fit.len() == count && count <= MAX_CLAIMS;
+    let noted: Vec<String> = fit.into_iter().take(MAX_CLAIMS).collect();
+    Words {
+        more: count - noted.len(),
+        noted,
+        all,
     }
+}
+
+/// An entry of a list. One that is no text is counted as a word of its own.
+fn entry(item: &Value) -> String {
+    match item {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => format!(" {other}"),
+    }
+}
+
+fn is_shown(word: &str) -> bool {
+    (1..=256).contains(&word.len()) && word.bytes().all(|b| (0x21..=0x7e).contains(&b))
+}
+
+/// The claims about rights.
+fn rights(claims: &Map<String, Value>) -> Claims {
+    let roles = words(&role_claims(claims));
+    let mut scopes = words(&[claims.get("scp")]);
+    if scopes.noted.is_empty() && scopes.more == 0 && claims.contains_key("scope") {
+        scopes = words(&[claims.get("scope")]);
+    }
+    let tenant = claims.get("tid").and_then(Value::as_str);
     Claims {
-        roles,
-        scopes,
-        all_roles,
-        all_scopes,
-        audience: list(&[claims.get("aud")]).0,
-        tenant: claims
-            .get("tid")
-            .and_then(Value::as_str)
-            .filter(shown)
-            .map(str::to_owned),
+        roles: roles.noted,
+        scopes: scopes.noted,
+        all_roles: roles.all,
+        all_scopes: scopes.all,
+        more_roles: roles.more,
+        more_scopes: scopes.more,
+        audience: words(&[claims.get("aud")]).noted,
+        tenant: tenant.filter(|t| is_shown(t)).map(str::to_owned),
     }
 }
 

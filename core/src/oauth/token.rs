@@ -72,6 +72,12 @@ pub struct Claims {
     /// The same for scopes.
     #[serde(rename = "S", default, skip_serializing_if = "is_false")]
     pub all_scopes: bool,
+    /// How many further roles it has, whose names are not noted.
+    #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
+    pub more_roles: usize,
+    /// The same for scopes.
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
+    pub more_scopes: usize,
     /// `tid`.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
@@ -80,6 +86,11 @@ pub struct Claims {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 /// Where a lifetime was learnt, best first.

@@ -3,12 +3,15 @@
 //! The claims are read, never trusted. A token that cannot be read is not evaluated, because only the API can decide. A token without a claim
 //! about roles does not prove that they are missing.
 
+mod surplus;
+
+use surplus::is_exact;
+pub(super) use surplus::surplus;
+
 use crate::{
     Reason,
     api::ApiPreset,
-    credential::{
-        AuthenticationMethod, Credential, Endpoint, Protocol, is_of_sign_in, preset, scopes,
-    },
+    credential::{AuthenticationMethod, Credential, Endpoint, Protocol, preset, scopes},
     oauth::{Claims, Token, consent, is_guid},
     printable::bounded,
     publish::{Record, rejection::has_no_data},
@@ -87,14 +90,19 @@ pub(super) fn claims(credential: &Credential, token: &Token) -> Option<Box<Claim
     };
     let granted: Vec<String> = granted.split_whitespace().map(str::to_owned).collect();
     let absent = lacking_scopes(credential, expected, &granted);
+    let mut hidden = 0;
     let mut held = expected.to_vec();
     held.retain(|scope| !absent.contains(scope));
     if is_exact(credential) {
-        let more = lacking_scopes(credential, &granted, expected).into_iter();
-        held.extend(more.filter(|scope| has_no_data(scope)).take(MAX_SCOPES));
+        let mut more = lacking_scopes(credential, &granted, expected);
+        let all = more.len();
+        more.retain(|scope| has_no_data(scope));
+        more.truncate(MAX_SCOPES);
+        hidden = all - more.len();
+        held.extend(more);
     }
     let mut claims = token.claims.clone().unwrap_or_default();
-    (claims.scopes, claims.all_scopes) = (held, true);
+    (claims.scopes, claims.all_scopes, claims.more_scopes) = (held, true, hidden);
     Some(claims)
 }
 
@@ -289,73 +297,6 @@ impl Kind {
             }
             Self::Scope => format!("the delegated permissions {names}"),
         }
-    }
-}
-
-/// Is a permission beyond those of the spec to be reported?
-fn is_exact(credential: &Credential) -> bool {
-    let expected = credential.expect.as_ref();
-    expected.is_some_and(|e| e.exact == Some(true))
-}
-
-/// What the token has beyond the permissions that the spec expects, in a sentence. Scopes of a sign-in (`openid` and others)
-/// give no right at an API and do not count.
-pub(super) fn surplus(credential: &Credential, record: &Record) -> Option<String> {
-    let expected = credential.expect.as_ref()?;
-    let claims = record.claims.as_ref().filter(|_| is_exact(credential))?;
-    let counts = |listed: &[String], name: &String| {
-        let implied = is_of_sign_in(name) || scopes::is_implied(&credential.issuer, name);
-        !listed.is_empty() && !implied
-    };
-    let mut roles = lacking(credential, &claims.roles, &expected.roles);
-    roles.retain(|name| counts(&expected.roles, name));
-    let mut scopes = lacking_scopes(credential, &claims.scopes, &expected.scopes);
-    scopes.retain(|name| counts(&expected.scopes, name));
-    let (kinds, fields) = match (roles.is_empty(), scopes.is_empty()) {
-        (true, true) => return None,
-        (false, true) => (vec![(Kind::Role, &roles)], "expect.roles"),
-        (true, false) => (vec![(Kind::Scope, &scopes)], "expect.scopes"),
-        (false, false) => (
-            vec![(Kind::Role, &roles), (Kind::Scope, &scopes)],
-            "expect.roles and expect.scopes",
-        ),
-    };
-    let what: Vec<String> = kinds
-        .into_iter()
-        .map(|(kind, names)| kind.named(credential, &shown(names)))
-        .collect();
-    let place = match &credential.issuer.endpoint {
-        Endpoint::Entra { .. }
-            if matches!(
-                credential.authentication,
-                AuthenticationMethod::ManagedIdentity(_)
-            ) =>
-        {
-            "remove them from the identity".to_owned()
-        }
-        Endpoint::Entra { .. } => format!(
-            "remove them from the application's API permissions{}",
-            portal_name(credential)
-        ),
-        _ if of_installation(credential) => "name only what is needed in spec.scopes".to_owned(),
-        _ => "remove them from the client at the issuer".to_owned(),
-    };
-    Some(format!(
-        "the token has {} beyond spec.expect; {place}, or add them to {fields}; then run: kubectl apicred renew {} --namespace {}",
-        what.join(" and "),
-        credential.name,
-        credential.namespace
-    ))
-}
-
-/// Names out of a token, for a sentence. An issuer could put a secret there that it was sent.
-fn shown(names: &[String]) -> String {
-    let (known, hidden): (Vec<String>, Vec<String>) =
-        names.iter().cloned().partition(|name| has_no_data(name));
-    match (known.is_empty(), hidden.len()) {
-        (false, 0) => listed(&known),
-        (false, more) => format!("{} and {more} that do not look like names", listed(&known)),
-        (true, more) => format!("({more} that do not look like names)"),
     }
 }
 

@@ -99,7 +99,7 @@ fn any_refused_source() -> impl Strategy<Value = RefusedSource> {
 
 fn any_claims() -> impl Strategy<Value = Claims> {
     let words = || prop::collection::vec(".{0,20}", 0..3);
-    let flags = any::<(bool, bool)>();
+    let flags = any::<(bool, bool, u16, u16)>();
     (
         words(),
         words(),
@@ -108,12 +108,20 @@ fn any_claims() -> impl Strategy<Value = Claims> {
         flags,
     )
         .prop_map(
-            |(roles, scopes, audience, tenant, (all_roles, all_scopes))| Claims {
+            |(
+                roles,
+                scopes,
+                audience,
+                tenant,
+                (all_roles, all_scopes, roles_more, scopes_more),
+            )| Claims {
                 roles,
                 scopes,
                 audience,
                 all_roles,
                 all_scopes,
+                more_roles: usize::from(roles_more),
+                more_scopes: usize::from(scopes_more),
                 tenant,
             },
         )

@@ -1,6 +1,7 @@
 //! What a token lacks of the expected permissions, and what it has beyond them.
 
 mod exceeded;
+mod unlisted;
 
 use super::*;
 

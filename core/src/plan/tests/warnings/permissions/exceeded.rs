@@ -11,7 +11,7 @@ type Exceeding<'a> = (
 );
 
 /// The condition of a token with more permissions than are expected.
-fn exceeded(expect: &Value, claims: Option<&Value>, scope: Option<&str>) -> Option<String> {
+pub(super) fn exceeded(expect: &Value, claims: Option<&Value>, scope: Option<&str>) -> Option<String> {
     let credential = crate::fixtures::credential_with(&json!({ "expect": expect, "scopes": null }));
     let mut token = crate::fixtures::token("t");
     token.claims = claims.and_then(|c| crate::oauth::claims_of(&jwt(c)).map(Box::new));
@@ -57,7 +57,7 @@ fn a_token_with_more_than_is_expected_is_reported_if_that_is_wanted() {
         (&scopes, None, None, None),
         (&roles, None, Some("read admin"), None),
         // What looks like data is counted and not shown.
-        (&roles, Some(held(json!(["read", secret_like]), "")), None, Some(&["1 that do not look like names"])),
+        (&roles, Some(held(json!(["read", secret_like]), "")), None, Some(&["1 whose names are not shown"])),
         (&json!({ "roles": ["read"] }), Some(held(json!(["read", "write"]), "")), None, None),
     ];
     for (expect, claims, scope, words) in cases {
