@@ -97,9 +97,7 @@ fn named(answer: &RawAnswer, why: Unusable) -> Unusable {
 
 /// A status that is no document and no redirect.
 fn refused(answer: &RawAnswer, now: Timestamp) -> Seen {
-    let header = answer.retry_after.as_deref();
-    let wait = header.and_then(|value| oauth::retry_after(value, now));
-    match (answer.status, wait) {
+    match (answer.status, answer.asked_pause(now)) {
         (status @ (429 | 503), Some(wait)) => Seen::Later(status, wait),
         (status, _) => Seen::Status(status),
     }

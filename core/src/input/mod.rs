@@ -11,7 +11,7 @@ use std::{borrow::Cow, fmt};
 pub use json::{
     NotObject, flag, get, is_nothing, list, number, object, stated, text_of, written_fields,
 };
-pub use time::{duration, epoch, instant, instant_in_utc, seconds};
+pub use time::{at_second, duration, epoch, http_date, instant, instant_in_utc, seconds};
 
 /// The byte order mark as a character.
 const MARK: char = '\u{feff}';

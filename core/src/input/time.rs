@@ -2,7 +2,7 @@
 
 use jiff::{
     SignedDuration, Span, SpanRelativeTo, Timestamp,
-    civil::{Date, DateTime},
+    civil::{Date, DateTime, Time},
     tz::TimeZone,
 };
 use serde_json::Value;
@@ -39,17 +39,32 @@ const DAYS: [&str; 9] = [
     "%B %d, %Y",
 ];
 
-/// A point in time as a number since 1970, in the unit that gives a date between 1973 and 5138: seconds, milliseconds,
-/// microseconds or nanoseconds.
+/// A point in time as a number since 1970: seconds, milliseconds, microseconds or nanoseconds, the largest unit that gives a
+/// date after September 2001; seconds from 1973 on. So the end of the year 9999, which means "never", is that in each unit.
 pub fn epoch(number: f64) -> Option<Timestamp> {
     let per_second = match number {
-        1e8..1e11 => 1.0,
-        1e11..1e14 => 1e3,
-        1e14..1e17 => 1e6,
-        1e17..1e20 => 1e9,
+        1e8..1e12 => 1.0,
+        1e12..1e15 => 1e3,
+        1e15..1e18 => 1e6,
+        1e18..1e21 => 1e9,
         _ => return None,
     };
-    Timestamp::from_second(whole(number / per_second)).ok()
+    Some(at_second(whole(number / per_second)))
+}
+
+/// The point in time at this second since 1970, or the first or last one that there is: 9999-12-30T22:00:00Z.
+pub fn at_second(second: i64) -> Timestamp {
+    let (first, last) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    Timestamp::from_second(second.clamp(first, last)).unwrap_or(Timestamp::MAX)
+}
+
+/// A date of HTTP (RFC 9110 section 5.6.7).
+pub fn http_date(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(at) = jiff::fmt::rfc2822::parse(text) {
+        return Some(at.timestamp());
+    }
+    civil(&without_zone(text)?, &IN_UTC)
 }
 
 /// A point in time that names its zone: RFC 3339, an HTTP date, or a number (see [`epoch`]).
@@ -71,11 +86,7 @@ pub fn instant(text: &str) -> Option<Timestamp> {
     if text.starts_with("9999-12-31") {
         return Some(Timestamp::MAX);
     }
-    if let Ok(at) = jiff::fmt::rfc2822::parse(text) {
-        return Some(at.timestamp());
-    }
-    let bare = without_zone(text)?;
-    civil(&bare, &IN_UTC).or_else(|| in_utc(&bare))
+    http_date(text).or_else(|| in_utc(&without_zone(text)?))
 }
 
 /// A point in time, in UTC if it names no zone; a day is its first moment.
@@ -86,7 +97,7 @@ pub fn instant_in_utc(text: &str) -> Option<Timestamp> {
         .or_else(|| civil(text, &IN_UTC))
         .or_else(|| {
             let day = DAYS.iter().find_map(|f| Date::strptime(f, text).ok())?;
-            day.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp())
+            Some(utc(day.to_datetime(Time::midnight())))
         })
 }
 
@@ -102,16 +113,25 @@ fn in_utc(text: &str) -> Option<Timestamp> {
     let iso = text.parse::<DateTime>().ok();
     // A day alone parses as well, and is no point in time.
     let iso = iso.filter(|_| text.contains(':'));
-    iso.and_then(|at| at.to_zoned(TimeZone::UTC).ok())
-        .map(|z| z.timestamp())
-        .or_else(|| civil(text, &WITHOUT_ZONE))
+    iso.map(utc).or_else(|| civil(text, &WITHOUT_ZONE))
 }
 
 fn civil(text: &str, formats: &[&str]) -> Option<Timestamp> {
     let at = formats
         .iter()
         .find_map(|f| DateTime::strptime(f, text).ok())?;
-    at.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp())
+    Some(utc(at))
+}
+
+/// The last hours of the year 9999 lie behind the last point in time that there is.
+fn utc(at: DateTime) -> Timestamp {
+    let zoned = at.to_zoned(TimeZone::UTC);
+    let end = if at.year() > 0 {
+        Timestamp::MAX
+    } else {
+        Timestamp::MIN
+    };
+    zoned.map_or(end, |zoned| zoned.timestamp())
 }
 
 /// A duration: seconds without a unit, a number with its unit (`3600s`, `60 min`, `1h30m`), ISO 8601 (`PT1H`) or

@@ -12,6 +12,7 @@ use rustls::{
 
 pub use super::card::Card;
 use super::redaction::Net;
+use crate::input::at_second;
 
 /// Most host names of a certificate that are shown.
 const MAX_NAMES: usize = 5;
@@ -236,7 +237,7 @@ fn listed<'a>(texts: impl ExactSizeIterator<Item = &'a str>, most: usize) -> Str
 }
 
 fn at(time: UnixTime) -> Option<Timestamp> {
-    Timestamp::from_second(i64::try_from(time.as_secs()).ok()?).ok()
+    Some(at_second(i64::try_from(time.as_secs()).ok()?))
 }
 
 fn when(time: UnixTime) -> String {

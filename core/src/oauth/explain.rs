@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     credential::{AuthenticationMethod, Credential, Endpoint},
+    input::http_date,
     printable::printable,
 };
 
@@ -134,7 +135,7 @@ fn requested(credential: &Credential) -> Option<String> {
 
 /// Says by how much our clock is off from the issuer's, by the `Date` of its answer (RFC 9110 section 6.6.1).
 pub(super) fn clock(date: &str, now: Timestamp) -> Option<String> {
-    let theirs = jiff::fmt::rfc2822::parse(date.trim()).ok()?.timestamp();
+    let theirs = http_date(date)?;
     let ahead = now.as_second() - theirs.as_second();
     let way = if ahead > 0 { "ahead of" } else { "behind" };
     (ahead.abs() > SKEW)

@@ -19,6 +19,14 @@ use crate::{
 /// (cloud.google.com/iam/docs/workload-identity-federation).
 pub const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
+/// What the first of two requests asks for in place of the scopes of the credential, which are those of the second one.
+pub(super) const fn first_scope(credential: &Credential) -> Option<&'static str> {
+    match &credential.issuer.hop {
+        Some(Hop::GoogleServiceAccount { .. }) => Some(GOOGLE_SCOPE),
+        _ => None,
+    }
+}
+
 /// The request that completes `token`, if the issuer of this credential has one.
 pub fn second_request(credential: &Credential, token: &Token) -> Option<TokenRequest> {
     let hop = credential.issuer.hop.as_ref()?;

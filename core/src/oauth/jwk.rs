@@ -206,11 +206,12 @@ fn ec(jwk: &Map<String, Value>, name: &str) -> Result<SigningKey, String> {
             bounded(name, SHOWN)
         ));
     };
-    // Some leave out the zeros at the beginning, which RFC 7518 section 6.2 forbids.
+    // RFC 7518 section 6.2 demands the size of the curve. Some leave out the zeros at the beginning, some write one more.
     let sized = |name: &str| -> Result<Vec<u8>, String> {
         let bytes = part(jwk, name)?;
-        let missing = curve.size().checked_sub(bytes.len()).ok_or(DAMAGED)?;
-        Ok([vec![0; missing], bytes].concat())
+        let start = bytes.iter().take_while(|b| **b == 0).count();
+        let missing = (curve.size() + start).checked_sub(bytes.len());
+        Ok([vec![0; missing.ok_or(DAMAGED)?], bytes[start..].to_vec()].concat())
     };
     let (d, x, y) = (sized("d")?, sized("x")?, sized("y")?);
     let point = [vec![4], x, y].concat();

@@ -17,17 +17,14 @@ use x509_parser::{
 };
 
 use super::{
-    Class, TokenError,
+    Class, TokenError, client_chain,
     pem::{self, Block},
     private_keys::{USABLE, damaged, kind, private_keys},
     signing_key::SigningKey,
 };
-use crate::reason::Reason;
+use crate::{input::at_second, reason::Reason};
 
-/// Longest chain that is taken.
-const MAX_CHAIN: usize = 10;
-
-/// The certificates of a text, in order.
+/// The certificates of a text, in its order.
 ///
 /// # Errors
 /// The rest of a sentence that begins with "the certificate".
@@ -58,7 +55,6 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         }
     }
     if !chain.is_empty() {
-        chain.truncate(MAX_CHAIN);
         return Ok(chain);
     }
     Err(match pem::form_of_text(text) {
@@ -164,15 +160,13 @@ impl Identity {
                     .to_owned(),
             );
         };
-        let chain = ordered(sent, at);
+        let chain = client_chain::of(sent, at);
         let (_, leaf) =
             X509Certificate::from_der(&chain[0]).map_err(|_| "the certificate cannot be read")?;
-        let when = |t: x509_parser::time::ASN1Time| {
-            Timestamp::from_second(t.timestamp()).map_err(|_| "the certificate has no date")
-        };
+        // RFC 5280 section 4.1.2.5: the end of the year 9999 is no end.
         let validity = Validity {
-            from: when(leaf.validity().not_before)?,
-            until: when(leaf.validity().not_after)?,
+            from: at_second(leaf.validity().not_before.timestamp()),
+            until: at_second(leaf.validity().not_after.timestamp()),
         };
         Ok(Self {
             signer: SigningKey::of(key),
@@ -250,32 +244,6 @@ impl Identity {
 fn public_in(certificate: &[u8]) -> Option<Vec<u8>> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     Some(parsed.public_key().subject_public_key.data.to_vec())
-}
-
-/// The client's own certificate first and each certificate's issuer after it (RFC 8446 section 4.4.2). A text that is in order
-/// stays as it is.
-fn ordered(mut sent: Vec<CertificateDer<'static>>, leaf: usize) -> Vec<CertificateDer<'static>> {
-    if leaf == 0 {
-        return sent;
-    }
-    let names = |der: &[u8]| {
-        let (_, parsed) = X509Certificate::from_der(der).ok()?;
-        Some((
-            parsed.subject().as_raw().to_vec(),
-            parsed.issuer().as_raw().to_vec(),
-        ))
-    };
-    let mut chain = vec![sent.remove(leaf)];
-    while let Some((_, issuer)) = chain.last().and_then(|last| names(last)) {
-        let next = sent
-            .iter()
-            .position(|c| names(c).is_some_and(|(subject, _)| subject == issuer));
-        match next {
-            Some(next) => chain.push(sent.remove(next)),
-            None => break,
-        }
-    }
-    chain
 }
 
 /// Chain and key as PEM, in one way whatever they were read from.

@@ -182,21 +182,6 @@ fn claims(token: &str) -> Option<Map<String, Value>> {
     object(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
 }
 
-/// Is it a JWT whose claims can be read?
-pub(super) fn is_jwt(token: &str) -> bool {
-    claims(token).is_some()
-}
-
-/// Is it an unsigned JWT (RFC 7519 section 6): without a third part, or with `alg` `none`, in any case?
-pub(super) fn is_unsigned(token: &str) -> bool {
-    let header = token.split('.').next().unwrap_or_default();
-    let header = URL_SAFE_NO_PAD.decode(header.trim_end_matches('='));
-    let header = header.ok().and_then(|bytes| object(&bytes).ok());
-    let algorithm = header.as_ref().and_then(|fields| fields.get("alg"));
-    let algorithm = algorithm.and_then(Value::as_str);
-    token.ends_with('.') || algorithm.is_some_and(|name| name.trim().eq_ignore_ascii_case("none"))
-}
-
 /// `exp` of a JWT (RFC 7519 section 4.1.4), if it can be read.
 pub(super) fn expiry(token: &str) -> Option<Timestamp> {
     let seconds = claims(token)?.get("exp").and_then(number)?;

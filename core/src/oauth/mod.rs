@@ -13,6 +13,7 @@ pub mod chain;
 mod challenge;
 mod classes;
 mod client_auth;
+mod client_chain;
 mod client_key;
 mod client_request;
 pub mod consent;

@@ -18,7 +18,6 @@ use super::{
     lifetime::is_guid,
     managed_identity,
     product_code::product_code,
-    response::retry_after,
     token_error::{Detail, MOST_DIGITS},
 };
 use crate::{
@@ -120,7 +119,7 @@ fn guid(body: &Map<String, Value>, name: &str) -> Option<String> {
 
 /// The pause that the issuer requests, or the one that is known of its code, whichever is longer.
 fn pause(raw: &RawAnswer, seen: &Seen<'_>, now: Timestamp) -> Option<Duration> {
-    let asked = raw.retry_after.as_deref().and_then(|v| retry_after(v, now));
+    let asked = raw.asked_pause(now);
     let known = seen
         .code
         .and_then(|n| aadsts::known(n, seen.error, seen.user))

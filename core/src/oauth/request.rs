@@ -10,13 +10,12 @@ use super::{
     client_request::ClientRequest,
     encode, github_app,
     grant::{Circumstances, Fields},
-    hop::GOOGLE_SCOPE,
-    managed_identity,
+    hop, managed_identity,
 };
 use crate::{
     api::SigningAlgorithm,
     credential::{
-        AuthenticationMethod, Credential, Endpoint, Hop, Protocol, RequestParameters, SecretStyle,
+        AuthenticationMethod, Credential, Endpoint, Protocol, RequestParameters, SecretStyle,
     },
 };
 
@@ -239,11 +238,8 @@ pub fn request(
         .split_at_checked(credential.grant.needs().len())
         .unwrap_or((grant_inputs, &[]));
     fields.extend(flow.fields(grant_inputs, &around).map_err(fault)?);
-    let scope = match &credential.issuer.hop {
-        // Those of the credential are requested by the second request.
-        Some(Hop::GoogleServiceAccount { .. }) => GOOGLE_SCOPE.to_owned(),
-        _ => flow.scope(credential),
-    };
+    let first = hop::first_scope(credential).map(str::to_owned);
+    let scope = first.unwrap_or_else(|| flow.scope(credential));
     if !scope.is_empty() && flow.scopes_in_form(grant_inputs) {
         fields.push(("scope", SecretString::from(scope)));
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Token, TokenError, github_app, issued, refused, unread};
 use crate::{
     credential::{Credential, Protocol},
-    input::{NotObject, lossy, object, stated},
+    input::{NotObject, http_date, lossy, object, stated},
 };
 
 /// Fields by one of which a form is known that is not declared as one (RFC 6749 section 5).
@@ -61,6 +61,16 @@ impl RawAnswer {
             location: None,
             body,
         }
+    }
+
+    /// How long the issuer asks to wait. A date counts from the `Date` of the same answer: clocks differ.
+    pub fn asked_pause(&self, now: Timestamp) -> Option<Duration> {
+        retry_after(self.retry_after.as_deref()?, self.clock(now))
+    }
+
+    /// The time of the issuer's clock, or ours if the answer does not contain it.
+    fn clock(&self, now: Timestamp) -> Timestamp {
+        self.date.as_deref().and_then(http_date).unwrap_or(now)
     }
 }
 
@@ -150,13 +160,14 @@ pub fn answer_to(
     }
 }
 
-/// `Retry-After` in its two forms (RFC 9110 section 10.2.3), cut to an hour; garbage is none.
+/// `Retry-After` in its two forms (RFC 9110 section 10.2.3), cut to an hour; garbage is none. `now` by the clock of who wrote it:
+/// see [`RawAnswer::asked_pause`].
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = if let Ok(seconds) = value.parse::<u64>() {
         Duration::from_secs(seconds)
     } else {
-        let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+        let at = http_date(value)?;
         Duration::try_from(at.duration_since(now)).unwrap_or_default()
     };
     Some(wait.min(MAX_RETRY_AFTER))
@@ -166,9 +177,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 /// cut to an hour. None if it names no end, or one that has passed.
 pub(super) fn limit_ends_after(raw: &RawAnswer, now: Timestamp) -> Option<Duration> {
     let end: i64 = raw.limit_reset.as_deref()?.trim().parse().ok()?;
-    let date = raw.date.as_deref().map(jiff::fmt::rfc2822::parse);
-    let now = date.and_then(Result::ok).map_or(now, |d| d.timestamp());
-    let left = u64::try_from(end.checked_sub(now.as_second())?).ok()?;
+    let left = u64::try_from(end.checked_sub(raw.clock(now).as_second())?).ok()?;
     let wait = Duration::from_secs(left).min(MAX_RETRY_AFTER);
     (left > 0).then_some(wait)
 }

@@ -44,6 +44,11 @@ pub(super) fn of_token(text: &str) -> Option<String> {
     of_refresh_token(text).or_else(|| encoded(text))
 }
 
+/// What is around a JWT, or no token at all: what holds before any issuer has judged it.
+pub(super) fn around_jwt(text: &str) -> Option<String> {
+    first(&[json, header, quoted], text)
+}
+
 /// The same of a password, which may have blanks inside, and be anything.
 pub(super) fn of_password(text: &str) -> Option<String> {
     let rules: [Rule; 7] = [

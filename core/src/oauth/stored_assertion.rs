@@ -1,38 +1,74 @@
 //! `client.assertion`: a client assertion that something else keeps up to date in a Secret (RFC 7523 section 2.2).
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Class, Material, TokenError, lifetime, secret_text};
+use super::{Class, Material, TokenError, lifetime, secret_form, secret_text};
 use crate::{
     api::SecretKeyRef,
     credential::{AuthenticationMethod, Credential},
+    input::object,
     reason::Reason,
 };
 
-/// Reads the assertion out of a Secret.
+/// Reads the assertion out of a Secret. It is sent as it is, so nothing may be around it but blanks and line ends.
 ///
 /// # Errors
 /// The rest of a sentence that begins with the key's name.
 pub fn stored_assertion(bytes: &[u8]) -> Result<SecretString, String> {
     let text = secret_text(bytes.trim_ascii())?;
-    if text.expose_secret().starts_with("Bearer ") {
-        return Err("begins with \"Bearer \"; store the JWT alone".to_owned());
-    }
-    if lifetime::is_jwt(text.expose_secret()) {
-        // RFC 7523 section 3: the assertion must be signed.
-        if lifetime::is_unsigned(text.expose_secret()) {
-            return Err("is an unsigned JWT (alg none, or nothing after the second dot), which proves nothing; store a signed one".to_owned());
+    let plain = text.expose_secret();
+    let fault = match form(plain) {
+        Form::Signed => return Ok(text),
+        Form::Unsigned => {
+            "is an unsigned JWT (alg none, or nothing after the second dot), which proves nothing; store a signed one"
         }
-        return Ok(text);
+        Form::Encrypted => "is an encrypted JWT, whose expiry cannot be read; store a signed one",
+        Form::Other => {
+            return Err(secret_form::of_token(plain).unwrap_or_else(|| NO_JWT.to_owned()));
+        }
+    };
+    Err(fault.to_owned())
+}
+
+const NO_JWT: &str = "is no signed JWT (three parts in base64url with a dot between them, of which the first two are JSON, and the first one names alg); store the client assertion itself";
+
+enum Form {
+    Signed,
+    Unsigned,
+    Encrypted,
+    Other,
+}
+
+/// The form of a JWT (RFC 7515 section 3.1, RFC 7516 section 3.1), letter by letter.
+fn form(text: &str) -> Form {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if !text.bytes().all(fits) {
+        return Form::Other;
     }
-    let parts = text.expose_secret().split('.').count();
-    Err(if parts == 5 {
-        "is an encrypted JWT, whose expiry cannot be read; store a signed one".to_owned()
-    } else {
-        "is no signed JWT (three parts with a dot between them, of which the second is JSON); store the client assertion itself"
-            .to_owned()
-    })
+    let parts: Vec<&str> = text.split('.').collect();
+    let [header, claims, signature] = parts[..] else {
+        let encrypted = parts.len() == 5;
+        return if encrypted {
+            Form::Encrypted
+        } else {
+            Form::Other
+        };
+    };
+    let json = |part: &str| object(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+    let header = json(header);
+    let algorithm = header
+        .as_ref()
+        .and_then(|fields| fields.get("alg")?.as_str());
+    let (Some(algorithm), Some(_)) = (algorithm, json(claims)) else {
+        return Form::Other;
+    };
+    // RFC 7523 section 3: the assertion must be signed.
+    if signature.is_empty() || algorithm.trim().eq_ignore_ascii_case("none") {
+        return Form::Unsigned;
+    }
+    Form::Signed
 }
 
 /// Why an assertion is not sent now: it has expired. About one without `exp`, the issuer decides.

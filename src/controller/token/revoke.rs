@@ -30,8 +30,7 @@ use crate::{
     },
     limits::queue::Urgency,
     oauth::{
-        Class, Grant, Moment, RawAnswer, Revoked, Stage, TokenEndpoint, TokenError, retry_after,
-        revocation,
+        Class, Grant, Moment, RawAnswer, Revoked, Stage, TokenEndpoint, TokenError, revocation,
     },
     plan::{Source, fingerprint, fingerprint::DigestKey},
     publish::ownership::Published,
@@ -237,10 +236,9 @@ fn revoked(answer: &RawAnswer, now: Timestamp) -> Result<(), TokenError> {
         408 | 500..=599 => passing("the revocation endpoint is not available"),
         _ => fault("the revocation endpoint refused the request"),
     };
-    let asked = answer.retry_after.as_deref();
     Err(TokenError {
         http_status: Some(answer.status),
-        retry_after: asked.and_then(|asked| retry_after(asked, now)),
+        retry_after: answer.asked_pause(now),
         ..token_error.at(Stage::Answered)
     })
 }

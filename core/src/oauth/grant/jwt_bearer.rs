@@ -7,13 +7,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Circumstances, Classified, Fields, Flow, Refused};
+use super::{Circumstances, Classified, Fields, Flow, Refused, alone};
 use crate::{
     api::{self, ScopePlace, SecretKeyRef, SigningAlgorithm},
     credential::{FieldError, Subject},
     oauth::{
         Class, Need,
         assertion::{self, BACKDATED, Header, LIFETIME},
+        hop,
         signing_key::SigningKey,
     },
 };
@@ -161,9 +162,10 @@ impl Signed {
         // The client's own assertion in the same request has the id itself, and an id is used once (RFC 7519 section 4.1.7).
         let id = format!("{}-grant", around.assertion_id);
         claims.insert("jti".to_owned(), json!(id));
-        let scopes = &around.credential.request.scopes;
-        if self.scopes_claimed(file.as_ref()) && !scopes.is_empty() {
-            claims.insert("scope".to_owned(), json!(scopes.join(" ")));
+        let first = hop::first_scope(around.credential).map(str::to_owned);
+        let scope = first.unwrap_or_else(|| around.credential.request.scopes.join(" "));
+        if self.scopes_claimed(file.as_ref()) && !scope.is_empty() {
+            claims.insert("scope".to_owned(), json!(scope));
         }
         let header = Header {
             key_id: self
@@ -210,7 +212,7 @@ impl Flow for JwtBearer {
     ) -> Result<Fields, String> {
         let grant_input = grant_inputs.first().ok_or("there is no assertion")?;
         let assertion = match self {
-            Self::Ready(_) => grant_input.clone(),
+            Self::Ready(reference) => alone(grant_input, reference)?,
             Self::Signed(signed) => SecretString::from(signed.sign(grant_input, around)?),
         };
         Ok(vec![("assertion", assertion)])

@@ -4,7 +4,7 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{Circumstances, Classified, Fields, Flow, REQUIRES_USER, Refused, User};
+use super::{REQUIRES_USER, Circumstances, Classified, Fields, Flow, Refused, User, alone};
 use crate::{
     api::{self, SecretKeyRef},
     oauth::{Class, Need},
@@ -45,7 +45,7 @@ impl Flow for OnBehalfOf {
         let assertion = grant_inputs.first().ok_or("there is no user token")?;
         Ok(vec![
             ("requested_token_use", SecretString::from("on_behalf_of")),
-            ("assertion", assertion.clone()),
+            ("assertion", alone(assertion, &self.assertion)?),
         ])
     }
 

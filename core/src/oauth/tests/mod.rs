@@ -1,17 +1,22 @@
 //! The bytes out and the bytes in.
 
 mod answer;
+mod certificate_chain;
 mod claims_request;
 mod client_key;
 mod corpus;
+mod dates;
 mod discovery;
 mod driven;
+mod ec_jwk;
 mod forms;
 mod golden;
 mod granted;
 mod hostile;
+mod impersonation;
 mod kinds;
 mod lifetime;
+mod ready_jwt;
 mod renewal;
 mod request;
 mod servers;

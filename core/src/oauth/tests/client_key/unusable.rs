@@ -149,7 +149,10 @@ fn a_stored_assertion_is_a_signed_jwt_and_not_sent_after_its_end() {
         format!("{}.{}.{signature}", part(&header), part(&claims))
     };
     for (text, words) in [
-        (format!("Bearer {}", jwt(&json!({}))), "store the JWT alone"),
+        (
+            format!("Bearer {}", jwt(&json!({}))),
+            "is the value of an Authorization header",
+        ),
         ("a.b.c.d.e".to_owned(), "is an encrypted JWT"),
         ("opaque".to_owned(), "is no signed JWT"),
         ("a.b.c".to_owned(), "is no signed JWT"),
