@@ -32,6 +32,23 @@ pub fn stored_assertion(bytes: &[u8]) -> Result<SecretString, String> {
     Err(fault.to_owned())
 }
 
+/// The assertion of a grant as it is stored. The grants that send one demand a JWT, which has nothing around it.
+///
+/// # Errors
+/// A sentence that names the key and what to store.
+pub(super) fn alone(
+    stored: &SecretString,
+    reference: &SecretKeyRef,
+) -> Result<SecretString, String> {
+    match secret_form::around_jwt(stored.expose_secret()) {
+        Some(form) => Err(format!(
+            "key {} of Secret {} {form}",
+            reference.key, reference.name
+        )),
+        None => Ok(stored.clone()),
+    }
+}
+
 const NO_JWT: &str = "is no signed JWT (three parts in base64url with a dot between them, of which the first two are JSON, and the first one names alg); store the client assertion itself";
 
 enum Form {

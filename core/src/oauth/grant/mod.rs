@@ -11,15 +11,15 @@ mod password;
 mod refresh;
 
 use crate::Reason;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 pub use exchange::Exchange;
 pub use jwt_bearer::{JwtBearer, Signed};
 pub use refresh::{RefreshToken, not_signed_in, sign_in};
 
-use super::{Class, Need, TokenEndpoint, secret_form};
+use super::{Class, Need, TokenEndpoint, stored_assertion::alone};
 use crate::{
-    api::{self, GrantKey, SecretKeyRef},
+    api::{self, GrantKey},
     credential::{Credential, FieldError, Subject},
 };
 
@@ -53,17 +53,6 @@ pub struct Circumstances<'a> {
     pub now: jiff::Timestamp,
     /// An id that was never used before, for `jti`.
     pub assertion_id: &'a str,
-}
-
-/// An assertion as it is stored. Both grants that send one demand a JWT, which has nothing around it.
-fn alone(stored: &SecretString, reference: &SecretKeyRef) -> Result<SecretString, String> {
-    match secret_form::around_jwt(stored.expose_secret()) {
-        Some(form) => Err(format!(
-            "key {} of Secret {} {form}",
-            reference.key, reference.name
-        )),
-        None => Ok(stored.clone()),
-    }
 }
 
 /// Form fields of a request; values may be secret.

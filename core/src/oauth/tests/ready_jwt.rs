@@ -1,10 +1,16 @@
 //! A client assertion out of a Secret: a signed JWT by itself, and nothing around it.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use crate::{fixtures::NOW, oauth::stored_assertion};
+use url::Url;
+
+use crate::{
+    credential::{Issuer, IssuerLookup, SecretStyle, parse},
+    fixtures::{NOW, at, cluster_issuer, object},
+    oauth::{Material, Moment, TokenEndpoint, TokenRequest, request, stored_assertion},
+};
 
 fn part(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
@@ -71,5 +77,60 @@ fn what_is_around_a_jwt_is_refused_with_the_fix() {
         assert!(problem.contains(words), "{text}: {problem}");
         assert!(problem.contains("store"), "{text}: {problem}");
         assert!(!problem.contains(&claims[..8]), "{problem}");
+    }
+}
+
+/// The request of a grant with what its Secret has.
+fn granted(on_behalf_of: bool, stored: &str) -> Result<TokenRequest, String> {
+    let url = "https://as.example.com/token";
+    let issuer = if on_behalf_of {
+        json!({ "entra": { "tenantId": "contoso.example" }, "allowedNamespaces": { "selector": {} } })
+    } else {
+        json!({ "oauth2": { "tokenUrl": url }, "allowedNamespaces": { "selector": {} } })
+    };
+    let issuer = Issuer::cluster(&cluster_issuer(&issuer)).unwrap();
+    let grant = if on_behalf_of {
+        "onBehalfOf"
+    } else {
+        "jwtBearer"
+    };
+    let change = json!({ "grant": { grant: { "assertionRef": { "name": "a", "key": "k" } } } });
+    let credential = parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap();
+    let endpoint = TokenEndpoint::bare(Url::parse(url).unwrap(), SecretStyle::BasicForm);
+    let moment = Moment {
+        now: at(0),
+        request_id: "r",
+        assertion_id: "a",
+    };
+    let client = Material::Secret(SecretString::from("s"));
+    let inputs = [SecretString::from(stored)];
+    request(&credential, &endpoint, &client, &inputs, moment).map_err(|e| e.message())
+}
+
+#[test]
+fn an_assertion_of_a_grant_has_nothing_around_it() {
+    let jwt = signed("RS256");
+    for on_behalf_of in [false, true] {
+        for (stored, words) in [
+            (json!({ "token": jwt }).to_string(), "its field token"),
+            (format!("\"{jwt}\""), "quotation marks"),
+            (format!("bearer {jwt}"), "Authorization header"),
+            (
+                format!("Authorization: Bearer {jwt}"),
+                "Authorization header",
+            ),
+        ] {
+            let problem = granted(on_behalf_of, &stored).err().expect(&stored);
+            assert!(problem.contains(words), "{problem}");
+            assert!(problem.contains("key k of Secret a"), "{problem}");
+        }
+        // Whether it is a good one is for the issuer to judge.
+        for stored in [&*jwt, "a.b.c.d.e", "opaque"] {
+            let body = granted(on_behalf_of, stored).ok().unwrap().body;
+            assert!(
+                body.expose_secret()
+                    .contains(&format!("assertion={stored}"))
+            );
+        }
     }
 }
