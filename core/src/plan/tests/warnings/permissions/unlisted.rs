@@ -2,6 +2,9 @@
 
 use super::{exceeded::exceeded, *};
 
+/// What is expected, the claims of the token, the scopes of the answer, and words of the message.
+type Case<'a> = (Value, Option<Value>, Option<&'a str>, Option<&'a str>);
+
 #[test]
 fn permissions_with_odd_names_and_beyond_the_bound_are_counted() {
     let roles = json!({ "roles": ["read"], "exact": true });
@@ -13,7 +16,7 @@ fn permissions_with_odd_names_and_beyond_the_bound_are_counted() {
     let of = |roles: Value| json!({ "roles": roles });
     let secret_like = "Zx9Qw8Er7Ty6Ui5Op4As3Df2Gh1";
     #[rustfmt::skip]
-    let cases: [(Value, Option<Value>, Option<&str>, Option<&str>); 20] = [
+    let cases: [Case<'_>; 20] = [
         (roles.clone(), Some(of(json!(["read", "Global Administrator"]))), None, Some("(1 whose names are not shown)")),
         (roles.clone(), Some(of(json!(["read", "Verwaltung-Ä", "администратор"]))), None, Some("(2 whose names are not shown)")),
         (roles.clone(), Some(of(json!(["read", "write", "Global Administrator"]))), None, Some("write and 1 whose names are not shown")),
