@@ -123,6 +123,7 @@ fn message(data: &[u8]) -> Option<([u8; 4], RawAnswer)> {
             limit_reset: header("x-ratelimit-reset"),
             challenge: header("www-authenticate"),
             date: header("date"),
+            age: header("age"),
             location: header("location"),
             body: body.to_vec(),
         };
@@ -141,6 +142,7 @@ fn message(data: &[u8]) -> Option<([u8; 4], RawAnswer)> {
         challenge: next(),
         content_encoding: next(),
         date: next(),
+        age: None,
         location: next(),
         limit_reset: next(),
         body: body.to_vec(),

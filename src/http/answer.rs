@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    AGE, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 
 use super::{Broken, Chosen, broken, patience::Patience, way::Way};
@@ -66,6 +66,7 @@ pub(super) async fn whole(
         limit_reset,
         challenge,
         date,
+        age: header(AGE),
         location: header(LOCATION),
         body: Vec::new(),
     };

@@ -156,6 +156,7 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
     Some(RawAnswer {
         content_type: raw.content_type.clone(),
         date: raw.date.clone(),
+        age: raw.age.clone(),
         ..RawAnswer::new(raw.status, serde_json::to_vec(&fields).ok()?)
     })
 }

@@ -151,6 +151,7 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
     Some(RawAnswer {
         content_type: raw.content_type.clone(),
         date: raw.date.clone(),
+        age: raw.age.clone(),
         ..RawAnswer::new(raw.status, Value::Object(body).to_string().into_bytes())
     })
 }

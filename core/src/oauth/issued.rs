@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     AnswerContext, Class, Granted, RawAnswer, Stage, Token, TokenError, answer_fields, granted,
+    issuer_clock::IssuerClock,
     lifetime::{self, NoExpiry, is_guid},
     refused,
     token_error::MOST_DIGITS,
@@ -111,9 +112,10 @@ pub(super) fn token(
                 .to_owned(),
         ));
     }
+    let clock = IssuerClock::of(raw, context, jwt.begins());
     let (expires_at, lifetime_source) =
-        lifetime::expires_at(fields, &jwt, context.sent, context.assumed_lifetime)
-            .map_err(|why| no_end(why, context.sent, &unusable))?;
+        lifetime::expires_at(fields, &jwt, &clock, context.assumed_lifetime)
+            .map_err(|why| no_end(why, clock.now, &unusable))?;
     if expires_at <= context.now {
         return Err(unusable(
             Reason::TokenExpired,
@@ -257,7 +259,7 @@ fn shown_type(text: &str) -> Option<&str> {
 
 fn no_end(
     why: NoExpiry,
-    sent: Timestamp,
+    now: Timestamp,
     unusable: &dyn Fn(Reason, &str) -> TokenError,
 ) -> TokenError {
     match why {
@@ -271,12 +273,19 @@ fn no_end(
             Reason::TokenExpired,
             &format!(
                 "the issuer gave a token that expired {} s before it was requested ({field}); compare the clocks of the issuer and of this cluster",
-                sent.duration_since(at).as_secs()
+                now.duration_since(at).as_secs()
+            ),
+        ),
+        NoExpiry::Cached(age) => unusable(
+            Reason::TokenExpired,
+            &format!(
+                "the answer was in a cache for {} s (Age), and its token has expired; have the gateway or proxy before the issuer cache no answers of the token endpoint",
+                age.as_secs()
             ),
         ),
         NoExpiry::PastJwt => unusable(
             Reason::TokenExpired,
-            "the issuer gave a token that has already expired (its claim exp); compare the clocks of the issuer and of this cluster",
+            "the issuer gave a token that has already expired (its claim exp); compare the clocks of the issuer and of this cluster, and see whether a gateway between repeats answers from a cache",
         ),
     }
 }

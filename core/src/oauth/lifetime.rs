@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Claims, LifetimeSource,
+    issuer_clock::{IssuerClock, LEEWAY},
     stated::{Statement, statements},
 };
 use crate::input::{epoch, number, object};
@@ -33,6 +34,13 @@ pub(super) struct JwtHints {
     pub(super) claims: Option<Box<Claims>>,
 }
 
+impl JwtHints {
+    /// `iat`, if there is an `exp` as well.
+    pub(super) fn begins(&self) -> Option<Timestamp> {
+        self.exp?.saturating_sub(self.lifetime?).ok()
+    }
+}
+
 /// Why the expiry of a token is unknown or in the past.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum NoExpiry {
@@ -42,57 +50,111 @@ pub(super) enum NoExpiry {
     Past(&'static str, Timestamp),
     /// The token itself has expired.
     PastJwt,
+    /// The answer was in a cache for so long, and the token is valid for less.
+    Cached(SignedDuration),
 }
 
-/// The expiry of a token that was requested at `sent`, and its source: the first field that is clear, the JWT, the
-/// issuer's `assumedLifetime`, a field that needs an assumption about its unit, a guess.
+/// The expiry of a token, and its source: the earliest end of all fields that are clear, the JWT, the issuer's
+/// `assumedLifetime`, a field that needs an assumption about its unit, a guess. A JWT's own end counts in any case.
 ///
 /// # Errors
 /// When the token has expired by what is stated, or nothing but zero is stated.
 pub(super) fn expires_at(
     answer: &Map<String, Value>,
     jwt: &JwtHints,
-    sent: Timestamp,
+    clock: &IssuerClock,
     assumed: Option<SignedDuration>,
 ) -> Result<(Timestamp, LifetimeSource), NoExpiry> {
-    let (lifetime, source) = stated(answer, jwt, sent, assumed)?;
-    // An API refuses a JWT at its own `exp`, even if the answer states a longer lifetime. `exp - iat` does not depend on
-    // our clock. But a backdated `iat` (Entra's is five minutes old) makes it too long, so the time left until `exp`
-    // counts as well, unless our clock is already past `exp` and cannot be used.
-    let left = || {
-        let left = jwt.exp?.duration_since(sent);
-        left.is_positive().then_some(left)
-    };
-    let lifetime = match jwt.lifetime {
-        Some(own) if own < lifetime || matches!(source, LifetimeSource::Jwt) => {
-            left().map_or(own, |left| own.min(left))
+    let (mut lifetime, mut source) = stated(answer, jwt, clock, assumed)?;
+    let own = own_end(jwt, (lifetime, source), clock);
+    // Times in a token are whole seconds.
+    if let Some(own) = own.filter(|own| lifetime - *own >= SignedDuration::from_secs(1)) {
+        let older = jwt.lifetime.is_none_or(|whole| whole - own > LEEWAY);
+        if lifetime - own > LEEWAY && older && !matches!(source, LifetimeSource::Jwt) {
+            source = LifetimeSource::Earlier("exp", lifetime.as_secs());
         }
-        _ => lifetime,
+        lifetime = own;
     }
-    .min(LONGEST);
-    let expiry = sent.saturating_add(lifetime).ok();
+    let lifetime = lifetime.min(LONGEST);
+    let expiry = clock.sent.saturating_add(lifetime).ok();
     expiry
         .filter(|_| lifetime.is_positive())
         .map(|expiry| (expiry, source))
         .ok_or(NoExpiry::PastJwt)
 }
 
+/// What a JWT leaves of what is stated. An API refuses it at its own `exp`, even if the answer states a longer lifetime. So what is
+/// left until `exp` counts, and so does `exp - iat`, which does not depend on a clock (a backdated `iat` makes it too long).
+fn own_end(
+    jwt: &JwtHints,
+    (lifetime, source): (SignedDuration, LifetimeSource),
+    clock: &IssuerClock,
+) -> Option<SignedDuration> {
+    let left = clock.left(jwt.exp?);
+    let whole = jwt.lifetime.map(|whole| whole - clock.age);
+    let either = whole.map_or(left, |whole| whole.min(left));
+    if clock.sure || !clock.may_be_new(jwt.exp?, jwt.lifetime.unwrap_or(lifetime)) {
+        return Some(either);
+    }
+    // Nothing but our clock, which may be wrong, says that the token is older than the answer.
+    let agrees = whole.is_none_or(|whole| whole >= lifetime);
+    if agrees && !matches!(source, LifetimeSource::Jwt) {
+        return None;
+    }
+    Some(if left.is_positive() { either } else { whole? })
+}
+
+/// The earliest end of the fields that are clear. `length`: the shortest time for which one says that the token is valid.
+fn clear(
+    stated: &[(&'static str, Statement)],
+    clock: &IssuerClock,
+    own: Option<SignedDuration>,
+) -> Result<Option<(SignedDuration, LifetimeSource)>, NoExpiry> {
+    let lengths = stated.iter().filter_map(|(_, statement)| match statement {
+        Statement::For(length) => Some(*length),
+        _ => None,
+    });
+    let length = lengths.min();
+    let past = stated.iter().find_map(|(field, s)| match s {
+        Statement::Past(at) => Some((*field, *at)),
+        _ => None,
+    });
+    // Our clock may be ahead of the one that this was written by.
+    if let Some((field, at)) = past
+        && let Some(length) = length.or(own)
+        && (clock.sure || !clock.may_be_new(at, length))
+    {
+        return Err(NoExpiry::Past(field, at));
+    }
+    let lasts = length.map(|length| (length - clock.age, LifetimeSource::ExpiresIn));
+    let ends = stated.iter().filter_map(|(field, s)| match s {
+        Statement::Until(at) => Some((clock.left(*at), *field)),
+        _ => None,
+    });
+    Ok(match (lasts, ends.min()) {
+        (Some((length, _)), Some((left, field))) if length - left > LEEWAY => {
+            Some((left, LifetimeSource::Earlier(field, length.as_secs())))
+        }
+        (Some((length, source)), Some((left, _))) if length <= left => Some((length, source)),
+        (_, Some((left, _))) => Some((left, LifetimeSource::ExpiresOn)),
+        (lasts, None) => lasts,
+    })
+}
+
 fn stated(
     answer: &Map<String, Value>,
     jwt: &JwtHints,
-    sent: Timestamp,
+    clock: &IssuerClock,
     assumed: Option<SignedDuration>,
 ) -> Result<(SignedDuration, LifetimeSource), NoExpiry> {
-    let stated = statements(answer, sent);
-    let clear = stated.iter().find_map(|(_, statement)| match statement {
-        Statement::For(lifetime) => Some((*lifetime, LifetimeSource::ExpiresIn)),
-        // What is left by our clock.
-        Statement::Until(at) => Some((at.duration_since(sent), LifetimeSource::ExpiresOn)),
-        _ => None,
-    });
-    let own = jwt
-        .lifetime
-        .or_else(|| jwt.exp.map(|exp| exp.duration_since(sent)));
+    let stated = statements(answer, clock.now);
+    let own = jwt.lifetime.or_else(|| Some(clock.left(jwt.exp?)));
+    let clear = clear(&stated, clock, own)?;
+    if let Some((lifetime, _)) = clear
+        && !lifetime.is_positive()
+    {
+        return Err(NoExpiry::Cached(clock.age));
+    }
     if let Some(found) = clear.or_else(|| own.map(|lifetime| (lifetime, LifetimeSource::Jwt))) {
         return Ok(found);
     }

@@ -28,6 +28,7 @@ pub mod grant;
 mod granted;
 mod hop;
 mod issued;
+mod issuer_clock;
 mod jwk;
 mod keys;
 mod lifetime;

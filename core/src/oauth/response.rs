@@ -41,6 +41,8 @@ pub struct RawAnswer {
     pub challenge: Option<String>,
     /// `Date`, if any.
     pub date: Option<String>,
+    /// `Age`, if the answer was in a cache.
+    pub age: Option<String>,
     /// `Location`, if any.
     pub location: Option<String>,
     /// The body, complete.
@@ -58,6 +60,7 @@ impl RawAnswer {
             limit_reset: None,
             challenge: None,
             date: None,
+            age: None,
             location: None,
             body,
         }

@@ -108,6 +108,8 @@ pub enum LifetimeSource {
     OtherUnit(&'static str, i64),
     /// This field of the answer states more than 366 days, which are assumed.
     TooLong(&'static str),
+    /// This field, or the claim `exp` of the token, ends it much earlier than the answer states elsewhere: so many seconds.
+    Earlier(&'static str, i64),
     /// This field of the answer cannot be read: 15 minutes.
     Unread(&'static str),
     /// Nobody said anything: 15 minutes.
@@ -121,7 +123,9 @@ impl LifetimeSource {
     pub fn note(self) -> String {
         let name = self.as_str();
         match self {
-            Self::OtherUnit(field, number) => format!("{name} {field} {number}"),
+            Self::OtherUnit(field, number) | Self::Earlier(field, number) => {
+                format!("{name} {field} {number}")
+            }
             Self::TooLong(field) | Self::Unread(field) => format!("{name} {field}"),
             _ => name.to_owned(),
         }
@@ -136,6 +140,7 @@ impl LifetimeSource {
             Self::Assumed => "Assumed",
             Self::OtherUnit(..) => "OtherUnit",
             Self::TooLong(_) => "TooLong",
+            Self::Earlier(..) => "Earlier",
             Self::Unread(_) => "Unread",
             Self::Guessed => "Guessed",
             Self::Static => "Static",
@@ -180,6 +185,18 @@ pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String
                 span(lifetime)
             ),
         ),
+        "Earlier" => {
+            let number = words.next().unwrap_or_default();
+            let seconds = number.parse().unwrap_or_default();
+            (
+                Reason::LifetimeUnclear,
+                format!(
+                    "the issuer says that the token is valid for {}, and {field} ends it after {}, which counts; find out whether a gateway or proxy between repeats answers from a cache, or correct the lifetime that the issuer states",
+                    span(SignedDuration::from_secs(seconds)),
+                    span(lifetime)
+                ),
+            )
+        }
         _ => return None,
     })
 }

@@ -134,6 +134,7 @@ fn raw(name: &str) -> RawAnswer {
         retry_after: header("retry-after"),
         limit_reset: header("x-ratelimit-reset"),
         challenge: header("www-authenticate"),
+        age: header("age"),
         date: header("date"),
         location: header("location"),
         body: bytes[end + 2..].to_vec(),

@@ -9,6 +9,7 @@ mod dates;
 mod discovery;
 mod driven;
 mod ec_jwk;
+mod ends;
 mod forms;
 mod golden;
 mod granted;

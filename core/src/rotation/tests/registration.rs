@@ -35,6 +35,7 @@ fn answer(status: u16, body: &Value) -> RawAnswer {
         retry_after: (status == 429).then(|| "7".to_owned()),
         challenge: None,
         date: None,
+        age: None,
         location: None,
         body: body.to_string().into_bytes(),
     }
