@@ -79,7 +79,7 @@ pub(super) async fn whole(
                 if chunk.len() <= room {
                     continue;
                 }
-                too_large(&answer)
+                too_large(&answer, &chosen.host)
             }
             Some(Err(error)) => transport(&error, &chosen.way()),
             None => broken::late(&chosen.way()),

@@ -150,7 +150,16 @@ fn other(text: &str, error: &serde_json::Error) -> NotObject {
     if begins("<!doctype html") || begins("<html") || (begins("<") && head.contains("<html")) {
         return NotObject::WebPage;
     }
-    if begins("<?xml") || begins("<soap") {
+    // Elements with a token; no page for humans has one.
+    let has_token = [
+        "<access_token",
+        "<accesstoken",
+        "<refresh_token",
+        "<refreshtoken",
+        "<id_token",
+    ];
+    let has_token = begins("<") && has_token.iter().any(|name| head.contains(name));
+    if begins("<?xml") || begins("<soap") || has_token {
         return NotObject::Xml;
     }
     if begins("<") {

@@ -97,6 +97,45 @@ const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     (&["invalid_request"], false, &["invalid scope", "unknown scope", "scope is invalid", "scope is unknown"], Kind::Scope),
 ];
 
+/// Words for a parameter that is not there, and the parameters that name and authenticate a client.
+const LACKING: [&str; 8] = [
+    "missing",
+    "required",
+    "not provided",
+    "not present",
+    "must be provided",
+    "absent",
+    "not found in",
+    "is empty",
+];
+const OF_CLIENT: [&str; 6] = [
+    "client_id",
+    "client id",
+    "clientid",
+    "client_secret",
+    "client secret",
+    "clientsecret",
+];
+/// So far before and behind the name of the parameter.
+const NEAR: (usize, usize) = (32, 24);
+
+/// Does a server miss the client's id or secret in the request, by its words in lower case? It may look for them in the form
+/// while they are in the header, or the other way round.
+pub(super) fn lacks_client(words: &str) -> bool {
+    let chars: Vec<char> = words.chars().collect();
+    let around = |at: usize, name: &str| -> String {
+        let at = words[..at].chars().count();
+        let end = (at + name.len() + NEAR.1).min(chars.len());
+        chars[at.saturating_sub(NEAR.0)..end].iter().collect()
+    };
+    OF_CLIENT.iter().any(|name| {
+        words.match_indices(name).any(|(at, name)| {
+            let around = around(at, name);
+            LACKING.iter().any(|word| around.contains(word))
+        })
+    })
+}
+
 /// Words of a server that has no code beside them, and the code that says the same, which the grants know as well; the
 /// first row of which each list has a phrase in the words.
 #[rustfmt::skip]
@@ -139,6 +178,9 @@ pub(super) fn is_specific(code: &str) -> bool {
 pub(super) fn spoken(status: u16, words: &str) -> Option<&'static str> {
     if !matches!(status, 200..=299 | 400..=403 | 422) {
         return None;
+    }
+    if lacks_client(words) {
+        return Some("invalid_client_authentication_method");
     }
     let has = |all: &&[&str]| all.iter().any(|phrase| words.contains(phrase));
     let row = SPOKEN.iter().find(|(lists, _)| lists.iter().all(has));
@@ -246,6 +288,9 @@ pub(super) fn kind(seen: &Seen<'_>) -> Kind {
         };
         if let Some((.., kind)) = DESCRIBED.iter().find(fits) {
             return *kind;
+        }
+        if matches!(error, "invalid_request" | "invalid_client") && lacks_client(seen.words) {
+            return Kind::AuthMethod;
         }
     }
     if let Some(kind) = by_error {

@@ -64,7 +64,7 @@ impl Kind {
         match self {
             Self::Throttled => (Class::Throttled, Reason::Throttled, false, "the issuer is rate limiting"),
             Self::Unavailable => (Class::Transient, Reason::IssuerUnavailable, false, "the issuer failed"),
-            Self::NotNow => (Class::Transient, Reason::IssuerUnavailable, false, "a server between refused the request on this connection or at this time (HTTP 421 or 425)"),
+            Self::NotNow => (Class::Transient, Reason::IssuerUnavailable, false, "the issuer, or a server between, does not take the request on this connection or at this time"),
             Self::Redirects => (Class::Invalid, Reason::RedirectRefused, false, "the token endpoint redirects, and apicred follows no redirects; set the final URL"),
             Self::NoEndpoint => (Class::Invalid, Reason::EndpointNotFound, false, "no token endpoint answers at this URL; correct the issuer"),
             Self::TooLarge => (Class::Invalid, Reason::RequestTooLarge, false, "the issuer, or a proxy between, does not accept a request of this size: request fewer scopes, use a shorter assertion, or do not send the certificate chain (x5c)"),

@@ -4,8 +4,9 @@ use crate::Reason;
 use jiff::Timestamp;
 
 use super::{
-    Class, Grant, Need, Note, RawAnswer, SentSecrets, TokenError, error_body::reported,
-    grant::JwtBearer, redaction::CLIENT_SECRET_JWT, response::fields,
+    Class, Grant, Need, Note, RawAnswer, SentSecrets, TokenError, classes::lacks_client,
+    error_body::reported, grant::JwtBearer, redaction::CLIENT_SECRET_JWT, response::fields,
+    token_like,
 };
 use crate::{
     credential::{AuthenticationMethod, Credential, Endpoint},
@@ -49,6 +50,12 @@ pub fn explained(
         token_error
             .next_step
             .note(Note::SentMethod(method.to_owned()));
+        // What is in the header is not seen there.
+        let words = reported(raw, fields(raw).as_ref()).map(|words| words.to_lowercase());
+        if method == "client_secret_basic" && words.is_some_and(|words| lacks_client(&words)) {
+            let fix = "it looks for the client in the form: set clientAuthentication: {post: {}} on the issuer";
+            token_error.next_step.note(Note::Clause(fix.to_owned()));
+        }
     }
     if matches!(
         token_error.reason,
@@ -110,12 +117,17 @@ fn sends_assertion(credential: &Credential, echo: &SentSecrets) -> bool {
 /// The text of the issuer without what was sent, and without the number that is reported beside it.
 fn issuer_message(raw: &RawAnswer, number: Option<u32>, echo: &SentSecrets) -> Option<String> {
     let parsed = fields(raw);
+    // The text of a success may be the token itself, under any name.
+    if parsed.is_none() && (200..=299).contains(&raw.status) {
+        return None;
+    }
     let words = reported(raw, parsed.as_ref())?;
     let number = number.map(|n| format!("AADSTS{n}: "));
     let words = number
         .and_then(|n| words.strip_prefix(&n))
         .unwrap_or(&words);
-    echo.quote(words)
+    let answered = parsed.as_ref().map(token_like::secrets);
+    echo.quote(words, &answered.unwrap_or_default())
 }
 
 /// What was requested, by the words of the spec.

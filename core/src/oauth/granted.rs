@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{RawAnswer, response::fields};
 use crate::input::{get, is_exact, is_nothing, lossy, stated, without_mark};
@@ -32,10 +32,16 @@ pub fn granted(raw: &RawAnswer) -> Granted {
     let Some(fields) = fields(raw) else {
         return found(raw).map_or(Granted::Nothing, Granted::New);
     };
-    if let Some(token) = get(&fields, FIELD).and_then(text) {
+    // Some servers put the answer into an envelope (`data`, `result`).
+    let envelopes = || fields.values().flat_map(objects);
+    let of = |name: &str| {
+        let own = get(&fields, name).and_then(text);
+        own.or_else(|| envelopes().find_map(|inner| text(get(inner, name)?)))
+    };
+    if let Some(token) = of(FIELD) {
         return Granted::New(token);
     }
-    let token = get(&fields, "access_token").and_then(text).is_some();
+    let token = of("access_token").is_some();
     if token && stated(&fields, "error").is_none() {
         Granted::Same
     } else {
@@ -53,6 +59,15 @@ pub fn granted_in_part(raw: &RawAnswer) -> Granted {
     in_json(&raw.body)
         .or_else(|| in_form(&raw.body[..whole(&raw.body)?]))
         .map_or(Granted::Nothing, Granted::New)
+}
+
+/// The objects in a value: itself, or those of a list.
+fn objects(value: &Value) -> impl Iterator<Item = &Map<String, Value>> {
+    let all = match value {
+        Value::Array(all) => all.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    all.iter().filter_map(Value::as_object)
 }
 
 /// A token as text, exactly as written. Some servers send numbers.
@@ -78,6 +93,7 @@ fn found(raw: &RawAnswer) -> Option<SecretString> {
     }
     .or_else(|| in_json(without_mark(&raw.body)))
     .or_else(|| in_form(without_mark(&raw.body)))
+    .or_else(|| in_xml(without_mark(&raw.body)))
 }
 
 /// The last complete `"refresh_token": "…"`: JSON readers let the last of two equal keys win.
@@ -101,6 +117,18 @@ fn in_json(body: &[u8]) -> Option<SecretString> {
         }
     }
     last
+}
+
+/// The text of the element `refresh_token`, if it has no character that would be written otherwise in XML.
+fn in_xml(body: &[u8]) -> Option<SecretString> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once(&format!("<{FIELD}>"))?;
+    let (token, _) = rest.split_once("</")?;
+    let token = token.trim();
+    let fits = token
+        .bytes()
+        .all(|b| (0x21..=0x7e).contains(&b) && b != b'&' && b != b'<');
+    (fits && !token.is_empty() && !is_nothing(token)).then(|| SecretString::from(token))
 }
 
 /// A form that is not declared as one. A page in HTML is none, whatever its links contain.

@@ -56,6 +56,7 @@ mod stored_assertion;
 mod tests;
 mod token;
 mod token_error;
+mod token_like;
 mod unread;
 
 pub use aadsts::LOOP;

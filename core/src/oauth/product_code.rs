@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::{classes, error_body::snake, gateway};
+use super::{classes, error_body::snake, gateway, token_error::MOST_DIGITS};
 use crate::input::get;
 
 /// Fields that have such a code, in the order in which they are read.
@@ -62,7 +62,13 @@ pub(super) fn product_code(
         plain.then(|| format!("oauth.v2.{code}"))
     };
     let found = stated.or_else(begun).map(str::to_owned);
-    found.or_else(apigee)
+    let number = || {
+        let number = get(fields, "error")
+            .filter(|error| error.is_u64())?
+            .to_string();
+        (number.len() <= MOST_DIGITS).then_some(number)
+    };
+    found.or_else(apigee).or_else(number)
 }
 
 /// Is it a code of the table of errors, in the spelling of its product? What is known holds nothing else.

@@ -16,8 +16,7 @@ use super::{
     TokenRequest,
     classes::without_examples,
     discovery::{Redirect, redirected},
-    lifetime::is_guid,
-    token_error::MOST_DIGITS,
+    token_like::without_tokens,
 };
 use crate::{api::parameter::NO_SECRETS, input::object, printable::printable};
 
@@ -25,9 +24,6 @@ use crate::{api::parameter::NO_SECRETS, input::object, printable::printable};
 const MOST: usize = 200;
 /// So many characters of a secret in a row are cut out, wherever in it they begin.
 const WINDOW: usize = 6;
-/// A word of this length with more digits than an error code has looks like a token or key, and is cut out although it
-/// was not sent.
-const TOKEN_LIKE: usize = 16;
 /// In the place of what is cut out.
 pub const CUT: &str = "[…]";
 /// Longest issuer, subject or audience that is shown of an assertion.
@@ -88,7 +84,9 @@ impl SentSecrets {
                         echo.method = Some("client_secret_basic");
                         echo.basic(encoded);
                     }
-                    echo.secrets.push(SecretString::from(value));
+                    // The scheme is no secret, and a word that issuers use.
+                    let secret = value.split_once(' ').map_or(value, |(_, secret)| secret);
+                    echo.secrets.push(SecretString::from(secret));
                 }
                 "x-identity-header" => echo.secrets.push(SecretString::from(value)),
                 _ => {}
@@ -162,9 +160,10 @@ impl SentSecrets {
         Net::of(&self.secrets, &chosen)
     }
 
-    /// The words without secrets, in one line of bounded length. `None`: nothing is left to be said.
-    pub(super) fn quote(&self, words: &str) -> Option<String> {
-        let net = Net::of(&self.secrets, &self.chosen);
+    /// The words without secrets, in one line of bounded length. `None`: nothing is left to be said. `answered`: what is
+    /// secret in the answer itself.
+    pub(super) fn quote(&self, words: &str, answered: &[SecretString]) -> Option<String> {
+        let net = Net::of(self.secrets.iter().chain(answered), &self.chosen);
         // The ids behind it are shown apart from it, and are others at each try.
         let own = words.split("Trace ID:").next().unwrap_or_default();
         let own = own.split("Correlation ID:").next().unwrap_or_default();
@@ -175,7 +174,7 @@ impl SentSecrets {
         let line = line.collect::<Vec<_>>().join(" ").replace('"', "'");
         // What a server says each time takes the room of what it says this time.
         let line = without_examples(&line).replace("  ", " ");
-        let text = without_tokens(&net.cut(&line));
+        let text = without_tokens(&net.cut(&line), &self.chosen);
         let text = printable(&text).into_owned();
         let shown: String = text.chars().take(MOST).collect();
         let more = if shown.len() < text.len() { "…" } else { "" };
@@ -210,24 +209,6 @@ fn claim(claims: &Map<String, Value>, name: &str) -> String {
     };
     let text: String = text.chars().take(MOST_CLAIM).collect();
     format!("\"{}\"", printable(&text))
-}
-
-/// Removes words that look like tokens or keys.
-fn without_tokens(text: &str) -> String {
-    let part = |c: char| c.is_ascii_alphanumeric() || "+=_-~%".contains(c);
-    let mut out = String::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(|c| !part(c)).unwrap_or(rest.len());
-        let (word, next) = rest.split_at(end);
-        let digits = word.bytes().filter(u8::is_ascii_digit).count();
-        let looks = word.len() >= TOKEN_LIKE && (digits > MOST_DIGITS || word.starts_with("eyJ"));
-        out.push_str(if looks && !is_guid(word) { CUT } else { word });
-        let between = next.find(part).unwrap_or(next.len());
-        out.push_str(&next[..between]);
-        rest = &next[between..];
-    }
-    out
 }
 
 /// Parts of secrets, in lower case.

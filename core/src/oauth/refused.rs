@@ -197,7 +197,9 @@ fn apply_grant(credential: &Credential, seen: &Seen<'_>, token_error: &mut Token
         Some(_)
             if matches!(
                 token_error.reason,
-                Reason::DpopRequired | Reason::EndpointNotFound
+                Reason::DpopRequired
+                    | Reason::EndpointNotFound
+                    | Reason::ClientAuthenticationUnsupported
             ) => {}
         Some(_)
             if seen.error == Some("invalid_request")

@@ -23,7 +23,7 @@ const FORM: [&str; 4] = [
 /// Most fields of an answer in form encoding.
 const MAX_FIELDS: usize = 256;
 /// `Retry-After` beyond this is cut, as the MSAL libraries do (facts, section 3.2).
-const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// An answer as it came off the wire.
 pub struct RawAnswer {

@@ -1,11 +1,17 @@
 //! Explains a successful answer without a readable token.
 //!
-//! If a token was issued nevertheless, the next one would be lost as well. So the next request waits for minutes.
+//! If a token was issued nevertheless, the next one would be lost as well. So the next request waits for minutes. Refresh tokens are
+//! an exception: what was noted of one decides when it is sent again.
 
 use crate::Reason;
 use serde_json::{Map, Value};
 
-use super::{Class, Note, RawAnswer, Stage, TokenError, refused, response::AnswerForm};
+use super::{
+    Class, Note, RawAnswer, Stage, TokenError,
+    error_kind::{Kind, Meaning, meaning},
+    refused,
+    response::AnswerForm,
+};
 use crate::input::{NotObject, Unreadable, get, is_nothing, object, stated};
 
 /// Names of tokens. All but one are not the one that was requested.
@@ -37,7 +43,8 @@ pub(super) fn completed(
             "the response is compressed with {coding}, although the request forbids it (accept-encoding: identity); turn compression off for the token endpoint, at the issuer or in the gateway before it"
         );
         if is_success(raw) {
-            return malformed(token_error, seen);
+            let lost = "; a refresh token in it is lost as well, and if the one that was sent is not valid any more, a user must sign in again";
+            return malformed(token_error, format!("{seen}{lost}"));
         }
         token_error.next_step.note(Note::Clause(seen));
         return token_error;
@@ -48,12 +55,12 @@ pub(super) fn completed(
     let (seen, brought) = match body {
         // An error that is named says more than the token beside it.
         Ok(fields) if stated(fields, "error").is_some() => {
+            if get(fields, form.token).is_none() {
+                return with_error(token_error);
+            }
             let passing = matches!(token_error.class, Class::Transient | Class::Throttled);
             let seen = "the answer has an error and an access token; the issuer's logs explain it";
-            (
-                seen.to_owned(),
-                passing && get(fields, form.token).is_some(),
-            )
+            (seen.to_owned(), passing)
         }
         Ok(fields) => lacking(fields, form),
         Err(what) => (
@@ -74,12 +81,35 @@ pub(super) fn completed(
     }
 }
 
-/// An answer that was too long to be read.
-pub fn too_large(raw: &RawAnswer) -> TokenError {
+/// A success with an error and without a token. One that is no code is an error nevertheless, and not passing.
+fn with_error(token_error: TokenError) -> TokenError {
+    if token_error.reason != Reason::MalformedAnswer {
+        return token_error;
+    }
+    let Meaning {
+        class,
+        reason,
+        next_step,
+        about_client,
+    } = meaning(Kind::Answer);
+    TokenError {
+        class,
+        reason,
+        next_step,
+        about_client,
+        stage: Stage::Answered,
+        ..token_error
+    }
+}
+
+/// An answer of this host that was too long to be read.
+pub fn too_large(raw: &RawAnswer, host: &str) -> TokenError {
     let token_error = TokenError::local(
         Class::Transient,
         Reason::AnswerTooLarge,
-        "the answer is larger than 1 MiB; is the URL a token endpoint?",
+        format!(
+            "the answer of {host} is larger than 1 MiB, as no answer of a token endpoint and no discovery document is; check the URL of the issuer"
+        ),
     );
     TokenError {
         http_status: Some(raw.status),
@@ -89,7 +119,8 @@ pub fn too_large(raw: &RawAnswer) -> TokenError {
 }
 
 /// Completes the token error of an answer to a token request that did not come as a whole. One that begins like a success means
-/// that the token was issued, and is lost: another one in a moment would be lost alike.
+/// that the token was issued, and is lost: another one in a moment would be lost alike. A refresh may be
+/// repeated at once nevertheless, so the sentence names no time.
 #[must_use]
 pub fn broken_off(part: &RawAnswer, token_error: TokenError) -> TokenError {
     if !is_success(part) || is_page(part) {
@@ -110,7 +141,7 @@ pub fn broken_off(part: &RawAnswer, token_error: TokenError) -> TokenError {
     }
     let what = token_error.next_step.what();
     let next_step = format!(
-        "{what}; a token that was issued is lost with the answer, so apicred waits for minutes before it requests the next one; find out what ends connections early, at the issuer or between (a limit of time or size)"
+        "{what}; a token that was issued is lost with the answer, and the next one would probably be lost as well; find out what ends connections early, at the issuer or between (a limit of time or size)"
     );
     TokenError {
         class: Class::Invalid,
@@ -241,10 +272,11 @@ fn lacking(fields: &Map<String, Value>, form: &AnswerForm) -> (String, bool) {
 /// May a body that cannot be read have a token in it?
 fn mentions_token(what: &NotObject, body: &[u8]) -> bool {
     match what {
-        NotObject::Empty | NotObject::WebPage | NotObject::Xml => false,
+        NotObject::Empty | NotObject::WebPage => false,
         NotObject::Jwt | NotObject::Unreadable(_) => true,
-        _ => NAMES
-            .iter()
-            .any(|name| body.windows(name.len()).any(|part| part == *name)),
+        _ => NAMES.iter().any(|name| {
+            body.windows(name.len())
+                .any(|part| part.eq_ignore_ascii_case(name))
+        }),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     Reason,
     api::Cloud,
     credential::entra_authority,
-    oauth::{Class, NextStep, Stage, Then, TokenError},
+    oauth::{Class, NextStep, Stage, Then, TokenError, response::MAX_RETRY_AFTER},
     printable::bounded,
 };
 
@@ -160,10 +160,17 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> TokenError {
             "the answer at {at} {}, or use oauth2.tokenUrl",
             coded(coding)
         ),
-        Seen::Later(_, wait) => format!(
-            "the discovery document at {at} cannot be read now, and the server requests a pause of {} s",
-            wait.as_secs()
-        ),
+        Seen::Later(_, wait) => {
+            let more = if *wait < MAX_RETRY_AFTER {
+                ""
+            } else {
+                " or more"
+            };
+            format!(
+                "the discovery document at {at} cannot be read now, and the server requests a pause of {} s{more}",
+                wait.as_secs()
+            )
+        }
         Seen::Status(429 | 500..=599) => {
             format!("the discovery document at {at} cannot be read now")
         }

@@ -126,6 +126,27 @@ pub(super) fn refused(name: &str, answer: &RawAnswer) -> TokenError {
     explained(token_error, &credential, answer, &echo, at(1))
 }
 
+/// The same after Basic.
+pub(super) fn refused_by_basic(answer: &RawAnswer) -> TokenError {
+    let credential = named("cc");
+    let mut request = sent(&credential, "");
+    let header = crate::oauth::encode::basic("c", "hT9~xkCd-42-QqZzWw77");
+    request.body = SecretString::from("grant_type=client_credentials");
+    request
+        .headers
+        .push(("authorization", SecretString::from(header)));
+    let token_error = answer_to(&credential, answer, at(0), at(1))
+        .err()
+        .expect("a token error");
+    explained(
+        token_error,
+        &credential,
+        answer,
+        &SentSecrets::of(&request),
+        at(1),
+    )
+}
+
 pub(super) type Row<'a> = (
     &'a str,
     u16,

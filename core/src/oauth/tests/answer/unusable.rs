@@ -107,7 +107,7 @@ fn an_answer_that_broke_off_is_not_requested_again_at_once() {
     };
     let late =
         || TokenError::local(Class::Transient, Reason::IssuerTimeout, "late").at(Stage::Timeout);
-    let large = |part: &RawAnswer| crate::oauth::unread::too_large(part);
+    let large = |part: &RawAnswer| crate::oauth::unread::too_large(part, "as.example.com");
     let json = "application/json";
     for (status, kind, body, lost) in [
         (200, json, "{\"access_token\":\"opa", true),
