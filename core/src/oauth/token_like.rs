@@ -133,7 +133,9 @@ fn each(value: &Value, secret: bool, depth: usize, found: &mut Vec<SecretString>
         (Value::Number(number), _) if secret => found.push(SecretString::from(number.to_string())),
         (Value::Object(inner), Some(depth)) => collect(inner, depth, found),
         (Value::Array(all), Some(depth)) => {
-            all.iter().for_each(|one| each(one, secret, depth, found));
+            for one in all {
+                each(one, secret, depth, found);
+            }
         }
         _ => {}
     }
