@@ -245,7 +245,7 @@ impl Reason {
         matches!(self, Self::Pending | Self::WaitingForIssuer)
     }
 
-    /// Does it end as soon as another object is created, or its owner grants a permission?
+    /// Does it end as soon as another object is created or removed, or its owner grants a permission?
     #[must_use]
     pub const fn waits_for_others(self) -> bool {
         matches!(
@@ -271,6 +271,8 @@ impl Reason {
                 | Self::SourceMissing
                 | Self::StateWriteForbidden
                 | Self::SubjectNotAllowed
+                | Self::TargetClaimed
+                | Self::TargetQuotaExceeded
                 | Self::TargetWriteForbidden
         )
     }

@@ -151,7 +151,7 @@ mod tests {
         let (r, s) = ("Reconciling", "Stalled");
         let (missing, key) = (Reason::SourceMissing, Reason::SourceKeyMissing);
         #[rustfmt::skip]
-        let cases: [(&[Step], &[&str]); 8] = [
+        let cases: [(&[Step], &[&str]); 10] = [
             (&[(0, missing, 1), (119, missing, 1), (120, missing, 1), (121, missing, 1)], &[r, r, s, s]),
             // Another thing is missing: its own two minutes.
             (&[(0, missing, 1), (119, key, 1), (120, key, 1), (239, key, 1)], &[r, r, r, s]),
@@ -161,6 +161,9 @@ mod tests {
             (&[(0, missing, 1), (120, missing, 1), (121, missing, 2)], &[r, s, r]),
             // A clock that was set back neither shortens nor prolongs it by more than its own step.
             (&[(1000, missing, 1), (0, missing, 1), (120, missing, 1)], &[r, r, s]),
+            // The same sync may remove the older credential, or raise the quota.
+            (&[(0, Reason::TargetClaimed, 1), (119, Reason::TargetClaimed, 1), (120, Reason::TargetClaimed, 1)], &[r, r, s]),
+            (&[(0, Reason::TargetQuotaExceeded, 1), (120, Reason::TargetQuotaExceeded, 1)], &[r, s]),
             (&[(0, Reason::SecretNotOwned, 1)], &[s]),
             (&[(0, Reason::InvalidSpec, 1), (1, missing, 1)], &[s, r]),
         ];
