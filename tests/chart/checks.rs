@@ -1,6 +1,7 @@
 //! Values that Kubernetes takes and the operator does not, or that are without effect: the chart refuses them, with the fix. What it
 //! accepts, the operator accepts.
 
+mod arguments;
 mod rules;
 
 use std::{collections::BTreeSet, process::Command};
@@ -175,7 +176,7 @@ fn what_the_chart_accepts_the_operator_accepts() {
             ] } }),
             json!({ "log": { "format": "text", "filter": "info,apicred=debug,kube=3,off,tower[request]=WARN, info," } }),
             json!({ "watchNamespaces": ["team-a"], "clusterIssuers": true, "issuerChecks": false, "entraClouds": ["USGov", "China"] }),
-            json!({ "extraArgs": ["--concurrency", "5", "--log-filter=debug"], "extraEnv": [{ "name": "APICRED_ARC_FOLDER", "value": "/arc" }] }),
+            json!({ "extraArgs": ["--arc-folder", "/arc", "--azure-client-id=a"], "extraEnv": [{ "name": "APICRED_ARC_FOLDER", "value": "/arc" }] }),
         ] {
             let objects = objects(&values).await;
             let args = objects.container()["args"].as_array().expect("arguments");
@@ -260,7 +261,7 @@ fn what_would_be_without_effect_or_never_start_is_refused() {
                 ["extraArgs: \"run\"", "--FLAG=VALUE"],
             ),
             (
-                json!({ "extraArgs": ["--log-filter=info", "debug"] }),
+                json!({ "extraArgs": ["--arc-folder=/arc", "debug"] }),
                 ["extraArgs: \"debug\"", "--FLAG=VALUE"],
             ),
             (

@@ -1,0 +1,116 @@
+//! `extraArgs`, `extraEnv` and `clusterIssuers`: what the operator would refuse at its start, or ignore, is refused with the fix.
+
+use serde_json::json;
+
+use super::{accepts, environment, operator};
+use crate::support::{objects, refused_values, run};
+
+#[test]
+fn what_the_chart_owns_cannot_be_set_beside_its_values() {
+    let variable = |name: &str| json!({ "extraEnv": [{ "name": name, "value": "foo" }] });
+    run(async {
+        for (values, words) in [
+            (
+                json!({ "extraArgs": ["--leader-elect=false"] }),
+                ["--leader-elect belongs to the chart", "remove it"],
+            ),
+            (
+                json!({ "extraArgs": ["--leader-elect"] }),
+                ["--leader-elect belongs to the chart", "remove it"],
+            ),
+            (
+                json!({ "extraArgs": ["--admin-listen=0.0.0.0:9090"] }),
+                [
+                    "--admin-listen belongs to the chart",
+                    "listenAddress and metrics.port",
+                ],
+            ),
+            (
+                json!({ "extraArgs": ["--concurrency", "many"] }),
+                [
+                    "--concurrency belongs to the chart",
+                    "use the value concurrency",
+                ],
+            ),
+            (
+                json!({ "extraArgs": ["--watch-namespace=a"] }),
+                [
+                    "--watch-namespace belongs to the chart",
+                    "use the value watchNamespaces",
+                ],
+            ),
+            (
+                json!({ "extraArgs": ["--help"] }),
+                ["--help belongs to the chart", "remove it"],
+            ),
+            (
+                json!({ "extraArgs": ["--otlp-endpoint=x:4318"] }),
+                ["--otlp-endpoint is not a URL", "http://HOST:PORT"],
+            ),
+            (
+                json!({ "extraArgs": ["--otlp-endpoint", "x:4318"] }),
+                ["--otlp-endpoint is not a URL", "http://HOST:PORT"],
+            ),
+            (
+                json!({ "extraArgs": ["--otlp-endpoint=http://u:p@x:4318"] }),
+                ["--otlp-endpoint is not a URL", "http://HOST:PORT"],
+            ),
+            (
+                json!({ "extraArgs": ["--identity-endpoint=metadata"] }),
+                ["--identity-endpoint is not a URL", "http://HOST:PORT"],
+            ),
+            (
+                json!({ "extraArgs": ["--fast-rotations=true"] }),
+                ["--fast-rotations has no value", "write it alone"],
+            ),
+            (
+                json!({ "extraArgs": ["--arc-folder"] }),
+                ["--arc-folder has no value", "--arc-folder=VALUE"],
+            ),
+            (
+                variable("APICRED_ALLOW_CIDR"),
+                [
+                    "APICRED_ALLOW_CIDR by the value allowCidrs",
+                    "use that value",
+                ],
+            ),
+            (
+                variable("APICRED_WATCH_NAMESPACES"),
+                [
+                    "APICRED_WATCH_NAMESPACES by the value watchNamespaces",
+                    "use that value",
+                ],
+            ),
+            (
+                variable("APICRED_ISSUER_PROXY"),
+                [
+                    "APICRED_ISSUER_PROXY by the value issuerProxy",
+                    "use that value",
+                ],
+            ),
+            (
+                json!({ "clusterIssuers": true }),
+                ["clusterIssuers: without watchNamespaces", "remove it"],
+            ),
+        ] {
+            let reported = refused_values(&values).await;
+            for word in words {
+                assert!(
+                    reported.contains(word),
+                    "{values}: no {word:?} in {reported}"
+                );
+            }
+        }
+        for values in [
+            json!({ "extraArgs": ["--arc-folder", "/arc", "--fast-rotations", "--identity-endpoint=http://169.254.1.1/msi"] }),
+            json!({ "extraEnv": [{ "name": "APICRED_CA_FILE", "value": "/more/ca.pem" }, { "name": "B" }] }),
+            json!({ "watchNamespaces": ["a"], "clusterIssuers": true }),
+        ] {
+            let objects = objects(&values).await;
+            let args = objects.container()["args"].as_array().expect("arguments");
+            let args: Vec<&str> = args.iter().filter_map(|a| a.as_str()).collect();
+            let said = operator(&args, &environment(&objects));
+            assert!(accepts(&said), "{values}: {said}");
+        }
+    });
+}
