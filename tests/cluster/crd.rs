@@ -2,6 +2,7 @@
 
 mod credentials;
 mod issuers;
+mod selectors;
 
 use std::path::{Path, PathBuf};
 

@@ -217,6 +217,20 @@ pub(super) fn object_name() -> Rule {
         .message("this is not the name of an object: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit")
 }
 
+/// Rule of a map of labels that a selector compares.
+pub(super) fn labels() -> Rule {
+    Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$') && self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$'))")
+        .reason(Reason::FieldValueInvalid)
+        .message("this is not a label: a key is a name of up to 63 letters, digits, '-', '_' and '.', with a DNS name and '/' before it if you like, and a value is such a name or empty")
+}
+
+/// Rule of the conditions of a selector. What goes with an operator is a rule of each condition.
+pub(super) fn conditions() -> Rule {
+    Rule::new("self.all(c, c.key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$') && (!has(c.values) || c.values.all(v, v.matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$'))))")
+        .reason(Reason::FieldValueInvalid)
+        .message("a condition compares a label: its key is a name of up to 63 letters, digits, '-', '_' and '.', with a DNS name and '/' before it if you like, and each value is such a name or empty")
+}
+
 /// Rule of a field with an id of Entra ID.
 pub(super) fn guid(field: &str) -> Rule {
     Rule::new("self.matches('^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$')")
@@ -258,7 +272,7 @@ pub(super) fn one_tenant() -> Rule {
 
 /// Rule of a tenant of Entra ID: a GUID or a domain, and no URL.
 pub(super) fn tenant_alone() -> Rule {
-    Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')")
+    Rule::new("self.matches('^[A-Za-z0-9]+((-+|[.])[A-Za-z0-9]+)*$')")
         .reason(Reason::FieldValueInvalid)
         .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com, without a URL around it")
 }
@@ -266,7 +280,7 @@ pub(super) fn tenant_alone() -> Rule {
 /// Rule of a tenant of Entra ID: without a dot it must be a GUID, because a display name identifies no tenant.
 pub(super) fn tenant_by_id() -> Rule {
     // If another rule refuses a value, only that rule reports it.
-    Rule::new("self.lowerAscii() in ['common','organizations','consumers'] || !self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$') || self.contains('.') || self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')")
+    Rule::new("self.lowerAscii() in ['common','organizations','consumers'] || !self.matches('^[A-Za-z0-9]+((-+|[.])[A-Za-z0-9]+)*$') || self.contains('.') || self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')")
         .reason(Reason::FieldValueInvalid)
         .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com; the name that a tenant is shown by is neither")
 }

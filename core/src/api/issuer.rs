@@ -1,6 +1,6 @@
 //! `TokenIssuer` and `ClusterTokenIssuer`: where tokens come from, and who may request them. Only issuers contain URLs.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use super::{
     grant::GrantKey,
     managed_identity::ManagedIdentity,
     second_request::SecondRequest,
+    selector::AllowedNamespaces,
 };
 
 /// An issuer for the credentials of its own namespace. A client secret goes to it only if the Secret names
@@ -306,22 +307,6 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub requested_renewals_per_minute: Option<i32>,
-}
-
-/// Namespaces by name, by label, or both: either match is enough.
-#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.names) || has(self.selector)")
-    .reason(Reason::FieldValueRequired).field_path(".names")
-    .message("allowedNamespaces needs names or selector; an empty selector {} allows every namespace"))]
-pub struct AllowedNamespaces {
-    /// Namespaces by name. None if not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
-    pub names: Option<Vec<String>>,
-    /// Namespaces by label; `{}` matches all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selector: Option<LabelSelector>,
 }
 
 /// Where issuer traffic may go beyond public addresses.

@@ -27,6 +27,7 @@ mod preset;
 mod rotation;
 mod rules;
 mod second_request;
+mod selector;
 mod static_key;
 mod status;
 mod target;
@@ -50,9 +51,8 @@ pub use grant::{
     ScopePlace, SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
-    AllowedNamespaces, AssertionAudience, CaBundleKind, CaBundleRef, ClusterTokenIssuer,
-    ClusterTokenIssuerSpec, IssuerStatus, Limits, Network, RefreshTokens, Reuse, TokenIssuer,
-    TokenIssuerSpec,
+    AssertionAudience, CaBundleKind, CaBundleRef, ClusterTokenIssuer, ClusterTokenIssuerSpec,
+    IssuerStatus, Limits, Network, RefreshTokens, Reuse, TokenIssuer, TokenIssuerSpec,
 };
 pub use managed_identity::{FromEnvironment, IdentityEndpoint, ManagedIdentity};
 pub use parameter::{ExtensionParameter, Parameter};
@@ -61,11 +61,11 @@ pub use rotation::{
     Adoption, ClientKey, KeyAlgorithm, ManagementRef, RegistrationKeys, Rotation, RotationKey,
 };
 pub use second_request::{AzureContainerRegistry, GoogleServiceAccount, SecondRequest};
+pub use selector::{AllowedNamespaces, LabelCondition, LabelOperator, NamespaceSelector};
 pub use static_key::StaticKey;
 pub use status::{
     ApiCredentialStatus, AttemptResult, ClientStatus, LastAttempt, RefusedRef, SourceRef, UsedRef,
 };
 pub use target::{
-    DeletionPolicy, LabelCondition, LabelOperator, NotifyPods, PodSelector, SecretType, Target,
-    TargetFormat, TargetKey,
+    DeletionPolicy, NotifyPods, PodSelector, SecretType, Target, TargetFormat, TargetKey,
 };

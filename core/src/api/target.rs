@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::selector::LabelCondition;
+
 /// The Secret that holds the token.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,37 +82,6 @@ pub struct PodSelector {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<LabelCondition>,
-}
-
-/// A condition, as in label selectors of Kubernetes.
-#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[x_kube(validation = Rule::new("has(self.values) == (self.operator in ['In', 'NotIn'])")
-    .reason(Reason::FieldValueInvalid).field_path(".values")
-    .message("the operators In and NotIn need values; Exists and DoesNotExist have none"))]
-pub struct LabelCondition {
-    /// Key of the label.
-    #[schemars(length(min = 1, max = 317))]
-    pub key: String,
-    /// How the label is compared.
-    pub operator: LabelOperator,
-    /// Values of the label. Not set for `Exists` and `DoesNotExist`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 16), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
-    pub values: Vec<String>,
-}
-
-/// How a label is compared.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[schemars(transform = super::crd::undescribed)]
-pub enum LabelOperator {
-    /// It has one of the values.
-    In,
-    /// It has none of the values, or does not exist.
-    NotIn,
-    /// It exists.
-    Exists,
-    /// It does not exist.
-    DoesNotExist,
 }
 
 /// One key of the Secret.

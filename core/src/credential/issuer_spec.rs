@@ -3,7 +3,7 @@
 use super::{
     FieldError, Hop,
     issuer::{CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity},
-    limits::USUAL_GRANTS,
+    limits::{USUAL_GRANTS, check_namespaces},
     place::Place,
 };
 use crate::{
@@ -119,6 +119,7 @@ impl Issuer {
             .transpose()
             .map_err(|e| errors.push(e))
             .ok();
+        errors.extend(check_namespaces(spec.allowed_namespaces.as_ref()).err());
         let (Some(place), Some(operator_identity), Ok(cidrs), true) =
             (place, operator_identity, cidrs, errors.is_empty())
         else {

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-
 use super::{
-    Endpoint, Issuer, IssuerId, Protocol, RequestParameters, Subject,
+    Endpoint, FieldError, Issuer, IssuerId, Protocol, RequestParameters, Subject,
     binding::Denial,
     github,
+    labels::{self, LabelSelector},
     scopes::{Dialect, Wanted, allows},
 };
-use crate::api::{Cloud, GrantKey, IssuerKind};
+use crate::api::{AllowedNamespaces, Cloud, GrantKey, IssuerKind, NamespaceSelector};
 
 /// Grants of a `ClusterTokenIssuer` without `allowedGrants`: all but `password` and `extension`. With `password` a user
 /// chooses whose password is tried, and the operator's address is the one that the issuer blocks. What an extension grant
@@ -26,6 +25,36 @@ pub(super) const USUAL_GRANTS: [GrantKey; 5] = [
 /// The token type of a token exchange if not set. To set it requests nothing more.
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
+/// The field that lists namespaces.
+const NAMESPACES: &str = "spec.allowedNamespaces";
+
+/// Checks the namespaces that an administrator lists.
+///
+/// # Errors
+/// What Kubernetes accepts neither as a name nor as a selector. What it means is unknown, so no namespace is served.
+pub(super) fn check_namespaces(allowed: Option<&AllowedNamespaces>) -> Result<(), FieldError> {
+    let Some(AllowedNamespaces { names, selector }) = allowed else {
+        return Ok(());
+    };
+    let names = names.as_deref().unwrap_or_default();
+    if let Some(i) = names.iter().position(|name| !labels::is_part(name)) {
+        return Err(FieldError::new(
+            format!("{NAMESPACES}.names[{i}]"),
+            "is not the name of a namespace; patterns have no effect, and an empty selector {} allows every namespace",
+        ));
+    }
+    selector.as_ref().map_or(Ok(()), |selector| {
+        labels_of(selector).check(&format!("{NAMESPACES}.selector"), "namespaces")
+    })
+}
+
+fn labels_of(selector: &NamespaceSelector) -> LabelSelector<'_> {
+    LabelSelector {
+        labels: &selector.match_labels,
+        conditions: &selector.match_expressions,
+    }
+}
+
 /// Checks that credentials of `namespace` (with these labels) may use `issuer` at all.
 ///
 /// # Errors
@@ -38,7 +67,7 @@ pub fn may_be_served(
     if let Some(allowed) = &issuer.allowed_namespaces {
         let by_name = allowed.names.iter().flatten().any(|n| n == namespace);
         let by_label = match (&allowed.selector, namespace_labels) {
-            (Some(selector), Some(labels)) => selects(selector, labels),
+            (Some(selector), Some(labels)) => labels_of(selector).selects(labels),
             _ => false,
         };
         if !by_name && !by_label {
@@ -183,28 +212,6 @@ fn may_use_subjects(
             issuer.id
         ))),
     }
-}
-
-/// Does a label selector match? An empty one matches everything; an unknown operator matches nothing.
-/// Source: the LabelSelector reference of the Kubernetes API.
-fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let equal = selector
-        .match_labels
-        .iter()
-        .flatten()
-        .all(|(k, v)| labels.get(k) == Some(v));
-    let fits = selector.match_expressions.iter().flatten().all(|e| {
-        let value = labels.get(&e.key);
-        let listed = || value.is_some_and(|v| e.values.iter().flatten().any(|x| x == v));
-        match e.operator.as_str() {
-            "In" => listed(),
-            "NotIn" => !listed(),
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            _ => false,
-        }
-    });
-    equal && fits
 }
 
 /// May namespaces use this issuer's national cloud of Entra ID? A `ClusterTokenIssuer` is an administrator's word already,

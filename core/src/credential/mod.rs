@@ -21,6 +21,7 @@ mod hop;
 mod issued;
 mod issuer;
 mod issuer_spec;
+mod labels;
 mod last_good;
 mod limits;
 mod parameters;

@@ -1,6 +1,6 @@
 //! Parses `spec.target.notifyPods` into a label selector as the API server reads it.
 
-use super::FieldError;
+use super::{FieldError, labels::LabelSelector};
 use crate::api::{LabelCondition, LabelOperator, NotifyPods};
 
 const FIELD: &str = "spec.target.notifyPods.selector";
@@ -11,39 +11,15 @@ pub(super) fn selector(pods: Option<&NotifyPods>) -> Result<Option<String>, Fiel
         return Ok(None);
     };
     let (labels, conditions) = (&selector.match_labels, &selector.match_expressions);
-    let fault = |field: String, problem: &str| Err(FieldError::new(field, problem));
     if labels.is_empty() && conditions.is_empty() {
-        return fault(
+        return Err(FieldError::new(
             format!("{FIELD}.matchLabels"),
             "has no label; set labels of the pods that mount the Secret",
-        );
+        ));
     }
-    let no_label =
-        "has something that is not a label; write keys and values as they are on the pods";
-    if labels
-        .iter()
-        .any(|(key, value)| !is_key(key) || !is_value(value))
-    {
-        return fault(format!("{FIELD}.matchLabels"), no_label);
-    }
-    let mut parts: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    for (i, condition) in conditions.iter().enumerate() {
-        let field = |part: &str| format!("{FIELD}.matchExpressions[{i}].{part}");
-        if !is_key(&condition.key) {
-            return fault(field("key"), no_label);
-        }
-        if !condition.values.iter().all(|value| is_value(value)) {
-            return fault(field("values"), no_label);
-        }
-        let listed = matches!(condition.operator, LabelOperator::In | LabelOperator::NotIn);
-        if listed == condition.values.is_empty() {
-            return fault(
-                field("values"),
-                "does not go with the operator; In and NotIn need values, Exists and DoesNotExist have none",
-            );
-        }
-        parts.push(text(condition));
-    }
+    LabelSelector { labels, conditions }.check(FIELD, "pods")?;
+    let labels = labels.iter().map(|(k, v)| format!("{k}={v}"));
+    let parts: Vec<String> = labels.chain(conditions.iter().map(text)).collect();
     Ok(Some(parts.join(",")))
 }
 
@@ -63,29 +39,6 @@ fn text(
         LabelOperator::Exists => key.clone(),
         LabelOperator::DoesNotExist => format!("!{key}"),
     }
-}
-
-/// A label's key: a name, with a DNS prefix before a slash if there is one.
-fn is_key(key: &str) -> bool {
-    let dns = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
-    match key.split_once('/') {
-        None => !key.is_empty() && is_value(key),
-        Some((prefix, name)) => {
-            (1..=253).contains(&prefix.len())
-                && prefix.chars().all(dns)
-                && !name.is_empty()
-                && is_value(name)
-        }
-    }
-}
-
-/// A label's value: empty, or up to 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends.
-fn is_value(value: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let edge = |c: char| c.is_ascii_alphanumeric();
-    value.len() <= 63
-        && value.chars().all(inner)
-        && (value.is_empty() || value.starts_with(edge) && value.ends_with(edge))
 }
 
 #[cfg(test)]

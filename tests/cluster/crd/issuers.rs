@@ -126,6 +126,10 @@ fn issuers_are_taken_or_refused_with_a_message() {
                 "the name that a tenant is shown by",
             ),
             (
+                entra(json!({ "tenantId": "a..b" })),
+                "without a URL around it",
+            ),
+            (
                 oidc("https://a..example"),
                 "issuerUrl has a host with an empty part",
             ),

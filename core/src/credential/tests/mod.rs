@@ -10,6 +10,7 @@ mod issuer;
 mod limits;
 mod parameters;
 mod parse;
+mod selectors;
 mod static_key;
 mod target_keys;
 mod tenancy;
