@@ -51,6 +51,11 @@ impl KeyKeeper {
         self.key.get_or_try_init(|| self.load(metrics)).await
     }
 
+    /// Why there is no key, for conditions.
+    pub(in crate::controller) fn step(&self, trouble: Trouble) -> String {
+        step(self.api.namespace().unwrap_or_default(), trouble)
+    }
+
     /// The key, if it was needed before.
     pub(in crate::controller) fn known(&self) -> Option<&DigestKey> {
         self.key.get()
@@ -117,6 +122,28 @@ impl KeyKeeper {
     }
 }
 
+fn step(namespace: &str, trouble: Trouble) -> String {
+    match trouble {
+        Trouble::Invalid => "the operator's Secret apicred-digest-key is damaged; an administrator must delete it, and apicred creates a new one".to_owned(),
+        // The Secret is created if it does not exist, so it is not the Secret that is missing.
+        Trouble::NotFound => format!(
+            "namespace {namespace} of the operator does not exist; an administrator must create it, or correct --namespace (POD_NAMESPACE)"
+        ),
+        Trouble::Terminating => format!(
+            "namespace {namespace} of the operator is being deleted, so its Secret {NAME} cannot be created; install the operator in another one"
+        ),
+        Trouble::Forbidden => format!(
+            "the operator may not read or create its Secret {NAME} in namespace {namespace}; an administrator must give it the Role of the chart, or correct --namespace (POD_NAMESPACE)"
+        ),
+        Trouble::Quota => format!(
+            "a quota in namespace {namespace} leaves no room for the operator's Secret {NAME}; an administrator must raise it"
+        ),
+        Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => {
+            "the operator's digest key cannot be read; apicred tries again".to_owned()
+        }
+    }
+}
+
 /// The keyed digest of a token, as it is noted on its Secret.
 pub(in crate::controller) fn token_digest(digests: &DigestKey, token: &Token) -> String {
     secret_digest(digests, &token.secret)
@@ -125,4 +152,35 @@ pub(in crate::controller) fn token_digest(digests: &DigestKey, token: &Token) ->
 /// The same for the text of a token.
 pub(in crate::controller) fn secret_digest(digests: &DigestKey, secret: &SecretString) -> String {
     digests.token(secret.expose_secret())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_and_who_ends_it_are_named() {
+        for (trouble, words) in [
+            (
+                Trouble::NotFound,
+                [
+                    "namespace nosuch of the operator does not exist",
+                    "--namespace",
+                ],
+            ),
+            (Trouble::Terminating, ["namespace nosuch", "being deleted"]),
+            (Trouble::Forbidden, ["namespace nosuch", "Role"]),
+            (Trouble::Quota, ["quota in namespace nosuch", "raise it"]),
+            (
+                Trouble::Invalid,
+                ["apicred-digest-key is damaged", "delete it"],
+            ),
+            (Trouble::Unavailable, ["cannot be read", "tries again"]),
+        ] {
+            let step = step("nosuch", trouble);
+            for word in words {
+                assert!(step.contains(word), "{step}");
+            }
+        }
+    }
 }

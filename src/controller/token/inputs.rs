@@ -14,7 +14,7 @@ use super::{
     service_account_token::account_token,
     source_secret::{Opened, Taken, open, open_copy, unfit},
 };
-use crate::controller::{api::calls::Trouble, context::Context};
+use crate::controller::context::Context;
 use crate::{
     Reason,
     api::{SecretKeyRef, names},
@@ -254,12 +254,7 @@ pub(in crate::controller) async fn digest(
 async fn digest_key(context: &Context) -> Result<&DigestKey, TokenError> {
     let key = context.digest_key.get(&context.metrics).await;
     key.map_err(|trouble| {
-        let step = match trouble {
-            Trouble::Invalid => {
-                "the operator's Secret apicred-digest-key is damaged; an administrator must delete it, and apicred creates a new one"
-            }
-            _ => "the operator's digest key cannot be read; apicred tries again",
-        };
+        let step = context.digest_key.step(trouble);
         TokenError::local(Class::Transient, Reason::KubernetesUnavailable, step)
     })
 }
