@@ -58,17 +58,15 @@ impl Opened {
     }
 
     pub(super) fn bytes(&self, key: &str, lacking: Lacking) -> Result<&[u8], TokenError> {
-        self.data.get(key).map(|b| b.0.as_slice()).ok_or_else(|| {
-            TokenError::local(
-                Class::Invalid,
-                lacking.key,
-                // Which keys it has is not reported: who may name a Secret may not be who may read it.
-                format!(
-                    "Secret {} has no key {key}; correct the key or add it",
-                    self.name
-                ),
-            )
-        })
+        let name = &self.name;
+        let fault = match self.data.get(key) {
+            Some(bytes) if !bytes.0.is_empty() => return Ok(&bytes.0),
+            // Some tools create a Secret and fill it later: it is waited for as for a key that comes later.
+            Some(_) => format!("key {key} of Secret {name} is empty; store the value under it"),
+            // Which keys it has is not reported: who may name a Secret may not be who may read it.
+            None => format!("Secret {name} has no key {key}; correct the key or add it"),
+        };
+        Err(TokenError::local(Class::Invalid, lacking.key, fault))
     }
 }
 
@@ -192,4 +190,36 @@ pub(super) async fn open_copy<'a>(
     }
     copy.meta = meta;
     keep(opened, copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_empty_is_waited_for_as_one_that_is_missing() {
+        let value = |text: &str| ByteString(text.as_bytes().to_vec());
+        let secret = Opened {
+            name: "crm".to_owned(),
+            uid: String::new(),
+            version: String::new(),
+            meta: ObjectMeta::default(),
+            data: BTreeMap::from([
+                ("full".to_owned(), value("x")),
+                ("empty".to_owned(), value("")),
+            ]),
+        };
+        for lacking in [Lacking::CLIENT_SECRET, Lacking::SOURCE] {
+            assert_eq!(secret.bytes("full", lacking).ok(), Some(&b"x"[..]));
+            for (key, words) in [
+                ("empty", "key empty of Secret crm is empty; store the value"),
+                ("none", "Secret crm has no key none"),
+            ] {
+                let error = secret.bytes(key, lacking).err().unwrap();
+                assert!(error.reason.waits_for_others(), "{}", error.reason);
+                assert_eq!(error.reason, lacking.key);
+                assert!(error.message().contains(words), "{}", error.message());
+            }
+        }
+    }
 }
