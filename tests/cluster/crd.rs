@@ -2,6 +2,7 @@
 
 mod credentials;
 mod issuers;
+mod names;
 mod selectors;
 
 use std::path::{Path, PathBuf};

@@ -73,6 +73,7 @@ pub struct ClientSecret {
     pub name: String,
     /// Key in its data.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = super::crd::data_key())]
     pub key: String,
     /// When the client secret expires, for a warning ahead of it: RFC 3339 (`2027-06-30T00:00:00Z`) or a date
     /// (`2027-06-30`, its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret takes

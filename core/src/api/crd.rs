@@ -217,6 +217,15 @@ pub(super) fn object_name() -> Rule {
         .message("this is not the name of an object: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit")
 }
 
+/// Rule of a key in the data of a Secret.
+pub(super) fn data_key() -> Rule {
+    Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')")
+        .reason(Reason::FieldValueInvalid)
+        .message(
+            "a key is made of letters, digits, '-', '_' and '.', and does not start with two dots",
+        )
+}
+
 /// Rule of a map of labels that a selector compares.
 pub(super) fn labels() -> Rule {
     Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$') && self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$'))")
@@ -239,7 +248,7 @@ pub(super) fn guid(field: &str) -> Rule {
 }
 
 /// A DNS subdomain (RFC 1123).
-const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const OBJECT_NAME: &str = "^[a-z0-9]+((-+|[.])[a-z0-9]+)*$";
 
 fn matches_object_name() -> String {
     format!("self.matches('{OBJECT_NAME}')")

@@ -345,13 +345,14 @@ pub struct Expectation {
 }
 
 /// Refers to an issuer object. A `TokenIssuer` must be in the namespace of the credential.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerRef {
     /// `ClusterTokenIssuer` or `TokenIssuer`.
     pub kind: IssuerKind,
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = super::crd::object_name())]
     pub name: String,
 }
 

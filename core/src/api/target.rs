@@ -18,7 +18,7 @@ pub struct Target {
     /// Name of the Secret, in the credential's namespace. Created by apicred; an existing one is refused. Cannot be
     /// changed.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]+((-+|[.])[a-z0-9]+)*$')")
         .reason(Reason::FieldValueInvalid)
         .message("secretName must be a valid object name: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit"),
         validation = Rule::new("!self.matches('^(sh[.]helm[.]release[.]|bootstrap-token-|sealed-secrets-key)')")
@@ -113,9 +113,7 @@ pub struct TargetKey {
     /// Name of the key; each format has its own if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')")
-        .reason(Reason::FieldValueInvalid)
-        .message("a key is made of letters, digits, '-', '_' and '.', and does not start with two dots"))]
+    #[x_kube(validation = super::crd::data_key())]
     pub key: Option<String>,
     /// Machine or registry, for `Netrc` and `DockerConfig`, which need it. Not set for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
