@@ -8,7 +8,8 @@ use rustls::AlertDescription;
 
 use super::{
     tls_failure::{refuses_certificate, tls_error, tls_failure},
-    way::{Way, WithUser},
+    tunnel::Tunnel,
+    way::Way,
 };
 use crate::{
     bounded,
@@ -32,12 +33,17 @@ pub(super) fn token_error(error: &(dyn Error + 'static), way: &Way) -> Option<To
         if way.proxy.is_some() && tunnel.is_none() {
             tunnel = Tunnel::of(this);
         }
+        if let Some(hyper) = this.downcast_ref::<hyper::Error>()
+            && hyper.is_parse()
+        {
+            return Some(no_http(hyper, way));
+        }
         if let Some(tls) = tls_error(this) {
             return Some(if tunnel.is_some() {
                 TokenError::local(
                     Class::Transient,
                     Reason::ProxyUnreachable,
-                    "the TLS handshake with the proxy for issuers failed; an administrator must check its URL, and that its CA is in the system's trust store",
+                    "the TLS handshake with the proxy for issuers failed; an administrator must check its URL (a proxy without TLS has http://), and that its CA is in the system's trust store",
                 )
                 .at(Stage::Proxy)
             } else {
@@ -45,10 +51,12 @@ pub(super) fn token_error(error: &(dyn Error + 'static), way: &Way) -> Option<To
             });
         }
     }
-    tunnel.map(|tunnel| tunnel.token_error(way.proxy))
+    tunnel.map(|tunnel| tunnel.token_error(error, way.proxy))
 }
 
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |this: &&'a (dyn Error + 'static)| {
         (**this).source()
     })
@@ -93,65 +101,33 @@ pub(super) const fn is_reached(token_error: &TokenError, way: &Way) -> bool {
     }
 }
 
-/// How a proxy failed to open a connection.
-enum Tunnel {
-    /// It was not reached.
-    Unreachable,
-    /// It went away in the middle.
-    Broken,
-    /// It wants a user and password, or others.
-    Credentials,
-    /// It said no, by whatever status.
-    Refused,
-}
-
-impl Tunnel {
-    /// hyper-util keeps the type of these errors to itself, so they are known by their words. Words that change in a later
-    /// version are no connection to the issuer, and `oauth::tests::proxied` fails.
-    fn of(error: &(dyn Error + 'static)) -> Option<Self> {
-        let text = error.to_string();
-        Some(match text.strip_prefix("tunnel error: ")? {
-            "failed to create underlying connection" => Self::Unreachable,
-            "proxy authorization required" => Self::Credentials,
-            "unsuccessful" | "proxy response headers too long" => Self::Refused,
-            _ => Self::Broken,
-        })
-    }
-
-    fn token_error(self, proxy: Option<WithUser>) -> TokenError {
-        let stage = match self {
-            Self::Unreachable | Self::Broken | Self::Credentials => Stage::Proxy,
-            Self::Refused => Stage::Tunnel,
-        };
-        let (reason, step) = match (self, proxy) {
-            (Self::Unreachable, _) => (
-                Reason::ProxyUnreachable,
-                "no connection to the proxy for issuers; check its address, DNS and the network policies".into(),
+/// Something came over TLS that HTTP does not allow. A server may have processed the request all the same.
+fn no_http(error: &hyper::Error, way: &Way) -> TokenError {
+    let place = way.place();
+    let (reason, text) = if error.is_parse_too_large() {
+        (
+            Reason::AnswerTooLarge,
+            format!(
+                "the header of the answer of {place} is too large, or has more than 100 fields; see at the issuer, or at the gateway before it, what sets these fields (cookies, as a rule)"
             ),
-            (Self::Broken, _) => (
-                Reason::ProxyUnreachable,
-                NextStep::new("the proxy for issuers closed the connection without a response", Then::TryAgain),
+        )
+    } else {
+        (
+            Reason::MalformedAnswer,
+            format!(
+                "what {place} answers is not valid HTTP; check that the port in the URL is that of an HTTPS server, and that nothing between changes answers (two different lengths, for example)"
             ),
-            (Self::Credentials, Some(WithUser(true))) => (
-                Reason::ProxyCredentialsRefused,
-                NextStep::new("the proxy for issuers refuses the user and password that it is given", Then::CorrectProxy),
-            ),
-            (Self::Credentials, _) => (
-                Reason::ProxyCredentialsRefused,
-                NextStep::new("the proxy for issuers wants a user and password and is given none", Then::SetProxyPassword),
-            ),
-            (Self::Refused, _) => (
-                Reason::ProxyRefused,
-                "the proxy for issuers opens no connection to this issuer; have the issuer's host and port allowed there, or see there why it cannot be reached".into(),
-            ),
-        };
-        TokenError::local(Class::Transient, reason, step).at(stage)
-    }
+        )
+    };
+    TokenError::local(Class::Transient, reason, text).at(Stage::BrokenOff)
 }
 
 fn not_found(missing: NameNotFound, way: &Way) -> TokenError {
     let host = bounded(&way.host, 253);
     let text = match missing {
+        NameNotFound::Unknown if way.built_in => format!(
+            "DNS has no address for {host}, a host of Microsoft Entra ID; make public names known to the cluster's DNS, or have an administrator set a proxy for issuers"
+        ),
         NameNotFound::Unknown => format!(
             "DNS has no address for {host}; correct the host in the issuer's URLs, or make it known to the cluster's DNS"
         ),
@@ -163,7 +139,7 @@ fn not_found(missing: NameNotFound, way: &Way) -> TokenError {
 }
 
 /// What happened to a connection, as the operating system says it.
-fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+pub(super) fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     // One inside of another is no source of it.
     fn inner(error: &io::Error) -> Option<&io::Error> {
         error.get_ref()?.downcast_ref()
@@ -198,7 +174,7 @@ pub(super) fn plain(
         (true, true, true) => (
             Reason::ProxyTimeout,
             NextStep::new(
-                format!("the proxy for issuers opened no connection to {place} in time"),
+                format!("the proxy for issuers opened no connection to {place} in time: it is not reached, or does not reach this host and port"),
                 Then::TryAgain,
             ),
         ),

@@ -15,6 +15,7 @@ use tower::filter::AsyncFilterLayer;
 use super::{
     TOTAL,
     trust::{self, Seen},
+    way::WithUser,
 };
 use crate::{
     Reason,
@@ -50,6 +51,8 @@ pub(super) struct Settings {
     /// Name or address of the server that the proxy is asked for; `None`: the proxy is not asked. Such a client vets one
     /// name, and the token endpoint may have another one than the issuer.
     pub(super) by_proxy: Option<String>,
+    /// The proxy itself is asked, with or without its user and password, and not what is behind it.
+    pub(super) asks_proxy: Option<WithUser>,
     /// Each request on a connection of its own, which is set up within this time.
     pub(super) fresh: Option<Duration>,
 }
@@ -63,17 +66,19 @@ pub(super) fn build(
 ) -> Result<Warm, TokenError> {
     let seen = Arc::<Seen>::default();
     let mut builder = Client::builder()
-        .https_only(!settings.local)
+        .https_only(!settings.local && settings.asks_proxy.is_none())
         .redirect(redirect::Policy::none())
         .no_proxy()
         .retry(reqwest::retry::never())
         .tls_backend_preconfigured(tls(settings, identity, cas, &seen)?)
         .timeout(TOTAL)
-        .pool_max_idle_per_host(if settings.fresh.is_some() {
-            0
-        } else {
-            IDLE_PER_HOST
-        })
+        .pool_max_idle_per_host(
+            if settings.fresh.is_some() || settings.asks_proxy.is_some() {
+                0
+            } else {
+                IDLE_PER_HOST
+            },
+        )
         .pool_idle_timeout(Duration::from_secs(90))
         // RFC 9110 section 12.5.3: without it, any coding is acceptable, and none is decoded here.
         .default_headers(HeaderMap::from_iter([(
@@ -142,9 +147,16 @@ fn through(
             ),
         )
     };
-    let mut way = reqwest::Proxy::https(proxy.url().as_str()).map_err(|_| fault())?;
+    let url = proxy.url().as_str();
+    let way = match settings.asks_proxy {
+        None => reqwest::Proxy::https(url),
+        // A request for a URL with http goes to the proxy as it is, and its answer is the proxy's.
+        Some(_) => reqwest::Proxy::http(url),
+    };
+    let mut way = way.map_err(|_| fault())?;
     if let Some((user, password)) = proxy
         .credentials()
+        .filter(|_| settings.asks_proxy != Some(WithUser(false)))
         .and_then(|both| both.expose_secret().split_once(':'))
     {
         let header = HeaderValue::from_str(&basic(user, password));

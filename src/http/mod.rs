@@ -12,7 +12,7 @@ use reqwest::{
 };
 use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret;
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 use url::Url;
 
 mod answer;
@@ -23,6 +23,7 @@ mod patience;
 mod tests;
 mod tls_failure;
 mod trust;
+mod tunnel;
 mod way;
 
 use self::{
@@ -33,7 +34,7 @@ use self::{
     way::{Way, WithUser},
 };
 use crate::{
-    credential::{Issuer, addresses},
+    credential::{Issuer, IssuerId, addresses},
     oauth::{
         Class, Method, NextStep, RawAnswer, SentSecrets, Then, TlsIdentity, TokenError,
         TokenRequest,
@@ -101,6 +102,8 @@ fn not_sent(token_error: TokenError) -> TokenError {
 pub struct Http {
     clients: Mutex<Recent<Settings, Arc<OnceCell<Warm>>, MAX_CLIENTS>>,
     proxy: Option<Proxy>,
+    /// What was logged about the proxy.
+    logged: tunnel::Logged,
     cas: Arc<[CertificateDer<'static>]>,
     #[cfg(test)]
     made: std::sync::atomic::AtomicUsize,
@@ -113,6 +116,10 @@ struct Chosen {
     before: Count,
     proxy: Option<WithUser>,
     shows: bool,
+    /// Entra ID without an issuer object.
+    built_in: bool,
+    /// When the exchange must be over.
+    until: Instant,
     /// What is secret in the request.
     secrets: Option<SentSecrets>,
     host: String,
@@ -125,6 +132,7 @@ impl Chosen {
         Way {
             host: self.host.clone(),
             port: self.port,
+            built_in: self.built_in,
             proxy: self.proxy,
             shows: self.shows,
             hide: self.secrets.as_ref().map(|secrets| secrets.net(&self.host)),
@@ -176,7 +184,13 @@ impl Http {
         let prepared = Box::pin(self.prepare(issuer, request, manner)).await;
         let (request, chosen) = prepared.map_err(not_sent)?;
         let patience = Patience::new(manner.deadline);
-        Box::pin(read(request, &chosen, patience)).await
+        match Box::pin(read(request, &chosen, patience)).await {
+            Ok(answer) => Ok(answer),
+            Err(broken) => Err(Broken {
+                token_error: self.explained(issuer, &chosen, broken.token_error).await,
+                ..broken
+            }),
+        }
     }
 
     async fn prepare(
@@ -190,6 +204,7 @@ impl Http {
         let way = (request.tls.as_ref(), request.local, fresh);
         let mut chosen = self.client(issuer, &request.url, way).await?;
         chosen.secrets = Some(SentSecrets::of(&request));
+        chosen.until = Instant::now() + manner.deadline;
         let client = &chosen.client;
         let mut headers = HeaderMap::new();
         let content = match request.method {
@@ -230,7 +245,10 @@ impl Http {
         let request = chosen.client.get(url).header(ACCEPT, "application/json");
         let mut patience = Patience::new(TOTAL);
         let request = request.timeout(TOTAL + STOPPED);
-        let response = head(request, &chosen, &mut patience).await?;
+        let response = match head(request, &chosen, &mut patience).await {
+            Ok(response) => response,
+            Err(token_error) => return Err(self.explained(issuer, &chosen, token_error).await),
+        };
         let answer = whole(response, &chosen, patience).await;
         answer.map_err(|broken| broken.token_error)
     }
@@ -255,7 +273,7 @@ impl Http {
                 if broken::is_reached(&token_error, &way) {
                     Ok(())
                 } else {
-                    Err(token_error)
+                    Err(self.explained(issuer, &chosen, token_error).await)
                 }
             }
         }
@@ -283,7 +301,8 @@ impl Http {
                     "apicred speaks to issuers over https only",
                 ));
             }
-            addresses::check_literal(url, &issuer.allowed_cidrs)?;
+            addresses::check_literal(url, &issuer.allowed_cidrs)
+                .map_err(|refused| tunnel::of_document(issuer, url.host_str(), refused.into()))?;
         }
         if let (false, Some(fault)) = (local, &issuer.ca_fault) {
             return Err(TokenError::local(
@@ -312,6 +331,7 @@ impl Http {
             identity: identity.map(|i| i.name.clone()),
             local,
             by_proxy: proxy.and(url.host_str()).map(str::to_owned),
+            asks_proxy: None,
             fresh,
         };
         let warm = Box::pin(self.warm(settings, identity)).await?;
@@ -321,6 +341,8 @@ impl Http {
             seen: warm.seen,
             proxy: proxy.map(|p| WithUser(p.credentials().is_some())),
             shows: identity.is_some(),
+            built_in: matches!(issuer.id, IssuerId::Inline(_)),
+            until: Instant::now() + TOTAL,
             secrets: None,
             host: url.host_str().unwrap_or_default().to_owned(),
             port: url.port_or_known_default().unwrap_or_default(),

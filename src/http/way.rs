@@ -8,6 +8,8 @@ pub(super) struct Way {
     /// Host of the URL, and its port.
     pub(super) host: String,
     pub(super) port: u16,
+    /// The issuer is Entra ID without an issuer object: no user wrote the host.
+    pub(super) built_in: bool,
     /// Whether a proxy was used, and with user and password.
     pub(super) proxy: Option<WithUser>,
     /// Whether a client certificate is sent if the server requests one.
@@ -19,7 +21,7 @@ pub(super) struct Way {
 }
 
 /// Was the proxy given a user and password?
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct WithUser(pub(super) bool);
 
 impl Way {

@@ -112,8 +112,12 @@ impl Resolve for ProxyResolver {
             if !fits {
                 return Err(AddressNotAllowed::to(name.as_str()).into());
             }
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let looked_up = tokio::net::lookup_host((name.as_str(), 0));
+            let found: Vec<SocketAddr> = tokio::time::timeout(OWN_LOOK_UP, looked_up)
+                .await
+                .map_err(|_| NameNotFound::Silent)?
+                .map_err(|error| NameNotFound::of(&error.to_string()))?
+                .collect();
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }

@@ -1,4 +1,5 @@
 //! The client that sends, against servers on this machine.
 
 mod proxied;
+mod proxy_answers;
 mod tls;

@@ -100,6 +100,7 @@ fn each_cause_of_no_connection_has_its_own_message() {
     let way = |begun| Way {
         host: "idp.example".to_owned(),
         port: 8443,
+        built_in: false,
         proxy: None,
         shows: false,
         hide: None,
