@@ -191,6 +191,7 @@ fn one_module_sends_and_one_file_reads_the_clock() {
                 "http/mod.rs",
                 "http/connect.rs",
                 "http/answer.rs",
+                "http/tunnel.rs",
                 "telemetry/traces.rs",
             ];
             assert!(
