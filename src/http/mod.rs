@@ -187,7 +187,7 @@ impl Http {
         match Box::pin(read(request, &chosen, patience)).await {
             Ok(answer) => Ok(answer),
             Err(broken) => Err(Broken {
-                token_error: self.explained(issuer, &chosen, broken.token_error).await,
+                token_error: Box::pin(self.explained(issuer, &chosen, broken.token_error)).await,
                 ..broken
             }),
         }
@@ -247,7 +247,9 @@ impl Http {
         let request = request.timeout(TOTAL + STOPPED);
         let response = match head(request, &chosen, &mut patience).await {
             Ok(response) => response,
-            Err(token_error) => return Err(self.explained(issuer, &chosen, token_error).await),
+            Err(token_error) => {
+                return Err(Box::pin(self.explained(issuer, &chosen, token_error)).await);
+            }
         };
         let answer = whole(response, &chosen, patience).await;
         answer.map_err(|broken| broken.token_error)
@@ -273,7 +275,7 @@ impl Http {
                 if broken::is_reached(&token_error, &way) {
                     Ok(())
                 } else {
-                    Err(self.explained(issuer, &chosen, token_error).await)
+                    Err(Box::pin(self.explained(issuer, &chosen, token_error)).await)
                 }
             }
         }
