@@ -40,6 +40,7 @@ impl EachCredential for Load {
                 renew_at: Some(1_800_001_800),
                 min_lifetime: Some(900),
                 client_expires_at: Some(1_900_000_000),
+                client_expiring: false,
             });
         }
     }

@@ -287,25 +287,7 @@ impl Http {
         url: &Url,
         (identity, local, fresh): (Option<&TlsIdentity>, bool, Option<Duration>),
     ) -> Result<Chosen, TokenError> {
-        if local {
-            if issuer.operator_identity.is_none() || !addresses::is_local(url) {
-                return Err(TokenError::local(
-                    Class::Invalid,
-                    Reason::AddressNotAllowed,
-                    "a managed identity endpoint must be a loopback or link-local address that a ClusterTokenIssuer names",
-                ));
-            }
-        } else {
-            if url.scheme() != "https" {
-                return Err(TokenError::local(
-                    Class::Invalid,
-                    Reason::TlsRequired,
-                    "apicred speaks to issuers over https only",
-                ));
-            }
-            addresses::check_literal(url, &issuer.allowed_cidrs)
-                .map_err(|refused| tunnel::of_document(issuer, url.host_str(), refused.into()))?;
-        }
+        may_send(issuer, url, local)?;
         if let (false, Some(fault)) = (local, &issuer.ca_fault) {
             return Err(TokenError::local(
                 Class::Transient,
@@ -393,4 +375,28 @@ impl Http {
         };
         cell.get_or_try_init(make).await.cloned()
     }
+}
+
+/// Is this address one that a request may go to?
+fn may_send(issuer: &Issuer, url: &Url, local: bool) -> Result<(), TokenError> {
+    if local {
+        if issuer.operator_identity.is_none() || !addresses::is_local(url) {
+            return Err(TokenError::local(
+                Class::Invalid,
+                Reason::AddressNotAllowed,
+                "a managed identity endpoint must be a loopback or link-local address that a ClusterTokenIssuer names",
+            ));
+        }
+    } else {
+        if url.scheme() != "https" {
+            return Err(TokenError::local(
+                Class::Invalid,
+                Reason::TlsRequired,
+                "apicred speaks to issuers over https only",
+            ));
+        }
+        addresses::check_literal(url, &issuer.allowed_cidrs)
+            .map_err(|refused| tunnel::of_document(issuer, url.host_str(), refused.into()))?;
+    }
+    Ok(())
 }

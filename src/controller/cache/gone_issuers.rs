@@ -104,7 +104,7 @@ mod tests {
         assert!(gone.get(&a, at + TOGETHER).is_some());
         assert_eq!(
             gone.forget(at + KEPT + Duration::from_millis(1), named),
-            [a.clone()]
+            std::slice::from_ref(&a)
         );
         assert_eq!(gone.get(&a, at), None);
         gone.put(a.clone(), at, issuer);

@@ -164,14 +164,7 @@ impl Driver {
             self.has_token(sight.registration_token());
             self.unmanaged = sight.unmanaged();
             let (next, now) = self.decide(&client, &sight).await;
-            if !matches!(next.step, Step::Write { .. }) {
-                self.unwritten = None;
-            }
-            let waits = matches!(next.step, Step::Wait { .. });
-            if waits {
-                self.stuck = None;
-            }
-            self.looked |= waits;
+            self.begins(&next.step);
             // Until then status says what the process before has seen.
             if self.looked {
                 self.decided(&next);
@@ -184,6 +177,17 @@ impl Driver {
                 self.looked = true;
                 return Reconciled::Sleep(pause);
             }
+        }
+    }
+
+    /// What this step ends of the ones before it.
+    fn begins(&mut self, step: &Step) {
+        if !matches!(step, Step::Write { .. }) {
+            self.unwritten = None;
+        }
+        if matches!(step, Step::Wait { .. }) {
+            self.stuck = None;
+            self.looked = true;
         }
     }
 

@@ -337,7 +337,7 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Tok
     } else {
         let (used, with, fingerprint) = (read.used, read.with, read.fingerprint);
         let parts = (read.material, read.grant_inputs);
-        exchange(attempt, parts, &fingerprint)
+        Box::pin(exchange(attempt, parts, &fingerprint))
             .await
             .map(|token| acquired(token, used, with, fingerprint))
     };

@@ -105,7 +105,7 @@ pub(super) async fn exchange(
         endpoint.clone(),
         Arc::clone(&attempt.permit),
     );
-    let answer = async move {
+    let answer = Box::pin(async move {
         let _permit = permit;
         let arc = matches!(
             (&asker.authentication, &asker.issuer.operator_identity),
@@ -118,7 +118,7 @@ pub(super) async fn exchange(
             return challenged(&world, &asker, &place, material, (request, id)).await;
         }
         send(&world, &asker, request, id).await
-    };
+    });
     match key {
         Some(key) => context.single_flight.run(key, answer).await,
         None => answer.await.map(Arc::new),

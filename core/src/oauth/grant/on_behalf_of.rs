@@ -4,7 +4,7 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{REQUIRES_USER, Circumstances, Classified, Fields, Flow, Refused, User, alone};
+use super::{Circumstances, Classified, Fields, Flow, REQUIRES_USER, Refused, User, alone};
 use crate::{
     api::{self, SecretKeyRef},
     oauth::{Class, Need},

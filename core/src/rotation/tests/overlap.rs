@@ -56,18 +56,18 @@ fn removes_the_previous_one(next: &Next) -> bool {
 }
 
 /// A credential that was to renew at this second.
-pub(super) fn lags(renews_at: i64) -> Option<Lagging> {
-    Some(Lagging {
+pub(super) fn lags(renews_at: i64) -> Lagging {
+    Lagging {
         name: "app".to_owned(),
         renews_at: at(renews_at),
-    })
+    }
 }
 
 #[test]
 fn a_credential_that_does_not_follow_ends_no_rotation_for_good() {
     for kind in [Kind::Secret, Kind::Certificate] {
         let mut process = overlap(kind);
-        process.seen.lagging = lags(0);
+        process.seen.lagging = Some(lags(0));
         let over = at(DAY);
         let next = decide(&mut process, over);
         let name = "app".to_owned();
@@ -119,7 +119,7 @@ fn a_rotation_that_is_requested_in_the_overlap_says_when_it_begins_and_how_to_be
     assert_eq!(change.record.state, Phase::Switched { retire_at: soon });
     process.seen.noted = Noted::Record(Box::new(change.record));
     // The write gave the Secret another version, so no credential has a token by it.
-    process.seen.lagging = lags(0);
+    process.seen.lagging = Some(lags(0));
     assert!(removes_the_previous_one(&decide(&mut process, soon)));
 }
 

@@ -14,7 +14,7 @@ fn a_credential_is_reported_when_its_renewal_is_overdue_and_not_before() {
         let again = process.settings.pace.again.as_secs();
         // It renews in 20 minutes, and is overdue five minutes after that.
         let renews_at = over + 1_200;
-        process.seen.lagging = lags(renews_at);
+        process.seen.lagging = Some(lags(renews_at));
         for (now, wakes) in [
             (over, over + again),
             (renews_at, renews_at + 300),

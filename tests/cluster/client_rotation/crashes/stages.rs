@@ -111,7 +111,7 @@ impl<'w> Ride<'w> {
     }
 
     /// Begins the rotation, and gives its requests.
-    async fn is_recorded(mut self) -> Vec<Request> {
+    async fn into_record(mut self) -> Vec<Request> {
         self.rig.place.issuer.record_requests();
         let alone = self.rig.place.namespace.clone();
         self.rig.start(None, &alone).await;
@@ -222,7 +222,7 @@ async fn requested<'w>(world: &'w World, all: &[(Rotated, String)]) -> Vec<Ride<
 pub(super) async fn recorded(world: &World, of: Rotated) -> Vec<Request> {
     let label = format!("{of:?}-whole").to_lowercase();
     let mut rides = requested(world, &[(of, label)]).await;
-    rides.remove(0).is_recorded().await
+    rides.remove(0).into_record().await
 }
 
 /// One rotation for each cut.

@@ -11,7 +11,11 @@ type Exceeding<'a> = (
 );
 
 /// The condition of a token with more permissions than are expected.
-pub(super) fn exceeded(expect: &Value, claims: Option<&Value>, scope: Option<&str>) -> Option<String> {
+pub(super) fn exceeded(
+    expect: &Value,
+    claims: Option<&Value>,
+    scope: Option<&str>,
+) -> Option<String> {
     let credential = crate::fixtures::credential_with(&json!({ "expect": expect, "scopes": null }));
     let mut token = crate::fixtures::token("t");
     token.claims = claims.and_then(|c| crate::oauth::claims_of(&jwt(c)).map(Box::new));
