@@ -31,7 +31,7 @@ use self::{
     connect::{CONNECT, Settings, Warm, build},
     patience::Patience,
     trust::{Count, Seen},
-    way::{Way, WithUser},
+    way::{Way, WithUser, may_send},
 };
 use crate::{
     credential::{Issuer, IssuerId, addresses},
@@ -375,28 +375,4 @@ impl Http {
         };
         cell.get_or_try_init(make).await.cloned()
     }
-}
-
-/// Is this address one that a request may go to?
-fn may_send(issuer: &Issuer, url: &Url, local: bool) -> Result<(), TokenError> {
-    if local {
-        if issuer.operator_identity.is_none() || !addresses::is_local(url) {
-            return Err(TokenError::local(
-                Class::Invalid,
-                Reason::AddressNotAllowed,
-                "a managed identity endpoint must be a loopback or link-local address that a ClusterTokenIssuer names",
-            ));
-        }
-    } else {
-        if url.scheme() != "https" {
-            return Err(TokenError::local(
-                Class::Invalid,
-                Reason::TlsRequired,
-                "apicred speaks to issuers over https only",
-            ));
-        }
-        addresses::check_literal(url, &issuer.allowed_cidrs)
-            .map_err(|refused| tunnel::of_document(issuer, url.host_str(), refused.into()))?;
-    }
-    Ok(())
 }

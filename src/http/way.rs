@@ -1,7 +1,13 @@
-//! The way of a request: what an explanation of its failure needs to know.
+//! The way of a request: where it may go, and what an explanation of its failure needs to know.
 
-use super::trust::Count;
-use crate::{bounded, oauth::redaction::Net};
+use url::Url;
+
+use super::{trust::Count, tunnel};
+use crate::{
+    Reason, bounded,
+    credential::{Issuer, addresses},
+    oauth::{Class, TokenError, redaction::Net},
+};
 
 /// The way of a request that broke.
 pub(super) struct Way {
@@ -39,4 +45,28 @@ impl Way {
             _ => "",
         }
     }
+}
+
+/// Is this address one that a request may go to?
+pub(super) fn may_send(issuer: &Issuer, url: &Url, local: bool) -> Result<(), TokenError> {
+    if local {
+        if issuer.operator_identity.is_none() || !addresses::is_local(url) {
+            return Err(TokenError::local(
+                Class::Invalid,
+                Reason::AddressNotAllowed,
+                "a managed identity endpoint must be a loopback or link-local address that a ClusterTokenIssuer names",
+            ));
+        }
+    } else {
+        if url.scheme() != "https" {
+            return Err(TokenError::local(
+                Class::Invalid,
+                Reason::TlsRequired,
+                "apicred speaks to issuers over https only",
+            ));
+        }
+        addresses::check_literal(url, &issuer.allowed_cidrs)
+            .map_err(|refused| tunnel::of_document(issuer, url.host_str(), refused.into()))?;
+    }
+    Ok(())
 }

@@ -207,8 +207,8 @@ fn a_dockerfile_is_read() {
     assert_eq!(context(ignore), ["Cargo.toml", "src"]);
     let file = "COPY . .\nRUN cargo build --locked -p one --bin two; \\\nCOPY --from=build /a /b\nCOPY LICENSE NOTICE /\n";
     assert_eq!(copied(file), [".", "LICENSE", "NOTICE"]);
-    let file = "ARG A=one@sha256:0\nFROM --platform=$B ${A} AS build\nFROM two:1\nFROM build\nFROM scratch\n";
-    assert_eq!(bases(file), ["one@sha256:0", "two:1"]);
+    let stages = "ARG A=one@sha256:0\nFROM --platform=$B ${A} AS build\nFROM two:1\nFROM build\nFROM scratch\n";
+    assert_eq!(bases(stages), ["one@sha256:0", "two:1"]);
     assert_eq!(
         (built(file, "-p "), built(file, "--bin ")),
         (Some("one"), Some("two"))

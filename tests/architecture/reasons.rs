@@ -151,8 +151,6 @@ const NO_REASONS: &[&str] = &[
     "TokenType",
     "ExpiresAt",
     // Operators of label selectors.
-    "DoesNotExist",
-    "NotIn",
     // Where a lifetime was read, and which rule chose the time of a renewal.
     "ExpiresIn",
     "ExpiresOn",

@@ -303,7 +303,7 @@ fn the_pod_is_as_the_values_say() {
             "deploymentAnnotations": { "a": "b" }, "podAnnotations": { "c": "d" },
             "strategy": { "type": "Recreate", "rollingUpdate": null },
             "revisionHistoryLimit": 1,
-            "extraArgs": ["--arc-folder=/arc"],
+            "extraArgs": ["--log-filter=debug"],
             "extraVolumes": [volume], "extraVolumeMounts": [mount], "extraContainers": [sidecar],
             "extraObjects": [
                 { "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "one" }, "data": { "alert": "{{ $labels.name }}" } },

@@ -4,7 +4,7 @@ reported at once. Most are refused by the operator too: then `helm upgrade` fail
 */}}
 {{- define "apicred.checks" -}}
 {{- $found := "" -}}
-{{- range tuple "image" "names" "addresses" "issuers" "proxy" "arguments" "variables" "pods" "monitors" -}}
+{{- range tuple "image" "names" "addresses" "proxy" "arguments" "variables" "pods" "monitors" -}}
 {{- $found = include (print "apicred.check." .) $ | print $found -}}
 {{- end -}}
 {{- with trim $found -}}{{- fail (print "these values do not work:\n" .) -}}{{- end -}}
@@ -67,12 +67,6 @@ reported at once. Most are refused by the operator too: then `helm upgrade` fail
 {{- end -}}
 {{- end }}
 
-{{- define "apicred.check.issuers" -}}
-{{- if and .Values.clusterIssuers (not .Values.watchNamespaces) -}}
-{{- print "clusterIssuers: without watchNamespaces it has no effect, because the operator reads ClusterTokenIssuers in any case; remove it, or set watchNamespaces\n" -}}
-{{- end -}}
-{{- end }}
-
 {{/* No message has a part of the URL, which may contain a password. */}}
 {{- define "apicred.check.proxy" -}}
 {{- $port := "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" -}}
@@ -107,30 +101,20 @@ reported at once. Most are refused by the operator too: then `helm upgrade` fail
   "identity-header" "instance" "instance-file" "issuer-checks" "issuer-no-proxy" "issuer-proxy" "leader-elect"
   "lease-name" "log-filter" "log-format" "metrics-per-credential" "namespace" "notify-pods-role" "otlp-endpoint"
   "service-account" "target-keys-allowed" "watch-namespace" -}}
-{{- /* Flags that the chart sets, and the values for them. */ -}}
+{{- /* Flags on which other objects of the chart depend (ports, Roles, the Lease), and the values for them. */ -}}
 {{- $owned := dict
   "admin-listen" "listenAddress and metrics.port"
-  "allow-cidr" "allowCidrs"
-  "allow-wide-cidrs" "allowWideCidrs"
   "cluster-issuers" "clusterIssuers"
-  "concurrency" "concurrency"
-  "entra-clouds" "entraClouds"
   "help" ""
   "instance" ""
   "instance-file" ""
-  "issuer-checks" "issuerChecks"
-  "issuer-no-proxy" "issuerProxy.noProxy"
-  "issuer-proxy" "issuerProxy"
   "leader-elect" ""
   "lease-name" "fullnameOverride"
-  "log-filter" "log.filter"
-  "log-format" "log.format"
-  "metrics-per-credential" "metrics.perCredential"
   "namespace" ""
   "notify-pods-role" "notifyPods.create"
   "service-account" "serviceAccount.name"
-  "target-keys-allowed" "targetMetadata.allow"
   "watch-namespace" "watchNamespaces" -}}
+{{- $plain := list "allow-wide-cidrs" "fast-rotations" "metrics-per-credential" -}}
 {{- $before := "" -}}
 {{- range .Values.extraArgs -}}
 {{- $flag := regexFind "^--[^=]+" . | trimPrefix "--" -}}
@@ -145,12 +129,12 @@ reported at once. Most are refused by the operator too: then `helm upgrade` fail
 {{- print "\n" -}}
 {{- else if not $of -}}
 {{- printf "extraArgs: %q does not begin with -- and belongs to no flag; write --FLAG=VALUE\n" . -}}
-{{- else if and $isValue (eq $of "fast-rotations") -}}
-{{- print "extraArgs: --fast-rotations has no value; write it alone\n" -}}
+{{- else if and $isValue (has $of $plain) -}}
+{{- printf "extraArgs: --%s has no value; write it alone\n" $of -}}
 {{- else if and $isValue (has $of (list "otlp-endpoint" "identity-endpoint")) (not (regexMatch "^https?://[^/?#@\\s]+(/[^?#\\s]*)?$" $text)) -}}
 {{- printf "extraArgs: the value of --%s is not a URL; write it as http://HOST:PORT\n" $of -}}
 {{- end -}}
-{{- $before = ternary $flag "" (and (ne $flag "") (not (contains "=" .)) (ne $flag "fast-rotations")) -}}
+{{- $before = ternary $flag "" (and (ne $flag "") (not (contains "=" .)) (not (has $flag $plain))) -}}
 {{- end -}}
 {{- if and (has $before $flags) (not (hasKey $owned $before)) -}}
 {{- printf "extraArgs: --%s has no value; write --%s=VALUE\n" $before $before -}}
@@ -192,8 +176,6 @@ reported at once. Most are refused by the operator too: then `helm upgrade` fail
 {{- print "\n" -}}
 {{- else if has .name $own -}}
 {{- printf "extraEnv: %s is there twice; remove one\n" .name -}}
-{{- else if and (get $known .name) (ne .name "APICRED_CA_FILE") -}}
-{{- printf "extraEnv: the chart sets %s by the value %s, and checks it there; use that value\n" .name (get $known .name) -}}
 {{- end -}}
 {{- $own = append $own .name -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-//! `extraArgs`, `extraEnv` and `clusterIssuers`: what the operator would refuse at its start, or ignore, is refused with the fix.
+//! `extraArgs`: what other objects of the chart depend on, and what the operator would refuse at its start, is refused with the fix.
 
 use serde_json::json;
 
@@ -7,7 +7,6 @@ use crate::support::{objects, refused_values, run};
 
 #[test]
 fn what_the_chart_owns_cannot_be_set_beside_its_values() {
-    let variable = |name: &str| json!({ "extraEnv": [{ "name": name, "value": "foo" }] });
     run(async {
         for (values, words) in [
             (
@@ -23,13 +22,6 @@ fn what_the_chart_owns_cannot_be_set_beside_its_values() {
                 [
                     "--admin-listen belongs to the chart",
                     "listenAddress and metrics.port",
-                ],
-            ),
-            (
-                json!({ "extraArgs": ["--concurrency", "many"] }),
-                [
-                    "--concurrency belongs to the chart",
-                    "use the value concurrency",
                 ],
             ),
             (
@@ -68,29 +60,8 @@ fn what_the_chart_owns_cannot_be_set_beside_its_values() {
                 ["--arc-folder has no value", "--arc-folder=VALUE"],
             ),
             (
-                variable("APICRED_ALLOW_CIDR"),
-                [
-                    "APICRED_ALLOW_CIDR by the value allowCidrs",
-                    "use that value",
-                ],
-            ),
-            (
-                variable("APICRED_WATCH_NAMESPACES"),
-                [
-                    "APICRED_WATCH_NAMESPACES by the value watchNamespaces",
-                    "use that value",
-                ],
-            ),
-            (
-                variable("APICRED_ISSUER_PROXY"),
-                [
-                    "APICRED_ISSUER_PROXY by the value issuerProxy",
-                    "use that value",
-                ],
-            ),
-            (
-                json!({ "clusterIssuers": true }),
-                ["clusterIssuers: without watchNamespaces", "remove it"],
+                json!({ "extraArgs": ["--metrics-per-credential=true"] }),
+                ["--metrics-per-credential has no value", "write it alone"],
             ),
         ] {
             let reported = refused_values(&values).await;
@@ -104,7 +75,9 @@ fn what_the_chart_owns_cannot_be_set_beside_its_values() {
         for values in [
             json!({ "extraArgs": ["--arc-folder", "/arc", "--fast-rotations", "--identity-endpoint=http://169.254.1.1/msi"] }),
             json!({ "extraEnv": [{ "name": "APICRED_CA_FILE", "value": "/more/ca.pem" }, { "name": "B" }] }),
+            json!({ "extraArgs": ["--log-filter=debug", "--concurrency", "4", "--metrics-per-credential"] }),
             json!({ "watchNamespaces": ["a"], "clusterIssuers": true }),
+            json!({ "clusterIssuers": true }),
         ] {
             let objects = objects(&values).await;
             let args = objects.container()["args"].as_array().expect("arguments");
