@@ -256,7 +256,7 @@ fn an_endpoint_that_lies_about_its_body_or_drowns_us_is_reported_and_outlived() 
             ("f50-half-close", "AnswerIncomplete", Act::Say(half)),
             ("f51-lies-short", "MalformedAnswer", Act::Say(short)),
             ("f51-gzip", "MalformedAnswer", Act::Say(zip)),
-            ("f51-heads", "IssuerUnreachable", Act::Say(heads)),
+            ("f51-heads", "AnswerTooLarge", Act::Say(heads)),
         ])
         .await;
     });

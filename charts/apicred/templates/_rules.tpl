@@ -9,7 +9,7 @@ A rule that no code uses is a defect; so is a call without a rule.
   resources: [secrets]
   verbs: [list, watch]
 # src/controller/token/source_secret.rs (open): reads a client secret, certificate or grant material when a token must be
-# asked for or the Secret moved. src/controller/token/state_secret.rs (standing): which refresh token is there after a
+# asked for or the Secret moved. src/controller/token/state_secret.rs (stored_token): which refresh token is there after a
 # conflict; (spent_on_target): the metadata of the target, which names the refresh tokens that were spent; (writer): who
 # wrote the state Secret last. src/controller/cache/verify.rs (settle): the metadata of a Secret that the cache may be wrong about.
 # src/controller/token/published.rs (published): the token of a credential that is being deleted, to revoke it, and the token that

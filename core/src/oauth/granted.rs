@@ -32,8 +32,9 @@ pub fn granted(raw: &RawAnswer) -> Granted {
     let Some(fields) = fields(raw) else {
         return found(raw).map_or(Granted::Nothing, Granted::New);
     };
-    // Some servers put the answer into an envelope (`data`, `result`).
-    let envelopes = || fields.values().flat_map(objects);
+    // Some servers put the answer into an envelope (`data`, `result`). What stands inside beside a token is about something else.
+    let bare = get(&fields, "access_token").and_then(text).is_none();
+    let envelopes = || fields.values().filter(|_| bare).flat_map(objects);
     let of = |name: &str| {
         let own = get(&fields, name).and_then(text);
         own.or_else(|| envelopes().find_map(|inner| text(get(inner, name)?)))

@@ -48,6 +48,8 @@ impl IssuerClock {
             return Self { sure: true, ..ours };
         }
         let confirmed = begins.is_some_and(|begins| near(begins, date));
+        // An answer that a cache repeats with its old `Date` and without `Age` looks like one of a clock that is behind: the same
+        // is then wrong as with `expires_in` alone. The other way round, a node whose clock is ahead would get no token.
         if ahead.abs() <= FARTHEST || confirmed {
             return Self {
                 now: theirs,

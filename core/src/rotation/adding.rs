@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     failure::Why,
-    memory::later,
+    memory::{Memory, later},
     next::{Decision, Sight, failed},
-    observed::{Application, Key, Same, Slot, number},
+    observed::{Application, Key, Same, Slot, Slots, number},
     settings::{Kind, MOST_BUSY, SENT_WITHIN},
     state::{Known, Phase, Place},
     step::{Notice, Step, Values},
@@ -238,5 +238,19 @@ impl Decision<'_> {
                 self.write_with(state, Values::Keep, Some(n), |_| {})
             }
         }
+    }
+}
+
+impl Memory {
+    /// Forgets the value that is in hand if the Secret has it: a write whose answer was lost may have stored it. Says whether it did.
+    pub fn found(&mut self, slots: &Slots) -> bool {
+        let all = [&slots.current, &slots.next, &slots.previous];
+        let mut digests = all.into_iter().flatten().map(|slot| &slot.digest);
+        let held = self.held.as_ref();
+        let found = held.is_some_and(|held| digests.any(|digest| *digest == held.slot.digest));
+        if found {
+            self.held = None;
+        }
+        found
     }
 }

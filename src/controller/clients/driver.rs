@@ -79,8 +79,8 @@ pub(super) struct Driver {
     pub(super) unstored: Option<Unstored>,
     /// What is reported of a registration access token that is lost.
     pub(super) lost: Option<String>,
-    /// What is said of an address of the registration to which the token is not sent.
-    pub(super) refused_address: Option<String>,
+    /// An address of the registration that is not used, and why.
+    pub(super) refused_address: Option<(Url, String)>,
     /// What the API server answered when the Secret was to be written.
     pub(super) unwritten: Option<String>,
     /// What is reported of a step that comes to nothing again and again.

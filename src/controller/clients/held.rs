@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Reason,
     plan::Severity,
-    rotation::{Memory, Step, Values, next},
+    rotation::{Memory, Slots, Step, Values, next},
 };
 
 /// Why nothing goes on with it.
@@ -55,7 +55,7 @@ impl Driver {
                 } else {
                     RENAMED
                 };
-                if !self.store_held(Some(why)).await {
+                if !Box::pin(self.store_held(Some(why))).await {
                     return Application::Unstored(why);
                 }
                 result = Application::Stored;
@@ -82,7 +82,12 @@ impl Driver {
         let over = self.client().is_none();
         // What is stored there now goes with it.
         let ends = over && self.is_namespace_terminating();
-        let stored = !ends && self.stored().await;
+        let there = if ends {
+            None
+        } else {
+            Box::pin(self.stored()).await
+        };
+        let stored = there == Some(true);
         let gone = ends || !stored && over && self.is_secret_gone().await;
         if !stored && !gone && self.patience.failed(left.is_some(), Instant::now()) {
             return false;
@@ -101,8 +106,9 @@ impl Driver {
             } else {
                 "it could not be stored in the Secret"
             };
-            // With the client gone, no other process removes it.
-            if over && self.withdraw(&id).await {
+            // With the client gone, no other process removes it. What the Secret may have is not removed.
+            let nowhere = gone || there == Some(false);
+            if over && nowhere && self.withdraw(&id).await {
                 self.removed(&id).await;
             } else {
                 self.left((why, &id), where_it_is).await;
@@ -138,26 +144,41 @@ impl Driver {
         self.patience.pause(self.context.refreshes.are_awaited())
     }
 
-    async fn stored(&mut self) -> bool {
+    /// Stores it. Says whether the Secret has it. None: nobody knows.
+    async fn stored(&mut self) -> Option<bool> {
         let Some(of) = self.of.clone() else {
-            return true;
+            return Some(true);
         };
-        let Ok(sight) = self.sight_of(of).await else {
-            return false;
-        };
+        let sight = self.sight_of(of.clone()).await.ok()?;
         let seen = self.observed(&sight);
+        if self.found(&seen.slots) {
+            return Some(true);
+        }
         let now = self.context.clock.now();
         let next = next(&seen, &self.memory, &sight.rotating.settings, now);
         let stores =
             matches!(&next.step, Step::Write { change, .. } if change.values == Values::StoreNext);
-        if stores {
-            self.step(&sight, &next, now).await;
+        if stores && self.step(&sight, &next, now).await.is_some() {
+            // A write that failed may have taken effect.
+            let slots = self.observed(&self.sight_of(of).await.ok()?).slots;
+            self.found(&slots);
         }
         let stored = self.held_id().is_none();
         if stored {
             self.patience = Patience::default();
         }
-        stored
+        Some(stored)
+    }
+
+    /// Has the Secret what is in hand? A write whose answer was lost may have stored it.
+    pub(super) fn found(&mut self, slots: &Slots) -> bool {
+        let found = self.memory.found(slots);
+        if found {
+            self.held.clear();
+            (self.held_by, self.in_flight) = (None, None);
+            self.patience = Patience::default();
+        }
+        found
     }
 
     /// Nothing is known of the application any more.

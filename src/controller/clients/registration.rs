@@ -2,15 +2,16 @@
 //! before anything else of the answer is read: it ends the one before it, and nobody else has it. Another address of the registration
 //! is stored with it, if the token may be sent there.
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::{
     driver::Unstored, execute::Execution, issuer::not_sent, patience::Patience, seen::ClientValue,
 };
-use crate::controller::token::exchange;
+use crate::controller::token::{exchange, refreshes::InFlight};
 use crate::{
+    bounded,
     credential::AuthenticationMethod,
     oauth::{RawAnswer, secret_text},
     rotation::{
@@ -94,30 +95,10 @@ impl Execution<'_> {
         let in_flight = self.driver.context.refreshes.begin();
         let request = request(access);
         let raw = place.send(request, "the registration endpoint").await?;
-        let address = self.address_in(&raw, &access.url, &posted);
-        let token = renewed(&raw, &access.token);
-        if address.is_some() || token.is_some() {
-            let token = token.unwrap_or_else(|| access.token.clone());
-            let before = std::mem::replace(&mut access.token, token.clone());
-            let Registry::Registration { url, token: key } = &self.sight.rotating.registry else {
-                return Err(no_registration());
-            };
-            let name = self.sight.rotating.secret.clone();
-            self.driver.unstored = Some(Unstored {
-                secret: (name, secret.metadata.uid.clone(), key.clone()),
-                registration: (url.clone(), access.url.clone()),
-                address: address.clone(),
-                token,
-                before,
-                patience: Patience::default(),
-                _in_flight: in_flight,
-            });
-            self.driver.store_token().await.map_err(|(why, _)| Fault {
-                sent: true,
-                may_have_happened: true,
-                ..not_sent(Class::Transient, why)
-            })?;
-            access.url = address.unwrap_or_else(|| access.url.clone());
+        self.keep(access, (renewed(&raw, &access.token), None), in_flight)
+            .await?;
+        if let Some(address) = self.address_in(&raw, &access.url, &posted) {
+            self.moves(access, address).await?;
         }
         let read = registration(&raw, &self.sight.rotating.client_id, self.now());
         let read = read.map_err(|fault| self.with_refused(fault))?;
@@ -126,28 +107,103 @@ impl Execution<'_> {
         Ok(read)
     }
 
+    /// Uses another address of the registration from now on, if it serves: behind a proxy, some issuers do not know their own one.
+    async fn moves(&mut self, access: &mut Access, address: Url) -> Result<(), Fault> {
+        let in_flight = self.driver.context.refreshes.begin();
+        let there = Access {
+            url: address.clone(),
+            token: access.token.clone(),
+        };
+        let sent = self
+            .sight
+            .place
+            .send(there.read(), "the registration endpoint");
+        let Ok(raw) = sent.await else {
+            return Ok(());
+        };
+        let serves = registration(&raw, &self.sight.rotating.client_id, self.now()).is_ok();
+        let token = renewed(&raw, &access.token);
+        let used = serves.then(|| address.clone());
+        self.keep(access, (token, used), in_flight).await?;
+        if !serves {
+            let status = raw.status;
+            let why = format!(
+                "the issuer's answer named another address of the registration, which answered HTTP {status}"
+            );
+            self.not_used(address, why);
+        }
+        Ok(())
+    }
+
+    /// Stores a new registration access token and a new address, and uses them.
+    async fn keep(
+        &mut self,
+        access: &mut Access,
+        (token, address): (Option<SecretString>, Option<Url>),
+        in_flight: InFlight,
+    ) -> Result<(), Fault> {
+        if token.is_none() && address.is_none() {
+            return Ok(());
+        }
+        let token = token.unwrap_or_else(|| access.token.clone());
+        let before = std::mem::replace(&mut access.token, token.clone());
+        let Registry::Registration { url, token: key } = &self.sight.rotating.registry else {
+            return Err(no_registration());
+        };
+        let name = self.sight.rotating.secret.clone();
+        let uid = self.sight.secret.metadata.uid.clone();
+        self.driver.unstored = Some(Unstored {
+            secret: (name, uid, key.clone()),
+            registration: (url.clone(), access.url.clone()),
+            address: address.clone(),
+            token,
+            before,
+            patience: Patience::default(),
+            _in_flight: in_flight,
+        });
+        self.driver.store_token().await.map_err(|(why, _)| Fault {
+            sent: true,
+            may_have_happened: true,
+            ..not_sent(Class::Transient, why)
+        })?;
+        if let Some(address) = address {
+            access.url = address;
+        }
+        Ok(())
+    }
+
+    /// Another address of the registration is not used, for this reason: noted once.
+    fn not_used(&mut self, address: Url, why: String) {
+        let refused = Some((address, why));
+        if self.driver.refused_address != refused
+            && let Some((_, why)) = &refused
+        {
+            tracing::info!(
+                namespace = self.driver.key.namespace,
+                name = self.driver.key.name,
+                "{why}"
+            );
+        }
+        self.driver.refused_address = refused;
+    }
+
     /// Another address of the registration in an answer, if the token may be sent there. Otherwise the one before it is used on, which many
     /// issuers take: behind a proxy they do not know their own address.
     fn address_in(&mut self, raw: &RawAnswer, before: &Url, posted: &str) -> Option<Url> {
         let url = moved(raw, before)?;
         let (place, secret) = (&self.sight.place, &self.sight.secret);
-        let Err(fault) = place.may_manage_at((&url, posted), secret) else {
-            self.driver.refused_address = None;
-            return Some(url);
-        };
-        let origin = url.origin().ascii_serialization();
-        let said = format!(
+        if place.may_manage_at((&url, posted), secret).is_ok() {
+            // One that did not serve is not tried at each request.
+            let refused = self.driver.refused_address.as_ref();
+            return refused
+                .is_none_or(|(other, _)| *other != url)
+                .then_some(url);
+        }
+        let origin = bounded(&url.origin().ascii_serialization(), 253);
+        let why = format!(
             "the issuer's answer named another address of the registration, at {origin}, where the registration access token is not sent"
         );
-        if self.driver.refused_address.as_ref() != Some(&said) {
-            tracing::info!(
-                namespace = self.driver.key.namespace,
-                name = self.driver.key.name,
-                "{said}: {}",
-                fault.message
-            );
-            self.driver.refused_address = Some(said);
-        }
+        self.not_used(url, why);
         None
     }
 
@@ -155,7 +211,7 @@ impl Execution<'_> {
     fn with_refused(&self, fault: Fault) -> Fault {
         let refused = self.driver.refused_address.as_ref();
         match refused.filter(|_| matches!(fault.class, Class::NoApplication | Class::Caller)) {
-            Some(refused) => Fault {
+            Some((_, refused)) => Fault {
                 message: format!("{}; {refused}", fault.message),
                 ..fault
             },

@@ -201,6 +201,7 @@ impl Driver {
                 handled: client.handled(),
                 ..self.observed(sight)
             };
+            self.found(&seen.slots);
             return (next(&seen, &self.memory, settings, now), now);
         };
         let mut seen = self.uploading(client, sight, pairs);
@@ -220,14 +221,13 @@ impl Driver {
         now: Timestamp,
     ) -> Option<Duration> {
         self.memory.before(&next.step, now);
-        let outcome = Execution {
+        let execution = Execution {
             driver: self,
             sight,
-        }
-        .run(&next.step)
-        .await;
-        let now = self.context.clock.now();
-        self.memory.after(&next.step, &outcome, now);
+        };
+        let outcome = execution.run(&next.step).await;
+        self.memory
+            .after(&next.step, &outcome, self.context.clock.now());
         tracing::debug!(
             namespace = self.key.namespace,
             name = self.key.name,

@@ -22,11 +22,16 @@ use crate::{Reason, api::names, plan::Severity, telemetry::tries::warn_at_first}
 impl Unstored {
     /// What only this process has.
     fn what(&self) -> &'static str {
-        if self.token.expose_secret() == self.before.expose_secret() {
-            "address of the registration"
-        } else {
+        if self.is_token() {
             "registration access token"
+        } else {
+            "address of the registration"
         }
+    }
+
+    /// Is the token a new one? Otherwise only the address is, which the issuer names again.
+    fn is_token(&self) -> bool {
+        self.token.expose_secret() != self.before.expose_secret()
     }
 }
 
@@ -161,9 +166,12 @@ impl Driver {
             ),
             _ => format!("({result}): let apicred write the Secret"),
         };
-        let why = format!(
-            "the new {what} could not be stored in Secret {name} {why}. Only this process has it: do not restart the operator before"
-        );
+        let only = if unstored.is_token() {
+            ". Only this process has it: do not restart the operator before"
+        } else {
+            ""
+        };
+        let why = format!("the new {what} could not be stored in Secret {name} {why}{only}");
         Err((why, pause))
     }
 
@@ -171,7 +179,11 @@ impl Driver {
         let (name, uid, key) = &unstored.secret;
         let token = &unstored.token;
         // An object of the same name with another UID is refused.
-        let mut data = json!({ key.as_str(): STANDARD.encode(token.expose_secret()) });
+        let mut data = json!({});
+        // The owner may have stored another one meanwhile.
+        if unstored.is_token() {
+            data[key.as_str()] = json!(STANDARD.encode(token.expose_secret()));
+        }
         if let Some(address) = &unstored.address {
             data[unstored.registration.0.as_str()] = json!(STANDARD.encode(address.as_str()));
         }
@@ -211,11 +223,14 @@ impl Driver {
 
     /// The registration access token that is in no Secret is given up.
     async fn lost(&mut self, secret: &str, because: &str) {
-        let what = self.unstored.take().map_or("", |unstored| unstored.what());
+        let is_token = self.unstored.take().is_some_and(|u| u.is_token());
         self.context.worked("registration access token", &self.uid);
+        if !is_token {
+            return;
+        }
         let client = &self.key.name;
         let why = format!(
-            "the new {what} of ApiClient {client} could not be stored in Secret {secret}, because {because}, and is lost; have the issuer give a new one, and store it"
+            "the new registration access token of ApiClient {client} could not be stored in Secret {secret}, because {because}, and is lost; have the issuer give a new one, and store it"
         );
         tracing::error!(
             namespace = self.key.namespace,

@@ -18,7 +18,7 @@ const SELDOM: u32 = 3;
 /// What is reported of a write that failed, `before` so many times in a row already. The words of the API server may repeat what is in the
 /// Secret, so that they are in the log alone.
 pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<String> {
-    if failed.trouble == Trouble::Unavailable && before < SELDOM {
+    if failed.trouble == Trouble::Unavailable && before + 1 < SELDOM {
         return None;
     }
     let who = failed.server_message.who();
@@ -86,8 +86,9 @@ mod tests {
         );
         // A blip is none.
         let unavailable = failed(Trouble::Unavailable);
-        assert_eq!(unwritten("orders", &unavailable, SELDOM - 1), None);
-        assert!(unwritten("orders", &unavailable, SELDOM).is_some());
+        assert_eq!(unwritten("orders", &unavailable, SELDOM - 2), None);
+        // As soon as the step itself would be reported.
+        assert!(unwritten("orders", &unavailable, SELDOM - 1).is_some());
     }
 
     #[test]

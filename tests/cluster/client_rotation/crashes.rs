@@ -181,8 +181,8 @@ fn a_crash_at_any_request_of_a_key_s_rotation_leaves_one_that_works() {
     cost_a_token_if_they_must(&ended);
 }
 
-/// What depends on the moment, such as how many changes one status reports, may come less often than in the recording. The first request of
-/// each name comes.
+/// What depends on the moment, such as how many changes one status reports, or how often the Secret is read while a rotation waits, may come
+/// less often than in the recording. The first request of each name comes, and most of the others.
 fn came(ended: &[Ended]) {
     let missed = ended.iter().filter(|ended| !ended.killed);
     let missed: Vec<_> = missed.map(|ended| &ended.cut).collect();
@@ -193,7 +193,7 @@ fn came(ended: &[Ended]) {
     );
     let first = missed.iter().find(|cut| cut.request.nth == 1);
     assert!(first.is_none(), "{first:?} did not come");
-    assert!(missed.len() * 10 < ended.len(), "{missed:?} did not come");
+    assert!(missed.len() * 4 < ended.len(), "{missed:?} did not come");
 }
 
 /// A kill between the answer to an update of a registration and the write of its token costs the token: nobody else has it. The other

@@ -1,6 +1,6 @@
 //! A client is deleted with all that is around it, or names another Secret, while the issuer makes a client secret.
 
-use dev_issuer::{CredentialKind, Effect, Fault, Surface};
+use dev_issuer::{CredentialKind, Effect, Fault, Hold, Point, Surface};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::DeleteParams};
@@ -11,8 +11,6 @@ use super::{Rig, rig::SOURCE, soon};
 use crate::support::{Guarded, LATER, World, run, unique};
 
 const KIND: CredentialKind = CredentialKind::Secret;
-/// How long the issuer needs for each answer, in milliseconds.
-const SLOW: u64 = 3_000;
 
 /// What is deleted.
 #[derive(Clone, Copy, Debug)]
@@ -56,31 +54,28 @@ impl Way {
     }
 }
 
-/// The issuer is asked for a client secret, and its answer takes a while.
-async fn asked<'w>(world: &'w World, label: &str, then: Vec<Fault>) -> Rig<'w> {
+/// The issuer has made a client secret, and its answer is held. `then`: the faults of what comes after it.
+async fn made<'w>(world: &'w World, label: &str, then: Vec<Fault>) -> (Rig<'w>, Hold) {
     let mut rig = Rig::with_secret(world, label, soon()).await;
     rig.start(None, &rig.place.namespace.clone()).await;
     rig.place.ready("a").await;
     rig.place.ready("graph-rotator").await;
     rig.until("the first reconciliation", |s| s.rotation_state.is_some())
         .await;
-    // The application is read, and a client secret is made.
-    let slow = Fault::latency(SLOW).on(Surface::Graph).times(2);
-    rig.place.issuer.fault(slow);
+    let adds = |request: &str| request.ends_with("/addPassword");
+    let hold = rig.place.issuer.hold_one(adds, 0, Point::BeforeAnswer);
+    rig.request().await;
+    hold.reached().await;
     for fault in then {
         rig.place.issuer.fault(fault);
     }
-    rig.request().await;
-    rig.until("a request that is under way", |s| {
-        s.rotation_state.as_deref() == Some("Adding")
-    })
-    .await;
-    rig
+    (rig, hold)
 }
 
 async fn goes(world: &World, way: Way) {
-    let rig = asked(world, way.label(), way.faults()).await;
-    let first: Vec<String> = rig.at_issuer(KIND);
+    let (rig, hold) = made(world, way.label(), way.faults()).await;
+    let all: Vec<String> = rig.at_issuer(KIND);
+    assert_eq!(all.len(), 2, "{way:?}");
     let params = DeleteParams::default();
     match way {
         Way::Namespace => {
@@ -97,24 +92,39 @@ async fn goes(world: &World, way: Way) {
             }
         }
     }
+    let gone = async || {
+        let source = rig
+            .place
+            .secrets()
+            .get_opt(SOURCE)
+            .await
+            .expect("an answer");
+        source.is_none().then_some(())
+    };
+    eventually(LATER, format!("{way:?}: the Secret is deleted"), gone).await;
+    hold.release();
     let log = || rig.operator.as_ref().map_or(String::new(), Guarded::output);
     let (removed, named) = (
         "a credential of a client was removed at the issuer",
-        "remove it at the issuer",
+        "it stays valid there; remove it at the issuer",
     );
     let words = if let Way::Refused = way {
         named
     } else {
         removed
     };
-    let said = async || log().contains(words).then_some(());
+    let said = async || {
+        let log = log();
+        let last = log.lines().rev().take(3).collect::<Vec<_>>().join("\n");
+        log.contains(words).then_some(()).ok_or(last)
+    };
     eventually(LATER, format!("{way:?}: {words}"), said).await;
     let left = rig.at_issuer(KIND);
     if let Way::Refused = way {
-        assert_eq!(left.len(), 2, "{way:?}");
+        assert_eq!(left, all, "{way:?}");
         assert!(log().contains(&left[1]), "{way:?}: its key ID");
     } else {
-        assert_eq!(left, first[..1], "{way:?}");
+        assert_eq!(left, all[..1], "{way:?}");
         assert!(!log().contains(named), "{way:?}: nobody has to do anything");
     }
 }
@@ -131,13 +141,14 @@ fn a_client_secret_that_comes_when_all_is_deleted_is_removed_or_named() {
 fn a_client_secret_that_comes_when_the_client_names_another_secret_is_stored_in_the_one_before() {
     run(async {
         let world = World::own().await;
-        let rig = asked(&world, "another-secret", Vec::new()).await;
+        let (rig, hold) = made(&world, "another-secret", Vec::new()).await;
         let mine = unique();
         rig.place.put_secret("another", "value", &mine).await;
         let by = json!({ "metadata": { "annotations": { "apicred.dev/rotate-by": "shared" } } });
         rig.place.edit_secret("another", by).await;
         rig.point_at(json!({ "secrets": [{ "name": "another", "key": "value" }] }))
             .await;
+        hold.release();
         let stored = async || {
             let source = rig.source().await;
             let has = source.data.unwrap_or_default().contains_key("value-next");

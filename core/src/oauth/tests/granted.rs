@@ -60,6 +60,30 @@ fn a_new_refresh_token_is_read_whatever_stands_beside_it() {
 }
 
 #[test]
+fn what_stands_inside_of_an_answer_with_a_token_is_about_something_else() {
+    for (body, expected) in [
+        (
+            json!({ "access_token": "a", "authed_user": { "access_token": "u", "refresh_token": "of-the-user" } }),
+            "same",
+        ),
+        (
+            json!({ "access_token": "a", "client": { "refresh_token": "enabled" } }),
+            "same",
+        ),
+        (
+            json!({ "access_token": "a", "refresh_token": "rt-2", "user": { "refresh_token": "other" } }),
+            "rt-2",
+        ),
+        (
+            json!({ "data": { "access_token": "a", "refresh_token": "rt-2" } }),
+            "rt-2",
+        ),
+    ] {
+        assert_eq!(json_granted(&body), expected, "{body}");
+    }
+}
+
+#[test]
 fn a_new_refresh_token_is_read_in_lenient_encodings() {
     for body in [
         "\u{feff}{\"refresh_token\":\"rt-2\"}",

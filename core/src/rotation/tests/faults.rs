@@ -142,7 +142,7 @@ impl Process {
     }
 
     /// Somebody requests a rotation, and the issuer is about to be asked for the next credential.
-    fn announced(kind: Kind) -> Self {
+    pub(super) fn announced(kind: Kind) -> Self {
         let mut process = Self::of(kind);
         process.seen.requested = Some("now".to_owned());
         assert_eq!(process.does(&process.application()), Step::ReadApplication);

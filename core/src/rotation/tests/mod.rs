@@ -6,6 +6,7 @@ mod elsewhere;
 mod faults;
 mod graph;
 mod histories;
+mod in_hand;
 mod left;
 mod manager;
 mod overlap;
