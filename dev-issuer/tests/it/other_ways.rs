@@ -148,7 +148,7 @@ fn a_file_sets_it_all_and_what_is_wrong_is_reported() {
             "id": "robot", "certificates": [signer.pem], "jwks": jwks, "delegation": true,
             "subjectNames": [{ "subject": { "dn": "CN=robot" }, "authority": signer.pem }],
             "federated": [{ "issuer": "https://idp.example", "subject": "s", "audience": "a" }],
-            "wantsAudience": true, "silentAboutLife": true, "defaultAudience": "api://demo",
+            "wantsAudience": true, "withoutLifetime": true, "defaultAudience": "api://demo",
         }],
         "users": [{
             "name": "eve", "password": { "value": "x" }, "needsMfa": true, "refused": 53003,
