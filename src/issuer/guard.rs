@@ -35,16 +35,21 @@ impl GuardedResolver {
     }
 }
 
+/// The addresses of a name.
+async fn look_up(name: &Name) -> Result<Vec<SocketAddr>, NameNotFound> {
+    let looked_up = tokio::net::lookup_host((name.as_str(), 0));
+    let found = tokio::time::timeout(OWN_LOOK_UP, looked_up)
+        .await
+        .map_err(|_| NameNotFound::Silent)?
+        .map_err(|error| NameNotFound::of(&error.to_string()))?;
+    Ok(found.collect())
+}
+
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let cidrs = self.cidrs.clone();
         Box::pin(async move {
-            let looked_up = tokio::net::lookup_host((name.as_str(), 0));
-            let found: Vec<SocketAddr> = tokio::time::timeout(OWN_LOOK_UP, looked_up)
-                .await
-                .map_err(|_| NameNotFound::Silent)?
-                .map_err(|error| NameNotFound::of(&error.to_string()))?
-                .collect();
+            let found = look_up(&name).await?;
             if found.is_empty() {
                 return Err(NameNotFound::Unknown.into());
             }
@@ -112,12 +117,7 @@ impl Resolve for ProxyResolver {
             if !fits {
                 return Err(AddressNotAllowed::to(name.as_str()).into());
             }
-            let looked_up = tokio::net::lookup_host((name.as_str(), 0));
-            let found: Vec<SocketAddr> = tokio::time::timeout(OWN_LOOK_UP, looked_up)
-                .await
-                .map_err(|_| NameNotFound::Silent)?
-                .map_err(|error| NameNotFound::of(&error.to_string()))?
-                .collect();
+            let found = look_up(&name).await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }

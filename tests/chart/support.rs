@@ -46,6 +46,17 @@ pub(crate) async fn refused_values(values: &Value) -> String {
     refused(&["--set", "crds.install=false", "--values", &path]).await
 }
 
+/// These values are refused, and the message has these words.
+pub(crate) async fn refuses(values: &Value, words: &[&str]) {
+    let reported = refused_values(values).await;
+    for word in words {
+        assert!(
+            reported.contains(word),
+            "{values}: no {word:?} in {reported}"
+        );
+    }
+}
+
 /// The objects of the chart with these values, without the CRDs, which take most of the time.
 pub(crate) async fn objects(values: &Value) -> Objects {
     objects_with(values, &[]).await

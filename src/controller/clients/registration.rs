@@ -1,6 +1,6 @@
 //! Changes the registration of a client by its own registration access token (RFC 7592). A token that an answer brings is stored
 //! before anything else of the answer is read: it ends the one before it, and nobody else has it. Another address of the registration
-//! is stored with it, if the token may be sent there.
+//! is stored once it has served, if the token may be sent there.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};

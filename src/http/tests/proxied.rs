@@ -202,30 +202,36 @@ fn a_proxy_that_is_not_there_is_reported() {
     });
 }
 
+/// A server behind TLS that says this to whoever connects, and its CA.
+pub(super) async fn over_tls(answer: Vec<u8>) -> (testenv::tls::Authority, u16) {
+    let authority = testenv::tls::Authority::new("edge").unwrap();
+    let certificate = authority.loopback_certificate().unwrap();
+    let chain = CertificateDer::from_pem_slice(certificate.certificate_pem.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head).await;
+                let _ = stream.write_all(&answer).await;
+                let _ = stream.shutdown().await;
+            }
+        }
+    });
+    (authority, port)
+}
+
 #[test]
 fn a_proxy_behind_tls_is_spoken_to_if_its_certificate_is_trusted() {
     run(async {
-        let authority = testenv::tls::Authority::new("edge").unwrap();
-        let certificate = authority.loopback_certificate().unwrap();
-        let chain = CertificateDer::from_pem_slice(certificate.certificate_pem.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).unwrap();
-        let config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
-            .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                if let Ok(mut stream) = acceptor.accept(stream).await {
-                    let mut head = [0; 4096];
-                    let _ = stream.read(&mut head).await;
-                    let _ = stream.write_all(b"HTTP/1.1 403 No\r\n\r\n").await;
-                    let _ = stream.shutdown().await;
-                }
-            }
-        });
+        let (authority, port) = over_tls(b"HTTP/1.1 403 No\r\n\r\n".to_vec()).await;
         let http = through(&format!("https://localhost:{port}"), &[]);
         let url = Url::parse("https://127.0.0.9:9/").unwrap();
         let reported = http.get(&issuer(), url.clone()).await.err().unwrap();

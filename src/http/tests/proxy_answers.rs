@@ -2,14 +2,9 @@
 
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
 use url::Url;
 
-use super::proxied::{Says, ask, issuer, run, through};
+use super::proxied::{Says, ask, issuer, over_tls, run, through};
 use crate::{
     credential::Endpoint,
     http::Http,
@@ -191,28 +186,8 @@ fn a_proxy_that_wants_its_password_gets_it_with_the_second_question() {
 }
 
 /// What is reported of a server that says this over TLS.
-async fn over_tls(answer: Vec<u8>) -> TokenError {
-    let authority = testenv::tls::Authority::new("edge").unwrap();
-    let certificate = authority.loopback_certificate().unwrap();
-    let chain = CertificateDer::from_pem_slice(certificate.certificate_pem.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).unwrap();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![chain], key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            if let Ok(mut stream) = acceptor.accept(stream).await {
-                let mut head = [0; 4096];
-                let _ = stream.read(&mut head).await;
-                let _ = stream.write_all(&answer).await;
-                let _ = stream.shutdown().await;
-            }
-        }
-    });
+async fn reported_of(answer: Vec<u8>) -> TokenError {
+    let (authority, port) = over_tls(answer).await;
     let mut trusting = issuer();
     trusting.ca_bundle = Some(authority.ca_pem().to_owned());
     let url = Url::parse(&format!("https://localhost:{port}/token")).unwrap();
@@ -248,7 +223,7 @@ fn what_is_no_http_is_not_called_a_broken_connection() {
             (&long, "AnswerTooLarge", "header of the answer"),
             (&many, "AnswerTooLarge", "100 fields"),
         ] {
-            let reported = over_tls(answer.as_bytes().to_vec()).await;
+            let reported = reported_of(answer.as_bytes().to_vec()).await;
             let start: String = answer.chars().take(40).collect();
             assert_eq!(
                 (reported.reason.as_str(), reported.class, reported.stage),
@@ -270,7 +245,7 @@ fn what_is_no_http_is_not_called_a_broken_connection() {
             );
         }
         // The end of a connection is one.
-        let reported = over_tls(b"HTTP/1.1 200 OK\r\n".to_vec()).await;
+        let reported = reported_of(b"HTTP/1.1 200 OK\r\n".to_vec()).await;
         assert_eq!(reported.reason.as_str(), "IssuerUnreachable");
     });
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::world::no_answer;
+use super::{faults::failed, world::no_answer};
 use crate::{
     fixtures::at,
     rotation::{
@@ -30,16 +30,6 @@ pub(super) fn slot(n: u32, until: i64) -> Slot {
 
 pub(super) fn second(time: Timestamp) -> i64 {
     time.duration_since(at(0)).as_secs()
-}
-
-pub(super) fn fault(class: Class) -> Outcome {
-    Outcome::Failed(Fault {
-        class,
-        sent: true,
-        may_have_happened: class == Class::Transient,
-        retry_after: None,
-        message: format!("{class:?}"),
-    })
 }
 
 /// A process whose client has the last good certificate 1. The Secret has number 2.
@@ -252,12 +242,12 @@ fn an_answer_that_is_lost_is_waited_for_and_a_lag_is_no_absence() {
     let mut process = Process::new();
     process.tries(&Outcome::Refused(Answer::default()));
     process.read(&[1]);
-    let first = process.adds(&fault(Class::Transient));
+    let first = process.adds(&failed(Class::Transient));
     let blocked = |n: &Notice| matches!(n, Notice::Blocked(_));
     assert!(process.decide().notices.iter().any(blocked));
     process.read(&[1]);
     process.read(&[1]);
-    let second = process.adds(&fault(Class::Transient));
+    let second = process.adds(&failed(Class::Transient));
     assert!(second - first > settles, "{first} {second}");
     process.read(&[1, 2]);
     assert!(!process.decide().notices.iter().any(blocked));
@@ -285,11 +275,11 @@ fn who_may_not_read_the_application_announces_again_after_an_hour() {
         let outcome = match process.next() {
             Step::AddKey { .. } => {
                 announced.push(process.t);
-                fault(Class::Transient)
+                failed(Class::Transient)
             }
             Step::ReadApplication => {
                 reads += 1;
-                fault(Class::Permission)
+                failed(Class::Permission)
             }
             Step::Trial {
                 of: Tried::Next, ..
@@ -317,7 +307,7 @@ fn without_an_object_id_what_would_stop_an_upload_is_reported_before_one_begins(
     let waits = |process: &Process| matches!(process.decide().step, Step::Wait { .. });
     assert!(waits(&resting(true)));
     // The shell says so if the object ID is not known.
-    let Outcome::Failed(refused) = fault(Class::Permission) else {
+    let Outcome::Failed(refused) = failed(Class::Permission) else {
         unreachable!("it failed")
     };
     let mut process = resting(false);
@@ -366,7 +356,7 @@ fn what_the_issuer_refuses_is_reported_and_repeated_ever_more_rarely() {
             let outcome = match process.next() {
                 Step::AddKey { .. } => {
                     count += 1;
-                    fault(class)
+                    failed(class)
                 }
                 Step::ReadApplication => process.lists(&[1]),
                 _ => Outcome::Refused(Answer::default()),
@@ -401,7 +391,7 @@ fn an_upload_that_was_not_sent_is_not_reported_as_refused() {
             };
             process.execute(&outcome);
         }
-        let Outcome::Failed(fault) = fault(class) else {
+        let Outcome::Failed(fault) = failed(class) else {
             unreachable!("it failed")
         };
         process.execute(&Outcome::Failed(Fault {

@@ -2,34 +2,24 @@
 
 use jiff::Timestamp;
 
+use super::{
+    faults::failed,
+    upload::{YEAR, slot},
+};
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Application, Class, Fault, Kind, Mark, Memory, Notice, Outcome, RotationSettings,
-        Slot, Step, Uploading, upload,
+        Answer, Application, Class, Kind, Memory, Notice, Outcome, RotationSettings, Step,
+        Uploading, upload,
     },
 };
-
-const YEAR: i64 = 365 * 86_400;
-
-fn slot(n: u32) -> Slot {
-    Slot {
-        digest: format!("digest-{n}"),
-        mark: Mark::Certificate {
-            sha1: format!("sha1-{n}"),
-            sha256: format!("sha256-{n}"),
-        },
-        name: None,
-        validity: Some((at(-YEAR), at(YEAR))),
-    }
-}
 
 /// Times at which the certificate is announced within a week, if it never gets a token, and whether that is reported at the end.
 fn announced(readable: bool, answer: &Outcome) -> (Vec<i64>, bool) {
     let settings = RotationSettings::of(Kind::Certificate);
     let seen = Uploading {
-        secret: Some(slot(2)),
-        copy: Some(slot(1)),
+        secret: Some(slot(2, YEAR)),
+        copy: Some(slot(1, YEAR)),
         named: true,
         ..Uploading::default()
     };
@@ -53,7 +43,7 @@ fn announced(readable: bool, answer: &Outcome) -> (Vec<i64>, bool) {
                 read_at: now,
                 keys: Vec::new(),
             }),
-            Step::ReadApplication => fault(Class::Permission),
+            Step::ReadApplication => failed(Class::Permission),
             _ => Outcome::Refused(Answer::default()),
         };
         memory.before(&next.step, now);
@@ -61,16 +51,6 @@ fn announced(readable: bool, answer: &Outcome) -> (Vec<i64>, bool) {
         memory.after(&next.step, &outcome, now);
     }
     (times, last)
-}
-
-fn fault(class: Class) -> Outcome {
-    Outcome::Failed(Fault {
-        class,
-        sent: true,
-        may_have_happened: class == Class::Transient,
-        retry_after: None,
-        message: format!("{class:?}"),
-    })
 }
 
 #[test]
@@ -85,7 +65,7 @@ fn what_the_issuer_says_it_has_added_is_announced_twice_at_most() {
 
 #[test]
 fn what_is_never_answered_is_announced_ever_more_rarely() {
-    let (times, _) = announced(false, &fault(Class::Transient));
+    let (times, _) = announced(false, &failed(Class::Transient));
     assert!((3..12).contains(&times.len()), "{times:?}");
     let gaps: Vec<i64> = times.windows(2).map(|two| two[1] - two[0]).collect();
     assert!(

@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::{
-    upload::{LAG, Process, YEAR, fault, second, slot},
+    faults::failed,
+    upload::{LAG, Process, YEAR, second, slot},
     world::no_answer,
 };
 use crate::{
@@ -154,15 +155,15 @@ impl World {
                     _ => no_answer(),
                 }
             }
-            Step::ReadApplication if !self.may_read => fault(Class::Permission),
+            Step::ReadApplication if !self.may_read => failed(Class::Permission),
             Step::ReadApplication => match wrong {
                 Wrong::Nothing => {
                     let seen: Vec<u32> = self.known.iter().map(|(n, _)| *n).collect();
                     let seen = seen.into_iter().filter(|n| self.accepts(*n));
                     self.process.lists(&seen.collect::<Vec<u32>>())
                 }
-                Wrong::Refused(class) => fault(class),
-                _ => fault(Class::Transient),
+                Wrong::Refused(class) => failed(class),
+                _ => failed(Class::Transient),
             },
             Step::AddKey { digest, .. } => self.add(digest, wrong),
             other => unreachable!("{other:?}"),
@@ -203,8 +204,8 @@ impl World {
         }
         match wrong {
             Wrong::Nothing => Outcome::KeyAdded(None),
-            Wrong::Lost | Wrong::AnswerLost => fault(Class::Transient),
-            Wrong::Refused(class) => fault(class),
+            Wrong::Lost | Wrong::AnswerLost => failed(Class::Transient),
+            Wrong::Refused(class) => failed(class),
         }
     }
 }
