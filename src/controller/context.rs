@@ -55,43 +55,43 @@ use crate::{
     },
 };
 
-/// A refresh begins only if the lease holds for this long: it was renewed less than 4 s ago then. Another process may lead
-/// 11 s after that at the earliest, which is enough for the mark and for most exchanges.
+/// A refresh starts only if the lease holds for at least this time: the lease was then renewed less than 4 s ago. Another
+/// process becomes the leader 11 s later at the earliest, which is enough time for the mark and for most exchanges.
 const REFRESH: Duration = Duration::from_secs(6);
 const _: () = assert!(REFRESH.as_secs() + 4 == GIVE_UP.as_secs());
 
-/// How many entries the operator remembers, by what they are about. Tests check that nothing outlives its object.
+/// The number of entries that the operator stores in memory, by their subject. Tests check that no entry outlives its object.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Sizes {
-    /// Credentials with a memory.
+    /// Credentials with an in-memory state.
     pub states: usize,
     /// Credentials in the index.
     pub index: usize,
-    /// Credentials with a time at which they are due.
+    /// Credentials with a due time.
     pub due: usize,
-    /// Own writes that the watches have not shown yet.
+    /// Own writes that the watches have not delivered yet.
     pub echoes: usize,
     /// Rate limiters of issuers.
     pub budgets: usize,
-    /// Credentials that wait for a place, or have been given one.
+    /// Credentials that wait for a place or have received one.
     pub places: usize,
-    /// Secrets with a call under way.
+    /// Secrets with a call in progress.
     pub secret_calls: usize,
-    /// Secrets that the cache is in doubt about.
+    /// Secrets for which the cache is in doubt.
     pub secret_doubts: usize,
     /// Issuers and clients with a fault that was logged.
     pub faults: usize,
     /// Clients whose status could not be written.
     pub lost_statuses: usize,
-    /// Clients whose rotation is driven.
+    /// Clients whose rotation this process drives.
     pub rotations: usize,
 }
 
-/// Shared state. The stores are filled by [`super::streams`], the rest by the reconciles.
+/// Shared state. The watches ([`super::streams`]) fill the stores, and the reconciles fill the rest.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) settings: Settings,
-    /// This process: its name and a number that no other has, not even after a restart.
+    /// This process: its name, and a number that no other process has, also after a restart.
     pub(super) process: String,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) health: Arc<Health>,
@@ -99,40 +99,40 @@ pub(super) struct Context {
     pub(super) http: Arc<Http>,
     pub(super) limiter: Arc<IssuerLimiter>,
     pub(super) single_flight: Arc<SingleFlight>,
-    /// Refreshes whose request may be out and whose answer is not stored yet.
+    /// Refreshes whose request may have been sent and whose answer is not stored yet.
     pub(super) refreshes: Refreshes,
-    /// Refresh tokens that this process has spent.
+    /// Refresh tokens that this process has used.
     pub(super) spent: Mutex<spent::Memory>,
-    /// Answers of refreshes whose credential is gone, and that are not stored yet.
+    /// Answers to refreshes whose credential is deleted, and that are not stored yet.
     pub(super) orphans: Orphans,
     /// Fields of a status that the CRDs do not have.
     pub(super) undeclared: Undeclared,
     pub(super) discovery: DiscoveryCache,
-    /// By the version of an issuer: why its `caBundle` cannot be used.
+    /// By the version of an issuer: why its `caBundle` is unusable.
     pub(super) ca_faults: Mutex<Recent<String, Option<String>, 256>>,
-    /// Unexpected forms of secrets that were reported.
+    /// Reported unexpected forms of secrets.
     pub(super) hints: Hints,
     pub(super) digest_key: KeyKeeper,
-    /// When this process began to lead.
+    /// When this process became the leader.
     pub(super) leads_since: Timestamp,
     pub(super) high_water_mark: HighWaterMark,
     pub(super) doubts: Doubts,
-    /// The right to act; without leader election, none is set and it always holds.
+    /// The authority to act. Without leader election it is not set, and this process may always act.
     pub(super) authority: OnceLock<Authority>,
     pub(super) triggers: Triggers,
     /// Credentials that are being deleted and have the finalizer.
     pub(super) leaving: LeavingQueue,
-    /// Writes that pods are to be notified of.
+    /// Writes that pods must be notified of.
     pub(super) notifications: NotifyQueue,
     pub(super) credentials: Store<PackedCredential>,
     pub(super) token_issuers: Store<TokenIssuer>,
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
-    /// Issuers that exist and whose spec is not known; the stores do not have them.
+    /// Issuers that exist and whose spec is not known; they are not in the stores.
     pub(super) unusable: Mutex<HashMap<IssuerName, Box<Unusable>>>,
     /// Issuers that were deleted and that credentials still name.
     pub(super) gone_issuers: GoneIssuers,
     pub(super) journals: Journals,
-    /// Failures of what is tried until it works, for the log.
+    /// Failures of operations that are retried until they succeed, for the log.
     tries: Mutex<ManyTries>,
     pub(super) clients: Clients,
     pub(super) rotations: Rotations,
@@ -142,19 +142,19 @@ pub(super) struct Context {
     pub(super) ca_bundles: CaBundles,
     pub(super) namespaces: Mutex<HashMap<String, NamespaceFacts>>,
     pub(super) unsynced: Unsynced,
-    /// Boxed: thousands may be queued at once.
+    /// Boxed: thousands may be queued at the same time.
     states: Mutex<HashMap<Key, Box<State>>>,
 }
 
-/// What is kept of a namespace.
+/// The cached facts of a namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct NamespaceFacts {
     pub(super) labels: BTreeMap<String, String>,
-    /// Being deleted: nothing can be created in it any more, so no token is worth asking for.
+    /// The namespace is being deleted: nothing can be created in it any more, so no token is requested.
     pub(super) terminating: bool,
 }
 
-/// Parts of a context that its maker brings.
+/// The parts of a context that its creator provides.
 pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) settings: Settings,
@@ -227,23 +227,23 @@ impl Context {
         })
     }
 
-    /// A try to do `what` to the object of this UID has failed. Says how its line is written.
+    /// Records that an attempt to do `what` to the object with this UID failed. Returns how to log it.
     pub(super) fn failed(&self, what: &'static str, uid: &str, result: &str) -> Failure {
         lock(&self.tries).failed(what, uid, result)
     }
 
-    /// Such a try has worked. Gives the failures before it.
+    /// Records that such an attempt succeeded. Returns the number of failures before it.
     pub(super) fn worked(&self, what: &'static str, uid: &str) -> u32 {
         lock(&self.tries).worked(what, uid)
     }
 
-    /// Whether this process still leads, or leads alone. Checked before each request to an issuer and before each write.
+    /// Whether this process is still the leader, or runs without leader election. Checked before each request to an issuer and before each write.
     pub(super) fn may_act(&self) -> bool {
         self.authority.get().is_none_or(Authority::holds)
     }
 
-    /// Waits until the lease was renewed so recently that a refresh can be sent and its answer stored before another
-    /// process may lead.
+    /// Waits until the last renewal of the lease is so recent that a refresh can be sent and its answer stored before another
+    /// process may become the leader.
     pub(super) async fn may_refresh(&self) -> Result<(), NoAuthority> {
         match self.authority.get() {
             Some(authority) => authority.wait_for(REFRESH).await,
@@ -251,29 +251,29 @@ impl Context {
         }
     }
 
-    /// What is known of a namespace.
+    /// The known facts of a namespace.
     pub(super) fn namespace(&self, name: &str) -> Option<NamespaceFacts> {
         lock(&self.namespaces).get(name).cloned()
     }
 
-    /// Hands the Secrets that the cache is in doubt about to [`crate::controller::cache::verify::run`].
+    /// Passes the Secrets for which the cache is in doubt to [`crate::controller::cache::verify::run`].
     pub(super) fn verify_doubtful(&self) {
         for name in lock(&self.secrets).take_doubtful() {
             self.doubts.raise(name);
         }
     }
 
-    /// A namespace has had its first list of a kind.
+    /// Records that the first list of a kind in a namespace is complete.
     pub(super) fn synced(&self, stream: &'static str, namespace: &str) {
         self.unsynced.mark_synced(stream, namespace);
         self.clients.check_home(namespace);
-        // Who waited for it.
+        // These credentials waited for it.
         for key in lock(&self.index).of_home(namespace) {
             self.triggers.send(&key);
         }
     }
 
-    /// How much is remembered that must not outlive its objects.
+    /// The number of entries in memory that must not outlive their objects.
     pub(super) fn sizes(&self) -> Sizes {
         let (due, echoes) = self.health.sizes();
         let (budgets, places) = self.limiter.sizes();

@@ -1,6 +1,6 @@
-//! What happens to a deleted credential that has the finalizer: its token is revoked, and the finalizer removed. The deletion
-//! waits for that, and never beyond its deadline; [`finalizer::step`] decides. The same for the token of a credential that has
-//! ended (`spec.notAfter`): its removal from the Secret waits.
+//! Handles a deleted credential that has the finalizer: revokes its token and removes the finalizer. The deletion waits for
+//! this, but not longer than its deadline; [`finalizer::step`] decides. The same applies to the token of an expired credential
+//! (`spec.notAfter`): its removal from the Secret waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,18 +30,18 @@ use crate::{
     },
 };
 
-/// Revocations under way at once.
+/// Concurrent revocations.
 const AT_ONCE: usize = 64;
-/// Of these, of one namespace: its issuer may never answer.
+/// The maximum for one namespace: its issuer may never answer.
 const IN_A_NAMESPACE: usize = 16;
-/// One attempt with all its reads.
+/// The timeout of one attempt, including all its reads.
 const ATTEMPT: Duration = Duration::from_secs(15);
-/// Between two tries to remove a finalizer, at first and at most. Doubles in between.
+/// The first and the longest wait between two attempts to remove a finalizer. The wait doubles.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Between two reports of a finalizer that cannot be removed.
+/// The interval between two reports of a finalizer that cannot be removed.
 const REPORT_AGAIN: Duration = Duration::from_mins(30);
 
-/// Ends credentials, for ever.
+/// Finishes deleted and expired credentials. Never returns.
 pub(super) async fn run(context: Arc<Context>) {
     let Some(leaving) = context.leaving.receive() else {
         return;
@@ -49,7 +49,7 @@ pub(super) async fn run(context: Arc<Context>) {
     let limiter = NamespaceLimiter::new(AT_ONCE, IN_A_NAMESPACE);
     let end = |leaving: Leaving| {
         let (context, limiter) = (Arc::clone(&context), limiter.clone());
-        // Boxed: those who wait need not have the room for it.
+        // Boxed: a waiting task does not need this memory.
         Box::pin(async move {
             let end = end(&context, &limiter, &leaving).await;
             context.leaving.ended(&leaving.uid);
@@ -66,7 +66,7 @@ pub(super) async fn run(context: Arc<Context>) {
     leaving.for_each_concurrent(None, end).await;
 }
 
-/// The credential as the store has it, and whether its spec can be read; none once it is gone.
+/// The credential as stored, and whether its spec is readable; `None` if it is deleted.
 fn shown(context: &Context, leaving: &Leaving) -> Option<(ApiCredential, bool)> {
     let kept = context.credentials.get(&reference(&leaving.key))?;
     if *kept.uid != *leaving.uid {
@@ -76,7 +76,7 @@ fn shown(context: &Context, leaving: &Leaving) -> Option<(ApiCredential, bool)> 
     readable.or_else(|| Some((kept.open_unusable()?.0, false)))
 }
 
-/// Gives how it ended, if it did.
+/// Returns the result, if there is one.
 async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leaving) -> Option<End> {
     let (mut last, mut tries) = (None, 0);
     while let Some((object, readable)) = shown(context, leaving) {
@@ -92,7 +92,7 @@ async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leavi
             Step::Wait(until) => sleep_until(leaving.since + until).await,
             Step::Revoke => {
                 let until = leaving.since + leaving.deadline;
-                // Whose turn does not come has no attempt.
+                // There is no attempt if no permit becomes free before the deadline.
                 let turn = timeout_at(until, limiter.acquire(&leaving.key.namespace)).await;
                 let Ok(_permit) = turn else { continue };
                 tries += 1;
@@ -102,7 +102,7 @@ async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leavi
                 };
             }
             Step::Remove(end) => {
-                // Another process leads by now, and ends it.
+                // Another process is the leader now and handles this credential.
                 if !context.may_act() {
                     return None;
                 }
@@ -117,7 +117,7 @@ async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leavi
     None
 }
 
-/// One attempt; none if the credential is gone, or nobody waits for it.
+/// One attempt; `None` if the credential is gone, or if the result is no longer needed.
 async fn attempt(
     context: &Arc<Context>,
     object: &ApiCredential,
@@ -134,7 +134,7 @@ async fn attempt(
     };
     let left = leaving.deadline.saturating_sub(leaving.since.elapsed());
     let once = async {
-        // A token that is revoked cannot be had back, and a cache may be wrong.
+        // A revoked token cannot be restored, and the cache may be wrong.
         match metadata(context, &leaving.key).await {
             Ok(Some(meta))
                 if meta.uid.as_deref() == Some(&leaving.uid)
@@ -146,7 +146,7 @@ async fn attempt(
         if let Some(kind) = context.unsynced.first(&leaving.key.namespace) {
             return passing(&format!("apicred may not list {kind} in this namespace"));
         }
-        // One that has ended stays: its issuer was withdrawn, and not deleted with it.
+        // An expired credential is not deleted, so its issuer cannot have been deleted together with it.
         let deleted = (!leaving.ended).then(|| leaving.since.into_std());
         let credential = match context.parse_leaving(object, deleted) {
             Ok(credential) => credential,
@@ -158,7 +158,7 @@ async fn attempt(
             Err(token_error) => Attempt::failed(&token_error, leaving.since.elapsed(), tries),
         })
     };
-    // A panic over one credential ends neither the process nor the deletions of others.
+    // A panic for one credential must not stop the process or other deletions.
     match contained(ATTEMPT.min(left), Box::pin(once)).await {
         Ok(attempt) => attempt,
         Err(Defect::TookTooLong) => passing("the issuer did not answer in time"),
@@ -168,7 +168,7 @@ async fn attempt(
     }
 }
 
-/// Says how it ended: in the log, by the metric and, of a token that was not revoked, as an event.
+/// Reports the result: in the log, in the metric and, if a token was not revoked, as an event.
 async fn report(context: &Context, object: &ApiCredential, key: &Key, end: &End) {
     let (namespace, credential) = (&key.namespace, &key.name);
     if let Some(result) = end.label() {
@@ -178,7 +178,7 @@ async fn report(context: &Context, object: &ApiCredential, key: &Key, end: &End)
     let expires_at: Option<Timestamp> = status.and_then(|s| s.expires_at.as_ref()).map(|at| at.0);
     match end.warning(expires_at) {
         Some(note) => {
-            // A namespace that is being deleted takes no event: the log alone has it then.
+            // Events cannot be created in a namespace that is being deleted. The result is then only in the log.
             tracing::warn!(namespace, credential, "{note}");
             let notice = Notice {
                 severity: Severity::Warning,
@@ -192,7 +192,7 @@ async fn report(context: &Context, object: &ApiCredential, key: &Key, end: &End)
     }
 }
 
-/// Removes the finalizer, however often it takes. While that fails the object stays, so it is reported again and again: events
+/// Removes the finalizer, with retries. The object exists until this succeeds, so a failure is reported repeatedly: the events
 /// of the first report are deleted after an hour.
 async fn remove(context: &Context, object: &ApiCredential, leaving: &Leaving) {
     let (mut pause, longest) = AGAIN;
@@ -201,7 +201,7 @@ async fn remove(context: &Context, object: &ApiCredential, leaving: &Leaving) {
         if trouble == Trouble::Unwanted {
             return;
         }
-        // An API server that does not answer takes no event either.
+        // An API server that is not available does not accept an event either.
         let due = reported.is_none_or(|at| at.elapsed() >= REPORT_AGAIN);
         if due && trouble != Trouble::Unavailable {
             not_removed(context, object, &leaving.key, trouble).await;
@@ -212,7 +212,7 @@ async fn remove(context: &Context, object: &ApiCredential, leaving: &Leaving) {
     }
 }
 
-/// Reports a finalizer that cannot be removed: in the log, and as an event if somebody must change something.
+/// Reports a finalizer that cannot be removed: in the log, and as an event if a configuration change is required.
 async fn not_removed(context: &Context, object: &ApiCredential, key: &Key, trouble: Trouble) {
     let (namespace, credential) = (&key.namespace, &key.name);
     let result = trouble.as_str();

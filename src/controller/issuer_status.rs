@@ -1,4 +1,4 @@
-//! Checks an issuer, and says what is known of it in its status.
+//! Checks an issuer, and builds its status.
 
 use crate::{ConditionType, Reason};
 use std::collections::BTreeMap;
@@ -20,9 +20,9 @@ use crate::{
 
 /// The result of one reconcile of an issuer.
 pub(super) enum Reconciled {
-    /// Its status is written, and it works.
+    /// Its status is written, and the issuer works.
     Settled,
-    /// Its status is written, and no check can change it: the spec is at fault, or the issuer is gone.
+    /// Its status is written, and a further check cannot change it: the spec is invalid, or the issuer is deleted.
     Gone,
     /// A check failed.
     Unsettled,
@@ -30,15 +30,15 @@ pub(super) enum Reconciled {
     Lost(Failed),
 }
 
-/// What is known of an issuer.
+/// The results of the checks of an issuer.
 struct Findings {
     endpoint: Option<String>,
     works: bool,
-    /// True if only a change of an object helps.
+    /// True if only the change of an object can correct it.
     stalled: bool,
     reason: Reason,
     message: String,
-    /// What the discovery document does not list.
+    /// What is missing in the discovery document.
     unlisted: Option<String>,
     reconciled: Reconciled,
 }
@@ -80,7 +80,7 @@ async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) ->
             Findings {
                 endpoint: found.map(|found| found.url),
                 works: false,
-                // A CA bundle that another object has may come with it.
+                // A CA bundle in another object may be added together with that object.
                 stalled: token_error.stage == Stage::Own
                     && matches!(token_error.class, Class::Invalid | Class::Denied)
                     && issuer.ca_fault.is_none(),
@@ -111,7 +111,7 @@ pub(super) async fn issuer_status(
         found.reason,
         &found.message,
     )];
-    // Only a change by somebody ends it: tools that go by kstatus need not wait for their timeout.
+    // Only a change by a user can end this state. Tools that use kstatus then do not need to wait for their timeout.
     if found.stalled {
         conditions.push(say.condition(ConditionType::Stalled, true, found.reason, &found.message));
     }
@@ -134,7 +134,7 @@ pub(super) async fn issuer_status(
     )
 }
 
-/// What is to be said about annotations of an issuer: none has an effect.
+/// The message about annotations of an issuer: no annotation has an effect.
 fn unread(meta: &ObjectMeta) -> Option<String> {
     let keys = meta.annotations.iter().flat_map(BTreeMap::keys);
     let reported = annotations::unread(keys, Place::Issuer)?;
@@ -143,7 +143,7 @@ fn unread(meta: &ObjectMeta) -> Option<String> {
     ))
 }
 
-/// The message about an issuer whose endpoint is known. One without allowed namespaces is rarely intended.
+/// The message about an issuer whose endpoint is known. An issuer without allowed namespaces is rarely intended.
 fn known(issuer: &Issuer) -> &'static str {
     let nobody = |allowed: &AllowedNamespaces| {
         allowed.selector.is_none() && allowed.names.as_ref().is_none_or(Vec::is_empty)
@@ -155,13 +155,13 @@ fn known(issuer: &Issuer) -> &'static str {
     }
 }
 
-/// Everything that a credential needs of this issuer: the token endpoint if it is known, and what does not work.
+/// Everything that a credential needs from this issuer: the token endpoint if it is known, and what does not work.
 async fn check(context: &Context, issuer: &Issuer) -> (Option<Found>, Option<TokenError>) {
     let found = match endpoint(context, issuer).await {
         Ok(found) => found,
         Err(token_error) => return (None, Some(token_error)),
     };
-    // What asks the identity endpoint of the machine asks no other.
+    // An issuer that uses the identity endpoint of the machine uses no other endpoint.
     let local = issuer
         .operator_identity
         .as_ref()
@@ -180,14 +180,14 @@ async fn check(context: &Context, issuer: &Issuer) -> (Option<Found>, Option<Tok
     (Some(found), fault)
 }
 
-/// What is known of the token endpoint of an issuer.
+/// What is known about the token endpoint of an issuer.
 struct Found {
     url: String,
-    /// What is to be said about `clientAuthentication` of the issuer.
+    /// The message about `clientAuthentication` of the issuer.
     unlisted: Option<String>,
 }
 
-/// The same with the part that failed, unless the sentence names another one.
+/// Adds the part that failed to the error, unless the message names another part.
 fn part(name: &'static str, token_error: TokenError) -> TokenError {
     let asked = match token_error.stage {
         Stage::Own | Stage::Proxy | Stage::Tunnel | Stage::Foreign | Stage::Answered => false,
@@ -208,7 +208,7 @@ fn part(name: &'static str, token_error: TokenError) -> TokenError {
 }
 
 async fn endpoint(context: &Context, issuer: &Issuer) -> Result<Found, TokenError> {
-    // An address that must not be requested is also reported here, where its author sees it.
+    // An address that must not be requested is also reported here, where the author of the issuer sees it.
     if let Ok(origin) = Url::parse(&issuer.origin) {
         addresses::check_literal(&origin, &issuer.allowed_cidrs)?;
     }

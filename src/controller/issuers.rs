@@ -1,4 +1,5 @@
-//! Reconciles issuers: is the spec valid, and does everything work that a credential needs? CA bundle, proxy, discovery, and the token endpoint.
+//! Reconciles issuers: checks that the spec is valid and that everything works that a credential needs (CA bundle, proxy,
+//! discovery, and the token endpoint).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,18 +29,18 @@ use crate::{
     plan::fingerprint::fraction,
 };
 
-/// Issuers of namespaces that are reconciled at once; each may wait 15 s for a discovery document.
+/// Namespaced issuers that are reconciled at the same time; each one may wait 15 s for a discovery document.
 const AT_ONCE: usize = 32;
-/// Of these, issuers of one namespace; and issuers of the cluster beside them.
+/// The maximum for the issuers of one namespace. Each `ClusterTokenIssuer` counts towards one common limit of the same size.
 const IN_A_NAMESPACE: usize = 4;
-/// A check that failed is made again after this, and after twice as long each time.
+/// The first wait after a failed check. It doubles with each further failure.
 const AGAIN: Duration = Duration::from_mins(1);
-/// At most after this: an issuer that works again must not be called broken for long.
+/// The maximum wait: an issuer that works again must not be reported as broken for long.
 const AGAIN_AT_MOST: Duration = Duration::from_mins(8);
-/// One that works is checked again after this, and up to half as much more: rarely, and not all at once.
+/// The wait before a working issuer is checked again, plus up to half of it: checks are rare and are spread over time.
 const RECHECK: Duration = Duration::from_hours(1);
 
-/// Reconciles every issuer that it receives, for ever.
+/// Reconciles every issuer that it receives. Never returns.
 pub(super) async fn run(
     context: Arc<Context>,
     changed: mpsc::UnboundedReceiver<IssuerName>,
@@ -47,7 +48,7 @@ pub(super) async fn run(
 ) {
     let waiting = Arc::<Mutex<HashSet<IssuerName>>>::default();
     let rechecks = Arc::<Rechecks<IssuerName>>::default();
-    // Checks in a row that failed.
+    // Consecutive failed checks.
     let failed = Arc::<Mutex<HashMap<IssuerName, u32>>>::default();
     context.discovery.report_to(again.clone());
     let limiter = NamespaceLimiter::new(AT_ONCE, IN_A_NAMESPACE);
@@ -60,13 +61,13 @@ pub(super) async fn run(
             let (waiting, limiter) = (Arc::clone(&waiting), limiter.clone());
             let (rechecks, failed) = (Arc::clone(&rechecks), Arc::clone(&failed));
             async move {
-                // Queued credentials are reconciled with the state at that time.
+                // An issuer that is already queued is reconciled with the state at that time.
                 if !lock(&waiting).insert(issuer.clone()) {
                     return;
                 }
                 let permit = limiter.acquire(&issuer.1).await;
                 lock(&waiting).remove(&issuer);
-                // Boxed: of the many that wait none needs the room of one that works.
+                // Boxed: a waiting issuer does not need the memory of a reconcile.
                 let reconciled = Box::pin(reconcile_issuer(&context, &issuer)).await;
                 drop(permit);
                 if !matches!(reconciled, Reconciled::Lost(_)) {
@@ -95,7 +96,7 @@ pub(super) async fn run(
         .await;
 }
 
-/// The wait after so many checks in a row that failed.
+/// The wait after this number of consecutive failed checks.
 fn after_failures(count: u32) -> Duration {
     let doubled = AGAIN * (1 << count.saturating_sub(1).min(8));
     doubled.min(AGAIN_AT_MOST)
@@ -106,7 +107,7 @@ fn recheck((_, namespace, name): &IssuerName) -> Duration {
     RECHECK + RECHECK.mul_f64(fraction(&[namespace, name, "issuer"]) / 2.0)
 }
 
-/// The object that a line in the log is about.
+/// The object that a log line is about.
 fn object((kind, namespace, name): &IssuerName) -> Object<'_> {
     Object {
         kind: kind.as_str(),
@@ -115,7 +116,7 @@ fn object((kind, namespace, name): &IssuerName) -> Object<'_> {
     }
 }
 
-/// Reconciles one.
+/// Reconciles one issuer.
 async fn reconcile_issuer(context: &Context, (kind, namespace, name): &IssuerName) -> Reconciled {
     let gone = || {
         let id = IssuerId::Object(*kind, namespace.clone(), name.clone());
@@ -165,7 +166,7 @@ async fn reconcile_issuer(context: &Context, (kind, namespace, name): &IssuerNam
     written.map_or_else(Reconciled::Lost, |()| settled)
 }
 
-/// Says of an issuer that exists why it is not used.
+/// Writes the status of an issuer that exists but cannot be used.
 async fn unusable_status(
     context: &Context,
     kind: IssuerKind,
@@ -189,7 +190,7 @@ async fn unusable_status(
     }
 }
 
-/// Writes the status, if it is another one, and logs what it changes.
+/// Writes the status if it changed, and logs the changes.
 async fn write<K>(
     context: &Context,
     api: &Api<K>,
@@ -227,7 +228,7 @@ where
         "metadata": {
             "name": name,
             "uid": meta.uid,
-            // This version was checked: an edit in the meantime is checked again.
+            // The status is for this version. An issuer that was edited in the meantime is checked again.
             "resourceVersion": meta.resource_version,
         },
         "status": status,

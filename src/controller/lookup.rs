@@ -12,12 +12,12 @@ use crate::{
     publish::last_good,
 };
 
-/// The Secrets with the client credentials, as they are now.
+/// The Secrets with the client credentials, with their current state.
 pub(super) fn sources(context: &Context, credential: &Credential) -> Vec<Source> {
     client_sources(&lock(&context.secrets), credential)
 }
 
-/// The same, with the last good certificates after the entries of the spec.
+/// The same Secrets, with the last good certificates after the entries of the spec.
 pub(super) fn client_sources(secrets: &Secrets, credential: &Credential) -> Vec<Source> {
     let home = &credential.namespace;
     let mut references = credential.alternatives();
@@ -36,7 +36,7 @@ pub(super) fn client_sources(secrets: &Secrets, credential: &Credential) -> Vec<
 
 /// Whether this credential may send this request to its issuer, and whether its namespace is being deleted.
 pub(super) fn permission(context: &Context, credential: &Credential) -> (Result<(), Denial>, bool) {
-    // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
+    // The labels of a namespace are unknown until the watch delivers it, which differs from a namespace without labels.
     let namespace = context.namespace(&credential.namespace);
     let settings = &context.settings;
     let permission = binding::may_request(
@@ -50,7 +50,7 @@ pub(super) fn permission(context: &Context, credential: &Credential) -> (Result<
     (permission, namespace.is_some_and(|n| n.terminating))
 }
 
-/// Whether credentials of a namespace may use this issuer, whatever they request.
+/// Checks that credentials of a namespace may use this issuer, independent of the request.
 pub(super) fn may_use(context: &Context, issuer: &Issuer, namespace: &str) -> Result<(), Denial> {
     let facts = context.namespace(namespace);
     let labels = facts.as_ref().map(|n| &n.labels);
@@ -58,7 +58,7 @@ pub(super) fn may_use(context: &Context, issuer: &Issuer, namespace: &str) -> Re
         .and_then(|()| binding::may_use_cloud(&context.settings.entra_clouds, issuer))
 }
 
-/// Sources by what is known of their Secrets.
+/// The sources, with the state of their Secrets.
 pub(super) fn of_secrets(
     secrets: &Secrets,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! The Kubernetes shell around the plan: watches in, one step out.
+//! The Kubernetes shell around the plan: watches deliver the input, and each reconcile executes one step.
 //!
 //! ```text
 //! streams ──▶ stores, index ──▶ triggers ──▶ reconcile: observe ─▶ plan ─▶ execute ─▶ record ─▶ schedule
@@ -61,14 +61,14 @@ use crate::{
     },
 };
 
-/// Between two checks at the start whether the caches have synced.
+/// The interval between two checks at the start whether the caches have synced.
 const SYNC_POLL: Duration = Duration::from_millis(20);
-/// How long CA bundles are waited for at the start.
+/// How long the start waits for CA bundles.
 const CA_BUNDLES: Duration = Duration::from_secs(5);
-/// Lets a burst of edits of one object end before it is reconciled. Short, because a dequeued credential waits for it as well.
+/// Combines a burst of edits of one object into one reconcile. The time is short, because a dequeued credential waits for it as well.
 const DEBOUNCE: Duration = Duration::from_millis(10);
-/// Most need no call at all; those that do are bounded by `--concurrency`, where the most urgent goes first, which kube's
-/// queue does not know.
+/// Most reconciles need no call. Those with calls are limited by `--concurrency`, which prefers the most urgent ones; the queue
+/// of kube has no priorities.
 const MAX_CONCURRENT_RECONCILES: u16 = 256;
 
 /// The controller, ready to run.
@@ -85,7 +85,7 @@ struct Writers {
 }
 
 impl Operator {
-    /// A controller that has not done anything yet.
+    /// A controller that has not started to work yet.
     pub fn new(
         client: Client,
         settings: Settings,
@@ -120,15 +120,15 @@ impl Operator {
         }
     }
 
-    /// Acts only while this right holds. To be called before anything else.
+    /// Limits all actions to the time in which this authority holds. Must be called before anything else.
     #[must_use]
     pub fn with_authority(self, authority: Authority) -> Self {
-        // Set once, and not read before.
+        // Set once, and not read before this.
         let _ = self.context.authority.set(authority);
         self
     }
 
-    /// Checks repeatedly whether this process could work if it held this Lease, and reports it to its health.
+    /// Checks repeatedly whether this process could work if it held this Lease, and reports the result to its health check.
     pub async fn stand_by(&self, lease: &str) -> Infallible {
         preflight::repeat(&self.context, lease).await
     }
@@ -139,19 +139,19 @@ impl Operator {
         move || snapshot::snapshot(&context, per_credential)
     }
 
-    /// The answers to refreshes that are not stored yet, for whoever ends the process.
+    /// The answers to refreshes that are not stored yet, for the shutdown of the process.
     pub fn answers(&self) -> Answers {
         Answers(Arc::clone(&self.context))
     }
 
-    /// Counts what is remembered, for tests.
+    /// Counts what is stored in memory, for tests.
     pub fn sizes(&self) -> impl Fn() -> Sizes + Send + Sync + use<> {
         let context = Arc::clone(&self.context);
         move || context.sizes()
     }
 
-    /// Works until `stop` ends, then lets the reconciles in progress finish. Ends early, with the reason, when a watch
-    /// or the controller itself ends: half an operator is worse than one that is restarted.
+    /// Works until `stop` ends, then lets the reconciles in progress finish. Returns early, with the reason, if a watch or the
+    /// controller itself ends: an operator that works only in part is worse than one that is restarted.
     ///
     /// # Errors
     /// The task that ended without a stop signal.
@@ -181,7 +181,7 @@ impl Operator {
             .debounce(DEBOUNCE);
         let store = context.credentials.clone();
         let due = UnboundedReceiverStream::new(requeued).map(Ok::<_, Infallible>);
-        // A stop ends the queue, and what is under way goes on; the watches do as well, until this function ends.
+        // A stop ends the queue. Work in progress continues, and so do the watches, until this function returns.
         let controller = controller::applier(
             spawned,
             reconcile::after_defect,
@@ -198,20 +198,19 @@ impl Operator {
     }
 }
 
-/// Ends when everything is known that decisions depend on: a Secret that has not been listed yet looks like one that is
-/// not there, and would cost a token.
+/// Returns when everything is known that decisions depend on: a Secret that is not listed yet looks like a missing one, and would cost a token.
 async fn synced(context: &Context) {
     while others_missing(context) {
         tokio::time::sleep(SYNC_POLL).await;
     }
-    // One that cannot be read delays no other.
+    // A bundle that cannot be read must not delay the others.
     let begin = tokio::time::Instant::now();
     while ca_watch::unread(context) && begin.elapsed() < CA_BUNDLES {
         tokio::time::sleep(SYNC_POLL).await;
     }
 }
 
-/// Reconciles in a task of its own, which ends when this future is dropped.
+/// Reconciles in its own task, which ends when this future is dropped.
 fn spawned(
     kept: Arc<PackedCredential>,
     context: Arc<Context>,
@@ -227,7 +226,7 @@ fn spawned(
         .boxed()
 }
 
-/// Is a list missing, other than that of credentials, which is begun when all others are there?
+/// Whether a list is missing, except the list of credentials, which starts when all others are complete.
 fn others_missing(context: &Context) -> bool {
     let missing = context.health.unlisted();
     missing.iter().any(|stream| *stream != "credentials")

@@ -1,4 +1,5 @@
-//! Notifies pods that the Secret that they mount was written (`spec.target.notifyPods`). Beside the reconciles: no renewal waits for it.
+//! Notifies pods that the Secret that they mount was written (`spec.target.notifyPods`). This runs separately from reconciles,
+//! so no renewal waits for it.
 
 use std::{
     iter,
@@ -32,14 +33,14 @@ use crate::{
     plan::notify::{MOST_PODS, PAUSES, Trouble, is_due, patch},
 };
 
-/// Requests about pods under way at once. The API server answers each in milliseconds.
+/// Concurrent requests for pods. The API server answers each one within milliseconds.
 const AT_ONCE: usize = 48;
-/// Of these, in one namespace.
+/// The maximum for one namespace.
 const IN_A_NAMESPACE: usize = 16;
-/// All passes after one write.
+/// The deadline for all passes after one write.
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// Notifies pods, for ever.
+/// Notifies pods. Never returns.
 pub(super) async fn run(context: Arc<Context>) {
     let Some(writes) = context.notifications.receive() else {
         return;
@@ -47,7 +48,7 @@ pub(super) async fn run(context: Arc<Context>) {
     let limiter = NamespaceLimiter::new(AT_ONCE, IN_A_NAMESPACE);
     let each = |write: Write| {
         let (context, limiter) = (Arc::clone(&context), limiter.clone());
-        // Boxed: those who wait need not have the room for it.
+        // Boxed: a waiting task does not need this memory.
         Box::pin(async move {
             let work = notify(&context, &limiter, &write);
             let result = contained(DEADLINE, Box::pin(work)).await;
@@ -60,13 +61,13 @@ pub(super) async fn run(context: Arc<Context>) {
     writes.for_each_concurrent(None, each).await;
 }
 
-/// Is this still the newest write, of a credential that is there, and may this process act?
+/// Whether this is still the newest write of an existing credential, and this process may act.
 fn is_wanted(context: &Context, write: &Write) -> bool {
     let newest = context.newest_write(&write.key, &write.uid);
     newest == Some(write.written) && context.may_act()
 }
 
-/// Notifies the pods of one write. None if nobody waits for the result.
+/// Notifies the pods of one write. `None` if the result is not needed.
 async fn notify(
     context: &Context,
     limiter: &NamespaceLimiter,
@@ -88,14 +89,14 @@ async fn notify(
     last
 }
 
-/// Remembers the result. The credential is reconciled if what it reports changes, or to be tried again.
+/// Stores the result. The credential is reconciled if its status changes, or for another attempt.
 fn ended(context: &Context, write: &Write, result: Result<(), Trouble>) {
     if context.notification_ended(&write.key, &write.uid, result) {
         context.triggers.send(&write.key);
     }
 }
 
-/// One list, and a patch for each pod that does not know of the write.
+/// Lists the pods once, and patches each pod that was not notified of the write.
 async fn pass(context: &Context, limiter: &NamespaceLimiter, write: &Write) -> Result<(), Trouble> {
     let (mut found, mut more, mut result) = (0, String::new(), Ok(()));
     loop {
@@ -121,7 +122,7 @@ async fn pass(context: &Context, limiter: &NamespaceLimiter, write: &Write) -> R
     }
 }
 
-/// A page of the pods; none if it is no longer wanted.
+/// One page of the pods; `None` if the notification is no longer wanted.
 async fn list(
     context: &Context,
     limiter: &NamespaceLimiter,
@@ -142,14 +143,14 @@ async fn list(
     }
 }
 
-/// Patches these pods, some at once.
+/// Patches these pods, several at the same time.
 async fn all(
     context: &Context,
     limiter: &NamespaceLimiter,
     write: &Write,
     due: Vec<SelectedPod>,
 ) -> Result<(), Trouble> {
-    // A role that does not allow it allows it for no pod.
+    // If the role forbids one patch, it forbids the patch of every pod.
     let forbidden = AtomicBool::new(false);
     let forbidden = &forbidden;
     let patches = due.into_iter().map(|pod| async move {
@@ -164,7 +165,7 @@ async fn all(
     let results = stream::iter(patches).buffer_unordered(IN_A_NAMESPACE);
     results
         .fold(Ok(()), |all: Result<(), Trouble>, result| {
-            // What lasts is reported before what passes.
+            // A permanent error is reported before a temporary one.
             let all = match (all, result) {
                 (Err(known), Err(trouble)) if !known.lasts() => Err(trouble),
                 (all @ Err(_), _) => all,
@@ -201,8 +202,8 @@ async fn one(
     }
 }
 
-/// Is there nobody left to notify? The pod is gone, or another one has its name and mounts the newest file, or its namespace is being
-/// deleted, or a newer write is being notified of.
+/// Whether this pod no longer needs a notification: it was deleted, or a new pod with the same name mounts the newest file, or
+/// its namespace is being deleted, or a newer write is being notified.
 fn is_over(trouble: calls::Trouble) -> bool {
     matches!(
         trouble,

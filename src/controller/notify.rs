@@ -1,11 +1,11 @@
-//! Hands writes of target Secrets to the notifier of pods (`spec.target.notifyPods`). It returns at once.
+//! Passes writes of target Secrets to the notifier of pods (`spec.target.notifyPods`). Returns immediately.
 
 use jiff::Timestamp;
 
 use super::{context::Context, state::Write};
 use crate::{credential::Credential, plan::Observed};
 
-/// The Secret of this credential was written just now. It returns at once.
+/// Records that the Secret of this credential was written now. Returns immediately.
 pub(super) fn wrote(context: &Context, credential: &Credential, written: Timestamp) {
     let Some(selector) = credential.target.notify_pods.clone() else {
         return;
@@ -22,7 +22,7 @@ pub(super) fn wrote(context: &Context, credential: &Credential, written: Timesta
     context.notifications.send(write);
 }
 
-/// Takes up what another process may have left, and what failed and is tried again.
+/// Continues the notifications of an earlier process, and the failed ones that are retried.
 pub(super) fn take_up(context: &Context, credential: &Credential, observed: &Observed) {
     if let Some(written) = observed.to_notify(credential, context.clock.now()) {
         wrote(context, credential, written);

@@ -1,4 +1,4 @@
-//! Checks of issuers and clients that are made again: at a time, or after a status that could not be written.
+//! Further checks of issuers and clients: after a planned time, or after a status that could not be written.
 
 use std::{
     collections::HashMap,
@@ -14,43 +14,43 @@ use super::{
     locks::lock,
 };
 
-/// After a status that could not be written, in seconds, at first and at most. Doubles in between.
+/// The first and the longest wait after a status that could not be written, in seconds. The wait doubles.
 const AFTER_LOST_STATUS: (u64, u64) = (10, 300);
-/// After so many statuses in a row that could not be written it is reported again: an hour by the longest wait.
+/// A status that cannot be written is reported again after this number of consecutive failures: an hour with the longest wait.
 const REPORTED: u32 = 12;
 
-/// How long the next try of a status waits after so many in a row that could not be written.
+/// The wait before the next attempt to write a status, after this number of consecutive failures.
 pub(super) fn after_lost_status(lost: u32) -> Duration {
     let (first, longest) = AFTER_LOST_STATUS;
     Duration::from_secs((first << lost.saturating_sub(1).min(10)).min(longest))
 }
 
-/// Is a status that could not be written reported again, after so many in a row? An API server that does not answer is
-/// reported once, by its watches.
+/// Whether a status that could not be written is reported again, after this number of consecutive failures. The watches report
+/// an API server that does not respond, and they report it once.
 pub(super) fn is_reported_again(lost: u32, trouble: Trouble) -> bool {
     lost.is_multiple_of(REPORTED) && !matches!(trouble, Trouble::Unavailable | Trouble::Unwanted)
 }
 
-/// Is the first status in a row that could not be written worth a line? Each further try would say the same.
+/// Whether the first failed status write is logged. The log line of each further attempt would be the same.
 pub(super) fn is_lasting(failed: &Failed) -> bool {
     let rejected = matches!(failed.trouble, Trouble::Forbidden | Trouble::Invalid);
     rejected || failed.server_message.is_webhook_down()
 }
 
-/// The object that a line is about.
+/// The object that a log line is about.
 #[derive(Clone, Copy)]
 pub(super) struct Object<'a> {
     pub(super) kind: &'a str,
-    /// None of an object of the cluster.
+    /// `None` for a cluster-scoped object.
     pub(super) namespace: Option<&'a str>,
     pub(super) name: &'a str,
 }
 
-/// Statuses that could not be written, and checks that are planned, by the name of an object.
+/// Statuses that could not be written, and planned checks, by the name of an object.
 pub(super) struct Rechecks<N> {
-    /// Statuses in a row.
+    /// The number of consecutive failures.
     lost: Mutex<HashMap<N, u32>>,
-    /// One check at a time for each object, however often it is edited meanwhile.
+    /// At most one planned check for each object, even if it is edited often.
     planned: Mutex<HashMap<N, (Instant, AbortHandle)>>,
 }
 
@@ -64,7 +64,7 @@ impl<N> Default for Rechecks<N> {
 }
 
 impl<N: Clone + Eq + Hash + Send + 'static> Rechecks<N> {
-    /// The status of an object could not be written. Says so in the log, and how long the next try waits.
+    /// Records that the status of an object could not be written, and logs it. Returns the wait before the next attempt.
     pub(super) fn lost(&self, name: &N, object: Object<'_>, failed: &Failed) -> Duration {
         let count = {
             let mut lost = lock(&self.lost);
@@ -87,12 +87,12 @@ impl<N: Clone + Eq + Hash + Send + 'static> Rechecks<N> {
         after_lost_status(count)
     }
 
-    /// The status of an object is written, or the object is gone.
+    /// Records that the status of an object was written, or that the object was deleted.
     pub(super) fn settled(&self, name: &N) {
         lock(&self.lost).remove(name);
     }
 
-    /// Has an object checked after this time, or earlier if an earlier check is planned.
+    /// Plans a check of an object after this time, or earlier if an earlier check is planned.
     pub(super) fn plan(
         self: &Arc<Self>,
         name: N,
@@ -109,7 +109,7 @@ impl<N: Clone + Eq + Hash + Send + 'static> Rechecks<N> {
             tokio::time::sleep_until(at).await;
             {
                 let mut planned = lock(&all.planned);
-                // One that is planned for an earlier time has taken its place.
+                // A check that is planned for an earlier time has replaced this one.
                 if planned.get(&object).is_none_or(|(known, _)| *known != at) {
                     return;
                 }
@@ -122,7 +122,7 @@ impl<N: Clone + Eq + Hash + Send + 'static> Rechecks<N> {
         }
     }
 
-    /// How many objects have a status that could not be written.
+    /// The number of objects with a status that could not be written.
     pub(super) fn len(&self) -> usize {
         lock(&self.lost).len()
     }
@@ -178,7 +178,7 @@ mod tests {
             rechecks.plan("shared", Duration::from_secs(seconds), check);
         };
         let begun = Instant::now();
-        // A check of one that works is an hour away; then its status cannot be written.
+        // The check of a working object is due in an hour; then its status cannot be written.
         plan(3600);
         plan(10);
         plan(300);

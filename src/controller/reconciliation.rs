@@ -12,16 +12,14 @@ use crate::{
     plan::{Observed, Outcome, fail},
 };
 
-/// What the steps of one reconciliation read, and the memory that they change. The memory is stored once, at the end.
-///
-/// A token that was received and is not written yet is the exception: it is stored at once, because a deletion that comes
-/// meanwhile revokes it.
+/// The inputs of the steps of one reconciliation, and the memory that the steps change. The memory is stored once, at the end.
+/// The exception is a token that was received and is not written yet: it is stored immediately, because a deletion in the meantime revokes it.
 pub(super) struct Reconciliation<'a> {
     pub(super) context: &'a Arc<Context>,
     pub(super) credential: &'a Credential,
-    /// Of the credential.
+    /// The key of the credential.
     pub(super) key: Key,
-    /// What was observed at the beginning; the steps change `observed.memory`.
+    /// What was observed at the start; the steps change `observed.memory`.
     pub(super) observed: Observed,
 }
 
@@ -39,14 +37,14 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
-    /// Reconciles again at once: the next plan decides with what was learnt.
+    /// Reconciles again immediately: the next plan uses what was learned.
     pub(super) fn again(&self) -> Outcome {
         Outcome::Queued {
             until: self.context.clock.now(),
         }
     }
 
-    /// Remembers a failed attempt. The log has it as the condition that it causes, once.
+    /// Stores a failed attempt in the memory. The log reports it once, as the condition that it causes.
     pub(super) fn failed(&mut self, token_error: TokenError) -> Outcome {
         tracing::debug!(
             reason = token_error.reason.as_str(),
@@ -64,7 +62,7 @@ impl<'a> Reconciliation<'a> {
         Outcome::Failed
     }
 
-    /// Keeps a token that is not written yet, so that another try of the write costs the issuer nothing.
+    /// Retains a token that is not written yet, so that another attempt to write needs no request to the issuer.
     pub(super) fn hold(&mut self, held: Held) {
         self.with_state(|state| state.held = Some(held));
         self.observed.held = true;
@@ -75,12 +73,12 @@ impl<'a> Reconciliation<'a> {
         self.with_state(|state| state.held.clone())
     }
 
-    /// Forgets the token that is not written yet.
+    /// Removes the token that is not written yet.
     pub(super) fn drop_held(&self) {
         self.with_state(|state| state.held = None);
     }
 
-    /// The held token was written. `revocable`: it is to be revoked when the credential is deleted.
+    /// Records that the held token was written. `revocable`: the token must be revoked when the credential is deleted.
     pub(super) fn written(&self, revocable: Option<Revocable>) {
         self.with_state(|state| {
             state.held = None;

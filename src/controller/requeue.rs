@@ -16,13 +16,13 @@ impl Triggers {
         (Self(sender), receiver)
     }
 
-    /// A closed channel means that the process is ending.
+    /// The channel is closed only when the process shuts down.
     pub(super) fn send(&self, key: &Key) {
         let _ = self.0.send(reference(key));
     }
 }
 
-/// The store's key of a credential.
+/// The key of a credential in the store.
 pub(super) fn reference(key: &Key) -> ObjectRef<PackedCredential> {
     ObjectRef::new(&key.name).within(&key.namespace)
 }

@@ -16,48 +16,48 @@ use crate::{
 };
 use jiff::SignedDuration;
 
-/// What an installation sets.
+/// The settings of an installation.
 #[derive(Clone)]
 pub struct Settings {
-    /// The operator's own namespace, with its digest key.
+    /// The operator's own namespace, which contains its digest key.
     pub namespace: String,
     /// The watched namespaces.
     pub scope: Scope,
-    /// Token requests in flight at once.
+    /// The maximum number of concurrent token requests.
     pub concurrency: u16,
-    /// Networks that are not public and may contain namespaced issuers.
+    /// Networks that are not public and may contain the servers of namespaced issuers.
     pub allowed_cidrs: Vec<IpNet>,
-    /// Labels and annotations that targets may have, in addition to those that control no tool.
+    /// Labels and annotations that targets may have, in addition to those that no tool acts on.
     pub target_keys: Vec<KeyPattern>,
     /// National clouds of Entra ID that credentials and namespaced issuers may name.
     pub entra_clouds: Vec<Cloud>,
-    /// Are the servers of issuers connected to now and then, without any credential, to report whether they are reached?
+    /// Whether the operator connects to the servers of issuers at intervals, without any credential, to report whether they are reachable.
     pub issuer_checks: bool,
     /// The proxy for requests to issuers.
     pub issuer_proxy: Option<Proxy>,
-    /// CAs of all issuers, in addition to those of the system and of `caBundle`.
+    /// CAs for all issuers, in addition to the CAs of the system and of `caBundle`.
     pub issuer_cas: Vec<CertificateDer<'static>>,
-    /// Name of this process in events.
+    /// The name of this process in events.
     pub instance: String,
     /// How the rotation of clients' own credentials waits for issuers.
     pub rotation: RotationPace,
-    /// The names in the command that gives the right to notify pods.
+    /// The names in the command that grants the permission to notify pods.
     pub notify_rights: Arc<Rights>,
-    /// What the process's environment says about its own identity in Azure.
+    /// The content of the process's environment about its own identity in Azure.
     pub identity: IdentityEnvironment,
 }
 
-/// How the rotation of clients' own credentials waits for issuers. The defaults fit Entra ID; tests of a whole rotation are shorter.
+/// How the rotation of clients' own credentials waits for issuers. The defaults are for Entra ID; tests of a whole rotation use shorter times.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RotationPace {
     /// How a new credential is tried.
     pub trials: Trials,
-    /// How long steps wait for others.
+    /// How long steps wait for other systems.
     pub pace: Pace,
 }
 
 impl RotationPace {
-    /// The default, or one for issuers whose replicas do not lag.
+    /// The default, or the pace for issuers whose replicas do not lag.
     pub fn of(fast: bool) -> Self {
         let seconds = SignedDuration::from_secs;
         let usual = Self::default();
@@ -84,20 +84,20 @@ impl RotationPace {
 /// The namespaces that an operator watches.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Scope {
-    /// All of them.
+    /// All namespaces.
     #[default]
     Cluster,
-    /// These alone. Needs no right on any other, and none on the cluster unless `cluster_issuers`.
+    /// Only these namespaces. Needs no permissions in other namespaces, and no cluster-scoped permissions unless `cluster_issuers` is set.
     Namespaces {
         /// Their names.
         names: BTreeSet<String>,
-        /// Are `ClusterTokenIssuers` read, and the labels of these namespaces?
+        /// Whether `ClusterTokenIssuers` and the labels of these namespaces are read.
         cluster_issuers: bool,
     },
 }
 
 impl Scope {
-    /// Is anything of the cluster's own read?
+    /// Whether any cluster-scoped object is read.
     pub fn reads_cluster(&self) -> bool {
         match self {
             Self::Cluster => true,
@@ -107,7 +107,7 @@ impl Scope {
         }
     }
 
-    /// The namespaces, if not all.
+    /// The names of the namespaces; `None` for all namespaces.
     pub fn names(&self) -> Option<&BTreeSet<String>> {
         match self {
             Self::Cluster => None,
@@ -116,7 +116,7 @@ impl Scope {
     }
 }
 
-/// What the environment of the operator's process says about its identity.
+/// The content of the operator's environment about its identity.
 #[derive(Clone)]
 pub struct IdentityEnvironment {
     /// `IDENTITY_ENDPOINT` (App Service).
@@ -127,9 +127,9 @@ pub struct IdentityEnvironment {
     pub federated_token_file: Option<PathBuf>,
     /// `AZURE_CLIENT_ID` (Entra Workload ID).
     pub client_id: Option<String>,
-    /// Folder of the Azure Arc agent's key files.
+    /// The folder with the key files of the Azure Arc agent.
     pub arc_folder: PathBuf,
-    /// Audiences that the API server takes for its own, as far as the operator's own token shows.
+    /// The audiences that the API server accepts as its own, according to the operator's own token.
     pub api_audiences: Vec<String>,
 }
 

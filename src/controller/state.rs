@@ -1,4 +1,4 @@
-//! What the process remembers of one credential.
+//! The in-memory state of one credential.
 
 use std::{
     collections::HashSet,
@@ -25,41 +25,41 @@ use crate::{
     publish::SourceUse,
 };
 
-/// What the process remembers of one credential.
+/// The in-memory state of one credential.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) uid: String,
     pub(super) memory: Memory,
-    /// This process has decided nothing of it yet: the wait that its status shows counts.
+    /// This process has not decided anything for it yet: the wait in its status applies.
     pub(super) undecided: bool,
     pub(super) held: Option<Held>,
-    /// The answer to a refresh that could not be stored yet: it exists only here.
+    /// The response to a refresh that could not be stored yet. It exists only in memory.
     pub(super) unsaved: Option<Box<Answered>>,
-    /// Marks on the state Secret, as far as this process knows more than they say.
+    /// Marks on the state Secret, where this process knows more than the Secret contains.
     pub(super) marks: Remembered,
-    /// The last own write of the state Secret since the failure that is being waited out.
+    /// The last own write of the state Secret since the failure that the credential currently waits for.
     pub(super) own_writes: Option<OwnWrites>,
-    /// The attempts to revoke the token of a credential that has ended (`notAfter`) are over. True if it was revoked.
+    /// Set when the attempts to revoke the token of an expired credential (`notAfter`) are finished. True if the token was revoked.
     pub(super) revoked_at_end: Option<bool>,
-    /// The published token, of a credential that wants it revoked at its end: the Secret may be gone by then.
+    /// The published token, if it must be revoked when the credential is deleted or expires: the Secret may be deleted before.
     pub(super) revocable: Option<Revocable>,
-    /// The status written last and its version, until the watch has shown it.
+    /// The status that was written last and its version, until the watch delivers it.
     pub(super) written: Option<(String, ApiCredentialStatus)>,
-    /// The Secret of an earlier credential of this name: its UID, the UID of its owner, and since when it is seen.
+    /// The Secret of an earlier credential with this name: its UID, the UID of its owner, and the time when it was first seen.
     pub(super) owner_gone: Option<(String, String, Instant)>,
-    /// Statuses in a row that could not be written.
+    /// Consecutive status writes that failed.
     pub(super) lost_statuses: u32,
-    /// Since when reconciles end by a defect, or since the last line about it, and how many.
+    /// The time of the first reconcile that ended with a defect, or of the last log line about it, and the number of defects.
     pub(super) defects: Option<(std::time::Instant, u32)>,
-    /// When the token of another operator was issued that was counted last.
+    /// The issue time of the last counted token of another operator.
     pub(super) foreign: Option<Timestamp>,
-    /// What was said of it in the log.
+    /// What was logged about it.
     pub(super) journal: Journal,
-    /// The status that the log knows, if the cluster does not have it.
+    /// The status that was logged, if it could not be written to the cluster.
     pub(super) reported: Option<Box<ApiCredentialStatus>>,
-    /// How pods were notified of the last write; none if the credential does not ask for it.
+    /// The result of the pod notifications for the last write; `None` if the credential does not request them.
     pub(super) notified: Option<Notified>,
-    /// Ids of the answer that refused a client secret; the next line of the log about it names them.
+    /// The IDs of the response that rejected a client secret; the next log line about the secret contains them.
     pub(super) refused: Option<Box<Ids>>,
 }
 
@@ -93,44 +93,44 @@ pub(super) struct Held {
     pub(super) fingerprint: String,
     /// The validity of the certificate that authenticated the client.
     pub(super) certificate_validity: Option<Validity>,
-    /// The request it answers, and the issuer.
+    /// The request that the issuer answered with it, and the issuer.
     pub(super) issued: IssuedBy,
-    /// The renewal request it answers.
+    /// The renewal request that it answers.
     pub(super) renew_requested: Option<String>,
-    /// Digests of spent refresh tokens, to be noted with it.
+    /// Digests of used refresh tokens, to be recorded together with it.
     pub(super) spent: Option<String>,
 }
 
-/// A published token that is to be revoked, and what issued it.
+/// A published token that must be revoked, and its issuer.
 #[derive(Clone)]
 pub(super) struct Revocable {
     pub(super) token: Arc<Token>,
     pub(super) issued: IssuedBy,
 }
 
-/// A credential that is being deleted and has the finalizer, or one that has ended and wants its token revoked.
+/// A credential that is being deleted and has the finalizer, or an expired one whose token must be revoked.
 pub(super) struct Leaving {
     pub(super) key: Key,
     pub(super) uid: String,
-    /// It stays: `spec.notAfter` has passed.
+    /// The object is not deleted: `spec.notAfter` has passed.
     pub(super) ended: bool,
-    /// When this process saw the deletion or the end.
+    /// When this process observed the deletion or the expiry.
     pub(super) since: Instant,
-    /// How long it may take from then on.
+    /// The time limit, counted from `since`.
     pub(super) deadline: Duration,
-    /// Its token, if this process has it: the Secret may go first.
+    /// Its token, if this process has it: the Secret may be deleted before.
     pub(super) token: Option<Revocable>,
-    /// A token that was issued and could not be written.
+    /// A token that was issued but could not be written.
     pub(super) unwritten: Option<Revocable>,
-    /// Is there something to revoke?
+    /// Whether there is a token to revoke.
     pub(super) has_token: bool,
 }
 
-/// These credentials, for the task that revokes their tokens.
+/// The queue of these credentials for the task that revokes their tokens.
 pub(super) struct LeavingQueue {
     sender: UnboundedSender<Leaving>,
     receiver: Mutex<Option<UnboundedReceiver<Leaving>>>,
-    /// By UID.
+    /// The UIDs of credentials that are being handled.
     under_way: Mutex<HashSet<String>>,
 }
 
@@ -146,30 +146,30 @@ impl Default for LeavingQueue {
 }
 
 impl LeavingQueue {
-    /// Is this one known already?
+    /// Whether this credential is already queued or being handled.
     pub(super) fn has(&self, uid: &str) -> bool {
         lock(&self.under_way).contains(uid)
     }
 
     pub(super) fn send(&self, leaving: Leaving) {
         if lock(&self.under_way).insert(leaving.uid.clone()) {
-            // A closed channel means that the process is ending.
+            // The channel is closed only when the process shuts down.
             let _ = self.sender.send(leaving);
         }
     }
 
-    /// What was sent; once.
+    /// The receiver; only the first call returns it.
     pub(super) fn receive(&self) -> Option<UnboundedReceiver<Leaving>> {
         lock(&self.receiver).take()
     }
 
-    /// This one has ended.
+    /// Marks this credential as finished.
     pub(super) fn ended(&self, uid: &str) {
         lock(&self.under_way).remove(uid);
     }
 }
 
-/// A write that pods are to be notified of.
+/// A write that pods must be notified of.
 pub(super) struct Write {
     pub(super) key: Key,
     pub(super) uid: String,
@@ -177,7 +177,7 @@ pub(super) struct Write {
     pub(super) written: Timestamp,
 }
 
-/// The writes that pods are to be notified of, for the task that does it.
+/// The queue of writes for the task that notifies pods.
 pub(super) struct NotifyQueue {
     sender: UnboundedSender<Write>,
     receiver: Mutex<Option<UnboundedReceiver<Write>>>,
@@ -195,11 +195,11 @@ impl Default for NotifyQueue {
 
 impl NotifyQueue {
     pub(super) fn send(&self, write: Write) {
-        // A closed channel means that the process is ending.
+        // The channel is closed only when the process shuts down.
         let _ = self.sender.send(write);
     }
 
-    /// What was sent; once.
+    /// The receiver; only the first call returns it.
     pub(super) fn receive(&self) -> Option<UnboundedReceiver<Write>> {
         lock(&self.receiver).take()
     }

@@ -1,4 +1,4 @@
-//! The tasks that run beside the reconciles for as long as the operator runs: watches, the queue, regular checks.
+//! The tasks that run next to the reconciles while the operator runs: watches, the queue, regular checks.
 
 use std::{future::Future, sync::Arc};
 
@@ -20,19 +20,19 @@ use super::{
 };
 use crate::api::{ClusterTokenIssuer, IssuerKind, TokenIssuer};
 
-/// Tasks that must not end by themselves. They are aborted when this value is dropped.
+/// Tasks that must not end while the operator runs. They are aborted when this value is dropped.
 #[derive(Default)]
 pub(super) struct Tasks(JoinSet<&'static str>);
 
 impl Tasks {
-    /// Starts all but those that need the other lists to be complete.
+    /// Starts all tasks except those that need the other lists to be complete.
     pub(super) fn start_before_credentials(
         &mut self,
         context: &Arc<Context>,
         token_issuers: Writer<TokenIssuer>,
         cluster_issuers: Writer<ClusterTokenIssuer>,
     ) {
-        // Issuers that are to be reconciled.
+        // Issuers that must be reconciled.
         let (changed, to_reconcile) = mpsc::unbounded_channel();
         let shared = || Arc::clone(context);
         self.spawn("the watch of secrets", streams::secrets(shared()));
@@ -81,8 +81,8 @@ impl Tasks {
         self.spawn("the check for a restored backup", rollback::watch(shared()));
     }
 
-    /// Starts the watch of credentials and what reads its store. Not before the other lists are complete: a deletion or
-    /// an edit is interpreted by what they name.
+    /// Starts the watch of credentials and the tasks that read its store. The other lists must be complete before, because they
+    /// determine how a deletion or an edit is interpreted.
     pub(super) fn start_credentials(
         &mut self,
         context: &Arc<Context>,
@@ -101,7 +101,7 @@ impl Tasks {
         self.spawn("the count of what is not ready", not_ready::count(shared()));
     }
 
-    /// Waits until one of them ends, and says which.
+    /// Waits until one of the tasks ends, and returns which one.
     pub(super) async fn ended(&mut self) -> String {
         ended_early(self.0.join_next().await)
     }

@@ -1,5 +1,5 @@
-//! Every call of the Kubernetes API except watches: with a deadline, a metric, and a kind for each error. Text of the server is shown only as
-//! [`ServerMessage`], because it may repeat the request.
+//! All calls of the Kubernetes API except watches. Each call has a deadline and a metric, and each error has a kind. Text from
+//! the server is shown only as [`ServerMessage`], because it may repeat the request.
 
 use std::{future::Future, time::Duration};
 
@@ -25,27 +25,27 @@ use crate::{
     telemetry::{metrics::Metrics, traces},
 };
 
-/// A healthy server answers in milliseconds; kube's own client would wait for ever.
+/// A healthy server answers within milliseconds; the client of kube would wait without limit.
 pub(in crate::controller) const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What can go wrong.
+/// The kinds of errors.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::controller) enum Trouble {
-    /// Somebody else was faster.
+    /// Another writer was faster.
     Conflict,
-    /// Not there.
+    /// The object does not exist.
     NotFound,
     /// The namespace is being deleted.
     Terminating,
-    /// RBAC or an admission policy.
+    /// Denied by RBAC or an admission policy.
     Forbidden,
-    /// A quota is used up.
+    /// A quota is exhausted.
     Quota,
-    /// The server finds the object invalid.
+    /// The server rejects the object as invalid.
     Invalid,
-    /// No answer, or none that helps: worth another try.
+    /// No response, or an unusable one: a retry may help.
     Unavailable,
-    /// It was not sent: it is no longer needed.
+    /// The request was not sent, because it is no longer needed.
     Unwanted,
 }
 
@@ -64,15 +64,14 @@ impl Trouble {
     }
 }
 
-/// The server has refused a request for the moment, or was not reached: the request was not done.
+/// The wait after the server rejected a request temporarily or was not reached: the request was not processed.
 const BUSY: Duration = Duration::from_secs(1);
-/// The longest time between two tries, whatever `Retry-After` says.
+/// The maximum wait between two attempts, even if `Retry-After` is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// An API server that has just started answers 403 until it knows its roles, which takes some seconds: a 403 counts
-/// after these pauses.
+/// An API server that has just started answers 403 until it has loaded its roles, which takes some seconds: a 403 is final after these waits.
 const ROLES_LOAD: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
-/// Makes a call. A request that was not done is repeated within the deadline, whatever its verb.
+/// Makes a call. A request that was not processed is repeated within the deadline, for any verb.
 pub(in crate::controller) async fn call<T, F>(
     metrics: &Metrics,
     operation: &'static str,
@@ -84,7 +83,7 @@ where
     call_while(metrics, operation, || true, request).await
 }
 
-/// Makes a call as long as it is wanted, which is checked right before each try.
+/// Makes a call while it is wanted. This is checked immediately before each attempt.
 pub(in crate::controller) async fn call_while<T, F>(
     metrics: &Metrics,
     operation: &'static str,
@@ -101,7 +100,7 @@ where
     result
 }
 
-/// A call that failed, and what the API server said.
+/// A failed call with the message of the API server.
 #[derive(Debug)]
 pub(in crate::controller) struct Failed {
     pub(in crate::controller) trouble: Trouble,
@@ -118,7 +117,7 @@ impl From<Trouble> for Failed {
     }
 }
 
-/// The same, with what the API server says. `token`: the secret in the request, which is not handed on.
+/// The same, with the message of the API server. `token`: the secret in the request, which the message must not contain.
 pub(in crate::controller) async fn call_with_message<T, F>(
     metrics: &Metrics,
     operation: &'static str,
@@ -144,7 +143,7 @@ where
     })
 }
 
-/// Makes a call whose result is of little use later: it is not repeated.
+/// Makes a call whose result is not useful later: it is not repeated.
 pub(in crate::controller) async fn call_once<T>(
     metrics: &Metrics,
     operation: &'static str,
@@ -160,7 +159,7 @@ pub(in crate::controller) async fn call_once<T>(
     result
 }
 
-/// When a call began, and its span.
+/// The start time of a call, and its span.
 struct Begun {
     clock: Instant,
     span: Span,
@@ -168,7 +167,7 @@ struct Begun {
 
 impl Begun {
     fn now(operation: &'static str) -> Self {
-        // What is empty comes with the request, the answer and the end ([`traces::sent_to`]).
+        // The empty fields are set with the request, the response and the end ([`traces::sent_to`]).
         let span = traces::span!(
             "kubernetes request",
             otel.name = span_name(operation),
@@ -189,7 +188,7 @@ impl Begun {
     }
 }
 
-/// The name of the span of an operation: of a write, what is written.
+/// The name of the span of an operation. For a write it contains what is written.
 fn span_name(operation: &str) -> &'static str {
     match operation {
         "create_digest_key"
@@ -215,7 +214,7 @@ where
         if !wanted() {
             return Err((Trouble::Unwanted, None));
         }
-        // Boxed: the future of a request is large, and of most there is one try.
+        // Boxed: the future of a request is large, and most requests need one attempt.
         let error = match tokio::time::timeout_at(deadline, Box::pin(request())).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
@@ -234,7 +233,7 @@ where
     }
 }
 
-/// After how long a request is repeated that was answered with `error`, if it was not done for sure.
+/// The wait before a request is repeated that failed with `error`. Only for a request that was certainly not processed.
 fn again_after(error: &kube::Error, trouble: Trouble, refusals: &mut usize) -> Option<Duration> {
     if let kube::Error::Api(status) = error
         && status.code == 429
@@ -253,7 +252,7 @@ fn again_after(error: &kube::Error, trouble: Trouble, refusals: &mut usize) -> O
     was_not_sent(error).then_some(BUSY)
 }
 
-/// No connection could be made, so nothing was sent.
+/// No connection was established, so nothing was sent.
 fn was_not_sent(error: &kube::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -269,7 +268,7 @@ fn was_not_sent(error: &kube::Error) -> bool {
     false
 }
 
-/// Up to a quarter more, so that those who were refused together do not come back together.
+/// Adds up to a quarter, so that requests that were rejected at the same time are not repeated at the same time.
 fn jitter(pause: Duration, random: u8) -> Duration {
     pause + pause.mul_f64(f64::from(random) / 1024.0)
 }
@@ -293,8 +292,8 @@ fn count<T>(
     }
 }
 
-/// Applies a status. Gives the object's resourceVersion: of the answer nothing else is of use, so the server is asked
-/// for the metadata alone. A field that the CRD does not have is not sent.
+/// Applies a status. Returns the resourceVersion of the object: the rest of the response is not used, so only the metadata is
+/// requested. A field that the CRD does not have is not sent.
 pub(in crate::controller) async fn apply_status<K>(
     api: &Api<K>,
     name: &str,
@@ -356,7 +355,7 @@ fn trouble(error: &kube::Error) -> Trouble {
     match status.code {
         403 if terminating => Trouble::Terminating,
         403 if status.message.contains("exceeded quota") => Trouble::Quota,
-        // 401 is no matter of rights: the process's own token has expired, and is read again within a minute.
+        // A 401 does not concern permissions: the process's own token has expired, and is read again within a minute.
         403 => Trouble::Forbidden,
         404 => Trouble::NotFound,
         409 => Trouble::Conflict,

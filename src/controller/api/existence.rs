@@ -1,4 +1,4 @@
-//! Asks the API server whether a credential exists.
+//! Checks with the API server whether a credential exists.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, api::ListParams};
@@ -7,7 +7,7 @@ use super::calls::{Trouble, call};
 use crate::controller::context::Context;
 use crate::{api::ApiCredential, credential::Key};
 
-/// Does the server itself say that this object does not exist any more, or is being deleted?
+/// Whether this object no longer exists or is being deleted, according to the API server and not to the cache.
 pub(in crate::controller) async fn is_gone(
     context: &Context,
     uid: &str,
@@ -17,13 +17,13 @@ pub(in crate::controller) async fn is_gone(
     Ok(living.is_none_or(|m| m.uid.as_deref() != Some(uid) || m.deletion_timestamp.is_some()))
 }
 
-/// The metadata of the credential that has this name, as the server itself says.
+/// The metadata of the credential with this name, from the API server and not from the cache.
 pub(in crate::controller) async fn metadata(
     context: &Context,
     key: &Key,
 ) -> Result<Option<ObjectMeta>, Trouble> {
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
-    // By a list: the role needs no further verb for it.
+    // Read with a list, so that the role needs no further verb.
     let this = ListParams::default().fields(&format!("metadata.name={}", key.name));
     let found = call(&context.metrics, "check_credential", || {
         api.list_metadata(&this)

@@ -1,4 +1,4 @@
-//! The finalizer of credentials whose token is revoked at their end.
+//! The finalizer of credentials whose token is revoked when they are deleted.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -17,17 +17,17 @@ use crate::{
     credential::Key,
 };
 
-/// Writes in a row that others are faster than.
+/// The maximum number of attempts if other writers are faster.
 const TRIES: usize = 5;
 
-/// Has it the finalizer?
+/// Whether the object has the finalizer.
 pub(in crate::controller) fn has(meta: &ObjectMeta) -> bool {
     let mut all = meta.finalizers.iter().flatten();
     all.any(|finalizer| finalizer == names::REVOKE_FINALIZER)
 }
 
-/// Adds the finalizer to this object, or removes it, and leaves those of others as they are: the list is read, and written at
-/// the version that was read. It is well if the object is gone, or has another UID by now.
+/// Adds the finalizer to this object or removes it. Other finalizers are not changed: the list is read, and written with the
+/// version that was read. It is not an error if the object is deleted or now has another UID.
 pub(in crate::controller) async fn set(
     context: &Context,
     key: &Key,
@@ -44,7 +44,7 @@ pub(in crate::controller) async fn set(
             return Ok(());
         }
         if present && meta.deletion_timestamp.is_some() {
-            // The API server adds none to what is being deleted.
+            // The API server does not add a finalizer to an object that is being deleted.
             return Err(Trouble::Unwanted);
         }
         let mut all = meta.finalizers.unwrap_or_default();

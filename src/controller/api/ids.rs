@@ -1,4 +1,4 @@
-//! Random names and IDs, from the crypto library of the process.
+//! Random names and IDs from the crypto library of the process.
 
 /// A version 4 UUID.
 pub(in crate::controller) fn uuid() -> String {
@@ -22,7 +22,7 @@ pub(in crate::controller) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(digits).collect()
 }
 
-/// Random bytes. The library's generator aborts rather than fail, so an error cannot be met.
+/// Random bytes. The generator of the library aborts instead of returning an error, so an error cannot occur.
 pub(in crate::controller) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");

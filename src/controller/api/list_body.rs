@@ -1,10 +1,10 @@
-//! Splits the JSON of a list into its objects while it is received. Only one object is in memory, whatever the size of the page, because users
-//! decide the number and the size of objects. Pure.
+//! Splits the JSON of a list into its objects while it is received. Only one object is in memory, independent of the size of
+//! the page, because users control the number and the size of objects. Pure.
 
-/// More than this of a buffer is not held between two objects.
+/// The maximum size of a buffer that is retained between two objects.
 const BUFFER: usize = 256 * 1024;
 
-/// A part of a list, complete.
+/// A complete part of a list.
 #[derive(Debug, PartialEq)]
 pub(in crate::controller) enum Part<'a> {
     /// One of its objects.
@@ -15,30 +15,30 @@ pub(in crate::controller) enum Part<'a> {
     End,
 }
 
-/// Not the JSON of a list.
+/// The input is not the JSON of a list.
 #[derive(Debug, Eq, PartialEq)]
 pub(in crate::controller) struct Malformed;
 
 /// A list that is being received.
 #[derive(Debug, Default)]
 pub(in crate::controller) struct ListBody {
-    /// Objects and arrays that are open.
+    /// The number of open objects and arrays.
     depth: usize,
     text: Text,
     escaped: bool,
     /// The last field of the list itself, without its quotes.
     field: Vec<u8>,
-    /// Is a string that begins now the name of such a field?
+    /// Whether a string that starts now is the name of such a field.
     expects_field: bool,
     /// The depth outside the part that is being received.
     part: Option<usize>,
     buffer: Vec<u8>,
 }
 
-/// Whether the next byte is inside of a string.
+/// Whether the next byte is inside a string.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Text {
-    /// Outside of strings.
+    /// Outside strings.
     #[default]
     None,
     /// In the name of a field of the list.
@@ -111,7 +111,7 @@ impl ListBody {
             _ if self.escaped => self.escaped = false,
             b'\\' => self.escaped = true,
             b'"' => self.text = Text::None,
-            // No field of a list has an escape in its name, or is as long as this.
+            // Fields of a list have no escapes in their names and are shorter than this.
             _ if self.text == Text::Field && self.field.len() < 64 => self.field.push(byte),
             _ => {}
         }
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// The items and the metadata of a list that comes in pieces of this size.
+    /// The items and the metadata of a list that is received in pieces of this size.
     fn parts(list: &[u8], piece: usize) -> Result<(Vec<Value>, Value), Malformed> {
         let mut body = ListBody::default();
         let (mut items, mut metadata) = (Vec::new(), Value::Null);
@@ -181,7 +181,7 @@ mod tests {
         ) {
             let items: Vec<Value> = objects.into_iter().map(|o| json!({ "metadata": {}, "spec": o })).collect();
             let meta = json!({ "resourceVersion": "7", "continue": "x}\"" });
-            // As Go orders it, and as the fields of a map are ordered.
+            // In the order of Go, and in the order of the fields of a map.
             for list in [
                 json!({ "kind": "L", "other": other.clone(), "metadata": meta.clone(), "items": items.clone() }),
                 json!({ "a": other.clone(), "items": items.clone(), "metadata": meta.clone() }),

@@ -1,5 +1,5 @@
-//! Calls of the API server: each has a deadline and a metric, and its error has a kind. Lists and watches. Whether a
-//! standby may call what a leader calls.
+//! Calls of the API server: each call has a deadline and a metric, and its error has a kind. Lists and watches. The check
+//! whether a standby has the permissions of a leader.
 
 pub(super) mod calls;
 pub(super) mod existence;

@@ -1,4 +1,4 @@
-//! Lists pods by metadata, one page at a time, and reads one pod at a time: users decide how large the metadata of a pod is.
+//! Lists pods by metadata, one page at a time, and reads one pod at a time, because users control the size of a pod's metadata.
 
 use std::pin::pin;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::list_body::{ListBody, Part};
 use crate::plan::notify::{self, PAGE};
 
-/// Pods whose containers have ended read no file.
+/// Pods whose containers have terminated do not read files.
 const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 /// A page of a list.
@@ -21,7 +21,7 @@ pub(in crate::controller) struct PodPage {
     pub(in crate::controller) more: String,
 }
 
-/// What is used of a pod.
+/// The used fields of a pod.
 #[derive(Debug)]
 pub(in crate::controller) struct SelectedPod {
     pub(in crate::controller) name: String,
@@ -31,7 +31,7 @@ pub(in crate::controller) struct SelectedPod {
 }
 
 impl SelectedPod {
-    /// The pod as the decision sees it.
+    /// The pod as input of the decision.
     pub(in crate::controller) fn seen(&self) -> notify::Pod<'_> {
         notify::Pod {
             ending: self.ending,
@@ -40,7 +40,7 @@ impl SelectedPod {
     }
 }
 
-/// The next page of the pods that a label selector selects, as they are now.
+/// The next page of the current pods that a label selector matches.
 pub(in crate::controller) async fn page(
     client: &Client,
     namespace: &str,
@@ -116,7 +116,7 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Annotations {
-    // `names::TOKEN_UPDATED_AT`, by test.
+    // Equal to `names::TOKEN_UPDATED_AT`; a test checks this.
     #[serde(rename = "apicred.dev/token-updated-at")]
     noted: Option<String>,
 }

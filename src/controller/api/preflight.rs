@@ -1,5 +1,6 @@
-//! Checks whether a standby could lead: it lists one object of each kind that it would watch, and asks the API server for its other rights. A
-//! release whose role lacks a rule, or whose CRDs are not installed, is then never Ready, and the rollout stops while the old leader works.
+//! Checks whether a standby could lead: lists one object of each kind that it would watch, and checks its other permissions
+//! with the API server. A release whose role lacks a rule, or whose CRDs are not installed, then never becomes Ready, and the
+//! rollout stops while the old leader works.
 
 use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
 
@@ -22,15 +23,15 @@ use super::calls::{Trouble, call, call_once};
 use crate::api::{ApiClient, ApiCredential, ClusterTokenIssuer, TokenIssuer};
 use crate::controller::context::Context;
 
-/// Between two checks that went well.
+/// The interval after a successful check.
 const PERIOD: Duration = Duration::from_secs(30);
-/// Between two checks until then.
+/// The interval until the first successful check.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// What is done with a resource of an API group, beside lists. A subresource stands behind a slash.
+/// The verbs for a resource of an API group, except list. A subresource follows after a slash.
 type Use = (&'static str, &'static str, &'static [&'static str]);
 
-/// In each namespace that the operator watches. The rights for ServiceAccounts are not here, because they are optional.
+/// Needed in each namespace that the operator watches. Permissions for ServiceAccounts are not included, because they are optional.
 const IN_EACH_NAMESPACE: [Use; 9] = [
     ("", "secrets", &["get", "watch", "create", "patch"]),
     ("apicred.dev", "apicredentials", &["watch", "patch"]),
@@ -42,25 +43,25 @@ const IN_EACH_NAMESPACE: [Use; 9] = [
     ("events.k8s.io", "events", &["create"]),
     ("", "configmaps", &["list", "watch"]),
 ];
-/// In the cluster.
+/// Needed for the cluster.
 const IN_CLUSTER: [Use; 2] = [
     ("apicred.dev", "clustertokenissuers", &["watch"]),
     ("apicred.dev", "clustertokenissuers/status", &["patch"]),
 ];
 
-/// One thing that the operator must be allowed to do.
+/// A permission that the operator needs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Right {
     group: &'static str,
     resource: &'static str,
     verb: &'static str,
-    /// Empty: in all namespaces, or the resource has none.
+    /// Empty for all namespaces, or if the resource is cluster-scoped.
     namespace: String,
-    /// Empty: whatever the object is called.
+    /// Empty for all names.
     name: String,
 }
 
-/// These uses, one by one.
+/// The permissions for these uses, one by one.
 fn rights(uses: &[Use], namespace: &str) -> Vec<Right> {
     let each = |(group, resource, verbs): &Use| {
         let (group, resource) = (*group, *resource);
@@ -75,7 +76,7 @@ fn rights(uses: &[Use], namespace: &str) -> Vec<Right> {
     uses.iter().flat_map(each).collect()
 }
 
-/// In the operator's own namespace: its Lease, and where it may not do this everywhere its digest key.
+/// Needed in the operator's own namespace: its Lease and, if it may not access Secrets everywhere, its digest key.
 fn at_home(home: &str, lease: &str, everywhere: bool) -> Vec<Right> {
     let leases: Use = ("coordination.k8s.io", "leases", &["get", "update"]);
     let mut all = rights(&[leases], home);
@@ -92,7 +93,7 @@ fn at_home(home: &str, lease: &str, everywhere: bool) -> Vec<Right> {
     all
 }
 
-/// Checks for ever. `lease` is the name of the Lease.
+/// Checks repeatedly. Never returns. `lease` is the name of the Lease.
 pub(in crate::controller) async fn repeat(context: &Arc<Context>, lease: &str) -> Infallible {
     let (mut ready, mut reported) = (false, None);
     loop {
@@ -101,7 +102,7 @@ pub(in crate::controller) async fn repeat(context: &Arc<Context>, lease: &str) -
                 (ready, reported) = (true, None);
                 context.health.set_standby(Ok(()));
             }
-            // An API server that does not answer says nothing about this process.
+            // An API server that does not respond is not a problem of this process.
             Err(Missing::List(_, Trouble::Unavailable)) if ready => {}
             Err(missing) => {
                 let why = missing.words();
@@ -116,7 +117,7 @@ pub(in crate::controller) async fn repeat(context: &Arc<Context>, lease: &str) -
     }
 }
 
-/// What a leader would lack.
+/// What is missing for a leader.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Missing {
     List(&'static str, Trouble),
@@ -151,7 +152,7 @@ async fn check(context: &Arc<Context>, lease: &str) -> Result<(), Missing> {
         let client = || context.client.clone();
         let issuers = Api::<ClusterTokenIssuer>::all(client());
         one(context, "clustertokenissuers", &issuers, "").await?;
-        // As the watch does it: by name where the role may name them.
+        // As in the watch: by name if the scope is limited to named namespaces.
         let name = scope.names().and_then(|names| names.first());
         let name = name.map_or("", String::as_str);
         one(
@@ -173,7 +174,7 @@ async fn check(context: &Arc<Context>, lease: &str) -> Result<(), Missing> {
     let Some(names) = scope.names() else {
         return in_namespace(context, None).await;
     };
-    // A leader goes on without the namespaces that it may not read, and says so in each status there.
+    // A leader continues without the namespaces that it may not read, and reports this in each status there.
     let mut result = Ok(());
     for name in names {
         result = in_namespace(context, Some(name)).await;
@@ -184,9 +185,9 @@ async fn check(context: &Arc<Context>, lease: &str) -> Result<(), Missing> {
     result
 }
 
-/// Asks the API server whether this process has these rights. Everybody who is authenticated may ask that
-/// (`system:basic-user`), so the operator's role has no rule for it; where a cluster has taken this away, nothing is known and
-/// the lists have to do.
+/// Checks with the API server whether this process has these permissions. Every authenticated user may do this
+/// (`system:basic-user`), so the operator's role has no rule for it. In a cluster that removed this permission, the result is
+/// unknown, and only the lists are checked.
 async fn may(context: &Context, needed: Vec<Right>) -> Result<(), Missing> {
     let reviews = Api::<SelfSubjectAccessReview>::all(context.client.clone());
     for right in needed {
@@ -290,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    /// The rules of a template of the chart's role, one by one, without those that a value switches on.
+    /// The rules in a template of the chart's role, one by one, without rules that a value enables.
     fn rules(template: &str) -> BTreeSet<(String, String, String)> {
         let role = include_str!("../../../charts/apicred/templates/_rules.tpl");
         let (_, rules) = role.split_once(&format!("define \"{template}\"")).unwrap();

@@ -1,5 +1,5 @@
-//! Waits between retries of a list or watch. The backoff of kube is reset by each attempt, because it counts the first event of an attempt as a
-//! success.
+//! Waits between retries of a list or watch. The backoff of kube is reset by each attempt, because it counts the first event of
+//! an attempt as a success.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 
 use super::ids;
 
-/// Wait after a first failure, before jitter.
+/// The wait after the first failure, before jitter.
 const FIRST: Duration = Duration::from_millis(800);
 /// The longest wait, before jitter.
 const LONGEST: Duration = Duration::from_millis(25_600);
-/// A stream that has worked for this long starts again with the first wait. So one that is always sent back to its list
-/// (410) by a server that answers lists backs off too.
+/// A stream that has worked for this long starts again with the first wait. Therefore a stream backs off as well if a server
+/// answers its lists but always sends it back to the list (410).
 const STABLE: Duration = Duration::from_secs(10);
 /// A stream without any event or failure for this long was open and quiet.
 const QUIET: Duration = Duration::from_mins(1);
-/// A stream that keeps failing is reported at once, and after that once in this time.
+/// A stream that keeps failing is reported immediately, and then once per this interval.
 const REPORT: Duration = Duration::from_mins(5);
 
-/// What one failure means.
+/// The meaning of one failure.
 pub(in crate::controller) struct Failure<E> {
     /// The error.
     pub(in crate::controller) error: E,
-    /// Had the stream worked before, or is this its first failure?
+    /// Whether the stream worked before, or this is its first failure.
     pub(in crate::controller) sudden: bool,
-    /// Failures since the last report, this one included, if it is to be reported.
+    /// The number of failures since the last report, including this one, if a report is due.
     pub(in crate::controller) report: Option<u32>,
 }
 
@@ -37,22 +37,22 @@ struct Retry {
     failures: u32,
     unreported: u32,
     reported_at: Option<Instant>,
-    /// Since when it has worked, after the last failure.
+    /// The time since when it has worked after the last failure.
     working_since: Option<Instant>,
     /// When the last wait ended.
     tried_at: Option<Instant>,
 }
 
 impl Retry {
-    /// The stream has delivered an event.
+    /// Records that the stream delivered an event.
     fn on<K>(&mut self, event: &Event<K>, now: Instant) {
-        // Every attempt has its beginning, and a list may fail at each of its pages.
+        // Every attempt starts with these events, and a list may fail at each of its pages.
         if matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_)) {
             self.working_since.get_or_insert(now);
         }
     }
 
-    /// The stream has failed. Gives the wait until the next attempt. `random` is from 0 to 1.
+    /// Records that the stream failed. Returns the wait until the next attempt. `random` is from 0 to 1.
     fn failed(&mut self, now: Instant, random: f64) -> Duration {
         let over = |since: Option<Instant>, time| since.is_some_and(|s| now - s >= time);
         if over(self.working_since, STABLE) || over(self.tried_at, QUIET) {
@@ -67,7 +67,7 @@ impl Retry {
         wait
     }
 
-    /// Failures since the last report, if one is due.
+    /// The number of failures since the last report, if a report is due.
     fn report(&mut self, now: Instant) -> Option<u32> {
         if self.reported_at.is_some_and(|at| now - at < REPORT) {
             return None;
@@ -77,8 +77,8 @@ impl Retry {
     }
 }
 
-/// Passes the events of a stream on. After a failure the stream is polled again, which is its next attempt, when a wait
-/// that grows with each failure has ended.
+/// Passes on the events of a stream. After a failure the stream is polled again after a wait that grows with each failure. This
+/// poll is the next attempt.
 pub(in crate::controller) fn with_backoff<K, E>(
     events: impl Stream<Item = Result<Event<K>, E>> + Send + 'static,
 ) -> impl Stream<Item = Result<Event<K>, Failure<E>>> + Send + 'static
@@ -117,8 +117,7 @@ where
 mod tests {
     use super::*;
 
-    /// How often a stream is tried in the first minute if each attempt delivers these events, each after a time, and
-    /// then fails.
+    /// The number of attempts in the first minute if each attempt delivers these events, each after its wait, and then fails.
     fn attempts(attempt: &[(Duration, Event<()>)]) -> usize {
         let (mut retry, begin) = (Retry::default(), Instant::now());
         let (mut now, mut count) = (begin, 0);

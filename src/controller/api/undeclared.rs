@@ -1,5 +1,5 @@
-//! Fields of a status that the CRD of this cluster does not have: the operator is newer than its CRDs. The API server refuses the
-//! whole status for one such field, so that nobody would see a failed renewal. The rest is written without it.
+//! Fields of a status that the CRD in this cluster does not have, because the operator is newer than its CRDs. The API server
+//! rejects the whole status for one such field, so a failed renewal would not be visible. The rest is written without the field.
 
 use std::{collections::BTreeSet, sync::Mutex};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::controller::locks::lock;
 
-/// How the API server ends a line about such a field. Source: `structured-merge-diff`, `typed/validate.go`.
+/// The end of a line of the API server about such a field. Source: `structured-merge-diff`, `typed/validate.go`.
 const END: &str = ": field not declared in schema";
 
-/// The fields that were reported. Each is reported once by a process.
+/// The reported fields. A process reports each field once.
 #[derive(Default)]
 pub(in crate::controller) struct Undeclared(Mutex<BTreeSet<String>>);
 
@@ -28,8 +28,8 @@ impl Undeclared {
     }
 }
 
-/// Takes the fields that an error names out of an object. Gives their paths, such as `.status.client.expiresAt`; none if it names
-/// none that is there.
+/// Removes the fields that an error names from an object. Returns their paths, such as `.status.client.expiresAt`; empty if it
+/// names no field that the object contains.
 pub(super) fn take_out(object: &mut Value, error: &str) -> Vec<String> {
     let named = |line: &str| {
         let line = line.trim_end().strip_suffix(END)?;
@@ -44,7 +44,7 @@ pub(super) fn take_out(object: &mut Value, error: &str) -> Vec<String> {
     paths
 }
 
-/// Removes a field below these steps, in each item of a list on the way. Says whether it was there.
+/// Removes a field at this path, in each item of a list on the path. Returns whether it existed.
 fn remove(value: &mut Value, steps: &[&str]) -> bool {
     let Some((step, rest)) = steps.split_first() else {
         return false;
@@ -58,7 +58,7 @@ fn remove(value: &mut Value, steps: &[&str]) -> bool {
         return fields.remove(name).is_some();
     }
     match fields.get_mut(name) {
-        // All of them, not only the first that has it.
+        // In all items, not only in the first one that has the field.
         Some(Value::Array(items)) => {
             let mut found = false;
             for item in items {
@@ -97,7 +97,7 @@ mod tests {
                 ".status.keys[type=\"x\"].new: field not declared in schema",
                 vec![".status.keys[type=\"x\"].new"],
             ),
-            // Not there, not of the status, and another fault.
+            // The field does not exist, the field is not in the status, and another error.
             (".status.none: field not declared in schema", vec![]),
             (".metadata.name: field not declared in schema", vec![]),
             (".status.new: expected string, got 1", vec![]),

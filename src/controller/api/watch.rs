@@ -1,5 +1,5 @@
-//! One list and watch of one kind. It replaces kube's watcher, which stores a page of whole objects before they can be trimmed. This one reads one
-//! object at a time, so its memory does not depend on what other users store.
+//! One list and watch of one kind. It replaces the watcher of kube, which stores a page of complete objects before they can be
+//! trimmed. This one reads one object at a time, so its memory use does not depend on what other users store.
 
 use std::{pin::Pin, time::Duration};
 
@@ -17,15 +17,15 @@ use tokio::time::Instant;
 
 use super::list_body::{ListBody, Part};
 
-/// The server ends a watch after this many seconds. Below 240 s, at which some load balancers drop idle flows silently.
+/// The server ends a watch after this many seconds. The value is below 240 s, after which some load balancers silently drop idle connections.
 const WATCH_SECONDS: u32 = 200;
-/// A watch that is silent for so much longer than the server's timeout is dead.
+/// A watch without data for this much longer than the server's timeout is considered dead.
 const MARGIN: Duration = Duration::from_secs(5);
-/// A watch that the server ends without a word within this time counts as failed.
+/// A watch that the server ends within this time without sending anything counts as failed.
 const EARLY: Duration = Duration::from_secs(5);
-/// Objects a page. Their size does not matter here; the server has to make the page.
+/// The number of objects per page. Their size is not relevant here; the server has to build the page.
 const PAGE: u32 = 500;
-/// More than this of a buffer is not held between two events.
+/// The maximum size of a buffer that is retained between two events.
 const BUFFER: usize = 256 * 1024;
 
 /// What is listed and watched.
@@ -36,17 +36,17 @@ pub(in crate::controller) struct Source {
     metadata: bool,
 }
 
-/// Why a list or watch failed, without the server's text.
+/// Why a list or watch failed, without text from the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::controller) struct WatchError(pub(in crate::controller) &'static str);
 
-/// How an object is made of its JSON.
+/// The function that decodes an object from its JSON.
 pub(in crate::controller) type Read<T> = fn(&[u8]) -> Result<T, serde_json::Error>;
 
 type Body = Pin<Box<dyn AsyncBufRead + Send>>;
 
 impl Source {
-    /// Whole objects at this URL of the API.
+    /// Complete objects at this URL of the API.
     pub(in crate::controller) fn objects(client: &Client, url: &str) -> Self {
         Self {
             client: client.clone(),
@@ -56,7 +56,7 @@ impl Source {
         }
     }
 
-    /// The metadata of the objects alone.
+    /// Only the metadata of the objects.
     pub(in crate::controller) fn metadata(client: &Client, url: &str) -> Self {
         Self {
             metadata: true,
@@ -64,7 +64,7 @@ impl Source {
         }
     }
 
-    /// Only these objects, by a field selector.
+    /// Only the objects that this field selector matches.
     pub(in crate::controller) fn only(self, fields: String) -> Self {
         Self {
             fields: Some(fields),
@@ -72,7 +72,7 @@ impl Source {
         }
     }
 
-    /// A list without a resourceVersion: it is answered with the newest state, whatever server answers.
+    /// Sends a list request without a resourceVersion: any API server answers it with the newest state.
     async fn list(&self, page: Option<&str>) -> Result<Body, kube::Error> {
         let params = ListParams {
             field_selector: self.fields.clone(),
@@ -114,7 +114,7 @@ enum State {
     Page(Option<String>),
     /// A page is being received.
     Items(Box<Page>),
-    /// The list is complete up to this version, or a watch has ended at it.
+    /// The list is complete up to this version, or a watch ended at this version.
     Listed(String),
     Watching(Box<Watching>),
 }
@@ -129,7 +129,7 @@ struct Watching {
     version: String,
     body: Body,
     opened: Instant,
-    /// Has the server sent anything?
+    /// Whether the server has sent anything.
     heard: bool,
     line: Vec<u8>,
 }
@@ -161,7 +161,7 @@ struct Status {
     code: u16,
 }
 
-/// Lists, then watches, for ever. After an error the next poll is the next attempt.
+/// Lists, then watches. Never ends. After an error the next poll is the next attempt.
 pub(in crate::controller) fn watch<T>(
     source: Source,
     read: Read<T>,
@@ -240,7 +240,7 @@ async fn step<T: Resource>(source: &Source, read: Read<T>, state: State) -> Step
 }
 
 impl Page {
-    /// The next object, or none at the end of the page.
+    /// The next object; `None` at the end of the page.
     async fn next<T>(&mut self, read: Read<T>) -> Result<Option<T>, WatchError> {
         loop {
             let input = self.body.fill_buf().await;
@@ -275,7 +275,7 @@ impl Watching {
         let silence = Duration::from_secs(WATCH_SECONDS.into()) + MARGIN;
         let line = self.body.read_until(b'\n', &mut self.line);
         match tokio::time::timeout(silence, line).await {
-            // Half a line is what is left of an event; it comes again with the next watch.
+            // The rest is an incomplete line of an event; the next watch delivers the event again.
             Ok(Ok(_)) if self.line.last() != Some(&b'\n') => self.ended(),
             Ok(Ok(_)) => self.event(read),
             Ok(Err(_)) => self.again("the connection broke"),
@@ -283,7 +283,7 @@ impl Watching {
         }
     }
 
-    /// The server ends watches when their time has come.
+    /// Handles the end of a watch: the server ends watches after their timeout.
     fn ended<T>(self) -> Step<T> {
         if !self.heard && self.opened.elapsed() < EARLY {
             return self.again("the server ended it at once");

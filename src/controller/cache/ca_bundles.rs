@@ -1,4 +1,4 @@
-//! CA bundles outside of the spec of an issuer: only the keys of `ConfigMaps` and Secrets that issuers name.
+//! CA bundles outside the spec of an issuer: only the keys of `ConfigMaps` and Secrets that issuers name.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,22 +12,22 @@ use crate::{
     credential::{CaSource, Issuer},
 };
 
-/// Longest bundle, as that of a spec.
+/// The maximum size of a bundle, the same as in a spec.
 const LONGEST: usize = 64 * 1024;
 
-/// What was found at a place: the text, or why there is none.
+/// The result of reading a place: the text, or why there is none.
 type Found = Result<String, String>;
 
 /// The bundles that issuers name.
 #[derive(Debug, Default)]
 pub(in crate::controller) struct CaBundles {
     known: Mutex<HashMap<CaSource, Found>>,
-    /// An issuer is new, changed or gone.
+    /// Notified when an issuer is created, changed or deleted.
     pub(in crate::controller) changed: Notify,
 }
 
 impl CaBundles {
-    /// The issuer with its CAs.
+    /// Returns the issuer with its CAs.
     pub(in crate::controller) fn fill(&self, issuer: Issuer) -> Issuer {
         let Some(source) = &issuer.ca_source else {
             return issuer;
@@ -40,12 +40,12 @@ impl CaBundles {
         }
     }
 
-    /// Was this place read?
+    /// Whether this place was read.
     pub(in crate::controller) fn knows(&self, source: &CaSource) -> bool {
         lock(&self.known).contains_key(source)
     }
 
-    /// A place was read: `data` is the value of the key, if there is an object that has it. Says whether it is news.
+    /// Stores the result of a read. `data` is the value of the key if the object exists and contains the key. Returns true if the result is new.
     pub(in crate::controller) fn put(&self, source: &CaSource, data: Option<&[u8]>) -> bool {
         let found = read(source, data);
         let mut known = lock(&self.known);
@@ -56,7 +56,7 @@ impl CaBundles {
         true
     }
 
-    /// Forgets what no issuer names.
+    /// Removes the places that no issuer names.
     pub(in crate::controller) fn retain(&self, wanted: &HashSet<CaSource>) {
         lock(&self.known).retain(|source, _| wanted.contains(source));
     }

@@ -1,4 +1,4 @@
-//! Watches the objects with CA bundles that issuers name, one by one. An operator needs few of them, and reads no others.
+//! Watches each object with a CA bundle that an issuer names. There are few of them, and no other objects are read.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -21,12 +21,12 @@ use crate::{
     credential::{CaSource, Issuer, IssuerId},
 };
 
-/// Keeps a watch for each place that an issuer names. `changed` gets the issuers that have other CAs now.
+/// Runs a watch for each place that an issuer names. `changed` receives the issuers whose CAs changed.
 pub(in crate::controller) async fn run(
     context: Arc<Context>,
     changed: UnboundedSender<IssuerName>,
 ) {
-    // Ends them all when this future is dropped.
+    // All watches stop when this future is dropped.
     let mut tasks = JoinSet::new();
     let mut running = HashMap::new();
     loop {
@@ -50,14 +50,14 @@ pub(in crate::controller) async fn run(
     }
 }
 
-/// Is a bundle that an issuer names not read yet?
+/// Whether a bundle that an issuer names was not read yet.
 pub(in crate::controller) fn unread(context: &Context) -> bool {
     named(context)
         .iter()
         .any(|(source, _)| !context.ca_bundles.knows(source))
 }
 
-/// The places that issuers name, each with its issuer. No other issuer is parsed: this runs at each change of one.
+/// The places that issuers name, each with its issuer. Other issuers are not parsed, because this runs at each change of an issuer.
 fn named(context: &Context) -> Vec<(CaSource, IssuerName)> {
     let own = context.token_issuers.state().into_iter();
     let own = own.filter(|issuer| issuer.spec.ca_bundle_ref.is_some());

@@ -1,4 +1,4 @@
-//! An `ApiClient` as the cache has it.
+//! An `ApiClient` as cached.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -18,24 +18,24 @@ use crate::{
     printable,
 };
 
-/// An `ApiClient`, trimmed to what is used of it.
+/// An `ApiClient`, trimmed to the used fields.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::controller) struct CachedClient {
-    /// Which object it is, and its generation.
+    /// The identity of the object and its generation.
     pub(in crate::controller) metadata: ObjectMeta,
-    /// Its spec, or why this is not known.
+    /// Its spec, or why the spec is not known.
     pub(in crate::controller) spec: Result<ApiClientSpec, Flaw>,
     pub(in crate::controller) status: Option<ApiClientStatus>,
-    /// The rotation that somebody requested.
+    /// The rotation that a user requested.
     pub(in crate::controller) rotate_requested: Option<String>,
     pub(in crate::controller) deleting: bool,
-    /// What is to be said about annotations that have no effect.
+    /// The message about annotations that have no effect.
     pub(in crate::controller) unread: Option<String>,
-    /// Names of the Secrets by which it authenticates.
+    /// Names of the Secrets for client authentication.
     pub(super) sources: Box<[String]>,
-    /// Name of the Secret with the last good certificate, if it may prove that a new one belongs to the client.
+    /// Name of the Secret with the last good certificate, if that certificate may prove that a new one belongs to the client.
     copy: Option<Box<str>>,
-    /// Name of the ServiceAccount by which it authenticates.
+    /// Name of the ServiceAccount for client authentication.
     pub(super) account: Option<Box<str>>,
 }
 
@@ -92,17 +92,17 @@ impl From<Readable<ApiClient>> for CachedClient {
 }
 
 impl CachedClient {
-    /// The request for a rotation that was answered last, as status says.
+    /// The rotation request that was handled last, according to the status.
     pub(in crate::controller) fn handled(&self) -> Option<String> {
         self.status.as_ref()?.last_handled_rotate_request.clone()
     }
 
-    /// Name of the first Secret by which it authenticates.
+    /// Name of the first Secret for client authentication.
     pub(in crate::controller) fn source(&self) -> Option<&str> {
         self.sources.first().map(String::as_str)
     }
 
-    /// Name of the Secret with the last good certificate, if there may be one.
+    /// Name of the Secret with the last good certificate, if there can be one.
     pub(in crate::controller) fn copy(&self) -> Option<&str> {
         self.copy.as_deref()
     }
@@ -114,12 +114,12 @@ impl CachedClient {
         manager.map(|manager| manager.name.as_str())
     }
 
-    /// Does it ask for what this one asks for? A status or a label is no change.
+    /// Whether both have the same request. A change of the status or a label is ignored.
     pub(super) fn is_as(&self, other: &Self) -> bool {
         self.metadata.uid == other.metadata.uid && self.spec == other.spec
     }
 
-    /// Does it authenticate by a ServiceAccount?
+    /// Whether it authenticates with a ServiceAccount.
     pub(in crate::controller) fn has_account(&self) -> bool {
         self.account.is_some()
     }
@@ -142,7 +142,7 @@ impl CachedClient {
     }
 }
 
-/// What is held of a Secret that was read for the check of a client: nothing of its values.
+/// What is stored of a Secret that was read for the check of a client. It contains no values.
 #[derive(Debug)]
 pub(in crate::controller) struct Opened {
     /// Its name, UID, version, and what its owner allows.

@@ -1,8 +1,8 @@
 //! Turns lists into changes, for one watch of the cluster or one watch of each namespace.
 //!
-//! The first list is passed on as a list. Later lists are passed on as single changes: an object that the cache already has at this version is
-//! no change, and an object that a list does not contain is deleted. The list of one namespace does not affect another one. Only names are stored,
-//! and only while a list is received. Pure, except [`changes`].
+//! The first list is passed on as a list. Later lists are passed on as single changes: an object that the cache already has at
+//! this version is not a change, and an object that a list does not contain is deleted. The list of one namespace does not
+//! affect another namespace. Only names are stored, and only while a list is received. Pure, except [`changes`].
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -16,11 +16,11 @@ use kube::{Resource, api::PartialObjectMeta, core::PartialObjectMetaExt, runtime
 
 use super::readable::{Readable, identity};
 
-/// A list or watch failed, and is tried again. It is reported already.
+/// A list or watch failed and is retried. The failure is already reported.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::controller) struct Failed;
 
-/// What one watch covers: a namespace, or everything if it is empty.
+/// The scope of one watch: a namespace, or everything if it is empty.
 pub(in crate::controller) type Part = Arc<str>;
 
 /// All watches of one kind.
@@ -29,7 +29,7 @@ pub(in crate::controller) struct Watch<T> {
     pub(in crate::controller) events: BoxStream<'static, (Part, Result<Event<T>, Failed>)>,
 }
 
-/// Which object it is.
+/// The namespace and name of an object.
 type Name = (Box<str>, Box<str>);
 
 fn name(meta: &ObjectMeta) -> Name {
@@ -37,9 +37,9 @@ fn name(meta: &ObjectMeta) -> Name {
     (text(&meta.namespace), text(&meta.name))
 }
 
-/// An object of which nothing but its name may be known.
+/// An object of which only the name may be known.
 pub(in crate::controller) trait Named: Resource {
-    /// As a list shows that it is deleted.
+    /// The object as it is reported when a list no longer contains it.
     fn not_listed(meta: &ObjectMeta) -> Self;
 }
 
@@ -55,23 +55,23 @@ impl<K: Resource<DynamicType = ()>> Named for PartialObjectMeta<K> {
     }
 }
 
-/// What the cache has. It must be filled from the changes, one at a time.
+/// The content of the cache. The cache must apply the changes one at a time.
 pub(in crate::controller) trait Known<T> {
-    /// The changes that an object of a later list is. Whoever takes them compares, unless this is cheaper.
+    /// The changes that result from an object of a later list. The receiver compares versions, unless it is cheaper to do it here.
     fn news(&self, object: T) -> Vec<Event<T>> {
         vec![Event::Apply(object)]
     }
 
-    /// Objects of a part, by namespace and name at least, for which `listed` is false.
+    /// The objects of a part for which `listed` is false, at least with namespace and name.
     fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta>;
 }
 
-/// Does a part cover this namespace?
+/// Whether a part covers this namespace.
 pub(in crate::controller) fn covers(part: &str, namespace: Option<&str>) -> bool {
     part.is_empty() || namespace == Some(part)
 }
 
-/// The parts whose first list is still awaited. One that fails keeps the others waiting no longer.
+/// The parts whose first list is still awaited. If the first list of a part fails, the other parts no longer wait for it.
 #[derive(Debug)]
 pub(in crate::controller) struct FirstLists {
     awaited: BTreeSet<Part>,
@@ -86,7 +86,7 @@ impl FirstLists {
         }
     }
 
-    /// A part has had its list, or cannot be listed. Says whether all are through by this.
+    /// Records that a part is listed, or cannot be listed. Returns true if this completes all parts.
     pub(in crate::controller) fn settle(&mut self, part: &str) -> bool {
         self.awaited.remove(part);
         let now = self.awaited.is_empty() && !self.complete;
@@ -95,7 +95,7 @@ impl FirstLists {
     }
 }
 
-/// What comes of an event.
+/// The changes that result from an event.
 pub(super) struct Reported<T> {
     pub(super) changes: Vec<Event<T>>,
     /// The part, if this was its first list.
@@ -114,18 +114,18 @@ impl<T> From<Vec<Event<T>>> for Reported<T> {
 pub(super) struct Changes<T, N> {
     known: N,
     first: FirstLists,
-    /// `Init` was passed on.
+    /// Whether `Init` was passed on.
     begun: bool,
-    /// What the lists that are being received have named.
+    /// The names in the lists that are being received.
     receiving: HashMap<Part, HashSet<Name>>,
-    /// Parts that have had a list.
+    /// Parts with a complete list.
     synced: HashSet<Part>,
-    /// What is there of several parts before all of them are listed.
+    /// If there are several parts: the objects that exist before all parts are listed.
     there: HashMap<Part, HashSet<Name>>,
-    /// What was listed before that, and is deleted since.
+    /// Objects that were listed before that and are deleted since.
     deleted: HashMap<Name, T>,
-    /// Parts whose first list failed, with what the next try has named: others do not wait for them any more, and may not see
-    /// half of them.
+    /// Parts whose first list failed, with the objects of the retry so far. Other parts no longer wait for them, and must not
+    /// receive an incomplete list.
     held: HashMap<Part, Vec<T>>,
 }
 
@@ -147,7 +147,7 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
         let done = matches!(event, Event::InitDone);
         let changes = match (self.first.complete, part.is_empty()) {
             _ if self.held.contains_key(part) => self.hold(part, event),
-            // One watch of everything: a list that broke off begins again as a first one.
+            // One watch of everything: a list that was interrupted starts again as a first list.
             (false, true) => {
                 if done {
                     self.first.settle(part);
@@ -164,7 +164,7 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
         }
     }
 
-    /// A watch broke.
+    /// Handles a failed watch.
     fn failed(&mut self, part: &Part) -> Reported<T> {
         let mut changes = Vec::new();
         if !part.is_empty() && !self.synced.contains(part) {
@@ -177,7 +177,7 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
         changes.into()
     }
 
-    /// An event of a part that has had no list and failed: its first list comes when it is complete.
+    /// Handles an event of a part whose first list failed: the list is passed on when it is complete.
     fn hold(&mut self, part: &Part, event: Event<T>) -> Vec<Event<T>> {
         let Some(held) = self.held.get_mut(part) else {
             return Vec::new();
@@ -195,13 +195,13 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
                 let list = first.chain(objects).chain([Event::InitDone]);
                 return list.flat_map(|event| self.before(part, event)).collect();
             }
-            // A watch begins with a list.
+            // A watch starts with a list.
             Event::Apply(_) | Event::Delete(_) => {}
         }
         Vec::new()
     }
 
-    /// What was listed is gone before the first list is complete.
+    /// Records that a listed object was deleted before the first list is complete.
     fn delete(&mut self, name: Name) {
         let meta = ObjectMeta {
             namespace: Some(name.0.to_string()),
@@ -211,7 +211,7 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
         self.deleted.insert(name, T::not_listed(&meta));
     }
 
-    /// An event of a part, while another one is not listed yet: all of it becomes a part of the first list.
+    /// Handles an event of a part while another part is not listed yet: every event becomes part of the first list.
     fn before(&mut self, part: &Part, event: Event<T>) -> Vec<Event<T>> {
         let mut changes = Vec::new();
         if !self.begun {
@@ -260,7 +260,7 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
         changes
     }
 
-    /// Ends the first list if no other part is awaited.
+    /// Completes the first list if no other part is awaited.
     fn settle(&mut self, part: &Part, changes: &mut Vec<Event<T>>) {
         if self.first.settle(part) {
             if !self.begun {
@@ -269,13 +269,13 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
             changes.push(Event::InitDone);
             let deleted = self.deleted.drain();
             changes.extend(deleted.map(|(_, object)| Event::Delete(object)));
-            // The cache says it from now on.
+            // From now on the cache has this information.
             self.there = HashMap::new();
             self.deleted = HashMap::new();
         }
     }
 
-    /// An event of a part, after the first list.
+    /// Handles an event of a part after the first list.
     fn after(&mut self, part: &Part, event: Event<T>) -> Vec<Event<T>> {
         match event {
             Event::Init => {
@@ -302,8 +302,8 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
     }
 }
 
-/// The changes of a kind. `synced` is called with each part that has had its first list, once the taker of the changes asks for more
-/// than what was in it.
+/// The changes of a kind. `synced` is called with each part whose first list is complete, when the receiver of the changes
+/// requests the change after that list.
 pub(in crate::controller) fn changes<T, N>(
     watch: Watch<T>,
     known: N,

@@ -12,8 +12,8 @@ use super::{
 use crate::controller::{context::Context, locks::lock, requeue::key_of};
 use crate::{api::ApiClient, credential::Key};
 
-/// `ApiClients`: requeues the credentials that name one whose spec changed, and has its status checked. The first list comes
-/// before any credential does.
+/// `ApiClients`: requeues the credentials that name a client with a changed spec, and has the status of the client checked. The
+/// first list is complete before any credential is handled.
 pub(in crate::controller) async fn clients(context: Arc<Context>) {
     let stream = "apiclients";
     let watch = scope::namespaced::<ApiClient>(&context, stream);
@@ -21,7 +21,7 @@ pub(in crate::controller) async fn clients(context: Arc<Context>) {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         let (client, changed) = match event {
-            // A first list that is begun again may have named what is gone.
+            // If a first list starts again, an earlier part of it may contain deleted objects.
             Event::Init => {
                 context.clients.clear();
                 continue;
@@ -47,7 +47,7 @@ pub(in crate::controller) async fn clients(context: Arc<Context>) {
             }
         };
         context.health.event_seen(stream, context.clock.now());
-        // A status that others wrote is corrected as well.
+        // This also corrects a status that another writer changed.
         context.clients.check([client.clone()]);
         if changed {
             requeue(&context, &client);
@@ -55,11 +55,11 @@ pub(in crate::controller) async fn clients(context: Arc<Context>) {
     }
 }
 
-/// Requeues the credentials that name a client, and takes its sources and its issuer into the index.
+/// Requeues the credentials that name a client, and indexes its sources and its issuer.
 fn requeue(context: &Context, client: &Key) {
-    // Asked before the store is: once the list is complete, the store has it.
+    // Read this before the store: as soon as the list is complete, the store contains it.
     let listing = context.health.unlisted().contains(&"credentials");
-    // Under one lock: a credential that comes in between finds the client as it is now.
+    // Under one lock: a credential that is added at the same time gets the current client.
     let mut index = lock(&context.index);
     if listing && index.names_client(client) {
         context.clients.mark_unindexed(client);
@@ -67,7 +67,7 @@ fn requeue(context: &Context, client: &Key) {
     context.follow(&mut index, client);
 }
 
-/// The clients that are known.
+/// The known clients.
 struct Listed(Arc<Context>);
 
 impl Known<Readable<ApiClient>> for Listed {

@@ -1,4 +1,4 @@
-//! The `ApiClients` that are known.
+//! The known `ApiClients`.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +21,7 @@ use crate::{
     credential::{ClientLookup, Key},
 };
 
-/// The clients, and which of them need an object.
+/// The clients, and an index of the clients that need an object.
 #[derive(Default)]
 struct Held {
     clients: HashMap<Key, Arc<CachedClient>>,
@@ -52,27 +52,26 @@ impl Held {
     }
 }
 
-/// The clients that are known, and those whose status is to be checked.
+/// The known clients, and those whose status must be checked.
 #[derive(Default)]
 pub(in crate::controller) struct Clients {
     held: Mutex<Held>,
     unchecked: Mutex<HashSet<Key>>,
-    /// Those that changed while the first list of credentials was not complete: the credentials that it has named so far cannot
-    /// be read yet. Locked with the index.
+    /// Clients that changed before the first list of credentials was complete: the credentials that were listed so far cannot
+    /// be read yet. Locked together with the index.
     unindexed: Mutex<HashSet<Key>>,
-    /// Clients that are gone and that credentials still name: when both are deleted together, the token of a credential is
-    /// revoked by the client as it was.
+    /// Deleted clients that credentials still name: when both are deleted together, the token of a credential is revoked with the former client.
     gone: Mutex<HashMap<Key, Arc<CachedClient>>>,
-    /// Those whose status could not be written, and is written again later.
+    /// Clients whose status could not be written and is written again later.
     pub(in crate::controller) rechecks: Arc<Rechecks<Key>>,
-    /// One is unchecked.
+    /// Notified when a client must be checked.
     pub(in crate::controller) raised: Notify,
-    /// What was read of the Secrets by which a client authenticates, so that a Secret that did not change is not read again.
+    /// The content of the Secrets for the authentication of a client, so that an unchanged Secret is not read again.
     pub(in crate::controller) opened: Mutex<HashMap<Key, Vec<Arc<Opened>>>>,
 }
 
 impl Clients {
-    /// The client of this name.
+    /// The client with this name.
     pub(in crate::controller) fn get(&self, key: &Key) -> Option<Arc<CachedClient>> {
         lock(&self.held).clients.get(key).cloned()
     }
@@ -87,7 +86,7 @@ impl Clients {
         }
     }
 
-    /// The same for a credential that is being deleted: a client that is gone meanwhile counts as it was.
+    /// The same for a credential that is being deleted: a client that was deleted in the meantime is still used.
     pub(in crate::controller) fn lookup_leaving(
         &self,
         namespace: &str,
@@ -106,13 +105,13 @@ impl Clients {
         }
     }
 
-    /// How many have a spec that is not known.
+    /// The number of clients whose spec is not known.
     pub(in crate::controller) fn unreadable(&self) -> usize {
         let held = lock(&self.held);
         held.clients.values().filter(|c| c.spec.is_err()).count()
     }
 
-    /// How many have a rotation that is blocked, and a last one that failed.
+    /// The number of clients with a blocked rotation, and the number with a failed last rotation.
     pub(in crate::controller) fn rotations_stopped(&self) -> [u64; 2] {
         let kinds = [
             ConditionType::RotationBlocked,
@@ -128,7 +127,7 @@ impl Clients {
         counts
     }
 
-    /// When the next rotation of each begins, Unix seconds, by namespace and name.
+    /// The start of each client's next rotation in Unix seconds, by namespace and name.
     pub(in crate::controller) fn next_rotations(&self) -> Vec<(Key, i64)> {
         let held = lock(&self.held);
         let next = |(key, client): (&Key, &Arc<CachedClient>)| {
@@ -140,23 +139,23 @@ impl Clients {
         all
     }
 
-    /// Has the status of these checked.
+    /// Requests a check of the status of these clients.
     pub(in crate::controller) fn check(&self, keys: impl IntoIterator<Item = Key>) {
         lock(&self.unchecked).extend(keys);
         self.raised.notify_one();
     }
 
-    /// Those that are to be checked now.
+    /// The clients that must be checked now.
     pub(in crate::controller) fn take_unchecked(&self) -> HashSet<Key> {
         std::mem::take(&mut *lock(&self.unchecked))
     }
 
-    /// Checks those that authenticate by this Secret.
+    /// Checks the clients that authenticate with this Secret.
     pub(in crate::controller) fn check_source(&self, secret: &SecretName) {
         self.check_need(&Need::Secret(secret.clone()));
     }
 
-    /// Checks those that are rotated with the token of this credential.
+    /// Checks the clients that are rotated with the token of this credential.
     pub(super) fn check_managed_by(&self, credential: &Key) {
         let name = Some(credential.name.as_str());
         self.check_those(|key, held| {
@@ -164,12 +163,12 @@ impl Clients {
         });
     }
 
-    /// Checks those that are registered at this issuer.
+    /// Checks the clients that are registered at this issuer.
     pub(in crate::controller) fn check_issuer(&self, issuer: &IssuerName) {
         self.check_need(&Need::Issuer(issuer.clone()));
     }
 
-    /// Checks those that authenticate by one of these ServiceAccounts; `None`: by any.
+    /// Checks the clients that authenticate with one of these ServiceAccounts; `None`: with any ServiceAccount.
     pub(in crate::controller) fn check_accounts(&self, accounts: Option<&[(String, String)]>) {
         match accounts {
             Some(accounts) => {
@@ -181,12 +180,12 @@ impl Clients {
         }
     }
 
-    /// Checks those of a namespace, or all if it is empty.
+    /// Checks the clients of a namespace, or all clients if it is empty.
     pub(in crate::controller) fn check_home(&self, namespace: &str) {
         self.check_those(|key, _| covers(namespace, Some(&key.namespace)));
     }
 
-    /// Checks those of these namespaces.
+    /// Checks the clients of these namespaces.
     pub(in crate::controller) fn check_homes(&self, namespaces: &[String]) {
         if !namespaces.is_empty() {
             let homes: HashSet<&str> = namespaces.iter().map(String::as_str).collect();
@@ -212,17 +211,17 @@ impl Clients {
         }
     }
 
-    /// One changed while credentials were being listed.
+    /// Records that a client changed while credentials were being listed.
     pub(super) fn mark_unindexed(&self, key: &Key) {
         lock(&self.unindexed).insert(key.clone());
     }
 
-    /// Those that changed while credentials were being listed.
+    /// The clients that changed while credentials were being listed.
     pub(super) fn take_unindexed(&self) -> HashSet<Key> {
         std::mem::take(&mut *lock(&self.unindexed))
     }
 
-    /// A status was written: it is what is in the cluster until the watch shows a newer one.
+    /// Records a written status: it is the current one until the watch delivers a newer one.
     pub(in crate::controller) fn wrote(
         &self,
         key: &Key,
@@ -240,7 +239,7 @@ impl Clients {
         }
     }
 
-    /// Says whether it asks for something else than before.
+    /// Stores a client. Returns true if its request changed.
     pub(super) fn put(&self, key: &Key, client: CachedClient) -> bool {
         let client = Arc::new(client);
         lock(&self.gone).remove(key);
@@ -248,7 +247,7 @@ impl Clients {
         known.is_none_or(|known| !known.is_as(&client))
     }
 
-    /// One is gone. `named`: a credential names it.
+    /// Removes a deleted client. `named`: a credential names it.
     pub(super) fn remove(&self, key: &Key, named: bool) {
         let known = lock(&self.held).remove(key);
         if let Some(known) = known.filter(|_| named) {
@@ -256,7 +255,7 @@ impl Clients {
         }
     }
 
-    /// Forgets those that are gone and that no credential names any more.
+    /// Removes the deleted clients that no credential names any more.
     pub(in crate::controller) fn forget_gone(&self, named: impl Fn(&Key) -> bool) {
         lock(&self.gone).retain(|key, _| named(key));
     }
@@ -265,7 +264,7 @@ impl Clients {
         *lock(&self.held) = Held::default();
     }
 
-    /// The metadata of those of a part of the cluster.
+    /// The metadata of the clients in a part of the cluster.
     pub(super) fn identities(&self, part: &str) -> Vec<ObjectMeta> {
         let held = lock(&self.held);
         let of_part = held.clients.iter();

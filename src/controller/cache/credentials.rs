@@ -1,5 +1,5 @@
-//! The store of credentials, which are packed. It also computes the changes of a list. kube's store would keep a new list beside the old one until it
-//! is complete (tens of megabytes for ten thousand objects), and every object in it would be reconciled again.
+//! The store of packed credentials. It also computes the changes of a list. The store of kube would hold a new list in addition
+//! to the old one until the list is complete (tens of megabytes for ten thousand objects), and every object in the list would be reconciled again.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -16,7 +16,7 @@ use crate::api::ApiCredential;
 use crate::controller::requeue::{key_of, reference};
 
 impl Known<Readable<ApiCredential>> for Store<PackedCredential> {
-    /// An object that cannot be used is listed like any other. One that was recreated under its name was deleted before.
+    /// An unusable object is listed like any other. An object that was recreated with the same name was deleted before.
     fn news(&self, object: Readable<ApiCredential>) -> Vec<Event<Readable<ApiCredential>>> {
         let meta = object.meta();
         match self.get(&reference(&key_of(&object))) {
@@ -127,7 +127,7 @@ mod tests {
             ["init", "has a", "has b", "has c", "done"]
         );
         assert!(world.list(&first).is_empty(), "nothing is new");
-        // Changed, deleted, recreated under its name, new.
+        // Changed, deleted, recreated with the same name, new.
         let later = [("a", "1", "9"), ("c", "4", "8"), ("d", "5", "7")];
         assert_eq!(
             world.list(&later),
@@ -152,7 +152,7 @@ mod tests {
     fn an_object_that_cannot_be_used_is_not_gone() {
         let mut world = World::new();
         world.list(&[("a", "1", "1"), ("b", "2", "2")]);
-        // It becomes so in the watch, is so in a list, and was so from the start.
+        // It becomes unusable in the watch, is unusable in a list, and was unusable from the start.
         assert_eq!(world.on(Event::Apply(unusable("a", "1", "3"))), ["apply a"]);
         assert!(world.store.state().iter().any(|kept| kept.flaw().is_some()));
         for object in [unusable("a", "1", "3"), unusable("a", "1", "4")] {
@@ -164,7 +164,7 @@ mod tests {
             assert!(world.on(Event::InitDone).is_empty(), "nothing is gone");
             assert_eq!(world.names(), ["a", "b"]);
         }
-        // Usable again, and then really gone.
+        // The object is usable again, and is then deleted.
         assert_eq!(world.list(&[("a", "1", "5"), ("b", "2", "2")]), ["apply a"]);
         assert_eq!(world.on(Event::Apply(unusable("a", "1", "6"))), ["apply a"]);
         assert_eq!(world.list(&[("b", "2", "2")]), ["delete a"]);

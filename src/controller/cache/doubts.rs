@@ -1,7 +1,7 @@
 //! Secrets about which the cache may be wrong.
 //!
-//! The evidence: a list does not contain an own write, the watch does not show an own write, or the server refuses a write because the Secret is
-//! not in the state that the cache has.
+//! The reasons: a list does not contain an own write, the watch does not deliver an own write, or the server rejects a write
+//! because the Secret is not in the state that the cache has.
 
 use std::{collections::BTreeSet, sync::Mutex};
 
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::index::SecretName;
 use crate::controller::locks::lock;
 
-/// The Secrets in doubt, each once.
+/// The Secrets in doubt, without duplicates.
 #[derive(Default)]
 pub(in crate::controller) struct Doubts {
     pub(super) names: Mutex<BTreeSet<SecretName>>,
@@ -24,7 +24,7 @@ impl Doubts {
         self.raised.notify_one();
     }
 
-    /// How many are in doubt.
+    /// The number of Secrets in doubt.
     pub(in crate::controller) fn len(&self) -> usize {
         lock(&self.names).len()
     }

@@ -1,5 +1,5 @@
-//! Issuers that were deleted a short time ago and that credentials still name. When both are deleted together, as `kubectl delete -f`
-//! does it, the token of a credential is revoked at the issuer as it was.
+//! Issuers that were deleted a short time ago and that credentials still name. If both are deleted together, for example with
+//! `kubectl delete -f`, the token of a credential is revoked at the former issuer.
 
 use std::{
     collections::HashMap,
@@ -10,36 +10,35 @@ use std::{
 use super::index::IssuerName;
 use crate::{controller::locks::lock, credential::Issuer};
 
-/// How long before a credential its issuer may be deleted. Whoever deletes an issuer and not its credentials withdraws it: it gets no
-/// client secret any more.
+/// The maximum time between the deletion of an issuer and the deletion of its credential. If only the issuer is deleted, it is
+/// withdrawn: it must not receive any further client secret.
 const TOGETHER: Duration = Duration::from_mins(10);
-/// How long one is kept: a credential whose deletion was seen at the last moment has its token revoked until then.
+/// How long a deleted issuer is stored. A credential whose deletion was seen at the last moment has its token revoked within this time.
 const KEPT: Duration = Duration::from_mins(15);
 
-/// Each with the time at which this process saw its deletion.
+/// The issuers, each with the time at which this process saw its deletion.
 #[derive(Default)]
 pub(in crate::controller) struct GoneIssuers(Mutex<HashMap<IssuerName, (Instant, Issuer)>>);
 
 impl GoneIssuers {
-    /// The issuer of this name as it was, for a credential whose deletion was seen at `leaving`.
+    /// The former issuer with this name, for a credential whose deletion was seen at `leaving`.
     pub(in crate::controller) fn get(&self, name: &IssuerName, leaving: Instant) -> Option<Issuer> {
         let gone = lock(&self.0);
         let (at, issuer) = gone.get(name)?;
         (leaving.saturating_duration_since(*at) <= TOGETHER).then(|| issuer.clone())
     }
 
-    /// It was deleted at `at`.
+    /// Stores an issuer that was deleted at `at`.
     pub(super) fn put(&self, name: IssuerName, at: Instant, issuer: Issuer) {
         lock(&self.0).insert(name, (at, issuer));
     }
 
-    /// There is one of this name again, or one that nobody can use.
+    /// Removes an issuer: one with this name exists again, or exists but is unusable.
     pub(super) fn remove(&self, name: &IssuerName) {
         lock(&self.0).remove(name);
     }
 
-    /// Forgets those that no credential names any more, and those that are gone for so long that none is deleted with them. Gives their
-    /// names.
+    /// Removes the issuers that no credential names any more, and the issuers that were deleted too long ago. Returns their names.
     pub(in crate::controller) fn forget(
         &self,
         now: Instant,
@@ -81,7 +80,7 @@ mod tests {
         let ((a, issuer), (b, _)) = (named("a"), named("b"));
         assert_eq!(gone.get(&a, at), None);
         gone.put(a.clone(), at, issuer.clone());
-        // A deletion that was seen before that of the issuer, with it, and much later.
+        // The deletion of the credential was seen before the deletion of the issuer, at the same time, and much later.
         for (leaving, serves) in [
             (at.checked_sub(Duration::from_secs(1)).unwrap(), true),
             (at, true),
@@ -97,7 +96,7 @@ mod tests {
         assert!(gone.get(&a, at).is_some());
         assert_eq!(gone.forget(at, |_| false), std::slice::from_ref(&a));
         assert_eq!(gone.get(&a, at), None);
-        // One that a credential names for ever is kept as long as one that is deleted with it may need it.
+        // An issuer that a credential names permanently is stored as long as a credential that is deleted together with it may need it.
         gone.put(a.clone(), at, issuer.clone());
         let last = at + TOGETHER + finalizer::DEADLINE;
         assert!(gone.forget(last, named).is_empty());

@@ -1,4 +1,5 @@
-//! References: from a Secret or an issuer to the credentials that depend on it. So a changed Secret finds its credentials without a scan.
+//! References from a Secret or an issuer to the credentials that depend on it. With them, the credentials of a changed Secret
+//! are found without a scan.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +17,7 @@ pub(in crate::controller) type SecretName = (String, String);
 /// Kind, namespace (empty for cluster scope) and name of an issuer.
 pub(in crate::controller) type IssuerName = (IssuerKind, String, String);
 
-/// One credential. There are ten thousand of them: names that several share are held once.
+/// One credential. There are ten thousand of them, so names that several credentials share are stored once.
 #[derive(Debug, PartialEq)]
 struct Entry {
     /// Names of Secrets in its namespace.
@@ -31,7 +32,7 @@ struct Entry {
     seniority: Seniority,
 }
 
-/// Those who name one target, the oldest first.
+/// The credentials that name one target, the oldest first.
 type Rivals = Vec<(Seniority, Arc<Key>)>;
 
 /// The reverse index.
@@ -48,7 +49,7 @@ pub(in crate::controller) struct Index {
 }
 
 impl Index {
-    /// How many credentials it knows.
+    /// The number of credentials in the index.
     pub(in crate::controller) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -63,8 +64,8 @@ impl Index {
         (issuer, entry.map_or("", |entry| &entry.target))
     }
 
-    /// Takes an object in, with the client that it names inline and the name of this client. Gives the other credentials that
-    /// this concerns: those who named the target it left.
+    /// Adds an object with its inline client and the name of its `ApiClient`. Returns the other credentials that this affects:
+    /// those that name the former target of this object.
     pub(in crate::controller) fn insert(
         &mut self,
         object: &ApiCredential,
@@ -117,7 +118,7 @@ impl Index {
         left
     }
 
-    /// What the index has of an object.
+    /// The entry of an object in the index.
     fn entry(&self, object: &ApiCredential, namespace: &str, client: Option<&str>) -> Entry {
         let spec = &object.spec;
         let created = object
@@ -149,7 +150,7 @@ impl Index {
         }
     }
 
-    /// Takes an object out. Gives those who named the same target.
+    /// Removes an object. Returns the credentials that name the same target.
     pub(in crate::controller) fn remove(&mut self, key: &Key) -> Vec<Key> {
         let Some(entry) = self.entries.remove(key) else {
             return Vec::new();
@@ -188,7 +189,7 @@ impl Index {
         left
     }
 
-    /// Keeps only these; gives those whose rivals went.
+    /// Removes all other credentials; returns those that named the same target as a removed one.
     pub(in crate::controller) fn retain(&mut self, keep: &HashSet<Key>) -> Vec<Key> {
         let beyond = self.entries.keys().filter(|k| !keep.contains(k.as_ref()));
         let beyond: Vec<Arc<Key>> = beyond.cloned().collect();
@@ -219,7 +220,7 @@ impl Index {
         keys.map(|k| Key::clone(k)).collect()
     }
 
-    /// Does any credential need a ServiceAccount?
+    /// Whether any credential needs a ServiceAccount.
     pub(in crate::controller) fn has_accounts(&self) -> bool {
         !self.by_account.is_empty()
     }
@@ -230,7 +231,7 @@ impl Index {
         keys.map(|k| Key::clone(k)).collect()
     }
 
-    /// Does a credential refer to this issuer?
+    /// Whether a credential refers to this issuer.
     pub(in crate::controller) fn names_issuer(&self, issuer: &IssuerName) -> bool {
         self.by_issuer.contains_key(issuer)
     }
@@ -241,7 +242,7 @@ impl Index {
         keys.map(|k| Key::clone(k)).collect()
     }
 
-    /// Does a credential name this client?
+    /// Whether a credential names this client.
     pub(in crate::controller) fn names_client(&self, client: &Key) -> bool {
         self.by_client.contains_key(client)
     }
@@ -275,7 +276,7 @@ impl Index {
     }
 }
 
-/// Names of the Secrets that a spec needs. A spec that cannot be parsed is triggered only by its own change.
+/// Names of the Secrets that a spec needs. A credential whose spec cannot be parsed is triggered only by its own change.
 fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let authentication =
         AuthenticationMethod::parse(spec.client.as_ref()).unwrap_or(AuthenticationMethod::Absent);
@@ -298,7 +299,7 @@ fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     names.into()
 }
 
-/// Names of the ServiceAccounts that a spec draws on.
+/// Names of the ServiceAccounts that a spec uses.
 fn account_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let authentication =
         AuthenticationMethod::parse(spec.client.as_ref()).unwrap_or(AuthenticationMethod::Absent);

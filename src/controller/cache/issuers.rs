@@ -28,33 +28,32 @@ use crate::{
     credential::IssuerLookup,
 };
 
-/// What shows a change of an issuer.
+/// The properties that show a change of an issuer.
 #[derive(Clone, Debug, PartialEq)]
 struct IssuerVersion {
     uid: Option<String>,
     generation: Option<i64>,
-    /// Why it cannot be used.
+    /// Why it is unusable.
     flaw: Option<Flaw>,
-    /// Names of annotations that look like apicred's: of an issuer no others are held.
+    /// Names of annotations that look like annotations of apicred. Other annotations of an issuer are not stored.
     annotations: Vec<String>,
 }
 
-/// The versions of the issuers that are known.
+/// The versions of the known issuers.
 #[derive(Default)]
 struct Versions(HashMap<IssuerName, IssuerVersion>);
 
 impl Versions {
-    /// An issuer as it is now. Is it another version?
+    /// Stores the current version of an issuer. Returns true if the version changed.
     fn put(&mut self, issuer: IssuerName, version: IssuerVersion) -> bool {
         self.0.insert(issuer, version.clone()) != Some(version)
     }
 }
 
-/// Issuers of one kind: fills the store, triggers the credentials of those whose spec changed, and hands these to
-/// `changed`. What did not change triggers nobody.
+/// Issuers of one kind: fills the store, triggers the credentials of issuers with a changed spec, and sends these issuers to
+/// `changed`. An unchanged issuer triggers nothing.
 ///
-/// An issuer that cannot be used is taken out of the store and noted as such, so that nobody is served by rules that were
-/// replaced.
+/// An unusable issuer is removed from the store and recorded as unusable, so that no credential is served by outdated rules.
 pub(in crate::controller) async fn issuers<K>(
     context: Arc<Context>,
     mut writer: Writer<K>,
@@ -85,7 +84,7 @@ pub(in crate::controller) async fn issuers<K>(
                 versions.put(of.clone(), version(&object));
                 put(&mut writer, &context, of, object, Event::InitApply);
             }
-            // The first list: later ones come as changes.
+            // The first list: later lists are delivered as changes.
             Event::InitDone => {
                 writer.apply_watcher_event(&Event::InitDone);
                 context.health.listed(name);
@@ -118,7 +117,7 @@ pub(in crate::controller) async fn issuers<K>(
     }
 }
 
-/// Keeps an issuer that was deleted, if it could be used and a credential names it: that one may be deleted with it.
+/// Stores an issuer that was deleted, if it was usable and a credential names it: the credential may be deleted together with it.
 fn keep(context: &Context, name: &IssuerName) {
     let (kind, namespace, issuer) = name;
     let reference = IssuerRef {
@@ -133,7 +132,7 @@ fn keep(context: &Context, name: &IssuerName) {
     }
 }
 
-/// Stores an issuer. For one that cannot be used, notes why, and returns false.
+/// Stores an issuer. If it is unusable, records the reason and returns false.
 fn put<K>(
     writer: &mut Writer<K>,
     context: &Context,
@@ -158,7 +157,7 @@ where
     }
 }
 
-/// Triggers what uses these issuers, and hands them to the task that reports about issuers.
+/// Triggers the objects that use these issuers, and sends the issuers to the task that reports on them.
 fn announce(
     context: &Context,
     changed: &tokio::sync::mpsc::UnboundedSender<IssuerName>,
@@ -177,7 +176,7 @@ fn announce(
     }
 }
 
-/// The issuers that are known, usable or not.
+/// The known issuers, usable or not.
 struct Issuers<K: Lookup<DynamicType = ()> + Clone + 'static> {
     context: Arc<Context>,
     store: reflector::Store<K>,
@@ -210,7 +209,7 @@ fn version<K: Resource>(object: &Readable<K>) -> IssuerVersion {
     }
 }
 
-/// Takes an issuer out of the store.
+/// Removes an issuer from the store.
 fn remove<K>(writer: &mut Writer<K>, kind: IssuerKind, (_, namespace, name): &IssuerName)
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,

@@ -1,4 +1,4 @@
-//! Contents of the watches, and an index from an object to the credentials that need it. No decisions.
+//! The contents of the watches, and an index from an object to the credentials that need it. There are no decisions here.
 
 pub(super) mod ca_bundles;
 pub(super) mod ca_watch;

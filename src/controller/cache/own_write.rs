@@ -1,5 +1,5 @@
-//! An own write of a Secret, from before it is sent until its answer is known. The watch is often faster than the answer: an event in this time
-//! triggers nothing until it is clear whether it is the write itself or a change by another writer.
+//! An own write of a Secret, from before it is sent until its response is known. The watch is often faster than the response:
+//! an event in this time does not trigger anything until it is clear whether it is the write itself or a change by another writer.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -7,17 +7,17 @@ use super::index::SecretName;
 use crate::controller::{context::Context, locks::lock};
 use crate::credential::{Credential, Key};
 
-/// A write under way. One that is given up counts as one that failed.
+/// A write in progress. An abandoned write counts as a failed write.
 pub(in crate::controller) struct OwnWrite<'a> {
     context: &'a Context,
     /// The credential being reconciled; it is not requeued for its own write.
     key: Key,
-    /// With the number of the call. None once it has ended.
+    /// With the number of the call. `None` after the end of the write.
     secret: Option<(SecretName, u64)>,
 }
 
 impl Context {
-    /// Announces a credential's write to a Secret of its namespace.
+    /// Registers a credential's write to a Secret in its namespace.
     pub(in crate::controller) fn own_write(
         &self,
         credential: &Credential,
@@ -26,7 +26,7 @@ impl Context {
         self.own_write_of(&credential.key(), secret)
     }
 
-    /// The same of a credential whose spec may be unusable.
+    /// The same for a credential whose spec may be unusable.
     pub(in crate::controller) fn own_write_of(&self, key: &Key, secret: &str) -> OwnWrite<'_> {
         let secret = (key.namespace.clone(), secret.to_owned());
         let number = lock(&self.secrets).call_begins(&secret);
@@ -39,8 +39,8 @@ impl Context {
 }
 
 impl OwnWrite<'_> {
-    /// It was answered: decisions see it at once, the watch must show it in time, and others that read the Secret are
-    /// requeued.
+    /// Records the response: decisions use it immediately, the watch must deliver it in time, and other credentials that read
+    /// the Secret are requeued.
     pub(in crate::controller) fn done(mut self, meta: &ObjectMeta) {
         self.end(Some(meta));
     }
@@ -53,7 +53,7 @@ impl OwnWrite<'_> {
         let mut secrets = lock(&self.context.secrets);
         let now = self.context.clock.now();
         let ended = secrets.write_ends(&secret, number, made, now);
-        // If the watch was faster it owes nothing. Under the lock, so that it cannot be so in between.
+        // If the watch was faster, nothing is outstanding. The lock prevents the watch from delivering it between the check and the record.
         if let (true, Some(version)) = (ended.owed, version) {
             self.context
                 .health

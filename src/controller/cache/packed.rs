@@ -1,5 +1,5 @@
-//! A packed credential. There are ten thousand of them, and each is reconciled a few times a day. Between two reconciles it is stored as compressed
-//! JSON, which needs a third of the memory of the typed object.
+//! A packed credential. There are ten thousand of them, and each one is reconciled a few times a day. Between two reconciles it
+//! is stored as compressed JSON, which needs a third of the memory of the typed object.
 
 use std::{
     borrow::Cow,
@@ -22,17 +22,17 @@ use crate::{
     credential::annotations::looks_ours,
 };
 
-/// What most credentials have in common, in the order in which it is written: the compression refers to it. Any text
-/// would do; a better likeness makes smaller objects.
+/// Common text of most credentials, in the order in which it is written: the compression refers to it. Any text works; the more
+/// similar it is, the smaller the objects are.
 const LIKENESS: &[u8] = br#""correlationId":","traceId":","httpStatus":200,"error":"invalid_client","code":"AADSTS7000215","reason":"RequestFailed","result":"Failed","nextAttempt":""refused":[{"at":"2026-01-01T00:00:00Z","reason":"ClientSecretRefused","ref":{"key":"client-secret","name":"","resourceVersion":""lastHandledRenewRequest":"{"apiVersion":"apicred.dev/v1alpha1","kind":"ApiCredential","metadata":{"annotations":{"apicred.dev/renew-requested-at":""},"creationTimestamp":"2026-01-01T00:00:00Z","generation":1,"name":"","namespace":"","resourceVersion":"","uid":""},"spec":{"issuerRef":{"kind":"TokenIssuer","name":"entra"},{"kind":"ClusterTokenIssuer","name":""},"client":{"id":"","certificates":[{"secretName":""}],"serviceAccount":{"name":"secretRef":{"name":"","key":"client-secret"}},"secrets":[{"key":"client-secret","name":""}]},"api":{"preset":"MicrosoftGraph"},"grant":{"refreshToken":{"stateSecretRef":{"name":""}}},"scopes":["https://graph.microsoft.com/.default"],"target":{"secretName":"token","deletionPolicy":"Delete","formats":[{"type":"Token"}]},"tenant":""},"status":{"observedGeneration":1,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"the Secret holds a valid token","observedGeneration":1,"reason":"TokenPublished","status":"True","type":"Ready"}],"issuedAt":"2026-01-01T00:00:00Z","expiresAt":"2026-01-01T00:00:00Z","renewAt":"2026-01-01T00:00:00Z","renewReason":"Lifetime","lastAttempt":{"time":"2026-01-01T00:00:00Z","result":"Succeeded","httpStatus":200},"client":{"expiresAt":"2026-01-01T00:00:00Z","secretRef":{"key":"client-secret","name":""}},"tokenId":""}}"#;
 
-/// A credential as the store has it.
+/// A credential as stored.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "ApiCredential")]
 pub(in crate::controller) struct PackedCredential {
-    /// Why its spec is not known. Then the body has its metadata and status alone.
+    /// Why its spec is not known. In this case the body contains only its metadata and status.
     flaw: Option<Arc<Flaw>>,
-    /// Namespace and name alone: what kube's store and queue go by, and copy.
+    /// Only the namespace and name: the store and the queue of kube use and copy them.
     meta: ObjectMeta,
     pub(in crate::controller) uid: Box<str>,
     pub(in crate::controller) version: Box<str>,
@@ -43,7 +43,7 @@ pub(in crate::controller) struct PackedCredential {
 }
 
 impl PackedCredential {
-    /// The credential, unpacked; none if its spec is not known.
+    /// The unpacked credential; `None` if its spec is not known.
     pub(in crate::controller) fn open(&self) -> Option<ApiCredential> {
         if self.flaw.is_some() {
             return None;
@@ -51,7 +51,7 @@ impl PackedCredential {
         self.unpack()
     }
 
-    /// The [`placeholder`] of a credential whose spec is not known, and why it is not.
+    /// The [`placeholder`] of a credential whose spec is not known, and why it is not known.
     pub(in crate::controller) fn open_unusable(&self) -> Option<(ApiCredential, &Flaw)> {
         let flaw = self.flaw()?;
         Some((self.unpack()?, flaw))
@@ -76,7 +76,7 @@ impl PackedCredential {
         )
     }
 
-    /// Which object it is.
+    /// The identity of the object.
     pub(in crate::controller) fn identity(&self) -> ObjectMeta {
         let text = |text: &str| Some(text.to_owned());
         ObjectMeta {
@@ -86,7 +86,7 @@ impl PackedCredential {
         }
     }
 
-    /// None cannot be: what is unpacked was packed here.
+    /// `None` cannot occur: the data was packed here.
     fn unpack(&self) -> Option<ApiCredential> {
         let json = decompress_size_prepended_with_dict(&self.body, LIKENESS).ok()?;
         serde_json::from_slice(&json).ok()
@@ -116,7 +116,7 @@ pub(in crate::controller) fn packed_event(
     }
 }
 
-/// What is known of a credential whose spec is not, beside a spec of which the name of the target alone has a meaning.
+/// What is known of a credential whose spec is not known. In the spec of the result only the name of the target is meaningful.
 pub(in crate::controller) fn placeholder(unusable: &Unusable) -> ApiCredential {
     let status = unusable.status.as_ref();
     let mut spec: ApiCredentialSpec = serde_json::from_str(r#"{"target":{"secretName":""}}"#)
@@ -131,7 +131,7 @@ pub(in crate::controller) fn placeholder(unusable: &Unusable) -> ApiCredential {
 
 impl From<&Unusable> for PackedCredential {
     fn from(unusable: &Unusable) -> Self {
-        // Its spec is never acted on, see `open`.
+        // Its spec is never used, see `open`.
         let mut kept = Self::from(placeholder(unusable));
         let mut hasher = DefaultHasher::new();
         (kept.triggers, &unusable.flaw).hash(&mut hasher);
@@ -203,7 +203,7 @@ fn triggers(object: &ApiCredential) -> u64 {
         .annotations
         .as_ref()
         .and_then(|a| a.get(names::RENEW_REQUESTED_AT));
-    // Such as a misspelt one, which is reported.
+    // For example a misspelt annotation, which is reported.
     let others = meta.annotations.iter().flat_map(BTreeMap::keys);
     let others: Vec<&String> = others
         .filter(|key| looks_ours(key) && *key != names::RENEW_REQUESTED_AT)
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(placeholder.status, object.status);
         assert_eq!(placeholder.metadata.uid, object.metadata.uid);
         assert!(kept.shown.published);
-        // It triggers when it becomes so, and not with each status.
+        // It triggers a reconcile when it becomes unusable, but not at each change of its status.
         assert!(!PackedCredential::from(&object).is_same_trigger(&kept));
         assert!(unusable(&object, "4713").is_same_trigger(&kept));
     }

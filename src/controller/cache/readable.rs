@@ -1,5 +1,5 @@
-//! Objects from the API server, trimmed while they are decoded. Fields that apicred does not use are skipped. An object that does not match its type is
-//! known by its name and its error: it does not affect other objects, it still exists, and it never counts as deleted.
+//! Objects from the API server, trimmed while they are decoded. Fields that apicred does not use are skipped. Of an object that
+//! does not match its type, the name and the error are known: it does not affect other objects, it still exists, and it never counts as deleted.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -17,9 +17,9 @@ use crate::{
     credential::{FieldError, MAX_RENEW_REQUEST, annotations::looks_ours},
 };
 
-/// A kind with a bound on its spec: what it takes to hold an object is not for its author to decide.
+/// A kind whose spec has a maximum size: the author of an object must not control how much memory it needs.
 pub(in crate::controller) trait Bounded: Resource + DeserializeOwned {
-    /// The largest spec that is used, in bytes of JSON.
+    /// The maximum size of a usable spec, in bytes of JSON.
     const MAX_SPEC: usize;
 }
 
@@ -31,7 +31,7 @@ impl Bounded for ApiClient {
     const MAX_SPEC: usize = 64 * 1024;
 }
 
-// A `caBundle` may have 64 KiB.
+// A `caBundle` may have up to 64 KiB.
 impl Bounded for TokenIssuer {
     const MAX_SPEC: usize = 128 * 1024;
 }
@@ -40,18 +40,18 @@ impl Bounded for ClusterTokenIssuer {
     const MAX_SPEC: usize = 128 * 1024;
 }
 
-/// A status that is larger is not apicred's.
+/// The maximum size of a status. apicred never writes a larger one.
 const MAX_STATUS: usize = 64 * 1024;
-/// Longest name of an object.
+/// The maximum length of an object's name.
 const MAX_NAME: usize = 253;
-/// Longest path of a field in a message, in characters.
+/// The maximum length of a field path in a message, in characters.
 const MAX_PATH: usize = 128;
 
-/// An object, or what is known of one that cannot be used.
+/// An object, or what is known of an unusable one.
 #[derive(Clone, Debug)]
 pub(in crate::controller) struct Readable<K>(pub(in crate::controller) Result<K, Box<Unusable>>);
 
-/// An object that exists, or did, and whose spec is not known.
+/// An object that exists or existed, and whose spec is not known.
 #[derive(Clone, Debug)]
 pub(in crate::controller) struct Unusable {
     pub(in crate::controller) metadata: ObjectMeta,
@@ -65,21 +65,21 @@ pub(in crate::controller) struct Unusable {
 /// Why the spec of an object is not known.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(in crate::controller) enum Flaw {
-    /// A later list does not name it. Only in deletions.
+    /// A later list does not contain the object. Used only for deletions.
     NotListed,
-    /// The spec has more bytes than are used.
+    /// The spec is larger than the maximum.
     TooLarge {
-        /// Bytes of its JSON.
+        /// The size of its JSON in bytes.
         size: usize,
-        /// The most that is used.
+        /// The maximum size.
         max: usize,
     },
-    /// This field does not fit the type.
+    /// This field does not match the type.
     DoesNotFit(String),
 }
 
 impl Flaw {
-    /// As an error of the spec.
+    /// Returns it as an error of the spec.
     pub(in crate::controller) fn error(&self) -> FieldError {
         match self {
             Self::TooLarge { size, max } => FieldError::new(
@@ -102,7 +102,7 @@ impl Flaw {
 }
 
 impl<K: Bounded> Readable<K> {
-    /// Reads the JSON of an object. Fails only if it is none at all.
+    /// Reads the JSON of an object. Fails only if the JSON is not an object.
     pub(in crate::controller) fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
         let Object {
             metadata,
@@ -117,7 +117,7 @@ impl<K: Bounded> Readable<K> {
             Flaw::TooLarge { size, max }
         } else {
             let parsed = status.and_then(|status| typed::<K>(spec, Some(status.get())).ok());
-            // A status that does not match is written again: no decision uses it.
+            // A status that does not match is written again: decisions do not depend on it.
             match parsed.map_or_else(|| typed::<K>(spec, None), Ok) {
                 Ok(mut object) => {
                     *object.meta_mut() = metadata;
@@ -138,7 +138,7 @@ impl<K: Bounded> Readable<K> {
 }
 
 impl<K: Resource> Readable<K> {
-    /// Of an object that was deleted: no more than which one it was.
+    /// A deleted object: only its identity is known.
     pub(in crate::controller) fn not_listed(meta: &ObjectMeta) -> Self {
         Self(Err(Box::new(Unusable {
             metadata: identity(meta),
@@ -148,13 +148,13 @@ impl<K: Resource> Readable<K> {
         })))
     }
 
-    /// What is wrong with it.
+    /// Why the object is unusable.
     pub(in crate::controller) fn flaw(&self) -> Option<&Flaw> {
         self.0.as_ref().err().map(|unusable| &unusable.flaw)
     }
 }
 
-/// Which object it is.
+/// The identity of an object.
 pub(in crate::controller) fn identity(meta: &ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         namespace: meta.namespace.clone(),
@@ -165,19 +165,19 @@ pub(in crate::controller) fn identity(meta: &ObjectMeta) -> ObjectMeta {
     }
 }
 
-/// The object of a spec and a status; or the field that does not fit.
+/// The object with this spec and this status, or the field that does not match.
 fn typed<K: Resource + DeserializeOwned>(spec: &str, status: Option<&str>) -> Result<K, String> {
     let status = status.map_or(String::new(), |status| format!(r#","status":{status}"#));
     let json = format!(r#"{{"metadata":{},"spec":{spec}{status}}}"#, json!({}));
     serde_json::from_str(&json).or_else(|_| {
-        // Once more, for the path: it is not kept track of for those that fit.
+        // Parses again to get the path: for valid objects the path is not tracked.
         let mut json = serde_json::Deserializer::from_str(&json);
         serde_path_to_error::deserialize(&mut json)
             .map_err(|error| field(&error.path().to_string()))
     })
 }
 
-/// A path for a message. Keys of maps in it are their author's.
+/// A path for a message. It can contain keys of maps, which the author of the object chooses.
 fn field(path: &str) -> String {
     let plain = path.chars().filter(char::is_ascii_graphic);
     let plain: String = plain.take(MAX_PATH).collect();
@@ -197,7 +197,7 @@ struct Object<'a> {
     status: Option<&'a RawValue>,
 }
 
-/// The part of a spec that does not match which is still used: its place among those that name the same Secret.
+/// The part of an invalid spec that is still used: its place among the credentials that name the same Secret.
 #[derive(Deserialize)]
 struct Place {
     target: Target,
@@ -209,7 +209,7 @@ struct Target {
     secret_name: String,
 }
 
-/// What is used of an object's metadata. Managed fields alone are four fifths of a common object.
+/// The used part of an object's metadata. Managed fields alone are four fifths of a typical object.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
@@ -230,7 +230,7 @@ struct Metadata {
 impl From<Metadata> for ObjectMeta {
     fn from(metadata: Metadata) -> Self {
         let annotations = metadata.annotations.0;
-        // Of all managers one is left if others than apicred hold a part of the status.
+        // If another manager owns a part of the status, one entry represents all managers.
         let strange = || {
             vec![ManagedFieldsEntry {
                 subresource: Some("status".to_owned()),
@@ -245,7 +245,7 @@ impl From<Metadata> for ObjectMeta {
             generation: metadata.generation,
             creation_timestamp: metadata.creation_timestamp,
             deletion_timestamp: metadata.deletion_timestamp,
-            // Those of others are read when apicred's own is changed.
+            // Finalizers of other controllers are read when the finalizer of apicred is changed.
             finalizers: metadata.finalizers.and_then(|all| {
                 let own = |f: &String| f == names::REVOKE_FINALIZER;
                 all.into_iter().find(own).map(|own| vec![own])
@@ -257,10 +257,10 @@ impl From<Metadata> for ObjectMeta {
     }
 }
 
-/// How many annotations without effect are held, to report them, and how much of the name of each.
+/// The maximum number of annotations without effect that are stored for the report, and the maximum length of each name.
 const MAX_UNREAD: (usize, usize) = (4, 128);
 
-/// The one annotation that steers, as far as it is read, and the names of those that look like apicred's.
+/// The annotations that control apicred, up to the length that is read, and the names of other annotations that look like annotations of apicred.
 #[derive(Default)]
 struct Annotations(BTreeMap<String, String>);
 
@@ -300,7 +300,7 @@ impl<'de> Deserialize<'de> for Annotations {
     }
 }
 
-/// Does anybody but apicred hold a part of the status?
+/// Whether any manager other than apicred owns a part of the status.
 #[derive(Default)]
 struct StatusManagers {
     strange: bool,

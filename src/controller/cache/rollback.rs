@@ -1,6 +1,6 @@
-//! Detects that etcd was restored from a backup. The resourceVersions of the cache are then ahead of the server: the
-//! watches deliver nothing until the server has caught up, and never what changed before. So the process ends, and the
-//! next one lists again.
+//! Detects that etcd was restored from a backup. The resourceVersions in the cache are then ahead of the server: the watches
+//! deliver nothing until the server has caught up, and never deliver the earlier changes. Therefore the process exits, and the
+//! next process lists all objects again.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -11,13 +11,13 @@ use crate::api::ApiCredential;
 use crate::controller::{api::calls::call, context::Context};
 use kube::{Api, api::ListParams};
 
-/// Between two checks while no watch breaks. A restored backup that is older than this is detected even if nothing of
-/// ours has changed since it was made.
+/// The interval between two checks while no watch is interrupted. A restored backup that is older than this is detected even if
+/// no object of apicred changed after the backup.
 const PERIOD: Duration = Duration::from_mins(1);
-/// After a check that was not answered: the first wait and the longest.
+/// The first and the longest wait after a check without a response.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 
-/// Ends when the server has gone back.
+/// Returns when the resourceVersion of the server went backwards.
 pub(in crate::controller) async fn watch(context: Arc<Context>) {
     loop {
         tokio::select! {
@@ -36,15 +36,15 @@ pub(in crate::controller) async fn watch(context: Arc<Context>) {
     }
 }
 
-/// Asks the server how far it has come; none while it does not answer. A list that names no version is answered with the
-/// newest state, whatever server answers; versions of one kind only grow (KEP-5504).
+/// Requests the current resourceVersion; `None` if the server does not respond. Any API server answers a list request without a
+/// version with the newest state; versions of one kind only increase (KEP-5504).
 async fn went_back(context: &Context) -> Option<bool> {
-    // Before the question: what comes meanwhile may be newer than its answer.
+    // Read before the request: what arrives in the meantime may be newer than the response.
     let known = context.high_water_mark.version.load(Ordering::Relaxed);
     let client = || context.client.clone();
     let places: Vec<Api<ApiCredential>> = match context.settings.scope.names() {
         None => vec![Api::all(client())],
-        // Any of them will do: one may have lost its Role.
+        // Any of the namespaces is sufficient: apicred may have lost its Role in one of them.
         Some(names) => names.iter().map(|n| Api::namespaced(client(), n)).collect(),
     };
     let one = ListParams::default().limit(1);

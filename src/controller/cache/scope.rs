@@ -20,7 +20,7 @@ use crate::controller::{
     settings::Scope,
 };
 
-/// One watch, of all namespaces or of one, with a backoff of its own.
+/// One watch, of all namespaces or of one, with its own backoff.
 fn one<T>(
     context: &Arc<Context>,
     name: &'static str,
@@ -61,8 +61,8 @@ fn report(
     Failed
 }
 
-/// One object of a namespaced kind, whole. Failures are reported and tried again. Health does not wait for
-/// it: a reconciliation that needs it reports that it is missing.
+/// One complete object of a namespaced kind. Failures are reported and retried. The health check does not wait for it: a
+/// reconcile that needs it reports that it is missing.
 pub(in crate::controller) fn single<K>(
     context: &Arc<Context>,
     name: &'static str,
@@ -146,7 +146,7 @@ fn all<T: Send + 'static>(
     each([(Part::default(), watch)])
 }
 
-/// Several watches, each of its part.
+/// Several watches, one for each part.
 fn each<T, S>(watches: impl IntoIterator<Item = (Part, S)>) -> Watch<T>
 where
     T: Send + 'static,
@@ -161,7 +161,7 @@ where
     Watch { parts, events }
 }
 
-/// Objects of a kind of the cluster; nothing at all, and no call, where the cluster is out of scope.
+/// Objects of a cluster-scoped kind. If the cluster is out of scope: nothing, and no call is made.
 pub(in crate::controller) fn clustered<K>(
     context: &Arc<Context>,
     name: &'static str,
@@ -183,7 +183,7 @@ where
     }
 }
 
-/// The namespaces in scope, by metadata. One by one where not all are: RBAC can then name them.
+/// The namespaces in scope, by metadata. If not all namespaces are in scope, each one is watched separately: RBAC can then name them.
 pub(in crate::controller) fn namespaces(
     context: &Arc<Context>,
     stream: &'static str,
@@ -206,7 +206,7 @@ pub(in crate::controller) fn namespaces(
     }
 }
 
-/// A namespace whose labels are not known is not known.
+/// Hides a namespace whose labels are not known.
 fn usable(
     item: Result<Event<PartialObjectMeta<Namespace>>, Failed>,
 ) -> Option<Result<Event<PartialObjectMeta<Namespace>>, Failed>> {
@@ -217,7 +217,7 @@ fn usable(
     }
 }
 
-/// An empty list, and then silence.
+/// An empty list, and then no events.
 fn nothing<T: Send + 'static>() -> Watch<T> {
     let list = futures::stream::iter([Ok(Event::Init), Ok(Event::InitDone)]);
     all(list.chain(futures::stream::pending()))

@@ -1,4 +1,4 @@
-//! What is known of each Secret, by namespace and name.
+//! The known facts of each Secret, by namespace and name.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,18 +7,18 @@ use jiff::Timestamp;
 use super::{changes::covers, index::SecretName};
 use crate::publish::ownership::SecretFacts;
 
-/// A Secret as last seen.
+/// A Secret as last observed.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::controller) struct Seen {
     /// Its facts.
     pub(in crate::controller) facts: SecretFacts,
-    /// When it was seen to change, after the first list.
+    /// When a change was observed after the first list.
     pub(in crate::controller) changed_at: Option<Timestamp>,
 }
 
-/// By namespace and name. Most Secrets of a cluster are none of ours, and there are many: each namespace's name is held
-/// once, and what is known of one stands apart, so that an empty place of a map costs little and a list that is
-/// received shares with the one before it what has not changed.
+/// By namespace and name. Most Secrets of a cluster do not belong to apicred, and there are many: the name of each namespace is
+/// stored once. The facts of a Secret are stored separately, so that an empty slot of a map needs little memory, and a list
+/// that is received shares the unchanged facts with the list before it.
 #[derive(Debug, Default)]
 pub(super) struct Map(pub(super) HashMap<String, HashMap<Box<str>, Arc<Seen>>>);
 
@@ -44,13 +44,13 @@ impl Map {
         }
     }
 
-    /// Puts what a part has in place of what it had.
+    /// Replaces the Secrets of a part.
     pub(super) fn replace(&mut self, part: &str, new: Self) {
         self.0.retain(|namespace, _| !covers(part, Some(namespace)));
         self.0.extend(new.0);
     }
 
-    /// Those of a part of the cluster.
+    /// The Secrets in a part of the cluster.
     pub(super) fn iter_of(&self, part: &str) -> impl Iterator<Item = (SecretName, &Arc<Seen>)> {
         let named = |namespace: &String, name: &str| (namespace.clone(), name.to_owned());
         self.0

@@ -21,22 +21,22 @@ use crate::publish::{
 
 /// All Secrets of the cluster.
 ///
-/// The API server compares resourceVersions of one kind, across objects of the same name as well: what is newer wins.
-/// A deletion leaves no entry to compare with, so each call under way remembers what the watch shows meanwhile.
+/// The API server compares resourceVersions of one kind, also across objects with the same name: the newer version wins. A
+/// deletion leaves no entry to compare with, so each call in progress records what the watch delivers in the meantime.
 #[derive(Debug, Default)]
 pub(in crate::controller) struct Secrets {
     seen: Map,
-    /// The lists that are being received, by the part of the cluster that they are of, until they are complete.
+    /// The lists that are being received, by their part of the cluster, until they are complete.
     incoming: HashMap<Part, Map>,
-    /// Own writes while a list was being received: the list may be older than they are.
+    /// Own writes while a list is received: the list may be older than the writes.
     noted: HashSet<SecretName>,
-    /// Calls about a Secret that are not answered yet, each with what the watch has shown meanwhile.
+    /// Calls for a Secret without a response so far, each with what the watch has delivered in the meantime.
     under_way: HashMap<SecretName, Vec<UnderWay>>,
-    /// Secrets that were answered for and that a list lacks: only the server knows whether they exist.
+    /// Secrets that a response contained and a list does not: only the server knows whether they exist.
     doubtful: Vec<SecretName>,
     /// The number of the last call.
     last_call: u64,
-    /// Managed keys, each set once: nearly all Secrets have the same.
+    /// Managed keys, each set stored once: nearly all Secrets have the same set.
     kinds: HashSet<Arc<ManagedKeys>>,
     /// The parts that were listed.
     listed: HashSet<Part>,
@@ -74,7 +74,7 @@ impl Secrets {
         found
     }
 
-    /// Has another credential of a namespace a token, valid at `now`, by an earlier version of the Secret `source`, or by its copy?
+    /// Whether another credential of a namespace has a valid token (at `now`) from an earlier version of the Secret `source` or from its copy.
     pub(in crate::controller) fn needs_copy(
         &self,
         (namespace, uid): (&str, &str),
@@ -96,7 +96,7 @@ impl Secrets {
         })
     }
 
-    /// What the Secret of that name says, if it is a target of this credential.
+    /// What the Secret with this name contains, if it is a target of this credential.
     pub(in crate::controller) fn published(
         &self,
         name: &SecretName,
@@ -106,19 +106,19 @@ impl Secrets {
         (published.credential_uid == uid).then_some(published)
     }
 
-    /// The Secret of that name.
+    /// The Secret with this name.
     pub(in crate::controller) fn get(&self, name: &SecretName) -> Option<&Seen> {
         self.seen.get(name).map(Arc::as_ref)
     }
 
-    /// A new list of a part begins.
+    /// Starts a new list of a part.
     pub(in crate::controller) fn begin(&mut self, part: &Part) {
         self.incoming.insert(Part::clone(part), Map::default());
         self.noted
             .retain(|(namespace, _)| !covers(part, Some(namespace)));
     }
 
-    /// An object of the list.
+    /// Adds an object of the list.
     pub(in crate::controller) fn listed(&mut self, part: &Part, meta: &ObjectMeta) {
         if !self.incoming.contains_key(part) {
             return;
@@ -137,7 +137,7 @@ impl Secrets {
         }
     }
 
-    /// The list is complete. Gives the Secrets that differ from what was known.
+    /// Completes the list. Returns the Secrets that differ from the known ones.
     pub(in crate::controller) fn finish(&mut self, part: &Part, now: Timestamp) -> Vec<SecretName> {
         let Some(mut incoming) = self.incoming.remove(part) else {
             return Vec::new();
@@ -156,7 +156,7 @@ impl Secrets {
             };
             let listed = incoming.get(&name);
             if listed.is_none() {
-                // The list is older than the write, or the Secret was deleted before the list was made.
+                // The list is older than the write, or the Secret was deleted before the list was created.
                 self.doubtful.push(name.clone());
             }
             if listed.is_none_or(|l| newer(&own.facts.version, &l.facts.version)) {
@@ -175,7 +175,7 @@ impl Secrets {
             .map(|(n, _)| n)
             .collect();
         for name in &news {
-            // At the first list nothing is known about when a Secret changed.
+            // At the first list it is not known when a Secret changed.
             if let (true, Some(seen)) = (self.listed.contains(part), incoming.get(name)) {
                 let mut seen = Seen::clone(seen);
                 seen.changed_at = Some(now);
@@ -185,13 +185,12 @@ impl Secrets {
         changed.extend(news);
         self.listed.insert(Part::clone(part));
         self.seen.replace(part, incoming);
-        // Sets that no Secret has any more.
+        // Removes the sets that no Secret uses any more.
         self.kinds.retain(|kind| Arc::strong_count(kind) > 1);
         changed
     }
 
-    /// A call about a Secret is about to be sent. Returns its number for [`Secrets::write_ends`] or
-    /// [`Secrets::read_ends`].
+    /// A call for a Secret is about to be sent. Returns its number for [`Secrets::write_ends`] or [`Secrets::read_ends`].
     pub(in crate::controller) fn call_begins(&mut self, name: &SecretName) -> u64 {
         self.last_call += 1;
         let before = self.get(name).map(|seen| seen.facts.version.clone());
@@ -216,7 +215,7 @@ impl Secrets {
         Some(call)
     }
 
-    /// A write was answered with `made`, or given up.
+    /// A write was answered with `made`, or was abandoned.
     pub(in crate::controller) fn write_ends(
         &mut self,
         name: &SecretName,
@@ -240,8 +239,8 @@ impl Secrets {
         }
     }
 
-    /// A read of the metadata was answered; `found` is `None` if the Secret does not exist. Says whether there is news to
-    /// act on: the answer differs from what was known, or the watch has shown something meanwhile.
+    /// A read of the metadata was answered; `found` is `None` if the Secret does not exist. Returns true if a reconcile is
+    /// needed: the response differs from the known state, or the watch delivered a change in the meantime.
     pub(in crate::controller) fn read_ends(
         &mut self,
         name: &SecretName,
@@ -263,13 +262,13 @@ impl Secrets {
                 !outdated && self.put(name, meta, now)
             }
             None if moved => {
-                // What came meanwhile may be newer than the answer.
+                // What arrived in the meantime may be newer than the response.
                 if known.is_some() {
                     self.doubtful.push(name.clone());
                 }
                 false
             }
-            // The server answers reads with its newest state, whatever was known.
+            // The server answers reads with its newest state, independent of what was known.
             Some(meta) if known == meta.resource_version.as_ref() => false,
             Some(meta) => {
                 self.insert(name, meta, now);
@@ -277,7 +276,7 @@ impl Secrets {
             }
             None => {
                 self.seen.remove(name);
-                // Answers that are still on their way may be older.
+                // Responses that have not arrived yet may be older.
                 for other in self.under_way.get_mut(name).into_iter().flatten() {
                     other.unlisted = true;
                 }
@@ -287,19 +286,19 @@ impl Secrets {
         changed || call.shown.is_some()
     }
 
-    /// A call that reads was given up. Says whether the watch has shown something meanwhile.
+    /// A read was abandoned. Returns whether the watch delivered a change in the meantime.
     pub(in crate::controller) fn read_given_up(&mut self, name: &SecretName, number: u64) -> bool {
         self.call_ends(name, number)
             .is_some_and(|call| call.shown.is_some())
     }
 
-    /// The Secrets that must be read to know whether they exist. Each is named once.
+    /// The Secrets that must be read to know whether they exist, without duplicates.
     pub(in crate::controller) fn take_doubtful(&mut self) -> Vec<SecretName> {
         std::mem::take(&mut self.doubtful)
     }
 
-    /// The watch has shown a Secret that was made or changed. Says whether that is news to act on: the echo of an own
-    /// write is none, and what comes while a call is under way is reported when it ends.
+    /// The watch delivered a new or changed Secret. Returns its name if a reconcile is needed: the echo of an own write needs
+    /// none, and an event during a call is reported when the call ends.
     pub(in crate::controller) fn apply(
         &mut self,
         meta: &ObjectMeta,
@@ -312,7 +311,7 @@ impl Secrets {
             return news.then_some(name);
         };
         for call in calls {
-            // From here on the watch shows each deletion.
+            // From now on the watch delivers each deletion.
             call.unlisted = false;
             if news {
                 call.shown = Some(version.to_owned());
@@ -321,16 +320,16 @@ impl Secrets {
         None
     }
 
-    /// The watch has shown that a Secret is gone.
+    /// The watch delivered the deletion of a Secret.
     pub(in crate::controller) fn delete(&mut self, meta: &ObjectMeta) -> Option<SecretName> {
         let name = name(meta);
         let version = meta.resource_version.as_deref().unwrap_or_default();
         let known = self.seen.get(&name).map(|s| &s.facts);
-        // One of the same name may have been made and answered for meanwhile.
+        // In the meantime, a Secret with the same name may have been created and confirmed.
         let same = known.is_some_and(|k| Some(&k.uid) == meta.uid.as_ref());
         let newest = known.is_none_or(|k| newer(version, &k.version));
         for call in self.under_way.get_mut(&name).into_iter().flatten() {
-            // A deletion that a list brings to light comes with the last version that was known.
+            // A deletion that results from a list has the last known version.
             if newest {
                 call.deleted = Some(version.to_owned());
             }
@@ -342,7 +341,7 @@ impl Secrets {
         })
     }
 
-    /// What must be empty at rest.
+    /// What must be empty when nothing is in progress.
     pub(in crate::controller) fn transient(&self) -> Transient {
         Transient {
             calls: self.under_way.len(),
@@ -351,7 +350,7 @@ impl Secrets {
         }
     }
 
-    /// Takes over what is newer than what is known. Says whether it was.
+    /// Stores a version that is newer than the known one. Returns whether it was newer.
     fn put(&mut self, name: &SecretName, meta: &ObjectMeta, now: Timestamp) -> bool {
         let version = meta.resource_version.as_deref().unwrap_or_default();
         let known = self.seen.get(name);
@@ -373,7 +372,7 @@ impl Secrets {
 
     fn facts(&mut self, meta: &ObjectMeta) -> SecretFacts {
         let mut facts = examine(meta);
-        // A warning stays if its time can no longer be read.
+        // A warning is retained if its time can no longer be read.
         if facts.expiry_unreadable
             && let Some(known) = self.seen.get(&name(meta))
             && known.facts.uid == facts.uid

@@ -1,7 +1,7 @@
 //! Which ServiceAccounts exist. A missing one is reported when it is deleted, before a renewal fails.
 //!
-//! They are watched by metadata, and only once a credential or an `ApiClient` refers to one. Their names are stored, what their owners allow, and messages about
-//! annotations that have no effect.
+//! They are watched by metadata, and only after a credential or an `ApiClient` refers to one. Stored are their names, what
+//! their owners allow, and messages about annotations that have no effect.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,12 +25,12 @@ use crate::{
 /// ServiceAccounts by namespace and name.
 pub(super) type Names = HashMap<String, HashMap<Box<str>, Account>>;
 
-/// What is held of a ServiceAccount.
+/// What is stored of a ServiceAccount.
 #[derive(Debug, PartialEq)]
 pub(super) struct Account {
-    /// What its owner allows; none if it is not known.
+    /// What its owner allows; `None` if it is not known.
     notes: Option<BTreeMap<String, String>>,
-    /// What is to be said about annotations that have no effect.
+    /// The message about annotations that have no effect.
     unread: Option<Box<str>>,
 }
 
@@ -46,13 +46,13 @@ impl Account {
 /// The ServiceAccounts in scope.
 #[derive(Debug, Default)]
 pub(in crate::controller) struct Accounts {
-    /// Nothing before the first list.
+    /// `None` before the first list.
     known: Mutex<Option<Names>>,
     pub(super) wanted: Notify,
 }
 
 impl Accounts {
-    /// A credential or a client refers to a ServiceAccount: they are watched from now on.
+    /// A credential or a client refers to a ServiceAccount: starts the watch.
     pub(in crate::controller) fn want(&self) {
         self.wanted.notify_one();
     }
@@ -72,14 +72,14 @@ impl Accounts {
             return None;
         }
         let known = lock(&self.known);
-        // Each namespace has one called `default`. If none is known there, the namespace was not listed yet.
+        // Each namespace has one with the name `default`. If none is known in a namespace, the namespace was not listed yet.
         let home = known.as_ref()?.get(namespace)?;
         needed
             .into_iter()
             .find(|name| !home.contains_key(name.as_str()))
     }
 
-    /// What is to be said about annotations of the ServiceAccounts that the credential needs.
+    /// The messages about annotations of the ServiceAccounts that the credential needs.
     pub(in crate::controller) fn unread(&self, credential: &Credential) -> Vec<String> {
         let mut needed = needed(credential);
         needed.sort_unstable();
@@ -95,8 +95,8 @@ impl Accounts {
         needed.into_iter().filter_map(reported).collect()
     }
 
-    /// Do the ServiceAccounts that the credential needs allow what it will request? Where the endpoint is found by discovery,
-    /// this is decided at the request. `own`: the audiences of the API server.
+    /// Checks that the ServiceAccounts that the credential needs allow its request. If the endpoint is found by discovery, this is
+    /// checked at the time of the request. `own`: the audiences of the API server.
     pub(in crate::controller) fn may_use(
         &self,
         credential: &Credential,
@@ -120,7 +120,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Does this ServiceAccount allow its token to be sent to this issuer? What is not known of it is decided at the request.
+    /// Checks that this ServiceAccount allows its token to be sent to this issuer. What is not known yet is checked at the time of the request.
     pub(in crate::controller) fn may_go_to(
         &self,
         issuer: &Issuer,
@@ -136,7 +136,7 @@ impl Accounts {
         }
     }
 
-    /// Those that are known in a part of the cluster.
+    /// The known ServiceAccounts in a part of the cluster.
     pub(super) fn names(&self, part: &str) -> Vec<(String, String)> {
         let known = lock(&self.known);
         let all = known.iter().flatten();
@@ -148,14 +148,14 @@ impl Accounts {
             .collect()
     }
 
-    /// Takes an event in. Gives the ServiceAccounts that came, went or changed; `None`: perhaps any of them.
+    /// Handles an event. Returns the ServiceAccounts that were created, deleted or changed; `None`: possibly any of them.
     pub(super) fn take(
         &self,
         event: Event<PartialObjectMeta<ServiceAccount>>,
         incoming: &mut Option<Names>,
     ) -> Option<Vec<(String, String)>> {
         let mut known = lock(&self.known);
-        // Does it change anything?
+        // Returns whether this changes anything.
         let insert = |names: &mut Names, (namespace, name): &(String, String), account| {
             let home = names.entry(namespace.clone()).or_default();
             let old = home.insert(name.as_str().into(), account);
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(take(misspelt()), Some(Vec::new()), "once");
         assert_eq!(take(Event::Apply(odd("team"))), Some(vec![sync.clone()]));
         assert_eq!(accounts.unread(&credential), Vec::<String>::new());
-        // What its owner no longer allows is known before a renewal.
+        // If its owner no longer allows something, this is known before a renewal.
         assert_eq!(accounts.may_use(&credential, &[]), Ok(()));
         assert_eq!(
             take(Event::Apply(odd("apicred.dev/allowed-issuers"))),

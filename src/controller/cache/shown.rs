@@ -1,4 +1,4 @@
-//! What a scrape of the metrics needs of a credential. It is frequent, and should not decompress every credential.
+//! What a scrape of the metrics needs from a credential. A scrape is frequent and must not decompress every credential.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -9,30 +9,31 @@ use crate::{
     plan::schedule::Promise,
 };
 
-/// A reason; none if this version does not know it.
+/// A reason; `None` if this version does not know it.
 type Known = Option<Reason>;
 
-/// Values of a credential, by its spec and its last status. Times are seconds since 1970.
+/// Values of a credential from its spec and its last status. Times are Unix seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::controller) struct Shown {
-    /// Has it ever had a token?
+    /// Whether it has ever had a token.
     pub(in crate::controller) published: bool,
-    /// Its condition `Ready`, once it is written.
+    /// Its condition `Ready`, if it is written.
     pub(in crate::controller) ready: Option<bool>,
-    /// Why it is not ready, if it is not.
+    /// Why it is not ready. Not set if it is ready.
     pub(in crate::controller) not_ready: Option<Known>,
-    /// Why its renewal fails, if it does.
+    /// Why its renewal fails. Not set if it does not fail.
     pub(in crate::controller) failing: Option<Known>,
-    /// Why the end of its client credential is reported, if it is. That of one that is rotated in time is not.
+    /// Why the expiry of its client credential is reported. Not set if it is not reported, for example for a client credential
+    /// that is rotated in time.
     pub(in crate::controller) client_expiring: Option<Known>,
     pub(in crate::controller) permissions_missing: bool,
     /// A static key, which has no issuer.
     pub(in crate::controller) is_static: bool,
     pub(in crate::controller) api: Option<ApiPreset>,
-    /// None while no work is wanted: then the token may expire, it is not renewed, and nobody is promised anything.
+    /// `None` while no work is wanted: the token may then expire, it is not renewed, and readers cannot rely on it.
     pub(in crate::controller) expires_at: Option<i64>,
     pub(in crate::controller) renew_at: Option<i64>,
-    /// Seconds that readers of the token can count on.
+    /// The remaining lifetime in seconds that readers of the token can rely on.
     pub(in crate::controller) min_lifetime: Option<i64>,
     pub(in crate::controller) proof_expires_at: Option<i64>,
 }
@@ -53,7 +54,7 @@ impl Shown {
         let client_expiring = condition(ConditionType::ClientCredentialExpiring).map(reason);
         let not_ready = ready.filter(|c| c.status == "False").map(reason);
         let failing = condition(ConditionType::RenewalFailing).map(reason);
-        // A wait is no failure, nor is what somebody asked for.
+        // A wait is not a failure, and neither is a state that a user requested.
         let fails = |why: &Known| !why.is_some_and(Reason::is_wait);
         let seconds = |at: &Timestamp| at.as_second();
         let wanted = !spec.suspend.unwrap_or_default();
@@ -86,26 +87,26 @@ impl Shown {
         }
     }
 
-    /// Has its token less lifetime left than the minimum?
+    /// Whether its token has less remaining lifetime than the minimum.
     pub(in crate::controller) fn below_floor(&self, now: i64) -> bool {
         let least = self.min_lifetime.unwrap_or_default();
         self.expires_at.is_some_and(|at| at - now < least)
     }
 
-    /// Does its client credential expire soon? True: it has expired.
+    /// Returns a value if its client credential expires soon. True: it has expired.
     pub(in crate::controller) fn client_expired(&self) -> Option<bool> {
         let expired = |why: Known| why.is_some_and(Reason::is_expired);
         self.client_expiring.map(expired)
     }
 
-    /// Is the end of its client credential known and reported?
+    /// Whether the expiry of its client credential is known and reported.
     pub(in crate::controller) fn client_expires_soon(&self) -> bool {
-        // This reason comes last in the condition, so that nothing else is reported with it.
+        // This reason has the lowest priority in the condition, so nothing else is reported with it.
         let unreadable = Some(Reason::SecretExpiryUnreadable);
         self.client_expiring.is_some_and(|why| why != unreadable)
     }
 
-    /// Has its token expired?
+    /// Whether its token has expired.
     pub(in crate::controller) fn expired(&self, now: i64) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
@@ -115,7 +116,7 @@ fn reason(condition: &Condition) -> Known {
     Reason::parse(&condition.reason)
 }
 
-/// What readers are promised, as far as the minimum remaining lifetime is concerned.
+/// The promise to readers, limited to the minimum remaining lifetime.
 fn promise(object: &ApiCredential) -> Promise {
     let minimum = object.spec.min_lifetime;
     Promise {

@@ -39,7 +39,7 @@ use crate::{
     credential::Key,
 };
 
-/// The changes of a kind. A namespace that has had its first list of it is noted, and who waited for it requeued.
+/// The changes of a kind. When the first list of a namespace is complete, this is recorded, and credentials that waited for it are requeued.
 pub(super) fn settled<T, N>(
     context: &Arc<Context>,
     name: &'static str,
@@ -56,9 +56,9 @@ where
     })
 }
 
-/// Credentials: fills the store and the index, and triggers those whose spec, renewal request or deletion changed, or
-/// whose status somebody else wrote. An own status, a label or another annotation triggers nobody. It goes on while the
-/// operator drains: what is under way then still sees an edit or a deletion.
+/// Credentials: fills the store and the index, and triggers those whose spec, renewal request or deletion changed, or whose
+/// status another writer changed. An own status, a label or another annotation triggers nothing. The watch continues while the
+/// operator drains: work in progress can then still react to an edit or a deletion.
 pub(in crate::controller) async fn credentials(
     context: Arc<Context>,
     mut writer: Writer<PackedCredential>,
@@ -97,7 +97,7 @@ fn note(
         let version = object.meta().resource_version.as_deref();
         context.high_water_mark.advance(version);
     }
-    // An object that cannot be used keeps its place among those that name the same Secret.
+    // An unusable object retains its place among the credentials that name the same Secret.
     let insert = |object: &Readable<ApiCredential>| match &object.0 {
         Ok(object) => context.insert(&mut lock(&context.index), object),
         Err(unusable) if unusable.target.is_some() => {
@@ -117,13 +117,13 @@ fn note(
             insert(object)
         }
         Event::InitDone => {
-            // The first list; later ones come as their changes. One that broke and was begun again may have named what
-            // is gone.
+            // The first list; later lists are delivered as changes. A list that failed and was started again may have contained
+            // objects that no longer exist.
             context.health.listed("credentials");
             let keep = listed.take().unwrap_or_default();
             let mut index = lock(&context.index);
             let left = index.retain(&keep);
-            // Those that were named before their client was edited.
+            // Credentials that were listed before their client was edited.
             for client in context.clients.take_unindexed() {
                 context.follow(&mut index, &client);
             }
@@ -155,14 +155,14 @@ fn note(
     }
 }
 
-/// Secrets, by metadata: requeues the credentials that read or write the ones that change. Their lists are compared by
-/// [`Secrets`](super::secrets::Secrets) itself: it knows of own writes that a list may be older than.
+/// Secrets, by metadata: requeues the credentials that read or write a changed Secret. [`Secrets`](super::secrets::Secrets)
+/// compares the lists itself, because a list may be older than an own write that it knows.
 pub(in crate::controller) async fn secrets(context: Arc<Context>) {
     let Watch { parts, mut events } = scope::metadata::<Secret>(&context, "secrets", trim::secret);
     let mut first = FirstLists::of(&parts);
     while let Some((part, event)) = events.next().await {
         let Ok(event) = event else {
-            // A watch of everything goes on until it works.
+            // A watch of everything is retried until it works.
             if !part.is_empty() && first.settle(&part) {
                 context.health.listed("secrets");
             }
@@ -173,7 +173,7 @@ pub(in crate::controller) async fn secrets(context: Arc<Context>) {
         let changed = take_secret(&context, &part, event, now);
         context.verify_doubtful();
         context.health.event_seen("secrets", now);
-        // Reported only after `finish` has put the list in place.
+        // Reported only after `finish` has stored the list.
         if is_list {
             if first.settle(&part) {
                 context.health.listed("secrets");
@@ -190,7 +190,7 @@ pub(in crate::controller) async fn secrets(context: Arc<Context>) {
     }
 }
 
-/// Takes an event of a part in. Gives the Secrets that changed.
+/// Handles an event of a part. Returns the Secrets that changed.
 fn take_secret(
     context: &Context,
     part: &Part,
@@ -238,7 +238,7 @@ pub(in crate::controller) fn cluster_issuers(
     scope::clustered(context, "clustertokenissuers")
 }
 
-/// Namespaces, by metadata: their labels may open a cluster issuer to their credentials.
+/// Namespaces, by metadata: their labels may allow their credentials to use a cluster issuer.
 pub(in crate::controller) async fn namespaces(context: Arc<Context>) {
     let watch = scope::namespaces(&context, "namespaces");
     let stream = settled(
@@ -287,8 +287,8 @@ pub(in crate::controller) async fn namespaces(context: Arc<Context>) {
     }
 }
 
-/// `ServiceAccounts`, by metadata, once a credential or a client needs one: requeues the credentials that need what comes or
-/// goes, and has the clients checked.
+/// `ServiceAccounts`, by metadata, after a credential or a client needs one: requeues the credentials that need a created,
+/// changed or deleted one, and has the clients checked.
 pub(in crate::controller) async fn service_accounts(context: Arc<Context>) {
     context.accounts.wanted.notified().await;
     let name = "serviceaccounts";
@@ -310,7 +310,7 @@ pub(in crate::controller) async fn service_accounts(context: Arc<Context>) {
     }
 }
 
-/// The namespaces that are known.
+/// The known namespaces.
 struct Namespaces(Arc<Context>);
 
 impl Known<PartialObjectMeta<Namespace>> for Namespaces {
@@ -325,7 +325,7 @@ impl Known<PartialObjectMeta<Namespace>> for Namespaces {
     }
 }
 
-/// The `ServiceAccounts` that are known.
+/// The known `ServiceAccounts`.
 struct ServiceAccounts(Arc<Context>);
 
 impl Known<PartialObjectMeta<ServiceAccount>> for ServiceAccounts {

@@ -1,5 +1,5 @@
-//! Metadata of Secrets and namespaces, trimmed to the used parts. Other users decide its content, and much of it is in memory at once while
-//! namespaces are listed. Pure.
+//! Metadata of Secrets and namespaces, trimmed to the used parts. Other users control its content, and much of it is in memory
+//! at the same time while namespaces are listed. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,17 +17,17 @@ use crate::{
     publish::ManagedKeys,
 };
 
-/// Annotations and labels that take more, as JSON, are not used.
+/// The maximum size of annotations or labels in bytes of JSON. Larger ones are not used.
 const MAX_PAIRS: usize = 64 * 1024;
-/// The same for a Secret that apicred did not write.
+/// The maximum for a Secret that apicred did not write.
 const MAX_PAIRS_OF_OTHERS: usize = 16 * 1024;
-/// The longest text of a kind or a name: names of objects have at most 253 characters.
+/// The maximum length of a kind or a name: names of objects have at most 253 characters.
 const MAX_TEXT: usize = 512;
-/// Where the sentence about annotations of a ServiceAccount without effect is held, in place of them.
+/// The key under which the message about annotations without effect of a ServiceAccount is stored, instead of these annotations.
 pub(in crate::controller) const UNREAD: &str = "unread";
-/// Stands for annotations of a ServiceAccount that are too large to be held.
+/// Replaces annotations of a ServiceAccount that are too large to be stored.
 pub(in crate::controller) const UNKNOWN: &str = "unknown";
-/// Metadata below this size is left as it is.
+/// Metadata below this size is not changed.
 const SMALL: usize = 16 * 1024;
 
 /// Reads the metadata of a Secret.
@@ -39,7 +39,7 @@ pub(in crate::controller) fn secret(
     Ok(object)
 }
 
-/// Reads which ServiceAccount it is, what its owner allows, and what is to be said about its other annotations.
+/// Reads the identity of a ServiceAccount, what its owner allows, and the message about its other annotations.
 pub(in crate::controller) fn account(
     json: &[u8],
 ) -> Result<PartialObjectMeta<ServiceAccount>, serde_json::Error> {
@@ -60,7 +60,7 @@ pub(in crate::controller) fn account(
     Ok(object)
 }
 
-/// Reads the metadata of a namespace. Labels that are too many are none of them used; then the namespace has no
+/// Reads the metadata of a namespace. If the labels are too large, none of them is used; the namespace then has no
 /// `creationTimestamp` here, see [`is_usable`].
 pub(in crate::controller) fn namespace(
     json: &[u8],
@@ -80,17 +80,17 @@ pub(in crate::controller) fn namespace(
     Ok(object)
 }
 
-/// Are the labels of a namespace known? If not, it is as unknown as one that the watch has not shown: no rule about labels
-/// applies to it, and no issuer that has one serves it.
+/// Whether the labels of a namespace are known. If not, it is treated as a namespace that the watch has not delivered: no rule
+/// about labels matches it, and an issuer with such a rule does not serve it.
 pub(in crate::controller) fn is_usable(namespace: &PartialObjectMeta<Namespace>) -> bool {
     namespace.metadata.creation_timestamp.is_some()
 }
 
-/// So many owners of the copy of a certificate are known. Others only store it once more at each renewal.
+/// The maximum number of known owners of a certificate copy. Each further owner only stores the copy once more at each renewal.
 const MAX_OWNERS: usize = 100;
 
-/// Takes off what is not used of a Secret's metadata, whose JSON has this size. What the ownership of a target depends on
-/// stays (`publish::ownership`).
+/// Removes the unused parts of a Secret's metadata, whose JSON has this size. The parts that determine the ownership of a
+/// target are retained (`publish::ownership`).
 fn trim_secret(meta: &mut ObjectMeta, json: usize) {
     let owner_is_credential = |owner: &OwnerReference| {
         owner.controller == Some(true)
@@ -101,14 +101,14 @@ fn trim_secret(meta: &mut ObjectMeta, json: usize) {
     let noted = meta.annotations.as_ref();
     let ours = noted.is_some_and(|a| a.contains_key(names::CREDENTIAL_UID))
         || owners().any(owner_is_credential);
-    // Those who stored the last good certificate share its copy.
+    // All credentials that stored the last good certificate share its copy.
     let copy = noted.is_some_and(|a| a.contains_key(names::LAST_GOOD_OF));
     meta.finalizers = None;
     if let Some(owners) = &mut meta.owner_references {
         if copy {
             owners.truncate(MAX_OWNERS);
         } else {
-            // One controller at most, says the API server.
+            // The API server allows at most one controller.
             owners.retain(|owner| owner.controller == Some(true));
             owners.truncate(1);
         }
@@ -127,7 +127,7 @@ fn trim_secret(meta: &mut ObjectMeta, json: usize) {
         meta.labels = None;
         meta.managed_fields = None;
         if let Some(annotations) = &mut meta.annotations {
-            // Such as a misspelt prefix, which is reported.
+            // For example a misspelt prefix, which is reported.
             annotations.retain(|key, _| looks_ours(key) || key == names::CERT_MANAGER);
             if size(Some(annotations)) > MAX_PAIRS_OF_OTHERS {
                 annotations.clear();
@@ -140,7 +140,7 @@ fn trim_secret(meta: &mut ObjectMeta, json: usize) {
     }
 }
 
-/// Of a large target Secret, what apicred wrote, and who else wrote there.
+/// Retains of a large target Secret what apicred wrote, and which other managers wrote there.
 fn trim_target(meta: &mut ObjectMeta) {
     let keys = meta
         .annotations

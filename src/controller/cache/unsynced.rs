@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, sync::Mutex};
 
 use crate::controller::{locks::lock, settings::Scope};
 
-/// The kind that decisions about credentials do not wait for: a credential is decided about when it comes.
+/// The kind that decisions about credentials do not wait for: a credential is decided about when it arrives.
 const CREDENTIALS: &str = "credentials";
 
-/// Namespaces, and kinds that could not be listed in them yet. A decision in a namespace needs all of them.
+/// Namespaces, and kinds that could not be listed in them yet. A decision in a namespace needs all these kinds.
 pub(in crate::controller) struct Unsynced(Mutex<BTreeSet<(String, &'static str)>>);
 
 impl Unsynced {
-    /// At the start. A watch of all namespaces is one list: nothing is decided before it is complete.
+    /// The initial state. A watch of all namespaces is one list: nothing is decided before it is complete.
     pub(in crate::controller) fn new(scope: &Scope) -> Self {
         let names = scope.names().into_iter().flatten();
         let all = names.flat_map(|n| {
@@ -20,12 +20,12 @@ impl Unsynced {
         Self(Mutex::new(all.collect()))
     }
 
-    /// A namespace has had its first list of a kind.
+    /// Records that the first list of a kind in a namespace is complete.
     pub(in crate::controller) fn mark_synced(&self, stream: &'static str, namespace: &str) {
         lock(&self.0).remove(&(namespace.to_owned(), stream));
     }
 
-    /// A kind that could not be listed in this namespace yet, and that decisions about a credential need.
+    /// A kind that decisions about a credential need and that could not be listed in this namespace yet.
     pub(in crate::controller) fn first(&self, namespace: &str) -> Option<&'static str> {
         let unsynced = lock(&self.0);
         let mut of_it = unsynced
@@ -34,7 +34,7 @@ impl Unsynced {
         of_it.next().map(|(_, stream)| *stream)
     }
 
-    /// Could the credentials of this namespace not be listed yet?
+    /// Whether the credentials of this namespace could not be listed yet.
     pub(in crate::controller) fn credentials(&self, namespace: &str) -> bool {
         lock(&self.0).contains(&(namespace.to_owned(), CREDENTIALS))
     }

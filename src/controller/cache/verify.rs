@@ -1,4 +1,4 @@
-//! Reads the metadata of Secrets about which the cache may be wrong. The answer corrects the cache.
+//! Reads the metadata of Secrets for which the cache may be wrong. The response corrects the cache.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::controller::{
     locks::lock,
 };
 
-/// Between two checks for own writes that the watch has not shown.
+/// The interval between two checks for own writes that the watch has not delivered.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// A watch shows an own write within milliseconds. One that it has not shown for so long is in doubt.
+/// A watch delivers an own write within milliseconds. An own write that was not delivered within this time is in doubt.
 const UNSEEN: SignedDuration = SignedDuration::from_mins(1);
 
-/// After a read that was not answered, at first and at most.
+/// The first and the longest wait after a read without a response.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Reads at once.
+/// The maximum number of concurrent reads.
 const READS: usize = 4;
 
-/// Settles doubts, for ever.
+/// Resolves doubts. Never returns.
 pub(in crate::controller) async fn run(context: std::sync::Arc<Context>) {
     let mut pause = AGAIN.0;
     loop {

@@ -1,4 +1,4 @@
-//! What one process has of one rotation, and what one step needs.
+//! The in-memory state of one process for one rotation, and the inputs of one step.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,96 +20,96 @@ use crate::{
     rotation::{Memory, Registry, Rotating, Slots, Uploading, values::NEXT},
 };
 
-/// A rotation that cannot begin is checked again after this time, and at each change that is seen.
+/// The interval at which a rotation that cannot start is checked again. It is also checked at each observed change.
 pub(super) const RECHECK: Duration = Duration::from_mins(10);
 
-/// What `managementRef` names, as it was seen: UID and resourceVersion. Its status changes whenever it gets a token.
+/// UID and resourceVersion of the object in `managementRef`, as observed. The status of this object changes whenever it gets a token.
 pub(super) type Caller = Option<(Box<str>, Box<str>)>;
 
 /// The application whose credential is rotated.
 #[derive(PartialEq)]
 pub(super) struct Application {
     pub(super) client_id: String,
-    /// The Secret, and its keys.
+    /// The Secret and its keys.
     pub(super) secret: (String, Vec<String>),
-    /// As the spec has it.
+    /// As set in the spec.
     pub(super) object_id: Option<String>,
     pub(super) endpoint: Endpoint,
     pub(super) graph: Option<Url>,
-    /// Is its certificate made by another tool?
+    /// Whether another tool creates its certificate.
     pub(super) uploads: bool,
 }
 
-/// A registration access token that is in no Secret yet. No `Debug`.
+/// A registration access token that is not stored in a Secret yet. No `Debug`.
 pub(super) struct Unstored {
     /// The Secret: name, UID, key.
     pub(super) secret: (String, Option<String>, String),
     /// The registration: the key of its address, and the address.
     pub(super) registration: (String, Url),
-    /// Another address, which is stored with the token.
+    /// Another address, to be stored with the token.
     pub(super) address: Option<Url>,
     pub(super) token: SecretString,
-    /// The one with which the request was sent.
+    /// The token with which the request was sent.
     pub(super) before: SecretString,
     pub(super) patience: Patience,
-    /// A shutdown waits for it.
+    /// Makes a shutdown wait for it.
     pub(super) _in_flight: InFlight,
 }
 
-/// What one process does for one client.
+/// The state of one process for one client.
 pub(super) struct Driver {
     pub(super) context: Arc<Context>,
     pub(super) key: Key,
     pub(super) uid: String,
     pub(super) shared: Arc<Shared>,
     pub(super) memory: Memory,
-    /// The value that is at the issuer or about to be, and in no Secret.
+    /// The value that is at the issuer or soon will be, and that is not stored in a Secret.
     pub(super) held: BTreeMap<String, ByteString>,
-    /// The token with which that was requested of Microsoft Graph.
+    /// The token with which this value was requested from Microsoft Graph.
     pub(super) held_by: Option<GraphToken>,
     /// The client's own token for Microsoft Graph.
     pub(super) own: Option<OwnToken>,
-    /// Object ID of the application, as it was read.
+    /// Object ID of the application, as read.
     pub(super) object_id: Option<String>,
-    /// What all of the above is about.
+    /// The application that the fields above belong to.
     pub(super) application: Option<Application>,
-    /// What `managementRef` names, as it was seen last.
+    /// The object in `managementRef`, as last observed.
     pub(super) caller: Caller,
-    /// A registration access token that is in no Secret yet.
+    /// A registration access token that is not stored in a Secret yet.
     pub(super) unstored: Option<Unstored>,
-    /// What is reported of a registration access token that is lost.
+    /// The message about a lost registration access token.
     pub(super) lost: Option<String>,
-    /// An address of the registration that is not used, and why.
+    /// An address of the registration that is not used, and the reason.
     pub(super) refused_address: Option<(Url, String)>,
-    /// What the API server answered when the Secret was to be written.
+    /// The message about the response of the API server to a failed write of the Secret.
     pub(super) unwritten: Option<String>,
-    /// What is reported of a step that comes to nothing again and again.
+    /// The message about a step that repeatedly has no effect.
     pub(super) stuck: Option<String>,
-    /// What is wrong with what `managementRef` names, whether it is needed now or not.
+    /// The problem of the object in `managementRef`, even if the object is not needed now.
     pub(super) unmanaged: Option<String>,
-    /// A shutdown waits for the answer that brings a client secret, and until that is stored.
+    /// Makes a shutdown wait for the response with a client secret, until the client secret is stored.
     pub(super) in_flight: Option<InFlight>,
-    /// What was rotated at the last reconciliation: the answers that come are stored for it.
+    /// What was rotated at the last reconcile: responses that arrive are stored for it.
     pub(super) of: Option<(Rotating, ClientPlace)>,
-    /// With a client secret that is in no Secret yet.
+    /// For a client secret that is not stored in a Secret yet.
     pub(super) patience: Patience,
     /// Digest of the registration access token in the Secret.
     pub(super) token: Option<String>,
     pub(super) uploads: Uploads,
-    /// Did this process see all that it can, so that status may be about it?
+    /// Whether this process has observed everything, so that it may change the status.
     pub(super) looked: bool,
     pub(super) failures: u32,
 }
 
-/// All that one step needs.
+/// All inputs of one step.
 pub(super) struct Sight {
     pub(super) rotating: Rotating,
     pub(super) place: ClientPlace,
     pub(super) secret: Secret,
     pub(super) slots: Slots,
     pub(super) digests: DigestKey,
-    /// The certificate is made by another tool: the Secret is not written, and has the pair of its copy as the current value, if the pair
-    /// of the Secret is another one, which is the next value then.
+    /// Set if another tool creates the certificate. Then the Secret is not written. If the certificate in the Secret differs
+    /// from the certificate in its copy, the copy is the current value and the Secret is the next value.
     pub(super) upload: Option<Uploading>,
 }
 
@@ -129,14 +129,14 @@ impl Sight {
         Some(self.digests.fingerprint("registration", &[&text]))
     }
 
-    /// Why what `managementRef` names cannot manage the client, as far as its spec says.
+    /// Why the object in `managementRef` cannot manage the client, according to its spec.
     pub(super) fn unmanaged(&self) -> Option<String> {
         let manager = self.rotating.manager.as_ref()?;
         let fault = self.place.manager(manager).err()?;
         Some(fault.message)
     }
 
-    /// The value that shall replace it.
+    /// The value that replaces it.
     pub(super) fn next(&self) -> Option<ClientValue> {
         self.value(NEXT)
     }
@@ -146,15 +146,15 @@ impl Sight {
     }
 }
 
-/// What one process has reported of uploads.
+/// What one process has reported about uploads.
 #[derive(Default)]
 pub(super) struct Uploads {
-    /// Digest of the certificate that was uploaded last.
+    /// Digest of the last uploaded certificate.
     pub(super) done: Option<String>,
-    /// SHA-1 thumbprint of the certificate that the process before this one was about to upload, as status shows it.
+    /// SHA-1 thumbprint, from the status, of the certificate that the previous process was about to upload.
     pub(super) begun: Option<String>,
-    /// The request that this has answered.
+    /// The rotation request that the upload has answered.
     pub(super) handled: Option<String>,
-    /// The failure that was reported last.
+    /// The last reported failure.
     pub(super) failed: Option<String>,
 }

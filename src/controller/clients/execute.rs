@@ -28,18 +28,18 @@ use crate::{
     telemetry::tries::warn_at_first,
 };
 
-/// One step, with all that it needs.
+/// One step with all its inputs.
 pub(super) struct Execution<'a> {
     pub(super) driver: &'a mut Driver,
     pub(super) sight: &'a Sight,
 }
 
-/// What a step reads is not there any more, although it was decided a moment ago.
+/// An input of the step no longer exists, although the decision was made a short time ago.
 fn moved() -> Outcome {
     Outcome::NotWritten
 }
 
-/// Did Microsoft Graph refuse the token of the call, or what may be the token? The next call has another one, if the client gets it itself.
+/// Whether Microsoft Graph rejected the token of the call, or possibly the token. The next call uses another token if the client gets it itself.
 fn refuses_token(fault: &Fault) -> bool {
     fault.sent && matches!(fault.class, Class::Token | Class::Proof)
 }
@@ -48,7 +48,7 @@ impl Execution<'_> {
     pub(super) async fn run(mut self, step: &Step) -> Outcome {
         let own = matches!(self.sight.rotating.registry, Registry::Registration { .. });
         let result = match step {
-            // No step of an upload: what is seen of such a Secret is not what it contains.
+            // An upload never has this step: its values are joined from two Secrets and are not the content of this Secret.
             Step::Write { .. } if self.sight.upload.is_some() => Ok(moved()),
             Step::Write { version, change } => Ok(self.write(version, change).await),
             Step::ReadApplication if own => self.read_registration().await,
@@ -90,7 +90,7 @@ impl Execution<'_> {
         declared.or_else(|| self.driver.object_id.clone())
     }
 
-    /// A value, if it is the one that the step is about.
+    /// A value, if it is the one that the step refers to.
     pub(super) fn value(&self, of: Tried, digest: &str) -> Option<ClientValue> {
         let (value, slot) = match of {
             Tried::Current => (self.sight.current(), &self.sight.slots.current),
@@ -108,7 +108,7 @@ impl Execution<'_> {
         place.trial(value.material(), &self.sight.secret).await
     }
 
-    /// The token that calls Microsoft Graph.
+    /// The token for calls of Microsoft Graph.
     async fn token(&mut self) -> Result<GraphToken, Fault> {
         let sight = self.sight;
         if let Some(manager) = &sight.rotating.manager {
@@ -125,7 +125,7 @@ impl Execution<'_> {
         sight.place.own(cached, with, &sight.secret).await
     }
 
-    /// The proof of possession, by the current certificate. It is made to be sent with `_token`, which may be sent there.
+    /// The proof of possession with the current certificate. It is sent together with `_token`, which may be sent there.
     fn proof(&self, _token: &GraphToken) -> Result<SecretString, Fault> {
         let Some(object) = self.object_id() else {
             return Err(not_sent(
@@ -171,7 +171,7 @@ impl Execution<'_> {
         let (bits, name, now) = (self.bits(), name.to_owned(), self.now());
         let made = tokio::task::spawn_blocking(move || keypair::make(bits, &name, until, now));
         let Ok(Ok(pair)) = made.await else {
-            tracing::error!("a key pair could not be made; apicred tries again");
+            tracing::error!("a key pair could not be generated; apicred tries again");
             return Outcome::NotWritten;
         };
         let span = (pair.from, Some(pair.until));
@@ -179,7 +179,7 @@ impl Execution<'_> {
         self.hold(held, n, None, span)
     }
 
-    /// Bits of the key of a new certificate.
+    /// The key size of a new certificate in bits.
     fn bits(&self) -> usize {
         let current = || match self.sight.current()? {
             ClientValue::Certificate(identity, _) => Some(identity.key().ok()?.shape()),
@@ -189,7 +189,7 @@ impl Execution<'_> {
         chosen.unwrap_or_else(|| keypair::bits_after(current()))
     }
 
-    /// A private key like the current one.
+    /// Generates a private key like the current one.
     async fn make_key(&mut self, n: u32) -> Outcome {
         let (Some(ClientValue::Key(current, _)), [key]) =
             (self.sight.current(), self.sight.rotating.keys.as_slice())
@@ -199,7 +199,7 @@ impl Execution<'_> {
         let shape = current.shape();
         let made = tokio::task::spawn_blocking(move || keypair::like(shape));
         let Ok(Ok(made)) = made.await else {
-            tracing::error!("a private key could not be made; apicred tries again");
+            tracing::error!("a private key could not be generated; apicred tries again");
             return Outcome::NotWritten;
         };
         let value = ByteString(made.expose_secret().as_bytes().to_vec());
@@ -261,7 +261,7 @@ impl Execution<'_> {
     ) -> Result<Outcome, Fault> {
         let token = self.token().await?;
         let sent = self.now();
-        // The process does not end before the answer is stored.
+        // The process must not exit before the response is stored.
         self.driver.in_flight = Some(self.driver.context.refreshes.begin());
         let client = self.address(None);
         let answer = self.call(&token, |graph, call| {
@@ -300,13 +300,13 @@ impl Execution<'_> {
         graph::removed(&answer, kind, self.now()).map(|()| Outcome::Done)
     }
 
-    /// The application: by its object ID if that is given, else by its client ID.
+    /// The address of the application: by its object ID if set, else by its client ID.
     fn address<'a>(&'a self, object: Option<&'a str>) -> Address<'a> {
         let client = Address::Client(&self.sight.rotating.client_id);
         object.map_or(client, Address::Object)
     }
 
-    /// A call of Microsoft Graph.
+    /// Calls Microsoft Graph.
     async fn call(
         &self,
         token: &GraphToken,
@@ -317,7 +317,7 @@ impl Execution<'_> {
         place.call(token, |call| build(&graph, call)).await
     }
 
-    /// One write of the source Secret, at the version that was read.
+    /// Writes the source Secret once, with the version that was read.
     async fn write(&mut self, version: &str, change: &Change) -> Outcome {
         let patch = Patch::Merge(self.patch(version, change));
         let (driver, sight) = (&mut *self.driver, self.sight);
@@ -330,7 +330,7 @@ impl Execution<'_> {
         };
         let secret = sight.rotating.secret.as_str();
         let request = || api.patch_metadata(secret, &params, &patch);
-        // What was asked for is stored, whoever leads by now.
+        // A value that was requested is stored, even if another process now leads.
         let stores =
             change.values == Values::StoreNext && sight.rotating.settings.kind == Kind::Secret;
         let may = || stores || context.may_act();

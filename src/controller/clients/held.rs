@@ -1,5 +1,5 @@
-//! A client secret that the issuer has made and that is in no Secret yet. Nobody else has it, so it is stored whatever became of the client and
-//! whoever leads by now.
+//! A client secret that the issuer has created and that is not stored in a Secret yet. No other process has it, so it is stored
+//! even if the client was changed or deleted, and even if another process now leads.
 
 use std::time::Duration;
 
@@ -15,27 +15,27 @@ use crate::{
     rotation::{Memory, Slots, Step, Values, next},
 };
 
-/// Why nothing goes on with it.
+/// Why the rotation does not continue with the client secret.
 pub(super) const REMOVED: &str = "the client was deleted or its rotation was removed";
 const RENAMED: &str = "the client named another application";
 const MOVED: &str = "the client named another Secret";
 
-/// What is rotated now, beside what was rotated at the last reconciliation.
+/// What is rotated now, compared with the last reconcile.
 pub(super) enum Application {
     Same,
-    /// Another one, and a client secret of the one before it was stored: the Secret has changed.
+    /// Another application, and a client secret of the previous one was stored: the Secret has changed.
     Stored,
-    /// Another one, for this reason, and such a client secret is to be stored first.
+    /// Another application, for this reason. A client secret of the previous one must be stored first.
     Unstored(&'static str),
 }
 
 impl Driver {
-    /// Its ID at the issuer.
+    /// The ID of the client secret at the issuer.
     pub(super) fn held_id(&self) -> Option<String> {
         self.memory.held()?.id.clone()
     }
 
-    /// Forgets everything if the spec names another application now: nothing that is known of one holds for another.
+    /// Resets the state if the spec now names another application: nothing that is known about one application is valid for another one.
     pub(super) async fn rotates(&mut self, sight: &Sight) -> Application {
         let (rotating, issuer) = (&sight.rotating, &sight.place.credential.issuer);
         let application = driver::Application {
@@ -62,7 +62,7 @@ impl Driver {
             }
             let first = self.application.is_none();
             self.forget();
-            // What is open is about the application or the Secret before.
+            // These messages are about the previous application or Secret.
             (self.lost, self.unwritten, self.stuck) = (None, None, None);
             self.refused_address = None;
             if first {
@@ -74,13 +74,14 @@ impl Driver {
         result
     }
 
-    /// Stores it for the client as it was at the last reconciliation. `left`: why nothing goes on with it. Says whether there is none any more.
+    /// Stores the client secret for the client of the last reconcile. `left`: why the rotation does not continue with it.
+    /// Returns true if there is no unstored client secret any more.
     pub(super) async fn store_held(&mut self, left: Option<&str>) -> bool {
         let Some(id) = self.held_id() else {
             return true;
         };
         let over = self.client().is_none();
-        // What is stored there now goes with it.
+        // Whatever is stored there now is deleted with the namespace.
         let ends = over && self.is_namespace_terminating();
         let there = if ends {
             None
@@ -106,7 +107,7 @@ impl Driver {
             } else {
                 "it could not be stored in the Secret"
             };
-            // With the client gone, no other process removes it. What the Secret may have is not removed.
+            // If the client is deleted, no other process removes the client secret. It is not removed if the Secret may contain it.
             let nowhere = gone || there == Some(false);
             if over && nowhere && self.withdraw(&id).await {
                 self.removed(&id).await;
@@ -118,7 +119,7 @@ impl Driver {
         true
     }
 
-    /// Does the Secret not exist any more? With the client gone, nobody creates it again.
+    /// Whether the Secret no longer exists. If the client is deleted, the Secret is not expected to be recreated.
     async fn is_secret_gone(&self) -> bool {
         let Some((rotating, _)) = &self.of else {
             return false;
@@ -131,20 +132,20 @@ impl Driver {
         namespace.is_some_and(|namespace| namespace.terminating)
     }
 
-    /// What is reported of it as long as it cannot be stored.
+    /// The message about the client secret while it cannot be stored.
     pub(super) fn held_nowhere(&self) -> Option<String> {
         let id = self.held_id()?;
         Some(format!(
-            "client secret {id}, which the issuer made meanwhile, is in no Secret: apicred stores it when it can; if it shall not be stored, remove it at the issuer"
+            "client secret {id}, which the issuer created in the meantime, is in no Secret: apicred stores it when it can; if it must not be stored, remove it at the issuer"
         ))
     }
 
-    /// How long until it is tried again to store it.
+    /// The wait before the next attempt to store it.
     pub(super) fn until_stored(&self) -> Duration {
         self.patience.pause(self.context.refreshes.are_awaited())
     }
 
-    /// Stores it. Says whether the Secret has it. None: nobody knows.
+    /// Stores it. Returns whether the Secret contains it; `None` if this is unknown.
     async fn stored(&mut self) -> Option<bool> {
         let Some(of) = self.of.clone() else {
             return Some(true);
@@ -170,7 +171,7 @@ impl Driver {
         Some(stored)
     }
 
-    /// Has the Secret what is in hand? A write whose answer was lost may have stored it.
+    /// Whether the Secret contains the unstored value. A write whose response was lost may have stored it.
     pub(super) fn found(&mut self, slots: &Slots) -> bool {
         let found = self.memory.found(slots);
         if found {
@@ -181,7 +182,7 @@ impl Driver {
         found
     }
 
-    /// Nothing is known of the application any more.
+    /// Resets everything that is known about the application.
     pub(super) fn forget(&mut self) {
         let context = &self.context;
         self.memory = Memory::new(context.clock.now(), &context.settings.rotation.pace);
@@ -192,7 +193,7 @@ impl Driver {
         (self.own, self.object_id) = (None, None);
     }
 
-    /// Nothing removes it.
+    /// Reports a client secret that is not removed.
     async fn left(&self, (why, id): (&str, &str), where_it_is: &str) {
         let client = self.of.as_ref().map(|(rotating, _)| rotating.client());
         let client = client.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where a registration access token belongs that is in no Secret yet: the Secret may have been deleted and created again since the request.
+//! Where a registration access token belongs that is not stored in a Secret yet: the Secret may have been deleted and recreated since the request.
 
 use k8s_openapi::api::core::v1::Secret;
 use secrecy::{ExposeSecret, SecretString};
@@ -11,26 +11,25 @@ use crate::{
     oauth::secret_text,
 };
 
-/// What is under the name of the Secret now.
+/// The Secret that now has the name.
 #[derive(Debug, PartialEq)]
 pub(super) enum Holder {
     /// The Secret that was read, as far as is known.
     Same,
-    /// The same one, which nobody can write.
+    /// The same Secret, which is now immutable.
     Immutable,
-    /// One that was created again for the same registration of this client: its UID.
+    /// A recreated Secret for the same registration of this client, with its UID.
     Again(Option<String>),
-    /// One that may not have the token: why.
+    /// A Secret that must not receive the token, with the reason.
     Another(String),
-    /// Nobody knows: it could not be read.
+    /// Unknown, because the Secret could not be read.
     Unread(Trouble),
-    /// Nothing.
+    /// There is no such Secret.
     Gone,
 }
 
-/// Whose is this Secret? `before`: UID of the one that was read. `addresses`: the key of the address, the one of the request, and the one that is
-/// to be stored. `tokens`: the key
-/// of the registration access token, the one that is to be stored, and the one before it.
+/// Determines which Secret this is. `before`: UID of the Secret that was read. `addresses`: the key of the address, the address
+/// of the request, and the address to be stored. `tokens`: the key of the registration access token, the token to be stored, and the token before it.
 pub(super) fn holder(
     found: &Secret,
     before: Option<&str>,
@@ -43,14 +42,14 @@ pub(super) fn holder(
         let bytes = found.data.as_ref().and_then(|data| data.get(key));
         bytes.and_then(|bytes| secret_text(&bytes.0).ok())
     };
-    // The issuer may have given it later than ours.
+    // The issuer may have issued this token after ours.
     let ours = |there: &SecretString| {
         let mut own = tokens.iter();
         own.any(|own| own.expose_secret() == there.expose_secret())
     };
     if value(token_key).is_some_and(|there| !ours(&there)) {
         return Holder::Another(format!(
-            "has another value under {token_key}, which is not replaced; if the issuer does not take that one, remove this key"
+            "has another value under {token_key}, which is not replaced; if the issuer rejects that value, remove this key"
         ));
     }
     if meta.uid.as_deref() == before {
@@ -104,13 +103,13 @@ mod tests {
         // "https://issuer.example/register/a" with a line end, and another one.
         let ours = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9hCg==" });
         let theirs = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9i" });
-        // "https://issuer.example/register/c": the answer brought it.
+        // "https://issuer.example/register/c": the address from the response.
         let moved_there = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9j" });
         let by = |by: &str| json!({ "apicred.dev/rotate-by": by });
         let named = |by_whom: &str, data: &Value| json!({ "metadata": { "uid": "2", "annotations": by(by_whom) }, "data": data });
         assert_eq!(of("1", json!({})), Holder::Same);
         assert_eq!(of("1", json!({ "immutable": true })), Holder::Immutable);
-        // The new one, the one before it with a line end, and one that its owner stored meanwhile.
+        // The new token, the token before it with a line end, and a token that the owner stored in the meantime.
         let token = |text: &str| json!({ "data": { "token": text } });
         assert_eq!(of("1", token("bmV3")), Holder::Same);
         assert_eq!(of("1", token("b2xkCg==")), Holder::Same);

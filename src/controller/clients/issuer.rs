@@ -1,4 +1,4 @@
-//! What a rotation asks of the issuer: tokens by one value alone, and calls of its management API.
+//! Requests of a rotation to the issuer: token requests with one value only, and calls of its management API.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,28 +36,28 @@ use crate::{
     },
 };
 
-/// Entra ID refuses the credential itself: a wrong secret, an expired one, a certificate that it does not know.
+/// Entra ID rejects the client credential itself: a wrong secret, an expired secret, or an unknown certificate.
 const REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
-/// How long a request waits for its turn.
+/// How long a request waits for a permit.
 const TURN: Duration = Duration::from_secs(20);
-/// What the credential in `managementRef` lacks.
+/// The problem of the credential in `managementRef`.
 const NO_VALID_TOKEN: &str = "has no valid token; see its conditions";
-/// A token for Microsoft Graph is used for so long at least.
+/// The minimum remaining lifetime of a token for Microsoft Graph.
 const LEFT: SignedDuration = SignedDuration::from_secs(60);
 
-/// The issuer as one client sees it.
+/// The issuer from the view of one client.
 #[derive(Clone)]
 pub(super) struct ClientPlace {
     pub(super) context: Arc<Context>,
-    /// Stands for the client in limits and requests. It asks for Microsoft Graph.
+    /// Represents the client in limits and requests. It requests a token for Microsoft Graph.
     pub(super) credential: Credential,
 }
 
 /// The client's own token for Microsoft Graph.
 pub(super) struct OwnToken {
-    /// Digest of the value that got it.
+    /// Digest of the value that was used to get it.
     digest: String,
-    /// What issued it.
+    /// The issuer of the token.
     issuer: String,
     token: Token,
 }
@@ -73,7 +73,7 @@ pub(super) fn not_sent(class: Class, message: impl Into<String>) -> Fault {
     }
 }
 
-/// No turn came in the limits of the issuer.
+/// No permit was free within the limits of the issuer.
 fn no_room() -> TokenError {
     TokenError::local(
         oauth::Class::Transient,
@@ -94,7 +94,7 @@ fn fault(token_error: &TokenError) -> Fault {
         _ => Class::Token,
     };
     let asked = token_error.retry_after.map(SignedDuration::try_from);
-    // Nothing that is another one in each answer: what is reported would change with each attempt.
+    // Must not contain anything that differs in each response: otherwise the report would change with each attempt.
     let code = token_error.code().or_else(|| token_error.error.clone());
     let code = code.map_or(String::new(), |code| format!(" ({code})"));
     Fault {
@@ -106,13 +106,14 @@ fn fault(token_error: &TokenError) -> Fault {
     }
 }
 
-/// A token that calls Microsoft Graph. Only [`ClientPlace::own`] and [`ClientPlace::managed_by`] make one, after they have checked that it, and a
-/// proof beside it, may be sent there by the spec of this moment. What was requested with one may be removed there with it.
+/// A token for calls of Microsoft Graph. Only [`ClientPlace::own`] and [`ClientPlace::managed_by`] create one, after they have
+/// checked that the current spec allows to send it there, with a proof of possession if there is one. What was requested with a
+/// token may be removed there with the same token.
 pub(super) struct GraphToken(SecretString);
 
 impl ClientPlace {
-    /// Checks that the value of this Secret may serve the issuer of this moment. Returns the token endpoint. The spec may have changed since
-    /// the last request, so that every request and every call asks this.
+    /// Checks that the value of this Secret may be used for the issuer in the current spec. Returns the token endpoint. The
+    /// spec may have changed since the last request, so every request and every call makes this check.
     async fn opened(&self, secret: &Secret) -> Result<TokenEndpoint, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
         let meta = &secret.metadata;
@@ -133,7 +134,7 @@ impl ClientPlace {
         Ok(endpoint)
     }
 
-    /// Requests a token with this value alone. What comes of it is noted nowhere.
+    /// Requests a token with this value only. The result is not recorded.
     pub(super) async fn token(
         &self,
         material: Material,
@@ -158,7 +159,7 @@ impl ClientPlace {
                     reason = token_error.reason.as_str(),
                     code = token_error.code(),
                     correlation_id = token_error.correlation_id,
-                    "no token by a credential that is being tried"
+                    "no token with a client credential that is being tried"
                 );
                 let refused = match token_error.aadsts {
                     Some(code) => REFUSED.contains(&code),
@@ -184,7 +185,7 @@ impl ClientPlace {
         }
     }
 
-    /// Waits for a turn in the issuer's limits.
+    /// Waits for a permit within the issuer's limits.
     async fn turn(&self) -> Result<Permit, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
         let urgency = Urgency::in_an_hour(context.clock.now());
@@ -221,7 +222,7 @@ impl ClientPlace {
         self.send(request, "Microsoft Graph").await
     }
 
-    /// May the registration access token of this Secret be sent there? Returns the origin of the token endpoint.
+    /// Checks that the registration access token of this Secret may be sent there. Returns the origin of the token endpoint.
     pub(super) async fn may_manage(&self, url: &Url, secret: &Secret) -> Result<String, Fault> {
         let endpoint = self.opened(secret).await.map_err(|r| fault(&r))?;
         let posted = endpoint.posted(false).origin().ascii_serialization();
@@ -229,7 +230,7 @@ impl ClientPlace {
         Ok(posted)
     }
 
-    /// The same for another address, a moment later.
+    /// The same check for another address, a short time later.
     pub(super) fn may_manage_at(
         &self,
         address: (&Url, &str),
@@ -255,7 +256,7 @@ impl ClientPlace {
             ));
         }
         let issuer = Issuer {
-            // Connections are shared with nobody else.
+            // Connections are not shared with other clients.
             origin: request.url.origin().ascii_serialization(),
             ..credential.issuer.clone()
         };
@@ -279,7 +280,7 @@ impl ClientPlace {
         })
     }
 
-    /// The `ApiCredential` that manages this client, if its token is one for Microsoft Graph by the issuer of this client.
+    /// The `ApiCredential` that manages this client, if its token is for Microsoft Graph and from the issuer of this client.
     pub(super) fn manager(&self, name: &str) -> Result<Credential, Fault> {
         let (context, own) = (&self.context, &self.credential);
         let lacks = |what: &str| lacks(name, what);
@@ -317,7 +318,7 @@ impl ClientPlace {
         if found.expires_at <= context.clock.now() {
             return Err(lacks(NO_VALID_TOKEN));
         }
-        // What its spec says now is not what issued the token: the last valid one stays in the Secret after an edit.
+        // The current spec may differ from the spec that the token was issued for: after an edit, the last valid token remains in the Secret.
         let endpoint = acquire::endpoint(context, &manager).await;
         let endpoint = endpoint.map_err(|token_error| fault(&token_error))?;
         let now = IssuedBy {

@@ -1,4 +1,4 @@
-//! New keys: never weaker than the ones that they replace.
+//! New keys. They are never weaker than the keys that they replace.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,8 +21,8 @@ use crate::{
     oauth::{Curve, KeyShape},
 };
 
-/// `notBefore` lies so far back, because clocks differ; and `notAfter` so much earlier than what was asked for: a policy about the lifetime
-/// of certificates counts from `notBefore`.
+/// `notBefore` is set this number of seconds in the past, because clocks differ. `notAfter` is earlier than requested by the
+/// same time, because a policy about the lifetime of certificates counts from `notBefore`.
 const BACKDATED: i64 = 300;
 
 /// A certificate and its key, PEM.
@@ -36,7 +36,7 @@ pub(super) struct NewPair {
 }
 
 impl NewPair {
-    /// As it is stored under these keys of a Secret: certificate and private key, or one key for both.
+    /// The pair as it is stored under these keys of a Secret: certificate and private key, or one key for both.
     pub(super) fn under(self, keys: &[String]) -> BTreeMap<String, ByteString> {
         let key = self.key.expose_secret();
         let text = |text: &str| ByteString(text.as_bytes().to_vec());
@@ -54,8 +54,8 @@ impl NewPair {
     }
 }
 
-/// Makes an RSA pair of at least `bits` with the common name `name`, valid for as long as from now until `until`. Takes up to a second of a processor, and more
-/// than a minute with 8192 bits.
+/// Generates an RSA pair of at least `bits` with the common name `name`. The certificate is valid for the time from now until
+/// `until`. Takes up to a second of CPU time, and more than a minute with 8192 bits.
 pub(super) fn make(
     bits: usize,
     name: &str,
@@ -68,7 +68,7 @@ pub(super) fn make(
     params.distinguished_name.push(DnType::CommonName, name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    // Positive, as RFC 5280 section 4.1.2.2 demands.
+    // Positive, as required by RFC 5280 section 4.1.2.2.
     let mut serial = ids::random::<16>();
     serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
@@ -87,10 +87,10 @@ pub(super) fn make(
     })
 }
 
-/// Bits of an RSA key, if nothing asks for more.
+/// The size of an RSA key in bits, if no larger one is required.
 const LEAST: usize = 2048;
 
-/// The smallest RSA key that can be made and has at least so many bits. No larger one is read from a Secret.
+/// The smallest RSA key that can be generated with at least this number of bits. Larger keys are not read from a Secret.
 fn size(bits: usize) -> Option<KeySize> {
     let sizes = [
         (LEAST, KeySize::Rsa2048),
@@ -111,7 +111,7 @@ fn rsa(bits: usize) -> Result<KeyPair, rcgen::Error> {
     KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_RSA_SHA256)
 }
 
-/// Bits of the key of a new certificate after one with this key.
+/// The key size in bits of a new certificate that replaces one with this key.
 pub(super) const fn bits_after(shape: Option<KeyShape>) -> usize {
     match shape {
         Some(KeyShape::Rsa(bits)) if bits > LEAST => bits,
@@ -119,7 +119,7 @@ pub(super) const fn bits_after(shape: Option<KeyShape>) -> usize {
     }
 }
 
-/// A private key alone, PEM: of the type of the one that it replaces, and of its size or the next larger one that can be made.
+/// A private key only, PEM: it has the type of the key that it replaces, and the same size or the next larger one that can be generated.
 pub(super) fn like(shape: KeyShape) -> Result<SecretString, rcgen::Error> {
     let key = match shape {
         KeyShape::Rsa(bits) => rsa(bits)?,
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    /// Other libraries make keys of any size.
+    /// Other libraries generate keys of any size.
     #[test]
     fn a_new_key_is_never_weaker_than_the_one_that_it_replaces() {
         for (bits, wanted) in [
@@ -200,7 +200,7 @@ mod tests {
         let validity = identity.validity().unwrap();
         assert_eq!((validity.from, validity.until), (pair.from, pair.until));
         assert!(pair.from < now);
-        // A policy about the lifetime counts from notBefore.
+        // A policy about the lifetime counts from `notBefore`.
         assert_eq!(
             validity.until.duration_since(validity.from),
             until.duration_since(now)

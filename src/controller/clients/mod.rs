@@ -1,26 +1,27 @@
-//! Reports of each `ApiClient` whether credentials can use it. [`rotate`] replaces the client secret or certificate of those that ask for it.
+//! Reports for each `ApiClient` whether credentials can use it. [`rotate`] replaces the client secret or certificate if the
+//! client requests it.
 //!
-//! | Module | What it has |
+//! | Module | Content |
 //! |---|---|
 //! | [`usable`] | whether credentials can use a client |
-//! | [`rotate`] | the loop: sees, lets `core/rotation` decide, executes, remembers |
-//! | [`obstacle`] | who else writes that Secret, so that it may not be changed |
-//! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
-//! | [`takeover`] | what the process before this one has learnt |
-//! | [`held`] | a client secret that is in no Secret yet, whatever becomes of the client |
-//! | [`withdraw`] | its removal at the issuer, if no Secret can have it any more |
-//! | [`patience`] | when it is tried again to store it |
-//! | [`unstored`], [`holder`] | a registration access token that is in no Secret yet, and where it belongs |
+//! | [`rotate`] | the loop: observes, lets `core/rotation` decide, executes, and stores the result |
+//! | [`obstacle`] | other writers of the Secret, because of which it must not be changed |
+//! | [`seen`] | the inputs of a decision: the Secret, its values, the credentials that use it |
+//! | [`takeover`] | what the status shows about the work of the previous process |
+//! | [`held`] | a client secret that is not stored in a Secret yet, also if the client changes or is deleted |
+//! | [`withdraw`] | its removal at the issuer, if it can no longer be stored in a Secret |
+//! | [`patience`] | when storing it is retried |
+//! | [`unstored`], [`holder`] | a registration access token that is not stored in a Secret yet, and where it belongs |
 //! | [`stamp`] | what the next step depends on |
 //! | [`execute`] | one step: a write, a call of the issuer's management API, a trial |
-//! | [`unwritten`] | what is reported of a write that the API server refuses |
+//! | [`unwritten`] | the report about a write that the API server rejects |
 //! | [`patch`] | what a write changes |
-//! | [`issuer`] | tokens by one value alone, calls of Microsoft Graph, the token that manages the client |
-//! | [`driver`] | what one process has of a rotation |
+//! | [`issuer`] | token requests with one value only, calls of Microsoft Graph, the token that manages the client |
+//! | [`driver`] | the in-memory state of a process for a rotation |
 //! | [`keypair`] | a new key pair |
 //! | [`registration`] | a client's own registration (RFC 7592) |
-//! | [`upload`] | a certificate that cert-manager made: the copy that proves it |
-//! | [`view`], [`report`] | what status, log, events and metrics report |
+//! | [`upload`] | a certificate that cert-manager created: the copy that proves it |
+//! | [`view`], [`report`] | the content of status, log, events and metrics |
 
 mod driver;
 mod execute;
@@ -70,14 +71,14 @@ use crate::{
     plan::conditions::{self, Conditions},
 };
 
-/// Statuses written at once.
+/// The maximum number of concurrent status writes.
 const AT_ONCE: usize = 8;
-/// What the types of the conditions about a rotation begin with.
+/// The prefix of the condition types about a rotation.
 const ROTATION: &str = "Rotation";
 /// The kind, in the log and in events.
 const KIND: &str = "ApiClient";
 
-/// Checks each client that is handed in, for ever.
+/// Checks each client that is received. Never returns.
 pub(super) async fn check(context: Arc<Context>) {
     loop {
         context.clients.raised.notified().await;
@@ -98,7 +99,7 @@ async fn check_one(context: &Arc<Context>, key: Key) {
         return;
     };
     let rotation = rotation(context, &key, &client);
-    // Where something could not be listed yet, it would look as if it were missing. The list has all of them checked.
+    // An object that could not be listed yet would look as if it were missing. All clients are checked again after the list.
     if context.unsynced.first(&key.namespace).is_some() {
         return;
     }
@@ -141,7 +142,7 @@ fn recheck(context: &Arc<Context>, key: Key, wait: Duration) {
     context.clients.rechecks.plan(key, wait, check);
 }
 
-/// The conditions whose changes are lines and events. That a rotation is due is no fault; one that failed is reported when it fails.
+/// The conditions whose changes cause log lines and events. A due rotation is not a fault; a failed rotation is reported when it fails.
 fn of_client(status: &ApiClientStatus) -> Vec<Condition> {
     let others = [ConditionType::RotationDue, ConditionType::RotationFailed];
     let is_other = |c: &Condition| others.iter().any(|kind| kind.as_str() == c.type_);
@@ -149,7 +150,7 @@ fn of_client(status: &ApiClientStatus) -> Vec<Condition> {
     all.filter(|c| !is_other(c)).cloned().collect()
 }
 
-/// Has the rotation of a client driven, if it is to be rotated. What is to be reported of it.
+/// Starts or continues the rotation of a client, if it must be rotated. Returns what must be reported.
 fn rotation(context: &Arc<Context>, key: &Key, client: &CachedClient) -> Rotation {
     let spec = client.spec.as_ref();
     let rotates = spec.is_ok_and(|spec| spec.rotation.is_some()) && !client.deleting;
@@ -163,17 +164,17 @@ fn rotation(context: &Arc<Context>, key: &Key, client: &CachedClient) -> Rotatio
     view.map_or(Rotation::Unknown, |view| Rotation::Known(Box::new(view)))
 }
 
-/// What is known of a client's rotation.
+/// The known state of a client's rotation.
 enum Rotation {
-    /// There is none.
+    /// The client is not rotated.
     Nothing,
-    /// This process has not reconciled it yet: status stays as it is.
+    /// This process has not reconciled the rotation yet: the status is not changed.
     Unknown,
     Known(Box<View>),
 }
 
 impl Rotation {
-    /// Puts it into a status.
+    /// Adds the rotation to a status.
     fn put(
         self,
         status: &mut ApiClientStatus,
@@ -224,7 +225,7 @@ impl Rotation {
     }
 }
 
-/// What status says of a rotation stays.
+/// Retains the part of the status about a rotation.
 fn keep(status: &mut ApiClientStatus, old: &ApiClientStatus) {
     let kept = old.conditions.iter();
     let kept = kept.filter(|c| c.type_.starts_with(ROTATION));
@@ -261,7 +262,7 @@ fn status(
         now: context.clock.now(),
     };
     let mut shown = vec![conditions.condition(ConditionType::Ready, on, reason, &message)];
-    // A Secret or an issuer that is missing may come with the next apply. Credentials that need it report it after a while.
+    // A missing Secret or issuer may be created by the next apply. Credentials that need it report it after a while.
     if !on && !reason.waits_for_others() {
         shown.push(conditions.condition(ConditionType::Stalled, true, reason, &message));
     }
@@ -295,7 +296,7 @@ async fn write(
         "metadata": {
             "name": key.name,
             "uid": meta.uid,
-            // This version was checked: one that was edited meanwhile is checked again.
+            // The status is for this version. A client that was edited in the meantime is checked again.
             "resourceVersion": meta.resource_version,
         },
         "status": status,

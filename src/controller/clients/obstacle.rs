@@ -1,5 +1,5 @@
-//! Who else writes the content of a client's Secret. What such a tool puts back ends the new client credential: it would be removed at the issuer
-//! while the Secret has the old one.
+//! Other writers of a client's Secret. If such a tool restores the old content, the new client credential stops working: the
+//! old client credential is removed at the issuer while the Secret contains it again.
 
 use k8s_openapi::{
     api::core::v1::Secret,
@@ -11,7 +11,7 @@ use crate::{
     credential::{Key, binding::is_named},
 };
 
-/// Labels and annotations of tools that put the content of a Secret back. Not complete: see also [`MANAGERS`].
+/// Labels and annotations of tools that restore the content of a Secret. The list is not complete: see also [`MANAGERS`].
 const MARKS: [(&str, &str); 12] = [
     (names::CERT_MANAGER, "cert-manager"),
     ("argocd.argoproj.io/tracking-id", "Argo CD"),
@@ -33,7 +33,7 @@ const MARKS: [(&str, &str); 12] = [
     ),
 ];
 
-/// Beginnings of the field managers under which such tools write.
+/// Prefixes of the field managers that such tools use.
 const MANAGERS: [(&str, &str); 12] = [
     ("argocd", "Argo CD"),
     ("kustomize-controller", "Flux"),
@@ -75,7 +75,7 @@ pub(super) fn obstacle(secret: &Secret, key: &Key, uid: &str) -> Option<String> 
     ))
 }
 
-/// The object that fills this one: its controller, or a custom resource. Owners of other kinds are there for garbage collection.
+/// The object that fills this Secret: its controller, or a custom resource. Owners of other kinds exist for garbage collection.
 fn owner(meta: &ObjectMeta) -> Option<String> {
     let mut owners = meta.owner_references.iter().flatten();
     let fills = owners.find(|owner| {
@@ -85,7 +85,7 @@ fn owner(meta: &ObjectMeta) -> Option<String> {
     fills.map(|owner| format!("{} {}", owner.kind, owner.name))
 }
 
-/// By a label or an annotation.
+/// Finds a tool by a label or an annotation.
 fn marked(meta: &ObjectMeta) -> Option<String> {
     let maps = || {
         [meta.annotations.as_ref(), meta.labels.as_ref()]
@@ -102,7 +102,7 @@ fn marked(meta: &ObjectMeta) -> Option<String> {
     known.map(|(_, tool)| (*tool).to_owned()).or(by)
 }
 
-/// By the field manager that owns a key of the data.
+/// Finds a tool by the field manager that owns a key of the data.
 fn writer(meta: &ObjectMeta) -> Option<String> {
     let mut entries = meta.managed_fields.iter().flatten().filter(|e| has_data(e));
     entries.find_map(|entry| {

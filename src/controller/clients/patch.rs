@@ -1,4 +1,4 @@
-//! What one write of a rotation changes in the source Secret.
+//! The changes of one rotation write in the source Secret.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Execution<'_> {
-    /// The end of a client secret is known to nobody but the issuer.
+    /// Only the issuer knows the expiry of a client secret.
     fn end_note(&self, change: &Change, keys: &[&str]) -> EndNote {
         let sight = self.sight;
         if change.values != Values::Promote || sight.rotating.settings.kind != Kind::Secret {

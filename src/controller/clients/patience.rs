@@ -1,18 +1,18 @@
-//! When it is tried again to store what is in no Secret yet, and until when if the client is not rotated any more.
+//! When storing a value is retried that is not in a Secret yet, and for how long if the client is no longer rotated.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After a step that failed for another reason than the issuer: the first pause, and the longest.
+/// The first and the longest wait after a step that failed for another reason than the issuer.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 pub(super) const LONGEST: Duration = Duration::from_mins(1);
-/// So many tries are a second apart: most failures pass at once, and what only this process has is lost with it.
+/// This number of retries are one second apart: most failures are short, and what only this process has could be lost with it.
 const QUICK: u32 = 5;
-/// So long it is tried for a client that is not rotated any more, or is another one.
+/// The maximum time of retries for a client that is no longer rotated or was replaced.
 const AT_MOST: Duration = Duration::from_mins(10);
 
-/// Tries to store one thing.
+/// The attempts to store one value.
 #[derive(Default)]
 pub(super) struct Patience {
     failures: u32,
@@ -20,7 +20,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// A try has failed. `left`: the client is not rotated any more. Says whether another try follows.
+    /// Records a failed attempt. `left`: the client is no longer rotated. Returns whether another attempt follows.
     pub(super) fn failed(&mut self, left: bool, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
         if !left {
@@ -31,18 +31,18 @@ impl Patience {
         now.duration_since(since) < AT_MOST
     }
 
-    /// Has a try failed?
+    /// Whether an attempt has failed.
     pub(super) const fn has_failed(&self) -> bool {
         self.failures > 0
     }
 
-    /// How long until the next try.
+    /// The wait before the next attempt.
     pub(super) fn pause(&self, ends: bool) -> Duration {
         pause(self.failures.saturating_sub(QUICK), ends)
     }
 }
 
-/// The pause after so many failures. A process that ends has no time to wait.
+/// The wait after this number of failures. A process that shuts down has no time for longer waits.
 pub(super) fn pause(failures: u32, ends: bool) -> Duration {
     if ends {
         PAUSE
@@ -66,11 +66,11 @@ mod tests {
         assert_eq!(pauses[..12], [1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(pauses[19], 60);
         assert_eq!(patience.pause(true), PAUSE);
-        // The time counts from when the client went.
+        // The time counts from the removal of the client.
         assert!(patience.failed(true, begin));
         assert!(patience.failed(true, begin + AT_MOST - PAUSE));
         assert!(!patience.failed(true, begin + AT_MOST));
-        // One that came back is waited for again.
+        // For a client that was recreated, the wait starts again.
         assert!(patience.failed(false, begin + AT_MOST));
         assert!(patience.failed(true, begin + AT_MOST));
     }

@@ -1,6 +1,6 @@
-//! Changes the registration of a client by its own registration access token (RFC 7592). A token that an answer brings is stored
-//! before anything else of the answer is read: it ends the one before it, and nobody else has it. Another address of the registration
-//! is stored once it has served, if the token may be sent there.
+//! Changes the registration of a client with its registration access token (RFC 7592). A new token in a response is stored
+//! before the rest of the response is read: it invalidates the previous token, and no other process has it. Another address of
+//! the registration is stored after it was used successfully, if the token may be sent there.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -28,7 +28,7 @@ impl Execution<'_> {
         Ok(Outcome::Application(read.application(self.now())))
     }
 
-    /// Registers the public key of the next private key beside the others.
+    /// Registers the public key of the next private key in addition to the other keys.
     pub(super) async fn register_key(&mut self, digest: &str) -> Result<Outcome, Fault> {
         let Some(ClientValue::Key(next, _)) = self.value(Tried::Next, digest) else {
             return Ok(Outcome::NotWritten);
@@ -60,14 +60,14 @@ impl Execution<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Reads the registration, and replaces it by what `change` makes of it.
+    /// Reads the registration, and replaces it with the result of `change`.
     async fn update(
         &mut self,
         change: impl FnOnce(&Registration) -> Value,
     ) -> Result<Registration, Fault> {
         let mut access = self.access()?;
         let before = self.ask(&mut access, Access::read).await;
-        // Whatever went wrong, nothing was changed, and no change was asked for.
+        // The read failed, so nothing was changed, and no change was requested.
         let before = before.map_err(|fault| Fault {
             sent: false,
             may_have_happened: false,
@@ -78,7 +78,7 @@ impl Execution<'_> {
             .await
     }
 
-    /// One request. A new registration access token, and a new address, are stored, and are in `access` afterwards.
+    /// Sends one request. A new registration access token and a new address are stored, and are in `access` afterwards.
     async fn ask(
         &mut self,
         access: &mut Access,
@@ -91,7 +91,7 @@ impl Execution<'_> {
             let next_step = exchange::not_leading().next_step.to_string();
             not_sent(Class::Transient, next_step)
         })?;
-        // The process does not end before the answer is stored.
+        // The process must not exit before the response is stored.
         let in_flight = self.driver.context.refreshes.begin();
         let request = request(access);
         let raw = place.send(request, "the registration endpoint").await?;
@@ -102,12 +102,12 @@ impl Execution<'_> {
         }
         let read = registration(&raw, &self.sight.rotating.client_id, self.now());
         let read = read.map_err(|fault| self.with_refused(fault))?;
-        // The issuer took the token.
+        // The issuer accepted the token.
         self.driver.lost = None;
         Ok(read)
     }
 
-    /// Uses another address of the registration from now on, if it serves: behind a proxy, some issuers do not know their own one.
+    /// Uses another address of the registration from now on, if it works: some issuers behind a proxy do not know their own address.
     async fn moves(&mut self, access: &mut Access, address: Url) -> Result<(), Fault> {
         let in_flight = self.driver.context.refreshes.begin();
         let there = Access {
@@ -172,7 +172,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Another address of the registration is not used, for this reason: noted once.
+    /// Records that another address of the registration is not used, with the reason. It is logged once.
     fn not_used(&mut self, address: Url, why: String) {
         let refused = Some((address, why));
         if self.driver.refused_address != refused
@@ -187,13 +187,13 @@ impl Execution<'_> {
         self.driver.refused_address = refused;
     }
 
-    /// Another address of the registration in an answer, if the token may be sent there. Otherwise the one before it is used on, which many
-    /// issuers take: behind a proxy they do not know their own address.
+    /// Another address of the registration in a response, if the token may be sent there. Otherwise the previous address is
+    /// still used, which many issuers accept: behind a proxy they do not know their own address.
     fn address_in(&mut self, raw: &RawAnswer, before: &Url, posted: &str) -> Option<Url> {
         let url = moved(raw, before)?;
         let (place, secret) = (&self.sight.place, &self.sight.secret);
         if place.may_manage_at((&url, posted), secret).is_ok() {
-            // One that did not serve is not tried at each request.
+            // An address that did not work is not tried again at each request.
             let refused = self.driver.refused_address.as_ref();
             return refused
                 .is_none_or(|(other, _)| *other != url)
@@ -207,7 +207,7 @@ impl Execution<'_> {
         None
     }
 
-    /// With the address that was refused, if the one before it does not serve any more.
+    /// Adds the rejected address to the message if the previous address no longer works.
     fn with_refused(&self, fault: Fault) -> Fault {
         let refused = self.driver.refused_address.as_ref();
         match refused.filter(|_| matches!(fault.class, Class::NoApplication | Class::Caller)) {
@@ -219,7 +219,7 @@ impl Execution<'_> {
         }
     }
 
-    /// Address and token, from the Secret.
+    /// The address and the token from the Secret.
     fn access(&self) -> Result<Access, Fault> {
         let Registry::Registration { url, token } = &self.sight.rotating.registry else {
             return Err(no_registration());
@@ -255,7 +255,7 @@ impl Execution<'_> {
     }
 }
 
-/// The issuer answered with a registration that has not changed.
+/// The issuer returned a registration that was not changed.
 fn not_done(message: &str) -> Fault {
     Fault {
         sent: true,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Driver {
-    /// Nothing can be done, for this reason. The rest of what status shows stays.
+    /// Reports that nothing can be done, with the reason. The rest of the status is retained.
     pub(super) fn blocked(&self, why: String) {
         let view = lock(&self.shared.view).clone();
         let view = view.unwrap_or_else(View::kept);
@@ -23,21 +23,21 @@ impl Driver {
         self.report(self.with_open(view));
     }
 
-    /// Reports what was decided. A client secret that nothing stores now is named, because only this process has it.
+    /// Reports the decision. A client secret that is not being stored now is named, because only this process has it.
     pub(super) fn decided(&self, next: &Next) {
         let waits = matches!(next.step, rotation::Step::Wait { .. });
         let held = self.held_nowhere().filter(|_| waits);
         self.report(self.with_open(View::of(next)).also(held));
     }
 
-    /// With what is open beside what was decided.
+    /// Adds the open problems to the decision.
     fn with_open(&self, view: View) -> View {
         let open = [&self.lost, &self.unwritten, &self.stuck, &self.unmanaged];
         open.into_iter()
             .fold(view, |view, more| view.also(more.clone()))
     }
 
-    /// Takes note of what status shall show. What is new in it is reported as it is written.
+    /// Stores what the status must show. Changes are reported when the status is written.
     pub(super) fn report(&self, view: View) {
         {
             let mut known = lock(&self.shared.view);
@@ -56,7 +56,7 @@ impl Driver {
         }
     }
 
-    /// A credential that is not used any more stays valid at the issuer.
+    /// Reports a client credential that is no longer used and is still valid at the issuer.
     async fn stays(&self, note: String) {
         tracing::info!(
             namespace = self.key.namespace,
@@ -68,7 +68,7 @@ impl Driver {
             .await;
     }
 
-    /// The Secret was written.
+    /// Reports a write of the Secret.
     pub(super) async fn wrote(&self, before: &Record, change: &Change) {
         let record = &change.record;
         let promoted = change.values == Values::Promote;
@@ -107,7 +107,7 @@ impl Driver {
         }
     }
 
-    /// A credential was removed at the issuer, or was not there any more.
+    /// Reports a client credential that was removed at the issuer, or that did not exist there any more.
     pub(super) async fn removed(&self, id: &str) {
         tracing::info!(
             namespace = self.key.namespace,
@@ -120,7 +120,7 @@ impl Driver {
             .await;
     }
 
-    /// Did this process announce the certificate, or the one before it?
+    /// Whether this process or the previous one announced the certificate.
     fn announced(&self, secret: &Slot) -> bool {
         let begun = match (&secret.mark, &self.uploads.begun) {
             (Mark::Certificate { sha1, .. }, Some(begun)) => sha1.eq_ignore_ascii_case(begun),
@@ -129,7 +129,7 @@ impl Driver {
         begun || self.memory.has_announced(&secret.digest)
     }
 
-    /// Says once that the issuer has a certificate that was announced. True if it is new.
+    /// Reports once that the issuer has a certificate that was announced. Returns true if it is new.
     pub(super) async fn uploaded(&mut self, seen: &Uploading) -> bool {
         let works = seen.works(&self.memory);
         let Some(secret) = seen.secret.as_ref().filter(|_| works) else {
@@ -158,7 +158,7 @@ impl Driver {
         true
     }
 
-    /// Says once what fails with a certificate that is uploaded.
+    /// Reports a failure of a certificate upload once.
     pub(super) async fn upload_failed(&mut self, next: &Next) {
         let failed = next.notices.iter().find_map(|notice| match notice {
             rotation::Notice::Failed(failure) => Some(failure),
@@ -174,7 +174,7 @@ impl Driver {
         }
     }
 
-    /// A rotation failed.
+    /// Reports a failed rotation.
     async fn failed(&self, failure: &rotation::Failure) {
         self.context.metrics.rotated("failed");
         let (message, again) = (failure.message(), failure.repeated().message());
@@ -209,7 +209,7 @@ impl Driver {
     }
 }
 
-/// What is said of a credential that apicred made, whose key ID nobody knows: it goes out of the Secret alone.
+/// The message about a client credential of apicred whose key ID is unknown: it is removed only from the Secret.
 fn unremoved(before: &Record, change: &Change, uid: &str) -> Option<String> {
     let Phase::Retiring { key, .. } = &before.state else {
         return None;
@@ -220,11 +220,11 @@ fn unremoved(before: &Record, change: &Change, uid: &str) -> Option<String> {
         .until
         .map_or(String::new(), |until| format!(" until {until}"));
     Some(format!(
-        "the credential whose name ends with {uid}/{n} is not used any more, and its key ID is not known; if the issuer has it, it stays valid there{until}, or until somebody removes it"
+        "the credential whose name ends with {uid}/{n} is not used any more, and its key ID is not known; if the issuer has it, it stays valid there{until}, or until a user removes it"
     ))
 }
 
-/// The part of a note about the end of a client credential.
+/// The part of a note about the expiry of a client credential.
 fn expiry(until: Option<Timestamp>) -> String {
     until.map_or(String::new(), |until| format!(", which expires at {until}"))
 }

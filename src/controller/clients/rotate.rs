@@ -1,5 +1,5 @@
-//! Drives the rotation of one client: sees, lets [`next`] decide, executes, and remembers. The only place where something of a
-//! rotation is sent or written; `core/rotation/mod.rs` explains the states.
+//! Drives the rotation of one client: observes, lets [`next`] decide, executes, and stores the result. Only this code sends or
+//! writes something for a rotation; `core/rotation/mod.rs` explains the states.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -35,18 +35,18 @@ use crate::{
     },
 };
 
-/// The longest sleep: what is read of the application is a day old at most.
+/// The longest sleep: the data that was read about the application is at most one day old.
 const LONGEST_SLEEP: Duration = Duration::from_hours(24);
 
-/// What a reconciliation of the rotation came to.
+/// The result of a reconcile of the rotation.
 enum Reconciled {
-    /// There is nothing to rotate any more.
+    /// There is nothing left to rotate.
     Gone,
     /// Reconcile again after this time, or when something changed.
     Sleep(Duration),
 }
 
-/// Begins to drive the rotation of a client.
+/// Starts to drive the rotation of a client.
 pub(super) fn begin(
     context: &Arc<Context>,
     key: &Key,
@@ -91,7 +91,7 @@ impl Driver {
                 Reconciled::Gone => return,
                 Reconciled::Sleep(sleep) => sleep,
             };
-            // By a clock that nobody sets.
+            // With a monotonic clock, which is never set.
             let until = tokio::time::Instant::now() + sleep.min(LONGEST_SLEEP);
             let refreshes = self.context.refreshes.clone();
             let hurries = self.has_unstored() && !refreshes.are_awaited();
@@ -107,7 +107,7 @@ impl Driver {
         }
     }
 
-    /// The client as it is now, unless it is another object, or is being deleted, or is not to be rotated.
+    /// The current client. `None` if it is another object, is being deleted, or must not be rotated.
     pub(super) fn client(&self) -> Option<Arc<CachedClient>> {
         let client = self.context.clients.get(&self.key)?;
         let same = client.metadata.uid.as_deref() == Some(self.uid.as_str());
@@ -119,17 +119,17 @@ impl Driver {
         (same && wanted && ours && !client.deleting).then_some(client)
     }
 
-    /// Goes on as far as it can.
+    /// Continues as far as possible.
     async fn reconcile(&mut self) -> Reconciled {
         loop {
-            // Nothing else has it, so it comes before all else.
+            // Nothing else has the token, so it is stored first.
             if let Err((why, again)) = self.store_token().await {
                 self.blocked(why);
                 return Reconciled::Sleep(again);
             }
             let (context, client) = (Arc::clone(&self.context), self.client());
             let acts = context.may_act() && is_listed(&context, &self.key.namespace);
-            // Nobody else has it either.
+            // No other process has this value either.
             let left = client.is_none().then_some(REMOVED);
             let goes_on = client.is_some() && acts;
             if !goes_on && !Box::pin(self.store_held(left)).await {
@@ -165,7 +165,7 @@ impl Driver {
             self.unmanaged = sight.unmanaged();
             let (next, now) = self.decide(&client, &sight).await;
             self.begins(&next.step);
-            // Until then status says what the process before has seen.
+            // Until then the status shows what the previous process has observed.
             if self.looked {
                 self.decided(&next);
             }
@@ -180,7 +180,7 @@ impl Driver {
         }
     }
 
-    /// What this step ends of the ones before it.
+    /// Resets what the start of this step makes obsolete.
     fn begins(&mut self, step: &Step) {
         if !matches!(step, Step::Write { .. }) {
             self.unwritten = None;
@@ -191,7 +191,7 @@ impl Driver {
         }
     }
 
-    /// The Secret was read from the API server a moment ago, so nothing is decided by the cache.
+    /// The Secret was read from the API server a short time ago, so the decision does not depend on the cache.
     async fn decide(&mut self, client: &CachedClient, sight: &Sight) -> (Next, Timestamp) {
         let settings = &sight.rotating.settings;
         let now = self.context.clock.now();
@@ -213,7 +213,7 @@ impl Driver {
         (next, now)
     }
 
-    /// Executes one step. Gives a pause, if it failed for another reason than the issuer.
+    /// Executes one step. Returns a wait if it failed for another reason than the issuer.
     pub(super) async fn step(
         &mut self,
         sight: &Sight,
@@ -249,20 +249,20 @@ impl Driver {
         if outcome == Outcome::NotWritten {
             return Some(self.came_to_nothing(sight, next));
         }
-        // A reading comes before a step that may come to nothing again.
+        // A read precedes a step that may again have no effect.
         if next.step != Step::ReadApplication {
             (self.failures, self.stuck) = (0, None);
         }
         None
     }
 
-    /// All that a step needs, or why nothing can be done and when to reconcile again.
+    /// All inputs of a step, or why nothing can be done and when to reconcile again.
     async fn sight(&self, client: &CachedClient) -> Result<Sight, (String, Duration)> {
         let of = self.place(client).map_err(|fault| (fault, RECHECK))?;
         self.sight_of(of).await
     }
 
-    /// The same, of what is rotated.
+    /// The same for what is rotated.
     pub(super) async fn sight_of(
         &self,
         (rotating, place): (Rotating, ClientPlace),
@@ -307,7 +307,7 @@ impl Driver {
         })
     }
 
-    /// What is rotated, and the issuer as this client sees it.
+    /// What is rotated, and the issuer from the view of this client.
     fn place(&self, client: &CachedClient) -> Result<(Rotating, ClientPlace), String> {
         let context = &self.context;
         let joined = |faults: Vec<FieldError>| FieldError::join(&faults);
@@ -344,7 +344,7 @@ impl Driver {
         ))
     }
 
-    /// Stands for the client in limits and requests. No object has a slash in its name, so this stands in the way of no credential.
+    /// Represents the client in limits and requests. Names of objects contain no slash, so it cannot conflict with a credential.
     fn object(&self, rotating: &Rotating) -> Option<ApiCredential> {
         let mut object: ApiCredential = serde_json::from_value(json!({
             "apiVersion": "apicred.dev/v1alpha1",
@@ -357,7 +357,7 @@ impl Driver {
         .ok()?;
         match &rotating.registry {
             Registry::Graph(_) => object.spec.api = Some(ApiPreset::MicrosoftGraph),
-            // Others may give a token for nothing but what a credential of this client asks for.
+            // Other issuers may issue tokens only for what a credential of this client requests.
             Registry::Registration { .. } => {
                 if let Some(spec) = asking(&self.context, &self.key, rotating) {
                     let target = std::mem::replace(&mut object.spec, spec).target;
@@ -368,7 +368,7 @@ impl Driver {
         Some(object)
     }
 
-    /// All that is seen, but what the client resource says of requests.
+    /// All observations, except the requests in the client resource.
     pub(super) fn observed(&self, sight: &Sight) -> Observed {
         let meta = &sight.secret.metadata;
         let version = meta.resource_version.clone().unwrap_or_default();

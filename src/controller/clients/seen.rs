@@ -1,4 +1,4 @@
-//! What a rotation sees: the source Secret with its values, and the credentials that use it.
+//! The observations of a rotation: the source Secret with its values, and the credentials that use it.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(super) enum ClientValue {
 }
 
 impl ClientValue {
-    /// The one under these keys with an ending; none if it is not whole or cannot be read.
+    /// The value under these keys with an ending; `None` if it is incomplete or cannot be read.
     pub(super) fn read(
         rotating: &Rotating,
         data: &BTreeMap<String, ByteString>,
@@ -55,8 +55,8 @@ impl ClientValue {
         }
     }
 
-    /// What is known of it. Its digest is that of the value as a credential of this client: if `spec.id` becomes that of another application, or
-    /// the issuer another one, nothing that is noted holds, so that the value must get a token there before another one is added.
+    /// What is known of the value. Its digest is for the value as a client credential of this client: if `spec.id` changes to
+    /// another application, or the issuer changes, recorded results are not valid. The value must then get a token before another one is added.
     pub(super) fn slot(&self, rotating: &Rotating, digests: &DigestKey) -> Option<Slot> {
         let texts: Vec<&str> = match self {
             Self::Secret(value) | Self::Key(_, value) => vec![value.expose_secret()],
@@ -104,7 +104,7 @@ pub(super) fn slots(
     }
 }
 
-/// The keys with the ending of another value than the current one that have a value. None of them may be lost because it cannot be read.
+/// The keys with the ending of another value than the current one that contain a value. Such a value must not be lost because it cannot be read.
 fn beside(keys: &[String], data: &BTreeMap<String, ByteString>) -> Vec<String> {
     let endings = [NEXT, PREVIOUS].into_iter();
     let all = endings.flat_map(|ending| keys.iter().map(move |key| format!("{key}{ending}")));
@@ -112,7 +112,7 @@ fn beside(keys: &[String], data: &BTreeMap<String, ByteString>) -> Vec<String> {
         .collect()
 }
 
-/// The credentials that authenticate by this Secret, with what is noted with their tokens.
+/// The credentials that authenticate with this Secret, with what is recorded with their tokens.
 pub(super) fn users(
     context: &Context,
     namespace: &str,
@@ -126,7 +126,7 @@ pub(super) fn users(
         .collect()
 }
 
-/// What a credential of this client asks for, by the client alone.
+/// The request of a credential of this client that needs only the client for authentication.
 pub(super) fn asking(
     context: &Context,
     client: &Key,
@@ -162,7 +162,7 @@ fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<
     let published = secrets.published(&target, &credential.uid);
     let record = published.and_then(|p| p.record.as_ref());
     let used = record.and_then(|r| r.sources.used.as_ref());
-    // Another entry of its list serves it.
+    // The credential uses another entry of its list.
     if used.is_some_and(|used| !used.is(&rotating.reference)) {
         return None;
     }
@@ -172,7 +172,7 @@ fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<
     let (endpoint, id) = (&credential.issuer.endpoint, &credential.client_id);
     let same = *endpoint == rotating.endpoint && id.eq_ignore_ascii_case(&rotating.client_id);
     let request = record.map(|record| record.request.as_str());
-    // The spec may have become this one after the token came.
+    // The spec may have been changed after the token was issued.
     let is_of_client = same && request == Some(fingerprint::request(&credential).as_str());
     let now = context.clock.now();
     Some(User {
@@ -185,8 +185,8 @@ fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<
     })
 }
 
-/// Is all of a namespace listed that a rotation rests on? Credentials that are not listed yet would look as if none used the
-/// previous value any more, and `managementRef` as if it named nothing.
+/// Whether everything in a namespace is listed that a rotation depends on. With an incomplete list, it would look as if no
+/// credential used the previous value any more, and as if the object in `managementRef` did not exist.
 pub(super) fn is_listed(context: &Context, namespace: &str) -> bool {
     let everywhere = !context.health.unlisted().contains(&"credentials");
     let here = !context.unsynced.credentials(namespace);

@@ -1,4 +1,4 @@
-//! What the next step of a rotation depends on, to see whether it changed.
+//! The data that the next step of a rotation depends on, to detect changes.
 
 use super::driver::{Caller, Driver};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     credential::{IssuerLookup, Key},
 };
 
-/// What a sleep depends on: if it is the same, nothing changed that matters.
+/// The data that a sleep depends on: if it is equal, there is no relevant change.
 #[derive(PartialEq)]
 pub(super) struct Stamp {
     client: Option<(ApiClientSpec, Option<String>, bool)>,

@@ -2,7 +2,7 @@
 
 use crate::rotation::{Outcome, Step};
 
-/// The name of a step, without what is in it.
+/// The name of a step, without its content.
 pub(super) struct StepName<'a>(pub(super) &'a Step);
 
 impl std::fmt::Debug for StepName<'_> {
@@ -21,7 +21,7 @@ impl std::fmt::Debug for StepName<'_> {
     }
 }
 
-/// The name of an outcome, without what is in it.
+/// The name of an outcome, without its content.
 pub(super) struct OutcomeName<'a>(pub(super) &'a Outcome);
 
 impl std::fmt::Debug for OutcomeName<'_> {

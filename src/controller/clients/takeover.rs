@@ -1,4 +1,4 @@
-//! What a process knows of a rotation that another one drove before it: what status says.
+//! What a process knows of a rotation that another process drove before: the content of the status.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,7 +10,7 @@ use crate::{
     rotation::{Memory, Phase},
 };
 
-/// The certificate that is being added, or was added and has got no token yet.
+/// The certificate that is being added, or was added and has not been used to get a token yet.
 fn begun(status: &ApiClientStatus) -> Option<String> {
     let since = Timestamp::MIN;
     let states = [Phase::Adding { n: 0, since }, Phase::Added { since }].map(|s| s.as_str());
@@ -23,8 +23,8 @@ fn begun(status: &ApiClientStatus) -> Option<String> {
 }
 
 impl Driver {
-    /// At the first look, so that a process counts from the moment at which it acts. The one before it may have read the application a
-    /// moment ago.
+    /// Called at the first reconcile, so that a process counts from the time at which it starts to act. The previous process
+    /// may have read the application a short time ago.
     pub(super) fn takes_over(&mut self) {
         let (now, pace) = (
             self.context.clock.now(),
@@ -36,10 +36,10 @@ impl Driver {
         self.uploads.begun = status.and_then(begun);
         let blocked = status.and_then(|s| ConditionType::RotationBlocked.find(&s.conditions));
         if blocked.is_some() {
-            // It is reported again only if it is seen again.
+            // It is reported again only if it is observed again.
             return;
         }
-        // Within a day, if an orphan is removed after an hour; another time for each client, so that a restart costs no burst.
+        // Within a day, if an orphan is removed after an hour. The time differs for each client, so that a restart causes no burst.
         let within = pace.orphan_age.as_secs_f64() * 24.0 * fraction(&[&self.uid]);
         let within = SignedDuration::try_from_secs_f64(within).unwrap_or_default();
         let looked = status.is_some_and(|status| status.rotation_state.is_some());

@@ -1,4 +1,4 @@
-//! Stores a registration access token that an answer has brought: nobody else has it, and it has ended the one before it.
+//! Stores a registration access token from a response: no other process has it, and it has invalidated the previous token.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::controller::api::calls::{Failed, Trouble, call, call_with_message};
 use crate::{Reason, api::names, plan::Severity, telemetry::tries::warn_at_first};
 
 impl Unstored {
-    /// What only this process has.
+    /// The name of what only this process has.
     fn what(&self) -> &'static str {
         if self.is_token() {
             "registration access token"
@@ -29,22 +29,22 @@ impl Unstored {
         }
     }
 
-    /// Is the token a new one? Otherwise only the address is, which the issuer names again.
+    /// Whether the token is new. If not, only the address is new, and the issuer will return it again.
     fn is_token(&self) -> bool {
         self.token.expose_secret() != self.before.expose_secret()
     }
 }
 
 impl Driver {
-    /// Is something in no Secret yet, so that only this process has it?
+    /// Whether a value is not stored in a Secret yet, so that only this process has it.
     pub(super) fn has_unstored(&self) -> bool {
         self.unstored.is_some() || self.held_id().is_some()
     }
 
-    /// Stores the registration access token that is in no Secret yet, if there is one.
+    /// Stores the registration access token that is not in a Secret yet, if there is one.
     ///
     /// # Errors
-    /// Why it is in none, and when to try again.
+    /// Why it is not stored, and when to try again.
     pub(super) async fn store_token(&mut self) -> Result<(), (String, Duration)> {
         let Some(unstored) = &self.unstored else {
             return Ok(());
@@ -59,13 +59,13 @@ impl Driver {
         }
     }
 
-    /// One try. If it failed, what is in the place of the Secret.
+    /// Makes one attempt. An error contains the state of the Secret.
     async fn try_to_store(&mut self, first: bool) -> Result<(), (Failed, Holder)> {
         let Some(unstored) = &self.unstored else {
             return Ok(());
         };
         let mut failed = Failed::from(Trouble::Conflict);
-        // The Secret has the token of the request, as far as is known: it was read a moment ago.
+        // The Secret contains the token of the request, as far as is known: it was read a short time ago.
         if first {
             match self.patch_token(unstored).await {
                 Ok(()) => return Ok(()),
@@ -75,7 +75,7 @@ impl Driver {
         let holder = self.holder(unstored).await;
         let tries = match &holder {
             Holder::Again(uid) => {
-                // It is stored there, and only there.
+                // From now on the token is stored only in this Secret.
                 if let Some(unstored) = &mut self.unstored {
                     unstored.secret.1.clone_from(uid);
                 }
@@ -114,7 +114,7 @@ impl Driver {
         }
     }
 
-    /// A try has failed. Nobody else has the token, so it is kept as long as the Secret may come back.
+    /// Handles a failed attempt. No other process has the token, so it is retained as long as the Secret may be recreated.
     async fn not_stored(
         &mut self,
         failed: &Failed,
@@ -178,9 +178,9 @@ impl Driver {
     async fn patch_token(&self, unstored: &Unstored) -> Result<(), Failed> {
         let (name, uid, key) = &unstored.secret;
         let token = &unstored.token;
-        // An object of the same name with another UID is refused.
+        // An object with the same name and another UID is rejected.
         let mut data = json!({});
-        // The owner may have stored another one meanwhile.
+        // The owner may have stored another token in the meantime.
         if unstored.is_token() {
             data[key.as_str()] = json!(STANDARD.encode(token.expose_secret()));
         }
@@ -196,7 +196,7 @@ impl Driver {
         };
         let patch = Patch::Merge(&patch);
         let request = || api.patch_metadata(name, &params, &patch);
-        // It is stored whoever leads by now, and whatever else changed in the Secret.
+        // The token is stored even if another process now leads, and independent of other changes in the Secret.
         let may = || true;
         let stored = call_with_message(
             &context.metrics,
@@ -208,7 +208,7 @@ impl Driver {
         stored.await.map(drop)
     }
 
-    /// The Secret has this registration access token.
+    /// Records that the Secret contains this registration access token.
     pub(super) fn has_token(&mut self, digest: Option<String>) {
         if digest == self.token {
             return;
@@ -216,12 +216,12 @@ impl Driver {
         self.memory.caller_changed();
         self.token = digest;
         if self.lost.is_some() {
-            // The next reading shows whether it is the one that is wanted.
+            // The next read shows whether it is the required one.
             self.forget();
         }
     }
 
-    /// The registration access token that is in no Secret is given up.
+    /// Gives up the registration access token that is not stored in a Secret.
     async fn lost(&mut self, secret: &str, because: &str) {
         let is_token = self.unstored.take().is_some_and(|u| u.is_token());
         self.context.worked("registration access token", &self.uid);
@@ -244,12 +244,12 @@ impl Driver {
                 .notify(Severity::Warning, Reason::RotationBlocked, why)
                 .await;
         }
-        // The condition has an event.
+        // The condition has its own event.
         self.lost = Some(why.clone());
         self.blocked(why);
     }
 
-    /// What is in the place of the Secret, if the token could not be stored there.
+    /// The state of the Secret, if the token could not be stored there.
     async fn holder(&self, unstored: &Unstored) -> Holder {
         let (name, uid, token_key) = &unstored.secret;
         let (key, address) = &unstored.registration;
@@ -268,7 +268,7 @@ impl Driver {
         }
     }
 
-    /// The Secret of this name at the API server, and not in the cache; `None` if it does not exist.
+    /// The Secret with this name from the API server and not from the cache; `None` if it does not exist.
     pub(super) async fn secret_now(&self, name: &str) -> Result<Option<Secret>, Trouble> {
         let context = &self.context;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);

@@ -1,4 +1,4 @@
-//! What is reported of a write of the Secret that the API server refuses, and of a step that comes to nothing again and again.
+//! Reports a write of the Secret that the API server rejects, and a step that repeatedly has no effect.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::{
     rotation::{Next, Step},
 };
 
-/// So many times in a row the API server may be unavailable before that is reported.
+/// The number of consecutive times that the API server may be unavailable before this is reported.
 const SELDOM: u32 = 3;
 
-/// What is reported of a write that failed, `before` so many times in a row already. The words of the API server may repeat what is in the
-/// Secret, so that they are in the log alone.
+/// The message about a failed write; `before` is the number of consecutive failures before it. The message of the API server
+/// may repeat the content of the Secret, so it is only in the log.
 pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<String> {
     if failed.trouble == Trouble::Unavailable && before + 1 < SELDOM {
         return None;
@@ -29,11 +29,11 @@ pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<St
 }
 
 impl Driver {
-    /// A step came to nothing. The pause until the next try.
+    /// Handles a step without effect. Returns the wait before the next attempt.
     pub(super) fn came_to_nothing(&mut self, sight: &Sight, next: &Next) -> Duration {
         let times = self.failures.saturating_add(1);
         let stuck = stuck(&sight.rotating.secret, &next.step, times);
-        // What the API server answered says more.
+        // The response of the API server is more precise.
         self.stuck = stuck.filter(|_| self.unwritten.is_none());
         self.decided(next);
         if let Some(id) = self.held_id().filter(|_| self.failures == 0) {
@@ -49,8 +49,8 @@ impl Driver {
     }
 }
 
-/// What is reported of a step that came to nothing so many times in a row, although no request failed: what it needs changes at each try, or
-/// cannot be made or read.
+/// The message about a step that had no effect this number of consecutive times, although no request failed: its input changes
+/// at each attempt, or cannot be generated or read.
 pub(super) fn stuck(secret: &str, step: &Step, times: u32) -> Option<String> {
     if times < SELDOM {
         return None;
@@ -62,9 +62,9 @@ pub(super) fn stuck(secret: &str, step: &Step, times: u32) -> Option<String> {
             ));
         }
         Step::MakeKeyPair { .. } => {
-            "a key like that of the current value cannot be made; store one of a usual type and size"
+            "a key like that of the current value cannot be generated; store one of a usual type and size"
         }
-        _ => "what the Secret contains is not what it is for, or changes each time",
+        _ => "the content of the Secret does not fit its purpose, or changes each time",
     };
     Some(format!(
         "a step of the rotation ({:?}) came to nothing several times in a row, so the rotation waits: {because}; the operator's log has more about Secret {secret}",
@@ -84,10 +84,10 @@ mod tests {
             reported.starts_with("Secret orders could not be written")
                 && reported.contains("invalid")
         );
-        // A blip is none.
+        // A short failure is not reported.
         let unavailable = failed(Trouble::Unavailable);
         assert_eq!(unwritten("orders", &unavailable, SELDOM - 2), None);
-        // As soon as the step itself would be reported.
+        // Reported as early as the step itself would be reported.
         assert!(unwritten("orders", &unavailable, SELDOM - 1).is_some());
     }
 

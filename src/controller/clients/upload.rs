@@ -1,5 +1,5 @@
-//! A Secret of cert-manager is not written. What is in it is announced by the last good certificate, which is in the copy
-//! ([`crate::publish::last_good`]); `core/rotation/upload.rs` explains the states.
+//! A Secret of cert-manager is not written. The last good certificate, which is in the copy ([`crate::publish::last_good`]),
+//! announces the certificate in the Secret; `core/rotation/upload.rs` explains the states.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
     rotation::{Kind, Registry, Rotating, Uploading, used_at, values::NEXT},
 };
 
-/// The name of the copy, if cert-manager makes the certificates of this Secret, so that they are uploaded.
+/// The name of the copy, if cert-manager creates the certificates of this Secret, so that they are uploaded.
 pub(super) fn copy_of(
     rotating: &Rotating,
     credential: &Credential,
@@ -43,7 +43,7 @@ pub(super) fn copy_of(
 /// The data of a Secret.
 type Data = BTreeMap<String, ByteString>;
 
-/// The pair of the copy as the current value, and that of the Secret as the next one.
+/// The pair in the copy as the current value, and the pair in the Secret as the next value.
 fn side_by_side(rotating: &Rotating, copy: &Data, secret: &Data) -> Data {
     let mut all = Data::new();
     for key in &rotating.keys {
@@ -53,7 +53,7 @@ fn side_by_side(rotating: &Rotating, copy: &Data, secret: &Data) -> Data {
     all
 }
 
-/// Puts both pairs where the steps of a rotation find them. Nothing of it is written.
+/// Puts both pairs where the steps of a rotation expect them. The result is never written.
 pub(super) fn joined(
     rotating: &Rotating,
     digests: &DigestKey,
@@ -75,7 +75,7 @@ pub(super) fn joined(
 }
 
 impl Driver {
-    /// The data of the copy, if there is one of this Secret.
+    /// The data of the copy, if this Secret has one.
     pub(super) async fn copy(
         &self,
         name: &str,
@@ -110,7 +110,7 @@ impl Driver {
         Ok(copy.data.filter(|_| same && stays))
     }
 
-    /// All that is seen of an upload.
+    /// All observations of an upload.
     pub(super) fn uploading(
         &self,
         client: &CachedClient,

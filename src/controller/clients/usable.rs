@@ -1,5 +1,5 @@
-//! Can some credential use a client? Its spec, its issuer, the rules of the installation, and the Secrets by which it authenticates.
-//! Which token a credential may request is not a question of the client.
+//! Checks whether a credential can use a client: its spec, its issuer, the rules of the installation, and the Secrets for its
+//! authentication. The check does not include which token a credential may request.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -27,8 +27,7 @@ use crate::{
     },
 };
 
-/// How long until a check that could not be completed is made again: the API server did not answer, or the right to read Secrets is
-/// missing.
+/// The wait before a check is repeated that could not be completed: the API server did not respond, or the permission to read Secrets is missing.
 const AGAIN: Duration = Duration::from_mins(1);
 
 /// Why no credential can use a client.
@@ -63,11 +62,11 @@ impl From<Denial> for Fault {
     }
 }
 
-/// What a check found.
+/// The result of a check.
 pub(super) struct Checked {
-    /// None if this could not be found out.
+    /// `None` if this could not be determined.
     pub(super) found: Option<Result<(), Fault>>,
-    /// When to check again, without a change.
+    /// When to check again if there is no change.
     pub(super) again: Option<Duration>,
 }
 
@@ -86,7 +85,7 @@ impl Checked {
     };
 }
 
-/// Checks a client. Reads a Secret if it changed since the last check, and nothing else.
+/// Checks a client. Reads a Secret only if it changed since the last check.
 pub(super) async fn check(context: &Context, key: &Key, client: &CachedClient) -> Checked {
     let (issuer, authentication) = match permitted(context, key, client) {
         Ok(Some(permitted)) => permitted,
@@ -127,7 +126,7 @@ pub(super) async fn check(context: &Context, key: &Key, client: &CachedClient) -
     }
 }
 
-/// What the spec says, and whether issuer, installation and ServiceAccount allow it. None while this is not known.
+/// The result from the spec, the issuer, the installation and the ServiceAccount. `None` while this is unknown.
 fn permitted(
     context: &Context,
     key: &Key,
@@ -136,7 +135,7 @@ fn permitted(
     let spec = client.spec.as_ref().map_err(Flaw::error)?;
     let lookup = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
     let (issuer, authentication) = parse_client(spec, lookup)?;
-    // Without its labels a namespace would look as if the issuer did not serve it. The first list has all of them checked.
+    // If its labels are not known, a namespace would look as if the issuer did not serve it. All clients are checked again after the first list.
     let unlisted = || context.health.unlisted().contains(&"namespaces");
     match lookup::may_use(context, &issuer, &key.namespace) {
         Err(Denial::Namespace(_)) if context.namespace(&key.namespace).is_none() && unlisted() => {
@@ -157,7 +156,7 @@ fn permitted(
     Ok(Some((issuer, authentication)))
 }
 
-/// May this Secret authenticate the client, and does it have the keys?
+/// Checks that this Secret may authenticate the client, and contains the keys.
 fn allows(
     issuer: &Issuer,
     authentication: &AuthenticationMethod,
@@ -176,7 +175,7 @@ fn allows(
     }
 }
 
-/// The Secret of this name as it is now, if it exists.
+/// The current Secret with this name, if it exists.
 async fn open(context: &Context, key: &Key, name: &str) -> Result<Option<Arc<Opened>>, Trouble> {
     let seen = {
         let secrets = lock(&context.secrets);
@@ -216,7 +215,7 @@ async fn open(context: &Context, key: &Key, name: &str) -> Result<Option<Arc<Ope
             .collect::<HashSet<_>>(),
     });
     let mut all = lock(&context.clients.opened);
-    // A client that went meanwhile is not remembered.
+    // Nothing is stored for a client that was deleted in the meantime.
     if let Some(all) = all.get_mut(key) {
         all.retain(|o| o.meta.name != opened.meta.name);
         all.push(Arc::clone(&opened));
@@ -224,7 +223,7 @@ async fn open(context: &Context, key: &Key, name: &str) -> Result<Option<Arc<Ope
     Ok(Some(opened))
 }
 
-/// What [`binding`] reads.
+/// The metadata that [`binding`] reads.
 fn trimmed(meta: ObjectMeta) -> ObjectMeta {
     let mut annotations = meta.annotations.unwrap_or_default();
     annotations.retain(|name, _| name.starts_with(names::GROUP));

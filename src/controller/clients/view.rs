@@ -1,4 +1,4 @@
-//! What status, log and events report of a rotation.
+//! What status, log and events report about a rotation.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use crate::{
     rotation::{Mark, Next, Notice, Shown},
 };
 
-/// What is reported.
+/// The content of a report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::controller) struct View {
     pub(super) keys: Vec<ClientKey>,
@@ -25,19 +25,19 @@ pub(in crate::controller) struct View {
     pub(super) handled: Option<String>,
     /// The request that failed.
     pub(super) failed_request: Option<String>,
-    /// A rotation is due and has not begun.
+    /// Set if a rotation is due and has not started.
     pub(super) due: Option<String>,
-    /// Somebody must do something, or the issuer must answer.
+    /// Set if a user must act, or the issuer must respond.
     pub(super) blocked: Option<String>,
     pub(super) failed: Option<String>,
     /// What a rotation replaced and does not remove. Nothing waits for it.
     pub(super) left: Option<String>,
-    /// This process has not seen the rotation yet: what the one before it has seen stays in status.
+    /// This process has not observed the rotation yet: the observations of the previous process are retained in the status.
     pub(super) kept: bool,
 }
 
 impl View {
-    /// Before the first reconciliation of this process.
+    /// The view before the first reconcile of this process.
     pub(super) fn kept() -> Self {
         Self {
             kept: true,
@@ -45,13 +45,13 @@ impl View {
         }
     }
 
-    /// The same keys and state as before; nothing can be done.
+    /// The same keys and state as before, and that nothing can be done.
     pub(super) fn blocked(mut self, why: String) -> Self {
         self.blocked = Some(why);
         self
     }
 
-    /// And this, if it is something.
+    /// Adds a further message if there is one.
     pub(super) fn also(mut self, more: Option<String>) -> Self {
         self.blocked = match (self.blocked, more) {
             (Some(why), Some(more)) if !why.contains(&more) => Some(format!("{why}; {more}")),
@@ -110,11 +110,11 @@ fn shown(key: &Shown) -> ClientKey {
     }
 }
 
-/// What the driver of one rotation shares with the rest.
+/// The state that the driver of one rotation shares with other tasks.
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) changed: Notify,
-    /// None before the first reconciliation.
+    /// `None` before the first reconcile.
     pub(super) view: Mutex<Option<View>>,
 }
 
@@ -124,12 +124,12 @@ struct Running {
     task: AbortHandle,
 }
 
-/// The rotations that are driven by this process.
+/// The rotations that this process drives.
 #[derive(Default)]
 pub(in crate::controller) struct Rotations(Mutex<HashMap<Key, Running>>);
 
 impl Rotations {
-    /// The rotation of this object, which `begin` begins if it does not run. What it sees may have changed.
+    /// The rotation of this object. `begin` starts it if it is not running. Its observations may have changed.
     pub(super) fn attend(
         &self,
         key: &Key,
@@ -150,28 +150,28 @@ impl Rotations {
             task: begin(Arc::clone(&shared)),
             shared,
         };
-        // What the one before it is in the middle of, it does to its end: nobody else stores the answer.
+        // The previous driver finishes a step that is in progress: no other process stores the response.
         if let Some(old) = all.insert(key.clone(), running) {
             old.shared.changed.notify_one();
         }
         None
     }
 
-    /// Is this the driver of that object? One that was stopped and begun again has another.
+    /// Whether this is the driver of this object. A rotation that was stopped and started again has another driver.
     pub(super) fn has(&self, key: &Key, shared: &Arc<Shared>) -> bool {
         let all = lock(&self.0);
         all.get(key)
             .is_some_and(|running| Arc::ptr_eq(&running.shared, shared))
     }
 
-    /// The object is gone, or is not rotated any more. A driver that is in the middle of a step ends after it.
+    /// The object was deleted or is no longer rotated. A driver with a step in progress ends after the step.
     pub(super) fn stop(&self, key: &Key) {
         if let Some(running) = lock(&self.0).remove(key) {
             running.shared.changed.notify_one();
         }
     }
 
-    /// How many there are.
+    /// The number of rotations.
     pub(in crate::controller) fn len(&self) -> usize {
         lock(&self.0).len()
     }

@@ -1,4 +1,4 @@
-//! A client secret that the issuer has made and that no Secret can have any more: it is removed at the issuer.
+//! A client secret that the issuer has created and that can no longer be stored in a Secret: it is removed at the issuer.
 
 use std::time::Duration;
 
@@ -13,19 +13,20 @@ use crate::rotation::{
     graph::{self, Address, Graph},
 };
 
-/// For so many pauses between two writes to an application it is tried: replicas do not know at once what was made a moment ago.
+/// The removal is tried for this number of waits between two writes to an application: replicas do not know immediately what
+/// was created a short time ago.
 const PAUSES: u32 = 12;
 
-/// What came of one try.
+/// The result of one attempt.
 enum Tried {
     Removed,
-    /// The issuer does not know it, or not yet.
+    /// The issuer does not know it, or does not know it yet.
     NotThere,
 }
 
 impl Driver {
-    /// Removes it at the issuer, with the token that requested it: what gets another one may be deleted as well. Says whether that is
-    /// certain.
+    /// Removes it at the issuer, with the token that requested it: the source of another token may be deleted as well. Returns
+    /// whether the removal is certain.
     pub(super) async fn withdraw(&mut self, id: &str) -> bool {
         let Some(((rotating, place), token)) = self.of.clone().zip(self.held_by.take()) else {
             return false;
@@ -62,7 +63,7 @@ impl Driver {
     }
 }
 
-/// Is it worth another try? An application that is not found may be one that a replica does not know.
+/// Whether another attempt may help. An application that is not found may be unknown to one replica only.
 const fn passes(class: Class) -> bool {
     matches!(
         class,

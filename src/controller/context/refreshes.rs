@@ -1,4 +1,4 @@
-//! What the process remembers of the refreshes of one credential: marks on its state Secret, answers that are not stored.
+//! The in-memory state about the refreshes of one credential: marks on its state Secret, and answers that are not stored.
 
 use super::Context;
 use crate::controller::token::refresh_token::Answered;
@@ -9,32 +9,32 @@ use crate::{
 };
 
 impl Context {
-    /// What this process knows of the marks, beside what they say.
+    /// What this process knows about the marks, in addition to their content.
     pub(in crate::controller) fn marks(&self, key: &Key, uid: &str) -> Remembered {
         self.with_state(key, uid, |s| s.marks.clone())
     }
 
-    /// The write of a mark begins.
+    /// Records that the write of a mark starts.
     pub(in crate::controller) fn begin_mark(&self, key: &Key, uid: &str, how: &Send) {
         self.with_state(key, uid, |s| s.marks.marking(how));
     }
 
-    /// The API server has refused the write of a mark.
+    /// Records that the API server rejected the write of a mark.
     pub(in crate::controller) fn drop_mark(&self, key: &Key, uid: &str, how: &Send) {
         self.with_state(key, uid, |s| s.marks.not_marked(how));
     }
 
-    /// A request is sent, or its answer is stored: no mark is known to stand for no request any more.
+    /// Records that a request is sent, or its answer is stored: from now on, no mark is known to have no request.
     pub(in crate::controller) fn clear_void_marks(&self, key: &Key, uid: &str) {
         self.with_state(key, uid, |s| s.marks.void.clear());
     }
 
-    /// Another sign-in has replaced the refresh token that the marks are about.
+    /// Records that another sign-in replaced the refresh token that the marks refer to.
     pub(in crate::controller) fn forget_marks(&self, key: &Key, uid: &str) {
         self.with_state(key, uid, |s| s.marks = Remembered::default());
     }
 
-    /// Remembers what the answer to a request says about the refresh token, until that is stored.
+    /// Stores in memory what the answer to a request states about the refresh token, until this is written.
     pub(in crate::controller) fn remember_answer(
         &self,
         key: &Key,
@@ -43,7 +43,7 @@ impl Context {
         token_state: TokenState,
     ) {
         self.with_state(key, uid, |s| {
-            // Until the mark is off, this process knows better than the mark.
+            // Until the mark is removed, the information of this process is more precise than the mark.
             if token_state == TokenState::Intact && sent.how.mark.is_some() {
                 s.marks.marking(&sent.how);
             }
@@ -56,7 +56,7 @@ impl Context {
         });
     }
 
-    /// Holds an answer that could not be stored.
+    /// Stores an answer in memory that could not be written.
     pub(in crate::controller) fn hold_unsaved(&self, key: &Key, uid: &str, answered: Answered) {
         self.with_state(key, uid, |s| s.unsaved = Some(Box::new(answered)));
     }
@@ -70,8 +70,7 @@ impl Context {
         self.with_state(key, uid, |s| s.unsaved.take())
     }
 
-    /// An own write of the state Secret has made `version` of the version `before`, which was seen to change at
-    /// `changed_at`.
+    /// Records that an own write of the state Secret replaced version `before` with `version`. The change of `before` was observed at `changed_at`.
     pub(in crate::controller) fn wrote_state(
         &self,
         key: &Key,
@@ -92,7 +91,7 @@ impl Context {
         });
     }
 
-    /// A token came: no failure is waited out that depends on own writes.
+    /// Records that a token was obtained: no failure that depends on own writes remains.
     pub(in crate::controller) fn forget_own_writes(&self, key: &Key, uid: &str) {
         self.with_state(key, uid, |s| s.own_writes = None);
     }

@@ -1,4 +1,4 @@
-//! Specs with what they refer to: the issuer and the client of a credential.
+//! Specs with the objects that they refer to: the issuer and the client of a credential.
 
 use std::time::Instant;
 
@@ -51,13 +51,13 @@ impl Context {
         }
     }
 
-    /// A credential as it is asked for: with the client that it names, and the issuer.
+    /// A credential as requested: with the client that it names, and the issuer.
     pub(in crate::controller) fn parse(
         &self,
         object: &ApiCredential,
     ) -> Result<Credential, Vec<FieldError>> {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        // Before its spec: a client that is edited meanwhile is newer than the generation says.
+        // Read before the spec of the client: if the client is edited in the meantime, the spec is newer than this generation.
         let client = object.spec.client_ref.as_ref();
         let client = client.and_then(|r| self.clients.get(&Key::new(namespace, r.name.as_str())));
         let lookup = |name: &str| self.clients.lookup(namespace, name);
@@ -68,8 +68,8 @@ impl Context {
         })
     }
 
-    /// A credential whose token is revoked. `deleted`: when its own deletion was seen. Its client, and then its issuer too, may be deleted
-    /// with it, and count as they were.
+    /// A credential whose token is revoked. `deleted`: when its own deletion was observed. If its client, and its issuer, were
+    /// deleted together with it, their last state is used.
     pub(in crate::controller) fn parse_leaving(
         &self,
         object: &ApiCredential,
@@ -88,22 +88,22 @@ impl Context {
         parse_with_client(object, client, issuer)
     }
 
-    /// Takes a credential into the index, by the sources and the issuer of the client that it names as well. Gives those who
-    /// named the target that it left.
+    /// Adds a credential to the index, including the sources and the issuer of the client that it names. Returns the
+    /// credentials that name its former target.
     pub(in crate::controller) fn insert(
         &self,
         index: &mut Index,
         object: &ApiCredential,
     ) -> Vec<Key> {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        // A client that is gone still says which issuer and sources a credential needs that is deleted with it.
+        // A deleted client still determines the issuer and the sources of a credential that is deleted together with it.
         let resolved = resolve(object, |name| self.clients.lookup_leaving(namespace, name));
         let resolved = resolved.as_deref().unwrap_or(object);
         let client = object.spec.client_ref.as_ref();
         index.insert(resolved, client.map(|r| r.name.as_str()))
     }
 
-    /// Requeues the credentials that name a client, and takes its sources and its issuer into the index.
+    /// Requeues the credentials that name a client, and indexes its sources and its issuer.
     pub(in crate::controller) fn follow(&self, index: &mut Index, client: &Key) {
         for key in &index.of_client(client) {
             let object = self.credentials.get(&reference(key));
@@ -117,19 +117,19 @@ impl Context {
         }
     }
 
-    /// Forgets clients and issuers that were deleted and that no credential names any more.
+    /// Removes deleted clients and issuers that no credential names any more.
     pub(in crate::controller) fn forget_gone(&self, index: &Index) {
         self.clients
             .forget_gone(|client| index.names_client(client));
         let named = |issuer: &IssuerName| index.names_issuer(issuer);
         for (kind, namespace, name) in self.gone_issuers.forget(Instant::now(), named) {
-            // A revocation there has read its document once more.
+            // A revocation at this issuer may have read its document again.
             let issuer = IssuerId::Object(kind, namespace, name);
             self.discovery.forget(&issuer);
         }
     }
 
-    /// Is there an issuer of this name, and of the other kind?
+    /// Whether an issuer with this name and the other kind exists.
     fn has_other_kind(&self, namespace: &str, reference: &IssuerRef) -> bool {
         let name = ObjectRef::new(&reference.name);
         match reference.kind {

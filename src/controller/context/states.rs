@@ -1,4 +1,4 @@
-//! What the process remembers of each credential.
+//! The in-memory state of each credential.
 
 use jiff::Timestamp;
 
@@ -17,9 +17,9 @@ use crate::{
 };
 
 impl Context {
-    /// Reads or changes what is remembered of a credential. An object of the same name with another UID begins
-    /// with nothing; what is empty afterwards is not stored. Of an object that the cache does not have nothing is stored either:
-    /// it is deleted, and nobody would forget it again.
+    /// Reads or changes the in-memory state of a credential. An object with the same name and another UID starts with an empty
+    /// state, and a state that is empty afterwards is not stored. For an object that is not in the cache, nothing is stored
+    /// either: it is deleted, and the state would never be removed.
     pub(in crate::controller) fn with_state<T>(
         &self,
         key: &Key,
@@ -27,13 +27,13 @@ impl Context {
         use_it: impl FnOnce(&mut State) -> T,
     ) -> T {
         let mut states = lock(&self.states);
-        // Under the lock: `forget` takes it after the store has lost the object.
+        // Under the lock: `forget` acquires it after the object was removed from the store.
         let there = self.credentials.get(&reference(key));
         if there.is_none_or(|there| *there.uid != *uid) {
             if let Some(state) = states.get_mut(key).filter(|s| s.uid == uid) {
                 return use_it(state);
             }
-            // A state of another UID belongs to the object that has the name now.
+            // A state with another UID belongs to the object that now has the name.
             let mut state = State::default();
             let result = use_it(&mut state);
             self.orphans.adopt(state.unsaved);
@@ -41,7 +41,7 @@ impl Context {
         }
         let mut state = match states.remove(key) {
             Some(state) if state.uid == uid => state,
-            // Another object has the name now.
+            // Another object now has the name.
             other => {
                 self.orphans.adopt(other.and_then(|other| other.unsaved));
                 Box::default()
@@ -57,7 +57,7 @@ impl Context {
         result
     }
 
-    /// The credentials with an answer that could not be stored yet, as they were at the request.
+    /// The credentials with an answer that could not be stored yet, in the version of the request.
     pub(in crate::controller) fn unsaved(&self) -> Vec<(Key, Credential)> {
         let states = lock(&self.states);
         let kept = states.iter();
@@ -65,7 +65,7 @@ impl Context {
             .collect()
     }
 
-    /// The watch has shown a version of a credential.
+    /// Records that the watch delivered a version of a credential.
     pub(in crate::controller) fn saw(&self, key: &Key, version: &str) {
         let mut states = lock(&self.states);
         // Under the lock, as in `wrote_status`.
@@ -85,8 +85,7 @@ impl Context {
         }
     }
 
-    /// A status was written: it is what stands in the cluster until the watch has shown that version or a newer one,
-    /// or a deletion.
+    /// Records a written status: it is the current one until the watch delivers this version, a newer one, or a deletion.
     pub(in crate::controller) fn wrote_status(
         &self,
         key: &Key,
@@ -95,7 +94,7 @@ impl Context {
         status: &ApiCredentialStatus,
     ) {
         self.with_state(key, uid, |state| {
-            // The watch may have been faster than the answer. The store is locked with the states.
+            // The watch may have been faster than the response. The store is read under the lock of the states.
             let shown = self.credentials.get(&reference(key));
             if shown.is_some_and(|shown| *shown.uid == *uid && newer(version, &shown.version)) {
                 state.written = Some((version.to_owned(), status.clone()));
@@ -106,7 +105,7 @@ impl Context {
         });
     }
 
-    /// The status that was written last, with its version, until the watch has shown it.
+    /// The status that was written last, with its version, until the watch delivers it.
     pub(in crate::controller) fn written_status(
         &self,
         key: &Key,
@@ -115,19 +114,19 @@ impl Context {
         self.with_state(key, uid, |state| state.written.clone())
     }
 
-    /// How many statuses in a row could not be written.
+    /// The number of consecutive status writes that failed.
     pub(in crate::controller) fn lost_statuses(&self, key: &Key, uid: &str) -> u32 {
         self.with_state(key, uid, |state| state.lost_statuses)
     }
 
-    /// The time of the newest write of a Secret that pods are to be notified of.
+    /// The time of the newest write of a Secret that pods must be notified of.
     pub(in crate::controller) fn newest_write(&self, key: &Key, uid: &str) -> Option<Timestamp> {
         self.with_state(key, uid, |state| {
             state.notified.as_ref().and_then(|n| n.written)
         })
     }
 
-    /// Remembers how the notification of pods ended. True if status shows something else by that.
+    /// Stores the result of the pod notifications. Returns true if this changes the status.
     pub(in crate::controller) fn notification_ended(
         &self,
         key: &Key,
@@ -141,15 +140,14 @@ impl Context {
         })
     }
 
-    /// The tokens of this credential that are to be revoked, if this process has them: the published one, and one that
-    /// could not be written.
+    /// The tokens of this credential that must be revoked, if this process has them: the published one, and one that could not be written.
     pub(in crate::controller) fn take_revocable(
         &self,
         key: &Key,
         uid: &str,
     ) -> (Option<Revocable>, Option<Revocable>) {
         self.with_state(key, uid, |s| {
-            // Before anybody asks for it: the state Secret holds a refresh token that is spent until this one is stored.
+            // This must be the first step: until this refresh token is stored, the one in the state Secret is a used one.
             self.orphans.adopt(s.unsaved.take());
             let held = s.held.take().map(|held| Revocable {
                 token: held.token,
@@ -159,13 +157,13 @@ impl Context {
         })
     }
 
-    /// True if this credential ever had a token, by its status.
+    /// Whether this credential ever had a token, according to its status.
     pub(in crate::controller) fn has_published(&self, key: &Key) -> bool {
         let object = self.credentials.get(&reference(key));
         object.is_some_and(|kept| kept.shown.published)
     }
 
-    /// A credential is gone.
+    /// Removes the state of a deleted credential.
     pub(in crate::controller) fn forget(&self, key: &Key) {
         {
             let mut states = lock(&self.states);

@@ -21,31 +21,31 @@ use crate::{
     plan::schedule,
 };
 
-/// State that has no effect any more is dropped this often.
+/// The interval at which state without effect is removed.
 const TIDY: Duration = Duration::from_mins(1);
-/// The timer of the queue is never shorter: the resolution of the rate limit.
+/// The minimum duration of the queue's timer: the resolution of the rate limit.
 const GRAIN: Duration = Duration::from_millis(2);
-/// Between two questions of [`IssuerLimiter::turn`]. A call is kept for five seconds.
+/// The interval between two attempts of [`IssuerLimiter::turn`]. A dequeued credential keeps its permit for five seconds.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// The rate limiters of all issuers, and the queue before them.
 pub(in crate::controller) struct IssuerLimiter {
     limiter: Mutex<Limiter<IssuerId, Key>>,
-    /// A credential waits, or something changed for one that waits.
+    /// Notified when a credential waits, or when something changes for a waiting one.
     changed: Notify,
     triggers: Triggers,
     clock: Arc<dyn Clock>,
-    /// Monotonic times count from here.
+    /// Monotonic times count from this time.
     began: Instant,
 }
 
-/// The answer to a credential that wants to send a request.
+/// The result for a credential that wants to send a request.
 pub(in crate::controller) enum Admission {
-    /// Send it. Dropping the permit ends the request.
+    /// Send the request. Dropping the permit ends the request.
     Go(Permit),
-    /// Queued; a trigger will come.
+    /// The credential is queued and will be triggered.
     Wait,
-    /// The issuer has asked for a pause until then.
+    /// The issuer has requested a pause until this time.
     Paused(Timestamp),
 }
 
@@ -78,7 +78,7 @@ impl IssuerLimiter {
         })
     }
 
-    /// Asks for one request. `requested`: by the annotation alone, although no renewal is due.
+    /// Requests a permit for one request. `requested`: only because of the annotation, although no renewal is due.
     pub(in crate::controller) fn enter(
         self: &Arc<Self>,
         credential: &Credential,
@@ -114,8 +114,7 @@ impl IssuerLimiter {
         }
     }
 
-    /// Waits until this credential may send one request, for work that no trigger calls back. [`Admission::Wait`]: its turn did
-    /// not come in time.
+    /// Waits until this credential may send one request, for work that no trigger resumes. [`Admission::Wait`]: there was no permit in time.
     pub(in crate::controller) async fn turn(
         self: &Arc<Self>,
         credential: &Credential,
@@ -138,7 +137,7 @@ impl IssuerLimiter {
         }
     }
 
-    /// The issuer wants fewer requests.
+    /// Records that the issuer requests a pause.
     pub(in crate::controller) fn pause(&self, credential: &Credential, pause: Duration) {
         let now = self.began.elapsed();
         let until = now.saturating_add(pause);
@@ -147,43 +146,43 @@ impl IssuerLimiter {
         self.call(&called);
     }
 
-    /// The issuer has answered. `well`: as one that is well, be it by a token error.
+    /// Records that the issuer has answered. `well`: the issuer works normally, even if the answer is a token error.
     pub(in crate::controller) fn answered(&self, credential: &Credential, well: bool) {
         let (issuer, client) = (&credential.issuer.id, client(credential));
         lock(&self.limiter).answered(issuer, &client, well, self.began.elapsed());
     }
 
-    /// A request has ended without an answer.
+    /// Records that a request ended without a response.
     pub(in crate::controller) fn unanswered(&self, credential: &Credential) {
         lock(&self.limiter).unanswered(&credential.issuer.id, self.began.elapsed());
     }
 
-    /// A credential is gone.
+    /// Removes a deleted credential.
     pub(in crate::controller) fn forget(&self, key: &Key) {
         let called = lock(&self.limiter).forget(key, self.began.elapsed());
         self.call(&called);
     }
 
-    /// An issuer object is gone, and its pauses with it.
+    /// Removes a deleted issuer object with its pauses.
     pub(in crate::controller) fn forget_issuer(&self, (kind, namespace, name): &IssuerName) {
         let issuer = IssuerId::Object(*kind, namespace.clone(), name.clone());
         let called = lock(&self.limiter).forget_issuer(&issuer, self.began.elapsed());
         self.call(&called);
     }
 
-    /// How many issuers have limits that are in use, and how many credentials wait or were called.
+    /// The number of issuers with limits in use, and the number of credentials that wait or were dequeued.
     pub(in crate::controller) fn sizes(&self) -> (usize, usize) {
         let mut limiter = lock(&self.limiter);
         limiter.tidy(self.began.elapsed());
         limiter.sizes()
     }
 
-    /// Requests in progress, credentials that wait, and issuers with a pause.
+    /// Requests in progress, waiting credentials, and issuers with a pause.
     pub(in crate::controller) fn load(&self) -> Load {
         lock(&self.limiter).load(self.began.elapsed())
     }
 
-    /// Dequeues, for ever. Sleeps until time alone lets the next one through.
+    /// Dequeues credentials. Never returns. Sleeps until the next credential may be dequeued only because time has passed.
     pub(in crate::controller) async fn run(self: Arc<Self>) {
         loop {
             let now = self.began.elapsed();

@@ -1,5 +1,4 @@
-//! A concurrency limit for each namespace, for work that waits for issuers: a namespace whose issuers never answer delays
-//! no other.
+//! A concurrency limit for each namespace, for work that waits for issuers: a namespace whose issuers never answer does not delay other namespaces.
 
 use std::{
     collections::HashMap,
@@ -10,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::controller::locks::lock;
 
-/// Limits of each namespace and of all together. A semaphore exists while it is in use.
+/// The limits of each namespace and the common limit. A semaphore exists while it is in use.
 #[derive(Clone)]
 pub(in crate::controller) struct NamespaceLimiter {
     by_namespace: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
@@ -18,13 +17,13 @@ pub(in crate::controller) struct NamespaceLimiter {
     each: usize,
 }
 
-/// Permits of the namespace and of all, until it is dropped.
+/// The permits of the namespace and of the common limit, until it is dropped.
 pub(in crate::controller) struct NamespacePermit(
     #[expect(dead_code, reason = "held, not read")] [Option<OwnedSemaphorePermit>; 2],
 );
 
 impl NamespaceLimiter {
-    /// `all` at once, `each` of them in one namespace.
+    /// At most `all` in total, and at most `each` in one namespace.
     pub(in crate::controller) fn new(all: usize, each: usize) -> Self {
         Self {
             by_namespace: Arc::default(),
@@ -33,11 +32,10 @@ impl NamespaceLimiter {
         }
     }
 
-    /// Waits for a permit of a namespace. Cluster-scoped work has the empty name: it is limited on its own, and takes no
-    /// permit of `all`.
+    /// Waits for a permit for a namespace. Cluster-scoped work has the empty name: it has its own limit, and takes no permit from `all`.
     pub(in crate::controller) async fn acquire(&self, namespace: &str) -> NamespacePermit {
         let own = self.semaphore(namespace);
-        // Neither is ever closed.
+        // Neither semaphore is ever closed.
         let own = own.acquire_owned().await.ok();
         let of_all = if namespace.is_empty() {
             None

@@ -1,13 +1,13 @@
-//! How a reconciliation ended: the label of its metric, and the time of the next one.
+//! The result of a reconciliation: the label of its metric, and the time of the next one.
 
 use std::time::Duration;
 
-/// How a reconciliation ended.
+/// The result of a reconciliation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     /// The label of the metric.
     pub(super) outcome: &'static str,
-    /// When the credential is reconciled again at the latest. `None`: only when something changes.
+    /// When the credential is reconciled again at the latest. `None`: only after a change.
     pub(super) requeue: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! Carries out one step of a plan.
+//! Executes one step of a plan.
 
 use crate::Reason;
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ use crate::{
     publish::ownership::{ForeignWrite, Target, UNNAMED},
 };
 
-/// Carries out `plan`. The memory is changed as it is to be stored.
+/// Executes `plan`. The memory is changed to the state that will be stored.
 pub(in crate::controller) async fn execute(
     reconciliation: &mut Reconciliation<'_>,
     plan: Plan,
@@ -30,7 +30,7 @@ pub(in crate::controller) async fn execute(
     match plan {
         Plan::Release => Outcome::Released,
         Plan::Keep { .. } => {
-            // All is well, whatever went wrong on the way: a write may have landed although its answer was lost.
+            // The state is correct, even if a call failed: a write may have succeeded although its response was lost.
             memory.failure = None;
             memory.paced_until.take_if(|at| *at <= now);
             memory.out_of_sync = None;
@@ -38,7 +38,7 @@ pub(in crate::controller) async fn execute(
             Outcome::Steady
         }
         Plan::Refuse { reason, message } => {
-            // A failure for the same reason is out of date as soon as the watches show that the reason has gone.
+            // A failure with the same reason is obsolete as soon as the watches show that the reason no longer exists.
             memory.failure.take_if(|f| f.is(reason));
             Outcome::Refused { reason, message }
         }
@@ -69,8 +69,8 @@ fn held_up(credential: &Credential, observed: &Observed, why: Hold, until: Times
     let (reason, message) = match why {
         Hold::Suspended => return Outcome::Suspended,
         Hold::Backoff => return Outcome::Backoff,
-        // Paced takes seconds: to report it and take that back would cost more writes than it is worth. What another operator
-        // renews has been reported (`left`).
+        // `Paced` lasts for seconds only: a report and its withdrawal would cost more writes than they are worth. For a
+        // credential that another operator renews, the status is already reported (`left`).
         Hold::Paced | Hold::AnotherOperator => return Outcome::Queued { until },
         Hold::OutOfSync => return waiting_for_sync(credential, observed, until),
         Hold::Repeating => return repeating(until),
@@ -100,7 +100,7 @@ fn held_up(credential: &Credential, observed: &Observed, why: Hold, until: Times
     }
 }
 
-/// Who undoes what apicred writes, as far as the Secret says.
+/// Who reverts the writes of apicred, according to the Secret.
 fn contested(credential: &Credential, observed: &Observed) -> String {
     let name = &credential.target.name;
     match &observed.target {

@@ -1,5 +1,5 @@
-//! Adds the finalizer to a credential that wants its token revoked at its end, before it has one; removes it from one that
-//! does not want it any more.
+//! Adds the finalizer to a credential whose token must be revoked at its end, before it has a token; removes the finalizer if
+//! the revocation is no longer requested.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ use crate::{
     telemetry::tries::warn_at_first,
 };
 
-/// After a finalizer that could not be added.
+/// The wait after the finalizer could not be added.
 const AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
-/// Does what is to be done with the finalizer. Gives an outcome if the plan has to wait for that: without it no first token
-/// is requested. A token that is there is renewed all the same.
+/// Adds or removes the finalizer if necessary. Returns an outcome if the plan must wait for this: without the finalizer, no
+/// first token is requested. An existing token is still renewed.
 pub(super) async fn settle(
     context: &Context,
     object: &ApiCredential,
@@ -39,7 +39,7 @@ pub(super) async fn settle(
     let facts = Facts {
         policy: Some(credential.target.deletion),
         present: finalizer::has(&object.metadata),
-        // In a namespace that is being deleted none is added.
+        // No finalizer is added in a namespace that is being deleted.
         deleting: observed.deleting,
         has_token: true,
         last: None,
@@ -68,7 +68,7 @@ pub(super) async fn settle(
         return None;
     }
     let (reason, message) = match trouble {
-        // It is being deleted, or another process leads.
+        // The credential is being deleted, or another process is the leader.
         Trouble::Unwanted => {
             let until = schedule::later(now, SignedDuration::from_secs(1));
             return Some(Outcome::Queued { until });
@@ -89,8 +89,8 @@ pub(super) async fn settle(
     })
 }
 
-/// Hands a credential that is being deleted to the task that ends it, if it has the finalizer. To be called when no other work
-/// on it is under way: a token that is published afterwards would not be revoked.
+/// Passes a credential that is being deleted and has the finalizer to the task that revokes its token. Must be called when no
+/// other work on it is in progress: a token that is published afterwards would not be revoked.
 pub(super) fn hand_over(context: &Context, object: &ApiCredential) {
     let meta = &object.metadata;
     let Some(deleted_at) = meta.deletion_timestamp.as_ref() else {
@@ -115,8 +115,9 @@ pub(super) fn hand_over(context: &Context, object: &ApiCredential) {
     });
 }
 
-/// Has the token of a credential that has ended (`notAfter`) revoked, before it is removed from its Secret: a process that is
-/// killed in between finds it there. Gives an outcome while the removal waits for that, at most as long as a deletion.
+/// Starts the revocation of the token of an expired credential (`notAfter`), before the token is removed from its Secret: if
+/// the process is killed in between, the next process finds the token there. Returns an outcome while the removal waits for the
+/// revocation, at most for as long as a deletion.
 pub(super) fn revoke_ended(
     context: &Context,
     credential: &Credential,
@@ -126,7 +127,7 @@ pub(super) fn revoke_ended(
     let wanted = *plan == Plan::Empty && credential.target.deletion == DeletionPolicy::Revoke;
     let done = context.with_state(&key, uid, |s| s.revoked_at_end);
     if !wanted {
-        // It was revoked, and the end is a later one by now: its readers need another token. The write of one forgets this.
+        // The token was revoked, and `notAfter` was extended since: the readers need another token. The write of a token clears this state.
         if let (Some(true), Plan::Keep { .. }) = (done, &plan) {
             *plan = Plan::Mint(Why::SpecChanged);
         } else if done == Some(false) {
@@ -151,12 +152,12 @@ pub(super) fn revoke_ended(
             key,
         });
     }
-    // It is requeued as soon as that has ended.
+    // The credential is requeued as soon as the revocation has ended.
     let until = schedule::later(now, AGAIN);
     Some(Outcome::Queued { until })
 }
 
-/// Was there ever a token, as far as the status, the Secret or a sign-in say?
+/// Whether there ever was a token, according to the status, the Secret or a sign-in.
 fn has_token(context: &Context, object: &ApiCredential, key: &Key) -> bool {
     let published = object.status.as_ref().and_then(|s| s.issued_at.as_ref());
     let uid = object.metadata.uid.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Writes the lines that [`crate::plan::journal`] decides.
+//! Writes the log lines that [`crate::plan::journal`] decides.
 
 use std::{collections::HashMap, sync::Mutex};
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(in crate::controller) struct Subject<'a> {
     pub(in crate::controller) kind: &'a str,
-    /// None of an object of the cluster.
+    /// `None` for a cluster-scoped object.
     pub(in crate::controller) namespace: Option<&'a str>,
     pub(in crate::controller) name: &'a str,
     pub(in crate::controller) uid: &'a str,
@@ -27,7 +27,7 @@ impl Subject<'_> {
     }
 }
 
-/// Writes a line. Its fields are the same for all kinds, conditions and reasons.
+/// Writes a line. It has the same fields for all kinds, conditions and reasons.
 pub(in crate::controller) fn write(subject: Subject<'_>, line: &Line) {
     let also: Vec<&str> = line.also.iter().map(|kind| kind.as_str()).collect();
     let also = (!also.is_empty()).then(|| also.join(","));
@@ -69,7 +69,7 @@ pub(in crate::controller) fn write(subject: Subject<'_>, line: &Line) {
 /// Kind, namespace (empty for cluster scope) and name.
 type ObjectName = (String, String, String);
 
-/// What the log says of issuers and clients that are not as they should be, or were not an hour ago.
+/// The logged states of issuers and clients that have a fault, or had one within the last hour.
 #[derive(Default)]
 pub(in crate::controller) struct Journals(Mutex<HashMap<ObjectName, ObjectJournal>>);
 
@@ -77,12 +77,12 @@ pub(in crate::controller) struct Journals(Mutex<HashMap<ObjectName, ObjectJourna
 struct ObjectJournal {
     uid: String,
     journal: Journal,
-    /// What the log knows, if status does not say so yet.
+    /// The logged conditions, if the status does not contain them yet.
     reported: Option<Vec<Condition>>,
 }
 
 impl Journals {
-    /// The lines about a step of an object. `written`: does its status say so now?
+    /// The lines about a step of an object. `written`: whether its status now contains the conditions.
     pub(in crate::controller) fn step(
         &self,
         subject: Subject<'_>,
@@ -102,7 +102,7 @@ impl Journals {
         };
         let before = seen(known.reported.as_deref().unwrap_or(old));
         let entry = known.journal.step(before, seen(new), step);
-        // Also if it is written: the watch may show it later than the next reconcile begins.
+        // Also if it is written: the watch may deliver it after the start of the next reconcile.
         known.reported = (!written || known.journal.lasts()).then(|| new.to_vec());
         if known.reported.is_some() || !known.journal.is_empty() {
             uid.clone_into(&mut known.uid);
@@ -111,7 +111,7 @@ impl Journals {
         entry
     }
 
-    /// An object is gone. `namespace` is empty for one of the cluster.
+    /// Removes a deleted object. `namespace` is empty for a cluster-scoped object.
     pub(in crate::controller) fn forget(&self, kind: &str, namespace: &str, name: &str) {
         let object = [kind, namespace, name].map(str::to_owned).into();
         lock(&self.0).remove(&object);

@@ -1,4 +1,4 @@
-//! Gets a token: waits for a free request slot of the issuer, requests it, and hands it to the write.
+//! Gets a token: waits for a free request slot of the issuer, requests the token, and passes it to the write.
 
 use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
@@ -23,12 +23,11 @@ use crate::{
     whole_second,
 };
 
-/// A place in the queue is reported after this: to report it and take that back would be two writes more for each of
-/// thousands, and hold up those that bring tokens. In a minute a queue of 7,200 is served at the rate of an issuer without
-/// limits.
+/// A place in the queue is reported after this time. An earlier report and its withdrawal would be two more writes for each of
+/// thousands of credentials, and would delay the writes with tokens. In a minute, a queue of 7,200 is served at the rate of an issuer without limits.
 pub(super) const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Requests a token and publishes it. `first` was read already.
+/// Requests a token and publishes it. `first` was already read.
 pub(super) async fn mint(
     reconciliation: &mut Reconciliation<'_>,
     why: Why,
@@ -62,7 +61,7 @@ pub(super) async fn mint(
     }
 }
 
-/// Asks for a free request slot of the issuer. Without one the outcome is to wait.
+/// Requests a free request slot of the issuer. If there is none, the outcome is to wait.
 fn enter(
     reconciliation: &mut Reconciliation<'_>,
     why: Why,
@@ -77,7 +76,7 @@ fn enter(
     });
     let failures = observed.memory.failure.as_ref().map_or(0, |f| f.failures);
     let urgency = Urgency::new(valid.map(|r| r.expires_at), before, failures, now);
-    // What is due anyway does not count.
+    // A renewal that is due anyway does not count as requested.
     let requested = why == Why::Requested && valid.is_some_and(|r| r.renew_at > now);
     let key = &reconciliation.key;
     match context.limiter.enter(credential, key, urgency, requested) {
@@ -85,7 +84,7 @@ fn enter(
             observed.memory.queued_since = None;
             Ok(permit)
         }
-        // Beside the trigger that will come: to report it if it takes long.
+        // The requeue is in addition to the trigger that will follow: it reports a long wait.
         Admission::Wait => {
             observed.memory.queued_since.get_or_insert(now);
             Err(Box::new(Outcome::Queued {
@@ -105,14 +104,14 @@ fn paused(credential: &Credential, until: Timestamp) -> Outcome {
         message: format!(
             "{} is rate limiting; apicred requests again after {}",
             credential.issuer.id,
-            // To the second: one pause is one message.
+            // Rounded to seconds, so that one pause has one message.
             whole_second(until)
         ),
         until: spread(until, credential),
     }
 }
 
-/// The token with what is written beside it.
+/// The token with the data that is written together with it.
 fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> Held {
     let credential = reconciliation.credential;
     let observed = &mut reconciliation.observed;
@@ -129,7 +128,7 @@ fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> Held {
         let same = |r: &RefusedSource| r.mark.name == used.name && r.mark.key == used.key;
         observed.memory.refused.retain(|r| !same(r));
     }
-    // Also if nothing is written: what was tried is not tried again at once.
+    // Also if nothing is written, so that a source that was tried is not tried again immediately.
     let used = sources.used.as_ref();
     sources.refused = (observed.memory).refused_to_store(&observed.sources, used, &request);
     Held {
@@ -143,15 +142,15 @@ fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> Held {
     }
 }
 
-/// A Secret that had a token and is gone: did somebody delete it, or did the garbage collector, because the credential
-/// is gone and its watch does not say so yet? Then each new Secret would be collected, and cost a token. Asked of the
-/// server itself, and only in this case.
+/// Whether a missing Secret that had a token was deleted because its credential is deleted: the garbage collector may have
+/// deleted it before the watch delivers the deletion of the credential. Each new Secret would then be collected as well, and
+/// cost a token. This is checked with the API server, and only in this case.
 async fn was_deleted(reconciliation: &Reconciliation<'_>) -> Result<bool, Trouble> {
     let uid = &reconciliation.credential.uid;
     is_gone(reconciliation.context, uid, &reconciliation.key).await
 }
 
-/// Nobody comes back at the very moment a pause ends.
+/// Spreads the requests after the end of a pause, so that they are not sent at the same time.
 fn spread(until: Timestamp, credential: &Credential) -> Timestamp {
     let fraction = fingerprint::fraction(&[&credential.uid, &until.to_string()]);
     schedule::later(

@@ -33,15 +33,15 @@ use crate::{credential::Key, plan::schedule};
 use ended::Ended;
 use object::Watched;
 
-/// A reconciliation ends by then, whatever happens: two reads, one exchange of at most 15 s for each of four secrets, two
-/// writes. A stop waits less long (see app.rs): it may cut a reconciliation with several slow secrets short.
+/// The maximum duration of a reconciliation: two reads, one exchange of at most 15 s for each of four secrets, two writes. A
+/// shutdown waits for a shorter time (see app.rs): it may interrupt a reconciliation with several slow secrets.
 const DEADLINE: Duration = Duration::from_secs(75);
-/// After a reconciliation that panicked or ran out of time.
+/// The wait after a reconciliation that panicked or timed out.
 const AFTER_DEFECT: Duration = Duration::from_mins(1);
-/// Defects of one credential are logged once in this time.
+/// Defects of one credential are logged once per this interval.
 const DEFECTS_COUNTED: Duration = Duration::from_hours(1);
 
-/// Why a reconciliation came to nothing. Only defects are errors: everything foreseen is an outcome.
+/// Why a reconciliation has no result. Only defects are errors: everything expected is an outcome.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::controller) enum Defect {
     #[error("a reconciliation panicked")]
@@ -52,13 +52,13 @@ pub(in crate::controller) enum Defect {
     Unreadable,
 }
 
-/// Reconciles a credential. Never panics, always ends.
+/// Reconciles a credential. Never panics, and always ends.
 pub(in crate::controller) async fn reconcile(
     packed: Arc<PackedCredential>,
     context: Arc<Context>,
 ) -> Result<Action, Defect> {
     let key = key_of(packed.as_ref());
-    // Not `name`: as JSON a span has its own name there, and a reader takes the last of two.
+    // Not `name`: in JSON a span has its own `name` field, and a reader uses the last of two fields with the same name.
     let span = tracing::info_span!(
         "reconcile",
         namespace = key.namespace,
@@ -69,7 +69,7 @@ pub(in crate::controller) async fn reconcile(
         context.with_state(&key, &packed.uid, |s| s.undecided = true);
     }
     context.health.forget(&key);
-    // Boxed: the future of a reconciliation with all its reads and requests is too large to be moved about.
+    // Boxed: the future of a reconciliation with all its reads and requests is too large to be moved.
     let reconciled = reconcile_object(&packed, &key, &context).boxed();
     let result = contained(DEADLINE, reconciled).instrument(span).await;
     let result = result.flatten().map(|ended| {
@@ -101,7 +101,7 @@ async fn reconcile_object(
     Ok(object(&opened).reconcile().await)
 }
 
-/// Informs the health check when the next reconciliation is due.
+/// Reports to the health check when the next reconciliation is due.
 fn schedule(context: &Context, key: &Key, wait: Duration) {
     let at = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_hours(1));
     let exists = || context.credentials.get(&reference(key)).is_some();
@@ -109,7 +109,7 @@ fn schedule(context: &Context, key: &Key, wait: Duration) {
     context.health.scheduled(key.clone(), due, exists);
 }
 
-/// A reconciliation that harms no other: a panic ends in it, and so does the wait for what never comes.
+/// Isolates a reconciliation from others: catches a panic, and ends a wait that takes too long.
 pub(in crate::controller) async fn contained<T>(
     deadline: Duration,
     reconciled: impl Future<Output = T>,
@@ -122,7 +122,7 @@ pub(in crate::controller) async fn contained<T>(
     }
 }
 
-/// What to do after a defect: this one object waits, the others do not notice.
+/// The action after a defect: this object waits, and the others are not affected.
 #[expect(clippy::needless_pass_by_value, reason = "kube's signature")]
 pub(in crate::controller) fn after_defect(
     packed: Arc<PackedCredential>,
@@ -134,7 +134,7 @@ pub(in crate::controller) fn after_defect(
     let repeats = context.with_state(&key, &packed.uid, |state| {
         let now = Instant::now();
         let (since, count) = state.defects.take().unwrap_or((now, 0));
-        // The first one, and then one an hour.
+        // The first defect, and then one per hour.
         let log = count == 0 || now - since >= DEFECTS_COUNTED;
         state.defects = Some(if log { (now, 1) } else { (since, count + 1) });
         log.then_some(count)

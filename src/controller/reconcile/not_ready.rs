@@ -1,4 +1,4 @@
-//! Counts in the log what is not ready.
+//! Logs how many objects are not ready.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::controller::context::Context;
 use crate::{ConditionType, api::IssuerStatus, plan::journal::summary};
 
-/// How often what is not ready is counted.
+/// The interval between two counts.
 const COUNT: Duration = Duration::from_hours(1);
 
 /// How long the first reconciles may take before the first count.
 const FIRST_COUNT_AFTER: Duration = Duration::from_secs(10);
 
-/// Counts what is not ready: soon after the start, since what status says already is not written again, and each hour.
+/// Logs how many objects are not ready: soon after the start, since a state that the status already shows is not logged again, and then every hour.
 pub(in crate::controller) async fn count(context: Arc<Context>) {
     while !context.health.unlisted().is_empty() {
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -1,4 +1,4 @@
-//! The object of one reconciliation: what is decided of it before its spec is known, and the report of its status.
+//! The object of one reconciliation: what is decided before its spec is known, and the report of its status.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
     publish::ownership::SecretFacts,
 };
 
-/// The object as the watch has shown it when the reconciliation began.
+/// The object in the version that the watch had delivered when the reconciliation started.
 #[derive(Clone, Copy)]
 pub(super) struct Watched<'a> {
     pub(super) context: &'a Arc<Context>,
@@ -38,7 +38,7 @@ impl Watched<'_> {
         if self.object.metadata.deletion_timestamp.is_some() {
             return self.release();
         }
-        // Before anything is looked up: in a list that failed, everything is missing.
+        // Before any lookup: if a list failed, every object in it looks missing.
         if let Some(kind) = self.context.unsynced.first(&self.key.namespace) {
             return self.unlisted(kind).await;
         }
@@ -48,13 +48,13 @@ impl Watched<'_> {
         }
     }
 
-    /// An object whose spec is not known gets a status, and keeps what it has: its Secret, its place, its memory.
+    /// An object whose spec is not known gets a status, and retains everything else: its Secret, its place, its memory.
     pub(super) async fn unusable(self, flaw: &Flaw) -> Ended {
         if self.object.metadata.deletion_timestamp.is_some() {
             return self.release();
         }
         let known = self.known_status();
-        // What another version has said of this very generation is not known to be so.
+        // A status for this generation that another version wrote is not confirmed.
         let unconfirmed = known.clone().map(|status| ApiCredentialStatus {
             observed_generation: None,
             ..status
@@ -67,7 +67,7 @@ impl Watched<'_> {
         Ended::after("unreadable", wait)
     }
 
-    /// A credential that is being deleted is forgotten; what its finalizer is for happens beside the reconciles.
+    /// Removes the state of a credential that is being deleted; the task for the finalizer runs separately from the reconciles.
     fn release(self) -> Ended {
         finalizer::hand_over(self.context, self.object);
         self.context.forget(self.key);
@@ -77,8 +77,8 @@ impl Watched<'_> {
         }
     }
 
-    /// Where the Secrets, issuers or clients of a namespace could not be listed nothing is decided: what is there would
-    /// look like what is not. Status says so; the list has all of them reconciled.
+    /// If the Secrets, issuers or clients of a namespace could not be listed, nothing is decided: existing objects would look
+    /// missing. This is reported in the status, and all credentials of the namespace are reconciled after the list.
     async fn unlisted(self, kind: &'static str) -> Ended {
         let known = self.known_status();
         let facts = self.target_facts();
@@ -99,12 +99,12 @@ impl Watched<'_> {
         Ended::after("invalid", wait)
     }
 
-    /// The status that the cluster has, as far as this process knows.
+    /// The status in the cluster, as far as this process knows.
     pub(super) fn known_status(self) -> Option<ApiCredentialStatus> {
         record::known_status(self.context, self.object, self.key)
     }
 
-    /// What is known of the Secret that the object names as its target.
+    /// The known facts of the Secret that the object names as its target.
     fn target_facts(self) -> Option<SecretFacts> {
         let name = (
             self.key.namespace.clone(),
@@ -114,7 +114,7 @@ impl Watched<'_> {
         secrets.get(&name).map(|s| s.facts.clone())
     }
 
-    /// Writes the status, logs what it changes, and sends its events. Returns the wait for the next reconciliation.
+    /// Writes the status, logs its changes, and sends its events. Returns the wait for the next reconciliation.
     pub(super) async fn report(
         self,
         known: Option<&ApiCredentialStatus>,
@@ -125,7 +125,7 @@ impl Watched<'_> {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         let exists = record::shown(context, key, uid).is_some();
         let (lost, entry) = self.note(known, &view.status, written.is_ok());
-        // An object that is gone has no conditions.
+        // A deleted object has no conditions.
         if exists {
             let subject = Subject {
                 kind: "ApiCredential",
@@ -137,7 +137,7 @@ impl Watched<'_> {
                 log_lines::write(subject, line);
             }
         }
-        // An event reports a change of the status, so it goes with the status or not at all.
+        // An event reports a change of the status, so it is sent only if the status is written.
         if let Err(trouble) = written {
             if exists && is_reported_again(lost, trouble) {
                 tracing::warn!(
@@ -153,7 +153,7 @@ impl Watched<'_> {
         view.requeue
     }
 
-    /// Remembers the status for the log, and how often in a row it could not be written.
+    /// Stores the status for the log, and the number of consecutive status writes that failed.
     fn note(
         self,
         known: Option<&ApiCredentialStatus>,

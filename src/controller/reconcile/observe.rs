@@ -1,4 +1,4 @@
-//! Gathers what a plan needs, from what the watches have shown. No call is made here.
+//! Collects the inputs of a plan from what the watches have delivered. No call is made here.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// Why the issuer's `caBundle` cannot be used. Found out once for each version of an issuer: to read the certificates of a
-/// large bundle takes as long as all else of a reconcile.
+/// Why the issuer's `caBundle` is unusable. Determined once for each version of an issuer: reading the certificates of a large
+/// bundle takes as long as the rest of a reconcile.
 fn ca_fault(context: &Context, issuer: &Issuer) -> Option<String> {
     if issuer.ca_fault.is_some() {
         return issuer.ca_fault.clone();
@@ -43,7 +43,7 @@ fn ca_fault(context: &Context, issuer: &Issuer) -> Option<String> {
     fault
 }
 
-/// What is seen of the world around a credential.
+/// The observations for a credential.
 pub(in crate::controller) fn observe(
     context: &Context,
     credential: &Credential,
@@ -103,7 +103,7 @@ pub(in crate::controller) fn observe(
     observed
 }
 
-/// The target, with the time that it has been the Secret of an earlier credential.
+/// The target, with the time for which it has been observed as the Secret of an earlier credential.
 fn noted_target(state: &mut State, target: Target, target_uid: String) -> Target {
     let Target::OwnerGone { uid, .. } = &target else {
         state.owner_gone = None;
@@ -111,13 +111,13 @@ fn noted_target(state: &mut State, target: Target, target_uid: String) -> Target
     };
     let known = state.owner_gone.take();
     let same = known.filter(|(secret, owner, _)| *secret == target_uid && owner == uid);
-    // By a clock that nobody sets.
+    // With a monotonic clock, which is never set.
     let since = same.map_or_else(Instant::now, |(_, _, since)| since);
     state.owner_gone = Some((target_uid, uid.clone(), since));
     target.seen_for(since.elapsed())
 }
 
-/// Is there a token that is not written yet and that this spec still wants? Another one is forgotten.
+/// Whether there is a token that is not written yet and that this spec still wants. Any other unwritten token is removed.
 fn has_held(state: &mut State, credential: &Credential, now: Timestamp) -> bool {
     let request = fingerprint::request(credential);
     let fits = |h: &Held| {
@@ -128,12 +128,12 @@ fn has_held(state: &mut State, credential: &Credential, now: Timestamp) -> bool 
     if !state.held.as_ref().is_some_and(fits) {
         state.held = None;
     }
-    // The spec asks for another token: this one is not sent anywhere under it.
+    // The spec requests another token: this one must not be sent anywhere under the new spec.
     state.revocable.take_if(|r| r.issued.request != request);
     state.held.is_some()
 }
 
-/// Must the digest key be read, to know whether another operator wrote the token? One that this process wrote needed the key.
+/// Whether the digest key must be read to find out whether another operator wrote the token. For a token of this process the key was already needed.
 pub(in crate::controller) fn needs_key(context: &Context, observed: &Observed) -> bool {
     context.digest_key.known().is_none()
         && observed
@@ -141,13 +141,13 @@ pub(in crate::controller) fn needs_key(context: &Context, observed: &Observed) -
             .is_some_and(|r| r.operator.is_some() && is_of_this_term(context, r))
 }
 
-/// Was this token issued while this process leads? The record has whole seconds.
+/// Whether this token was issued while this process is the leader. The record has whole seconds.
 fn is_of_this_term(context: &Context, record: &Record) -> bool {
     record.issued_at > schedule::later(context.leads_since, -SignedDuration::from_secs(1))
 }
 
-/// Did another operator write this token while this process leads? One that was written before may be of a lost key. A process
-/// that has needed no key yet has written no token.
+/// Whether another operator wrote this token while this process is the leader. An earlier token may belong to a lost key. A
+/// process that has not needed the key yet has written no token.
 fn is_of_another(context: &Context, record: &Record) -> bool {
     let own = context.digest_key.known().map(DigestKey::phase);
     is_of_this_term(context, record)
@@ -157,7 +157,7 @@ fn is_of_another(context: &Context, record: &Record) -> bool {
             .is_some_and(|(writer, own)| writer != own)
 }
 
-/// Annotations without effect on the Secrets that a credential names, each Secret once.
+/// Annotations without effect on the Secrets that a credential names. Each Secret is listed once.
 fn unread(secrets: &Secrets, credential: &Credential) -> Vec<String> {
     let sources = credential.alternatives().into_iter();
     let sources = sources.chain(credential.grant_sources());

@@ -1,4 +1,4 @@
-//! Reports what came of a reconcile: status if it differs, events on changes. Neither ever fails a reconcile.
+//! Reports the result of a reconcile: writes the status if it differs, and sends events for changes. A failure of this never fails a reconcile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,15 +31,14 @@ use crate::{
     },
 };
 
-/// How often a status is written to an object that others edit meanwhile.
+/// The maximum number of attempts to write the status of an object that other writers edit at the same time.
 const TRIES: usize = 3;
-/// How long the watch may take to show what a conflict was about.
+/// How long the watch may take to deliver the change that caused a conflict.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// Longest note of an event (the API server's bound is 1 kB).
+/// The maximum length of an event's note (the limit of the API server is 1 kB).
 const MAX_NOTE: usize = 1000;
 
-/// The status that stands in the cluster, as far as this process knows: its own last write, until the watch has
-/// shown it, else what the watch showed.
+/// The status in the cluster, as far as this process knows: its own last write until the watch delivers it, else the status that the watch delivered.
 pub(in crate::controller) fn known_status(
     context: &Context,
     object: &ApiCredential,
@@ -47,7 +46,7 @@ pub(in crate::controller) fn known_status(
 ) -> Option<ApiCredentialStatus> {
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let written = context.written_status(key, uid).map(|(_, status)| status);
-    // What this reconcile began with may be older than what the watch has shown meanwhile.
+    // The object at the start of this reconcile may be older than what the watch has delivered in the meantime.
     let newest = || {
         let there = shown(context, key, uid)?;
         let newer = object.metadata.resource_version.as_deref() != Some(&*there.version);
@@ -56,9 +55,9 @@ pub(in crate::controller) fn known_status(
     written.or_else(|| newest().unwrap_or_else(|| object.status.clone()))
 }
 
-/// Writes the status, if it is another one. `Ok` if the cluster now has it.
+/// Writes the status if it differs. `Ok` if the cluster now has it.
 ///
-/// It goes to the version that is known alone: whoever does not know of a change cannot write over it, be it a process
+/// The write requires the known version: a writer that does not know of a change cannot overwrite it. This includes a process
 /// that is no longer the leader.
 pub(in crate::controller) async fn write_status(
     context: &Context,
@@ -77,7 +76,7 @@ pub(in crate::controller) async fn write_status(
         let body = json!({
             "apiVersion": ApiCredential::api_version(&()),
             "kind": ApiCredential::kind(&()),
-            // The UID keeps the status from an object of the same name that was made meanwhile.
+            // The UID prevents a write to an object with the same name that was created in the meantime.
             "metadata": { "name": key.name, "uid": uid, "resourceVersion": version },
             "status": status,
         });
@@ -92,8 +91,8 @@ pub(in crate::controller) async fn write_status(
             Err(failed)
                 if failed.trouble == Trouble::Conflict
                     && still_fits(context, key, uid, &version, known).await => {}
-            // Another conflict, or a 404, may come from a busy store or a kind that is served again just now; should the
-            // object be gone or another one by now, the watch says so and nobody comes back.
+            // Another conflict, or a 404, may be caused by a busy store or by a kind that is temporarily not served. If the
+            // object was deleted or recreated, the watch delivers this, and there is no retry.
             Err(failed) => {
                 let first = || context.lost_statuses(key, uid) == 0;
                 if is_lasting(&failed) && first() {
@@ -110,7 +109,7 @@ pub(in crate::controller) async fn write_status(
     Err(Trouble::Conflict)
 }
 
-/// What the watch has shown of this object last.
+/// The last version of this object that the watch delivered.
 pub(in crate::controller) fn shown(
     context: &Context,
     key: &Key,
@@ -132,8 +131,8 @@ fn known_version(context: &Context, object: &ApiCredential, key: &Key) -> String
         .unwrap_or_default()
 }
 
-/// After a conflict: waits until the watch shows what is there, and says whether its status is the one that was known. A
-/// label, say, changes nothing for a status; another status is a reason to reconcile again.
+/// After a conflict: waits until the watch delivers the current version, and returns whether its status is the known one. For
+/// example, a changed label does not affect the status; another status requires a new reconcile.
 async fn still_fits(
     context: &Context,
     key: &Key,
@@ -147,7 +146,7 @@ async fn still_fits(
             return false;
         };
         if newer(&there.version, version) {
-            // Else the next try might still go by this process's own last write.
+            // Otherwise the next attempt might still use the version of this process's own last write.
             context.saw(key, &there.version);
             return there.status().as_ref() == known;
         }
@@ -156,7 +155,7 @@ async fn still_fits(
     false
 }
 
-/// The events that the log's counting leaves over: a fault that comes back every few seconds is not reported each time.
+/// The events that remain after the counting of the log: a fault that repeats every few seconds is not reported each time.
 pub(in crate::controller) fn worth(notices: &[Notice], entry: &Entry) -> Vec<Notice> {
     let ended = || entry.lines.iter().any(|l| l.change == Change::Ended);
     let worth = |notice: &&Notice| match notice.severity {
@@ -166,7 +165,7 @@ pub(in crate::controller) fn worth(notices: &[Notice], entry: &Entry) -> Vec<Not
     notices.iter().filter(worth).cloned().collect()
 }
 
-/// Sends events about a credential.
+/// Sends events for a credential.
 pub(in crate::controller) async fn notify(
     context: &Context,
     object: &ApiCredential,
@@ -187,8 +186,8 @@ pub(in crate::controller) async fn notify(
     }
 }
 
-/// Logs what a check of an issuer or a client changes in its conditions, and sends events about it. `written`: does its status
-/// say so now?
+/// Logs the changes of conditions after a check of an issuer or a client, and sends events for them. `written`: whether its
+/// status now contains the conditions.
 pub(in crate::controller) async fn object(
     context: &Context,
     kind: &str,
@@ -203,7 +202,7 @@ pub(in crate::controller) async fn object(
         uid: meta.uid.as_deref().unwrap_or_default(),
     };
     let now = context.clock.now();
-    // Each check of a faulty object is a try.
+    // Each check of a faulty object counts as an attempt.
     let step = Step {
         now,
         tried: true,
@@ -226,10 +225,10 @@ pub(in crate::controller) async fn object(
     }
 }
 
-/// The event that belongs to a line about an issuer or a client: none for what is only counted.
+/// The event for a line about an issuer or a client: `None` if the fault is only counted.
 fn of_object(line: &Line, new: &[Condition]) -> Option<Notice> {
     let (severity, reason) = match line.change {
-        // Nothing waits for it.
+        // Nothing waits for this condition.
         Change::Began | Change::Changed if line.condition == ConditionType::RotationLeftover => {
             (Severity::Normal, line.reason.clone())
         }
@@ -255,7 +254,7 @@ pub(in crate::controller) async fn send(
     notice: &Notice,
     now: Timestamp,
 ) {
-    // Events about objects of the cluster stand in the namespace `default`; the API server demands it.
+    // Events for cluster-scoped objects are created in the namespace `default`, as required by the API server.
     let namespace = regarding.namespace.as_deref().unwrap_or("default");
     let event = event(context, regarding, namespace, notice, now);
     let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
@@ -283,7 +282,7 @@ fn event(
         .char_indices()
         .nth(MAX_NOTE)
         .map_or(notice.note.as_str(), |(at, _)| &notice.note[..at]);
-    // Object names end at 253 characters.
+    // Names of objects have at most 253 characters.
     let stem: String = regarding
         .name
         .iter()

@@ -1,4 +1,4 @@
-//! What a scrape of the metrics sees.
+//! The data of a scrape of the metrics.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
 /// A reason that this version does not know.
 const OTHER: &str = "other";
 
-/// What this process knows at this moment. `per_credential`: of each credential as well.
+/// The current state of this process. `per_credential`: also for each credential.
 pub(in crate::controller) fn snapshot(context: &Arc<Context>, per_credential: bool) -> Snapshot {
     let leads = context.may_act() && context.health.is_leading();
     if !leads {
@@ -93,7 +93,7 @@ fn issuers(context: &Context, objects: &mut Objects) {
     for issuer in context.cluster_issuers.state() {
         objects.issuers[1][ready(issuer.status.as_ref())] += 1;
     }
-    // The stores do not have those whose spec is not known.
+    // Issuers whose spec is not known are not in the stores.
     for (kind, ..) in lock(&context.unusable).keys() {
         let at = usize::from(*kind == IssuerKind::ClusterTokenIssuer);
         objects.unreadable[1 + at] += 1;
@@ -101,7 +101,7 @@ fn issuers(context: &Context, objects: &mut Objects) {
     }
 }
 
-/// Status of a condition; none if it is neither.
+/// The status of a condition; `None` if it is neither true nor false.
 fn truth(condition: &Condition) -> Option<bool> {
     match condition.status.as_str() {
         "True" => Some(true),
@@ -115,7 +115,7 @@ fn place(ready: Option<bool>) -> usize {
     ready.map_or(2, |ready| usize::from(!ready))
 }
 
-/// All credentials at the time of a scrape. What they refer to is in the index, and is not copied.
+/// All credentials at the time of a scrape. The objects that they refer to are in the index, and are not copied.
 struct Each {
     context: Arc<Context>,
     credentials: Vec<Arc<PackedCredential>>,

@@ -1,4 +1,4 @@
-//! Reads a source that changed, or that was not tried yet: a label on it is no reason for a token, another content is.
+//! Reads a source that changed or that was not tried yet: a new label is not a reason to request a token, but new content is.
 
 use super::mint::mint;
 use crate::controller::{
@@ -12,20 +12,20 @@ use crate::{
     publish::{Record, RefusedSource, SourceMark},
 };
 
-/// What is read, and the sources as the watch has shown them. What was read may be newer, and is read again once the watch
-/// shows that.
+/// The data that is read, and the sources as the watch has delivered them. The data may be newer. It is read again when the
+/// watch delivers that version.
 struct Checked {
     source: Option<Source>,
-    /// Is the source one that is not in use and was not tried yet?
+    /// Whether the source is not in use and was not tried yet.
     new: bool,
-    /// Is the client credential in use another version than the one that got the token, beside other entries of the list?
+    /// Whether the client credential in use has another version than the one that was used for the token, and the list has other entries.
     replaced: bool,
     mark: Option<SourceMark>,
     /// The sources of the grant.
     with: Vec<SourceMark>,
 }
 
-/// Reads one source: the next plan finds the next one.
+/// Reads one source: the next plan selects the next one.
 pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let Some(record) = reconciliation.observed.record().cloned() else {
@@ -33,7 +33,7 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
     };
     let checked = checked(reconciliation, &record);
     match inputs::read(context, credential, checked.source.as_ref()).await {
-        // A rotation has replaced the value that got the token: the next one is requested when it is due.
+        // If a rotation has replaced the value that was used for the token, the next token is requested when it is due.
         Ok(read)
             if record.fingerprint == read.fingerprint
                 || read.previous.as_ref() == Some(&record.fingerprint) =>
@@ -41,14 +41,14 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
             unchanged(reconciliation, checked)
         }
         Ok(read) => changed(reconciliation, checked, read).await,
-        // The secret in use is as good as before.
+        // The secret in use is still valid.
         Err(token_error) if checked.new && token_error.class == Class::Invalid => {
             if let Some(mark) = checked.mark {
                 refuse_unread(reconciliation, mark, &token_error);
             }
             reconciliation.again()
         }
-        // Another entry of the list, or the last good certificate, may get a token.
+        // Another entry of the list, or the last good certificate, may work.
         Err(token_error) if checked.replaced && token_error.class == Class::Invalid => {
             mint(reconciliation, Why::SourceChanged, None).await
         }
@@ -56,7 +56,7 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
     }
 }
 
-/// Chooses the source: one that changed, else one that was not tried yet.
+/// Selects the source: one that changed, else one that was not tried yet.
 fn checked(reconciliation: &Reconciliation<'_>, record: &Record) -> Checked {
     let observed = &reconciliation.observed;
     let used = record.sources.used.as_ref();
@@ -94,7 +94,7 @@ fn checked(reconciliation: &Reconciliation<'_>, record: &Record) -> Checked {
     }
 }
 
-/// The content is the one that got the token.
+/// The content is the same as for the token.
 fn unchanged(reconciliation: &mut Reconciliation<'_>, checked: Checked) -> Outcome {
     let memory = &mut reconciliation.observed.memory;
     for mark in checked.mark.into_iter().chain(checked.with) {
@@ -103,14 +103,14 @@ fn unchanged(reconciliation: &mut Reconciliation<'_>, checked: Checked) -> Outco
         memory.verified.push(mark);
     }
     memory.failure = None;
-    // Labels may have changed in the same edit: reconcile again with this out of the way.
+    // Labels may have changed in the same edit: reconcile again after this check.
     reconciliation.again()
 }
 
-/// The content is another one.
+/// The content is different.
 async fn changed(reconciliation: &mut Reconciliation<'_>, checked: Checked, read: Read) -> Outcome {
     let why = Why::SourceChanged;
-    // It was asked for already and could not be written: the next try costs the issuer nothing.
+    // The token was already requested and could not be written: the next attempt needs no request to the issuer.
     let held = reconciliation.held();
     if let Some(held) = held.filter(|h| h.fingerprint == read.fingerprint) {
         return publish(reconciliation, &held, why).await;
@@ -119,14 +119,14 @@ async fn changed(reconciliation: &mut Reconciliation<'_>, checked: Checked, read
     let same = |r: &&RefusedSource| r.fingerprint.as_ref() == Some(&read.fingerprint);
     let known = memory.refused.iter().find(same).cloned();
     if let (true, Some(known), Some(mark)) = (checked.new, known, checked.mark) {
-        // A label on a refused Secret makes it no better.
+        // A new label on a rejected Secret changes nothing.
         memory.refuse(RefusedSource { mark, ..known });
         return reconciliation.again();
     }
     mint(reconciliation, why, Some(read)).await
 }
 
-/// Remembers a source that cannot be read, so that it is not read again before it changes.
+/// Records a source that cannot be read, so that it is not read again before it changes.
 fn refuse_unread(
     reconciliation: &mut Reconciliation<'_>,
     mark: SourceMark,

@@ -1,4 +1,4 @@
-//! The work for a credential whose spec is valid: plan, carry the plan out, report what came of it.
+//! The work for a credential whose spec is valid: makes the plan, executes it, reports the result.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use crate::{
     plan::{self, Hold, Observed, Outcome, Plan},
 };
 
-/// A credential without any status gets one after this time at the latest, also if its first token takes longer. Most
-/// tokens come sooner, and then one write says all.
+/// A credential without any status gets one after this time at the latest, even if its first token takes longer. Most tokens
+/// arrive earlier, and then one write is sufficient.
 const FIRST_STATUS: Duration = Duration::from_secs(1);
-/// After the copy of a certificate could not be written.
+/// The wait after the copy of a certificate could not be written.
 const COPY_AGAIN: Duration = Duration::from_mins(1);
-/// Between two reconciliations at least.
+/// The minimum wait between two reconciliations.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 impl Watched<'_> {
@@ -66,18 +66,18 @@ impl Watched<'_> {
         self.end(&reconciliation, outcome).await
     }
 
-    /// What is observed at the beginning, with what the status says that this process has not seen itself.
+    /// The observations at the start, including information from the status that this process has not observed itself.
     async fn observed(self, credential: &Credential, now: Timestamp) -> Observed {
         let (context, key) = (self.context, self.key);
         let first = context.with_state(key, &credential.uid, |s| std::mem::take(&mut s.undecided));
         let deleting = self.is_deleting();
         let mut observed = observe(context, credential, key, deleting, now);
         if needs_key(context, &observed) {
-            // Without it, this reconcile decides as if there were no other operator.
+            // Without the key, this reconcile decides as if there were no other operator.
             let _ = context.digest_key.get(&context.metrics).await;
             observed = observe(context, credential, key, deleting, now);
         }
-        // A process that has seen the credential before knows better than its status.
+        // A process that has reconciled the credential before has more precise information than its status.
         if first {
             let mut memory = observed.memory.clone();
             memory.recall(credential, &observed, self.object.status.as_ref(), now);
@@ -131,7 +131,7 @@ impl Watched<'_> {
         Ended::after(label, wait)
     }
 
-    /// What another operator renews is left to it.
+    /// Leaves a credential that another operator renews to that operator.
     async fn leave_to_another(
         self,
         reconciliation: &Reconciliation<'_>,
@@ -153,7 +153,7 @@ impl Watched<'_> {
         Ended::after("waiting", wait)
     }
 
-    /// What a credential without any status reports while its first token is requested.
+    /// The status of a credential without any status while its first token is requested.
     fn first_status(
         self,
         reconciliation: &Reconciliation<'_>,
@@ -168,7 +168,7 @@ impl Watched<'_> {
         Some(plan::status(credential, observed, &queued, known.as_ref(), now).status)
     }
 
-    /// Carries out a step, and writes the first status beside it if it takes long.
+    /// Executes a step, and writes the first status concurrently if the step takes long.
     async fn carry_out(
         self,
         pending: Option<ApiCredentialStatus>,
@@ -182,7 +182,7 @@ impl Watched<'_> {
             if tokio::time::timeout(FIRST_STATUS, ended).await.is_err() {
                 let (context, object, key) = (self.context, self.object, self.key);
                 let known = self.known_status();
-                // Whether it was written or not, the status after the step follows.
+                // The result does not matter, because the status after the step follows.
                 let _ = record::write_status(context, object, key, known.as_ref(), &pending).await;
             }
         };
@@ -199,13 +199,13 @@ impl Watched<'_> {
     }
 }
 
-/// Has the credential the condition `Ready`?
+/// Whether the credential has the condition `Ready`.
 fn is_reported(known: Option<&ApiCredentialStatus>) -> bool {
     known.is_some_and(|s| ConditionType::Ready.find(&s.conditions).is_some())
 }
 
-/// A place in the queue is not reported, unless it lasts and status says Ready although the token has expired meanwhile, or
-/// says nothing yet.
+/// Reports a place in the queue only if it lasts, and if the status is Ready although the token has expired in the meantime, or
+/// if there is no status yet.
 fn overdue(
     reconciliation: &Reconciliation<'_>,
     outcome: Outcome,

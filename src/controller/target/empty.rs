@@ -1,4 +1,4 @@
-//! Removes the token from the Secret of a credential that has ended (`spec.notAfter`).
+//! Removes the token from the Secret of an expired credential (`spec.notAfter`).
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -25,13 +25,13 @@ use crate::{
     telemetry::tries::warn_at_first,
 };
 
-/// Empties the Secret of a credential whose spec is valid.
+/// Removes the token for a credential with a valid spec.
 pub(in crate::controller) async fn empty(reconciliation: &mut Reconciliation<'_>) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let Target::Ours { version, published } = &reconciliation.observed.target else {
         return reconciliation.again();
     };
-    // A token that was requested in time and not written yet is not wanted any more.
+    // A token that was requested before the expiry and is not written yet is no longer needed.
     reconciliation.drop_held();
     let whose = (credential.uid.as_str(), credential.target.name.as_str());
     match write(context, &reconciliation.key, whose, (version, published)).await {
@@ -46,7 +46,7 @@ pub(in crate::controller) async fn empty(reconciliation: &mut Reconciliation<'_>
     }
 }
 
-/// The same for a credential whose spec or issuer cannot be used any more: it ends all the same.
+/// Removes the token for a credential whose spec or issuer is no longer usable: such a credential expires as well.
 pub(in crate::controller) async fn empty_unusable(
     context: &Context,
     object: &ApiCredential,
@@ -73,7 +73,7 @@ pub(in crate::controller) async fn empty_unusable(
     }
 }
 
-/// The write, if the newest spec has ended as well.
+/// Writes the Secret if the newest spec has expired as well.
 async fn write(
     context: &Context,
     key: &Key,

@@ -1,4 +1,4 @@
-//! Stores and empties the copy of a certificate that got the last token ([`crate::publish::last_good`]).
+//! Stores and empties the copy of the certificate that was used for the last token ([`crate::publish::last_good`]).
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,12 +28,12 @@ use crate::{
     telemetry::tries::warn_at_first,
 };
 
-/// Between two sweeps. Credentials that name the Secret empty its copy at once.
+/// The interval between two sweeps. A credential that names the Secret empties its copy immediately.
 const SWEEP: Duration = Duration::from_mins(10);
-/// What the log calls such a write.
+/// The name of such a write in the log.
 const WHAT: &str = "last good certificate";
 
-/// Brings the copies of a credential's certificates up to date. True if one could not be written: then again soon.
+/// Updates the copies of a credential's certificates. Returns true if a write failed and must be retried soon.
 pub(in crate::controller) async fn settle(
     context: &Context,
     object: &ApiCredential,
@@ -51,7 +51,7 @@ pub(in crate::controller) async fn settle(
             context.worked(WHAT, &credential.uid);
             continue;
         };
-        // The watch shows what has changed meanwhile.
+        // The watch reports changes that were made in the meantime.
         failed |= trouble != Trouble::Unwanted;
         if matches!(
             trouble,
@@ -71,7 +71,7 @@ pub(in crate::controller) async fn settle(
     failed
 }
 
-/// Who owns a copy: the client that several credentials share, else the credential.
+/// The owner of a copy: the ApiClient if `clientRef` is set, else the credential.
 fn owner(context: &Context, object: &ApiCredential, namespace: &str) -> Option<OwnerReference> {
     let reference = |version: String, kind: String, name: &str, uid: String| OwnerReference {
         api_version: version,
@@ -97,10 +97,10 @@ fn owner(context: &Context, object: &ApiCredential, namespace: &str) -> Option<O
 struct Pair<'a> {
     context: &'a Context,
     namespace: &'a str,
-    /// Names of both.
+    /// The names of the Secret and of its copy.
     source: &'a str,
     copy: &'a str,
-    /// The credential that is reconciled, if one is: it is not requeued for its own write.
+    /// The credential that is reconciled, if there is one: its own write does not requeue it.
     by: Key,
     api: Api<Secret>,
 }
@@ -143,7 +143,7 @@ impl<'a> Task<'a> {
             let whose = (self.pair.namespace, self.credential.uid.as_str());
             lock(&context.secrets).needs_copy(whose, source, (name, self.pair.copy), now)
         };
-        // All Secrets of the namespace are read for this, so only while the pair is replaced by another one.
+        // This reads all Secrets of the namespace, so it is done only while another certificate replaces the pair.
         let replaced = last_good::serves(source.as_ref(), copy.as_ref());
         let replaced = source.as_ref().filter(|_| replaced);
         let valid = observed.valid(self.credential, now);
@@ -166,7 +166,7 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Stores the pair of the version that got the token.
+    /// Stores the certificate and key of the version that was used for the token.
     async fn store(
         &self,
         seen: &SecretFacts,
@@ -244,7 +244,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// The two Secrets as the cache has them.
+    /// The two Secrets as cached.
     fn seen(&self) -> (Option<SecretFacts>, Option<SecretFacts>) {
         let secrets = lock(&self.context.secrets);
         let facts = |name: &str| {
@@ -254,8 +254,8 @@ impl<'a> Pair<'a> {
         (facts(self.source), facts(self.copy))
     }
 
-    /// Empties the copy, if the server itself says that its Secret does not ask for it: the cache may be wrong, and the key
-    /// cannot be had back.
+    /// Empties the copy after the API server confirms that the Secret does not request a copy: the cache may be wrong, and the
+    /// key cannot be recovered.
     async fn empty(&self, version: &str, uid: &str) -> Result<(), Trouble> {
         let metrics = &self.context.metrics;
         let read = call(metrics, "get_secret", || self.api.get_metadata(self.source)).await;
@@ -297,7 +297,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Empties the copies whose Secret is gone or does not ask for them any more, also if no credential names it by now. For ever.
+/// Empties the copies whose Secret is deleted or no longer requests a copy, also if no credential names the Secret. Never returns.
 pub(in crate::controller) async fn sweep(context: Arc<Context>) {
     loop {
         let copies = lock(&context.secrets).copies();
@@ -319,7 +319,7 @@ pub(in crate::controller) async fn sweep(context: Arc<Context>) {
             };
             if let Step::Empty(version, uid) = last_good::step(seen.as_ref(), kept.as_ref(), known)
             {
-                // Whatever fails is tried again with the next sweep.
+                // A failed write is retried by the next sweep.
                 let _ = pair.empty(&version, &uid).await;
             }
         }

@@ -1,4 +1,4 @@
-//! Writes of the target Secret without a new token: labels, annotations, its owner.
+//! Writes to the target Secret without a new token: labels, annotations and the owner.
 
 use secrecy::SecretString;
 
@@ -19,13 +19,13 @@ pub(in crate::controller) async fn render(reconciliation: &mut Reconciliation<'_
     patch_metadata(reconciliation, (&patch, None)).await
 }
 
-/// Puts this credential in place of an earlier one as the owner of the Secret.
+/// Makes this credential the owner of a Secret that belongs to an earlier credential.
 pub(in crate::controller) async fn take_over(reconciliation: &mut Reconciliation<'_>) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let Target::OwnerGone { version, uid, .. } = &reconciliation.observed.target else {
         return reconciliation.again();
     };
-    // It is ours only if ours is the later one of the two.
+    // This credential may take the Secret over only if it is the later one of the two.
     match is_gone(context, &credential.uid, &reconciliation.key).await {
         Ok(false) => {}
         Ok(true) => return Outcome::Released,
@@ -42,7 +42,7 @@ pub(in crate::controller) async fn take_over(reconciliation: &mut Reconciliation
     }
 }
 
-/// Writes a patch that brings no new token, and says what the credential waits for besides.
+/// Writes a patch without a new token, and reports what else the credential waits for.
 pub(in crate::controller) async fn patch_metadata(
     reconciliation: &mut Reconciliation<'_>,
     patch: (&serde_json::Value, Option<&SecretString>),

@@ -1,4 +1,4 @@
-//! Publishes a token: checks that it is still needed and new, makes the one write, and notes what came of it.
+//! Publishes a token: checks that it is still needed and new, writes it once, and records the result.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(in crate::controller) async fn publish(
     let Ok(digests) = context.digest_key.get(&context.metrics).await else {
         return write_trouble(reconciliation, Trouble::Unavailable);
     };
-    // After the wait for the key, and again right before each try of the write.
+    // The check is made after the wait for the key, and again immediately before each attempt to write.
     match wanted(reconciliation) {
         Wanted::Here => {}
         other => return unwanted(reconciliation, other),
@@ -73,7 +73,7 @@ pub(in crate::controller) async fn publish(
     }
 }
 
-/// The token is correct, but its Secret or metadata changed: the next reconcile finds it in memory.
+/// The token is correct, but its Secret or metadata changed: the next reconcile uses the token from memory.
 fn unwanted(reconciliation: &Reconciliation<'_>, wanted: Wanted) -> Outcome {
     if wanted == Wanted::Nowhere {
         reconciliation.drop_held();
@@ -81,8 +81,8 @@ fn unwanted(reconciliation: &Reconciliation<'_>, wanted: Wanted) -> Outcome {
     reconciliation.again()
 }
 
-/// Until when the issuer is not asked again, if this is the token that the Secret contains, or one that expires no later:
-/// `expires-at` never goes down for one fingerprint, and an issuer that caches would make apicred write in a loop.
+/// The time before which no new request is sent, if this is the token that the Secret contains or a token that does not expire
+/// later. `expires-at` never decreases for one fingerprint, and an issuer that caches tokens would otherwise make apicred write in a loop.
 fn is_repeated(
     reconciliation: &Reconciliation<'_>,
     held: &Held,
@@ -92,12 +92,12 @@ fn is_repeated(
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let observed = &reconciliation.observed;
     let old = observed.record()?;
-    // The same token in other formats is no loop.
+    // The same token in other formats is not a loop.
     let asked_for = why == Why::Requested || observed.memory.unreadable;
     if old.fingerprint != held.fingerprint || asked_for {
         return None;
     }
-    // The last good certificate got it in place of a new one: it is written, so that the new one is not read again and again.
+    // The token was obtained with the last good certificate instead of a new one. It is written, so that the new certificate is not read repeatedly.
     if !same_place(&old.sources, &held.sources) {
         return None;
     }
@@ -109,7 +109,7 @@ fn is_repeated(
     repeats.then(|| schedule::later(now, (left / 4).max(SignedDuration::from_secs(30))))
 }
 
-/// Did the same Secret get both?
+/// Whether both tokens were obtained with the same Secret and key.
 fn same_place(old: &SourceUse, new: &SourceUse) -> bool {
     let place = |sources: &SourceUse| {
         let used = sources.used.as_ref();
@@ -122,14 +122,14 @@ fn repeated(reconciliation: &mut Reconciliation<'_>, why: Why, until: Timestamp)
     reconciliation.observed.memory.failure = None;
     reconciliation.drop_held();
     if why == Why::SourceChanged {
-        // Nothing is due: another secret was tried, and what came of it is remembered.
+        // No renewal is due: another client secret was tried, and its result is stored.
         return reconciliation.again();
     }
     reconciliation.observed.memory.not_before = Some(until);
     repeating(until)
 }
 
-/// The token was written.
+/// Records that the token was written.
 fn published(
     reconciliation: &mut Reconciliation<'_>,
     record: &Record,
@@ -150,13 +150,13 @@ fn published(
         ..Memory::default()
     };
     let now = context.clock.now();
-    // A first token repairs nothing.
+    // The first token of a credential is not a repair.
     if why != Why::Absent || context.has_published(&reconciliation.key) {
         observed.memory.published(why, now);
     }
     notify::wrote(context, credential, now);
     measure(context, observed.record(), why);
-    // A static key has no end that anybody knows.
+    // A static key has no known expiry.
     let timed = !record.is_static();
     tracing::info!(
         why = why.as_str(),
@@ -174,17 +174,17 @@ fn published(
     })
 }
 
-/// Counts a token that was written, and measures what its readers had of the old one.
+/// Counts a written token, and measures the remaining lifetime of the token that it replaces.
 fn measure(context: &Context, old: Option<&Record>, why: Why) {
     context.metrics.published(why.as_str());
-    // A static key has no end that anybody knows.
+    // A static key has no known expiry.
     let Some(old) = old.filter(|old| !old.is_static()) else {
         return;
     };
     let now = context.clock.now();
     let left = old.expires_at.duration_since(now);
     context.metrics.replaced(left.as_secs_f64());
-    // Others are early: nothing was due.
+    // Other renewals happen before they are due.
     if matches!(why, Why::Due | Why::Expired) {
         let late = now.duration_since(old.renew_at);
         context.metrics.renewed(late.as_secs_f64());

@@ -1,5 +1,5 @@
-//! Writes the published token in other formats, if `spec.target.keys` changed. The token is read from its own Secret. A new one is requested only if
-//! no key contains it in plain text.
+//! Writes the published token in other formats if `spec.target.keys` changed. The token is read from its own Secret. A new
+//! token is requested only if no key contains it in plain text.
 
 use crate::Reason;
 use k8s_openapi::api::core::v1::Secret;
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Carries the change out. The memory notes a token that cannot be read back.
+/// Writes the Secret. If the token cannot be read back, this is stored in memory.
 pub(in crate::controller) async fn reformat(reconciliation: &mut Reconciliation<'_>) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let observed = &mut reconciliation.observed;
@@ -40,12 +40,12 @@ pub(in crate::controller) async fn reformat(reconciliation: &mut Reconciliation<
         Err(trouble) => return write_trouble(reconciliation, trouble),
     };
     if secret.metadata.resource_version.as_ref() != Some(&version) {
-        // It changed since it was observed; the watch will show how.
+        // The Secret changed after it was observed; the watch will report the change.
         return write_trouble(reconciliation, Trouble::Conflict);
     }
     let written = &published.managed_keys.data;
     let recovered = recover(&secret.data.unwrap_or_default(), written);
-    // Fields that the Secret does not have come only with another answer.
+    // Fields that the Secret does not contain require a new token response.
     let recovered = recovered.filter(|r| has_fields(&r.answer, &credential.target.keys));
     let Some(recovered) = recovered else {
         observed.memory.unreadable = true;
@@ -56,7 +56,7 @@ pub(in crate::controller) async fn reformat(reconciliation: &mut Reconciliation<
         return write_trouble(reconciliation, Trouble::Unavailable);
     };
     if token_digest(digests, &token) != record.token_digest {
-        // Not the token that was published, whatever became of it: it is not copied into further keys.
+        // The value is not the published token, for whatever reason. It must not be copied into further keys.
         observed.memory.unreadable = true;
         return reconciliation.again();
     }

@@ -1,4 +1,4 @@
-//! What is reported of a write that the API server did not carry out, and of a token that a format cannot carry.
+//! Reports a write that the API server did not carry out, and a token that does not fit a format.
 
 use jiff::Timestamp;
 
@@ -14,7 +14,7 @@ use crate::{
     publish::{noted_type, ownership::Target, rejection::ServerMessage},
 };
 
-/// The token is held: another choice of formats publishes it without a request.
+/// The token is retained: after a change of the formats it is published without a request.
 pub(super) fn unfit(reconciliation: &mut Reconciliation<'_>, problem: String) -> Outcome {
     reconciliation.failed(TokenError::local(
         Class::Invalid,
@@ -45,7 +45,7 @@ pub(in crate::controller) fn write_trouble(
     reconciliation.failed(token_error)
 }
 
-/// Why the target was not written, in words of the API server where it has some.
+/// Why the target was not written, with the message of the API server if there is one.
 fn rejected(
     credential: &Credential,
     target: &Target,
@@ -93,7 +93,7 @@ fn rejected(
     }
 }
 
-/// The Secret is not what the cache says. The watch may show it in a moment; in case it does not, the Secret is read.
+/// The Secret differs from the cache. The watch may report the change soon; if it does not, the Secret is read.
 fn out_of_sync(reconciliation: &mut Reconciliation<'_>, server_message: &ServerMessage) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let observed = &mut reconciliation.observed;
@@ -115,7 +115,7 @@ fn out_of_sync(reconciliation: &mut Reconciliation<'_>, server_message: &ServerM
     waiting_for_sync(credential, observed, until.unwrap_or(now))
 }
 
-/// Waits for a cache and a server that agree. Reported only once it lasts: a watch that lags a little is normal.
+/// Waits until the cache and the API server agree. This is reported only after a while: a short delay of the watch is normal.
 pub(in crate::controller) fn waiting_for_sync(
     credential: &Credential,
     observed: &Observed,

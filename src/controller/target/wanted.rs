@@ -1,4 +1,4 @@
-//! Whether a write is still what the newest spec asks for: the credential may have changed while its token was requested.
+//! Whether a write still matches the newest spec: the credential may have changed while its token was requested.
 
 use crate::controller::{lookup::permission, reconciliation::Reconciliation, requeue::reference};
 use crate::{
@@ -8,16 +8,16 @@ use crate::{
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum Wanted {
-    /// In the Secret that it was requested for.
+    /// The token is wanted in the Secret that it was requested for.
     Here,
-    /// In another form or another Secret.
+    /// The token is wanted in another format or another Secret.
     Elsewhere,
-    /// Not at all.
+    /// The token is no longer wanted.
     Nowhere,
 }
 
-/// The credential as the newest spec has it, if the object still is the one that the reconcile began with, and neither it nor
-/// its namespace is being deleted.
+/// The credential according to the newest spec. `None` if the object is not the one that the reconcile started with, or if the
+/// object or its namespace is being deleted.
 fn newest(reconciliation: &Reconciliation<'_>) -> Option<Credential> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let newest = context.credentials.get(&reference(&reconciliation.key))?;
@@ -32,15 +32,15 @@ fn newest(reconciliation: &Reconciliation<'_>) -> Option<Credential> {
     context.parse(&newest).ok()
 }
 
-/// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer
-/// may have been edited or deleted meanwhile: what was asked for under an old spec is never written as new.
+/// Whether the newest spec still wants the token. The request takes time, and the credential or its issuer may have been edited
+/// or deleted in the meantime: a token that was requested for an old spec is never written as a new one.
 pub(super) fn wanted(reconciliation: &Reconciliation<'_>) -> Wanted {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     match newest(reconciliation) {
         None => Wanted::Nowhere,
         Some(now)
-            // Another request for a renewal makes this token no worse: it is noted as the answer to the earlier one, and
-            // the new one is served next. Dropped, it would cost a request for each edit.
+            // A further renewal request does not make this token worse: the token is recorded as the answer to the earlier
+            // request, and the new request is served next. Discarding the token would cost a token request for each edit.
             if now.suspend
                 || over::is_over(now.end, context.clock.now())
                 || fingerprint::request(&now) != fingerprint::request(credential)
@@ -53,8 +53,7 @@ pub(super) fn wanted(reconciliation: &Reconciliation<'_>) -> Wanted {
     }
 }
 
-/// Does the newest spec still want the Secret to look like this? A suspended credential wants its labels and its owner,
-/// but no token.
+/// Whether the newest spec still wants these labels and this owner. A suspended credential wants its labels and its owner, but no token.
 pub(super) fn wants_metadata(reconciliation: &Reconciliation<'_>) -> bool {
     let target = &reconciliation.credential.target;
     newest(reconciliation).is_some_and(|now| now.target == *target)

@@ -1,4 +1,4 @@
-//! The write of a token into its Secret, and patches of the Secret: guarded by the version that was decided on.
+//! The write of a token into its Secret, and patches of the Secret. The version that the decision was based on is a precondition.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -24,7 +24,7 @@ use crate::{
 /// Why a token could not be written.
 pub(super) enum WriteTrouble {
     Call(Failed),
-    /// A format cannot carry it.
+    /// The token does not fit a format.
     Unfit(String),
 }
 
@@ -34,7 +34,7 @@ impl From<Failed> for WriteTrouble {
     }
 }
 
-/// One write: a create if nothing was there, else a patch that demands the version that was decided on.
+/// Writes once: creates the Secret if it did not exist, else patches it. The patch requires the version that the decision was based on.
 pub(super) async fn write(
     reconciliation: &Reconciliation<'_>,
     record: &Record,
@@ -83,7 +83,7 @@ pub(super) async fn write(
     }
 }
 
-/// Patches the target Secret, if this process may still act and the patch is still `wanted`.
+/// Patches the target Secret if this process may still act and the patch is still `wanted`.
 pub(super) async fn patch_secret(
     reconciliation: &Reconciliation<'_>,
     mut wanted: impl FnMut() -> bool,
@@ -96,7 +96,7 @@ pub(super) async fn patch_secret(
     };
     let api = secrets(context, credential);
     let patch = Patch::Strategic(patch);
-    // The answer need not bring the token back.
+    // The response does not need to contain the token.
     let request = || api.patch_metadata(&credential.target.name, &params, &patch);
     let under_way = context.own_write(credential, &credential.target.name);
     let may = || context.may_act() && wanted();

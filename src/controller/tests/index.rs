@@ -21,7 +21,7 @@ fn secret(name: &str) -> (String, String) {
     ("secops".to_owned(), name.to_owned())
 }
 
-/// A credential of that name, born at that second, with a change of its spec.
+/// A credential with this name and this creation time in seconds, with a change of its spec.
 fn credential(name: &str, born: i64, change: &Value) -> ApiCredential {
     let mut object = object(change);
     object.metadata.name = Some(name.to_owned());
@@ -164,7 +164,7 @@ fn the_others_are_triggered_when_a_target_becomes_free() {
         &mut index,
         &credential("bystander", 0, &target("elsewhere")),
     );
-    // By moving on ...
+    // By naming another target ...
     assert_eq!(
         names(insert(
             &mut index,
@@ -183,7 +183,7 @@ fn the_others_are_triggered_when_a_target_becomes_free() {
             .of_secret(&secret("alerts-token"))
             .contains(&key("old"))
     );
-    // ... and by going.
+    // ... and by its deletion.
     insert(&mut index, &credential("old", 1, &json!({})));
     assert_eq!(index.senior(&key("young")).as_deref(), Some("old"));
     assert_eq!(names(index.remove(&key("old"))), set(&["young"]));

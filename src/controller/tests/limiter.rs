@@ -1,4 +1,4 @@
-//! The limiter's times are those of a monotonic clock: a wall clock that is set back delays no request.
+//! The limiter uses a monotonic clock: a wall clock that is set back does not delay requests.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use crate::{
     limits::queue::Urgency,
 };
 
-/// A wall clock that somebody sets.
+/// A wall clock that is set by the test.
 #[derive(Default)]
 struct Set(AtomicI64);
 
@@ -72,7 +72,7 @@ async fn a_place_of_one_who_never_comes_goes_on_in_seconds_whatever_the_wall_clo
         drop(permit);
         let called = requeued.next().await.expect("a call");
         assert_eq!(called.name, "gone");
-        // It never comes, and the clock is set.
+        // It sends no request, and the clock is set.
         clock.0.fetch_add(step, Ordering::SeqCst);
         let began = tokio::time::Instant::now();
         let called = tokio::time::timeout(Duration::from_secs(30), requeued.next()).await;
@@ -101,7 +101,7 @@ async fn the_rate_of_an_issuer_goes_on_whatever_the_wall_clock_does() {
             let name = format!("c{went}");
             match limiter.enter(&credential, &key(&name), urgency(), false) {
                 Admission::Go(permit) => {
-                    // It ends at once: only the rate limits.
+                    // The request ends immediately: only the rate is the limit.
                     drop(permit);
                     went += 1;
                 }

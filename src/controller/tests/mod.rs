@@ -1,5 +1,5 @@
-//! The two synchronous tables of the shell: who refers to what, and what is known of Secrets. And what bounds a reconcile, who may
-//! ask when, and how an answer is stored.
+//! The two synchronous tables of the shell: the references between objects, and the known facts of Secrets. Also the limits of
+//! a reconcile, the order of requests, and how an answer is stored.
 
 mod index;
 mod limiter;

@@ -23,7 +23,7 @@ pub(super) fn name(name: &str) -> (String, String) {
     ("secops".to_owned(), name.to_owned())
 }
 
-/// The part of the cluster that is all of it.
+/// The part of the cluster that covers everything.
 pub(super) fn all() -> Part {
     Part::default()
 }
@@ -69,7 +69,7 @@ fn a_change_is_news_once_and_has_its_time() {
     assert_eq!(secrets.apply(&meta("a", "1", "6"), at(10)), Some(name("a")));
     assert_eq!(secrets.get(&name("a")).unwrap().changed_at, Some(at(10)));
     assert_eq!(secrets.apply(&meta("b", "2", "7"), at(11)), Some(name("b")));
-    // The echo of an own write, and news that were overtaken.
+    // The echo of an own write, and outdated events.
     assert_eq!(secrets.apply(&meta("a", "1", "6"), at(12)), None);
     assert_eq!(secrets.apply(&meta("a", "1", "4"), at(12)), None);
     assert_eq!(version(&secrets, "a").as_deref(), Some("6"));
@@ -161,7 +161,7 @@ fn a_list_that_is_older_than_an_own_write_does_not_undo_it() {
     let mut secrets = listed(&[meta("rotated", "1", "5")]);
     secrets.begin(&all());
     secrets.listed(&all(), &meta("rotated", "1", "5"));
-    // Rotated and created while the list was on its way: its snapshot is older than both.
+    // Changed and created while the list was being received: its snapshot is older than both.
     secrets.apply(&meta("rotated", "1", "8"), at(1));
     secrets.apply(&meta("created", "2", "9"), at(1));
     assert!(
@@ -170,7 +170,7 @@ fn a_list_that_is_older_than_an_own_write_does_not_undo_it() {
     );
     assert_eq!(version(&secrets, "rotated").as_deref(), Some("8"));
     assert_eq!(version(&secrets, "created").as_deref(), Some("9"));
-    // The next list was begun after both.
+    // The next list was started after both.
     assert_eq!(
         relist(&mut secrets, &[meta("rotated", "1", "8")], 3),
         [name("created")]
@@ -228,22 +228,21 @@ fn two_writes_of_one_secret_at_once_hide_no_change_of_others() {
     assert_eq!(ended.shown.as_deref(), Some("7"));
 }
 
-/// What happens to one Secret between the moment at which a write of version 8 is sent and the moment at which its
-/// answer comes.
+/// An event for one Secret between the time at which a write of version 8 is sent and the time at which its response arrives.
 #[derive(Clone, Copy, Debug)]
 enum Meanwhile {
-    /// The watch shows this version.
+    /// The watch delivers this version.
     Shows(&'static str, &'static str),
-    /// The watch shows the deletion of this UID at this version.
+    /// The watch delivers the deletion of this UID at this version.
     Deletes(&'static str, &'static str),
-    /// A list that has the Secret at this version, or not at all.
+    /// A list with the Secret at this version, or without the Secret.
     Lists(Option<(&'static str, &'static str)>),
 }
 
 #[test]
 fn a_late_answer_never_undoes_what_the_watch_has_shown() {
     use Meanwhile::{Deletes, Lists, Shows};
-    // What was there before, what happens meanwhile, the version in the cache afterwards, and whether it is in doubt.
+    // The state before, the events in the meantime, the version in the cache afterwards, and whether it is in doubt.
     type Case = (
         &'static [(&'static str, &'static str)],
         &'static [Meanwhile],
@@ -263,9 +262,9 @@ fn a_late_answer_never_undoes_what_the_watch_has_shown() {
         ),
         (&[("1", "5")], &[Deletes("1", "9")], None, false),
         (&[], &[Shows("1", "8"), Deletes("1", "9")], None, false),
-        // The deletion of an older object of the same name.
+        // The deletion of an older object with the same name.
         (&[("0", "5")], &[Deletes("0", "6")], Some("8"), false),
-        // Made again by somebody else.
+        // Recreated by another writer.
         (
             &[("1", "5")],
             &[Deletes("1", "9"), Shows("2", "10")],
@@ -278,7 +277,7 @@ fn a_late_answer_never_undoes_what_the_watch_has_shown() {
             None,
             false,
         ),
-        // A list: older than the write, newer, and made after the deletion.
+        // A list that is older than the write, newer, or from after the deletion.
         (&[("1", "5")], &[Lists(Some(("1", "5")))], Some("8"), false),
         (&[("1", "5")], &[Lists(Some(("1", "9")))], Some("9"), false),
         (&[("1", "5")], &[Lists(None)], Some("8"), true),
@@ -290,7 +289,7 @@ fn a_late_answer_never_undoes_what_the_watch_has_shown() {
             None,
             false,
         ),
-        // A deletion that a list has brought to light comes with the last version that was known.
+        // A deletion that results from a list has the last known version.
         (&[("1", "5")], &[Deletes("1", "5")], Some("8"), true),
     ];
     for (before, meanwhile, expected, doubtful) in cases {
@@ -349,7 +348,7 @@ fn a_write_that_a_list_lacks_is_in_doubt_until_it_is_read() {
 
 #[test]
 fn a_read_corrects_the_cache_unless_the_watch_has_shown_more_meanwhile() {
-    // The server answers with its newest state, even if that is older than what was known.
+    // The server answers with its newest state, even if it is older than the known one.
     for (known, found, expected) in [
         (Some("5"), Some("9"), Some("9")),
         (Some("9"), Some("5"), Some("5")),
@@ -398,7 +397,7 @@ fn a_list_of_one_namespace_says_nothing_of_another_one() {
         secrets.finish(&parts[0], at(0)),
         [("b".to_owned(), "a".to_owned())]
     );
-    // The other one is still being received: an own write of the first is not in doubt by it.
+    // The other list is still being received: it must not put an own write of the first part in doubt.
     secrets.apply(&of("b", "3"), at(1));
     secrets.listed(&parts[1], &of("c", "2"));
     assert_eq!(

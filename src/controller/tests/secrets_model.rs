@@ -1,4 +1,4 @@
-//! Lists, watches and calls about Secrets in any order, against a model of the API server.
+//! Lists, watches and calls for Secrets in any order, compared with a model of the API server.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -11,10 +11,10 @@ use crate::{
 /// UID and version of a Secret.
 type There = Option<(u64, u64)>;
 
-/// A call that is not answered: its number, and what it came to once the server has done it.
+/// A call without a response: its number, and its result as soon as the server has processed it.
 type Sent = (u64, Option<There>);
 
-/// A server with one Secret, the calls to it and what its watch and lists bring.
+/// A server with one Secret, the calls to it, and the events and lists that it delivers.
 #[derive(Default)]
 struct Server {
     revision: u64,
@@ -23,9 +23,9 @@ struct Server {
     secret: There,
     /// Everything that happened: the revision, the UID, and whether it was deleted.
     history: Vec<(u64, u64, bool)>,
-    /// How much of the history the watch has shown.
+    /// The length of the history that the watch has delivered.
     shown: usize,
-    /// The list that is being received: its content, and the length of the history when it was made.
+    /// The list that is being received: its content, and the length of the history when it was created.
     list: Option<(There, usize)>,
     writes: Vec<Sent>,
     reads: Vec<Sent>,
@@ -64,7 +64,7 @@ fn step(server: &mut Server, secrets: &mut Secrets, part: &Part, choice: u8, whi
     match choice {
         0 => server.put(),
         1 => server.remove(),
-        // The watch shows the next event, unless a list is being received.
+        // The watch delivers the next event, unless a list is being received.
         2 | 3 if server.list.is_none() => {
             if let Some((version, uid, deleted)) = server.history.get(server.shown).copied() {
                 server.shown += 1;
@@ -77,7 +77,7 @@ fn step(server: &mut Server, secrets: &mut Secrets, part: &Part, choice: u8, whi
         }
         4 => server.writes.push((secrets.call_begins(&a), None)),
         5 => {
-            // The server does a write: a create or a patch, which always succeeds here.
+            // The server processes a write: a create or a patch, which always succeeds here.
             let at = pick(server.writes.len());
             if server
                 .writes
@@ -89,7 +89,7 @@ fn step(server: &mut Server, secrets: &mut Secrets, part: &Part, choice: u8, whi
             }
         }
         6 => {
-            // A write is answered, or given up if the server has not done it.
+            // A write is answered, or abandoned if the server has not processed it.
             let one = pick(server.writes.len());
             let answered = (one < server.writes.len()).then(|| server.writes.remove(one));
             if let Some((number, done)) = answered {
@@ -98,7 +98,7 @@ fn step(server: &mut Server, secrets: &mut Secrets, part: &Part, choice: u8, whi
             }
         }
         7 => {
-            // The doubts are raised, or somebody else has one.
+            // The doubts are raised, or another task raises one.
             let doubtful = !secrets.take_doubtful().is_empty();
             if doubtful || which.is_multiple_of(4) {
                 server.reads.push((secrets.call_begins(&a), None));
@@ -118,7 +118,7 @@ fn step(server: &mut Server, secrets: &mut Secrets, part: &Part, choice: u8, whi
                 secrets.read_ends(&a, number, found.map(numbered).as_ref(), at(1));
             }
         }
-        // The watch breaks and lists again; the list is made now and received later.
+        // The watch fails and lists again; the list is created now and received later.
         10 if server.list.is_none() => {
             server.list = Some((server.secret, server.history.len()));
             secrets.begin(part);
@@ -136,7 +136,7 @@ fn step(server: &mut Server, secrets: &mut Secrets, part: &Part, choice: u8, whi
     }
 }
 
-/// Everything that is on its way arrives, each doubt is settled, and a write that the watch has not shown is read, as
+/// All pending messages arrive, each doubt is resolved, and a write that the watch has not delivered is read, as
 /// [`crate::controller::cache::doubts`] does it.
 fn settle(server: &mut Server, secrets: &mut Secrets, part: &Part) {
     let a = name("a");
@@ -160,8 +160,8 @@ fn settle(server: &mut Server, secrets: &mut Secrets, part: &Part) {
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(8_000))]
 
-    /// Whatever the order in which writes, answers, events, lists and reads come: once all is quiet the cache is what
-    /// the server has. For a watch of everything and for one of a namespace.
+    /// For any order of writes, responses, events, lists and reads: when nothing is in progress, the cache equals the server.
+    /// For a watch of everything and for a watch of a namespace.
     #[test]
     fn at_rest_the_cache_is_what_the_server_has(
         steps in proptest::collection::vec((0_u8..12, 0_usize..8), 0..60),

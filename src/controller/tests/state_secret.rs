@@ -1,4 +1,4 @@
-//! An answer to a refresh is stored for as long as the process may live, on a paused clock.
+//! The answer to a refresh is stored with retries for as long as the process runs, on a paused clock.
 
 use std::{
     sync::{
@@ -29,17 +29,17 @@ use crate::{
     scripted::{self, Reply, client, refuse},
 };
 
-/// What becomes of a write.
+/// The result of a write.
 type Meets = fn() -> Reply;
 
-/// What a write meets, for so long.
+/// The result of writes for this time.
 #[derive(Clone, Copy, Debug)]
 struct Trouble {
     until: Duration,
     meets: Meets,
 }
 
-/// Writes that were tried, and those that were done.
+/// The number of writes that were tried, and of those that succeeded.
 #[derive(Clone, Default)]
 struct Seen {
     tries: Arc<AtomicUsize>,
@@ -72,7 +72,7 @@ fn operator(trouble: Trouble, seen: &Seen) -> Operator {
     scripted::operator(client(api), &Arc::default())
 }
 
-/// What a write may meet. A conflict is one that nobody's refresh token explains.
+/// The possible results of a write. The conflict is one that no refresh token explains.
 const MEETS: [(&str, Meets); 5] = [
     ("a fault", || refuse(500)),
     ("an overload", || refuse(503)),
@@ -81,7 +81,7 @@ const MEETS: [(&str, Meets); 5] = [
     ("silence", || Reply::Silence),
 ];
 
-/// Nobody holds this lease any more.
+/// A lease that this process no longer holds.
 fn lost() -> Authority {
     Authority::of_a_candidate()
 }
@@ -99,7 +99,7 @@ async fn a_new_refresh_token_is_tried_to_be_stored_for_the_whole_time_that_it_ha
             let stored = finish(&operator.context, &credential, &mut answered).await;
             assert!(matches!(stored, Ok(Stored::Yes)), "{name}, {until:?}");
             let took = began.elapsed();
-            // A call may be under way at that moment.
+            // A call may be in progress at this time.
             let most = until + Duration::from_secs(15);
             assert!(took < most, "{name}, {until:?}: after {took:?}");
             assert_eq!(seen.stored.load(Ordering::SeqCst), 1, "{name}, {until:?}");
@@ -124,7 +124,7 @@ async fn a_leader_keeps_what_it_cannot_store_and_goes_on() {
         );
         let took = began.elapsed();
         assert!((26..=41).contains(&took.as_secs()), "{name}: {took:?}");
-        // Not in a row: the API server is in trouble.
+        // With waits between the attempts: the API server has a problem.
         let tries = seen.tries.load(Ordering::SeqCst);
         assert!((2..=40).contains(&tries), "{name}: {tries} tries");
     }
@@ -147,7 +147,7 @@ async fn what_only_the_leader_has_is_stored_before_the_process_ends() {
         });
         let answers = operator.answers();
         assert_eq!(answers.count(), 1, "{name}");
-        // It is not lost where the wait for it is given up.
+        // The answer is not lost if the wait for it is abandoned.
         let short = Duration::from_secs(5);
         assert!(
             tokio::time::timeout(short, answers.stored()).await.is_err(),
@@ -165,7 +165,7 @@ async fn what_only_the_leader_has_is_stored_before_the_process_ends() {
     }
 }
 
-/// GitOps tools delete an object and create it again: the sign-in belongs to the name, and its newest refresh token too.
+/// GitOps tools delete and recreate an object: the sign-in belongs to the name, and so does its newest refresh token.
 #[tokio::test(start_paused = true)]
 async fn what_only_the_leader_has_is_stored_although_its_credential_is_deleted_or_replaced() {
     for (name, replaced) in [("deleted", false), ("replaced", true)] {
@@ -198,7 +198,7 @@ async fn what_only_the_leader_has_is_stored_although_its_credential_is_deleted_o
         }
         let answers = operator.answers();
         assert_eq!(answers.count(), 1, "{name}: it is lost");
-        // Until it is stored, the state Secret holds a refresh token that is spent: that one is not revoked.
+        // Until the answer is stored, the refresh token in the state Secret is a used one: it is not revoked.
         assert!(context.orphans.concern(&key), "{name}: not begun");
         let run = crate::controller::token::orphans::run(Arc::clone(&context));
         let mut run = Box::pin(run);

@@ -1,4 +1,4 @@
-//! Obtains a token: reads the inputs, builds the request, sends it, reads the answer. Pure, except the reads and the one request.
+//! Obtains a token: reads the inputs, builds the request, sends it, reads the response. Pure, except the reads and the one request.
 
 use crate::Reason;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ use crate::{
     publish::{ENDLESS, RefusedSource, SourceMark},
 };
 
-/// What came of the attempt to get a token, and the entries of the client's list that did not work on the way.
+/// The result of the attempt to get a token, and the entries of the client's list that did not work.
 pub(in crate::controller) struct Acquisition {
     pub(in crate::controller) result: Result<Acquired, TokenError>,
     pub(in crate::controller) refused: Vec<RefusedSource>,
 }
 
-/// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already.
+/// Requests a token from the issuer. If the issuer rejects a client secret, the next one is used. `first` was already read.
 pub(in crate::controller) async fn acquire(
     reconciliation: &Reconciliation<'_>,
     first: Option<Read>,
@@ -44,7 +44,7 @@ pub(in crate::controller) async fn acquire(
     Acquisition { result, refused }
 }
 
-/// `refused` receives what does not work.
+/// `refused` receives the entries that do not work.
 async fn acquire_noting(
     reconciliation: &Reconciliation<'_>,
     mut first: Option<Read>,
@@ -52,7 +52,7 @@ async fn acquire_noting(
     refused: &mut Vec<RefusedSource>,
 ) -> Result<Acquired, TokenError> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
-    // What exists only in memory is stored before anything else is tried, whatever the spec says by now.
+    // An answer that exists only in memory is stored before anything else, independent of the current spec.
     match refresh_answer::store_unsaved(context, credential, &reconciliation.key).await {
         Unsaved::Nothing => {}
         Unsaved::Settled => first = None,
@@ -88,19 +88,19 @@ async fn acquire_noting(
     attempt.try_entries(first, refused).await
 }
 
-/// What one entry of the client's list came to.
+/// The failure of one entry of the client's list.
 struct Failed {
     token_error: TokenError,
-    /// The sources of the grant's inputs.
+    /// The sources of the grant inputs.
     with: Vec<SourceMark>,
     /// The entry, if it does not work.
     mark: Option<RefusedSource>,
-    /// May another entry do better?
+    /// Whether another entry may work.
     next: bool,
 }
 
 impl TokenAttempt<'_> {
-    /// Tries the entries of the client's list in their order, until one works.
+    /// Tries the entries of the client's list in order until one works.
     async fn try_entries(
         &self,
         mut first: Option<Read>,
@@ -118,7 +118,7 @@ impl TokenAttempt<'_> {
                 Err(failed) => failed,
             };
             refused.extend(failed.mark);
-            // That the last good certificate does not work either is not what a user must correct.
+            // If the last good certificate fails as well, this is not the error that a user must correct.
             let way = &credential.authentication;
             let original = choice.source.and_then(|s| way.original(&s.reference));
             if original.is_none() || last.is_none() {
@@ -148,7 +148,7 @@ impl TokenAttempt<'_> {
         .await)
     }
 
-    /// Reads an entry, unless it is the one that was read first, and checks that it may be posted.
+    /// Reads an entry, unless it is the one that was read first, and checks that it may be sent to the endpoint.
     async fn read(
         &self,
         source: Option<&Source>,
@@ -167,7 +167,7 @@ impl TokenAttempt<'_> {
         Ok(read)
     }
 
-    /// An entry that cannot be read, or may not be posted.
+    /// The failure of an entry that cannot be read or may not be sent.
     fn not_read(&self, source: Option<&Source>, token_error: TokenError) -> Failed {
         let choice = self.observed.sources.len() > 1 && token_error.class == Class::Invalid;
         let mark = source.and_then(Source::mark).filter(|_| choice);
@@ -179,7 +179,7 @@ impl TokenAttempt<'_> {
         }
     }
 
-    /// One try with what was read. `trial`: another entry is in use.
+    /// One attempt with the data that was read. `trial`: another entry is in use.
     async fn with(&self, trial: bool, read: Read) -> Result<Acquired, Failed> {
         let (used, with) = (read.used.clone(), read.with.clone());
         let odd = OddValues::of(self.credential, &read);
@@ -192,13 +192,13 @@ impl TokenAttempt<'_> {
         let next = token_error.about_client || trial && self.is_guess(&token_error);
         let mut not_working = None;
         if let (true, Some(mark)) = (next, used) {
-            // With several secrets, the user must know which one is meant.
+            // With several secrets, the message must name the one that was used.
             let entry = self.credential.authentication.entry(&mark.name, &mark.key);
             token_error.next_step.note(Note::Used(entry));
             not_working = Some(self.not_working(mark, &token_error, Some(content)));
         }
         if next && self.observed.sources.len() > 1 {
-            // This entry waits for its time; the other ones do not.
+            // This entry waits for its retry time; the other entries do not wait.
             token_error.retry_at = None;
         }
         if let Some(hint) = odd.blamed(&token_error) {
@@ -215,8 +215,8 @@ impl TokenAttempt<'_> {
         })
     }
 
-    /// Servers answer a wrong secret in many ways, so an entry that is on trial may be what is refused. Neither a password nor a
-    /// refresh token is sent once more because of a guess.
+    /// Servers answer a wrong secret in many ways, so an entry that is on trial may be the reason for the error. A password or
+    /// a refresh token is never sent again because of a guess.
     fn is_guess(&self, token_error: &TokenError) -> bool {
         token_error.http_status.is_some()
             && matches!(token_error.class, Class::Denied | Class::Invalid)
@@ -232,7 +232,7 @@ impl TokenAttempt<'_> {
     ) -> RefusedSource {
         let (context, credential) = (self.context, self.credential);
         if self.observed.sources.len() > 1 {
-            // The condition that reports it has no ids.
+            // The condition that reports the rejection contains no IDs.
             let ids = Some(Box::new(Ids::from(token_error)));
             context.with_state(self.key, &credential.uid, |s| s.refused = ids);
         }
@@ -250,7 +250,7 @@ impl TokenAttempt<'_> {
     }
 }
 
-/// Stored values with an unexpected form, which may be why the issuer refuses them.
+/// Stored values with an unexpected form, which may be the reason why the issuer rejects them.
 struct OddValues {
     client: Option<Hint>,
     grant: Option<Hint>,
@@ -268,7 +268,7 @@ impl OddValues {
         }
     }
 
-    /// The value that the issuer probably refuses.
+    /// The value that the issuer probably rejects.
     fn blamed(self, token_error: &TokenError) -> Option<Hint> {
         if token_error.about_client {
             self.client
@@ -278,14 +278,14 @@ impl OddValues {
     }
 }
 
-/// True if the issuer probably refuses the input of the grant.
+/// True if the issuer probably rejects the input of the grant.
 fn blames_grant(token_error: &TokenError) -> bool {
     let refused = matches!(token_error.class, Class::Denied | Class::NeedsUser)
         || token_error.error.as_deref() == Some("invalid_request");
     refused && token_error.stage == Stage::Answered && token_error.http_status.is_some()
 }
 
-/// A document whose endpoint proves wrong is read again. If it now names another one, the next attempt is soon.
+/// Reads a discovery document again if its endpoint is wrong. If the document now names another endpoint, the next attempt is soon.
 async fn unless_moved(
     context: &Context,
     credential: &Credential,
@@ -307,7 +307,7 @@ async fn unless_moved(
     }
 }
 
-/// Sends what was read.
+/// Sends the request with the data that was read.
 async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, TokenError> {
     let TokenAttempt {
         context,
@@ -348,7 +348,7 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Tok
     })
 }
 
-/// A static key as a token.
+/// Returns a static key as a token.
 fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, TokenError> {
     let secret = read.grant_inputs.first().cloned().ok_or_else(|| {
         TokenError::local(

@@ -9,7 +9,7 @@ use crate::{
     plan::Observed,
 };
 
-/// What is the same for each entry of the client's list.
+/// The data that is the same for each entry of the client's list.
 pub(super) struct TokenAttempt<'a> {
     pub(super) context: &'a Arc<Context>,
     pub(super) credential: &'a Credential,

@@ -1,4 +1,4 @@
-//! A request to an issuer that has begun: when, with which secrets, and in which span.
+//! A request to an issuer that was started: its time, its secrets and its span.
 
 use std::{future::Future, time::Instant};
 
@@ -14,7 +14,7 @@ use crate::{
     whole_second,
 };
 
-/// What is known of a request before it is sent.
+/// The known data of a request before it is sent.
 pub(super) struct Begun {
     pub(super) clock: Instant,
     pub(super) sent: Timestamp,
@@ -44,7 +44,7 @@ impl Begun {
         }
     }
 
-    /// Sends the request in its span, which gets the status of the answer.
+    /// Sends the request in its span and records the status of the response in the span.
     pub(super) async fn answer_of(
         &self,
         exchange: impl Future<Output = Result<RawAnswer, Broken>>,

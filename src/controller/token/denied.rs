@@ -1,4 +1,4 @@
-//! Reasons of apicred itself for not sending a request.
+//! Reasons why apicred itself does not send a request.
 
 use crate::Reason;
 use crate::{

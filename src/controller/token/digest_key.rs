@@ -1,5 +1,5 @@
-//! The operator's key for digests of secrets. It is created once and stored in a Secret of the operator's namespace. It is read when the first digest
-//! is needed and not before, so that a restart with nothing due reads no Secret.
+//! The operator's key for digests of secrets. It is created once and stored in a Secret in the operator's namespace. It is read
+//! when the first digest is needed and not earlier, so that a restart with no due renewal reads no Secret.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -25,11 +25,11 @@ const NAME: &str = "apicred-digest-key";
 /// Key in its data.
 const KEY: &str = "key";
 
-/// The key, once it was needed.
+/// The key. It is set when it is first needed.
 pub(in crate::controller) struct KeyKeeper {
     api: Api<Secret>,
     key: OnceCell<DigestKey>,
-    /// The version of a damaged Secret that was reported: each attempt of each credential reads it again.
+    /// The version of a damaged Secret that was reported: each attempt of each credential reads the Secret again.
     reported: Mutex<Option<String>>,
 }
 
@@ -42,8 +42,9 @@ impl KeyKeeper {
         }
     }
 
-    /// The key; made if there is none. Losing it costs one new token a credential, and what its digests protect: a spent
-    /// refresh token that a tool writes back is not recognized, because the digests on the Secrets are of another key.
+    /// Returns the key, and creates it if it does not exist. The loss of the key costs one new token for each credential, and
+    /// the protection by its digests: a used refresh token that a tool writes back is not recognized, because the digests on
+    /// the Secrets belong to another key.
     pub(in crate::controller) async fn get(
         &self,
         metrics: &Metrics,
@@ -51,7 +52,7 @@ impl KeyKeeper {
         self.key.get_or_try_init(|| self.load(metrics)).await
     }
 
-    /// Why there is no key, for conditions.
+    /// Why there is no key, as text for conditions.
     pub(in crate::controller) fn step(&self, trouble: Trouble) -> String {
         step(self.api.namespace().unwrap_or_default(), trouble)
     }
@@ -92,7 +93,7 @@ impl KeyKeeper {
         .await
         {
             Ok(made) => self.read(&made),
-            // Another replica made it meanwhile.
+            // Another replica created it in the meantime.
             Err(Trouble::Conflict) => {
                 self.read(&call(metrics, "get_digest_key", || self.api.get(NAME)).await?)
             }
@@ -125,7 +126,7 @@ impl KeyKeeper {
 fn step(namespace: &str, trouble: Trouble) -> String {
     match trouble {
         Trouble::Invalid => "the operator's Secret apicred-digest-key is damaged; an administrator must delete it, and apicred creates a new one".to_owned(),
-        // The Secret is created if it does not exist, so it is not the Secret that is missing.
+        // The Secret is created if it does not exist, so a 404 means that the namespace does not exist.
         Trouble::NotFound => format!(
             "namespace {namespace} of the operator does not exist; an administrator must create it, or correct --namespace (POD_NAMESPACE)"
         ),
@@ -144,12 +145,12 @@ fn step(namespace: &str, trouble: Trouble) -> String {
     }
 }
 
-/// The keyed digest of a token, as it is noted on its Secret.
+/// The keyed digest of a token, as it is recorded on its Secret.
 pub(in crate::controller) fn token_digest(digests: &DigestKey, token: &Token) -> String {
     secret_digest(digests, &token.secret)
 }
 
-/// The same for the text of a token.
+/// The keyed digest of a token's text.
 pub(in crate::controller) fn secret_digest(digests: &DigestKey, secret: &SecretString) -> String {
     digests.token(secret.expose_secret())
 }

@@ -1,5 +1,5 @@
-//! The discovery cache: endpoints of issuers with a discovery document, and whether token endpoints are reachable. Entries expire, and are removed
-//! when they prove wrong.
+//! The discovery cache: endpoints of issuers with a discovery document, and whether token endpoints are reachable. Entries
+//! expire, and are removed when they prove wrong.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,20 +21,19 @@ use crate::{
     plan::fingerprint::fraction,
 };
 
-/// A document is read again after this, less up to a quarter of jitter; endpoints change once in years.
+/// The age after which a document is read again, less up to a quarter of jitter; endpoints change once in years.
 const FRESH: SignedDuration = SignedDuration::from_hours(6);
 
-/// After a failed try the next one waits this long: everybody who asks meanwhile gets the failure, or
-/// the endpoint that is known, and no worker hangs. The same after a document was read whose endpoint proves wrong.
+/// The wait after a failed attempt. In this time every caller gets the failure, or the known endpoint, and no worker is
+/// blocked. The wait also applies after a document was read again because its endpoint proved wrong.
 const AGAIN: SignedDuration = SignedDuration::from_secs(20);
 
-/// Tries in a row that bring nothing new double the wait so many times, up to 21 minutes.
+/// The maximum number of times that the wait doubles after consecutive attempts without a new result: up to 21 minutes.
 const DOUBLINGS: u32 = 6;
 
-/// For so long a server that was reached counts as reached: a restart reconciles every issuer, and many of them may be one
-/// server.
+/// The time for which a server that was reached counts as reached: a restart reconciles every issuer, and many issuers may be on one server.
 const REACHED: SignedDuration = SignedDuration::from_mins(10);
-/// Servers that are remembered as reached.
+/// The maximum number of servers that are remembered as reached.
 const MAX_REACHED: usize = 4096;
 
 type Slot = Arc<tokio::sync::Mutex<Entry>>;
@@ -48,13 +47,13 @@ struct Entry {
 struct Failed {
     version: String,
     at: Timestamp,
-    /// In a row.
+    /// The number of consecutive failures.
     count: u32,
     token_error: TokenError,
 }
 
 impl Failed {
-    /// Is it too early for the next try, which follows after `wait` or after what the server requests?
+    /// Whether it is too early for the next attempt, which follows after `wait` or after the time that the server requests.
     fn is_recent(&self, now: Timestamp, wait: SignedDuration) -> bool {
         let age = now.duration_since(self.at);
         let asked = self.token_error.retry_after.unwrap_or_default();
@@ -66,18 +65,18 @@ impl Failed {
 struct Found {
     version: String,
     at: Timestamp,
-    /// How often in a row it was read again because its endpoint proved wrong, and said the same.
+    /// The number of consecutive times that the document was read again because its endpoint proved wrong, and was unchanged.
     confirmed: u32,
     endpoint: TokenEndpoint,
 }
 
-/// What was discovered, by issuer.
+/// The results of discovery, by issuer.
 #[derive(Default)]
 pub(in crate::controller) struct DiscoveryCache {
     slots: Mutex<HashMap<IssuerId, Slot>>,
     /// Issuers whose endpoint proved wrong after their document was read.
     doubted: Mutex<HashSet<IssuerId>>,
-    /// When a server was reached, by its origin and what is trusted there.
+    /// The time at which a server was reached, by its origin and the trusted CAs.
     reached: Mutex<HashMap<u64, Timestamp>>,
     hasher: RandomState,
     /// Receives issuers whose endpoint has changed.
@@ -85,31 +84,31 @@ pub(in crate::controller) struct DiscoveryCache {
 }
 
 impl DiscoveryCache {
-    /// Forgets an issuer that is gone.
+    /// Removes a deleted issuer.
     pub(in crate::controller) fn forget(&self, issuer: &IssuerId) {
         lock(&self.slots).remove(issuer);
         lock(&self.doubted).remove(issuer);
     }
 
-    /// Sends the names of issuers whose endpoint has moved.
+    /// Sets the channel for the names of issuers whose endpoint changed.
     pub(in crate::controller) fn report_to(&self, moved: mpsc::UnboundedSender<IssuerName>) {
         *lock(&self.moved) = Some(moved);
     }
 
-    /// The endpoint of a document proves wrong: the document is read again soon.
+    /// Records that the endpoint of a document proved wrong: the document is read again soon.
     pub(in crate::controller) fn doubt(&self, issuer: &IssuerId) {
         if lock(&self.slots).contains_key(issuer) {
             lock(&self.doubted).insert(issuer.clone());
         }
     }
 
-    /// Has the endpoint proved wrong, and has the document not been read since?
+    /// Whether the endpoint proved wrong and the document was not read since.
     pub(in crate::controller) fn is_doubted(&self, issuer: &IssuerId) -> bool {
         lock(&self.doubted).contains(issuer)
     }
 
-    /// The token endpoint of an issuer with discovery. Asked for once, however many wait for it; an old answer
-    /// serves on when a new one cannot be had.
+    /// The token endpoint of an issuer with discovery. It is requested once, independent of the number of waiting callers; if a
+    /// new document is not available, the old endpoint is still used.
     pub(in crate::controller) async fn discovered(
         &self,
         http: &Http,
@@ -135,12 +134,12 @@ impl DiscoveryCache {
         let known = known.map(|f| (f.endpoint.clone(), f.confirmed));
         let failed = entry.failed.as_ref().filter(|f| f.version == version);
         let failures = failed.map_or(0, |f| f.count);
-        // Who has nothing waits less than who has an endpoint that may be good.
+        // A caller without an endpoint waits less than a caller with an endpoint that may still be correct.
         let before = known.as_ref().map_or(0, |_| failures.saturating_sub(1));
         if let Some(failed) = failed.filter(|f| f.is_recent(now, again(before))) {
             return known.map(|k| k.0).ok_or_else(|| failed.token_error.clone());
         }
-        // Boxed: those who find a document need not have the room for it.
+        // Boxed: a caller that finds a cached document does not need this memory.
         match Box::pin(discover(http, issuer, now)).await {
             Ok(endpoint) => {
                 let same = known.as_ref().is_some_and(|(old, _)| *old == endpoint);
@@ -165,7 +164,7 @@ impl DiscoveryCache {
                 Ok(endpoint)
             }
             Err(token_error) => {
-                // By the time of the end of the try: whoever waited for it must find it recent.
+                // With the time at the end of the attempt: for a caller that waited for it, the failure must be recent.
                 entry.failed = Some(Failed {
                     version,
                     at: clock.now(),
@@ -177,8 +176,8 @@ impl DiscoveryCache {
         }
     }
 
-    /// Is the server of this endpoint reached over TLS, through the proxy if there is one? One that was reached a moment
-    /// ago is not requested again.
+    /// Checks that the server of this endpoint is reachable over TLS, through the proxy if there is one. A server that was
+    /// reached a short time ago is not contacted again.
     ///
     /// # Errors
     /// Why there is no connection, with the cause.
@@ -233,14 +232,14 @@ impl DiscoveryCache {
     }
 }
 
-/// Is a document of this age used without another request? `confirmed`: its endpoint proved wrong, and so many times before,
-/// when the document was read again and said the same. `seed` spreads the times of issuers that were read together.
+/// Whether a document of this age is used without another request. `confirmed`: its endpoint proved wrong, and the document was
+/// already read again this many times without a change. `seed` spreads the times of issuers that were read together.
 fn is_current(age: SignedDuration, confirmed: Option<u32>, seed: f64) -> bool {
     let fresh = FRESH - FRESH.mul_f64(seed / 4.0);
     !age.is_negative() && age < fresh && confirmed.is_none_or(|n| age < again(n))
 }
 
-/// The wait after so many tries that brought nothing new.
+/// The wait after this number of attempts without a new result.
 fn again(tries: u32) -> SignedDuration {
     AGAIN * (1 << tries.min(DOUBLINGS))
 }
@@ -259,7 +258,7 @@ mod tests {
             (secs(6 * 3600), None, 0.0, false),
             (secs(5 * 3600), None, 0.99, false),
             (secs(4 * 3600), None, 0.99, true),
-            // The clock went back.
+            // The clock was set back.
             (secs(-1), None, 0.0, false),
             (secs(19), Some(0), 0.0, true),
             (secs(20), Some(0), 0.0, false),

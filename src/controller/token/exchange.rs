@@ -1,4 +1,4 @@
-//! One request to an issuer: builds, sends and measures it, and reads the answer. Identical requests are sent once.
+//! One request to an issuer: builds, sends and measures it, and reads the response. Identical requests are sent once.
 
 use crate::Reason;
 use std::{
@@ -23,16 +23,16 @@ use crate::{
     telemetry::traces,
 };
 
-/// A token and how it was come by.
+/// A token and how it was obtained.
 pub(in crate::controller) struct Acquired {
     pub(in crate::controller) token: Arc<Token>,
     pub(in crate::controller) sources: SourceUse,
     pub(in crate::controller) fingerprint: String,
     /// The validity of the certificate that authenticated the client.
     pub(in crate::controller) certificate_validity: Option<Validity>,
-    /// The issuer, as it is noted with the token; empty for a static key.
+    /// The issuer, as it is recorded with the token; empty for a static key.
     pub(in crate::controller) issuer: String,
-    /// Digests of spent refresh tokens, to be noted on the target Secret.
+    /// Digests of used refresh tokens, to be recorded on the target Secret.
     pub(in crate::controller) spent: Option<String>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn acquired(
     }
 }
 
-/// Builds the request. Signing takes a millisecond or two of a processor and has no place among the async tasks.
+/// Builds the request. Signing takes one or two milliseconds of CPU time, and must not block the async tasks.
 pub(in crate::controller) async fn build(
     credential: &Credential,
     endpoint: &TokenEndpoint,
@@ -125,7 +125,7 @@ pub(super) async fn exchange(
     }
 }
 
-/// The Azure Arc agent answers the first request with a challenge, the second with a token.
+/// The Azure Arc agent answers the first request with a challenge, and the second request with a token.
 async fn challenged(
     context: &Arc<Context>,
     credential: &Credential,
@@ -161,7 +161,7 @@ async fn challenged(
     complete(context, credential, came.result?).await
 }
 
-/// This process has lost its Lease: the rest of it sends no request.
+/// The error if this process has lost its Lease: it must not send any further request.
 pub(in crate::controller) fn not_leading() -> TokenError {
     let step = "this process is no longer the leader; the new leader tries again";
     TokenError {
@@ -181,8 +181,8 @@ async fn send(
     complete(context, credential, token).await
 }
 
-/// Sends the second request that completes a token, if the issuer has one. The token of the grant is not kept: if this fails, the
-/// next attempt begins with the grant.
+/// Sends the second request that completes a token, if the issuer has one. The token of the grant is not stored: if this
+/// request fails, the next attempt starts with the grant.
 async fn complete(
     context: &Context,
     credential: &Credential,
@@ -206,7 +206,7 @@ async fn complete(
     })
 }
 
-/// Sends a token request and reads the answer.
+/// Sends a token request and reads the response.
 pub(in crate::controller) async fn ask(
     context: &Context,
     credential: &Credential,
@@ -230,7 +230,7 @@ pub(in crate::controller) async fn ask(
     came
 }
 
-/// Reads the answer to a token request with this id.
+/// Reads the response to a token request with this ID.
 fn token_reader(
     credential: &Credential,
     id: String,
@@ -242,7 +242,7 @@ fn token_reader(
     }
 }
 
-/// Sends one request and reads the answer. `read` gets the time at which the request was sent, and the time now.
+/// Sends one request and reads the response. `read` receives the time at which the request was sent, and the current time.
 async fn send_once(
     context: &Context,
     credential: &Credential,
@@ -262,7 +262,7 @@ async fn send_once(
     concluded(context, credential, &begun, exchanged, read)
 }
 
-/// Reads the answer. Counts the request, and reports to the rate limiter what came of it.
+/// Reads the response. Counts the request, and reports the result to the rate limiter.
 fn concluded(
     context: &Context,
     credential: &Credential,
@@ -292,7 +292,7 @@ fn concluded(
     Came { granted, result }
 }
 
-/// Reports to the rate limiter what came of a request: an error, or a success.
+/// Reports the result of a request to the rate limiter: an error, or a success.
 pub(super) fn inform(context: &Context, credential: &Credential, error: Option<&TokenError>) {
     let limiter = &context.limiter;
     let Some(token_error) = error else {
@@ -309,12 +309,12 @@ pub(super) fn inform(context: &Context, credential: &Credential, error: Option<&
     }
 }
 
-/// The result of a token request, as metrics and traces name it.
+/// The result of a token request, as it is named in metrics and traces.
 fn class_of(result: &Result<Token, TokenError>) -> &'static str {
     result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok")
 }
 
-/// Counts a token request, and how long its answer took.
+/// Counts a token request, and measures the duration until its response.
 pub(super) fn measure(
     context: &Context,
     credential: &Credential,
@@ -328,7 +328,7 @@ pub(super) fn measure(
         .asked(grant, issuer, result, begun.elapsed());
 }
 
-/// Did no answer come at all?
+/// Whether there was no response at all.
 pub(super) const fn is_silence(token_error: &TokenError) -> bool {
     match token_error.stage {
         Stage::Proxy
@@ -338,12 +338,12 @@ pub(super) const fn is_silence(token_error: &TokenError) -> bool {
         | Stage::Tls
         | Stage::Timeout
         | Stage::BrokenOff => token_error.http_status.is_none(),
-        // A failure of apicred's own says nothing of the issuer, and an alert about the client's certificate is an answer.
+        // A failure of apicred itself is no information about the issuer, and an alert about the client's certificate is a response.
         Stage::Own | Stage::ClientCertificate | Stage::Foreign | Stage::Answered => false,
     }
 }
 
-/// How long the client sends no request after this answer.
+/// How long the client sends no request after this response.
 fn pause(token_error: &TokenError) -> Option<Duration> {
     if token_error.aadsts == Some(oauth::LOOP) {
         return None;

@@ -1,5 +1,5 @@
-//! Unexpected forms of refused secrets, and which of them were reported. More users can read the status of a credential than the Secret, so the status
-//! only says where to look.
+//! Unexpected forms of rejected secrets, and which of them were reported. More users can read the status of a credential than
+//! the Secret, so the status only states where to look.
 
 use std::{collections::HashMap, sync::Mutex};
 
@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::controller::locks::lock;
 use crate::{Reason, oauth::Odd, publish::SourceMark};
 
-/// A hint is not reported again within this time, in which the API server keeps an Event.
+/// A hint is not reported again within this time. The API server stores an Event for the same time.
 const QUIET: SignedDuration = SignedDuration::from_hours(1);
 /// Number of remembered forms.
 const MAX_FORMS: usize = 1024;
@@ -18,7 +18,7 @@ const MAX_FORMS: usize = 1024;
 pub(in crate::controller) struct Hints(Mutex<HashMap<String, (Timestamp, u32)>>);
 
 impl Hints {
-    /// Whether it is reported now, and how often it was seen since the last report.
+    /// Returns a value if it is reported now: how often it occurred since the last report.
     pub(super) fn note(&self, name: &str, now: Timestamp) -> Option<u32> {
         let mut all = lock(&self.0);
         let recent = |at: Timestamp| {
@@ -43,7 +43,7 @@ impl Hints {
     }
 }
 
-/// Something of an odd form.
+/// A value with an unexpected form.
 pub(in crate::controller) struct Hint {
     /// Where it is stored.
     pub(in crate::controller) mark: SourceMark,
@@ -51,12 +51,12 @@ pub(in crate::controller) struct Hint {
     pub(super) reason: Reason,
     /// What should be stored.
     pub(super) noun: &'static str,
-    /// The rest of a sentence that begins with "what is stored", without anything of the value.
+    /// The rest of a sentence that starts with "what is stored". It contains no part of the value.
     pub(super) form: String,
 }
 
 impl Hint {
-    /// About a client secret.
+    /// A hint about a client secret.
     pub(in crate::controller) fn of_client(mark: SourceMark, form: String) -> Self {
         Self {
             mark,
@@ -66,7 +66,7 @@ impl Hint {
         }
     }
 
-    /// About what a grant draws on.
+    /// A hint about an input of a grant.
     pub(in crate::controller) fn of_grant(mark: SourceMark, odd: Odd) -> Self {
         Self {
             mark,
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(hints.note("a", at(3599)), None);
         assert_eq!(hints.note("a", at(3600)), Some(2));
         assert_eq!(hints.note("a", at(3601)), None);
-        // The clock went back.
+        // The clock was set back.
         assert_eq!(hints.note("a", at(-10)), Some(1));
         for n in 0..2 * MAX_FORMS {
             assert_eq!(hints.note(&format!("n{n}"), at(0)), Some(0));

@@ -13,10 +13,10 @@ use crate::controller::{
     context::Context,
 };
 
-/// Longest name of a Secret that goes into the name of an Event, which ends at 253 characters.
+/// The maximum length of a Secret's name within the name of an Event, which has at most 253 characters.
 const MAX_STEM: usize = 200;
 
-/// Reports it once, and repeats as a number.
+/// Reports it once. Repetitions are reported as a number.
 pub(in crate::controller) async fn report(context: &Context, namespace: &str, hint: &Hint) {
     let event = event(namespace, hint, context);
     let Hint {
@@ -38,7 +38,7 @@ pub(in crate::controller) async fn report(context: &Context, namespace: &str, hi
     let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
     let params = PostParams::default();
     let sent = api.create(&params, &event);
-    // Usually an Event of this name exists already, with the same content.
+    // In most cases an Event with this name already exists, with the same content.
     if call_once(&context.metrics, "create_event", sent)
         .await
         .is_err()
@@ -54,7 +54,7 @@ fn event(namespace: &str, hint: &Hint, context: &Context) -> Event {
         noun,
         form,
     } = hint;
-    // One for each content of the Secret and each form, however often the issuer refuses it.
+    // One Event for each content of the Secret and each form, independent of how often the issuer rejects it.
     let reported = format!("{}/{}/{}/{form}", mark.uid, mark.version, mark.key);
     let digest = digest(&SHA256, reported.as_bytes());
     let stem: String = mark.name.chars().take(MAX_STEM).collect();

@@ -1,4 +1,4 @@
-//! The operator's own identity: the Azure settings in its environment, the two files that may be read for it, and the audiences of its own token.
+//! The operator's own identity: the Azure settings in its environment, the two files that it may read for this, and the audiences of its own token.
 
 use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};
@@ -13,7 +13,7 @@ fn fault(text: &str) -> TokenError {
     TokenError::local(Class::Invalid, Reason::IdentityEnvironmentMissing, text)
 }
 
-/// The operator's own credentials, if the issuer of the credential allows its identity.
+/// The operator's own credentials, if the issuer of the credential allows the use of its identity.
 pub(in crate::controller) async fn material(
     context: &Context,
     credential: &Credential,
@@ -39,7 +39,7 @@ pub(in crate::controller) async fn material(
                     "the operator's environment has no AZURE_FEDERATED_TOKEN_FILE; label its pod for Entra Workload ID (see docs/identity.md)",
                 )
             })?;
-            // Read for each request: the kubelet renews the file, and a stale copy is refused (AADSTS700024).
+            // Read for each request: the kubelet renews the file, and an old copy is rejected (AADSTS700024).
             let bytes = tokio::fs::read(path)
                 .await
                 .map_err(|_| fault("the operator's federated token file cannot be read"))?;
@@ -56,8 +56,8 @@ pub(in crate::controller) async fn material(
     }
 }
 
-/// The endpoint with what its challenge requires, if the answer is one. The Azure Arc agent checks that its client may read its
-/// files: it names one, and requires its content.
+/// The endpoint with what the challenge requires, if the response is a challenge. The Azure Arc agent checks that its client
+/// may read its files: it names a file, and requires its content.
 pub(in crate::controller) async fn after_challenge(
     context: &Context,
     local: &Local,

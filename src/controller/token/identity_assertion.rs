@@ -1,4 +1,4 @@
-//! The client assertion of an application that trusts the operator's identity: a token of that identity for Entra ID.
+//! The client assertion of an application that trusts the operator's identity: a token of this identity for Entra ID.
 
 use std::time::Instant;
 
@@ -16,8 +16,7 @@ use crate::{
     whole_second,
 };
 
-/// A token of the operator's identity that is the client assertion of an application. It lives in memory until the request that
-/// it is made for is sent.
+/// A token of the operator's identity that is the client assertion of an application. It is in memory only until its request is sent.
 pub(in crate::controller) async fn assertion(
     context: &Context,
     credential: &Credential,
@@ -30,7 +29,7 @@ pub(in crate::controller) async fn assertion(
         return Err(TokenError::local(
             Class::Transient,
             Reason::InternalError,
-            "this issuer's identity gives no token that is an assertion; please report it",
+            "the identity of this issuer provides no token that can be a client assertion; please report it",
         ));
     };
     if !context.may_act() {
@@ -42,7 +41,7 @@ pub(in crate::controller) async fn assertion(
     Ok(result?.secret)
 }
 
-/// Requests the token. The Azure Arc agent answers the first request with a challenge: both count as one.
+/// Requests the token. The Azure Arc agent answers the first request with a challenge: both requests count as one.
 async fn token(
     context: &Context,
     own: &Credential,

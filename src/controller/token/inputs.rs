@@ -1,5 +1,5 @@
-//! Reads the inputs of a request: client secrets, certificates, grant inputs, ServiceAccount tokens, the operator's own identity. Each read is checked
-//! by the binding of secrets to origins.
+//! Reads the inputs of a request: client secrets, certificates, grant inputs, ServiceAccount tokens, the operator's own
+//! identity. Each read is checked by the binding of secrets to origins.
 
 use std::collections::BTreeMap;
 
@@ -32,25 +32,25 @@ use crate::{
 pub(in crate::controller) struct Read {
     /// The Secret with the client credential, if there is one.
     pub(in crate::controller) used: Option<SourceMark>,
-    /// The Secrets that the grant and the parameters draw on, in the order of [`Credential::inputs`].
+    /// The Secrets for the grant and the parameters, in the order of [`Credential::inputs`].
     pub(in crate::controller) with: Vec<SourceMark>,
     /// The client authentication material. A ServiceAccount's token is not requested yet.
     pub(in crate::controller) material: Material,
-    /// What is needed beside; tokens of ServiceAccounts are empty until [`Read::complete`].
+    /// The other inputs. Tokens of ServiceAccounts are empty until [`Read::complete`].
     pub(in crate::controller) grant_inputs: Vec<SecretString>,
-    /// Keyed digest of the request with what was read.
+    /// Keyed digest of the request with the data that was read.
     pub(in crate::controller) fingerprint: String,
     /// The same with the value that a rotation replaced and that is still valid.
     pub(in crate::controller) previous: Option<String>,
-    /// Names and annotations of the Secrets, which say where they may go.
+    /// Names and annotations of the Secrets. The annotations state where the Secrets may be sent.
     owners: Vec<(String, Option<BTreeMap<String, String>>)>,
     /// The state Secret of a refresh token, as it was read.
     pub(in crate::controller) state: Option<StateSecret>,
 }
 
 impl Read {
-    /// May all of it be posted there? A discovery document may name another host than the issuer's, and a refresh token
-    /// goes to no other issuer than its own.
+    /// Checks that all inputs may be sent to this endpoint. A discovery document may name another host than the issuer's, and a
+    /// refresh token is sent only to its own issuer.
     pub(in crate::controller) fn may_post(
         &self,
         credential: &Credential,
@@ -70,8 +70,8 @@ impl Read {
         })
     }
 
-    /// What issued the refresh token that was read, if its Secret says so. Which request got it is not noted, since one
-    /// refresh token gets tokens of several: it is as good as `request`.
+    /// The issuer of the refresh token that was read, if its Secret records it. The request that obtained the refresh token is
+    /// not recorded, since one refresh token is used for several requests: `request` is used instead.
     pub(in crate::controller) fn issued(&self, request: &str) -> Option<IssuedBy> {
         let notes = self.state.as_ref()?.annotations.as_ref()?;
         Some(IssuedBy {
@@ -80,7 +80,7 @@ impl Read {
         })
     }
 
-    /// Requests short-lived inputs: tokens of ServiceAccounts, the operator's own federated token.
+    /// Requests short-lived inputs: tokens of ServiceAccounts, and the operator's own federated token.
     pub(in crate::controller) async fn complete(
         &mut self,
         context: &Context,
@@ -111,7 +111,7 @@ impl Read {
     }
 }
 
-/// Reads all Secrets of a request: `alternative` is the one with the client credential. One read for each Secret.
+/// Reads all Secrets of a request: `alternative` is the one with the client credential. Each Secret is read once.
 pub(in crate::controller) async fn read(
     context: &Context,
     credential: &Credential,
@@ -169,7 +169,7 @@ async fn read_all(
     })
 }
 
-/// What the grant and the parameters need out of Secrets.
+/// The values from Secrets that the grant and the parameters need.
 #[derive(Default)]
 struct Inputs {
     values: Vec<SecretString>,
@@ -222,7 +222,7 @@ impl Inputs {
     }
 }
 
-/// A state Secret without the key is one that nobody has signed in for.
+/// The error for a state Secret without the key: no user has signed in yet.
 fn unsigned(
     credential: &Credential,
     (purpose, reference): (Use, &SecretKeyRef),

@@ -1,4 +1,4 @@
-//! The material by which a client authenticates, out of the content of its Secret: a client secret, a certificate, a key, an assertion.
+//! The material for client authentication from the content of its Secret: a client secret, a certificate, a key, an assertion.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -15,7 +15,7 @@ use crate::{
     rotation::{Noted, Record, values::PREVIOUS},
 };
 
-/// The list of the spec and the list that was observed are the same, unless there is a defect.
+/// The list in the spec and the observed list are the same. Otherwise there is a defect.
 fn changed() -> TokenError {
     TokenError::local(
         Class::Transient,
@@ -24,7 +24,7 @@ fn changed() -> TokenError {
     )
 }
 
-/// The client credential out of its Secret.
+/// The client credential from its Secret.
 pub(super) fn material_of(
     context: &Context,
     credential: &Credential,
@@ -55,7 +55,7 @@ pub(super) fn material_of(
     })
 }
 
-/// The last good certificate of a Secret, out of its copy.
+/// The last good certificate of a Secret, from its copy.
 pub(super) fn material_of_copy(
     secret: &Opened,
     copied: &Copied<'_>,
@@ -69,8 +69,7 @@ pub(super) fn material_of_copy(
     Ok(Material::Signer(Box::new(identity), copied.place))
 }
 
-/// The value that a rotation of this client has replaced, while it is in the Secret. None if somebody else has replaced the current
-/// value since.
+/// The value that a rotation of this client replaced, if it is still in the Secret. `None` if another writer has replaced the current value since.
 pub(super) fn before(
     secret: &Opened,
     credential: &Credential,
@@ -109,7 +108,7 @@ pub(super) fn before(
     }
 }
 
-/// The texts of the current value, as a rotation reads them.
+/// The parts of the current value, as a rotation reads them.
 fn current(secret: &Opened, credential: &Credential, key: &str) -> Option<Vec<SecretString>> {
     let text = |key: &str, take: Taken| take(&secret.data.get(key)?.0).ok();
     match &credential.authentication {
@@ -124,13 +123,13 @@ fn current(secret: &Opened, credential: &Credential, key: &str) -> Option<Vec<Se
     }
 }
 
-/// The entry of the list with this private key.
+/// The entry in the list with this private key.
 fn pair_of<'a>(all: &'a [Certificate], secret: &Opened, key: &str) -> Option<&'a Certificate> {
     let mut all = all.iter();
     all.find(|c| c.pair.private_key == key && c.pair.secret == secret.name)
 }
 
-/// The certificate and key of a Secret. `tls`: they are shown in the handshake.
+/// The certificate and key of a Secret. `tls`: they are used in the TLS handshake.
 fn identity_of(secret: &Opened, pair: &KeyPair, tls: bool) -> Result<Identity, TokenError> {
     let fault = |text: String| TokenError::local(Class::Invalid, Reason::CertificateInvalid, text);
     let text = |key: &str| -> Result<SecretString, TokenError> {
@@ -148,7 +147,7 @@ fn identity_of(secret: &Opened, pair: &KeyPair, tls: bool) -> Result<Identity, T
         .map_err(|problem| fault(format!("Secret {}: {problem}", secret.name)))
 }
 
-/// The private key of a Secret that has no certificate.
+/// The private key of a Secret without a certificate.
 fn key_of(secret: &Opened, settings: &PrivateKey) -> Result<ClientKey, TokenError> {
     let fault = |text: &str| {
         TokenError::local(

@@ -1,4 +1,4 @@
-//! From a plan to a token: material of the request, the exchange, refresh tokens, the discovery cache, revocation.
+//! From a plan to a token: material for the request, the exchange, refresh tokens, the discovery cache, revocation.
 
 pub(super) mod acquire;
 mod attempt;

@@ -1,12 +1,12 @@
-//! New refresh tokens that could not be stored before their credential was deleted. The state Secret is kept when the credential is deleted (a tool
-//! that replaces an object deletes and recreates it), so they are stored nevertheless.
+//! New refresh tokens that could not be stored before their credential was deleted. The state Secret is not deleted with the
+//! credential (a tool that replaces an object deletes and recreates it), so these refresh tokens are stored as well.
 
 use std::{mem::take, sync::Arc};
 
 use super::state_secret;
 use crate::controller::{context::Context, locks::lock};
 
-/// Stores them, for ever.
+/// Stores these refresh tokens. Never returns.
 pub(in crate::controller) async fn run(context: Arc<Context>) {
     loop {
         store(&context);
@@ -14,11 +14,11 @@ pub(in crate::controller) async fn run(context: Arc<Context>) {
     }
 }
 
-/// Begins to store those that are there: each in a task that the end of the process waits for, and for as long as any other
-/// answer is tried.
+/// Starts to store the current ones: each one in its own task. The shutdown of the process waits for these tasks, and they
+/// retry for as long as for any other answer.
 pub(in crate::controller) fn store(context: &Arc<Context>) {
     let answers = {
-        // Both locks in the order of `Orphans::concern`, so that none is in neither list.
+        // Both locks in the order of `Orphans::concern`, so that each answer is always in one of the lists.
         let mut storing = lock(&context.orphans.storing);
         let answers = take(&mut *lock(&context.orphans.kept));
         storing.extend(answers.iter().map(|answered| answered.credential.key()));
@@ -30,7 +30,7 @@ pub(in crate::controller) fn store(context: &Arc<Context>) {
         tokio::spawn(async move {
             let _in_flight = in_flight;
             let credential = answered.credential.clone();
-            // Nothing is left to report it on: the status is gone with the credential.
+            // A failure cannot be reported: the status was deleted with the credential.
             let _ = state_secret::finish(&context, &credential, &mut answered).await;
             let mut storing = lock(&context.orphans.storing);
             if let Some(at) = storing.iter().position(|key| *key == credential.key()) {

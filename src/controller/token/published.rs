@@ -1,4 +1,4 @@
-//! The token that apicred published, out of the target Secret of its credential.
+//! The token that apicred published, from the target Secret of its credential.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -19,33 +19,33 @@ use crate::{
 pub(in crate::controller) struct PublishedToken {
     pub(in crate::controller) token: SecretString,
     pub(in crate::controller) expires_at: Timestamp,
-    /// What issued it. The spec may have changed since.
+    /// What issued the token. The spec may have changed since then.
     pub(in crate::controller) issued: IssuedBy,
 }
 
-/// Why it cannot be had.
+/// Why the token is not available.
 #[derive(Clone, Copy)]
 pub(in crate::controller) enum NoToken {
-    /// There is no Secret.
+    /// The Secret does not exist.
     NoSecret,
-    /// The Secret cannot be read now.
+    /// The Secret cannot be read at the moment.
     Unreadable,
-    /// The operator's digest key cannot be read now.
+    /// The operator's digest key cannot be read at the moment.
     NoDigestKey,
-    /// The Secret belongs to another credential, or to none.
+    /// The Secret belongs to another credential or to none.
     NotOwned,
-    /// The Secret does not say what issued the token.
+    /// The Secret does not record what issued the token.
     NoRecord,
-    /// A static key, which no issuer issued.
+    /// The token is a static key, which was not issued by an issuer.
     Static,
-    /// No format of the Secret shows the plain token.
+    /// No format in the Secret contains the token in plain text.
     NotPlain,
-    /// Somebody has replaced the token.
+    /// Another writer replaced the token.
     Replaced,
 }
 
-/// Reads the token of `credential`. Only the one that apicred published: the keys and the digest are those that were noted with
-/// it, whatever the spec says now.
+/// Reads the token of `credential`. Returns only the token that apicred published: the keys and the digest are those that were
+/// recorded with it, independent of the current spec.
 pub(in crate::controller) async fn published(
     context: &Context,
     credential: &Credential,

@@ -1,5 +1,5 @@
-//! A refresh: build the request, set the mark, send, store. The order matters: a request that cannot be built must leave no mark, and only the
-//! request may follow a mark. The rules are in [`crate::oauth::renewal`], the writes in [`super::state_secret`].
+//! A refresh: build the request, set the mark, send, store. The order matters: a request that cannot be built must not leave a
+//! mark, and after a mark only the request may follow. The rules are in [`crate::oauth::renewal`], the writes in [`super::state_secret`].
 
 use crate::Reason;
 use std::{sync::Arc, time::Duration};
@@ -36,8 +36,8 @@ use crate::{
     publish::{Record, SourceMark},
 };
 
-/// The write of the mark, two requests, and the tries to store the answer, of which the last one takes a write and a read. A
-/// reconcile is given up before that (reconcile/mod.rs); the refresh goes on in its task, and its mark guards it.
+/// The maximum duration: the write of the mark, two requests, and the attempts to store the answer, of which the last one takes
+/// a write and a read. A reconcile is abandoned earlier (reconcile/mod.rs); the refresh continues in its task, protected by its mark.
 const TAKES: u64 = 3 * DEADLINE.as_secs() + 2 * TOTAL.as_secs() + STORING.as_secs();
 const _: () = assert!(TAKES + 60 <= renewal::SETTLES.as_secs().unsigned_abs());
 
@@ -48,16 +48,16 @@ pub(in crate::controller) struct Refresh {
     pub(in crate::controller) key: Key,
     pub(in crate::controller) endpoint: TokenEndpoint,
     pub(in crate::controller) state: StateSecret,
-    /// What the target says of the token that is published, if there is one.
+    /// What the target Secret records about the published token, if there is one.
     pub(in crate::controller) published: Published,
 }
 
-/// What a refresh must know of the published token.
+/// What a refresh must know about the published token.
 #[derive(Clone, Default)]
 pub(in crate::controller) struct Published {
     /// When it expires.
     pub(in crate::controller) until: Option<Timestamp>,
-    /// The version of the state Secret that the refresh before has left.
+    /// The version of the state Secret after the previous refresh.
     pub(in crate::controller) state: Option<SourceMark>,
 }
 
@@ -71,7 +71,7 @@ impl Published {
 }
 
 impl Refresh {
-    /// Runs in a task of its own, so that a new refresh token is stored even if the reconciliation is given up.
+    /// Runs in its own task, so that a new refresh token is stored even if the reconcile is abandoned.
     pub(in crate::controller) async fn spawn(
         self,
         read: Read,
@@ -104,13 +104,13 @@ impl Refresh {
         // 1. Build.
         let (deadline, tries) = self.credential.issuer.reuse.patience();
         let (requests, material) = self.requests(tries, material, &grant_inputs).await?;
-        // 2. Mark. From here on the process must not end before the answer is stored.
+        // 2. Mark. From here on the process must not exit before the answer is stored.
         let leads = self.context.may_refresh().await;
         leads.map_err(|_| not_leading())?;
         let _in_flight = self.context.refreshes.begin();
         let (sent, in_doubt) = self.begin(digests, &token, &fingerprint).await?;
-        // 3. Send, unless it is not known whether the mark is set: then take it off. Nobody else can know that it stands for no
-        // request, and this process may lose its lease.
+        // 3. Send, unless it is unknown whether the mark is set. In this case remove it: no other process can know that no
+        // request was sent for it, and this process may lose its lease.
         let manner = Manner {
             fresh: !self.credential.issuer.reuse.is_always(),
             deadline: Duration::try_from(deadline).unwrap_or_default(),
@@ -129,7 +129,7 @@ impl Refresh {
         {
             came.granted = Granted::Same;
         }
-        // 4. Store. Nothing may fail before that.
+        // 4. Store. Nothing may fail before this.
         let (there, new) = match &came.granted {
             Granted::New(new) => (new, Some(digests.refresh_token(new.expose_secret()))),
             Granted::Same | Granted::Nothing => (&token, None),
@@ -150,7 +150,7 @@ impl Refresh {
         store(&self.context, &self.credential, &self.key, answered).await
     }
 
-    /// Builds the request so many times. Each one is signed for itself: an assertion is accepted once.
+    /// Builds this number of requests. Each one is signed separately, because an assertion is accepted once.
     async fn requests(
         &self,
         tries: usize,
@@ -170,8 +170,8 @@ impl Refresh {
         Ok((requests, material))
     }
 
-    /// Decides whether the refresh token may be sent, and sets the mark if one is needed. Gives a token error as well if it is not
-    /// known whether the mark was set.
+    /// Decides whether the refresh token may be sent, and sets the mark if one is needed. Also returns a token error if it is
+    /// unknown whether the mark was set.
     async fn begin(
         &mut self,
         digests: &DigestKey,
@@ -188,8 +188,8 @@ impl Refresh {
         );
         let request = digests.fingerprint(&place, &[]);
         let mut notes = Notes::read(self.state.annotations.as_ref());
-        // A Secret that is not as apicred has left it may hold a refresh token that apicred has spent. Whoever replaced it may
-        // have dropped the notes, and a backup has put back those of its time.
+        // If the Secret differs from the version that apicred left, it may contain a refresh token that apicred has used. The
+        // other writer may have removed the notes, and a restored backup contains the notes of an earlier time.
         let left = self.published.state.as_ref() == Some(&self.state.mark())
             && notes.stored.as_ref() == Some(&token);
         if !rule.is_always() && !left {
@@ -233,8 +233,8 @@ impl Refresh {
         Ok((sent, in_doubt))
     }
 
-    /// Sets a mark. It is known to stand for no request before its write begins, since the write may be done and its
-    /// answer lost: a token error in `Ok`.
+    /// Sets a mark. Before the write starts, the mark is recorded in memory as one without a request, since the write may
+    /// succeed while its response is lost. In that case the token error is in `Ok`.
     async fn mark(&mut self, how: &Send) -> Result<Option<TokenError>, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
         let (key, uid) = (&self.key, &credential.uid);
@@ -257,7 +257,7 @@ impl Refresh {
         Err(token_error)
     }
 
-    /// Sends one request, and the next at once while the outcome is unknown and the window is open.
+    /// Sends one request. If the outcome is unknown and the window is open, sends the next request immediately.
     async fn send(
         &self,
         requests: Vec<(TokenRequest, String)>,
@@ -275,7 +275,7 @@ impl Refresh {
             }
             context.clear_void_marks(&self.key, &credential.uid);
             let mut came = ask(context, credential, request, id, manner).await;
-            // The mark decides what is done next, or the window of a second use is short: at once.
+            // Retry immediately: the mark decides what is done next, or the window for a second use is short.
             if let Err(token_error) = &mut came.result
                 && matches!(token_error.stage, Stage::BrokenOff | Stage::Timeout)
                 && (sent.how.mark.is_some() || !window.is_zero())
@@ -284,7 +284,7 @@ impl Refresh {
             }
             let token_state = renewal::token_state(&came.granted, came.result.as_ref().err());
             match (token_state, last) {
-                // The second request was not even sent: the outcome of the first one is unknown still.
+                // The second request was not sent: the outcome of the first one is still unknown.
                 (TokenState::Intact, Some(first)) => last = Some(first),
                 (TokenState::Unknown, _) if sent.how.mark.is_some() => last = Some(came),
                 _ => return came,

@@ -1,4 +1,4 @@
-//! The answer to a refresh: it is stored before anything else, also at the end of the process.
+//! The answer to a refresh. It is stored before anything else, also during a shutdown of the process.
 
 use crate::Reason;
 use std::{sync::Arc, time::Duration};
@@ -23,10 +23,10 @@ use crate::{
     publish::SourceUse,
 };
 
-/// Between two tries to store an answer that cannot be stored, at the end of the process.
+/// The wait between two attempts to store an answer during a shutdown.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Stores an answer, then gives its token or its token error.
+/// Stores an answer, then returns its token or its token error.
 pub(super) async fn store(
     context: &Context,
     credential: &Credential,
@@ -63,7 +63,7 @@ pub(super) async fn store(
             context.hold_unsaved(key, &uid, answered);
             return Err(token_error);
         }
-        // The mark stays, and this process knows its request.
+        // The mark is not removed, and this process knows its request.
         Err(_) => {}
     }
     let token = Arc::new(answered.came.result?);
@@ -83,17 +83,17 @@ pub(super) async fn store(
     })
 }
 
-/// Was there an answer that could not be stored before?
+/// The result for an answer that could not be stored before.
 pub(in crate::controller) enum Unsaved {
-    /// No.
+    /// There was no such answer.
     Nothing,
-    /// It is stored, or replaced by another sign-in, and answers another request than the present one: read again.
+    /// The answer is stored, or was replaced by another sign-in, and it does not belong to the current request. The Secret must be read again.
     Settled,
-    /// This came of it.
+    /// The result of the answer.
     Came(Box<Result<Acquired, TokenError>>),
 }
 
-/// Stores an answer that could not be stored before. In a task of its own: it must not be lost with the reconciliation.
+/// Stores an answer that could not be stored before. This runs in its own task, because the answer must not be lost with the reconcile.
 pub(in crate::controller) async fn store_unsaved(
     context: &Arc<Context>,
     credential: &Credential,
@@ -117,17 +117,17 @@ pub(in crate::controller) async fn store_unsaved(
     }
 }
 
-/// The answers to refreshes that exist in this process alone, for whoever ends it.
+/// The answers to refreshes that exist only in this process, for the shutdown of the process.
 pub struct Answers(pub(in crate::controller) Arc<Context>);
 
 impl Answers {
-    /// How many there are: refreshes in flight, and answers that could not be stored yet.
+    /// The number of answers: refreshes in flight, and answers that could not be stored yet.
     pub fn count(&self) -> usize {
         self.0.refreshes.count() + self.0.unsaved().len() + self.0.orphans.len()
     }
 
-    /// Waits until all are stored, and tries those again that could not be stored. Only once nothing else works on the
-    /// credentials any more. Set a deadline: an API server that does not answer delays the last write.
+    /// Waits until all answers are stored, and retries those that could not be stored. Call this only when nothing else works
+    /// on the credentials any more. Set a deadline: an API server that does not respond delays the last write.
     pub async fn stored(&self) {
         let context = &self.0;
         loop {

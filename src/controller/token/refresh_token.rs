@@ -1,4 +1,4 @@
-//! A refresh token in its state Secret, and answers to refreshes that are not stored yet. Makes no call.
+//! A refresh token in its state Secret, and answers to refreshes that are not stored yet. Makes no calls.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -23,14 +23,14 @@ pub(in crate::controller) struct StateSecret {
     pub(in crate::controller) uid: String,
     pub(in crate::controller) version: String,
     pub(in crate::controller) annotations: Option<BTreeMap<String, String>>,
-    /// The issuer that is asked, to be noted once it has accepted the refresh token; empty before it is known.
+    /// The issuer that receives the request. It is recorded after it has accepted the refresh token; empty before it is known.
     pub(in crate::controller) issuer: String,
-    /// What the API server said about the last write of it that failed.
+    /// The message of the API server about the last failed write of the Secret.
     pub(in crate::controller) server_message: ServerMessage,
 }
 
 impl StateSecret {
-    /// The version that is there now, as a source.
+    /// The current version as a source.
     pub(in crate::controller) fn mark(&self) -> SourceMark {
         SourceMark {
             name: self.reference.name.clone(),
@@ -47,17 +47,17 @@ impl StateSecret {
     }
 }
 
-/// What came of a request.
+/// The result of a request.
 pub(in crate::controller) struct Came {
-    /// What the answer grants of refresh tokens, whatever else is in it.
+    /// The change of the refresh token that the response grants, independent of its other content.
     pub(in crate::controller) granted: Granted,
     pub(in crate::controller) result: Result<Token, TokenError>,
 }
 
-/// The answer to a refresh, with all that is needed to store it later.
+/// The answer to a refresh, with all data that is needed to store it later.
 pub(in crate::controller) struct Answered {
     pub(in crate::controller) state: StateSecret,
-    /// The refresh token that it answers.
+    /// The refresh token that was sent.
     pub(in crate::controller) token: SecretString,
     pub(in crate::controller) sent: Sent,
     pub(in crate::controller) came: Came,
@@ -65,16 +65,16 @@ pub(in crate::controller) struct Answered {
     pub(in crate::controller) new: Option<String>,
     /// The Secret that authenticated the client.
     pub(super) used: Option<SourceMark>,
-    /// Keyed digest of the request with the refresh token that stands from now on.
+    /// Keyed digest of the request with the refresh token that is valid from now on.
     pub(super) fingerprint: String,
     /// Digest of the request without its secrets.
     pub(super) request: String,
-    /// The credential of the request. At the end of the process there is no further request.
+    /// The credential of the request. No further request is sent during a shutdown of the process.
     pub(in crate::controller) credential: Credential,
 }
 
 impl Answered {
-    /// An answer that brings a new refresh token, for tests.
+    /// An answer with a new refresh token, for tests.
     #[cfg(test)]
     pub(in crate::controller) fn of_a_test(credential: &Credential, sent: &str, new: &str) -> Self {
         use crate::{
@@ -114,7 +114,7 @@ impl Answered {
         }
     }
 
-    /// What became of the refresh token.
+    /// The state of the refresh token after the request.
     pub(in crate::controller) fn token_state(&self) -> TokenState {
         renewal::token_state(&self.came.granted, self.came.result.as_ref().err())
     }
@@ -128,17 +128,17 @@ impl Answered {
     }
 }
 
-/// Answers of refreshes without a credential.
+/// Answers to refreshes whose credential no longer exists.
 #[derive(Default)]
 pub(in crate::controller) struct Orphans {
     pub(super) kept: Mutex<Vec<Answered>>,
-    /// The credentials whose new refresh token is being stored, once for each.
+    /// The credentials whose new refresh token is being stored, one entry for each answer.
     pub(super) storing: Mutex<Vec<Key>>,
     pub(super) raised: Notify,
 }
 
 impl Orphans {
-    /// Takes over the answer of a credential that is forgotten.
+    /// Takes over the answer of a credential that was removed.
     pub(in crate::controller) fn adopt(&self, answered: Option<Box<Answered>>) {
         if let Some(answered) = answered {
             lock(&self.kept).push(*answered);
@@ -146,13 +146,13 @@ impl Orphans {
         }
     }
 
-    /// Is a new refresh token of this credential not stored yet? What the state Secret holds until then is spent.
+    /// Whether a new refresh token of this credential is not stored yet. Until then the refresh token in the state Secret is a used one.
     pub(in crate::controller) fn concern(&self, key: &Key) -> bool {
         lock(&self.storing).contains(key)
             || lock(&self.kept).iter().any(|a| a.credential.key() == *key)
     }
 
-    /// How many are not being stored yet.
+    /// The number of answers whose storing has not started yet.
     pub(in crate::controller) fn len(&self) -> usize {
         lock(&self.kept).len()
     }

@@ -1,6 +1,6 @@
-//! Counts the refreshes in flight: each from before its mark is written until its answer is stored. A process that ends in between loses a
-//! refresh token, so a shutdown waits until the count is zero. Requests to a client's registration count likewise: their answer may have the
-//! only registration access token; and requests for a client secret.
+//! Counts the refreshes in flight: each one from before its mark is written until its answer is stored. A process that exits in
+//! between loses a refresh token, so a shutdown waits until the count is zero. Also counted are requests to a client's
+//! registration, because their response may contain the only registration access token, and requests for a client secret.
 
 use tokio::sync::watch;
 
@@ -27,24 +27,24 @@ impl Refreshes {
         InFlight(self.count.clone())
     }
 
-    /// How many refreshes are in flight.
+    /// The number of refreshes in flight.
     pub(in crate::controller) fn count(&self) -> usize {
         *self.count.borrow()
     }
 
-    /// Waits until no refresh is in flight. Set a deadline: an API server that does not answer delays the last write.
+    /// Waits until no refresh is in flight. Set a deadline: an API server that does not respond delays the last write.
     pub(in crate::controller) async fn stored(&self) {
         self.awaited.send_replace(true);
         // The sender exists as long as `self`, so this wait cannot fail.
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Does the process end, and waits for them?
+    /// Whether the process is shutting down and waits for the refreshes.
     pub(in crate::controller) fn are_awaited(&self) -> bool {
         *self.awaited.borrow()
     }
 
-    /// Returns once it does.
+    /// Returns when the process starts to wait for them.
     pub(in crate::controller) async fn awaited(&self) {
         let _ = self.awaited.subscribe().wait_for(|awaited| *awaited).await;
     }

@@ -1,5 +1,5 @@
-//! Revokes what was issued to a credential (RFC 7009): its refresh token if it has one, else its access token. When that is
-//! done is decided elsewhere, see [`crate::controller::deletion`].
+//! Revokes what was issued to a credential (RFC 7009): its refresh token if it has one, else its access token.
+//! [`crate::controller::deletion`] decides when this is done.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,22 +36,22 @@ use crate::{
     publish::ownership::Published,
 };
 
-/// How long one attempt waits for its turn in the limits of the issuer. What is left of an attempt's 15 s is for the request.
+/// How long one attempt waits for a permit within the limits of the issuer. The rest of an attempt's 15 s is for the request.
 const TURN: Duration = Duration::from_secs(8);
 
-/// Tries once to revoke what was issued to this credential.
+/// Makes one attempt to revoke what was issued to this credential.
 pub(in crate::controller) async fn attempt(
     context: &Arc<Context>,
     credential: &Credential,
     leaving: &Leaving,
 ) -> Result<(), TokenError> {
     if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
-        return Err(fault("a static key is revoked where it was made"));
+        return Err(fault("a static key must be revoked where it was created"));
     }
     if context.orphans.concern(&leaving.key) {
         return Err(passing("a new refresh token is not stored yet"));
     }
-    // An issuer that does not serve this namespace gets no secret of it, not even to end a token.
+    // An issuer that does not serve this namespace must not receive a secret from it, even for a revocation.
     permission(context, credential)
         .0
         .map_err(|denial| TokenError::local(Class::Invalid, denial.reason(), denial.message()))?;
@@ -76,7 +76,7 @@ pub(in crate::controller) async fn attempt(
         },
         endpoint,
     };
-    // A token that could not be written is in no Secret. It goes first: the published one may not exist.
+    // A token that could not be written is not in a Secret. It is revoked first: there may be no published token.
     if let Some(unwritten) = &leaving.unwritten {
         revocation.by_any(Some(unwritten)).await?;
         if leaving.token.is_none() && !publishes(context, credential) {
@@ -86,7 +86,7 @@ pub(in crate::controller) async fn attempt(
     revocation.by_any(leaving.token.as_ref()).await
 }
 
-/// Has this credential a token in its Secret?
+/// Whether this credential has a token in its Secret.
 fn publishes(context: &Context, credential: &Credential) -> bool {
     with_published(context, credential, |p| p.record.is_some()).unwrap_or_default()
 }
@@ -101,11 +101,11 @@ fn with_published<T>(
     secrets.published(&name, &credential.uid).map(read)
 }
 
-/// One attempt: what is the same for each client secret.
+/// One attempt: the data that is the same for each client secret.
 struct Revocation<'a> {
     context: &'a Arc<Context>,
     credential: &'a Credential,
-    /// What a token of today would be issued by.
+    /// What would issue a new token now.
     now: IssuedBy,
     /// The token endpoint, and the revocation endpoint.
     endpoint: TokenEndpoint,
@@ -113,7 +113,7 @@ struct Revocation<'a> {
 }
 
 impl Revocation<'_> {
-    /// By the client secret or certificate in use, else by each other one in turn: during a rotation one of them works.
+    /// Uses the client secret or certificate in use, then each other one in turn: during a rotation one of them works.
     async fn by_any(&self, known: Option<&Revocable>) -> Result<(), TokenError> {
         let (context, credential) = (self.context, self.credential);
         let credentials = sources(context, credential);
@@ -145,8 +145,8 @@ impl Revocation<'_> {
         Err(last)
     }
 
-    /// The access token, if that is what is revoked: none for a grant that has a refresh token. Read and checked once, however
-    /// many client secrets are tried.
+    /// The access token, if it is what is revoked; `None` for a grant with a refresh token. It is read and checked once,
+    /// independent of the number of client secrets that are tried.
     async fn access_token(
         &self,
         known: Option<&Revocable>,
@@ -167,12 +167,12 @@ impl Revocation<'_> {
         Ok(Some(token))
     }
 
-    /// An issued token goes back only to its issuer.
+    /// An issued token may be sent only to its issuer.
     fn may_return(&self, issued: Option<&IssuedBy>) -> Result<(), TokenError> {
         binding::may_return(issued, &self.now, &self.place.url).map_err(|d| denied(&d))
     }
 
-    /// `access`: the access token; if not set, the refresh token is revoked.
+    /// `access`: the access token. If it is not set, the refresh token is revoked.
     async fn by(
         &self,
         source: Option<&Source>,
@@ -188,7 +188,7 @@ impl Revocation<'_> {
                 self.may_return(read.issued(&self.now.request).as_ref())?;
                 (refresh_token.clone(), Revoked::RefreshToken)
             }
-            (None, None) => return Err(fault("its state Secret holds no refresh token")),
+            (None, None) => return Err(fault("its state Secret contains no refresh token")),
         };
         read.complete(context, credential, Some(place)).await?;
         let (id, assertion) = (ids::uuid(), ids::uuid());
@@ -200,7 +200,7 @@ impl Revocation<'_> {
         let request = revocation(credential, place, &read.material, (&token, kind), moment)?;
         let permit = self.turn().await?;
         if !context.may_act() {
-            return Err(passing("this process does not lead any more"));
+            return Err(passing("this process is no longer the leader"));
         }
         let answer = context.http.send(&credential.issuer, request).await;
         drop(permit);
@@ -209,7 +209,7 @@ impl Revocation<'_> {
         ended
     }
 
-    /// Waits for a permit: a revocation is a request to the issuer as any other.
+    /// Waits for a permit: a revocation is a request to the issuer like any other.
     async fn turn(&self) -> Result<Permit, TokenError> {
         let now = self.context.clock.now();
         let urgency = Urgency::in_an_hour(now);
@@ -225,7 +225,7 @@ impl Revocation<'_> {
     }
 }
 
-/// Reads the answer of a revocation endpoint (RFC 7009 section 2.2).
+/// Reads the response of a revocation endpoint (RFC 7009 section 2.2).
 fn revoked(answer: &RawAnswer, now: Timestamp) -> Result<(), TokenError> {
     let token_error = match answer.status {
         200..=299 => return Ok(()),
@@ -243,8 +243,8 @@ fn revoked(answer: &RawAnswer, now: Timestamp) -> Result<(), TokenError> {
     })
 }
 
-/// Does no other credential that stays have the token in its Secret? An issuer may give one token for equal requests, and a
-/// credential that shared an answer may have got its policy later.
+/// Checks that no other credential has the token in its Secret, except credentials that are being deleted. An issuer may return
+/// one token for equal requests, and a credential that shared a response may have received its policy later.
 async fn is_own(
     context: &Context,
     credential: &Credential,
@@ -256,7 +256,7 @@ async fn is_own(
         let key = Key::new(credential.namespace.as_str(), name.as_str());
         let kept = context.credentials.get(&reference(&key));
         let object = kept.filter(|kept| *kept.uid == **uid);
-        // One that cannot be read may stay.
+        // A credential that cannot be read counts as one that is not being deleted.
         object.is_some_and(|kept| {
             let meta = kept.open().map(|object| object.metadata);
             meta.is_none_or(|meta| meta.deletion_timestamp.is_none())
@@ -280,28 +280,28 @@ fn no_digest_key() -> TokenError {
     passing("the operator's digest key cannot be read")
 }
 
-/// What another attempt does not change.
+/// An error that another attempt does not change.
 fn fault(text: &str) -> TokenError {
     TokenError::local(Class::Invalid, Reason::RevocationFailed, text)
 }
 
-/// What may pass.
+/// An error that may be temporary.
 fn passing(text: &str) -> TokenError {
     TokenError::local(Class::Transient, Reason::RevocationFailed, text)
 }
 
-/// Why a token that is in no Secret, or not as it was published, is not revoked.
+/// Why a token is not revoked that is not in a Secret, or not as it was published.
 fn not_published(why: NoToken) -> TokenError {
     match why {
         NoToken::NoSecret => fault("its Secret was deleted first"),
         NoToken::Unreadable => passing("its Secret cannot be read"),
         NoToken::NoDigestKey => no_digest_key(),
-        NoToken::NotOwned => fault("its Secret belongs to somebody else by now"),
-        NoToken::NoRecord => fault("its Secret does not say what issued the token"),
-        NoToken::Static => fault("its Secret holds a static key, which no issuer issued"),
-        NoToken::NotPlain => fault("its Secret shows no plain token"),
+        NoToken::NotOwned => fault("its Secret does not belong to this credential any more"),
+        NoToken::NoRecord => fault("its Secret does not record what issued the token"),
+        NoToken::Static => fault("its Secret contains a static key, which no issuer issued"),
+        NoToken::NotPlain => fault("its Secret does not contain the token in plain text"),
         NoToken::Replaced => {
-            fault("its Secret holds another token than the one that was published")
+            fault("its Secret contains another token than the one that was published")
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens of ServiceAccounts for issuers, and why the API server refuses one.
+//! Tokens of ServiceAccounts for issuers, and why the API server rejects a token request.
 
 use crate::Reason;
 use k8s_openapi::api::{
@@ -18,8 +18,8 @@ use crate::{
     oauth::{Class, TokenEndpoint, TokenError},
 };
 
-/// A token of a ServiceAccount for the issuer. The annotations of the ServiceAccount say where its tokens may go and for
-/// which audiences, as those of a Secret do.
+/// A token of a ServiceAccount for the issuer. The annotations of the ServiceAccount state where its tokens may be sent and for
+/// which audiences, like those of a Secret.
 pub(in crate::controller) async fn account_token(
     context: &Context,
     credential: &Credential,
@@ -66,7 +66,7 @@ pub(in crate::controller) async fn account_token(
     Ok(SecretString::from(token))
 }
 
-/// Why the API server gives no token of a ServiceAccount, in its words where it has some. `right`: what the call needs.
+/// Why the API server returns no token of a ServiceAccount, with its message if there is one. `right`: the permission that the call needs.
 fn account_error(name: &str, right: &str, failed: &Failed) -> TokenError {
     let server_message = failed.server_message.fault();
     let bracket = server_message
@@ -79,7 +79,7 @@ fn account_error(name: &str, right: &str, failed: &Failed) -> TokenError {
             Reason::ServiceAccountMissing,
             format!("ServiceAccount {name} does not exist{bracket}; create it or correct the name"),
         ),
-        // RBAC, or nothing is said.
+        // Denied by RBAC, or without a message.
         Trouble::Forbidden if failed.server_message.is_rights() || server_message.is_none() => {
             refuse(
                 Class::Transient,
@@ -164,7 +164,7 @@ mod tests {
                 "{message}: {reported}"
             );
         }
-        // No answer has no words.
+        // Without a response there is no message.
         let silent = account_error("sync", "get on serviceaccounts", &Trouble::Forbidden.into());
         assert_eq!(silent.reason, Reason::ServiceAccountForbidden);
         let silent = account_error(

@@ -1,5 +1,5 @@
-//! Sends identical requests in flight once. Identical means: same namespace, same request to the last field, same values of the same
-//! Secrets. So no credential gets a token, or a token error, that it could not have got itself.
+//! Sends identical requests in flight once. Identical means: same namespace, same request in all fields, same values of the
+//! same Secrets. Therefore no credential receives a token, or a token error, that it could not have received with its own request.
 
 use crate::Reason;
 use std::{
@@ -18,7 +18,7 @@ use crate::oauth::{Class, Token, TokenError};
 
 type Call = Shared<BoxFuture<'static, Result<Arc<Token>, TokenError>>>;
 
-/// What decides a request: [`crate::plan::fingerprint::in_flight`].
+/// The data that determines a request: [`crate::plan::fingerprint::in_flight`].
 pub(in crate::controller) type RequestKey = String;
 
 /// Requests in flight.
@@ -28,7 +28,7 @@ pub(in crate::controller) struct SingleFlight {
 }
 
 impl SingleFlight {
-    /// Waits for an equal request in flight, or starts this one. It runs in a task of its own: it ends even if its
+    /// Waits for an identical request in flight, or starts this one. The request runs in its own task: it completes even if its
     /// caller is cancelled.
     pub(in crate::controller) async fn run(
         self: &Arc<Self>,

@@ -1,4 +1,4 @@
-//! Reads the Secrets of a request, each once and for each purpose only as the binding of secrets to origins allows.
+//! Reads the Secrets of a request, each one once. The binding of secrets to origins is checked for each purpose.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ impl Opened {
         }
     }
 
-    /// May this text of it be sent to any issuer?
+    /// Checks that this text from the Secret may be sent to any issuer.
     pub(super) fn may_send(
         &self,
         context: &Context,
@@ -61,16 +61,16 @@ impl Opened {
         let name = &self.name;
         let fault = match self.data.get(key) {
             Some(bytes) if !bytes.0.is_empty() => return Ok(&bytes.0),
-            // Some tools create a Secret and fill it later: it is waited for as for a key that comes later.
+            // Some tools create a Secret and fill it later: apicred waits for the value, as for a key that is added later.
             Some(_) => format!("key {key} of Secret {name} is empty; store the value under it"),
-            // Which keys it has is not reported: who may name a Secret may not be who may read it.
+            // The existing keys are not reported: a user who may name a Secret may not be allowed to read it.
             None => format!("Secret {name} has no key {key}; correct the key or add it"),
         };
         Err(TokenError::local(Class::Invalid, lacking.key, fault))
     }
 }
 
-/// How bytes become what a grant needs; an error is the rest of a sentence that begins with the key's name.
+/// The conversion of bytes to an input of a grant. An error is the rest of a sentence that starts with the name of the key.
 pub(super) type Taken = fn(&[u8]) -> Result<SecretString, String>;
 
 pub(super) fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> TokenError {
@@ -81,8 +81,8 @@ pub(super) fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> T
     )
 }
 
-/// Reads a Secret that was not read yet, and checks that its content may serve this purpose and go to this issuer: for
-/// each purpose, since one Secret may be named for several.
+/// Reads a Secret that was not read yet, and checks that its content may be used for this purpose and sent to this issuer. This
+/// is checked for each purpose, since one Secret may be named for several purposes.
 pub(super) async fn open<'a>(
     context: &Context,
     credential: &Credential,
@@ -145,8 +145,8 @@ async fn get(
     })
 }
 
-/// Reads the last good certificate of a Secret: only while this Secret exists, contains a pair, and asks for the copy. The
-/// copy may go where the Secret itself may go now, by the annotations of the Secret.
+/// Reads the last good certificate of a Secret. The Secret must exist, contain a certificate and key, and request the copy. The
+/// copy may be sent where the Secret itself may be sent now, according to the annotations of the Secret.
 pub(super) async fn open_copy<'a>(
     context: &Context,
     credential: &Credential,
@@ -182,7 +182,7 @@ pub(super) async fn open_copy<'a>(
             "is not a copy that may be used now; apicred reads it again after its next change",
         );
     }
-    // The same certificate with a key that does not belong to it is another pair.
+    // The same certificate with a key that does not match it is another pair.
     if (copy.data.get(TLS.0), copy.data.get(TLS.1)) == (Some(certificate), Some(key)) {
         return refuse(
             "contains the same certificate as the Secret that it is a copy of; register it at the issuer",

@@ -28,32 +28,32 @@ use crate::{
     },
 };
 
-/// For how long a leader tries to store an answer before it keeps it in memory and goes on: the answer exists nowhere
-/// else. A process that has lost its lease has nothing else to do, and tries until it is ended.
+/// How long a leader tries to store an answer before it retains the answer in memory and continues: the answer exists nowhere
+/// else. A process that has lost its lease has no other work, and retries until it is terminated.
 pub(in crate::controller) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Was an answer stored?
+/// Whether an answer was stored.
 pub(in crate::controller) enum Stored {
-    /// It was, or nothing had to be.
+    /// The answer was stored, or no write was necessary.
     Yes,
-    /// Another refresh token is there by now, and it counts.
+    /// The Secret now contains another refresh token, which is the valid one.
     Replaced,
 }
 
-/// The pause before the next try, by the time that the tries have taken so far.
+/// The wait before the next attempt, based on the elapsed time of all attempts.
 fn pause(elapsed: Duration) -> Duration {
     (elapsed / 2).clamp(Duration::from_millis(250), Duration::from_secs(4))
 }
 
-/// What one try to store came to.
+/// The result of one attempt to store.
 enum Try {
     Done(Stored),
-    /// The Secret was changed meanwhile, and still has a refresh token that the answer replaces.
+    /// The Secret was changed in the meantime, and still contains a refresh token that the answer replaces.
     Moved,
     Failed(TokenError),
 }
 
-/// Stores what became of a refresh token: the new one, if there is one, and the notes.
+/// Stores the result for a refresh token: the new refresh token, if there is one, and the notes.
 pub(in crate::controller) async fn finish(
     context: &Context,
     credential: &Credential,
@@ -64,7 +64,7 @@ pub(in crate::controller) async fn finish(
     loop {
         let failed = match store(context, credential, answered).await {
             Try::Done(stored) => return Ok(stored),
-            // Its new version is known now. Whoever writes all the time is waited for.
+            // The new version is known now. If another writer writes continuously, wait for it.
             Try::Moved if !moved => {
                 moved = true;
                 continue;
@@ -80,7 +80,7 @@ pub(in crate::controller) async fn finish(
     }
 }
 
-/// Tries once.
+/// Makes one attempt.
 async fn store(context: &Context, credential: &Credential, answered: &mut Answered) -> Try {
     let token_state = answered.token_state();
     let new = answered.new_token().cloned();
@@ -93,7 +93,7 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
     let issuer = annotations.and_then(|a| a.get(names::ISSUED_BY));
     let other = issuer != Some(&answered.state.issuer);
     let mut changes = renewal::after(&notes, rule, &answered.sent, what);
-    // The issuer's own answer says that the refresh token is of this issuer.
+    // The response of the issuer proves that the refresh token belongs to this issuer.
     if matches!(token_state, TokenState::Rotated | TokenState::Kept) && (changes.is_some() || other)
     {
         let noted = (names::ISSUED_BY, Some(answered.state.issuer.clone()));
@@ -105,11 +105,11 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
     let state = &mut answered.state;
     match write(context, credential, state, &changes, new.as_ref()).await {
         Ok(()) => Try::Done(Stored::Yes),
-        // Somebody else wrote to it meanwhile, or this process did and the answer was lost.
+        // Another writer changed the Secret in the meantime, or this process did and the response was lost.
         Err(Trouble::Conflict | Trouble::NotFound) => {
             match stored_token(context, credential, answered).await {
                 Ok(StoredToken::New) => Try::Done(Stored::Yes),
-                // An older token was restored while the request was in flight: the new one is valid.
+                // An older token was restored while the request was in flight: the new token is valid.
                 Ok(StoredToken::Spent) if token_state != TokenState::Rotated => {
                     Try::Done(Stored::Replaced)
                 }
@@ -122,8 +122,7 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
     }
 }
 
-/// Writes annotations, and a new refresh token if there is one. What is written is own: a failure that is being waited
-/// out does not depend on it.
+/// Writes annotations, and a new refresh token if there is one. This is an own write: a failure that the credential waits for does not depend on it.
 pub(in crate::controller) async fn write(
     context: &Context,
     credential: &Credential,
@@ -168,9 +167,9 @@ pub(in crate::controller) async fn write(
 enum StoredToken {
     /// The one that was sent.
     Sent,
-    /// The one that the answer brought.
+    /// The new one from the answer.
     New,
-    /// One that was spent before.
+    /// One that was used before.
     Spent,
     /// Another one.
     Other,
@@ -205,7 +204,7 @@ async fn stored_token(
             ),
         ));
     }
-    // Where nothing is, nothing newer is lost.
+    // If the Secret contains no refresh token, no newer one is lost.
     let Some(there) = there else {
         return Ok(StoredToken::Sent);
     };
@@ -238,7 +237,7 @@ async fn digest(
     Ok(digests.refresh_token(token.expose_secret()))
 }
 
-/// The spent refresh tokens that are noted on the target Secret: a tool that replaces the state Secret does not touch it.
+/// The used refresh tokens that are recorded on the target Secret: a tool that replaces the state Secret does not change it.
 pub(in crate::controller) async fn spent_on_target(
     context: &Context,
     credential: &Credential,
@@ -248,8 +247,8 @@ pub(in crate::controller) async fn spent_on_target(
     let request = || secrets.get_metadata(&credential.target.name);
     match call(&context.metrics, "get_target_metadata", request).await {
         Ok(target) => {
-            // Whichever credential it was written for: a keyed digest is of one token, and a credential that is recreated goes
-            // on with the sign-in of its name.
+            // Independent of the credential that it was written for: a keyed digest belongs to one token, and a recreated
+            // credential continues with the sign-in of its name.
             let annotations = target.metadata.annotations.unwrap_or_default();
             let noted = annotations.get(names::SPENT_REFRESH_TOKENS);
             Ok(spent::read(noted.map_or("", String::as_str)))
@@ -274,14 +273,14 @@ pub(in crate::controller) async fn writer(
 
 fn last_writer(entries: &[ManagedFieldsEntry], key: &str) -> Option<String> {
     let field = format!("f:{key}");
-    // An apply of `stringData` is noted under the name it was sent by.
+    // A server-side apply of `stringData` is recorded under `stringData`.
     let owns = |e: &&ManagedFieldsEntry| {
         let fields: Option<&Value> = e.fields_v1.as_ref().map(|f| &f.0);
         ["f:data", "f:stringData"]
             .iter()
             .any(|part| fields.and_then(|f| f.get(part)?.get(&field)).is_some())
     };
-    // apicred has not written this one, whoever owns the field within the same second.
+    // apicred did not write this refresh token, even if it owns the field within the same second.
     let others = |e: &&ManagedFieldsEntry| e.manager.as_deref() != Some(names::MANAGER);
     let writers = entries.iter().filter(owns).filter(others);
     let last = writers.max_by_key(|e| e.time.as_ref().map(|t| t.0))?;
@@ -293,10 +292,10 @@ fn api(context: &Context, credential: &Credential) -> Api<Secret> {
     Api::namespaced(context.client.clone(), &credential.namespace)
 }
 
-/// What went wrong with the state Secret, as a message.
+/// The error of a call for the state Secret, as a message.
 pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> TokenError {
     let name = &state.reference.name;
-    // Only names: a policy may quote the refresh token in the Secret.
+    // Only names: a policy message may quote the refresh token in the Secret.
     let who = state.server_message.who();
     let who = who.map_or_else(String::new, |who| format!(" ({who})"));
     match trouble {

@@ -31,7 +31,7 @@ fn each_trouble_is_counted_under_its_name() {
     ];
     let metrics = Metrics::default();
     for trouble in all {
-        // What the table does not have ends a test.
+        // A value that the table does not contain makes a test fail.
         metrics.called("get_secret", trouble.as_str(), None);
     }
 }
@@ -48,7 +48,7 @@ fn a_request_that_was_not_done_is_repeated_and_no_other() {
         (answer(409, &Value::Null), None),
         (answer(404, &Value::Null), None),
         (answer(422, &Value::Null), None),
-        // These may have been done.
+        // These requests may have been processed.
         (answer(500, &Value::Null), None),
         (answer(503, &after(1)), None),
         (answer(504, &after(1)), None),

@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    /// Fills the cache as kube's store is filled, and says what came.
+    /// Fills the cache as the store of kube is filled, and returns the changes.
     fn take(&mut self, reported: Reported<Object>) -> Vec<String> {
         let mut words = Vec::new();
         for event in reported.changes {
@@ -123,7 +123,7 @@ fn the_first_list_is_complete_once_all_namespaces_have_theirs() {
         ["init", "has a/x", "has a/y"]
     );
     assert_eq!(world.synced, ["a"]);
-    // Meanwhile one is made, one deleted, and one of them again made.
+    // In the meantime, one object is created, two are deleted, and one of these is created again.
     assert_eq!(world.on("a", Event::Apply(object("a", "z"))), ["has a/z"]);
     assert!(world.on("a", Event::Delete(object("a", "x"))).is_empty());
     assert!(world.on("a", Event::Delete(object("a", "y"))).is_empty());
@@ -140,7 +140,7 @@ fn the_first_list_is_complete_once_all_namespaces_have_theirs() {
 fn a_namespace_that_lists_again_before_the_first_list_is_complete_loses_what_is_gone() {
     let mut world = World::of(&["a", "b"]);
     world.list("a", &[("a", "x"), ("a", "y")]);
-    // Its watch breaks: it was listed, and keeps nobody waiting.
+    // Its watch fails: the namespace was listed, so no other one waits for it.
     assert!(world.failed("a").is_empty());
     world.list("a", &[("a", "y")]);
     assert_eq!(world.list("b", &[]), ["done", "delete a/x"]);
@@ -177,7 +177,7 @@ fn a_list_that_breaks_off_is_begun_again() {
     assert!(world.failed("").is_empty());
     assert_eq!(world.list("", &[("a", "y")]), ["init", "has a/y", "done"]);
     assert_eq!(world.names(), ["a/y"]);
-    // A later one as well: what the broken one named counts for nothing.
+    // The same for a later list: the names of the interrupted list are ignored.
     world.begin("", &[("a", "y")]);
     assert_eq!(world.list("", &[]), ["delete a/y"]);
 }
@@ -187,7 +187,7 @@ fn a_namespace_that_cannot_be_listed_blocks_no_other_and_is_added_later_as_a_who
     let mut world = World::of(&["a", "b"]);
     assert_eq!(world.begin("b", &[("b", "y")]), ["init", "has b/y"]);
     world.list("a", &[("a", "x")]);
-    // What it has named so far may be half of it.
+    // The list so far may be incomplete.
     assert_eq!(world.failed("b"), ["done", "delete b/y"]);
     assert_eq!(world.names(), ["a/x"]);
     assert!(world.failed("b").is_empty());
@@ -197,7 +197,7 @@ fn a_namespace_that_cannot_be_listed_blocks_no_other_and_is_added_later_as_a_who
     assert_eq!(world.synced, ["a"]);
     assert_eq!(world.on("b", Event::InitDone), ["apply b/y", "apply b/z"]);
     assert_eq!(world.synced, ["a", "b"]);
-    // One that worked before is not forgotten when its watch breaks.
+    // A namespace that worked before is not forgotten when its watch fails.
     assert!(world.failed("a").is_empty());
     assert_eq!(world.names(), ["a/x", "b/y", "b/z"]);
     assert_eq!(world.list("b", &[("b", "z")]), ["apply b/z", "delete b/y"]);

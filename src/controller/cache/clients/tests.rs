@@ -162,7 +162,7 @@ fn an_object_has_the_clients_that_need_it_checked_and_no_others() {
     assert_eq!(unchecked(&clients), ["account"]);
     clients.check_accounts(None);
     assert_eq!(unchecked(&clients), ["account"]);
-    // An edit that names another one.
+    // An edit that names another Secret.
     clients.put(&held("a", &spec("t"), 2).0, held("a", &spec("t"), 2).1);
     clients.check_source(&secret("secops", "s"));
     assert!(unchecked(&clients).is_empty());
