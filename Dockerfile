@@ -2,13 +2,13 @@
 # database. Built with musl, because a static glibc still loads its name-service modules at run time, and an image
 # without files has none. `make image-oci` assembles the same image without a container engine.
 #
-# The base cannot change: its digest is that of the index of all platforms. docs/development.md says how to take a newer one.
+# The digest pins the base: it is that of the index of all platforms. docs/development.md describes how to update it.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1
 
-# On the platform of the builder, whatever the platform of the image: a cross compiler takes minutes where an emulator takes hours.
+# On the platform of the builder, whatever the platform of the image: a cross compiler takes minutes, and an emulator takes hours.
 FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build
 ARG TARGETARCH
-# aws-lc-sys and jemalloc are C. musl-dev of the target's architecture brings the compiler for it (MACHINE-linux-musl-gcc),
+# aws-lc-sys and jemalloc are C. musl-dev of the target's architecture contains the compiler for it (MACHINE-linux-musl-gcc),
 # which their builds find by its name. No cmake is needed.
 RUN set -eu; \
     case "$TARGETARCH" in \
@@ -28,8 +28,8 @@ COPY . .
 ARG REVISION=unknown
 # Features of the program, as `--features otel`.
 ARG CARGO_FEATURES=
-# The caches make a second build short; the binary is copied out of them. The compiler links, too. jemalloc is built for one size
-# of pages, and runs on kernels with pages of that size or smaller ones: on arm64 they have 4, 16 or 64 KiB, which is 2^16.
+# The caches make a second build short; the binary is copied out of them. The compiler is also the linker. jemalloc is built for one page
+# size, and runs on kernels with pages of this size or smaller. Kernels on arm64 have pages of 4, 16 or 64 KiB, and 64 KiB is 2^16.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,id=apicred-target-$TARGETARCH \
     set -eu; target="$(cat /target)"; \

@@ -3,8 +3,8 @@
 # Requires cargo (https://rustup.rs), a C compiler, and Go for the first build of the programs that tests use.
 
 CARGO ?= cargo
-# Tests, generators and the programs of tests share one build (`lint` also checks the program without the features of tests). A test among
-# the targets brings the features of tests; without it, cargo compiles 40 crates and the operator once more, and testenv's own ones too.
+# Tests, generators and the programs for tests share one build (`lint` also checks the program without the features for tests). The build
+# includes a test, which enables the features for tests. Without it, cargo compiles 40 crates, the operator and testenv's programs again.
 PROGRAMS = $(CARGO) build --locked --workspace --features apicred/otel --bin apicred --bin testenv --bin chart --test architecture
 BUILT = $(shell $(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
 # Versions of the tools that `audit` and `sbom` install in target/tools, and nowhere else.
@@ -46,7 +46,7 @@ demo: ## run the operator with a real Kubernetes API server, in minutes (KEEP=1 
 test: ## run all tests, with a real control plane
 	$(PROGRAMS)
 	$(BUILT)/testenv build
-	@# A test that fails hides no other one.
+	@# A test that fails must not hide others.
 	$(CARGO) test --workspace --locked --features apicred/otel --no-fail-fast
 
 properties: ## run the property tests with many new cases (PROPTEST_CASES=20000 in core, 2000 in the operator)
@@ -61,7 +61,7 @@ chaos: ## kill, stop and edit at random, for CHAOS_SECONDS=300 (CHAOS_CREDENTIAL
 lint: ## check format, clippy, chart, and that the generated files are up to date
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --features apicred/otel --locked -- -D warnings
-	@# As it is built without them.
+	@# The release build has none of these features.
 	$(CARGO) clippy -p apicred --lib --bins --locked -- -D warnings
 	$(CARGO) clippy --workspace --test chaos --features apicred/otel --locked -- -D warnings
 	@# Only this package, with only its own features: no Kubernetes client, no HTTP client, no runtime.
@@ -120,7 +120,7 @@ fips: ## check that the program compiles with the FIPS module of AWS-LC; needs c
 	$(CARGO) check --locked -p apicred --features fips
 
 audit: ## check licences, sources, banned crates and known vulnerabilities of all dependencies
-	@# Without optimization: it runs for seconds, and compiles for minutes less.
+	@# Without optimization: it runs only for seconds, and its compilation takes minutes less.
 	@[ -x $(TOOLS)/cargo-deny ] \
 	  || CARGO_PROFILE_DEV_DEBUG=false $(CARGO) install --debug --locked cargo-deny --version $(CARGO_DENY) --root target/tools
 	$(TOOLS)/cargo-deny --all-features check licenses bans sources
@@ -170,7 +170,7 @@ image-program-%:
 	  || { echo "image-oci: $(call image_machine,$*)-linux-musl-gcc is not on PATH (Debian: apt-get install musl-dev:$*)" >&2; exit 1; }
 	@[ -d "$$(rustc --print target-libdir --target $(call image_target,$*))" ] \
 	  || { echo "image-oci: Rust has no standard library for $(call image_target,$*): rustup target add $(call image_target,$*)" >&2; exit 1; }
-	@# Without the paths of the machine that builds. jemalloc on arm64: as in the Dockerfile.
+	@# The program must not contain paths of the build machine. jemalloc on arm64: as in the Dockerfile.
 	APICRED_REVISION=$(REVISION) \
 	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo$(if $(CARGO_TARGET_DIR), --remap-path-prefix=$(CARGO_TARGET_DIR)=/src/target)" \
 	CARGO_TARGET_$(subst -,_,$(shell echo $(call image_target,$*) | tr a-z A-Z))_LINKER=$(call image_machine,$*)-linux-gnu-gcc \

@@ -1,8 +1,8 @@
 //! How long the page of a scrape takes with 10,000 credentials, and how large it is. `cargo bench --bench scrape`.
 //!
-//! The credentials are made up here: only the writing of the page is measured. What the operator writes it from is its cache
-//! (`Each` in src/controller/reconcile/snapshot.rs), which only watches of an API server fill, so the real thing costs 10,000
-//! objects in a control plane and minutes for a measurement of milliseconds. `Each` reads fields of what is in memory and makes no
+//! The credentials are generated here: only the writing of the page is measured. The operator's source for the page is its cache
+//! (`Each` in src/controller/reconcile/snapshot.rs), which only watches of an API server fill. A measurement with it would need 10,000
+//! objects in a control plane, and minutes for a result of milliseconds. `Each` reads fields of objects in memory and makes no
 //! copies; `cargo bench --bench load` measures the whole operator.
 
 use std::time::{Duration, Instant};

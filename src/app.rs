@@ -25,12 +25,12 @@ use crate::{
     },
 };
 
-/// Calls of the API server at once, for as long as they take to answer; a watch counts until it has begun. More would
-/// queue there, in one line with everybody's (reliability research, section 2.3).
+/// Maximum number of concurrent calls to the API server. A call counts until it is answered; a watch counts until it has begun. More calls would
+/// only wait at the API server, in the same queue as the calls of other clients (reliability research, section 2.3).
 const CALLS: usize = 64;
-/// Connecting to the API server; calls have deadlines of their own.
+/// Time limit for connecting to the API server. Calls have separate deadlines.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A connection that says nothing for this long is dead: longer than a watch without news (200 s).
+/// A connection without data for this long is dead. It is longer than a watch without events (200 s).
 const SILENCE: Duration = Duration::from_secs(230);
 /// After a stop signal, reconciles in progress may finish for this long; below the pod's grace period of 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -39,13 +39,13 @@ const DRAIN: Duration = Duration::from_secs(25);
 const STORE: Duration = Duration::from_secs(30);
 /// The same at the end of a drain; still below the pod's grace period.
 const STORE_AFTER_DRAIN: Duration = Duration::from_secs(3);
-/// A process that has not ended by itself by then is ended, whatever it is busy with.
+/// A process that still runs after this time is ended by force, whatever blocks it.
 const ENFORCE: Duration = Duration::from_secs(35);
-/// Exit code of such a process. There is no log line: what blocks the process may be the log.
+/// Exit code of such a process. It writes no log line, because the log may be what blocks it.
 pub const ENDED_BY_FORCE: i32 = 3;
 /// How long a shutdown waits for threads that sign, resolve a name or read a file.
 const THREADS: Duration = Duration::from_secs(1);
-/// A leader that has not completed its first lists by then gives the lease to another one, which may be able to.
+/// A leader whose first lists are not complete after this time releases the Lease, because another replica may be able to complete them.
 const SYNC: Duration = Duration::from_mins(2);
 
 /// The settings of the process.
@@ -55,9 +55,9 @@ pub struct Options {
     pub settings: Settings,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub admin_listen: SocketAddr,
-    /// Expose the end of each token as a gauge with the credential's name.
+    /// Expose a gauge for each credential with the time at which its token expires.
     pub metrics_per_credential: bool,
-    /// Stand by until no other operator leads, by this Lease and under this name; `None`: work at once.
+    /// The Lease and identity for leader election: the process waits until no other operator leads. `None`: it works at once.
     pub lease: Option<LeaseOptions>,
 }
 
@@ -66,20 +66,20 @@ pub struct Options {
 pub struct LeaseOptions {
     /// Name of the Lease in the operator's namespace.
     pub name: String,
-    /// Name of this process, another one for each.
+    /// Name of this process. Each process has a different one.
     pub identity: String,
     /// Names of earlier processes that have ended, by [`crate::leader::predecessors`].
     pub ended: Vec<String>,
-    /// A client of its own: renewals must not queue behind the operator's calls.
+    /// A separate client: renewals of the Lease must not queue behind the operator's calls.
     pub client: Client,
-    /// Ends the process. Called from a thread of its own if the process is still there long after the lease was lost.
+    /// Ends the process. A separate thread calls it if the process still runs long after the lease was lost.
     pub end_by_force: fn(),
 }
 
-/// A client of the cluster that the environment names: `KUBECONFIG`, else the pod's service account.
+/// A client of the cluster that `KUBECONFIG` names; if not set, of the pod's cluster with the pod's service account.
 ///
-/// kube's own defaults are replaced: its retry layer tries 15 times inside one call and obeys any `Retry-After`,
-/// while a worker waits. Here the plan decides when to try again.
+/// kube's defaults are replaced: its retry layer tries 15 times inside one call and obeys any `Retry-After`, while a worker
+/// waits. Here the plan decides when to retry.
 ///
 /// # Errors
 /// When no cluster is named or its credentials cannot be read.
@@ -96,8 +96,8 @@ pub async fn client() -> Result<Client, String> {
         .build())
 }
 
-/// Audiences that the API server takes for its own. Nobody asked for an audience when the pod's token was made, so it names
-/// them all; a client certificate shows nothing.
+/// Audiences that the API server accepts as its own. The pod's token was created without a requested audience, so it contains all of them.
+/// A client certificate contains none.
 ///
 /// # Errors
 /// When no cluster is named or the token cannot be read.
@@ -123,33 +123,33 @@ async fn infer() -> Result<Config, String> {
 /// Replaces kube's defaults that do not fit (see [`client`]).
 pub fn harden(config: &mut Config) {
     config.default_retry = false;
-    // kube takes the environment's proxy for a kubeconfig's own, and then finds that it cannot speak to proxies.
+    // kube treats the environment's proxy like the proxy of a kubeconfig, and then fails because it is built without support for proxies.
     let ambient = |proxy: &mut http::Uri| {
         let is =
             |name| std::env::var(name).ok().and_then(|v| v.parse().ok()) == Some(proxy.clone());
         is("HTTPS_PROXY") || is("https_proxy")
     };
     let _ = config.proxy_url.take_if(ambient);
-    // A kubeconfig without a CA trusts those of the system.
+    // With a kubeconfig without a CA, the CAs of the system are trusted.
     if config.root_cert.is_none() {
         let cas = environment::cas_if_hidden();
         config.root_cert = cas.map(|cas| cas.iter().map(|der| der.to_vec()).collect());
     }
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(Duration::from_secs(15));
-    // Calls have deadlines of their own and watches end by themselves before this; a list has neither.
+    // Calls have separate deadlines, and watches end before this timeout. A list has neither.
     config.read_timeout = Some(SILENCE);
-    // The API server's audit log and its metrics by client then name the operator.
+    // The API server's audit log and its metrics by client then show the operator's name.
     let agent = HeaderValue::from_static(concat!("apicred/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
 }
 
 /// Runs the whole process on one thread: the API server has ten times the work of each renewal, and tasks that wake each
-/// other over threads cost a third more (docs/performance.md). Signatures, DNS and files go to threads of their own, and the
-/// end does not wait for these: a look-up of a name may take 30 s or more, and a file of a dead mount for ever.
+/// other across threads cost a third more (docs/performance.md). Signatures, DNS and files use other threads. The shutdown does not
+/// wait for these: resolving a name may take 30 s or more, and reading a file of a dead mount may never end.
 ///
 /// # Errors
-/// When no thread can be had, and what the work says.
+/// When no thread can be started, and the errors of `work`.
 pub fn on_one_thread(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -172,7 +172,7 @@ pub async fn run(
     Box::pin(run_by(Arc::new(SystemClock), options, client, stop)).await
 }
 
-/// The same by another wall clock, for tests.
+/// The same with another wall clock, for tests.
 ///
 /// # Errors
 /// Why it ended without a stop signal.
@@ -229,7 +229,7 @@ pub async fn run_by(
             Some((lease, end)) => lead(lease, operator, &admin.health, stops, end).await,
         }
     };
-    // The admin server outlives the controller's drain: it ends with this function.
+    // The admin server runs until this function returns, so also during the controller's drain.
     tokio::select! {
         ended = work => ended,
         served = admin::serve(listener, Arc::clone(&admin), std::future::pending()) => Err(served.map_or_else(
@@ -237,7 +237,7 @@ pub async fn run_by(
             |()| "the admin server ended".to_owned(),
         )),
         () = drain => {
-            // The work is cut short by now, but for what this waits for.
+            // By now all work is cancelled except storing the answers below.
             tracing::warn!("work in progress did not end in time and is cancelled");
             let _ = tokio::time::timeout(STORE_AFTER_DRAIN, answers.stored()).await;
             Ok(())
@@ -245,14 +245,14 @@ pub async fn run_by(
     }
 }
 
-/// The Lease that this process stands for, and what ends the process by force if it loses it.
+/// The Lease of this process, and the function that ends the process by force if it loses the Lease.
 fn candidate(options: LeaseOptions, namespace: &str, clock: &Arc<dyn Clock>) -> (Lease, fn()) {
     let (name, identity) = (&options.name, &options.identity);
     let lease = Lease::new(options.client, namespace, name, identity, Arc::clone(clock));
     (lease.after(options.ended), options.end_by_force)
 }
 
-/// Ends at the end of a stop that other tasks wait for as well.
+/// Ends when the stop signal arrives. Other tasks wait for the same signal.
 async fn stop_of(mut stopped: watch::Receiver<bool>) {
     // A dropped sender is a stop as well.
     let _ = stopped.wait_for(|s| *s).await;
@@ -269,7 +269,7 @@ async fn alone(
     ended
 }
 
-/// Stands by until no other operator leads, and then works for as long as the lease holds.
+/// Waits on standby until no other operator leads, and then works as long as it holds the lease.
 async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
     lease: Lease,
     operator: Operator,
@@ -291,7 +291,7 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
     health.leads();
     let ended = tokio::select! {
         biased;
-        // Ends all work under way but refreshes that were sent.
+        // Cancels all work in progress except refreshes that were sent.
         Lost = standing.keep() => return lost(health, &answers).await,
         ended = operator.run(stops()) => ended,
         missing = not_synced(health) => Err(format!(
@@ -308,8 +308,8 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
     ended
 }
 
-/// The lease is lost: another operator may be at work. A refresh that was sent has used up its refresh token, and the answer
-/// exists nowhere but here. The write of it demands the version and the mark that it was sent with, so it harms nobody.
+/// The lease is lost: another operator may be active. A refresh that was sent has used up its refresh token, and its answer
+/// exists only in this process. The write of the answer requires the version and the mark with which the refresh was sent, so it does no harm.
 async fn lost(health: &Health, answers: &Answers) -> Result<(), String> {
     health.set_standby(Err("the lease was lost".to_owned()));
     let in_flight = answers.count();
@@ -325,7 +325,7 @@ async fn lost(health: &Health, answers: &Answers) -> Result<(), String> {
     Err("the lease was lost".to_owned())
 }
 
-/// Ends if the first lists take too long. Gives the names of those that are missing.
+/// Ends if the first lists take too long. Returns the names of the missing ones.
 async fn not_synced(health: &Health) -> String {
     tokio::time::sleep(SYNC).await;
     let missing = health.unlisted();

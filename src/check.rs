@@ -1,4 +1,4 @@
-//! `apicred check`: is an operator ready, and does a replica lead? It is the program of `helm test`, because the image has no
+//! `apicred check` reports whether an operator is ready and whether a replica leads. `helm test` runs it, because the image has no
 //! shell.
 
 use std::time::Duration;
@@ -10,17 +10,17 @@ use tokio::{
 };
 use url::{Host, Url};
 
-/// One answer.
+/// Time limit for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Until the next try. Each is a connection of its own, so that a Service leads it to any of the replicas.
+/// Pause before the next try. Each try uses a new connection, so that a Service can route it to any of the replicas.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Largest answer that is read: with gauges for thousands of credentials, the metrics are megabytes.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// Asks the admin server of an operator, or of several behind one address, until one leads and all that were asked are ready.
+/// Queries the admin server of an operator, or of several behind one address, until one leads and all queried ones are ready.
 ///
 /// # Errors
-/// What is wrong, with the next step, if it is still so after this time. At once for an address that is none of an admin server.
+/// The problem and the next step, if the problem persists for this time; at once if the address is not that of an admin server.
 pub async fn check(admin: &Url, patience: Duration) -> Result<String, String> {
     if admin.scheme() != "http" || !admin.username().is_empty() || admin.password().is_some() {
         let (scheme, host) = (admin.scheme(), admin.host_str().unwrap_or("HOST"));
@@ -50,7 +50,7 @@ async fn try_once(admin: &Url) -> Result<String, String> {
     let (status, metrics) = get(admin, "metrics").await?;
     if status != 200 {
         return Err(format!(
-            "the metrics of the operator cannot be read (status {status}: {}); ask again, and read its log",
+            "the metrics of the operator cannot be read (status {status}: {}); try again, and read its log",
             metrics.trim()
         ));
     }
@@ -80,7 +80,7 @@ fn version(metrics: &str) -> Option<&str> {
     rest.split_once('"').map(|(version, _)| version)
 }
 
-/// Gets a page, and gives its status and body. HTTP/1.0, so that the body is what follows until the end.
+/// Gets a page and returns its status and body. It uses HTTP/1.0, so that the body ends with the connection.
 async fn get(admin: &Url, page: &str) -> Result<(u16, String), String> {
     let unreachable = |why: &str| {
         format!(
@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each page of `/readyz` and `/metrics` with what the function gives for the number of the request.
+    /// Answers each request for `/readyz` and `/metrics` with the result of the function for the number of the request.
     async fn served(answers: impl Fn(usize, &str) -> String + Send + 'static) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -204,7 +204,7 @@ mod tests {
                 assert!(reported.contains(word), "no {word:?} in {reported}");
             }
         }
-        // Nothing is asked by a way that the address does not name.
+        // No request is sent if the address has a user.
         let mut leader = served(|_, page| match page {
             "/readyz" => ok("ok\n"),
             _ => metrics(1, OURS),

@@ -4,9 +4,9 @@ use std::{sync::OnceLock, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Gives the time. Everything that decides takes the answer as an argument.
+/// Returns the time. Functions that decide get it as an argument.
 pub trait Clock: Send + Sync + 'static {
-    /// Now, by the wall clock.
+    /// The current wall-clock time.
     fn now(&self) -> Timestamp;
 }
 
@@ -20,7 +20,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A time for deadlines and waits: the wall clock of the first call, and from then on what the monotonic clock adds. A step
+/// The time for deadlines and waits: the wall-clock time of the first call, plus the monotonic time since then. A step
 /// of the wall clock does not change it.
 pub fn steady() -> Timestamp {
     static BEGAN: OnceLock<(Timestamp, Instant)> = OnceLock::new();

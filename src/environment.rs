@@ -1,5 +1,4 @@
-//! Environment variables of the programs. One that is empty is as one that is not set: a template that has no value for it writes
-//! it so.
+//! Environment variables of the programs. An empty variable counts as not set, because a template without a value for it writes an empty one.
 
 use std::{env, ffi::OsStr, path::PathBuf};
 
@@ -10,12 +9,12 @@ use rustls_native_certs::{load_certs_from_paths, load_native_certs};
 /// A file with the CAs of the system, as OpenSSL names it.
 const CA_FILE: &str = "SSL_CERT_FILE";
 
-/// The same command, which does not read variables that are empty.
+/// The same command, without the variables that are empty.
 pub fn without_empty(command: Command) -> Command {
     without(command, is_empty)
 }
 
-/// It is set, to nothing.
+/// Returns true if the variable is set and empty.
 pub fn is_empty(name: &OsStr) -> bool {
     env::var_os(name).is_some_and(|value| value.is_empty())
 }
@@ -29,10 +28,10 @@ fn without(command: Command, omitted: fn(&OsStr) -> bool) -> Command {
         .mut_subcommands(|command| without(command, omitted))
 }
 
-/// The CAs in `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else those of the system. One that cannot be read is the system's matter.
+/// The CAs in `SSL_CERT_FILE` and `SSL_CERT_DIR`; if not set, those of the system. A CA that cannot be read is left out.
 pub fn cas() -> Vec<CertificateDer<'static>> {
     let found = load_native_certs().certs;
-    // The library takes an empty variable for the name of a file, and then reads no other.
+    // The library uses the empty variable as the name of a file, and then reads no other file.
     if !found.is_empty() || !is_empty(OsStr::new(CA_FILE)) {
         return found;
     }
@@ -47,8 +46,8 @@ pub fn cas() -> Vec<CertificateDer<'static>> {
         .unwrap_or_default()
 }
 
-/// The same for clients that look for the CAs of the system by themselves, and find none because the variable is empty. `None`: they
-/// find what there is.
+/// The same for clients that load the CAs of the system themselves, and find none because the variable is empty. `None`: the variable does not hide
+/// the CAs.
 pub fn cas_if_hidden() -> Option<Vec<CertificateDer<'static>>> {
     if !is_empty(OsStr::new(CA_FILE)) {
         return None;
@@ -89,7 +88,7 @@ mod tests {
         assert_eq!(given, Some("/a"), "a flag is read");
     }
 
-    /// The variable is read by a process of its own.
+    /// A separate process reads the variable.
     #[test]
     fn an_empty_ssl_cert_file_is_as_none() {
         let known = load_native_certs().certs;

@@ -43,7 +43,7 @@ pub(crate) struct Run {
     pub(crate) tenants: Tenants,
     /// HTTP proxy for requests to issuers, `http://proxy.example:3128`. If the URL has a user and password, set the variable and
     /// not the flag, which every process of the machine can read. `HTTPS_PROXY` and similar variables are ignored.
-    // Read later: clap would print what it cannot parse.
+    // Parsed later: clap would print a value that it cannot parse.
     #[arg(
         long,
         env = "APICRED_ISSUER_PROXY",
@@ -162,7 +162,7 @@ pub(crate) struct Tenants {
     pub(crate) entra_clouds: Vec<Cloud>,
 }
 
-/// A DNS label (RFC 1123), as names of namespaces are.
+/// A DNS label (RFC 1123), like the name of a namespace.
 fn namespace_name(text: &str) -> Result<String, String> {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -30,8 +30,8 @@ use url::Url;
 
 use flags::{Run, Tenants};
 
-/// Lists of thousands of objects come and go, and both libcs keep for ever what such a peak took
-/// (docs/performance.md). How it gives memory back is set in `.cargo/config.toml`.
+/// Lists of thousands of objects are allocated and freed, and both libcs never return the memory of such a peak
+/// (docs/performance.md). `.cargo/config.toml` sets how this allocator returns memory.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -67,7 +67,7 @@ enum Command {
     MetricsReference,
 }
 
-/// Names of earlier processes of this pod that have ended. None are known without the file.
+/// Names of earlier processes of this pod that have ended. Without the file, none are known.
 fn ended(file: Option<&Path>, me: &str) -> Vec<String> {
     let known = file.map_or(Ok(Vec::new()), |file| predecessors::ended(file, me));
     known.unwrap_or_else(|problem| {
@@ -76,8 +76,8 @@ fn ended(file: Option<&Path>, me: &str) -> Vec<String> {
     })
 }
 
-/// A name that no other process has: a pod's name comes back when its container is restarted, and a lease under the
-/// old life's name must not be taken for one's own while that life may still be ending.
+/// A name that no other process has. A restarted container has the same pod name, and a process must not treat the lease of an earlier process
+/// with that name as its lease while that process may still be ending.
 fn identity_of(instance: &str) -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let random = RandomState::new().build_hasher().finish();
@@ -123,13 +123,13 @@ fn operate(run: Run) -> Result<(), String> {
     ended
 }
 
-/// What a process needs to stand for election.
+/// The settings for leader election.
 struct Election {
     lease_name: String,
     instance_file: Option<PathBuf>,
 }
 
-/// The options of the operator. It stands for election if that is set.
+/// The options of the operator, and those of leader election if it is enabled.
 fn options(run: Run) -> Result<(Options, Option<Election>), String> {
     // Destructured, so that an unused flag fails the build.
     let Run {
@@ -150,7 +150,7 @@ fn options(run: Run) -> Result<(Options, Option<Election>), String> {
         instance_file,
         rotations,
         notify,
-        // Logs and traces have started.
+        // Logs and traces are already started.
         log_format: _,
         log_filter: _,
         otlp_endpoint: _,
@@ -195,7 +195,7 @@ fn options(run: Run) -> Result<(Options, Option<Election>), String> {
     Ok((options, election))
 }
 
-/// One crypto provider for the API server's connections, the issuers' and the collector's.
+/// One crypto provider for the connections to the API server, to issuers and to the collector.
 fn install_crypto_provider() -> Result<(), String> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     if cfg!(feature = "fips") && !provider.fips() {
@@ -220,7 +220,7 @@ fn start_telemetry(run: &Run) -> Result<Option<Traces>, String> {
     };
     let (spans, traces) = started.unzip();
     logs::init(run.log_format, &run.log_filter, spans)?;
-    // Tokens do not depend on traces.
+    // Tokens do not depend on traces, so a problem is only a warning.
     if let Some(problem) = problem {
         tracing::warn!("no traces are sent: {problem}");
     }
@@ -247,7 +247,7 @@ fn proxy(url: Option<SecretString>, direct: &[String]) -> Result<Option<Proxy>, 
     })
 }
 
-/// Ends at the first signal to stop. A second one ends the process at once.
+/// Ends at the first stop signal. A second one ends the process immediately.
 fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
@@ -329,7 +329,7 @@ fn crds(dir: Option<&Path>) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    /// Else `--allow-wide-cidrs false` sets the flag, and the word ends in another setting.
+    /// Otherwise `--allow-wide-cidrs false` sets the flag, and `false` becomes a value of another setting.
     #[test]
     fn a_word_that_belongs_to_no_flag_is_an_error() {
         let command = Cli::command();

@@ -1,8 +1,8 @@
-//! A map that keeps the most recently used entries.
+//! A map that retains the most recently used entries.
 
 use std::{collections::HashMap, hash::Hash};
 
-/// At most `N` entries; the one that was unused the longest makes room for a new one.
+/// At most `N` entries. A new entry replaces the one that was unused for the longest time.
 pub(crate) struct Recent<K, V, const N: usize> {
     kept: HashMap<K, (u64, V)>,
     turn: u64,
@@ -18,7 +18,7 @@ impl<K, V, const N: usize> Default for Recent<K, V, N> {
 }
 
 impl<K: Clone + Eq + Hash, V, const N: usize> Recent<K, V, N> {
-    /// The entry of a key, which is used by that.
+    /// The entry of a key. It becomes the most recently used one.
     pub(crate) fn get(&mut self, key: &K) -> Option<&V> {
         self.turn += 1;
         let (last, value) = self.kept.get_mut(key)?;
@@ -26,7 +26,7 @@ impl<K: Clone + Eq + Hash, V, const N: usize> Recent<K, V, N> {
         Some(value)
     }
 
-    /// Puts an entry in, as the one that was used last.
+    /// Inserts an entry as the most recently used one.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.turn += 1;
         if self.kept.len() >= N && !self.kept.contains_key(&key) {

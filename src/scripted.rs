@@ -1,5 +1,5 @@
-//! A client of the Kubernetes API with scripted answers, for unit tests. Behaviour that depends on a real API server is tested against one
-//! (`tests/cluster`, `tests/faults`). This client is for scenarios that take minutes there, on a paused clock.
+//! A client of the Kubernetes API with scripted answers, for unit tests. Behaviour that depends on a real API server is tested against a real one
+//! (`tests/cluster`, `tests/faults`). This client is for scenarios that take minutes there. The clock is paused.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     telemetry::{health::Health, metrics::Metrics},
 };
 
-/// What becomes of a call.
+/// How a call is answered.
 pub(crate) enum Reply {
     /// A status code and a body.
     Answer(u16, Value),
@@ -40,7 +40,7 @@ pub(crate) fn client(
     Client::new(service, "default")
 }
 
-/// An error as the API server answers it.
+/// An error, as the API server returns it.
 pub(crate) fn refuse(code: u16) -> Reply {
     Reply::Answer(code, failure(code))
 }
@@ -63,7 +63,7 @@ pub(crate) fn answer(code: u16, body: &Value) -> Response<Body> {
     Response::builder().status(code).body(body).unwrap()
 }
 
-/// An operator of the whole cluster that has not done anything yet.
+/// An operator for the whole cluster that has not done anything yet.
 pub(crate) fn operator(client: Client, health: &Arc<Health>) -> Operator {
     let settings = Settings {
         namespace: "apicred-system".to_owned(),

@@ -1,4 +1,4 @@
-//! An operator under measurement: apicred, or another one out of a folder. All of them get the same load.
+//! An operator under measurement: apicred, or another one that a folder describes. All of them get the same load.
 
 use std::path::{Path, PathBuf};
 
@@ -6,20 +6,20 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{Result, issuer::Addresses, process::read_if_there, report::Bar};
 
-/// The folder that describes apicred itself, as those of rivals do.
+/// The folder that describes apicred, in the same format as those of rivals.
 const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/apicred");
 
-/// What a folder says.
+/// The content of a folder.
 #[derive(Clone)]
 pub(crate) struct Contender {
     pub(crate) name: String,
-    /// Run by `/bin/sh`; none: apicred's own program.
+    /// `/bin/sh` runs it; `None`: apicred's program.
     pub(crate) command: Option<String>,
     /// Applied once.
     pub(crate) setup: String,
     /// Applied once in each namespace of the load.
     pub(crate) namespace: String,
-    /// What one token needs, made once for each.
+    /// The objects for one token, created once for each token.
     pub(crate) load: String,
     pub(crate) folder: PathBuf,
 }
@@ -30,7 +30,7 @@ impl Contender {
         Self::read(Path::new(OWN), "apicred")
     }
 
-    /// Another one; its name is the folder's.
+    /// Another operator, with the name of the folder.
     pub(crate) fn rival(folder: &Path) -> Result<Self> {
         let folder = folder.canonicalize()?;
         let name = folder
@@ -58,18 +58,18 @@ impl Contender {
         })
     }
 
-    /// A bar that binds apicred; a rival's number is shown without one.
+    /// A target value that only applies to apicred; a rival's number is shown without one.
     pub(crate) fn bar(&self, bar: Bar) -> Bar {
         if self.is_own() { bar } else { Bar::None }
     }
 
-    /// Is it the one whose metrics, status and limits are known?
+    /// Returns true for apicred, whose metrics, status and limits are known.
     pub(crate) fn is_own(&self) -> bool {
         self.command.is_none()
     }
 }
 
-/// Puts values in place of `{{name}}`.
+/// Replaces `{{name}}` with values.
 pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     values
         .iter()
@@ -78,7 +78,7 @@ pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
         })
 }
 
-/// The values that every template may name.
+/// The values that every template may use.
 pub(crate) fn of_issuer(addresses: &Addresses) -> Result<[(&'static str, String); 3]> {
     Ok([
         ("token_url", addresses.token_url.clone()),

@@ -1,5 +1,5 @@
-//! The token server: as fast as a server can be, with a latency and a rate that can be set while it runs. It is a
-//! process of its own, and prints its addresses on its standard output.
+//! The token server: as fast as possible, with a latency and a rate that can be changed while it runs. It is a
+//! separate process, and prints its addresses on its standard output.
 
 use std::{
     collections::HashMap,
@@ -29,10 +29,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Result;
 
-/// A token has about the length of one of Entra's.
+/// A token is about as long as a token of Entra ID.
 const TOKEN_BYTES: usize = 1_400;
 
-/// Where a server answers.
+/// The addresses of a server.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Addresses {
     pub(crate) token_url: String,
@@ -45,9 +45,9 @@ pub(crate) struct Addresses {
 pub(crate) struct Manner {
     /// Time that an answer takes.
     pub(crate) latency_ms: u64,
-    /// Requests a second, above which it says 429; none is without end.
+    /// Requests per second, above which it answers 429; `None`: no limit.
     pub(crate) rate: Option<u32>,
-    /// Life of its tokens, in seconds.
+    /// Lifetime of its tokens, in seconds.
     pub(crate) life: u64,
 }
 
@@ -61,24 +61,24 @@ impl Default for Manner {
     }
 }
 
-/// What it was asked so far.
+/// Counts of requests so far.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Stats {
-    /// Token requests, refused ones too.
+    /// Token requests, including refused ones.
     pub(crate) posts: usize,
     /// Those that were answered with 429.
     pub(crate) throttled: usize,
-    /// Different clients that asked.
+    /// Number of different clients.
     pub(crate) clients: usize,
-    /// Requests of the client that asked most.
+    /// Requests of the client with the most requests.
     pub(crate) most: u32,
     /// Connections that were opened.
     pub(crate) accepted: usize,
-    /// Connections that stand.
+    /// Open connections.
     pub(crate) open: usize,
     /// Requests over HTTP/2.
     pub(crate) http2: usize,
-    /// Most requests at once.
+    /// Maximum number of concurrent requests.
     pub(crate) crowd: usize,
 }
 
@@ -97,7 +97,7 @@ fn with<T>(state: &Shared, use_it: impl FnOnce(&mut State) -> T) -> T {
     use_it(&mut state.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Serves until its standard input ends, as it does when the harness ends, however that ends.
+/// Serves until its standard input ends, which happens when the harness ends, in whatever way.
 pub(crate) async fn serve() -> Result<()> {
     let authority = testenv::tls::Authority::new("bench issuer")?;
     let certificate = authority.loopback_certificate()?;
@@ -167,7 +167,7 @@ where
         }
     });
     let builder = Builder::new(TokioExecutor::new());
-    // A connection that breaks is the client's affair.
+    // A broken connection is an error of the client.
     let _ = builder
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -247,7 +247,7 @@ async fn token(request: Request<Incoming>, state: Shared) -> Answer {
 }
 
 impl State {
-    /// A bucket that holds a fifth of a second's worth.
+    /// A token bucket that holds the requests of a fifth of a second.
     fn is_too_fast(&mut self, rate: u32) -> bool {
         let (rate, now) = (f64::from(rate), Instant::now());
         let (left, since) = self.bucket.unwrap_or((rate / 5.0, now));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! main ─▶ scenario/* ─▶ World: control plane + chart + operator + token server (this program, other mode)
-//!             │            └─▶ Traffic: what the operator asked, by the API server's record
+//!             │            └─▶ Traffic: the operator's requests in the API server's audit log
 //!             └─▶ Report: a table, JSON, and the exit code
 //! ```
 
@@ -30,7 +30,7 @@ type Result<T> = std::result::Result<T, Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Fails only if a client has chosen the same provider already.
+    // Fails only if a client has already set the same provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();
     let done = match cli.mode {
@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs what is wanted; gives the number of counts that missed their bar.
+/// Runs the selected scenarios; returns how many counts missed their target value.
 async fn measure(options: &Options) -> Result<usize> {
     if options.scenario.iter().any(|s| s == "list") {
         for (name, what) in scenario::ALL {

@@ -1,4 +1,4 @@
-//! Processes under measurement: started so that they cannot outlive the harness, and read through `/proc`.
+//! Processes under measurement: they cannot run longer than the harness, and are measured through `/proc`.
 
 use std::{
     fs,
@@ -15,8 +15,8 @@ use tokio::{
 
 use crate::{Result, issuer::Addresses, issuer::Manner, issuer::Stats};
 
-/// Arguments: the log file, then the command line. Its stdin is a pipe that only the harness holds: when that ends,
-/// however it ends, the kernel closes it, and the reader kills the program.
+/// Arguments: the log file, then the command line. Its stdin is a pipe that only the harness holds: when the harness ends,
+/// in whatever way, the kernel closes the pipe, and the reader kills the program.
 const WATCHDOG: &str = r#"
 log=$1; shift
 exec 3<&0 </dev/null
@@ -33,10 +33,10 @@ kill -KILL "$reader"
 exit "$code"
 "#;
 
-/// Ticks a second in `/proc/PID/stat`: `USER_HZ`, which is 100 on every architecture that runs Kubernetes.
+/// Ticks per second in `/proc/PID/stat`: `USER_HZ`, which is 100 on every architecture that runs Kubernetes.
 const TICKS: f64 = 100.0;
 
-/// A program under its watchdog. Dropped, it is killed.
+/// A program under its watchdog. It is killed on drop.
 pub(crate) struct Process {
     watchdog: Child,
     lifeline: Option<ChildStdin>,
@@ -74,7 +74,7 @@ impl Process {
         })
     }
 
-    /// Asks it to end (SIGTERM), and kills it if it does not within half a minute.
+    /// Sends SIGTERM, and kills it if it does not end within half a minute.
     pub(crate) async fn stop(mut self) -> Result<()> {
         let pid = self.pid.to_string();
         let kill = "kill -s TERM \"$1\" 2>/dev/null";
@@ -90,7 +90,7 @@ impl Process {
         Ok(())
     }
 
-    /// How it ended and its last words, if it did.
+    /// Its exit status and its last lines, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<(ExitStatus, String)> {
         let status = self.watchdog.try_wait().ok().flatten()?;
         let text = fs::read_to_string(&self.log).unwrap_or_default();
@@ -99,14 +99,14 @@ impl Process {
     }
 }
 
-/// A process at one moment.
+/// The resources of a process at one moment.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Usage {
-    /// Resident memory, its part that is no file, and its peak, in MiB.
+    /// Resident memory, its part without files, and its peak, in MiB.
     pub(crate) rss: f64,
     pub(crate) anon: f64,
     pub(crate) peak: f64,
-    /// CPU seconds so far, and the kernel's part of them.
+    /// CPU seconds so far, and the part in the kernel.
     pub(crate) cpu: f64,
     pub(crate) system: f64,
     /// Open descriptors.
@@ -116,7 +116,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Of a process that runs.
+    /// The usage of a running process.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let field = |name: &str| -> u32 {
@@ -126,7 +126,7 @@ impl Usage {
         };
         let mib = |name| f64::from(field(name)) / 1024.0;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name of the program stands in parentheses and may hold blanks.
+        // The name of the program is in parentheses and may contain blanks.
         let fields: Vec<&str> = stat
             .rsplit(')')
             .next()
@@ -152,14 +152,14 @@ impl Usage {
     }
 }
 
-/// The peak counts from now on.
+/// Resets the peak.
 pub(crate) fn forget_peak(pid: u32) -> Result<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }
 
-/// The token server as its owner sees it.
+/// The token server, as seen by the harness.
 pub(crate) struct TokenServer {
-    /// It ends when its standard input does.
+    /// It ends when its standard input ends.
     _child: Child,
     pub(crate) addresses: Addresses,
     http: reqwest::Client,
@@ -191,7 +191,7 @@ impl TokenServer {
         Ok(())
     }
 
-    /// What it was asked so far.
+    /// Its counts so far.
     pub(crate) async fn stats(&self) -> Result<Stats> {
         Ok(self
             .http
@@ -203,7 +203,7 @@ impl TokenServer {
     }
 }
 
-/// Is there such a file? Folders of rivals leave parts out.
+/// Reads a file if it exists. Folders of rivals may lack some files.
 pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

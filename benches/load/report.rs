@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use crate::Result;
 
-/// One in a hundred may need a second try: a request that was lost is no bar missed. Nothing stays nothing.
+/// One in a hundred may need a second try: a lost request must not miss the target value. A target value of 0 stays 0.
 const TOLERANCE: f64 = 1.01;
 
-/// What a number is held against.
+/// The target value of a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Bar {
-    /// Nothing: the number is only shown.
+    /// No target value: the number is only shown.
     None,
-    /// A count: missing it fails the run.
+    /// A count: if it misses the value, the run fails.
     Count(f64),
-    /// A time or a size, not more: only shown, since machines differ.
+    /// A maximum time or size. A miss is only shown, because machines differ.
     AtMost(f64),
-    /// Not less.
+    /// A minimum.
     AtLeast(f64),
 }
 
@@ -61,7 +61,7 @@ struct Row {
     unit: &'static str,
     bar: Option<String>,
     met: Option<bool>,
-    /// Missing it fails the run.
+    /// A miss fails the run.
     strict: bool,
 }
 
@@ -113,7 +113,7 @@ impl Report {
         self.notes.push(text);
     }
 
-    /// Prints what has a bar, once more and together.
+    /// Prints all lines with a target value again, together.
     pub(crate) fn summary(&self) {
         println!("\nWhat has a bar:");
         for row in self.rows.iter().filter(|r| r.bar.is_some()) {
@@ -127,7 +127,7 @@ impl Report {
         Ok(fs::write(path, format!("{whole:#}\n"))?)
     }
 
-    /// Counts that are above their bar.
+    /// Number of counts that are above their target value.
     pub(crate) fn missed(&self) -> usize {
         self.rows
             .iter()
@@ -151,7 +151,7 @@ fn line(row: &Row) -> String {
     )
 }
 
-/// Three digits that matter, and no zeros behind the point.
+/// Three significant digits, without zeros at the end.
 fn number(value: f64) -> String {
     let digits = match value.abs() {
         v if v >= 100.0 => 0,
@@ -166,7 +166,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The machine that the numbers belong to.
+/// The machine on which the numbers were measured.
 pub(crate) fn machine(fsync: bool) -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let of = |text: &str, key: &str| {
@@ -184,7 +184,7 @@ pub(crate) fn machine(fsync: bool) -> Value {
     })
 }
 
-/// A count as a number to divide by.
+/// A count as a divisor.
 pub(crate) fn real(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::MAX, f64::from)
 }

@@ -1,4 +1,4 @@
-//! What an operator asked of the API server, by the server's own record.
+//! The requests of an operator to the API server, from the server's audit log.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,11 +7,11 @@ use testenv::{AuditEvent, AuditMark, ControlPlane};
 
 use crate::Result;
 
-/// The record, followed while it grows.
+/// The audit log, read while it grows.
 pub(crate) struct Traffic {
     mark: AuditMark,
     user: String,
-    /// Requests of the operator, and what the harness created.
+    /// Requests of the operator, and the creates of the harness.
     events: Vec<AuditEvent>,
 }
 
@@ -24,7 +24,7 @@ impl Traffic {
         })
     }
 
-    /// Reads what is new, and gives the place from which [`Self::since`] counts what comes later.
+    /// Reads new records, and returns the place from which [`Self::since`] counts later ones.
     pub(crate) fn read(&mut self, plane: &ControlPlane) -> Result<usize> {
         let (new, mark) = plane.audit_after(self.mark)?;
         self.mark = mark;
@@ -62,22 +62,22 @@ impl Tally<'_> {
         self.count(|e| reads(e) && e.resource == "secrets" && e.namespace.starts_with("load-"))
     }
 
-    /// Gets and lists of anything.
+    /// All gets and lists.
     pub(crate) fn reads(&self) -> usize {
         self.count(reads)
     }
 
-    /// Everything that changes something, leases apart.
+    /// All writes, except those of leases.
     pub(crate) fn writes(&self) -> usize {
         self.count(writes)
     }
 
-    /// Requests that were refused, other than by a conflict that is part of the game.
+    /// Refused requests, except conflicts that are part of normal work.
     pub(crate) fn refused(&self) -> usize {
         self.count(|e| e.code >= 400)
     }
 
-    /// Secrets `token-…` that were written, each once.
+    /// Number of Secrets `token-…` that were written, each counted once.
     pub(crate) fn published(&self) -> usize {
         let names: HashSet<_> = self
             .publications()
@@ -86,12 +86,12 @@ impl Tally<'_> {
         names.len()
     }
 
-    /// Writes of Secrets `token-…`, each of them.
+    /// Number of writes of Secrets `token-…`.
     pub(crate) fn publishing(&self) -> usize {
         self.publications().count()
     }
 
-    /// Writes of status that succeeded, by object.
+    /// Successful writes of status, by object.
     pub(crate) fn reported(&self) -> usize {
         let names: HashSet<_> = self
             .0
@@ -164,7 +164,7 @@ impl Tally<'_> {
         sums
     }
 
-    /// All of it but watches, counted by verb, resource and answer.
+    /// All requests except watches, counted by verb, resource and answer.
     pub(crate) fn sums(&self) -> BTreeMap<String, usize> {
         let mut sums = BTreeMap::new();
         for event in self.0.iter().filter(|e| e.verb != "watch") {
@@ -179,7 +179,7 @@ impl Tally<'_> {
 
     fn publications(&self) -> impl Iterator<Item = &&AuditEvent> {
         self.0.iter().filter(|e| {
-            // The name of what is created stands in the answer, which the record keeps.
+            // The name of a created object is in the answer, which the record contains.
             e.resource == "secrets" && writes(e) && e.code < 300 && e.name.starts_with("token-")
         })
     }

@@ -1,4 +1,4 @@
-//! A control plane with one operator in it, the token server, and the load.
+//! A control plane with one operator, the token server, and the load.
 
 mod waits;
 
@@ -26,21 +26,21 @@ use crate::{
     traffic::Traffic,
 };
 
-/// Where operators are installed.
+/// The namespace of operators.
 const HOME: &str = "apicred-system";
-/// Requests of the harness at once: as many as the operator's workers.
+/// Concurrent requests of the harness: as many as the operator's workers.
 pub(crate) const CONCURRENCY: usize = 32;
-/// Nothing has happened for this long: it will not happen any more.
+/// After this time without a change, no further change is expected.
 const STANDSTILL: Duration = Duration::from_secs(90);
 /// How often progress is read.
 const POLL: Duration = Duration::from_millis(250);
 
-/// What the issuer object allows.
+/// The rate limit of the issuer object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Limits {
-    /// What it says when nobody chose.
+    /// The default.
     Default,
-    /// Nothing holds the operator back.
+    /// No limit.
     Open,
     /// Requests a second.
     Rate(u32),
@@ -56,9 +56,9 @@ impl Limits {
     }
 }
 
-/// The whole.
+/// The whole environment.
 pub(crate) struct World {
-    // Drops first: it would complain about a server that goes away under it.
+    // Dropped first: it would report errors about a server that is stopped before it.
     operator: Option<Process>,
     pub(crate) plane: ControlPlane,
     pub(crate) admin: Client,
@@ -75,12 +75,12 @@ pub(crate) struct World {
     starts: u32,
     /// Objects of the load that exist.
     pub(crate) objects: usize,
-    /// Seconds after which an operator that does not read a token's lifetime asks again: `{{refresh}}` in its load.
+    /// Seconds after which an operator that does not read a token's lifetime requests a new one: `{{refresh}}` in its load.
     pub(crate) refresh: u64,
 }
 
 impl World {
-    /// Starts all but the operator.
+    /// Starts everything except the operator.
     pub(crate) async fn start(
         options: &Options,
         contender: &Contender,
@@ -137,7 +137,7 @@ impl World {
         Ok(world)
     }
 
-    /// Applies what the contender needs once in a cluster, with these limits of the issuer.
+    /// Applies the contender's objects for the cluster, with these limits of the issuer.
     pub(crate) async fn set_limits(&self, limits: Limits) -> Result<()> {
         let text = limits.text();
         let setup = self.fill(&self.contender.setup, &[("limits", &text)])?;
@@ -155,7 +155,7 @@ impl World {
         Ok(())
     }
 
-    /// Applies what the contender needs in each namespace. Another round brings another client secret, so that
+    /// Applies the contender's objects for each namespace. Another round has another client secret, so that
     /// every credential renews.
     pub(crate) async fn new_sources(&self, round: usize) -> Result<()> {
         for at in 0..self.namespaces {
@@ -198,7 +198,7 @@ impl World {
             .collect()
     }
 
-    /// What one token needs: an object, or several that belong together.
+    /// The objects for one token: one, or several that belong together.
     fn parts(&self, number: usize) -> Result<Vec<DynamicObject>> {
         let (i, namespace) = (number.to_string(), self.namespace_of(number));
         let refresh = format!("{}s", self.refresh);
@@ -223,7 +223,7 @@ impl World {
         Ok(kinds.into_iter().next().ok_or("load.yaml is empty")?)
     }
 
-    /// The kinds of what one token needs.
+    /// The kinds of the objects for one token.
     async fn kinds(&self) -> Result<Vec<ApiResource>> {
         let mut kinds = Vec::new();
         for part in self.parts(0)? {
@@ -258,7 +258,7 @@ impl World {
         Ok(())
     }
 
-    /// Starts the operator; apicred is waited for until it is ready.
+    /// Starts the operator, and waits until it is ready if it is apicred.
     pub(crate) async fn start_operator(&mut self) -> Result<()> {
         self.starts += 1;
         let log = self
@@ -305,7 +305,7 @@ impl World {
         }
     }
 
-    /// An error with its last words if the operator has ended.
+    /// Returns an error with its last lines if the operator has ended.
     pub(crate) fn lives(&mut self) -> Result<()> {
         let ended = self.operator.as_mut().and_then(Process::ended);
         ended.map_or(Ok(()), |(status, words)| {
@@ -313,18 +313,18 @@ impl World {
         })
     }
 
-    /// The process number of the operator.
+    /// The process ID of the operator.
     pub(crate) fn pid(&self) -> Result<u32> {
         let operator = self.operator.as_ref().ok_or("no operator runs")?;
         Ok(operator.pid)
     }
 
-    /// The operator at this moment.
+    /// The present usage of the operator.
     pub(crate) fn usage(&self) -> Result<Usage> {
         Usage::of(self.pid()?)
     }
 
-    /// The API server at this moment.
+    /// The present usage of the API server.
     pub(crate) fn server_usage(&self) -> Result<Usage> {
         Usage::of(self.plane.pid_of(Component::ApiServer))
     }
@@ -340,7 +340,7 @@ impl World {
         Ok(text.lines().filter(mine).filter_map(number).sum())
     }
 
-    /// Another number out of the operator's own metrics.
+    /// Another number from the operator's own metrics.
     pub(crate) async fn gauge(&self, name: &str) -> Result<f64> {
         let text = reqwest::get(&self.metrics).await?.text().await?;
         let line = text.lines().find_map(|l| l.strip_prefix(name));
@@ -348,7 +348,7 @@ impl World {
     }
 }
 
-/// A rival is not asked which rights it needs.
+/// A rival has all rights.
 const RIVAL: &str = "
 apiVersion: v1
 kind: Namespace

@@ -1,4 +1,4 @@
-//! Any bytes as a discovery document: what comes of it speaks for this issuer and leads to https only.
+//! Any bytes as a discovery document: a result belongs to this issuer and contains only https URLs.
 #![no_main]
 
 use apicred::{
@@ -32,19 +32,19 @@ fuzz_target!(|data: &[u8]| {
             assert!(url.has_host() && url.username().is_empty() && url.password().is_none());
         }
     }
-    // What is said of one that cannot be used is bounded and printable.
+    // The message about an unusable document is bounded and printable.
     if let Err(why) = discovery::read(issuer, data, None) {
         let address: Url = "https://login.example.com/".parse().expect("a URL");
         let message = discovery::conclude(issuer, &[(address, Seen::Unusable(why))]).message();
         assert!(message.len() < 700 && message == printable(&message));
     }
-    // A redirect stays where it is, or is not followed.
+    // A redirect stays within the origin, or is not followed.
     let from: Url = "https://login.example.com/a".parse().expect("a URL");
     let location = std::str::from_utf8(data).ok();
     if let Redirect::Here(to) = discovery::redirected(&from, location) {
         assert_eq!(to.origin(), from.origin());
     }
-    // A document for a host of any spelling.
+    // A document for a host in any spelling.
     let other = std::str::from_utf8(data)
         .ok()
         .and_then(|t| Url::parse(t).ok());

@@ -1,4 +1,4 @@
-//! Any text as PEM, as a key file of Google, as a client secret; and what signs with it.
+//! Any text as PEM, as a key file of Google, as a client secret; and signatures with it.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let text = grant_input.expose_secret();
-    // Certificate and key stand one after the other, or are one text.
+    // Certificate and key are one after the other, or are one text.
     let (certificate, key) = text.split_once("\n\n").unwrap_or((text, text));
     for problem in [
         Identity::from_pem(certificate, key).err(),

@@ -1,4 +1,4 @@
-//! Any JSON that has the shape of the kinds, as it may be stored by an older CRD: parsed or refused in words.
+//! Any JSON in the format of the kinds, as an older CRD may have stored it: it is parsed, or refused with a message.
 #![no_main]
 
 use apicred::{

@@ -1,4 +1,4 @@
-//! Any text as `Retry-After`: seconds or a date, an hour at most.
+//! Any text as `Retry-After`: seconds or a date, at most one hour.
 #![no_main]
 
 use std::time::Duration;

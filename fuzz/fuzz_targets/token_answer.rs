@@ -1,5 +1,5 @@
-//! Any bytes as the answer of a token endpoint, for every grant: a token or a token error, within bounds, and no text of
-//! the body in what users read.
+//! Any bytes as the answer of a token endpoint, for every grant: a token or a token error, within limits, and no text of
+//! the body in the messages for users.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -91,7 +91,7 @@ fn check(result: Result<Token, TokenError>, body: &str) {
             (bare.error, bare.correlation_id, bare.trace_id, bare.aadsts) =
                 (None, None, None, None);
             let reported = format!("{bare:?}");
-            // Our own words may come along by chance; a run of characters that they do not have may not.
+            // Words of our messages may occur in the body by chance. A run of characters that our messages do not contain must not.
             let marked = body.split(|c: char| c.is_whitespace() || "\"',".contains(c));
             for word in marked.filter(|w| w.len() >= 12 && w.contains('~')) {
                 assert!(!reported.contains(word), "a word of the body is reported");
@@ -100,7 +100,7 @@ fn check(result: Result<Token, TokenError>, body: &str) {
     }
 }
 
-/// An answer as the files of the corpus have it, `HTTP/1.1 200`, headers, an empty line and the body; or a head of four
+/// An answer in the format of the corpus files, `HTTP/1.1 200`, headers, an empty line and the body; or a head of four
 /// bytes, three lines of headers, an empty line and the body.
 fn message(data: &[u8]) -> Option<([u8; 4], RawAnswer)> {
     let text = String::from_utf8_lossy(data);

@@ -19,10 +19,10 @@ use crate::{
     telemetry::health::{Health, STREAMS},
 };
 
-/// What becomes of a call.
+/// How a call is answered.
 type Meets = fn() -> Reply;
 
-/// An API server on which nothing is. Until `well`, a list of `broken` meets this.
+/// An API server without objects. Until `well` is set, it answers a list of `broken` like this.
 fn empty(
     broken: &'static str,
     meets: Meets,
@@ -50,7 +50,7 @@ fn empty(
     }
 }
 
-/// Leads with this API server behind the operator. Gives the server of the Lease, how it ended, and after how long.
+/// Leads with this API server. Returns the server of the Lease, the result, and the time that it took.
 async fn leads(
     api: impl Fn(&Method, &Uri, &serde_json::Value) -> Reply + Clone + Send + 'static,
     most: Duration,
@@ -70,7 +70,7 @@ async fn leads(
     let mut works = Box::pin(lead(lease, operator, &health, stops, || ()));
     let ended = timeout(most, &mut works).await.ok();
     if ended.is_none() {
-        // It leads and goes on. Asked to end, it gives the Lease back.
+        // It leads and continues. After the stop signal, it releases the Lease.
         stop.send_replace(true);
         assert_eq!(works.await, Ok(()));
     }
@@ -107,7 +107,7 @@ async fn a_leader_that_cannot_list_one_kind_for_two_minutes_gives_its_lease_back
             );
             assert!(took >= SYNC, "{kind} {name}: {took:?}");
             assert_eq!(holder(&leases), "", "{kind} {name}");
-            // Nobody waits for the end of the lease.
+            // The next candidate does not have to wait until the lease expires.
             let next = timeout(Duration::from_secs(3), lease(&leases, "next").acquire()).await;
             assert!(next.is_ok(), "{kind} {name}: another one leads");
         }
@@ -127,7 +127,7 @@ async fn a_leader_whose_lists_are_late_goes_on() {
     }
 }
 
-/// A file of a mount that hangs, and a name that nobody answers for, block a thread as this does.
+/// A file of a mount that hangs, and a name for which no DNS server answers, block a thread in the same way.
 #[test]
 fn the_end_of_the_process_waits_for_no_thread_that_is_blocked() {
     let (release, blocked) = mpsc::channel::<()>();
@@ -143,7 +143,7 @@ fn the_end_of_the_process_waits_for_no_thread_that_is_blocked() {
         };
         report.send(on_one_thread(work)).unwrap();
     });
-    // Without a deadline of its own this would wait for `release`.
+    // Without its deadline, this would wait for `release`.
     let reported = ended.recv_timeout(Duration::from_mins(2));
     drop(release);
     assert_eq!(reported, Ok(Err("the lease was lost".to_owned())));

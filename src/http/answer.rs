@@ -1,4 +1,4 @@
-//! Reads answers: bounded in size, and in time by [`Patience`].
+//! Reads answers, with a bounded size, and a bounded time by [`Patience`].
 
 use std::error::Error as _;
 
@@ -9,14 +9,14 @@ use reqwest::header::{
 use super::{Broken, Chosen, broken, patience::Patience, way::Way};
 use crate::oauth::{RawAnswer, TokenError, too_large};
 
-/// How many requests a limit still has room for, and when it ends
+/// How many requests a rate limit still allows, and when the limit is reset
 /// (docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api).
 const LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// Largest answer that is read.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Sends, and reads the whole answer.
+/// Sends the request and reads the whole answer.
 pub(super) async fn read(
     request: reqwest::RequestBuilder,
     chosen: &Chosen,
@@ -26,7 +26,7 @@ pub(super) async fn read(
     whole(response, chosen, patience).await
 }
 
-/// Sends, and waits for the head of the answer.
+/// Sends the request and waits for the head of the answer.
 pub(super) async fn head(
     request: reqwest::RequestBuilder,
     chosen: &Chosen,
@@ -40,7 +40,7 @@ pub(super) async fn head(
     })
 }
 
-/// The whole of an answer.
+/// Reads the whole answer.
 pub(super) async fn whole(
     mut response: reqwest::Response,
     chosen: &Chosen,

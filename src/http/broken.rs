@@ -17,7 +17,7 @@ use crate::{
     oauth::{Class, NextStep, Stage, Then, TokenError},
 };
 
-/// How deep causes are followed.
+/// Maximum depth to which causes are followed.
 const DEPTH: usize = 16;
 
 /// A failure that is more specific than "no connection".
@@ -63,9 +63,9 @@ pub(super) fn causes<'a>(
     .take(DEPTH)
 }
 
-/// Is it certain that the issuer did not process the request? `no_connection`: the connection was never set up.
+/// Returns true if it is certain that the issuer did not process the request. `no_connection`: the connection was never set up.
 ///
-/// Only evidence counts: a connection that breaks without a word may break after the request was read.
+/// Only evidence counts: a connection that closes without an answer may close after the request was read.
 pub(super) fn not_processed(error: &(dyn Error + 'static), no_connection: bool) -> bool {
     if no_connection {
         return true;
@@ -83,9 +83,9 @@ pub(super) fn not_processed(error: &(dyn Error + 'static), no_connection: bool) 
     false
 }
 
-/// Was the server reached over TLS all the same, and its own certificate accepted? It demands a client certificate, which
-/// a credential with `client.mtls` shows, or it ended the connection after it had asked for one: TLS 1.2 has no word for a
-/// missing one, and some servers say none.
+/// Returns true if the server was reached over TLS, and its certificate accepted, although the request failed. Such a server requires a
+/// client certificate, which a credential with `client.mtls` sends, or it closed the connection after it had requested one: TLS 1.2 has no alert
+/// for a missing certificate, and some servers send none.
 pub(super) const fn is_reached(token_error: &TokenError, way: &Way) -> bool {
     match token_error.stage {
         Stage::ClientCertificate => true,
@@ -101,7 +101,7 @@ pub(super) const fn is_reached(token_error: &TokenError, way: &Way) -> bool {
     }
 }
 
-/// Something came over TLS that HTTP does not allow. A server may have processed the request all the same.
+/// The server sent something over TLS that is not valid HTTP. It may have processed the request.
 fn no_http(error: &hyper::Error, way: &Way) -> TokenError {
     let place = way.place();
     let (reason, text) = if error.is_parse_too_large() {
@@ -115,7 +115,7 @@ fn no_http(error: &hyper::Error, way: &Way) -> TokenError {
         (
             Reason::MalformedAnswer,
             format!(
-                "what {place} answers is not valid HTTP; check that the port in the URL is that of an HTTPS server, and that nothing between changes answers (two different lengths, for example)"
+                "the answer of {place} is not valid HTTP; check that the port in the URL is that of an HTTPS server, and that nothing between changes answers (two different lengths, for example)"
             ),
         )
     };
@@ -138,9 +138,9 @@ fn not_found(missing: NameNotFound, way: &Way) -> TokenError {
     TokenError::local(Class::Transient, Reason::IssuerUnreachable, text).at(Stage::Name)
 }
 
-/// What happened to a connection, as the operating system says it.
+/// The error of a connection, as the operating system reports it.
 pub(super) fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
-    // One inside of another is no source of it.
+    // An error inside another `io::Error` is not its source.
     fn inner(error: &io::Error) -> Option<&io::Error> {
         error.get_ref()?.downcast_ref()
     }
@@ -151,14 +151,14 @@ pub(super) fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKin
         .find(|kind| *kind != io::ErrorKind::Other)
 }
 
-/// No answer, or not all of it, came in time.
+/// No answer, or not the whole answer, arrived in time.
 pub(super) fn late(way: &Way) -> TokenError {
     let text = format!("{} did not answer in time", way.place());
     let text = NextStep::new(text, Then::TryAgain);
     TokenError::local(Class::Transient, Reason::IssuerTimeout, text).at(Stage::Timeout)
 }
 
-/// A failure of which the libraries say little.
+/// A failure about which the libraries report few details.
 pub(super) fn plain(
     error: &(dyn Error + 'static),
     (connecting, timed_out): (bool, bool),
@@ -196,7 +196,7 @@ pub(super) fn plain(
         (true, false, true) => (
             Reason::IssuerUnreachable,
             format!(
-                "the proxy for issuers opened a connection to {place}, and it broke before TLS stood; check the issuer's port and the rules of the proxy"
+                "the proxy for issuers opened a connection to {place}, and it broke before the TLS handshake was complete; check the issuer's port and the rules of the proxy"
             )
             .into(),
         ),

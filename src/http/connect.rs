@@ -1,4 +1,4 @@
-//! Clients: how a connection to an issuer is made, directly or through the proxy, and with which TLS settings.
+//! Clients: how a connection to an issuer is opened, directly or through the proxy, and with which TLS settings.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,10 +28,10 @@ use crate::{
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// The same through a proxy, after the issuer's name was resolved.
 const CONNECT_BY_PROXY: Duration = Duration::from_secs(7);
-/// Warm connections an issuer keeps.
+/// Idle connections that are kept open for each issuer.
 const IDLE_PER_HOST: usize = 8;
 
-/// A client, and what is seen in its handshakes.
+/// A client, and what was observed in its handshakes.
 #[derive(Clone)]
 pub(super) struct Warm {
     pub(super) client: Client,
@@ -40,24 +40,24 @@ pub(super) struct Warm {
 
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub(super) struct Settings {
-    /// Origin too: warm connections and TLS sessions are never shared between issuers.
+    /// The origin also separates clients: warm connections and TLS sessions are never shared between issuers.
     pub(super) origin: String,
     pub(super) ca_bundle: Option<String>,
     pub(super) cidrs: Vec<IpNet>,
-    /// Digest of the client certificate, its chain and its key: whoever shows another one gets connections of his own.
+    /// Digest of the client certificate, its chain and its key. Each client certificate has separate connections.
     pub(super) identity: Option<String>,
-    /// Plain http to the machine's own identity endpoint.
+    /// Plain http to the machine's identity endpoint.
     pub(super) local: bool,
-    /// Name or address of the server that the proxy is asked for; `None`: the proxy is not asked. Such a client vets one
-    /// name, and the token endpoint may have another one than the issuer.
+    /// Name or address of the server to which the proxy must connect; `None`: no proxy is used. Such a client checks one
+    /// name, and the host of the token endpoint may differ from that of the issuer.
     pub(super) by_proxy: Option<String>,
-    /// The proxy itself is asked, with or without its user and password, and not what is behind it.
+    /// The request is for the proxy itself, with or without its user and password, and not for a server behind it.
     pub(super) asks_proxy: Option<WithUser>,
-    /// Each request on a connection of its own, which is set up within this time.
+    /// Each request uses a new connection, which must be set up within this time.
     pub(super) fresh: Option<Duration>,
 }
 
-/// A client with these settings. Reads the system's CAs and parses certificates, which takes milliseconds of a processor.
+/// A client with these settings. To read the system's CAs and to parse certificates takes milliseconds of CPU time.
 pub(super) fn build(
     settings: &Settings,
     identity: Option<&TlsIdentity>,
@@ -131,7 +131,7 @@ fn tls(
     })
 }
 
-/// Makes a client use a proxy for its connections, after a check of the name that the proxy will connect to.
+/// Makes a client use a proxy for its connections. The name to which the proxy will connect is checked first.
 fn through(
     mut builder: ClientBuilder,
     settings: &Settings,
@@ -150,7 +150,7 @@ fn through(
     let url = proxy.url().as_str();
     let way = match settings.asks_proxy {
         None => reqwest::Proxy::https(url),
-        // A request for a URL with http goes to the proxy as it is, and its answer is the proxy's.
+        // A request for an http URL is sent to the proxy itself, and the proxy answers it.
         Some(_) => reqwest::Proxy::http(url),
     };
     let mut way = way.map_err(|_| fault())?;

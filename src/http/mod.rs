@@ -43,22 +43,22 @@ use crate::{
     recent::Recent,
 };
 
-/// The whole exchange, so that a body of a byte a second ends too.
+/// Time limit for the whole exchange, so that a body of one byte per second ends too.
 pub(crate) const TOTAL: Duration = Duration::from_secs(15);
-/// The client's own timer fires so much later than the deadline of an exchange: it would drop what came while the process was
-/// stopped ([`Patience`]). A process that was stopped for longer than this may store nothing any more.
+/// The client's own timer fires this long after the deadline of an exchange. Otherwise it would drop what arrived while the process was
+/// stopped ([`Patience`]). After a longer stop, the process may not store anything.
 const STOPPED: Duration = Duration::from_mins(1);
-/// Clients are kept for this many issuer settings; an issuer whose CA changes leaves its old one behind. One that was
-/// just used stays, so a namespace with hundreds of issuers takes nobody's warm connections away.
+/// Clients are cached for this many issuer settings. An issuer whose CA changes leaves its old client in the cache. Recently used clients
+/// stay, so a namespace with hundreds of issuers does not evict the warm connections of others.
 const MAX_CLIENTS: usize = 256;
 
 /// How a request is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
-    /// On a connection of its own: one that is kept open may be closed by the server at the moment of the request,
-    /// and nobody knows then whether the request was read.
+    /// Use a new connection. The server may close an idle connection at the moment of the request,
+    /// and then it is not known whether the request was read.
     pub fresh: bool,
-    /// The whole exchange.
+    /// Time limit for the whole exchange.
     pub deadline: Duration,
 }
 
@@ -96,8 +96,8 @@ fn not_sent(token_error: TokenError) -> TokenError {
     }
 }
 
-/// Sends requests to issuers. One warm client for each set of roots and networks: a client a request would
-/// leave a connection open a token (a rival's fault, reliability research section 2.9).
+/// Sends requests to issuers. There is one warm client for each set of roots and networks: with one client per request,
+/// each token would leave a connection open (a defect of another product, reliability research section 2.9).
 #[derive(Default)]
 pub struct Http {
     clients: Mutex<Recent<Settings, Arc<OnceCell<Warm>>, MAX_CLIENTS>>,
@@ -118,16 +118,16 @@ struct Chosen {
     shows: bool,
     /// Entra ID without an issuer object.
     built_in: bool,
-    /// When the exchange must be over.
+    /// When the exchange must have ended.
     until: Instant,
-    /// What is secret in the request.
+    /// The secrets in the request.
     secrets: Option<SentSecrets>,
     host: String,
     port: u16,
 }
 
 impl Chosen {
-    /// The way of a request that broke.
+    /// The way of a failed request.
     fn way(&self) -> Way {
         Way {
             host: self.host.clone(),
@@ -142,7 +142,7 @@ impl Chosen {
 }
 
 impl Http {
-    /// Asks issuers through this proxy, or directly.
+    /// Sends requests to issuers through this proxy, or directly.
     pub fn by_way_of(proxy: Option<Proxy>) -> Self {
         Self {
             proxy,
@@ -160,7 +160,7 @@ impl Http {
     /// Sends a token request.
     ///
     /// # Errors
-    /// A token error when no complete answer came.
+    /// A token error if no complete answer arrived.
     pub async fn send(
         &self,
         issuer: &Issuer,
@@ -173,14 +173,14 @@ impl Http {
     /// Sends a token request in this manner.
     ///
     /// # Errors
-    /// A token error when no complete answer came, and the part that did.
+    /// A token error if no complete answer arrived, and the part that arrived.
     pub async fn exchange(
         &self,
         issuer: &Issuer,
         request: TokenRequest,
         manner: Manner,
     ) -> Result<RawAnswer, Broken> {
-        // Boxed: the future of whoever asks would be larger by all of this.
+        // Boxed: otherwise it would enlarge the future of each caller.
         let prepared = Box::pin(self.prepare(issuer, request, manner)).await;
         let (request, chosen) = prepared.map_err(not_sent)?;
         let patience = Patience::new(manner.deadline);
@@ -199,7 +199,7 @@ impl Http {
         request: TokenRequest,
         manner: Manner,
     ) -> Result<(reqwest::RequestBuilder, Chosen), TokenError> {
-        // Shorter than the whole, so that a connection that was never made is distinguished from an answer that did not come.
+        // Shorter than the deadline, so that a failed connection is distinguished from an answer that did not arrive.
         let fresh = manner.fresh.then(|| CONNECT.min(manner.deadline * 3 / 4));
         let way = (request.tls.as_ref(), request.local, fresh);
         let mut chosen = self.client(issuer, &request.url, way).await?;
@@ -238,7 +238,7 @@ impl Http {
     /// Gets a public document of an issuer.
     ///
     /// # Errors
-    /// A token error when no complete answer came.
+    /// A token error if no complete answer arrived.
     pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, TokenError> {
         let chosen = self.client(issuer, &url, (None, false, None)).await;
         let chosen = chosen.map_err(not_sent)?;
@@ -255,8 +255,8 @@ impl Http {
         answer.map_err(|broken| broken.token_error)
     }
 
-    /// Is a server of the issuer reached over TLS? The root of `endpoint` is asked for its head, which no authorization
-    /// server counts as a sign-in; any answer will do, also that a client certificate is missing. Nothing of a client is
+    /// Checks that a server of the issuer is reached over TLS. It sends a HEAD request for the root of `endpoint`, which no authorization
+    /// server counts as a sign-in. Any answer is sufficient, also that a client certificate is missing. No data of a client is
     /// sent.
     ///
     /// # Errors
@@ -295,7 +295,7 @@ impl Http {
                 format!("{fault}; correct caBundleRef, or create the object with PEM certificates"),
             ));
         }
-        // What belongs to the machine itself is no matter of any proxy.
+        // Requests to the machine itself do not use a proxy.
         let proxy = self.proxy.as_ref().filter(|p| !local && p.serves(url));
         if proxy.is_some() && matches!(url.host(), Some(url::Host::Ipv6(_))) {
             return Err(TokenError::local(
@@ -333,14 +333,14 @@ impl Http {
         })
     }
 
-    /// How many clients were made.
+    /// How many clients were created.
     #[cfg(test)]
     pub(super) fn made(&self) -> usize {
         self.made.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// The client for these settings. Making one reads the system's CAs and parses certificates, which takes milliseconds
-    /// of a processor: it is done once, away from the async tasks, and nobody with other settings waits for it.
+    /// The client for these settings. To create one, the system's CAs are read and certificates are parsed, which takes milliseconds
+    /// of CPU time: this is done once, outside the async tasks, and requests with other settings do not wait for it.
     async fn warm(
         &self,
         settings: Settings,

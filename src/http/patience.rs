@@ -4,21 +4,21 @@ use std::{future::Future, pin::pin, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-/// What arrived while the process was stopped (SIGSTOP, a suspended machine, no CPU) is read within this time after it goes on.
+/// Data that arrived while the process was stopped (SIGSTOP, a suspended machine, no CPU) is read within this time after the process continues.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// A deadline that does not expire while the process is stopped.
 ///
-/// The clock goes on then, so all timers are due at once when the process goes on, before a byte was read. An answer
-/// that stands in the socket would be dropped, and with it a refresh token that exists nowhere else.
+/// The clock continues during the stop, so all timers are due as soon as the process continues, before a byte was read. An answer
+/// in the socket buffer would be dropped, and with it a refresh token that exists nowhere else.
 pub(super) struct Patience {
     until: Instant,
-    /// It was extended, once for all parts.
+    /// It was extended. This happens once for all parts together.
     extended: bool,
 }
 
 impl Patience {
-    /// From now on.
+    /// Starts now.
     pub(super) fn new(time: Duration) -> Self {
         Self {
             until: Instant::now() + time,
@@ -26,7 +26,7 @@ impl Patience {
         }
     }
 
-    /// Waits for the next part. `None`: it did not come in time.
+    /// Waits for the next part. `None`: it did not arrive in time.
     pub(super) async fn wait<F: Future>(&mut self, part: F) -> Option<F::Output> {
         let mut part = pin!(part);
         if let Ok(done) = timeout_at(self.until, &mut part).await {
@@ -49,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// As in an HTTP client: one task reads the connection, another one waits for the answer.
+    /// Like an HTTP client: one task reads the connection, another one waits for the answer.
     async fn stopped_for(stop: Duration, deadline: Duration) -> Option<u8> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -86,7 +86,7 @@ mod tests {
         let began = Instant::now();
         let mut patience = Patience::new(Duration::from_secs(15));
         for _ in 0..3 {
-            // One part of a second each.
+            // Each part takes one second.
             let part = tokio::time::sleep(Duration::from_secs(1));
             assert_eq!(patience.wait(part).await, Some(()));
         }

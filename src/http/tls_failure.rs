@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// TLS 1.3 reports a refused client certificate after the request has left, but nobody has read the request then
+/// TLS 1.3 reports a refused client certificate after the request was sent, but then the server has not read the request
 /// (RFC 8446 section 6.2).
 pub(super) const fn refuses_certificate(alert: AlertDescription) -> bool {
     use AlertDescription as A;
@@ -55,7 +55,7 @@ pub(super) fn tls_failure(error: &rustls::Error, way: &Way) -> TokenError {
             let (what, about_certificate) = alerted(*alert, way);
             let token_error = failed(what);
             if about_certificate {
-                // The result stays the same until somebody changes something, here or at the issuer.
+                // The result stays the same until the configuration changes, here or at the issuer.
                 return TokenError {
                     class: Class::Denied,
                     reason: Reason::ClientCertificateRefused,
@@ -120,7 +120,7 @@ fn handshake(error: &rustls::Error) -> &'static str {
             "the server does not speak TLS at this port: is it one for plain HTTP, or for something else?"
         }
         E::DecryptError => {
-            "what the server sends cannot be decrypted; something between changes the bytes"
+            "the data of the server cannot be decrypted; find what changes it on the way"
         }
         _ => "the TLS handshake failed, because the server breaks the protocol",
     }
@@ -139,7 +139,7 @@ fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {
             format!("the server refuses the client certificate (alert {name}): {why}")
         } else {
             format!(
-                "the server wants a client certificate (alert {name}) and is shown none; use client.mtls"
+                "the server requires a client certificate (alert {name}) and gets none; use client.mtls"
             )
         };
         return (text, true);
@@ -171,7 +171,7 @@ fn certificate_refused(alert: AlertDescription, way: &Way) -> Option<&'static st
         A::UnknownCA => {
             "it does not know the CA; have that CA added there, or put the intermediate certificates after the client's own"
         }
-        A::CertificateExpired => "it is expired by the server's clock; renew it",
+        A::CertificateExpired => "it has expired by the server's clock; renew it",
         A::CertificateRevoked => "it is revoked; have a new one issued",
         A::UnsupportedCertificate | A::BadCertificate => {
             "check that it is X.509 version 3, has clientAuth in extendedKeyUsage, and is of the kind that the issuer demands"
@@ -183,7 +183,7 @@ fn certificate_refused(alert: AlertDescription, way: &Way) -> Option<&'static st
         A::CertificateRequired => {
             "the server did not get one that it can use; check which CAs it accepts"
         }
-        // TLS 1.2 has no other word for a missing client certificate.
+        // TLS 1.2 has no other alert for a missing client certificate.
         A::HandshakeFailure if asked => {
             "check that its CA is known there, and that its intermediate certificates come after the client's own"
         }

@@ -1,4 +1,4 @@
-//! The TLS settings of one issuer: trusted CAs, the client certificate, and what was seen in handshakes.
+//! The TLS settings of one issuer: trusted CAs, the client certificate, and what was observed in handshakes.
 
 use std::sync::{
     Arc,
@@ -26,10 +26,10 @@ use crate::{
     },
 };
 
-/// Servers of one issuer whose sessions are kept to resume.
+/// Servers of one issuer whose sessions are cached for resumption.
 const SESSIONS: usize = 32;
 
-/// What happened in the handshakes of one client. Several may run at a time, so these are counts.
+/// Events in the handshakes of one client. Several handshakes may run at the same time, so these are counts.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     begun: AtomicUsize,
@@ -37,14 +37,14 @@ pub(super) struct Seen {
     unfit: AtomicUsize,
 }
 
-/// How often.
+/// The counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Count {
     /// A handshake began, so there was a TCP connection.
     pub(super) begun: usize,
     /// The server requested a client certificate.
     pub(super) asked: usize,
-    /// It did, and takes no signature that the client's key can make.
+    /// The server requested one, and accepts no signature that the client's key can make.
     pub(super) unfit: usize,
 }
 
@@ -68,7 +68,7 @@ impl Count {
     }
 }
 
-/// A certificate chain and its key for the handshake, out of the PEM of a [`TlsIdentity`](super::TlsIdentity).
+/// A certificate chain and its key for the handshake, from the PEM of a [`TlsIdentity`](super::TlsIdentity).
 pub(super) fn certified(text: &str) -> Option<CertifiedKey> {
     let blocks = pem::blocks(text);
     let chain: Vec<CertificateDer<'static>> = blocks
@@ -77,17 +77,17 @@ pub(super) fn certified(text: &str) -> Option<CertifiedKey> {
         .filter_map(|b| Some(CertificateDer::from(b.der()?.to_vec())))
         .collect();
     let der = blocks.iter().find(|b| b.is_key())?.der()?;
-    // The key was written by `keys`, which knows its encoding.
+    // `keys` wrote the key, and knows its encoding.
     let key = PrivateKeyDer::try_from(der).ok()?;
     let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).ok()?;
     (!chain.is_empty()).then(|| CertifiedKey::new(chain, key))
 }
 
-/// The trusted CAs: the system's, those that an administrator gave to the operator, and those of `caBundle`, which are given
-/// again for messages.
+/// The trusted CAs: the system's, those that an administrator set for the operator, and those of `caBundle`. The last ones are also
+/// returned separately, for messages.
 ///
 /// # Errors
-/// What is wrong with `caBundle`, or that there is no CA at all.
+/// A defect of `caBundle`, or that there is no CA at all.
 pub(super) fn roots(
     ca_bundle: Option<&str>,
     cas: &[CertificateDer<'static>],
@@ -110,10 +110,10 @@ pub(super) fn roots(
     Ok((roots, anchors))
 }
 
-/// The settings for these roots. `anchors` are those of `caBundle` among them, to be named in messages.
+/// The settings for these roots. `anchors` are the roots from `caBundle`, for messages.
 ///
 /// # Errors
-/// Of rustls; there are no roots at all, as a rule.
+/// An error of rustls; usually because there are no roots.
 pub(super) fn config(
     roots: RootCertStore,
     anchors: Option<Vec<Card>>,
@@ -142,8 +142,8 @@ pub(super) fn config(
     Ok(config)
 }
 
-/// Leaves every decision to rustls, and adds to an error what was rejected: rustls's own error does not name the
-/// certificates.
+/// Leaves every decision to rustls, and adds the rejected certificates to an error: rustls's error does not name
+/// them.
 #[derive(Debug)]
 struct Verifier {
     real: Arc<WebPkiServerVerifier>,
@@ -215,8 +215,8 @@ impl ResolvesClientCert for Shows {
     }
 }
 
-/// Keeps sessions as rustls does, and counts handshakes: a hint for one is asked for at its very beginning, so the TCP
-/// connection stands by then. Nothing else distinguishes a silent network from a silent server.
+/// Stores sessions like rustls, and counts handshakes: rustls requests a hint for one at the start of each handshake, when the TCP
+/// connection is open. Nothing else distinguishes a silent network from a silent server.
 #[derive(Debug)]
 struct Sessions {
     real: ClientSessionMemoryCache,

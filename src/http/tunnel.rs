@@ -1,9 +1,10 @@
-//! A proxy for issuers that opens no connection: what it answered, and what to do.
+//! A proxy for issuers that opens no connection: its answer, and the next step.
 //!
-//! hyper-util keeps the answer to CONNECT to itself: its error says only that it was not a success. So the proxy is asked once more for the same
-//! connection, by a request whose answer can be read. Nothing is sent through a connection that it opens then.
+//! hyper-util does not return the answer to CONNECT: its error contains only that it was not a success. So the proxy gets a second request for the
+//! same
+//! connection, whose answer can be read. Nothing is sent through a connection that the proxy opens for it.
 //!
-//! Messages name what must be allowed, and not the proxy: namespaces need not know its address. The log names it.
+//! Messages name what must be allowed, and not the proxy: users of namespaces need not know its address. The log names it.
 
 use std::{
     error::Error,
@@ -30,12 +31,12 @@ use crate::{
     oauth::{self, Class, NextStep, Stage, Then, TokenError},
 };
 
-/// How long the proxy may take to say again why it opens no connection.
+/// Time limit for the proxy's answer to the second request.
 const ANSWER: Duration = Duration::from_secs(5);
-/// The same line about the proxy is logged so often.
+/// Pause before the same line about the proxy is logged again.
 const PAUSE: Duration = Duration::from_mins(5);
 
-/// Schemes of proxies (IANA, HTTP Authentication Scheme Registry; NTLM is Microsoft's).
+/// Authentication schemes of proxies (IANA, HTTP Authentication Scheme Registry; NTLM is Microsoft's).
 const SCHEMES: [&str; 5] = ["Basic", "Digest", "Negotiate", "NTLM", "Bearer"];
 
 /// What was logged last, and when.
@@ -59,17 +60,17 @@ impl Logged {
 pub(super) enum Tunnel {
     /// It was not reached.
     Unreachable,
-    /// It went away in the middle.
+    /// The connection to it broke.
     Broken,
-    /// It wants a user and password, or others.
+    /// It requires a user and password, or other ones.
     Credentials,
-    /// It said no, by whatever status.
+    /// It refused, with any status.
     Refused,
 }
 
 impl Tunnel {
-    /// hyper-util keeps the type of these errors to itself, so they are known by their words. Words that change in a later
-    /// version are no connection to the issuer, and `http::tests::proxied` fails.
+    /// hyper-util does not export the type of these errors, so their texts identify them. If a later version changes a text, the
+    /// error counts as a failed connection, and `http::tests::proxied` fails.
     pub(super) fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         let text = error.to_string();
         Some(match text.strip_prefix("tunnel error: ")? {
@@ -80,7 +81,7 @@ impl Tunnel {
         })
     }
 
-    /// The token error, before the proxy was asked again.
+    /// The token error, before the second request to the proxy.
     pub(super) fn token_error(
         self,
         error: &(dyn Error + 'static),
@@ -143,7 +144,7 @@ fn unreachable(error: &(dyn Error + 'static)) -> String {
     format!("no connection to the proxy for issuers: {why}")
 }
 
-/// The step after 407, with the schemes that the proxy offers.
+/// The next step after 407, with the schemes that the proxy offers.
 fn credentials(proxy: Option<WithUser>, schemes: &[&str]) -> NextStep {
     let offered = schemes.join(", ");
     if !schemes.is_empty() && !schemes.contains(&"Basic") {
@@ -170,7 +171,7 @@ fn credentials(proxy: Option<WithUser>, schemes: &[&str]) -> NextStep {
     }
 }
 
-/// What the proxy said when it was asked again.
+/// The proxy's answer to the second request.
 enum Said {
     Status(StatusCode, HeaderMap),
     NoHttp,
@@ -199,13 +200,13 @@ impl Said {
         )
     }
 
-    /// The step after it. `None`: it says nothing new.
+    /// The next step. `None`: the answer contains nothing new.
     fn step(&self, place: &str, user: WithUser) -> Option<NextStep> {
         let (status, headers) = match self {
             Self::Status(status, headers) => (*status, headers),
             Self::NoHttp => {
                 return Some(
-                    "what is at the address of the proxy for issuers does not answer in HTTP; check the port in its URL, and whether it needs https:// in place of http://".into(),
+                    "the server at the address of the proxy for issuers does not answer in HTTP; check the port in its URL, and whether it needs https:// in place of http://".into(),
                 );
             }
             Self::TooLarge => {
@@ -247,7 +248,7 @@ impl Said {
     }
 }
 
-/// The schemes that `Proxy-Authenticate` offers, of those that are known: nothing else of the header is shown.
+/// The known schemes that `Proxy-Authenticate` offers. Nothing else of the header is shown.
 fn schemes(headers: &HeaderMap) -> Vec<&'static str> {
     let offers = headers.get_all(PROXY_AUTHENTICATE).iter();
     let offers: Vec<&str> = offers.filter_map(|offer| offer.to_str().ok()).collect();
@@ -258,7 +259,7 @@ fn schemes(headers: &HeaderMap) -> Vec<&'static str> {
     SCHEMES.into_iter().filter(is_offered).collect()
 }
 
-/// A refused address that only the discovery document of the issuer names: the step says so.
+/// A refused address that only the discovery document of the issuer contains: the next step shows this.
 pub(super) fn of_document(
     issuer: &Issuer,
     host: Option<&str>,
@@ -285,7 +286,7 @@ pub(super) fn of_document(
 }
 
 impl Http {
-    /// A token error with what only another question, or the settings of the issuer, can tell.
+    /// A token error with details that need a second request or the settings of the issuer.
     pub(super) async fn explained(
         &self,
         issuer: &Issuer,
@@ -294,7 +295,7 @@ impl Http {
     ) -> TokenError {
         let user = match (chosen.proxy, token_error.reason) {
             (Some(user), Reason::ProxyRefused) => user,
-            // Without the password that was refused: a proxy may count attempts.
+            // Without the password that was refused: a proxy may count failed logins.
             (Some(_), Reason::ProxyCredentialsRefused) => WithUser(false),
             _ => {
                 let token_error = of_document(issuer, Some(&chosen.host), token_error);
@@ -302,13 +303,13 @@ impl Http {
                 return token_error;
             }
         };
-        // Nothing is sent after the end of the exchange: another operator may lead by then.
+        // Nothing is sent after the end of the exchange, because another operator may lead by then.
         let until = chosen.until.min(Instant::now() + ANSWER);
         let asked = tokio::time::timeout_at(until, self.ask_proxy(issuer, chosen, user));
         let said = Box::pin(asked).await.ok().flatten();
         let known = chosen.proxy.unwrap_or(user);
         let place = chosen.way().place();
-        // Without the password, another answer than 407 is about another request.
+        // The request without the password is a different one, so only an answer 407 is relevant.
         let said = said.filter(|said| user == known || said.is_about_credentials());
         let token_error = match said.as_ref().and_then(|said| said.step(&place, known)) {
             Some(next_step) => TokenError {
@@ -334,13 +335,13 @@ impl Http {
             fresh: None,
         };
         let warm = self.warm(settings, None).await.ok()?;
-        // The usual port of http would be left out, and CONNECT needs one.
+        // The URL omits the default port of http, and CONNECT needs a port.
         let url =
             (chosen.port != 80).then(|| format!("http://{}:{}/", chosen.host, chosen.port))?;
         Said::of(&warm.client.request(Method::CONNECT, url).send().await)
     }
 
-    /// One line for whoever runs the proxy, when something new is seen.
+    /// Logs one line for the administrator of the proxy if something new was observed.
     fn log(&self, chosen: &Chosen, token_error: &TokenError, said: Option<&Said>) {
         let Some(proxy) = self.proxy.as_ref().filter(|_| chosen.proxy.is_some()) else {
             return;

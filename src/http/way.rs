@@ -1,4 +1,4 @@
-//! The way of a request: where it may go, and what an explanation of its failure needs to know.
+//! The way of a request: where it may be sent, and the details that explain its failure.
 
 use url::Url;
 
@@ -9,7 +9,7 @@ use crate::{
     oauth::{Class, TokenError, redaction::Net},
 };
 
-/// The way of a request that broke.
+/// The way of a failed request.
 pub(super) struct Way {
     /// Host of the URL, and its port.
     pub(super) host: String,
@@ -20,13 +20,13 @@ pub(super) struct Way {
     pub(super) proxy: Option<WithUser>,
     /// Whether a client certificate is sent if the server requests one.
     pub(super) shows: bool,
-    /// Cuts out of a certificate's names what is secret in the request: a server may have read it before.
+    /// Removes the request's secrets from the names of a certificate: a server may have read them before.
     pub(super) hide: Option<Net>,
-    /// What was seen in handshakes since the request began.
+    /// Events in handshakes since the request began.
     pub(super) seen: Count,
 }
 
-/// Was the proxy given a user and password?
+/// Whether the proxy was given a user and password.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct WithUser(pub(super) bool);
 
@@ -35,7 +35,7 @@ impl Way {
         format!("{}:{}", bounded(&self.host, 253), self.port)
     }
 
-    /// In place of a word of the server about a client certificate, when it said none.
+    /// Replaces an alert about the client certificate, which some servers do not send.
     pub(super) fn maybe_certificate(&self) -> &'static str {
         match (self.shows, self.seen.asked > 0) {
             (true, true) => {
@@ -47,7 +47,7 @@ impl Way {
     }
 }
 
-/// Is this address one that a request may go to?
+/// Checks that a request may be sent to this address.
 pub(super) fn may_send(issuer: &Issuer, url: &Url, local: bool) -> Result<(), TokenError> {
     if local {
         if issuer.operator_identity.is_none() || !addresses::is_local(url) {

@@ -1,6 +1,6 @@
-//! Holds issuer traffic to the [`addresses`](crate::credential::addresses) it may go to. The address that is checked here is the
-//! address that is connected to: reqwest is given these very addresses and looks nothing up again, so a name cannot
-//! change its mind in between.
+//! Restricts issuer traffic to the allowed [`addresses`](crate::credential::addresses). The address that is checked here is the
+//! address that is connected to: reqwest gets exactly these addresses and resolves nothing again, so the result for a name
+//! cannot change between the two.
 
 use std::{
     future::Future,
@@ -15,21 +15,21 @@ use tower::{BoxError, filter::AsyncPredicate};
 
 use crate::credential::addresses::{AddressNotAllowed, NameNotFound, allowed, fit_for_proxy};
 
-/// How long a name may take to be looked up before a proxy is asked for it. Behind a proxy the DNS often knows no
-/// name of the outside, and some say so by silence.
+/// Time limit for resolving a name before the proxy is used for it. Behind a proxy, the DNS often does not know public
+/// names, and some DNS servers then do not answer.
 const LOOK_UP: Duration = Duration::from_secs(2);
 
-/// How long the name of an issuer may take to be looked up: less than a connection may take as a whole, so that a silent DNS is
+/// Time limit for resolving the name of an issuer. It is shorter than the limit for the whole connection, so that a silent DNS is
 /// distinguished from a silent issuer.
 const OWN_LOOK_UP: Duration = Duration::from_secs(4);
 
-/// Looks names up with the system's resolver and hands on only addresses that may be connected to.
+/// Resolves names with the system's resolver and returns only addresses to which a connection is allowed.
 pub struct GuardedResolver {
     cidrs: Vec<IpNet>,
 }
 
 impl GuardedResolver {
-    /// A resolver that allows these networks beside public ones.
+    /// A resolver that allows these networks in addition to public ones.
     pub fn new(cidrs: Vec<IpNet>) -> Self {
         Self { cidrs }
     }
@@ -66,7 +66,7 @@ impl Resolve for GuardedResolver {
     }
 }
 
-/// Looks at the name of an issuer before each connection that a proxy is asked for.
+/// Checks the name of an issuer before each connection through a proxy.
 #[derive(Clone)]
 pub struct ProxyGuard {
     name: String,
@@ -74,7 +74,7 @@ pub struct ProxyGuard {
 }
 
 impl ProxyGuard {
-    /// For this name, with these networks allowed beside public ones.
+    /// For this name, with these networks allowed in addition to public ones.
     pub fn new(name: String, cidrs: Vec<IpNet>) -> Self {
         Self { name, cidrs }
     }
@@ -98,7 +98,7 @@ impl<R: Send + 'static> AsyncPredicate<R> for ProxyGuard {
     }
 }
 
-/// Looks up the name of the proxy, which an administrator chose, and no other.
+/// Resolves only the name of the proxy, which an administrator set.
 pub struct ProxyResolver {
     proxy: String,
 }

@@ -13,11 +13,11 @@ use crate::{
     },
 };
 
-/// Redirects within an origin that are followed for one address: a slash at the end, and a path that moved.
+/// Maximum number of redirects within an origin that are followed for one address: a slash at the end, and a path that moved.
 const MAX_REDIRECTS: usize = 2;
 
-/// The endpoints of an issuer with discovery. The addresses are requested in order until one has a document that can be
-/// used: servers and gateways answer 401, 403, 405, 500 or a web page for the addresses that they do not know.
+/// The endpoints of an issuer with discovery. The addresses are requested in order until one returns a usable document:
+/// servers and gateways answer 401, 403, 405, 500 or a web page for addresses that they do not know.
 ///
 /// # Errors
 /// When there is no document, or none that may be used.
@@ -85,7 +85,7 @@ async fn fetch(
     }
 }
 
-/// A body that cannot be read, by its content coding.
+/// The reason for a body that cannot be read, with its content coding.
 fn named(answer: &RawAnswer, why: Unusable) -> Unusable {
     match &why {
         Unusable::NotDocument(what) => {
@@ -95,7 +95,7 @@ fn named(answer: &RawAnswer, why: Unusable) -> Unusable {
     }
 }
 
-/// A status that is no document and no redirect.
+/// A status that is neither a document nor a redirect.
 fn refused(answer: &RawAnswer, now: Timestamp) -> Seen {
     match (answer.status, answer.asked_pause(now)) {
         (status @ (429 | 503), Some(wait)) => Seen::Later(status, wait),

@@ -1,5 +1,5 @@
-//! Issuers, as the operator reaches them: where they may be ([`guard`]), and what they say about themselves ([`lookup`]).
-//! How much may be sent to them is decided in [`limits`](crate::limits), by what way in [`proxy`](mod@crate::proxy).
+//! Issuers, as the operator reaches them: which addresses are allowed ([`guard`]), and their discovery documents ([`lookup`]).
+//! [`limits`](crate::limits) decides how much may be sent to them, and [`proxy`](mod@crate::proxy) whether a proxy is used.
 
 pub mod guard;
 pub mod lookup;

@@ -15,24 +15,24 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::election::GIVE_UP;
 
-/// The right to act. Clones are the same right.
+/// The right to act. All clones share one right.
 #[derive(Clone, Debug)]
 pub struct Authority(Option<Arc<Term>>);
 
-/// The time in which a lease holds.
+/// The period in which a lease is valid.
 #[derive(Debug)]
 struct Term {
-    /// The other times count from here.
+    /// The other times are relative to this.
     began: Instant,
-    /// Until when the right holds, in milliseconds, or one of the values below.
+    /// When the right expires, in milliseconds, or one of the values below.
     until: AtomicU64,
-    /// Notifies of each renewal and of the end.
+    /// Notified at each renewal and at the end.
     changed: Notify,
 }
 
 /// No lease was acquired yet.
 const STANDBY: u64 = 0;
-/// The lease was given back. Nothing is left to enforce.
+/// The lease was released. Nothing is left to enforce.
 const GIVEN_BACK: u64 = u64::MAX;
 
 /// The right to act has ended.
@@ -40,7 +40,7 @@ const GIVEN_BACK: u64 = u64::MAX;
 pub struct NoAuthority;
 
 impl Authority {
-    /// The right of an operator that runs without leader election: it never ends.
+    /// The right of an operator that runs without leader election: it never expires.
     pub const fn always() -> Self {
         Self(None)
     }
@@ -54,25 +54,25 @@ impl Authority {
         })))
     }
 
-    /// Does the right hold for this long from now on?
+    /// Returns true if the right is valid for at least this long from now on.
     pub fn holds_for(&self, time: Duration) -> bool {
         let Some(term) = &self.0 else { return true };
         term.left().is_some_and(|left| left > time)
     }
 
-    /// Does the right hold now?
+    /// Returns true if the right is valid now.
     pub fn holds(&self) -> bool {
         self.holds_for(Duration::ZERO)
     }
 
-    /// Waits until the right holds for this long.
+    /// Waits until the right is valid for at least this long.
     ///
     /// # Errors
     /// When it has ended.
     pub async fn wait_for(&self, time: Duration) -> Result<(), NoAuthority> {
         let Some(term) = &self.0 else { return Ok(()) };
         loop {
-            // Before the check, so that no change between the two is missed.
+            // Created before the check, so that no change between the two is missed.
             let changed = term.changed.notified();
             let Some(left) = term.left() else {
                 return Err(NoAuthority);
@@ -80,28 +80,28 @@ impl Authority {
             if left > time {
                 return Ok(());
             }
-            // With a timer: no event reports that the right has expired.
+            // With a timeout, because no notification reports that the right has expired.
             let _ = tokio::time::timeout(left, changed).await;
         }
     }
 
-    /// A renewal that was sent at `sent` has succeeded.
+    /// A renewal that was sent at `sent` succeeded.
     pub(super) fn renewed(&self, sent: Instant) {
         let Some(term) = &self.0 else { return };
         let old = term.until.load(Ordering::SeqCst);
-        // A right that has run out does not come back, however late the answer to an old renewal arrives.
+        // An expired right does not become valid again, however late the answer to an old renewal arrives.
         if old != STANDBY && term.left().is_none() {
             return;
         }
         let until = old.max(term.at(sent + GIVE_UP));
-        // If it was ended in between, it stays so.
+        // If it ended in between, it stays ended.
         let _ = term
             .until
             .compare_exchange(old, until, Ordering::SeqCst, Ordering::SeqCst);
         term.changed.notify_waiters();
     }
 
-    /// Ends the right now: another process has the lease.
+    /// Ends the right immediately: another process has the lease.
     pub(super) fn lost(&self) {
         let Some(term) = &self.0 else { return };
         let now = term.at(Instant::now());
@@ -120,8 +120,8 @@ impl Authority {
         term.changed.notify_waiters();
     }
 
-    /// Starts a thread that calls `then` if the process still lives `grace` after the right has run out. `then` ends the
-    /// process. The thread ends without a call when the lease is given back.
+    /// Starts a thread that calls `then` if the process still runs `grace` after the right has expired. `then` ends the
+    /// process. When the lease is released, the thread ends without the call.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -157,14 +157,14 @@ impl Authority {
 }
 
 impl Term {
-    /// How long the right holds from now on; none if it does not.
+    /// How long the right is still valid; `None` if it is not.
     fn left(&self) -> Option<Duration> {
         let until = self.until.load(Ordering::SeqCst);
         let left = until.saturating_sub(self.at(Instant::now()));
         (until != GIVEN_BACK && left > 0).then(|| Duration::from_millis(left))
     }
 
-    /// A moment in milliseconds, none of the special values.
+    /// A moment in milliseconds, which is none of the special values.
     fn at(&self, moment: Instant) -> u64 {
         let since = moment.saturating_duration_since(self.began);
         u64::try_from(since.as_millis())

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-/// How long a leader that says nothing is believed to be alive.
+/// How long a leader that does not renew counts as alive.
 pub const LEASE: Duration = Duration::from_secs(15);
-/// A leader whose last good renewal was sent this long ago gives up, well before another one may take over.
+/// A leader whose last successful renewal was sent this long ago gives up, well before another one may take over.
 pub const GIVE_UP: Duration = Duration::from_secs(10);
 /// Pause between two renewals, and between two reads of a standby.
 pub const PAUSE: Duration = Duration::from_secs(2);
@@ -15,11 +15,11 @@ pub const POLL: Duration = Duration::from_secs(1);
 /// The content of the Lease.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Record {
-    /// Who holds it; empty after a clean hand-over.
+    /// The holder's name; empty after a release.
     pub holder: String,
     /// The lease duration of the holder.
     pub duration: Duration,
-    /// When the holder says that it renewed, by its own clock: another text at each renewal.
+    /// The time of the renewal by the holder's clock: a different text after each renewal.
     pub renewed: String,
     /// resourceVersion. It also changes when a label is edited, which is not a renewal.
     pub version: String,
@@ -27,33 +27,33 @@ pub struct Record {
     pub transitions: i32,
 }
 
-/// A record and since when it has been seen unchanged, by a monotonic clock.
+/// A record, and since when it has not changed, by a monotonic clock.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Seen {
     record: Option<Record>,
     since: Duration,
-    /// Names of processes that have ended, by proof.
+    /// Names of processes that have provably ended.
     ended: Vec<String>,
 }
 
 /// What a standby does.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Step {
-    /// There is no Lease: make it.
+    /// There is no Lease: create it.
     Create,
-    /// Take it: it is free, ours from before, or its holder has ended or has said nothing for too long.
+    /// Take it: it is free, this process held it before, or its holder has ended or has not renewed for too long.
     Take {
-        /// The version at which it may be taken.
+        /// The version that may be replaced.
         version: String,
-        /// Its count from then on.
+        /// Its new count of transitions.
         transitions: i32,
     },
-    /// Somebody else leads.
+    /// Another process leads.
     Wait,
 }
 
 impl Seen {
-    /// Nothing was read yet, and the processes with these names have ended.
+    /// Nothing was read yet. The processes with these names have ended.
     pub fn after(ended: Vec<String>) -> Self {
         Self {
             ended,
@@ -61,7 +61,7 @@ impl Seen {
         }
     }
 
-    /// Observes its content at `now` (a monotonic time).
+    /// Records its content at `now` (a monotonic time).
     pub fn observe(&mut self, record: Option<Record>, now: Duration) {
         let says = |record: &Option<Record>| {
             record.clone().map(|r| Record {
@@ -75,7 +75,7 @@ impl Seen {
         self.record = record;
     }
 
-    /// What `me` does about it.
+    /// The next step of `me`.
     pub fn step(&self, me: &str, now: Duration) -> Step {
         let Some(record) = &self.record else {
             return Step::Create;
@@ -127,7 +127,7 @@ mod tests {
         seen.observe(Some(record("other", "1")), secs(100));
         assert_eq!(seen.step("me", secs(114)), Step::Wait);
         assert_eq!(seen.step("me", secs(115)), take("1", 4));
-        // A renewal restarts the count, whatever the other clock says.
+        // A renewal restarts the period, whatever the other clock shows.
         seen.observe(Some(record("other", "2")), secs(114));
         assert_eq!(seen.step("me", secs(128)), Step::Wait);
         seen.observe(Some(record("", "3")), secs(120));
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(seen.step("me", secs(0)), Step::Create);
         seen.observe(Some(record("other", "1")), secs(1));
         assert_eq!(seen.step("me", secs(1)), take("1", 4));
-        // It was taken by one of whom nothing is known.
+        // A process that is not known to have ended took it.
         seen.observe(Some(record("another", "2")), secs(2));
         assert_eq!(seen.step("me", secs(16)), Step::Wait);
         assert_eq!(seen.step("me", secs(17)), take("2", 4));

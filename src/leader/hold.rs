@@ -1,4 +1,4 @@
-//! Acquires, renews and releases the Lease, with its own client: its calls must not wait behind the operator's.
+//! Acquires, renews and releases the Lease, with a separate client: its calls must not wait behind the operator's.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     telemetry::tries::{Tries, warn_at_first},
 };
 
-/// A call that takes longer counts as failed, so that another try fits into the time that the lease holds.
+/// A call that takes longer counts as failed, so that another try fits into the time in which the lease is valid.
 const CALL: Duration = Duration::from_secs(4);
 
 /// A Lease, and the client to acquire it.
@@ -33,12 +33,12 @@ pub struct Lease {
     ended: Vec<String>,
 }
 
-/// The right to work; [`HeldLease::keep`] ends when it is lost.
+/// The right to work; [`HeldLease::keep`] returns when it is lost.
 pub struct HeldLease {
     lease: Lease,
-    /// The Lease as it was last answered.
+    /// The Lease as the API server last returned it.
     object: Object,
-    /// When the last good renewal was sent. Not when it was answered: the API server may have done it at once.
+    /// When the last successful renewal was sent. The time of the answer would be too late: the API server may have renewed it at once.
     renewed: Instant,
 }
 
@@ -47,7 +47,7 @@ pub struct HeldLease {
 pub struct Lost;
 
 impl Lease {
-    /// A Lease of the operator's namespace. `me` must be another name for each process.
+    /// A Lease in the operator's namespace. `me` must be different for each process.
     pub fn new(
         client: Client,
         namespace: &str,
@@ -66,7 +66,7 @@ impl Lease {
         }
     }
 
-    /// The processes with these names have ended: a Lease that one of them holds is taken at once.
+    /// The processes with these names have ended: a Lease that one of them holds is acquired at once.
     #[must_use]
     pub fn after(mut self, ended: Vec<String>) -> Self {
         self.ended = ended;
@@ -78,12 +78,12 @@ impl Lease {
         &self.name
     }
 
-    /// The right that comes with this Lease.
+    /// The right to act that depends on this Lease.
     pub fn authority(&self) -> Authority {
         self.authority.clone()
     }
 
-    /// Waits until the Lease is ours. Goes on whatever the API server says: a standby has nothing better to do.
+    /// Waits until this process holds the Lease. It continues whatever the API server answers, because a standby has no other work.
     pub async fn acquire(self) -> HeldLease {
         let mut seen = Seen::after(self.ended.clone());
         let (mut reported, mut tries) = (false, Tries::default());
@@ -150,8 +150,8 @@ impl Lease {
         }
     }
 
-    /// The object as it is to be written. Everything in it that is not about who holds it stays as it was read: a PUT
-    /// removes what it does not name.
+    /// The object to write. All parts that do not concern the holder stay as they were read, because a PUT
+    /// removes what it does not contain.
     fn held_by(
         &self,
         holder: &str,
@@ -181,10 +181,10 @@ impl Lease {
         made.ok()?.ok().filter(has_version)
     }
 
-    /// Replaces the Lease, if it is still at the version in `object`. None: it is not, or nobody knows.
+    /// Replaces the Lease if it still has the version in `object`. `None`: it has not, or the result is not known.
     async fn put(&self, object: Object) -> Option<Object> {
         if !has_version(&object) {
-            // The API server would replace whatever is there.
+            // Without a version, the API server would replace any object.
             return None;
         }
         let params = params();
@@ -198,7 +198,7 @@ fn has_version(object: &Object) -> bool {
     version.is_some_and(|v| !v.is_empty())
 }
 
-/// What the Lease says.
+/// The content of the Lease.
 fn record(object: &Object) -> Record {
     let spec = object.spec.clone().unwrap_or_default();
     let seconds = spec
@@ -224,10 +224,10 @@ impl HeldLease {
     /// Renews the Lease until it is lost.
     pub async fn keep(&mut self) -> Lost {
         loop {
-            // Round the whole attempt, however many calls it makes and however long each takes.
+            // The deadline includes the whole attempt, however many calls it makes and however long each takes.
             let deadline = self.renewed + GIVE_UP;
             let renewed = tokio::time::timeout_at(deadline, self.renew()).await;
-            // The answer of an attempt may have waited for a process that was stopped.
+            // The process may have been stopped while the answer waited.
             if !matches!(renewed, Ok(Ok(()))) || Instant::now() >= self.renewed + GIVE_UP {
                 self.lease.authority.lost();
                 return Lost;
@@ -235,7 +235,7 @@ impl HeldLease {
         }
     }
 
-    /// One renewal, with as many tries as it takes.
+    /// One renewal, with as many tries as it needs.
     async fn renew(&mut self) -> Result<(), Lost> {
         loop {
             tokio::time::sleep(PAUSE).await;
@@ -251,7 +251,7 @@ impl HeldLease {
                 self.lease.authority.renewed(sent);
                 return Ok(());
             }
-            // A lost answer leaves our own name at a version that we do not know.
+            // After a lost answer, the Lease may have our name and a version that is not known.
             match self.lease.read().await {
                 Ok(Some(object)) if record(&object).holder == *me => self.object = object,
                 Ok(_) => return Err(Lost),

@@ -1,8 +1,10 @@
-//! Proof that earlier processes of this pod have ended, so that a restarted container need not wait for the end of its own Lease.
+//! Proof that earlier processes of this pod have ended, so that a restarted container need not wait until its previous Lease expires.
 //!
-//! Each process holds an exclusive lock of one file for its whole life, and writes its name into it. The kernel releases the lock when the process
-//! ends, however it ends, and not before: a process that is only suspended keeps it. So whoever gets the lock knows that all processes whose names
-//! are in the file have ended. The file is in an `emptyDir` volume, which containers of one pod share and which is kept when a container restarts.
+//! Each process holds an exclusive lock of one file until it ends, and writes its name into the file. The kernel releases the lock when the process
+//! ends, in whatever way, and not before: a process that is only suspended still holds it. So a process that gets the lock knows that all processes
+//! whose
+//! names are in the file have ended. The file is in an `emptyDir` volume, which the containers of one pod share and which survives a container
+//! restart.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -10,15 +12,15 @@ use std::{
     path::Path,
 };
 
-/// Names that are kept. A Lease names the last leader of this pod, and not all processes of a pod became leader.
+/// Maximum number of names. A Lease names the last leader of this pod, and not every process of a pod became leader.
 const MOST_NAMES: usize = 16;
-/// Bytes that are read: names have at most 253 characters, and 17 more.
+/// Bytes that are read: names have at most 253 characters, plus 17.
 const LIMIT: u64 = 64 * 1024;
 
-/// Takes the lock for the rest of this process, writes `me` into the file, and gives the names of the processes that have ended.
+/// Acquires the lock until this process ends, writes `me` into the file, and returns the names of the processes that have ended.
 ///
 /// # Errors
-/// When the file cannot be opened, read or written, or when another process holds the lock: then nothing is known of anyone.
+/// When the file cannot be opened, read or written, or when another process holds the lock. Then it is not known which processes have ended.
 pub fn ended(path: &Path, me: &str) -> Result<Vec<String>, String> {
     let failed = |e: std::io::Error| format!("{}: {e}", path.display());
     let mut open = OpenOptions::new();
@@ -34,7 +36,7 @@ pub fn ended(path: &Path, me: &str) -> Result<Vec<String>, String> {
         }
         Err(TryLockError::Error(e)) => return Err(failed(e)),
     }
-    // Never closed: the lock must not end before the process does.
+    // Never closed: the lock must not be released before the process ends.
     let mut file: &File = Box::leak(Box::new(file));
     let mut text = String::new();
     file.take(LIMIT).read_to_string(&mut text).map_err(failed)?;
@@ -46,7 +48,7 @@ pub fn ended(path: &Path, me: &str) -> Result<Vec<String>, String> {
     }
     written.push_str(me);
     written.push('\n');
-    // A crash between these lines loses names. Then the next process waits for the end of the Lease.
+    // A crash between these lines loses names. Then the next process waits until the Lease expires.
     file.set_len(0).map_err(failed)?;
     file.rewind().map_err(failed)?;
     file.write_all(written.as_bytes()).map_err(failed)?;
@@ -70,7 +72,7 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             "first\nsecond\nthird\n"
         );
-        // The lock is of the open file, so a second one in this process is refused as another process would be.
+        // The lock belongs to the open file, so a second open in this process is refused like one in another process.
         let refused = ended(&path, "fourth").expect_err("it is held");
         assert!(
             refused.ends_with("another process holds the lock"),

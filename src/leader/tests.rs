@@ -1,5 +1,5 @@
-//! The code that holds a Lease, against an API server of the test whose every answer takes as long as the test says. The
-//! clock is paused and steered by tokio.
+//! The code that holds a Lease, against a simulated API server whose answers take as long as the test specifies. The
+//! clock is paused, and the test advances it.
 
 use std::{
     sync::{Arc, Mutex},
@@ -16,24 +16,24 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Authority, Lease, Lost, NoAuthority, election::LEASE};
 use crate::{clock::SystemClock, scripted};
 
-/// What becomes of one call.
+/// How one call is handled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum How {
-    /// Done, and answered at once.
+    /// Executed, and answered at once.
     Ok,
-    /// Done after three seconds.
+    /// Executed after three seconds.
     Slow,
-    /// Done at once, and answered after three seconds.
+    /// Executed at once, and answered after three seconds.
     SlowAnswer,
     /// Refused at once.
     Error,
     /// Refused after three seconds.
     SlowError,
-    /// Somebody else changed the object first.
+    /// Another client changed the object first.
     Conflict,
-    /// Never done, never answered.
+    /// Not executed, and not answered.
     Silent,
-    /// Done, never answered.
+    /// Executed, and not answered.
     SilentAnswer,
 }
 
@@ -49,13 +49,13 @@ const ALL: [How; 8] = [
 ];
 const SOME_TIME: Duration = Duration::from_secs(3);
 
-/// The API server's side.
+/// The API server.
 pub(crate) struct Server {
     pub(crate) lease: Option<Value>,
     version: u64,
-    /// When the Lease was last renewed in the store: nobody may take it before [`LEASE`] has passed since.
+    /// When the Lease was last renewed in the store: no other process may take it before [`LEASE`] has passed since then.
     renewed: Instant,
-    /// Calls so far, and what becomes of the next one.
+    /// The number of calls so far.
     calls: usize,
     script: Box<dyn Fn(bool, usize) -> How + Send>,
 }
@@ -155,8 +155,8 @@ pub(crate) fn lease(server: &Shared, me: &str) -> Lease {
     Lease::new(client(server), "ns", "apicred", me, Arc::new(SystemClock))
 }
 
-/// Leads for as long as the calls allow, at most for so long. Checks that at no moment at which another one may take the
-/// Lease this one has authority. Says whether the Lease was lost.
+/// Leads as long as the calls allow, at most for `most`. Checks that this process never has authority when another one may take the
+/// Lease. Returns whether the Lease was lost.
 async fn lead(script: impl Fn(bool, usize) -> How + Send + 'static, most: Duration) -> bool {
     // The first two calls acquire it.
     let server = Server::new(move |reads, call| {
@@ -228,7 +228,7 @@ async fn a_call_that_fails_now_and_then_does_not_cost_the_lease() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever becomes of each single call.
+    /// For each outcome of each single call.
     #[test]
     fn nobody_may_take_over_from_a_leader_that_has_not_given_up(script in prop::collection::vec(0..ALL.len(), 1..12)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -255,7 +255,7 @@ async fn a_process_that_was_stopped_inside_a_call_has_no_authority_when_it_conti
         let authority = lease.authority();
         let mut standing = lease.acquire().await;
         let mut keeps = Box::pin(standing.keep());
-        // Into the call.
+        // Now the call is in progress.
         assert!(timeout(Duration::from_secs(3), &mut keeps).await.is_err());
         // All timers and the answer are due at once now, as after SIGCONT.
         tokio::time::advance(Duration::from_secs(20)).await;
@@ -344,7 +344,7 @@ async fn authority_can_be_waited_for_and_ends_once() {
     assert!(!waits.is_finished());
     renews.renewed(Instant::now());
     assert_eq!(waits.await.unwrap(), Ok(()));
-    // Nobody renews it any more: the one that waits is notified.
+    // The Lease is not renewed any more: the waiting task is notified.
     sleep(Duration::from_secs(5)).await;
     assert_eq!(authority.wait_for(most).await, Err(NoAuthority));
     authority.renewed(Instant::now());
@@ -359,7 +359,7 @@ fn a_process_that_does_not_end_by_itself_is_ended_by_a_thread_of_its_own() {
     authority
         .enforce(Duration::from_millis(20), move || reports.send(()).unwrap())
         .unwrap();
-    // As a candidate it has nothing to enforce; then the lease is lost, and no async task notices.
+    // As a candidate it has nothing to enforce. Then the lease is lost, and no async task notices it.
     assert!(ended.try_recv().is_err());
     let lost = Authority::of_a_candidate();
     lost.renewed(Instant::now());
@@ -376,7 +376,7 @@ fn a_lease_that_was_given_back_ends_nobody() {
     authority.give_back();
     assert!(!authority.holds());
     let (report, ended) = std::sync::mpsc::channel::<()>();
-    // The thread ends, and drops what it was to call.
+    // The thread ends and drops the function that it was to call.
     authority
         .enforce(Duration::ZERO, move || report.send(()).unwrap())
         .unwrap();

@@ -1,4 +1,4 @@
-//! Serves `/livez`, `/readyz` and `/metrics`. It has no other page, and none that contains a credential.
+//! Serves `/livez`, `/readyz` and `/metrics`. It has no other page, and no page contains a credential.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,9 +20,9 @@ use super::{
     server::{self, Hold},
 };
 
-/// From the acceptance of a connection to the last byte of its answer. Prometheus waits as long by default.
+/// Time from the accepted connection to the last byte of its answer. It is the default timeout of Prometheus.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Scrapes at once: with a gauge for each of thousands of credentials, an answer is megabytes that a slow client holds.
+/// Concurrent scrapes: with a gauge for each of thousands of credentials, an answer is megabytes, which stay in memory while a slow client reads.
 static SCRAPES: Semaphore = Semaphore::const_new(4);
 
 /// What the handlers read.
@@ -56,7 +56,7 @@ pub async fn serve(
 /// Binds the admin address.
 ///
 /// # Errors
-/// A sentence with the address.
+/// A message with the address.
 pub async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, String> {
     tokio::net::TcpListener::bind(address).await.map_err(|e| {
         format!("--admin-listen {address} cannot be bound ({e}); choose a free address")
@@ -83,7 +83,7 @@ async fn metrics(
         )
             .into_response();
     };
-    // Until the connection ends.
+    // Held until the connection ends.
     let _ = hold.set(permit);
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::of(accept);

@@ -9,14 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::credential::Key;
 
-/// A reconcile that is this late means that the process is stuck, and a restart helps.
+/// A reconcile that is this late shows that the process is stuck and needs a restart.
 const OVERDUE_LIMIT: SignedDuration = SignedDuration::from_mins(5);
 
-/// A watch that has not shown one of our own writes for this long is dead, whatever the connection says: the server
-/// ends each watch after 200 s, and a new one begins with what was missed.
+/// A watch that has not shown one of our writes for this long is dead, even if its connection is open: the server
+/// ends each watch after 200 s, and a new one starts with the missed events.
 const ECHO_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
-/// The streams that must have their first list before anything is decided.
+/// The streams whose first list must be complete before any decision.
 pub const STREAMS: [&str; 6] = [
     "credentials",
     "secrets",
@@ -33,7 +33,7 @@ pub struct Health {
     listed: Mutex<HashSet<&'static str>>,
     watches: Mutex<HashMap<&'static str, Timestamp>>,
     echoes: Mutex<HashMap<(&'static str, ObjectName), Echo>>,
-    /// Whether this process could work if it led; none if it works.
+    /// Whether this process could work if it led; `None` if it leads.
     standby: Mutex<Option<Result<(), String>>>,
 }
 
@@ -47,31 +47,31 @@ struct Echo {
     since: Timestamp,
 }
 
-/// A resourceVersion as the number that it is (KEP-5504). One that is none is older than all.
+/// A resourceVersion is a number (KEP-5504). A value that is not a number is older than all others.
 fn revision(version: &str) -> u64 {
     version.parse().unwrap_or_default()
 }
 
 impl Health {
-    /// A watch has brought something, or has failed and is opened again.
+    /// A watch has received an event, or has failed and is opened again.
     pub fn event_seen(&self, stream: &'static str, now: Timestamp) {
         lock(&self.watches).insert(stream, now);
     }
 
-    /// An object that this watch must show has been written at this version.
+    /// An object that this watch must show was written with this version.
     pub fn wrote(&self, stream: &'static str, object: &ObjectName, version: &str, now: Timestamp) {
         let mut echoes = lock(&self.echoes);
         let owed = (stream, object.clone());
-        // The first write that is not shown counts; the watch shows the last one.
+        // The time of the first write that was not shown counts; the watch shows the last one.
         let since = echoes.get(&owed).map_or(now, |echo| echo.since);
         let version = revision(version);
         echoes.insert(owed, Echo { version, since });
     }
 
-    /// The watch has shown a version of this object.
+    /// The watch has shown this version of this object.
     pub fn showed(&self, stream: &'static str, object: &ObjectName, version: &str) {
         let mut echoes = lock(&self.echoes);
-        // Most events are no echo: a cheap answer for them.
+        // Most events are not an echo, so this check is cheap.
         if echoes.is_empty() {
             return;
         }
@@ -84,12 +84,12 @@ impl Health {
         }
     }
 
-    /// This object is gone: its watch does not show it any more.
+    /// The object was deleted, so its watch does not show it any more.
     pub fn gone(&self, stream: &'static str, object: &ObjectName) {
         lock(&self.echoes).remove(&(stream, object.clone()));
     }
 
-    /// The objects whose last write this watch has not shown for so long.
+    /// The objects whose last write this watch has not shown for this long.
     pub fn unseen(
         &self,
         stream: &'static str,
@@ -103,19 +103,19 @@ impl Health {
         late.map(|((_, object), _)| object.clone()).collect()
     }
 
-    /// How many credentials have a time, and how many echoes are owed.
+    /// The number of credentials with a scheduled time, and of echoes that are still expected.
     pub fn sizes(&self) -> (usize, usize) {
         (lock(&self.due).len(), lock(&self.echoes).len())
     }
 
-    /// When each watch last brought anything.
+    /// When each watch last received an event.
     pub fn watches(&self) -> Vec<(&'static str, Timestamp)> {
         let watches = lock(&self.watches);
         watches.iter().map(|(stream, at)| (*stream, *at)).collect()
     }
 
-    /// A credential will be reconciled no later than `at`, if it is still there: `exists` is asked under the lock
-    /// that [`Health::forget`] takes after the store has lost the object, so that none that is gone counts as late.
+    /// A credential will be reconciled at `at` at the latest, if it still exists: `exists` is called while the lock is held
+    /// that [`Health::forget`] takes after the store has removed the object, so that a deleted credential never counts as late.
     pub fn scheduled(&self, key: Key, at: Timestamp, exists: impl FnOnce() -> bool) {
         let mut due = lock(&self.due);
         if exists() {
@@ -133,12 +133,12 @@ impl Health {
         lock(&self.due).remove(key);
     }
 
-    /// A watch has had its first list.
+    /// The first list of a watch is complete.
     pub fn listed(&self, stream: &'static str) {
         lock(&self.listed).insert(stream);
     }
 
-    /// This process does not work, since another operator leads. `could` says whether it could.
+    /// This process is on standby, because another operator leads. `could` states whether it could work.
     pub fn set_standby(&self, could: Result<(), String>) {
         *lock(&self.standby) = Some(could);
     }
@@ -148,13 +148,13 @@ impl Health {
         *lock(&self.standby) = None;
     }
 
-    /// Does this process work, and not stand by?
+    /// Returns true if this process leads and is not on standby.
     pub fn is_leading(&self) -> bool {
         lock(&self.standby).is_none()
     }
 
-    /// The streams that have not had their first list. Nothing is decided before it is empty, and a process that stands by
-    /// has no list at all.
+    /// The streams whose first list is not complete. No decision is made before this is empty. A process on standby
+    /// has no lists.
     pub fn unlisted(&self) -> Vec<&'static str> {
         let listed = lock(&self.listed);
         let missing = STREAMS.into_iter().filter(|s| !listed.contains(s));
@@ -171,10 +171,10 @@ impl Health {
             .max(SignedDuration::ZERO)
     }
 
-    /// Is there progress?
+    /// Returns `Ok` if there is progress.
     ///
     /// # Errors
-    /// What is stuck, in words.
+    /// A message about what is stuck.
     pub fn alive(&self, now: Timestamp) -> Result<(), String> {
         let late = self.overdue(now);
         if late > OVERDUE_LIMIT {
@@ -194,10 +194,10 @@ impl Health {
         Ok(())
     }
 
-    /// Are all caches synced? A standby has none; it is ready if it could work.
+    /// Returns `Ok` if all caches are synced. A standby has no caches; it is ready if it could work.
     ///
     /// # Errors
-    /// What is missing, in words.
+    /// A message about what is missing.
     pub fn ready(&self) -> Result<(), String> {
         if let Some(could) = lock(&self.standby).clone() {
             return could.map_err(|why| format!("standby: {why}"));
@@ -243,7 +243,7 @@ mod tests {
         let late = SignedDuration::from_mins(1);
         assert_eq!(health.unseen("secrets", late, at(611)), [object("a")]);
         assert!(health.unseen("credentials", late, at(611)).is_empty());
-        // What the watch shows of other objects, streams and versions is no echo.
+        // Events of other objects, streams and versions are not an echo.
         health.event_seen("secrets", at(612));
         health.showed("secrets", &object("b"), "9");
         health.showed("credentials", &object("a"), "9");

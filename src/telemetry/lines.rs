@@ -1,4 +1,5 @@
-//! Writes log lines to standard error. A blocked pipe and a full disk stop nothing: lines wait in a bounded queue, a separate thread writes them, and
+//! Writes log lines to standard error. A blocked pipe or a full disk blocks nothing: lines wait in a bounded queue, a separate thread writes them,
+//! and
 //! lines that do not fit are dropped and counted.
 
 use std::{
@@ -16,22 +17,22 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::logs::LogFormat;
 use crate::printable;
 
-/// Most lines that wait.
+/// Maximum number of queued lines.
 const LINES: usize = 4096;
-/// Most bytes of them together.
+/// Maximum size of the queued lines together, in bytes.
 const BYTES: usize = 1024 * 1024;
 /// Longest line; the rest is cut off.
 const LONGEST: usize = 32 * 1024;
-/// How long the last lines may take at the end of the process.
+/// Time limit for writing the last lines at the end of the process.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The queue of this process.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// What the thread gets.
+/// What the thread receives.
 enum Message {
     Line(Vec<u8>),
-    /// Report when everything before is written.
+    /// Report when all earlier lines are written.
     Flush(SyncSender<()>),
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// A queue whose lines go to `out`, written by a thread of its own.
+    /// A queue whose lines a separate thread writes to `out`.
     pub(super) fn to(out: impl Write + Send + 'static) -> io::Result<Self> {
         let (sender, lines) = sync_channel(LINES);
         let queue = Self {
@@ -59,7 +60,7 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Takes a line; never waits.
+    /// Queues a line; never waits.
     pub(super) fn push(&self, mut line: Vec<u8>) {
         if line.len() > LONGEST {
             line.truncate(LONGEST);
@@ -81,10 +82,10 @@ impl Queue {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits until the queued lines are written, or until nothing is read for `patience`.
+    /// Waits until the queued lines are written, or until the reader has read nothing for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let (done, written) = sync_channel(1);
-        // A full queue has no place for this; its reader gets the chance to make one.
+        // A full queue has no room for this message. Its reader gets time to make room.
         for _ in 0..20 {
             if self.sender.try_send(Message::Flush(done.clone())).is_ok() {
                 let _ = written.recv_timeout(patience);
@@ -117,7 +118,7 @@ fn write_all(
     }
 }
 
-/// The queue to standard error, once.
+/// Starts the queue to standard error, once.
 pub(super) fn start() -> Result<Queue, String> {
     let queue = Queue::to(io::stderr()).map_err(|e| format!("no thread for the log: {e}"))?;
     QUEUE
@@ -126,19 +127,19 @@ pub(super) fn start() -> Result<Queue, String> {
     Ok(queue)
 }
 
-/// Writes the line that says why the process ends, without the log's format and filter. Never waits for a reader.
+/// Writes the line with the reason why the process ends, without the log's format and filter. Never waits for a reader.
 pub fn last_line(line: &str) {
     let line = format!("{}\n", printable(line));
     match QUEUE.get() {
         Some(queue) => queue.push(line.into_bytes()),
-        // Before the log begins nothing has been written, so a pipe has room.
+        // Before logging starts, nothing has been written, so a pipe has room.
         None => {
             let _ = io::stderr().write_all(line.as_bytes());
         }
     }
 }
 
-/// Waits for the last lines, a second at most.
+/// Waits for the last lines, for one second at most.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(FAREWELL);
@@ -150,7 +151,7 @@ pub(super) fn dropped() -> u64 {
     QUEUE.get().map_or(0, |q| q.dropped.load(Ordering::Relaxed))
 }
 
-/// Where tracing writes to.
+/// The writer for tracing.
 #[derive(Clone)]
 pub(super) struct Lines {
     pub(super) queue: Queue,
@@ -181,7 +182,7 @@ impl Write for &Lines {
     }
 }
 
-/// A line whose characters are printable; JSON leaves all beyond ASCII as it is.
+/// A line with printable characters only; JSON leaves all non-ASCII characters unchanged.
 fn escape(line: &str, format: LogFormat, colours: bool) -> String {
     let (body, end) = line.strip_suffix('\n').map_or((line, ""), |b| (b, "\n"));
     let mut out = match format {
@@ -192,7 +193,7 @@ fn escape(line: &str, format: LogFormat, colours: bool) -> String {
                 if printable(c.encode_utf8(&mut one)).len() == c.len_utf8() {
                     out.push(c);
                 } else {
-                    // RFC 8259 section 7: beyond the basic plane, a pair.
+                    // RFC 8259 section 7: a surrogate pair beyond the basic plane.
                     for unit in c.encode_utf16(&mut [0; 2]) {
                         out.push_str(&format!("\\u{unit:04x}"));
                     }
@@ -200,7 +201,7 @@ fn escape(line: &str, format: LogFormat, colours: bool) -> String {
             }
             out
         }
-        // tracing escapes the escape character itself in all that it colours.
+        // tracing escapes the escape character in everything that it colours.
         LogFormat::Text if colours => {
             let parts: Vec<_> = body.split('\u{1b}').map(printable).collect();
             parts.join("\u{1b}")
@@ -223,14 +224,14 @@ mod tests {
         let queue = Queue::to(near).unwrap();
         let line = |n: usize| format!("{n:08} {}\n", "x".repeat(1000)).into_bytes();
         let mut sent = 0;
-        // Far more than the pipe and the queue hold; a push that waited would never come to an end.
+        // Far more than the pipe and the queue can store. A push that waited would block for ever.
         while queue.dropped.load(Ordering::Relaxed) < 1000 {
             queue.push(line(sent));
             sent += 1;
             assert!(queue.bytes.load(Ordering::Relaxed) <= BYTES);
         }
         queue.flush(Duration::from_millis(20));
-        // Somebody reads again.
+        // A reader reads again.
         let reader = std::thread::spawn(move || {
             let mut all = String::new();
             far.read_to_string(&mut all).unwrap();

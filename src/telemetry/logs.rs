@@ -12,25 +12,25 @@ use super::{
     traces::{self, Spans},
 };
 
-/// Shape of log lines.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For humans.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     #[default]
     Json,
 }
 
-/// Starts logging to standard error, past a reader that does not read ([`lines`]). `filter` is a tracing filter such as `info,apicred=debug`.
+/// Starts logging to standard error, without waiting for a blocked reader ([`lines`]). `filter` is a tracing filter such as `info,apicred=debug`.
 /// `spans` sends traces.
 ///
 /// # Errors
 /// When the filter cannot be read or logging has started already.
 pub fn init(format: LogFormat, filter: &str, spans: Option<Spans>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-filter: {e}"))?;
-    // kube opens a span of its own around each of ours, with the same names in it. The verifier of certificates
-    // calls every refused one an error, without saying whose; the reconcile reports it as it is.
+    // kube opens a span around each of ours, with the same names in it. The verifier of certificates logs every refused one
+    // as an error, without the server; the reconcile reports it with the server.
     let filter = [
         "kube_runtime::controller=warn",
         "rustls_platform_verifier=off",
@@ -38,13 +38,13 @@ pub fn init(format: LogFormat, filter: &str, spans: Option<Spans>) -> Result<(),
     .iter()
     .filter_map(|d| d.parse().ok())
     .fold(filter, EnvFilter::add_directive);
-    // kube's client prints the body of an answer that it cannot parse, and that may be a Secret: never, whatever
-    // the filter says. Spans for traces would hide the fields of their parents.
+    // kube's client logs the body of an answer that it cannot parse, and that may be a Secret. This must never be logged, whatever
+    // the filter is. Spans for traces would hide the fields of their parents.
     let filter = filter.and(filter_fn(|event| {
         !event.target().starts_with("kube_client::client") && event.target() != traces::TARGET
     }));
     let (queue, colours) = (lines::start()?, std::io::stderr().is_terminal());
-    // The usual hook writes to standard error itself, and waits for its reader.
+    // The default hook writes to standard error directly, and waits for its reader.
     std::panic::set_hook(Box::new(|panic| lines::last_line(&panic.to_string())));
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(colours)

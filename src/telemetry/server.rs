@@ -1,5 +1,5 @@
 //! An HTTP/1.1 server with limits: each connection serves one request within a deadline, and the number of connections is limited. The clients of the
-//! admin port and of the plugin's callback port are unknown.
+//! admin port and of the plugin's callback port are not trusted.
 
 use std::{
     cmp::Reverse,
@@ -27,30 +27,30 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-/// A client that has not sent the head of its request by then is slow on purpose, or gone.
+/// A client that has not sent the head of its request by then is slow on purpose, or has disconnected.
 const HEAD: Duration = Duration::from_secs(5);
-/// Most bytes that are kept of a request, and of a head.
+/// Maximum number of bytes that are buffered of a request, and of a head.
 const BUFFER: usize = 16 * 1024;
-/// Connections at once, over all clients. A probe and a scrape need one each.
+/// Maximum number of concurrent connections, over all clients. A probe and a scrape need one each.
 const CONNECTIONS: usize = 64;
-/// The same where file descriptors are few.
+/// The same if file descriptors are scarce.
 const FEW: usize = 8;
-/// Pause after a failed accept, such as for want of a file descriptor: until the connections that were closed are gone.
+/// Pause after a failed accept, for example if no file descriptor is free, until the closed connections have released theirs.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What a request holds until its connection ends; a response counts as long as its client reads it.
+/// A permit that a request holds until its connection ends, so until its client has read the response.
 pub type Hold = Arc<OnceLock<SemaphorePermit<'static>>>;
 
 /// A connection that is served.
 struct Open {
     peer: IpAddr,
-    /// Has its request come?
+    /// Whether its request has arrived.
     asked: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
-/// Serves until `stop` ends, and then what is under way. A connection ends `deadline` after it was accepted, whatever it
-/// does. At the limit a connection is closed for each new one, so that a probe is always answered.
+/// Serves until `stop` ends, and then finishes the requests in progress. A connection ends `deadline` after it was accepted, whatever it
+/// does. At the limit, a connection is closed for each new one, so that a probe is always answered.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -88,7 +88,7 @@ pub async fn serve(
                 });
             }
             Err(e) if is_of_the_client(&e) => {}
-            // File descriptors are used up. Requests to issuers need some as well: from now on half as many connections are allowed.
+            // No file descriptor is free. Requests to issuers need some as well, so from now on half as many connections are allowed.
             Err(_) => {
                 most = (open.len() / 2).clamp(FEW, most);
                 while open.len() > most {
@@ -122,7 +122,7 @@ async fn connection(
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .max_buf_size(BUFFER)
-            // One request a connection: an idle one would only hold a place.
+            // One request per connection: an idle connection would only occupy a place.
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
     );
@@ -138,7 +138,7 @@ async fn connection(
     .await;
 }
 
-/// Closes the connection that is missed least.
+/// Closes the connection whose loss does the least harm.
 fn close_one(open: &mut Vec<Open>) {
     let known: Vec<(IpAddr, bool)> = open
         .iter()
@@ -149,9 +149,9 @@ fn close_one(open: &mut Vec<Open>) {
     }
 }
 
-/// Of these connections, oldest first, each with its client and whether its request has come: the oldest without a request
-/// of the client that has the most of them; else the oldest of that client. A client with one connection outlasts a
-/// client with many.
+/// Of these connections, oldest first, each with its client and whether its request has arrived: of the client with the most connections,
+/// the oldest one without a request; if there is none, the oldest one. So a client with one connection keeps it longer than a client with
+/// many.
 fn least_missed(open: &[(IpAddr, bool)]) -> Option<usize> {
     let of_client = |ip: IpAddr| open.iter().filter(|(peer, _)| *peer == ip).count();
     (0..open.len()).min_by_key(|at| {
@@ -160,7 +160,7 @@ fn least_missed(open: &[(IpAddr, bool)]) -> Option<usize> {
     })
 }
 
-/// The client went away before it was accepted.
+/// Returns true if the client disconnected before it was accepted.
 fn is_of_the_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),

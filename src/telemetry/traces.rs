@@ -7,9 +7,10 @@
 //!            └─ write status
 //! ```
 //!
-//! Only spans are sent, and no events: a log line is no attribute. No attribute holds a secret, a key of a Secret or a query. Attributes of
-//! requests have the names of the OpenTelemetry semantic conventions for HTTP clients. `url.full` of these is left out: a path can name
-//! more than its reader is to see.
+//! Only spans are sent, and no events: log lines are not sent as attributes. No attribute contains a secret, a key of a Secret or a query. Attributes
+//! of
+//! requests have the names of the OpenTelemetry semantic conventions for HTTP clients. `url.full` of these is not set, because a path can contain
+//! names that readers of traces must not see.
 
 use http::{Request, Response, Uri};
 use tracing::Span;
@@ -22,7 +23,7 @@ pub const TARGET: &str = "apicred::traces";
 /// Sends spans.
 pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Makes a span for traces; without a collector nothing comes of it.
+/// Creates a span for traces; without a collector it has no effect.
 macro_rules! span {
     ($name:literal $(, $($field:tt)*)?) => {
         tracing::info_span!(target: "apicred::traces", $name $(, $($field)*)?)
@@ -33,7 +34,7 @@ pub(crate) use span;
 /// The status of the answer to the request of this span.
 pub(crate) const STATUS: &str = "http.response.status_code";
 
-/// Records what came of the request of a span. `failed`: by the conventions of HTTP clients, the span is an error then.
+/// Records the result of the request of a span. `failed`: the span is an error, according to the conventions for HTTP clients.
 pub(crate) fn conclude(span: &Span, result: &'static str, failed: bool) {
     span.record("apicred.result", result);
     if failed {
@@ -42,7 +43,7 @@ pub(crate) fn conclude(span: &Span, result: &'static str, failed: bool) {
     }
 }
 
-/// Records each request to this server in the span in which it is made. A span without these fields, and no span, is left alone.
+/// Records each request to this server in the current span. A span without these fields is not changed.
 pub(crate) fn sent_to<B>(server: &Uri) -> impl FnMut(Request<B>) -> Request<B> + Clone + use<B> {
     let host = server.host().unwrap_or_default().to_owned();
     let port = server.port_u16().unwrap_or(match server.scheme_str() {
@@ -64,13 +65,13 @@ pub(crate) fn answered<B>(answer: Response<B>) -> Response<B> {
     answer
 }
 
-/// The variable that sets the collector's URL, by the specification of OpenTelemetry.
+/// The variable for the collector's URL, defined by the specification of OpenTelemetry.
 pub const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// The collector's URL: the flag, or else the variable. An empty variable is the same as none, by the same specification.
+/// The collector's URL: the flag, otherwise the variable. An empty variable counts as not set, by the same specification.
 ///
 /// # Errors
-/// When the variable has no usable URL.
+/// When the variable does not contain a usable URL.
 pub fn chosen(flag: Option<Url>, variable: Option<String>) -> Result<Option<Url>, String> {
     let variable = variable.filter(|text| !text.trim().is_empty());
     match (flag, variable) {
@@ -111,19 +112,19 @@ pub use without_otel::{Traces, start};
 mod without_otel {
     use super::{Spans, Url};
 
-    /// Nothing to end.
+    /// There is nothing to end.
     #[derive(Debug, Default)]
     pub struct Traces;
 
     impl Traces {
-        /// Sends what is left.
+        /// Sends the remaining spans.
         pub fn end(self) {}
     }
 
     /// # Errors
-    /// Always: this build has no traces.
+    /// Always: this build has no support for traces.
     pub fn start(_: &Url, _: &str, _: &str) -> Result<(Spans, Traces), String> {
-        Err("this build of apicred has none; use one with the feature otel, or remove the URL of the collector (--otlp-endpoint, OTEL_EXPORTER_OTLP_ENDPOINT)".to_owned())
+        Err("this build of apicred does not support traces; use one with the feature otel, or remove the URL of the collector (--otlp-endpoint, OTEL_EXPORTER_OTLP_ENDPOINT)".to_owned())
     }
 }
 
@@ -147,17 +148,17 @@ mod with_otel {
     use super::{Spans, TARGET, Url};
     use crate::environment;
 
-    /// A collector that does not answer within this time has not got the spans.
+    /// If a collector does not answer within this time, its spans count as not delivered.
     const ANSWER: Duration = Duration::from_secs(10);
-    /// The end of the process waits for the last spans for this long.
+    /// Time limit at the end of the process for sending the last spans.
     const END: Duration = Duration::from_secs(2);
 
-    /// Spans that wait to be sent.
+    /// Spans that are not sent yet.
     #[derive(Debug)]
     pub struct Traces(SdkTracerProvider);
 
     impl Traces {
-        /// Sends what is left, for two seconds at most.
+        /// Sends the remaining spans, for two seconds at most.
         pub fn end(self) {
             if let Err(e) = self.0.shutdown_with_timeout(END) {
                 tracing::debug!("the last traces were not sent: {e}");
@@ -165,10 +166,10 @@ mod with_otel {
         }
     }
 
-    /// Begins to send spans to `endpoint`, in the name of this instance and the namespace of the operator.
+    /// Starts to send spans to `endpoint`, with the names of this instance and of the operator's namespace.
     ///
     /// # Errors
-    /// When the exporter cannot be made.
+    /// When the exporter cannot be created.
     pub fn start(
         endpoint: &Url,
         instance: &str,
@@ -179,7 +180,7 @@ mod with_otel {
                 "the exporter cannot be made: {e}; check --otlp-endpoint and the OTEL_ variables"
             )
         };
-        // Some name the whole URL: the path is not appended twice.
+        // Some URLs already contain the path: it is not appended twice.
         let base = endpoint.as_str().trim_end_matches('/');
         let base = base.strip_suffix("/v1/traces").unwrap_or(base);
         let path = format!("{base}/v1/traces");
@@ -209,19 +210,19 @@ mod with_otel {
             .with_threads(false)
             .with_target(false)
             .with_tracked_inactivity(false)
-            // A span of a credential, and what belongs to it. No events.
+            // A span of a credential, and the spans in it. No events.
             .with_filter(filter_fn(|of| {
                 of.is_span() && (of.target() == TARGET || of.name() == "reconcile")
             }));
         Ok((spans.boxed(), Traces(provider)))
     }
 
-    /// The client of the collector. It has a thread of its own: the SDK waits for answers on a thread without a runtime, also while the
-    /// operator's runtime ends.
+    /// The client of the collector. It has a separate thread: the SDK waits for answers on a thread without a runtime, even while the
+    /// operator's runtime shuts down.
     #[derive(Debug)]
     struct Sender {
         client: reqwest::Client,
-        // Never dropped: the end of a runtime must not wait for a collector.
+        // Never dropped: a runtime must not wait for a collector when it ends.
         runtime: &'static Runtime,
         host: String,
         fails: AtomicBool,
@@ -271,7 +272,7 @@ mod with_otel {
             let client = self.client.clone();
             let sent = self.runtime.spawn(async move {
                 let answer = client.execute(request.try_into()?).await?;
-                // The body says nothing that is used.
+                // The body contains nothing that is used.
                 let mut response = Response::new(Bytes::new());
                 *response.status_mut() = answer.status();
                 Ok::<_, HttpError>(response)
@@ -282,7 +283,7 @@ mod with_otel {
             match &answer {
                 Ok(answer) if answer.status().is_success() => self.report(None),
                 Ok(answer) => self.report(Some(&format!("status {}", answer.status().as_u16()))),
-                // The collector's address is in the error, and no secret is.
+                // The error contains the collector's address, and no secret.
                 Err(e) => self.report(Some(&e.to_string())),
             }
             answer

@@ -1,12 +1,12 @@
-//! Tries that are repeated until they work. The first failures with a result are lines of the log at their level; from the fourth on they are at
-//! the level `debug`, and counted. The next failure with another result, and the success, have the count.
+//! Tries that are repeated until they succeed. The first failures with the same result are logged at their normal level. From the fourth on, they are
+//! logged at the level `debug`, and counted. The log line of the next failure with another result, or of the success, contains the count.
 
 use crate::recent::Recent;
 
-/// Failures in a row with one result whose lines have their own level.
+/// Consecutive failures with the same result that are logged at their normal level.
 const REPORTED: u32 = 3;
 
-/// Writes a line at the level `warn`, or at `debug` if it says what was reported often enough.
+/// Writes a line at the level `warn`, or at `debug` if the same result was reported often enough.
 macro_rules! warn_at_first {
     ($failure:expr, $($rest:tt)*) => {
         if $failure.reported {
@@ -21,9 +21,9 @@ pub(crate) use warn_at_first;
 /// One failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Failure {
-    /// Failures in a row, whatever their result.
+    /// Consecutive failures, whatever their result.
     pub(crate) tries: u32,
-    /// Is its line at its own level?
+    /// Whether its line has its normal level.
     pub(crate) reported: bool,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
-    /// A try has failed with this result.
+    /// A try failed with this result.
     pub(crate) fn failed(&mut self, result: &str) -> Failure {
         if self.result != result {
             result.clone_into(&mut self.result);
@@ -60,18 +60,18 @@ impl Tries {
         }
     }
 
-    /// A try has worked. Gives the failures before it.
+    /// A try succeeded. Returns the number of failures before it.
     pub(crate) fn worked(&mut self) -> u32 {
         std::mem::take(self).failures
     }
 }
 
-/// Tries of many things: those that failed most recently are remembered.
+/// Tries of many actions. The most recent failures are stored.
 #[derive(Default)]
 pub(crate) struct ManyTries(Recent<(&'static str, String), Tries, 256>);
 
 impl ManyTries {
-    /// A try to do `what` to an object has failed.
+    /// A try of the action `what` on an object failed.
     pub(crate) fn failed(&mut self, what: &'static str, object: &str, result: &str) -> Failure {
         let key = (what, object.to_owned());
         let mut tries = self.0.get(&key).cloned().unwrap_or_default();
@@ -80,7 +80,7 @@ impl ManyTries {
         failure
     }
 
-    /// A try has worked. Gives the failures before it.
+    /// A try succeeded. Returns the number of failures before it.
     pub(crate) fn worked(&mut self, what: &'static str, object: &str) -> u32 {
         let key = (what, object.to_owned());
         let Some(mut tries) = self.0.get(&key).cloned() else {
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(fail("quota"), (3, true));
         assert_eq!(fail("quota"), (4, false));
         assert_eq!(fail("quota"), (5, false));
-        // The next change has the count.
+        // The next change has the count of failures.
         assert_eq!(fail("forbidden"), (6, true));
         assert_eq!(fail("quota"), (7, true));
         assert_eq!(tries.worked(), 7);

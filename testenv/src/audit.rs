@@ -1,4 +1,4 @@
-//! The API server's own record of every request: the proof of what a program reads and writes.
+//! The API server's record of every request. It proves what a program reads and writes.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,20 +11,20 @@ use crate::{ControlPlane, Error};
 /// One request. Fields that a request does not have are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// Who asked, such as `system:serviceaccount:apicred:operator`.
+    /// The user that sent it, such as `system:serviceaccount:apicred:operator`.
     pub user: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; the HTTP
-    /// method in lower case for paths that are no resource.
+    /// method in lower case for paths that are not a resource.
     pub verb: String,
     /// The API group; empty for the core group.
     pub group: String,
     /// The plural, such as `secrets`.
     pub resource: String,
-    /// Such as `status`.
+    /// The subresource, such as `status`.
     pub subresource: String,
     /// The object's namespace.
     pub namespace: String,
-    /// The object's name; a create may leave it to the body, where this record does not see it.
+    /// The object's name. A create may have it only in the body, which this record does not contain.
     pub name: String,
     /// The HTTP status.
     pub code: u16,
@@ -32,20 +32,20 @@ pub struct AuditEvent {
     pub stage: String,
     /// When the request arrived.
     pub request_received: Timestamp,
-    /// When it was answered; of a watch, when it began.
+    /// When it was answered; for a watch, when it began.
     pub answered: Timestamp,
-    /// What the client says of itself.
+    /// The `User-Agent` of the client.
     pub user_agent: String,
-    /// Path and query, as asked.
+    /// Path and query, as requested.
     pub uri: String,
 }
 
-/// A moment in the audit log; what comes after it belongs to [`ControlPlane::audit_since`].
+/// A moment in the audit log. [`ControlPlane::audit_since`] returns the requests after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditMark(u64);
 
 impl ControlPlane {
-    /// All requests since the start that the filter wants, each once, in the order of their ends.
+    /// All requests since the start that match the filter, each once, in the order in which they ended.
     pub fn audit_events(
         &self,
         filter: impl FnMut(&AuditEvent) -> bool,
@@ -55,10 +55,10 @@ impl ControlPlane {
         Ok(events)
     }
 
-    /// The present end of the log.
+    /// The current end of the log.
     pub fn audit_mark(&self) -> Result<AuditMark, Error> {
         let text = self.audit_text(0)?;
-        // Not the length of the file: its last line may still be in the writing.
+        // Not the length of the file: its last line may be incomplete.
         Ok(AuditMark(text.rfind('\n').map_or(0, |end| end as u64 + 1)))
     }
 
@@ -68,11 +68,11 @@ impl ControlPlane {
         Ok(parse(&self.audit_text(mark.0)?))
     }
 
-    /// The same, and the mark from which to read on: for a log that is followed while it grows.
+    /// The same, and the mark from which to continue: for a log that is read while it grows.
     pub fn audit_after(&self, mark: AuditMark) -> Result<(Vec<AuditEvent>, AuditMark), Error> {
         let text = self.audit_text(mark.0)?;
         let complete = text.rfind('\n').map_or(0, |end| end + 1);
-        // In bytes of the file, of which an unreadable one would make a longer text: the log is JSON in ASCII.
+        // Counted in bytes of the file. The log is JSON in ASCII, so an unreadable byte does not change the length of the text.
         Ok((
             parse(&text[..complete]),
             AuditMark(mark.0 + complete as u64),
@@ -82,8 +82,8 @@ impl ControlPlane {
     fn audit_text(&self, from: u64) -> Result<String, Error> {
         let path = &self.layout.audit_log;
         let failed = |error| Error::io("reading", path, error);
-        // Without a log (`Options::audit` off) this is an error: counting nothing must not look
-        // like having counted zero requests.
+        // Without a log (`Options::audit` off) this is an error: no record must not look
+        // like a record without requests.
         let mut file = File::open(path).map_err(failed)?;
         file.seek(SeekFrom::Start(from)).map_err(failed)?;
         let mut bytes = Vec::new();
@@ -92,13 +92,13 @@ impl ControlPlane {
     }
 }
 
-/// Complete lines only; a line that a killed server left half-written is passed over.
+/// Parses complete lines only; a line that a killed server left incomplete is skipped.
 fn parse(text: &str) -> Vec<AuditEvent> {
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
     complete
         .lines()
         .filter_map(|line| serde_json::from_str::<Line>(line).ok())
-        // A watch is logged when it begins and again when it ends: the beginning is the request.
+        // A watch is logged when it begins and again when it ends. The beginning counts as the request.
         .filter(|line| !(line.verb == "watch" && line.stage == "ResponseComplete"))
         .filter(|line| line.stage != "RequestReceived")
         .map(AuditEvent::from)

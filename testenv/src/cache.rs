@@ -1,4 +1,4 @@
-//! The user's cache folder: what was built or installed once serves every later run.
+//! The user's cache folder: every later run uses what was built or installed once.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -13,20 +13,20 @@ use crate::progress::Progress;
 
 const POLL_EVERY: Duration = Duration::from_millis(200);
 
-/// One entry of the cache, named by what it holds and by a hash of all that went into it.
+/// One entry of the cache. Its name contains a hash of all its inputs.
 pub(crate) struct Entry {
-    /// Where the finished things are.
+    /// The folder of the finished files.
     pub(crate) folder: PathBuf,
-    /// Where they are made; only the holder of the lock touches it.
+    /// The folder in which they are built; only the holder of the lock uses it.
     pub(crate) workshop: PathBuf,
     lock: PathBuf,
 }
 
 impl Entry {
-    /// The entry of a name and its inputs. Nothing is created yet.
+    /// The entry for a name and its inputs. Nothing is created yet.
     pub(crate) fn new(name: &str, inputs: &[&str]) -> Result<Self, Error> {
         let mut hash = Context::new(&SHA256);
-        // A home folder may be shared by machines of several kinds.
+        // Machines of several kinds may share a home folder.
         for input in [std::env::consts::OS, std::env::consts::ARCH]
             .iter()
             .chain(inputs)
@@ -47,8 +47,8 @@ impl Entry {
         })
     }
 
-    /// Takes the right to make this entry; waits while another process makes it. The lock is the
-    /// kernel's, so it is free again when its holder ends, however that happens.
+    /// Acquires the right to build this entry; waits while another process builds it. It is a lock of the
+    /// kernel, which releases it when its holder ends, in whatever way.
     pub(crate) async fn lock(&self) -> Result<File, Error> {
         let root = self.lock.parent().unwrap_or(&self.lock);
         fs::create_dir_all(root).map_err(|error| Error::io("making the folder", root, error))?;
@@ -83,17 +83,17 @@ impl Entry {
     }
 }
 
-/// How a step of several seconds or minutes ended.
+/// The result of a step of several seconds or minutes.
 pub(crate) enum Step {
     Done,
-    /// With the whole log and its last lines.
+    /// Failed: the whole log and its last lines.
     Failed {
         log: PathBuf,
         tail: String,
     },
 }
 
-/// Runs a command in a folder, with progress lines. It ends with us, should we be killed.
+/// Runs a command in a folder, with progress lines. It also ends if this process is killed.
 pub(crate) async fn run_step(launch: Launch<'_>, progress: &mut Progress) -> Result<Step, Error> {
     let log = launch.folder.join(format!("{}.log", launch.name));
     let folder = launch.folder.to_path_buf();
@@ -116,7 +116,7 @@ pub(crate) async fn run_step(launch: Launch<'_>, progress: &mut Progress) -> Res
     }
 }
 
-/// Finds a program that the user has to have.
+/// Finds a program that the user must install.
 pub(crate) fn on_path(program: &'static str, advice: &'static str) -> Result<PathBuf, Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -141,7 +141,7 @@ pub(crate) fn root() -> Result<PathBuf, Error> {
         })
 }
 
-/// Moves a finished file or folder to its place, at once or not at all.
+/// Moves a finished file or folder to its destination, atomically.
 pub(crate) fn publish(from: &Path, to: &Path) -> Result<(), Error> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(|error| Error::io("making", folder, error))?;

@@ -1,4 +1,4 @@
-//! An HTTP proxy that opens connections (CONNECT) and does nothing else, as those at the edge of a network.
+//! An HTTP proxy that opens connections (CONNECT) and does nothing else, like the proxies at the edge of a network.
 
 use std::{
     collections::BTreeMap,
@@ -17,23 +17,23 @@ use tokio::{
 /// Longest head of a request.
 const MAX_HEAD: usize = 8192;
 
-/// How it treats those who ask.
+/// How it answers clients.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Manner {
     /// Connects them.
     Open,
     /// Answers with this status.
     Refuse(u16),
-    /// Takes the request and never answers.
+    /// Reads the request and never answers.
     Hang,
 }
 
-/// What a client asked for, and what it was answered.
+/// The request of a client, and the answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Asked {
     /// Host and port, as they were written.
     pub target: String,
-    /// The status; none while there was no answer.
+    /// The status; `None` while there was no answer.
     pub status: Option<u16>,
 }
 
@@ -44,23 +44,23 @@ pub struct ConnectProxy {
 }
 
 struct Shared {
-    /// The value of `Proxy-Authorization` that it wants.
+    /// The required value of `Proxy-Authorization`.
     wants: Option<String>,
     manner: Mutex<Manner>,
-    /// Where targets lead to that are not what they are called.
+    /// Addresses of targets whose names do not resolve to them.
     leads: Mutex<BTreeMap<String, SocketAddr>>,
     asked: Mutex<Vec<Asked>>,
-    /// Counts the times that all connections were ended.
+    /// Counts how often all connections were closed.
     cuts: watch::Sender<u64>,
-    /// Does it listen?
+    /// Whether it listens.
     listens: watch::Sender<bool>,
 }
 
 impl ConnectProxy {
-    /// Starts one, for everybody or for one user with a password.
+    /// Starts a proxy, for all clients or for one user with a password.
     ///
     /// # Errors
-    /// If there is no port.
+    /// If no port is free.
     pub async fn start(user: Option<(&str, &str)>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -77,23 +77,23 @@ impl ConnectProxy {
         Ok(Self { address, shared })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// All that was asked so far.
+    /// All requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.shared.asked).clone()
     }
 
-    /// From now on, and all connections of before end.
+    /// Applies from now on. All earlier connections are closed.
     pub fn behave(&self, manner: Manner) {
         *lock(&self.shared.manner) = manner;
         self.cut();
     }
 
-    /// From now on, connections to this target (`host:port`) go to this address: a name of the internet is a server here.
+    /// From now on, connections to this target (`host:port`) lead to this address, so that a public name leads to a local server.
     pub fn lead(&self, target: impl Into<String>, to: SocketAddr) {
         lock(&self.shared.leads).insert(target.into(), to);
     }
@@ -108,7 +108,7 @@ impl ConnectProxy {
     /// Listens again, at the same address.
     ///
     /// # Errors
-    /// If somebody else has taken it.
+    /// If another program has taken the address.
     pub async fn start_again(&self) -> io::Result<()> {
         let listener = TcpListener::bind(self.address).await?;
         self.shared.listens.send_replace(true);
@@ -139,11 +139,11 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
             _ = listens.wait_for(|l| !l) => break,
         }
     }
-    // Closed before `stop` goes on: this receiver is the last to go.
+    // Closed before `stop` continues: this receiver is dropped last.
     drop(listener);
 }
 
-/// One connection, until it or everybody's ends.
+/// Serves one connection, until it ends or all connections are closed.
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut cuts = shared.cuts.subscribe();
     tokio::select! {
@@ -204,7 +204,7 @@ fn note(shared: &Shared, target: String, status: Option<u16>) {
     lock(&shared.asked).push(Asked { target, status });
 }
 
-/// The head of a request. Byte by byte, so that nothing behind it is swallowed.
+/// The head of a request. It is read byte by byte, so that the bytes after it remain unread.
 async fn head(stream: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD {

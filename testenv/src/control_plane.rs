@@ -1,4 +1,4 @@
-//! Starts the servers, knows when they are ready, stops one for a fault test.
+//! Starts the servers, waits until they are ready, and stops one for a fault test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ use crate::scratch::Scratch;
 use crate::servers::{ETCD_DATA, Layout};
 use crate::{Error, Programs, http, ports};
 
-/// Generous: several control planes may start at once on a small machine.
+/// A long time limit, because several control planes may start at once on a small machine.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
-/// How a control plane is to be started.
+/// Options of a control plane.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Whether the API server writes down every request. On by default.
+    /// Whether the API server logs every request. On by default.
     pub audit: bool,
-    /// More flags for kube-apiserver; for a flag given twice the last one counts.
+    /// More flags for kube-apiserver; the last one counts if a flag occurs twice.
     pub apiserver_flags: Vec<String>,
     /// More flags for kube-controller-manager.
     pub controller_manager_flags: Vec<String>,
-    /// Whether etcd waits for the disk, as in a cluster. Off by default: the data dies with its folder.
+    /// Whether etcd waits for the disk, as in a cluster. Off by default, because the data is deleted with its folder.
     pub fsync: bool,
 }
 
@@ -51,7 +51,7 @@ pub enum Component {
     ControllerManager,
 }
 
-/// A running control plane. Dropped, its servers and its folder are gone.
+/// A running control plane. On drop, its servers are stopped and its folder is removed.
 pub struct ControlPlane {
     // Fields drop in this order: clients before the servers that they call, the folder last.
     controller_manager: Watched,
@@ -60,14 +60,14 @@ pub struct ControlPlane {
     pub(crate) layout: Layout,
     pub(crate) client: Client,
     pub(crate) programs: Programs,
-    /// How many were written for service accounts: each gets a file of its own.
+    /// How many were written for service accounts: each has a separate file.
     pub(crate) kubeconfigs: AtomicU32,
     options: Options,
     scratch: Scratch,
 }
 
 impl ControlPlane {
-    /// Starts etcd, kube-apiserver and kube-controller-manager and waits until they are of use.
+    /// Starts etcd, kube-apiserver and kube-controller-manager and waits until they are ready.
     ///
     /// The programs are found or built first; see [`Programs::locate_or_build`].
     pub async fn start(options: Options) -> Result<Self, Error> {
@@ -93,7 +93,7 @@ impl ControlPlane {
         ready
             .wait("/readyz", &mut progress, &mut [&mut etcd, &mut apiserver])
             .await?;
-        // Started before the API answers, it would only wait for it, with growing pauses.
+        // If it were started before the API answers, it would only wait for it, with growing pauses.
         let mut controller_manager = launch(
             &scratch,
             "kube-controller-manager",
@@ -120,7 +120,7 @@ impl ControlPlane {
         })
     }
 
-    /// Kills a server (SIGKILL) and returns when it is gone. What it stored stays.
+    /// Kills a server (SIGKILL) and returns when it has ended. Its stored data remains.
     pub fn kill(&mut self, component: Component) {
         match component {
             Component::Etcd => self.etcd.kill(),
@@ -129,8 +129,8 @@ impl ControlPlane {
         }
     }
 
-    /// Starts a server again that was killed, with the flags and the data that it had. Waits for the API server to be
-    /// ready, and not for the others. Does nothing while it runs.
+    /// Starts a killed server again, with the same flags and data. Waits until the API server is
+    /// ready, and does not wait for the others. Does nothing while it runs.
     pub async fn start_again(&mut self, component: Component) -> Result<(), Error> {
         let (scratch, programs) = (&self.scratch, &self.programs);
         match component {
@@ -157,12 +157,12 @@ impl ControlPlane {
         send_signal(self.pid_of(component), "STOP");
     }
 
-    /// Lets a server go on that was stopped (SIGCONT).
+    /// Continues a stopped server (SIGCONT).
     pub fn go_on(&self, component: Component) {
         send_signal(self.pid_of(component), "CONT");
     }
 
-    /// Kills kube-apiserver (SIGKILL) and returns when it is gone. etcd keeps what was stored.
+    /// Kills kube-apiserver (SIGKILL) and returns when it has ended. The data in etcd remains.
     pub fn stop_apiserver(&mut self) {
         self.apiserver.kill();
     }
@@ -190,7 +190,7 @@ impl ControlPlane {
         .await
     }
 
-    /// Starts another API server of the same store, which it finds at this URL: a relay, say. Without an audit log.
+    /// Starts another API server with the same store, which it reaches at this URL, for example a relay. It has no audit log.
     pub async fn another_apiserver(&self, etcd: &str) -> Result<AnotherApiServer, Error> {
         let port = ports::free()?;
         let url = format!("https://127.0.0.1:{port}");
@@ -216,12 +216,12 @@ impl ControlPlane {
         })
     }
 
-    /// Gives the API server another certificate of the same authority, for its next start.
+    /// Creates another certificate of the same authority for the API server. It is used from its next start.
     pub fn renew_certificate(&self) -> Result<(), Error> {
         self.layout.renew_certificate(&self.scratch)
     }
 
-    /// Stops everything, copies what etcd holds, and starts everything again. For [`ControlPlane::restore`].
+    /// Stops everything, copies the data of etcd, and starts everything again. For [`ControlPlane::restore`].
     pub async fn backup(&mut self, name: &str) -> Result<Backup, Error> {
         let kept = self.dir().join(format!("etcd-{name}"));
         self.stop_all();
@@ -230,7 +230,7 @@ impl ControlPlane {
         Ok(Backup(kept))
     }
 
-    /// Puts an old state of etcd back, as after a disaster: all versions go back. Clients are not informed.
+    /// Restores an old state of etcd, as after a disaster: all resource versions become lower. Clients are not notified.
     pub async fn restore(&mut self, backup: &Backup) -> Result<(), Error> {
         let data = self.dir().join(ETCD_DATA);
         self.stop_all();
@@ -251,7 +251,7 @@ impl ControlPlane {
         self.start_again(Component::ControllerManager).await
     }
 
-    /// The process number of a server, also after it ended.
+    /// The process ID of a server, also after it ended.
     pub fn pid_of(&self, component: Component) -> u32 {
         match component {
             Component::Etcd => self.etcd.pid(),
@@ -260,17 +260,17 @@ impl ControlPlane {
         }
     }
 
-    /// Where the API answers, without a slash at the end.
+    /// The URL of the API server, without a slash at the end.
     pub fn server_url(&self) -> &str {
         &self.layout.server_url
     }
 
-    /// Where etcd answers, without a slash at the end: for faults of the store itself.
+    /// The URL of etcd, without a slash at the end: for faults of the store.
     pub fn etcd_url(&self) -> String {
         self.layout.etcd_url()
     }
 
-    /// The authority of the API server's certificate.
+    /// The CA of the API server's certificate.
     pub fn ca_pem(&self) -> &str {
         &self.layout.ca_pem
     }
@@ -280,7 +280,7 @@ impl ControlPlane {
         self.scratch.path()
     }
 
-    /// A kubeconfig of a member of `system:masters`, whom RBAC does not limit.
+    /// A kubeconfig of a member of `system:masters`, which RBAC does not limit.
     pub fn admin_kubeconfig(&self) -> &Path {
         &self.layout.admin_kubeconfig
     }
@@ -291,24 +291,24 @@ impl ControlPlane {
     }
 }
 
-/// A second API server. Dropped, it is gone.
+/// A second API server. It is stopped on drop.
 pub struct AnotherApiServer {
     _server: Watched,
     url: String,
 }
 
 impl AnotherApiServer {
-    /// Where it answers, without a slash at the end.
+    /// Its URL, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url
     }
 }
 
-/// A state of the store that can be put back while its control plane lives.
+/// A state of the store that can be restored while its control plane exists.
 #[derive(Debug)]
 pub struct Backup(PathBuf);
 
-/// Folders and files; etcd's data holds nothing else.
+/// Copies folders and files; etcd's data contains nothing else.
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     let failed = |error| Error::io("copying", from, error);
     fs::create_dir_all(to).map_err(failed)?;
@@ -353,7 +353,7 @@ fn launch_apiserver(
     )
 }
 
-/// Asks the API server until it answers well.
+/// Requests a path of the API server until it succeeds.
 struct Probe<'a> {
     client: &'a Client,
     url: &'a str,
@@ -362,7 +362,7 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    /// Ends early, with the reason, when one of the servers ends.
+    /// Ends early, with the reason, if one of the servers ends.
     async fn wait(
         &self,
         path: &str,

@@ -1,19 +1,19 @@
-//! What can go wrong, each in one sentence that says what to do.
+//! Errors, each with one sentence that contains the next step.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-/// A failure of the test environment. Its `Display` is meant for the user at the terminal.
+/// A failure of the test environment. Its `Display` is for the user at the terminal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A program that has to be installed by the user is not on PATH.
+    /// A program that the user must install is not on PATH.
     #[error("`{program}` was not found on PATH; {advice}")]
     ProgramMissing {
-        /// The name looked for.
+        /// The name of the program.
         program: &'static str,
-        /// Where to get it, and what else would do.
+        /// Where to get it, and the alternatives.
         advice: &'static str,
     },
     /// The Go toolchain is older than the pinned modules need.
@@ -27,7 +27,7 @@ pub enum Error {
     /// No room left on a disk.
     #[error("no space is left on the disk of {}, or on that of the caches of the program that works there; free some and try again", .folder.display())]
     DiskFull {
-        /// Where the work went on.
+        /// The working folder.
         folder: PathBuf,
     },
     /// Sources could not be fetched.
@@ -35,22 +35,22 @@ pub enum Error {
         "the sources of {what} could not be downloaded; check the network and the proxy settings, then try again. Last lines:\n{tail}"
     )]
     Download {
-        /// What was to be built.
+        /// The modules or packages.
         what: String,
         /// The end of the log.
         tail: String,
     },
-    /// A build ended badly for a reason that is not known here.
+    /// A build failed for an unknown reason.
     #[error("building {what} failed; the whole log is in {}. Last lines:\n{tail}", .log.display())]
     Build {
-        /// What was to be built.
+        /// The programs.
         what: String,
         /// The whole log.
         log: PathBuf,
         /// Its end.
         tail: String,
     },
-    /// Another process took a port between the moment it was found free and the server's start.
+    /// Another process took a port after it was found free and before the server started.
     #[error(
         "{name} could not listen because its port is taken by another process; try again, or stop what listens there. Last lines:\n{tail}"
     )]
@@ -60,24 +60,24 @@ pub enum Error {
         /// The end of its log.
         tail: String,
     },
-    /// A server ended although nobody stopped it.
+    /// A server ended without being stopped.
     #[error("{name} ended ({status}) before it was ready; its last lines say why:\n{tail}")]
     ServerEnded {
         /// The server.
         name: String,
-        /// How it ended.
+        /// Its exit status.
         status: String,
         /// The end of its log.
         tail: String,
     },
-    /// Something awaited did not come.
+    /// A condition was not met in time.
     #[error("after {} s this was still awaited: {what}; last state: {state}", .waited.as_secs())]
     NotInTime {
-        /// What was awaited.
+        /// The condition.
         what: String,
-        /// For how long.
+        /// How long the wait took.
         waited: Duration,
-        /// What was seen last.
+        /// The last observed state.
         state: String,
     },
     /// kubectl or helm answered with an error.
@@ -85,12 +85,12 @@ pub enum Error {
     Command {
         /// The command line.
         command: String,
-        /// How it ended.
+        /// The exit status.
         status: String,
-        /// What it said.
+        /// Its error output.
         stderr: String,
     },
-    /// A server answered with something else than what was asked for.
+    /// A server returned an unexpected answer.
     #[error("{what}: {answer}")]
     Answer {
         /// The request.
@@ -98,7 +98,7 @@ pub enum Error {
         /// Status and message.
         answer: String,
     },
-    /// A request could not be made.
+    /// A request failed.
     #[error("{what} failed")]
     Http {
         /// The request.
@@ -107,13 +107,13 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
-    /// Certificates or keys could not be made.
+    /// Certificates or keys could not be created.
     #[error("a throw-away certificate could not be made")]
     Certificate(#[from] rcgen::Error),
     /// A file or process operation failed.
     #[error("{doing} failed: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         doing: String,
         /// Why it failed.
         source: io::Error,
@@ -121,7 +121,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// An I/O error of an operation on a path; a full disk becomes its own sentence.
+    /// An I/O error of an operation on a path; a full disk has a separate message.
     pub(crate) fn io(doing: &str, path: &Path, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::StorageFull {
             let folder = path.parent().unwrap_or(path).to_path_buf();
@@ -133,7 +133,7 @@ impl Error {
         }
     }
 
-    /// Reads the last lines of a server that ended, so that common causes get a sentence of their own.
+    /// Reads the last lines of a server that ended, because common causes have separate messages.
     pub(crate) fn server_ended(name: &str, status: String, log: &Path) -> Self {
         let folder = log.parent().unwrap_or(log);
         if disk_full(log) {
@@ -158,11 +158,11 @@ impl Error {
     }
 }
 
-/// Lines of a log that a user is shown.
+/// Number of log lines that are shown to a user.
 pub(crate) const SHOWN: usize = 12;
 
-/// Whether the writer of this log ended for want of space. It may have said so long before its end
-/// (Go prints the stacks of all its threads after that), or not have been able to say anything.
+/// Whether the writer of this log ended because the disk was full. It may have reported this long before its end
+/// (Go prints the stacks of all its threads after that), or not at all.
 pub(crate) fn disk_full(log: &Path) -> bool {
     let said = tail(log, 200).to_lowercase();
     if said.contains("no space left on device") || said.contains("enospc") {
@@ -174,7 +174,7 @@ pub(crate) fn disk_full(log: &Path) -> bool {
     written.is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
 }
 
-/// The last lines of a file, each cut to a length that a terminal can bear.
+/// The last lines of a file. Long lines are cut.
 pub(crate) fn tail(file: &Path, lines: usize) -> String {
     let bytes = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);

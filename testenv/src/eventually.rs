@@ -1,4 +1,4 @@
-//! Waiting for a condition, with a deadline and a message that says what was missing.
+//! Waits for a condition, with a deadline and a message that shows what was missing.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::Error;
 
-/// Short, so that a test is not slowed by the wait itself.
+/// Short, so that the wait itself does not slow a test.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What one check of the world may answer: `bool`, `Option` or `Result`.
+/// Result types of a check: `bool`, `Option` or `Result`.
 pub trait Check {
-    /// What is known once the condition holds.
+    /// The value if the condition is true.
     type Value;
 
-    /// `Ok` ends the wait; `Err` says in a few words what was seen instead.
+    /// `Ok` ends the wait; `Err` describes what was observed instead.
     fn outcome(self) -> Result<Self::Value, String>;
 }
 
@@ -47,9 +47,9 @@ impl<T, E: Display> Check for Result<T, E> {
     }
 }
 
-/// Checks again and again until the check holds, and panics with the last state at the deadline.
+/// Repeats the check until it succeeds, and panics with the last state at the deadline.
 ///
-/// For tests. A check that answers `Err("two of three Secrets")` makes a better message than `false`.
+/// For tests. A check that returns `Err("two of three Secrets")` results in a better message than `false`.
 ///
 /// # Panics
 /// When the deadline passes first.
@@ -70,7 +70,7 @@ pub fn eventually<C: Check>(
     }
 }
 
-/// Like [`eventually`], for callers that would rather handle the error.
+/// Like [`eventually`], for callers that handle the error.
 pub async fn wait_until<C: Check>(
     deadline: Duration,
     what: impl Into<String>,
@@ -80,7 +80,7 @@ pub async fn wait_until<C: Check>(
     let mut state = "the first check did not come back".to_owned();
     loop {
         let left = deadline.saturating_sub(began.elapsed());
-        // The deadline holds for a check that hangs, too; what was seen before it is then kept.
+        // The deadline also applies to a check that hangs. The last observed state is then reported.
         match tokio::time::timeout(left, check())
             .await
             .map(Check::outcome)

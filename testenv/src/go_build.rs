@@ -1,4 +1,4 @@
-//! Builds programs from Go modules whose every dependency is pinned by a `go.sum`.
+//! Builds programs from Go modules. A `go.sum` pins every dependency.
 
 use std::path::{Path, PathBuf};
 
@@ -7,21 +7,21 @@ use crate::cache::{Entry, Step, on_path, publish, run_step};
 use crate::process::Launch;
 use crate::progress::Progress;
 
-/// A Go module: programs of others that it lists, or a small one of its own.
+/// A Go module: it lists programs of other projects, or is a small program of this project.
 pub(crate) struct Module {
     /// The name of its entry in the cache.
     name: &'static str,
-    /// The requirement in `go.mod` whose version is that of the programs.
+    /// The requirement in `go.mod` whose version is the version of the programs.
     subject: &'static str,
     go_mod: &'static str,
     go_sum: &'static str,
     /// Program and package.
     packages: &'static [(&'static str, &'static str)],
-    /// Name and text of its own sources.
+    /// Names and texts of its own source files.
     sources: &'static [(&'static str, &'static str)],
     /// Build tags; with them C is compiled as well, for `SQLite`.
     tags: Option<&'static str>,
-    /// For the one who waits: how long all of it takes without any cache.
+    /// A remark for the waiting user: how long a build without any cache takes.
     usually: &'static str,
 }
 
@@ -127,12 +127,12 @@ impl Module {
         Entry::new(&name, &inputs)
     }
 
-    /// Where a program is, or will be once it is built.
+    /// The path of a program, also if it is not built yet.
     pub(crate) fn path(&self, program: &str) -> Result<PathBuf, Error> {
         Ok(self.entry()?.folder.join(program))
     }
 
-    /// Builds those of the named programs that the cache does not hold yet.
+    /// Builds the named programs that are not in the cache yet.
     pub(crate) async fn build(&self, programs: &[&str]) -> Result<(), Error> {
         let entry = self.entry()?;
         let missing = || -> Vec<(&str, &str)> {
@@ -149,7 +149,7 @@ impl Module {
             return Ok(());
         }
         let _lock = entry.lock().await?;
-        // Whoever held the lock before may have built all of it.
+        // The previous holder of the lock may have built all of it.
         let missing = missing();
         if missing.is_empty() {
             return Ok(());
@@ -176,7 +176,7 @@ impl Module {
             folder: &entry.workshop,
             env: vec![
                 ("CGO_ENABLED", u8::from(self.tags.is_some()).to_string()),
-                // SQLite compiles in 5 s of CPU time so, and in 40 s optimised; tests do not need it fast.
+                // With these flags, SQLite compiles in 5 s of CPU time; optimised, it takes 40 s. Tests do not need a fast one.
                 ("CGO_CFLAGS", "-O0 -g0".to_owned()),
                 ("GOWORK", "off".to_owned()),
             ],
@@ -207,7 +207,7 @@ impl Module {
         if let Some(tags) = self.tags {
             args.extend(["-tags".to_owned(), tags.to_owned()]);
         }
-        // With a slash at the end it is a folder, and each program gets a file in it.
+        // With a slash at the end, the path is a folder, and each program is written to a file in it.
         args.extend(["-o".to_owned(), format!("{}/", out.display())]);
         args.extend(packages.map(str::to_owned));
         args
@@ -216,7 +216,7 @@ impl Module {
     fn explain(&self, what: String, log: PathBuf, tail: String) -> Error {
         let said = tail.to_lowercase();
         let any = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
-        // The second is what toolchains before 1.21 make of a version with three numbers.
+        // The second message is that of toolchains before 1.21 for a version with three numbers.
         if any(&["requires go >=", "invalid go version"]) {
             let needed = directive(self.go_mod, "go").to_owned();
             return Error::GoTooOld { needed };
@@ -234,8 +234,8 @@ impl Module {
     }
 }
 
-/// Kubernetes takes its version from the linker; without, clients warn of a server `v0.0.0`.
-/// Programs that have no such variables ignore the flags.
+/// The linker sets the version of Kubernetes; without it, clients warn about a server `v0.0.0`.
+/// Programs without these variables ignore the flags.
 fn version_flags(version: &str) -> String {
     let mut numbers = version.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
@@ -243,7 +243,7 @@ fn version_flags(version: &str) -> String {
     format!("-s -w {base}gitVersion={version} {base}gitMajor={major} {base}gitMinor={minor}")
 }
 
-/// The name that `go build` gives a program: the last element of its path that is no version.
+/// The name that `go build` gives to a program: the last element of its path that is not a version.
 fn output_name(package: &str) -> &str {
     let is_version = |part: &&str| {
         part.strip_prefix('v')
@@ -255,7 +255,7 @@ fn output_name(package: &str) -> &str {
         .unwrap_or(package)
 }
 
-/// Tools are listed as "indirect" requirements: nothing imports them.
+/// Tools are listed as "indirect" requirements, because nothing imports them.
 pub(crate) fn required_version<'a>(go_mod: &'a str, module: &str) -> &'a str {
     let mut lines = go_mod
         .lines()

@@ -1,4 +1,4 @@
-//! Checks a dashboard of Grafana against the types that Grafana publishes.
+//! Checks a Grafana dashboard against the types that Grafana publishes.
 
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
@@ -22,7 +22,7 @@ static SCHEMA: Package = Package {
     ],
 };
 
-/// What is wrong with this dashboard, in the words of the compiler; empty if it has the types of a dashboard. Takes two
+/// The errors that the compiler reports for this dashboard; empty if it matches the types of a dashboard. Takes two
 /// seconds.
 pub async fn dashboard_faults(json: &str) -> Result<String, Error> {
     let installed = SCHEMA.install().await?;
@@ -58,7 +58,7 @@ pub async fn dashboard_faults(json: &str) -> Result<String, Error> {
     if output.status.success() || said.contains("dashboard.ts(") {
         return Ok(said);
     }
-    // Not a fault of the dashboard.
+    // The fault is not in the dashboard.
     Err(Error::Command {
         command: "tsc dashboard.ts".to_owned(),
         status: output.status.to_string(),

@@ -1,4 +1,4 @@
-//! Plain HTTPS requests to servers whose authority is known.
+//! Plain HTTPS requests to servers with a known CA.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use reqwest::{Certificate, Client, RequestBuilder};
 
 use crate::{Error, process::Watched};
 
-/// A client that trusts this authority alone. No proxy: all servers here are on loopback.
+/// A client that trusts only this CA. No proxy: all servers here are on loopback.
 pub(crate) fn client(ca_pem: &str) -> Result<Client, Error> {
     let failed = |source| Error::Http {
         what: "making an HTTPS client".to_owned(),

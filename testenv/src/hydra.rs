@@ -20,8 +20,8 @@ const READY_WITHIN: Duration = Duration::from_mins(2);
 const LOGIN: &str = "http://127.0.0.1:1/login";
 const CONSENT: &str = "http://127.0.0.1:1/consent";
 
-/// Where it stores its data: in a file, whose writers wait for each other. Its database in memory refuses a statement
-/// that meets another one, and it then says of a live token that it is not active.
+/// Where it stores its data: in a file, whose writers wait for each other. Its in-memory database rejects concurrent
+/// statements, and then Hydra reports that a valid token is not active.
 fn database(scratch: &Scratch) -> String {
     let file = scratch.path().join("db.sqlite");
     let options = "_fk=true&_busy_timeout=30000&_journal_mode=WAL&_txlock=immediate";
@@ -86,7 +86,7 @@ async fn create_database(program: &Path, config: &str, folder: &Path) -> Result<
     }
 }
 
-/// A running issuer. Dropped, it is gone, and all that it knew.
+/// A running issuer. On drop, it is stopped and its data is deleted.
 pub struct Hydra {
     server: Watched,
     client: Client,
@@ -97,8 +97,8 @@ pub struct Hydra {
 }
 
 impl Hydra {
-    /// Starts an issuer on free ports, under an authority of its own. The program is built into the user's cache folder
-    /// first, if it is not there.
+    /// Starts an issuer on free ports, with a separate CA. The program is built into the user's cache folder
+    /// first if it is not there.
     pub async fn start() -> Result<Self, Error> {
         Self::build().await?;
         ports::started(Self::start_once).await
@@ -127,7 +127,7 @@ impl Hydra {
                 "all".to_owned(),
                 "--config".to_owned(),
                 config,
-                // It would report its use over the network.
+                // Otherwise it would report its use over the network.
                 "--sqa-opt-out".to_owned(),
             ],
             folder: scratch.path(),
@@ -145,32 +145,32 @@ impl Hydra {
         Ok(hydra)
     }
 
-    /// The issuer's identifier; its discovery document stands below it.
+    /// The issuer's identifier, which is the base of the discovery document's URL.
     pub fn issuer_url(&self) -> &str {
         &self.issuer_url
     }
 
-    /// Where tokens are requested.
+    /// The token endpoint.
     pub fn token_url(&self) -> String {
         format!("{}/oauth2/token", self.issuer_url)
     }
 
-    /// Where a sign-in begins.
+    /// The authorization endpoint.
     pub fn authorization_url(&self) -> String {
         format!("{}/oauth2/auth", self.issuer_url)
     }
 
-    /// Where tokens are revoked.
+    /// The revocation endpoint.
     pub fn revocation_url(&self) -> String {
         format!("{}/oauth2/revoke", self.issuer_url)
     }
 
-    /// The authority of its TLS certificate.
+    /// The CA of its TLS certificate.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// Registers a client, in the words of RFC 7591.
+    /// Registers a client with the metadata of RFC 7591.
     pub async fn add_client(&self, metadata: &Value) -> Result<(), Error> {
         let request = self.client.post(format!("{}/clients", self.admin_url));
         http::json("registering a client", request.json(metadata)).await?;
@@ -188,15 +188,15 @@ impl Hydra {
         Ok(())
     }
 
-    /// Is a token, access or refresh, live? `active` and, if so, what is known of it (RFC 7662).
+    /// The introspection of an access or refresh token: `active` and, if it is true, the data of the token (RFC 7662).
     pub async fn introspect(&self, token: &str) -> Result<Value, Error> {
         let url = format!("{}/oauth2/introspect", self.admin_url);
         let request = self.client.post(url).form(&[("token", token)]);
         http::json("introspecting a token", request).await
     }
 
-    /// If Hydra sent a browser here to have its user sign in or consent, does so as `user`, and gives the address that
-    /// the browser goes to next. Nothing for every other address.
+    /// If Hydra redirected a browser to this address for a sign-in or consent of its user, accepts as `user`, and returns the address to
+    /// which the browser goes next. `None` for every other address.
     pub async fn decide(&self, address: &str, user: &str) -> Result<Option<String>, Error> {
         let kind = match address {
             at if at.starts_with(LOGIN) => "login",
@@ -210,7 +210,7 @@ impl Hydra {
                 .find(|(name, _)| *name == parameter)
                 .map(|(_, value)| value.into_owned())
         });
-        // Base64 for URLs: nothing in it needs another encoding.
+        // Base64 for URLs: no character needs an encoding.
         let challenge = format!("?{parameter}={}", challenge.unwrap_or_default());
         let base = format!("{}/oauth2/auth/requests/{kind}", self.admin_url);
         let request = self.client.get(format!("{base}{challenge}"));

@@ -1,4 +1,4 @@
-//! Assembles the operator's image by a small Go program, which has the formats and the registries' protocol from a library.
+//! Assembles the operator's image with a small Go program, which uses a library for the formats and the registry protocol.
 
 use std::{
     ffi::OsStr,
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{Error, go_build::IMAGE};
 
-/// Assembles an image: `args` are those of `testenv/image/main.go`. Gives the digest of its index.
+/// Assembles an image: `args` are those of `testenv/image/main.go`. Returns the digest of its index.
 ///
 /// # Errors
 /// When a binary cannot be read, or a registry refuses the image.
@@ -32,11 +32,11 @@ pub async fn image<A: AsRef<OsStr>>(args: &[A]) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Unpacks the root of an image for `architecture` (`amd64`) out of an OCI image layout in a tar file. Gives the configuration
+/// Unpacks the root of an image for `architecture` (`amd64`) from an OCI image layout in a tar file. Returns the configuration
 /// of the image.
 ///
 /// # Errors
-/// When the file is no such layout, or has no image for the architecture.
+/// When the file is not such a layout, or has no image for the architecture.
 pub fn unpack_image(file: &Path, architecture: &str, root: &Path) -> Result<Value, Error> {
     let layout = tempfile::tempdir().map_err(|e| Error::io("making a folder for", file, e))?;
     unpack(file, layout.path())?;

@@ -1,4 +1,4 @@
-//! The file through which every Kubernetes client finds the server.
+//! The file that Kubernetes clients use to find the server.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(crate) struct Kubeconfig<'a> {
 impl Kubeconfig<'_> {
     /// Writes it with the CA inside, so that it can be copied and merged.
     ///
-    /// It is JSON, which is YAML as well; quoting is then no concern of ours.
+    /// It is JSON, which is YAML as well, so no quoting rules of YAML apply.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let ca = STANDARD.encode(self.ca_pem);
         let config = json!({

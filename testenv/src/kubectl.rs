@@ -1,4 +1,4 @@
-//! What tests do to the cluster: kubectl, helm, and kubeconfigs of service accounts.
+//! Actions of tests on the cluster: kubectl, helm, and kubeconfigs of service accounts.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,13 +12,13 @@ use tokio::process::Command;
 use crate::{ControlPlane, Error, Programs, http, kubeconfig::Kubeconfig};
 
 impl ControlPlane {
-    /// Runs the real kubectl as admin and returns its stdout; a failure quotes its stderr.
+    /// Runs the real kubectl as admin and returns its stdout; an error contains its stderr.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String, Error> {
         self.run(&self.programs.kubectl, self.admin_kubeconfig(), args, None)
             .await
     }
 
-    /// Runs kubectl with another kubeconfig, to see what that user may do.
+    /// Runs kubectl with another kubeconfig, to test the rights of its user.
     pub async fn kubectl_as(&self, kubeconfig: &Path, args: &[&str]) -> Result<String, Error> {
         self.run(&self.programs.kubectl, kubeconfig, args, None)
             .await
@@ -36,7 +36,7 @@ impl ControlPlane {
         .await
     }
 
-    /// Runs the real helm as admin; it is built first if need be. It does not see the user's own
+    /// Runs the real helm as admin; it is built first if necessary. It does not use the user's own
     /// helm settings, repositories and plugins.
     pub async fn helm(&self, args: &[&str]) -> Result<String, Error> {
         let helm = self.programs.helm().await?;
@@ -83,10 +83,10 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Asks for a token of a service account (`TokenRequest`) and writes a kubeconfig with it.
+    /// Requests a token of a service account (`TokenRequest`) and writes a kubeconfig with it.
     ///
-    /// The API server refuses a `ttl` below ten minutes. A second call writes a file of its own, so
-    /// a process that reads the first one keeps what it has.
+    /// The API server refuses a `ttl` below ten minutes. A second call writes a separate file, so
+    /// a process that reads the first one is not affected.
     pub async fn service_account_kubeconfig(
         &self,
         namespace: &str,
@@ -131,14 +131,14 @@ impl ControlPlane {
         Ok(path)
     }
 
-    /// The same as [`ControlPlane::helm`], with all that it wrote.
+    /// The same as [`ControlPlane::helm`], with stdout and stderr.
     pub async fn helm_output(&self, args: &[&str]) -> Result<Output, Error> {
         let helm = self.programs.helm().await?;
         self.output(&helm, self.admin_kubeconfig(), args, None)
             .await
     }
 
-    /// The same as [`ControlPlane::kubectl`], with this input and all that it wrote.
+    /// The same as [`ControlPlane::kubectl`], with this input, and with stdout and stderr.
     pub async fn kubectl_output(&self, args: &[&str], input: &str) -> Result<Output, Error> {
         let (program, config) = (&self.programs.kubectl, self.admin_kubeconfig());
         self.output(program, config, args, Some(input)).await
@@ -168,7 +168,7 @@ impl ControlPlane {
     }
 }
 
-/// What a command that succeeded wrote.
+/// The output of a successful command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// Its result.
@@ -177,12 +177,12 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Runs the real helm without a cluster, for `template` and `lint`; it is built first if need be.
+/// Runs the real helm without a cluster, for `template` and `lint`; it is built first if necessary.
 pub async fn run_helm(args: &[&str]) -> Result<Output, Error> {
     without_a_cluster(crate::helm().await?, args).await
 }
 
-/// Runs the real kubectl without a cluster, for `kustomize`; it is built first if need be.
+/// Runs the real kubectl without a cluster, for `kustomize`; it is built first if necessary.
 pub async fn run_kubectl(args: &[&str]) -> Result<Output, Error> {
     without_a_cluster(Programs::locate_or_build().await?.kubectl, args).await
 }
@@ -197,7 +197,7 @@ async fn without_a_cluster(program: PathBuf, args: &[&str]) -> Result<Output, Er
     run_at_home(command, home.path(), None).await
 }
 
-/// Runs a client that keeps its caches and settings in this folder: nothing of the user's is read or written.
+/// Runs a client that stores its caches and settings in this folder: the user's own files are neither read nor written.
 async fn run_at_home(
     mut command: Command,
     home: &Path,
@@ -222,7 +222,7 @@ async fn run_at_home(
         .spawn()
         .map_err(failed)?;
     if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-        // It may end without reading all of it; its own message then says why.
+        // The program may end without reading all of its input; its message then shows why.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
     let output = child.wait_with_output().await.map_err(failed)?;

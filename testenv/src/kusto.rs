@@ -1,4 +1,4 @@
-//! Checks queries in KQL by Microsoft's own parser, the npm package `@kusto/language-service-next`.
+//! Checks queries in KQL with Microsoft's parser, the npm package `@kusto/language-service-next`.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -22,10 +22,10 @@ static PARSER: Package = Package {
     ],
 };
 
-/// What is wrong with these queries, one line for each fault, with the number of the query (from 1) and its line; empty if
-/// each can be run.
+/// The faults of these queries, one line for each, with the number of the query (from 1) and its line; empty if
+/// all queries are valid.
 ///
-/// `tables` has the columns of each table, as `NAME: TYPE, NAME: TYPE`. Takes some seconds.
+/// `tables` has the columns of each table, as `NAME: TYPE, NAME: TYPE`. It takes some seconds.
 pub async fn query_faults(
     tables: &BTreeMap<&str, &str>,
     queries: &[&str],

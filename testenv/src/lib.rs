@@ -1,7 +1,7 @@
 //! A real Kubernetes control plane and a real OAuth issuer on this machine.
 //!
 //! etcd, kube-apiserver and kube-controller-manager run as ordinary processes on loopback, in a
-//! folder of their own. Nothing is mocked: RBAC, admission, CEL rules of CRDs, garbage collection,
+//! separate folder. Nothing is mocked: RBAC, admission, CEL rules of CRDs, garbage collection,
 //! namespaces and `TokenRequest` behave as they do in a cluster. There is no node, so no Pod runs.
 //!
 //! ```no_run
@@ -12,28 +12,28 @@
 //! # }
 //! ```
 //!
-//! Who does what:
+//! The parts:
 //!
-//! | room | holds |
+//! | part | content |
 //! |---|---|
 //! | [`Programs`] | finds the programs, or builds them from the pinned Go modules |
-//! | [`ControlPlane`] | starts the three servers and knows when they are ready |
+//! | [`ControlPlane`] | starts the three servers and waits until they are ready |
 //! | [`OidcProvider`] | an `OpenID` Connect issuer that this project did not write |
 //! | [`Hydra`] | an OAuth issuer that this project did not write, in Go |
-//! | [`kstatus()`] | what Flux and its like make of an object, by the library that they use |
-//! | [`argo()`] | what a script of Argo CD makes of an object, by the interpreter that it uses |
+//! | [`kstatus()`] | how Flux and similar tools evaluate an object, with the library that they use |
+//! | [`argo()`] | the result of a script of Argo CD for an object, with the interpreter that it uses |
 //! | [`Prometheus`] | a server that scrapes, evaluates rules and answers queries; promtool |
-//! | [`dashboard_faults`] | the types of Grafana, held against a dashboard |
+//! | [`dashboard_faults`] | checks a dashboard against the types of Grafana |
 //! | [`query_faults`] | the parser of Azure Monitor, for queries in KQL |
 //! | [`prometheus_crds()`] | the kinds of the Prometheus operator, for objects of a chart |
 //! | [`image()`] | assembles the operator's image from a finished binary, without a container engine |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
-//! | [`audit`] | what the API server says that it was asked |
+//! | [`audit`] | the requests that the API server recorded |
 //! | [`tls`] | throw-away certificates |
-//! | [`eventually`] | waits for a condition instead of sleeping for luck |
+//! | [`eventually`] | waits for a condition instead of a fixed time |
 //!
-//! Whatever is started here ends with its owner: on drop, on a signal, and when the owner is
-//! killed without a chance to tidy up. `process.rs` says how.
+//! Everything that is started here ends with its owner: on drop, on a signal, and when the owner is
+//! killed without a chance to clean up. `process.rs` explains how.
 
 pub mod audit;
 mod cache;

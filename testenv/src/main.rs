@@ -1,4 +1,4 @@
-//! The test environment as a program for people.
+//! The test environment as a program for developers.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -20,11 +20,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Find or build all programs, helm and the issuers too, and print where they are.
+    /// Find or build all programs, also helm and the issuers, and print where they are.
     Build,
-    /// Print the folder that holds kubectl and the servers, once they are found or built.
+    /// Print the folder that contains kubectl and the servers, after they are found or built.
     Programs,
-    /// Start a control plane and keep it until Ctrl-C.
+    /// Start a control plane that runs until Ctrl-C.
     Up,
     /// Assemble the operator's image from finished binaries, without a container engine (`make image-oci`).
     Image {
@@ -32,9 +32,9 @@ enum Task {
         #[arg(required = true, last = true)]
         arguments: Vec<OsString>,
     },
-    /// Run a command against a control plane of its own, with kubectl and helm on its PATH.
+    /// Run a command against a separate control plane, with kubectl and helm on its PATH.
     Run {
-        /// Do not look for helm, nor build it.
+        /// Neither look for helm nor build it.
         #[arg(long)]
         without_helm: bool,
         /// The command and its arguments, after `--`.
@@ -68,7 +68,7 @@ async fn perform(task: Task) -> Result<ExitCode, Error> {
             without_helm,
             command,
         } => run::run(&command, !without_helm, &mut interrupt, &mut terminate).await,
-        // Leaving this function drops what the task holds, and so ends what it started.
+        // When this function returns, the task is dropped, which ends the processes that it started.
         task => tokio::select! {
             outcome = other(task) => outcome,
             _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
@@ -147,7 +147,7 @@ fn listen(kind: SignalKind) -> Result<Signal, Error> {
     })
 }
 
-/// Not `println!`, which panics when the reader of a pipe has gone.
+/// Not `println!`, which panics when the reader of a pipe has ended.
 fn print(line: &str) {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

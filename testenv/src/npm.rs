@@ -11,21 +11,21 @@ use crate::progress::Progress;
 pub(crate) struct Package {
     /// The name of its entry in the cache.
     pub(crate) name: &'static str,
-    /// For the one who waits.
+    /// Its name in progress messages.
     pub(crate) what: &'static str,
     /// Name and text of each file.
     pub(crate) files: &'static [(&'static str, &'static str)],
 }
 
-/// What to run.
+/// The programs and files of installed packages.
 pub(crate) struct Installed {
     pub(crate) node: PathBuf,
-    /// The files, beside their `node_modules`.
+    /// The folder of the files and their `node_modules`.
     pub(crate) folder: PathBuf,
 }
 
 impl Package {
-    /// Finds the packages in the cache, or installs exactly what the lock file names.
+    /// Finds the packages in the cache, or installs exactly those of the lock file.
     pub(crate) async fn install(&self) -> Result<Installed, Error> {
         let advice = "install Node.js 20 or newer from https://nodejs.org/";
         let node = on_path("node", advice)?;
@@ -35,7 +35,7 @@ impl Package {
             node,
             folder: entry.folder.clone(),
         };
-        // It is moved here as a whole.
+        // It is moved here as a whole, so an existing folder is complete.
         if entry.folder.is_dir() {
             return Ok(installed);
         }
@@ -52,7 +52,7 @@ impl Package {
         let launch = Launch {
             name: "install",
             program: &npm,
-            // No script of a package is run: none of them needs one.
+            // No scripts of packages are run: no package needs one.
             args: [
                 "ci",
                 "--ignore-scripts",

@@ -29,7 +29,7 @@ static ISSUER: npm::Package = npm::Package {
     ],
 };
 
-/// A client of the issuer. [`OidcClient::new`] and what follows it say what it may do.
+/// A client of the issuer. [`OidcClient::new`] and the methods after it set what it may do.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OidcClient {
@@ -37,25 +37,25 @@ pub struct OidcClient {
     pub id: String,
     /// `client_secret`; empty if it has none.
     pub secret: String,
-    /// What it is registered for. The package takes a secret either way; which way it came is in
+    /// The registered method. The package accepts a secret by either method; the method of a request is in
     /// [`SeenRequest::auth_method`].
     pub auth_method: OidcClientAuth,
-    /// The scopes that it may ask for.
+    /// The scopes that it may request.
     pub scopes: Vec<String>,
     /// Its grant types.
     pub grants: Vec<String>,
-    /// Where sign-ins may end; a port of a loopback address does not matter.
+    /// Redirect URIs of sign-ins; for a loopback address, the port does not matter.
     pub redirect_uris: Vec<String>,
     /// Its public keys, a JWK set.
     pub jwks: Option<Value>,
     /// `token_endpoint_auth_signing_alg`.
     pub signing_alg: Option<String>,
-    /// Subject of its certificate, as RFC 4514 writes it.
+    /// Subject of its certificate, in the format of RFC 4514.
     pub tls_subject: Option<String>,
 }
 
 impl OidcClient {
-    /// A client with the scopes `read` and `write` that may ask for itself.
+    /// A client with the scopes `read` and `write` that may request tokens for itself.
     pub fn new(id: impl Into<String>, auth_method: OidcClientAuth) -> Self {
         Self {
             id: id.into(),
@@ -70,14 +70,14 @@ impl OidcClient {
         }
     }
 
-    /// Gives it a secret.
+    /// Sets its secret.
     #[must_use]
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secret = secret.into();
         self
     }
 
-    /// Registers its public keys, and the one algorithm it signs with.
+    /// Registers its public keys, and the only algorithm with which it signs.
     #[must_use]
     pub fn jwks(mut self, jwks: Value, algorithm: &str) -> Self {
         self.jwks = Some(jwks);
@@ -92,7 +92,7 @@ impl OidcClient {
         self
     }
 
-    /// Lets a user sign in with it: authorization code to this address, device code, and refresh tokens.
+    /// Allows a user to sign in with it: authorization code to this address, device code, and refresh tokens.
     #[must_use]
     pub fn sign_in(mut self, redirect_uri: impl Into<String>) -> Self {
         self.grants = [
@@ -130,12 +130,12 @@ pub enum OidcClientAuth {
     /// A certificate in its key set (RFC 8705 section 2.2).
     #[serde(rename = "self_signed_tls_client_auth")]
     SelfSignedTls,
-    /// Nothing.
+    /// No client authentication.
     #[serde(rename = "none")]
     Public,
 }
 
-/// An API that tokens are meant for, chosen by the request parameter `resource`.
+/// An API for which tokens are issued, selected by the request parameter `resource`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OidcResource {
@@ -143,27 +143,27 @@ pub struct OidcResource {
     pub indicator: String,
     /// The tokens' `aud`; the indicator itself if not set.
     pub audience: Option<String>,
-    /// The scopes that this API knows.
+    /// The scopes of this API.
     pub scopes: Vec<String>,
-    /// How long its tokens live; [`OidcOptions::token_ttl_seconds`] if not set.
+    /// Lifetime of its tokens; [`OidcOptions::token_ttl_seconds`] if not set.
     pub token_ttl_seconds: Option<u32>,
     /// JWT tokens (RS256), or opaque ones.
     pub jwt: bool,
 }
 
-/// What the issuer knows.
+/// The settings of the issuer.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OidcOptions {
-    /// Who may ask.
+    /// The clients.
     pub clients: Vec<OidcClient>,
-    /// What for. A request that names no resource gets an opaque token.
+    /// The APIs. A request without a resource gets an opaque token.
     pub resources: Vec<OidcResource>,
-    /// How long tokens live.
+    /// Lifetime of tokens.
     pub token_ttl_seconds: u32,
     /// Authorities of client certificates, PEM; empty if there are none.
     pub client_ca: String,
-    /// The one user there is. He signs in and consents as soon as he is asked.
+    /// The only user, who signs in and consents at every request.
     pub account: String,
 }
 
@@ -194,23 +194,23 @@ impl Default for OidcOptions {
     }
 }
 
-/// How often a client got an answer of this kind from the token endpoint.
+/// How often a client got such an answer from the token endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SeenRequest {
-    /// Who asked; empty if the request does not say.
+    /// The client; empty if the request does not name it.
     pub client_id: String,
-    /// How it proved itself, by its name in the protocol (`client_secret_basic`, `private_key_jwt`, …).
+    /// The client authentication method, by its name in the protocol (`client_secret_basic`, `private_key_jwt`, …).
     pub auth_method: String,
     /// The HTTP status of the answer.
     pub status: u16,
     /// The OAuth error code; empty for a token.
     pub error: String,
-    /// How many such answers since the issuer was started last.
+    /// Number of such answers since the last start of the issuer.
     pub count: u32,
 }
 
-/// A running issuer. Dropped, it is gone.
+/// A running issuer. It is stopped on drop.
 pub struct OidcProvider {
     server: Watched,
     installed: npm::Installed,
@@ -222,8 +222,8 @@ pub struct OidcProvider {
 }
 
 impl OidcProvider {
-    /// Starts an issuer on a free port, under an authority of its own. Its packages are installed
-    /// into the user's cache folder first, if they are not there.
+    /// Starts an issuer on a free port, with a separate CA. Its packages are installed
+    /// into the user's cache folder first if they are not there.
     pub async fn start(options: OidcOptions) -> Result<Self, Error> {
         ports::started(async || Self::start_once(options.clone()).await).await
     }
@@ -255,27 +255,27 @@ impl OidcProvider {
         Ok(issuer)
     }
 
-    /// The issuer's identifier; its discovery document stands below it.
+    /// The issuer's identifier, which is the base of the discovery document's URL.
     pub fn issuer_url(&self) -> &str {
         &self.issuer_url
     }
 
-    /// Where tokens are asked for.
+    /// The token endpoint.
     pub fn token_url(&self) -> String {
         format!("{}/token", self.issuer_url)
     }
 
-    /// The authority of its TLS certificate.
+    /// The CA of its TLS certificate.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// The process number of the issuer.
+    /// The process ID of the issuer.
     pub fn pid(&self) -> u32 {
         self.server.pid()
     }
 
-    /// Asks whether a token is live: `active` and, if so, its claims. Opaque tokens are looked up at
+    /// Returns whether a token is active: `active` and, if it is true, its claims. Opaque tokens are checked at
     /// the introspection endpoint (RFC 7662), as the first client; JWTs are checked by signature,
     /// issuer and times.
     pub async fn introspect(&self, token: &str) -> Result<Value, Error> {
@@ -307,7 +307,7 @@ impl OidcProvider {
         http::json(what, request).await
     }
 
-    /// What the token endpoint answered since the last start, counted by client, status and error.
+    /// The answers of the token endpoint since the last start, counted by client, status and error.
     pub async fn requests(&self) -> Result<Vec<SeenRequest>, Error> {
         let what = "asking the issuer what it saw";
         let url = format!("{}/__requests", self.issuer_url);
@@ -318,7 +318,7 @@ impl OidcProvider {
         })
     }
 
-    /// Registers a client (RFC 7591) with this metadata. What was registered, with its address and its registration access token.
+    /// Registers a client (RFC 7591) with this metadata. Returns the registration, with its address and its registration access token.
     pub async fn register(&self, metadata: &Value) -> Result<Value, Error> {
         let request = self.client.post(format!("{}/reg", self.issuer_url));
         http::json("registering a client", request.json(metadata)).await
@@ -330,7 +330,7 @@ impl OidcProvider {
         http::json("reading a registration", request).await
     }
 
-    /// A refresh token as a sign-in of the one user leaves it.
+    /// A refresh token, as after a sign-in of the user.
     pub async fn refresh_token(&self, client_id: &str, scope: &str) -> Result<String, Error> {
         let ask = json!({ "clientId": client_id, "scope": scope });
         let answer = self.control("/__sign_in", &ask).await?;
@@ -340,16 +340,16 @@ impl OidcProvider {
             .to_owned())
     }
 
-    /// Can this refresh token still be used? A second use of one that was rotated ends the grant, and with it all
-    /// that came of it.
+    /// Returns whether this refresh token can still be used. A second use of a rotated one ends the grant, and all tokens
+    /// of that grant.
     pub async fn is_alive(&self, refresh_token: &str) -> Result<bool, Error> {
         let ask = json!({ "refreshToken": refresh_token });
         let answer = self.control("/__alive", &ask).await?;
         Ok(answer["alive"] == true)
     }
 
-    /// The one user enters this code of the device flow and allows it, or denies. Says whether there is such a
-    /// code.
+    /// The user enters this code of the device flow, and allows or denies it. Returns whether the code
+    /// exists.
     pub async fn answer_device(&self, user_code: &str, allow: bool) -> Result<bool, Error> {
         let ask = json!({ "userCode": user_code, "deny": !allow });
         let answer = self.control("/__device", &ask).await?;
@@ -361,7 +361,7 @@ impl OidcProvider {
         http::json("a control of the issuer", self.client.post(url).json(ask)).await
     }
 
-    /// Kills the issuer and returns when it is gone. Opaque tokens die with it; JWTs stay valid.
+    /// Kills the issuer and returns when it has ended. Opaque tokens become invalid with it; JWTs stay valid.
     pub fn stop(&mut self) {
         self.server.kill();
     }

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::Error;
 
 /// Below the range from which kernels take ports for outgoing connections and for "any port".
-/// A server that is stopped and started again therefore finds its port still free.
+/// So the port of a stopped server is still free when the server starts again.
 const FIRST: u32 = 20_000;
 const COUNT: u32 = 9_000;
 
-/// Where this process looks next, so that two starts at once do not choose the same port.
+/// The next port that this process tries, so that two concurrent starts do not choose the same one.
 static NEXT: AtomicU32 = AtomicU32::new(u32::MAX);
 
-/// A port that nothing listened on a moment ago. The caller retries if that changed meanwhile.
+/// A port on which no program listened a moment ago. The caller retries if that has changed.
 pub fn free() -> Result<u16, Error> {
     if NEXT.load(Ordering::Relaxed) == u32::MAX {
-        // Processes started together begin far from each other.
+        // Processes that start at the same time begin with distant ports.
         let mut seed = [0; 4];
         fill_random(&mut seed)?;
         let begin = u32::from_le_bytes(seed) % COUNT;
@@ -40,10 +40,10 @@ pub fn free() -> Result<u16, Error> {
     })
 }
 
-/// Starts in all, each with new ports, before a taken port is reported.
+/// Number of starts, each with new ports, before a taken port is reported.
 const ATTEMPTS: usize = 3;
 
-/// Starts what needs free ports, again if one of them was taken between looking for it and using it.
+/// Starts servers that need free ports. It retries if another process took one of the ports before the server used it.
 pub(crate) async fn started<T>(start: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     let mut attempt = 1;
     loop {
@@ -54,7 +54,7 @@ pub(crate) async fn started<T>(start: impl AsyncFn() -> Result<T, Error>) -> Res
     }
 }
 
-/// Fills a buffer from the system's source of randomness.
+/// Fills a buffer from the system's random number generator.
 pub(crate) fn fill_random(buffer: &mut [u8]) -> Result<(), Error> {
     aws_lc_rs::rand::fill(buffer).map_err(|_| Error::Io {
         doing: "reading random numbers".to_owned(),

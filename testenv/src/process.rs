@@ -1,10 +1,10 @@
-//! Servers that cannot outlive their owner.
+//! Servers that never run longer than their owner.
 //!
-//! Each runs below a small shell, the watchdog, whose stdin is a pipe that only the owner holds.
-//! However the owner ends, be it by SIGKILL, the kernel closes that pipe; the watchdog reads the
+//! Each server runs below a small shell, the watchdog, whose stdin is a pipe that only the owner holds.
+//! However the owner ends, even by SIGKILL, the kernel closes that pipe; the watchdog reads the
 //! end of file and kills the server. No signal handler and no cooperation of the owner is needed.
-//! A process group of its own keeps a Ctrl-C at the terminal away from the server, so the owner
-//! decides the order in which things end.
+//! A separate process group protects the server from a Ctrl-C at the terminal, so the owner
+//! decides in which order the processes end.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -17,10 +17,10 @@ use crate::error::{SHOWN, tail};
 
 /// Arguments: the log file, then the command line of the server.
 ///
-/// The reader kills by number only while the shell, which would have reaped the server, still
-/// lives: the number cannot belong to anyone else then. Should the shell itself have been killed,
+/// The reader kills by process ID only while the shell, which would have reaped the server, still
+/// runs: then the ID cannot belong to another process. If the shell itself was killed,
 /// the reader ends its own process group, of which the server is a member.
-/// After such an end the shell clears the group too, for children that the server left behind.
+/// After such an end, the shell kills the group too, for child processes that the server left.
 const WATCHDOG: &str = r#"
 log=$1; shift
 exec 3<&0 </dev/null
@@ -42,18 +42,18 @@ kill -KILL "$reader"
 exit "$code"
 "#;
 
-/// What to run, and where its output goes.
+/// The program to run, and the place of its output.
 pub(crate) struct Launch<'a> {
-    /// For messages, and for the names of the log and pid files.
+    /// For messages, and for the names of the log file and the pid file.
     pub(crate) name: &'a str,
     pub(crate) program: &'a Path,
     pub(crate) args: Vec<String>,
-    /// Gets `NAME.log` and `NAME.pid`; also the working folder.
+    /// Contains `NAME.log` and `NAME.pid`; also the working folder.
     pub(crate) folder: &'a Path,
     pub(crate) env: Vec<(&'static str, String)>,
 }
 
-/// A running program under its watchdog. Dropped, it is gone.
+/// A running program under its watchdog. It is killed on drop.
 pub(crate) struct Watched {
     name: String,
     log: PathBuf,
@@ -62,7 +62,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Starts the program; a program that cannot be executed shows as one that ended at once.
+    /// Starts the program. A program that cannot be executed appears as one that ended at once.
     pub(crate) fn spawn(launch: Launch<'_>) -> Result<Self, Error> {
         let log = launch.folder.join(format!("{}.log", launch.name));
         let mut watchdog = Command::new("/bin/sh")
@@ -80,7 +80,7 @@ impl Watched {
             .map_err(|error| Error::io("starting", Path::new("/bin/sh"), error))?;
         let mut line = String::new();
         if let Some(stdout) = watchdog.stdout.take() {
-            // Comes within milliseconds: the shell prints it right after its fork.
+            // This takes milliseconds: the shell prints it right after its fork.
             BufReader::new(stdout)
                 .read_line(&mut line)
                 .map_err(|error| Error::io("starting", launch.program, error))?;
@@ -95,17 +95,17 @@ impl Watched {
         })
     }
 
-    /// The process number of the program itself, not of its watchdog.
+    /// The process ID of the program, not of its watchdog.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// How it ended, if it did.
+    /// Its exit status, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.watchdog.try_wait().ok().flatten()
     }
 
-    /// An error with the last lines of the log, if the program is not running any more.
+    /// Returns an error with the last lines of the log if the program does not run any more.
     pub(crate) fn still_runs(&mut self) -> Result<(), Error> {
         let Some(status) = self.ended() else {
             return Ok(());
@@ -113,12 +113,12 @@ impl Watched {
         Err(Error::server_ended(&self.name, describe(status), &self.log))
     }
 
-    /// The last lines that it wrote.
+    /// The last lines of its output.
     pub(crate) fn log_tail(&self) -> String {
         tail(&self.log, SHOWN)
     }
 
-    /// Kills it and waits until it is gone, its ports with it.
+    /// Kills it and waits until it has ended and its ports are free.
     pub(crate) fn kill(&mut self) {
         drop(self.watchdog.stdin.take());
         let _ = self.watchdog.wait();
@@ -131,7 +131,7 @@ impl Drop for Watched {
     }
 }
 
-/// Sends a signal by name, such as `STOP`. A process that is gone gets none.
+/// Sends a signal by name, such as `STOP`. It has no effect on a process that has ended.
 pub(crate) fn send_signal(pid: u32, name: &str) {
     let _ = Command::new("/bin/sh")
         .args(["-c", "kill -s \"$1\" \"$2\" 2>/dev/null", "sh", name])
@@ -139,7 +139,7 @@ pub(crate) fn send_signal(pid: u32, name: &str) {
         .status();
 }
 
-/// The exit status in words; the watchdog reports a signal as the shell does, 128 and its number.
+/// The exit status as text. The watchdog reports a signal like a shell: 128 plus its number.
 fn describe(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => format!("killed by signal {signal}"),
@@ -169,7 +169,7 @@ mod tests {
         .expect("a shell starts")
     }
 
-    /// A process that has ended and only waits to be reaped by its parent does not live.
+    /// A process that has ended, and that its parent has not reaped yet, does not count as running.
     fn lives(pid: u32) -> bool {
         if let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) {
             return !stat

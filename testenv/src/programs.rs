@@ -1,4 +1,4 @@
-//! Finds the programs of a control plane, or has them built.
+//! Finds the programs of a control plane, or builds them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::progress::say;
 /// The convention of controller-runtime's envtest: a folder with etcd, kube-apiserver and kubectl.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
-/// Where the programs are.
+/// The paths of the programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
     /// The store.
@@ -23,10 +23,10 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Takes what the folder in `KUBEBUILDER_ASSETS` holds, the rest from the user's cache folder,
-    /// and builds what is in neither: that takes minutes, once, and says so on stderr.
+    /// Uses the programs in the folder of `KUBEBUILDER_ASSETS`, the others from the user's cache folder,
+    /// and builds those that are in neither. That takes minutes, once, and is reported on stderr.
     ///
-    /// Of several processes that find the cache empty, one builds and the others wait for it.
+    /// If several processes find the cache empty, one builds and the others wait for it.
     pub async fn locate_or_build() -> Result<Self, Error> {
         let names = [
             "etcd",
@@ -44,7 +44,7 @@ impl Programs {
         })
     }
 
-    /// helm, found or built in the same way, when somebody asks for it.
+    /// helm, found or built in the same way, when it is needed.
     pub async fn helm(&self) -> Result<PathBuf, Error> {
         helm().await
     }
@@ -55,7 +55,7 @@ impl Programs {
     }
 }
 
-/// helm, for what needs no control plane.
+/// helm, for commands that need no control plane.
 pub async fn helm() -> Result<PathBuf, Error> {
     let [helm] = obtain(&HELM, ["helm"]).await?;
     Ok(helm)
@@ -79,7 +79,7 @@ async fn obtain<const N: usize>(
     if let Some(folder) = &assets
         && needed.contains(&"kube-apiserver")
     {
-        // Most likely a mistyped path: to build for minutes without a word would hide it.
+        // Most likely a mistyped path: a build of minutes without a message would hide it.
         say(&format!(
             "{ASSETS} names {}, which holds no kube-apiserver",
             folder.display()

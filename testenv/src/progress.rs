@@ -1,9 +1,9 @@
-//! Lines for the user who waits.
+//! Progress lines for the waiting user.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Shows on stderr how a long step goes on, with the seconds since it began.
+/// Shows the progress of a long step on stderr, with the seconds since it began.
 pub(crate) struct Progress {
     what: String,
     began: Instant,
@@ -11,10 +11,10 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Between two lines of one step. Short enough to show life, long enough not to fill a CI log.
+    /// Interval between two lines of one step. Short enough to show progress, long enough not to fill a CI log.
     const EVERY: Duration = Duration::from_secs(10);
 
-    /// Says that a step begins, with a remark on how long it usually takes.
+    /// Reports that a step begins, with a remark on how long it usually takes.
     pub(crate) fn begin(what: impl Into<String>, usually: &str) -> Self {
         let what = what.into();
         say(&format!("{what} (usually {usually})"));
@@ -26,7 +26,7 @@ impl Progress {
         }
     }
 
-    /// A step that says nothing until it lasts longer than one interval.
+    /// A step that reports nothing until it takes longer than one interval.
     pub(crate) fn quiet(what: impl Into<String>) -> Self {
         let now = Instant::now();
         Self {
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// To be called often; speaks only when an interval has passed.
+    /// Must be called often; it writes only after an interval has passed.
     pub(crate) fn tick(&mut self) {
         if self.last.elapsed() >= Self::EVERY {
             self.last = Instant::now();
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Says that the step is done.
+    /// Reports that the step has finished.
     pub(crate) fn done(self) {
         say(&format!(
             "{}: done after {:.1} s",
@@ -60,9 +60,9 @@ impl Progress {
 
 /// One line on stderr.
 ///
-/// Not `eprintln!`: the test harness swallows what that prints, and a first build of several
-/// silent minutes looks like a hang.
+/// Not `eprintln!`: the test harness captures its output, and a first build of several
+/// minutes without output looks like a hang.
 pub(crate) fn say(line: &str) {
-    // A closed stderr is no reason to fail.
+    // A closed stderr is not a reason to fail.
     let _ = writeln!(std::io::stderr(), "testenv: {line}");
 }

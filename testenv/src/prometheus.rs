@@ -1,4 +1,4 @@
-//! Prometheus and promtool: rules are checked, and a server scrapes what a test starts.
+//! Prometheus and promtool: they check rules, and a server scrapes what a test starts.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,14 +19,14 @@ const READY_WITHIN: Duration = Duration::from_mins(1);
 const ADVICE: &str = "install Prometheus (https://prometheus.io/download/), or run this on Debian, where the package is \
                       downloaded without root rights and not installed";
 
-/// Takes the package from the archive and unpacks it. The lists of a fresh image are empty, so they are fetched if the
+/// Gets the package from the archive and unpacks it. The package lists of a new image are empty, so they are fetched if the
 /// first try fails, which needs root.
 const UNPACK: &str = r#"
 apt-get download "$1" || { apt-get update && apt-get download "$1"; } || exit 1
 dpkg-deb -x "$1"_*.deb out
 "#;
 
-/// Where the two programs are.
+/// The paths of the two programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrometheusPrograms {
     /// The server.
@@ -36,7 +36,7 @@ pub struct PrometheusPrograms {
 }
 
 impl PrometheusPrograms {
-    /// Takes both from PATH, else from the user's cache folder, and downloads Debian's package if it has neither: that
+    /// Uses both from PATH, otherwise from the user's cache folder, and downloads Debian's package if neither has them: that
     /// takes seconds, once.
     pub async fn locate_or_download() -> Result<Self, Error> {
         let found = (on_path("prometheus", ADVICE), on_path("promtool", ADVICE));
@@ -61,10 +61,10 @@ impl PrometheusPrograms {
         Ok(programs)
     }
 
-    /// Runs promtool in a folder and returns what it printed.
+    /// Runs promtool in a folder and returns its output.
     ///
     /// # Errors
-    /// What it printed, if it found a fault.
+    /// Its output, if it found a fault.
     pub async fn promtool(&self, folder: &Path, args: &[&str]) -> Result<String, Error> {
         let output = tokio::process::Command::new(&self.promtool)
             .args(args)
@@ -113,7 +113,7 @@ async fn download(entry: &Entry) -> Result<(), Error> {
     Ok(())
 }
 
-/// A running Prometheus. Dropped, it is gone.
+/// A running Prometheus. It is stopped on drop.
 pub struct Prometheus {
     server: Watched,
     client: Client,
@@ -122,7 +122,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts a server with this configuration (the text of `prometheus.yml`). Files that it names stand beside it: name
+    /// Starts a server with this configuration (the text of `prometheus.yml`). `files` are the files that it names, in the same folder: name
     /// and text.
     pub async fn start(config: &str, files: &[(&str, &str)]) -> Result<Self, Error> {
         let programs = PrometheusPrograms::locate_or_download().await?;
@@ -191,13 +191,13 @@ impl Prometheus {
         }
     }
 
-    /// The series that an expression has now: each with `metric` and `value`.
+    /// The present series of an expression: each with `metric` and `value`.
     pub async fn query(&self, expression: &str) -> Result<Vec<Value>, Error> {
         let form = [("query", expression)];
         let request = self.client.post(format!("{}/api/v1/query", self.url));
         let mut answer =
             crate::http::json(&format!("the query {expression}"), request.form(&form)).await?;
-        // A scalar is one value, and no list of series.
+        // A scalar is one value, and not a list of series.
         Ok(match answer["data"]["result"].take() {
             Value::Array(series) if answer["data"]["resultType"] != "scalar" => series,
             scalar => vec![scalar],

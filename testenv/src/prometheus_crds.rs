@@ -1,4 +1,4 @@
-//! The CRDs of the Prometheus operator, out of its Go module.
+//! The CRDs of the Prometheus operator, from its Go module.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ const GO_MOD: &str = include_str!("../prometheus-crds/go.mod");
 const GO_SUM: &str = include_str!("../prometheus-crds/go.sum");
 const MODULE: &str = "github.com/prometheus-operator/prometheus-operator";
 
-/// A folder with a YAML file for each CRD: `monitoring.coreos.com_servicemonitors.yaml` and the like. Found in the cache, or
-/// downloaded; `go.sum` pins what is taken.
+/// A folder with a YAML file for each CRD, such as `monitoring.coreos.com_servicemonitors.yaml`. It is in the cache, or is
+/// downloaded; `go.sum` pins the content.
 pub async fn prometheus_crds() -> Result<PathBuf, Error> {
     let entry = Entry::new("prometheus-crds", &[GO_MOD, GO_SUM])?;
     if entry.folder.is_dir() {
@@ -33,7 +33,7 @@ pub async fn prometheus_crds() -> Result<PathBuf, Error> {
         args: ["mod", "download", MODULE].map(str::to_owned).into(),
         folder: &entry.workshop,
         env: vec![
-            // A cache of its own: the paths in it are known, and it can be removed.
+            // A separate cache: its paths are known, and it can be removed.
             ("GOMODCACHE", modules.display().to_string()),
             ("GOFLAGS", "-modcacherw".to_owned()),
             ("GOWORK", "off".to_owned()),

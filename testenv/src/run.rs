@@ -1,4 +1,4 @@
-//! `testenv run`: a command with a control plane of its own. Part of the program, not the library.
+//! `testenv run`: a command with a separate control plane. Part of the program, not of the library.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,12 +8,12 @@ use testenv::{ControlPlane, Error, Options};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::Signal;
 
-/// Writes down its process number, then becomes the command. Should the folder be gone, so are we,
-/// and the command must not begin.
+/// Writes its process ID to a file, then becomes the command. If the folder does not exist, the owner has ended,
+/// and the command must not start.
 const BECOME: &str = r#"echo $$ >"$1/pid" || exit 1; shift; exec "$@""#;
 
-/// Waits for our end, then ends the command and removes the folder with its number. The command
-/// may have been started so recently that the number is not written yet.
+/// Waits until this process ends, then ends the command and removes the folder with its process ID. The command
+/// may have been started so recently that the ID is not written yet.
 const GUARD: &str = r#"
 read -r _
 tries=0
@@ -55,7 +55,7 @@ pub(crate) async fn run(
         source,
     };
     let folder = tempfile::tempdir().map_err(failed)?;
-    // Before the command, so that there is no moment at which it could be left alone.
+    // Started before the command, so that the command is never without it.
     let guard = guard(folder.path()).map_err(failed)?;
     let mut child = Command::new("/bin/sh")
         .args(["-c", BECOME, "testenv-run"])
@@ -70,17 +70,17 @@ pub(crate) async fn run(
     let status = loop {
         tokio::select! {
             status = child.wait() => break status.map_err(failed)?,
-            // The terminal sends Ctrl-C to the command as well: it ends, then we do.
+            // The terminal sends Ctrl-C to the command as well: it ends first, and then this program.
             _ = interrupt.recv() => {}
             _ = terminate.recv() => pass_on(&number).await,
         }
     };
-    // At once, before the number can belong to another process.
+    // Immediately, before the process ID can belong to another process.
     end(guard).await;
     Ok(ExitCode::from(code(status)))
 }
 
-/// In a process group of its own, so that Ctrl-C at the terminal does not take it away.
+/// In a separate process group, so that Ctrl-C at the terminal does not end it.
 fn guard(folder: &Path) -> std::io::Result<Child> {
     Command::new("/bin/sh")
         .args(["-c", GUARD, "testenv-guard"])
@@ -101,13 +101,13 @@ async fn pass_on(number: &str) {
 }
 
 async fn end(mut guard: Child) {
-    // Killed while its stdin is still open, it has done nothing.
+    // If it is killed while its stdin is still open, it does nothing.
     let stdin = guard.stdin.take();
     let _ = guard.kill().await;
     drop(stdin);
 }
 
-/// As a shell reports it: 128 and the number for a signal.
+/// The exit code in the format of a shell: 128 plus the number of a signal.
 fn code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt;
     let code = status

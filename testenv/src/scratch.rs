@@ -1,4 +1,4 @@
-//! The folder of one environment, gone when its owner is gone.
+//! The folder of one environment, which is removed when its owner ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use std::os::unix::process::CommandExt;
 use crate::Error;
 use crate::progress::say;
 
-/// Set to anything, it keeps the folder (logs, certificates, data) to be read afterwards.
+/// If this variable is set, the folder (logs, certificates, data) remains for later analysis.
 const KEEP: &str = "TESTENV_KEEP_DIR";
 
-/// Waits for the owner's end, then removes the folder. It tries again for some seconds, since
-/// the servers' own watchdogs stop them at the same moment and one may still write.
+/// Waits until the owner has ended, then removes the folder. It retries for some seconds, because
+/// the watchdogs stop the servers at the same moment and a server may still write.
 const JANITOR: &str = r#"
 read -r _
 tries=0
@@ -24,14 +24,14 @@ while [ -e "$1" ] && [ "$tries" -lt 50 ]; do
 done
 "#;
 
-/// A temporary folder that outlives neither its owner nor the owner's sudden death.
+/// A temporary folder that is removed with its owner, even if the owner is killed.
 pub(crate) struct Scratch {
     path: PathBuf,
     janitor: Option<Child>,
 }
 
 impl Scratch {
-    /// Makes the folder, readable by this user only: it will hold keys and tokens.
+    /// Creates the folder, readable only by this user: it will contain keys and tokens.
     pub(crate) fn new(prefix: &str) -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix(prefix)
@@ -48,7 +48,7 @@ impl Scratch {
         let janitor = Command::new("/bin/sh")
             .args(["-c", JANITOR, "testenv-janitor"])
             .arg(folder.path())
-            // Not inside the folder that it removes.
+            // Not the folder that it removes.
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -79,14 +79,14 @@ impl Drop for Scratch {
         let Some(mut janitor) = self.janitor.take() else {
             return;
         };
-        // The janitor would do it as well, only some tenths of a second later.
+        // The janitor would remove it as well, some tenths of a second later.
         let _ = fs::remove_dir_all(&self.path);
         drop(janitor.stdin.take());
         let _ = janitor.wait();
     }
 }
 
-/// Writes a file with mode 0600, over a former one if need be.
+/// Writes a file with mode 0600. It replaces an existing file.
 pub(crate) fn write_private(path: &Path, content: &str) -> Result<(), Error> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;

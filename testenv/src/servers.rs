@@ -9,7 +9,7 @@ use crate::scratch::Scratch;
 use crate::tls::{Authority, SigningKey};
 use crate::{Error, Options, kubeconfig::Kubeconfig, ports};
 
-/// Every request, without bodies. `RequestReceived` says nothing that a later stage does not.
+/// Every request, without bodies. `RequestReceived` contains nothing that a later stage does not contain.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -17,10 +17,10 @@ rules:
   - level: Metadata
 ";
 
-/// Where etcd keeps what is stored.
+/// The data folder of etcd.
 pub(crate) const ETCD_DATA: &str = "etcd-data";
 
-/// The files and ports of one control plane, made before anything starts and kept over restarts.
+/// The files and ports of one control plane, created before the first start and used again at restarts.
 pub(crate) struct Layout {
     pub(crate) server_url: String,
     pub(crate) ca_pem: String,
@@ -75,7 +75,7 @@ impl Layout {
         })
     }
 
-    /// Another certificate of the API server, by the same authority.
+    /// Another certificate of the API server, from the same CA.
     pub(crate) fn renew_certificate(&self, scratch: &Scratch) -> Result<(), Error> {
         write_certificate(scratch, &self.authority)
     }
@@ -101,7 +101,7 @@ impl Layout {
             "--log-level=warn".to_owned(),
         ];
         if !options.fsync {
-            // The data dies with the folder; waiting for the disk would only slow the tests.
+            // The data is deleted with the folder, so waiting for the disk would only slow the tests.
             flags.push("--unsafe-no-fsync".to_owned());
         }
         flags
@@ -116,7 +116,7 @@ impl Layout {
                 "--audit-log-format=json".to_owned(),
                 // Written before the request ends, so that a test need not wait for a batch.
                 "--audit-log-mode=blocking".to_owned(),
-                // In MB, before the log is rotated: never, since marks are offsets in one file.
+                // In MB, before the log is rotated. It must never be rotated, because marks are offsets in one file.
                 "--audit-log-maxsize=1000000".to_owned(),
             ]);
         }
@@ -124,13 +124,13 @@ impl Layout {
         flags
     }
 
-    /// Of an API server on this port that finds its store there.
+    /// The flags of an API server on this port with its store at this URL.
     pub(crate) fn apiserver_at(&self, etcd: &str, port: u16) -> Vec<String> {
         vec![
             format!("--etcd-servers={etcd}"),
             "--bind-address=127.0.0.1".to_owned(),
             "--advertise-address=127.0.0.1".to_owned(),
-            // Loopback is no valid endpoint of a Service, so nobody may try to publish it as one.
+            // Loopback is not a valid endpoint of a Service, so it must not be published as one.
             "--endpoint-reconciler-type=none".to_owned(),
             format!("--secure-port={port}"),
             format!("--tls-cert-file={}", self.file("apiserver.crt")),
@@ -163,10 +163,10 @@ impl Layout {
             "--use-service-account-credentials".to_owned(),
             "--leader-elect=false".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
-            // Nobody asks it anything, so it needs no port.
+            // No client sends requests to it, so it needs no port.
             "--secure-port=0".to_owned(),
-            // The default of 20 requests per second makes its start last four seconds: each of its
-            // controllers first asks for a token of its own.
+            // With the default of 20 requests per second, its start takes four seconds: each of its
+            // controllers first requests a token of its ServiceAccount.
             "--kube-api-qps=1000".to_owned(),
             "--kube-api-burst=2000".to_owned(),
         ];
@@ -175,9 +175,9 @@ impl Layout {
     }
 }
 
-/// Makes a certificate of the API server.
+/// Creates a certificate of the API server.
 fn write_certificate(scratch: &Scratch, authority: &Authority) -> Result<(), Error> {
-    // The second pair is how Pods would call it; clients of the service network check it.
+    // The second pair has the names that Pods use; clients in the service network check it.
     let certificate = authority.certificate_for(&[
         "127.0.0.1",
         "localhost",
@@ -189,7 +189,7 @@ fn write_certificate(scratch: &Scratch, authority: &Authority) -> Result<(), Err
     Ok(())
 }
 
-/// A bearer token that nobody guesses.
+/// A random bearer token.
 fn random_token() -> Result<String, Error> {
     let mut bytes = [0; 32];
     ports::fill_random(&mut bytes)?;

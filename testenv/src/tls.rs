@@ -7,13 +7,13 @@ use rcgen::{
 
 use crate::Error;
 
-/// A certificate authority that lives as long as this value; its key is never written anywhere.
+/// A certificate authority that exists as long as this value; its key is never written to a file.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
-/// What a TLS server needs, in PEM.
+/// The certificate of a TLS server and its key, in PEM.
 pub struct ServerCertificate {
     /// The certificate, without its authority.
     pub certificate_pem: String,
@@ -22,7 +22,7 @@ pub struct ServerCertificate {
 }
 
 impl Authority {
-    /// Makes a new authority; the name is what tools show.
+    /// Creates a new authority; tools show its name.
     pub fn new(name: &str) -> Result<Self, Error> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
@@ -36,7 +36,7 @@ impl Authority {
         })
     }
 
-    /// The authority's certificate, for those who are to trust it.
+    /// The authority's certificate, for clients that must trust it.
     pub fn ca_pem(&self) -> &str {
         &self.pem
     }
@@ -65,7 +65,7 @@ impl Authority {
     }
 }
 
-/// A key pair with which an API server signs and checks the tokens of service accounts.
+/// A key pair with which an API server signs and verifies the tokens of service accounts.
 pub(crate) struct SigningKey {
     pub(crate) private_pem: String,
     pub(crate) public_pem: String,
@@ -73,7 +73,7 @@ pub(crate) struct SigningKey {
 
 impl SigningKey {
     pub(crate) fn new() -> Result<Self, Error> {
-        // RSA, as installers of real clusters choose it: issuers that take a cluster's tokens often know no other kind.
+        // RSA, like the installers of real clusters: issuers that accept a cluster's tokens often support no other type of key.
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
         Ok(Self {
             private_pem: key.serialize_pem(),

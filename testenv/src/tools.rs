@@ -1,4 +1,4 @@
-//! What tools of pipelines make of objects: their own libraries, in small Go programs.
+//! How deployment tools evaluate objects: their own libraries, in small Go programs.
 
 use std::{
     io::{Error as IoError, Write},
@@ -31,7 +31,7 @@ pub enum ArgoScript {
     Action,
 }
 
-/// What a script of Argo CD makes of each object.
+/// The result of a script of Argo CD for each object.
 pub async fn argo(kind: ArgoScript, script: &Path, objects: &[Value]) -> Result<Vec<Value>, Error> {
     let kind = match kind {
         ArgoScript::Health => "health",
@@ -47,7 +47,7 @@ pub async fn argo(kind: ArgoScript, script: &Path, objects: &[Value]) -> Result<
     output.iter().map(read).collect()
 }
 
-/// What came of an apply by Flux.
+/// The result of an apply by Flux.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub struct FluxApply {
     /// What was done to each object.
@@ -61,7 +61,7 @@ pub struct FluxApply {
 }
 
 impl ControlPlane {
-    /// Applies YAML as the kustomize-controller of Flux does, waits until it is healthy or has failed, and applies it again.
+    /// Applies YAML like the kustomize-controller of Flux, waits until it is healthy or has failed, and applies it again.
     /// `checks`: a file of Kustomizations whose `healthCheckExprs` count.
     pub async fn flux(
         &self,
@@ -71,7 +71,7 @@ impl ControlPlane {
     ) -> Result<FluxApply, Error> {
         FLUX.build(&["flux"]).await?;
         let program = FLUX.path("flux")?;
-        // Its polls are a second apart. One that begins at the deadline may fail with another text than that of a timeout.
+        // It polls once per second. A poll that begins at the deadline may fail with another message than that of a timeout.
         let timeout = timeout + Duration::from_millis(500);
         let mut args = vec![format!("{}ms", timeout.as_millis())];
         args.extend(checks.map(|file| file.display().to_string()));
@@ -84,7 +84,7 @@ impl ControlPlane {
     }
 }
 
-/// Builds the programs, so that no test waits for them.
+/// Builds the programs, so that no test must wait for them.
 pub async fn build_tools() -> Result<(), Error> {
     KSTATUS.build(&["kstatus"]).await?;
     ARGO.build(&["argo"]).await?;
@@ -107,7 +107,7 @@ async fn lines(
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        // All of it is read before anything is written. Dropping the pipe ends it.
+        // All input is read before any output is written. Dropping the pipe ends the input.
         if let Some(mut stdin) = running.stdin.take() {
             stdin.write_all(&serde_json::to_vec(objects)?)?;
         }

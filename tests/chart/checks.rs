@@ -239,7 +239,7 @@ fn what_would_be_without_effect_or_never_start_is_refused() {
             ),
             (
                 json!({ "extraEnv": [{ "name": "A" }, { "name": "A" }] }),
-                ["extraEnv: A is there twice", "remove one"],
+                ["extraEnv: A is set twice", "remove one"],
             ),
             (
                 json!({ "extraEnv": [{ "nam": "A" }] }),

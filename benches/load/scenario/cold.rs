@@ -1,4 +1,4 @@
-//! Objects without a token: how fast all of them have one, and what it costs.
+//! Objects without a token: how fast all of them get one, and at what cost.
 
 use std::time::Instant;
 
@@ -21,10 +21,10 @@ use crate::{
     world::{CONCURRENCY, Limits, World},
 };
 
-/// Tokens a second of the nearest rival, at its defaults and at its best (docs/performance.md).
+/// Tokens per second of the fastest rival, with its defaults and at its best (docs/performance.md).
 const RIVAL_DEFAULT: f64 = 9.9;
 const RIVAL_BEST: f64 = 119.0;
-/// Times the bare writes that a start may take.
+/// Maximum time of a start, as a multiple of the time of the bare writes.
 const OVERHEAD: f64 = 1.3;
 
 pub(super) async fn run(
@@ -126,7 +126,7 @@ async fn once(
     strangers(world, report, ("cold", contender)).await
 }
 
-/// Every Secret must hold the token of its own client: the token server puts the client's id into it.
+/// Every Secret must contain the token of its own client: the token server puts the client's id into it.
 pub(super) async fn strangers(
     world: &World,
     report: &mut Report,
@@ -158,7 +158,7 @@ pub(super) async fn strangers(
     Ok(())
 }
 
-/// As many as there are, with an issuer that answers at once, beside the same writes sent by a plain client.
+/// All objects, with an issuer that answers at once, compared with the same writes by a plain client.
 pub(super) async fn unlimited(
     options: &Options,
     own: &Contender,
@@ -228,7 +228,7 @@ pub(super) async fn unlimited(
     Ok(())
 }
 
-/// Deletes what the operator wrote and writes it again: Secret and status, as many at once as the operator's workers.
+/// Deletes what the operator wrote and writes it again: Secret and status, with as many concurrent requests as the operator's workers.
 async fn bare(world: &World, objects: usize) -> Result<f64> {
     let kind = world.kind().await?;
     let mut work = Vec::with_capacity(objects);
@@ -268,7 +268,7 @@ async fn bare(world: &World, objects: usize) -> Result<f64> {
             let name = secret.metadata.name.clone().unwrap_or_default();
             let number = name.trim_start_matches("token-").to_owned();
             let mut status = statuses.get(&number).cloned().unwrap_or_default();
-            // Another status than the one that stands there: else it would be no write.
+            // A status that differs from the present one. Otherwise it would not be a write.
             status["tokenId"] = json!(format!("bare-{number}"));
             let api: Api<Secret> = Api::namespaced(world.admin.clone(), &namespace);
             api.create(&PostParams::default(), &secret).await?;

@@ -1,4 +1,4 @@
-//! The operator was away, and all tokens have ended.
+//! The operator did not run, and all tokens have expired.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::{
     world::{Limits, World},
 };
 
-/// Requests a second that the issuer object allows.
+/// Requests per second that the issuer object allows.
 const RATE: u32 = 200;
 
 pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
     let who = ("expired", own.name.as_str());
     let mut world = World::start(options, own, Limits::Open).await?;
     let objects = options.size();
-    // Long enough that none renews while the others get their first.
+    // Long enough that no token is renewed before all credentials have their first one.
     let life = 60 + objects as u64 / 40;
     let manner = |life| Manner {
         life,

@@ -1,4 +1,4 @@
-//! Resident memory with everything in place: at rest, while all is listed again, and among Secrets of others.
+//! Resident memory with all objects: at rest, while all is listed again, and with Secrets of others.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::{
 const IDLE: f64 = 64.0;
 const RELIST: f64 = 96.0;
 const FOREIGN: f64 = 8.0;
-/// What buffers need to go away after work.
+/// Time until buffers are released after work.
 const SETTLE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
@@ -123,7 +123,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     Ok(())
 }
 
-/// The operator after some quiet seconds.
+/// The usage of the operator after some seconds at rest.
 async fn settled(world: &World) -> Result<Usage> {
     tokio::time::sleep(SETTLE).await;
     world.usage()
@@ -136,7 +136,7 @@ async fn restarted(world: &mut World) -> Result<Usage> {
     settled(world).await
 }
 
-/// A restart of the API server: its watch cache starts empty, so that every watch has to list. The peak counts from
+/// A restart of the API server: its watch cache starts empty, so that every watch must list. The peak is measured from
 /// here.
 async fn relist(world: &mut World) -> Result<()> {
     let place = world.traffic.read(&world.plane)?;
@@ -160,7 +160,7 @@ async fn relist(world: &mut World) -> Result<()> {
     world.at_rest().await
 }
 
-/// Secrets as helm, cert-manager and users leave them.
+/// Secrets like those of helm, cert-manager and users.
 async fn foreign(world: &World, count: usize) -> Result<()> {
     let namespaces = world.all_namespaces();
     let labels: BTreeMap<String, String> = [

@@ -1,4 +1,4 @@
-//! What is measured, each by its name.
+//! The scenarios, by name.
 
 mod cold;
 mod expired;
@@ -25,7 +25,7 @@ use crate::{
     world::World,
 };
 
-/// Names, and what stands behind them.
+/// Names and descriptions.
 pub(crate) const ALL: [(&str, &str); 10] = [
     (
         "cold",
@@ -63,7 +63,7 @@ pub(crate) const ALL: [(&str, &str); 10] = [
     ("soak", "descriptors and memory over many renewals"),
 ];
 
-/// Runs one of them.
+/// Runs one scenario.
 pub(crate) async fn run(
     name: &str,
     options: &Options,
@@ -97,7 +97,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Makes all objects, then starts the operator and waits until each has its token. Gives the seconds from the start
+/// Creates all objects, then starts the operator and waits until each object has its token. Returns the seconds from the start
 /// of the process to the end of the last write.
 async fn fill(world: &mut World, objects: usize) -> Result<f64> {
     world.grow(objects).await?;
@@ -160,7 +160,7 @@ fn report_requests(
     }
 }
 
-/// The reasons of the events that stand in the namespaces of the load.
+/// The reasons of the events in the namespaces of the load.
 async fn report_events(world: &World, report: &mut Report) -> Result<()> {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for namespace in world.all_namespaces() {

@@ -1,4 +1,4 @@
-//! New credentials while all others renew: nobody waits behind the crowd.
+//! New credentials while all others renew: they must not wait behind the others.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use crate::{
 
 /// Time that the issuer takes to answer.
 const ANSWER_MS: u64 = 20;
-/// One newcomer each.
+/// Time between two new credentials.
 const EVERY: Duration = Duration::from_millis(200);
-/// The crowd is watched no longer than this.
+/// Maximum time of the measurement.
 const WATCHED: Duration = Duration::from_mins(1);
 
 pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
@@ -60,7 +60,7 @@ async fn once(
     }
     let seconds = began.elapsed().as_secs_f64();
     let renewed = world.issuer.stats().await?.posts - posts;
-    // Those that came last have the time that a standstill takes to be noticed.
+    // The last new credentials get as much time as the detection of a standstill needs.
     let waited = Instant::now();
     let newcomers = |world: &World| -> Vec<f64> {
         let made = world.traffic.created("apicredentials");

@@ -1,4 +1,4 @@
-//! What notified pods cost (`spec.target.notifyPods`): one list and a patch for each pod that matches, for each write of a Secret.
+//! The cost of notified pods (`spec.target.notifyPods`): one list and a patch for each pod that matches, for each write of a Secret.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -19,7 +19,7 @@ use crate::{
 
 /// Credentials that notify pods.
 const OBJECTS: usize = 100;
-/// Pods of each.
+/// Pods of each credential.
 const PODS: usize = 5;
 /// The chart's `ClusterRole`, bound by the owner of each namespace.
 const ROLE: &str = "apicred-notify-pods";

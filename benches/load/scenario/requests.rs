@@ -1,4 +1,4 @@
-//! What one request costs the API server, by its kind: the price list behind the numbers of all other scenarios.
+//! The cost of one request for the API server, by its kind. It explains the numbers of all other scenarios.
 
 use std::{collections::HashMap, future::Future, time::Instant};
 
@@ -94,7 +94,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Ok(())
     };
     price.of("merge a status (RFC 7386)", merged).await?;
-    // What other operators do: the whole object, as it was read.
+    // As other operators do: the whole object, as it was read.
     let known = &known(world, &credentials).await?;
     let replaced = |number: usize| async move {
         let mut object = known.get(&number).ok_or("no such object")?.clone();
@@ -137,7 +137,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     price.of("create an Event", reported).await
 }
 
-/// All objects of the load by their number, as a cache keeps them.
+/// All objects of the load by their number, as in a cache.
 async fn known(
     world: &World,
     credentials: &impl Fn(usize) -> Api<DynamicObject>,
@@ -153,7 +153,7 @@ async fn known(
     Ok(known)
 }
 
-/// Sends requests of one kind and reports what they cost.
+/// Sends requests of one kind and reports their cost.
 struct Price<'a> {
     world: &'a World,
     report: &'a mut Report,

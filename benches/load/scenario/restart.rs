@@ -1,4 +1,4 @@
-//! A restart with nothing due.
+//! A restart when nothing is due.
 
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ pub(super) async fn run(
     world.start_operator().await?;
     let ready = began.elapsed();
     if contender.is_own() {
-        // At rest is not enough: it must have reconciled every object and have found nothing to do.
+        // At rest is not sufficient: it must have reconciled every object without work to do.
         let mut reconciliations = 0.0;
         while reconciliations < real(objects) {
             world.lives()?;

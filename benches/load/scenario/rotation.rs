@@ -1,4 +1,4 @@
-//! Renewals that their time brings: requests, reconciliations and CPU of each.
+//! Renewals at their renewal time: requests, reconciliations and CPU of each.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use crate::{
     world::{Limits, World},
 };
 
-/// Life of the tokens, in seconds.
+/// Lifetime of the tokens, in seconds.
 const LIFETIME: u64 = 120;
-/// How long the API server is watched before the operator comes: it does some work for nobody, too.
+/// How long the API server is measured before the operator starts: it also does some work without clients.
 const ALONE: Duration = Duration::from_secs(10);
-/// Part of a rival's CPU of the API server that ours may take.
+/// Maximum share of the API server's CPU, compared with a rival.
 const HALF: f64 = 0.5;
 
 pub(super) async fn run(
@@ -39,7 +39,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Gives the milliseconds of CPU that a renewal costs the API server, without those that it needs anyway.
+/// Returns the milliseconds of CPU that a renewal costs the API server, without those that it needs without an operator.
 async fn once(options: &Options, contender: &Contender, report: &mut Report) -> Result<f64> {
     let (who, own) = (("rotation", contender.name.as_str()), contender.is_own());
     let mut world = World::start(options, contender, Limits::Open).await?;
@@ -52,18 +52,18 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     world.refresh = life / 2;
     world.grow(objects).await?;
     let alone = alone(&world).await?;
-    // No token is renewed before this: at half of its life less a tenth of it and a round, a rival's at half.
+    // No token is renewed before this: apicred renews at half of the lifetime less a tenth of it and a round, a rival at half.
     let renewed_from = Instant::now() + Duration::from_secs(life * if own { 38 } else { 49 } / 100);
     fill(&mut world, objects).await?;
     if own {
-        // The tokens that come next live long: one round, and no second one behind it.
+        // The next tokens have a long lifetime: there is one round, and no second one after it.
         world.issuer.set(manner(3_600)).await?;
         world.at_rest().await?;
     } else {
-        // One that asks by the clock does not end, and one that is too slow for its clock does not rest.
+        // A rival that requests tokens at fixed times never finishes, and one that is too slow for these times is never at rest.
         world.rests_within(Duration::from_secs(10)).await?;
     }
-    // What both do while they wait is not what a renewal costs.
+    // The work of both while they wait does not belong to the cost of a renewal.
     tokio::time::sleep_until(renewed_from.into()).await;
     let (place, before) = (
         world.traffic.read(&world.plane)?,
@@ -153,7 +153,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     Ok(behalf)
 }
 
-/// Seconds of CPU a second that the API server takes while no operator runs.
+/// Seconds of CPU per second that the API server takes while no operator runs.
 async fn alone(world: &World) -> Result<f64> {
     let (began, before) = (Instant::now(), world.server_usage()?);
     tokio::time::sleep(ALONE).await;

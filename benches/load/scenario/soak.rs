@@ -1,4 +1,4 @@
-//! Many renewals, one after the other: nothing may grow, nobody may be late.
+//! Many renewals, one after the other: nothing may grow, and no renewal may be late.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,17 @@ use crate::{
     world::{Limits, World},
 };
 
-/// A token of an hour is renewed each half hour, 48 times a day. One of 24 s is each 11.5 s or so: 10 minutes hold
-/// that many.
+/// A token that is valid for an hour is renewed every half hour, 48 times a day. One of 24 s is renewed about every 11.5 s: 10 minutes contain
+/// as many renewals.
 const LIFETIME: u64 = 24;
-/// As many credentials as the machine renews in that time without haste.
+/// As many credentials as the machine can easily renew in that time.
 const MOST: usize = 500;
 const SAMPLE: Duration = Duration::from_secs(5);
 /// A renewal that is later than this is overdue.
 const LATE: f64 = 5.0;
-/// Descriptors may differ by those of one watch that is opened again.
+/// Descriptors may differ by those of one watch that is being reopened.
 const DESCRIPTORS: f64 = 8.0;
-/// Memory may differ by the grain of the allocator.
+/// Memory may differ by the granularity of the allocator.
 const GROWTH: f64 = 4.0;
 
 pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {

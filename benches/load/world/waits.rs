@@ -1,4 +1,4 @@
-//! Waits for what the operator does: writes, requests, and rest.
+//! Waits for the operator: for its writes, for its requests, and until it is at rest.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::Result;
 
 impl World {
     /// Waits until this many Secrets have been written since a place in the traffic, and as many statuses if the
-    /// operator is ours; gives the end of the last write.
+    /// operator is apicred; returns the end of the last write.
     pub(crate) async fn published(&mut self, since: usize, count: usize) -> Result<Timestamp> {
         let own = self.contender.is_own();
         let (mut progress, mut before) = (Instant::now(), 0);
@@ -34,7 +34,7 @@ impl World {
         }
     }
 
-    /// Waits until the token server has been asked this often, for at most this long.
+    /// Waits until the token server has received this many requests, for at most this long.
     pub(crate) async fn asked(&mut self, posts: usize, within: Duration) -> Result<()> {
         let began = Instant::now();
         loop {
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// Waits until the operator has neither written nor asked for two seconds.
+    /// Waits until the operator has sent no write and no token request for two seconds.
     pub(crate) async fn at_rest(&mut self) -> Result<()> {
         if self.rests_within(STANDSTILL).await? {
             return Ok(());
@@ -58,7 +58,7 @@ impl World {
         Err("the operator does not come to rest".into())
     }
 
-    /// The same, for at most this long; did it come to rest?
+    /// The same, for at most this long. Returns whether it is at rest.
     pub(crate) async fn rests_within(&mut self, within: Duration) -> Result<bool> {
         let mut quiet = 0;
         let mut last = (0, 0);

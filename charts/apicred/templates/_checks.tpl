@@ -1,6 +1,6 @@
 {{/*
-Values that Kubernetes takes, and that break the operator later or are without effect. Each problem names its value and the fix; all are
-reported at once. Most are refused by the operator too: then `helm upgrade` fails, and not the pods after it. tests/chart/checks.rs compares the two.
+Values that Kubernetes accepts, but that break the operator later or have no effect. Each problem names its value and the fix; all are
+reported at once. The operator refuses most of them too, but here `helm upgrade` fails, and not the new pods. tests/chart/checks.rs compares the two.
 */}}
 {{- define "apicred.checks" -}}
 {{- $found := "" -}}
@@ -67,7 +67,7 @@ reported at once. Most are refused by the operator too: then `helm upgrade` fail
 {{- end -}}
 {{- end }}
 
-{{/* No message has a part of the URL, which may contain a password. */}}
+{{/* No message contains a part of the URL, because it may contain a password. */}}
 {{- define "apicred.check.proxy" -}}
 {{- $port := "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" -}}
 {{- $name := "[^][:/?#@*%,.\\s]+([.][^][:/?#@*%,.\\s]+)*" -}}
@@ -175,7 +175,7 @@ reported at once. Most are refused by the operator too: then `helm upgrade` fail
 {{- with get $known .name -}}{{- printf ", and use the value %s" . -}}{{- end -}}
 {{- print "\n" -}}
 {{- else if has .name $own -}}
-{{- printf "extraEnv: %s is there twice; remove one\n" .name -}}
+{{- printf "extraEnv: %s is set twice; remove one\n" .name -}}
 {{- end -}}
 {{- $own = append $own .name -}}
 {{- end -}}

@@ -1,18 +1,18 @@
 {{/*
-Gives every value that is null or missing the default of values.yaml, so that no template meets a nil pointer: after
-`helm upgrade --reuse-values` to a chart with a new block, and for a block that somebody set to null. What has no default and is
-null is removed: a later values file removes with it a label, an issuer or an override of an earlier one. Each file that creates
-objects begins with it. Templates cannot read values.yaml, hence the copy in files/ (`make chart-docs` writes it).
+Sets every value that is null or missing to the default of values.yaml, so that no template meets a nil pointer: after
+`helm upgrade --reuse-values` to a chart with a new block, and for a block that a user set to null. A null value without a
+default is removed, so that a later values file can remove a label, an issuer or an override of an earlier one. Each file that
+creates objects begins with it. Templates cannot read values.yaml, so files/ contains a copy (`make chart-docs` writes it).
 */}}
 {{- define "apicred.defaults" -}}
 {{- include "apicred.fill" (list .Values (.Files.Get "files/values.yaml" | fromYaml)) -}}
 {{- include "apicred.renamed" . -}}
 {{- end }}
 
-{{/* Takes a list: the values that were given, which it changes, and the defaults. */}}
+{{/* Takes a list: the given values, which it changes, and the defaults. */}}
 {{- define "apicred.fill" -}}
 {{- $given := index . 0 -}}
-{{- /* Parts of a pod spec: who removes a key of these with null wants it to be gone. */ -}}
+{{- /* Parts of a pod spec: a key of these that a user sets to null is removed. */ -}}
 {{- $asGiven := list "resources" "strategy" "podSecurityContext" "securityContext" -}}
 {{- range $key, $default := index . 1 -}}
 {{- $value := index $given $key -}}
@@ -44,9 +44,9 @@ objects begins with it. Templates cannot read values.yaml, hence the copy in fil
 {{- end -}}
 {{- end }}
 
-{{/* Values that have another name now. */}}
+{{/* Values that were renamed. */}}
 {{- define "apicred.renamed" -}}
-{{- /* With --reuse-values, the old default `false` comes along. */ -}}
+{{- /* With --reuse-values, the old default `false` is still there. */ -}}
 {{- if .Values.metricsPerCredential -}}
 {{- fail "metricsPerCredential is now metrics.perCredential: rename it in your values" -}}
 {{- end -}}

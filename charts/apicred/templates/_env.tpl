@@ -24,7 +24,7 @@
   value: "true"
 - name: APICRED_LEASE_NAME
   value: {{ include "apicred.name" . | quote }}
-# In a volume of the pod: a restarted container takes over the Lease of the process before it at once.
+# In a volume of the pod: a restarted container takes over the Lease of the previous process at once.
 - name: APICRED_INSTANCE_FILE
   value: /run/apicred/instance
 - name: APICRED_LOG_FORMAT

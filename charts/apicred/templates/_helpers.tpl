@@ -20,7 +20,7 @@ app.kubernetes.io/name: apicred
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* Labels of the pod of `helm test`. Not those of the operator's pods, which selectors find. */}}
+{{/* Labels of the pod of `helm test`. They differ from those of the operator's pods, so that selectors do not match it. */}}
 {{- define "apicred.checkSelector" -}}
 app.kubernetes.io/name: apicred-check
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* The same with others, which win. Takes a list: the root and a map. */}}
+{{/* The same with other labels, which take precedence. Takes a list: the root and a map. */}}
 {{- define "apicred.labelsAnd" -}}
 {{- merge dict (index . 1) (include "apicred.labels" (index . 0) | fromYaml) | toYaml -}}
 {{- end }}
@@ -64,7 +64,7 @@ imagePullSecrets:
 {{- end -}}
 {{- end }}
 
-{{/* The security context of pods. OpenShift gives each namespace ids of its own and refuses others. */}}
+{{/* The security context of pods. OpenShift sets separate ids for each namespace and refuses others. */}}
 {{- define "apicred.podSecurityContext" -}}
 {{- $context := deepCopy .Values.podSecurityContext -}}
 {{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
@@ -77,7 +77,7 @@ imagePullSecrets:
 {{ toYaml $context }}
 {{- end }}
 
-{{/* A probe with the changes of its user. Takes a list: the probe and the changes. A probe has one handler. */}}
+{{/* A probe with the changes of the user. Takes a list: the probe and the changes. A probe has one handler. */}}
 {{- define "apicred.probe" -}}
 {{- $probe := index . 0 -}}
 {{- with pick (index . 1) "exec" "grpc" "tcpSocket" -}}
@@ -115,7 +115,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* What a ServiceMonitor and a PodMonitor share. Takes a dict: root, monitor, kind, endpoints. */}}
+{{/* The common part of a ServiceMonitor and a PodMonitor. Takes a dict: root, monitor, kind, endpoints. */}}
 {{- define "apicred.monitor" -}}
 {{- $root := .root -}}
 {{- $monitor := .monitor -}}

@@ -1,9 +1,9 @@
 {{/*
-Networks, for which templates have no functions. The operator has the same rules (core/src/credential/addresses.rs), and
+Functions for networks, which templates do not have. The operator has the same rules (core/src/credential/addresses.rs), and
 tests/chart/checks.rs compares them.
 */}}
 
-{{/* The bits of an address, as a text of 32 or 128 digits. Empty for what is no address. */}}
+{{/* The bits of an address, as a text of 32 or 128 digits. Empty if it is not an address. */}}
 {{- define "apicred.bits" -}}
 {{- $byte := "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])" -}}
 {{- $v4 := printf "(%s[.]){3}%s$" $byte $byte -}}
@@ -11,7 +11,7 @@ tests/chart/checks.rs compares them.
 {{- range splitList "." . -}}{{- printf "%08b" (int .) -}}{{- end -}}
 {{- else -}}
 {{- $text := . -}}
-{{- /* An address of IPv4 at the end stands for two groups. */ -}}
+{{- /* An IPv4 address at the end replaces two groups. */ -}}
 {{- with regexFind (print ":" $v4) . -}}
 {{- $bytes := splitList "." (trimPrefix ":" .) -}}
 {{- $high := add (mul 256 (index $bytes 0)) (index $bytes 1) -}}
@@ -36,7 +36,7 @@ tests/chart/checks.rs compares them.
 {{- end -}}
 {{- end }}
 
-{{/* Not empty for a network: an address and the length of its prefix. */}}
+{{/* Not empty if it is a network: an address and the length of its prefix. */}}
 {{- define "apicred.isNetwork" -}}
 {{- $parts := splitList "/" . -}}
 {{- if and (eq (len $parts) 2) (regexMatch "^(0|[1-9][0-9]{0,2})$" (last $parts)) -}}
@@ -45,7 +45,7 @@ tests/chart/checks.rs compares them.
 {{- end -}}
 {{- end }}
 
-{{/* What a network opens more than its author may know, or nothing. */}}
+{{/* What a network opens beyond the expectation of its author; empty if nothing. */}}
 {{- define "apicred.tooWide" -}}
 {{- $bits := include "apicred.bits" (splitList "/" . | first) -}}
 {{- $long := splitList "/" . | last | int -}}

@@ -1,4 +1,4 @@
-//! Client authentication material, read with the user's own rights. A Secret is sent only where its owner allows, as in the operator
+//! Client authentication material, read with the user's own rights. A Secret is sent only to addresses that its owner allows, as in the operator
 //! ([`binding`]).
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub(crate) struct Candidate {
     pub(crate) material: Material,
 }
 
-/// All client credentials of the client, in the order of trying. A ServiceAccount's token is made now: it lives ten
+/// All client credentials of the client, in the order in which they are tried. A ServiceAccount's token is created now: it is valid for ten
 /// minutes.
 pub(crate) async fn candidates(
     cluster: &Cluster,
@@ -38,7 +38,7 @@ pub(crate) async fn candidates(
     endpoint: &TokenEndpoint,
     flow: Flow,
 ) -> Result<Vec<Candidate>, String> {
-    // Every origin that gets the client authentication.
+    // Every part whose origin gets the client authentication.
     let parts = [Part::Discovery, Part::DeviceCode, Part::Token];
     let destinations = destinations(credential, endpoint, flow);
     let origins = origins(&credential.issuer, &destinations, &parts);
@@ -92,7 +92,7 @@ async fn secrets(
             let secret = open(cluster, credential, origins, name).await?;
             let text = secret_text(bytes(&secret, name, key)?);
             let text = text.map_err(|problem| unfit(name, key, &problem))?;
-            // The audiences of this cluster are not known here; the common ones are.
+            // The audiences of this cluster are not known here, so the common ones are used.
             let notes = secret.metadata.annotations.as_ref();
             binding::may_send_text(credential, name, notes, text.expose_secret(), &[])
                 .map_err(|denial| denial.message().to_owned())?;
@@ -113,7 +113,7 @@ async fn secrets(
     }
 }
 
-/// All certificates that can be read, in the order of trying.
+/// All certificates that can be read, in the order in which they are tried.
 async fn certificates(
     cluster: &Cluster,
     credential: &Credential,
@@ -189,7 +189,7 @@ async fn open(
     Ok(secret)
 }
 
-/// May it go to every address of this sign-in?
+/// Checks that it may be sent to every address of this sign-in.
 fn may_go(
     credential: &Credential,
     origins: &[String],
@@ -238,8 +238,8 @@ async fn account_token(
             call(api.create_subresource("token", name, &params, &wish)).await;
         made.map_err(|failed| failed.about(&doing))
     };
-    // Without an audience the API server puts its own into the request, and shows it in the answer. The operator reads
-    // them in its own token; a user may have none.
+    // Without an audience, the API server adds its own audiences to the request, and returns them in the answer. The operator reads
+    // them from its own token; a user may not have one.
     let own = request(Vec::new(), true).await?.spec.audiences;
     binding::may_request_audience(name, &audience, &own).map_err(denied)?;
     binding::may_use_account(credential, Some(endpoint), name, notes, &audience).map_err(denied)?;

@@ -7,10 +7,10 @@ use std::{
 
 use url::Url;
 
-/// A starter that has not failed by then has opened something.
+/// A program that has not failed by then counts as successful.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Tries to open the address; says whether something took it.
+/// Tries to open the address. Returns true if a program opened it.
 pub(crate) async fn open(url: &Url) -> bool {
     for (program, arguments) in starters() {
         let started = Command::new(program)
@@ -39,7 +39,7 @@ pub(crate) async fn open(url: &Url) -> bool {
     false
 }
 
-/// What opens an address on this system, best first. Arguments go to the program as they are: no shell reads the
+/// Programs that open an address on this system, best first. A program gets its arguments unchanged: no shell reads the
 /// address.
 fn starters() -> Vec<(String, Vec<&'static str>)> {
     let plain = |program: &str| (program.to_owned(), Vec::new());

@@ -27,16 +27,16 @@ use url::{Host, Url};
 
 use crate::page::Page;
 
-/// How long the last page may take to reach the browser.
+/// Time limit for the last page to reach the browser.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// How long a browser waits for its page at most: until the code is redeemed and the refresh token is stored.
+/// Maximum time that a browser waits for its page: until the code is redeemed and the refresh token is stored.
 const ANSWER: Duration = Duration::from_mins(5);
-/// Free ports that are tried where two addresses are needed.
+/// Free ports that are tried if two addresses are needed.
 const ATTEMPTS: usize = 8;
 
-/// An open door.
+/// An open redirect listener.
 pub(crate) struct Door {
-    /// Exactly as sent to the issuer.
+    /// Exactly the value that was sent to the issuer.
     pub(crate) redirect_uri: String,
     visits: mpsc::Receiver<Visit>,
     stop: watch::Sender<bool>,
@@ -54,7 +54,7 @@ pub(crate) struct Visitor {
     answer: oneshot::Sender<Page>,
 }
 
-/// What the browser brought.
+/// The request with which the browser returned.
 pub(crate) enum Came {
     /// The code.
     Code(SecretString, Visitor),
@@ -63,15 +63,15 @@ pub(crate) enum Came {
 }
 
 impl Visitor {
-    /// Shows the last page and closes the door.
+    /// Shows the last page and closes the listener.
     pub(crate) async fn show(self, page: Page) {
-        // A browser that is gone needs no page.
+        // A browser that has disconnected needs no page.
         let _ = self.answer.send(page);
         self.door.close().await;
     }
 }
 
-/// A redirect address of the command line.
+/// A redirect address from the command line.
 pub(crate) fn redirect_uri(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| format!("not a URL ({e})"))?;
     let here = matches!(url.host(), Some(Host::Domain("localhost")))
@@ -85,13 +85,13 @@ pub(crate) fn redirect_uri(text: &str) -> Result<Url, String> {
     }
 }
 
-/// The address of one sign-in: host and path as registered, and the port. Without a path none is written, as
-/// Microsoft's own tools do.
+/// The address of one sign-in: host and path as registered, and the port. If no path was registered, the address has none, as with
+/// Microsoft's own tools.
 pub(crate) fn address(entra: bool, given: Option<&Url>, port: u16) -> String {
     match given {
-        // Entra ID lets any port of `localhost` match the registered http://localhost, and 127.0.0.1 only via
-        // the manifest (learn.microsoft.com/entra/identity-platform/reply-url); others go by RFC 8252 section 7.3,
-        // which wants the address.
+        // For the registered http://localhost, Entra ID allows any port of `localhost`, and of 127.0.0.1 only via
+        // the manifest (learn.microsoft.com/entra/identity-platform/reply-url). Others follow RFC 8252 section 7.3,
+        // which recommends the address.
         None if entra => format!("http://localhost:{port}"),
         None => format!("http://127.0.0.1:{port}/callback"),
         Some(url) => {
@@ -105,7 +105,7 @@ pub(crate) fn address(entra: bool, given: Option<&Url>, port: u16) -> String {
 }
 
 impl Door {
-    /// Listens.
+    /// Starts to listen.
     pub(crate) async fn open(
         entra: bool,
         given: Option<&Url>,
@@ -156,7 +156,7 @@ impl Door {
         })
     }
 
-    /// Waits for the answer to this sign-in. What else comes to the door is turned away.
+    /// Waits for the answer to this sign-in. All other requests are refused.
     pub(crate) async fn wait(
         mut self,
         state: &str,
@@ -184,7 +184,7 @@ impl Door {
     }
 
     async fn close(mut self) {
-        // Connections that were not handled are answered when they are dropped.
+        // Connections that were not handled get their answer when they are dropped.
         self.visits.close();
         while self.visits.try_recv().is_ok() {}
         self.stop.send_replace(true);
@@ -193,7 +193,7 @@ impl Door {
     }
 }
 
-/// `localhost` means two addresses, and a browser may take either: another program must not sit on the second.
+/// `localhost` has two addresses, and a browser may use either: no other program may listen on the second one.
 async fn listen(fixed: Option<u16>, both: bool, six: bool) -> io::Result<Vec<TcpListener>> {
     let first = if six {
         IpAddr::V6(Ipv6Addr::LOCALHOST)

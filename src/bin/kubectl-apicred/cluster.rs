@@ -19,7 +19,7 @@ use crate::{
     kubeconfig::{merged, unreadable},
 };
 
-/// A healthy server answers in milliseconds; a credential plugin of the kubeconfig may take its time.
+/// A healthy server answers in milliseconds, but a credential plugin of the kubeconfig may need much longer.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A connection, and the namespace to work in.
@@ -28,7 +28,7 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
 }
 
-/// What can go wrong with a call.
+/// The error classes of a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Trouble {
     NotFound,
@@ -40,7 +40,7 @@ pub(crate) enum Trouble {
     Unavailable,
 }
 
-/// A call that failed, and what the API server said.
+/// A failed call, and the API server's message.
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) trouble: Trouble,
@@ -55,7 +55,7 @@ impl From<Trouble> for Failed {
 }
 
 impl Failed {
-    /// The sentence, where nothing better is known. `doing` is such as "reading Secret team/state".
+    /// The message if no more specific one is known. `doing` is, for example, "reading Secret team/state".
     pub(crate) fn about(&self, doing: &str) -> String {
         let rule = self.said.fault().filter(|_| !self.said.is_rights());
         let why = match self.trouble {
@@ -94,7 +94,7 @@ impl Failed {
 }
 
 impl Cluster {
-    /// Connects as kubectl does: flags, `KUBECONFIG`, `~/.kube/config`.
+    /// Connects like kubectl: flags, `KUBECONFIG`, `~/.kube/config`.
     pub(crate) async fn connect(target: &Target) -> Result<Self, String> {
         let options = KubeConfigOptions {
             context: target.context.clone(),
@@ -141,7 +141,7 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// True if the user may do this. If the server does not answer the question, the call itself
+    /// Returns true if the user may do this, or if the server does not answer the question. In the second case, the call itself
     /// shows it.
     pub(crate) async fn may(&self, verb: &str, resource: &str, name: Option<&str>) -> bool {
         let (resource, subresource) = match resource.split_once('/') {
@@ -172,14 +172,14 @@ impl Cluster {
     }
 }
 
-/// Makes a call whose request has no secret in it.
+/// Makes a call whose request contains no secret.
 pub(crate) async fn call<T>(
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, Failed> {
     call_with(None, request).await
 }
 
-/// Makes a call. `secret`: what is in the request and is not shown again.
+/// Makes a call. `secret`: the secrets in the request, which are not shown.
 pub(crate) async fn call_with<T>(
     secret: Option<&SecretString>,
     request: impl Future<Output = Result<T, kube::Error>>,

@@ -1,4 +1,4 @@
-//! Shows which origins get data in a sign-in, and asks the user if no administrator vouches for the issuer.
+//! Shows which origins get data in a sign-in. If no administrator vouches for the issuer, it asks the user.
 
 use apicred::{
     credential::{Credential, IssuerId},
@@ -7,7 +7,7 @@ use apicred::{
 
 use crate::terminal;
 
-/// Before the discovery document is requested. A `TokenIssuer` that is vouched for is shown later, with its endpoints.
+/// Before the discovery document is requested. A `TokenIssuer` for which an administrator vouches is shown later, with its endpoints.
 pub(crate) async fn before_discovery(
     consent: &mut Consent,
     credential: &Credential,
@@ -24,7 +24,7 @@ pub(crate) async fn before_discovery(
     }
 }
 
-/// Before anything else is sent or opened.
+/// Before any other request is sent or any page is opened.
 pub(crate) async fn before_sign_in(
     consent: &mut Consent,
     credential: &Credential,
@@ -67,7 +67,7 @@ async fn confirm(
         ));
     }
     let question = format!(
-        "No administrator vouches for {}. Whoever runs these addresses can act as you with what this sign-in sends there. Continue?",
+        "No administrator vouches for {}. The operators of these addresses can act as you with the data that this sign-in sends. Continue?",
         credential.issuer.id
     );
     if !terminal::ask(&question).await {
@@ -83,7 +83,7 @@ fn show(credential: &Credential, places: &[Destination]) {
     }
 }
 
-/// One line an origin: a user compares names, and does not search a list.
+/// One line per origin: the user compares names, and does not search a list.
 pub(crate) fn lines(credential: &Credential, places: &[Destination]) -> Vec<String> {
     let request = &credential.request;
     let wanted = request
@@ -101,7 +101,7 @@ pub(crate) fn lines(credential: &Credential, places: &[Destination]) -> Vec<Stri
             "Client {} requests: {}",
             credential.client_id,
             if wanted.is_empty() {
-                "what the issuer gives by itself".to_owned()
+                "the defaults of the issuer".to_owned()
             } else {
                 wanted.join(" ")
             }

@@ -20,7 +20,7 @@ pub(crate) async fn sign_in(
     mut places: Vec<Destination>,
     timeout: Option<Duration>,
 ) -> Result<SignedIn, String> {
-    // Some issuers require PKCE here as well (facts, section 5.4); Entra ID does not know it here.
+    // Some issuers require PKCE here as well (facts, section 5.4); Entra ID does not support it here.
     let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
     let pkce = (!entra).then(|| Pkce::new(&random()));
     let challenge = pkce.as_ref().map(|p| p.challenge.as_str());
@@ -40,7 +40,7 @@ pub(crate) async fn sign_in(
         let why = wire.explain(&token_error);
         terminal::err(&wire.request_fewer_scopes(&token_error).ok_or(why)?);
     };
-    // The issuer names the page in its answer: a code of another issuer signs the user in there, for this one.
+    // The issuer's answer contains the page: with a code of another issuer, the user would sign in there for this one.
     for page in std::iter::once(&device.page).chain(&device.direct) {
         places.push(Destination::new(Part::Verification, page));
     }
@@ -58,7 +58,7 @@ pub(crate) async fn sign_in(
         code: &device.code,
         verifier: pkce.as_ref().map(|p| &p.verifier),
     };
-    // An own deadline: some servers never report that the user declined (facts, section 5.4).
+    // A separate deadline: some servers never report that the user declined (facts, section 5.4).
     while let Some(left) = patience.checked_sub(began.elapsed()) {
         tokio::time::sleep(pace.interval.min(left)).await;
         match wire.redeem(&ticket).await {

@@ -79,7 +79,7 @@ async fn is_client(cluster: &Cluster, name: &str) -> bool {
     matches!(found, Ok(ClientLookup::Found(_)))
 }
 
-/// The private key of a client, if that is how it authenticates.
+/// The private key of a client, if the client authenticates with one.
 fn settings(client: Option<&Client>, what: &str) -> Result<PrivateKey, String> {
     let authentication = AuthenticationMethod::parse(client)
         .map_err(|faults| format!("{what} is not valid: {}", FieldError::join(&faults)))?;

@@ -1,10 +1,10 @@
-//! Reads the kubeconfig as kubectl does: `KUBECONFIG` is a list of files, and files that do not exist are skipped.
+//! Reads the kubeconfig like kubectl: `KUBECONFIG` is a list of files, and files that do not exist are skipped.
 
 use std::{ffi::OsStr, io::ErrorKind, path::Path};
 
 use kube::config::{Kubeconfig, KubeconfigError};
 
-/// The files of a `KUBECONFIG` list, merged. `None`: it names none, and the usual file is meant.
+/// The files of a `KUBECONFIG` list, merged. `None`: the list is empty, and the default file applies.
 pub(crate) fn merged(list: &OsStr) -> Result<Option<Kubeconfig>, String> {
     let named = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty());
     let named: Vec<_> = named.collect();
@@ -39,7 +39,7 @@ fn file(path: &Path) -> Result<Option<Kubeconfig>, String> {
     }
 }
 
-/// What is wrong with a file. The first line alone: a parser shows the lines around, which may hold a key.
+/// The defect of a file. Only the first line of the error is shown: a parser shows the lines around the defect, which may contain a key.
 pub(crate) fn unreadable(path: &Path, error: &KubeconfigError) -> String {
     let why = match error {
         KubeconfigError::ReadConfig(e, _) => e.to_string(),
@@ -82,7 +82,7 @@ mod tests {
             assert_eq!(found.current_context.as_deref(), Some(current), "{names:?}");
             assert_eq!(found.clusters.len(), clusters, "{names:?}");
         }
-        // Empty entries are no files.
+        // Empty entries are not files.
         assert!(merged(OsStr::new("")).unwrap().is_none());
         assert!(merged(OsStr::new("::")).unwrap().is_none());
         let none = merged(&list(&["gone", "gone-too"])).unwrap_err();
@@ -106,7 +106,7 @@ mod tests {
             );
             assert!(!why.contains('\n'), "{why}");
         }
-        // A folder exists and is no file.
+        // A folder exists and is not a file.
         let why = merged(folder.path().as_os_str()).unwrap_err();
         assert!(why.contains("cannot be read"), "{why}");
     }

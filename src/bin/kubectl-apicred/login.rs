@@ -25,7 +25,7 @@ use crate::{
     wire::{self, SignedIn, Wire, explain, random},
 };
 
-/// How long a browser is waited for.
+/// How long the plugin waits for a browser.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 pub(crate) async fn run(options: Login) -> Result<(), String> {
@@ -40,10 +40,10 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     subject::may_request(&cluster, &asked).await?;
 
     let http = Http::by_way_of(proxy);
-    // From here on one copy of the credential and of its issuer: a later change was not shown to the user.
+    // From here on, one copy of the credential and of its issuer is used: a later change was not shown to the user.
     let mut credential = for_sign_in(&subject.credential);
     if let Some(claims) = claims(&options, &subject) {
-        // In this copy alone: the operator never sends them.
+        // Only in this copy: the operator never sends them.
         let claims = ("claims".to_owned(), claims);
         credential.request.parameters.extend([claims]);
     }
@@ -58,7 +58,7 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
         Flow::Browser
     };
     let places = destinations(&credential, &endpoint, flow);
-    // Refused before the client authentication is read.
+    // Refused before the client authentication material is read.
     consent.check(&places)?;
     let holders = [Part::Token, Part::Revocation];
     let state = State {
@@ -103,11 +103,11 @@ fn network(options: &Login) -> Result<Option<Proxy>, String> {
         .map_err(|fault| fault.message("--proxy (APICRED_PROXY)", ""))
 }
 
-/// The claims that this sign-in requests (step-up authentication). It says so.
+/// The claims that this sign-in requests (step-up authentication). A message reports them.
 fn claims(options: &Login, subject: &Subject) -> Option<String> {
     let (claims, why) = match (&options.claims, &subject.claims) {
         (Some(claims), _) => (claims, "--claims"),
-        (None, Some(claims)) => (claims, "the issuer asked for them"),
+        (None, Some(claims)) => (claims, "the issuer requested them"),
         (None, None) => return None,
     };
     terminal::err(&format!(
@@ -116,7 +116,7 @@ fn claims(options: &Login, subject: &Subject) -> Option<String> {
     Some(claims.clone())
 }
 
-/// Sign-in by a browser of this machine. Its last page waits for the end, so that it says what happened.
+/// Sign-in with a browser on this machine. Its last page is sent at the end, so that it shows the result.
 async fn by_browser(
     options: &Login,
     subject: &Subject,
@@ -169,13 +169,13 @@ async fn by_browser(
     }
 }
 
-/// What an authorization request was sent with, and its code is redeemed with.
+/// The values that the authorization request was sent with, and that are needed to redeem its code.
 struct Authorization {
     redirect_uri: String,
     pkce: Pkce,
 }
 
-/// Opens the sign-in page and waits until the browser comes back.
+/// Opens the sign-in page and waits until the browser returns.
 async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, Came), String> {
     let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
     let door = Door::open(entra, options.redirect_uri.as_ref(), options.port).await?;
@@ -202,7 +202,7 @@ async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, C
     ));
 
     let sender = Sender {
-        // RFC 9207: an issuer that names itself must be this one. Entra ID does not.
+        // RFC 9207: if the answer names its issuer, that must be this issuer. Entra ID does not send it.
         issuer: wire.endpoint.issuer.as_deref().filter(|_| !entra),
         announced: wire.endpoint.names_itself,
         consent: &wire.consent,

@@ -1,8 +1,8 @@
-//! `kubectl apicred`: what a user does for a credential. Signs in for `grant.refreshToken`, requests a renewal, prints the public
+//! `kubectl apicred`: commands for users of credentials. Signs in for `grant.refreshToken`, requests a renewal, prints the public
 //! key to register.
 //!
-//! It uses the user's own rights and never shows a token. What it sends to an issuer is made by
-//! [`apicred::oauth::sign_in`], sent by [`apicred::oauth::http`], and bound by [`apicred::credential::binding`], as in
+//! It uses the user's own rights and never shows a token. [`apicred::oauth::sign_in`] creates its requests to an issuer,
+//! [`apicred::oauth::http`] sends them, and [`apicred::credential::binding`] restricts where they are sent, as in
 //! the operator.
 
 #![cfg_attr(
@@ -47,7 +47,7 @@ use url::Url;
 
 use wait::Failure;
 
-/// Exit code after the timeout: that of timeout(1).
+/// Exit code after the timeout, the same as that of timeout(1).
 const TIMED_OUT: u8 = 124;
 
 /// Signs in users for credentials of apicred, requests renewals and rotations, and prints public keys.
@@ -159,7 +159,7 @@ struct Login {
     #[arg(long, value_delimiter = ',')]
     scopes: Vec<String>,
     /// Request these claims (step-up): JSON, or Base64 as in the header `WWW-Authenticate` of an API. If not set: those that the
-    /// issuer asked for when it refused the last renewal, if any.
+    /// issuer requested when it refused the last renewal, if any.
     #[arg(long, value_name = "CLAIMS", value_parser = claims_of_challenge)]
     claims: Option<String>,
     /// Use an existing state Secret that names another credential, or none.
@@ -173,7 +173,7 @@ struct Login {
     networks: Networks,
     /// HTTP proxy for requests to the issuer, `http://proxy.example:3128`. If the URL has a user and password, set the variable
     /// and not the flag. `HTTPS_PROXY` is ignored.
-    // Read later: clap would print what it cannot parse.
+    // Parsed later: clap would print a value that it cannot parse.
     #[arg(
         long,
         env = "APICRED_PROXY",
@@ -204,7 +204,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
         .ok_or_else(fix)
 }
 
-/// What is printed, and the exit code: a script that waited too briefly may wait again.
+/// The message, and the exit code: after the exit code of a timeout, a script may wait again.
 fn ended(failure: &Failure) -> (&str, ExitCode) {
     match failure {
         Failure::Failed(why) => (why, ExitCode::FAILURE),
@@ -216,7 +216,7 @@ fn main() -> ExitCode {
     let command = environment::without_empty(Cli::command());
     let cli = Cli::from_arg_matches(&command.get_matches());
     let command = cli.unwrap_or_else(|fault| fault.exit()).command;
-    // The one crypto library of apicred; no other can be installed before this line.
+    // The only crypto library of apicred; no other can be installed before this line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let done = tokio::runtime::Runtime::new()
         .map_err(|e| Failure::Failed(format!("no threads to run on: {e}")))

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// What the browser is shown.
+/// The content of the page.
 pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) title: &'static str,
@@ -56,7 +56,7 @@ impl Page {
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
-        // The address in the browser carries the code: nothing may be loaded, kept or sent about it.
+        // The address in the browser contains the code: nothing may be loaded, cached or sent because of it.
         let headers = [
             (CONTENT_TYPE, "text/html; charset=utf-8"),
             (CACHE_CONTROL, "no-store"),
@@ -72,7 +72,7 @@ impl IntoResponse for Page {
     }
 }
 
-/// Text as HTML.
+/// Escapes text for HTML.
 fn escape(text: &str) -> String {
     apicred::printable(text)
         .chars()

@@ -17,7 +17,7 @@ use crate::{
     wait::{Failure, Request, USUAL, until_served},
 };
 
-/// Attempts that are closer to each other than this are worth waiting for.
+/// If the next attempt follows the last one within this time, it is worth waiting for.
 const SOON: SignedDuration = SignedDuration::from_mins(1);
 
 pub(crate) async fn run(args: &Renew) -> Result<(), Failure> {
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: &Renew) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Why the request will not be served soon, as far as the object says.
+/// Why the request will not be served soon, according to the object.
 pub(crate) fn obstacle(object: &ApiCredential) -> Option<String> {
     if object.metadata.deletion_timestamp.is_some() {
         return Some("it is being deleted, and gets no more tokens".to_owned());
@@ -71,14 +71,14 @@ pub(crate) fn obstacle(object: &ApiCredential) -> Option<String> {
         .map(|c| format!("its last renewal was refused ({}): {}", c.reason, c.message))
 }
 
-/// A fault that lasts until somebody changes something: `Stalled`, or without it, since a valid token is published, one that
+/// A fault that lasts until a user changes something: `Stalled`, or, while a valid token hides that condition, a fault that
 /// apicred does not try again soon.
 pub(crate) fn lasting_fault(status: &ApiCredentialStatus) -> Option<&Condition> {
     let condition = |kind: ConditionType| {
         let found = kind.find(&status.conditions);
         found.filter(|c| c.status == "True")
     };
-    // Is it the last attempt that failed for this, and is another one near?
+    // Whether the last attempt failed for this reason and the next one is near.
     let soon = |reason: &str| {
         let last = status.last_attempt.as_ref();
         let last = last.filter(|last| last.reason.as_deref() == Some(reason));

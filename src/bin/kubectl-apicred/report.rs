@@ -4,11 +4,11 @@ use apicred::{credential::Credential, oauth::Token};
 
 /// The content of the report.
 pub(crate) struct Report<'a> {
-    /// The credential as it is declared.
+    /// The credential as declared.
     pub(crate) credential: &'a Credential,
     pub(crate) user: Option<&'a str>,
     pub(crate) token: &'a Token,
-    /// Where the refresh token is now.
+    /// Where the refresh token is stored.
     pub(crate) place: &'a str,
     pub(crate) key: &'a str,
 }
@@ -32,7 +32,7 @@ impl Report<'_> {
         );
         line("client", credential.client_id.clone());
         let (id, origin) = (credential.issuer.id.to_string(), &credential.issuer.origin);
-        // An issuer without an object is named by its address already.
+        // An issuer without an object is already identified by its address.
         line(
             "issuer",
             if id.contains(origin) {

@@ -17,9 +17,9 @@ use crate::{
     wait::Failure,
 };
 
-/// Between two reads of the object.
+/// Time between two reads of the object.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long to wait if the user does not say. A new credential is tried for two minutes at least.
+/// How long to wait if the user does not set a timeout. A new credential is tried for at least two minutes.
 const USUAL: Duration = Duration::from_mins(15);
 
 pub(crate) async fn run(args: &Rotate) -> Result<(), Failure> {
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: &Rotate) -> Result<(), Failure> {
     let present = call(api.get(name))
         .await
         .map_err(|failed| failed.about(&format!("reading ApiClient {place}")))?;
-    // An annotation would be a request that is served when somebody sets it.
+    // The annotation would stay as a request, which would be served as soon as a user sets `spec.rotation`.
     if present.spec.rotation.is_none() {
         return Err(Failure::Failed(format!(
             "ApiClient {place} has no spec.rotation, so nothing is rotated and nothing was changed; set it"
@@ -54,12 +54,12 @@ pub(crate) async fn run(args: &Rotate) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the object says about the request.
+/// What the object shows about the request.
 #[derive(Debug, PartialEq)]
 enum Progress {
     Rotated,
     Failed(String),
-    /// Not yet: where it stands, and what hinders it.
+    /// Not served yet: the current step, and the obstacle.
     Waits(String, Option<String>),
 }
 
@@ -94,13 +94,13 @@ async fn until_rotated(
                     reported.as_ref().and_then(|(_, why)| why.clone())
                 }
             },
-            // The cluster may be back in time.
+            // The cluster may become available again in time.
             Err(failed) if failed.trouble == Trouble::Unavailable => Some(failed.about(&about)),
             Err(failed) => return Err(Failure::Failed(failed.about(&about))),
         };
         if begun.elapsed() + PERIOD > timeout {
             let why = why.unwrap_or_else(|| {
-                "it goes on; the status of the client shows where it stands".to_owned()
+                "it continues; the status of the client shows its progress".to_owned()
             });
             return Err(Failure::TimedOut(format!(
                 "{place} was not rotated within {} s: {why}",
@@ -111,7 +111,7 @@ async fn until_rotated(
     }
 }
 
-/// `seen`: the rotation of this request was seen to be in progress.
+/// `seen`: the rotation of this request was observed in progress.
 fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
     let status = object.status.clone().unwrap_or_default();
     let noted = object.metadata.annotations.as_ref();
@@ -135,7 +135,7 @@ fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
             names::ROTATE_REQUESTED_AT
         ));
     }
-    // An error comes faster than the status is read.
+    // A fast error may be reported before the status in progress was read.
     let failed = *seen || status.last_failed_rotate_request.as_deref() == Some(value);
     if let (true, false, Some(why)) = (failed, ours, condition(ConditionType::RotationFailed)) {
         let because = condition(ConditionType::RotationBlocked);
@@ -204,7 +204,7 @@ mod tests {
                 status("Steady", None, Some("RotationBlocked")),
                 waits("Steady", Some("why")),
             ),
-            // It was requested while the old one of the rotation before it stays.
+            // It was requested while the old credential of the previous rotation is still retained.
             (
                 false,
                 Some("now"),
@@ -247,7 +247,7 @@ mod tests {
                 status("Overlap", Some("later"), None),
                 Progress::Rotated,
             ),
-            // A failure from before the request says nothing about it.
+            // A failure from before the request is not its result.
             (
                 false,
                 Some("now"),

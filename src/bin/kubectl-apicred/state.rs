@@ -1,4 +1,4 @@
-//! The state Secret: where the refresh token is stored, and whether it may be.
+//! The state Secret, which stores the refresh token, and the checks before it is written.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Failed, Trouble, call, call_with};
 
-/// Owner of the fields that are written here.
+/// Owner of the fields that this module writes.
 const MANAGER: &str = "kubectl-apicred";
-/// How often a write is tried: the refresh token exists nowhere else.
+/// Number of tries of a write: the refresh token exists nowhere else.
 const TRIES: u32 = 6;
 
 /// The Secret of one credential.
@@ -23,16 +23,16 @@ pub(crate) struct State<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) credential: &'a Credential,
     pub(crate) reference: &'a SecretKeyRef,
-    /// Origins that the operator sends the refresh token to.
+    /// Origins to which the operator sends the refresh token.
     pub(crate) origins: Vec<String>,
-    /// The issuer that gives the refresh token, as the operator notes it.
+    /// The issuer of the refresh token, as the operator records it.
     pub(crate) issuer: String,
-    /// Take over what names another credential, or none.
+    /// Take over a Secret that names another credential, or none.
     pub(crate) force: bool,
 }
 
 impl State<'_> {
-    /// Can the refresh token be stored? Asked before the sign-in, so that none is wasted.
+    /// Checks that the refresh token can be stored, before the sign-in, so that no sign-in is wasted.
     pub(crate) async fn check(&self) -> Result<(), String> {
         let name = self.reference.name.as_str();
         let missing = |verb: &str| {
@@ -58,7 +58,7 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Stores the refresh token and takes off what was noted about the one before it.
+    /// Stores the refresh token and removes the annotations about the previous one.
     /// `scopes` are those that the sign-in requested.
     pub(crate) async fn store(
         &self,
@@ -95,7 +95,7 @@ impl State<'_> {
             };
             match written {
                 Ok(_) => return Ok(()),
-                // The operator notes something on it now and then, and somebody may have made it just now.
+                // The operator sometimes writes an annotation on it, and another client may have just created it.
                 Err(failed) => last = failed,
             }
             if !matches!(
@@ -147,7 +147,7 @@ impl State<'_> {
             let all = there.metadata.annotations.as_ref();
             all.is_some_and(|a| a.contains_key(note))
         };
-        // `state-of` may be narrower than a name, and `allowed-issuers` is its owner's word: what is there stays.
+        // `state-of` may be narrower than a name, and only the owner decides on `allowed-issuers`: existing values stay.
         if !is_state_of(there, self.credential) {
             notes[names::STATE_OF] = json!(self.credential.name);
         }
@@ -172,13 +172,13 @@ impl State<'_> {
     }
 }
 
-/// Does the Secret dedicate itself to this credential? The check of the operator.
+/// Whether the Secret is dedicated to this credential. It is the check of the operator.
 fn is_state_of(secret: &Secret, credential: &Credential) -> bool {
     let name = secret.metadata.name.as_deref().unwrap_or_default();
     binding::may_serve(credential, name, secret.metadata.annotations.as_ref()).is_ok()
 }
 
-/// Checks that a refresh token of `credential` may be stored in this Secret. If not: the reason and the fix.
+/// Checks that a refresh token of `credential` may be stored in this Secret. The error contains the reason and the fix.
 pub(crate) fn check_state(
     secret: &Secret,
     credential: &Credential,
@@ -222,8 +222,8 @@ pub(crate) fn check_state(
     }
 }
 
-/// May a refresh token that goes to these origins be put into this Secret? An `allowed-issuers` that is there is its
-/// owner's word and is never changed, not even with --force.
+/// Checks that a refresh token for these origins may be stored in this Secret. Only its owner decides on an existing
+/// `allowed-issuers`, which is never changed, not even with --force.
 pub(crate) fn may_hold(secret: &Secret, issuer: &Issuer, origins: &[String]) -> Result<(), String> {
     let annotations = secret.metadata.annotations.as_ref();
     let Some(list) = annotations.and_then(|a| a.get(names::ALLOWED_ISSUERS)) else {

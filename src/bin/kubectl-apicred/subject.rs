@@ -17,12 +17,12 @@ use kube::Api;
 
 use crate::cluster::{Cluster, Failed, Trouble, call};
 
-/// Who signs in for what.
+/// The credential that the user signs in for, and its details.
 pub(crate) struct Subject {
     pub(crate) credential: Credential,
-    /// Where the refresh token goes.
+    /// Where the refresh token is stored.
     pub(crate) state: SecretKeyRef,
-    /// The claims that the issuer asked for when the last token was requested (step-up authentication).
+    /// The claims that the issuer required at the last token request (step-up authentication).
     pub(crate) claims: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) async fn find(
         Some(reference) => client(cluster, &reference.name).await?,
         None => ClientLookup::Missing,
     };
-    // What cannot be resolved is reported below, with the other faults.
+    // Errors of the resolution are reported below, with the other faults.
     let resolved = resolve(&object, |_| client.clone()).ok();
     let reference = resolved.as_ref().and_then(|o| o.spec.issuer_ref.as_ref());
     let found = match reference {
@@ -65,7 +65,7 @@ pub(crate) async fn find(
     };
     let state = grant.state.clone();
     let last = object.status.and_then(|s| s.last_attempt);
-    // Whoever may write the status could have put anything there.
+    // Users with write access to the status could have set any value.
     let claims = last.and_then(|last| claims_request(last.claims.as_deref()?));
     Ok(Subject {
         credential,
@@ -105,14 +105,14 @@ async fn issuer(
         (Err(failed), _) if failed.trouble == Trouble::NotFound => Ok(IssuerLookup::Missing),
         (Err(failed), IssuerKind::ClusterTokenIssuer) if failed.trouble == Trouble::Forbidden => {
             Err(format!(
-                "you may not read ClusterTokenIssuer {name}, which says where to sign in; ask an administrator for get on clustertokenissuers.apicred.dev (docs/sign-in.md)"
+                "you may not read ClusterTokenIssuer {name}, which contains the sign-in addresses; ask an administrator for get on clustertokenissuers.apicred.dev (docs/sign-in.md)"
             ))
         }
         (Err(failed), kind) => Err(failed.about(&format!("reading {kind:?} {name}"))),
     }
 }
 
-/// The issuer with the CAs that its `caBundleRef` names. Where the operator is, the user's rights do not reach.
+/// The issuer with the CAs of its `caBundleRef`. The user's rights do not include the operator's namespace.
 async fn with_ca(cluster: &Cluster, issuer: Issuer) -> Result<Issuer, String> {
     let Some(source) = issuer.ca_source.clone() else {
         return Ok(issuer);
@@ -142,7 +142,7 @@ async fn with_ca(cluster: &Cluster, issuer: Issuer) -> Result<Issuer, String> {
     Ok(issuer.with_ca(Ok(&text)))
 }
 
-/// May this namespace ask the issuer for this? Labels of the namespace count only if the user may read it; if not,
+/// Checks that this namespace may request this from the issuer. Labels of the namespace are checked only if the user may read it; otherwise
 /// the operator decides.
 pub(crate) async fn may_request(cluster: &Cluster, credential: &Credential) -> Result<(), String> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());

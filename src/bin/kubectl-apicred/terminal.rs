@@ -10,12 +10,12 @@ pub(crate) fn out(line: &str) {
     write(io::stdout().lock(), line);
 }
 
-/// Writes a line about what happens.
+/// Writes a line about the progress.
 pub(crate) fn err(line: &str) {
     write(io::stderr().lock(), line);
 }
 
-/// A terminal that is gone reads no more.
+/// Errors are ignored: a closed terminal cannot be read.
 fn write(mut to: impl Write, line: &str) {
     let _ = writeln!(to, "{}", printable(line));
 }
@@ -38,7 +38,7 @@ pub(crate) async fn ask(question: &str) -> bool {
 
 /// Reads one line.
 pub(crate) fn agrees(from: impl BufRead) -> bool {
-    // Longer than any answer.
+    // Longer than any valid answer.
     let mut line = String::new();
     let read = from.take(64).read_line(&mut line);
     read.is_ok() && ["y", "yes"].contains(&line.trim().to_ascii_lowercase().as_str())

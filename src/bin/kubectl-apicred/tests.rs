@@ -1,4 +1,4 @@
-//! What can be seen without a cluster and without an issuer.
+//! Tests that need neither a cluster nor an issuer.
 
 mod door;
 
@@ -48,7 +48,7 @@ fn the_command_that_the_operator_names_is_one() {
     assert_eq!(login.target.namespace.as_deref(), Some("team"));
 }
 
-/// As at the operator: one check, with the same words.
+/// The same check as in the operator, with the same message.
 #[tokio::test]
 async fn a_network_that_opens_too_much_is_refused_before_any_request() {
     for network in [
@@ -114,7 +114,7 @@ fn flags_that_contradict_each_other_are_refused() {
         (vec!["--wait"], true),
         (vec!["--wait", "--timeout=2m"], true),
         (vec!["--wait", "--timeout=1s"], false),
-        // A deadline of nothing.
+        // A deadline of zero.
         (vec!["--timeout=2m"], false),
     ] {
         let words = ["kubectl-apicred", "renew", "c"].into_iter();
@@ -207,7 +207,7 @@ fn user(issuer: Option<&Value>) -> Credential {
     parse(&object, |_| IssuerLookup::Found(found)).expect("valid")
 }
 
-/// An issuer of the namespace, whose sign-in page is another's.
+/// An issuer of the namespace whose sign-in page belongs to another issuer.
 fn mixed_up() -> Credential {
     user(Some(&json!({ "oauth2": {
         "tokenUrl": "https://evil.example/token",

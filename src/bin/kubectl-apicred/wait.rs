@@ -1,4 +1,4 @@
-//! `renew --wait`: finds out from the object whether the operator has served a request.
+//! `renew --wait`: reads from the object whether the operator has served a request.
 
 use std::time::{Duration, Instant};
 
@@ -13,20 +13,20 @@ use crate::{
     terminal,
 };
 
-/// Between two reads of the object.
+/// Time between two reads of the object.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How long a fault that stood before the request may still stand: the operator needs a moment to see the request, and
+/// How long an older fault is not treated as final: the operator needs time to see the request, and
 /// writes no status if the fault is the same as before.
 const OLD_FAULT: Duration = Duration::from_secs(10);
-/// How long to wait if the user does not say.
+/// How long to wait if the user does not set a timeout.
 pub(crate) const USUAL: Duration = Duration::from_mins(1);
 
-/// Why the plugin ends without what was asked of it.
+/// Why the plugin ends without the requested result.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Failure {
-    /// It cannot be had.
+    /// The result is not possible.
     Failed(String),
-    /// The time has passed; it may come yet.
+    /// The timeout has passed; the result is still possible.
     TimedOut(String),
 }
 
@@ -40,18 +40,18 @@ impl From<String> for Failure {
 pub(crate) struct Request {
     /// The value of the annotation.
     pub(crate) value: String,
-    /// The last attempt that status had at the time of the request.
+    /// The last attempt in the status at the time of the request.
     pub(crate) before: Option<Box<LastAttempt>>,
 }
 
-/// What the object says about the request.
+/// What the object shows about the request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Progress {
     /// A new token is in the Secret; the message of `Ready`.
     Served(String),
-    /// Somebody must change something first.
+    /// A user must change something first.
     Failed(String),
-    /// Not yet. What hinders it, if that is known.
+    /// Not yet, with the obstacle if it is known.
     Waits(Option<String>),
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn until_served(
                 }
                 Progress::Waits(why) => why,
             },
-            // The cluster may be back in time.
+            // The cluster may become available again in time.
             Err(failed) if failed.trouble == Trouble::Unavailable => {
                 Some(failed.about(&format!("reading ApiCredential {place}")))
             }
@@ -100,7 +100,7 @@ pub(crate) async fn until_served(
     }
 }
 
-/// What the object says after `waited`.
+/// What the object shows after `waited`.
 pub(crate) fn progress(object: &ApiCredential, request: &Request, waited: Duration) -> Progress {
     let status = object.status.as_ref();
     let wanted = annotation(object);
@@ -198,20 +198,20 @@ mod tests {
             // An older request was served.
             (mine, &none, status(json!([ready()]), json!({ "lastHandledRenewRequest": "older" })), 0, "waits"),
             (mine, &none, status(json!([ready()]), none.clone()), 0, "waits"),
-            // A fault that passes, or may pass.
+            // A fault that is temporary, or may be.
             (mine, &none, status(json!([ready(), late("IssuerUnavailable")]), soon.clone()), 60, "waits IssuerUnavailable: IssuerUnavailable in words"),
             (mine, &none, status(json!([condition("Ready", "False", "IssuerTimeout"), late("IssuerTimeout")]), none.clone()), 0, "waits IssuerTimeout: IssuerTimeout in words"),
             (mine, &none, status(json!([ready(), late("IssuerPaused")]), none.clone()), 60, "waits IssuerPaused: IssuerPaused in words"),
             // With a valid token there is no Stalled.
             (mine, &none, status(json!([ready(), late("ClientSecretRefused")]), hour), 1, "failed ClientSecretRefused: ClientSecretRefused in words"),
             (mine, &none, status(json!([ready(), late("SourceMissing")]), json!({ "lastAttempt": attempt })), 10, "failed SourceMissing: SourceMissing in words"),
-            // The next attempt of the last failure is near; what hinders it now is something else.
+            // The next attempt after the last failure is near, but another fault prevents it now.
             (mine, &none, status(json!([ready(), late("ScopeNotAllowed")]), soon), 1, "failed ScopeNotAllowed: ScopeNotAllowed in words"),
-            // A fault that stands: from before the request, or by an attempt after it.
+            // A lasting fault: from before the request, or from an attempt after it.
             (mine, &none, status(json!([ready(), stalled("ScopeNotAllowed")]), json!({ "lastAttempt": attempt })), 1, "waits its last renewal was refused (ScopeNotAllowed)"),
             (mine, &none, status(json!([ready(), stalled("ScopeNotAllowed")]), json!({ "lastAttempt": attempt })), 10, "failed ScopeNotAllowed: ScopeNotAllowed in words"),
             (mine, &none, status(json!([ready(), stalled("ClientSecretRefused")]), json!({ "lastAttempt": again })), 1, "failed ClientSecretRefused: ClientSecretRefused in words"),
-            // Nobody will serve it.
+            // No operator will serve it.
             (None, &none, status(json!([ready()]), none.clone()), 0, "failed the annotation apicred.dev/renew-requested-at was removed"),
             (mine, &json!({ "suspend": true }), status(json!([ready()]), none.clone()), 0, "failed it is suspended"),
             (mine, &none, Value::Null, 0, "waits no operator has reported"),

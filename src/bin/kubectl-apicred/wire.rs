@@ -24,30 +24,30 @@ use crate::{
     cluster::Cluster,
 };
 
-/// A ServiceAccount's token is requested again after this; its lifetime is ten minutes or more.
+/// A ServiceAccount's token is requested again after this time; its lifetime is ten minutes or more.
 const FRESH: Duration = Duration::from_mins(5);
 
 /// A scope is not known, or not allowed for the client (RFC 6749 sections 4.1.2.1 and 5.2).
 const INVALID_SCOPE: &str = "invalid_scope";
 
-/// The issuer's end of a sign-in.
+/// The connection of a sign-in to the issuer.
 pub(crate) struct Wire<'a> {
     cluster: &'a Cluster,
     http: Http,
-    /// Asks as a sign-in does.
+    /// The credential, with the request parameters of a sign-in.
     pub(crate) credential: Credential,
     pub(crate) endpoint: TokenEndpoint,
-    /// The scopes that the sign-in requests by the words of the credential or of the command line. The rest of those in
-    /// `credential` was added.
+    /// The scopes that the credential or the command line names for the sign-in. The other scopes in
+    /// `credential` were added.
     pub(crate) own_scopes: Vec<String>,
-    /// What the user allowed.
+    /// The origins that the user allowed.
     pub(crate) consent: Consent,
     flow: Flow,
     candidates: Vec<Candidate>,
     made: Instant,
 }
 
-/// The tokens, and whose they are.
+/// The tokens, and the user to whom they belong.
 pub(crate) struct SignedIn {
     pub(crate) token: Token,
     pub(crate) user: Option<String>,
@@ -87,8 +87,8 @@ impl<'a> Wire<'a> {
         })
     }
 
-    /// After `invalid_scope`: from now on fewer of the added scopes are requested. Gives the sentence for the user, or
-    /// nothing if fewer would not help.
+    /// After `invalid_scope`: from now on fewer of the added scopes are requested. Returns the message for the user, or
+    /// `None` if fewer scopes would not help.
     pub(crate) fn request_fewer_scopes(&mut self, token_error: &TokenError) -> Option<String> {
         if token_error.error.as_deref() != Some(INVALID_SCOPE) {
             return None;
@@ -107,7 +107,7 @@ impl<'a> Wire<'a> {
         ))
     }
 
-    /// A token error for the user, with the scopes that the sign-in added if they may be the cause.
+    /// A token error for the user. It names the scopes that the sign-in added if they may be the cause.
     pub(crate) fn explain(&self, token_error: &TokenError) -> String {
         let text = explain(token_error);
         let added = added(&self.credential, &self.own_scopes);
@@ -136,7 +136,7 @@ impl<'a> Wire<'a> {
         .await
     }
 
-    /// Requests the token of the `ServiceAccount` again, if the one that is there is old.
+    /// Requests the token of the `ServiceAccount` again if the present one is old.
     async fn refresh_candidates(&mut self) {
         if matches!(
             self.credential.authentication,
@@ -154,7 +154,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Sends a request with one client credential after the other while the issuer refuses them. No code is used up by that: an
+    /// Sends a request with one client credential after the other while the issuer refuses them. This uses up no code, because an
     /// issuer checks the client first.
     pub(crate) async fn exchange<T>(
         &mut self,
@@ -181,7 +181,7 @@ impl<'a> Wire<'a> {
                 &candidate.material,
                 moment,
             )?;
-            // Whoever builds a request, it goes nowhere else.
+            // Whatever created the request, it is sent to no other origin.
             if !self.consent.covers(&request.url) {
                 return Err(TokenError::local(
                     apicred::oauth::Class::Invalid,
@@ -226,7 +226,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// A token error for a user who is present and runs the command again.
+/// A token error for an interactive user, who can run the command again.
 pub(crate) fn explain(token_error: &TokenError) -> String {
     token_error.message_for(Reader::Command)
 }
@@ -234,7 +234,7 @@ pub(crate) fn explain(token_error: &TokenError) -> String {
 /// A random secret for one request: `state`, a PKCE verifier.
 pub(crate) fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
-    // The library's generator aborts rather than fail.
+    // The library's generator aborts the process instead of returning an error.
     aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
     bytes
 }

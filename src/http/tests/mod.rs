@@ -1,4 +1,4 @@
-//! The client that sends, against servers on this machine.
+//! Tests of the client that sends requests to issuers, against servers on this machine.
 
 mod proxied;
 mod proxy_answers;

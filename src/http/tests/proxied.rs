@@ -33,7 +33,7 @@ pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
         .block_on(test)
 }
 
-/// A server that says one thing to everybody and writes down what it was asked.
+/// A server that sends the same answer to every client and records the requests.
 pub(super) struct Says {
     pub(super) port: u16,
     heads: Arc<Mutex<Vec<String>>>,
@@ -125,11 +125,11 @@ fn what_a_proxy_answers_is_reported_as_the_proxys_and_nothing_was_sent() {
                 "given none",
             ),
             ("", "ProxyUnreachable", "without a response"),
-            // It opens the connection, and it is not TLS that comes.
+            // It opens the connection, and then sends something that is not TLS.
             (
                 "HTTP/1.1 200 OK\r\n\r\n",
                 "IssuerUnreachable",
-                "before TLS stood",
+                "before the TLS handshake was complete",
             ),
         ] {
             let proxy = Says::this(answer).await;
@@ -153,7 +153,7 @@ fn what_a_proxy_answers_is_reported_as_the_proxys_and_nothing_was_sent() {
                 );
                 assert!(!head.contains("secret"), "{head}");
             }
-            // What it answered is known by a second question.
+            // A second request shows what the proxy answered.
             let asked = if reason == "ProxyRefused" || reason == "ProxyCredentialsRefused" {
                 2
             } else {
@@ -202,7 +202,7 @@ fn a_proxy_that_is_not_there_is_reported() {
     });
 }
 
-/// A server behind TLS that says this to whoever connects, and its CA.
+/// A server behind TLS that sends this answer to every client, and its CA.
 pub(super) async fn over_tls(answer: Vec<u8>) -> (testenv::tls::Authority, u16) {
     let authority = testenv::tls::Authority::new("edge").unwrap();
     let certificate = authority.loopback_certificate().unwrap();
@@ -321,7 +321,7 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
     run(async {
         let proxy = Says::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
         let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
-        // One that is fit: what it leaves warm serves no other.
+        // An allowed address. The connection that it leaves open is not used for other addresses.
         assert_eq!(
             ask(&http, "https://127.0.0.9:9/").await.reason.as_str(),
             "ProxyRefused"
@@ -342,14 +342,14 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
             );
             assert!(reported.not_sent, "{url}");
         }
-        // What means this machine here would mean it there too, as long as nobody allows it.
+        // A name of this machine would be a name of the proxy's machine there, unless it is allowed.
         let mut closed = issuer();
         closed.allowed_cidrs = Vec::new();
         let local = Url::parse("https://localhost:9/").unwrap();
         let reported = http.get(&closed, local).await.err().unwrap();
         assert_eq!(reported.reason.as_str(), "AddressNotAllowed");
         assert_eq!(proxy.visits(), 2, "the one that is fit, and why not");
-        // For an IPv6 address that is fit, the message says that a name is needed.
+        // For an allowed IPv6 address, the message states that a name is needed.
         let reported = ask(&http, "https://[2606:4700::1111]/").await;
         assert!(
             reported.next_step.to_string().contains("IPv6"),

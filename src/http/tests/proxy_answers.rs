@@ -1,4 +1,4 @@
-//! A proxy that opens no connection: its answer is named, with what must change. And servers behind TLS that do not answer in HTTP.
+//! A proxy that opens no connection: the message contains its answer and what must change. And servers behind TLS that do not answer in HTTP.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ fn the_status_of_a_proxy_and_what_must_be_allowed_are_reported() {
                 "hello this is ssh\r\n\r\n",
                 ["does not answer in HTTP", "https://"],
             ),
-            // An alert of TLS: plain text came to a port of TLS.
+            // A TLS alert: plain text arrived at a TLS port.
             (
                 "\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{a}",
                 ["does not answer in HTTP", "https://"],
@@ -72,7 +72,7 @@ fn the_status_of_a_proxy_and_what_must_be_allowed_are_reported() {
             for word in words {
                 assert!(message.contains(word), "{answer}: {message}");
             }
-            // Namespaces need not know where the proxy is, nor what else it says.
+            // Users of namespaces need not know the address of the proxy, nor other parts of its answer.
             for hidden in [&*proxy.port.to_string(), "portal", "secret"] {
                 assert!(!message.contains(hidden), "{message}");
             }
@@ -185,7 +185,7 @@ fn a_proxy_that_wants_its_password_gets_it_with_the_second_question() {
     });
 }
 
-/// What is reported of a server that says this over TLS.
+/// The token error for a server that sends this over TLS.
 async fn reported_of(answer: Vec<u8>) -> TokenError {
     let (authority, port) = over_tls(answer).await;
     let mut trusting = issuer();
@@ -231,7 +231,7 @@ fn what_is_no_http_is_not_called_a_broken_connection() {
                 "{start}: {}",
                 reported.message()
             );
-            // A server that answers has read the request, as a rule.
+            // A server that answers has usually read the request.
             assert!(!reported.not_sent, "{start}");
             assert!(
                 reported.message().contains(word),
@@ -244,7 +244,7 @@ fn what_is_no_http_is_not_called_a_broken_connection() {
                 reported.message()
             );
         }
-        // The end of a connection is one.
+        // A connection that ends within the head is reported as a failed connection.
         let reported = reported_of(b"HTTP/1.1 200 OK\r\n".to_vec()).await;
         assert_eq!(reported.reason.as_str(), "IssuerUnreachable");
     });
@@ -267,7 +267,7 @@ fn an_address_that_only_the_discovery_document_names_is_reported_as_such() {
             message.contains("discovery document names: 10.0.0.5"),
             "{message}"
         );
-        // The issuer's own URL is what an administrator wrote.
+        // An administrator wrote the issuer's own URL.
         discovered.endpoint = Endpoint::Discover(Url::parse("https://10.0.0.5/").unwrap());
         let reported = Http::default().get(&discovered, inner).await.err().unwrap();
         assert!(

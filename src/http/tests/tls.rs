@@ -1,5 +1,5 @@
-//! The sender against servers that do TLS in each way that goes wrong, over real sockets. The message names what was seen,
-//! and each fault has a sentence of its own.
+//! The client against servers whose TLS fails in each possible way, over real sockets. The message contains what was observed,
+//! and each fault has a separate sentence.
 
 mod causes;
 mod clients;
@@ -98,7 +98,7 @@ impl Shows {
     }
 }
 
-/// Shows a certificate whatever is wrong with it.
+/// Sends a certificate, whatever is wrong with it.
 #[derive(Debug)]
 struct Always(Arc<CertifiedKey>);
 
@@ -144,14 +144,14 @@ fn server_box(
 const BOTH: [&rustls::SupportedProtocolVersion; 2] =
     [&rustls::version::TLS12, &rustls::version::TLS13];
 
-/// What a server does with each connection.
+/// How a server answers each connection.
 enum Does {
     Tls(Box<ServerConfig>),
     /// Reads once, writes this, and closes.
     Says(Vec<u8>),
     Closes,
     Resets,
-    /// Accepts and does nothing at all.
+    /// Accepts the connection, and then neither reads nor writes.
     Stalls,
 }
 
@@ -196,7 +196,7 @@ async fn serve(
             let _ = stream.read(&mut head).await;
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
-            // The rest is read, so that the answer is not lost in a reset.
+            // The rest is read. Otherwise a reset could destroy the answer.
             while stream.read(&mut head).await.is_ok_and(|n| n > 0) {}
         }
         (_, Some(Does::Resets)) => {
@@ -232,7 +232,7 @@ async fn asked(does: Does, bundle: Option<&str>) -> Result<u16, TokenError> {
         })
 }
 
-/// Asks, and compares the message with these words, besides what holds for all messages.
+/// Sends a request and compares the message with these words, in addition to the checks for all messages.
 async fn reported(case: &str, does: Does, bundle: Option<&str>, words: &[&str]) -> TokenError {
     let token_error = asked(does, bundle)
         .await
@@ -266,7 +266,7 @@ fn name(text: &str) -> Vec<u8> {
     tlv(0x30, &[&tlv(0x31, &[&attribute])])
 }
 
-/// A certificate as rcgen makes none: of version 1, or by a signature algorithm that nobody uses any more.
+/// A certificate that rcgen cannot create: with version 1, or with an obsolete signature algorithm.
 fn by_hand(version_3: bool, algorithm: &[u8], issuer: &str, by: &KeyPair) -> Shows {
     let key = KeyPair::generate().unwrap();
     let algorithm = tlv(0x30, &[&tlv(6, &[algorithm])]);
@@ -359,7 +359,7 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
                 "{case}"
             );
         }
-        // The CA was made again under the name that it had.
+        // The CA was recreated with the same name.
         let again = root("Root");
         let renewed = Shows::leaf(&local(), &again, &[]);
         reported(
@@ -377,7 +377,7 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
             &["CN=Root", "another key", "present certificate"],
         )
         .await;
-        // The server was given a certificate of the new intermediate, and sends the one before.
+        // The server got a certificate of the new intermediate, and still sends the old intermediate.
         let next = below(ca_params("Middle"), &top);
         let stale = Shows::leaf(&local(), &next, &[&middle]);
         reported(
@@ -392,7 +392,7 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
             ],
         )
         .await;
-        // By the identifiers of keys it is known which.
+        // The key identifiers show which certificate is wrong.
         let mut marked = local();
         marked.use_authority_key_identifier_extension = true;
         let stale = Shows::leaf(&marked, &next, &[&middle]);
@@ -407,7 +407,7 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
             ],
         )
         .await;
-        // While both are in the bundle, and where the key stays, nobody notices.
+        // Both roots in the bundle, or a new root with the same key: no error.
         let both = format!("{top_pem}{}", again.pem());
         assert_eq!(asked(tls(&renewed), Some(&both)).await.unwrap(), 200);
         let key = KeyPair::from_pem(&top.key().serialize_pem()).unwrap();

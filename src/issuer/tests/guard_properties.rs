@@ -1,5 +1,5 @@
-//! The guard against a table of its own: prefixes as IANA's special-purpose registries list them, compared bit by
-//! bit, without a word from `std::net` about what an address is for.
+//! The guard against a separate table: prefixes as IANA's special-purpose registries list them, compared bit by
+//! bit, without the classification of addresses in `std::net`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ use reqwest::dns::Resolve;
 
 use crate::{credential::addresses::allowed, issuer::guard::GuardedResolver};
 
-/// Prefix, its length, and what lives there.
+/// Prefix, its length, and its use.
 const CLOSED4: [(&str, u32, &str); 16] = [
     ("0.0.0.0", 8, "this network, and the unspecified address"),
     ("10.0.0.0", 8, "private, RFC 1918"),
@@ -41,7 +41,7 @@ const CLOSED4: [(&str, u32, &str); 16] = [
     ("255.255.255.255", 32, "broadcast"),
 ];
 
-/// What of `2000::/3` is closed. All outside of it is.
+/// The closed parts of `2000::/3`. All addresses outside of it are closed.
 const CLOSED6: [(&str, u32, &str); 3] = [
     (
         "2001::",
@@ -52,7 +52,7 @@ const CLOSED6: [(&str, u32, &str); 3] = [
     ("3fff::", 20, "documentation, RFC 9637"),
 ];
 
-/// Ways to write an IPv4 address as an IPv6 one: prefix, its length, and how far the IPv4 address is from the end.
+/// Forms of an IPv4 address inside an IPv6 address: prefix, its length, and the distance of the IPv4 address from the end in bits.
 const DISGUISES: [(&str, u32, u32); 4] = [
     ("::ffff:0:0", 96, 0),
     ("::", 96, 0),
@@ -60,7 +60,7 @@ const DISGUISES: [(&str, u32, u32); 4] = [
     ("2002::", 16, 80),
 ];
 
-/// More prefixes that must be closed, so that draws fall into them often enough.
+/// More prefixes that must be closed, so that enough random addresses are in them.
 const ELSEWHERE: [(&str, u32); 12] = [
     ("::1", 128),
     ("::", 128),
@@ -84,7 +84,7 @@ fn bits6(text: &str) -> u128 {
     text.parse::<Ipv6Addr>().unwrap().into()
 }
 
-/// Do the first bits agree?
+/// Returns true if the first `length` bits are equal.
 fn within(address: u128, prefix: u128, length: u32) -> bool {
     length == 0 || address >> (128 - length) == prefix >> (128 - length)
 }
@@ -96,7 +96,7 @@ fn open4(address: u32) -> bool {
         .any(|(p, length, _)| within(wide(address), wide(bits4(p)), *length))
 }
 
-/// The IPv4 address inside of an IPv6 one. The compatible form has two neighbours that are none: `::` and `::1`.
+/// The IPv4 address inside an IPv6 address. `::` and `::1` are not IPv4 addresses in the compatible form.
 fn inside(address: u128) -> Option<u32> {
     if address <= 1 {
         return None;
@@ -123,7 +123,7 @@ fn open(address: IpAddr) -> bool {
     }
 }
 
-/// Anything, with a bias to the prefixes above, their first and last address, and the ones beside them.
+/// Any address, with a bias to the prefixes above, their first and last address, and the addresses next to them.
 fn address() -> impl Strategy<Value = IpAddr> {
     let near = |prefix: u128, length: u32, tail: u128, edge: u8| {
         let mask = if length == 0 {
@@ -145,7 +145,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
         (select(CLOSED4.to_vec()), any::<u32>(), 0..8_u8).prop_map(
             move |((p, length, _), tail, edge)| {
                 let wide = |a: u32| u128::from(a) << 96;
-                // Edges of an IPv4 prefix are 2^96 apart.
+                // The edges of an IPv4 prefix are 2^96 apart.
                 let at = near(wide(bits4(p)), length, wide(tail), edge) >> 96;
                 u32::try_from(at).unwrap()
             }
@@ -189,7 +189,7 @@ proptest! {
         let most = if network.is_ipv4() { 32 } else { 128 };
         let length = length.min(most);
         let net = IpNet::new(network, u8::try_from(length).unwrap()).unwrap().trunc();
-        // A rule for IPv4 holds for its disguises; a rule for IPv6 never opens an IPv4 address in disguise.
+        // A rule for IPv4 also applies to its IPv6 forms; a rule for IPv6 never opens an IPv4 address in an IPv6 form.
         let plain = |a: IpAddr| match a {
             IpAddr::V4(v4) => (true, u128::from(u32::from(v4)) << 96),
             IpAddr::V6(v6) => match inside(v6.into()) {

@@ -1,3 +1,3 @@
-//! Where an issuer may be.
+//! Which addresses an issuer may have.
 
 mod guard_properties;

@@ -8,35 +8,35 @@ use super::{
     text::{Page, Value},
 };
 
-/// What a process knows at the time of a scrape.
+/// The state of a process at the time of a scrape.
 #[derive(Default)]
 pub struct Snapshot {
-    /// Does it lead?
+    /// Whether it leads.
     pub leads: bool,
-    /// What it does; none in a process that stands by.
+    /// Its work; `None` in a standby.
     pub work: Option<Work>,
-    /// What it knows of objects; none in a process that stands by, and before the first lists.
+    /// The known objects; `None` in a standby, and before the first lists.
     pub objects: Option<Objects>,
-    /// What it knows of each credential; none if that is not enabled.
+    /// The known credentials; `None` if that is not enabled.
     pub credentials: Option<Box<dyn EachCredential>>,
 }
 
-/// What a process does that leads.
+/// The work of the leader.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
     /// Seconds by which the most overdue reconciliation is late.
     pub overdue_seconds: i64,
     /// Token requests in progress.
     pub in_flight: u64,
-    /// Credentials that wait for one.
+    /// Credentials that wait for a token request.
     pub waiting: u64,
-    /// Issuers with a pause.
+    /// Issuers that are paused because of a rate limit.
     pub issuers_paused: u64,
     /// Time of the last event of each watch, Unix seconds.
     pub watches: BTreeMap<&'static str, i64>,
 }
 
-/// What is known of objects.
+/// Numbers about objects.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     /// Credentials that are ready, not ready, and neither.
@@ -63,14 +63,14 @@ pub struct Objects {
     pub rotations_stopped: [u64; 2],
 }
 
-/// What is known of one credential.
+/// The values of one credential.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OneCredential<'a> {
     /// Namespace.
     pub namespace: &'a str,
     /// Name.
     pub name: &'a str,
-    /// Is it ready?
+    /// Whether it is ready.
     pub ready: bool,
     /// When its token expires, Unix seconds.
     pub expires_at: Option<i64>,
@@ -80,11 +80,11 @@ pub struct OneCredential<'a> {
     pub min_lifetime: Option<i64>,
     /// When its client credential expires, Unix seconds.
     pub client_expires_at: Option<i64>,
-    /// Is that reported?
+    /// Whether that is reported.
     pub client_expiring: bool,
 }
 
-/// What does not change about a credential.
+/// Properties of a credential that do not change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Info<'a> {
     /// Kind of the issuer object, or `Entra` for one that is known without an object; empty for a static key.
@@ -97,17 +97,17 @@ pub struct Info<'a> {
     pub secret: &'a str,
 }
 
-/// Reports all credentials, as often as it is asked, so that nobody has to copy them.
+/// Visits all credentials, as often as required, so that no copy is necessary.
 pub trait EachCredential {
-    /// Hands each of them over.
+    /// Calls `see` for each credential.
     fn each(&self, see: &mut dyn FnMut(&OneCredential<'_>));
-    /// Hands over what each of them is.
+    /// Calls `see` for each credential and its properties.
     fn each_info(&self, see: &mut dyn FnMut(&OneCredential<'_>, &Info<'_>));
-    /// Hands over namespace and name of each client, and when its next rotation begins, Unix seconds.
+    /// Calls `see` with namespace and name of each client and the time when its next rotation begins, in Unix seconds.
     fn each_rotation(&self, see: &mut dyn FnMut([&str; 2], i64));
 }
 
-/// Writes what is known of this process.
+/// Writes the metrics of each process.
 pub(super) fn process(page: &mut Page, leads: bool) {
     let build = [env!("CARGO_PKG_VERSION"), super::REVISION];
     one(page, Id::BuildInfo, &build, Some(Value::Count(1)));
@@ -126,7 +126,7 @@ pub(super) fn process(page: &mut Page, leads: bool) {
     }
 }
 
-/// Writes what the process does.
+/// Writes the metrics of the leader's work.
 pub(super) fn work(page: &mut Page, work: &Work) {
     let whole = |n| Some(Value::Whole(n));
     let count = |n| Some(Value::Count(n));
@@ -140,7 +140,7 @@ pub(super) fn work(page: &mut Page, work: &Work) {
     }
 }
 
-/// Writes what is known of objects.
+/// Writes the metrics of objects.
 pub(super) fn objects(page: &mut Page, objects: &Objects) {
     list(page, Id::Credentials, &objects.ready);
     by_reason(page, Id::NotReady, &objects.not_ready);
@@ -156,7 +156,7 @@ pub(super) fn objects(page: &mut Page, objects: &Objects) {
     list(page, Id::RotationsStopped, &objects.rotations_stopped);
 }
 
-/// Writes what is known of each credential.
+/// Writes the metrics of each credential.
 pub(super) fn credentials(page: &mut Page, all: &dyn EachCredential) {
     type Read = fn(&OneCredential<'_>) -> Option<i64>;
     let values: [(Id, Read); 6] = [
@@ -196,7 +196,7 @@ pub(super) fn credentials(page: &mut Page, all: &dyn EachCredential) {
     all.each_rotation(&mut |client, at| page.series(metric, &client, Value::Whole(at)));
 }
 
-/// A metric with one series; without one if the value is not known.
+/// A metric with one series, or with none if the value is not known.
 fn one(page: &mut Page, id: Id, labels: &[&str], value: Option<Value>) {
     debug_assert!(!matches!(id.metric().kind, Kind::Histogram(_)));
     page.begin(id.metric());

@@ -1,5 +1,5 @@
 //! Token requests by issuer. Names of `ClusterTokenIssuers` are label values: administrators create them, so they are few, and
-//! past a bound they share one. No other metric has names as label values without being asked to.
+//! names beyond a limit share one value. All other metrics with names as label values must be enabled.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::{
     credential::IssuerId,
 };
 
-/// The issuer as a label value, before the bound.
+/// The issuer as a label value, before the limit is applied.
 pub fn label(issuer: &IssuerId) -> &str {
     match issuer {
         IssuerId::Object(IssuerKind::ClusterTokenIssuer, _, name) => name,
@@ -25,7 +25,7 @@ pub fn label(issuer: &IssuerId) -> &str {
 /// Counts by grant and result, of each issuer.
 #[derive(Debug, Default)]
 pub(super) struct IssuerCounts {
-    /// By name and grant. Nothing is ever removed: a counter does not go back.
+    /// By name and grant. Nothing is ever removed, because a counter must not decrease.
     rows: BTreeMap<(Box<str>, &'static str), Box<[u64]>>,
     named: HashSet<Box<str>>,
 }
@@ -48,7 +48,7 @@ impl IssuerCounts {
         }
     }
 
-    /// Writes them.
+    /// Writes the series.
     pub(super) fn write(&self, page: &mut Page) {
         let metric = Id::TokenRequests.metric();
         page.begin(metric);

@@ -1,5 +1,5 @@
-//! Metrics of the operator. `table.rs` has them all: what is counted here, `docs/metrics.md` ([`mod@reference`]) and the tests
-//! come from it.
+//! Metrics of the operator. `table.rs` defines them all: the counters here, `docs/metrics.md` ([`mod@reference`]) and the tests
+//! use it.
 
 mod gauges;
 mod issuers;
@@ -36,20 +36,20 @@ const REVISION: &str = match option_env!("APICRED_REVISION") {
     _ => "unknown",
 };
 
-/// What is counted of one metric.
+/// The stored values of one metric.
 enum Store {
     /// Counters, by the position of their labels.
     Counters(Box<[AtomicU64]>),
     /// Histograms, by the position of their labels.
     Histograms(Mutex<Box<[Distribution]>>),
-    /// Computed at each scrape, or kept elsewhere.
+    /// Computed at each scrape, or stored elsewhere.
     Elsewhere,
 }
 
 /// Observed values.
 #[derive(Clone, Debug, Default)]
 struct Distribution {
-    /// By bound, the last one beyond all.
+    /// By bound; the last one is for values beyond all bounds.
     counts: Box<[u64]>,
     sum: f64,
 }
@@ -95,7 +95,7 @@ impl Metrics {
         lock(&self.issuers).row(grant, issuer);
     }
 
-    /// Counts a token request, whether it was answered or not.
+    /// Counts a token request, with or without an answer.
     pub fn asked(&self, grant: GrantKey, issuer: &IssuerId, result: &'static str, took: Duration) {
         lock(&self.issuers).count(grant, issuer, result);
         self.observe(Id::TokenRequestDuration, &[result], took.as_secs_f64());
@@ -106,7 +106,7 @@ impl Metrics {
         self.count(Id::Published, &[why]);
     }
 
-    /// A token was replaced that had so many seconds left; none are left of one that has expired.
+    /// A token was replaced that was valid for so many more seconds; 0 if it had expired.
     pub fn replaced(&self, left: f64) {
         self.observe(Id::Margin, &[], left.max(0.0));
     }
@@ -116,11 +116,11 @@ impl Metrics {
         self.observe(Id::Lateness, &[], late.max(0.0));
     }
 
-    /// Counts a Kubernetes API request. `took`: none if it was not sent.
+    /// Counts a Kubernetes API request. `took`: `None` if it was not sent.
     pub fn called(&self, operation: &'static str, result: &'static str, took: Option<Duration>) {
         self.count(Id::KubernetesRequests, &[operation, result]);
         if let Some(took) = took {
-            // Two results only: each one has as many series as the operations have buckets.
+            // Only two results, because each one adds as many series as there are operations times buckets.
             let done = if result == "ok" { "ok" } else { "failed" };
             self.observe(
                 Id::KubernetesDuration,
@@ -155,12 +155,12 @@ impl Metrics {
         self.count(Id::Rotations, &[result]);
     }
 
-    /// Counts a pod that was notified, or was to be.
+    /// Counts a pod that was notified, or whose notification failed.
     pub fn notified(&self, result: &'static str) {
         self.count(Id::PodNotifications, &[result]);
     }
 
-    /// A page for a scrape. A process that stands by exports what is known of any process: a zero of the rest would be a lie.
+    /// A page for a scrape. A standby exports only the metrics of every process: a zero for the others would be wrong.
     pub fn encode(&self, snapshot: &Snapshot, format: Format) -> String {
         let mut page = Page::new(format);
         gauges::process(&mut page, snapshot.leads);
@@ -223,7 +223,7 @@ impl Metrics {
     }
 }
 
-/// The position of label values. Others than those of the table are a defect, which tests find.
+/// The position of label values. Values that are not in the table are a defect, which tests find.
 fn position(id: Id, values: &[&'static str]) -> Option<usize> {
     let at = id.metric().position(values);
     debug_assert!(at.is_some(), "{} has no {values:?}", id.metric().name);

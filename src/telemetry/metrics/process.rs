@@ -1,12 +1,12 @@
-//! What the kernel says about this process (proc(5)). What cannot be read has no series.
+//! What the kernel reports about this process (proc(5)). A value that cannot be read has no series.
 
 use std::{fs, sync::OnceLock};
 
-/// Ticks in a second, in which the kernel counts CPU time and start times for programs: 100 on all architectures that Rust builds
-/// for (`USER_HZ`, see time(7)).
+/// Ticks per second, the unit in which the kernel reports CPU time and start times to programs: 100 on all architectures that Rust
+/// supports (`USER_HZ`, see time(7)).
 const TICKS: f64 = 100.0;
 
-/// Values of this moment.
+/// The current values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Process {
     pub(super) cpu_seconds: Option<f64>,
@@ -23,7 +23,7 @@ impl Process {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let (stat, status) = (read("/proc/self/stat"), read("/proc/self/status"));
         let started = || started(&stat, &read("/proc/stat"));
-        // The folder itself is open while it is read.
+        // The folder itself is also open while it is read.
         let open = fs::read_dir("/proc/self/fd").map(|all| all.count().saturating_sub(1));
         Self {
             cpu_seconds: cpu_seconds(&stat),
@@ -47,7 +47,7 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((of_stat(stat, 14)? + of_stat(stat, 15)?) / TICKS)
 }
 
-/// Unix time of the start: that of the machine, and the ticks between the two.
+/// Unix time of the start: the boot time of the machine plus the ticks until the start.
 fn started(stat: &str, machine: &str) -> Option<f64> {
     let booted = machine.lines().find_map(|l| l.strip_prefix("btime "))?;
     let booted: f64 = booted.trim().parse().ok()?;
@@ -59,7 +59,7 @@ fn of_status(status: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The soft limit; none if there is no limit.
+/// The soft limit; `None` if there is no limit.
 fn max_fds(limits: &str) -> Option<u64> {
     let line = limits
         .lines()

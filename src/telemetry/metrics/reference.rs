@@ -76,7 +76,7 @@ fn bounds(metric: &Metric) -> Option<String> {
     Some(format!("| `{}` | {} |\n", metric.name, bounds.join(", ")))
 }
 
-/// A row for each label; for each list of values, if a name has several.
+/// Writes a row for each label, or for each list of values if a label has several.
 fn labels(page: &mut String) {
     let mut rows = BTreeMap::<(&str, String), Vec<&str>>::new();
     for metric in TABLE {

@@ -1,4 +1,4 @@
-//! All metrics in one table. What is counted, `docs/metrics.md` and the tests come from it.
+//! All metrics in one table. The counters, `docs/metrics.md` and the tests use it.
 
 use super::values::{
     BUILD, CAUSES, CREDENTIAL, CREDENTIAL_INFO, DONE, ENDING, ISSUER_KINDS, Label, OBJECT_KINDS,
@@ -6,19 +6,19 @@ use super::values::{
     TROUBLES,
 };
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Only increases while the process lives.
+    /// Only increases while the process runs.
     Counter,
-    /// The value of this moment.
+    /// The current value.
     Gauge,
     /// Counts of values up to each of these bounds.
     Histogram(&'static [f64]),
 }
 
 impl Kind {
-    /// The word in both text formats.
+    /// The name in both text formats.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -31,7 +31,7 @@ impl Kind {
 /// Which process exports a metric, and when.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scope {
-    /// Each process, also one that stands by.
+    /// Each process, also one on standby.
     Process,
     /// The process that leads.
     Leader,
@@ -44,35 +44,35 @@ pub enum Scope {
 pub struct Metric {
     /// Its name, as Prometheus stores it.
     pub name: &'static str,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
     /// Its unit, which ends its name (before `_total`).
     pub unit: Option<&'static str>,
     /// Its labels, in the order in which they are written.
     pub labels: &'static [Label],
-    /// Who exports it.
+    /// Which process exports it.
     pub scope: Scope,
     /// The first version that has it under this name.
     pub since: &'static str,
-    /// What it says, in one line.
+    /// Its description, in one line.
     pub help: &'static str,
 }
 
 const SECONDS: Option<&str> = Some("seconds");
 const BYTES: Option<&str> = Some("bytes");
 
-/// Bounds for an answer of an issuer; no request takes longer than the last.
+/// Bounds for an answer of an issuer; no request takes longer than the last bound.
 const OF_TOKEN_REQUESTS: Kind =
     Kind::Histogram(&[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0]);
-/// Bounds for a reconciliation: one with nothing to do takes less than the first, its deadline is the last.
+/// Bounds for a reconciliation: one without work takes less than the first bound, and the last bound is the deadline.
 const OF_RECONCILES: Kind = Kind::Histogram(&[
     0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 75.0,
 ]);
-/// Bounds for a request to the Kubernetes API; its deadline is the last.
+/// Bounds for a request to the Kubernetes API; the last bound is the deadline.
 const OF_KUBERNETES: Kind = Kind::Histogram(&[
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ]);
-/// Bounds for the lifetime that a replaced token had left: the first counts those that had expired.
+/// Bounds for the remaining lifetime of a replaced token: the first bound counts the expired ones.
 const OF_MARGINS: Kind = Kind::Histogram(&[
     0.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0, 7200.0, 14_400.0,
     43_200.0,
@@ -210,13 +210,13 @@ impl Id {
 }
 
 impl Metric {
-    /// How many series its labels make; none if they are not all enums.
+    /// How many series its labels make; `None` if they are not all enums.
     pub fn combinations(&self) -> Option<usize> {
         let sizes = self.labels.iter().map(Label::size);
         sizes.product()
     }
 
-    /// Which of them these values name.
+    /// The position of these label values.
     pub fn position(&self, values: &[&str]) -> Option<usize> {
         let mut at = 0;
         for (label, value) in self.labels.iter().zip(values) {

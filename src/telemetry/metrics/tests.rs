@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::api::IssuerKind;
 
-/// A page with something of everything.
+/// A page with at least one series of each metric.
 fn full(format: Format) -> String {
     struct Two;
     impl EachCredential for Two {
@@ -84,7 +84,7 @@ fn cluster(name: &str) -> IssuerId {
     )
 }
 
-/// Names and labels of the series of a page, with how often each is there.
+/// Names and labels of the series of a page, with the number of their occurrences.
 fn series(page: &str) -> BTreeMap<&str, usize> {
     let mut all = BTreeMap::new();
     for line in page.lines().filter(|line| !line.starts_with('#')) {
@@ -142,7 +142,7 @@ fn labels_are_enums_but_the_issuer_and_what_must_be_enabled() {
             }
         }
     }
-    // The bound of the one exception.
+    // The limit of the one exception.
     let metrics = Metrics::default();
     for n in 0..3 * MOST_ISSUERS {
         let issuer = cluster(&format!("issuer-{n}"));
@@ -216,7 +216,7 @@ fn a_page_has_each_metric_of_the_table_and_no_series_twice() {
             let has = page
                 .lines()
                 .any(|line| line.starts_with(metric.name) && !line.starts_with('#'));
-            // A machine without a limit of descriptors has none to show.
+            // A machine without a limit of file descriptors has no such value.
             assert!(has || metric.name == "process_max_fds", "{name}");
         }
         assert_eq!(
@@ -308,7 +308,7 @@ fn a_histogram_counts_up_to_each_bound() {
     ] {
         assert!(page.lines().any(|l| l == line), "{line}\n{page}");
     }
-    // What is not known has no series.
+    // A value that is not known has no series.
     assert!(
         !page.contains("apicred_token_expiry_timestamp_seconds{namespace=\"secops\",name=\"b\"}")
     );

@@ -15,8 +15,9 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a client prefers, by the `Accept` header of its request. A client that has none, or that names neither
-    /// format, gets the one that all clients read.
+    /// The format that a client prefers, according to the `Accept` header of its request. A client without the header, or whose header contains
+    /// neither
+    /// format, gets the one that all clients can read.
     pub fn of(accept: Option<&str>) -> Self {
         let mut wishes = [0.0_f32; 2];
         for range in accept.unwrap_or_default().split(',') {
@@ -71,7 +72,7 @@ impl Page {
     /// Begins a metric. All of its series follow.
     pub(super) fn begin(&mut self, metric: &Metric) {
         let name = match self.format {
-            // A counter is named without its ending there.
+            // In this format, the name of a counter is written without its suffix.
             Format::OpenMetrics => metric.name.strip_suffix("_total").unwrap_or(metric.name),
             Format::Prometheus => metric.name,
         };
@@ -88,7 +89,7 @@ impl Page {
         self.sample((metric, ""), values, None, value);
     }
 
-    /// One histogram: counts by bound, not cumulative, the last one beyond all bounds.
+    /// One histogram: counts by bound, not cumulative, the last one for values beyond all bounds.
     pub(super) fn histogram(&mut self, metric: &Metric, values: &[&str], counts: &[u64], sum: f64) {
         let Kind::Histogram(bounds) = metric.kind else {
             return;
@@ -144,14 +145,14 @@ impl Page {
     }
 
     fn line(&mut self, text: std::fmt::Arguments<'_>) {
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{text}");
     }
 }
 
-/// A label value: the three characters that end or break it are escaped in both formats.
+/// A label value. In both formats, the three characters that end or break it are escaped.
 fn escaped(out: &mut String, value: &str) {
-    // Names of objects have none of them.
+    // Names of objects contain none of them.
     if !value.bytes().any(|b| matches!(b, b'\\' | b'"' | b'\n')) {
         out.push_str(value);
         return;

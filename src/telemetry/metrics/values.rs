@@ -1,13 +1,13 @@
-//! Labels and their values. Values are fixed lists, so that a series never appears in the middle of a query; the exceptions are
+//! Labels and their values. Values are fixed lists, so that all series exist from the start; the exceptions are
 //! bounded or must be enabled.
 
 use crate::{api::GrantKey, oauth::Class, plan::Why};
 
-/// Most names of issuers that are label values; further ones are `other`.
+/// Maximum number of issuer names that are label values; further ones are `other`.
 pub const MOST_ISSUERS: usize = 50;
 /// The issuer of credentials with `spec.entra`.
 pub(super) const INLINE: &str = "inline";
-/// The issuers that are objects of namespaces.
+/// Issuers that are namespaced objects.
 pub(super) const NAMESPACED: &str = "namespaced";
 /// Issuers beyond [`MOST_ISSUERS`].
 pub(super) const OTHER: &str = "other";
@@ -15,7 +15,7 @@ pub(super) const OTHER: &str = "other";
 /// Where the values of a label come from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Values {
-    /// These, and all of them exist from the start.
+    /// These values. All of them exist from the start.
     Fixed(&'static [&'static str]),
     /// Reasons of conditions, which are a fixed list. Only those that occur have a series.
     Reasons,
@@ -51,7 +51,7 @@ impl Label {
         }
     }
 
-    /// Its values, if they are a fixed list; else none.
+    /// Its values if they are a fixed list, otherwise empty.
     pub const fn list(&self) -> &'static [&'static str] {
         match self.values {
             Values::Fixed(list) => list,
@@ -59,7 +59,7 @@ impl Label {
         }
     }
 
-    /// How many values it has, if they are a fixed list.
+    /// The number of its values if they are a fixed list.
     pub fn size(&self) -> Option<usize> {
         matches!(self.values, Values::Fixed(_)).then(|| self.list().len())
     }
@@ -89,11 +89,11 @@ pub(super) const OBJECT_KINDS: Label = Label::fixed(
 );
 /// Kinds of issuers.
 pub(super) const ISSUER_KINDS: Label = Label::fixed("kind", &["TokenIssuer", "ClusterTokenIssuer"]);
-/// How near a client credential is to its expiry.
+/// Whether a client credential expires soon or has expired.
 pub(super) const ENDING: Label = Label::fixed("state", &["expiring", "expired"]);
-/// Why a rotation of a client secret or certificate does not go on.
+/// Why a rotation of a client secret or certificate does not continue.
 pub(super) const STOPPED: Label = Label::fixed("state", &["blocked", "failed"]);
-/// What became of a token request.
+/// The result of a token request.
 pub(super) const RESULTS: Label = Label::fixed(
     "result",
     &[
@@ -184,7 +184,7 @@ pub const OPERATIONS: Label = Label::fixed(
         "preflight",
     ],
 );
-/// What became of a request to the Kubernetes API.
+/// The result of a request to the Kubernetes API.
 pub(super) const TROUBLES: Label = Label::fixed(
     "result",
     &[
@@ -213,9 +213,9 @@ pub(super) const STREAMS: Label = Label::fixed(
         "cabundles",
     ],
 );
-/// What became of a revocation.
+/// The result of a revocation.
 pub(super) const REVOCATIONS: Label = Label::fixed("result", &["ok", "failed", "timeout"]);
-/// What became of something that is done or fails.
+/// The result of an action that succeeds or fails.
 pub(super) const DONE: Label = Label::fixed("result", &["ok", "failed"]);
 /// Labels of the build.
 pub(super) const BUILD: &[Label] = &[
@@ -230,7 +230,7 @@ pub(super) const BUILD: &[Label] = &[
 ];
 /// Labels of a credential.
 pub(super) const CREDENTIAL: &[Label] = &[Label::of_names("namespace"), Label::of_names("name")];
-/// Labels of what does not change about a credential.
+/// Labels for the properties of a credential that do not change.
 pub(super) const CREDENTIAL_INFO: &[Label] = &[
     Label::of_names("namespace"),
     Label::of_names("name"),

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 
-/// A server of three pages: a short one, a long one, one that never answers.
+/// A server with three pages: a short one, a long one, and one that is never answered.
 async fn start(deadline: Duration) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -28,12 +28,12 @@ async fn start(deadline: Duration) -> (SocketAddr, oneshot::Sender<()>, JoinHand
 
 async fn connect(address: SocketAddr, text: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // The other end may have closed already.
+    // The client may have closed the connection already.
     let _ = stream.write_all(text.as_bytes()).await;
     stream
 }
 
-/// Reads to the end of a connection.
+/// Reads until the end of a connection.
 async fn end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
@@ -68,7 +68,7 @@ async fn a_probe_is_answered_among_any_number_of_slow_clients() {
             );
         }
     }
-    // All but the last ones were closed, and only these are held.
+    // All but the last ones were closed; only the last ones are open.
     let mut open = 0;
     for stream in &mut held {
         let mut byte = [0];
@@ -85,13 +85,13 @@ async fn a_probe_is_answered_among_any_number_of_slow_clients() {
 #[tokio::test]
 async fn a_head_that_does_not_end_is_not_waited_for_and_not_kept() {
     let (address, _stop, _server) = start(LONG).await;
-    // Neither nothing nor half of a head is waited for longer than HEAD.
+    // The server waits no longer than HEAD for a head, also if only half of it arrives.
     for text in ["", "GET /livez HTTP/1.1\r\nx: y\r\n"] {
         let mut stream = connect(address, text).await;
         let ended = tokio::time::timeout(HEAD * 6, end(&mut stream)).await;
         assert!(ended.is_ok(), "{text:?}");
     }
-    // A head that is too long ends the connection, long before all of it was taken.
+    // A head that is too long ends the connection, long before all of it was read.
     let mut stream = connect(address, "GET /livez HTTP/1.1\r\nx: ").await;
     let (part, mut sent) = ([b'y'; 1024], 0_usize);
     while sent < 64 << 20 && stream.write_all(&part).await.is_ok() {
@@ -113,7 +113,7 @@ async fn a_connection_ends_at_its_deadline_whatever_it_does() {
         let ended = tokio::time::timeout(LONG, end(&mut stream)).await;
         assert!(ended.is_ok(), "{text:?}");
     }
-    // A body without an end, and an answer that is not read.
+    // A body without an end, and an answer that the client does not read.
     let mut stream = connect(
         address,
         "POST /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n",
@@ -140,7 +140,7 @@ async fn a_connection_serves_one_request_and_a_stop_lets_it_finish() {
     let answer = end(&mut stream).await;
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
-    // Idle and half connections do not hold up the end.
+    // Idle connections and incomplete requests do not delay the shutdown.
     let _idle = connect(address, "").await;
     let _half = connect(address, "GET /livez").await;
     assert!(livez(address).await.ends_with("ok\n"));
@@ -155,11 +155,11 @@ fn the_client_with_the_most_connections_loses_its_oldest_idle_one() {
     let cases = [
         (vec![], None),
         (vec![(1, true)], Some(0)),
-        // A kubelet that waits for its answer outlasts a flood, even before its request has come.
+        // During a flood, a kubelet that waits for its answer keeps its connection, even before its request has arrived.
         (vec![(9, false), (1, false), (1, false), (1, true)], Some(1)),
         (vec![(9, false), (1, true), (1, true), (1, false)], Some(3)),
         (vec![(9, true), (1, true), (1, true)], Some(1)),
-        // One each: the oldest whose request has not come.
+        // One connection each: the oldest one whose request has not arrived.
         (vec![(1, true), (2, false), (3, false)], Some(1)),
     ];
     for (open, victim) in cases {

@@ -1,4 +1,4 @@
-//! The port that the browser comes back to. Every program of the machine, and every page in a browser, can send something to
+//! The port to which the browser returns. Every program on the machine, and every page in a browser, can send data to
 //! it.
 
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn sender(consent: &Consent) -> Sender<'_> {
     }
 }
 
-/// Gets a page as a browser does, without waiting for its end.
+/// Requests a page like a browser, without waiting for the end of the answer.
 async fn get(door: &Url, path_and_query: &str) -> String {
     let (host, port) = (
         door.host_str().expect("a host"),
@@ -129,45 +129,45 @@ async fn a_port_that_is_taken_is_reported() {
     assert!(reported.contains("two ports"), "{reported}");
 }
 
-/// Sends these bytes, and gives what comes back until the end of the connection.
+/// Sends these bytes, and returns the answer until the end of the connection.
 async fn send(door: &Url, bytes: &[u8]) -> String {
     let place = (
         door.host_str().expect("a host"),
         door.port().expect("a port"),
     );
     let mut stream = TcpStream::connect(place).await.expect("an open door");
-    // The door may hang up in the middle.
+    // The listener may close the connection in the middle.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A request with this head, which knows the state unless it is said.
+/// A request with this head.
 fn request(line: &str, headers: &str) -> Vec<u8> {
     format!("{line} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}connection: close\r\n\r\n").into_bytes()
 }
 
-/// What others send to the door, none of which is the answer to the sign-in.
+/// Requests from others, none of which is the answer to the sign-in.
 fn nonsense() -> Vec<Vec<u8>> {
     let long = "a".repeat(1 << 20);
     let origin = "origin: https://evil.example\r\nsec-fetch-site: cross-site\r\n";
     let many = "x: y\r\n".repeat(5_000);
     vec![
-        // Another protocol, or none.
+        // Another protocol, or no protocol.
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         vec![0; 4_096],
         b"\r\n\r\n\r\n\r\n".to_vec(),
         b"GET /callback?code=evil&state=word\r\n\r\n".to_vec(),
-        // Heads without an end in sight.
+        // Heads that never end.
         request(&format!("GET /callback?code={long}&state=word"), ""),
         request(
             "GET /callback?code=evil&state=word",
             &format!("x: {long}\r\n"),
         ),
         request("GET /callback?code=evil&state=word", &many),
-        // Another method or place, with the right state: a page cannot make a browser send it as the issuer does.
+        // Another method or path, with the correct state: a page cannot make a browser send it like the issuer does.
         request(
             "POST /callback?code=evil&state=word",
             "content-length: 0\r\n",
@@ -185,7 +185,7 @@ fn nonsense() -> Vec<Vec<u8>> {
         request("GET /callback?code=evil&state=word%00", origin),
         request("GET /callback?error=access_denied&state=guess", origin),
         request("GET /callback", ""),
-        // A body that is larger than anybody reads.
+        // A body that is larger than the limit.
         request(
             "POST /callback",
             &format!("content-length: {}\r\n", u64::MAX),
@@ -202,7 +202,7 @@ async fn what_others_send_to_the_door_is_turned_away_and_the_user_comes_through(
     let door = Door::open(false, None, None).await.expect("a port");
     let at = Url::parse(&door.redirect_uri).expect("a URL");
     let all = tokio::spawn(async move {
-        // Clients that hold connections and say nothing, or never come to an end: more than the door has.
+        // Clients that hold connections without sending anything, or that never finish: more than the limit of the listener.
         let place = ("127.0.0.1", at.port().expect("a port"));
         let holds = (0..100).map(async |n| {
             let mut stream = TcpStream::connect(place).await.ok()?;
@@ -220,7 +220,7 @@ async fn what_others_send_to_the_door_is_turned_away_and_the_user_comes_through(
                 "what was sent comes back: {answer}"
             );
         }
-        // Some must have been answered, not only hung up on.
+        // At least one must have got an answer, and not only a closed connection.
         let reported = answers
             .iter()
             .filter(|a| a.starts_with("HTTP/1.1 4"))
@@ -236,7 +236,7 @@ async fn what_others_send_to_the_door_is_turned_away_and_the_user_comes_through(
         panic!("a refusal");
     };
     assert_eq!(code.expose_secret(), "good");
-    // It ends in its time although others still hold connections.
+    // It ends in time although other clients still hold connections.
     let reported = timeout(
         Duration::from_secs(20),
         visitor.show(Page::done("As ada.".to_owned())),
@@ -259,7 +259,7 @@ async fn only_the_first_answer_to_a_sign_in_counts() {
     let Came::Code(code, visitor) = waits.await.expect("a visitor") else {
         panic!("a refusal");
     };
-    // While it is redeemed, somebody sends another one with the right state.
+    // While the code is redeemed, another client sends a different code with the correct state.
     let again = request("GET /callback?code=evil&state=word", "");
     let place = ("127.0.0.1", at.port().expect("a port"));
     let mut second = TcpStream::connect(place).await.expect("an open door");

@@ -1,8 +1,8 @@
-//! Why there is no connection: servers that speak something else, and hosts that are not reached.
+//! Why there is no connection: servers that use another protocol, and hosts that cannot be reached.
 
 use super::*;
 
-/// The server's part of a handshake that nobody can finish.
+/// The server's part of a handshake that cannot succeed.
 pub(super) fn alert(description: u8) -> Vec<u8> {
     vec![21, 3, 3, 0, 2, 2, description]
 }
@@ -88,7 +88,7 @@ fn hosts_that_are_not_reached_are_named_with_the_cause() {
             "{}",
             unknown.next_step
         );
-        // An address that the network guard refuses is reported by its own rules.
+        // For an address that the network guard refuses, the guard's rules determine the message.
         let guarded = at("https://10.0.0.1/".to_owned()).await;
         assert_eq!(guarded.reason.as_str(), "AddressNotAllowed");
     });

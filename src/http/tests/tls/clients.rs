@@ -1,8 +1,8 @@
-//! Certificates that the client shows, the CAs of an issuer, and the clients that are kept for an issuer.
+//! Certificates that the client sends, the CAs of an issuer, and the clients that are cached for an issuer.
 
 use super::*;
 
-/// A client certificate by a CA, or by itself.
+/// A client certificate, signed by a CA or self-signed.
 fn client(params: &CertificateParams, key: &KeyPair, by: Option<&Ca>) -> TlsIdentity {
     let certificate = match by {
         Some(ca) => params.signed_by(key, ca),
@@ -86,8 +86,8 @@ fn a_client_certificate_that_is_missing_or_refused_is_no_fault_of_the_bundle() {
     });
 }
 
-/// Relays to this server. The second time that the client sends something, it is answered with these bytes: servers of TLS
-/// 1.2 answer a client without a certificate so.
+/// Relays to this server. The second time that the client sends data, the relay answers with these bytes, as servers with TLS
+/// 1.2 answer a client without a certificate.
 async fn cut_short(port: u16, with: Vec<u8>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();
@@ -118,7 +118,7 @@ async fn cut_short(port: u16, with: Vec<u8>) -> u16 {
     own
 }
 
-/// A server that has read a secret before may show it to others in its next certificate.
+/// A server that has already read a secret could show it to others in its next certificate.
 #[test]
 fn a_certificate_does_not_repeat_a_secret_to_those_who_read_messages() {
     run(async {
@@ -161,7 +161,7 @@ fn a_certificate_does_not_repeat_a_secret_to_those_who_read_messages() {
     });
 }
 
-/// An issuer whose credentials show certificates is reached, whatever its server says to a client without one.
+/// An issuer whose credentials have client certificates counts as reached, whatever its server answers to a client without one.
 #[test]
 fn a_server_that_demands_a_client_certificate_is_reached_and_another_one_is_not() {
     run(async {
@@ -195,7 +195,7 @@ fn a_server_that_demands_a_client_certificate_is_reached_and_another_one_is_not(
                 "IssuerUnreachable",
             ),
             ("asks for none", plain, true, ""),
-            // Nobody asked for a certificate: the same alert means no common cipher.
+            // No certificate was requested, so the same alert means that no cipher is in common.
             (
                 "alert 40, not asked",
                 cut_short(plain, handshake).await,
@@ -227,7 +227,7 @@ fn a_server_that_demands_a_client_certificate_is_reached_and_another_one_is_not(
                 );
             }
         }
-        // A certificate that nobody trusts is no reason to be content.
+        // A server with an untrusted certificate does not count as reached.
         let url = Url::parse(&format!("https://localhost:{old}/token")).unwrap();
         let http = Http::default();
         let reported = http.reach(&issuer(None), &url).await;
@@ -291,7 +291,7 @@ fn a_chain_that_was_incomplete_once_is_shown_in_full_when_it_is() {
             "{}",
             alone.next_step
         );
-        // In whatever order.
+        // In any order.
         for chain in [
             format!("{leaf}{}", middle.pem()),
             format!("{}{leaf}", middle.pem()),

@@ -7,7 +7,7 @@ use crate::{Made, read};
 
 const FOLDER: &str = "deploy/argocd";
 const SCRIPTS: &str = "deploy/argocd/resource_customizations/apicred.dev";
-/// The kind whose `health.lua` is the source, and those that have a copy of it.
+/// The kind whose `health.lua` is the source, and the kinds that have a copy of it.
 const SOURCE: &str = "ClusterTokenIssuer";
 const COPIES: [&str; 2] = ["TokenIssuer", "ApiClient"];
 const CREDENTIAL: &str = "ApiCredential";

@@ -1,4 +1,4 @@
-//! The chart's README.md, files/values.yaml, and the annotations of Chart.yaml, out of values.yaml, crds/ and examples/.
+//! Generates the chart's README.md, files/values.yaml, and the annotations of Chart.yaml from values.yaml, crds/ and examples/.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::{Made, read};
 const CHART: &str = "charts/apicred";
 /// The table is between these lines of README.md.
 const TABLE: [&str; 2] = ["<!-- values -->\n", "<!-- end of values -->\n"];
-/// What follows this line of Chart.yaml is written here.
+/// The text after this line of Chart.yaml is generated here.
 const GENERATED: &str =
     "  # `make chart-docs` writes the rest, from values.yaml, crds/ and examples/.\n";
 /// For each kind, an example and the number of its object in the file.
@@ -21,7 +21,7 @@ const EXAMPLES: [(&str, usize); 4] = [
     ("examples/02-cluster-issuer.yaml", 0),
 ];
 
-/// The files.
+/// The generated files.
 pub(crate) fn made(root: &Path) -> Result<Vec<Made>, String> {
     let at = |name: &str| format!("{CHART}/{name}");
     let values = read(root, &at("values.yaml"))?;
@@ -85,7 +85,7 @@ fn table(values: &str) -> String {
     rows
 }
 
-/// The annotations of Artifact Hub that repeat what is elsewhere.
+/// The annotations of Artifact Hub that repeat other files.
 fn annotations(root: &Path, chart: &str, values: &str) -> Result<String, String> {
     let field = |text: &str, name: &str| {
         let line = text

@@ -1,9 +1,9 @@
-//! What is made from the chart, or repeats another file, and is checked in: `make chart-docs` and `make manifests`.
+//! Files that are generated from the chart or repeat another file, and are checked in: `make chart-docs` and `make manifests`.
 //!
-//! | file | makes |
+//! | file | generates |
 //! |---|---|
 //! | `docs.rs` | the table in the chart's README.md, the defaults for templates, the annotations of Chart.yaml |
-//! | `manifests.rs` | what people without helm apply |
+//! | `manifests.rs` | manifests for users without helm |
 //! | `argocd.rs` | the copies of the scripts for Argo CD |
 
 mod argocd;
@@ -18,12 +18,12 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-/// Writes the files that are made from the chart, and copies for Argo CD.
+/// Writes the files that are generated from the chart, and copies for Argo CD.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
     what: What,
-    /// Write nothing, and fail if a file is not as it would be written.
+    /// Write nothing, and fail if a file differs from the generated text.
     #[arg(long, global = true)]
     check: bool,
     /// The folder of the repository.
@@ -35,11 +35,11 @@ struct Arguments {
 enum What {
     /// The chart's README.md, files/values.yaml and Chart.yaml.
     Docs,
-    /// Files for people without helm: `deploy/kustomize/`, and `dist/`, which is not checked in. Copies in `deploy/argocd/`.
+    /// Files for users without helm: `deploy/kustomize/`, and `dist/`, which is not checked in. Copies in `deploy/argocd/`.
     Manifests,
 }
 
-/// A path below the repository, and what the file is to contain.
+/// A path below the root of the repository, and the content of the file.
 type Made = (PathBuf, String);
 
 #[tokio::main]
@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
 }
 
 impl Arguments {
-    /// What is checked in, and the files of a release, which are made from it and not checked in.
+    /// The files that are checked in, and the files of a release, which are generated from them and not checked in.
     async fn manifests(&self) -> Result<(), String> {
         let mut made = argocd::checked_in(&self.root)?;
         made.extend(manifests::checked_in(&self.root).await?);

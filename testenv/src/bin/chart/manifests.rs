@@ -1,4 +1,4 @@
-//! What people without helm apply: `deploy/kustomize/`, which is checked in, and `dist/`, which belongs to a release.
+//! Manifests for users without helm: `deploy/kustomize/`, which is checked in, and `dist/`, which belongs to a release.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::{Made, read};
 const NAMESPACE: &str = "apicred-system";
 const KUSTOMIZE: &str = "deploy/kustomize";
 const WRITTEN: &str = "# `make manifests` writes this file from charts/apicred.\n";
-/// What keeps a CRD, and so every object of its kind, when somebody removes the rest. As in the chart.
+/// The annotations that keep a CRD, and so every object of its kind, when a user removes the rest. As in the chart.
 const KEEP: [(&str, &str); 2] = [
     (
         "argocd.argoproj.io/sync-options",
@@ -15,7 +15,7 @@ const KEEP: [(&str, &str); 2] = [
     ),
     ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
 ];
-/// Lines that helm puts into what it installs, and that are not true here.
+/// Lines that helm adds to the objects that it installs. They would be wrong here.
 const OF_HELM: [&str; 5] = [
     "# Source: ",
     "app.kubernetes.io/managed-by: Helm",
@@ -23,7 +23,7 @@ const OF_HELM: [&str; 5] = [
     "helm.sh/resource-policy: ",
     "checksum/",
 ];
-/// The ids that `OpenShift` gives itself.
+/// The ids that `OpenShift` sets itself.
 const IDS: [&str; 3] = ["runAsUser", "runAsGroup", "fsGroup"];
 
 /// The files that are checked in.
@@ -88,7 +88,7 @@ pub(crate) async fn checked_in(root: &Path) -> Result<Vec<Made>, String> {
         .collect())
 }
 
-/// What the Prometheus operator and Grafana read: a component for overlays of one's own, and `base` with it.
+/// Objects for the Prometheus operator and Grafana: a component for the overlays of users, and `base` with it.
 async fn monitoring(root: &Path) -> Result<[(String, String); 5], String> {
     let component = format!(
         "{WRITTEN}apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources:\n  - grafana-dashboard.yaml\n  - prometheusrule.yaml\n  - servicemonitor.yaml\n"
@@ -120,7 +120,7 @@ async fn monitoring(root: &Path) -> Result<[(String, String); 5], String> {
     ])
 }
 
-/// The files of a release: what kustomize makes of the folders above, so they have the same objects.
+/// The files of a release: the output of kustomize for the folders above, so they have the same objects.
 pub(crate) async fn dist(root: &Path) -> Result<Vec<Made>, String> {
     let built = async |folder: &str| {
         let folder = root.join(KUSTOMIZE).join(folder).display().to_string();
@@ -148,20 +148,20 @@ fn crds(root: &Path) -> Result<Vec<(String, String)>, String> {
     Ok(crds)
 }
 
-/// The namespace of the operator, whose pods fit the strictest Pod Security Standard.
+/// The namespace of the operator, whose pods comply with the strictest Pod Security Standard.
 fn namespace() -> String {
     format!(
         "{WRITTEN}apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels:\n    pod-security.kubernetes.io/enforce: restricted\n"
     )
 }
 
-/// All objects but the CRDs.
+/// All objects except the CRDs.
 async fn rendered(root: &Path, more: &[&str]) -> Result<String, String> {
     let own = ["--skip-tests", "--set", "crds.install=false"];
     helm(root, &[more, &own].concat()).await
 }
 
-/// What helm makes of the chart, without what is only true of helm's releases.
+/// The output of helm for the chart, without the parts that are only true for helm's releases.
 async fn helm(root: &Path, more: &[&str]) -> Result<String, String> {
     let chart = root.join("charts/apicred").display().to_string();
     let args = ["template", "apicred", &chart, "--namespace", NAMESPACE];

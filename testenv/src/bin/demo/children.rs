@@ -1,5 +1,5 @@
-//! Processes and a folder that end with us, even if we are killed: each process runs below a small shell that
-//! holds a pipe from us, and the kernel closes that pipe when we end, however that is.
+//! Processes and a folder that end with the demo, even if the demo is killed: each process runs below a small shell that
+//! holds a pipe from the demo, and the kernel closes that pipe when the demo ends, in whatever way.
 
 use std::fs;
 use std::io::Write;
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::Outcome;
 
-/// Arguments: the log file, then the command line. A line on stdin asks the program to end (SIGTERM), the end of
-/// stdin kills it. The number is used only while this shell, which would have reaped the program, still lives.
+/// Arguments: the log file, then the command line. A line on stdin ends the program (SIGTERM), the end of
+/// stdin kills it. The process ID is used only while this shell, which would have reaped the program, still runs.
 const WATCHDOG: &str = r#"
 log=$1; shift
 exec 3<&0 </dev/null
@@ -31,7 +31,7 @@ wait "$reader"
 exit "$code"
 "#;
 
-/// Removes a folder when its owner has ended; the processes in it may need a moment to stop writing.
+/// Removes a folder after its owner has ended. The processes in it may need a moment to stop writing.
 const JANITOR: &str = r#"
 read -r _
 tries=0
@@ -49,12 +49,12 @@ fn shell(script: &str, name: &str) -> Command {
         .current_dir("/")
         .stdin(Stdio::piped())
         .stderr(Stdio::null())
-        // A Ctrl-C at the terminal is for us; we decide in which order things end.
+        // A Ctrl-C at the terminal is for the demo, which decides in which order the processes end.
         .process_group(0);
     command
 }
 
-/// A running program. Dropped, it is killed.
+/// A running program. It is killed on drop.
 pub(crate) struct Running {
     name: &'static str,
     log: PathBuf,
@@ -62,7 +62,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it; its output goes to `NAME.log` in the folder.
+    /// Starts the program; its output is written to `NAME.log` in the folder.
     pub(crate) fn start(
         name: &'static str,
         program: &Path,
@@ -93,12 +93,12 @@ impl Running {
         })
     }
 
-    /// Where its output goes.
+    /// The file of its output.
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
-    /// An error with its last lines, should it have ended.
+    /// Returns an error with its last lines if it has ended.
     pub(crate) fn check(&mut self) -> Outcome<()> {
         match self.watchdog.try_wait() {
             Ok(None) => Ok(()),
@@ -110,7 +110,7 @@ impl Running {
         }
     }
 
-    /// What it wrote last.
+    /// The last lines of its output.
     pub(crate) fn last_lines(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -121,10 +121,10 @@ impl Running {
         last.join("\n")
     }
 
-    /// Asks it to end and waits. Says whether it did so by itself and well.
+    /// Sends SIGTERM and waits. Returns an error if the program did not end in time, or failed.
     pub(crate) async fn stop(mut self, patience: Duration) -> Outcome<()> {
         if let Some(stdin) = &mut self.watchdog.stdin {
-            // A pipe without a reader: it has ended already.
+            // A pipe without a reader: the program has already ended.
             let _ = stdin.write_all(b"end\n");
         }
         let ended =
@@ -150,7 +150,7 @@ impl Drop for Running {
     }
 }
 
-/// A folder for this run, readable by this user only. Dropped, it is gone.
+/// A folder for this run, readable only by this user. It is removed on drop.
 pub(crate) struct Folder {
     path: PathBuf,
     janitor: Child,

@@ -1,4 +1,4 @@
-//! The cluster that the demo plays on, and kubectl and helm to work with it.
+//! The cluster of the demo, and kubectl and helm to work with it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use tokio::process::Command;
 
 use crate::{Outcome, children::Folder, console::Console};
 
-/// A cluster, ours or the user's.
+/// A cluster: the demo's or the user's.
 pub(crate) struct Cluster {
-    /// Ours; dropped, it is gone.
+    /// The demo's cluster. It is removed on drop.
     own: Option<ControlPlane>,
-    /// What `KUBECONFIG` is for kubectl and helm.
+    /// The value of `KUBECONFIG` for kubectl and helm.
     pub(crate) kubeconfig: OsString,
     kubectl: PathBuf,
     helm: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a control plane. A first run builds its programs, which takes minutes and says so.
+    /// Starts a control plane. The first run builds its programs, which takes minutes and is reported.
     pub(crate) async fn start(console: &Console, folder: &Folder) -> Outcome<Self> {
         let words = |error: testenv::Error| error.to_string();
         console.step("starting etcd, kube-apiserver and kube-controller-manager");
@@ -90,7 +90,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Is it ours? Then nothing in it has to be tidied up.
+    /// Returns true if it is the demo's cluster. Then nothing in it must be cleaned up.
     pub(crate) fn is_own(&self) -> bool {
         self.own.is_some()
     }
@@ -140,7 +140,7 @@ impl Cluster {
             .kill_on_drop(true);
         let mut child = command.spawn().map_err(failed)?;
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-            // It may end without reading all of it; its own message then says why.
+            // The program may end without reading all of its input; its message then shows why.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
         let output = child.wait_with_output().await.map_err(failed)?;

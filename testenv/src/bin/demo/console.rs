@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Between two signs of life of a long step.
+/// Pause between two progress lines of a long step.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// Writes to the terminal.
@@ -19,12 +19,12 @@ impl Console {
         }
     }
 
-    /// A heading, with room above it.
+    /// A heading, with an empty line above it.
     pub(crate) fn scene(&self, title: &str) {
         self.write(&format!("\n== {title}"));
     }
 
-    /// Something that was done or is being done.
+    /// A step that is finished or in progress.
     pub(crate) fn step(&self, text: &str) {
         self.write(&format!(
             "[{:6.1} s] {text}",
@@ -38,19 +38,19 @@ impl Console {
         self.block(output);
     }
 
-    /// Lines of somebody else.
+    /// Lines of another program.
     pub(crate) fn block(&self, text: &str) {
         for line in text.trim_end().lines() {
             self.write(&format!("           {line}"));
         }
     }
 
-    /// Why it ends badly.
+    /// The reason why the demo failed.
     pub(crate) fn failed(&self, why: &str) {
         self.step(&format!("FAILED: {why}"));
     }
 
-    /// Shows that a step goes on, as long as it does.
+    /// Shows that a step is still running.
     pub(crate) async fn during<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let mut work = std::pin::pin!(work);
@@ -65,7 +65,7 @@ impl Console {
         }
     }
 
-    /// Not `println!`, which panics when the reader of a pipe has gone.
+    /// Not `println!`, which panics when the reader of a pipe has ended.
     #[expect(clippy::unused_self, reason = "all lines come through one object")]
     fn write(&self, line: &str) {
         let mut out = std::io::stdout();

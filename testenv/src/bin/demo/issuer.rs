@@ -47,7 +47,7 @@ impl Issuer {
             &[],
             folder.path(),
         )?;
-        // The file comes whole, and last of all.
+        // The file is written last, and appears as a whole.
         let state = wait_until(Duration::from_secs(30), "the dev-issuer", async || {
             process.check().map_or_else(
                 |why| Some(Err(why)),
@@ -77,22 +77,22 @@ impl Issuer {
         })
     }
 
-    /// The process, for its health and its end.
+    /// The process, to check and to stop it.
     pub(crate) fn process(&mut self) -> &mut Running {
         &mut self.process
     }
 
-    /// Gives the process away, to stop it.
+    /// Returns the process, to stop it.
     pub(crate) fn into_process(self) -> Running {
         self.process
     }
 
-    /// Where it logs.
+    /// The log file.
     pub(crate) fn log(&self) -> &std::path::Path {
         self.process.log()
     }
 
-    /// Sets how long the tokens of a client live.
+    /// Sets the lifetime of a client's tokens.
     pub(crate) async fn set_lifetime(&self, client: &str, seconds: u64) -> Outcome<()> {
         let url = format!("{}/clients/{client}/lifetime", self.admin);
         self.client
@@ -105,7 +105,7 @@ impl Issuer {
             .map_err(|error| format!("the dev-issuer's admin API did not take a lifetime: {error}"))
     }
 
-    /// Registers the certificate (PEM) of a client, in place of those that it has.
+    /// Registers the certificate (PEM) of a client, and replaces its other ones.
     pub(crate) async fn set_certificate(&self, client: &str, certificate: &str) -> Outcome<()> {
         let url = format!("{}/clients/{client}/certificates", self.admin);
         let request = self.client.put(url).json(&json!([certificate]));
@@ -142,7 +142,7 @@ impl Issuer {
             .map_err(failed)
     }
 
-    /// Calls the protected API with a token and returns the status and what the API saw in the token.
+    /// Calls the protected API with a token and returns the status and what the API read from the token.
     pub(crate) async fn call_api(&self, path: &str, token: &Token) -> Outcome<(StatusCode, Value)> {
         let failed = |error: reqwest::Error| format!("the protected API did not answer: {error}");
         let request = self

@@ -1,4 +1,4 @@
-//! A certificate as a user makes the first one of a client.
+//! A certificate, created as a user creates the first one of a client.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
 use crate::Outcome;
 
-/// Clocks differ.
+/// Tolerance for clocks that differ.
 const HOUR: Duration = Duration::from_hours(1);
 const HALF_A_YEAR: Duration = Duration::from_hours(180 * 24);
 

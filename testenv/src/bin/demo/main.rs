@@ -1,16 +1,16 @@
-//! `make demo`: the operator at work on a real Kubernetes API, from nothing to a rotation.
+//! `make demo`: the operator with a real Kubernetes API, from the installation to a rotation.
 //!
-//! | file | holds |
+//! | file | contains |
 //! |---|---|
-//! | `main.rs` | what is asked for, signals, the end |
-//! | `stage.rs` | everything that is up, and how it goes down again |
-//! | `story.rs`, `renewal.rs`, `trouble.rs` | what is shown, scene by scene |
-//! | `cluster.rs` | a control plane of our own or the user's cluster; kubectl and helm |
+//! | `main.rs` | options, signals, the end |
+//! | `stage.rs` | everything that runs, and how it is stopped |
+//! | `story.rs`, `renewal.rs`, `trouble.rs` | the scenes |
+//! | `cluster.rs` | the demo's control plane or the user's cluster; kubectl and helm |
 //! | `operator.rs` | chart, ServiceAccount, process |
 //! | `issuer.rs` | the dev-issuer's process, its admin API and the protected API |
 //! | `keys.rs` | the first certificate of a client |
 //! | `token.rs` | a token as a pod would read it; it is never printed |
-//! | `children.rs` | processes and a folder that end with us, however we end |
+//! | `children.rs` | processes and a folder that end with the demo, in whatever way it ends |
 //! | `console.rs` | lines with the time |
 
 mod children;
@@ -31,12 +31,12 @@ use console::Console;
 use stage::Stage;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What went wrong, as one sentence for the user at the terminal.
+/// The result. An error is one sentence for the user at the terminal.
 type Outcome<T> = Result<T, String>;
 
-/// How the demo is to be played, from the environment: `make demo` has no arguments.
+/// The options of the demo, from the environment: `make demo` has no arguments.
 struct Wishes {
-    /// Leave everything up until Ctrl-C.
+    /// Keep everything running until Ctrl-C.
     keep: bool,
     /// Use the cluster of `KUBECONFIG`.
     current_cluster: bool,
@@ -73,7 +73,7 @@ impl Wishes {
     }
 }
 
-/// Ctrl-C and SIGTERM. Listened to from the first moment, so that none is lost.
+/// Ctrl-C and SIGTERM. They are handled from the start, so that none is lost.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -128,7 +128,7 @@ async fn play(console: &Console) -> Outcome<u8> {
     console.step("stopping everything");
     let struck = tokio::select! {
         struck = stage.strike(console) => struck,
-        // Whoever presses Ctrl-C twice wants the prompt back; the processes end all the same, by their watchdogs.
+        // A user who presses Ctrl-C twice wants the prompt back. The watchdogs end the processes anyway.
         _ = signals.next() => Err("interrupted while stopping".to_owned()),
     };
     match outcome {
@@ -140,12 +140,12 @@ async fn play(console: &Console) -> Outcome<u8> {
             });
             code
         }),
-        // The first failure is the one that matters.
+        // Only the first failure is reported.
         Err(why) => Err(why),
     }
 }
 
-/// A program that was built beside this one.
+/// A program that was built into the same folder as this one.
 fn program(name: &str) -> Outcome<std::path::PathBuf> {
     std::env::current_exe()
         .map(|own| own.with_file_name(name))

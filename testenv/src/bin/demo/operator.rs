@@ -1,4 +1,4 @@
-//! The operator as its users get it: the chart, and the program under the account that the chart makes.
+//! The operator as users install it: the chart, and the program with the account that the chart creates.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::{Outcome, cluster::Cluster, program, source};
 
 /// Where the chart is installed.
 pub(crate) const NAMESPACE: &str = "apicred-system";
-/// Name of the release, and so of the account that the chart makes.
+/// Name of the release, and so of the account that the chart creates.
 pub(crate) const RELEASE: &str = "apicred";
 const CRDS: [&str; 4] = [
     "apicredentials.apicred.dev",
@@ -30,7 +30,7 @@ pub(crate) struct Operator {
     client: Client,
 }
 
-/// Installs the chart, without a pod: nobody would run it here, or it could not reach this machine's issuer.
+/// Installs the chart without a pod: no node would run it here, or it could not reach the issuer on this machine.
 pub(crate) async fn install(cluster: &Cluster) -> Outcome<()> {
     let chart = source("charts/apicred").display().to_string();
     let args = [
@@ -54,7 +54,7 @@ pub(crate) async fn install(cluster: &Cluster) -> Outcome<()> {
     cluster.kubectl(&wait).await.map(drop)
 }
 
-/// Takes everything out of the user's cluster again.
+/// Removes everything from the user's cluster.
 pub(crate) async fn uninstall(cluster: &Cluster) -> Outcome<()> {
     let mut failures = Vec::new();
     let mut note = |result: Outcome<String>| failures.extend(result.err());
@@ -63,7 +63,7 @@ pub(crate) async fn uninstall(cluster: &Cluster) -> Outcome<()> {
             .helm(&["uninstall", RELEASE, "-n", NAMESPACE, "--ignore-not-found"])
             .await,
     );
-    // With the CRDs go their objects, with those the Secrets of the tokens.
+    // Deleting the CRDs deletes their objects, and with those the Secrets of the tokens.
     let mut crds = vec!["delete", "crd", "--ignore-not-found", "--timeout=60s"];
     crds.extend(CRDS);
     note(cluster.kubectl(&crds).await);
@@ -81,7 +81,7 @@ pub(crate) async fn uninstall(cluster: &Cluster) -> Outcome<()> {
 }
 
 impl Operator {
-    /// Asks for a token of the chart's account and starts the program with nothing but that.
+    /// Requests a token of the chart's account and starts the program with no other rights.
     pub(crate) async fn start(cluster: &Cluster, folder: &Folder, keep: bool) -> Outcome<Self> {
         let kubeconfig = kubeconfig(cluster, folder, keep).await?;
         let port = free_port()?;
@@ -94,10 +94,10 @@ impl Operator {
             &listen,
             "--log-format",
             "text",
-            // The dev-issuer is on loopback, which no namespaced issuer may use otherwise.
+            // The dev-issuer is on loopback, which namespaced issuers may not use otherwise.
             "--allow-cidr",
             "127.0.0.0/8",
-            // Its replicas do not lag, so that a new certificate is tried for seconds and not for minutes.
+            // Its replicas do not lag, so a new certificate needs to be tried only for seconds and not for minutes.
             "--fast-rotations",
         ]
         .map(str::to_owned)
@@ -139,22 +139,22 @@ impl Operator {
         }
     }
 
-    /// The process, for its health and its end.
+    /// The process, to check and to stop it.
     pub(crate) fn process(&mut self) -> &mut Running {
         &mut self.process
     }
 
-    /// Gives the process away, to stop it.
+    /// Returns the process, to stop it.
     pub(crate) fn into_process(self) -> Running {
         self.process
     }
 
-    /// Where it logs.
+    /// The log file.
     pub(crate) fn log(&self) -> &Path {
         self.process.log()
     }
 
-    /// Its own count of calls of the Kubernetes API, watches aside.
+    /// Its own count of Kubernetes API calls, without watches.
     pub(crate) async fn api_calls(&self) -> Outcome<Vec<(String, u64)>> {
         let failed =
             |error: reqwest::Error| format!("the operator's metrics cannot be read: {error}");
@@ -166,7 +166,7 @@ impl Operator {
             .map_err(failed)?;
         let text = answer.text().await.map_err(failed)?;
         let calls = text.lines().filter_map(api_call);
-        // All kinds of calls have a count from the start.
+        // All kinds of calls have a counter from the start.
         let mut calls: Vec<(String, u64)> = calls.filter(|(_, count)| *count > 0).collect();
         calls.sort();
         Ok(calls)
@@ -182,7 +182,7 @@ fn api_call(line: &str) -> Option<(String, u64)> {
     Some((words.join(" "), count.trim().parse().ok()?))
 }
 
-/// The kubeconfig in use, with the account's token in place of its user.
+/// The kubeconfig in use, with the account's token instead of its user.
 async fn kubeconfig(cluster: &Cluster, folder: &Folder, keep: bool) -> Outcome<std::path::PathBuf> {
     let duration = if keep { "12h" } else { "1h" };
     let token = cluster
@@ -213,7 +213,7 @@ async fn kubeconfig(cluster: &Cluster, folder: &Folder, keep: bool) -> Outcome<s
     folder.write("operator.kubeconfig", &format!("{config:#}\n"))
 }
 
-/// The operator says nowhere which port it was given, so it is chosen for it.
+/// The operator does not report its port, so the demo chooses it.
 fn free_port() -> Outcome<u16> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())

@@ -9,13 +9,13 @@ use testenv::wait_until;
 use crate::story::{NAMESPACE, apply, ready};
 use crate::{Outcome, console::Console, keys, stage::Stage, token::Token};
 
-/// An application whose credential is replaced (`examples/demo/3-short-lived.yaml`).
+/// An application whose client credential is replaced (`examples/demo/3-short-lived.yaml`).
 pub(crate) struct Subject {
-    /// Of the `ApiClient` and its `ApiCredential`.
+    /// Name of the `ApiClient` and its `ApiCredential`.
     name: &'static str,
     /// Client ID.
     pub(crate) client: &'static str,
-    /// What is replaced.
+    /// The kind of credential that is replaced.
     what: &'static str,
 }
 
@@ -34,12 +34,12 @@ pub(crate) const SUBJECTS: [Subject; 2] = [
 ];
 /// Lifetime of their tokens in seconds. They are renewed at about half of it.
 pub(crate) const SHORT_LIFETIME: u64 = 40;
-/// Long enough for two renewals, and for a new credential that is tried, used, and alone at last.
+/// Long enough for two renewals, and for a new credential that is tried, used, and in the end the only one.
 const WATCH: Duration = Duration::from_secs(44);
-/// What is left of a rotation after that.
+/// Time limit for the rest of a rotation after that.
 const REST: Duration = Duration::from_secs(30);
 
-/// What the calls of the API saw.
+/// The results of the API calls.
 #[derive(Default)]
 struct Reader {
     calls: u32,
@@ -96,7 +96,7 @@ impl Reader {
     }
 }
 
-/// What the `ApiClient` reports of its rotation.
+/// The rotation status of the `ApiClient`.
 #[derive(Clone, Default, PartialEq)]
 struct Rotation {
     state: String,
@@ -131,7 +131,7 @@ impl Rotation {
     }
 }
 
-/// Plays the scene.
+/// Runs the scene.
 pub(crate) async fn renewal(console: &Console, stage: &mut Stage) -> Outcome<()> {
     console.scene(&format!(
         "4. renewal: tokens that expire after {SHORT_LIFETIME} s, a new certificate and a new client secret, with API calls every second"
@@ -162,7 +162,7 @@ pub(crate) async fn renewal(console: &Console, stage: &mut Stage) -> Outcome<()>
     warning(console, stage).await
 }
 
-/// The clients with their first credentials, and the requests to replace them. Gives the key IDs of the first ones.
+/// The clients with their first credentials, and the requests to replace them. Returns the key IDs of the first ones.
 async fn begin(console: &Console, stage: &mut Stage) -> Outcome<Vec<String>> {
     let [with_certificate, _] = &SUBJECTS;
     create_certificate(stage, with_certificate.client).await?;
@@ -181,7 +181,7 @@ async fn begin(console: &Console, stage: &mut Stage) -> Outcome<Vec<String>> {
         firsts.push(first.await.map_err(|error| error.to_string())?.key_id);
     }
     for (of, first) in SUBJECTS.iter().zip(&firsts) {
-        // A user made the first one, so that it is removed only if it is named.
+        // A user created the first one, so it is removed only if `adopt` names it.
         let adopt = format!(r#"{{"spec":{{"rotation":{{"adopt":{{"keyId":"{first}"}}}}}}}}"#);
         let patch = ["patch", "apiclient", of.name, "--type=merge", "-p"];
         let typed = format!("{} '{adopt}'", patch.join(" "));
@@ -220,7 +220,7 @@ async fn create_certificate(stage: &mut Stage, client: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// Runs kubectl in the namespace of the demo, and shows the command as a user types it, with what it says.
+/// Runs kubectl in the namespace of the demo, and shows the command as a user types it, with its output.
 async fn shown(console: &Console, stage: &Stage, args: &[&str], typed: &str) -> Outcome<()> {
     let all = [&["-n", NAMESPACE][..], args].concat();
     let said = stage.cluster()?.kubectl(&all).await?;
@@ -228,7 +228,7 @@ async fn shown(console: &Console, stage: &Stage, args: &[&str], typed: &str) -> 
     Ok(())
 }
 
-/// Says what is new of the rotation.
+/// Shows what changed in the rotation.
 async fn follow(
     console: &Console,
     stage: &Stage,
@@ -242,7 +242,7 @@ async fn follow(
     Ok(seen)
 }
 
-/// The rotation has ended: another credential is in use, and it is alone.
+/// Checks the end of the rotation: another credential is in use, and it is the only one.
 async fn end(stage: &mut Stage, of: &Subject, first: &str) -> Outcome<()> {
     let seen = wait_until(REST, "the end of the rotation", async || {
         if let Err(why) = stage.check() {

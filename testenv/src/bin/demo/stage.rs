@@ -1,4 +1,4 @@
-//! Everything that is up, and how it goes down again.
+//! Everything that runs, and how it is stopped.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,24 +8,24 @@ use crate::{
     Outcome, cluster::Cluster, console::Console, issuer::Issuer, operator, operator::Operator,
 };
 
-/// The operator lets its work end for up to 25 s.
+/// The operator lets work in progress finish for up to 25 s.
 const OPERATOR_ENDS: Duration = Duration::from_secs(30);
 const ISSUER_ENDS: Duration = Duration::from_secs(5);
 
-/// Filled scene by scene; whatever is in it when the demo ends, early or late, is taken down.
+/// Each scene adds to it. When the demo ends, early or late, everything in it is stopped.
 #[derive(Default)]
 pub(crate) struct Stage {
-    // Dropped in this order: those that call before those that are called, the folder last.
+    // Dropped in this order: clients before the servers that they call, the folder last.
     pub(crate) operator: Option<Operator>,
     pub(crate) issuer: Option<Issuer>,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) folder: Option<Folder>,
-    /// Objects in the user's own cluster are ours to remove.
+    /// The demo must remove its objects from the user's own cluster.
     pub(crate) installed: bool,
 }
 
 impl Stage {
-    /// Are the processes alive that should be?
+    /// Checks that the processes still run.
     pub(crate) fn check(&mut self) -> Outcome<()> {
         if let Some(operator) = &mut self.operator {
             operator.process().check()?;
@@ -36,35 +36,35 @@ impl Stage {
         Ok(())
     }
 
-    /// The cluster, once it is there.
+    /// The cluster, if it was started.
     pub(crate) fn cluster(&self) -> Outcome<&Cluster> {
         self.cluster
             .as_ref()
             .ok_or_else(|| "there is no cluster yet".to_owned())
     }
 
-    /// The issuer, once it is there.
+    /// The issuer, if it was started.
     pub(crate) fn issuer(&self) -> Outcome<&Issuer> {
         self.issuer
             .as_ref()
             .ok_or_else(|| "there is no issuer yet".to_owned())
     }
 
-    /// The operator, once it is there.
+    /// The operator, if it was started.
     pub(crate) fn operator(&self) -> Outcome<&Operator> {
         self.operator
             .as_ref()
             .ok_or_else(|| "there is no operator yet".to_owned())
     }
 
-    /// The folder of this run, once it is there.
+    /// The folder of this run, if it was created.
     pub(crate) fn folder(&self) -> Outcome<&Folder> {
         self.folder
             .as_ref()
             .ok_or_else(|| "there is no folder yet".to_owned())
     }
 
-    /// Ends everything, in order. The first failure is reported, the rest is done all the same.
+    /// Ends everything, in order. The first failure is reported, and the other steps are still done.
     pub(crate) async fn strike(&mut self, console: &Console) -> Outcome<()> {
         let mut result = Ok(());
         if let Some(operator) = self.operator.take() {
@@ -91,7 +91,7 @@ impl Stage {
         result
     }
 
-    /// For `KEEP=1`.
+    /// Commands to look around, for `KEEP=1`.
     pub(crate) fn how_to_look_around(&self, console: &Console) {
         let (Ok(cluster), Ok(issuer), Ok(operator)) =
             (self.cluster(), self.issuer(), self.operator())

@@ -10,10 +10,10 @@ use crate::renewal::{self, SHORT_LIFETIME, SUBJECTS};
 use crate::{Outcome, Wishes, cluster::Cluster, console::Console, operator, operator::Operator};
 use crate::{source, stage::Stage, token::Token, trouble};
 
-/// Where the demo's credentials live (`examples/demo/`).
+/// The namespace of the demo's credentials (`examples/demo/`).
 pub(crate) const NAMESPACE: &str = "apicred-demo";
 
-/// Plays everything.
+/// Runs all scenes.
 pub(crate) async fn run(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcome<()> {
     set_up(console, wishes, stage).await?;
     first_tokens(console, stage).await?;
@@ -50,7 +50,7 @@ async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcom
     ));
     stage.issuer = Some(issuer);
 
-    // Before the first object is made, so that a Ctrl-C in between finds it.
+    // Set before the first object is created, so that a Ctrl-C in between removes it.
     stage.installed = true;
     console.step(&format!(
         "$ helm install {} charts/apicred -n {} --create-namespace --set replicas=0",
@@ -73,7 +73,7 @@ async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcom
     may_it(console, stage).await
 }
 
-/// Its rights are the chart's, and small.
+/// Shows that it has only the few rights of the chart.
 async fn may_it(console: &Console, stage: &Stage) -> Outcome<()> {
     let kubeconfig = stage
         .folder()?
@@ -87,7 +87,7 @@ async fn may_it(console: &Console, stage: &Stage) -> Outcome<()> {
         ("delete", "secrets"),
         ("list", "pods"),
     ] {
-        // `can-i` exits with 1 for a no, which is an answer here.
+        // `can-i` exits with 1 for "no", which is a valid answer here.
         let args = [
             "--kubeconfig",
             &kubeconfig,
@@ -120,7 +120,7 @@ pub(crate) async fn apply(console: &Console, stage: &Stage, name: &str) -> Outco
     Ok(())
 }
 
-/// Waits until a credential's condition `Ready` has a status; gives its reason and message.
+/// Waits until a credential's condition `Ready` has a status; returns its reason and message.
 pub(crate) async fn ready(
     stage: &mut Stage,
     name: &str,

@@ -1,4 +1,4 @@
-//! A token as a pod would read it from the mounted Secret. It can be sent and looked into, never printed: there is
+//! A token as a pod would read it from the mounted Secret. It can be sent and decoded, but never printed: there is
 //! no `Debug`, no `Display`, no `Serialize`.
 
 use base64::Engine;
@@ -11,7 +11,7 @@ use crate::{Outcome, cluster::Cluster, story::NAMESPACE};
 pub(crate) struct Token(String);
 
 impl Token {
-    /// Reads key `token` of a Secret, which is what a mounted volume shows as the file of that name.
+    /// Reads key `token` of a Secret, which a mounted volume contains as the file of that name.
     pub(crate) async fn read(cluster: &Cluster, secret: &str) -> Outcome<Self> {
         let object = cluster
             .json(&["-n", NAMESPACE, "get", "secret", secret])
@@ -32,7 +32,7 @@ impl Token {
         &self.0
     }
 
-    /// The claims, unverified: for showing. Verification is the API's part.
+    /// The claims, unverified, for display. The API verifies them.
     pub(crate) fn claims(&self) -> Outcome<Value> {
         let unreadable = || "the token is no readable JWT".to_owned();
         let payload = self.0.split('.').nth(1).ok_or_else(unreadable)?;
@@ -40,7 +40,7 @@ impl Token {
         serde_json::from_slice(&bytes).map_err(|_| unreadable())
     }
 
-    /// Those claims that say who may do what until when.
+    /// The claims with the client, its permissions and the expiry.
     pub(crate) fn summary(&self) -> Outcome<String> {
         let claims = self.claims()?;
         let shown = [
@@ -76,7 +76,7 @@ impl Token {
             .ok_or_else(|| "the token has no id".to_owned())
     }
 
-    /// Seconds of life left at a Unix time.
+    /// Remaining lifetime in seconds at a Unix time.
     pub(crate) fn seconds_left(&self, now: i64) -> Outcome<i64> {
         self.claims()?["exp"]
             .as_i64()

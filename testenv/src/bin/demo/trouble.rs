@@ -1,4 +1,4 @@
-//! The scene in which something is wrong: what one sees, and how it heals.
+//! The scene with an error: what the user sees, and how it is fixed.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::{Outcome, console::Console, stage::Stage, token::Token};
 
 const NAME: &str = "weekly-report";
 
-/// A client secret with a typing error, found and corrected.
+/// A client secret with a typing error, which is found and corrected.
 pub(crate) async fn wrong_secret(console: &Console, stage: &mut Stage) -> Outcome<()> {
     console.scene("5. a wrong client secret, and how to fix it");
     apply(console, stage, "4-wrong-secret.yaml").await?;
@@ -24,7 +24,7 @@ pub(crate) async fn wrong_secret(console: &Console, stage: &mut Stage) -> Outcom
         .cluster()?
         .kubectl(&["-n", NAMESPACE, "describe", "ac", NAME])
         .await?;
-    // Above it stand metadata and spec, which the reader has just written.
+    // The lines above it are metadata and spec, which the reader already knows.
     let status = whole
         .find("\nStatus:")
         .map_or(whole.as_str(), |at| &whole[at + 1..]);
