@@ -6,17 +6,17 @@ use serde_json::{Map, Value, error::Category, value::RawValue};
 
 use super::{Unreadable, is_exact, lossy};
 
-/// Most parts of an object. A value takes 32 bytes however short it was written, so a megabyte of `0,0,0,…` would take
-/// twenty of them, for each of the requests that are out. Discovery documents have some hundred parts.
+/// Most parts of an object. A value takes 32 bytes, even if its text is short. So a megabyte of `0,0,0,…` would take about
+/// twenty megabytes, for each request in flight. Discovery documents have some hundred parts.
 const MAX_PARTS: usize = 8 * 1024;
 
-/// How `serde_json` begins its words about a number that does not fit 64 bits of floating point.
+/// The beginning of the error text of `serde_json` for a number that does not fit 64 bits of floating point.
 const OUT_OF_RANGE: &str = "number out of range";
 
-/// What bytes are that are no JSON object. Displayed as a predicate: "the answer *is a web page*".
+/// What the bytes are instead of a JSON object. Displayed as a predicate: "the answer *is a web page*".
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NotObject {
-    /// No byte, or blanks.
+    /// No bytes, or only blanks.
     Empty,
     /// Not text.
     Unreadable(Unreadable),
@@ -24,20 +24,20 @@ pub enum NotObject {
     WebPage,
     /// XML.
     Xml,
-    /// A JWT alone.
+    /// Only a JWT.
     Jwt,
     /// JSON, but a list, text, number, boolean or null.
     Other(&'static str),
     /// Truncated JSON.
     Short,
-    /// Begins like JSON, and is not.
+    /// Begins like JSON, but is not valid JSON.
     Syntax {
         /// From 1.
         line: usize,
         /// From 1.
         column: usize,
     },
-    /// More parts than an honest object has.
+    /// More parts than any real object has.
     TooLarge,
     /// Text of another kind.
     Text,
@@ -71,11 +71,11 @@ impl From<Unreadable> for NotObject {
     }
 }
 
-/// Reads a JSON object. A byte order mark, UTF-16, a charset other than UTF-8 in texts (see [`lossy`]) and an object that
-/// was encoded a second time, as a JSON string, are no obstacles.
+/// Reads a JSON object. Accepts a byte order mark, UTF-16, a charset other than UTF-8 in texts (see [`lossy`]), and an object
+/// that was encoded a second time, as a JSON string.
 ///
 /// # Errors
-/// Names what the bytes are instead.
+/// What the bytes are instead.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotObject> {
     let text = lossy(bytes)?;
     match parsed(&text)? {
@@ -102,21 +102,21 @@ fn parsed(text: &str) -> Result<Value, NotObject> {
     if text.is_empty() {
         return Err(NotObject::Empty);
     }
-    // A comma inside of a text counts as well.
+    // A comma inside a text counts as well.
     let parts = text.bytes().filter(|b| matches!(b, b',' | b':')).count();
     if parts > MAX_PARTS {
         return Err(NotObject::TooLarge);
     }
     serde_json::from_str(text).or_else(|error| {
-        // The only sign of it (serde_json, `ErrorCode::NumberOutOfRange`): another error is one still, such as too deep a structure.
+        // Only this text identifies the error (serde_json, `ErrorCode::NumberOutOfRange`). Other errors, such as too deep a structure, stay errors.
         let fields = Some(text).filter(|_| error.to_string().starts_with(OUT_OF_RANGE));
         let fields = fields.and_then(fields_one_by_one);
         fields.map(Value::Object).ok_or_else(|| other(text, &error))
     })
 }
 
-/// The fields of an object in which a number does not fit 64 bits of floating point (`1e400`). JSON allows it (RFC 8259 section 6), and it
-/// is no reason to lose the other fields. Such a number is read as its text, and what contains one has no value.
+/// The fields of an object in which a number does not fit 64 bits of floating point (`1e400`). JSON allows such numbers (RFC
+/// 8259 section 6), and the other fields must not be lost. Such a number is read as its text. An object or list that contains one has no value.
 fn fields_one_by_one(text: &str) -> Option<Map<String, Value>> {
     let fields = raw_fields(text)?;
     let value = |raw: &RawValue| match serde_json::from_str(raw.get()) {
@@ -128,7 +128,7 @@ fn fields_one_by_one(text: &str) -> Option<Map<String, Value>> {
     Some(read.map(|(name, raw)| (name, value(&raw))).collect())
 }
 
-/// The fields of what [`object`] reads, each value as it was written: numbers keep all their digits. None: it is no object.
+/// The fields of what [`object`] reads, each value as it was written: numbers keep all their digits. `None` if it is not an object.
 pub fn written_fields(bytes: &[u8]) -> Option<BTreeMap<String, Box<RawValue>>> {
     let text = lossy(bytes).ok()?;
     let text = bare(&text);
@@ -143,7 +143,7 @@ fn raw_fields(text: &str) -> Option<BTreeMap<String, Box<RawValue>>> {
     serde_json::from_str(text).ok()
 }
 
-/// What text is that is no JSON.
+/// The kind of a text that is not JSON.
 fn other(text: &str, error: &serde_json::Error) -> NotObject {
     let head: String = text.chars().take(512).collect::<String>().to_lowercase();
     let begins = |what: &str| head.starts_with(what);
@@ -185,7 +185,7 @@ fn other(text: &str, error: &serde_json::Error) -> NotObject {
     }
 }
 
-/// Is there a value? Null and empty texts are none.
+/// True if there is a value. Null and empty texts are not values.
 fn present(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -194,8 +194,8 @@ fn present(value: &Value) -> bool {
     }
 }
 
-/// The value of a field, if there is one. The exact name comes first, then the same name in another case or without
-/// underscores (`expiresIn`). Null and empty texts are no values.
+/// The value of a field, if there is one. The exact name has priority over the same name in another case or without
+/// underscores (`expiresIn`). Null and empty texts are not values.
 pub fn get<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let plain = |name: &str| -> String {
         let kept = name.chars().filter(|c| !matches!(c, '_' | '-'));
@@ -209,11 +209,11 @@ pub fn get<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> 
     })
 }
 
-/// The text of a field without blanks around it. A whole number is its digits; a text that decoding changed is none.
+/// The text of a field without blanks around it. A whole number is returned as its digits, a text that decoding changed is not returned.
 pub fn text_of<'a>(object: &'a Map<String, Value>, name: &str) -> Option<Cow<'a, str>> {
     match get(object, name)? {
         Value::String(text) => Some(Cow::Borrowed(text.trim())).filter(|t| is_exact(t)),
-        // A number with more digits than 64 bits hold has lost some of them.
+        // A number with more digits than 64 bits can represent has lost some of them.
         Value::Number(number) if number.is_i64() || number.is_u64() => {
             Some(Cow::Owned(number.to_string()))
         }
@@ -221,8 +221,8 @@ pub fn text_of<'a>(object: &'a Map<String, Value>, name: &str) -> Option<Cow<'a,
     }
 }
 
-/// Does a field such as `error` state something? `false`, `0`, an empty list or object, and the names that templates
-/// write for nothing state nothing.
+/// The value of a field such as `error`, if it states something. `false`, `0`, an empty list or object, and the texts that
+/// templates write for "no value" state nothing.
 pub fn stated<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     get(object, name).filter(|value| match value {
         Value::Bool(stated) => *stated,
@@ -234,7 +234,7 @@ pub fn stated<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Valu
     })
 }
 
-/// Words that servers and templates write where there is no value, in small letters without blanks, hyphens, slashes and
+/// Texts that servers and templates write if there is no value, in lower case without blanks, hyphens, slashes and
 /// underscores. IBM Cloud answers `"refresh_token": "not_supported"`.
 const NOTHING: [&str; 15] = [
     "null",
@@ -254,7 +254,7 @@ const NOTHING: [&str; 15] = [
     "notprovided",
 ];
 
-/// True for a word that means "no value", a dash and similar texts.
+/// True for a text that means "no value", such as a dash.
 pub fn is_nothing(text: &str) -> bool {
     let text = text.trim();
     let dashes = text.len() <= 3 && text.chars().all(|c| "-?*".contains(c));
@@ -286,7 +286,7 @@ pub fn flag(value: &Value) -> Option<bool> {
     }
 }
 
-/// A list of words, or one text with words between blanks or commas. Entries that are no texts are ignored.
+/// A list of words, or one text with words that blanks or commas separate. Entries that are not texts are ignored.
 pub fn list(value: &Value) -> Vec<&str> {
     let separated = |c: char| c.is_whitespace() || c == ',';
     let words: Vec<&str> = match value {

@@ -1,5 +1,5 @@
-//! Reads text and values from outside: answers, documents, key files, CA bundles, annotations. Everything uses this one reader, so that a
-//! tolerance applies everywhere.
+//! Reads text and values from outside: answers, documents, key files, CA bundles, annotations. Only this module reads them,
+//! so that a tolerance applies everywhere.
 //!
 //! A tolerance never changes a value. Input with more than one meaning is an error, which describes the input without quoting it.
 
@@ -16,7 +16,7 @@ pub use time::{at_second, duration, epoch, http_date, instant, instant_in_utc, s
 /// The byte order mark as a character.
 const MARK: char = '\u{feff}';
 
-/// Why bytes are no text. Displayed as a predicate: "the file *is compressed with gzip*".
+/// Why bytes are not text. Displayed as a predicate: "the file *is compressed with gzip*".
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Unreadable {
     /// The format of a compressed file, by its first bytes.
@@ -57,7 +57,7 @@ impl std::error::Error for Unreadable {}
 /// that it is.
 ///
 /// # Errors
-/// Names what the bytes are instead.
+/// What the bytes are instead.
 pub fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Unreadable> {
     if let Some(decoded) = other_than_utf8(bytes)? {
         return Ok(Cow::Owned(decoded));
@@ -71,7 +71,7 @@ pub fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Unreadable> {
 /// read: a part that is read must not contain U+FFFD.
 ///
 /// # Errors
-/// Names what the bytes are, if they are no text in any charset.
+/// What the bytes are, if they are not text in any charset.
 pub fn lossy(bytes: &[u8]) -> Result<Cow<'_, str>, Unreadable> {
     if let Some(decoded) = other_than_utf8(bytes)? {
         return Ok(Cow::Owned(decoded));
@@ -80,7 +80,7 @@ pub fn lossy(bytes: &[u8]) -> Result<Cow<'_, str>, Unreadable> {
     Ok(String::from_utf8_lossy(bytes))
 }
 
-/// The bytes without byte order marks of UTF-8 in front.
+/// The bytes without UTF-8 byte order marks at their beginning.
 pub fn without_mark(mut bytes: &[u8]) -> &[u8] {
     while let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
         bytes = rest;
@@ -88,7 +88,7 @@ pub fn without_mark(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Did decoding lose a character of this text?
+/// True if decoding lost no character of this text.
 pub fn is_exact(text: &str) -> bool {
     !text.contains(char::REPLACEMENT_CHARACTER)
 }
@@ -105,7 +105,7 @@ fn other_than_utf8(bytes: &[u8]) -> Result<Option<String>, Unreadable> {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Err(Unreadable::Utf32),
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes).map(Some),
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes).map(Some),
-        // No text of one line or more begins with a zero byte or has one behind each character.
+        // No text of one line or more begins with a zero byte or has one after each character.
         [a, 0, b, 0, ..] if *a != 0 && *b != 0 => utf16(bytes, u16::from_le_bytes).map(Some),
         [0, a, 0, b, ..] if *a != 0 && *b != 0 => utf16(bytes, u16::from_be_bytes).map(Some),
         _ => Ok(None),
@@ -142,7 +142,7 @@ fn compressed(bytes: &[u8]) -> Option<&'static str> {
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] => "bzip2",
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "xz",
         [b'P', b'K', 3, 4, ..] => "ZIP",
-        // RFC 1950 section 2.2; 0x78 is `x`, and no text has one of these behind it.
+        // RFC 1950 section 2.2; 0x78 is `x`, and in a text none of these bytes follows it.
         [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => "zlib",
         _ => return None,
     })

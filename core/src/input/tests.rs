@@ -82,7 +82,7 @@ fn an_object_is_read_through_all_that_is_around_it() {
         let read = object(&bytes).unwrap_or_else(|e| panic!("{bytes:?} {e}"));
         assert_eq!(Value::Object(read), json!({ "a": "b" }));
     }
-    // A charset in a field that nobody reads costs that field alone.
+    // A wrong charset in a field that is not read affects only that field.
     let latin = b"{\"name\":\"Jos\xe9\",\"a\":\"b\"}";
     let read = object(latin).unwrap();
     assert_eq!(text_of(&read, "a").as_deref(), Some("b"));
@@ -127,7 +127,7 @@ fn an_object_of_many_parts_is_not_taken_apart() {
     let of = |n: usize| format!(r#"{{"a":[{}0]}}"#, "0,".repeat(n)).into_bytes();
     assert!(object(&of(8 * 1024 - 1)).is_ok());
     assert_eq!(object(&of(8 * 1024)), Err(NotObject::TooLarge));
-    // Nor is one inside of a string.
+    // The same inside a string.
     let inner = json!(String::from_utf8(of(8 * 1024)).unwrap()).to_string();
     assert_eq!(object(inner.as_bytes()), Err(NotObject::TooLarge));
 }
@@ -332,7 +332,7 @@ fn a_number_that_64_bits_do_not_hold_is_its_text_and_costs_no_other_field() {
     );
     let written = super::written_fields(br#"{"n":1e400,"b":2.50}"#).unwrap();
     assert_eq!((written["n"].get(), written["b"].get()), ("1e400", "2.50"));
-    // What is no JSON is none still.
+    // A text that is not JSON is still refused.
     for text in [
         r#"{"n":1e400"#,
         r#"{"n":1e400,}"#,

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::number;
 
-/// Times with a zone, beside RFC 3339 and RFC 5322: RFC 9110 section 5.6.7 with its obsolete forms, and what languages
-/// print. The name of the zone, UTC or GMT, is cut out before.
+/// Times with a zone, in addition to RFC 3339 and RFC 5322: RFC 9110 section 5.6.7 with its obsolete forms, and the formats
+/// that programming languages print. The name of the zone, UTC or GMT, is removed before.
 const IN_UTC: [&str; 4] = [
     "%A, %d-%b-%y %H:%M:%S",
     "%a %b %d %H:%M:%S %Y",
@@ -18,7 +18,7 @@ const IN_UTC: [&str; 4] = [
     // openssl
     "%b %d %H:%M:%S %Y",
 ];
-/// Times without a zone. The first two are seen at managed identity endpoints (facts, section 1.3).
+/// Times without a zone. The first two were seen at managed identity endpoints (facts, section 1.3).
 const WITHOUT_ZONE: [&str; 5] = [
     "%m/%d/%Y %H:%M:%S",
     "%m/%d/%Y %I:%M:%S %p",
@@ -40,7 +40,7 @@ const DAYS: [&str; 9] = [
 ];
 
 /// A point in time as a number since 1970: seconds, milliseconds, microseconds or nanoseconds, the largest unit that gives a
-/// date after September 2001; seconds from 1973 on. So the end of the year 9999, which means "never", is that in each unit.
+/// date after September 2001; seconds from 1973 on. So the end of the year 9999, which means "never", is the same in each unit.
 pub fn epoch(number: f64) -> Option<Timestamp> {
     let per_second = match number {
         1e8..1e12 => 1.0,
@@ -52,13 +52,13 @@ pub fn epoch(number: f64) -> Option<Timestamp> {
     Some(at_second(whole(number / per_second)))
 }
 
-/// The point in time at this second since 1970, or the first or last one that there is: 9999-12-30T22:00:00Z.
+/// The point in time at this second since 1970, or the first or last one that can be represented: 9999-12-30T22:00:00Z.
 pub fn at_second(second: i64) -> Timestamp {
     let (first, last) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
     Timestamp::from_second(second.clamp(first, last)).unwrap_or(Timestamp::MAX)
 }
 
-/// A date of HTTP (RFC 9110 section 5.6.7).
+/// An HTTP date (RFC 9110 section 5.6.7).
 pub fn http_date(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(at) = jiff::fmt::rfc2822::parse(text) {
@@ -67,7 +67,7 @@ pub fn http_date(text: &str) -> Option<Timestamp> {
     civil(&without_zone(text)?, &IN_UTC)
 }
 
-/// A point in time that names its zone: RFC 3339, an HTTP date, or a number (see [`epoch`]).
+/// A point in time with its zone: RFC 3339, an HTTP date, or a number (see [`epoch`]).
 pub fn instant(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(number) = text.parse::<f64>() {
@@ -82,14 +82,14 @@ pub fn instant(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse() {
         return Some(at);
     }
-    // "Never" of .NET and Java, one day behind the last that jiff has.
+    // "Never" of .NET and Java, one day after the last day that jiff has.
     if text.starts_with("9999-12-31") {
         return Some(Timestamp::MAX);
     }
     http_date(text).or_else(|| in_utc(&without_zone(text)?))
 }
 
-/// A point in time, in UTC if it names no zone; a day is its first moment.
+/// A point in time, in UTC if the text has no zone. A day means its first moment.
 pub fn instant_in_utc(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     instant(text)
@@ -101,7 +101,7 @@ pub fn instant_in_utc(text: &str) -> Option<Timestamp> {
         })
 }
 
-/// The text without a zone that is UTC, if it names one.
+/// The text without its zone, if that is UTC.
 fn without_zone(text: &str) -> Option<String> {
     [" UTC", " GMT", " Z", " +00:00", " +0000", "+00:00", "+0000"]
         .iter()
@@ -111,7 +111,7 @@ fn without_zone(text: &str) -> Option<String> {
 
 fn in_utc(text: &str) -> Option<Timestamp> {
     let iso = text.parse::<DateTime>().ok();
-    // A day alone parses as well, and is no point in time.
+    // A day alone can be parsed as well, but is not a point in time.
     let iso = iso.filter(|_| text.contains(':'));
     iso.map(utc).or_else(|| civil(text, &WITHOUT_ZONE))
 }
@@ -123,7 +123,7 @@ fn civil(text: &str, formats: &[&str]) -> Option<Timestamp> {
     Some(utc(at))
 }
 
-/// The last hours of the year 9999 lie behind the last point in time that there is.
+/// The last hours of the year 9999 are after the last point in time that can be represented.
 fn utc(at: DateTime) -> Timestamp {
     let zoned = at.to_zoned(TimeZone::UTC);
     let end = if at.year() > 0 {
@@ -145,7 +145,7 @@ pub fn duration(text: &str) -> Option<SignedDuration> {
     }
     let span = |text: &str| {
         let span: Span = text.parse().ok()?;
-        // Months and years have no length of their own.
+        // Months and years have no fixed length.
         let clear = span.get_years() == 0 && span.get_months() == 0;
         let day = SpanRelativeTo::days_are_24_hours();
         clear.then(|| span.to_duration(day).ok()).flatten()
@@ -165,7 +165,7 @@ pub fn seconds(value: &Value) -> Option<SignedDuration> {
         .or_else(|| duration(value.as_str()?))
 }
 
-/// The whole part, within a range that sums of times can take.
+/// The integer part, within a range that sums of times can represent.
 fn whole(number: f64) -> i64 {
     #[expect(
         clippy::cast_possible_truncation,

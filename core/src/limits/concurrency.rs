@@ -1,24 +1,24 @@
-//! Who holds how many of the places for requests under way. Pure.
+//! Limits how many concurrent requests one issuer or namespace may have. Pure.
 //!
-//! A request takes long, and any tenant can create an issuer that never answers. So no issuer holds more than half of the
-//! places. A namespace holds a quarter, and more only while half are free. Issuers of namespaces, whose users choose
-//! addresses and limits themselves, hold three quarters together. Issuers that do not answer hold half together, each of them
-//! an eighth, and an eighth in each namespace: so the others of that namespace go on as well.
+//! A request can take long, and any tenant can create an issuer that never answers. So no issuer has more than half of the
+//! permits. A namespace has a quarter, and more only while half of them are free. Issuers of namespaces, whose users choose
+//! URLs and limits themselves, have three quarters together. Issuers that do not answer have half together. Each of them has
+//! an eighth, and so has each namespace at such issuers, so that the other credentials of that namespace continue.
 
 use std::{collections::HashMap, hash::Hash};
 
-/// Who asks, and where.
+/// The issuer and the namespace that a permit counts for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Holder<I> {
     /// The issuer.
     pub issuer: I,
     /// Namespace of the credential.
     pub namespace: String,
-    /// Is the issuer an object of the namespace?
+    /// True if the issuer is an object of the namespace.
     pub own: bool,
 }
 
-/// The places that are taken. `I` names an issuer.
+/// The permits in use. `I` identifies an issuer.
 #[derive(Debug)]
 pub(super) struct Places<I> {
     all: u32,
@@ -58,7 +58,7 @@ impl<I: Clone + Eq + Hash> Places<I> {
         self.total
     }
 
-    /// May this one have one more? `silent` has the issuers that do not answer.
+    /// True if one more permit may be given. `silent` returns true for an issuer that does not answer.
     pub(super) fn has_room(&self, holder: &Holder<I>, silent: impl Fn(&I) -> bool) -> bool {
         let part = |parts: u32| self.all.div_ceil(parts);
         let half = (self.all / 2).max(1);

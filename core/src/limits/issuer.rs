@@ -1,5 +1,5 @@
-//! The limits of one issuer: how many requests a second, how many in flight, pauses, and who waits. Pure. Times are
-//! monotonic and count from the start of the process: no step of the wall clock changes anything.
+//! The limits of one issuer: requests per second, requests in flight, pauses, and the queue. Pure. Times are monotonic and
+//! count from the start of the process, so a change of the wall clock has no effect.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,14 +8,14 @@ use std::{
 
 use super::queue::{Queue, Urgency, give_room_back};
 
-/// After a pause one request at a time finds out whether it has ended, for this long at most.
+/// After a pause, one request at a time tests whether the issuer accepts requests again, for at most this time.
 const PROBING: Duration = Duration::from_mins(10);
-/// Longer pauses are not asked for: an hour at most, and the spread on top of it.
+/// The longest pause: at most one hour, and the spread that is added to it.
 const LONGEST_PAUSE: Duration = Duration::from_mins(75);
-/// An issuer that has had a request for this long and has answered none counts as one that does not answer.
+/// An issuer does not answer if it has had a request for this time and has answered none.
 const SILENT: Duration = Duration::from_secs(3);
-/// Renewals that the annotation requests, of one namespace at one issuer, unless the issuer says how many: so many a minute,
-/// and so many at once. A tenant cannot use up the issuer's quota with them. What exceeds it waits.
+/// The rate and the burst of renewals that the annotation requests, for one namespace at one issuer, if the issuer does not
+/// set a rate. Further ones wait, so that a tenant cannot use up the issuer's quota with them.
 const REQUESTED: Requested = Requested {
     a_second: 1.0,
     at_once: 200.0,
@@ -46,7 +46,7 @@ pub struct Client {
     pub id: String,
 }
 
-/// What a pause is for.
+/// The scope of a pause.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Whom {
     Client(Client),
@@ -55,7 +55,7 @@ enum Whom {
 }
 
 impl Whom {
-    /// All that concern a client.
+    /// All scopes that apply to a client.
     fn of(client: &Client) -> [Self; 3] {
         [
             Self::All,
@@ -65,15 +65,15 @@ impl Whom {
     }
 }
 
-/// A pause that no good answer has followed yet.
+/// A pause that no successful answer has followed yet.
 #[derive(Debug)]
 struct Pause {
     until: Duration,
-    /// Requests under way that began since.
+    /// Requests in flight that began after the pause was set.
     in_flight: u32,
 }
 
-/// A bucket that refills.
+/// A token bucket.
 #[derive(Debug)]
 struct Bucket {
     tokens: f64,
@@ -87,22 +87,22 @@ impl Bucket {
         self.at = self.at.max(now);
     }
 
-    /// When a whole token is there.
+    /// The time at which a whole token is available.
     fn next(&self, rate: f64) -> Duration {
         let missing = (1.0 - self.tokens).max(0.0);
         self.at + Duration::from_secs_f64(missing / rate)
     }
 }
 
-/// What a credential that waits asks for.
+/// The request of a credential in the queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Wish {
     pub(super) client: Client,
-    /// Asked for by the annotation alone, and not due.
+    /// True if only the annotation requests the renewal, and it is not due.
     pub(super) requested: bool,
 }
 
-/// The limits of one issuer. `K` names a credential.
+/// The limits of one issuer. `K` identifies a credential.
 #[derive(Debug)]
 pub(super) struct Budget<K> {
     rate: f64,
@@ -114,9 +114,9 @@ pub(super) struct Budget<K> {
     queue: Queue<K>,
     waiting: HashMap<K, Wish>,
     requested: HashMap<String, Bucket>,
-    /// When the last request ended without an answer; none if an answer followed.
+    /// When the last request ended without an answer; `None` if an answer followed.
     unanswered: Option<Duration>,
-    /// Since when there are requests and no answers.
+    /// Since when there have been requests without answers.
     listening: Option<Duration>,
 }
 
@@ -140,7 +140,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         }
     }
 
-    /// Takes over limits; the state stays.
+    /// Sets the limits. The state does not change.
     pub(super) fn configure(
         &mut self,
         requests_per_second: u32,
@@ -153,14 +153,14 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         self.bucket.tokens = self.bucket.tokens.min(self.rate);
     }
 
-    /// Until when this client asks for nothing.
+    /// When the pause of this client ends, if it has one.
     pub(super) fn paused(&self, client: &Client, now: Duration) -> Option<Duration> {
         let pauses = Whom::of(client).into_iter();
         let until = pauses.filter_map(|whom| Some(self.pauses.get(&whom)?.until));
         until.filter(|until| *until > now).max()
     }
 
-    /// Is there a client that asks for nothing now?
+    /// True if some client has a pause now.
     pub(super) fn is_paused(&self, now: Duration) -> bool {
         self.pauses.values().any(|pause| pause.until > now)
     }
@@ -171,7 +171,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         self.waiting.insert(key.clone(), wish);
     }
 
-    /// Leaves the queue.
+    /// Removes an entry from the queue.
     pub(super) fn leave_queue(&mut self, key: &K) {
         if self.waiting.remove(key).is_some() {
             give_room_back(&mut self.waiting);
@@ -179,7 +179,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         }
     }
 
-    /// The next who may ask, whose request begins with that. `room` says whether a namespace finds a place.
+    /// Removes the next entry from the queue; its request counts as in flight from then on. `room` returns whether a namespace can get a permit.
     pub(super) fn next(&mut self, now: Duration, room: impl Fn(&str) -> bool) -> Option<(K, Wish)> {
         if !self.is_open(now) {
             return None;
@@ -221,14 +221,14 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         Some((key, wish))
     }
 
-    /// May anybody begin a request?
+    /// True if the limits allow another request and the queue is not empty.
     pub(super) fn is_open(&mut self, now: Duration) -> bool {
         let most = self.rate;
         self.bucket.refill(self.rate, most, now);
         !self.queue.is_empty() && self.in_flight < self.max_in_flight && self.bucket.tokens >= 1.0
     }
 
-    /// A request has ended, or was never made.
+    /// A request has ended, or was never sent.
     pub(super) fn leave(&mut self, client: &Client) {
         self.in_flight = self.in_flight.saturating_sub(1);
         for whom in Whom::of(client) {
@@ -241,13 +241,13 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         }
     }
 
-    /// The issuer has answered, whatever it said. `well`: as one that is well, be it by a token error.
+    /// The issuer has answered. `well`: the answer, which may be a token error, shows that the issuer works.
     pub(super) fn answered(&mut self, client: &Client, well: bool, now: Duration) {
         self.unanswered = None;
         self.listening = Some(now);
         if well {
             for whom in Whom::of(client) {
-                // The answer to a request that began before the pause says nothing about it.
+                // The answer to a request that began before the pause shows nothing about the pause.
                 if self.pauses.get(&whom).is_some_and(|p| p.until <= now) {
                     self.pauses.remove(&whom);
                 }
@@ -260,7 +260,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         self.unanswered = Some(now);
     }
 
-    /// Does it not answer?
+    /// True if the issuer does not answer.
     pub(super) fn is_silent(&self, now: Duration) -> bool {
         let long = |since| now.saturating_sub(since) >= SILENT;
         let recently = |at| now.saturating_sub(at) < PROBING;
@@ -268,9 +268,10 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             || (self.in_flight > 0 && self.listening.is_some_and(long))
     }
 
-    /// The issuer wants fewer requests of this client: it asks for nothing until then. If another client of the namespace
-    /// has a pause, the whole namespace pauses; if another client of another namespace has one, everybody does. So no
-    /// namespace stops the others by what it asks. Gives those who waited for what pauses now: each shows it in its status.
+    /// The issuer wants fewer requests of this client, so the client sends none until that time. If another client of the
+    /// namespace has a pause, the whole namespace pauses. If a client with another ID in another namespace has one, all
+    /// clients pause. So one namespace cannot stop the others. Returns the credentials that were queued and now have a pause:
+    /// each shows it in its status.
     pub(super) fn pause(&mut self, client: &Client, until: Duration, now: Duration) -> Vec<K> {
         let until = until.min(now + LONGEST_PAUSE);
         let active = self.pauses.iter().filter(|(_, p)| p.until > now);
@@ -286,7 +287,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         }
         if others.iter().any(|o| o.namespace != client.namespace) {
             whom.push(Whom::All);
-            // After it the first requests find out whether it has ended: with an empty bucket.
+            // The bucket is empty when the pause ends: the first requests test whether the issuer accepts requests again.
             self.bucket = Bucket {
                 tokens: 0.0,
                 at: until,
@@ -297,7 +298,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
                 until,
                 in_flight: 0,
             });
-            // Never shorter.
+            // A pause is never shortened.
             pause.until = pause.until.max(until);
         }
         let stopped: Vec<K> = self
@@ -312,15 +313,15 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         stopped
     }
 
-    /// The issuer object is gone: pauses and silence were about it. What limits the rate stays, so that nobody gets a new burst
-    /// by making the object again.
+    /// The issuer object was deleted, so its pauses and the missing answers do not count any more. The rate limit stays: a
+    /// recreated object must not get a new burst.
     pub(super) fn forget_trouble(&mut self, now: Duration) {
         self.pauses.clear();
         self.unanswered = None;
         self.bucket.at = self.bucket.at.min(now);
     }
 
-    /// When the queue may move although no request ends.
+    /// When an entry may leave the queue although no request ends.
     pub(super) fn next_moment(&self, now: Duration) -> Option<Duration> {
         if self.queue.is_empty() {
             return None;
@@ -339,7 +340,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         all.filter(|at| *at > now).min()
     }
 
-    /// Drops what has no effect any more. True: the whole budget has none.
+    /// Drops state that has no effect any more. Returns true if nothing of it is left.
     pub(super) fn is_idle(&mut self, now: Duration) -> bool {
         self.pauses.retain(|_, p| p.until + PROBING > now);
         let Requested { a_second, at_once } = self.may_request;
@@ -349,7 +350,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         });
         let rate = self.rate;
         self.bucket.refill(rate, rate, now);
-        // A bucket that is not full yet has an effect: a new one would begin with a whole burst.
+        // A bucket that is not full has an effect: a new one would begin with a whole burst.
         self.in_flight == 0
             && self.bucket.tokens >= rate
             && self.queue.is_empty()
@@ -358,18 +359,18 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             && !self.is_silent(now)
     }
 
-    /// How many wait.
+    /// The number of entries in the queue.
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// Does anybody press?
+    /// True if an entry is urgent.
     pub(super) fn presses(&self) -> bool {
         self.queue.presses()
     }
 }
 
-/// Has a pause of this client ended without a good answer since, and is somebody finding out?
+/// True if a pause of this client has expired without a successful answer since, and a request in flight tests it.
 fn probed(pauses: &HashMap<Whom, Pause>, client: &Client, now: Duration) -> bool {
     Whom::of(client).iter().any(|whom| {
         let pause = pauses.get(whom);

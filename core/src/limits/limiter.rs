@@ -1,5 +1,6 @@
-//! Who may ask which issuer now. Pure: takes a monotonic time and says who is called. Who waits holds nothing; who is called
-//! holds both a place among all requests and a permit of the issuer, so that neither is spent while the other is missing.
+//! Decides which credential may send a request to which issuer. Pure: takes a monotonic time and returns the dequeued
+//! credentials. A credential in the queue holds no permit. A dequeued ("called") one holds both a permit among all requests
+//! and one of the issuer, so that neither is held while the other is missing.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,23 +14,23 @@ use super::{
     queue::Urgency,
 };
 
-/// How long a place is kept for one who was called. A credential that was deleted meanwhile never comes.
+/// How long the permits of a dequeued credential are reserved. A credential that was deleted in the meantime never uses them.
 const CALLED: Duration = Duration::from_secs(5);
-/// Of four places that become free, one goes to whoever waits the longest, pressing or not.
+/// Every fourth permit goes to the issuer that was served least recently, even if others have urgent requests.
 const FREE_FOR_ALL: u64 = 4;
 
-/// One request that is asked for.
+/// A request that needs permits.
 #[derive(Clone, Debug)]
 pub struct Request<I> {
     /// The issuer.
     pub issuer: I,
-    /// Is the issuer an object of the credential's namespace?
+    /// True if the issuer is an object of the credential's namespace.
     pub own: bool,
-    /// Who asks there.
+    /// The client at the issuer.
     pub client: Client,
-    /// How much it presses.
+    /// How urgent it is.
     pub urgency: Urgency,
-    /// Is it a renewal that the annotation requests, and that is not due?
+    /// True if the annotation requests this renewal and it is not due.
     pub requested: bool,
     /// Limit of the issuer.
     pub requests_per_second: u32,
@@ -39,21 +40,21 @@ pub struct Request<I> {
     pub requested_per_minute: Option<u32>,
 }
 
-/// The right to one request, to be given back.
+/// The permits for one request; they must be returned.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Grant<I> {
     holder: Holder<I>,
     client: Client,
 }
 
-/// What [`Limiter::enter`] says.
+/// The result of [`Limiter::enter`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Entry<I> {
-    /// Go; give the grant back afterwards.
+    /// The request may be sent; the permits must be returned afterwards.
     Go(Grant<I>),
-    /// Wait; a call will come.
+    /// The credential is in the queue and will be dequeued later.
     Wait,
-    /// Nothing is asked for until then.
+    /// The client has a pause until then.
     Paused(Duration),
 }
 
@@ -68,12 +69,12 @@ pub struct Load {
     pub paused: usize,
 }
 
-/// All issuers. `I` names an issuer, `K` a credential.
+/// The rate limiter of all issuers. `I` identifies an issuer, `K` a credential.
 #[derive(Debug)]
 pub struct Limiter<I, K> {
     budgets: HashMap<I, Turned<K>>,
     places: Places<I>,
-    /// Where a credential waits.
+    /// The issuer in whose queue a credential is.
     at: HashMap<K, I>,
     called: HashMap<K, (Grant<I>, Duration)>,
     turn: u64,
@@ -83,7 +84,7 @@ pub struct Limiter<I, K> {
 struct Turned<K> {
     budget: Budget<K>,
     own: bool,
-    /// When it was served last, as a number of the turn.
+    /// The number of the turn in which the issuer was served last.
     served: u64,
 }
 
@@ -92,7 +93,7 @@ where
     I: Clone + Eq + Hash + Ord,
     K: Clone + Eq + Hash + Ord,
 {
-    /// With so many places.
+    /// A limiter with this number of permits.
     pub fn new(places: u16) -> Self {
         Self {
             budgets: HashMap::new(),
@@ -103,7 +104,7 @@ where
         }
     }
 
-    /// Asks for one request. Gives others who are called by the way.
+    /// Requests the permits for one request. Also returns other credentials that were dequeued by this.
     pub fn enter(&mut self, key: &K, request: &Request<I>, now: Duration) -> (Entry<I>, Vec<K>) {
         let holder = Holder {
             issuer: request.issuer.clone(),
@@ -153,13 +154,13 @@ where
         }
     }
 
-    /// A request has ended. Gives those who are called.
+    /// A request has ended. Returns the dequeued credentials.
     pub fn leave(&mut self, grant: &Grant<I>, now: Duration) -> Vec<K> {
         self.end(grant);
         self.call(now)
     }
 
-    /// A credential is gone. Gives those who are called.
+    /// A credential was deleted. Returns the dequeued credentials.
     pub fn forget(&mut self, key: &K, now: Duration) -> Vec<K> {
         self.leave_queue(key);
         if let Some((grant, _)) = self.called.remove(key) {
@@ -168,7 +169,7 @@ where
         self.call(now)
     }
 
-    /// The issuer has answered, whatever it said. `well`: as one that is well, be it by a token error.
+    /// The issuer has answered. `well`: the answer, which may be a token error, shows that the issuer works.
     pub fn answered(&mut self, issuer: &I, client: &Client, well: bool, now: Duration) {
         if let Some(turned) = self.budgets.get_mut(issuer) {
             turned.budget.answered(client, well, now);
@@ -182,7 +183,7 @@ where
         }
     }
 
-    /// The issuer wants fewer requests of this client. Gives those who are called, to show it in their status.
+    /// The issuer wants fewer requests of this client. Returns the credentials that left the queue, so that their status shows the pause.
     pub fn pause(&mut self, issuer: &I, client: &Client, until: Duration, now: Duration) -> Vec<K> {
         let Some(turned) = self.budgets.get_mut(issuer) else {
             return Vec::new();
@@ -194,7 +195,7 @@ where
         stopped
     }
 
-    /// The issuer object is gone. Gives those who are called: a pause held them.
+    /// The issuer object was deleted, and its pauses with it. Returns the dequeued credentials.
     pub fn forget_issuer(&mut self, issuer: &I, now: Duration) -> Vec<K> {
         if let Some(turned) = self.budgets.get_mut(issuer) {
             turned.budget.forget_trouble(now);
@@ -203,7 +204,7 @@ where
         self.call(now)
     }
 
-    /// Those who may come now. Each holds its grant for five seconds.
+    /// Dequeues all credentials that may send a request now. Their permits are reserved for five seconds.
     pub fn call(&mut self, now: Duration) -> Vec<K> {
         let late: Vec<K> = self
             .called
@@ -223,7 +224,7 @@ where
         called
     }
 
-    /// Calls the next one.
+    /// Dequeues the next credential.
     fn next(&mut self, now: Duration) -> Option<K> {
         if self.places.are_full() || self.at.is_empty() {
             return None;
@@ -271,7 +272,7 @@ where
         None
     }
 
-    /// When somebody may be called although no request ends, and at the latest when something is to be dropped.
+    /// When a credential may be dequeued although no request ends, or a reservation expires.
     pub fn next_moment(&self, now: Duration) -> Option<Duration> {
         let lines = self.budgets.values();
         let lines = lines.filter_map(|t| t.budget.next_moment(now));
@@ -284,14 +285,14 @@ where
         self.budgets.retain(|_, t| !t.budget.is_idle(now));
     }
 
-    /// How many issuers have state, and how many credentials wait or were called.
+    /// The number of issuers with state, and of credentials that are queued or dequeued.
     pub fn sizes(&self) -> (usize, usize) {
         let waiting: usize = self.budgets.values().map(|t| t.budget.waiting()).sum();
         (self.budgets.len(), waiting + self.called.len())
     }
 
-    /// Requests that are in progress, credentials that wait for one, and issuers to which some client sends none for now. Who
-    /// was called and has not come yet counts as waiting.
+    /// The number of requests in flight, of queued credentials, and of issuers with a paused client. A dequeued credential
+    /// that has not sent its request yet counts as queued.
     pub fn load(&self, now: Duration) -> Load {
         let called = self.called.len();
         let budgets = self.budgets.values();
@@ -303,7 +304,7 @@ where
         }
     }
 
-    /// Requests under way, and those that were called.
+    /// Requests in flight, and permits that are reserved.
     pub fn under_way(&self) -> u32 {
         self.places.total()
     }

@@ -1,7 +1,7 @@
-//! How many requests are sent to issuers, and who is next. Pure: takes a monotonic time and says who is called.
+//! Limits the number of requests to issuers, and decides their order. Pure: takes a monotonic time and returns the dequeued credentials.
 //!
-//! [`limiter`] has all issuers: it gives a permit, or says who waits. [`issuer`] is the rate limiter of one issuer,
-//! [`queue`] says who is next there, and [`concurrency`] how many of all requests under way a namespace or an issuer may hold.
+//! [`limiter`] covers all issuers: it gives a permit or queues the request. [`issuer`] is the rate limiter of one issuer,
+//! [`queue`] its queue, and [`concurrency`] limits how many permits a namespace or an issuer may have.
 
 pub mod concurrency;
 pub mod issuer;

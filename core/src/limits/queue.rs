@@ -1,9 +1,10 @@
-//! Who is served next at one issuer. Pure.
+//! The queue of one issuer. Pure.
 //!
-//! There are three classes: who presses (no valid token, or a minimum lifetime that breaks within minutes), who renews in
-//! good time, and who has failed twice in a row. Each class has a share of all turns, and what it does not use goes to the
-//! others, so that none of them starves. Within a class the namespaces take turns: thousands of one namespace keep nobody
-//! of another waiting. Within a namespace the one whose minimum lifetime breaks first is served first.
+//! There are three classes: urgent renewals (no valid token, or a minimum lifetime that is violated within minutes), renewals
+//! in good time, and credentials that have failed twice in a row. Each class has a share of all turns, and the other classes
+//! get the turns that it does not use, so that none of them starves. Within a class the namespaces take turns: thousands of
+//! credentials of one namespace do not delay those of another. Within a namespace the credential whose minimum lifetime is
+//! violated first is served first.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,13 +13,13 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A credential presses if its minimum lifetime breaks this soon.
+/// A renewal is urgent if the minimum lifetime is violated within this time.
 const PRESSING: SignedDuration = SignedDuration::from_mins(5);
-/// A credential without a token counts as one whose minimum lifetime broke so long ago.
+/// The minimum lifetime of a credential without a token counts as violated for this time.
 const WITHOUT: SignedDuration = SignedDuration::from_mins(10);
-/// So many failures in a row, and it presses no more: a new credential never waits behind broken ones.
+/// A credential with this number of failures in a row is not urgent any more: a new credential never waits behind broken ones.
 const BROKEN: u32 = 2;
-/// Whose turn it is, in eight turns.
+/// The class that is served first, in a cycle of eight turns.
 const TURNS: [Class; 8] = [
     Class::Pressing,
     Class::Pressing,
@@ -37,18 +38,18 @@ enum Class {
     Broken,
 }
 
-/// Place in the queue of a namespace, most urgent first.
+/// The position in the queue of a namespace, most urgent first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Urgency {
     class: Class,
-    /// When the minimum lifetime breaks, in seconds.
+    /// When the minimum lifetime is violated, in seconds.
     breaks: i64,
     failures: u32,
 }
 
 impl Urgency {
-    /// By the end of the token in the Secret, if there is one; by the time before it at which a new one must be there, which
-    /// is the minimum lifetime and the delay until a workload sees it; and by the failures in a row.
+    /// `expires_at`: when the token in the Secret expires, if there is one. `before`: how long before that a new one must be
+    /// in the Secret, which is the minimum lifetime and the delay until a workload sees it. `failures`: the failures in a row.
     pub fn new(
         expires_at: Option<Timestamp>,
         before: SignedDuration,
@@ -73,21 +74,21 @@ impl Urgency {
 }
 
 impl Urgency {
-    /// Of a request that is not for a token of a credential: it counts like a renewal in good time.
+    /// For a request that is not for a token of a credential: it counts like a renewal in good time.
     pub fn in_an_hour(now: Timestamp) -> Self {
         let later = now.saturating_add(SignedDuration::from_hours(1));
         Self::new(later.ok(), SignedDuration::ZERO, 0, now)
     }
 }
 
-/// A map that a crowd has left gives its room back: a place costs as much empty as taken.
+/// Shrinks a map that has become almost empty: an empty slot uses as much memory as a used one.
 pub fn give_room_back<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.capacity() > 256 && map.len() * 8 < map.capacity() {
         map.shrink_to(map.len() * 2);
     }
 }
 
-/// A queue. `K` names a credential.
+/// A queue. `K` identifies a credential.
 #[derive(Debug)]
 pub(super) struct Queue<K> {
     places: HashMap<K, (Urgency, u64, String)>,
@@ -102,7 +103,7 @@ pub(super) struct Queue<K> {
 #[derive(Debug)]
 struct ClassQueue<K> {
     groups: HashMap<String, Group<K>>,
-    /// Whose turn it is: turn, order of arrival, group.
+    /// The order in which the namespaces are served: turn, order of arrival, namespace.
     turns: BTreeSet<(u64, u64, String)>,
     /// The turn that was served last.
     now: u64,
@@ -137,15 +138,15 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.places.len()
     }
 
-    /// Does anybody press?
+    /// True if an entry is urgent.
     pub(super) fn presses(&self) -> bool {
         !self.classes[0].groups.is_empty()
     }
 
-    /// Adds an entry, or makes it more urgent. An entry that was there before keeps its time of arrival.
+    /// Adds an entry, or makes it more urgent. An entry that exists keeps its time of arrival.
     pub(super) fn push(&mut self, key: &K, group: &str, urgency: Urgency) {
         let old = self.places.get(key).cloned();
-        // An entry without a token counts from its first request, so a repeated request does not lose the place.
+        // An entry without a token counts from its first request, so a repeated request does not lose its position.
         let stays = |(u, _, g): &(Urgency, u64, String)| {
             u.class == urgency.class && *u <= urgency && g == group
         };
@@ -161,7 +162,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         );
         let home = (urgency, place, group.to_owned());
         self.places.insert(key.clone(), home);
-        // In before out: a namespace that has nobody in the queue for a moment would lose its turn.
+        // Inserts before it removes: a namespace without an entry, even for a moment, would lose its turn.
         self.class(urgency)
             .push(group, (urgency, place, key.clone()));
         if let Some((urgency, place, group)) = old {
@@ -170,7 +171,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         }
     }
 
-    /// Leaves.
+    /// Removes an entry.
     pub(super) fn leave(&mut self, key: &K) {
         if let Some((urgency, place, group)) = self.places.remove(key) {
             give_room_back(&mut self.places);
@@ -179,7 +180,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         }
     }
 
-    /// The next of those who may: by namespace, and then one by one.
+    /// Removes the next entry of those that `may`: it selects the namespace first, then the entry.
     pub(super) fn pop(
         &mut self,
         group_may: impl Fn(&str) -> bool,
@@ -207,7 +208,7 @@ impl<K: Clone + Ord> ClassQueue<K> {
             there.queue.insert(place);
             return;
         }
-        // It is served in the next round: a group that always has an entry waiting must not be served twice in one.
+        // The namespace is served in the next round: one that always has an entry must not be served twice in a round.
         let turn = (self.now + 1, place.1);
         self.turns.insert((turn.0, turn.1, group.to_owned()));
         let queue = BTreeSet::from([place]);
@@ -244,7 +245,7 @@ impl<K: Clone + Ord> ClassQueue<K> {
         if there.queue.is_empty() {
             self.groups.remove(&group);
         } else {
-            // Who was passed over for want of room comes in this round.
+            // A namespace that was skipped because it could get no permit is served in this round.
             there.turn = (self.now + 1, order);
             self.turns.insert((self.now + 1, order, group));
         }

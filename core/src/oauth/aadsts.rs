@@ -1,6 +1,6 @@
 //! The meaning of Entra's `AADSTS` codes: a better message, and the correct class if `error` misleads.
 //!
-//! Microsoft recommends to react to `error`, and says that the codes may change
+//! Microsoft recommends to react to `error`, and states that the codes may change
 //! (learn.microsoft.com/entra/identity-platform/reference-error-codes). So an unknown code changes nothing.
 
 use crate::Reason;
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Class;
 
-/// Entra ID received the same request from one client repeatedly. The other clients of the tenant are not affected: if
-/// they waited as well, one looping client would delay a whole company.
+/// Entra ID received the same request from one client repeatedly. The other clients of the tenant are not affected: if they
+/// waited as well, one looping client would delay a whole company.
 pub const LOOP: u32 = 50_196;
 
 /// The page that explains a number. The pages of the national clouds explain the same numbers.
@@ -24,20 +24,20 @@ pub(super) struct Known {
     pub(super) class: Class,
     /// Stable reason.
     pub(super) reason: Reason,
-    /// Is it the client's secret or certificate that was refused, so that another one may do better?
+    /// True if the client's secret or certificate was refused, so that another one may work.
     pub(super) about_client: bool,
     /// What to do.
     pub(super) next_step: &'static str,
-    /// The least wait before the next request, where the class's own is too short.
+    /// The minimum wait before the next request, if the wait of the class is too short.
     pub(super) wait: Option<Duration>,
 }
 
 type Row = (&'static [u32], Class, Reason, &'static str);
 
-/// Numbers about a secret or certificate of the client: another one may do better. No other number blames one.
+/// Numbers about a secret or certificate of the client, so that another one may work. No other number is about one.
 #[rustfmt::skip]
 const CLIENT_CREDENTIALS: &[Row] = &[
-    (&[7_000_215, 70_002], Class::Denied, Reason::ClientSecretRefused, "the client secret is wrong; store the secret's value (not its id) in the Secret; one just made needs up to some minutes to be known"),
+    (&[7_000_215, 70_002], Class::Denied, Reason::ClientSecretRefused, "the client secret is wrong; store the secret's value (not its id) in the Secret; a new secret can take several minutes to become active"),
     (&[7_000_222], Class::Denied, Reason::ClientSecretExpired, "the client secret has expired; make a new one in Entra ID and store it in the Secret"),
     (&[700_027], Class::Denied, Reason::CertificateUnknown, "the application does not know this certificate (or its key did not sign): upload the certificate to the application; one just uploaded needs some minutes"),
     (&[50_012, 700_030, 50_048], Class::Denied, Reason::CertificateRefused, "the application does not accept this certificate; check its subject, issuer and the tenant's policy for certificates"),
@@ -140,7 +140,7 @@ const BY_ERROR: &[(u32, &str, Row)] = &[
     (700_023, "", (&[700_023], Class::Invalid, Reason::InvalidScope, "request one API as \"<api>/.default\", or permissions that it has")),
 ];
 
-/// What numbers about users mean for a grant without one: no user can help.
+/// The meaning of numbers about users for a grant without a user: no user can help.
 #[rustfmt::skip]
 const WITHOUT_USER: &[Row] = &[
     (&[50_105], Class::Denied, Reason::RoleNotAssigned, "the API or the application requires an assignment: assign one of the API's app roles to the application"),
@@ -149,8 +149,7 @@ const WITHOUT_USER: &[Row] = &[
     (&[7_000_012, 700_005], Class::Denied, Reason::TenantUnknown, "the sent credential belongs to another tenant: check tenantId"),
 ];
 
-/// Numbers after which Entra wants to be left alone for longer, in seconds. A loop counts 15 equal requests in five
-/// minutes (facts, section 3.2).
+/// Numbers after which Entra ID requires a longer wait, in seconds. A loop is 15 equal requests in five minutes (facts, section 3.2).
 const WAITS: &[(u32, u64)] = &[
     (LOOP, 300),
     (90_055, 60),
@@ -162,7 +161,7 @@ const WAITS: &[(u32, u64)] = &[
     (501_661, 60),
 ];
 
-/// Looks a number up. `error` is that of the answer; `user`: does the grant have a user?
+/// Finds the row of a number. `error` is that of the answer. `user`: whether the grant has a user.
 pub(super) fn known(code: u32, error: Option<&str>, user: bool) -> Option<Known> {
     let find = |rows: &'static [Row]| rows.iter().find(|row| row.0.contains(&code));
     let about_client = find(CLIENT_CREDENTIALS);

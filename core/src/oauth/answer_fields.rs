@@ -1,5 +1,5 @@
-//! Fields of an answer that a target may publish beside the token (`format: AnswerField`): texts and numbers, bounded. Never a
-//! refresh token: workloads mount the Secret.
+//! Fields of an answer that a target may publish in addition to the token (`format: AnswerField`): texts and numbers,
+//! bounded. Never a refresh token: workloads mount the Secret.
 
 use std::{borrow::Cow, cell::LazyCell, collections::BTreeMap};
 
@@ -9,9 +9,9 @@ use serde_json::{Map, Number, Value};
 use super::token::Answer;
 use crate::input::{get, text_of, written_fields};
 
-/// Most fields that are kept of one answer.
+/// Most fields that are stored of one answer.
 const MOST: usize = 64;
-/// Most fields of which it is noted why they are not kept.
+/// Most omitted fields whose reason is noted.
 const MOST_OMITTED: usize = 256;
 /// Longest value: an `id_token` with many groups has about 16 KiB.
 const LONGEST: usize = 32 * 1024;
@@ -31,7 +31,7 @@ pub enum Omitted {
     Object,
     /// A list.
     List,
-    /// A text without a character.
+    /// An empty text.
     Empty,
     /// Longer than a field may be.
     Long,
@@ -46,14 +46,14 @@ pub(super) struct AnswerFields {
     pub(super) omitted: BTreeMap<String, Omitted>,
 }
 
-/// What can be published of an answer with this body. Credentials that share a request share the answer, so it does not depend on
-/// what one of them wants.
+/// What can be published of an answer with this body. Credentials that share a request share the answer, so it does not
+/// depend on what one of them requests.
 pub(super) fn of(
     fields: &Map<String, Value>,
     body: &[u8],
     refresh_token: Option<&SecretString>,
 ) -> AnswerFields {
-    // The body is parsed a second time only if it has a number whose text the first time has lost.
+    // The body is parsed a second time only if it has a number whose text was lost the first time.
     let written = LazyCell::new(|| written_fields(body).unwrap_or_default());
     let number = |name: &str, number: &Number| {
         if number.is_i64() || number.is_u64() {
@@ -95,7 +95,7 @@ pub(super) fn of(
     found
 }
 
-/// A text, or a number as it was written: 64 bits do not hold every number, and `1.10` is not `1.1` for everybody.
+/// A text, or a number as it was written: 64 bits cannot represent every number, and not every reader treats `1.10` as `1.1`.
 fn exact_text(
     value: &Value,
     as_written: impl FnOnce(&Number) -> Option<String>,
@@ -110,7 +110,7 @@ fn exact_text(
     }
 }
 
-/// May a field of this name be published? No refresh token may, however its name is spelled.
+/// True if a field of this name may be published. A refresh token may not, in any spelling of its name.
 pub fn may_be_published(name: &str) -> bool {
     let plain: String = name
         .chars()

@@ -14,14 +14,14 @@ use crate::{
 
 /// Lifetime of a client assertion for Entra ID in seconds, as Microsoft advises (5 to 10 minutes).
 const LIFETIME_AT_ENTRA: i64 = 300;
-/// Lifetime elsewhere: with [`BACKDATED`] 90 s, since there are servers that take no assertion of more than 120 s, and some
-/// none that expires more than 60 s later (Box).
+/// Lifetime elsewhere: with [`BACKDATED`] 90 s, because some servers refuse assertions of more than 120 s, and some those
+/// that expire more than 60 s later (Box).
 pub(super) const LIFETIME: i64 = 60;
 /// How far `iat` and `nbf` lie in the past: a clock 30 s ahead was answered with 400 and even 500 (facts,
 /// section 5.4).
 pub(super) const BACKDATED: i64 = 30;
 
-/// What the header says beside `alg` and `typ`.
+/// The content of the header in addition to `alg` and `typ`.
 #[derive(Debug, Default)]
 pub(super) struct Header {
     pub(super) key_id: Option<String>,
@@ -58,7 +58,7 @@ pub(super) fn sign(
     Ok(signed(&message, &signature))
 }
 
-/// What is signed: both parts, encoded.
+/// The signed text: both parts, encoded.
 fn message(header: Map<String, Value>, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}", part(&Value::Object(header)), part(claims))
@@ -88,7 +88,7 @@ pub(super) fn of_secret(
     signed(&message, hmac::sign(&key, message.as_bytes()).as_ref())
 }
 
-/// What a client says of itself (RFC 7523 section 3).
+/// The claims of a client assertion (RFC 7523 section 3).
 fn claims(
     (client_id, audience): (&str, &str),
     lifetime: i64,
@@ -106,9 +106,9 @@ fn claims(
     })
 }
 
-/// The client assertion of a certificate. Entra ID finds the key by the certificate's thumbprint (`x5t#S256` with
-/// PS256, `x5t` with RS256: learn.microsoft.com/entra/identity-platform/certificate-credentials), others by `kid`: a
-/// thumbprint that was not registered with the key is refused by servers that search for it (Spring, Nimbus).
+/// The client assertion of a certificate. Entra ID finds the key by the certificate's thumbprint (`x5t#S256` with PS256,
+/// `x5t` with RS256: learn.microsoft.com/entra/identity-platform/certificate-credentials), other servers by `kid`. Servers
+/// that search for a thumbprint (Spring, Nimbus) refuse one that was not registered with the key.
 pub(super) fn of_client(
     (client_id, audience): (&str, &str),
     (issuer, listed): (&Issuer, Option<&[SigningAlgorithm]>),
@@ -132,7 +132,9 @@ pub(super) fn of_client(
     };
     let algorithm = key.algorithm(certificate.algorithm, usual).map_err(of)?;
     if entra && !algorithm.is_rsa() {
-        return Err(of("is no RSA key, and Entra ID takes no other; use RSA"));
+        return Err(of(
+            "is not an RSA key, and Entra ID accepts no other; use RSA",
+        ));
     }
     let thumbprint = certificate.thumbprint.or(match (entra, algorithm) {
         (true, SigningAlgorithm::RS256) => Some(Thumbprint::Sha1),
@@ -155,7 +157,7 @@ pub(super) fn of_client(
     sign(key, algorithm, &header, &claims).map_err(of)
 }
 
-/// The assertion of a GitHub App: RS256 is the only algorithm that GitHub takes, and it finds the key by trying all of the app's.
+/// The assertion of a GitHub App. GitHub accepts only RS256, and finds the key by trying all keys of the app.
 pub(super) fn of_github_app(
     settings: &PrivateKey,
     key: &ClientKey,
@@ -165,7 +167,7 @@ pub(super) fn of_github_app(
     let rs256 = [SigningAlgorithm::RS256];
     if key.algorithm(settings, Some(&rs256)).map_err(of)? != SigningAlgorithm::RS256 {
         return Err(of(
-            "does not sign with RS256, the only algorithm that GitHub takes; use the private key of the app (RSA), and remove algorithm",
+            "does not sign with RS256, the only algorithm that GitHub accepts; use the private key of the app (RSA), and remove algorithm",
         ));
     }
     sign(

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{credential::Issuer, printable::bounded};
 
-/// Why no connection to an issuer can be trusted by its `caBundle`, if it is so.
+/// Why the `caBundle` of an issuer cannot be used, so that no connection to it can be trusted.
 pub fn fault(issuer: &Issuer) -> Option<String> {
     if let Some(fault) = &issuer.ca_fault {
         return Some(fault.clone());
@@ -16,7 +16,7 @@ pub fn fault(issuer: &Issuer) -> Option<String> {
     roots(issuer.ca_bundle.as_deref()?).err()
 }
 
-/// The certificates of a bundle, each fit to be a root. Other content, such as notes and other blocks, is ignored.
+/// The certificates of a bundle, each usable as a root. Other content, such as notes and other blocks, is ignored.
 ///
 /// # Errors
 /// Which certificate is unusable, and why: a sentence without a full stop.

@@ -1,4 +1,4 @@
-//! What is shown of a certificate. All names come from outside, so they are shown bounded and printable.
+//! The displayed properties of a certificate. All names come from outside, so they are bounded and printable.
 
 use x509_parser::prelude::{GeneralName, ParsedExtension, X509Certificate};
 
@@ -9,23 +9,23 @@ const MAX_NAME: usize = 96;
 /// Longest host name that is shown.
 const MAX_HOST: usize = 64;
 
-/// What is shown of a certificate.
+/// The displayed properties of a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Card {
     /// Its subject, bounded and printable.
     pub subject: String,
     /// Its issuer, bounded and printable.
     pub issuer: String,
-    /// Subject and issuer are one name.
+    /// True if subject and issuer are the same name.
     pub(super) self_issued: bool,
-    /// Marked as a CA.
+    /// True if it is marked as a CA.
     pub(super) ca: bool,
     /// 1 or 3.
     pub version: u32,
     /// DNS names and addresses of subjectAltName.
     pub(super) names: Vec<String>,
     pub(super) until: i64,
-    /// The bytes of the issuer's name, to compare.
+    /// The bytes of the issuer's name, for comparison.
     pub(super) issuer_raw: Vec<u8>,
     pub(super) subject_raw: Vec<u8>,
     /// Identifiers of its key and of the key that signed it, if it has them (RFC 5280 sections 4.2.1.1 and 4.2.1.2).
@@ -34,7 +34,7 @@ pub struct Card {
 }
 
 impl Card {
-    /// Of a certificate in DER. `None`: it is not X.509.
+    /// Reads a certificate in DER. `None` if it is not X.509.
     pub fn of(der: &[u8]) -> Option<Self> {
         let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
         let name = |text: String| {

@@ -22,7 +22,7 @@ const MAX_NAMES: usize = 5;
 pub struct Refused {
     /// Why rustls refused them.
     pub cause: CertificateError,
-    /// What the server sent.
+    /// The certificates that the server sent.
     pub shown: Shown,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Refused {
-    /// The same without what the server repeats of secrets. What is in `caBundle` is the administrator's.
+    /// The same without secrets that the server repeats. The names in `caBundle` come from the administrator and stay.
     #[must_use]
     pub fn without(&self, net: &Net) -> Self {
         let cut = |card: &Card| Card {
@@ -54,27 +54,27 @@ impl Refused {
         }
     }
 
-    /// As an error of rustls, which keeps it as its source.
+    /// As an error of rustls, with this as its source.
     pub fn into_error(self) -> rustls::Error {
         let own = rustls::OtherError(Arc::new(self));
         rustls::Error::InvalidCertificate(CertificateError::Other(own))
     }
 }
 
-/// The certificates that a server showed, and what they were compared with.
+/// The certificates that a server sent, and those that they were compared with.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// How many.
+    /// Their number.
     sent: usize,
     leaf: Option<Card>,
-    /// The others, as far as they can be read.
+    /// The others that can be read.
     above: Vec<Card>,
     /// Subjects of `caBundle`; `None` if it is not set.
     anchors: Option<Vec<Card>>,
 }
 
 impl Shown {
-    /// `leaf` and the certificates `above` it, compared with `anchors`, the CAs of the issuer if it has its own.
+    /// `leaf` and the certificates `above` it, compared with `anchors`: the CAs of the issuer, if it has its own.
     pub fn new(
         leaf: &CertificateDer<'_>,
         above: &[CertificateDer<'_>],
@@ -88,7 +88,7 @@ impl Shown {
         }
     }
 
-    /// The certificate at which the way up ends: nobody who was sent is its issuer, or it is its own.
+    /// The last certificate of the chain: its issuer was not sent, or it is self-issued.
     fn top(&self) -> Option<&Card> {
         let mut top = self.leaf.as_ref()?;
         for _ in 0..=self.above.len() {
@@ -101,7 +101,7 @@ impl Shown {
         Some(top)
     }
 
-    /// A certificate that was sent in the place of the one that signed: of the same name and another key, by their
+    /// A certificate that was sent instead of the signing one: with the same name, but with another key according to their
     /// identifiers.
     fn stale(&self) -> Option<&Card> {
         let mut below = self.leaf.as_ref()?;
@@ -125,7 +125,7 @@ impl Shown {
         anchors.into_iter().any(|a| a.subject_raw == raw)
     }
 
-    /// The certificate that expired at this time, in words.
+    /// A description of the certificate that expired at this time.
     fn expired_certificate(&self, at: Option<i64>) -> String {
         let of = |c: &&Card| at.is_none_or(|at| c.until == at);
         if self.leaf.as_ref().is_none_or(|leaf| of(&leaf)) {
@@ -226,7 +226,7 @@ impl Shown {
     }
 }
 
-/// The first of some texts.
+/// The first ones of several texts.
 fn listed<'a>(texts: impl ExactSizeIterator<Item = &'a str>, most: usize) -> String {
     let more = texts.len().saturating_sub(most);
     let first: Vec<&str> = texts.take(most).collect();
@@ -250,7 +250,7 @@ pub fn sentence(refused: &Refused, host: &str, by_proxy: bool) -> String {
     let shown = &refused.shown;
     if let Some(leaf) = shown.leaf.as_ref().filter(|l| l.version < 3) {
         return format!(
-            "the server's certificate ({}) is X.509 version {}, which TLS clients do not take; have it issued as version 3 with subjectAltName",
+            "the server's certificate ({}) is X.509 version {}, which TLS clients do not accept; have it issued as version 3 with subjectAltName",
             leaf.subject, leaf.version
         );
     }
@@ -290,13 +290,13 @@ pub fn sentence(refused: &Refused, host: &str, by_proxy: bool) -> String {
     }
 }
 
-/// The rules of RFC 5280 that rustls has no word of its own for.
+/// The rules of RFC 5280 for which rustls has no error of its own.
 fn by_rule(error: Option<&webpki::Error>, shown: &Shown) -> String {
     use webpki::Error as W;
     let subject = shown.leaf.as_ref().map_or("", |l| &l.subject);
     match error {
         Some(W::CaUsedAsEndEntity) => format!(
-            "the server's certificate ({subject}) is marked as a CA (basicConstraints CA:TRUE), and a CA may not serve; issue one with CA:FALSE, signed by itself or by that CA"
+            "the server's certificate ({subject}) is marked as a CA (basicConstraints CA:TRUE), and a server must not use a CA certificate; issue one with CA:FALSE, signed by itself or by that CA"
         ),
         Some(W::EndEntityUsedAsCa) => {
             "a certificate that signed the server's is not marked as a CA (basicConstraints CA:TRUE); have the CA's certificate issued as one".to_owned()

@@ -1,6 +1,6 @@
 //! Claims challenges of Entra ID: what a policy requires in addition to the request, and the `suberror`.
 //!
-//! Only a hint in messages, and only with words from a list.
+//! Used only as a hint in messages, and only with words from a list.
 //! Source: learn.microsoft.com/entra/identity-platform/claims-challenge.
 
 use std::{collections::BTreeSet, net::IpAddr};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::input::object;
 
-/// Claims that are kept of one challenge, and values of each.
+/// Most claims that are stored of one challenge, and most values of each.
 const MOST: usize = 6;
 /// Longest name of an authentication context, and longest part of it without digits: `PasswordProtectedTransport`.
 const LONGEST_CONTEXT: usize = 128;
@@ -26,11 +26,11 @@ const LONGEST_PART: usize = 32;
 /// Where claims are requested (OpenID Connect Core section 5.5).
 const KINDS: [&str; 3] = ["access_token", "id_token", "userinfo"];
 
-/// A claims request, written again from what is known of it: words and marks, nothing that a server could want to have read back.
+/// A claims request, rebuilt from its known parts: words and marks, no text that a malicious server could want to have read back.
 #[derive(Default)]
 struct Kept {
     request: Map<String, Value>,
-    /// Places of what is not kept, such as `access_token.acrs`.
+    /// The paths of the parts that are not stored, such as `access_token.acrs`.
     lost: BTreeSet<String>,
 }
 
@@ -69,7 +69,7 @@ impl Kept {
         }
     }
 
-    /// In JSON. None: there is nothing in it, or more than is kept.
+    /// As JSON. `None` if there is nothing in it, or more than is stored.
     fn text(&self) -> Option<String> {
         let text = Value::Object(self.request.clone()).to_string();
         (!self.request.is_empty() && text.len() <= LONGEST).then_some(text)
@@ -93,7 +93,7 @@ impl Kept {
     }
 }
 
-/// What is kept of a claim, and whether that is all.
+/// The part of a claim that is stored, and whether that is all of it.
 fn claim(name: &str, wanted: &Value) -> (Map<String, Value>, bool) {
     let mut plain = Map::new();
     let Some(wanted) = wanted.as_object() else {
@@ -118,13 +118,13 @@ fn claim(name: &str, wanted: &Value) -> (Map<String, Value>, bool) {
     (plain, whole)
 }
 
-/// The claims request of an answer: JSON inside of a string.
+/// The claims request of an answer: JSON inside a string.
 fn in_answer(answer: &Map<String, Value>) -> Option<Kept> {
     let text = answer.get("claims")?.as_str()?;
     object(text.as_bytes()).ok().map(|asked| Kept::of(&asked))
 }
 
-/// What an answer says beside its error: its `suberror`, and the claims that it asks for, such as `acrs=c1`.
+/// The `suberror` of an answer, and the claims that it requests, such as `acrs=c1`.
 pub(super) fn requested(answer: &Map<String, Value>) -> Option<String> {
     let suberror = answer.get("suberror").and_then(Value::as_str);
     let suberror = suberror
@@ -135,13 +135,15 @@ pub(super) fn requested(answer: &Map<String, Value>) -> Option<String> {
         let whole = kept.lost.is_empty() && words.is_empty() == kept.request.is_empty();
         match (words.is_empty(), whole) {
             (true, true) => None,
-            (true, false) => Some("the issuer asks for claims that are not kept".to_owned()),
+            (true, false) => {
+                Some("the issuer requests claims that apicred does not store".to_owned())
+            }
             (false, true) => Some(format!(
-                "the issuer asks for the claims {}",
+                "the issuer requests the claims {}",
                 words.join(", ")
             )),
             (false, false) => Some(format!(
-                "the issuer asks for the claims {}, and for more that is not kept",
+                "the issuer requests the claims {}, and others that apicred does not store",
                 words.join(", ")
             )),
         }
@@ -150,25 +152,25 @@ pub(super) fn requested(answer: &Map<String, Value>) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// Longest claims request that is kept, in bytes.
+/// Longest claims request that is stored, in bytes.
 const LONGEST: usize = 1024;
 
-/// The claims that an answer asks for, as they are kept. None: it asks for none, or for more than is kept.
+/// The claims that an answer requests, as they are stored. `None` if it requests none, or more than is stored.
 pub(super) fn claims(answer: &Map<String, Value>) -> Option<String> {
     in_answer(answer)?.text()
 }
 
-/// A claims request in its plain form. The sign-in sends it; whoever may write the status could have put anything there, so the
-/// same holds on the way back.
+/// A claims request in its plain form. The sign-in sends it. It is read from the status, where any writer could have put
+/// something else, so it is checked again.
 pub fn claims_request(text: &str) -> Option<String> {
     Kept::of(&object(text.as_bytes()).ok()?).text()
 }
 
-/// The claims that a user was given by an API: the JSON, or its Base64 as in the header `WWW-Authenticate`
+/// The claims that an API gave to a user: the JSON, or its Base64 as in the header `WWW-Authenticate`
 /// (learn.microsoft.com/entra/identity-platform/claims-challenge).
 ///
 /// # Errors
-/// A sentence for the user when it requests no claims, or such as are not sent: part of a request is another request.
+/// A sentence for the user if the text requests no claims, or some that are not sent: a part of a request is another request.
 pub fn claims_of_challenge(text: &str) -> Result<String, String> {
     let text = text.trim().trim_matches('"');
     let engine = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
@@ -198,7 +200,7 @@ pub fn claims_of_challenge(text: &str) -> Result<String, String> {
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
-/// `nbf` in a claims challenge: tokens from this second on, such as after a revocation.
+/// `nbf` in a claims challenge: only tokens from this second on are accepted, for example after a revocation.
 fn time(name: &str, text: &str) -> Option<String> {
     let digits = text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit());
     (name == "nbf" && digits).then(|| text.to_owned())
@@ -215,7 +217,7 @@ fn value(name: &str, text: &str) -> Option<String> {
 }
 
 /// A URN (RFC 8141) or URL that names an authentication context: `urn:microsoft:req1`, `https://refeds.org/profile/mfa`. Its
-/// parts are words, as everything here.
+/// parts are words.
 fn is_context(text: &str) -> bool {
     let letter = |b: u8| b.is_ascii_alphabetic() || b"-_~".contains(&b);
     let long = |part: &str| part.len() <= LONGEST_PART && part.bytes().all(letter);
@@ -227,8 +229,8 @@ fn is_context(text: &str) -> bool {
         })
 }
 
-/// A word as names of claims and authentication contexts are (`acrs`, `c1`), or the GUID of a policy (`polids`). Other
-/// texts could be something that an attacker wants read back.
+/// A word in the form of names of claims and authentication contexts (`acrs`, `c1`), or the GUID of a policy (`polids`).
+/// Other texts could be something that an attacker wants to have read back.
 fn name_of(text: &str) -> Option<String> {
     let bytes = || text.bytes();
     let short = (1..=24).contains(&text.len())
@@ -251,10 +253,10 @@ mod tests {
         assert_eq!(
             reported(json!({ "claims": claims, "suberror": "basic_action" })).as_deref(),
             Some(
-                "suberror basic_action; the issuer asks for the claims acrs=c1, polids=a-1, and for more that is not kept"
+                "suberror basic_action; the issuer requests the claims acrs=c1, polids=a-1, and others that apicred does not store"
             )
         );
-        // A suberror is not requested by the issuer.
+        // A suberror is not something that the issuer requests.
         assert_eq!(
             reported(json!({ "suberror": "bad_token" })).as_deref(),
             Some("suberror bad_token")
@@ -276,7 +278,7 @@ mod tests {
         ] {
             assert_eq!(
                 reported(other).as_deref(),
-                Some("the issuer asks for claims that are not kept")
+                Some("the issuer requests claims that apicred does not store")
             );
         }
     }
@@ -289,7 +291,7 @@ mod tests {
         for text in [header, &format!("\"{header}\""), json] {
             assert_eq!(claims_of_challenge(text).as_deref(), Ok(json), "{text}");
         }
-        // Both alphabets, with and without padding: `+` and `/` stand for a `~` and a `?` in one of three places.
+        // Both alphabets, with and without padding: `+` and `/` encode a `~` and a `?` in one of three places.
         for blanks in ["", " ", "  "] {
             for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
                 let read = |value: &str| {
@@ -309,7 +311,7 @@ mod tests {
                 );
             }
         }
-        // Microsoft Graph after a revocation, with the time from which tokens are good.
+        // Microsoft Graph after a revocation, with the time from which tokens are accepted.
         let revoked = r#"{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}"#;
         assert_eq!(claims_of_challenge(revoked).as_deref(), Ok(revoked));
         let other =

@@ -1,5 +1,5 @@
-//! The class of an answer without a token: one table of kinds, and tables that select a kind by status, by `error`, by the text of the
-//! error, and by the server that answered. A new case is one line.
+//! The class of an answer without a token: one table of kinds, and tables that select a kind by status, by `error`, by the
+//! text of the error, and by the server that answered. A new case is one line.
 //!
 //! `error_description` is read if one code has two meanings (RFC 6749 section 5.2 does not define its text). It only selects a class;
 //! this module never shows it.
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::Reason;
 
-/// What was seen.
+/// The properties of an answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen<'a> {
     /// HTTP status.
@@ -20,18 +20,18 @@ pub(super) struct Seen<'a> {
     pub(super) error: Option<&'a str>,
     /// AADSTS number.
     pub(super) code: Option<u32>,
-    /// `error_description` and its like in lower case.
+    /// `error_description` or a similar field, in lower case.
     pub(super) words: &'a str,
-    /// Who answered, if it was no token endpoint.
+    /// Who answered, if it was not a token endpoint.
     pub(super) by: Option<By>,
-    /// Does the grant have a user? Unknown counts as yes.
+    /// True if the grant has a user, or if that is not known.
     pub(super) user: bool,
-    /// Did an assertion authenticate the client?
+    /// True if an assertion authenticated the client.
     pub(super) asserted: bool,
 }
 
-/// By `error` and the codes that products have in its place: RFC 6749 and its extensions first, then GitHub, Slack,
-/// Salesforce, Okta, Auth0, Google, AWS, `HubSpot`, Cloud Foundry.
+/// By `error` and by the codes that products use instead: RFC 6749 and its extensions first, then GitHub, Slack, Salesforce,
+/// Okta, Auth0, Google, AWS, `HubSpot`, Cloud Foundry.
 #[rustfmt::skip]
 const ERRORS: &[(&[&str], Kind)] = &[
     (&["slow_down", "too_many_requests", "rate_limit_exceeded", "ratelimited", "rate_limited", "throttled", "too_many_attempts", "request_limit_exceeded", "limit_exceeded", "quota_exceeded", "resource_exhausted", "too_many_requests_exception", "limit_exceeded_exception", "e0000047"], Kind::Throttled),
@@ -59,12 +59,12 @@ const ERRORS: &[(&[&str], Kind)] = &[
     (&["not_found", "method_not_allowed", "method_deprecated", "unknown_method", "e0000007", "e0000022"], Kind::NoEndpoint),
 ];
 
-/// By words where an `error` has two meanings; the first row that fits. `true` wants a client that was authenticated by
-/// an assertion: the same words are about a secret otherwise.
+/// By the text, if an `error` has two meanings; the first matching row is used. `true`: the row is only for clients that an
+/// assertion authenticated. For others the same text is about a secret.
 #[rustfmt::skip]
 const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     (&["invalid_client", "unauthorized_client", "invalid_request", "access_denied"], false, &["dpop"], Kind::Dpop),
-    // Keycloak, an exchange for an audience that it does not have.
+    // Keycloak, for an exchange for an audience that does not exist there.
     (&["invalid_client", "invalid_request"], false, &["audience not found", "unknown audience", "audience is not known", "audience client"], Kind::Resource),
     (&["invalid_client"], false, &["secret has expired", "secret is expired", "expired secret", "expired client secret", "secret expired"], Kind::SecretExpired),
     (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["audience", "\"aud\"", "'aud'"], Kind::Audience),
@@ -74,14 +74,14 @@ const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     // mock-oauth2-server, and others built on Nimbus.
     (&["invalid_request"], true, &["client_assertion", "client assertion"], Kind::Assertion),
     (&["invalid_client", "unauthorized_client", "invalid_request"], false, &["authentication method", "auth method", "auth_method", "authn method"], Kind::AuthMethod),
-    // Azure AD B2C says so under several codes.
+    // Azure AD B2C answers this with several codes.
     (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["client_secret does not match", "aadb2c90081"], Kind::ClientRefused),
     (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["aadb2c90068"], Kind::ClientUnknown),
     (&["invalid_grant", "invalid_request", "unauthorized_client"], false, &["aadb2c90205"], Kind::ClientNotAuthorized),
     // Zitadel, Google, WSO2, Okta, Salesforce, Cloud Foundry, Apigee, OpenIddict.
     (&["invalid_client"], false, &["client not found", "client was not found", "client does not exist", "client doesn't exist", "no such client", "could not be found for client_id", "'client_id' parameter", "no client with requested id", "clientid is invalid", "client_id is not valid", "'client_id' is invalid"], Kind::ClientUnknown),
     (&["invalid_client", "unauthorized_client"], false, &["disabled", "deactivated", "suspended", "inactive"], Kind::ClientDisabled),
-    // Keycloak answers a wrong secret so, and a client without the grant as well.
+    // Keycloak answers this for a wrong secret, and for a client that may not use the grant.
     (&["unauthorized_client"], false, &["not enabled", "not allowed", "not permitted", "not supported", "grant type", "grant_type", "flow"], Kind::ClientNotAuthorized),
     // npm `oidc-provider`; Keycloak, for an exchange that is turned off.
     (&["invalid_request"], false, &["exchange is not enabled", "grant type is not allowed", "grant type not allowed", "grant_type is not allowed", "grant_type not allowed"], Kind::ClientNotAuthorized),
@@ -90,14 +90,14 @@ const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     // Keycloak, for a client that is registered with another method, and for Basic that is not form-encoded.
     (&["unauthorized_client"], false, &["unexpected error when authenticating client"], Kind::AuthMethod),
     (&["unauthorized_client"], false, &["credential", "secret", "authenticat"], Kind::ClientRefused),
-    // Auth0: an audience that it does not have, and one that the client may not use.
+    // Auth0: an audience that does not exist there, and one that the client may not use.
     (&["access_denied", "invalid_request"], false, &["service not enabled within domain", "service not found"], Kind::Resource),
     (&["access_denied"], false, &["client-grant", "not authorized to access", "grant type", "not allowed to exchange"], Kind::ClientNotAuthorized),
     (&["access_denied", "unauthorized_client", "invalid_request"], false, &["licence", "license", "subscription"], Kind::Licence),
     (&["invalid_request"], false, &["invalid scope", "unknown scope", "scope is invalid", "scope is unknown"], Kind::Scope),
 ];
 
-/// Words for a parameter that is not there, and the parameters that name and authenticate a client.
+/// Words for a missing parameter, and the parameters that name and authenticate a client.
 const LACKING: [&str; 8] = [
     "missing",
     "required",
@@ -116,11 +116,11 @@ const OF_CLIENT: [&str; 6] = [
     "client secret",
     "clientsecret",
 ];
-/// So far before and behind the name of the parameter.
+/// The number of characters before and after the name of the parameter in which such a word counts.
 const NEAR: (usize, usize) = (32, 24);
 
-/// Does a server miss the client's id or secret in the request, by its words in lower case? It may look for them in the form
-/// while they are in the header, or the other way round.
+/// True if a server reports, in lower case, that the client's id or secret is missing in the request. It may expect them in
+/// the form while they are in the header, or the reverse.
 pub(super) fn lacks_client(words: &str) -> bool {
     let chars: Vec<char> = words.chars().collect();
     let around = |at: usize, name: &str| -> String {
@@ -136,8 +136,8 @@ pub(super) fn lacks_client(words: &str) -> bool {
     })
 }
 
-/// Words of a server that has no code beside them, and the code that says the same, which the grants know as well; the
-/// first row of which each list has a phrase in the words.
+/// Texts of servers that send no code, and the code with the same meaning, which the grants know as well. The first row
+/// counts of which each list has a phrase in the text.
 #[rustfmt::skip]
 const SPOKEN: &[(&[&[&str]], &str)] = &[
     (&[&["dpop"]], "dpop_required"),
@@ -166,7 +166,7 @@ const SPOKEN: &[(&[&[&str]], &str)] = &[
     (&[&["parameter", "field", "request body", "content-type", "content type"]], "invalid_request"),
 ];
 
-/// Is it a code of the table that is more exact than the words beside it? Frameworks answer `bad_request` for everything.
+/// True for a code of the table that is more exact than the text with it. Frameworks answer `bad_request` for everything.
 pub(super) fn is_specific(code: &str) -> bool {
     let found = ERRORS.iter().find(|(errors, _)| errors.contains(&code));
     found.is_some_and(|(_, kind)| {
@@ -174,7 +174,7 @@ pub(super) fn is_specific(code: &str) -> bool {
     })
 }
 
-/// The code for what a server says without one. Statuses that are about the path or the service speak for themselves.
+/// The code for an answer that has only a text. For statuses about the path or the service, the status is enough.
 pub(super) fn spoken(status: u16, words: &str) -> Option<&'static str> {
     if !matches!(status, 200..=299 | 400..=403 | 422) {
         return None;
@@ -187,7 +187,7 @@ pub(super) fn spoken(status: u16, words: &str) -> Option<&'static str> {
     row.map(|(_, code)| *code)
 }
 
-/// By status where nothing else is known.
+/// By status, if nothing else is known.
 #[rustfmt::skip]
 const STATUSES: &[(&[u16], Kind)] = &[
     (&[402], Kind::Licence),
@@ -202,13 +202,13 @@ const STATUSES: &[(&[u16], Kind)] = &[
     (&[403], Kind::Forbidden),
 ];
 
-/// The code of the table that this is, if it is one.
+/// The equal code of the table, if there is one.
 pub(super) fn known(code: &str) -> Option<&'static str> {
     let all = ERRORS.iter().flat_map(|(errors, _)| errors.iter());
     all.copied().find(|known| *known == code)
 }
 
-/// What an answer means.
+/// Returns the meaning of an answer.
 pub(super) fn classify(seen: &Seen<'_>) -> Meaning {
     if let Some(number) = seen.code {
         return by_number(number, seen);
@@ -220,7 +220,7 @@ pub(super) fn classify(seen: &Seen<'_>) -> Meaning {
             class: Class::Denied,
             reason: Reason::GatewayRefused,
             next_step: format!(
-                "the answer has the form of {name}, not of a token endpoint: check the URL of the issuer, and what the gateway demands (route, API key, list of addresses)"
+                "the answer has the form of {name}, not of a token endpoint: check the URL of the issuer, and what the gateway requires (route, API key, allowed addresses)"
             )
             .into(),
             about_client: false,
@@ -229,8 +229,8 @@ pub(super) fn classify(seen: &Seen<'_>) -> Meaning {
     meaning(kind(seen))
 }
 
-/// A number that is known decides. One that is not known leaves `error` its class, and blames nothing that belongs to
-/// the client: Entra ID answers `invalid_client` for much that is no secret.
+/// A known number decides. An unknown number does not change the class of `error`, and does not blame a credential of the
+/// client: Entra ID answers `invalid_client` for many errors that are not about a secret.
 fn by_number(number: u32, seen: &Seen<'_>) -> Meaning {
     if let Some(known) = aadsts::known(number, seen.error, seen.user) {
         return Meaning {
@@ -254,8 +254,8 @@ fn by_number(number: u32, seen: &Seen<'_>) -> Meaning {
     }
 }
 
-/// By status first where it is about the service, then by `error` (RFC 6749 section 5.2), then by status again:
-/// real servers answer a wrong secret with 400 or 401, with several codes or none (facts, section 5.4).
+/// By status first if it is about the service, then by `error` (RFC 6749 section 5.2), then by status again: real servers
+/// answer a wrong secret with 400 or 401, with several codes or none (facts, section 5.4).
 pub(super) fn kind(seen: &Seen<'_>) -> Kind {
     let by_error = seen.error.and_then(|e| {
         let known = ERRORS.iter().find(|(errors, _)| errors.contains(&e));
@@ -268,11 +268,11 @@ pub(super) fn kind(seen: &Seen<'_>) -> Kind {
         _ => {}
     }
     if let Some(error) = seen.error {
-        // Auth0 answers a wrong secret so.
+        // Auth0 answers this for a wrong secret.
         if (seen.status, error, seen.words.trim()) == (401, "access_denied", "unauthorized") {
             return Kind::ClientRefused;
         }
-        // Cloud Foundry's UAA answers a wrong secret so, Auth0 a user that a rule denies.
+        // Cloud Foundry's UAA answers this for a wrong secret, Auth0 for a user that a rule denies.
         if error == "unauthorized" {
             let refused = seen.status == 401;
             return if refused {
@@ -294,7 +294,7 @@ pub(super) fn kind(seen: &Seen<'_>) -> Kind {
         }
     }
     if let Some(kind) = by_error {
-        // The word of a router for a path or method that it does not have (npm `oidc-provider`).
+        // The code of a router for a path or method that does not exist there (npm `oidc-provider`).
         let unrouted = kind == Kind::Request && matches!(seen.status, 404 | 405);
         return if unrouted { Kind::NoEndpoint } else { kind };
     }
@@ -307,15 +307,15 @@ pub(super) fn kind(seen: &Seen<'_>) -> Kind {
         (Some(By::Page), 200..=299 | 400 | 401 | 403) => Kind::Page,
         (_, 200..=299) if seen.error.is_none() => Kind::Malformed,
         (_, 200..=299) => Kind::Answer,
-        // An unknown code nevertheless comes from the token endpoint.
+        // An unknown code still comes from the token endpoint.
         (_, 404..=406 | 410..=426) if seen.error.is_some() => Kind::Unknown,
         (_, 403) if seen.error.is_some() => Kind::Denied,
         _ => by_status().unwrap_or(Kind::Unknown),
     }
 }
 
-/// What servers list as possible causes, and what is no evidence of one: RFC 6749 section 5.2 defines `invalid_grant` with
-/// these words, and many servers repeat them.
+/// Possible causes that servers list, which are not evidence of one: RFC 6749 section 5.2 defines `invalid_grant` with these
+/// words, and many servers repeat them.
 const POSSIBLE: [&str; 3] = [
     // Doorkeeper, which GitLab is built on.
     "due to unknown client, no client authentication included, or unsupported authentication method",
@@ -323,11 +323,11 @@ const POSSIBLE: [&str; 3] = [
     "is invalid, expired or revoked",
 ];
 
-/// Without what a server lists as possible causes: Ory Hydra and all that is built on fosite say with each
-/// `invalid_client` "(e.g., unknown client, no client authentication included, or unsupported authentication method)".
+/// Removes the possible causes that a server lists: Ory Hydra and others that use fosite send with each `invalid_client`
+/// "(e.g., unknown client, no client authentication included, or unsupported authentication method)".
 pub(super) fn without_examples(words: &str) -> String {
     let mut left = words.to_owned();
-    // ASCII letters alone change, so places in the text stay.
+    // Only ASCII letters change, so positions in the text stay the same.
     while let Some(begin) = left.to_ascii_lowercase().find("(e.g.") {
         let end = left[begin..]
             .find(')')

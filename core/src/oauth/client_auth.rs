@@ -15,7 +15,7 @@ use crate::{
 /// Value of `client_assertion_type` (RFC 7523 section 2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The hash of an assertion that a client secret signs, if neither the issuer nor its document says which.
+/// The hash of an assertion that a client secret signs, if neither the issuer nor its document sets one.
 const USUAL: SecretAlgorithm = SecretAlgorithm::HS256;
 
 const NOT_LOADED: &str = "internal error: the client credential was not loaded; please report it";
@@ -35,7 +35,7 @@ pub(super) fn authenticate(
         (AuthenticationMethod::Secrets(_), Material::Secret(_))
             if !around.endpoint.takes_secrets =>
         {
-            return Err("the discovery document lists no method that takes a client secret (client_secret_basic, client_secret_post, client_secret_jwt): use certificates or serviceAccount, or set clientAuthentication on the issuer".to_owned());
+            return Err("the discovery document lists no method with a client secret (client_secret_basic, client_secret_post, client_secret_jwt): use certificates or serviceAccount, or set clientAuthentication on the issuer".to_owned());
         }
         (AuthenticationMethod::Secrets(_), Material::Secret(secret)) => {
             with_secret(id, secret, around)
@@ -44,7 +44,7 @@ pub(super) fn authenticate(
         | (AuthenticationMethod::Key(_), Material::Key(_))
             if !around.endpoint.takes_assertions =>
         {
-            return Err("the issuer takes no signed assertion (private_key_jwt) by its discovery document; authenticate the client another way, or use oauth2.tokenUrl if it does".to_owned());
+            return Err("the discovery document does not list private_key_jwt, the method for a signed assertion; authenticate the client another way, or use oauth2.tokenUrl if the issuer accepts it".to_owned());
         }
         (AuthenticationMethod::Certificates(_), Material::Signer(..))
         | (AuthenticationMethod::Key(_), Material::Key(_)) => {
@@ -90,7 +90,7 @@ fn asserted(id: &str, assertion: SecretString) -> Fields {
     fields
 }
 
-/// The assertion that the key of the client signs.
+/// The assertion signed with the key of the client.
 fn signed(material: &Material, around: &Circumstances<'_>) -> Result<SecretString, String> {
     let credential = around.credential;
     let (id, issuer) = (credential.client_id.as_str(), &credential.issuer);
@@ -111,8 +111,8 @@ fn signed(material: &Material, around: &Circumstances<'_>) -> Result<SecretStrin
     Ok(SecretString::from(assertion))
 }
 
-/// Why a client secret cannot sign: an assertion gives whoever reads it as many tries to guess its key as they like, so the key must
-/// be as long as the hash (RFC 7518 section 3.2). Another one of the list may serve.
+/// Why a client secret cannot sign. Anybody who reads an assertion can guess its key without limit, so the key must be as
+/// long as the hash (RFC 7518 section 3.2). Another secret of the list may work.
 pub(super) fn too_short(material: &Material, style: SecretStyle) -> Option<TokenError> {
     let (Material::Secret(secret), SecretStyle::Jwt(algorithm)) = (material, style) else {
         return None;
@@ -122,14 +122,14 @@ pub(super) fn too_short(material: &Material, style: SecretStyle) -> Option<Token
         SecretAlgorithm::HS384 => ("HS384", 48),
         SecretAlgorithm::HS512 => ("HS512", 64),
     };
-    // How long it is, is not reported: who may name a Secret may not be who may read it.
+    // The length is not reported: a user who may name a Secret may not be allowed to read it.
     (secret.expose_secret().len() < least).then(|| TokenError {
         about_client: true,
         ..TokenError::local(
             Class::Invalid,
             Reason::ClientSecretInvalid,
             format!(
-                "the client secret is shorter than the {least} bytes that {name} needs to sign with it (RFC 7518 section 3.2); have the issuer make a longer one, or, if it takes client secrets another way, set clientAuthentication on the issuer to basic or post"
+                "the client secret is shorter than the {least} bytes that {name} needs to sign with it (RFC 7518 section 3.2); have the issuer create a longer one, or, if it accepts client secrets in another way, set clientAuthentication on the issuer to basic or post"
             ),
         )
     })
@@ -166,8 +166,8 @@ fn with_secret(
     }
 }
 
-/// `aud` of a client assertion. Entra ID wants the token endpoint; where the issuer's identifier is known it is the
-/// safer one, because no other issuer can request it (CVE-2025-27370, draft-ietf-oauth-rfc7523bis).
+/// `aud` of a client assertion. Entra ID requires the token endpoint. If the issuer's identifier is known, it is the safer
+/// value, because no other issuer can request it (CVE-2025-27370, draft-ietf-oauth-rfc7523bis).
 pub(super) fn audience(issuer: &Issuer, endpoint: &TokenEndpoint) -> String {
     let token_endpoint = || endpoint.url.to_string();
     let wanted = issuer.assertion_audience.unwrap_or(match issuer.endpoint {

@@ -7,10 +7,10 @@ use super::card::Card;
 /// Longest chain that is sent.
 const MAX_CHAIN: usize = 10;
 
-/// How well a certificate fits in the place of an issuer.
+/// How well a certificate fits as the issuer of another.
 #[derive(Eq, Ord, PartialEq, PartialOrd)]
 enum Fit {
-    /// It has the issuer's name and, by its identifier, another key: there are CAs that write a wrong identifier.
+    /// It has the issuer's name, but its identifier is that of another key: some CAs write a wrong identifier.
     OtherKey,
     /// It has the issuer's name.
     Name,
@@ -18,7 +18,7 @@ enum Fit {
     Key,
 }
 
-/// Is it the issuer of the certificate below, as far as names and identifiers show?
+/// How well `above` fits as the issuer of `below`, as far as names and identifiers show it.
 fn fit(above: &Card, below: &Card) -> Option<Fit> {
     // A name may be encoded in two ways (RFC 5280 section 7.1).
     let named =
@@ -30,12 +30,12 @@ fn fit(above: &Card, below: &Card) -> Option<Fit> {
     }
 }
 
-/// Has nobody else certified it?
+/// True if no other certificate certifies it.
 fn is_root(card: &Card) -> bool {
     card.self_issued && (card.signer.is_none() || card.signer == card.key)
 }
 
-/// The way up from the certificate at `leaf`, in the order of the way: without copies, and without what is not on it.
+/// The chain from the certificate at `leaf` upwards, in its order: without duplicates and without other certificates.
 pub(super) fn of(
     mut stored: Vec<CertificateDer<'static>>,
     leaf: usize,
@@ -51,7 +51,7 @@ pub(super) fn of(
     while let Some(card) = below.take().filter(|card| !is_root(card)) {
         let fits = others.iter().enumerate();
         let fits = fits.filter_map(|(at, (_, other))| Some((fit(other, &card)?, at)));
-        // Of several that fit as well, the first of the text.
+        // Of several that fit equally well, the first one of the text.
         let best = fits.max_by(|(one, at), (other, behind)| one.cmp(other).then(behind.cmp(at)));
         let Some((_, at)) = best.filter(|_| chain.len() < MAX_CHAIN) else {
             break;

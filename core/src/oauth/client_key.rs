@@ -12,15 +12,15 @@ use crate::{api::SigningAlgorithm, credential::PrivateKey};
 /// A private key that signs client assertions.
 pub struct ClientKey {
     key: SigningKey,
-    /// `kid` of its JWK, if it was stored as one that has it.
+    /// `kid` of its JWK, if it was stored as a JWK with one.
     own_id: Option<String>,
-    /// `alg` of its JWK, likewise.
+    /// `alg` of its JWK, if it has one.
     algorithm: Option<SigningAlgorithm>,
     fingerprint_input: String,
 }
 
 impl ClientKey {
-    /// Reads what a key of a Secret contains.
+    /// Reads the value of a Secret's key.
     ///
     /// # Errors
     /// The rest of a sentence that begins with the key's name.
@@ -46,7 +46,7 @@ impl ClientKey {
         jwk::thumbprint(&self.key)
     }
 
-    /// What a new key like it is.
+    /// The type and size for a new key of the same kind.
     pub fn shape(&self) -> KeyShape {
         self.key.shape()
     }
@@ -55,18 +55,18 @@ impl ClientKey {
         &self.key
     }
 
-    /// What distinguishes it from another. Nothing of it is secret.
+    /// Distinguishes it from other keys. Contains no secret.
     pub(super) fn fingerprint_input(&self) -> &str {
         &self.fingerprint_input
     }
 
-    /// `kid` of its assertions: what the spec says, else that of the JWK, else the thumbprint of RFC 7638.
+    /// `kid` of its assertions: the value in the spec, else that of the JWK, else the thumbprint of RFC 7638.
     pub fn id(&self, settings: &PrivateKey) -> String {
         let written = settings.key_id.clone().or_else(|| self.own_id.clone());
         written.unwrap_or_else(|| jwk::thumbprint(&self.key))
     }
 
-    /// The algorithm of its assertions. `listed`: those that the issuer accepts, if it says so.
+    /// The algorithm of its assertions. `listed`: those that the issuer accepts, if it lists them.
     ///
     /// # Errors
     /// The rest of a sentence that begins with the key's name.
@@ -79,8 +79,8 @@ impl ClientKey {
         self.key.algorithm(chosen, self.key.usual(listed))
     }
 
-    /// The JWK set to register at the issuer: the public key, its `kid` and its use. `alg` is there if it was chosen, because
-    /// a key with `alg` is for nothing else (RFC 7517 section 4.4).
+    /// The JWK set to register at the issuer: the public key, its `kid` and its use. `alg` is included only if it was chosen,
+    /// because a key with `alg` must not be used for anything else (RFC 7517 section 4.4).
     ///
     /// # Errors
     /// The rest of a sentence that begins with the key's name.

@@ -1,4 +1,4 @@
-//! What all requests that authenticate a client have in common: the fields, the header or the certificate that does it.
+//! The common parts of all requests that authenticate a client: the fields, the header or the certificate for it.
 
 use secrecy::SecretString;
 use url::Url;
@@ -62,7 +62,7 @@ impl ClientRequest {
         })
     }
 
-    /// Does it show a client certificate?
+    /// True if it shows a client certificate.
     pub(super) const fn shows_certificate(&self) -> bool {
         self.tls.is_some()
     }

@@ -15,11 +15,11 @@ pub fn how(credential: &Credential) -> String {
         return ": a managed identity is given app roles by an administrator with Microsoft Graph (POST /servicePrincipals/{object id of the identity}/appRoleAssignments)".to_owned();
     }
     let id = &credential.client_id;
-    // The page redirects at its end. An application made for application context has nowhere to redirect to.
+    // The page redirects at its end. An application for application context has no redirect URI.
     let end = if credential.grant.for_user() {
         ""
     } else {
-        " (a last page with AADSTS500113 has consented all the same), or az ad app permission admin-consent --id "
+        " (if the last page shows AADSTS500113, the consent was granted nevertheless), or az ad app permission admin-consent --id "
     };
     let named = if end.is_empty() { "" } else { id.as_str() };
     format!(": {authority}/adminconsent?client_id={id}{end}{named}")

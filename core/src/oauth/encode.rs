@@ -11,8 +11,8 @@ pub(super) fn form<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> S
         .finish()
 }
 
-/// The body of a request: its own fields, and of the further ones those that it has not. RFC 6749 section 3.2: a
-/// parameter must not be included more than once.
+/// The body of a request: its own fields, and those further ones that do not repeat a name. RFC 6749 section 3.2: a parameter
+/// must not be included more than once.
 pub(super) fn body<'a>(
     own: &'a [(&'static str, SecretString)],
     further: &'a [(&'a str, SecretString)],
@@ -26,8 +26,8 @@ pub(super) fn body<'a>(
     SecretString::from(form(pairs.chain(further)))
 }
 
-/// One half of a Basic header as RFC 6749 section 2.3.1 wants it. A space becomes `%20`: servers that decode
-/// percent signs but not `+` were seen (facts, section 5.4), the other way round never.
+/// One half of a Basic header, encoded as RFC 6749 section 2.3.1 requires. A space becomes `%20`: some servers decode percent
+/// signs but not `+` (facts, section 5.4). The reverse was never seen.
 pub(super) fn component(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()

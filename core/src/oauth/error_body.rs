@@ -1,5 +1,5 @@
-//! Finds error codes and texts in an answer without a token: RFC 6749, RFC 9457, and the bodies of products and frameworks. A new name is a
-//! word in a list.
+//! Finds error codes and texts in an answer without a token: RFC 6749, RFC 9457, and the bodies of products and frameworks. A
+//! new name is one entry in a list.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::{RawAnswer, classes, gateway, token_error::error_code};
 use crate::input::{get, lossy};
 
-/// Most characters of the issuer's words that are read.
+/// Most characters of the issuer's text that are read.
 const LONGEST_MESSAGE: usize = 1024;
-/// Fields that have the words, in the order in which they are read: RFC 6749, then Okta, Google and gateways, Zoom, RFC 9457.
+/// Fields with the text, in the order in which they are read: RFC 6749, then Okta, Google and gateways, Zoom, RFC 9457.
 const MESSAGE_FIELDS: [&str; 8] = [
     "error_description",
     "errorSummary",
@@ -21,7 +21,7 @@ const MESSAGE_FIELDS: [&str; 8] = [
     "detail",
     "description",
 ];
-/// The same inside of an object of the error: Google, Stripe, `ServiceNow`, JSON:API.
+/// The same inside an error object: Google, Stripe, `ServiceNow`, JSON:API.
 const INNER_MESSAGE_FIELDS: [&str; 9] = [
     "error_description",
     "message",
@@ -33,13 +33,13 @@ const INNER_MESSAGE_FIELDS: [&str; 9] = [
     "details",
     "title",
 ];
-/// Fields that have a code in place of `error`: Okta, `HubSpot`, Oracle.
+/// Fields with a code instead of `error`: Okta, `HubSpot`, Oracle.
 const CODES: [&str; 3] = ["error_code", "code", "status"];
-/// The same of AWS, `PayPal` and RFC 9457 (there a URI), under names that say something else elsewhere.
+/// The same of AWS, `PayPal` and RFC 9457 (a URI there). Other servers use these names for something else.
 const RARE_CODES: [&str; 3] = ["__type", "name", "type"];
 /// How deep an error is searched for texts.
 const DEEPEST: usize = 4;
-/// Codes that say no more than the status of the answer.
+/// Codes that add nothing to the status of the answer.
 const NO_CODES: [&str; 10] = [
     "error",
     "errors",
@@ -53,7 +53,7 @@ const NO_CODES: [&str; 10] = [
     "exception",
 ];
 
-/// The issuer's own words in an answer: in its fields, or a short text that is the whole body.
+/// The text of the issuer in an answer: in its fields, or a short text that is the whole body.
 pub(super) fn reported<'a>(
     raw: &'a RawAnswer,
     fields: Option<&'a Map<String, Value>>,
@@ -71,14 +71,14 @@ pub(super) fn reported<'a>(
     (short && text.contains(' ') && text.chars().all(fits)).then(|| Cow::Owned(text.to_owned()))
 }
 
-/// The issuer's own words, bounded, as they came.
+/// The text of the issuer, unchanged but bounded.
 pub(super) fn words<'a>(fields: &'a Map<String, Value>) -> Option<&'a str> {
     let of = |fields: &'a Map<String, Value>, names: &[&str]| {
         names.iter().find_map(|name| text(get(fields, name)?))
     };
     let inside = || of(inner(fields)?, &INNER_MESSAGE_FIELDS);
     let alone = |name: &str| get(fields, name)?.as_str();
-    // Keycloak and Apigee have their words in the place of the code.
+    // Keycloak and Apigee have their text in the field of the code.
     let error = || alone("error").filter(|text| stated_code(text).is_none());
     let nested = || {
         let names = ["error", "errors", "fault", "detail", "details"];
@@ -104,7 +104,7 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// The first text with a blank in it, at any depth: the lists by field of validators, causes inside of causes.
+/// The first text with a blank in it, at any depth: validators have lists by field, other errors have nested causes.
 fn sentence(value: &Value, depth: usize) -> Option<&str> {
     let inside = |value| sentence(value, depth.checked_sub(1)?);
     match value {
@@ -115,9 +115,9 @@ fn sentence(value: &Value, depth: usize) -> Option<&str> {
     }
 }
 
-/// The code that `error` states, as it may be shown: one of the form of RFC 6749, or one of the table in another spelling
-/// (`INVALID_CLIENT`, `InvalidClient`, `Invalid client`, `invalid_client: some words`). `None` for a sentence, a number and
-/// what says no more than the status.
+/// The code in `error`, in a form that may be shown: one in the form of RFC 6749, or one of the table in another spelling
+/// (`INVALID_CLIENT`, `InvalidClient`, `Invalid client`, `invalid_client: some words`). `None` for a sentence, a number, and
+/// a code that adds nothing to the status.
 pub(super) fn stated_code(text: &str) -> Option<String> {
     let head = text.split(':').next().unwrap_or_default();
     let says = |code: &String| {
@@ -148,7 +148,7 @@ pub(super) fn code(fields: &Map<String, Value>) -> Option<String> {
     found.or_else(rare)
 }
 
-/// The object that describes an error, where `error` is no text: `error` itself, or the first of `errors`.
+/// The object that describes an error, if `error` is not a text: `error` itself, or the first of `errors`.
 fn inner(fields: &Map<String, Value>) -> Option<&Map<String, Value>> {
     let one = get(fields, "error").and_then(Value::as_object);
     let first = || match get(fields, "errors").or_else(|| get(fields, "detail"))? {
@@ -171,7 +171,7 @@ fn spaced(text: &str) -> String {
     text.trim().chars().map(joined).collect()
 }
 
-/// In lower case with underscores; `None` for what is no code.
+/// In lower case with underscores. `None` if it is not a code.
 pub(super) fn snake(text: &str) -> Option<String> {
     let name = text.rsplit('#').next().unwrap_or(text);
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -219,7 +219,7 @@ mod tests {
                 None,
             ),
             (json!({ "code": "two words" }), None),
-            // Another case of the same name, and what says no more than the status.
+            // The same name in another case, and codes that add nothing to the status.
             (json!({ "ErrorCode": "E0000004" }), Some("e0000004")),
             (
                 json!({ "Error_Code": "InvalidClient" }),

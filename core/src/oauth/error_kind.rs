@@ -3,13 +3,13 @@
 use super::{Class, NextStep, Then};
 use crate::Reason;
 
-/// What it means.
+/// The meaning of an error.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Meaning {
     pub(super) class: Class,
     pub(super) reason: Reason,
     pub(super) next_step: NextStep,
-    /// Was the client's secret, certificate or assertion refused, so that the next one may do better?
+    /// True if the client's secret, certificate or assertion was refused, so that the next one may work.
     pub(super) about_client: bool,
 }
 
@@ -64,7 +64,7 @@ impl Kind {
         match self {
             Self::Throttled => (Class::Throttled, Reason::Throttled, false, "the issuer is rate limiting"),
             Self::Unavailable => (Class::Transient, Reason::IssuerUnavailable, false, "the issuer failed"),
-            Self::NotNow => (Class::Transient, Reason::IssuerUnavailable, false, "the issuer, or a server between, does not take the request on this connection or at this time"),
+            Self::NotNow => (Class::Transient, Reason::IssuerUnavailable, false, "the issuer, or a server between, does not accept the request on this connection or at this time"),
             Self::Redirects => (Class::Invalid, Reason::RedirectRefused, false, "the token endpoint redirects, and apicred follows no redirects; set the final URL"),
             Self::NoEndpoint => (Class::Invalid, Reason::EndpointNotFound, false, "no token endpoint answers at this URL; correct the issuer"),
             Self::TooLarge => (Class::Invalid, Reason::RequestTooLarge, false, "the issuer, or a proxy between, does not accept a request of this size: request fewer scopes, use a shorter assertion, or do not send the certificate chain (x5c)"),
@@ -114,7 +114,7 @@ pub(super) fn meaning(kind: Kind) -> Meaning {
     }
 }
 
-/// What follows a failure of the tables: a server that fails or limits serves the same request later.
+/// What happens after a failure of the tables: a server that fails or limits requests may answer the same request later.
 pub(super) const fn then(reason: Reason) -> Then {
     match reason {
         Reason::Throttled | Reason::LoopDetected => Then::Pause,

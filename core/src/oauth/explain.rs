@@ -14,13 +14,13 @@ use crate::{
     printable::printable,
 };
 
-/// A difference of clocks that is worth a word, in seconds. Assertions are backdated by 30 s, an answer takes up to 15 s,
-/// and `Date` has whole seconds.
+/// The smallest difference of clocks that is reported, in seconds. Assertions are backdated by 30 s, an answer takes up to 15
+/// s, and `Date` has whole seconds.
 const SKEW: i64 = 30;
-/// Most characters of what was requested that are shown.
+/// Most characters of the requested scopes, resources and audience that are shown.
 const MOST_REQUESTED: usize = 200;
 
-/// Adds what was seen to a token error that came as an answer. `now` is the time of the answer.
+/// Adds details to the token error of an answer. `now` is the time of the answer.
 #[must_use]
 pub fn explained(
     mut token_error: TokenError,
@@ -50,7 +50,7 @@ pub fn explained(
         token_error
             .next_step
             .note(Note::SentMethod(method.to_owned()));
-        // What is in the header is not seen there.
+        // A server that expects the client in the form does not find it in the header.
         let words = reported(raw, fields(raw).as_ref()).map(|words| words.to_lowercase());
         if method == "client_secret_basic" && words.is_some_and(|words| lacks_client(&words)) {
             let fix = "it looks for the client in the form: set clientAuthentication: {post: {}} on the issuer";
@@ -90,7 +90,7 @@ pub fn explained(
     token_error
 }
 
-/// Is a token sent that stands for a `ServiceAccount` or a managed identity, by the client or by the grant?
+/// True if the client or the grant sends a token of a `ServiceAccount` or a managed identity.
 fn sends_identity(credential: &Credential) -> bool {
     let needs = credential.grant.needs();
     matches!(
@@ -101,7 +101,7 @@ fn sends_identity(credential: &Credential) -> bool {
     ) || needs.iter().any(|n| matches!(n, Need::Account(_)))
 }
 
-/// Is an assertion sent? The issuer compares the times in it with its own clock.
+/// True if an assertion is sent. The issuer compares its times with its own clock.
 fn sends_assertion(credential: &Credential, echo: &SentSecrets) -> bool {
     sends_identity(credential)
         || matches!(
@@ -114,7 +114,7 @@ fn sends_assertion(credential: &Credential, echo: &SentSecrets) -> bool {
         || matches!(&credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)))
 }
 
-/// The text of the issuer without what was sent, and without the number that is reported beside it.
+/// The text of the issuer without the sent secrets, and without the number that is reported separately.
 fn issuer_message(raw: &RawAnswer, number: Option<u32>, echo: &SentSecrets) -> Option<String> {
     let parsed = fields(raw);
     // The text of a success may be the token itself, under any name.
@@ -130,7 +130,7 @@ fn issuer_message(raw: &RawAnswer, number: Option<u32>, echo: &SentSecrets) -> O
     echo.quote(words, &answered.unwrap_or_default())
 }
 
-/// What was requested, by the words of the spec.
+/// The requested scopes, resources and audience, with the names of the spec.
 fn requested(credential: &Credential) -> Option<String> {
     let request = &credential.request;
     let scopes =
@@ -145,7 +145,7 @@ fn requested(credential: &Credential) -> Option<String> {
     (!text.is_empty()).then(|| format!("{}{more}", printable(&cut)))
 }
 
-/// Says by how much our clock is off from the issuer's, by the `Date` of its answer (RFC 9110 section 6.6.1).
+/// The difference between our clock and the issuer's, from the `Date` of its answer (RFC 9110 section 6.6.1).
 pub(super) fn clock(date: &str, now: Timestamp) -> Option<String> {
     let theirs = http_date(date)?;
     let ahead = now.as_second() - theirs.as_second();

@@ -1,6 +1,6 @@
 //! Recognizes answers that do not come from a token endpoint: web pages, API gateways, proxies.
 //!
-//! They are recognized by their form. Such an answer says nothing about the client or the token of the request.
+//! They are recognized by their form. Such an answer shows nothing about the client or the token of the request.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 pub(super) enum By {
     /// A web page or another document: HTML, XML.
     Page,
-    /// A web server that wants a client certificate.
+    /// A web server that requires a client certificate.
     NoCertificate,
     /// A gateway or proxy of this name.
     Gateway(&'static str),
@@ -18,7 +18,7 @@ pub(super) enum By {
 /// Largest part of a body that is searched.
 const MOST: usize = 8 * 1024;
 
-/// Texts that gateways answer in place of JSON, in lower case, at the beginning.
+/// Texts that gateways answer instead of JSON, in lower case. Each is the beginning of the text.
 #[rustfmt::skip]
 const TEXTS: &[(&str, &str)] = &[
     ("rbac: access denied", "Envoy or Istio"),
@@ -39,7 +39,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("blocked by", "a proxy"),
 ];
 
-/// Values of `message` in JSON without an OAuth `error`, in lower case, at the beginning.
+/// Values of `message` in JSON without an OAuth `error`, in lower case. Each is the beginning of the value.
 #[rustfmt::skip]
 const MESSAGES: &[(&str, &str)] = &[
     ("forbidden", "AWS API Gateway"),
@@ -57,7 +57,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("unauthorized", "an API gateway"),
 ];
 
-/// Finds out who answered. `fields` are those of the body, if it has any.
+/// Returns who answered, if it was not a token endpoint. `fields` are those of the body, if it has any.
 pub(super) fn by(
     content_type: Option<&str>,
     challenge: Option<&str>,
@@ -80,11 +80,11 @@ pub(super) fn by(
     .iter()
     .any(|k| kind.starts_with(k));
     if document || text.starts_with("<!doctype") || text.starts_with("<html") {
-        // nginx says so with the status 400 (495 and 496 are its own and stay inside).
+        // nginx answers this with status 400; it uses 495 and 496 only internally.
         if text.contains("ssl certificate") && text.contains("nginx") {
             return Some(By::NoCertificate);
         }
-        // A server that authenticates clients itself challenges by Basic; a page of it is about the client.
+        // A server that authenticates clients itself sends a Basic challenge. Its page is then about the client.
         let basic = challenge.is_some_and(|c| c.to_ascii_lowercase().starts_with("basic"));
         return (!basic).then_some(By::Page);
     }
@@ -93,7 +93,7 @@ pub(super) fn by(
 }
 
 fn by_fields(fields: &Map<String, Value>) -> Option<By> {
-    // An OAuth error is the word of a token endpoint, whatever else is there.
+    // An OAuth error comes from a token endpoint, whatever the other fields are.
     if fields.get("error").is_some_and(Value::is_string) {
         return None;
     }
@@ -115,7 +115,7 @@ fn by_fields(fields: &Map<String, Value>) -> Option<By> {
     if fields.get("statusCode").is_some_and(Value::is_number) {
         return Some(By::Gateway("Azure API Management"));
     }
-    // Others have a code of their own beside it.
+    // Other servers have further fields, such as a code.
     let few = fields.len() <= 3;
     let known = MESSAGES
         .iter()
@@ -131,13 +131,13 @@ pub(super) fn apigee_code(fields: &Map<String, Value>) -> Option<&str> {
     code.strip_prefix("oauth.v2.")
 }
 
-/// Parts of a path where users sign in, without their extension.
+/// Parts of a path of a login page, without their extension.
 const LOGIN: [&str; 9] = [
     "login", "logon", "log-in", "signin", "sign-in", "sign_in", "sso", "saml", "saml2",
 ];
 
-/// Does a redirect lead to where a user signs in? Frameworks send there whoever asks for a path that they do not have or that
-/// is not public (Spring, Django), proxies whoever has no session (oauth2-proxy, Cloudflare Access).
+/// True if a redirect leads to a login page. Frameworks (Spring, Django) redirect requests for a path that does not exist or
+/// is not public, and proxies (oauth2-proxy, Cloudflare Access) redirect requests without a session.
 pub(super) fn is_login_page(location: &str) -> bool {
     let path = location.split(['?', '#']).next().unwrap_or_default();
     let path = path.split_once("://").map_or(path, |(_, rest)| {
@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    /// Type, challenge and body, and who answered.
+    /// Content type, challenge and body, and who answered.
     type Case<'a> = (Option<&'a str>, Option<&'a str>, &'a [u8], Option<By>);
 
     #[test]

@@ -1,5 +1,5 @@
-//! Installation access tokens of a GitHub App: a JWT of the app's key is the only authentication, and the request is JSON
-//! (docs.github.com/rest/apps/apps, "Create an installation access token for an app").
+//! Installation access tokens of a GitHub App: a JWT signed with the app's key is the only authentication, and the request is
+//! JSON (docs.github.com/rest/apps/apps, "Create an installation access token for an app").
 //!
 //! `scopes` of a credential are permissions (`contents:read`), `resources` are names of repositories.
 
@@ -20,24 +20,24 @@ use crate::{
     input::{get, object, written_fields},
 };
 
-/// The version of the API that the request and the answer are of.
+/// The API version of the request and the answer.
 const API_VERSION: &str = "2022-11-28";
-/// The field that says where the API is.
+/// The field with the URL of the API.
 const API_URL: &str =
     "githubApp.apiUrl of the issuer (https://HOST/api/v3 for an Enterprise Server)";
-/// How far `iat` lies in the past, as GitHub advises against clocks that differ.
+/// How far `iat` is in the past, as GitHub recommends for clocks that differ.
 const BACKDATED: i64 = 60;
-/// Lifetime of the assertion in seconds. GitHub takes at most 600 from now; a clock that is ahead by minutes stays below.
+/// Lifetime of the assertion in seconds. GitHub accepts at most 600 from now, which leaves a margin for a clock that is minutes ahead.
 const LIFETIME: i64 = 300;
 
-/// An answer has the token as `token`.
+/// The token in an answer is named `token`.
 const FORM: AnswerForm = AnswerForm {
     token: "token",
     check: "check githubApp.apiUrl of the issuer (https://HOST/api/v3 for an Enterprise Server)",
     renamed: Some(renamed),
 };
 
-/// Fields of an answer that are read by their meaning in OAuth, and the token, which is renamed. `expires_at` is GitHub's own.
+/// Fields that would be read with their meaning in OAuth, and the token, which is renamed. `expires_at` is GitHub's own.
 const OF_OAUTH: [&str; 11] = [
     "token",
     "access_token",
@@ -66,7 +66,7 @@ pub(crate) fn permission(scope: &str) -> Option<(&str, &str)> {
 /// The request of an installation access token.
 ///
 /// # Errors
-/// When the key cannot sign with RS256, the only algorithm that GitHub takes.
+/// When the key cannot sign with RS256, the only algorithm that GitHub accepts.
 pub(super) fn request(
     credential: &Credential,
     endpoint: &TokenEndpoint,
@@ -102,7 +102,7 @@ pub(super) fn request(
     })
 }
 
-/// What is not set is not limited: all repositories, all permissions of the installation.
+/// If repositories or permissions are not set, the token has all those of the installation.
 fn body(credential: &Credential) -> Value {
     let mut fields = Map::new();
     let request = &credential.request;
@@ -132,7 +132,7 @@ pub(super) fn answer(
     read.map_err(|token_error| classified(token_error, raw, credential, context.now))
 }
 
-/// The fields of an answer by their names in OAuth.
+/// The answer with the field names of OAuth.
 fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
     let fields = object(&raw.body).ok()?;
     let token = fields.get("token")?.clone();
@@ -143,7 +143,7 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
         .flatten()
         .filter_map(level)
         .collect();
-    // What has a meaning in OAuth has none here; the rest can be published (`format: AnswerField`).
+    // Other fields that have a meaning in OAuth have none here. The rest can be published (`format: AnswerField`).
     let mut fields = written_fields(&raw.body)?;
     fields.retain(|name, _| !OF_OAUTH.contains(&name.as_str()));
     for (name, value) in [
@@ -161,8 +161,7 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
     })
 }
 
-/// What the statuses of GitHub mean: it answers with a sentence, and without a code. An answer of something in between keeps what
-/// was found in it.
+/// The meaning of GitHub's statuses: it answers with a sentence and without a code. An answer of a gateway or proxy keeps its meaning.
 fn classified(
     token_error: TokenError,
     raw: &RawAnswer,
@@ -215,7 +214,7 @@ fn classified(
     }
 }
 
-/// GitHub limits the requests, until this long from now if it says so.
+/// GitHub limits the requests, for this time if it reports one.
 fn limited(token_error: TokenError, end: Option<Duration>) -> TokenError {
     let retry_after = token_error.retry_after.or(end);
     let text = match retry_after {
@@ -232,7 +231,7 @@ fn limited(token_error: TokenError, end: Option<Duration>) -> TokenError {
     }
 }
 
-/// Something else answered, or GitHub at a path that its API does not have: `tokenUrl` is no field of this issuer.
+/// Something else answered, or GitHub at a path that its API does not have. The issuer has no field `tokenUrl`.
 fn elsewhere(mut token_error: TokenError) -> TokenError {
     if token_error.reason == Reason::EndpointNotFound {
         let text = format!("GitHub's API does not answer at this URL; correct {API_URL}");

@@ -1,7 +1,7 @@
 //! Reads the refresh token in an answer, before anything else.
 //!
-//! A rotated refresh token cannot be obtained again. So nothing else in the answer decides whether it is read: not the access token, not its
-//! type, its size or its lifetime.
+//! A rotated refresh token cannot be obtained again. So it is read whatever else is in the answer: the access token, its
+//! type, its size and its lifetime do not matter.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::input::{get, is_exact, is_nothing, lossy, stated, without_mark};
 /// The name of the field (RFC 6749 section 5.1).
 const FIELD: &str = "refresh_token";
 
-/// What an answer grants of refresh tokens.
+/// The refresh token that an answer grants.
 pub enum Granted {
     /// Nothing: a token error, or no answer of a token endpoint.
     Nothing,
@@ -32,7 +32,8 @@ pub fn granted(raw: &RawAnswer) -> Granted {
     let Some(fields) = fields(raw) else {
         return found(raw).map_or(Granted::Nothing, Granted::New);
     };
-    // Some servers put the answer into an envelope (`data`, `result`). What stands inside beside a token is about something else.
+    // Some servers put the answer into an envelope (`data`, `result`). If there is a token outside, the content of an
+    // envelope is about something else.
     let bare = get(&fields, "access_token").and_then(text).is_none();
     let envelopes = || fields.values().filter(|_| bare).flat_map(objects);
     let of = |name: &str| {
@@ -50,12 +51,12 @@ pub fn granted(raw: &RawAnswer) -> Granted {
     }
 }
 
-/// Reads the first part of an answer that broke off. What is not in it may be in the rest.
+/// Reads the first part of an answer that broke off. The missing part may contain more.
 pub fn granted_in_part(raw: &RawAnswer) -> Granted {
     if !(200..=299).contains(&raw.status) {
         return Granted::Nothing;
     }
-    // The last field of a form may be cut in its middle.
+    // The last field of a form may be incomplete.
     let whole = |body: &[u8]| body.iter().rposition(|b| *b == b'&');
     in_json(&raw.body)
         .or_else(|| in_form(&raw.body[..whole(&raw.body)?]))
@@ -84,10 +85,10 @@ fn text(value: &Value) -> Option<SecretString> {
     }
 }
 
-/// The refresh token in a body that is no JSON object as a whole: broken off, with something before or behind it, or a
-/// form under another name.
+/// The refresh token in a body that is not a JSON object as a whole: broken off, with other text before or after it, or a
+/// form with another content type.
 fn found(raw: &RawAnswer) -> Option<SecretString> {
-    // UTF-16 is decoded; the bytes of another charset stay as they are.
+    // UTF-16 is decoded. The bytes of another charset do not change.
     match lossy(&raw.body) {
         Ok(Cow::Owned(text)) if text.is_ascii() => in_json(text.as_bytes()),
         _ => None,
@@ -97,7 +98,7 @@ fn found(raw: &RawAnswer) -> Option<SecretString> {
     .or_else(|| in_xml(without_mark(&raw.body)))
 }
 
-/// The last complete `"refresh_token": "…"`: JSON readers let the last of two equal keys win.
+/// The last complete `"refresh_token": "…"`: JSON readers use the last of two equal keys.
 fn in_json(body: &[u8]) -> Option<SecretString> {
     let key = format!("\"{FIELD}\"");
     let mut last = None;
@@ -108,7 +109,7 @@ fn in_json(body: &[u8]) -> Option<SecretString> {
         let Some(value) = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start) else {
             continue;
         };
-        // A number that the end of the body cuts off would be another number, so texts alone.
+        // Only texts: a number that is cut off at the end of the body would be another number.
         if value.first() != Some(&b'"') {
             continue;
         }
@@ -120,7 +121,7 @@ fn in_json(body: &[u8]) -> Option<SecretString> {
     last
 }
 
-/// The text of the element `refresh_token`, if it has no character that would be written otherwise in XML.
+/// The text of the element `refresh_token`, if it has no character that XML would escape.
 fn in_xml(body: &[u8]) -> Option<SecretString> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once(&format!("<{FIELD}>"))?;
@@ -132,7 +133,7 @@ fn in_xml(body: &[u8]) -> Option<SecretString> {
     (fits && !token.is_empty() && !is_nothing(token)).then(|| SecretString::from(token))
 }
 
-/// A form that is not declared as one. A page in HTML is none, whatever its links contain.
+/// A form that is not declared as one. An HTML page is not a form, whatever its links contain.
 fn in_form(body: &[u8]) -> Option<SecretString> {
     let fits = |b: &u8| (0x21..=0x7e).contains(b) && !b"<>\"{}".contains(b);
     let body = body.trim_ascii();

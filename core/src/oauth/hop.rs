@@ -1,5 +1,5 @@
-//! The second request that completes a token: it takes the token of the grant and gives the one that is published. Pure: the
-//! shell sends it. The parameters are in the spec of the issuer, since only issuers contain URLs.
+//! The second request that completes a token: it sends the token of the grant and returns the token that is published. Pure: the shell
+//! sends it. Its parameters are in the spec of the issuer, because only issuers contain URLs.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -15,11 +15,11 @@ use crate::{
     oauth::Class,
 };
 
-/// What an STS token must be able to do to stand for a service account
+/// The scope that an STS token needs to impersonate a service account
 /// (cloud.google.com/iam/docs/workload-identity-federation).
 pub const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// What the first of two requests asks for in place of the scopes of the credential, which are those of the second one.
+/// The scope of the first of two requests. It replaces the scopes of the credential, which are those of the second one.
 pub(super) const fn first_scope(credential: &Credential) -> Option<&'static str> {
     match &credential.issuer.hop {
         Some(Hop::GoogleServiceAccount { .. }) => Some(GOOGLE_SCOPE),
@@ -66,26 +66,26 @@ pub fn second_request(credential: &Credential, token: &Token) -> Option<TokenReq
     })
 }
 
-/// The registry calls the password of a docker client a refresh token. It is one for three hours, and it is what `docker login`
-/// takes. Its access tokens are for single repositories, and no docker client takes one as a password.
+/// The registry calls the password of a docker client a refresh token. It is valid for three hours, and `docker login` accepts it. The
+/// registry's access tokens are for single repositories, and no docker client accepts one as a password.
 const REGISTRY: AnswerForm = AnswerForm {
     token: "refresh_token",
     check: "check secondRequest.azureContainerRegistry.registry of the issuer: /oauth2/exchange of an Azure container registry answers with refresh_token",
     renamed: Some(renamed),
 };
 
-/// Google's names differ from OAuth's only as some servers write these.
+/// Google's names differ from those of OAuth only in their spelling, which some other servers use as well.
 const GOOGLE: AnswerForm = AnswerForm {
     token: "accessToken",
     check: "check secondRequest.googleServiceAccount.endpoint of the issuer",
     renamed: None,
 };
 
-/// Reads the answer to it.
+/// Reads the answer to the second request.
 ///
 /// # Errors
-/// A token error that never blames the client authentication: the issuer has accepted that. [`Reason::SecondRequestRefused`] if the
-/// server refused the request; an answer that cannot be used does not mean that.
+/// A token error that never blames the client authentication, because the issuer has accepted it. [`Reason::SecondRequestRefused`] only if
+/// the server refused the request, not if its answer cannot be used.
 pub fn second_answer(
     credential: &Credential,
     raw: &RawAnswer,
@@ -110,7 +110,7 @@ pub fn second_answer(
     })
 }
 
-/// What a token error of the second request means.
+/// The meaning of a token error of the second request.
 fn classified(hop: &Hop, status: u16, token_error: TokenError) -> TokenError {
     let lasting = matches!(
         token_error.class,
@@ -171,7 +171,7 @@ fn next_step(hop: &Hop, status: u16) -> String {
             format!("Google does not accept the request for {email}: check spec.scopes")
         }
         (Hop::GoogleServiceAccount { email, .. }, _) => format!(
-            "the identity may not stand for {email}: grant it roles/iam.workloadIdentityUser on this service account, and enable the IAM Service Account Credentials API in its project"
+            "the identity may not impersonate {email}: grant it roles/iam.workloadIdentityUser on this service account, and enable the IAM Service Account Credentials API in its project"
         ),
     }
 }
@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    /// The registry, Google and GitHub check what they get in the same way.
+    /// The answers of the registry, Google and GitHub are checked in the same way.
     #[test]
     fn an_answer_that_cannot_be_used_is_not_refused() {
         use Reason::{MalformedAnswer, RedirectRefused, TokenExpired, TokenTooLarge};
@@ -334,7 +334,7 @@ mod tests {
             (registry(), 200, at_registry(json!("null")), MalformedAnswer, "in place of its refresh_token"),
             (registry(), 200, at_registry(json!([1])), MalformedAnswer, "field refresh_token that is not a text"),
             (google.clone(), 200, at_google(json!([1]), 3600), MalformedAnswer, "field accessToken that is not a text"),
-            // No docker client takes the registry's access token as a password.
+            // No docker client accepts the registry's access token as a password.
             (registry(), 200, access, MalformedAnswer, "has access_token and no refresh_token"),
             (registry(), 200, json!({}), MalformedAnswer, "without refresh_token; check secondRequest.azureContainerRegistry"),
             (google.clone(), 200, json!({ "id": 1 }), MalformedAnswer, "without accessToken; check secondRequest.googleServiceAccount"),
@@ -352,7 +352,7 @@ mod tests {
             }
             assert!(!token_error.about_client);
         }
-        // A page is of something between.
+        // A page comes from a server in between.
         for (credential, status, reason) in [
             (registry(), 403, Reason::WebPageReceived),
             (registry(), 404, Reason::EndpointNotFound),

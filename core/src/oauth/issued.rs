@@ -22,12 +22,12 @@ use crate::{
 
 /// Longest access token that is published: a Secret may have 1 MiB, and it contains the token twice.
 const MAX_TOKEN: usize = 256 * 1024;
-/// Token types of RFC 8693 section 3 begin so.
+/// Prefix of the token types of RFC 8693 section 3.
 const URN: &str = "urn:ietf:params:oauth:token-type:";
 /// Longest token type that is shown.
 const MAX_TYPE: usize = 24;
-/// Names of the type Bearer (RFC 6750), in small letters and without blanks, hyphens and underscores. `BearerToken`
-/// is Apigee's, `bot` and `user` are Slack's; the rest are names of what the token is.
+/// Names of the type Bearer (RFC 6750), in lower case and without blanks, hyphens and underscores. `BearerToken` is Apigee's,
+/// `bot` and `user` are Slack's. The others describe the token.
 const BEARER: [&str; 13] = [
     "bearer",
     "bearertoken",
@@ -43,7 +43,7 @@ const BEARER: [&str; 13] = [
     "bot",
     "user",
 ];
-/// Parts of the names of types whose token needs a key with each request: `DPoP` (RFC 9449), proof of possession (RFC 7800
+/// Parts of the names of types whose token requires a key with each request: `DPoP` (RFC 9449), proof of possession (RFC 7800
 /// and Entra ID), MAC, HTTP signatures, holder of key.
 const BOUND: [&str; 8] = [
     "dpop",
@@ -55,9 +55,9 @@ const BOUND: [&str; 8] = [
     "hok",
     "signed",
 ];
-/// RFC 8693 section 2.2.1: the issued token is no access token.
+/// RFC 8693 section 2.2.1: the issued token is not an access token.
 const NOT_APPLICABLE: &str = "na";
-/// How long a refresh token stays valid, of Keycloak, Azure AD B2C and GitHub, Google.
+/// Fields with the lifetime of a refresh token, of Keycloak, Azure AD B2C and GitHub, Google.
 const REFRESH_LIFETIMES: [&str; 3] = [
     "refresh_expires_in",
     "refresh_token_expires_in",
@@ -67,7 +67,7 @@ const REFRESH_LIFETIMES: [&str; 3] = [
 /// The access token in an answer.
 pub(super) fn access_token(fields: &Map<String, Value>) -> Option<String> {
     let text = text_of(fields, "access_token")?;
-    // Some servers write the value of a header.
+    // Some servers send the value of a header.
     let scheme = text.get(..7).filter(|s| s.eq_ignore_ascii_case("bearer "));
     let token = scheme.map_or(&*text, |s| text[s.len()..].trim_start());
     (!is_nothing(token)).then(|| token.to_owned())
@@ -96,7 +96,7 @@ pub(super) fn token(
             "the token is larger than 256 KiB and does not fit into a Secret; request fewer permissions",
         ));
     }
-    // RFC 6749 appendix A.12: a token is made of visible ASCII. A line break in it would end up in a header.
+    // RFC 6749 appendix A.12: a token consists of visible ASCII characters. A line break in it would be written into a header.
     if !token.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         return Err(unusable(
             Reason::MalformedAnswer,
@@ -169,7 +169,7 @@ fn refresh_in(
         lifetime.filter(jiff::SignedDuration::is_positive)
     };
     let refreshes = credential.is_some_and(|c| matches!(c.grant, Grant::RefreshToken(_)));
-    // 0 says that it does not end, or that there is none (facts, section 5.4).
+    // 0 means that it does not expire, or that there is none (facts, section 5.4).
     let half = REFRESH_LIFETIMES
         .iter()
         .filter(|_| refreshes)
@@ -178,18 +178,18 @@ fn refresh_in(
     positive("refresh_in").into_iter().chain(half).min()
 }
 
-/// Is it a bearer token?
+/// Checks that it is a bearer token.
 ///
 /// # Errors
 /// What it is instead, and what to do.
 fn type_of(fields: &Map<String, Value>, credential: Option<&Credential>) -> Result<(), String> {
     let issued = text_of(fields, "issued_token_type").unwrap_or_default();
-    // RFC 8693 section 2.2.1. The Secret is mounted by workloads, and a refresh token outlives what they may do.
+    // RFC 8693 section 2.2.1. Workloads mount the Secret, and a refresh token stays valid after their access is removed.
     if issued.to_ascii_lowercase().contains("refresh") {
         return Err("the issuer gave a refresh token (issued_token_type), which apicred does not publish; configure the exchange at the issuer to give an access token".to_owned());
     }
     let seen = match get(fields, "token_type") {
-        // RFC 6749 section 5.1 demands it, and many servers leave it out.
+        // RFC 6749 section 5.1 requires it, and many servers do not send it.
         None => return Ok(()),
         Some(Value::String(text)) => text.as_str(),
         Some(Value::Array(one)) if one.len() == 1 => one[0].as_str().unwrap_or_default(),
@@ -214,7 +214,7 @@ fn type_of(fields: &Map<String, Value>, credential: Option<&Credential>) -> Resu
         let requested = credential.and_then(requested_type);
         let Some(requested) = requested else {
             return Err(format!(
-                "the issuer says {type_seen}: what it issued is no access token; set grant.tokenExchange.requestedTokenType to {URN}access_token, or to the type that you want to publish"
+                "the issuer says {type_seen}: the issued token is not an access token; set grant.tokenExchange.requestedTokenType to {URN}access_token, or to the type that you want to publish"
             ));
         };
         if issued.is_empty() || short(&issued) == short(&requested) {
@@ -236,7 +236,7 @@ fn type_of(fields: &Map<String, Value>, credential: Option<&Credential>) -> Resu
     })
 }
 
-/// The type that the credential requests in an exchange.
+/// The token type that the credential requests in an exchange.
 fn requested_type(credential: &Credential) -> Option<String> {
     let inputs = credential.grant.flow().inputs();
     let requested = inputs
@@ -266,7 +266,7 @@ fn no_end(
         NoExpiry::Zero(field, number) => unusable(
             Reason::LifetimeUnknown,
             &format!(
-                "the issuer says {field} {number}: the token has expired, or the issuer does not say how long it lives; in that case set assumedLifetime on the issuer"
+                "the issuer says {field} {number}: the token has expired, or the issuer does not state its lifetime; in that case set assumedLifetime on the issuer"
             ),
         ),
         NoExpiry::Past(field, at) => unusable(
@@ -290,7 +290,7 @@ fn no_end(
     }
 }
 
-/// Printable ASCII alone.
+/// True for a text of printable ASCII characters.
 fn shown(text: &str) -> bool {
     text.bytes().all(|b| (0x20..=0x7e).contains(&b))
 }

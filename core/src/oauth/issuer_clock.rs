@@ -4,29 +4,28 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{AnswerContext, RawAnswer, lifetime::LONGEST};
 
-/// `Date` has whole seconds, and an answer takes some time: so much is no difference of clocks.
+/// `Date` has whole seconds, and an answer takes some time: a difference up to this does not count.
 const NOISE: SignedDuration = SignedDuration::from_secs(30);
-/// A `Date` that is further off from our clock counts only if the token confirms it: it may be that of a server between.
+/// A `Date` that differs more from our clock counts only if the token confirms it: it may come from a server in between.
 const FARTHEST: SignedDuration = SignedDuration::from_hours(1);
-/// Issuers backdate tokens (Entra ID by five minutes), and clocks differ by as much: a token whose beginning is further
-/// away is not new.
+/// Issuers backdate tokens (Entra ID by five minutes), and clocks differ by as much. A token whose beginning differs by more is not new.
 pub(super) const LEEWAY: SignedDuration = SignedDuration::from_mins(15);
 
 /// What time it is at the issuer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct IssuerClock {
-    /// The time there when the answer was written, and no earlier than when the request was sent.
+    /// The issuer's time when it wrote the answer, but not earlier than when the request was sent.
     pub(super) now: Timestamp,
     /// When the request was sent, by our clock.
     pub(super) sent: Timestamp,
-    /// Does the answer say what time it is? If not, `now` is our time, and either clock may be wrong.
+    /// True if the answer contains the time. If not, `now` is our time, and either clock may be wrong.
     pub(super) sure: bool,
-    /// How long the answer was in a cache (`Age`, RFC 9111 section 5.1). What it states for a time began so long ago.
+    /// How long the answer was in a cache (`Age`, RFC 9111 section 5.1). The durations in it began that long ago.
     pub(super) age: SignedDuration,
 }
 
 impl IssuerClock {
-    /// Reads the headers of an answer. `begins`: when its token begins, by the token's own word.
+    /// Reads the headers of an answer. `begins`: when its token begins, according to the token.
     pub(super) fn of(raw: &RawAnswer, context: AnswerContext, begins: Option<Timestamp>) -> Self {
         let AnswerContext { sent, now, .. } = context;
         let age = raw.age.as_deref().and_then(|age| age.trim().parse().ok());
@@ -48,8 +47,8 @@ impl IssuerClock {
             return Self { sure: true, ..ours };
         }
         let confirmed = begins.is_some_and(|begins| near(begins, date));
-        // An answer that a cache repeats with its old `Date` and without `Age` looks like one of a clock that is behind: the same
-        // is then wrong as with `expires_in` alone. The other way round, a node whose clock is ahead would get no token.
+        // An answer that a cache repeats with its old `Date` and without `Age` looks like one of a clock that is behind. The
+        // error is then the same as with `expires_in` alone. With the opposite rule, a node whose clock is ahead would get no token.
         if ahead.abs() <= FARTHEST || confirmed {
             return Self {
                 now: theirs,
@@ -60,12 +59,12 @@ impl IssuerClock {
         ours
     }
 
-    /// What is left until then.
+    /// The time until then.
     pub(super) fn left(&self, until: Timestamp) -> SignedDuration {
         until.duration_since(self.now)
     }
 
-    /// May something of this length that ends then have begun with this answer, by a clock that differs from ours as clocks do?
+    /// True if something of this length that expires then may have begun with this answer, allowing for the usual difference of clocks.
     pub(super) fn may_be_new(&self, ends: Timestamp, length: SignedDuration) -> bool {
         ends.saturating_sub(length)
             .is_ok_and(|begins| near(begins, self.sent))

@@ -27,9 +27,9 @@ use crate::{
 
 /// Most characters of a name in a JWK that are shown.
 const SHOWN: usize = 40;
-/// Longest `kid` that is taken, as in the spec.
+/// Longest `kid` that is accepted, as in the spec.
 const MAX_KEY_ID: usize = 256;
-/// Largest modulus in bytes: 8192 bits. A longer one is no key that anything here signs with.
+/// Largest modulus in bytes: 8192 bits. Nothing here signs with a longer key.
 const MAX_PART: usize = 1024;
 
 /// A private key as its JWK describes it.
@@ -37,11 +37,11 @@ pub(super) struct Jwk {
     pub(super) key: SigningKey,
     /// `kid`, as it was registered.
     pub(super) key_id: Option<String>,
-    /// `alg`: what it is for.
+    /// `alg`: the algorithm that the key is for.
     pub(super) algorithm: Option<SigningAlgorithm>,
 }
 
-/// Reads a private JWK, or a set of one.
+/// Reads a private JWK, or a JWK set with one.
 ///
 /// # Errors
 /// The rest of a sentence that begins with the key's name.
@@ -106,7 +106,7 @@ fn of(jwk: &Map<String, Value>) -> Result<Jwk, String> {
     })
 }
 
-/// `kid` of a JWK. Whoever stores it has registered it: another one in its place would find no key at the issuer.
+/// `kid` of a JWK. The user who stored the JWK has registered it: the issuer would find no key by another `kid`.
 fn key_id(jwk: &Map<String, Value>) -> Result<Option<String>, String> {
     let unfit = |seen: &str| {
         Err(format!(
@@ -140,7 +140,7 @@ fn algorithm(key: &SigningKey, name: &str) -> Result<SigningAlgorithm, String> {
         })
 }
 
-/// JSON that is another kind of key file.
+/// The message for JSON that is another kind of key file.
 fn no_jwk(file: &Map<String, Value>) -> String {
     if file.contains_key("private_key") && file.contains_key("client_email") {
         "is a key file of a Google service account; use grant.jwtBearer.signed in place of client.key".to_owned()
@@ -170,7 +170,7 @@ fn part(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, String> {
 
 const DAMAGED: &str = "is a damaged JWK: its parts do not belong together; store it as it was made";
 
-/// The eight numbers as PKCS#1 has them (RFC 8017 appendix A.1.2).
+/// The eight numbers in the form of PKCS#1 (RFC 8017 appendix A.1.2).
 fn rsa(jwk: &Map<String, Value>) -> Result<SigningKey, String> {
     let mut numbers = vec![vec![0]];
     for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
@@ -189,7 +189,7 @@ fn rsa(jwk: &Map<String, Value>) -> Result<SigningKey, String> {
     }
 }
 
-/// A positive number in DER: no zero more than the sign needs.
+/// A positive number in DER, with no more leading zeros than the sign requires.
 fn number(bytes: &[u8]) -> Vec<u8> {
     let start = bytes.iter().position(|b| *b != 0).unwrap_or(bytes.len());
     let mut number = bytes[start..].to_vec();
@@ -206,7 +206,7 @@ fn ec(jwk: &Map<String, Value>, name: &str) -> Result<SigningKey, String> {
             bounded(name, SHOWN)
         ));
     };
-    // RFC 7518 section 6.2 demands the size of the curve. Some leave out the zeros at the beginning, some write one more.
+    // RFC 7518 section 6.2 requires the size of the curve. Some writers omit the leading zeros, some add one more.
     let sized = |name: &str| -> Result<Vec<u8>, String> {
         let bytes = part(jwk, name)?;
         let start = bytes.iter().take_while(|b| **b == 0).count();
@@ -226,7 +226,7 @@ fn ed25519(jwk: &Map<String, Value>) -> Result<SigningKey, String> {
         .map_err(|_| DAMAGED.to_owned())
 }
 
-/// The members that a public key must have, and no other: those of RFC 7638 section 3.2.
+/// The members that a public key must have, and no others: those of RFC 7638 section 3.2.
 pub(super) fn public(key: &SigningKey) -> Map<String, Value> {
     let text = |bytes: &[u8]| json!(URL_SAFE_NO_PAD.encode(bytes));
     let members = match key.public() {
@@ -268,7 +268,7 @@ fn rsa_numbers(der: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (bare(key.modulus), bare(key.exponent))
 }
 
-/// The thumbprint of a public JWK that somebody else wrote (RFC 7638). None: its members are not those of a public key.
+/// The thumbprint of a public JWK from outside (RFC 7638). `None` if its members are not those of a public key.
 pub fn thumbprint_of(jwk: &Map<String, Value>) -> Option<String> {
     let names: &[&str] = match jwk.get("kty")?.as_str()? {
         "RSA" => &["e", "kty", "n"],

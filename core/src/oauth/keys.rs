@@ -46,7 +46,7 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         };
         // OpenSSL's TRUSTED CERTIFICATE has its settings after the certificate.
         let der = &der[..der.len() - after.len()];
-        // Files that were put together have some twice. Servers refuse such a chain (x5c, TLS).
+        // Concatenated files contain some certificates twice. Servers refuse such a chain (x5c, TLS).
         if !chain
             .iter()
             .any(|known: &CertificateDer<'_>| known.as_ref() == der)
@@ -60,9 +60,11 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     Err(match pem::form_of_text(text) {
         Some(form) => format!(" is {}; {}", form.what, form.step),
         None if blocks.iter().any(Block::is_key) => {
-            " is missing: there is a private key in its place; are the keys of the Secret exchanged?".to_owned()
+            " is missing: there is a private key in its place; are the keys of the Secret swapped?"
+                .to_owned()
         }
-        None => " is not PEM; the certificate and the private key are in two keys of the Secret".to_owned(),
+        None => " is not PEM; the certificate and the private key are in two keys of the Secret"
+            .to_owned(),
     })
 }
 
@@ -74,7 +76,7 @@ fn public_of(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     Some(spki.subject_public_key.data.to_vec())
 }
 
-/// A certificate's time.
+/// The validity period of a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Validity {
     /// First moment.
@@ -83,11 +85,11 @@ pub struct Validity {
     pub until: Timestamp,
 }
 
-/// Clocks of issuers and of this machine may differ by this much.
+/// The clocks of issuers and of this machine may differ by this much.
 const SKEW: SignedDuration = SignedDuration::from_secs(300);
 
-/// Why a certificate cannot serve now, if it is outside of its time. Another one of the list may serve. One that is not valid
-/// yet is tried again when it is.
+/// Why a certificate cannot be used now, if it is outside its validity period. Another one of the list may work. One that is
+/// not valid yet is tried again when it is.
 pub fn outside(validity: Validity, now: Timestamp) -> Option<TokenError> {
     let early = validity.from > now.saturating_add(SKEW).unwrap_or(Timestamp::MAX);
     let (reason, next_step) = if validity.until <= now {
@@ -121,7 +123,7 @@ fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
 
 /// A certificate chain and its private key.
 pub struct Identity {
-    /// What signs assertions with it, or why nothing does: the rest of a sentence that begins with the key's name.
+    /// The key that signs assertions, or why it cannot: the rest of a sentence that begins with the key's name.
     signer: Result<SigningKey, String>,
     chain: Vec<CertificateDer<'static>>,
     validity: Validity,
@@ -131,7 +133,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// From the PEM of the certificate (its chain beside it, in any order) and of the key.
+    /// From the PEM of the certificate (with its chain, in any order) and of the key.
     ///
     /// # Errors
     /// A sentence for the user, without a full stop.
@@ -153,7 +155,7 @@ impl Identity {
                 .position(|c| public_in(c).is_some_and(|p| p == *public));
             Some((*key, at?))
         });
-        // Of several keys and certificates, the pair whose certificate comes first.
+        // Of several keys and certificates, the pair whose certificate is first in the text.
         let Some((key, at)) = pairs.min_by_key(|(_, at)| *at) else {
             return Err(
                 "the private key does not belong to the certificate; renew both together, or store the pair that was made together"
@@ -163,7 +165,7 @@ impl Identity {
         let chain = client_chain::of(sent, at);
         let (_, leaf) =
             X509Certificate::from_der(&chain[0]).map_err(|_| "the certificate cannot be read")?;
-        // RFC 5280 section 4.1.2.5: the end of the year 9999 is no end.
+        // RFC 5280 section 4.1.2.5: the end of the year 9999 means that there is no end.
         let validity = Validity {
             from: at_second(leaf.validity().not_before.timestamp()),
             until: at_second(leaf.validity().not_after.timestamp()),
@@ -186,21 +188,21 @@ impl Identity {
         self.signer.as_ref().map_err(String::as_str)
     }
 
-    /// May it be shown in a TLS handshake?
+    /// Checks that it may be used in a TLS handshake.
     ///
     /// # Errors
     /// A sentence for the user, without a full stop.
     pub fn fits_tls(&self) -> Result<(), String> {
         if self.version < 3 {
             return Err(format!(
-                "the certificate is X.509 version {}, which TLS servers do not take; have it issued as version 3, with extendedKeyUsage clientAuth (openssl x509 -req needs -extfile for that)",
+                "the certificate is X.509 version {}, which TLS servers do not accept; have it issued as version 3, with extendedKeyUsage clientAuth (openssl x509 -req needs -extfile for that)",
                 self.version
             ));
         }
         Ok(())
     }
 
-    /// The time of the certificate.
+    /// The validity period of the certificate.
     pub const fn validity(&self) -> Option<Validity> {
         Some(self.validity)
     }
@@ -215,7 +217,7 @@ impl Identity {
         &self.pem
     }
 
-    /// What distinguishes it from another.
+    /// Distinguishes it from other identities.
     pub(super) fn fingerprint_input(&self) -> &str {
         self.pem.expose_secret()
     }
@@ -246,7 +248,7 @@ fn public_in(certificate: &[u8]) -> Option<Vec<u8>> {
     Some(parsed.public_key().subject_public_key.data.to_vec())
 }
 
-/// Chain and key as PEM, in one way whatever they were read from.
+/// Chain and key as PEM, in the same form for every input encoding.
 fn written(chain: &[CertificateDer<'_>], key: &PrivateKeyDer<'_>) -> String {
     let block = |label: &str, der: &[u8]| {
         format!(

@@ -20,7 +20,7 @@ pub(super) const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366);
 /// A JWT longer than this is not decoded for its `exp`.
 const MAX_JWT: usize = 64 * 1024;
 
-/// Roles or scopes that are noted of one token.
+/// Most roles or scopes that are noted of one token.
 const MAX_CLAIMS: usize = 64;
 
 /// The claims of a readable JWT. Never trusted: they can only shorten the lifetime or identify the token.
@@ -29,7 +29,7 @@ pub(super) struct JwtHints {
     pub(super) lifetime: Option<SignedDuration>,
     pub(super) exp: Option<Timestamp>,
     pub(super) id: Option<String>,
-    /// Is it bound to a key that its holder must prove (RFC 7800, RFC 9449 section 6.1)?
+    /// True if it is bound to a key whose possession the holder must prove (RFC 7800, RFC 9449 section 6.1).
     pub(super) bound: bool,
     pub(super) claims: Option<Box<Claims>>,
 }
@@ -50,15 +50,15 @@ pub(super) enum NoExpiry {
     Past(&'static str, Timestamp),
     /// The token itself has expired.
     PastJwt,
-    /// The answer was in a cache for so long, and the token is valid for less.
+    /// The answer was in a cache for this time, and the lifetime of the token is shorter.
     Cached(SignedDuration),
 }
 
-/// The expiry of a token, and its source: the earliest end of all fields that are clear, the JWT, the issuer's
-/// `assumedLifetime`, a field that needs an assumption about its unit, a guess. A JWT's own end counts in any case.
+/// The expiry of a token, and its source: the earliest expiry of all unambiguous fields, the JWT, the issuer's
+/// `assumedLifetime`, a field that needs an assumption about its unit, a guess. The expiry in a JWT always counts.
 ///
 /// # Errors
-/// When the token has expired by what is stated, or nothing but zero is stated.
+/// When the token has expired according to the answer, or the answer states only zero.
 pub(super) fn expires_at(
     answer: &Map<String, Value>,
     jwt: &JwtHints,
@@ -83,8 +83,8 @@ pub(super) fn expires_at(
         .ok_or(NoExpiry::PastJwt)
 }
 
-/// What a JWT leaves of what is stated. An API refuses it at its own `exp`, even if the answer states a longer lifetime. So what is
-/// left until `exp` counts, and so does `exp - iat`, which does not depend on a clock (a backdated `iat` makes it too long).
+/// How long a JWT is valid. An API refuses it after its own `exp`, even if the answer states a longer lifetime. So the time
+/// until `exp` counts, and so does `exp - iat`, which does not depend on a clock (a backdated `iat` makes it too long).
 fn own_end(
     jwt: &JwtHints,
     (lifetime, source): (SignedDuration, LifetimeSource),
@@ -96,7 +96,7 @@ fn own_end(
     if clock.sure || !clock.may_be_new(jwt.exp?, jwt.lifetime.unwrap_or(lifetime)) {
         return Some(either);
     }
-    // Nothing but our clock, which may be wrong, says that the token is older than the answer.
+    // Only our clock, which may be wrong, shows that the token is older than the answer.
     let agrees = whole.is_none_or(|whole| whole >= lifetime);
     if agrees && !matches!(source, LifetimeSource::Jwt) {
         return None;
@@ -104,7 +104,7 @@ fn own_end(
     Some(if left.is_positive() { either } else { whole? })
 }
 
-/// The earliest end of the fields that are clear. `length`: the shortest time for which one says that the token is valid.
+/// The earliest expiry of the unambiguous fields. `length`: the shortest stated duration.
 fn clear(
     stated: &[(&'static str, Statement)],
     clock: &IssuerClock,
@@ -119,7 +119,7 @@ fn clear(
         Statement::Past(at) => Some((*field, *at)),
         _ => None,
     });
-    // Our clock may be ahead of the one that this was written by.
+    // Our clock may be ahead of the clock of the server that wrote this.
     if let Some((field, at)) = past
         && let Some(length) = length.or(own)
         && (clock.sure || !clock.may_be_new(at, length))
@@ -218,7 +218,7 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
     }
 }
 
-/// A certificate of the client (`x5t#S256`, RFC 8705) is no obstacle: who has the token may have that as well.
+/// A token that is bound to a client certificate (`x5t#S256`, RFC 8705) can be used: the workload may have that certificate as well.
 fn is_bound(claims: &Map<String, Value>) -> bool {
     let confirmation = claims.get("cnf").and_then(Value::as_object);
     confirmation.is_some_and(|cnf| {
@@ -228,7 +228,7 @@ fn is_bound(claims: &Map<String, Value>) -> bool {
     })
 }
 
-/// What a JWT says about its rights.
+/// The roles, scopes and audience of a JWT.
 #[cfg(test)]
 pub(crate) fn claims_of(token: &str) -> Option<Claims> {
     claims(token).as_ref().map(rights)
@@ -262,7 +262,7 @@ pub fn audiences(token: &str) -> Vec<String> {
     .unwrap_or_default()
 }
 
-/// Is it a token of a ServiceAccount without an audience, as Secrets of the type `kubernetes.io/service-account-token` hold?
+/// True for a token of a ServiceAccount without an audience, as in Secrets of the type `kubernetes.io/service-account-token`.
 /// Each API server of its cluster accepts it, and it does not expire (source: pkg/serviceaccount/legacy.go of Kubernetes).
 pub fn is_legacy_account_token(token: &str) -> bool {
     let claims = claims(token);
@@ -270,18 +270,18 @@ pub fn is_legacy_account_token(token: &str) -> bool {
     issuer.and_then(Value::as_str) == Some("kubernetes/serviceaccount")
 }
 
-/// Words of claims about rights.
+/// The words in claims about roles or scopes.
 #[derive(Default)]
 struct Words {
-    /// Those that are noted.
+    /// The noted words.
     noted: Vec<String>,
-    /// Are these all?
+    /// True if these are all.
     all: bool,
-    /// How many others there are.
+    /// The number of others.
     more: usize,
 }
 
-/// What could not stand in an annotation or a condition is counted, and so is what is beyond a bound: roles are short words.
+/// Words that an annotation or a condition cannot contain are only counted, and so are those beyond the limit: roles are short words.
 fn words(of: &[Option<&Value>]) -> Words {
     let reported = of
         .iter()
@@ -307,7 +307,7 @@ fn words(of: &[Option<&Value>]) -> Words {
     }
 }
 
-/// An entry of a list. One that is no text is counted as a word of its own.
+/// An entry of a list. An entry that is not a text counts as a separate word.
 fn entry(item: &Value) -> String {
     match item {
         Value::String(text) => text.clone(),
@@ -320,7 +320,7 @@ fn is_shown(word: &str) -> bool {
     (1..=256).contains(&word.len()) && word.bytes().all(|b| (0x21..=0x7e).contains(&b))
 }
 
-/// The claims about rights.
+/// The claims about roles, scopes and audience.
 fn rights(claims: &Map<String, Value>) -> Claims {
     let roles = words(&role_claims(claims));
     let mut scopes = words(&[claims.get("scp")]);
@@ -351,7 +351,7 @@ fn role_claims(claims: &Map<String, Value>) -> Vec<Option<&Value>> {
     all
 }
 
-/// Entra's ids of requests and answers are GUIDs (RFC 9562 section 4), and nothing else is shown as one.
+/// Entra's ids of requests and answers are GUIDs (RFC 9562 section 4). Nothing else is shown as one.
 pub(crate) fn is_guid(id: &str) -> bool {
     id.len() == 36
         && id.bytes().enumerate().all(|(i, b)| match i {
@@ -360,7 +360,7 @@ pub(crate) fn is_guid(id: &str) -> bool {
         })
 }
 
-/// Ids are shown in status and logs, so only the characters that ids are made of pass.
+/// Ids are shown in status and logs, so only characters of ids are allowed.
 pub(super) fn printable_id(id: &str) -> bool {
     (1..=128).contains(&id.len())
         && id

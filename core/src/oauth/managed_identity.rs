@@ -11,25 +11,25 @@ use url::Url;
 use super::{Class, Method, NextStep, RawAnswer, Then, TokenError, TokenRequest};
 use crate::credential::{RequestParameters, Selector};
 
-/// Where Azure's machines answer.
+/// The identity endpoint of Azure's machines.
 pub const IMDS: &str = "http://169.254.169.254";
-/// Where the Arc agent answers.
+/// The identity endpoint of the Arc agent.
 pub const AZURE_ARC: &str = "http://127.0.0.1:40342";
 /// Longest key file of the Arc agent.
 pub const MAX_ARC_KEY: usize = 4096;
 
-/// A local identity endpoint and what it wants to see.
+/// A local identity endpoint, and the values that it requires.
 #[derive(Clone)]
 pub enum Local {
     /// IMDS, at this origin.
     Imds(Url),
     /// App Service: the endpoint and the header of the operator's environment.
     AppService(Url, SecretString),
-    /// Azure Arc: the origin, and the content of the key file once the agent named it.
+    /// Azure Arc: the origin, and the content of the key file after the agent has named it.
     AzureArc(Url, Option<SecretString>),
 }
 
-/// The request for a token that an identity is known by elsewhere: `resource` is its audience.
+/// The request for a token that identifies the identity to another service: `resource` is its audience.
 pub fn identity_request(local: &Local, selector: &Selector, resource: &str) -> TokenRequest {
     let parameters = RequestParameters {
         resources: vec![resource.to_owned()],
@@ -38,7 +38,7 @@ pub fn identity_request(local: &Local, selector: &Selector, resource: &str) -> T
     request(local, selector, &parameters)
 }
 
-/// Builds the request. The resource is the API without `/.default`: these endpoints know no scopes.
+/// Builds the request. The resource is the API without `/.default`: these endpoints have no scopes.
 pub(super) fn request(
     local: &Local,
     selector: &Selector,
@@ -111,8 +111,7 @@ fn resource(parameters: &RequestParameters) -> String {
         .unwrap_or_default()
 }
 
-/// The file that the Arc agent's challenge names (`Basic realm=<path>`), if it is one that may be read: a `.key`
-/// file right in the agent's folder.
+/// The file that the Arc agent's challenge names (`Basic realm=<path>`), if it may be read: a `.key` file directly in the agent's folder.
 ///
 /// # Errors
 /// The next step for the user.
@@ -123,7 +122,7 @@ pub fn arc_key_file(answer: &RawAnswer, folder: &str) -> Result<String, TokenErr
         .challenge
         .as_deref()
         .filter(|_| answer.status == 401)
-        .ok_or_else(|| fault("the Azure Arc agent did not ask for its key file"))?;
+        .ok_or_else(|| fault("the Azure Arc agent did not request its key file"))?;
     let path = challenge
         .split_once("realm=")
         .map(|(_, p)| p.trim().trim_matches('"'))
@@ -146,7 +145,7 @@ pub fn arc_key_file(answer: &RawAnswer, folder: &str) -> Result<String, TokenErr
     }
 }
 
-/// What the local endpoints mean by their statuses.
+/// The meaning of the statuses of the local endpoints.
 pub(super) fn refused(status: u16, token_error: TokenError) -> TokenError {
     let say = |class, reason, next_step: NextStep| TokenError {
         class,
@@ -175,7 +174,7 @@ pub(super) fn refused(status: u16, token_error: TokenError) -> TokenError {
         401 | 403 => say(
             Class::Denied,
             Reason::IdentityEndpointRefused,
-            "the managed identity endpoint does not let the operator in; check its environment and network".into(),
+            "the managed identity endpoint denies access to the operator; check its environment and network".into(),
         ),
         _ => token_error,
     }

@@ -1,8 +1,8 @@
 //! OAuth 2.0 token requests and their answers. Never sends a request.
 //!
-//! [`request()`] builds the bytes of a request. [`answer`] reads the answer: a token, or a failure with its class and a next step. [`grant`]
-//! has the grants, `client_auth` the client authentication methods, [`discovery`] the authorization server metadata, and [`sign_in`] the
-//! flows in which a user signs in.
+//! [`request()`] builds the bytes of a request. [`answer`] reads the answer: a token, or a failure with its class and a next
+//! step. [`grant`] contains the grants, `client_auth` the client authentication methods, [`discovery`] the authorization
+//! server metadata, and [`sign_in`] the flows in which a user signs in.
 
 mod aadsts;
 mod answer_fields;

@@ -9,23 +9,24 @@ use crate::{
     input,
 };
 
-/// Longest text that is taken from a Secret. A refresh token that apicred has stored must be readable: some issuers put
+/// Longest text that is accepted from a Secret. A refresh token that apicred has stored must be readable: some issuers put
+/// encrypted claims of a user with many groups into it.
 /// encrypted claims of a user with many groups into it.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// One thing to read.
+/// An input to read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Need {
-    /// One line out of a Secret: a secret, a token, a password.
+    /// One line of a Secret: a secret, a token, a password.
     Line(SecretKeyRef),
-    /// A file out of a Secret: keys in PEM or JSON.
+    /// A file of a Secret: keys in PEM or JSON.
     File(SecretKeyRef),
     /// A token of a ServiceAccount.
     Account(AccountToken),
 }
 
 impl Need {
-    /// The key of the Secret that is needed, if it is one.
+    /// The key of the Secret, if it is read from one.
     pub const fn reference(&self) -> Option<&SecretKeyRef> {
         match self {
             Self::Line(reference) | Self::File(reference) => Some(reference),
@@ -36,21 +37,21 @@ impl Need {
 
 /// The client authentication material, read just before the request.
 pub enum Material {
-    /// Nothing does.
+    /// No client authentication.
     None,
     /// A client secret.
     Secret(SecretString),
-    /// A key that signs an assertion, and its place among the certificates of the spec: each of them has settings of its own.
+    /// A key that signs an assertion, and the position of its certificate in the spec: each has its own settings.
     Signer(Box<Identity>, usize),
     /// A private key without a certificate, which signs an assertion.
     Key(Box<ClientKey>),
-    /// An assertion that was made for this request: a token of a ServiceAccount or of a managed identity.
+    /// An assertion for this request: a token of a ServiceAccount or of a managed identity.
     Assertion(SecretString),
-    /// An assertion out of a Secret.
+    /// An assertion from a Secret.
     Stored(SecretString),
     /// A certificate for the TLS handshake.
     Tls(Box<Identity>),
-    /// The operator's own federated token (Entra Workload ID), and the client id of its environment.
+    /// The operator's own federated token (Entra Workload ID), and the client id from its environment.
     Workload {
         /// The token.
         assertion: SecretString,
@@ -65,13 +66,13 @@ impl Material {
     /// A client secret from the bytes of a Secret's key.
     ///
     /// # Errors
-    /// A sentence for the user when the bytes cannot be one.
+    /// A sentence for the user when the bytes are not a client secret.
     pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, String> {
         secret_text(bytes).map(Self::Secret)
     }
 
     /// The odd form of a client secret that was refused, if it has one: the rest of a sentence that begins with "what is
-    /// stored". For those alone who may read the Secret.
+    /// stored". Only for users who may read the Secret.
     pub fn odd(&self, client_id: &str) -> Option<String> {
         match self {
             Self::Secret(secret) => secret_form::of_secret(secret.expose_secret(), client_id),
@@ -79,7 +80,7 @@ impl Material {
         }
     }
 
-    /// When a certificate that is part of it expires.
+    /// The validity period of its certificate, if it has one.
     pub fn validity(&self) -> Option<crate::oauth::Validity> {
         match self {
             Self::Signer(identity, _) | Self::Tls(identity) => identity.validity(),
@@ -87,8 +88,7 @@ impl Material {
         }
     }
 
-    /// The text that distinguishes two client authentications, for the keyed fingerprint; a ServiceAccount's token is another
-    /// one each time and does not count.
+    /// Distinguishes two client authentications, for the keyed fingerprint. A ServiceAccount's token differs each time and does not count.
     pub fn fingerprint_input(&self) -> &str {
         match self {
             Self::None | Self::Assertion(_) | Self::Workload { .. } | Self::Local(_) => "",
@@ -99,14 +99,14 @@ impl Material {
     }
 }
 
-/// What a grant draws on, in a form that the issuer may have refused.
+/// A grant input in a form that the issuer may have refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Odd {
-    /// Its place among the Secrets of the grant.
+    /// Its position among the Secrets of the grant.
     pub place: usize,
-    /// What it should be.
+    /// The kind of value that it should be.
     pub noun: &'static str,
-    /// The rest of a sentence that begins with "what is stored". For those alone who may read the Secret.
+    /// The rest of a sentence that begins with "what is stored". Only for users who may read the Secret.
     pub form: String,
 }
 
@@ -131,14 +131,13 @@ pub fn odd_grant_input(grant: &Grant, grant_inputs: &[SecretString]) -> Option<O
     })
 }
 
-/// One line out of a Secret. One line end at its end is taken off, since editors and `echo` leave it there and no
-/// issuer issues a secret that ends with one.
+/// One line of a Secret. One line end at its end is removed, since editors and `echo` add it and no issuer issues a secret that ends with one.
 ///
 /// # Errors
-/// A sentence for the user when the bytes cannot be one.
+/// A sentence for the user when the bytes are not one line of text.
 pub fn secret_text(bytes: &[u8]) -> Result<SecretString, String> {
     let text = match std::str::from_utf8(bytes) {
-        // UTF-16 of ASCII letters is UTF-8 as well, with a zero byte beside each letter.
+        // UTF-16 of ASCII letters is UTF-8 as well, with a zero byte next to each letter.
         Ok(text) if !text.contains('\0') => text,
         _ => {
             let what = match input::text(bytes) {
@@ -171,10 +170,10 @@ pub fn secret_text(bytes: &[u8]) -> Result<SecretString, String> {
     Ok(SecretString::from(text))
 }
 
-/// A file of keys out of a Secret. What is around the keys may be in any charset.
+/// A file of keys from a Secret. The text around the keys may be in any charset.
 ///
 /// # Errors
-/// The rest of a sentence that begins with the key's name, when the bytes cannot be one.
+/// The rest of a sentence that begins with the key's name, when the bytes are not such a file.
 pub fn file(bytes: &[u8]) -> Result<SecretString, String> {
     if bytes.len() > MAX_TEXT {
         return Err("is longer than 64 KiB; a key file is shorter".to_owned());
@@ -189,7 +188,7 @@ pub fn file(bytes: &[u8]) -> Result<SecretString, String> {
     Ok(SecretString::from(text.into_owned()))
 }
 
-/// The audience of a ServiceAccount's token if not set (facts, section 1.5).
+/// The default audience of a ServiceAccount's token (facts, section 1.5).
 pub fn account_audience(credential: &Credential, endpoint: Option<&TokenEndpoint>) -> String {
     let issuer = &credential.issuer;
     match (&issuer.endpoint, issuer.cloud) {

@@ -1,11 +1,11 @@
-//! The next step of a token error: a sentence that is complete when it is made, and what was seen on the way beside it.
+//! The next step of a token error: a complete sentence, and notes about the request and the answer.
 
 use std::fmt;
 
-/// Who reads a message.
+/// The reader of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reader {
-    /// A user of the cluster: the operator acts by itself, and an administrator sets its proxy.
+    /// A user of the cluster: the operator retries automatically, and an administrator configures its proxy.
     Cluster,
     /// A user of `kubectl apicred`, who is present and runs the command again.
     Command,
@@ -14,7 +14,7 @@ pub enum Reader {
 /// What happens after a failure, and who acts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Then {
-    /// The sentence says it.
+    /// The sentence contains it.
     #[default]
     Stated,
     /// Another attempt, without a change.
@@ -43,7 +43,7 @@ impl Then {
     }
 }
 
-/// What was seen on the way. Each is rendered in one place, in the order in which they were noted.
+/// A detail of the request or the answer. Each kind is rendered in one place, in the order in which they were noted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
     /// More in parentheses.
@@ -112,17 +112,17 @@ impl NextStep {
         self
     }
 
-    /// Notes what was seen.
+    /// Adds a detail.
     pub fn note(&mut self, note: Note) {
         self.0.notes.push(note);
     }
 
-    /// What happens after it.
+    /// What happens after the sentence.
     pub fn then(&self) -> Then {
         self.0.then
     }
 
-    /// What failed, without what happens after it.
+    /// The failure, without what happens after it.
     pub fn what(&self) -> String {
         self.text_for(None)
     }

@@ -1,4 +1,4 @@
-//! Reads PEM as users and tools write it, and names what was found instead.
+//! Reads PEM as users and tools write it, and describes other input.
 //!
 //! RFC 7468 section 2 allows text around the blocks and white space in them. Real files have byte order marks, notes in other charsets, all
 //! content on one line, YAML indentation, or `\n` from JSON.
@@ -37,25 +37,25 @@ pub struct Block<'a> {
 pub enum Body {
     /// The bytes, decoded.
     Der(Vec<u8>),
-    /// By headers of RFC 1421, as old versions of OpenSSL write them.
+    /// Encrypted, by headers of RFC 1421, as old versions of OpenSSL write them.
     Encrypted,
-    /// No base64.
+    /// Not base64.
     Damaged,
     /// There is no `END`.
     Unended,
 }
 
 impl Block<'_> {
-    /// Is it a certificate, by its label?
+    /// True for a certificate, by its label.
     pub fn is_certificate(&self) -> bool {
-        // The latter two are OpenSSL's: the same, and the same with trust settings after it.
+        // The latter two are OpenSSL's: the same content, and the same with trust settings after it.
         matches!(
             self.label,
             "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE"
         )
     }
 
-    /// Is it a private key that may be read, by its label?
+    /// True for a private key that may be read, by its label.
     pub fn is_key(&self) -> bool {
         matches!(
             self.label,
@@ -106,7 +106,7 @@ fn decode(body: &str) -> Body {
     let body = body.replace("\\r", "").replace("\\n", "\n");
     let bare: String = body
         .lines()
-        // Headers of RFC 1421, and attributes of RFC 7468's ancestors.
+        // Headers of RFC 1421, and attributes of the predecessors of RFC 7468.
         .filter(|line| !line.contains(':'))
         .flat_map(str::chars)
         .filter(|c| !c.is_whitespace() && !is_invisible(*c))
@@ -117,18 +117,18 @@ fn decode(body: &str) -> Body {
     }
 }
 
-/// Characters without a shape that word processors, chats and web pages leave in what is copied out of them: soft hyphen,
-/// zero-width ones, directional marks, word joiner, byte order mark.
+/// Invisible characters that word processors, chats and web pages leave in copied text: soft hyphen, zero-width characters,
+/// directional marks, word joiner, byte order mark.
 pub(super) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
         | '\u{e0000}'..='\u{e007f}')
 }
 
-/// What a file is that is no PEM of what is needed: a noun, and what to do.
+/// A file that is not the required PEM: a noun, and what to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Form {
-    /// What was seen.
+    /// What the file is.
     pub what: &'static str,
     /// What to do.
     pub step: &'static str,
@@ -209,7 +209,7 @@ const PATH: Form = form(
     "store the content of the file, from -----BEGIN on",
 );
 
-/// Names what a text is, if it is known and neither certificates nor a plain private key in PEM.
+/// The kind of a text, if it is known and is neither certificates nor a plain private key in PEM.
 pub(super) fn form_of_text(text: &str) -> Option<Form> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
     let by_label = blocks(text).iter().find_map(|block| {
@@ -265,7 +265,7 @@ fn base64(text: &str) -> Option<Form> {
     form_of_bytes(&bytes).map(|_| BASE64_BINARY)
 }
 
-/// Names what bytes are, if they are a binary format that is known.
+/// The kind of a binary format, if it is known.
 pub(super) fn form_of_bytes(bytes: &[u8]) -> Option<Form> {
     // JKS and JCEKS by their magic numbers.
     if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) || bytes.starts_with(&[0xce; 4]) {

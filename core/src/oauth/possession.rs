@@ -1,4 +1,4 @@
-//! The proof of possession that Microsoft Graph wants for changes of an application's certificates.
+//! The proof of possession that Microsoft Graph requires for changes of an application's certificates.
 //! <https://learn.microsoft.com/graph/application-rollkey-prooftoken>
 
 use std::fmt::Write as _;
@@ -15,14 +15,14 @@ use super::{
 };
 use crate::api::SigningAlgorithm;
 
-/// `aud` of the proof: the id of Azure AD Graph. Both pages of Microsoft name it since 2024; older copies named
+/// `aud` of the proof: the id of Azure AD Graph. Both pages of Microsoft have named it since 2024; older copies named
 /// `00000003-0000-0000-c000-000000000000`.
 pub const PROOF_AUDIENCE: &str = "00000002-0000-0000-c000-000000000000";
-/// From `nbf` to `exp` it may be ten minutes; this leaves a margin for a server that counts otherwise.
+/// From `nbf` to `exp` the limit is ten minutes. This leaves a margin for servers that calculate differently.
 const LIFETIME: i64 = 540;
 
-/// The proof: signed with the key of a certificate that is valid for the application now. `object_id` is the application's,
-/// not the client ID.
+/// The proof, signed with the key of a certificate that is currently valid for the application. `object_id` is the
+/// application's object ID, not the client ID.
 ///
 /// # Errors
 /// A sentence for the user, without a full stop.
@@ -35,10 +35,12 @@ pub fn proof_of_possession(
     let key = identity.key().map_err(of)?;
     let algorithm = key.algorithm(None, SigningAlgorithm::RS256).map_err(of)?;
     if !algorithm.is_rsa() {
-        return Err(of("is no RSA key, and Entra ID takes no other; use RSA"));
+        return Err(of(
+            "is not an RSA key, and Entra ID accepts no other; use RSA",
+        ));
     }
     let x5t = identity.thumbprint_sha1();
-    // As Microsoft's sample names the key (X509SigningCredentials).
+    // The key ID as in Microsoft's sample (X509SigningCredentials).
     let kid = leaf(identity).map(|der| hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der).as_ref()));
     let header = Header {
         key_id: kid.map(|kid| kid.to_uppercase()),

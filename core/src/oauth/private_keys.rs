@@ -6,7 +6,7 @@ use super::pem::{self, Block, Body};
 
 /// Most private keys of one text that are tried.
 const MAX_KEYS: usize = 4;
-/// What can sign, in words.
+/// The keys that can sign, for messages.
 pub(super) const USABLE: &str = "RSA of 2048 to 8192 bits, EC on P-256, P-384 or P-521, or Ed25519";
 
 pub(super) const NO_KEY: &str = "holds no private key in PEM";
@@ -19,7 +19,7 @@ pub(super) fn private_keys(text: &str) -> Result<Vec<PrivateKeyDer<'static>>, St
     let blocks = pem::blocks(text);
     let keys: Vec<PrivateKeyDer<'static>> = (blocks.iter().filter(|b| b.is_key()))
         .filter_map(Block::der)
-        // By their structure: labels are wrong now and then.
+        // By their structure: labels are sometimes wrong.
         .filter_map(|der| PrivateKeyDer::try_from(der.to_vec()).ok())
         .take(MAX_KEYS)
         .collect();
@@ -31,8 +31,7 @@ pub(super) fn private_keys(text: &str) -> Result<Vec<PrivateKeyDer<'static>>, St
         (_, Some(form)) => format!("is {}; {}", form.what, form.step),
         (Some(block), None) => damaged(block).to_owned(),
         (None, None) if blocks.iter().any(Block::is_certificate) => {
-            "holds a certificate and no private key; are the keys of the Secret exchanged?"
-                .to_owned()
+            "holds a certificate and no private key; are the keys of the Secret swapped?".to_owned()
         }
         (None, None) => NO_KEY.to_owned(),
     })
@@ -46,7 +45,7 @@ pub(super) fn damaged(block: &Block<'_>) -> &'static str {
     }
 }
 
-/// The kind of a key that cannot be used, by its object identifiers (tag and length before them).
+/// The kind of a key that cannot be used, by its object identifiers (with tag and length).
 pub(super) fn kind(der: &PrivateKeyDer<'_>) -> &'static str {
     const KINDS: [(&[u8], &str); 11] = [
         (

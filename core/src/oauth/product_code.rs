@@ -1,5 +1,5 @@
-//! The stable code that a product has for an error beside OAuth's, as it may be shown: `E0000004`, `BXNIM0415E`,
-//! `AADB2C90081`. A form of another product is a line.
+//! The stable error code of a product in addition to the OAuth error, in a form that may be shown: `E0000004`, `BXNIM0415E`,
+//! `AADB2C90081`. The form of another product is one line.
 
 use std::ops::RangeInclusive;
 
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::{classes, error_body::snake, gateway, token_error::MOST_DIGITS};
 use crate::input::get;
 
-/// Fields that have such a code, in the order in which they are read.
+/// Fields with such a code, in the order in which they are read.
 const FIELDS: [&str; 5] = [
-    // Google, beside `invalid_grant`.
+    // Google, in addition to `invalid_grant`.
     "error_subtype",
     // Okta, IBM, Microsoft's own frameworks.
     "error_code",
@@ -20,7 +20,7 @@ const FIELDS: [&str; 5] = [
     "__type",
 ];
 
-/// Codes that are numbers with something fixed before them, so many digits, and for some a letter for the severity after them.
+/// Codes with a fixed prefix and this number of digits. `true`: a letter for the severity may follow.
 const NUMBERED: [(&str, RangeInclusive<usize>, bool); 6] = [
     // Okta: developer.okta.com/docs/reference/error-codes
     ("E0000", 3..=3, false),
@@ -34,7 +34,7 @@ const NUMBERED: [(&str, RangeInclusive<usize>, bool); 6] = [
     ("MSIS", 4..=4, false),
 ];
 
-/// The code, if the answer has one. `error` is what is shown already.
+/// The code, if the answer has one. `error`: the code that is already shown.
 pub(super) fn product_code(
     fields: &Map<String, Value>,
     error: Option<&str>,
@@ -71,13 +71,13 @@ pub(super) fn product_code(
     found.or_else(apigee).or_else(number)
 }
 
-/// Is it a code of the table of errors, in the spelling of its product? What is known holds nothing else.
+/// True for a code of the table of errors, in the spelling of its product. A known code contains no secret.
 fn is_known(text: &str) -> bool {
     let name = snake(text);
     name.is_some_and(|name| classes::known(&name).is_some())
 }
 
-/// The length of the numbered code that a text begins with.
+/// The length of the numbered code at the beginning of a text.
 fn numbered(text: &str) -> Option<usize> {
     NUMBERED.iter().find_map(|(prefix, count, severity)| {
         let rest = text.strip_prefix(prefix)?;
@@ -143,7 +143,7 @@ mod tests {
                 json!({ "fault": { "faultstring": "x", "detail": { "errorcode": "oauth.v2.InvalidClientIdentifier" } } }),
                 Some("oauth.v2.InvalidClientIdentifier"),
             ),
-            // What stands there already, and what is no code of a product.
+            // A code that is already shown, and values that are not codes of a product.
             (
                 json!({ "error": "invalid_client", "code": "invalid_client" }),
                 None,
@@ -179,7 +179,7 @@ mod tests {
             let body = json!({ "errorCode": text, "error_description": text });
             if let Some(code) = of(&body) {
                 prop_assert!(code.len() <= 64 && code.bytes().all(|b| b.is_ascii_graphic()));
-                // Three digits more than a small letter's code has, and a prefix that is fixed.
+                // At most three more digits than other codes may have, and a fixed prefix.
                 let digits = code.bytes().filter(u8::is_ascii_digit).count();
                 prop_assert!(digits <= 7, "{code}");
             }

@@ -1,6 +1,6 @@
-//! Quotes the text of an issuer in a message, without every part of the secrets in the request, in any encoding.
+//! Quotes the text of an issuer in a message, without any part of the secrets in the request, in any encoding.
 //!
-//! Without this, a user who may create credentials and may not read Secrets could make an issuer repeat a secret in its error.
+//! Without this, a user who may create credentials but not read Secrets could make an issuer repeat a secret in its error.
 
 use std::collections::HashSet;
 
@@ -20,33 +20,33 @@ use super::{
 };
 use crate::{api::parameter::NO_SECRETS, input::object, printable::printable};
 
-/// Most characters of the issuer's words that are shown.
+/// Most characters of the issuer's text that are shown.
 const MOST: usize = 200;
-/// So many characters of a secret in a row are cut out, wherever in it they begin.
+/// This number of consecutive characters of a secret is removed, at any position in it.
 const WINDOW: usize = 6;
-/// In the place of what is cut out.
+/// Replaces the removed characters.
 pub const CUT: &str = "[…]";
-/// Longest issuer, subject or audience that is shown of an assertion.
+/// Longest issuer, subject or audience of an assertion that is shown.
 const MOST_CLAIM: usize = 256;
 
 /// The authentication method of a client secret that signs (OpenID Connect Core section 9).
 pub(super) const CLIENT_SECRET_JWT: &str = "client_secret_jwt";
 
-/// Is a parameter of this name shown where an issuer repeats it?
+/// True if a parameter of this name is shown when an issuer repeats it.
 pub fn is_public(name: &str) -> bool {
     NO_SECRETS.contains(&name)
 }
 
-/// What a request held that must not come back, and how it authenticated the client. Has no `Debug`.
+/// The secrets of a request, which must not be shown, and how it authenticated the client. Has no `Debug`.
 pub struct SentSecrets {
     secrets: Vec<SecretString>,
-    /// What the user chose and knows. It is never cut out, whatever the secrets are: an issuer repeats a scope that it
-    /// does not know, and a guess that is cut out would be a guess that is right.
+    /// Values that the user chose and knows. They are never removed, even if a secret contains them. An issuer repeats a
+    /// scope that it does not know, and removing it would confirm a correct guess of the secret.
     chosen: Vec<String>,
-    /// Assertion of the client, and the token that is exchanged.
+    /// The assertion of the client, and the token that is exchanged.
     assertions: Vec<SecretString>,
     method: Option<&'static str>,
-    /// Where it goes.
+    /// The URL of the request.
     url: Url,
 }
 
@@ -84,7 +84,7 @@ impl SentSecrets {
                         echo.method = Some("client_secret_basic");
                         echo.basic(encoded);
                     }
-                    // The scheme is no secret, and a word that issuers use.
+                    // The scheme is not a secret, and issuers use the word.
                     let secret = value.split_once(' ').map_or(value, |(_, secret)| secret);
                     echo.secrets.push(SecretString::from(secret));
                 }
@@ -109,13 +109,13 @@ impl SentSecrets {
         }
     }
 
-    /// How the client was authenticated, by the names of the registry of RFC 8414.
+    /// The client authentication method, with its name in the registry of RFC 8414.
     pub(super) const fn method(&self) -> Option<&'static str> {
         self.method
     }
 
-    /// Issuer, subject and audience of the assertion that was sent: what a federated credential is compared with. Of
-    /// ServiceAccount tokens only, which is for the caller to know.
+    /// Issuer, subject and audience of the assertion that was sent: the values that a federated credential is compared with.
+    /// The caller must use it only for ServiceAccount tokens.
     pub(super) fn identity(&self) -> Option<String> {
         let token = self.assertions.first()?.expose_secret();
         let payload = token.split('.').nth(1)?;
@@ -128,11 +128,11 @@ impl SentSecrets {
         ))
     }
 
-    /// Where a redirect of the request leads: an origin, without what was secret. The path is not shown, since a server may
-    /// put into it what it was sent. `vouched`: may the origin of another server be shown?
+    /// The target of a redirect of the request: an origin, without secrets. The path is not shown, since a server may put
+    /// sent values into it. `vouched`: whether the origin of another server may be shown.
     pub(super) fn redirect(&self, location: &str, vouched: bool) -> Option<String> {
         match redirected(&self.url, Some(location)) {
-            // What a server makes of the request is not shown; this much is known without it.
+            // Only this much of the new path is shown, because it contains nothing from the server.
             Redirect::Here(to) if to.path() == format!("{}/", self.url.path()) => {
                 Some("it leads to the same URL with a slash at its end".to_owned())
             }
@@ -148,7 +148,7 @@ impl SentSecrets {
         }
     }
 
-    /// What cuts the secrets out of names that a server shows, such as those of its certificate. Its host is no secret.
+    /// Removes the secrets from names that a server shows, such as those of its certificate. Its host is not a secret.
     #[must_use]
     pub fn net(&self, host: &str) -> Net {
         let chosen: Vec<String> = self
@@ -160,11 +160,10 @@ impl SentSecrets {
         Net::of(&self.secrets, &chosen)
     }
 
-    /// The words without secrets, in one line of bounded length. `None`: nothing is left to be said. `answered`: what is
-    /// secret in the answer itself.
+    /// The text without secrets, in one line of bounded length. `None` if nothing is left. `answered`: the secrets in the answer itself.
     pub(super) fn quote(&self, words: &str, answered: &[SecretString]) -> Option<String> {
         let net = Net::of(self.secrets.iter().chain(answered), &self.chosen);
-        // The ids behind it are shown apart from it, and are others at each try.
+        // The ids after this are shown separately, and differ at each attempt.
         let own = words.split("Trace ID:").next().unwrap_or_default();
         let own = own.split("Correlation ID:").next().unwrap_or_default();
         let line: Vec<&str> = own
@@ -172,14 +171,14 @@ impl SentSecrets {
             .collect();
         let line = line.into_iter().filter(|w| !w.is_empty());
         let line = line.collect::<Vec<_>>().join(" ").replace('"', "'");
-        // What a server says each time takes the room of what it says this time.
+        // The constant part of a server's text would displace the specific part.
         let line = without_examples(&line).replace("  ", " ");
         let text = without_tokens(&net.cut(&line), &self.chosen);
         let text = printable(&text).into_owned();
         let shown: String = text.chars().take(MOST).collect();
         let more = if shown.len() < text.len() { "…" } else { "" };
         let reported = shown.replace(CUT, "").chars().any(char::is_alphanumeric);
-        // What was put together from the rest may look like a secret again.
+        // The joined rest may look like a secret again.
         (reported && !net.catches(&shown)).then(|| format!("{}{more}", shown.trim()))
     }
 }
@@ -197,7 +196,7 @@ fn signed_by(assertion: &str) -> &'static str {
     }
 }
 
-/// A claim of a token, as it may be shown.
+/// A claim of a token, in a form that may be shown.
 fn claim(claims: &Map<String, Value>, name: &str) -> String {
     let text = match claims.get(name) {
         Some(Value::String(text)) => text.clone(),
@@ -219,7 +218,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// Of these secrets, without what is in `chosen`.
+    /// The parts of these secrets, without those in `chosen`.
     pub fn of<'a>(secrets: impl IntoIterator<Item = &'a SecretString>, chosen: &[String]) -> Self {
         let mut net = Self {
             windows: HashSet::new(),
@@ -248,7 +247,7 @@ impl Net {
         net
     }
 
-    /// Which characters belong to a part of a secret?
+    /// Which characters belong to a part of a secret.
     fn hits(&self, text: &str) -> Vec<bool> {
         let chars = lower(text);
         let mut hit = vec![false; chars.len()];
@@ -271,7 +270,7 @@ impl Net {
         self.hits(text).contains(&true)
     }
 
-    /// The text without what belongs to a secret.
+    /// The text without parts of secrets.
     #[must_use]
     pub fn cut(&self, text: &str) -> String {
         let mut out = String::new();
@@ -298,10 +297,10 @@ fn windows(chars: &[char]) -> impl Iterator<Item = [char; WINDOW]> {
 }
 
 /// A secret as it is, percent-encoded in two ways, as JSON, in hexadecimal, and in both alphabets of base64 at every
-/// alignment; the flag: is it another form than the secret's own?
+/// alignment. The flag is true for a form other than the secret's own.
 fn forms(secret: &str) -> Vec<(String, bool)> {
     use std::fmt::Write;
-    // Lines are put together before the search.
+    // The search is done in joined lines.
     let line: Vec<&str> = secret.split_whitespace().collect();
     let percent: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let quoted = serde_json::to_string(secret).unwrap_or_default();
@@ -319,7 +318,7 @@ fn forms(secret: &str) -> Vec<(String, bool)> {
         (hex, true),
     ];
     for skip in 0..3 {
-        // The last digits depend on what follows.
+        // The last digits depend on the following bytes.
         let bytes = secret.as_bytes().get(skip..).unwrap_or_default();
         let whole = &bytes[..bytes.len() / 3 * 3];
         forms.push((STANDARD_NO_PAD.encode(whole), true));

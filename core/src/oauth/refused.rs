@@ -1,4 +1,4 @@
-//! Turns an answer without a token into a [`TokenError`]: what was seen, its class, and its meaning for the grant and the client of a
+//! Turns an answer without a token into a [`TokenError`]: its details, its class, and its meaning for the grant and the client of a
 //! credential.
 
 use std::{borrow::Cow, time::Duration};
@@ -25,12 +25,12 @@ use crate::{
     input::{get, text_of},
 };
 
-/// A redirect to where a user would sign in.
-const LOGIN_PAGE: &str = "the server redirects to a login page: it has no token endpoint at this URL, or a proxy lets nobody through who has not signed in; correct the URL of the issuer, or have the proxy let this path through";
+/// A redirect to a login page.
+const LOGIN_PAGE: &str = "the server redirects to a login page: it has no token endpoint at this URL, or a proxy requires a sign-in first; correct the URL of the issuer, or have the proxy allow this path without a sign-in";
 /// Largest number of codes that are read from one answer.
 const MOST_NUMBERS: usize = 8;
 
-/// What an answer without a token means, with what is known of the credential.
+/// The meaning of an answer without a token, for a credential if it is known.
 pub(super) fn token_error(
     raw: &RawAnswer,
     fields: Option<&Map<String, Value>>,
@@ -97,7 +97,7 @@ pub(super) fn token_error(
     }
 }
 
-/// The next step, with what only this answer shows.
+/// The next step, with the details that only this answer has.
 fn with_details(step: NextStep, raw: &RawAnswer, body: &Map<String, Value>) -> NextStep {
     let location = raw.location.as_deref().unwrap_or_default();
     let mut step = if (300..=399).contains(&raw.status) && gateway::is_login_page(location) {
@@ -117,7 +117,7 @@ fn guid(body: &Map<String, Value>, name: &str) -> Option<String> {
     id.map(Cow::into_owned)
 }
 
-/// The pause that the issuer requests, or the one that is known of its code, whichever is longer.
+/// The pause that the issuer requests, or the known one of its code, whichever is longer.
 fn pause(raw: &RawAnswer, seen: &Seen<'_>, now: Timestamp) -> Option<Duration> {
     let asked = raw.asked_pause(now);
     let known = seen
@@ -127,7 +127,7 @@ fn pause(raw: &RawAnswer, seen: &Seen<'_>, now: Timestamp) -> Option<Duration> {
     asked.max(known)
 }
 
-/// What was seen of an answer that is refused for its token.
+/// The details of an answer whose token is refused.
 pub(super) fn detail(raw: &RawAnswer, credential: Option<&Credential>) -> Detail {
     Detail {
         content_type: media_type(raw, None),
@@ -136,7 +136,7 @@ pub(super) fn detail(raw: &RawAnswer, credential: Option<&Credential>) -> Detail
     }
 }
 
-/// Did a token endpoint answer, as far as can be seen?
+/// Whether a token endpoint answered, as far as the answer shows it.
 const fn stage(seen: &Seen<'_>) -> Stage {
     match (seen.error, seen.by) {
         (None, Some(By::Page | By::Gateway(_))) => Stage::Foreign,
@@ -145,7 +145,7 @@ const fn stage(seen: &Seen<'_>) -> Stage {
     }
 }
 
-/// Does an assertion authenticate the client? Where the document of the issuer chooses how a secret is used, the words show it.
+/// True if an assertion authenticates the client. If the document of the issuer selects how a secret is used, the text shows it.
 fn is_asserted(credential: &Credential, words: &str) -> bool {
     match &credential.authentication {
         AuthenticationMethod::Certificates(_)
@@ -165,7 +165,7 @@ fn is_asserted(credential: &Credential, words: &str) -> bool {
     }
 }
 
-/// Applies what the error means for the grant.
+/// Applies the meaning of the error for the grant.
 fn apply_grant(credential: &Credential, seen: &Seen<'_>, token_error: &mut TokenError) {
     let name = format!("{}/{}", credential.namespace, credential.name);
     let asked = Refused {
@@ -173,7 +173,7 @@ fn apply_grant(credential: &Credential, seen: &Seen<'_>, token_error: &mut Token
         words: seen.words,
         credential: &name,
     };
-    // A page or a gateway says nothing about the grant.
+    // A page or a gateway shows nothing about the grant.
     let of_grant = seen
         .error
         .filter(|_| seen.by.is_none())
@@ -182,15 +182,15 @@ fn apply_grant(credential: &Credential, seen: &Seen<'_>, token_error: &mut Token
         .aadsts
         .is_some_and(|n| aadsts::known(n, seen.error, seen.user).is_some());
     match of_grant {
-        // What is known about the number says more than the grant can, but who is to act is the grant's word.
+        // The known number is more specific than the grant, but the grant decides who must act.
         Some(of_grant) if numbered => {
             let both = (of_grant.class, token_error.class) == (Class::NeedsUser, Class::NeedsUser);
             if both {
                 token_error.next_step.note(Note::Clause(of_grant.next_step));
             }
         }
-        // What is wrong with the client's own secret or assertion, and DPoP, is a matter of the client, whatever the grant. A
-        // router saw no grant.
+        // An error about the client's own secret or assertion, or about DPoP, is an error of the client for every grant. A router does not
+        // know the grant.
         Some(_)
             if token_error.about_client
                 && matches!(seen.error, Some("invalid_grant" | "invalid_request")) => {}
@@ -236,7 +236,7 @@ fn for_credential(
     let detail = token_error.detail.get_or_insert_default();
     detail.issuer = Some(credential.issuer.origin.clone());
     apply_grant(credential, seen, &mut token_error);
-    // Django and others have a path with a slash at its end, and not the one without.
+    // Django and others have a path only with a slash at its end.
     if let (Reason::EndpointNotFound, 404, Endpoint::Fixed(url)) =
         (token_error.reason, seen.status, &credential.issuer.endpoint)
         && credential.issuer.protocol == Protocol::OAuth
@@ -250,7 +250,7 @@ fn for_credential(
     }
     if token_error.reason == Reason::ClientRefused && token_error.about_client {
         token_error.next_step = client_refused(credential).into();
-        // Without authentication nothing was refused that another entry or a newer one would make good.
+        // Without client authentication, another entry or a newer one cannot help.
         token_error.about_client = !matches!(
             credential.authentication,
             AuthenticationMethod::Public | AuthenticationMethod::Absent
@@ -261,7 +261,7 @@ fn for_credential(
             .next_step
             .note(Note::Rest(consent::how(credential)));
     }
-    // Each refused try counts towards a lockout, whatever its code.
+    // Each refused attempt counts towards a lockout, whatever its code.
     if matches!(credential.grant, Grant::Password(_))
         && matches!(
             token_error.class,
@@ -274,12 +274,12 @@ fn for_credential(
     token_error
 }
 
-/// No user can help a grant that has none, and none can answer where a password alone is sent.
+/// The next step for a grant without a user, or with only a password: no user can sign in or answer there.
 fn without_user(credential: &Credential, token_error: &mut TokenError) {
     let user = credential.grant.user();
     let next_step = match (user, token_error.reason) {
         (User::SignsIn | User::BringsToken, _) => return,
-        // Somebody else acts there, and the sentence says who.
+        // An administrator or owner acts here, and the sentence names that role.
         (_, Reason::ConsentRequired | Reason::BlockedByPolicy)
         | (User::Password, Reason::UserNotAssigned | Reason::PasswordExpired) => {
             token_error.class = Class::Denied;
@@ -290,11 +290,11 @@ fn without_user(credential: &Credential, token_error: &mut TokenError) {
         }
         (User::Password, _) => {
             token_error.reason = Reason::PasswordRefused;
-            "the issuer does not let this user in with a password alone: check the user name and password, or use grant.refreshToken"
+            "the issuer does not accept only a password for this user: check the user name and password, or use grant.refreshToken"
         }
         (User::None, Reason::MfaRequired | Reason::InteractionRequired) => {
             token_error.reason = Reason::BlockedByPolicy;
-            "a policy demands an answer of a user, and this grant has no user: the owner of the policy exempts this client"
+            "a policy requires a user to respond, and this grant has no user: the owner of the policy must exempt this client"
         }
         (User::None, Reason::UserNotAssigned) => {
             token_error.reason = Reason::RoleNotAssigned;
@@ -309,7 +309,7 @@ fn without_user(credential: &Credential, token_error: &mut TokenError) {
     token_error.next_step = next_step.into();
 }
 
-/// A client that was refused, by the way it authenticates.
+/// The next step for a refused client, by its client authentication.
 fn client_refused(credential: &Credential) -> String {
     match &credential.authentication {
         AuthenticationMethod::Public => {
@@ -352,7 +352,7 @@ fn client_refused(credential: &Credential) -> String {
     format!("check client.id and the {noun}{more}")
 }
 
-/// The media type of an answer, if it is not what a token endpoint answers: a type and subtype as IANA has them.
+/// The media type of an answer, if it is not that of an OAuth answer: in the form of the IANA registry.
 fn media_type(raw: &RawAnswer, by: Option<By>) -> Option<String> {
     let kind = raw.content_type.as_deref()?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -366,8 +366,7 @@ fn media_type(raw: &RawAnswer, by: Option<By>) -> Option<String> {
     (fits && !usual).then_some(kind)
 }
 
-/// The first of `error_codes` that is known, or the first; else the number in the description of an endpoint that sends
-/// no list.
+/// The first known number of `error_codes`, or its first; else the number in the description, for an endpoint that sends no list.
 fn aadsts_code(fields: &Map<String, Value>) -> Option<u32> {
     let list = match get(fields, "error_codes") {
         Some(Value::Array(all)) => &all[..all.len().min(MOST_NUMBERS)],

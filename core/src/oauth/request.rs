@@ -19,28 +19,28 @@ use crate::{
     },
 };
 
-/// Where requests of an issuer go, and what assertions may call it (RFC 8414 section 2).
+/// The endpoints of an issuer, and the names that assertions may use for it (RFC 8414 section 2).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenEndpoint {
     /// The token endpoint.
     pub url: Url,
-    /// How a client secret travels.
+    /// How a client secret is sent.
     pub style: SecretStyle,
-    /// Does it take client secrets at all, by its own word?
+    /// False if the spec selects no method and the document lists only methods without a client secret.
     pub takes_secrets: bool,
-    /// Does it take assertions that a client signs (`private_key_jwt`), by its own word?
+    /// True unless the document lists methods without assertions that a client signs (`private_key_jwt`).
     pub takes_assertions: bool,
-    /// What is to be said about a method that the spec selects and the document does not list.
+    /// The message about a method that the spec selects and the document does not list.
     pub unlisted: Option<String>,
-    /// Algorithms that such an assertion may be signed with, if it says so.
+    /// The algorithms that may sign such an assertion, if the document lists them.
     pub algorithms: Option<Vec<SigningAlgorithm>>,
-    /// The issuer's identifier, letter by letter.
+    /// The issuer's identifier, character by character.
     pub issuer: Option<String>,
     /// The token endpoint for clients that show a certificate (RFC 8705 section 5).
     pub mtls_url: Option<Url>,
-    /// The revocation endpoint for these.
+    /// The revocation endpoint for clients that show a certificate.
     pub mtls_revocation: Option<Url>,
-    /// The device authorization endpoint for these.
+    /// The device authorization endpoint for clients that show a certificate.
     pub mtls_device: Option<Url>,
     /// Revocation (RFC 7009).
     pub revocation: Option<Url>,
@@ -48,9 +48,9 @@ pub struct TokenEndpoint {
     pub authorization: Option<Url>,
     /// Device authorization (RFC 8628).
     pub device: Option<Url>,
-    /// The scopes it knows, if it says so (`scopes_supported`).
+    /// The scopes that it supports, if it lists them (`scopes_supported`).
     pub scopes: Option<Vec<String>>,
-    /// Does it announce that it names itself when it sends a browser back (RFC 9207)?
+    /// True if it announces that it identifies itself when it redirects a browser back (RFC 9207).
     pub names_itself: bool,
 }
 
@@ -84,13 +84,13 @@ impl TokenEndpoint {
             .unwrap_or(&self.url)
     }
 
-    /// Where tokens are revoked, with the same choice.
+    /// The URL of the revocation endpoint, with the same choice.
     pub fn revoked_at(&self, shows_certificate: bool) -> Option<&Url> {
         let alias = self.mtls_revocation.as_ref().filter(|_| shows_certificate);
         alias.or(self.revocation.as_ref())
     }
 
-    /// Where device codes come from, with the same choice.
+    /// The URL of the device authorization endpoint, with the same choice.
     pub fn device_at(&self, shows_certificate: bool) -> Option<&Url> {
         let alias = self.mtls_device.as_ref().filter(|_| shows_certificate);
         alias.or(self.device.as_ref())
@@ -104,14 +104,14 @@ pub enum Method {
     Post,
     /// JSON is posted.
     PostJson,
-    /// JSON replaces what is there.
+    /// JSON replaces the existing object.
     PutJson,
-    /// The query says it all.
+    /// All parameters are in the query.
     Get,
 }
 
 impl Method {
-    /// The method of HTTP.
+    /// The HTTP method.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Post | Self::PostJson => "POST",
@@ -130,28 +130,28 @@ pub struct TlsIdentity {
     pub pem: SecretString,
 }
 
-/// A request ready to send. Holds the secret in its body or header, so it has no `Debug`.
+/// A request that is ready to send. Contains the secret in its body or header, so it has no `Debug`.
 pub struct TokenRequest {
-    /// Post or get.
+    /// The HTTP method and the encoding of the body.
     pub method: Method,
-    /// Where to.
+    /// The URL.
     pub url: Url,
-    /// Header names and values beside the content type; values may be secret.
+    /// Header names and values in addition to the content type; values may be secret.
     pub headers: Vec<(&'static str, SecretString)>,
     /// The form body.
     pub body: SecretString,
     /// The certificate to show.
     pub tls: Option<TlsIdentity>,
-    /// Goes to an identity endpoint of the machine itself: plain http, loopback or link-local.
+    /// True for an identity endpoint of the machine itself: plain http, loopback or link-local.
     pub local: bool,
 }
 
-/// What is another one for each request.
+/// The values that differ for each request.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// Now.
     pub now: Timestamp,
-    /// A UUID; goes to Entra ID as `client-request-id`, so that its sign-in logs and ours can be joined.
+    /// A UUID. It is sent to Entra ID as `client-request-id`, so that its sign-in logs and ours can be joined.
     pub request_id: &'a str,
     /// Another one, for `jti`.
     pub assertion_id: &'a str,
@@ -159,8 +159,8 @@ pub struct Moment<'a> {
 
 /// The endpoint of a credential whose issuer needs no discovery.
 ///
-/// Entra has two endpoints: v2 takes `scope`, v1 takes `resource` (facts, section 1.1), so what is asked for
-/// chooses.
+/// Entra has two endpoints: v2 accepts `scope`, v1 accepts `resource` (facts, section 1.1), so the requested scopes or
+/// resources select the endpoint.
 pub fn known_endpoint(credential: &Credential) -> Option<TokenEndpoint> {
     let issuer = &credential.issuer;
     let style = issuer.style.unwrap_or(SecretStyle::BasicForm);
@@ -190,7 +190,7 @@ pub fn known_endpoint(credential: &Credential) -> Option<TokenEndpoint> {
     }
 }
 
-/// The parameters of the spec whose values are no secrets.
+/// The parameters of the spec whose values are not secret.
 pub(super) fn plain_parameters(request: &RequestParameters) -> Vec<(&str, SecretString)> {
     let parameters = request.parameters.iter();
     parameters
@@ -198,10 +198,10 @@ pub(super) fn plain_parameters(request: &RequestParameters) -> Vec<(&str, Secret
         .collect()
 }
 
-/// Builds the token request of a credential. `grant_inputs` are what it needs ([`Credential::inputs`]), in that order.
+/// Builds the token request of a credential. `grant_inputs` are the values of its inputs ([`Credential::inputs`]), in that order.
 ///
 /// # Errors
-/// When what was read cannot serve: a key that is none, an algorithm that does not fit.
+/// When an input cannot be used: it is not a key, or the algorithm does not fit.
 pub fn request(
     credential: &Credential,
     endpoint: &TokenEndpoint,

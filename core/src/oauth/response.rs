@@ -13,7 +13,7 @@ use crate::{
     input::{NotObject, http_date, lossy, object, stated},
 };
 
-/// Fields by one of which a form is known that is not declared as one (RFC 6749 section 5).
+/// A form that is not declared as one is recognized by one of these fields (RFC 6749 section 5).
 const FORM: [&str; 4] = [
     "access_token",
     "refresh_token",
@@ -22,10 +22,10 @@ const FORM: [&str; 4] = [
 ];
 /// Most fields of an answer in form encoding.
 const MAX_FIELDS: usize = 256;
-/// `Retry-After` beyond this is cut, as the MSAL libraries do (facts, section 3.2).
+/// A longer `Retry-After` is reduced to this, as in the MSAL libraries (facts, section 3.2).
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// An answer as it came off the wire.
+/// An answer as it was received.
 pub struct RawAnswer {
     /// HTTP status.
     pub status: u16,
@@ -66,7 +66,7 @@ impl RawAnswer {
         }
     }
 
-    /// How long the issuer asks to wait. A date counts from the `Date` of the same answer: clocks differ.
+    /// The pause that the issuer requests. A date is relative to the `Date` of the same answer, because clocks differ.
     pub fn asked_pause(&self, now: Timestamp) -> Option<Duration> {
         retry_after(self.retry_after.as_deref()?, self.clock(now))
     }
@@ -77,10 +77,10 @@ impl RawAnswer {
     }
 }
 
-/// What is needed beside the bytes to read an answer.
+/// The values that reading an answer requires in addition to the bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerContext {
-    /// The moment before the request left.
+    /// The time just before the request was sent.
     pub sent: Timestamp,
     /// Now.
     pub now: Timestamp,
@@ -96,13 +96,13 @@ pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, TokenErr
     read(raw, context, None, &AnswerForm::OAUTH)
 }
 
-/// How an answer names its token.
+/// The field names of an answer.
 pub(super) struct AnswerForm {
     /// Name of the field.
     pub(super) token: &'static str,
-    /// What a user checks if the field is not there.
+    /// What a user must check if the field is missing.
     pub(super) check: &'static str,
-    /// Gives an answer with the fields of OAuth; none if it has no such token. If not set, the fields have the names of OAuth.
+    /// Returns the answer with the field names of OAuth, or `None` if it has no such token. If not set, the fields already have the names of OAuth.
     pub(super) renamed: Option<fn(&RawAnswer) -> Option<RawAnswer>>,
 }
 
@@ -142,7 +142,7 @@ pub(super) fn read(
     Err(unread::completed(raw, &found, refused, form))
 }
 
-/// Reads the answer to a credential's request: [`answer`], and what its grant and issuer make of a token error.
+/// Reads the answer to a credential's request: [`answer`], with the meaning of a token error for its grant and issuer.
 ///
 /// # Errors
 /// A classified token error.
@@ -163,8 +163,8 @@ pub fn answer_to(
     }
 }
 
-/// `Retry-After` in its two forms (RFC 9110 section 10.2.3), cut to an hour; garbage is none. `now` by the clock of who wrote it:
-/// see [`RawAnswer::asked_pause`].
+/// `Retry-After` in its two forms (RFC 9110 section 10.2.3), at most an hour. An invalid value is ignored. `now` is a time of
+/// the server's clock: see [`RawAnswer::asked_pause`].
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = if let Ok(seconds) = value.parse::<u64>() {
@@ -176,8 +176,8 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// How long until the end of a limit that is written in seconds since the epoch, by the clock of the answer if it contains the time;
-/// cut to an hour. None if it names no end, or one that has passed.
+/// The time until the end of a rate limit, which is stated in seconds since the epoch, at most an hour. By the clock of the
+/// answer if it contains the time. `None` if there is no end, or it has passed.
 pub(super) fn limit_ends_after(raw: &RawAnswer, now: Timestamp) -> Option<Duration> {
     let end: i64 = raw.limit_reset.as_deref()?.trim().parse().ok()?;
     let left = u64::try_from(end.checked_sub(raw.clock(now).as_second())?).ok()?;
@@ -190,14 +190,14 @@ pub(super) fn fields(raw: &RawAnswer) -> Option<Map<String, Value>> {
     body(raw).ok()
 }
 
-/// The fields of a JSON object or of a form, whichever the body is. Some issuers answer form-encoded, some call
-/// JSON `text/plain` and a form `text/html` (facts, section 5.2), so the body decides and the header only helps.
+/// The fields of a body that is a JSON object or a form. Some issuers answer form-encoded, some declare JSON as `text/plain`
+/// and a form as `text/html` (facts, section 5.2), so the body decides and the header only helps.
 fn body(raw: &RawAnswer) -> Result<Map<String, Value>, NotObject> {
     let not_object = match object(&raw.body) {
         Ok(fields) => return Ok(fields),
         Err(what) => what,
     };
-    // Salesforce and others list their errors.
+    // Salesforce and others send a list of errors.
     if not_object == NotObject::Other("list")
         && !(200..=299).contains(&raw.status)
         && let Ok(all) = serde_json::from_slice::<Vec<Value>>(&raw.body)
@@ -223,7 +223,7 @@ fn body(raw: &RawAnswer) -> Result<Map<String, Value>, NotObject> {
         .collect())
 }
 
-/// Fields of OAuth in a text without blanks, quotes and tags, in any order. A page is none, whatever its links contain.
+/// True for a text with a field of OAuth and without blanks, quotes and tags. An HTML page is not a form, whatever its links contain.
 fn looks_like_form(text: &str) -> bool {
     let fits = |b: u8| (0x21..=0x7e).contains(&b) && !b"<>\"{}".contains(&b);
     text.bytes().all(fits)

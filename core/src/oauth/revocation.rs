@@ -8,10 +8,10 @@ use super::{
 };
 use crate::credential::Credential;
 
-/// What is revoked; the hint helps the issuer to find it (section 2.1).
+/// The kind of the token; this hint helps the issuer to find it (section 2.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Revoked {
-    /// A refresh token; many issuers revoke its whole family with it.
+    /// A refresh token. Many issuers revoke its whole family with it.
     RefreshToken,
     /// An access token.
     AccessToken,

@@ -1,4 +1,4 @@
-//! Signs that a text is an encoding of a secret, or that its characters were changed on the way.
+//! Signs that a text is an encoding of a secret, or that its characters were changed when it was copied.
 
 use base64::{
     Engine,
@@ -84,7 +84,7 @@ pub(super) fn escaped(text: &str) -> Option<String> {
     })
 }
 
-/// Is there an escape of a form in it, and none that is broken?
+/// True if it has a percent escape, and all of them are valid.
 fn percent(text: &str) -> bool {
     let mut parts = text.split('%');
     let _ = parts.next();
@@ -131,5 +131,5 @@ pub(super) fn typographic(text: &str) -> Option<String> {
     ))
 }
 
-/// Shortest text that is taken for the origin of base64 or of hexadecimal digits: shorter ones come by chance.
+/// The shortest decoded text that counts as a sign of base64 or of hexadecimal digits: shorter ones can occur by chance.
 const LEAST: usize = 12;

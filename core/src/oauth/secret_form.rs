@@ -16,7 +16,7 @@ pub(super) fn of_secret(text: &str, client_id: &str) -> Option<String> {
     if pem_text(text).is_some() {
         return Some("is PEM (a certificate or a key) and no client secret; use client.certificates or client.mtls for it".to_owned());
     }
-    // What is around it is reported first, and what is inside of that next.
+    // The surrounding text is reported first, then the value inside it.
     let rules: [Rule; 12] = [
         json,
         reference,
@@ -34,22 +34,22 @@ pub(super) fn of_secret(text: &str, client_id: &str) -> Option<String> {
     first(&rules, text)
 }
 
-/// The same of a refresh token. Those of some issuers are GUIDs, base64 or hexadecimal digits.
+/// The same for a refresh token. Those of some issuers are GUIDs, base64 or hexadecimal digits.
 pub(super) fn of_refresh_token(text: &str) -> Option<String> {
     first(&AROUND, text).or_else(|| escaped(text))
 }
 
-/// The same of a token that another one is requested with.
+/// The same for a token with which another one is requested.
 pub(super) fn of_token(text: &str) -> Option<String> {
     of_refresh_token(text).or_else(|| encoded(text))
 }
 
-/// What is around a JWT, or no token at all: what holds before any issuer has judged it.
+/// Text around a JWT, or a value that is not a token. This is known before any issuer has checked it.
 pub(super) fn around_jwt(text: &str) -> Option<String> {
     first(&[json, header, quoted], text)
 }
 
-/// The same of a password, which may have blanks inside, and be anything.
+/// The same for a password, which may contain blanks and any characters.
 pub(super) fn of_password(text: &str) -> Option<String> {
     let rules: [Rule; 7] = [
         pem_text,
@@ -64,8 +64,8 @@ pub(super) fn of_password(text: &str) -> Option<String> {
     first(&rules, text).or_else(ends)
 }
 
-/// The odd form of a value that goes into a header as it is, and that no issuer checks: what is certainly not the value itself,
-/// and what no header can carry.
+/// The odd form of a value that is put into a header unchanged and that no issuer checks: it is certainly not the value itself,
+/// or no header can contain it.
 pub(crate) fn form_in_header(text: &str) -> Option<String> {
     let other = || {
         let odd = text.chars().find(|c| !c.is_ascii_graphic())?;
@@ -77,7 +77,7 @@ pub(crate) fn form_in_header(text: &str) -> Option<String> {
     first(&AROUND, text).or_else(other)
 }
 
-/// What surrounds a value, or was stored instead of it.
+/// Text around a value, or stored instead of it.
 const AROUND: [Rule; 10] = [
     pem_text,
     json,
@@ -187,7 +187,7 @@ fn placeholder(text: &str) -> Option<String> {
     None
 }
 
-/// `NAME=value` out of an env file, `name: value` out of YAML.
+/// `NAME=value` from an env file, `name: value` from YAML.
 fn assignment(text: &str) -> Option<String> {
     let text = text.trim();
     let text = text.strip_prefix("export ").unwrap_or(text);
@@ -205,7 +205,7 @@ fn assignment(text: &str) -> Option<String> {
             .chars()
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     let named = screams || known.iter().any(|k| lower.contains(k));
-    // Padding of base64 is no value.
+    // Padding of base64 is not a value.
     if fits && named && !value.trim_matches(['=', ' ']).is_empty() {
         return Some(
             "is a whole line with a name in front of the value; store the value alone".to_owned(),
@@ -250,7 +250,7 @@ fn quoted(text: &str) -> Option<String> {
     None
 }
 
-/// The names that secrets have in JSON, as portals, command lines and other tools write it.
+/// The names of secrets in the JSON that portals, command lines and other tools write.
 const NAMES: [&str; 13] = [
     "refresh_token",
     "refreshToken",

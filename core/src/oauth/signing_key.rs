@@ -27,7 +27,7 @@ pub enum Curve {
 impl Curve {
     pub(super) const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
 
-    /// As JWKs name it (RFC 7518 section 6.2.1.1).
+    /// Its name in JWKs (RFC 7518 section 6.2.1.1).
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::P256 => "P-256",
@@ -57,7 +57,7 @@ impl Curve {
 /// Type and size of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyShape {
-    /// RSA, with so many bits.
+    /// RSA, with this number of bits.
     Rsa(usize),
     /// ECDSA on a curve.
     Ec(Curve),
@@ -76,7 +76,7 @@ pub enum SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a private key of a PEM text: PKCS#8, PKCS#1 or SEC 1, not encrypted. Of several the first that signs.
+    /// Reads a private key of a PEM text: PKCS#8, PKCS#1 or SEC 1, not encrypted. Of several keys, the first that can sign.
     ///
     /// # Errors
     /// The rest of a sentence that begins with the key's name.
@@ -119,7 +119,7 @@ impl SigningKey {
         })
     }
 
-    /// What a new key like it is.
+    /// The type and size for a new key of the same kind.
     pub fn shape(&self) -> KeyShape {
         match self {
             Self::Rsa(key) => KeyShape::Rsa(key.public_modulus_len() * 8),
@@ -128,26 +128,26 @@ impl SigningKey {
         }
     }
 
-    /// What it can sign with, the usual one first: servers that list nothing know RS256 at least.
+    /// The algorithms that it can sign with, the usual one first: servers without a list support at least RS256.
     pub(super) const fn algorithms(&self) -> &'static [SigningAlgorithm] {
         match self {
             Self::Rsa(_) => &[RS256, PS256, PS384, PS512, RS384, RS512],
             Self::Ec(Curve::P256, _) => &[ES256],
             Self::Ec(Curve::P384, _) => &[ES384],
             Self::Ec(Curve::P521, _) => &[ES512],
-            // RFC 9864 replaces the former by the latter; most servers know only the former.
+            // RFC 9864 replaces the former by the latter. Most servers know only the former.
             Self::Ed25519(_) => &[EdDSA, Ed25519],
         }
     }
 
-    /// The usual algorithm among those that the issuer lists, else the usual one.
+    /// The first of its algorithms that the issuer lists, else its usual one.
     pub(super) fn usual(&self, listed: Option<&[SigningAlgorithm]>) -> SigningAlgorithm {
         let mine = self.algorithms();
         let known = |a: &&SigningAlgorithm| listed.is_some_and(|list| list.contains(a));
         *mine.iter().find(known).unwrap_or(&mine[0])
     }
 
-    /// The algorithm to sign with: what the user chose if the key can, else `usual` if the key can, else its usual one.
+    /// The algorithm to sign with: the user's choice if the key supports it, else `usual` if the key supports it, else its usual one.
     ///
     /// # Errors
     /// The rest of a sentence that begins with the key's name.
@@ -204,7 +204,7 @@ impl SigningKey {
         }
     }
 
-    /// The public key, as its library writes it.
+    /// The public key, in the form of its library.
     pub(super) fn public(&self) -> Public<'_> {
         match self {
             Self::Rsa(key) => Public::Rsa(key.public_key().as_ref()),

@@ -6,10 +6,9 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-/// How many tokens of other writers are remembered. These are the ones that are restored: Git and
-/// secret managers store what a user gave them.
+/// Most remembered tokens of other writers. These are the ones that are restored: Git and secret managers store the token that a user gave them.
 const MOST_GIVEN: usize = 16;
-/// How many tokens are remembered that the issuer sent. A backup of the cluster holds one of them.
+/// Most remembered tokens that the issuer sent. A backup of the cluster contains one of them.
 const MOST_ISSUED: usize = 64;
 /// Prefix of the digest of a token that another writer stored.
 const GIVEN: &str = "given:";
@@ -26,7 +25,7 @@ pub struct Spent {
 }
 
 impl Spent {
-    /// A token that was just spent.
+    /// A token that was just used.
     pub fn new(digest: &str, at: Timestamp, given: bool) -> Self {
         Self {
             digest: digest.to_owned(),
@@ -36,17 +35,17 @@ impl Spent {
     }
 }
 
-/// How many a process remembers by itself, and of these of one namespace: less than a megabyte.
+/// Most tokens that a process remembers in memory, and most of one namespace: less than a megabyte.
 const MOST_REMEMBERED: usize = 8192;
 const MOST_OF_A_NAMESPACE: usize = 256;
 
-/// What a process has spent, whatever the Secrets say: a restore of a namespace takes all notes back, also those on targets,
-/// and a copy of a state Secret has notes of its own.
+/// The tokens that a process has used, independent of the Secrets: a restore of a namespace also restores the old notes,
+/// including those on targets, and a copy of a state Secret has its own notes.
 #[derive(Debug, Default)]
 pub struct Memory(VecDeque<(String, Spent)>);
 
 impl Memory {
-    /// A token of this namespace was spent.
+    /// A token of this namespace was used.
     pub fn note(&mut self, namespace: &str, spent: &Spent) {
         if self.find(&spent.digest).is_some() {
             return;
@@ -63,29 +62,29 @@ impl Memory {
         self.0.push_back((namespace.to_owned(), spent.clone()));
     }
 
-    /// Was this one spent?
+    /// The entry of this token, if it was used.
     pub fn find(&self, digest: &str) -> Option<&Spent> {
         let mut all = self.0.iter().map(|(_, spent)| spent);
         all.find(|spent| spent.digest == digest)
     }
 
-    /// The issuer has given it out once more.
+    /// The issuer has issued it again.
     pub fn forget(&mut self, digest: &str) {
         self.0.retain(|(_, spent)| spent.digest != digest);
     }
 
-    /// How many are remembered.
+    /// The number of remembered tokens.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// None?
+    /// True if none is remembered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Reads an annotation: `DIGEST@SECONDS`, separated by blanks. What cannot be read is ignored.
+/// Reads an annotation: `DIGEST@SECONDS`, separated by blanks. Entries that cannot be read are ignored.
 pub fn read(text: &str) -> Vec<Spent> {
     let entry = |word: &str| {
         let (digest, at) = word.split_once('@')?;

@@ -32,14 +32,14 @@ const TIMES: [&str; 10] = [
 const EITHER: [&str; 4] = ["expires", "expiration", "expiry", "expire"];
 /// Entra's managed identities send this one without a zone, in UTC.
 const IN_UTC: &str = "expires_on";
-/// No unix time of a token is smaller, and no duration in seconds larger.
+/// Every Unix time of a token is larger, and every duration in seconds is smaller.
 const FIRST_TIME: f64 = 1e8;
-/// Units that are taken for seconds by mistake: milliseconds, microseconds, nanoseconds (`time.Duration` of Go).
+/// Units that servers use instead of seconds by mistake: milliseconds, microseconds, nanoseconds (`time.Duration` of Go).
 const UNITS: [f64; 3] = [1e3, 1e6, 1e9];
 /// Bounds of a usual lifetime, in seconds.
 const USUAL: std::ops::RangeInclusive<f64> = 60.0..=31.0 * 86_400.0;
 
-/// What one field states.
+/// The statement of one field.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Statement {
     /// The token is valid for this time.
@@ -54,11 +54,11 @@ pub(super) enum Statement {
     OtherUnit(i64, SignedDuration),
     /// Longer than any token lifetime.
     TooLong,
-    /// Nothing that can be read.
+    /// It cannot be read.
     Unread,
 }
 
-/// What an answer states, field by field, in the order of trust.
+/// The statements of an answer about the lifetime, field by field, most trusted first.
 pub(super) fn statements(
     answer: &Map<String, Value>,
     sent: Timestamp,
@@ -125,13 +125,13 @@ fn time(at: Timestamp, sent: Timestamp) -> Statement {
     }
 }
 
-/// A number without a unit where seconds belong.
+/// A number without a unit in a field with seconds.
 fn seconds(number: f64, sent: Timestamp) -> Statement {
     let stated = whole(number);
     if stated <= 0 {
         return Statement::Zero(stated);
     }
-    // Some servers send the time of the end here, and it is clear that they do.
+    // Some servers send the expiry time here, and the size of the number shows it.
     if let Some(Statement::Until(at)) = epoch(number).map(|at| time(at, sent)) {
         return Statement::Until(at);
     }

@@ -1,4 +1,4 @@
-//! `client.assertion`: a client assertion that something else keeps up to date in a Secret (RFC 7523 section 2.2).
+//! `client.assertion`: a client assertion that another program keeps up to date in a Secret (RFC 7523 section 2.2).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use crate::{
     reason::Reason,
 };
 
-/// Reads the assertion out of a Secret. It is sent as it is, so nothing may be around it but blanks and line ends.
+/// Reads the assertion from a Secret. It is sent unchanged, so only blanks and line ends may be around it.
 ///
 /// # Errors
 /// The rest of a sentence that begins with the key's name.
@@ -32,7 +32,7 @@ pub fn stored_assertion(bytes: &[u8]) -> Result<SecretString, String> {
     Err(fault.to_owned())
 }
 
-/// The assertion of a grant as it is stored. The grants that send one demand a JWT, which has nothing around it.
+/// The assertion of a grant as it is stored. Grants that send one require a JWT without surrounding text.
 ///
 /// # Errors
 /// A sentence that names the key and what to store.
@@ -58,7 +58,7 @@ enum Form {
     Other,
 }
 
-/// The form of a JWT (RFC 7515 section 3.1, RFC 7516 section 3.1), letter by letter.
+/// The form of a JWT (RFC 7515 section 3.1, RFC 7516 section 3.1), character by character.
 fn form(text: &str) -> Form {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if !text.bytes().all(fits) {
@@ -88,7 +88,7 @@ fn form(text: &str) -> Form {
     Form::Signed
 }
 
-/// Why an assertion is not sent now: it has expired. About one without `exp`, the issuer decides.
+/// The error for an assertion that is not sent because it has expired. For one without `exp`, the issuer decides.
 pub fn expired_assertion(
     credential: &Credential,
     material: &Material,

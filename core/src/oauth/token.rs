@@ -10,21 +10,20 @@ use serde::{Deserialize, Serialize};
 use super::answer_fields::Omitted;
 use crate::credential::{Issuer, scopes};
 
-/// A token just received.
+/// A token that was just received.
 #[derive(Clone)]
 pub struct Token {
     /// The access token. Opaque: only ever written into the Secret.
     pub secret: SecretString,
     /// The new refresh token, if the answer has one.
     pub refresh_token: Option<SecretString>,
-    /// Where the API answers, if the issuer says so (Salesforce's `instance_url`).
+    /// The URL of the API, if the issuer reports it (Salesforce's `instance_url`).
     pub instance_url: Option<String>,
-    /// What the token says of itself, if it can be read.
+    /// The claims of the token, if they can be read.
     pub claims: Option<Box<Claims>>,
     /// How it is presented: `Bearer`, or the scheme of a static key.
     pub token_type: String,
-    /// When it was requested: the time before the request was sent, so that no lifetime is computed longer
-    /// than it does.
+    /// When it was requested: the time just before the request was sent, so that the computed lifetime is never too long.
     pub issued_at: Timestamp,
     /// When it expires.
     pub expires_at: Timestamp,
@@ -32,13 +31,13 @@ pub struct Token {
     pub lifetime_source: LifetimeSource,
     /// The renewal time that the issuer recommends, counted from `issued_at`.
     pub refresh_in: Option<SignedDuration>,
-    /// Scopes granted, if the answer says so.
+    /// Scopes granted, if the answer contains them.
     pub scope: Option<String>,
     /// The token's own id (`uti` or `jti` of a readable JWT), to find it in the issuer's logs.
     pub id: Option<String>,
     /// The issuer's id of the exchange.
     pub correlation_id: Option<String>,
-    /// What else the answer has: texts and numbers by the names of their fields, for files of their own.
+    /// Other fields of the answer: texts and numbers by name, for their own files.
     pub answer: Answer,
     /// Fields of the answer that are not in `answer`, and why.
     pub omitted: BTreeMap<String, Omitted>,
@@ -54,7 +53,7 @@ impl Token {
     }
 }
 
-/// What a readable JWT says about its rights. Never trusted; noted to compare with what is expected.
+/// The roles, scopes and audience of a readable JWT. Never trusted; stored for comparison with the expected ones.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Claims {
     /// Roles: `roles` (Entra ID), `realm_access.roles` and `resource_access.*.roles` (Keycloak), `permissions` (Auth0).
@@ -66,13 +65,13 @@ pub struct Claims {
     /// `aud`.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<String>,
-    /// Are these all roles of the token? Not if it has no claim of that kind, or too many of them.
+    /// True if these are all roles of the token. False if it has no such claim, or too many roles.
     #[serde(rename = "R", default, skip_serializing_if = "is_false")]
     pub all_roles: bool,
     /// The same for scopes.
     #[serde(rename = "S", default, skip_serializing_if = "is_false")]
     pub all_scopes: bool,
-    /// How many further roles it has, whose names are not noted.
+    /// The number of further roles, whose names are not stored.
     #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
     pub more_roles: usize,
     /// The same for scopes.
@@ -93,7 +92,7 @@ const fn is_zero(value: &usize) -> bool {
     *value == 0
 }
 
-/// Where a lifetime was learnt, best first.
+/// The source of a lifetime, best first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LifetimeSource {
     /// `expires_in` of the answer.
@@ -108,18 +107,18 @@ pub enum LifetimeSource {
     OtherUnit(&'static str, i64),
     /// This field of the answer states more than 366 days, which are assumed.
     TooLong(&'static str),
-    /// This field, or the claim `exp` of the token, ends it much earlier than the answer states elsewhere: so many seconds.
+    /// This field, or the claim `exp` of the token, states a much earlier expiry than the rest of the answer, which states this number of seconds.
     Earlier(&'static str, i64),
     /// This field of the answer cannot be read: 15 minutes.
     Unread(&'static str),
-    /// Nobody said anything: 15 minutes.
+    /// There is no statement: 15 minutes.
     Guessed,
     /// It never expires: a static key.
     Static,
 }
 
 impl LifetimeSource {
-    /// What is noted on the Secret: the name, with the field and the number that need an assumption.
+    /// The note on the Secret: the name, with the field and the number that need an assumption.
     pub fn note(self) -> String {
         let name = self.as_str();
         match self {
@@ -148,7 +147,7 @@ impl LifetimeSource {
     }
 }
 
-/// What to report about a lifetime that is not certain, by the note on the Secret: reason and message.
+/// What to report about an uncertain lifetime, from the note on the Secret: reason and message.
 pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String)> {
     let mut words = note.split(' ');
     let (name, field) = (words.next()?, words.next().unwrap_or("expires_in"));
@@ -157,13 +156,13 @@ pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String
         "Guessed" => (
             Reason::LifetimeUnknown,
             format!(
-                "the issuer does not say how long its tokens live, in no field that apicred reads, so 15 minutes are assumed; {set}"
+                "the issuer does not state the lifetime of its tokens in a field that apicred reads, so 15 minutes are assumed; {set}"
             ),
         ),
         "Unread" => (
             Reason::LifetimeUnknown,
             format!(
-                "the issuer says how long its tokens live in a form that apicred cannot read ({field}), so 15 minutes are assumed; {set}"
+                "the issuer states the lifetime of its tokens in a form that apicred cannot read ({field}), so 15 minutes are assumed; {set}"
             ),
         ),
         "OtherUnit" => {
@@ -181,7 +180,7 @@ pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String
         "TooLong" => (
             Reason::LifetimeUnclear,
             format!(
-                "the issuer says that its tokens live for more than 366 days ({field}); apicred assumes {}; {set} if that is wrong",
+                "the issuer states a token lifetime of more than 366 days ({field}); apicred assumes {}; {set} if that is wrong",
                 span(lifetime)
             ),
         ),

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::{NextStep, Reader, aadsts};
 use crate::credential::addresses::AddressNotAllowed;
 
-/// Failure classes; each has its own way of waiting (DESIGN, section 3).
+/// Failure classes; each has its own retry policy (DESIGN, section 3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Class {
-    /// The request is wrong until somebody changes it.
+    /// The request is wrong until a user changes it.
     Invalid,
     /// The client was refused.
     Denied,
@@ -19,7 +19,7 @@ pub enum Class {
     NeedsUser,
     /// Too many requests.
     Throttled,
-    /// Worth trying again soon.
+    /// Another attempt soon may succeed.
     Transient,
 }
 
@@ -36,14 +36,14 @@ impl Class {
     }
 }
 
-/// How far an exchange came. Decisions use it and [`Class`], never the text of a reason: the author of a new failure
-/// names its stage, and each `match` of a stage is complete.
+/// How far an exchange got. Decisions use it and [`Class`], never the text of a reason. The author of a new failure sets its
+/// stage, and each `match` of a stage is complete.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Stage {
     /// Nothing was sent: a rule, a setting or an input of apicred forbids it.
     #[default]
     Own,
-    /// The proxy for issuers was not reached, wants credentials or broke.
+    /// The proxy for issuers was not reached, requires credentials or failed.
     Proxy,
     /// The proxy for issuers opens no connection to this host.
     Tunnel,
@@ -53,33 +53,33 @@ pub enum Stage {
     Connect,
     /// The TLS handshake failed.
     Tls,
-    /// The server demands a client certificate, or another one than it was shown.
+    /// The server requires a client certificate, or another one than it received.
     ClientCertificate,
-    /// No connection, or no whole answer, in time.
+    /// No connection, or no complete answer, in time.
     Timeout,
     /// The connection ended before the whole answer arrived.
     BrokenOff,
-    /// An answer of something else than a token endpoint: a page, a document without any field of OAuth.
+    /// An answer that is not from a token endpoint: a page, a document without any field of OAuth.
     Foreign,
     /// An answer of the issuer.
     Answered,
 }
 
-/// Why there is no token. Carries nothing of the answer's body but codes and ids from fixed alphabets, and what
-/// [`super::redaction`] lets through of the issuer's own words.
+/// Why there is no token. Of the answer's body it contains only codes and ids from fixed alphabets, and the part of the
+/// issuer's text that [`super::redaction`] allows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenError {
     /// How to wait.
     pub class: Class,
     /// Stable reason for conditions and events.
     pub reason: Reason,
-    /// How far it came.
+    /// How far the exchange got.
     pub stage: Stage,
     /// One sentence with the next step.
     pub next_step: NextStep,
     /// HTTP status, if there was an answer.
     pub http_status: Option<u16>,
-    /// What else was seen of an answer.
+    /// Other details of an answer.
     pub detail: Option<Box<Detail>>,
     /// OAuth `error`.
     pub error: Option<String>,
@@ -93,26 +93,26 @@ pub struct TokenError {
     pub retry_after: Option<Duration>,
     /// True if the client authentication was refused, so that the next secret of the list may work.
     pub about_client: bool,
-    /// Is it certain that no byte of the request reached the issuer? Unknown counts as no.
+    /// True if it is certain that no byte of the request reached the issuer. False if that is not known.
     pub not_sent: bool,
-    /// Only a change of the inputs may lead to another try; no timer does.
+    /// True if only a change of the inputs may cause another attempt, and no timer.
     pub until_change: bool,
-    /// The next try makes sense at this time and not before.
+    /// The next attempt makes sense only at this time or later.
     pub retry_at: Option<Timestamp>,
 }
 
-/// What was seen of an answer beside its codes.
+/// Details of an answer in addition to its codes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Detail {
     /// Media type of the answer, if it is not the one of an OAuth answer.
     pub content_type: Option<String>,
-    /// The code of the error that the product has beside OAuth's.
+    /// The product's own error code, in addition to the OAuth error.
     pub code: Option<String>,
-    /// The claims that the issuer asks for, in their plain form.
+    /// The claims that the issuer requests, in their plain form.
     pub claims: Option<String>,
     /// Who answered: the origin of the issuer.
     pub issuer: Option<String>,
-    /// The issuer's own words, with every secret cut out; from issuers that an administrator or Microsoft vouches for.
+    /// The text of the issuer without secrets. Only from issuers that an administrator or Microsoft vouches for.
     pub issuer_message: Option<String>,
 }
 
@@ -136,7 +136,7 @@ impl TokenError {
         number.or_else(|| self.detail.as_ref()?.code.clone())
     }
 
-    /// The number of such a code.
+    /// The number in such a code.
     pub fn number(code: &str) -> Option<u32> {
         code.strip_prefix(AADSTS)?.parse().ok()
     }
@@ -168,8 +168,7 @@ impl TokenError {
         Self { stage, ..self }
     }
 
-    /// The sentence for conditions and events: who answered what, the next step, what the issuer says itself, and where
-    /// more is to be found.
+    /// The message for conditions and events: who answered what, the next step, the text of the issuer, and where to find more.
     pub fn message(&self) -> String {
         self.message_for(Reader::Cluster)
     }
@@ -210,11 +209,11 @@ impl TokenError {
     }
 }
 
-/// No error code has more digits than this; keys and tokens in small letters have.
+/// Most digits of an error code. Keys and tokens in lower case have more.
 pub(super) const MOST_DIGITS: usize = 4;
 
-/// An OAuth error code as it may be shown: RFC 6749 codes and their like. Anything else could be text that an
-/// attacker wants read back (reliability research, T2), and is dropped.
+/// An OAuth error code that may be shown: RFC 6749 codes and similar ones. Any other text could be something that an attacker
+/// wants to have read back (reliability research, T2), and is dropped.
 pub fn error_code(text: &str) -> Option<String> {
     let fits = (1..=64).contains(&text.len())
         && text.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS

@@ -1,4 +1,4 @@
-//! What looks like a token or key in the words of an issuer, although it was not sent, and the tokens of an answer.
+//! Finds texts that look like a token or key in the text of an issuer, although they were not sent, and the tokens of an answer.
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -6,12 +6,11 @@ use serde_json::{Map, Value};
 use super::{lifetime::is_guid, redaction::CUT, token_error::MOST_DIGITS};
 use crate::input::is_nothing;
 
-/// A word of this length with more digits than an error code has looks like a token or key, and is cut out although it
-/// was not sent.
+/// A word of this length with more digits than an error code looks like a token or key. It is removed although it was not sent.
 const TOKEN_LIKE: usize = 16;
-/// So many words before a GUID say what it is.
+/// How many words before a GUID can name its kind.
 const LABEL_WORDS: usize = 6;
-/// A GUID after one of these is the id of something, and is shown: those of Entra ID's messages, and of requests.
+/// A GUID after one of these words is an id, and is shown: those of Entra ID's messages, and of requests.
 #[rustfmt::skip]
 const ID_LABELS: [&str; 26] = [
     "correlation", "trace", "request", "activity", "event", "error", "timestamp",
@@ -19,7 +18,7 @@ const ID_LABELS: [&str; 26] = [
     "tenant", "directory", "organization", "realm", "windows", "microsoftonline",
     "user", "object", "policy", "subscription",
 ];
-/// Names of what is secret in an answer, in small letters without anything between.
+/// Names of secret fields in an answer, in lower case without separators.
 const SECRET_FIELDS: [&str; 9] = [
     "token",
     "secret",
@@ -31,7 +30,7 @@ const SECRET_FIELDS: [&str; 9] = [
     "saml",
     "usercode",
 ];
-/// Ends of names that say something about a secret, and do not have it.
+/// Ends of names of fields that describe a secret but do not contain it.
 const ABOUT: [&str; 10] = [
     "type",
     "expiresin",
@@ -47,7 +46,7 @@ const ABOUT: [&str; 10] = [
 /// How deep an answer is searched for tokens.
 const DEEPEST: usize = 4;
 
-/// Removes words that look like tokens or keys. GUIDs stay if the user chose them, or if a word before says whose id it is.
+/// Removes words that look like tokens or keys. GUIDs stay if the user chose them, or if a word before them shows that they are an id.
 pub(super) fn without_tokens(text: &str, chosen: &[String]) -> String {
     let part = |c: char| c.is_ascii_alphanumeric() || "+=_-~%".contains(c);
     let mut out = String::new();
@@ -93,7 +92,7 @@ fn looks_secret(word: &str, before: &str, chosen: &[String]) -> bool {
     word.len() >= TOKEN_LIKE && (digits > MOST_DIGITS || word.starts_with("eyJ"))
 }
 
-/// Is a GUID behind this text an id? The nearest word that says what it is decides.
+/// True if a GUID after this text is an id. The nearest word that names its kind decides.
 fn is_id(before: &str) -> bool {
     let words = before.rsplit(|c: char| !c.is_ascii_alphanumeric());
     let words = words.filter(|word| !word.is_empty()).take(LABEL_WORDS);
@@ -112,7 +111,7 @@ fn is_secret_field(name: &str) -> bool {
         && !ABOUT.iter().any(|end| plain.ends_with(end))
 }
 
-/// The values of the fields of an answer that are secret, however short they are.
+/// The values of the secret fields of an answer, however short they are.
 pub(super) fn secrets(fields: &Map<String, Value>) -> Vec<SecretString> {
     let mut found = Vec::new();
     collect(fields, DEEPEST, &mut found);

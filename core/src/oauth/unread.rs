@@ -1,7 +1,7 @@
 //! Explains a successful answer without a readable token.
 //!
-//! If a token was issued nevertheless, the next one would be lost as well. So the next request waits for minutes. Refresh tokens are
-//! an exception: what was noted of one decides when it is sent again.
+//! If a token was issued nevertheless, the next one would be lost as well. So the next request waits for minutes. Refresh
+//! tokens are an exception: their notes decide when they are sent again.
 
 use crate::Reason;
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::input::{NotObject, Unreadable, get, is_nothing, object, stated};
 
-/// Names of tokens. All but one are not the one that was requested.
+/// Names of tokens. Only one of them is the requested one.
 const TOKENS: [&str; 6] = [
     "access_token",
     "id_token",
@@ -23,7 +23,7 @@ const TOKENS: [&str; 6] = [
     "jwt",
     "assertion",
 ];
-/// Names of a token in text that is no JSON as a whole.
+/// Names of a token in text that is not JSON as a whole.
 const NAMES: [&[u8]; 4] = [
     b"access_token",
     b"accessToken",
@@ -53,7 +53,7 @@ pub(super) fn completed(
         return token_error;
     }
     let (seen, brought) = match body {
-        // An error that is named says more than the token beside it.
+        // An error in the answer is more specific than the token next to it.
         Ok(fields) if stated(fields, "error").is_some() => {
             if get(fields, form.token).is_none() {
                 return with_error(token_error);
@@ -81,7 +81,7 @@ pub(super) fn completed(
     }
 }
 
-/// A success with an error and without a token. One that is no code is an error nevertheless, and not passing.
+/// A success with an error and without a token. An error that is not a code is still an error, and not transient.
 fn with_error(token_error: TokenError) -> TokenError {
     if token_error.reason != Reason::MalformedAnswer {
         return token_error;
@@ -102,7 +102,7 @@ fn with_error(token_error: TokenError) -> TokenError {
     }
 }
 
-/// An answer of this host that was too long to be read.
+/// The error for an answer of this host that was too long to be read.
 pub fn too_large(raw: &RawAnswer, host: &str) -> TokenError {
     let token_error = TokenError::local(
         Class::Transient,
@@ -118,16 +118,15 @@ pub fn too_large(raw: &RawAnswer, host: &str) -> TokenError {
     }
 }
 
-/// Completes the token error of an answer to a token request that did not come as a whole. One that begins like a success means
-/// that the token was issued, and is lost: another one in a moment would be lost alike. A refresh may be
-/// repeated at once nevertheless, so the sentence names no time.
+/// Completes the token error of an incomplete answer to a token request. If it begins like a success, the token was issued
+/// and is lost, and the next one would be lost as well. A refresh may still be repeated at once, so the message states no time.
 #[must_use]
 pub fn broken_off(part: &RawAnswer, token_error: TokenError) -> TokenError {
     if !is_success(part) || is_page(part) {
         return token_error;
     }
     if token_error.stage == Stage::Foreign {
-        // Too large. A megabyte of something else has no token behind it.
+        // Too large. A megabyte of something else has no token after it.
         let brought = is_object(part) || mentions_token(&NotObject::Short, &part.body);
         return if brought {
             TokenError {
@@ -153,7 +152,7 @@ pub fn broken_off(part: &RawAnswer, token_error: TokenError) -> TokenError {
     }
 }
 
-/// Does it begin like an object of JSON?
+/// True if it begins like a JSON object.
 fn is_object(part: &RawAnswer) -> bool {
     let body = crate::input::without_mark(&part.body);
     body.trim_ascii_start().starts_with(b"{")
@@ -213,8 +212,7 @@ pub fn coding(raw: &RawAnswer, what: Option<&NotObject>) -> Option<String> {
     named.map(shown).or(by_bytes)
 }
 
-/// The same of a body that was read as a form of which no field has a name that is known: brotli and raw deflate have no
-/// first bytes of their own.
+/// The same for a body that was read as a form in which no field has a known name: brotli and raw deflate have no identifying first bytes.
 fn coding_of(raw: &RawAnswer, body: &Result<Map<String, Value>, NotObject>) -> Option<String> {
     match body {
         Err(what) => coding(raw, Some(what)),
@@ -226,14 +224,14 @@ fn coding_of(raw: &RawAnswer, body: &Result<Map<String, Value>, NotObject>) -> O
     }
 }
 
-/// What an object without a readable token has, and whether it brought a token.
+/// What an object without a readable token contains, and whether a token was issued.
 fn lacking(fields: &Map<String, Value>, form: &AnswerForm) -> (String, bool) {
     let AnswerForm { token, check, .. } = form;
     if let Some(Value::String(text)) = get(fields, token)
         && is_nothing(text)
     {
         let seen = format!(
-            "the answer has a word for nothing (such as null, none or not_supported) in place of its {token}; see in the issuer's log why it issues none"
+            "the answer has a text that means no value (such as null, none or not_supported) instead of its {token}; see in the issuer's log why it issues none"
         );
         return (seen, true);
     }
@@ -269,7 +267,7 @@ fn lacking(fields: &Map<String, Value>, form: &AnswerForm) -> (String, bool) {
     (seen, true)
 }
 
-/// May a body that cannot be read have a token in it?
+/// True if a body that cannot be read may contain a token.
 fn mentions_token(what: &NotObject, body: &[u8]) -> bool {
     match what {
         NotObject::Empty | NotObject::WebPage => false,

@@ -1,5 +1,5 @@
-//! The HTTP proxy that an administrator sets for issuer traffic, and what is sent directly. Never one of the
-//! environment's: `HTTPS_PROXY` is set for many programs, by administrators who have none of them in mind.
+//! The HTTP proxy that an administrator sets for issuer traffic, and the destinations that are contacted directly. Never a
+//! proxy of the environment: `HTTPS_PROXY` is set for many programs, usually without this one in mind.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-/// A proxy that opens connections to issuers (CONNECT). TLS is spoken with the issuer, through it.
+/// A proxy that opens connections to issuers (CONNECT). TLS is end-to-end, between apicred and the issuer.
 #[derive(Clone)]
 pub struct Proxy {
     url: Url,
@@ -15,13 +15,13 @@ pub struct Proxy {
     direct: Vec<Direct>,
 }
 
-/// What is sent directly, not via the proxy.
+/// A destination that is contacted directly, not via the proxy.
 #[derive(Clone, PartialEq)]
 enum Direct {
     Everything,
     Name {
         name: String,
-        /// The name itself too, and not only what is below it.
+        /// True if the name itself matches, and not only the names below it.
         itself: bool,
         port: Option<u16>,
     },
@@ -30,11 +30,11 @@ enum Direct {
 }
 
 impl Proxy {
-    /// Reads its URL and the list of what is sent directly: host names (with all below them), `.suffixes` (only what is
-    /// below), addresses, CIDRs, each but CIDRs with a port if wanted, or `*`; as in the `NO_PROXY` of other programs.
+    /// Parses the URL and the list of direct destinations: host names (with all names below them), `.suffixes` (only the
+    /// names below), addresses and CIDRs, or `*`. Each except a CIDR may have a port. The syntax is that of `NO_PROXY` of other programs.
     ///
     /// # Errors
-    /// What is wrong with the URL or an entry and how to fix it. Nothing of the URL is in it.
+    /// What is wrong with the URL or an entry, and how to fix it. Contains no part of the URL.
     pub fn parse(url: &SecretString, direct: &[String]) -> Result<Self, Fault> {
         let mut url = Url::parse(url.expose_secret().trim()).map_err(|_| Fault::Url(
             "is not a URL; write it as http://proxy.example:3128 and percent-encode special characters in user and password",
@@ -50,7 +50,7 @@ impl Proxy {
             ));
         }
         let credentials = credentials(&url)?;
-        // Only a URL without a host refuses these two, and http has one.
+        // Both fail only for a URL without a host, and an http URL has one.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         let direct = direct
@@ -71,12 +71,12 @@ impl Proxy {
         &self.url
     }
 
-    /// `user:password`, as Basic wants it.
+    /// `user:password` for Basic authentication.
     pub fn credentials(&self) -> Option<&SecretString> {
         self.credentials.as_ref()
     }
 
-    /// Is `target` asked through it?
+    /// True if `target` is reached via the proxy.
     pub fn serves(&self, target: &Url) -> bool {
         !self.direct.iter().any(|d| d.covers(target))
     }
@@ -85,14 +85,14 @@ impl Proxy {
 /// What is wrong with the settings of a proxy.
 #[derive(Debug, PartialEq)]
 pub enum Fault {
-    /// With its URL.
+    /// In the URL.
     Url(&'static str),
-    /// With this entry of the list.
+    /// In this entry of the list.
     Direct(String),
 }
 
 impl Fault {
-    /// The sentence for whoever set it, by the names of the two settings.
+    /// The message, with the names of the two settings.
     pub fn message(&self, url: &str, direct: &str) -> String {
         match self {
             Self::Url(text) => format!("{url} {text}"),
@@ -103,7 +103,7 @@ impl Fault {
     }
 }
 
-/// User and password out of a URL, decoded.
+/// The decoded user and password of a URL.
 fn credentials(url: &Url) -> Result<Option<SecretString>, Fault> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
@@ -160,7 +160,7 @@ impl Direct {
         if name.contains('*') {
             return None;
         }
-        // As the host of a URL is read: in small letters, without Unicode, and an address in whatever template.
+        // Parsed like the host of a URL: in lower case, in ASCII, and an address in any notation.
         match Host::parse(name).ok()? {
             Host::Domain(name) => {
                 let name = name.trim_end_matches('.').to_owned();

@@ -36,7 +36,7 @@ fn a_url_is_read_and_its_user_and_password_are_taken_out_and_decoded() {
             "http://proxy/",
             Some("a@b:p:w/%ü+"),
         ),
-        // What needs no encoding to be distinguished is taken as it is.
+        // Characters that are unambiguous without encoding are accepted.
         ("http://ada:p@w@proxy", "http://proxy/", Some("ada:p@w")),
     ] {
         let read = proxy(text, &[]).unwrap_or_else(|e| panic!("{text}: {}", reported(&e)));
@@ -151,7 +151,7 @@ fn a_name_that_means_nothing_here_is_left_to_the_proxy_unless_it_is_of_the_insid
         "notlocal.example",
         "svc.example.com",
         "a.svc.example.com",
-        // Looks like any other name; where it is one of the cluster, it is found here.
+        // Looks like any other name. If it is a name of the cluster, it resolves here.
         "kubernetes.default",
     ] {
         assert!(fit_for_proxy(name, &[], &[]).is_ok(), "{name}");
@@ -176,9 +176,9 @@ fn a_name_that_means_nothing_here_is_left_to_the_proxy_unless_it_is_of_the_insid
     ] {
         let refused = fit_for_proxy(name, &[], &[]).unwrap_err().to_string();
         assert!(refused.contains("internal host name"), "{name}: {refused}");
-        // A network that is allowed says nothing of a name that nobody knows.
+        // An allowed network shows nothing about a name that does not resolve.
         assert!(fit_for_proxy(name, &[], &everything).is_err(), "{name}");
-        // What the name means here counts for more than how it looks.
+        // The addresses of a name count more than its form.
         assert!(
             fit_for_proxy(name, &["8.8.8.8".parse().unwrap()], &[]).is_ok(),
             "{name}"
@@ -197,7 +197,7 @@ proptest! {
         let nets = [IpNet::new(IpAddr::from([net, 0, 0, 0]), 8).unwrap()];
         let fits = fit_for_proxy("idp.example.com", &found, &nets).is_ok();
         prop_assert_eq!(fits, found.iter().all(|a| allowed(*a, &nets)));
-        // Nothing that would not be connected to directly is asked of a proxy.
+        // The proxy is never used for a destination to which no direct connection would be made.
         prop_assert!(!fits || found.iter().any(|a| allowed(*a, &nets)));
     }
 

@@ -33,7 +33,7 @@ fn request(issuer: &'static str, namespace: &str, own: bool) -> Request<&'static
     }
 }
 
-/// Asks for so many; gives the grants.
+/// Requests this number of permits and returns those that it got.
 fn take(
     limiter: &mut Named,
     issuer: &'static str,
@@ -59,7 +59,7 @@ fn no_issuer_holds_more_than_half_of_the_places() {
         assert_eq!(held.len(), 16);
         held.extend(take(&mut limiter, "one", "b", own, 40));
         assert_eq!(held.len(), 16, "not in another namespace either");
-        // The others find room.
+        // The others get permits.
         assert_eq!(
             take(&mut limiter, "two", "b", own, 40).len(),
             8,
@@ -76,7 +76,7 @@ fn a_namespace_holds_a_quarter_and_more_only_while_half_is_free() {
     let b = take(&mut limiter, "two", "b", false, 10);
     assert_eq!(b.len(), 2, "a quarter");
     assert_eq!(take(&mut limiter, "three", "c", false, 10).len(), 2);
-    // a holds more than its quarter: the free place is another one's.
+    // a has more than its quarter: the free permit is for another namespace.
     assert_eq!(limiter.leave(&a.remove(0), s(1)), Vec::<String>::new());
     assert_eq!(limiter.leave(&b[0], s(1)), ["two b 2"]);
 }
@@ -91,12 +91,12 @@ fn issuers_of_namespaces_leave_a_quarter_to_those_of_the_cluster() {
     assert_eq!(take(&mut limiter, "cluster", "d", false, 1).len(), 1);
 }
 
-/// B7: two `ClusterTokenIssuer`s that never answer, asked from three namespaces, and a healthy third one that the same
-/// namespaces ask. The healthy one goes on.
+/// B7: three namespaces send requests to two `ClusterTokenIssuer`s that never answer, and to a healthy third one. The
+/// requests to the healthy one continue.
 #[test]
 fn two_silent_cluster_issuers_leave_room_for_a_healthy_one_in_the_same_namespaces() {
     let mut limiter = Named::new(32);
-    // Ends of requests that never get an answer: after 15 s.
+    // Requests that never get an answer, by the second in which they end: after 15 s.
     let mut silent: BTreeMap<u64, Vec<(String, Grant<&'static str>)>> = BTreeMap::new();
     let issuer_of = |key: &str| {
         if key.starts_with("dead-1") {
@@ -128,7 +128,7 @@ fn two_silent_cluster_issuers_leave_room_for_a_healthy_one_in_the_same_namespace
         for (key, grant) in silent.remove(&second).unwrap_or_default() {
             limiter.unanswered(&issuer_of(&key), now);
             come.extend(limiter.leave(&grant, now));
-            // It tries again at once, which is more than it does.
+            // It tries again at once, which is more often than in reality.
             come.push(key);
         }
         come.extend(limiter.call(now));
@@ -156,7 +156,7 @@ fn two_silent_cluster_issuers_leave_room_for_a_healthy_one_in_the_same_namespace
     }
     assert!(since.is_empty(), "{} still wait", since.len());
     assert_eq!(healthy, 3 * 180);
-    // Until it is known that the two do not answer, they may hold what they want.
+    // Until it is known that the two do not answer, they may have as many permits as any issuer.
     assert!(longest <= 16, "{longest} s");
     let mut after = 0;
     for held in silent.values() {

@@ -36,7 +36,7 @@ fn nothing() -> Urgency {
     Urgency::new(None, SignedDuration::ZERO, 0, at(0))
 }
 
-/// A request at the shared issuer, without limits that matter.
+/// A request at the shared issuer, without limits that have an effect.
 fn request(namespace: &str, urgency: Urgency) -> Request<&'static str> {
     Request {
         issuer: "shared",
@@ -62,7 +62,7 @@ fn limited(per_second: u32, in_flight: u32) -> Request<&'static str> {
     }
 }
 
-/// Asks, and expects to go.
+/// Requests a permit and expects to get it.
 fn go(
     limiter: &mut Places,
     key: &str,
@@ -83,7 +83,7 @@ fn waits(limiter: &mut Places, key: &str, request: &Request<&'static str>, now: 
     );
 }
 
-/// Serves one after the other, and gives their order.
+/// Serves the entries one after the other and returns their order.
 fn order(
     limiter: &mut Places,
     mut grant: Grant<&'static str>,
@@ -102,7 +102,7 @@ fn order(
     }
 }
 
-/// All of them wait behind one; gives the order in which they are served.
+/// Queues all entries behind one request; returns the order in which they are served.
 fn served(entries: Vec<(&str, Request<&'static str>)>) -> Vec<String> {
     let mut limiter = Places::new(100);
     let first = go(&mut limiter, "running", &limited(1000, 1), s(0));
@@ -163,7 +163,7 @@ fn the_bound_in_flight_holds_until_somebody_leaves() {
     let c = go(&mut limiter, "c", &limited(100, 2), s(2));
     limiter.leave(&b, s(2));
     limiter.leave(&c, s(2));
-    // A new bucket would begin with a whole burst: the old one stays until it is full.
+    // A new bucket would begin with a whole burst, so the old one stays until it is full.
     limiter.tidy(s(2));
     assert_eq!(limiter.sizes(), (1, 0));
     limiter.tidy(s(3));
@@ -186,7 +186,7 @@ fn the_queue_serves_those_without_a_token_first_then_soonest_to_expire_then_firs
 #[test]
 fn what_presses_is_the_minimum_lifetime_and_not_the_end_of_the_token() {
     let hours = |h: i64, before: i64| Urgency::new(Some(at(h * 3600)), secs(before), 0, at(0));
-    // In one namespace: whose minimum lifetime breaks first. A day of it leaves an hour of 25.
+    // In one namespace: the minimum lifetime that is violated first. If it is a day, a token of 25 hours leaves one hour.
     let order = served(vec![
         ("two hours", request("team", hours(2, 0))),
         ("an hour", request("team", hours(25, 24 * 3600))),
@@ -207,7 +207,7 @@ fn a_repeated_request_keeps_its_place_and_may_become_more_urgent() {
         ..limited(100, 1)
     };
     waits(&mut limiter, "b", &urgent, s(0));
-    // Later, whoever has no token counts from a later moment. The place stays.
+    // A later request of an entry without a token counts from a later moment. The position stays.
     let later = Urgency::new(None, SignedDuration::ZERO, 0, at(60));
     waits(&mut limiter, "c", &urgent, s(1));
     waits(
@@ -240,7 +240,7 @@ fn nobody_overtakes_the_queue() {
 
 #[test]
 fn a_permit_is_not_spent_while_a_place_is_waited_for() {
-    // Four places, held by requests at another issuer; the rate of this one is one a second.
+    // Four permits, all used by requests at another issuer. The rate of this issuer is one request per second.
     let mut limiter = Places::new(4);
     let other = |n: usize| Request {
         issuer: ["x", "y"][n % 2],
@@ -270,12 +270,12 @@ fn a_called_credential_that_goes_or_never_comes_leaves_its_place_to_the_next() {
         waits(&mut limiter, key, &limited(100, 1), s(0));
     }
     assert_eq!(limiter.leave(&first, s(1)), ["gone"]);
-    // Deleted: the next one is called at once, not when it asks again.
+    // Deleted: the next one is dequeued at once, not with its next request.
     assert_eq!(limiter.forget(&"gone".to_owned(), s(1)), ["late"]);
     assert!(limiter.call(ms(5999)).is_empty());
     assert_eq!(limiter.next_moment(ms(5999)), Some(s(6)));
     assert_eq!(limiter.call(s(6)), ["next"]);
-    // Who comes too late stands in line again.
+    // A credential that comes too late is queued again.
     waits(&mut limiter, "late", &limited(100, 1), s(7));
     assert!(limiter.forget(&"stranger".to_owned(), s(7)).is_empty());
 }

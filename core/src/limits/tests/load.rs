@@ -48,7 +48,7 @@ fn the_load_is_what_is_in_progress_waits_and_is_paused() {
         paused,
     };
     assert_eq!(limiter.load(s(0)), load(1, 2, 0));
-    // One was called and has not come yet: its request is not in progress.
+    // A credential was dequeued and has not sent its request: it is not in flight.
     assert_eq!(limiter.leave(&grant, s(1)).len(), 1);
     assert_eq!(limiter.load(s(1)), load(0, 2, 0));
     limiter.pause(&"issuer", &request().client, s(30), s(2));

@@ -11,7 +11,7 @@ use crate::{
     oauth::{self, TokenEndpoint},
 };
 
-/// Client authentication methods of the registry of OAuth parameters, as far as apicred has them.
+/// The client authentication methods of the OAuth parameters registry that apicred knows.
 const METHODS: [&str; 7] = [
     "client_secret_basic",
     "client_secret_post",
@@ -27,9 +27,9 @@ const PRIVATE_KEY_JWT: &str = "private_key_jwt";
 /// Why a document is not used.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Unusable {
-    /// It is none.
+    /// It is not a JSON object.
     NotDocument(NotObject),
-    /// It came in this content coding, which the request did not allow.
+    /// It has this content coding, which the request did not allow.
     Coded(String),
     /// It is for another issuer than the requested one, or for none.
     Issuer(Option<String>),
@@ -37,11 +37,10 @@ pub enum Unusable {
     TokenEndpoint(Option<String>),
 }
 
-/// Reads a document that was found for `issuer`, which is the identifier as the spec has it. `style` is what the spec
-/// demands, if it does.
+/// Parses a document that was read for `issuer`, the identifier in the spec. `style`: the method that the spec requires, if it does.
 ///
 /// # Errors
-/// When the document is not one, speaks for another issuer, or leads away from TLS.
+/// When the document is not a JSON object, is for another issuer, or has no usable token endpoint.
 pub fn read(
     issuer: &str,
     body: &[u8],
@@ -110,8 +109,8 @@ pub fn read(
     })
 }
 
-/// A sentence about the method that a spec selects, if a document lists others only. Documents are wrong about this as well, so
-/// the method of the spec is used.
+/// A message about a method that the spec selects, if a document lists only others. Documents are wrong about this as well,
+/// so the method of the spec is used.
 fn unlisted(style: SecretStyle, listed: &[&str]) -> Option<String> {
     let (selected, method) = match style {
         SecretStyle::BasicForm | SecretStyle::BasicRaw => ("basic", "client_secret_basic"),
@@ -122,7 +121,7 @@ fn unlisted(style: SecretStyle, listed: &[&str]) -> Option<String> {
     if has(method) {
         return None;
     }
-    // Names of the registry only (RFC 8414 section 4.2): a document may contain any text.
+    // Only names of the registry (RFC 8414 section 4.2): a document may contain any text.
     let known = METHODS.into_iter().filter(|name| has(name));
     let known: Vec<&str> = known.collect();
     let others = match known.as_slice() {
@@ -134,28 +133,28 @@ fn unlisted(style: SecretStyle, listed: &[&str]) -> Option<String> {
     ))
 }
 
-/// RFC 8414 section 3.3: identifiers are compared character by character, as both sides write them. One slash at the end is the
-/// difference that users write without intent: Auth0 has it, Okta and Keycloak have not, and both places of the
-/// document are the same either way.
+/// RFC 8414 section 3.3: identifiers are compared character by character, as both sides write them. Only one slash at the end
+/// may differ, because users add or omit it by mistake: Auth0 has it, Okta and Keycloak do not, and the URLs of the document
+/// are the same either way.
 fn is_same(written: &str, named: &str) -> bool {
     let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).len();
     written == named || written[..bare(written)] == named[..bare(named)]
 }
 
-/// An address in a document, if it can be used.
+/// A URL in a document, if it can be used.
 fn place(of: &Map<String, Value>, name: &str) -> Option<Url> {
     let text = of.get(name)?.as_str()?;
     Url::parse(text).ok().filter(is_plain_https)
 }
 
-/// The scopes of a sign-in that the issuer supports; the others do not matter to apicred.
+/// The scopes of a sign-in that the issuer supports. apicred does not use the others.
 fn known_scopes(list: &[Value]) -> Vec<String> {
     let known = |scope: &&str| list.iter().any(|s| s.as_str() == Some(*scope));
     let ours = oauth::sign_in::SCOPES.iter().copied().filter(known);
     ours.map(str::to_owned).collect()
 }
 
-/// The algorithms of `private_key_jwt`, in the order of the document, of which apicred has them.
+/// The algorithms of `private_key_jwt` that apicred supports, in the order of the document.
 fn algorithms(document: &Map<String, Value>) -> Option<Vec<SigningAlgorithm>> {
     let listed = document.get("token_endpoint_auth_signing_alg_values_supported")?;
     let known = input::list(listed).into_iter().filter_map(|name| {
@@ -186,8 +185,7 @@ fn secret_algorithm(document: &Map<String, Value>) -> Option<SecretAlgorithm> {
     known.map(|(_, algorithm)| algorithm)
 }
 
-/// The endpoints of a document, and of the spec where it has some: an administrator knows of endpoints that a document
-/// leaves out.
+/// The endpoints of a document. Those of the spec have priority: an administrator knows endpoints that a document does not list.
 #[must_use]
 pub fn completed(found: TokenEndpoint, places: &Places) -> TokenEndpoint {
     let with = |own: &Option<Url>, found: Option<Url>| own.clone().or(found);

@@ -1,4 +1,4 @@
-//! Why no document can be used, and what shows that a document is not true any more.
+//! Why no document can be used, and which failures show that a document is not correct any more.
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use crate::{
     printable::bounded,
 };
 
-/// What came from one address that is no document which can be used.
+/// What one URL answered instead of a usable document.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
     /// A document that is not used, or a page.
     Unusable(Unusable),
     /// Another status than 200.
     Status(u16),
-    /// 429 or 503 with a time to come back.
+    /// 429 or 503 with a time for the next attempt.
     Later(u16, Duration),
     /// A redirect that is not followed, with its status.
     Redirect(u16, Option<String>),
     /// More redirects within the origin than are followed.
     Loop(u16),
-    /// An answer that broke off, or is too long.
+    /// An answer that broke off or is too long.
     Broken(TokenError),
 }
 
 impl Seen {
-    /// What is to be done about it, beyond what its text says.
+    /// What to do about it, in addition to the text.
     fn then(&self) -> Then {
         match self {
             Self::Later(..) | Self::Status(429 | 500..=599) => Then::TryAgain,
@@ -40,7 +40,7 @@ impl Seen {
         }
     }
 
-    /// How specific it is, most specific first: a document is the most, a missing page the least.
+    /// How specific it is, most specific first: a document is the most specific, a missing page the least.
     const fn rank(&self) -> u8 {
         match self {
             Self::Unusable(Unusable::Issuer(_) | Unusable::TokenEndpoint(_)) => 0,
@@ -52,7 +52,7 @@ impl Seen {
         }
     }
 
-    /// In a word, beside an address.
+    /// A short text, shown next to the URL.
     fn briefly(&self) -> String {
         match self {
             Self::Unusable(Unusable::NotDocument(what)) => format!("HTTP 200, {what}"),
@@ -107,9 +107,9 @@ pub const fn is_silence(token_error: &TokenError) -> bool {
     }
 }
 
-/// Does a failed token request show that the endpoint is not where the document said? The document is read again then: an
-/// issuer that moves leaves behind a page that is not there, a web page, a redirect, a certificate of somebody else, or a
-/// name that does not resolve. Silence of a server that was connected to shows nothing, nor does a proxy that fails for
+/// True if a failed token request shows that the endpoint has changed since the document was read. The document is then read
+/// again. After an issuer moved, the old URL often has no page, a web page, a redirect, another owner's certificate, or a
+/// name that does not resolve. A timeout after the connection was made shows nothing, and neither does a proxy that fails for
 /// all hosts.
 pub fn disproves(token_error: &TokenError) -> bool {
     match token_error.stage {
@@ -127,7 +127,7 @@ pub fn disproves(token_error: &TokenError) -> bool {
     }
 }
 
-/// Why there is no document for `issuer`, by what each address answered.
+/// Why there is no document for `issuer`, from the answer of each URL.
 pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> TokenError {
     let Some((address, first)) = seen.iter().min_by_key(|(_, seen)| seen.rank()) else {
         return TokenError::local(
@@ -186,8 +186,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> TokenError {
     TokenError {
         http_status: first.status(),
         retry_after: seen.iter().filter_map(|(_, seen)| seen.wait()).max(),
-        // For each status: an issuer that is being rolled out answers 404 for some time, and all credentials share the wait
-        // between two attempts.
+        // For each status: during a rollout an issuer answers 404 for some time, and all credentials share the wait between two attempts.
         ..TokenError::local(
             Class::Transient,
             Reason::DiscoveryFailed,
@@ -197,7 +196,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> TokenError {
     }
 }
 
-/// What the other addresses answered, if that is something else.
+/// The answers of the other URLs, if they differ.
 fn others(seen: &[(Url, Seen)], first: &Seen) -> String {
     let others = seen.iter().filter(|(_, s)| s.briefly() != first.briefly());
     let others: Vec<String> = others
@@ -211,7 +210,7 @@ fn others(seen: &[(Url, Seen)], first: &Seen) -> String {
 }
 
 impl Unusable {
-    /// What is reported.
+    /// The reported error.
     fn token_error(&self, issuer: &str) -> TokenError {
         let text = match self {
             Self::NotDocument(what) => {
@@ -231,7 +230,7 @@ fn coded(coding: &str) -> String {
     )
 }
 
-/// Why there is no answer for a document at `address`. It is read without a client certificate, since it is the same for all
+/// Why a document at `address` got no answer. It is read without a client certificate, because it is the same for all
 /// clients.
 pub fn unanswered(token_error: TokenError, address: &Url) -> TokenError {
     if token_error.stage != Stage::ClientCertificate {
@@ -276,7 +275,7 @@ fn other_issuer(issuer: &str, named: Option<&str>) -> String {
         )
     } else if url.scheme() != "https" {
         format!(
-            "the discovery document names the issuer \"{named}\", which is not https; correct its public address at the issuer (is it behind a proxy that ends TLS?), or use oauth2.tokenUrl"
+            "the discovery document names the issuer \"{named}\", which is not https; correct its public address at the issuer (is it behind a proxy that terminates TLS?), or use oauth2.tokenUrl"
         )
     } else if spelled {
         format!(
@@ -297,7 +296,7 @@ fn no_endpoint(there: Option<&str>) -> String {
         Ok(url) if url.scheme() == "http" => {
             let origin = shown(&url.origin().ascii_serialization());
             return format!(
-                "the discovery document names no https token_endpoint but one at {origin}; correct the public address of the issuer there (is it behind a proxy that ends TLS?), or use oauth2.tokenUrl"
+                "the discovery document names no https token_endpoint but one at {origin}; correct the public address of the issuer there (is it behind a proxy that terminates TLS?), or use oauth2.tokenUrl"
             );
         }
         Ok(url) if url.scheme() == "https" => {

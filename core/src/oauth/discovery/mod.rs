@@ -13,14 +13,14 @@ mod failure;
 pub use document::{Unusable, completed, read};
 pub use failure::{Seen, conclude, disproves, is_silence, unanswered};
 
-/// Longest address that is taken from a document: what is kept of one must be little, since a namespace may have any
+/// Longest URL that is accepted from a document: the stored data of a document must be small, since a namespace may have any
 /// number of issuers.
 const MAX_URL: usize = 2048;
 /// Longest part of an address that is shown.
 const MAX_SHOWN: usize = 200;
-/// Where the document of `issuer` may be, in the order of asking: OpenID appends the well-known path to the issuer, RFC 8414
-/// puts it between host and path, and section 5 there allows both for both names. Okta has its OAuth document at the
-/// appended path, Spring at all of them.
+/// The possible URLs of the document of `issuer`, in the order of the requests. OpenID appends the well-known path to the
+/// issuer. RFC 8414 inserts it between host and path, and its section 5 allows both positions for both names. Okta has its
+/// OAuth document at the appended path, Spring at all of them.
 pub fn addresses(issuer: &Url) -> Vec<Url> {
     let path = issuer.path().trim_end_matches('/').to_owned();
     let mut paths = vec![
@@ -41,16 +41,16 @@ pub fn addresses(issuer: &Url) -> Vec<Url> {
         .collect()
 }
 
-/// Where an answer leads that is no document itself.
+/// The target of a redirect.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Redirect {
-    /// To another URL of the same origin: requested as well, because no other server learns of it.
+    /// To another URL of the same origin. It is requested as well, because no other server receives anything.
     Here(Url),
     /// To this origin, or to something that is not an https URL (`None`). Never requested.
     Away(Option<String>),
 }
 
-/// Where a redirect of `from` leads.
+/// The target of a redirect from `from`.
 pub fn redirected(from: &Url, location: Option<&str>) -> Redirect {
     let to = location.and_then(|l| from.join(l).ok());
     match to {
@@ -66,7 +66,7 @@ pub fn redirected(from: &Url, location: Option<&str>) -> Redirect {
     }
 }
 
-/// An address apicred may use: https, without user, password and fragment.
+/// True for a URL that apicred may use: https, without user, password and fragment.
 fn is_plain_https(url: &Url) -> bool {
     url.scheme() == "https"
         && url.as_str().len() <= MAX_URL
@@ -75,7 +75,7 @@ fn is_plain_https(url: &Url) -> bool {
         && url.password().is_none()
 }
 
-/// An address or origin as it is shown: printable and bounded.
+/// A URL or origin for display: printable and bounded.
 fn shown(text: &str) -> String {
     bounded(text, MAX_SHOWN)
 }

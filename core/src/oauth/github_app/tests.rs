@@ -93,7 +93,7 @@ fn the_answer_has_its_end_and_its_permissions() {
     assert_eq!(token.expires_at, at(3600));
     assert_eq!(token.scope.as_deref(), Some("contents:read metadata:read"));
     assert!(token.refresh_token.is_none());
-    // Names of OAuth mean nothing in an answer of GitHub.
+    // OAuth names have no meaning in an answer of GitHub.
     for (body, seen) in [
         (
             json!({ "expires_at": at(3600).to_string() }),
@@ -204,22 +204,22 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
         .unwrap()
         .timestamp()
         .as_second();
-    // Status, words, Retry-After, the end of the limit, Date; the wait in seconds.
+    // Status, text, Retry-After, the reset time of the limit, Date; the wait in seconds.
     #[rustfmt::skip]
     let cases = [
         (403, primary, None, Some(from.to_string()), None, Some(1799)),
         (429, primary, None, Some(from.to_string()), None, Some(1799)),
-        // By the clock of GitHub, if it gives the time.
+        // By the clock of GitHub, if the answer contains the time.
         (403, primary, None, Some((at_date + 90).to_string()), Some(date), Some(90)),
         (403, primary, None, Some(far.to_string()), None, Some(3600)),
         (403, primary, Some("60"), Some(from.to_string()), None, Some(60)),
         (403, secondary, Some("60"), None, None, Some(60)),
         (403, secondary, None, None, None, None),
-        // An end that is over, a number of seconds, and no number.
+        // A reset time in the past, a number of seconds, and a text that is not a number.
         (403, primary, None, Some((NOW - 5).to_string()), None, None),
         (403, primary, None, Some("60".to_owned()), None, None),
         (403, primary, None, Some("soon".to_owned()), None, None),
-        // No words: the header is enough.
+        // No text: the header is enough.
         (403, "Access blocked", None, Some(from.to_string()), None, Some(1799)),
     ];
     for (status, words, asked, end, date, wait) in cases {
@@ -238,14 +238,14 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
             wait,
             "{words} {asked:?} {end:?}"
         );
-        // The message does not say that a time is named where none is.
+        // The message reports that the time is missing only if it is.
         assert_eq!(
             message.contains("does not name"),
             wait.is_none(),
             "{message}"
         );
     }
-    // The end of a limit beside another error is not about that error.
+    // The reset time of a limit is not about another error.
     for (status, words, reason) in [
         (
             403,
@@ -294,7 +294,7 @@ fn other_fields_of_the_answer_can_be_published() {
     assert_eq!(field("share").as_deref(), Some("1.10"));
     assert_eq!(field("odd").as_deref(), Some("1e400"));
     assert_eq!(field("none"), None);
-    // Names of OAuth mean nothing in an answer of GitHub.
+    // OAuth names have no meaning in an answer of GitHub.
     assert!(token.refresh_token.is_none());
     assert_eq!(token.expires_at, at(3600));
 }

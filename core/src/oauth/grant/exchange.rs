@@ -14,7 +14,7 @@ use crate::{
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
-/// What is exchanged, and for what.
+/// The tokens of an exchange, and the type of the requested one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
     subject: Party,
@@ -68,7 +68,7 @@ impl Exchange {
             .as_ref()
             .map(|a| Party::parse(a, "spec.grant.tokenExchange.actor"))
             .transpose();
-        // It would be published where workloads mount it, and outlive every access token.
+        // It would be published where workloads mount it, and is valid longer than every access token.
         if spec
             .requested_token_type
             .as_ref()
@@ -146,10 +146,10 @@ impl Flow for Exchange {
         requested.map(|r| ("requested_token_type", r)).collect()
     }
 
-    /// RFC 8693 section 2.2.2: a token that is not accepted is an `invalid_request`; servers say `invalid_grant` or
-    /// `invalid_token` as well.
+    /// RFC 8693 section 2.2.2: a token that is not accepted is an `invalid_request`. Servers also send `invalid_grant` or
+    /// `invalid_token`.
     fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
-        // Spring, for a type of token that it does not exchange.
+        // Spring, for a token type that it does not exchange.
         if refused.is(&["unsupported_token_type"]) {
             return Some(Classified {
                 class: Class::Invalid,
@@ -159,9 +159,9 @@ impl Flow for Exchange {
             });
         }
         let of_token = refused.is(&["invalid_grant", "invalid_token", "invalid_subject_token"])
-            // Keycloak, for a token that is meant for others than the client.
+            // Keycloak, for a token whose audience does not include the client.
             || (refused.is(&["access_denied"]) && refused.mentions(&["token audience"]));
-        // The same code has other meanings, which the text distinguishes, if there is one.
+        // The same code has other meanings. The text, if there is one, distinguishes them.
         let other = refused.mentions(&[
             "scope",
             "audience",
@@ -178,7 +178,7 @@ impl Flow for Exchange {
             reason: Reason::SubjectTokenRefused,
             next_step: format!(
                 "the issuer does not accept the subject (or actor) token: check that it trusts its issuer, its audience and its age{}",
-                if doubtful { ", and that it has all parameters that it wants" } else { "" }
+                if doubtful { ", and that the request has all required parameters" } else { "" }
             ),
             until_change: false,
         })

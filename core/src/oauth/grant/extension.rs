@@ -1,5 +1,5 @@
-//! An extension grant, RFC 6749 section 4.5: only the issuer defines it. Its parameters are parameters of the request
-//! ([`crate::credential::RequestParameters`]), so one place says where their Secrets may be sent, and what an issuer allows.
+//! An extension grant, RFC 6749 section 4.5: only the issuer defines it. Its parameters are token request parameters
+//! ([`crate::credential::RequestParameters`]), so only one place decides where their Secrets may be sent, and what an issuer allows.
 
 use super::{Classified, Flow, Refused};
 use crate::{
@@ -45,8 +45,8 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_of_name)
 }
 
-/// An absolute URI (RFC 3986 section 4.3), as far as a grant type needs one: a scheme, and printable characters without
-/// quotes, backslashes and blanks. Issuers compare it letter by letter, so it is never normalized.
+/// True for an absolute URI (RFC 3986 section 4.3), as far as a grant type requires it: a scheme, and printable characters
+/// without quotes, backslashes and blanks. Issuers compare it character by character, so it is never normalized.
 fn is_absolute(text: &str) -> bool {
     let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     text.split_once(':').is_some_and(|(scheme, rest)| {
@@ -64,12 +64,12 @@ impl Flow for Extension {
         &self.grant_type
     }
 
-    /// An issuer that limits parameters lists the grants that it allows among them.
+    /// An issuer that limits parameters lists the allowed grants among them.
     fn inputs(&self) -> Vec<(&'static str, String)> {
         vec![("grant_type", self.grant_type.clone())]
     }
 
-    /// No user signs in to such a grant: what was sent with it is wrong.
+    /// No user signs in to such a grant: the sent values are wrong.
     fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
         refused
             .is(&[

@@ -22,13 +22,13 @@ use crate::{
 /// The assertion.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JwtBearer {
-    /// Stands in a Secret.
+    /// Stored in a Secret.
     Ready(SecretKeyRef),
     /// Signed for each request.
     Signed(Box<Signed>),
 }
 
-/// What is signed, and with what.
+/// The claims and the key of a signed assertion.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signed {
     key: SecretKeyRef,
@@ -41,8 +41,8 @@ pub struct Signed {
     claims: Vec<(String, String)>,
 }
 
-/// What apicred reads of a Google service account's key file. Its `token_uri` is not among it: only issuers say
-/// where requests go.
+/// The fields of a Google service account's key file that apicred reads. Its `token_uri` is not one of them: only issuers
+/// decide where requests are sent.
 #[derive(Deserialize)]
 struct KeyFile {
     private_key: String,
@@ -85,7 +85,7 @@ fn key_file(text: &str) -> Option<KeyFile> {
     serde_json::from_str(text).ok()
 }
 
-/// What is wrong with a text that is JSON and no key file. PEM does not begin with a brace.
+/// What is wrong with a text that is JSON but not a key file. PEM does not begin with a brace.
 fn key_file_fault(text: &str) -> Option<&'static str> {
     if !text.trim_start().starts_with('{') {
         return None;
@@ -146,7 +146,7 @@ impl Signed {
             claims.insert(name.clone(), json!(value));
         }
         claims.insert("iss".to_owned(), json!(issuer));
-        // RFC 7523 section 3 demands a subject; Google takes one for delegation only.
+        // RFC 7523 section 3 requires a subject. Google accepts one only for delegation.
         let subject = self.subject.as_deref().or(file.is_none().then_some(issuer));
         if let Some(subject) = subject {
             claims.insert("sub".to_owned(), json!(subject));
@@ -159,7 +159,7 @@ impl Signed {
         let now = around.now.as_second();
         claims.insert("iat".to_owned(), json!(now - BACKDATED));
         claims.insert("exp".to_owned(), json!(now + LIFETIME));
-        // The client's own assertion in the same request has the id itself, and an id is used once (RFC 7519 section 4.1.7).
+        // The client's own assertion in the same request uses the id without the suffix, and an id must be unique (RFC 7519 section 4.1.7).
         let id = format!("{}-grant", around.assertion_id);
         claims.insert("jti".to_owned(), json!(id));
         let first = hop::first_scope(around.credential).map(str::to_owned);
@@ -245,9 +245,9 @@ impl Flow for JwtBearer {
         !signed.scopes_claimed(file.as_ref())
     }
 
-    /// RFC 7523 section 3.1: `invalid_grant`. Google says in words which of its causes it is.
+    /// RFC 7523 section 3.1: `invalid_grant`. Google's text shows which of its causes it is.
     fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
-        // An assertion out of a Secret stays the same one.
+        // An assertion from a Secret does not change between requests.
         let spent = matches!(self, Self::Ready(_))
             && refused.is(&["jti_known", "jti_already_used", "assertion_replayed"]);
         let doubtful = refused.is(&["invalid_request"])

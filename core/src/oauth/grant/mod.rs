@@ -43,22 +43,22 @@ pub enum Grant {
     Extension(extension::Extension),
 }
 
-/// One request's circumstances, for the grants that sign or name something.
+/// The circumstances of one request, for the grants that sign or name something.
 pub struct Circumstances<'a> {
     /// The credential.
     pub credential: &'a Credential,
-    /// Where the request goes.
+    /// The endpoint of the request.
     pub endpoint: &'a TokenEndpoint,
     /// Now.
     pub now: jiff::Timestamp,
-    /// An id that was never used before, for `jti`.
+    /// A unique id, for `jti`.
     pub assertion_id: &'a str,
 }
 
 /// Form fields of a request; values may be secret.
 pub type Fields = Vec<(&'static str, SecretString)>;
 
-/// What a grant makes of a token error: class, stable reason, next step, and whether no timer may try again.
+/// The meaning of a token error for a grant: class, stable reason, next step, and whether a timer may try again.
 pub struct Classified {
     /// How to wait.
     pub class: Class,
@@ -66,11 +66,11 @@ pub struct Classified {
     pub reason: Reason,
     /// What to do.
     pub next_step: String,
-    /// Only a change of the inputs may lead to another try.
+    /// True if only a change of the inputs may cause another attempt.
     pub until_change: bool,
 }
 
-/// A token error, as far as a grant decides about it.
+/// The parts of a token error that a grant uses.
 #[derive(Clone, Copy)]
 pub(super) struct Refused<'a> {
     /// `error`, or the code that is used instead.
@@ -91,24 +91,24 @@ impl Refused<'_> {
     }
 }
 
-/// The user of a grant, who can help if the issuer requires one.
+/// The user of a grant. The user can help if the issuer requires one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum User {
     /// There is none.
     None,
     /// Signs in with `kubectl apicred login`.
     SignsIn,
-    /// Is signed in to another application, which passes a token on.
+    /// Is signed in to another application, which forwards a token.
     BringsToken,
-    /// Has a password, and is not there.
+    /// Has a password, and is not present.
     Password,
 }
 
-/// What every grant answers.
+/// The interface of a grant.
 pub(super) trait Flow {
     /// Value of `grant_type`.
     fn grant_type(&self) -> &str;
-    /// What has to be read before a request, in the order in which [`Flow::fields`] gets it.
+    /// The inputs to read before a request, in the order in which [`Flow::fields`] gets them.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
     }
@@ -119,7 +119,7 @@ pub(super) trait Flow {
     /// The form fields, in addition to `grant_type`, the client authentication and the token request parameters.
     ///
     /// # Errors
-    /// A sentence for the user when what was read cannot serve.
+    /// A sentence for the user when an input cannot be used.
     fn fields(
         &self,
         _grant_inputs: &[SecretString],
@@ -131,7 +131,7 @@ pub(super) trait Flow {
     fn subjects(&self) -> Vec<Subject> {
         Vec::new()
     }
-    /// Values of the spec that [`Flow::fields`] sends beside secrets, by the names that `allowedParameters` has for them.
+    /// Values of the spec that [`Flow::fields`] sends in addition to secrets, with their names in `allowedParameters`.
     fn inputs(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
@@ -143,19 +143,19 @@ pub(super) trait Flow {
     fn user(&self) -> User {
         User::None
     }
-    /// The value of `scope`; empty: none is sent.
+    /// The value of `scope`. If empty, none is sent.
     fn scope(&self, credential: &Credential) -> String {
         credential.request.scopes.join(" ")
     }
-    /// Are scopes sent in the form? (Google wants them inside the assertion.)
+    /// True if scopes are sent in the form. (Google requires them in the assertion.)
     fn scopes_in_form(&self, _grant_inputs: &[SecretString]) -> bool {
         true
     }
-    /// May equal requests in flight be sent once?
+    /// True if equal requests in flight may be sent as one.
     fn is_shareable(&self) -> bool {
         true
     }
-    /// What `invalid_grant` and its like mean for this grant.
+    /// The meaning of `invalid_grant` and similar errors for this grant.
     fn refused(&self, _refused: &Refused<'_>) -> Option<Classified> {
         None
     }
@@ -163,7 +163,7 @@ pub(super) trait Flow {
 
 struct ClientCredentials;
 
-/// Errors with which issuers require a user.
+/// Errors that issuers send if they require a user.
 const REQUIRES_USER: [&str; 4] = [
     "invalid_grant",
     "interaction_required",
@@ -176,8 +176,8 @@ impl Flow for ClientCredentials {
         "client_credentials"
     }
 
-    /// RFC 6749 section 4.4 has no user and no grant that could be invalid. Salesforce answers so where no user runs the
-    /// client, Entra ID where an assignment is missing.
+    /// RFC 6749 section 4.4 has no user and no grant that could be invalid. Salesforce sends these errors if the client has
+    /// no run-as user, Entra ID if an assignment is missing.
     fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
         refused.is(&REQUIRES_USER).then(|| Classified {
             class: Class::Denied,
@@ -246,7 +246,7 @@ impl Grant {
         }
     }
 
-    /// What has to be read before a request.
+    /// The inputs to read before a request.
     pub fn needs(&self) -> Vec<Need> {
         self.flow().needs()
     }
@@ -276,7 +276,7 @@ impl Grant {
         self.flow().subjects()
     }
 
-    /// Values of the spec that are sent beside secrets, by name.
+    /// Values of the spec that are sent in addition to secrets, by name.
     pub fn inputs(&self) -> Vec<(&'static str, String)> {
         self.flow().inputs()
     }
@@ -291,7 +291,7 @@ impl Grant {
         self.flow().user()
     }
 
-    /// May equal requests in flight be sent once?
+    /// True if equal requests in flight may be sent as one.
     pub fn is_shareable(&self) -> bool {
         self.flow().is_shareable()
     }

@@ -10,7 +10,7 @@ use crate::{
     oauth::{Class, Need},
 };
 
-/// Where the user's token is.
+/// The Secret of the user's token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnBehalfOf {
     assertion: SecretKeyRef,

@@ -1,6 +1,6 @@
 //! The resource owner password credentials grant, RFC 6749 section 4.3.
 //!
-//! A refused password is never sent again by a timer, because a few attempts lock the user out (facts, section 1.10).
+//! A timer never sends a refused password again, because a few attempts lock the user out (facts, section 1.10).
 
 use crate::Reason;
 use secrecy::SecretString;
@@ -12,7 +12,7 @@ use crate::{
     oauth::{Class, Need},
 };
 
-/// A user and where his password is.
+/// A user and the Secret of the password.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Password {
     username: String,
@@ -65,7 +65,8 @@ impl Flow for Password {
         User::Password
     }
 
-    /// RFC 6749 section 5.2 has `invalid_grant` for a wrong password; servers say `invalid_request` and `access_denied`.
+    /// RFC 6749 section 5.2 has `invalid_grant` for a wrong password. Servers also send `invalid_request` and
+    /// `access_denied`.
     fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
         let wrong = refused.is(&["invalid_grant", "access_denied"])
             || (refused.is(&["invalid_credentials"])

@@ -59,9 +59,9 @@ impl Flow for RefreshToken {
         User::SignsIn
     }
 
-    /// At the v2 endpoint of Entra ID a refresh brings a new refresh token only if `offline_access` was requested
-    /// (learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow, "Refresh the access token"). Without it the
-    /// one of the sign-in stays and ends 90 days later.
+    /// The v2 endpoint of Entra ID returns a new refresh token only if `offline_access` was requested
+    /// (learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow, "Refresh the access token"). Without it, the
+    /// refresh token of the sign-in stays and expires 90 days later.
     fn scope(&self, credential: &Credential) -> String {
         let mut scopes = credential.request.scopes.clone();
         let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
@@ -72,11 +72,11 @@ impl Flow for RefreshToken {
         scopes.join(" ")
     }
 
-    /// Real servers call a dead refresh token `invalid_grant`, and some `invalid_request` (facts, section 5.4); GitHub,
-    /// Slack and Google have codes of their own.
+    /// Real servers send `invalid_grant` for an expired or revoked refresh token, and some `invalid_request` (facts, section
+    /// 5.4). GitHub, Slack and Google have their own codes.
     fn refused(&self, refused: &Refused<'_>) -> Option<Classified> {
         let credential = refused.credential;
-        // A refresh never widens what the user signed in for (RFC 6749 section 6).
+        // A refresh never requests more than the user signed in for (RFC 6749 section 6).
         if refused.is(&["invalid_scope"]) {
             return Some(Classified {
                 class: Class::Invalid,
@@ -101,8 +101,7 @@ impl Flow for RefreshToken {
             "token_expired",
             "invalid_rapt",
         ]);
-        // It cannot be distinguished from a request that misses a parameter; so it is retried slowly, and not marked as
-        // dead.
+        // It cannot be distinguished from a missing parameter, so it is retried slowly and not marked as unusable.
         let doubtful = refused.is(&["invalid_request"]);
         let next_step = if doubtful {
             format!(
@@ -125,7 +124,7 @@ impl Flow for RefreshToken {
     }
 }
 
-/// Where a state Secret has no refresh token; `credential` is `namespace/name`.
+/// The message for a state Secret without a refresh token. `credential` is `namespace/name`.
 pub fn not_signed_in(secret: &str, key: &str, credential: &str) -> String {
     let (namespace, name) = credential.split_once('/').unwrap_or(("", credential));
     format!(

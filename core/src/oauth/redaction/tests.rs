@@ -81,7 +81,7 @@ fn a_basic_header_is_cut_out_encoded_and_decoded() {
     let echo = SentSecrets::of(&request(&[], sent));
     assert_eq!(echo.method(), Some("client_secret_basic"));
     for (leak, left) in [
-        // It begins with the client's id, which is no secret.
+        // It begins with the client's id, which is not a secret.
         (header.as_str(), "refused: Basic Y2x[…]"),
         ("a+b/secret value", "refused: […]"),
         ("a%2Bb%2Fsecret%20value", "refused: […]"),
@@ -131,7 +131,7 @@ fn a_scope_that_the_issuer_repeats_says_nothing_about_a_secret() {
         let scope = ("scope", "api://abc8q~Xk2");
         echo(&[("client_id", "c"), ("client_secret", secret), scope]).quote(words, &[])
     };
-    // A guess that is right, and one that is not.
+    // A correct guess and a wrong one.
     assert_eq!(said("abc8Q~xk2Zzqqqqqqqq"), said("qrs8Q~0000000000000"));
     assert_eq!(said("8q~xk"), Some(words.to_owned()));
 }

@@ -1,8 +1,8 @@
 //! Protects refresh tokens against a second use.
 //!
-//! Many issuers rotate refresh tokens: the first use invalidates the old one, and a second use counts as theft and revokes the whole family
-//! (facts, section 7). So a mark is written to the state Secret before a request. If a mark is found before a request, the outcome of an
-//! earlier request is unknown.
+//! Many issuers rotate refresh tokens: the first use invalidates the old one, and a second use counts as theft and revokes
+//! the whole family (facts, section 7). So a mark is written to the state Secret before a request. If a mark exists before a
+//! request, the outcome of an earlier request is unknown.
 //!
 //! [`before`] decides whether a refresh token may be sent, [`token_state`] what happened to it, and [`after`] what is stored.
 
@@ -22,33 +22,33 @@ use super::{
 };
 use crate::api::{Reuse, names};
 
-/// How long a refresh request may take, from the connection to the last byte. Longer than other requests, since a lost
-/// answer costs a sign-in; short enough to be stored while a process shuts down (app.rs).
+/// How long a refresh request may take, from the connection to the last byte. Longer than other requests, because a lost
+/// answer requires a new sign-in. Short enough to store the answer while a process shuts down (app.rs).
 const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
-/// The same where the issuer accepts a second use.
+/// The same if the issuer accepts a second use.
 const PATIENCE_WITH_REUSE: SignedDuration = SignedDuration::from_secs(15);
 
-/// For how long after a mark its request may still be out, or its answer may not be stored yet, with a minute for clocks that
-/// differ. Nobody sends the refresh token again before that, also if the published token has expired: not the process that has
-/// the lease by now, and not the next reconcile of one that was given up. controller/refresh.rs checks the sum.
+/// For this time after a mark, its request may still be in flight, or its answer may not be stored yet. Includes a minute for
+/// clocks that differ. Nothing sends the refresh token again before that, even if the published token has expired: neither
+/// another process that now has the lease, nor the next reconcile after one that was given up. controller/refresh.rs checks the sum.
 pub const SETTLES: SignedDuration = SignedDuration::from_secs(150);
 
-/// What an issuer does with a refresh token that comes a second time.
+/// How an issuer treats a refresh token that is sent a second time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReuseRule {
-    /// As the issuer object says; Entra ID is `Always`.
+    /// The setting of the issuer object; for Entra ID, `Always`.
     pub reuse: Option<Reuse>,
-    /// For how long after the first use it may come again.
+    /// For how long after the first use it may be sent again.
     pub window: SignedDuration,
 }
 
 impl ReuseRule {
-    /// May a refresh token always be sent again?
+    /// True if a refresh token may always be sent again.
     pub fn is_always(&self) -> bool {
         self.reuse == Some(Reuse::Always)
     }
 
-    /// How long one request may take, and how many may follow each other at once while the outcome is unknown. Two
+    /// How long one request may take, and how many may follow each other immediately while the outcome is unknown. Two
     /// requests fit into the window.
     pub fn patience(&self) -> (SignedDuration, usize) {
         if self.is_always() {
@@ -61,18 +61,18 @@ impl ReuseRule {
     }
 }
 
-/// A mark on the state Secret: `TIME by PROCESS`, and ` (last try)` behind it where that is so.
+/// A mark on the state Secret: `TIME by PROCESS`, followed by ` (last try)` if it is one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mark {
     /// The whole text. No two marks have the same.
     pub text: String,
     /// When it was set. A time that cannot be read counts as long ago.
     pub since: Timestamp,
-    /// Is it the mark of the one request that is made when nothing is left to lose?
+    /// True for the mark of the single request that is made when no valid token can be lost any more.
     pub last_try: bool,
 }
 
-/// Behind the mark of a last try.
+/// The end of the mark of a last try.
 const LAST_TRY: &str = " (last try)";
 
 impl Mark {
@@ -96,21 +96,21 @@ impl Mark {
     }
 }
 
-/// The issuer's word that a refresh token is of no use any more.
+/// The issuer has reported that a refresh token is not valid any more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dead {
-    /// Digest of the request that was answered so. None: whichever it was.
+    /// Digest of the request with this answer. `None` for any request.
     pub request: Option<String>,
 }
 
-/// What is noted on the state Secret.
+/// The notes on the state Secret.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Notes {
-    /// Sent, and not answered yet.
+    /// The refresh token was sent, and the answer is not known yet.
     pub mark: Option<Mark>,
-    /// Did the issuer rotate at the last refresh?
+    /// Whether the issuer rotated the refresh token at the last refresh.
     pub rotates: Option<bool>,
-    /// The refresh token is of no use any more, for this request.
+    /// The refresh token is not valid any more, for this request.
     pub dead: Option<Dead>,
     /// Digest of the refresh token that apicred stored last.
     pub stored: Option<String>,
@@ -119,7 +119,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// From the annotations of a state Secret. A mark that cannot be read counts as one from long ago.
+    /// Reads the annotations of a state Secret. A mark that cannot be read counts as an old one.
     pub fn read(annotations: Option<&BTreeMap<String, String>>) -> Self {
         let text = |name| annotations.and_then(|a| a.get(name)).map(String::as_str);
         Self {
@@ -134,7 +134,7 @@ impl Notes {
     }
 }
 
-/// `ERROR (request DIGEST)`: one text, so that whoever removes the mark removes all of it.
+/// `ERROR (request DIGEST)`: one text, so that it can only be removed as a whole.
 fn refused_mark(error: Option<&str>, request: &str) -> String {
     format!("{} (request {request})", error.unwrap_or("refused"))
 }
@@ -144,27 +144,27 @@ fn request_in(mark: &str) -> Option<String> {
     Some(request.strip_suffix(')')?.to_owned())
 }
 
-/// How many void marks are remembered. A write that was not answered lands within minutes or never.
+/// Most void marks that are remembered. A write without an answer is done within minutes or never.
 const MOST_VOID: usize = 32;
 
-/// What a process remembers of its requests beside the notes on the state Secret.
+/// What a process remembers of its requests in addition to the notes on the state Secret.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
-    /// Marks of this process for which no request is in flight, each with the mark that it replaced. One of them may be
-    /// on the Secret although its write was not answered: the server may do it late.
+    /// Marks of this process for which no request is in flight, each with the mark that it replaced. One of them may be on
+    /// the Secret although its write got no answer: the server may do it late.
     pub void: Vec<Send>,
-    /// Digest of a refresh token that was sent with unknown outcome, and its mark: somebody may replace the Secret and
-    /// drop its annotations.
+    /// Digest of a refresh token that was sent with unknown outcome, and its mark. Another writer may replace the Secret and
+    /// remove its annotations.
     pub doubt: Option<(String, Mark)>,
 }
 
 impl Remembered {
-    /// Nothing?
+    /// True if nothing is remembered.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The mark that counts for this refresh token.
+    /// The mark that is valid for this refresh token.
     fn mark(&self, notes: &Notes, token: &str) -> Option<Mark> {
         let doubt = || self.doubt.as_ref().filter(|(of, _)| of == token);
         let Some(mark) = &notes.mark else {
@@ -174,7 +174,7 @@ impl Remembered {
         void.map_or_else(|| Some(mark.clone()), |v| v.doubt.clone())
     }
 
-    /// A mark is about to be written.
+    /// Must be called before a mark is written.
     pub fn marking(&mut self, how: &Send) {
         if self.void.len() >= MOST_VOID {
             self.void.remove(0);
@@ -193,7 +193,7 @@ impl Remembered {
 pub struct Attempt<'a> {
     /// Namespace and name of the credential.
     pub credential: &'a str,
-    /// This process; another text for each.
+    /// The ID of this process; unique for each one.
     pub process: &'a str,
     /// Keyed digest of the refresh token.
     pub token: &'a str,
@@ -205,7 +205,7 @@ pub struct Attempt<'a> {
     pub published_until: Option<Timestamp>,
 }
 
-/// What to do with the refresh token that is there.
+/// What to do with the stored refresh token.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Send it.
@@ -221,7 +221,7 @@ pub enum Step {
 pub struct Send {
     /// The mark to set first.
     pub mark: Option<Mark>,
-    /// The mark of an earlier request whose outcome is unknown. Only an answer that grants ends this doubt.
+    /// The mark of an earlier request whose outcome is unknown. Only an answer with a token removes this doubt.
     pub doubt: Option<Mark>,
 }
 
@@ -253,7 +253,7 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
             doubt: Some(doubt.clone()),
         })
     };
-    // The window counts from the first use, so its mark stays.
+    // The window counts from the first use, so the mark of that use stays.
     let in_window = rule.window.is_positive()
         && !doubt.last_try
         && now.duration_since(doubt.since).abs() <= rule.window;
@@ -269,7 +269,7 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
     let last_try = rule.reuse.is_none() && !doubt.last_try;
     let until = attempt.published_until.filter(|_| last_try);
     match until.map(|until| until.max(settled(&doubt, attempt.remembered, now))) {
-        // A sign-in is lost in any case if this fails, and no published token can be revoked by it.
+        // Without this attempt a sign-in is required in any case, and it can revoke no valid published token.
         Some(until) if until <= now => send(Some(Mark::new(now, attempt.process, true))),
         Some(until) => Step::Stop(TokenError {
             until_change: false,
@@ -280,12 +280,12 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
     }
 }
 
-/// When the request of a mark has ended, and its answer stored if there was one. Another process may still be at work: stopped,
-/// slow, or no leader any more.
+/// When the request of a mark has ended, and its answer is stored if there was one. Another process may still be running:
+/// stopped, slow, or not the leader any more.
 fn settled(doubt: &Mark, remembered: &Remembered, now: Timestamp) -> Timestamp {
-    // This process knows the end of its own requests.
+    // This process knows when its own requests ended.
     let is_over = remembered.doubt.as_ref().is_some_and(|(_, m)| m == doubt);
-    // A mark further in the future does not come from another clock: another writer wrote it.
+    // A mark further in the future is not caused by another clock: another writer wrote it.
     let is_old = now.duration_since(doubt.since).abs() > SETTLES;
     if is_over || is_old {
         return now;
@@ -293,7 +293,7 @@ fn settled(doubt: &Mark, remembered: &Remembered, now: Timestamp) -> Timestamp {
     doubt.since.saturating_add(SETTLES).unwrap_or(now)
 }
 
-/// Why a refresh token that was spent is not sent, and what to do.
+/// The error for a refresh token that was already used, and what to do.
 pub fn put_back(credential: &str, secret: &str, at: Timestamp, writer: Option<&str>) -> TokenError {
     let by = writer.map_or_else(
         || "something".to_owned(),

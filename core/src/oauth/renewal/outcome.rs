@@ -1,4 +1,4 @@
-//! What an answer to a refresh means for the refresh token, and what is noted of it.
+//! What an answer to a refresh means for the refresh token, and the notes about it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::super::{
 use super::{Notes, ReuseRule, Send, refused_mark};
 use crate::api::names;
 
-/// What became of the refresh token that was sent.
+/// The state of the refresh token that was sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenState {
     /// Spent; the new one is here.
@@ -20,14 +20,13 @@ pub enum TokenState {
     Kept,
     /// Not used: the request was not sent, or refused for another reason.
     Intact,
-    /// Nobody can say.
+    /// Not known.
     Unknown,
-    /// Refused for good.
+    /// Refused, and not valid any more.
     Dead,
 }
 
-/// What an answer, or the lack of one, says about the refresh token that was sent. Total: only evidence makes it
-/// anything but unknown.
+/// What an answer, or a missing answer, shows about the refresh token that was sent. Total: without evidence the state is unknown.
 pub fn token_state(granted: &Granted, token_error: Option<&TokenError>) -> TokenState {
     match (granted, token_error) {
         (Granted::New(_), _) => TokenState::Rotated,
@@ -36,8 +35,8 @@ pub fn token_state(granted: &Granted, token_error: Option<&TokenError>) -> Token
     }
 }
 
-/// OAuth errors that a token endpoint sends before it grants (RFC 6749 section 5.2 and its extensions). With a status of
-/// 500 and above any other text may be a gateway's, and `server_error` says that something broke, not when.
+/// OAuth errors that a token endpoint sends before it grants (RFC 6749 section 5.2 and its extensions). With a status of 500
+/// and above any other text may come from a gateway, and `server_error` does not show when the failure happened.
 const BEFORE_GRANT: [&str; 10] = [
     "invalid_request",
     "invalid_client",
@@ -57,10 +56,10 @@ fn without_grant(token_error: &TokenError) -> TokenState {
     }
     let error = token_error.error.as_deref();
     match (token_error.http_status, error) {
-        // The server names a time to come back: it has not begun.
+        // The server states a time for the next attempt, so it has not started.
         (Some(503), _) if token_error.retry_after.is_some() => TokenState::Intact,
         (Some(500..=599), Some(error)) if BEFORE_GRANT.contains(&error) => TokenState::Intact,
-        // An OAuth error is the token endpoint's own word: it did not grant.
+        // An OAuth error comes from the token endpoint, so it did not grant.
         (Some(200..=299 | 400..=499), Some(error)) => {
             // Doubtful: it may be about another parameter.
             if token_error.class == Class::NeedsUser && error != "invalid_request" {
@@ -69,11 +68,10 @@ fn without_grant(token_error: &TokenError) -> TokenState {
                 TokenState::Intact
             }
         }
-        // 408 and the numbers that proxies made up (444, 460, 499, …) are about a connection, not about the request.
+        // 408 and the statuses that proxies invented (444, 460, 499, …) are about a connection, not about the request.
         (Some(408 | 440..=499), None) => TokenState::Unknown,
         (Some(400..=499), None) => TokenState::Intact,
-        // No answer; a gateway's 502 or 503; a token answer that cannot be read; a failure of apicred's own after
-        // the answer.
+        // No answer; a gateway's 502 or 503; a token answer that cannot be read; a failure in apicred after the answer.
         _ => TokenState::Unknown,
     }
 }
@@ -85,18 +83,18 @@ pub struct Sent {
     pub token: String,
     /// Keyed digest of the request.
     pub request: String,
-    /// When.
+    /// The time of the request.
     pub at: Timestamp,
     /// As it was decided.
     pub how: Send,
-    /// Refresh tokens that were spent before, wherever that is noted.
+    /// Refresh tokens that were spent before, from all notes.
     pub spent: Vec<Spent>,
 }
 
-/// Annotations to write; `None` takes one off.
+/// Annotations to write; `None` removes one.
 pub type Changes = BTreeMap<&'static str, Option<String>>;
 
-/// What to note on the state Secret after a request; `new` is the digest of the new refresh token. `None`: nothing.
+/// The notes to write to the state Secret after a request. `new` is the digest of the new refresh token. `None` if nothing changes.
 pub fn after(
     notes: &Notes,
     rule: ReuseRule,
@@ -118,7 +116,7 @@ pub fn after(
                 let there = new.unwrap_or(&sent.token);
                 changes.insert(names::STORED_REFRESH_TOKEN, Some(there.to_owned()));
                 let mut spent = spent_after(notes, sent, token_state);
-                // One that the issuer has given out once more is not spent.
+                // A refresh token that the issuer has issued again is not spent.
                 spent.retain(|s| s.digest != *there);
                 if !spent.is_empty() || !notes.spent.is_empty() {
                     let written = Some(spent::write(&spent)).filter(|text| !text.is_empty());
@@ -131,13 +129,13 @@ pub fn after(
             let mark = sent.how.mark.as_ref()?;
             let doubt = sent.how.doubt.as_ref();
             debug_assert!(doubt.is_none_or(|d| d != mark));
-            // What was unknown before is unknown still.
+            // An unknown outcome stays unknown.
             Some([(names::IN_FLIGHT_SINCE, doubt.map(|d| d.text.clone()))].into())
         }
         TokenState::Dead => {
             let mark = refused_mark(error, &sent.request);
             let mut changes = Changes::from([(names::SIGN_IN_REQUIRED, Some(mark))]);
-            // Another request must not try what may have been spent.
+            // Another request must not use a refresh token that may be spent.
             if sent.how.doubt.is_none() {
                 changes.insert(names::IN_FLIGHT_SINCE, None);
             }
@@ -146,7 +144,7 @@ pub fn after(
     }
 }
 
-/// The refresh tokens that are spent once this one was sent.
+/// The spent refresh tokens after this one was sent.
 pub fn spent_after(notes: &Notes, sent: &Sent, token_state: TokenState) -> Vec<Spent> {
     let mut all = spent::merge(&notes.spent, &sent.spent);
     if token_state == TokenState::Rotated {

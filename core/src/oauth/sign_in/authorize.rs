@@ -11,8 +11,8 @@ use crate::{
     oauth::{Class, TokenEndpoint, TokenError},
 };
 
-/// What the request sets itself. Neither `spec.parameters` nor the query of the authorization endpoint may set it, nor the
-/// request objects of RFC 9101, which replace the whole query: the code would go to another client or address.
+/// Parameters that the request sets itself. Neither `spec.parameters` nor the query of the authorization endpoint may set
+/// them, nor the request objects of RFC 9101, which replace the whole query: the code would be sent to another client or URL.
 const OWN: [&str; 11] = [
     "response_type",
     "response_mode",
@@ -36,7 +36,7 @@ pub struct Pkce {
 }
 
 impl Pkce {
-    /// From random bytes: a verifier of 43 characters, as section 4.1 recommends.
+    /// Creates a verifier of 43 characters from random bytes, as section 4.1 recommends.
     pub fn new(random: &[u8; 32]) -> Self {
         let verifier = random_text(random);
         let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
@@ -47,16 +47,15 @@ impl Pkce {
     }
 }
 
-/// Random bytes as a text that fits into any parameter.
+/// Random bytes as a text that is allowed in every parameter.
 pub fn random_text(random: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(random)
 }
 
-/// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `credential` is changed as
-/// [`super::with_wish`] says.
+/// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `credential` must come from [`super::with_wish`].
 ///
 /// # Errors
-/// When the issuer names no authorization endpoint, or one whose query sets what the request sets.
+/// When the issuer has no authorization endpoint, or the query of the endpoint sets a parameter of the request.
 pub fn authorize_url(
     credential: &Credential,
     endpoint: &TokenEndpoint,
@@ -116,9 +115,8 @@ pub fn authorize_url(
     Ok(url)
 }
 
-/// At Entra ID the account is chosen, since the one that the browser is signed in with is seldom the one that the
-/// workload shall act as. Elsewhere `offline_access` counts only together with consent (OpenID Connect Core
-/// section 11).
+/// At Entra ID the user selects an account, because the browser is seldom signed in with the account that the workload needs.
+/// Elsewhere `offline_access` counts only together with consent (OpenID Connect Core section 11).
 fn prompt(credential: &Credential) -> Option<&'static str> {
     let offline = credential
         .request

@@ -14,32 +14,33 @@ use crate::oauth::{
     error_kind::Meaning,
 };
 
-/// Longest code that is taken; Entra's have about 1.5 KiB.
+/// Longest code that is accepted; Entra's have about 1.5 KiB.
 const MAX_CODE: usize = 16 * 1024;
 
-/// A request that came to the callback address.
+/// A request to the callback address.
 pub enum Callback {
     /// The code.
     Code(SecretString),
     /// The issuer or the user refused.
     Refused(TokenError),
-    /// Not the answer to this sign-in: it goes on waiting.
+    /// Not the answer to this sign-in, which continues to wait.
     Stray,
 }
 
-/// Who may send the browser back, by the parameter `iss` of RFC 9207.
+/// The accepted sender of the redirect, according to the parameter `iss` of RFC 9207.
 #[derive(Clone, Copy)]
 pub struct Sender<'a> {
     /// The issuer's identifier, if it is known.
     pub issuer: Option<&'a str>,
-    /// The issuer announces that it names itself in every answer (`authorization_response_iss_parameter_supported`).
+    /// True if the issuer announces that it identifies itself in every answer
+    /// (`authorization_response_iss_parameter_supported`).
     pub announced: bool,
     /// What the user allowed.
     pub consent: &'a Consent,
 }
 
 impl Sender<'_> {
-    /// RFC 9207 section 2.4. An `iss` that is there twice is not the issuer's.
+    /// RFC 9207 section 2.4. A duplicate `iss` is not the issuer's.
     fn is(&self, reported: &[String]) -> bool {
         match reported {
             [] => !self.announced,
@@ -57,7 +58,7 @@ pub fn callback(query: &str, state: &str, sender: Sender<'_>) -> Callback {
     let one = |name: &str| {
         let mut all = form_urlencoded::parse(query.as_bytes()).filter(|(n, _)| n == name);
         let first = all.next().map(|(_, v)| v.into_owned());
-        // RFC 6749 section 3.1: a parameter that is there twice is a forgery or a defect.
+        // RFC 6749 section 3.1: a duplicate parameter is a forgery or an error.
         first.filter(|v| all.next().is_none() && !v.is_empty())
     };
     if one("state").as_deref() != Some(state) {
@@ -93,7 +94,7 @@ pub fn callback(query: &str, state: &str, sender: Sender<'_>) -> Callback {
     }
 }
 
-/// The number in front of Entra's descriptions.
+/// The number at the beginning of Entra's descriptions.
 fn aadsts_number(description: &str) -> Option<u32> {
     let digits = description.strip_prefix("AADSTS")?;
     let end = digits

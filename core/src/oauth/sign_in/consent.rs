@@ -1,4 +1,4 @@
-//! Which origins get data in a sign-in, and whether the user allowed it.
+//! Which origins receive data in a sign-in, and whether the user allowed it.
 //!
 //! The author of a `TokenIssuer` selects its URLs. A genuine sign-in page does not prove anything: its code is sent to the token endpoint of
 //! the `TokenIssuer`, with the PKCE verifier, and can be redeemed from there (a mix-up attack, RFC 9700 section 4.4). So a sign-in sends
@@ -15,22 +15,22 @@ use crate::{
 /// How the user signs in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Flow {
-    /// A browser comes back with an authorization code.
+    /// The browser is redirected back with an authorization code.
     Browser,
-    /// The user enters a device code elsewhere (RFC 8628).
+    /// The user enters a device code on another page (RFC 8628).
     Device,
 }
 
-/// What an address is used for.
+/// What a URL is used for.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Part {
-    /// The discovery document is read there.
+    /// The discovery document.
     Discovery,
     /// The authorization endpoint.
     SignInPage,
     /// The device authorization endpoint.
     DeviceCode,
-    /// The page that an issuer names for a device code.
+    /// The page where the user enters a device code.
     Verification,
     /// The token endpoint.
     Token,
@@ -39,7 +39,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// What happens there, for the user.
+    /// A description of its use, for the user.
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Discovery => "metadata of the issuer",
@@ -52,7 +52,7 @@ impl Part {
     }
 }
 
-/// An address that takes part in a sign-in.
+/// A URL that is used in a sign-in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Destination {
     /// What it is used for.
@@ -62,7 +62,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// The origin of an address.
+    /// The origin of a URL.
     pub fn new(part: Part, url: &Url) -> Self {
         Self {
             part,
@@ -71,7 +71,7 @@ impl Destination {
     }
 }
 
-/// What is contacted before the endpoints are known.
+/// The URL that is contacted before the endpoints are known.
 pub fn discovery(issuer: &Issuer) -> Option<Destination> {
     match &issuer.endpoint {
         Endpoint::Discover(url) => Some(Destination::new(Part::Discovery, url)),
@@ -79,7 +79,7 @@ pub fn discovery(issuer: &Issuer) -> Option<Destination> {
     }
 }
 
-/// Every address that takes part in a sign-in, before anything is sent.
+/// Every URL that is used in a sign-in, for a check before anything is sent.
 pub fn destinations(
     credential: &Credential,
     endpoint: &TokenEndpoint,
@@ -107,7 +107,7 @@ pub fn destinations(
         .collect()
 }
 
-/// Origins that get what `parts` get, and the issuer's own, which Secrets name.
+/// The origins of these `parts`, and the issuer's own, which Secrets name.
 pub fn origins(issuer: &Issuer, destinations: &[Destination], parts: &[Part]) -> Vec<String> {
     let mut all = vec![issuer.origin.clone()];
     for destination in destinations.iter().filter(|d| parts.contains(&d.part)) {
@@ -118,7 +118,7 @@ pub fn origins(issuer: &Issuer, destinations: &[Destination], parts: &[Part]) ->
     all
 }
 
-/// Reads an origin that a user names: `https://host[:port]`, in any spelling that means this origin.
+/// Parses an origin that a user names: `https://host[:port]`, in any spelling of this origin.
 ///
 /// # Errors
 /// How to write it.
@@ -127,7 +127,7 @@ pub fn named_origin(text: &str) -> Result<String, String> {
     let bare = url.scheme() == "https"
         && url.username().is_empty()
         && url.password().is_none()
-        // `https://host@` is a user without a name.
+        // `https://host@` has a user with an empty name.
         && !text.contains('@')
         && url.path() == "/"
         && url.query().is_none()
@@ -142,7 +142,7 @@ pub fn named_origin(text: &str) -> Result<String, String> {
     }
 }
 
-/// What the user allowed.
+/// The origins that the user allowed.
 #[derive(Clone, Debug)]
 pub struct Consent {
     vouched: bool,
@@ -151,7 +151,7 @@ pub struct Consent {
 }
 
 impl Consent {
-    /// Nothing yet. `named` are the origins that the user named beforehand ([`named_origin`]).
+    /// Nothing is allowed yet. `named` are the origins that the user named beforehand ([`named_origin`]).
     pub fn new(issuer: &Issuer, named: Vec<String>) -> Self {
         Self {
             vouched: issuer.vouched,
@@ -167,7 +167,7 @@ impl Consent {
     /// When the user named other origins, or when the sign-in page and the token endpoint are on two origins that the user
     /// did not name.
     pub fn check(&self, destinations: &[Destination]) -> Result<bool, String> {
-        // An issuer that is vouched for is believed where its codes are entered; nothing is sent there.
+        // An issuer that an administrator vouches for may choose the page where its codes are entered. apicred sends nothing there.
         let must_be_named = |d: &&Destination| !(self.vouched && d.part == Part::Verification);
         if !self.named.is_empty() {
             let other = destinations
@@ -211,13 +211,13 @@ impl Consent {
             .any(|d| !self.allowed.contains(&d.origin)))
     }
 
-    /// Those of origins that the user was not shown yet.
+    /// The destinations whose origin the user has not allowed yet.
     pub fn unseen<'a>(&self, destinations: &'a [Destination]) -> Vec<&'a Destination> {
         let new = |d: &&Destination| !self.allowed.contains(&d.origin);
         destinations.iter().filter(new).collect()
     }
 
-    /// The user allows these.
+    /// Allows these destinations.
     pub fn allow(&mut self, destinations: &[Destination]) {
         for Destination { origin, .. } in destinations {
             if !self.allowed.contains(origin) {
@@ -226,13 +226,13 @@ impl Consent {
         }
     }
 
-    /// May something be sent to this address?
+    /// True if something may be sent to this URL.
     pub fn covers(&self, url: &Url) -> bool {
         self.allowed.contains(&url.origin().ascii_serialization())
     }
 
-    /// May the issuer call itself this in the answer of its sign-in page (RFC 9207)? A `TokenIssuer` can claim the name of
-    /// any issuer, but only a name on an allowed origin is its own.
+    /// True if the issuer may use this identifier in the answer of its sign-in page (RFC 9207). A `TokenIssuer` can claim the
+    /// identifier of any issuer, but only one on an allowed origin is its own.
     pub fn accepts_name(&self, issuer: &str) -> bool {
         self.vouched || Url::parse(issuer).is_ok_and(|url| self.covers(&url))
     }

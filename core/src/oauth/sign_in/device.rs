@@ -17,9 +17,9 @@ use crate::{
     },
 };
 
-/// When the issuer names no interval (section 3.2).
+/// The interval if the issuer sends none (section 3.2).
 const INTERVAL: Duration = Duration::from_secs(5);
-/// What `slow_down` adds for good (section 3.5).
+/// `slow_down` increases the interval permanently by this (section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
 /// No issuer may set a shorter interval, or one so long that the user gives up.
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -34,21 +34,21 @@ pub struct Device {
     pub code: SecretString,
     /// The code that the user types. Printable.
     pub user_code: String,
-    /// Where.
+    /// The page where the user types it.
     pub page: Url,
-    /// The same with the code in it, if the issuer has such an address.
+    /// The page with the code in its URL, if the issuer has one.
     pub direct: Option<Url>,
     /// The lifetime of the code.
     pub lifetime: Duration,
-    /// The pause between two tries.
+    /// The pause between two attempts.
     pub interval: Duration,
 }
 
-/// The request for a code (section 3.1). A confidential client authenticates here as well. `challenge` is a proof key
-/// for issuers that want one in this flow too.
+/// The request for a code (section 3.1). A confidential client authenticates here as well. `challenge` is a PKCE challenge
+/// for issuers that require one in this flow too.
 ///
 /// # Errors
-/// When the issuer names no such endpoint, or the client authentication cannot serve.
+/// When the issuer has no such endpoint, or the client authentication cannot be used.
 pub fn device_request(
     credential: &Credential,
     endpoint: &TokenEndpoint,
@@ -80,7 +80,7 @@ pub fn device_request(
     post(credential, (endpoint, url), material, fields, moment)
 }
 
-/// Reads the answer to it (section 3.2). Seconds come as numbers and as texts (facts, section 1.8).
+/// Reads the answer to it (section 3.2). Seconds are sent as numbers and as texts (facts, section 1.8).
 ///
 /// # Errors
 /// A classified token error.
@@ -90,7 +90,7 @@ pub fn device_answer(
     now: Timestamp,
 ) -> Result<Device, TokenError> {
     let fields = fields(raw).unwrap_or_default();
-    // It is printed into a terminal, where control characters are commands.
+    // It is printed to a terminal, where control characters are commands.
     let text = |name: &str| {
         let text = text_of(&fields, name)?.into_owned();
         let fits =
@@ -149,11 +149,11 @@ pub fn device_answer(
 /// The polling interval.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Pace {
-    /// The pause before the next try.
+    /// The pause before the next attempt.
     pub interval: Duration,
 }
 
-/// What a try without a token means.
+/// The meaning of an attempt without a token.
 #[derive(Debug)]
 pub enum Poll {
     /// Try again after the pause.
@@ -189,7 +189,7 @@ impl Pace {
                 Reason::SignInExpired,
                 "the code expired before it was used; run the command again",
             ),
-            // Nobody answered: more slowly, until the code ends.
+            // No answer: polls more slowly until the code expires.
             _ if matches!(token_error.class, Class::Transient | Class::Throttled) => {
                 let asked = token_error.retry_after.unwrap_or_default();
                 self.interval = (self.interval * 2).min(BOUNDS.1).max(asked);

@@ -20,7 +20,7 @@ pub enum Ticket<'a> {
     Code {
         /// The code.
         code: &'a SecretString,
-        /// As it was in the authorization request, letter by letter.
+        /// As in the authorization request, character by character.
         redirect_uri: &'a str,
         /// `code_verifier`.
         verifier: &'a SecretString,
@@ -29,7 +29,7 @@ pub enum Ticket<'a> {
     Device {
         /// The code.
         code: &'a SecretString,
-        /// `code_verifier`, if a challenge went before.
+        /// `code_verifier`, if a challenge was sent before.
         verifier: Option<&'a SecretString>,
     },
 }
@@ -56,7 +56,7 @@ pub fn redemption(
             fields.push(("code", (*code).clone()));
             fields.push(("redirect_uri", SecretString::from(*redirect_uri)));
             fields.push(("code_verifier", (*verifier).clone()));
-            // RFC 8707 section 2.2. Who takes `audience` took it with the authorization request.
+            // RFC 8707 section 2.2. An issuer that supports `audience` received it in the authorization request.
             let resources = credential.request.resources.iter();
             fields.extend(resources.map(|r| ("resource", SecretString::from(r.as_str()))));
         }
@@ -113,14 +113,14 @@ pub(super) fn explained(credential: &Credential, mut token_error: TokenError) ->
         crate::credential::AuthenticationMethod::Public
     );
     match (token_error.aadsts, token_error.error.as_deref()) {
-        // Entra ID takes the application for a confidential one.
+        // Entra ID treats the application as a confidential one.
         (Some(7_000_218), _) if public => {
             token_error.next_step = "at the application, under Authentication, register http://localhost below \"Mobile and desktop applications\" (not Web) and allow public client flows".into();
         }
         (None, Some("invalid_grant")) => {
             token_error.reason = Reason::CodeRefused;
             token_error.next_step =
-                "the code was not taken: it is good once, and for minutes; run the command again"
+                "the issuer did not accept the code: it is valid once, and only for some minutes; run the command again"
                     .into();
         }
         _ if token_error.reason == Reason::ClientRefused => {
@@ -135,7 +135,7 @@ pub(super) fn explained(credential: &Credential, mut token_error: TokenError) ->
     token_error
 }
 
-/// What to do when the tokens came without the one that all of this is about.
+/// What to do if the answer contains tokens but no refresh token.
 pub fn no_refresh_token(credential: &Credential) -> TokenError {
     let offline = credential
         .request
@@ -144,13 +144,13 @@ pub fn no_refresh_token(credential: &Credential) -> TokenError {
         .any(|s| s == "offline_access");
     let fix = match (&credential.issuer.endpoint, offline) {
         (Endpoint::Entra { .. }, true) => {
-            "consent to offline_access for this application in Entra ID, and let no policy take it away"
+            "consent to offline_access for this application in Entra ID, and check that no policy removes it"
         }
         (Endpoint::Entra { .. }, false) => {
             "request offline_access: do not set --scopes, or add it there"
         }
         (_, true) => {
-            "allow this client the refresh token grant and offline access at the issuer; some want a parameter of their own (spec.parameters)"
+            "allow this client the refresh token grant and offline access at the issuer; some issuers require an additional parameter (spec.parameters)"
         }
         (_, false) => {
             "allow this client the refresh token grant at the issuer, and request its scope: add --scopes with offline_access, or with the name that the issuer uses"

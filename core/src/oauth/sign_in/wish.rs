@@ -5,13 +5,13 @@ use crate::{
     oauth::TokenEndpoint,
 };
 
-/// Scopes of the sign-in itself (OpenID Connect Core sections 5.4 and 11). Answers may leave them out.
+/// Scopes of the sign-in itself (OpenID Connect Core sections 5.4 and 11). Answers may omit them.
 pub const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 
 /// The credential with the scopes of a sign-in. At Entra ID it always uses the v2 endpoint: it is the documented one for
-/// device codes, and its refresh tokens are bound to user and client only, so they serve v1 as well
-/// (learn.microsoft.com/entra/identity-platform/refresh-tokens). The slash at the end of a resource stays, since it
-/// is part of the API's name (learn.microsoft.com/entra/identity-platform/scopes-oidc).
+/// device codes, and its refresh tokens are bound only to user and client, so they can be used at v1 as well
+/// (learn.microsoft.com/entra/identity-platform/refresh-tokens). The slash at the end of a resource stays, because it is part
+/// of the API's name (learn.microsoft.com/entra/identity-platform/scopes-oidc).
 #[must_use]
 pub fn for_sign_in(credential: &Credential) -> Credential {
     let mut changed = credential.clone();
@@ -23,12 +23,12 @@ pub fn for_sign_in(credential: &Credential) -> Credential {
     changed
 }
 
-/// The same with the scopes that a sign-in sends: `chosen` if there are any, else the credential's own and what
-/// returns a refresh token and the user's name.
+/// The same with the scopes that a sign-in sends: `chosen` if there are any, else the credential's own scopes and those that
+/// return a refresh token and the user's name.
 ///
-/// An issuer with discovery gets `openid` and `offline_access` unless it says that it does not know them. An issuer
-/// that is only a token URL gets what the credential says: `offline_access` is a word of OpenID Connect, and GitLab's
-/// like refuse words they do not know.
+/// An issuer with discovery gets `openid` and `offline_access` unless its document does not list them. An issuer with only a
+/// token URL gets only the scopes of the credential: `offline_access` is defined by OpenID Connect, and servers such as
+/// GitLab refuse unknown scopes.
 #[must_use]
 pub fn with_wish(
     mut credential: Credential,
@@ -57,13 +57,13 @@ pub fn with_wish(
     credential
 }
 
-/// The credential as a refresh requests it. `noted` are the scopes of the sign-in, if it noted them.
+/// The credential as a refresh requests it. `noted` are the noted scopes of the sign-in, if there are any.
 ///
-/// Entra ID issues tokens for one API at a time, so there `scope` chooses the API. Elsewhere a refresh without `scope`
-/// stands for all that was granted (RFC 6749 section 6), and that is requested: Keycloak takes a refresh that leaves
-/// `offline_access` out for one of an online session, and refuses the access token that it issues. Scopes are named only
-/// where they narrow: if the user signed in for more than the credential requests, or an administrator limits the scopes
-/// of the issuer. Then the scopes of the sign-in itself are named as well.
+/// Entra ID issues tokens for one API at a time, so there `scope` selects the API. Elsewhere a refresh without `scope`
+/// requests all that was granted (RFC 6749 section 6), and this is used: Keycloak treats a refresh whose scopes do not
+/// contain `offline_access` as one of an online session, and later refuses the access token that it issued. Scopes are sent
+/// only to request less: if the user signed in for more than the credential requests, or an administrator limits the scopes
+/// of the issuer. Then the scopes of the sign-in itself are sent as well.
 #[must_use]
 pub fn for_refresh(credential: &Credential, noted: Option<&str>) -> Credential {
     let mut changed = credential.clone();
@@ -89,9 +89,8 @@ pub fn for_refresh(credential: &Credential, noted: Option<&str>) -> Credential {
     changed
 }
 
-/// What a sign-in requests after the issuer answered `invalid_scope`: fewer of the scopes that the sign-in added to
-/// `own`, first without those that only name the user, then without all of them. Gives the removed ones as well; nothing
-/// if there are none.
+/// The request of a sign-in after the issuer answered `invalid_scope`: with fewer of the scopes that the sign-in added to
+/// `own`, first without those that only name the user, then without all of them. Also returns the removed ones. `None` if there are none.
 #[must_use]
 pub fn with_fewer_scopes(wished: &Credential, own: &[String]) -> Option<(Credential, Vec<String>)> {
     if matches!(wished.issuer.endpoint, Endpoint::Entra { .. }) {
@@ -122,7 +121,7 @@ pub fn added(wished: &Credential, own: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Those of the scopes that are about an API, and not about the sign-in itself.
+/// The scopes that are about an API, and not about the sign-in itself.
 pub fn of_api(scopes: &[String]) -> Vec<String> {
     let about_api = |s: &&String| !SCOPES.contains(&s.as_str());
     scopes.iter().filter(about_api).cloned().collect()

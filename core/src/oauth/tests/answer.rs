@@ -49,7 +49,7 @@ pub(super) fn refused(result: Result<Token, TokenError>) -> TokenError {
     result.err().expect("a token error")
 }
 
-/// A JWT with these claims; nobody checks its signature.
+/// A JWT with these claims; its signature is never checked.
 pub(super) fn jwt(claims: &Value) -> String {
     let part = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
     format!("{}.{}.c2ln", part(&json!({ "alg": "RS256" })), part(claims))
@@ -166,7 +166,7 @@ fn a_token_that_no_workload_could_use_is_refused() {
         (json!({ "access_token": null, "id_token": "t" }), invalid, "MalformedAnswer"),
         (json!({ "access_token": null, "refresh_token": "t" }), invalid, "MalformedAnswer"),
         (json!({ "access_token": null, "data": { "access_token": "t" } }), invalid, "MalformedAnswer"),
-        // No token came.
+        // The answer contains no token.
         (json!({ "access_token": "" }), transient, "MalformedAnswer"),
         (json!({ "access_token": " " }), transient, "MalformedAnswer"),
         (json!({ "access_token": null }), transient, "MalformedAnswer"),
@@ -198,7 +198,7 @@ fn a_token_is_read_in_each_form_that_is_clear() {
         (json!({ "accessToken": "t" }), "t"),
         (json!({ "Access-Token": "t" }), "t"),
         (json!({ "access_token": "", "accessToken": "t" }), "t"),
-        // What states no error, and what nobody reads.
+        // Values that state no error, and fields that are not read.
         (json!({ "access_token": "t", "error": "" }), "t"),
         (json!({ "access_token": "t", "error": null, "error_description": null }), "t"),
         (json!({ "access_token": "t", "error": false, "errors": [] }), "t"),
@@ -250,7 +250,7 @@ fn a_form_is_read_whatever_its_order_and_content_type() {
             assert_eq!(token.expires_at, at(60), "{kind} {body}");
         }
     }
-    // Declared as a form, it is one whatever is in it.
+    // If it is declared as a form, it is read as one, whatever it contains.
     let form = "application/x-www-form-urlencoded";
     let body = b"note=a b&access_token=t&expires_in=60";
     assert!(read(200, form, body).is_ok());

@@ -1,4 +1,4 @@
-//! The chain of a client certificate: the leaf first, each one certified by the next, and no other.
+//! The chain of a client certificate: the leaf first, each certificate certified by the next, and no others.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
@@ -45,7 +45,7 @@ fn sent(all: &[&Made], leaf: &Made) -> Vec<String> {
     let identity = Identity::from_pem(&text(all), &leaf.key.serialize_pem());
     let identity = identity.unwrap_or_else(|problem| panic!("{problem}"));
     let chain = identity.x5c();
-    // TLS shows the same.
+    // TLS shows the same chain.
     let shown = identity.pem().expose_secret();
     let at: Vec<_> = chain.iter().map(|one| shown.find(one.as_str())).collect();
     assert!(at.is_sorted() && at.iter().all(Option::is_some), "{at:?}");
@@ -64,7 +64,7 @@ fn a_chain_is_the_way_from_the_leaf_to_its_root_in_any_order_of_the_text() {
     let middle = made("intermediate", true, Some(&root));
     let leaf = made("leaf", false, Some(&middle));
     let stranger = made("stranger", false, None);
-    // Of the same name and another key, as after a renewal of the CA.
+    // With the same name and another key, as after a renewal of the CA.
     let renewed = made("intermediate", true, Some(&root));
     let whole = [&leaf, &middle, &root];
     let others: Vec<Made> = (0..12)
@@ -80,7 +80,7 @@ fn a_chain_is_the_way_from_the_leaf_to_its_root_in_any_order_of_the_text() {
         (&[&leaf, &stranger, &middle], &[&leaf, &middle]),
         (&[&leaf, &leaf, &middle, &middle, &root, &root], &whole),
         (&[&leaf, &renewed, &middle, &root], &whole),
-        // The intermediate is missing: the root alone proves nothing.
+        // The intermediate is missing: the root alone is no evidence.
         (&[&leaf, &root], &[&leaf]),
         (&[&leaf, &stranger], &[&leaf]),
         (&[&leaf], &[&leaf]),
@@ -89,7 +89,7 @@ fn a_chain_is_the_way_from_the_leaf_to_its_root_in_any_order_of_the_text() {
     for (nth, (stored, chain)) in cases.into_iter().enumerate() {
         assert_eq!(sent(stored, &leaf), expected(chain), "case {nth}");
     }
-    // A certificate by itself has no chain, whatever is beside it.
+    // A self-signed certificate has no chain, whatever other certificates are stored with it.
     assert_eq!(sent(&[&stranger, &leaf], &stranger), expected(&[&stranger]));
 }
 

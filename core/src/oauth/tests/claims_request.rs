@@ -1,4 +1,4 @@
-//! Claims requests (step-up): what is kept is sent as it was asked for, and what is not kept is said.
+//! Claims requests (step-up): the stored part is sent as it was requested, and the rest is reported.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn names_of_authentication_contexts_are_sent_as_they_are() {
         "urn:uuid:0f1e2d3c-4b5a-4c6d-8e7f-90a1b2c3d4e5",
         "https://id.example.com/loa/2/",
         "0f1e2d3c-4b5a-4c6d-8e7f-90a1b2c3d4e5",
-        // Addresses, of continuous access evaluation.
+        // Addresses of continuous access evaluation.
         "40.80.27.150",
         "2001:db8::1",
     ] {
@@ -94,14 +94,14 @@ fn what_is_not_kept_of_an_issuers_request_is_reported() {
     assert_eq!(kept, Some(acrs("urn:microsoft:req1")));
     let message = whole.message();
     assert!(message.contains("acrs=urn:microsoft:req1"), "{message}");
-    assert!(!message.contains("not kept"), "{message}");
+    assert!(!message.contains("does not store"), "{message}");
     for partly in [
         acrs("someone@example.com"),
         json!({ "access_token": { "acrs": { "value": "c1" }, "a b": {} } }).to_string(),
         json!({ "access_token": { "acrs": { "values": ["c1", "<b>"] } } }).to_string(),
     ] {
         let message = refused(&partly).message();
-        assert!(message.contains("not kept"), "{partly}: {message}");
+        assert!(message.contains("does not store"), "{partly}: {message}");
         assert!(message.contains("acrs"), "{partly}: {message}");
         assert!(
             !message.contains('@') && !message.contains("<b>"),

@@ -1,4 +1,4 @@
-//! `client.key` and `client.assertion`: each kind of key signs with each of its algorithms, and what is no key is named.
+//! `client.key` and `client.assertion`: each kind of key signs with each of its algorithms, and other input is described.
 
 mod unusable;
 
@@ -90,7 +90,7 @@ fn verifier(algorithm: SigningAlgorithm) -> &'static dyn VerificationAlgorithm {
     }
 }
 
-/// Header and claims of the assertion that a request sends, its signature checked.
+/// Header and claims of the assertion that a request sends, after its signature was checked.
 fn sent(key: ClientKey, change: &Value, endpoint: &TokenEndpoint) -> (Value, Value) {
     let mut spec = json!({ "secretName": "k", "key": "private.pem" });
     crate::fixtures::merge(&mut spec, change);
@@ -178,7 +178,7 @@ fn each_kind_of_key_signs_with_each_of_its_algorithms_and_names_itself() {
         let (header, _) = sent(read(&text), &json!({}), &endpoint(None));
         assert_eq!(header["alg"], algorithms[0].as_str());
         assert_eq!(header["kid"], json!(id));
-        // The same key as JWK, alone and in a set of one.
+        // The same key as a JWK, alone and in a set with only this key.
         if let Some(curve) = curve {
             let jwk = ec_jwk(&pem, curve);
             let set = json!({ "keys": [jwk] });
@@ -222,12 +222,12 @@ fn the_algorithm_is_one_that_the_issuer_lists_if_the_key_has_one() {
     for (text, listed, expected) in cases {
         let (header, _) = sent(read(text), &json!({}), &endpoint(listed));
         assert_eq!(header["alg"], expected.as_str(), "{listed:?}");
-        // What the user chose comes first, whatever is listed.
+        // The user's choice has priority over the listed algorithms.
         let chosen = json!({ "algorithm": expected });
         let (header, _) = sent(read(text), &chosen, &endpoint(Some(&[RS512])));
         assert_eq!(header["alg"], expected.as_str(), "{listed:?}");
     }
-    // `alg` of the JWK: RFC 7517 says RS256 of its key.
+    // `alg` of the JWK: the key of RFC 7517 has RS256.
     let (header, _) = sent(read(RSA), &json!({}), &endpoint(Some(&[PS256])));
     assert_eq!(header["alg"], "RS256");
     assert_eq!(header["kid"], "2011-04-29");

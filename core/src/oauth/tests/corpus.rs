@@ -1,4 +1,4 @@
-//! Answers of real servers, as files, and what becomes of each. The fuzzer begins with them.
+//! Answers of real servers, as files, and the expected result of each. The fuzzer starts with them.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -13,11 +13,11 @@ use crate::{
 
 use Made::{Refused, Token};
 
-/// What becomes of an answer.
+/// The result of an answer.
 enum Made {
-    /// A token: its lifetime and where that was learnt.
+    /// A token: its lifetime and the source of the lifetime.
     Token(i64, &'static str),
-    /// A token error: class, reason, and words of its message.
+    /// A token error: class, reason, and a part of its message.
     Refused(Class, &'static str, &'static str),
 }
 
@@ -225,7 +225,7 @@ fn a_refresh_token_is_found_in_each_answer_that_has_one() {
                 assert_eq!(token.expose_secret(), "example", "{name}");
             }
             Granted::Same | Granted::Nothing => {
-                // A word for nothing.
+                // A text that means "no value".
                 let nothing = body.contains("\"not_supported\"");
                 assert!(!named || nothing, "{name}");
             }

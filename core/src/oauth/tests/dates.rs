@@ -1,4 +1,4 @@
-//! Dates at the ends of what can be written: "never", and clocks that differ.
+//! Dates at the limits of their range: "never", and clocks that differ.
 
 use std::time::Duration;
 
@@ -46,14 +46,14 @@ fn a_token_that_never_expires_is_taken_and_its_lifetime_is_cut() {
         }
         for field in ["expires_at", "expires_on"] {
             let opaque = json!({ "access_token": "t", "token_type": "Bearer", field: never });
-            // Without a zone a time is read in one field only.
+            // A time without a zone is accepted in only one field.
             let zoneless = never == json!("9999-12-31 23:59:59") && field == "expires_at";
             if !zoneless {
                 assert_eq!(left(&opaque), (year, format!("TooLong {field}")), "{never}");
             }
         }
     }
-    // Today in each unit stays what it is.
+    // The present time in each unit does not change.
     for now in [
         json!(NOW + 600),
         json!((NOW + 600) * 1000),
@@ -63,7 +63,7 @@ fn a_token_that_never_expires_is_taken_and_its_lifetime_is_cut() {
         let body = json!({ "access_token": "t", "token_type": "Bearer", "expires_at": now });
         assert_eq!(left(&body), (600, "ExpiresOn".to_owned()), "{now}");
     }
-    // A time in the past is still one.
+    // A time in the past is still in the past.
     for past in [
         json!(NOW - 60),
         json!((NOW - 60) * 1000),
@@ -89,7 +89,7 @@ fn a_certificate_without_an_end_is_used() {
     };
     assert_eq!(last(2049, 1, 2), "2049-01-02T00:00:00Z");
     assert_eq!(last(9999, 12, 30), "9999-12-30T00:00:00Z");
-    // RFC 5280 section 4.1.2.5: no end. It is shown as the last second that can be.
+    // RFC 5280 section 4.1.2.5: no expiry. It is shown as the last second that can be represented.
     assert_eq!(last(9999, 12, 31), "9999-12-30T22:00:00Z");
 }
 
@@ -120,14 +120,14 @@ fn a_date_in_retry_after_is_compared_with_the_date_of_its_answer() {
         // The clock of the issuer is an hour behind, or ahead.
         (http(-3600 + 120), Some(http(-3600)), Some(120)),
         (http(3600 + 120), Some(http(3600)), Some(120)),
-        // Without a Date that can be read, ours.
+        // Without a readable Date, our clock counts.
         (http(120), None, Some(120)),
         (http(120), Some("today".to_owned()), Some(120)),
         // Never longer than an hour, and never negative.
         (http(100_000), Some(http(-100_000)), Some(3600)),
         (http(-60), Some(http(0)), Some(0)),
         ("Fri, 31 Dec 9999 23:59:59 GMT".to_owned(), Some(http(0)), Some(3600)),
-        // Seconds have no clock.
+        // Seconds do not depend on a clock.
         ("77".to_owned(), Some(http(-3600)), Some(77)),
         ("soon".to_owned(), Some(http(0)), None),
     ];

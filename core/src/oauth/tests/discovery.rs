@@ -155,7 +155,7 @@ fn the_places_of_a_sign_in_are_read_as_far_as_they_can_be_used() {
         Some(url("https://i.example.com/authorize"))
     );
     assert_eq!(found.device, None);
-    // Of the scopes those alone that apicred would ask for.
+    // Only the scopes that apicred would request.
     let scopes = ["openid", "offline_access"].map(str::to_owned).to_vec();
     assert_eq!(found.scopes, Some(scopes));
 }
@@ -175,7 +175,7 @@ fn what_is_stored_of_a_document_is_little_however_large_it_is() {
     for refused in [
         json!({ "token_endpoint": long }),
         json!({ "issuer": format!("https://i.example.com/realm{}", "/".repeat(100)) }),
-        // Megabytes of parts would take tens of them in memory, for every issuer that is reconciled.
+        // Megabytes of parts would take ten times as much memory, for every reconciled issuer.
         json!({ "x": many }),
     ] {
         assert_eq!(
@@ -187,7 +187,7 @@ fn what_is_stored_of_a_document_is_little_however_large_it_is() {
 
 #[test]
 fn identifiers_are_compared_as_they_were_written() {
-    // Written in the spec, named in the document, taken?
+    // The identifier in the spec, the one in the document, and whether it is accepted.
     #[rustfmt::skip]
     let cases = [
         ("https://i.example.com/realm", "https://i.example.com/realm", true),
@@ -195,7 +195,7 @@ fn identifiers_are_compared_as_they_were_written() {
         ("https://i.example.com/realm/", "https://i.example.com/realm", true),
         ("https://i.example.com", "https://i.example.com/", true),
         ("https://i.example.com/", "https://i.example.com", true),
-        // What a server writes in an unusual way is right if the spec has the same.
+        // An unusual spelling of a server is correct if the spec has the same.
         ("https://I.example.com/Realm", "https://I.example.com/Realm", true),
         ("https://i.example.com:443/realm", "https://i.example.com:443/realm", true),
         ("https://i.example.com/a%2fb", "https://i.example.com/a%2fb", true),
@@ -230,7 +230,7 @@ fn identifiers_are_compared_as_they_were_written() {
 
 #[test]
 fn an_issuer_that_was_found_is_named_with_the_way_out() {
-    // What the document names, and what is said of it.
+    // The issuer in the document, and the parts of the message about it.
     #[rustfmt::skip]
     let cases = [
         // Azure AD B2C and Oracle IDCS name one issuer for many documents.
@@ -302,7 +302,7 @@ fn an_endpoint_that_leads_away_from_tls_or_is_none_is_refused() {
     }
 }
 
-/// What was seen, and what is made of it: class, HTTP status, and parts of the message.
+/// The answers, and the result: class, HTTP status, and parts of the message.
 type Case = (Vec<Seen>, Class, Option<u16>, &'static [&'static str]);
 
 #[test]

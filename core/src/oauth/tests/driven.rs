@@ -1,6 +1,6 @@
-//! Answers of servers that were driven by each client authentication method, each grant they have, and the usual mistakes:
-//! Spring Authorization Server 1.5, Authlib 1.9, django-oauth-toolkit 3.4 (oauthlib 4.0) and mock-oauth2-server 2.1; and what
-//! libraries that servers are built with say of an assertion. A row is a line.
+//! Answers of servers that were tested with each client authentication method, each of their grants, and the usual mistakes:
+//! Spring Authorization Server 1.5, Authlib 1.9, django-oauth-toolkit 3.4 (oauthlib 4.0) and mock-oauth2-server 2.1; and the
+//! messages about assertions of libraries that servers use. A row is a line.
 
 use super::{
     answer::raw,
@@ -13,7 +13,7 @@ use crate::oauth::{
 
 #[rustfmt::skip]
 const ROWS: &[Row<'_>] = &[
-    // Spring: codes alone, no words.
+    // Spring: only codes, no text.
     ("cc", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["client secret", "clientAuthentication"]),
     ("mtls", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["certificate", "subject", "tls.crt"]),
     ("certificate", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["assertionAudience", "algorithm", "registered key"]),
@@ -23,13 +23,13 @@ const ROWS: &[Row<'_>] = &[
     ("refresh", 400, JSON, r#"{"error":"invalid_grant"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
     ("exchange", 400, JSON, r#"{"error":"invalid_grant"}"#, Denied, "SubjectTokenRefused", false, &["audience"]),
     ("exchange", 400, JSON, r#"{"error_description":"OAuth 2.0 Token Exchange parameter: subject_token_type","error":"unsupported_token_type","error_uri":"https://datatracker.ietf.org/doc/html/rfc8693#section-3"}"#, Invalid, "SubjectTokenRefused", false, &["tokenType", "requestedTokenType"]),
-    // A client of a grant that the server leaves to nobody answers without a body.
+    // The answer for a client of a grant that the server enables for no client has no body.
     ("refresh", 401, "", "", Denied, "ClientRefused", true, &["client.id"]),
     ("public", 401, "", "", Denied, "ClientRefused", false, &["client.id", "public client", "client.secrets"]),
     ("public", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", false, &["public client"]),
     ("public", 400, JSON, r#"{"error":"unauthorized_client"}"#, Denied, "ClientNotAuthorized", false, &["grant"]),
     ("public", 400, JSON, r#"{"error":"invalid_grant"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
-    // Authlib: words that repeat every method it knows.
+    // Authlib: texts that repeat every method it knows.
     ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"The client cannot authenticate with methods: ['client_secret_basic', 'client_secret_post', 'client_assertion_jwt']"}"#, Denied, "ClientRefused", true, &["client secret", "clientAuthentication"]),
     ("discovered", 401, JSON, r#"{"error":"invalid_client","error_description":"The client cannot authenticate with methods: ['client_secret_basic', 'client_assertion_jwt']"}"#, Denied, "ClientRefused", true, &["client secret"]),
     ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"The client does not exist on this server."}"#, Denied, "ClientUnknown", false, &["client.id"]),
@@ -51,7 +51,7 @@ const ROWS: &[Row<'_>] = &[
     ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"Invalid 'sub' value in assertion"}"#, Denied, "AssertionRefused", false, &["subject"]),
     ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"The token is expired"}"#, Transient, "AssertionTimeRefused", false, &["clocks"]),
     ("assertion", 400, JSON, r#"{"error":"invalid_grant","error_description":"Invalid JWT assertion."}"#, Denied, "AssertionRefused", false, &["Secret"]),
-    // django-oauth-toolkit: codes alone, and a challenge for Bearer.
+    // django-oauth-toolkit: only codes, and a challenge for Bearer.
     ("password", 400, JSON, r#"{"error":"invalid_grant","error_description":"Invalid credentials given."}"#, Denied, "PasswordRefused", false, &["wrong or locked"]),
     ("password", 400, JSON, r#"{"error":"unauthorized_client"}"#, Denied, "ClientNotAuthorized", false, &["grant"]),
     ("cc", 400, JSON, r#"{"error":"invalid_scope"}"#, Invalid, "InvalidScope", false, &["spec.scopes"]),
@@ -65,7 +65,7 @@ const ROWS: &[Row<'_>] = &[
     ("discovered", 404, JSON, "", Invalid, "EndpointNotFound", false, &["correct the issuer"]),
     ("cc", 405, "", "method not allowed", Invalid, "EndpointNotFound", false, &[]),
     ("cc", 405, TEXT, "method not allowed", Invalid, "EndpointNotFound", false, &[]),
-    // What libraries say of the assertion of a client: Nimbus, jose4j, jose, jsonwebtoken, PyJWT, go-jose, Ruby's jwt.
+    // Messages of libraries about the assertion of a client: Nimbus, jose4j, jose, jsonwebtoken, PyJWT, go-jose, Ruby's jwt.
     ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Signed JWT rejected: Another algorithm expected, or no matching key(s) found"}"#, Denied, "AssertionRefused", false, &["register the key"]),
     ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Signed JWT rejected: Invalid signature"}"#, Denied, "AssertionRefused", false, &["register the key"]),
     ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"no applicable key found in the JSON Web Key Set"}"#, Denied, "AssertionRefused", false, &["register the key"]),
@@ -79,13 +79,13 @@ const ROWS: &[Row<'_>] = &[
     ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"jwt audience invalid. expected: https://as.example.com"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
     ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"The jti was used once"}"#, Transient, "AssertionReplayed", false, &[]),
     ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Client assertion has been used before"}"#, Transient, "AssertionReplayed", false, &[]),
-    // Codes of products beside OAuth's.
+    // Product codes in addition to those of OAuth.
     ("cc", 401, JSON, r#"{"errorCode":"E0000004","errorSummary":"Authentication failed"}"#, Denied, "ClientRefused", true, &["E0000004:"]),
     ("cc", 400, JSON, r#"{"errorCode":"BXNIM0415E","errorMessage":"Provided API key could not be found.","context":{"requestId":"cWl0-3b"}}"#, Denied, "ClientRefused", true, &["HTTP 400, BXNIM0415E:", "could not be found"]),
     ("refresh", 400, JSON, r#"{"error":"invalid_grant","error_description":"reauth related error (invalid_rapt)","error_subtype":"invalid_rapt"}"#, NeedsUser, "SignInRequired", false, &["invalid_grant, invalid_rapt:"]),
     ("cc", 400, JSON, r#"{"error":"invalid_client","error_description":"MSIS9622: Client authentication failed. Please verify the credential provided for client authentication is valid."}"#, Denied, "ClientRefused", true, &["invalid_client, MSIS9622:"]),
     ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"CSIAQ0155E The client was not found or is not valid"}"#, Denied, "ClientUnknown", false, &["CSIAQ0155E"]),
-    // The same words of a secret that is sent are about no assertion.
+    // The same text about a secret that is sent is not about an assertion.
     ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"This client secret was used before it is valid"}"#, Denied, "ClientRefused", true, &[]),
 ];
 
@@ -110,7 +110,7 @@ fn each_answer_that_was_seen_has_its_class_its_reason_and_its_message() {
 
 #[test]
 fn a_redirect_to_a_login_page_is_no_matter_of_a_url_that_has_moved() {
-    // Spring and Django answer so for a path they do not have; proxies for every path before a sign-in.
+    // Spring and Django answer this for a path that does not exist there; proxies for every path before a sign-in.
     for (location, login) in [
         ("https://as.example.com/login", true),
         ("https://as.example.com/login;jsessionid=48E294B432EF", true),

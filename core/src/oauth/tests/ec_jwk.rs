@@ -1,4 +1,4 @@
-//! EC keys as JWK whose numbers have more or fewer zeros at their beginning than RFC 7518 section 6.2 demands.
+//! EC keys as JWK whose numbers have more or fewer leading zeros than RFC 7518 section 6.2 requires.
 
 use aws_lc_rs::{
     encoding::{AsBigEndian, EcPrivateKeyBin},
@@ -34,7 +34,7 @@ fn zeros_before_a_number_of_an_ec_key_do_not_change_it() {
                 assert_eq!(problem, None, "{} {zeros} {nth}", curve.name());
             }
         }
-        // One byte more that is no zero is another number.
+        // One more byte that is not zero makes another number.
         for nth in 0..3 {
             let mut other = plain.clone();
             other[nth].insert(0, 1);
@@ -46,7 +46,7 @@ fn zeros_before_a_number_of_an_ec_key_do_not_change_it() {
         nothing[0] = vec![0; curve.size() + 1];
         assert!(ClientKey::read(&jwk(curve, &nothing).to_string()).is_err());
     }
-    // Without the zeros that belong there: a key whose x begins with one.
+    // Without the required zeros: a key whose x begins with one.
     let short = std::iter::repeat_with(|| numbers(Curve::P256)).find(|all| all[1][0] == 0);
     let mut short = short.unwrap();
     short[1].remove(0);

@@ -1,4 +1,4 @@
-//! The earliest of all ends that an answer states counts, by the issuer's clock.
+//! The earliest expiry that an answer states counts, by the issuer's clock.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use crate::{
     oauth::{AnswerContext, RawAnswer, answer, uncertain},
 };
 
-/// What is made of an answer: the lifetime and its note, or the reason and the words of a token error.
+/// The result of an answer: the lifetime and its note, or the reason and the text of a token error.
 type Made = Result<(i64, String), (String, String)>;
 
-/// An answer whose `Date` is so far from our clock, and that was in a cache for so long.
+/// An answer whose `Date` differs from our clock by `ahead`, and that was in a cache for `age`.
 fn made(body: &Value, ahead: Option<i64>, age: Option<i64>) -> Made {
     let raw = RawAnswer {
         date: ahead.map(|ahead| at(ahead).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()),
@@ -64,15 +64,15 @@ fn an_old_jwt_with_a_constant_expires_in_ends_at_its_exp() {
         let token = jwt(&json!({ "exp": NOW + 30 }));
         let body = json!({ "access_token": token, "expires_in": 3600 });
         ends(&body, ahead, (30, "Earlier exp 3600"));
-        // A token of a day stays as short as the answer says.
+        // A token of a day has the shorter lifetime of the answer.
         ends(&dated(0, 86_400, 600), ahead, (600, "ExpiresIn"));
         ends(&dated(-300, 86_100, 3600), ahead, (3600, "ExpiresIn"));
-        // What is usual is no contradiction.
+        // The usual differences are not a contradiction.
         ends(&dated(0, 3600, 3600), ahead, (3600, "ExpiresIn"));
         ends(&dated(-300, 3600, 3599), ahead, (3599, "ExpiresIn"));
         ends(&dated(-300, 1200, 3600), ahead, (1200, "ExpiresIn"));
     }
-    // With an agreeing `Date`, the end counts wherever the token begins.
+    // If `Date` agrees with our clock, the expiry counts, whenever the token begins.
     ends(&dated(-600, 3000, 3600), Some(0), (3000, "ExpiresIn"));
     expired(&dated(-600, -1, 3600), Some(0), None, "claim exp");
     expired(&dated(-900, -300, 3600), Some(0), None, "claim exp");
@@ -93,7 +93,7 @@ fn a_second_field_that_ends_earlier_counts() {
             json!({ "access_token": "t", "expires_on": NOW + 3600, "expires_at": NOW + 300 });
         ends(&days, ahead, (300, "ExpiresOn"));
     }
-    // One that ended a moment ago by a clock that may be wrong.
+    // One that expired a moment ago, by a clock that may be wrong.
     let moment = json!({ "access_token": "t", "expires_in": 60, "expires_at": NOW - 60 });
     ends(&moment, None, (60, "ExpiresIn"));
     expired(&moment, Some(0), None, "(expires_at)");
@@ -107,14 +107,14 @@ fn ends_are_measured_by_the_clock_that_they_were_written_by() {
         (-600, 3000, 3600),
         (-600, -300, 300),
         (3600, 7200, 3600),
-        // Further off than clocks are, and nothing confirms it: ours.
+        // A larger difference than usual, which nothing confirms: our clock counts.
         (-7200, 3600, 3600),
         (86_400, 3600, 3600),
     ] {
         ends(&until(end), Some(ahead), (left, "ExpiresOn"));
     }
     expired(&until(300), Some(600), None, "(expires_on)");
-    // A token that begins with the `Date` confirms it, however far off our clock is.
+    // A token that begins at the `Date` confirms it, whatever the difference to our clock is.
     let year = 365 * 86_400;
     for ahead in [600, -600, 3601, -3601, year, -year] {
         let new = dated(ahead, ahead + 3600, 3600);

@@ -1,4 +1,4 @@
-//! Secrets, keys and certificates in each encoding that they are stored in.
+//! Secrets, keys and certificates in each encoding in which they are stored.
 
 use base64::{
     Engine,
@@ -171,7 +171,7 @@ fn pair() -> (String, String) {
     (certificate.pem(), key.serialize_pem())
 }
 
-/// The text that a file of these bytes becomes.
+/// The text that is read from a file with these bytes.
 fn read(bytes: &[u8]) -> Result<String, String> {
     use secrecy::ExposeSecret;
     file(bytes).map(|text| text.expose_secret().to_owned())
@@ -335,7 +335,7 @@ fn what_is_no_key_in_pem_is_named_with_what_converts_it() {
         ("base64 of PKCS#12", STANDARD.encode(&pfx).into(), "base64 without the lines"),
         ("a path", b"/etc/ssl/private/tls.key\n".to_vec(), "name of a file"),
         ("long dashes", key.replace("-----", "\u{2014}\u{2014}").into(), "dashes"),
-        ("a certificate", certificate.clone().into(), "exchanged"),
+        ("a certificate", certificate.clone().into(), "swapped"),
         ("cut", cut.into(), "cut off"),
         ("damaged", key.replace("MI", "M*").into(), "damaged"),
         ("gzip", vec![0x1f, 0x8b, 8, 0, 0], "gzip"),
@@ -357,7 +357,7 @@ fn what_is_no_key_in_pem_is_named_with_what_converts_it() {
     #[rustfmt::skip]
     let certificates: Vec<(&str, Vec<u8>, &str)> = vec![
         ("PKCS#12", pfx, "openssl pkcs12"),
-        ("a key", key.clone().into(), "exchanged"),
+        ("a key", key.clone().into(), "swapped"),
         ("a public key", public.into(), "a public key"),
         ("PKCS#7", block("PKCS7", &[48, 0]).into(), "openssl pkcs7"),
         ("DER", der(&certificate), "openssl x509 -inform DER"),
@@ -404,7 +404,7 @@ fn a_certificate_that_is_there_twice_is_sent_once() {
         (vec![&leaf, &leaf], &alone),
         (vec![&leaf, &leaf, &ca, &ca], &chain),
         (vec![&leaf, &ca, &leaf], &chain),
-        // More often than a chain is long.
+        // More often than the length of a chain.
         ([vec![&leaf; 12], vec![&ca]].concat(), &chain),
         (vec![&ca, &leaf, &ca, &leaf], &turned),
     ] {

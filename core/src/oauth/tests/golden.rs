@@ -1,4 +1,4 @@
-//! The requests that we send beside the examples of the standards and of Microsoft's pages, pair for pair.
+//! Compares our requests with the examples of the standards and of Microsoft's pages, pair by pair.
 
 mod microsoft;
 mod signed;
@@ -205,7 +205,7 @@ fn rfc_7523_section_2_1_and_8693_section_2_3() {
     assert_eq!(authorization.as_deref(), Some(expected));
 }
 
-/// A certificate by itself and its public key.
+/// A self-signed certificate with its key, and its public key.
 fn identity(rsa: bool) -> (Identity, Vec<u8>) {
     let key = if rsa {
         KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)

@@ -1,4 +1,4 @@
-//! A new refresh token is read whatever else an answer is.
+//! A new refresh token is read, whatever the rest of the answer is.
 
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -50,7 +50,7 @@ fn a_new_refresh_token_is_read_whatever_stands_beside_it() {
         for status in [201, 202, 206, 299] {
             assert_eq!(reported(status, "text/html", &body.to_string()), "rt-2");
         }
-        // What else the answer is counts for nothing here, and for the token alone.
+        // The rest of the answer does not matter here, only for the access token.
         let _ = read(200, "application/json", body.to_string().as_bytes());
         for status in [199, 302, 400, 500, 503] {
             let refused = reported(status, "application/json", &body.to_string());
@@ -142,7 +142,7 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
     ] {
         assert_eq!(reported(200, "text/html", body), "nothing", "{body}");
     }
-    // The old one stays where a token came without a new one.
+    // The old refresh token stays if a token was issued without a new one.
     assert_eq!(
         json_granted(&json!({ "access_token": "a", "expires_in": 0 })),
         "same"
@@ -177,7 +177,7 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
         let kind = "application/x-www-form-urlencoded";
         assert_eq!(reported(200, kind, &form), "same", "{word}");
     }
-    // Nothing that is a token, however short.
+    // Any other text is a token, however short.
     for token in ["no", "nul", "none-1", "1/none", "n/a=", "!"] {
         let both = json!({ "access_token": "a", "refresh_token": token });
         assert_eq!(json_granted(&both), token);
@@ -204,7 +204,7 @@ fn an_answer_that_broke_off_gives_what_is_whole() {
     };
     assert_eq!(reported("{\"refresh_token\":\"rt-2\",\"access_tok"), "rt-2");
     assert_eq!(reported("{\"refresh_token\":\"rt-"), "nothing");
-    // No word about the old one: the new one may be in the rest.
+    // Nothing about a refresh token: the new one may be in the missing rest.
     assert_eq!(reported("{\"access_token\":\"a\"}"), "nothing");
     assert_eq!(form("access_token=a&refresh_token=rt-2&expi"), "rt-2");
     assert_eq!(form("access_token=a&refresh_token=rt-"), "nothing");
@@ -223,7 +223,7 @@ proptest! {
         }
     }
 
-    /// However a JSON answer is cut, a refresh token is whole or not there.
+    /// However a JSON answer is cut off, a refresh token is complete or missing.
     #[test]
     fn no_cut_gives_half_of_a_refresh_token(cut in 0_usize..200, token in "[ -~]{1,30}") {
         let body = json!({ "access_token": "a", "refresh_token": token, "z": 1 }).to_string();

@@ -1,4 +1,4 @@
-//! Whatever comes off the wire: a token or a token error, never a panic, and nothing of it in what users read.
+//! Any input gives a token or a token error, never a panic, and nothing of it appears in texts for users.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::{
     oauth::{AnswerContext, Class, RawAnswer, TokenError, answer, retry_after},
 };
 
-/// What a token error says beside the fields that hold codes and ids of fixed alphabets.
+/// The text of a token error, without the fields with codes and ids of fixed alphabets.
 fn reported(token_error: &TokenError) -> String {
     let mut bare = token_error.clone();
     (bare.error, bare.correlation_id, bare.trace_id, bare.aadsts) = (None, None, None, None);
@@ -67,7 +67,7 @@ const NAMES: [&str; 20] = [
     "data",
 ];
 
-/// Documents that use the names apicred reads, with whatever behind them.
+/// Documents with the field names that apicred reads, and any values.
 fn any_document() -> impl Strategy<Value = Vec<u8>> {
     let name = prop::sample::select(NAMES.to_vec());
     prop::collection::vec((name, any_value()), 0..10).prop_map(|fields| {
@@ -141,13 +141,13 @@ proptest! {
                 prop_assert!(!reported.contains('\n') || reported.matches('\n').count() == 1, "one line each");
                 prop_assert!(!shows(&reported, &String::from_utf8_lossy(&raw.body)), "{}", reported);
                 prop_assert!(!token_error.reason.as_str().is_empty() && !token_error.next_step.to_string().is_empty());
-                // What was seen.
+                // The status of the answer.
                 prop_assert_eq!(token_error.http_status, Some(raw.status));
                 let status = format!("HTTP {}", raw.status);
                 prop_assert!(token_error.message().contains(&status));
-                // A token that came and is not used: the next one would be alike.
+                // A token was issued but cannot be used: the next one would be the same.
                 let body = String::from_utf8_lossy(&raw.body);
-                // An empty one is none.
+                // An empty one is not a token.
                 let brought = body.contains("\"access_token\":\"") && !body.contains("\"access_token\":\"\"");
                 let passing = matches!(token_error.class, Class::Transient | Class::Throttled);
                 prop_assert!(!(passing && brought && (200..=299).contains(&raw.status)), "{}", token_error.message());

@@ -1,4 +1,4 @@
-//! Google: the first of two requests has the scope that impersonation needs, wherever scopes are sent.
+//! Google: the first of two requests has the scope for impersonation, in the assertion or in the form.
 
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use secrecy::{ExposeSecret, SecretString};

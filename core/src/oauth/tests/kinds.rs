@@ -1,4 +1,4 @@
-//! Token errors by kind: grant, status, type and body of an answer, and what is made of it. A row is a line.
+//! Token errors by kind: grant, status, type and body of an answer, and the expected error. A row is a line.
 
 mod messages;
 
@@ -21,7 +21,7 @@ pub(super) const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 pub(super) const TEXT: &str = "text/plain";
 
-/// What [`named`] knows.
+/// The names that [`named`] accepts.
 const GRANTS: [&str; 20] = [
     "public",
     "cc",
@@ -126,7 +126,7 @@ pub(super) fn refused(name: &str, answer: &RawAnswer) -> TokenError {
     explained(token_error, &credential, answer, &echo, at(1))
 }
 
-/// The same after Basic.
+/// The same for a client that uses Basic.
 pub(super) fn refused_by_basic(answer: &RawAnswer) -> TokenError {
     let credential = named("cc");
     let mut request = sent(&credential, "");
@@ -169,7 +169,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
     #[expect(clippy::large_stack_arrays, reason = "a row is a line")]
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
-        // Grants without a user never ask for one.
+        // Grants without a user never require one.
         ("cc", 400, JSON, r#"{"error":"invalid_grant"}"#, Denied, "GrantRefused", false, &["client credentials grant", "Salesforce"]),
         ("cc", 400, JSON, r#"{"error":"invalid_grant","error_description":"no client credentials user enabled"}"#, Denied, "GrantRefused", false, &["run as"]),
         ("cc", 400, JSON, r#"{"error":"interaction_required"}"#, Denied, "GrantRefused", false, &[]),
@@ -198,7 +198,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("entra cc", 401, JSON, r#"{"error":"invalid_client","error_codes":[7000215]}"#, Denied, "ClientSecretRefused", true, &["not its id"]),
         ("entra certificate", 401, JSON, r#"{"error":"invalid_client","error_codes":[700023]}"#, Invalid, "AssertionRefused", false, &["audience", "tenantId"]),
         ("entra cc", 400, JSON, r#"{"error":"invalid_scope","error_codes":[700023]}"#, Invalid, "InvalidScope", false, &[".default", "requested: scopes"]),
-        // A user who signs in, one who brings a token, one who is a password.
+        // A user who signs in, a user whose token is forwarded, a user with only a password.
         ("refresh", 400, JSON, r#"{"error":"invalid_grant"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
         ("refresh", 200, JSON, r#"{"error":"bad_refresh_token"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
         ("refresh", 200, JSON, r#"{"ok":false,"error":"token_revoked"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
@@ -212,13 +212,13 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("password", 400, JSON, r#"{"error":"invalid_request","error_description":"Invalid \"username\" or \"password\" in request."}"#, Denied, "PasswordRefused", false, &["wrong or locked"]),
         ("password", 400, JSON, r#"{"error":"invalid_request","error_description":"unknown scope"}"#, Invalid, "InvalidScope", false, &[]),
         ("password", 403, JSON, r#"{"error":"invalid_user_password"}"#, Denied, "PasswordRefused", false, &[]),
-        // A grant of the issuer's own: what it sends is wrong, and no user signs in.
+        // An extension grant: the sent values are wrong, and no user signs in.
         ("extension", 400, JSON, r#"{"error":"invalid_grant"}"#, Denied, "GrantRefused", false, &["grant.extension.parameters"]),
         ("extension", 403, JSON, r#"{"error":"access_denied","error_description":"no"}"#, Denied, "GrantRefused", false, &["grant.extension.parameters"]),
         ("extension", 400, JSON, r#"{"error":"interaction_required"}"#, Denied, "GrantRefused", false, &["grant.extension.parameters"]),
         ("extension", 400, JSON, r#"{"errorCode":"BXNIM0415E","errorMessage":"Provided API key could not be found."}"#, Denied, "ClientRefused", false, &["grant.extension.parameters", "could not be found"]),
         ("extension", 400, JSON, r#"{"error":"unsupported_grant_type"}"#, Invalid, "GrantNotSupported", false, &[]),
-        // The client is known, and lacks a grant, an audience, a role.
+        // The client is known, and has no permission for a grant, an audience, a role.
         ("cc", 401, JSON, keycloak, Denied, "ClientNotAuthorized", false, &["Client not enabled"]),
         ("cc", 401, JSON, hydra_secret, Denied, "ClientRefused", true, &["client secret"]),
         ("cc", 401, JSON, hydra_method, Invalid, "ClientAuthenticationUnsupported", false, &["clientAuthentication", "client_secret_post"]),
@@ -237,7 +237,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("refresh", 400, JSON, r#"{"error":"invalid_request","error_description":"requested grant type is not allowed for this client"}"#, Denied, "ClientNotAuthorized", false, &["grant"]),
         ("exchange", 400, JSON, r#"{"error":"invalid_request","error_description":"requested grant type is not allowed for this client"}"#, Denied, "ClientNotAuthorized", false, &["grant"]),
         ("password", 400, JSON, r#"{"error":"invalid_request","error_description":"requested grant type is not allowed for this client"}"#, Denied, "ClientNotAuthorized", false, &["grant"]),
-        // Keycloak 26.4, driven.
+        // Keycloak 26.4, tested.
         ("exchange", 400, JSON, r#"{"error":"invalid_request","error_description":"Standard token exchange is not enabled for the requested client"}"#, Denied, "ClientNotAuthorized", false, &["not enabled"]),
         ("exchange", 403, JSON, r#"{"error":"access_denied","error_description":"Client is not within the token audience"}"#, Denied, "SubjectTokenRefused", false, &["token audience"]),
         ("exchange", 403, JSON, r#"{"error":"access_denied"}"#, Denied, "AccessDenied", false, &["permissions"]),
@@ -273,7 +273,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("signed", 400, JSON, google, Denied, "AssertionRefused", false, &["deleted"]),
         ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."}"#, Transient, "AssertionTimeRefused", false, &["clocks"]),
         ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#, Denied, "AssertionRefused", false, &["registered"]),
-        // RFC 6749's own words for the code name "expired" among others.
+        // The RFC 6749 text for the code contains "expired" among other causes.
         ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"The provided authorization grant (e.g., authorization code, resource owner credentials) or refresh token is invalid, expired, revoked, does not match the redirection URI used in the authorization request, or was issued to another client. No public JWK was registered for the issuer."}"#, Denied, "AssertionRefused", false, &["No public JWK"]),
         ("certificate", 400, JSON, r#"{"error":"jti_known"}"#, Transient, "AssertionReplayed", false, &["new one"]),
         ("assertion", 400, JSON, r#"{"error":"jti_known"}"#, Denied, "AssertionRefused", false, &["put a fresh one"]),
@@ -282,7 +282,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Token expiration is too far in the future"}"#, Transient, "AssertionTimeRefused", false, &[]),
         ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Invalid signature algorithm"}"#, Denied, "AssertionRefused", false, &["algorithm"]),
         ("account", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["assertionAudience"]),
-        // A secret that signs is an assertion, and a secret that is not right.
+        // A secret that signs: errors about the assertion, and errors about a wrong secret.
         ("secret jwt", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["client secret", "assertionAudience", "secretJwt"]),
         ("secret jwt", 401, JSON, r#"{"error":"invalid_client","error_description":"assertion audience is not acceptable"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
         ("secret jwt", 401, JSON, r#"{"error":"invalid_client","error_description":"client assertion tokens must only be used once: jti"}"#, Transient, "AssertionReplayed", false, &[]),
@@ -291,7 +291,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("discovered", 401, JSON, r#"{"error":"invalid_client","error_description":"unexpected audience of the client assertion"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
         ("discovered", 401, JSON, r#"{"error":"invalid_client","error_description":"the assertion is expired"}"#, Transient, "AssertionTimeRefused", false, &[]),
         ("discovered", 401, JSON, r#"{"error":"invalid_client","error_description":"client secret is expired"}"#, Denied, "ClientSecretExpired", true, &[]),
-        // Products with words of their own.
+        // Products with their own codes.
         ("cc", 200, JSON, r#"{"error":"incorrect_client_credentials"}"#, Denied, "ClientRefused", true, &[]),
         ("cc", 200, JSON, r#"{"ok":false,"error":"invalid_auth"}"#, Denied, "ClientRefused", true, &[]),
         ("cc", 401, JSON, r#"{"errorCode":"E0000004","errorSummary":"Authentication failed"}"#, Denied, "ClientRefused", true, &["Authentication failed"]),
@@ -307,7 +307,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("cc", 400, JSON, r#"{"error":"invalid_dpop_proof"}"#, Invalid, "DpopRequired", false, &["turn DPoP off"]),
         ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"The DPoP proof is missing"}"#, Invalid, "DpopRequired", false, &["turn DPoP off"]),
         ("refresh", 400, JSON, r#"{"error":"invalid_dpop_proof"}"#, Invalid, "DpopRequired", false, &["turn DPoP off"]),
-        // Something between answers.
+        // Answers of a server in between.
         ("cc", 200, HTML, page, Transient, "WebPageReceived", false, &["web page", "HTTP 200 (text/html)", "captive portal"]),
         ("cc", 403, HTML, page, Transient, "WebPageReceived", false, &["HTTP 403 (text/html)"]),
         ("cc", 401, HTML, page, Transient, "WebPageReceived", false, &[]),
@@ -403,7 +403,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("cc", 403, HTML, "<!DOCTYPE html><html lang=\"en-US\"><head><title>Just a moment...</title>", Transient, "WebPageReceived", false, &["firewall"]),
         ("cc", 200, HTML, "<html><head><title>Zscaler makes the internet safe for businesses</title></head></html>", Transient, "WebPageReceived", false, &["captive portal"]),
         ("cc", 307, HTML, "", Invalid, "RedirectRefused", false, &["redirects"]),
-        // No code, but words: in its place, beside it, deeper inside, in a list, in a problem document (RFC 9457), alone.
+        // A text without a code: in place of the code, next to it, nested, in a list, in a problem document (RFC 9457), alone.
         ("cc", 400, JSON, r#"{"error":"Invalid parameter: redirect_uri"}"#, Invalid, "RedirectUriMismatch", false, &["says: \"Invalid parameter: redirect_uri\""]),
         ("cc", 400, JSON, r#"{"error":"The client secret supplied is wrong"}"#, Denied, "ClientRefused", true, &["says: \"The client secret supplied"]),
         ("cc", 400, JSON, r#"{"error":"Client secret has expired"}"#, Denied, "ClientSecretExpired", true, &[]),
@@ -443,7 +443,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("password", 400, JSON, r#"{"error":"Wrong username or password"}"#, Denied, "PasswordRefused", false, &["Wrong username"]),
         ("exchange", 400, JSON, r#"{"message":"subject_token is not valid"}"#, Denied, "SubjectTokenRefused", false, &["subject_token is not valid"]),
         ("certificate", 400, JSON, r#"{"message":"client_assertion has the wrong audience"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
-        // Errors that nobody knows say so and are named.
+        // Unknown errors are reported as unknown, with their code.
         ("cc", 400, JSON, r#"{"error":"strange_word","error_description":"because"}"#, Invalid, "RequestRefused", false, &["strange_word", "because"]),
     ];
     let mut wrong = Vec::new();

@@ -10,7 +10,7 @@ use crate::{
     oauth::{Class, LifetimeSource, answer_to, uncertain},
 };
 
-/// What an answer states and what is made of it: the lifetime and its note, or the reason and the words of a token error.
+/// The result of these fields: the lifetime and its note, or the reason and the text of a token error.
 fn made(
     fields: &Value,
     assumed: Option<i64>,
@@ -48,13 +48,13 @@ fn expires_in_is_read_in_every_form_seen() {
         (json!("PT1H"), 3600, "ExpiresIn"),
         (json!("01:00:00"), 3600, "ExpiresIn"),
         (json!("3600000ms"), 3600, "ExpiresIn"),
-        // Long and whole days, as LinkedIn, Auth0 and Twitch have it.
+        // Long and in whole days, as of LinkedIn, Auth0 and Twitch.
         (json!(604_800), 604_800, "ExpiresIn"),
         (json!(2_592_000), 2_592_000, "ExpiresIn"),
         (json!(5_184_000), 5_184_000, "ExpiresIn"),
         (json!(5_011_271), 5_011_271, "ExpiresIn"),
         (json!(31_536_000), 31_536_000, "ExpiresIn"),
-        // The time of the end, in place of the time until then.
+        // The expiry time instead of the time until then.
         (json!(NOW + 3600), 3600, "ExpiresOn"),
         (json!((NOW + 3600) * 1000), 3600, "ExpiresOn"),
         (json!(at(3600).to_string()), 3600, "ExpiresOn"),
@@ -78,13 +78,13 @@ fn expires_in_is_read_in_every_form_seen() {
             315_360,
             "OtherUnit expires_in 315360000",
         ),
-        // Nobody's token lives for ever.
+        // No token is valid forever.
         (json!(i64::MAX), 31_622_400, "TooLong expires_in"),
         (json!(u64::MAX), 31_622_400, "TooLong expires_in"),
         (json!(1e300), 31_622_400, "TooLong expires_in"),
         (json!("1e300"), 31_622_400, "TooLong expires_in"),
         (json!("9999h"), 31_622_400, "TooLong expires_in"),
-        // What cannot be read is said to be so, what is not there is not.
+        // A field that cannot be read is noted, a missing one is not.
         (json!("soon"), 900, "Unread expires_in"),
         (json!("3,600"), 900, "Unread expires_in"),
         (json!("NaN"), 900, "Unread expires_in"),
@@ -135,7 +135,7 @@ fn a_lifetime_of_zero_is_decided_by_the_issuers_setting_or_refused_for_minutes()
     }
     let reported = made(&json!({ "expires_in": -1 }), None).unwrap_err().2;
     assert!(reported.contains("expires_in -1"), "{reported}");
-    // Another field, or the token itself, may say what zero does not.
+    // Another field, or the token itself, may state the expiry that zero does not.
     let other = json!({ "expires_in": 0, "expires_at": NOW + 60 });
     assert_eq!(made(&other, None), Ok((60, "ExpiresOn".to_owned())));
     let own = json!({ "expires_in": 0, "access_token": jwt(&json!({ "exp": NOW + 60 })) });
@@ -182,13 +182,13 @@ fn the_end_is_read_in_every_form_and_under_every_name_seen() {
             assert_eq!(made, Ok((3600, "ExpiresOn".to_owned())), "{name} {form}");
         }
     }
-    // Managed identities of Azure name no zone. Elsewhere it may be any.
+    // The zone is missing at managed identities of Azure. Elsewhere it may be any zone.
     for form in [civil("%m/%d/%Y %H:%M:%S"), civil("%Y-%m-%d %H:%M:%S")] {
         assert_eq!(made(&json!({ "expires_on": form }), None).unwrap().0, 3600);
         let unread = made(&json!({ "expires_at": form }), None);
         assert_eq!(unread, Ok((900, "Unread expires_at".to_owned())), "{form}");
     }
-    // A number of seconds, where a name may mean both.
+    // A number of seconds, if a name may mean both.
     for name in ["expires", "expiration"] {
         assert_eq!(made(&json!({ name: 300 }), None).unwrap().0, 300);
         assert_eq!(made(&json!({ name: "300s" }), None).unwrap().0, 300);
@@ -211,7 +211,7 @@ fn the_end_is_read_in_every_form_and_under_every_name_seen() {
     );
     let never = made(&json!({ "expires_at": "9999-12-31T23:59:59Z" }), None);
     assert_eq!(never, Ok((31_622_400, "TooLong expires_at".to_owned())));
-    // How long Entra ID's tokens live in an outage is not how long they live.
+    // The lifetime of Entra ID's tokens in an outage is not their usual lifetime.
     assert_eq!(
         made(&json!({ "ext_expires_in": 7200 }), None).unwrap().1,
         "Guessed"
@@ -221,7 +221,7 @@ fn the_end_is_read_in_every_form_and_under_every_name_seen() {
 #[test]
 fn the_first_field_that_is_clear_decides() {
     for (fields, lifetime, note) in [
-        // The difference needs no common clock.
+        // The difference does not depend on a common clock.
         (
             json!({ "expires_in": 600, "expires_on": NOW + 3600 }),
             600,
@@ -259,7 +259,7 @@ fn the_first_field_that_is_clear_decides() {
             "{fields}"
         );
     }
-    // The issuer's setting settles what needs an assumption.
+    // The issuer's setting replaces an assumption.
     let milliseconds = json!({ "expires_in": 3_600_000 });
     assert_eq!(
         made(&milliseconds, Some(7200)),
@@ -310,7 +310,7 @@ fn a_token_that_has_expired_is_refused_for_minutes() {
 #[test]
 fn an_uncertain_lifetime_is_reported_with_what_was_seen() {
     for (note, lifetime, reason, reported) in [
-        ("Guessed", 900, "LifetimeUnknown", "does not say"),
+        ("Guessed", 900, "LifetimeUnknown", "does not state"),
         ("Unread expires_at", 900, "LifetimeUnknown", "(expires_at)"),
         (
             "OtherUnit expires_in 3600000",

@@ -1,4 +1,4 @@
-//! The bytes out and the bytes in.
+//! The bytes of requests and answers.
 
 mod answer;
 mod certificate_chain;

@@ -1,4 +1,4 @@
-//! A client assertion out of a Secret: a signed JWT by itself, and nothing around it.
+//! A client assertion from a Secret: only a signed JWT, without surrounding text.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
@@ -60,7 +60,7 @@ fn what_is_around_a_jwt_is_refused_with_the_fix() {
         (format!("{jwt};"), "is no signed JWT"),
         (format!("{header}=.{claims}.c2ln"), "is no signed JWT"),
         (format!("{header}.{claims}.c2ln+/"), "is no signed JWT"),
-        // The header is no JSON object, or names no algorithm.
+        // The header is not a JSON object, or has no algorithm.
         (format!("AAAA.{claims}.c2ln"), "is no signed JWT"),
         (format!(".{claims}.c2ln"), "is no signed JWT"),
         (format!("{}.{claims}.c2ln", part(&json!(["alg"]))), "is no signed JWT"),
@@ -80,7 +80,7 @@ fn what_is_around_a_jwt_is_refused_with_the_fix() {
     }
 }
 
-/// The request of a grant with what its Secret has.
+/// The request of a grant with this value in its Secret.
 fn granted(on_behalf_of: bool, stored: &str) -> Result<TokenRequest, String> {
     let url = "https://as.example.com/token";
     let issuer = if on_behalf_of {
@@ -124,7 +124,7 @@ fn an_assertion_of_a_grant_has_nothing_around_it() {
             assert!(problem.contains(words), "{problem}");
             assert!(problem.contains("key k of Secret a"), "{problem}");
         }
-        // Whether it is a good one is for the issuer to judge.
+        // The issuer decides whether it is accepted.
         for stored in [&*jwt, "a.b.c.d.e", "opaque"] {
             let body = granted(on_behalf_of, stored).ok().unwrap().body;
             assert!(

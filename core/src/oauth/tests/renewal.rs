@@ -56,7 +56,7 @@ fn attempt(remembered: &Remembered) -> Attempt<'_> {
     }
 }
 
-/// In a word: send with a mark, send without, or stop for this reason.
+/// A short text: send with a mark, send without one, or stop for this reason.
 fn step_of(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>) -> String {
     match before(notes, rule, attempt, at(0)) {
         Step::Send(Send {
@@ -87,17 +87,17 @@ fn reported(notes: &Notes, rule: ReuseRule) -> String {
 fn a_refresh_token_is_sent_once_unless_the_issuer_does_not_mind() {
     #[rustfmt::skip]
     let cases = [
-        // Entra ID: no marks, whatever stands there.
+        // Entra ID: no marks, whatever the notes contain.
         (notes(None, None, false), rule(ALWAYS, 0), "send"),
         (notes(Some(-500), Some(true), true), rule(ALWAYS, 0), "send"),
-        // Others: a mark first; one that is found says that nobody knows.
+        // Others: a mark first. An existing mark means that the outcome is unknown.
         (notes(None, None, false), rule(None, 0), "mark"),
         (notes(None, Some(true), false), rule(NEVER, 30), "mark"),
         (notes(Some(-10), Some(true), false), rule(None, 0), "RefreshOutcomeUnknown"),
         (notes(Some(-10), Some(true), false), rule(NEVER, 30), "send"),
         (notes(Some(-31), Some(true), false), rule(NEVER, 30), "RefreshOutcomeUnknown"),
         (notes(Some(31), None, false), rule(NEVER, 30), "RefreshOutcomeUnknown"),
-        // One that was seen not to rotate may come again, unless somebody says never.
+        // One that was not rotated before may be sent again, unless the user has set `Never`.
         (notes(Some(-500), Some(false), false), rule(None, 0), "send"),
         (notes(Some(-500), Some(false), false), rule(NEVER, 0), "RefreshOutcomeUnknown"),
         (notes(None, None, true), rule(None, 0), "SignInRequired"),
@@ -123,7 +123,7 @@ fn a_token_error_belongs_to_the_request_that_got_it() {
     ] {
         assert_eq!(reported(&dead(noted), rule(None, 0)), expected, "{noted:?}");
     }
-    // A refresh token that may have been spent is not tried by another request either.
+    // Another request does not use a refresh token that may be spent either.
     let mut doubtful = dead(Some("of another client id"));
     doubtful.mark = Some(mark(-500));
     assert_eq!(reported(&doubtful, rule(None, 0)), "RefreshOutcomeUnknown");
@@ -170,7 +170,7 @@ fn a_mark_that_this_process_set_without_a_request_is_no_doubt() {
     );
 }
 
-/// The write of a mark is not answered and done late: after the next one was refused for its version.
+/// The write of a mark gets no answer and is done late, after the next one was refused because of its version.
 #[test]
 fn a_mark_that_is_written_late_is_own_still() {
     let how = |since| Send {
@@ -218,7 +218,7 @@ fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
     };
     let unknown = notes(Some(-500), Some(true), false);
     assert_eq!(say(&unknown, None, Some(-1)), "last try");
-    // There is a good token, which a second use may revoke; nothing was ever published; somebody said never.
+    // There is a valid token, which a second use may revoke; nothing was ever published; the user has set `Never`.
     assert_eq!(say(&unknown, None, Some(1)), "RefreshOutcomeUnknown");
     assert_eq!(say(&unknown, None, None), "RefreshOutcomeUnknown");
     assert_eq!(say(&unknown, NEVER, Some(-1)), "RefreshOutcomeUnknown");
@@ -239,7 +239,7 @@ fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
     assert_eq!((waits.retry_at, waits.until_change), (Some(at(900)), false));
 }
 
-/// Another process may be between its mark and its write, with a clock of its own; the lease may be lost in between.
+/// Another process may be between its mark and its write, with its own clock; it may lose the lease in between.
 #[test]
 fn no_last_try_is_made_while_the_first_request_may_be_under_way() {
     let ended = Some(at(-3600));
@@ -268,7 +268,7 @@ fn no_last_try_is_made_while_the_first_request_may_be_under_way() {
             matches!(step(since, &none), Step::Send(Send { mark: Some(m), .. }) if m.last_try);
         assert!(last, "{since}: it is over, or somebody's text");
     }
-    // This process knows the end of its own request, and not that of another mark.
+    // This process knows the end of its own request, but not of another mark's request.
     let own = |since| Remembered {
         doubt: Some(("token".to_owned(), mark(since))),
         ..Remembered::default()
@@ -302,8 +302,8 @@ fn a_refresh_token_that_the_issuer_gives_out_once_more_is_not_spent() {
     assert_eq!(spent, ["b"]);
 }
 
-/// A restore takes the notes on the Secrets back, and a credential that was restored is another object. One tenant does not
-/// make the process forget what others have spent.
+/// A restore also restores the old notes on the Secrets, and a restored credential is another object. One tenant cannot make the process
+/// forget what others have spent.
 #[test]
 fn what_a_process_has_spent_it_remembers_within_bounds() {
     let mut memory = spent::Memory::default();
@@ -320,12 +320,12 @@ fn what_a_process_has_spent_it_remembers_within_bounds() {
         );
     }
     assert!(memory.len() <= 8192 && knows(&memory, "x8999"));
-    // Each once, and the first use counts.
+    // Each is stored once, with the time of its first use.
     let before = memory.len();
     memory.note("n", &Spent::new("x8999", at(7), false));
     assert_eq!(memory.len(), before);
     assert_eq!(memory.find("x8999").unwrap().at, at(8_999));
-    // The issuer has given it out once more.
+    // The issuer has issued it again.
     memory.forget("x8999");
     assert!(!knows(&memory, "x8999"));
 }
@@ -374,7 +374,7 @@ fn notes_are_read_from_annotations_and_damage_counts_as_the_worst() {
     assert_eq!(read.stored.as_deref(), Some("d"));
     let digests: Vec<&str> = read.spent.iter().map(|s| s.digest.as_str()).collect();
     assert_eq!(digests, ["f", "e"]);
-    // A mark without a name, as it was written before.
+    // A mark without a process name, as older versions wrote it.
     let old = map(&[(names::IN_FLIGHT_SINCE, &at(0).to_string())]);
     assert_eq!(Notes::read(Some(&old)).mark.map(|m| m.since), Some(at(0)));
     let damaged: BTreeMap<String, String> =
@@ -392,7 +392,7 @@ fn two_requests_fit_into_a_window() {
         assert!(deadline.is_positive() && deadline * 2 <= secs(window) && deadline <= secs(15));
     }
     assert_eq!(rule(None, 10).patience().0, secs(5));
-    // Without a window a lost answer costs a sign-in.
+    // Without a window a lost answer requires a new sign-in.
     assert_eq!(rule(None, 0).patience(), (secs(20), 1));
     assert_eq!(rule(ALWAYS, 30).patience(), (secs(15), 1));
 }

@@ -14,7 +14,7 @@ use crate::{
     oauth::{Material, Moment, SentSecrets, TokenEndpoint, TokenRequest, known_endpoint, request},
 };
 
-/// What stands in a secret when everything odd that users have seen is in it.
+/// A secret with all unusual characters that were seen.
 const ODD: &str = "a:b%c+d/e=f\u{e9} &~";
 
 fn credential(issuer: &Value, change: &Value) -> Credential {
@@ -107,7 +107,7 @@ fn basic_encodes_both_halves_as_a_form_does_but_with_percent_20() {
             format!("Basic {}", STANDARD.encode(expected))
         )
     );
-    // One way a client: the secret and the id are not in the body as well (RFC 6749 section 2.3.1).
+    // Only one method: the secret and the id are not also in the body (RFC 6749 section 2.3.1).
     assert_eq!(
         body(&request),
         "grant_type=client_credentials&scope=https%3A%2F%2Fapi.example.com%2F.default"

@@ -1,4 +1,4 @@
-//! What an answer says is quoted without its tokens, and what apicred says about it is true.
+//! The text of an answer is quoted without its tokens, and apicred's statements about it are true.
 
 use serde_json::{Value, json};
 
@@ -128,7 +128,7 @@ fn ids_stay_readable() {
         let message = message(401, JSON, &body);
         assert!(message.contains(&words), "{message}");
     }
-    // The scheme of the header is a word of the fix.
+    // The scheme of the header is part of the fix.
     let words = "Client authentication method client_secret_basic is not supported";
     let body = json!({ "error": "invalid_client", "error_description": words }).to_string();
     let message = refused_by_basic(&raw(401, JSON, body.as_bytes())).message();
@@ -244,7 +244,7 @@ fn a_server_that_misses_the_client_is_answered_with_the_method_and_the_setting()
         for words in ["client_secret_basic", "clientAuthentication: {post: {}}"] {
             assert!(message.contains(words), "{message}");
         }
-        // After the form, the form is no advice.
+        // If the form was used, the form is not recommended.
         let posted = message_of(body);
         assert!(
             !posted.contains("{post: {}}") && posted.contains("client_secret_post"),

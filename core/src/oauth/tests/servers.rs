@@ -1,10 +1,9 @@
-//! What seven real servers were seen to do, line by line: each is one row of a table here, or named with the test that
-//! holds it.
+//! The observed behaviour of seven real servers: each observation is one row of a table here, or listed with its test.
 //!
-//! | seen | held by |
+//! | observation | test |
 //! |---|---|
 //! | wrong secret, refresh faults, numbers, types and scopes, device answers, exchange | this file |
-//! | Basic encoding, one method only, assertion audience, `client_id` beside it | this file and `golden.rs` |
+//! | Basic encoding, one method only, assertion audience, `client_id` with it | this file and `golden.rs` |
 //! | no answer over TLS | `cluster::issuer_faults::an_issuer_with_the_wrong_ca_is_reported_and_works_once_it_is_corrected` |
 //! | two refreshes at once, reuse window | `renewal.rs` |
 //! | discovery in one form only, endpoints with a slash | `issuer::tests::discovery` |
@@ -117,7 +116,7 @@ fn a_wrong_secret_is_recognized_by_status_and_place_and_not_by_one_code() {
             "{status} {body}"
         );
     }
-    // A challenge for another scheme than the one that was used changes nothing.
+    // A challenge for another scheme than the one in the request changes nothing.
     let answer = RawAnswer {
         challenge: Some("Bearer realm=\"x\"".to_owned()),
         ..raw(401, "", b"")
@@ -146,7 +145,7 @@ fn basic_is_encoded_so_that_servers_that_decode_read_it_and_one_method_is_used()
     };
     let (header, body) = sent(SecretStyle::BasicForm);
     let plain = crate::oauth::encode::component("a%b c+d:é");
-    // A space as %20 is read everywhere, as + it is not.
+    // Every server decodes %20 as a space, but not every server decodes +.
     assert_eq!(plain, "a%25b%20c%2Bd%3A%C3%A9");
     assert_eq!(
         header,
@@ -342,7 +341,7 @@ proptest! {
 
 #[test]
 fn every_grant_is_in_the_list() {
-    // One that is added later is in the schema and not here.
+    // A grant that is added later is in the schema but not here.
     let schema = schemars::schema_for!(crate::api::Grant).to_value();
     let mut known: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
     let listed = grants();

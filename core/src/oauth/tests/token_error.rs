@@ -77,7 +77,7 @@ fn each_known_aadsts_number_has_its_class_and_reason() {
         (&[50_196], Class::Throttled, "LoopDetected", false),
         (&[90_055], Class::Throttled, "Throttled", false),
         (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087, 80_002], Class::Transient, "IssuerUnavailable", false),
-        // Numbers that are not known change no class, and blame no secret.
+        // Unknown numbers change no class, and blame no secret.
         (&[1, 0, 123_456, u32::MAX], Class::Denied, "ClientRefused", false),
     ];
     for (codes, class, reason, about_client) in table {
@@ -144,14 +144,14 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
     use Class::{Denied, Invalid, NeedsUser, Throttled, Transient};
     #[rustfmt::skip]
     let table = [
-        // A wrong secret, as seven servers say it.
+        // A wrong secret, in the answers of seven servers.
         (401, "invalid_client", Denied, "ClientRefused", true),
         (401, "unauthorized", Denied, "ClientRefused", true),
         (400, "invalid_client", Denied, "ClientRefused", true),
         (200, "invalid_client", Denied, "ClientRefused", true),
         (401, "", Denied, "ClientRefused", true),
         (401, "strange", Denied, "ClientRefused", true),
-        // A client that was known and is not allowed.
+        // A known client that is not allowed.
         (400, "unauthorized_client", Denied, "ClientNotAuthorized", false),
         (401, "unauthorized_client", Denied, "ClientNotAuthorized", false),
         (401, "access_denied", Denied, "AccessDenied", false),
@@ -182,7 +182,7 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
         (401, "use_dpop_nonce", Invalid, "DpopRequired", false),
         (400, "strange", Invalid, "RequestRefused", false),
         (400, "", Invalid, "RequestRefused", false),
-        // Words of GitHub, Slack, Salesforce, Auth0, Google.
+        // Codes of GitHub, Slack, Salesforce, Auth0, Google.
         (200, "incorrect_client_credentials", Denied, "ClientRefused", true),
         (200, "bad_refresh_token", NeedsUser, "SignInRequired", false),
         (200, "invalid_auth", Denied, "ClientRefused", true),
@@ -196,7 +196,7 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
         (405, "", Invalid, "EndpointNotFound", false),
         (411, "", Invalid, "EndpointNotFound", false),
         (415, "", Invalid, "EndpointNotFound", false),
-        // Servers between.
+        // Servers in between.
         (421, "", Transient, "IssuerUnavailable", false),
         (425, "", Transient, "IssuerUnavailable", false),
         (407, "", Transient, "ProxyCredentialsRefused", false),
@@ -216,7 +216,7 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
         (303, "", Invalid, "RedirectRefused", false),
         (307, "", Invalid, "RedirectRefused", false),
         (308, "", Invalid, "RedirectRefused", false),
-        // Answers that are none.
+        // Answers that are not from a token endpoint.
         (200, "", Transient, "MalformedAnswer", false),
         (204, "", Transient, "MalformedAnswer", false),
         (100, "", Invalid, "RequestRefused", false),
@@ -269,7 +269,7 @@ fn pages_that_are_no_answers_are_tried_again_or_reported_by_their_status() {
     let cases: [(u16, &[u8], Class); 9] = [
         (200, b"<html>Sign in to the hotel's network</html>", Class::Transient), (200, b"", Class::Transient),
         (200, b"[]", Class::Transient), (200, b"\"token\"", Class::Transient), (502, b"<html>Bad gateway</html>", Class::Transient),
-        // A token came: the next one would be requested in vain.
+        // A token was issued: the next request would have the same result.
         (200, b"{\"access_token\":\"t\"", Class::Invalid), (200, b"{\"access_token\":\"t\0\"}", Class::Invalid),
         (200, deep.as_bytes(), Class::Invalid), (200, b"{\"access_token\":\"t\"} trailing", Class::Invalid),
     ];

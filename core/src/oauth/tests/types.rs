@@ -1,4 +1,4 @@
-//! Token types: what is a bearer token by another name, what is bound to a key, what is no access token.
+//! Token types: bearer tokens with another name, tokens that are bound to a key, and other tokens than access tokens.
 
 use serde_json::{Value, json};
 
@@ -98,7 +98,7 @@ fn a_token_that_needs_a_key_is_refused_and_its_type_is_shown() {
         let reported = refused(&grant, &token).message();
         assert!(reported.contains("claim cnf"), "{reported}");
     }
-    // The certificate of mTLS may be in the hands of the workload.
+    // The workload may have the certificate of mTLS.
     let claims = json!({ "exp": NOW + 60, "cnf": { "x5t#S256": "x" } });
     assert!(read(&grant, &json!({ "access_token": jwt(&claims) })).is_ok());
 }
@@ -110,8 +110,8 @@ fn another_type_is_refused_and_shown_only_if_it_looks_like_one() {
         (json!("example"), "token_type example"),
         (json!("Negotiate"), "token_type Negotiate"),
         (json!(format!("{URN}saml2")), "token_type saml2"),
-        (json!("N_A"), "no access token"),
-        (json!("n/a"), "no access token"),
+        (json!("N_A"), "not an access token"),
+        (json!("n/a"), "not an access token"),
         (json!("x".repeat(25)), "another token_type than Bearer"),
         (json!("a8f27c"), "token_type a8f27c"),
         (json!("a8f27c01"), "another token_type than Bearer"),

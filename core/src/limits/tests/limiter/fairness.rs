@@ -1,4 +1,4 @@
-//! Namespaces beside each other: turns, minimum lifetimes, and bounds that hold in any order of events.
+//! Several namespaces: turns, minimum lifetimes, and limits that hold in any order of events.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn namespaces_take_turns_and_no_class_starves() {
         entries.push((key, request("p", nothing())));
     }
     let order = served(entries);
-    // The first turn of eight was taken by the one that ran: p p a p p a p x, and so on.
+    // The running request took the first of eight turns: p p a p p a p x, and so on.
     assert_eq!(
         order,
         [
@@ -46,7 +46,7 @@ fn a_namespace_that_always_has_one_waiting_gets_its_turn_and_no_more() {
     }
     let mut order = Vec::new();
     for second in 1..=6 {
-        // It comes back the moment it was served.
+        // It is queued again as soon as it was served.
         waits(&mut limiter, "b", &far("b"), s(second));
         let called = limiter.leave(&grant, s(second));
         grant = go(&mut limiter, &called[0], &far(&called[0][..1]), s(second));
@@ -55,14 +55,14 @@ fn a_namespace_that_always_has_one_waiting_gets_its_turn_and_no_more() {
     assert_eq!(order, ["a1", "b", "a2", "b", "a3", "b"]);
 }
 
-/// Short lives beside long ones: 2,500 tokens of 240 s want far more than the issuer gives. One-hour tokens of another
-/// namespace keep their minimum lifetime all the same.
+/// Short lifetimes and long ones: 2,500 tokens of 240 s need far more requests than the issuer allows. The minimum lifetime
+/// of one-hour tokens of another namespace is not violated.
 #[test]
 fn short_lifetimes_of_one_namespace_do_not_break_the_minimum_lifetime_of_another() {
     const RATE: u32 = 10;
     const BEFORE: i64 = 15 * 60 + 120;
     let mut limiter: Limiter<&str, (bool, u32)> = Limiter::new(32);
-    // The end of each token, and who waits or asks again at what second.
+    // The expiry of each token, and in which second a credential waits or requests again.
     let mut ends: BTreeMap<(bool, u32), i64> = BTreeMap::new();
     let mut due: BTreeSet<(i64, (bool, u32))> = BTreeSet::new();
     for n in 0..2_500 {
@@ -112,7 +112,7 @@ fn short_lifetimes_of_one_namespace_do_not_break_the_minimum_lifetime_of_another
                     grants.insert(key, grant);
                     running.insert((now + 1, key));
                 }
-                // It asks again after a minute, with the urgency of then.
+                // It requests again after a minute, with its urgency at that time.
                 Entry::Wait => {
                     due.insert((now + 60, key));
                 }
@@ -120,7 +120,7 @@ fn short_lifetimes_of_one_namespace_do_not_break_the_minimum_lifetime_of_another
             }
             come.extend(called);
         }
-        // Who was called came before the minute was over.
+        // A dequeued credential came before the minute had passed.
         due.retain(|(_, key)| !grants.contains_key(key));
     }
     assert!(
@@ -214,7 +214,7 @@ proptest! {
                 prop_assert!(of <= usize::from((places / 2).max(1)), "more than half of the places");
             }
         }
-        // In the end everybody is served: time passes, requests end.
+        // In the end all are served: time passes, requests end.
         for _ in 0..2_000 {
             now += ms(6000);
             let mut next = Vec::new();

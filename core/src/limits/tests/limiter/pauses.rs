@@ -1,4 +1,4 @@
-//! Pauses that issuers ask for, and renewals that users request.
+//! Pauses that issuers request, and renewals that users request.
 
 use super::*;
 
@@ -47,13 +47,13 @@ fn a_throttled_client_pauses_itself_then_its_namespace_then_everybody() {
         None,
         "who may use any name"
     );
-    // However many clients of one namespace are throttled, the others are not concerned.
+    // Any number of throttled clients of one namespace does not affect other namespaces.
     for id in ["two", "three", "four"] {
         throttle(&mut limiter, "a", id, s(60), s(2));
     }
     assert_eq!(asks(&mut limiter, "a", "five", s(3)), Some(s(60)));
     assert_eq!(asks(&mut limiter, "b", "other", s(3)), None);
-    // The same client ID in another namespace is no second client.
+    // The same client ID in another namespace does not count as a second client.
     throttle(&mut limiter, "b", "one", s(60), s(4));
     throttle(&mut limiter, "a", "five", s(60), s(4));
     let mut one = Places::new(100);
@@ -61,7 +61,7 @@ fn a_throttled_client_pauses_itself_then_its_namespace_then_everybody() {
     throttle(&mut one, "a", "one", s(60), s(0));
     throttle(&mut one, "b", "one", s(60), s(0));
     assert_eq!(asks(&mut one, "c", "two", s(1)), None);
-    // Another client of another namespace is.
+    // Another client ID in another namespace does.
     throttle(&mut one, "b", "two", s(90), s(1));
     assert_eq!(asks(&mut one, "c", "two", s(2)), Some(s(90)));
     assert_eq!(asks(&mut one, "c", "two", s(89)), Some(s(90)));
@@ -84,7 +84,7 @@ fn a_pause_goes_with_its_issuer_and_the_rate_does_not() {
         requests_per_second: 2,
         ..request(name, until(100))
     };
-    // Two clients of two namespaces: everybody pauses for an hour.
+    // Two clients of two namespaces: all clients pause for an hour.
     for name in ["a", "b"] {
         let (entry, _) = limiter.enter(&name.to_owned(), &request(name), s(0));
         let Entry::Go(grant) = entry else {
@@ -100,11 +100,11 @@ fn a_pause_goes_with_its_issuer_and_the_rate_does_not() {
     }
     let enter = |limiter: &mut Places, now| limiter.enter(&"c".to_owned(), &request("c"), now).0;
     assert!(matches!(enter(&mut limiter, s(1)), Entry::Paused(_)));
-    // Another issuer is gone.
+    // Another issuer was deleted.
     limiter.forget_issuer(&"other", s(1));
     assert!(matches!(enter(&mut limiter, s(1)), Entry::Paused(_)));
     limiter.forget_issuer(&"shared", s(1));
-    // The bucket was emptied by the pause, and fills at its rate from now on.
+    // The pause emptied the bucket. It fills at its rate from now on.
     assert_eq!(enter(&mut limiter, s(1)), Entry::Wait);
     assert_eq!(limiter.call(s(2)), ["c"]);
     let Entry::Go(grant) = enter(&mut limiter, s(2)) else {
@@ -163,7 +163,7 @@ fn after_a_pause_one_at_a_time_finds_out_and_a_good_answer_opens_the_door() {
         called.sort();
         assert_eq!(called, ["c", "d"]);
     }
-    // Nobody stays shut in for ever by an issuer that never says anything good.
+    // An issuer without any successful answer does not block its clients forever.
     let mut limiter = Places::new(100);
     let app = of_client("team", "app");
     let _first = go(&mut limiter, "first", &app, s(0));
@@ -188,7 +188,7 @@ fn requested_renewals_of_a_namespace_have_a_budget_and_are_made_later() {
         }
     }
     assert_eq!(went.len(), 200, "at once");
-    // What is due, and other namespaces, do not wait for it.
+    // Due renewals and other namespaces do not wait for it.
     let due = Request {
         urgency: until(60),
         ..request("greedy", until(60))
@@ -218,7 +218,7 @@ fn requested_renewals_of_a_namespace_have_a_budget_and_are_made_later() {
     assert_eq!(limiter.sizes(), (0, 0));
 }
 
-/// A plan of an issuer with a thousand tokens a month is gone in minutes otherwise.
+/// Otherwise a quota of a thousand tokens per month would be used up in minutes.
 #[test]
 fn an_issuer_says_how_many_renewals_a_namespace_may_request() {
     for (a_minute, at_once, apart) in [(1, 1, 60), (12, 12, 5), (600, 300, 0)] {

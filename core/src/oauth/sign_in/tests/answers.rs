@@ -21,7 +21,7 @@ use crate::{
 
 const ISSUER: Option<&str> = Some("https://i");
 
-/// What a user allows at an issuer that an administrator vouches for.
+/// The consent for an issuer that an administrator vouches for.
 fn anybody() -> Consent {
     Consent::new(&user_at(&oauth2(), &json!({})).issuer, Vec::new())
 }
@@ -34,7 +34,7 @@ fn from<'a>(issuer: Option<&'a str>, consent: &'a Consent) -> Sender<'a> {
     }
 }
 
-/// The code, or the reason, or nothing.
+/// The code, the reason of a token error, or nothing.
 fn read(query: &str) -> Result<String, &'static str> {
     match callback(query, "s", from(ISSUER, &anybody())) {
         Callback::Code(code) => Ok(code.expose_secret().to_owned()),
@@ -171,7 +171,7 @@ fn what_cannot_be_shown_in_a_terminal_is_no_device_code() {
     ] {
         assert!(device(&change).is_err(), "{change}");
     }
-    // An address that is only for convenience is left out.
+    // An invalid URL that is only for convenience is ignored.
     let odd = json!({ "verification_uri_complete": "file:///etc/passwd" });
     assert_eq!(device(&odd).ok().unwrap().direct, None);
     let refused = raw(400, &json!({ "error": "unauthorized_client" }));

@@ -1,4 +1,4 @@
-//! Nothing goes to an origin that the user did not allow.
+//! Nothing is sent to an origin that the user did not allow.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn url(text: &str) -> Url {
     Url::parse(text).unwrap()
 }
 
-/// The genuine sign-in page, and an own token endpoint.
+/// The genuine sign-in page, and the attacker's token endpoint.
 fn mixed_up() -> (Credential, TokenEndpoint) {
     let credential = at_namespaced(&json!({ "oauth2": {
         "tokenUrl": "https://evil.example/token",
@@ -44,7 +44,7 @@ fn mixed_up() -> (Credential, TokenEndpoint) {
     (credential, endpoint)
 }
 
-/// All at one host of the namespace's choice; it may redirect the browser wherever it likes.
+/// All endpoints on one host that the namespace chose. It may redirect the browser anywhere.
 fn one_host() -> (Credential, TokenEndpoint) {
     let credential = at_namespaced(&json!({ "oauth2": {
         "tokenUrl": "https://evil.example/token",
@@ -84,12 +84,12 @@ fn a_sign_in_page_of_another_origin_than_the_token_endpoint_is_refused() {
                 reported.contains(EVIL) && reported.contains(LOGIN),
                 "{reported}"
             );
-            // Half of the origins is not all of them.
+            // One of the two origins is not enough.
             for half in [EVIL, LOGIN, "https://evil.example.org"] {
                 let consent = Consent::new(&credential.issuer, named(&[half]));
                 assert!(consent.check(&places).is_err(), "{half}");
             }
-            // Whoever names both means both.
+            // A user who names both allows both.
             let consent = Consent::new(&credential.issuer, named(&[LOGIN, EVIL]));
             assert_eq!(consent.check(&places), Ok(false));
         }
@@ -125,7 +125,7 @@ fn discovery_comes_after_consent_and_what_it_finds_needs_consent_too() {
     };
     let places = destinations(&credential, &own, Flow::Browser);
     assert_eq!(consent.check(&places), Ok(false));
-    // The document leads elsewhere as a whole: another question.
+    // The document moves all endpoints to another origin: another question.
     let moved = TokenEndpoint {
         url: url("https://login.example/token"),
         ..endpoint
@@ -143,7 +143,7 @@ fn the_page_for_a_device_code_is_checked_like_any_other() {
     let mut places = destinations(&credential, &endpoint, Flow::Device);
     let mut consent = Consent::new(&credential.issuer, Vec::new());
     consent.allow(&places);
-    // A code of the genuine issuer, passed on.
+    // A forwarded code of the genuine issuer.
     places.push(Destination::new(
         Part::Verification,
         &url("https://login.example/device"),
@@ -165,7 +165,7 @@ fn an_issuer_that_is_vouched_for_is_shown_and_not_asked_about() {
     let places = destinations(&credential, &endpoint, Flow::Browser);
     let consent = Consent::new(&credential.issuer, Vec::new());
     assert_eq!(consent.check(&places), Ok(false));
-    // A script that names origins means it, whoever vouches.
+    // Named origins restrict the sign-in, even if an administrator vouches for the issuer.
     let consent = Consent::new(&credential.issuer, named(&["https://server.example.com"]));
     let reported = consent.check(&places).unwrap_err();
     assert!(
@@ -199,7 +199,7 @@ fn every_address_that_gets_something_is_a_destination() {
         origins(&credential.issuer, &places, &holders),
         [issuer, t, r]
     );
-    // A client that shows a certificate posts elsewhere.
+    // A client that shows a certificate uses another endpoint.
     let issuer = json!({ "oauth2": { "tokenUrl": "https://t.example/" } });
     let credential = Credential {
         authentication: crate::credential::AuthenticationMethod::Mtls(crate::credential::KeyPair {
@@ -270,7 +270,7 @@ fn the_issuer_that_sends_the_browser_back_names_itself_if_it_announced_to() {
     assert_eq!(back(plain, sender(Some(EVIL), false)), "Code");
     assert_eq!(back(plain, sender(Some(EVIL), true)), "IssuerMismatch");
     assert_eq!(back(evil, sender(Some(EVIL), true)), "Code");
-    // The evil page led on to the genuine one, whose name the namespace took for its own, or for none.
+    // The attacker's page redirected to the genuine one. The namespace claims its identifier, none, or the attacker's.
     for issuer in [Some(LOGIN), None, Some(EVIL)] {
         assert_eq!(back(login, sender(issuer, false)), "IssuerMismatch");
     }
@@ -311,8 +311,8 @@ fn the_address_of_a_sign_in_page_cannot_set_what_the_sign_in_sets() {
 }
 
 proptest! {
-    /// Whatever an unvouched issuer names: without `--issuer`, what is not asked about was allowed before, and a page is
-    /// never elsewhere than the token endpoint.
+    /// For any endpoints of an issuer that no administrator vouches for: without `--issuer`, an origin without a question was
+    /// allowed before, and the page always has the origin of the token endpoint.
     #[test]
     fn nothing_is_covered_that_was_not_allowed(
         hosts in proptest::collection::vec(0..3_usize, 4),

@@ -1,4 +1,4 @@
-//! The bytes of a sign-in, out and in.
+//! The requests and answers of a sign-in, byte by byte.
 
 mod answers;
 mod consent;
@@ -54,7 +54,7 @@ fn oauth2() -> Value {
     } })
 }
 
-/// What discovery finds at [`oidc`].
+/// The discovery document of [`oidc`].
 fn found(scopes: Option<&[&str]>) -> TokenEndpoint {
     let at = |path: &str| Url::parse(&format!("https://server.example.com/{path}")).unwrap();
     TokenEndpoint {

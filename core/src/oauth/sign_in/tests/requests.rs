@@ -52,7 +52,7 @@ fn header(request: &TokenRequest, name: &str) -> Option<String> {
     found.map(|(_, v)| v.expose_secret().to_owned())
 }
 
-/// The credential and its endpoint as a sign-in sees them.
+/// The credential and its endpoint as a sign-in uses them.
 fn ready(credential: &Credential, endpoint: Option<TokenEndpoint>) -> (Credential, TokenEndpoint) {
     let credential = for_sign_in(credential);
     let endpoint = endpoint.unwrap_or_else(|| known_endpoint(&credential).unwrap());
@@ -210,7 +210,7 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
     let all = Some("read openid offline_access");
     let more = Some("read write admin openid offline_access");
     for (issuer, scopes, noted, sent) in [
-        // All that was granted: Keycloak takes scopes without offline_access for an online session.
+        // All that was granted: Keycloak treats scopes without offline_access as an online session.
         (oidc(), json!(["read"]), all, ""),
         (oauth2(), json!(["read"]), all, ""),
         (oidc(), json!(["read"]), None, ""),
@@ -218,7 +218,7 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
         (oidc(), json!(["read", "write"]), all, ""),
         (oidc(), json!(["openid", "read"]), all, ""),
         (oidc(), json!(null), all, ""),
-        // Less than the user signed in for is named, with what the sign-in added.
+        // If less is requested than the user signed in for, the scopes are sent, with those that the sign-in added.
         (oidc(), json!(["read"]), more, "read openid offline_access"),
         (
             oidc(),
@@ -227,7 +227,7 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
             "offline_access read openid",
         ),
         (oauth2(), json!(["read"]), Some("read write"), "read"),
-        // Where an administrator limits the scopes they are always named.
+        // If an administrator limits the scopes, they are always sent.
         (
             limited(oidc()),
             json!(["read"]),
@@ -236,7 +236,7 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
         ),
         (limited(oidc()), json!(["read"]), None, "read"),
         (limited(oidc()), json!(["read"]), Some("read"), "read"),
-        // Entra ID: the scope chooses the API.
+        // Entra ID: the scope selects the API.
         (entra(), json!(["api://demo/Read"]), all, "api://demo/Read"),
         (entra(), json!(["api://demo/Read"]), None, "api://demo/Read"),
     ] {
@@ -286,7 +286,7 @@ fn after_invalid_scope_a_sign_in_requests_fewer_of_the_scopes_that_it_added() {
         steps(oidc(), json!(["openid"]), None, &[]),
         [step("offline_access", "openid")]
     );
-    // Nothing was added: nothing can be left out.
+    // Nothing was added, so nothing can be removed.
     assert_eq!(steps(oidc(), json!(["read"]), Some(&[]), &[]), []);
     assert_eq!(
         steps(oidc(), json!(["read"]), None, &["read", "openid"]),
@@ -354,7 +354,7 @@ fn a_device_code_is_requested_and_redeemed_as_in_rfc_8628() {
         made.url.as_str(),
         "https://server.example.com/device_authorization"
     );
-    // Section 3.1; the order of fields means nothing.
+    // Section 3.1; the order of fields has no meaning.
     assert_eq!(body(&made), "scope=example_scope&client_id=1406020730");
     let code = SecretString::from("GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS");
     let ticket = Ticket::Device {

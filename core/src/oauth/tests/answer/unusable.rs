@@ -1,4 +1,4 @@
-//! Answers without a token that can be used: none, broken off, or expired on the way.
+//! Answers without a usable token: empty, broken off, or expired in transit.
 
 use super::*;
 
@@ -18,8 +18,8 @@ fn an_answer_that_is_none_is_named() {
     let gzip: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
     #[rustfmt::skip]
     let cases: [(Option<&str>, &[u8], Class, &str); 19] = [
-        (None, b"{\"access_token\":\"not_supported\"}", invalid, "word for nothing"),
-        (None, b"{\"access_token\":\"N/A\",\"token_type\":\"Bearer\"}", invalid, "word for nothing"),
+        (None, b"{\"access_token\":\"not_supported\"}", invalid, "means no value"),
+        (None, b"{\"access_token\":\"N/A\",\"token_type\":\"Bearer\"}", invalid, "means no value"),
         (None, b"{\"access_token\":\"Bearer null\"}", invalid, "access_token"),
         (Some("gzip"), gzip, invalid, "compressed with gzip"),
         (Some("identity, GZIP"), gzip, invalid, "compressed with gzip"),
@@ -59,7 +59,7 @@ fn an_answer_that_is_none_is_named() {
             token_error.message()
         );
     }
-    // A number of any size is JSON, and one that nobody reads is nobody's fault.
+    // A number of any size is JSON, and does not matter in a field that is not read.
     for (body, note) in [
         (
             &br#"{"access_token":"t","expires_in":60,"odd":1e400}"#[..],
@@ -81,7 +81,7 @@ fn an_answer_that_is_none_is_named() {
         let source = format!("{:?}", token.lifetime_source);
         assert!(source.starts_with(note), "{source}");
     }
-    // A header alone is no coding.
+    // A header without an encoded body has no effect.
     let mut lie = raw(200, "", br#"{"access_token":"t","expires_in":60}"#);
     lie.content_encoding = Some("gzip".to_owned());
     let context = AnswerContext {
@@ -97,7 +97,7 @@ fn an_answer_that_is_none_is_named() {
     assert!(token_error.message().contains("compressed with gzip"));
 }
 
-/// How an answer that begins with these bytes and does not end counts.
+/// The class of an answer that begins with these bytes and does not end.
 #[test]
 fn an_answer_that_broke_off_is_not_requested_again_at_once() {
     let ended = || {

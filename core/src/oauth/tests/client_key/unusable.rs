@@ -1,4 +1,4 @@
-//! What is no single private key that signs, and no assertion that can be sent.
+//! Input that is not a single private key that can sign, or not an assertion that can be sent.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn what_is_no_single_private_key_that_signs_is_named_with_the_way_out() {
     let both = rsa.serialize_pem() + &p256.serialize_pem();
     let ec = ec_jwk(&p256, Curve::P256).to_string();
     let set = |keys: &[&str]| format!("{{\"keys\":[{}]}}", keys.join(","));
-    // Short numbers where those of 1024 bits would stand, and the OID of secp256k1 in a key.
+    // Short numbers instead of those of 1024 bits, and a key with the OID of secp256k1.
     let short = [
         &[48, 11][..],
         &[2, 1, 0],
@@ -90,7 +90,7 @@ fn what_is_no_single_private_key_that_signs_is_named_with_the_way_out() {
             "{reported}"
         );
     }
-    // The same key twice is one, and a certificate beside it does no harm.
+    // The same key twice counts as one, and a certificate next to it is ignored.
     read(&(rsa.serialize_pem() + &rsa.serialize_pem()));
     read(&(certificate.pem() + &p256.serialize_pem()));
 }
@@ -130,7 +130,7 @@ fn a_stored_assertion_is_a_signed_jwt_and_not_sent_after_its_end() {
                 "{reported}"
             );
         }
-        // It is in the form as it is stored.
+        // The form contains it unchanged.
         let moment = Moment {
             now: at(0),
             request_id: "r",

@@ -1,4 +1,4 @@
-//! The body of an answer to discovery: encodings, and what is no document.
+//! The body of an answer to discovery: encodings, and bodies that are not documents.
 
 use super::*;
 

@@ -65,8 +65,8 @@ fn of_many_answers_the_one_that_says_the_most_is_reported() {
     }
 }
 
-/// Every stage, and whether a failure at it is silence of the whole host and disproves the endpoint: of a request that was
-/// not sent, and of one that may have been.
+/// Every stage, and whether a failure at it means that the whole host does not answer, and whether it disproves the endpoint:
+/// for a request that was not sent, and for one that may have been.
 #[test]
 fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong() {
     let at = |stage, not_sent| TokenError {
@@ -85,7 +85,7 @@ fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong(
         (Stage::ClientCertificate, true, (true, true)),
         (Stage::ClientCertificate, false, (true, true)),
         (Stage::Timeout, true, (true, true)),
-        // It was connected to, so it is there.
+        // A connection was made, so the server exists.
         (Stage::Timeout, false, (true, false)),
         // A firewall that resets the connection for one path.
         (Stage::BrokenOff, false, (false, true)),

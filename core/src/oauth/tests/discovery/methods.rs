@@ -1,4 +1,4 @@
-//! How the spec and the document choose the client authentication.
+//! How the spec and the document select the client authentication.
 
 use super::*;
 
@@ -90,11 +90,11 @@ fn the_secret_travels_as_the_spec_says_else_as_the_issuer_offers() {
         (methods(json!(["client_secret_basic"])), Some(Post), Some(Post)),
         (methods(json!(["client_secret_post"])), Some(BasicRaw), Some(BasicRaw)),
         (methods(json!(["private_key_jwt"])), Some(Post), Some(Post)),
-        // Some write one method where a list belongs, or in another case.
+        // Some servers write one method instead of a list, or in another case.
         (methods(json!("client_secret_post")), None, Some(Post)),
         (methods(json!(["CLIENT_SECRET_POST"])), None, Some(Post)),
         (methods(json!(null)), None, Some(BasicForm)),
-        // A secret that signs is the last choice, with the shortest hash: it demands the least of the secret.
+        // A secret that signs is the last choice, with the shortest hash, which requires the shortest secret.
         (methods(json!(["client_secret_jwt", "client_secret_post"])), None, Some(Post)),
         (methods(json!(["client_secret_jwt", "client_secret_basic"])), None, Some(BasicForm)),
         (methods(json!(["client_secret_jwt"])), None, Some(Jwt(None))),
@@ -155,7 +155,7 @@ fn a_method_of_the_spec_that_the_document_does_not_list_is_named_with_those_that
     for (change, style) in [
         (methods(json!(lists)), Some(Post)),
         (methods(json!(lists)), None),
-        // A document that lists nothing says nothing.
+        // A document without a list states nothing.
         (json!({}), Some(Post)),
         (methods(json!(null)), Some(Post)),
     ] {

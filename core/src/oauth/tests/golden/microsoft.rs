@@ -71,7 +71,7 @@ fn microsoft_pages() {
             ),
         ],
     );
-    // A password at v1, as the samples of Defender for Endpoint in user context ask.
+    // A password at v1, as in the samples of Defender for Endpoint in user context.
     let change = json!({ "client": { "id": "535fb089", "secrets": NONE, "public": {} }, "scopes": NONE,
         "api": "WindowsDefenderATP", "endpointVersion": "V1",
         "grant": { "password": { "username": "ada@contoso.com", "passwordRef": { "name": "a", "key": "k" } } } });

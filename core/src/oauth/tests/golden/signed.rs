@@ -1,8 +1,8 @@
-//! What clients sign: assertions with certificates and keys, and the key file of Google.
+//! What clients sign: assertions with certificates and keys, and with the key file of Google.
 
 use super::*;
 
-/// Header and claims of a JWT whose signature is right.
+/// Header and claims of a JWT, after its signature was checked.
 fn opened(
     jwt: &str,
     algorithm: &'static dyn VerificationAlgorithm,
@@ -18,7 +18,7 @@ fn opened(
     (part(header), part(claims))
 }
 
-/// Issuer, client, key, how it is verified and by what, the header, the audience.
+/// Issuer, client, key, the algorithm and the public key for the check, the header, the audience.
 type SignedCase<'a> = (
     Value,
     Value,
@@ -84,8 +84,8 @@ fn client_assertions_say_exactly_this() {
         );
         let (seen, claims) = opened(&sent[3].1, algorithm, public);
         assert_eq!(seen, header);
-        // A little into the past: a clock that is ahead does no harm. Elsewhere than at Entra ID there are limits of 120 s
-        // from `iat` on, and of 60 s from now on.
+        // A little in the past, so that a clock that is ahead does no harm. Elsewhere than at Entra ID there are limits: 120
+        // s from `iat`, and 60 s from now.
         let lifetime = if audience == elsewhere { 60 } else { 300 };
         let span = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
         assert!(audience != elsewhere || span <= 120, "{span}");
@@ -110,7 +110,7 @@ fn each_request_has_a_new_signature() {
         made(&credential, &material, &[]),
         made(&credential, &material, &[]),
     );
-    // PSS is salted: even with one jti no two signatures are the same.
+    // PSS is salted: even with the same jti, two signatures differ.
     assert_ne!(a.body.expose_secret(), b.body.expose_secret());
 }
 
@@ -123,7 +123,7 @@ fn keys_come_in_three_forms_and_what_does_not_fit_is_reported() {
         .unwrap();
     let (pem, key) = (certificate.pem(), rsa.serialize_pem());
     assert!(Identity::from_pem(&pem, &key).is_ok(), "PKCS#8");
-    // The older forms, as cert-manager writes them by default, are what a PKCS#8 key of these kinds ends in.
+    // A PKCS#8 key of these kinds ends with the older form, which cert-manager writes by default.
     let old = |der: &[u8], begin: usize, label: &str| {
         let text = STANDARD.encode(&der[begin..]);
         format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
@@ -159,7 +159,7 @@ fn keys_come_in_three_forms_and_what_does_not_fit_is_reported() {
         assert!(problem.contains(word), "{problem}");
         assert!(!problem.contains("BEGIN"), "{problem}");
     }
-    // An RSA key cannot sign ES256, and Entra ID takes no EC key.
+    // An RSA key cannot sign ES256, and Entra ID accepts no EC key.
     let change = json!({ "client": { "secrets": NONE, "certificates": [{ "secretName": "t", "algorithm": "ES256" }] } });
     let (identity, _) = identity(true);
     let token_error = build(
@@ -210,7 +210,7 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
             "iat": NOW - 30, "exp": NOW + 60, "jti": "assertion-id-grant",
         })
     );
-    // What is no key file is reported with what it is, and what it lacks.
+    // The message about a wrong key file states what it is, and what is missing.
     let key = pair.serialize_pem();
     for (text, reported) in [
         (
@@ -245,7 +245,7 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
             "{reported}: {step}"
         );
     }
-    // A bare key does not say who signs.
+    // A bare key does not contain the issuer of the assertion.
     let bare = pair.serialize_pem();
     let problem = build(
         &credential(&oauth2(&NONE), &change),

@@ -1,4 +1,4 @@
-//! What the message of a token error names, and where it stays silent.
+//! What the message of a token error names, and what it must not contain.
 
 use super::*;
 

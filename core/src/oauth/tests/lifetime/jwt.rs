@@ -1,4 +1,4 @@
-//! What a token says of itself: it only ever shortens a lifetime.
+//! The claims of a token only ever shorten a lifetime.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn a_jwt_only_ever_shortens_a_lifetime_and_needs_no_common_clock() {
         lifetime(json!({ "iat": NOW - 600, "exp": NOW + 3000 }), json!(3600)),
         Some((3600, says))
     );
-    // A token that was backdated, as Entra does it, has no more than what is left until its end.
+    // A backdated token, as of Entra ID, is valid only for the time until its expiry.
     assert_eq!(
         lifetime(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), Value::Null),
         Some((1200, LifetimeSource::Jwt))
@@ -42,12 +42,12 @@ fn a_jwt_only_ever_shortens_a_lifetime_and_needs_no_common_clock() {
         lifetime(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), json!(3600)),
         Some((1200, says))
     );
-    // Our clock is past its end: it shows nothing, the lifetime does.
+    // By our clock it has expired: that shows nothing, but its lifetime does.
     assert_eq!(
         lifetime(json!({ "iat": NOW - 900, "exp": NOW - 300 }), json!(3600)),
         Some((600, says))
     );
-    // No word of the answer: the token's own.
+    // Nothing in the answer: the token's own expiry.
     assert_eq!(
         lifetime(json!({ "iat": NOW, "exp": NOW + 1200 }), Value::Null),
         Some((1200, LifetimeSource::Jwt))

@@ -1,4 +1,4 @@
-//! What a refresh came to, and what is noted after it.
+//! The result of a refresh, and the notes after it.
 
 use super::*;
 
@@ -117,10 +117,10 @@ fn what_is_noted_after_an_answer() {
         Some(Some("invalid_grant (request request)".to_owned()))
     );
     assert_eq!(noted(dead, names::IN_FLIGHT_SINCE), Some(None));
-    // A second request within the window was not even sent: the first one's outcome is unknown still.
+    // A second request within the window was not sent: the outcome of the first one is still unknown.
     let second = sent(None, Some(mark(-5)));
     assert_eq!(write(&second, TokenState::Intact, None), None);
-    // A last try that was not sent gives way to the doubt before it, and may be made again.
+    // A last try that was not sent is replaced by the mark before it, and may be made again.
     let last = sent(Some(Mark::new(at(0), "me-1", true)), Some(mark(-500)));
     assert_eq!(
         noted(
@@ -129,12 +129,12 @@ fn what_is_noted_after_an_answer() {
         ),
         Some(Some(mark(-500).text))
     );
-    // After a doubt a token error says nothing about a request of another kind.
+    // While an outcome is unknown, a token error shows nothing about another request.
     assert_eq!(
         noted(write(&last, TokenState::Dead, None), names::IN_FLIGHT_SINCE),
         None
     );
-    // At Entra ID no list is kept.
+    // At Entra ID no list is stored.
     let always = after(
         &notes,
         rule(ALWAYS, 0),

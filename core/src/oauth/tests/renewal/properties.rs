@@ -1,4 +1,4 @@
-//! What holds for each history of a refresh token.
+//! Properties of every history of a refresh token.
 
 use super::*;
 
@@ -13,8 +13,7 @@ fn any_class() -> impl Strategy<Value = Class> {
 }
 
 proptest! {
-    /// The promise: with an issuer that punishes a second use, a token that was sent is not sent again outside of
-    /// the window, whatever else is noted.
+    /// The promise: if an issuer treats a second use as theft, a token that was sent is not sent again outside the window, whatever else is noted.
     #[test]
     fn nothing_is_sent_twice_where_that_is_theft(
         since in -100_000_i64..100_000, rotates in prop::option::of(any::<bool>()), dead in any::<bool>(), window in 0_i64..600,
@@ -31,7 +30,7 @@ proptest! {
         }
     }
 
-    /// A refresh token is called unused only by evidence: nothing was sent, or the endpoint itself refused before it granted.
+    /// A refresh token counts as unused only with evidence: nothing was sent, or the endpoint itself refused before it granted.
     #[test]
     fn a_refresh_token_is_unused_by_evidence_alone(
         status in prop::option::of(100_u16..600), class in any_class(), not_sent in any::<bool>(), about_client in any::<bool>(),
@@ -52,12 +51,12 @@ proptest! {
             TokenState::Unknown => prop_assert!(!not_sent),
             TokenState::Rotated | TokenState::Kept => prop_assert!(false, "nothing was granted"),
         }
-        // Whatever else an answer is: a new refresh token in it is the one that counts.
+        // Whatever the rest of an answer is, a new refresh token in it is the valid one.
         let new = Granted::New(SecretString::from("new"));
         prop_assert_eq!(token_state(&new, Some(&token_error)), TokenState::Rotated);
     }
 
-    /// Whatever comes back, a doubt ends by a grant alone.
+    /// For every result, only a grant removes a doubt.
     #[test]
     fn a_doubt_ends_by_a_grant_alone(token_state in prop::sample::select(vec![TokenState::Rotated, TokenState::Kept, TokenState::Intact, TokenState::Unknown, TokenState::Dead]), last in any::<bool>()) {
         let doubt = mark(-500);

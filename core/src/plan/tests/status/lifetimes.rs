@@ -147,7 +147,7 @@ fn lifetimes_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
 fn a_guessed_lifetime_is_reported_with_the_field_that_fixes_it() {
     let credential = credential();
     for (note, reason, seen) in [
-        ("Guessed", "LifetimeUnknown", "does not say"),
+        ("Guessed", "LifetimeUnknown", "does not state"),
         ("Unread expires_at", "LifetimeUnknown", "expires_at"),
         (
             "OtherUnit expires_in 900000",
