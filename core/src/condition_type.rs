@@ -4,17 +4,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 macro_rules! types {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Type of a condition. Users write alerts and scripts for its text, so a name never changes its meaning.
+        /// Type of a condition. Alerts and scripts of users contain its text, so the meaning of a name never changes.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub enum ConditionType {
             $($(#[$doc])* $name,)*
         }
 
         impl ConditionType {
-            /// Every one.
+            /// All types.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// As it stands in `type`.
+            /// The text in `type`.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -28,15 +28,15 @@ macro_rules! types {
 types! {
     /// The Secret has a valid token; the issuer can be used.
     Ready,
-    /// Progress is expected without a change by somebody (kstatus).
+    /// Progress is expected without a change by a user (kstatus).
     Reconciling,
-    /// Somebody must change something (kstatus).
+    /// A user must change something (kstatus).
     Stalled,
     /// A renewal is due and failed, or will fail when it is due.
     RenewalFailing,
     /// Readers may get less than the minimum lifetime.
     LifetimeAtRisk,
-    /// The token lacks what `spec.expect` asks for.
+    /// The token lacks permissions or properties of `spec.expect`.
     PermissionsMissing,
     /// The token has permissions beyond those of `spec.expect`.
     PermissionsExceeded,
@@ -48,7 +48,7 @@ types! {
     ClientAuthenticationUnlisted,
     /// A rotation of the client secret or certificate is due and has not begun.
     RotationDue,
-    /// A rotation waits: somebody must change something, or the issuer must answer.
+    /// A rotation waits: a user must change something, or the issuer must answer.
     RotationBlocked,
     /// The last rotation failed.
     RotationFailed,
@@ -57,13 +57,13 @@ types! {
 }
 
 impl ConditionType {
-    /// The type with this text, if there is one.
+    /// Parses the text of a type.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|t| t.as_str() == text)
     }
 
-    /// Is the condition of this type?
+    /// Whether the condition has this type.
     #[must_use]
     pub fn is(self, condition: &Condition) -> bool {
         condition.type_ == self.as_str()
@@ -79,11 +79,11 @@ impl ConditionType {
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// The condition is true.
     True,
-    /// It does not hold.
+    /// The condition is false.
     False,
-    /// It is not known. Also what another text than these three counts as.
+    /// It is not known. Any other text also counts as this.
     Unknown,
 }
 
@@ -98,7 +98,7 @@ impl ConditionStatus {
         }
     }
 
-    /// As it stands in `status`.
+    /// The text in `status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Values for unit tests: one healthy credential at a fixed time. A test changes only what it tests.
+//! Values for unit tests: one healthy credential at a fixed time. A test changes only the part that it checks.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// The second of the tests' clock that stands for "now".
+/// The current time in tests, in seconds since 1970.
 pub const NOW: i64 = 1_790_000_000;
 pub const UID: &str = "11111111-aaaa-bbbb-cccc-000000000001";
 
@@ -103,7 +103,7 @@ pub fn token_issuer(spec: &Value) -> TokenIssuer {
     .unwrap()
 }
 
-/// An administrator's issuer with a token URL, for everybody.
+/// An administrator's issuer with a token URL, for all namespaces.
 pub fn issuer() -> Issuer {
     Issuer::cluster(&cluster_issuer(&json!({
         "oauth2": { "tokenUrl": "https://issuer.example.com/token" },
@@ -131,7 +131,7 @@ pub fn mark(version: &str) -> SourceMark {
     }
 }
 
-/// The client secret at a version, refused by the issuer now.
+/// The client secret at a version, just refused by the issuer.
 pub fn refused(credential: &Credential, version: &str) -> RefusedSource {
     RefusedSource {
         mark: mark(version),
@@ -145,7 +145,7 @@ pub fn refused(credential: &Credential, version: &str) -> RefusedSource {
     }
 }
 
-/// What stands on a Secret whose token lives from `issued` to `expires` and is due at `renew` (seconds from now).
+/// The record on a Secret whose token is valid from `issued` to `expires` and due at `renew` (seconds from now).
 pub fn record(credential: &Credential, (issued, renew, expires): (i64, i64, i64)) -> Record {
     Record {
         issued_at: at(issued),
@@ -193,12 +193,12 @@ pub fn ours(published: Published) -> Target {
     }
 }
 
-/// A world in which a token of an hour was published five minutes ago and nothing has moved since.
+/// An observation in which a token of an hour was published five minutes ago and nothing has changed since.
 pub fn observed(credential: &Credential) -> Observed {
     holding(credential, record(credential, (-300, 1500, 3300)))
 }
 
-/// The same world with another record on the Secret.
+/// The same observation with another record on the Secret.
 pub fn holding(credential: &Credential, record: Record) -> Observed {
     Observed {
         deleting: false,
@@ -277,10 +277,10 @@ pub fn shared(object: &ApiCredential) -> Option<(ApiCredential, ApiClientSpec)> 
     Some((object, client))
 }
 
-/// Parses the object twice: with its client inline, and with the same client as an `ApiClient`. Both must be one value.
+/// Parses the object twice: with its client inline, and with the same client as an `ApiClient`. Both results must be equal.
 ///
 /// # Errors
-/// Those of the object with its client inline.
+/// The faults of the object with its client inline.
 pub fn parse_both(
     object: &ApiCredential,
     lookup: impl Fn(&IssuerRef) -> IssuerLookup,

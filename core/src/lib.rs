@@ -1,8 +1,7 @@
 //! The pure part of apicred: it decides and computes, and does no I/O.
 //!
-//! Every function takes its inputs as arguments, the current time included, and returns data. This crate never sends a request, never
-//! reads a file, the environment or a clock, and has no Kubernetes client. The operator and its `kubectl` plugin are the shells that do
-//! these things.
+//! Every function takes its inputs as arguments, including the current time, and returns data. This crate never sends a request, never reads a
+//! file, the environment or a clock, and has no Kubernetes client. The operator and its `kubectl` plugin are the shells that do these things.
 //!
 //! | Module | Purpose |
 //! |---|---|

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The text with every character escaped that is not printable: a terminal takes control characters for commands, and
-/// format characters (categories Cf, Zl, Zp) turn the reading direction or hide text. A line break is escaped as well, so
-/// that a text cannot look like two lines.
+/// Escapes every character that is not printable. A terminal executes control characters, and format characters (categories Cf, Zl, Zp) change
+/// the reading direction or hide text. A line break is escaped as well, so that a text cannot look like two lines.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_printable) {
@@ -31,12 +30,12 @@ pub fn bounded(text: &str, most: usize) -> String {
     }
 }
 
-/// Is it a letter, mark, digit, sign or the plain blank? Decided by the tables that `{:?}` goes by.
+/// Whether it is a letter, mark, digit, sign or the ordinary blank, according to the tables that `{:?}` uses.
 fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }
-    // After another character, where a combining mark is no fault.
+    // Follows another character, where a combining mark is allowed.
     let mut pair = String::with_capacity(8);
     pair.extend(['x', c]);
     pair.escape_debug().nth(1) == Some(c)
@@ -73,7 +72,7 @@ mod tests {
             ),
         ] {
             assert_eq!(printable(text), shown);
-            // Once is enough.
+            // Escaping an escaped text changes nothing.
             assert_eq!(printable(shown), shown);
         }
     }
@@ -82,7 +81,7 @@ mod tests {
     fn no_control_format_or_separator_character_is_left() {
         for c in ('\0'..=char::MAX).filter(|c| is_printable(*c)) {
             assert!(!c.is_control(), "{c:?}");
-            // Bidirectional controls and invisible ones.
+            // Bidirectional controls and invisible characters.
             assert!(
                 !matches!(c, '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
                     | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'),

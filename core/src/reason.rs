@@ -1,11 +1,10 @@
-//! The reasons of conditions, events and log lines: their names, and what they have in common. Nothing else compares a
-//! reason as text.
+//! The reasons of conditions, events and log lines: their names, and their properties. No other module compares a reason as text.
 
 use std::fmt;
 
 macro_rules! reasons {
     ($($name:ident,)*) => {
-        /// A stable reason. Users write alerts and scripts for its text, so a name never changes its meaning.
+        /// A stable reason. Alerts and scripts of users contain its text, so the meaning of a name never changes.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[expect(missing_docs, reason = "docs/troubleshooting.md explains each one, by test")]
         pub enum Reason {
@@ -13,10 +12,10 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// Every one.
+            /// All reasons.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The reason with this text, if there is one.
+            /// Parses the text of a reason.
             #[must_use]
             pub fn parse(text: &str) -> Option<Self> {
                 match text {
@@ -221,7 +220,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Is this a wait, or what somebody requested, and no fault?
+    /// Whether this is a wait, or a state that a user requested, and not a fault.
     #[must_use]
     pub const fn is_wait(self) -> bool {
         matches!(
@@ -239,13 +238,13 @@ impl Reason {
         )
     }
 
-    /// Is the first token simply being requested? Nobody has to hear of that.
+    /// Whether the first token is being requested. This needs no report.
     #[must_use]
     pub const fn is_first_request(self) -> bool {
         matches!(self, Self::Pending | Self::WaitingForIssuer)
     }
 
-    /// Does it end as soon as another object is created or removed, or its owner grants a permission?
+    /// Whether it ends as soon as another object is created or removed, or its owner grants a permission.
     #[must_use]
     pub const fn waits_for_others(self) -> bool {
         matches!(
@@ -277,7 +276,7 @@ impl Reason {
         )
     }
 
-    /// Has a client secret, certificate, client assertion or password expired?
+    /// Whether a client secret, certificate, client assertion or password has expired.
     #[must_use]
     pub const fn is_expired(self) -> bool {
         matches!(
@@ -290,7 +289,7 @@ impl Reason {
         )
     }
 
-    /// Does it warn ahead of the expiry of a client secret or certificate, or that no warning can come?
+    /// Whether it warns before the expiry of a client secret or certificate, or reports that no warning is possible.
     #[must_use]
     pub const fn warns_of_expiry(self) -> bool {
         matches!(
@@ -299,13 +298,13 @@ impl Reason {
         )
     }
 
-    /// Is it about the time of a client secret, certificate or key, and not about whether the issuer accepts it?
+    /// Whether it is about the validity period of a client secret, certificate or key, and not about whether the issuer accepts it.
     #[must_use]
     pub const fn is_about_expiry(self) -> bool {
         self.warns_of_expiry() || self.is_expired() || matches!(self, Self::StaticKeyOld)
     }
 
-    /// Does it report a success? The others need a next step.
+    /// Whether it reports a success. The others need a next step.
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(

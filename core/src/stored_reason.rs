@@ -1,22 +1,22 @@
-//! A reason that is read back from a status, which another version of apicred may have written.
+//! A reason that is read from a status, which another version of apicred may have written.
 
 use std::fmt;
 
 use crate::Reason;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A reason as a status or a Secret has it. Another version of apicred may have written one that is not known here: it
-/// stays readable, and has no properties.
+/// A reason from a status or a Secret. Another version of apicred may have written one that is not known here: it stays readable, and has no
+/// properties.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StoredReason {
     /// One of this version.
     Known(Reason),
-    /// Another text. [`StoredReason::from`] makes one only of what is no [`Reason`].
+    /// Another text. [`StoredReason::from`] creates it only from a text that is not a [`Reason`].
     Other(Box<str>),
 }
 
 impl StoredReason {
-    /// As it stands in a condition.
+    /// The text in a condition.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -34,13 +34,13 @@ impl StoredReason {
         }
     }
 
-    /// Is it known, and has it this property?
+    /// Whether it is known and has this property.
     #[must_use]
     pub fn is(&self, property: impl FnOnce(Reason) -> bool) -> bool {
         self.known().is_some_and(property)
     }
 
-    /// Does it have the form of a condition's reason?
+    /// Whether it has the form of a condition's reason.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
         let text = self.as_str();

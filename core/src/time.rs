@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-/// The time without its fraction of a second. The API server stores no fraction, so that a comparison with what it has holds, and
-/// a lifetime that counts from an earlier time is never too long.
+/// The time without its fraction of a second. The API server stores no fraction, so a comparison with its values works, and a lifetime that is
+/// counted from an earlier time is never too long.
 #[must_use]
 pub fn whole_second(at: Timestamp) -> Timestamp {
-    // `as_second` rounds towards zero, so a time before 1970 would become a later one. None is before.
+    // `as_second` rounds towards zero, so a time before 1970 would become a later one. No time is before 1970.
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

@@ -61,7 +61,7 @@ use super::{Client, ClientKey, InlineEntra, IssuerRef, Rotation};
         type_ = "string",
         priority = 1,
         json_path = ".status.rotationState",
-        description = "Where a rotation stands"
+        description = "State of the rotation"
     ),
     printcolumn(
         name = "Issuer",
@@ -105,26 +105,27 @@ pub struct ApiClientSpec {
     /// The fields of `spec.client` of an `ApiCredential`.
     #[serde(flatten)]
     pub client: Client,
-    /// Object ID of the application at Entra ID, which is not its client ID. For `rotation`: if not set, apicred reads it, which
-    /// needs the right to read the application.
+    /// Object ID of the application at Entra ID (not its client ID), for `rotation`. If not set, apicred reads it, which needs the permission
+    /// to read the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = super::crd::guid("objectId"))]
     pub object_id: Option<String>,
-    /// Replaces the client secret, certificate or key regularly. If not set, that is done by others.
+    /// Replaces the client secret, certificate or key regularly. If not set, apicred does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
 }
 
-/// What apicred found out about a client.
+/// The status of a client.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiClientStatus {
     /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: credentials of this namespace can use the client: its issuer serves them, and a source of its authentication
-    /// exists and may be sent there. The others only while true: `Stalled` (the spec or a right must be changed), `RotationDue`, `RotationBlocked`, `RotationFailed`, `RotationLeftover`.
+    /// `Ready`: credentials of this namespace can use the client: its issuer serves them, and a source of its authentication exists and may be
+    /// sent there. The others only while true: `Stalled` (the spec or permissions must change), `RotationDue`, `RotationBlocked`,
+    /// `RotationFailed`, `RotationLeftover`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -132,7 +133,7 @@ pub struct ApiClientStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["state"]))]
     pub keys: Vec<ClientKey>,
-    /// Where the rotation stands: `Steady`, `Adding`, `Proving`, `Overlap` or `Retiring`.
+    /// State of the rotation: `Steady`, `Adding`, `Proving`, `Overlap` or `Retiring`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation_state: Option<String>,
     /// When the next rotation begins.

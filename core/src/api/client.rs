@@ -41,21 +41,21 @@ pub struct Client {
         .reason(Reason::FieldValueInvalid)
         .message("each entry of certificates must name another private key: remove the duplicate"))]
     pub certificates: Vec<CertificateClient>,
-    /// A private key without a certificate, which signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2). The issuer
-    /// must know its public key: `kubectl apicred jwks NAME` prints it. Not for Entra ID.
+    /// A private key without a certificate, which signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2). The issuer must know its
+    /// public key: `kubectl apicred jwks NAME` prints it. Not for Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Box<KeyClient>>,
     /// A client assertion that something else keeps up to date in a Secret: a JWT, such as a JWT-SVID of SPIFFE. Read for
     /// each token request; not sent after it has expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion: Option<Box<AssertionClient>>,
-    /// A token of a ServiceAccount in this namespace as client assertion: nothing is stored at all.
+    /// A token of a ServiceAccount in this namespace as client assertion. Nothing is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<Box<ServiceAccountToken>>,
-    /// The identity that the operator's own machine or pod has in Azure. Needs a ClusterTokenIssuer that allows it.
+    /// The Azure identity of the operator's machine or pod. Needs a ClusterTokenIssuer that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_identity: Option<Box<ManagedIdentityClient>>,
-    /// A certificate shown in the TLS handshake (RFC 8705).
+    /// A certificate for the TLS handshake (RFC 8705).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtls: Option<Box<MtlsClient>>,
     /// No client authentication: a public client, for grants that carry their own credential.
@@ -85,7 +85,7 @@ pub struct ClientSecret {
 }
 
 impl ClientSecret {
-    /// Which key of which Secret.
+    /// The reference to the key of the Secret.
     pub fn reference(&self) -> SecretKeyRef {
         SecretKeyRef {
             name: self.name.clone(),
@@ -109,7 +109,7 @@ pub struct SecretKeyRef {
     pub key: String,
 }
 
-/// A certificate and its private key in a Secret, PEM; the type `kubernetes.io/tls` fits as it is.
+/// A certificate and its private key in a Secret, PEM, such as one of type `kubernetes.io/tls`.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateClient {
@@ -125,11 +125,11 @@ pub struct CertificateClient {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub private_key_key: Option<String>,
-    /// Signature algorithm. If not set: `PS256` for an RSA key at Entra ID, `RS256` for one elsewhere unless the issuer lists
-    /// others and not this one; `ES256`, `ES384`, `ES512` for an EC key by its curve; `EdDSA` for Ed25519.
+    /// Signature algorithm. If not set: `PS256` for an RSA key at Entra ID, `RS256` for one elsewhere unless the issuer lists only others;
+    /// `ES256`, `ES384`, `ES512` for an EC key by its curve; `EdDSA` for Ed25519.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<SigningAlgorithm>,
-    /// `kid` of the assertion's header, as it was registered with the issuer. None if not set: Entra ID goes by the thumbprint.
+    /// `kid` of the assertion's header, as registered with the issuer. None if not set: Entra ID uses the thumbprint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub key_id: Option<String>,
@@ -153,13 +153,13 @@ pub struct KeyClient {
     /// Key in its data. It contains one private key: RSA of 2048 bits or more, EC on P-256, P-384 or P-521, or Ed25519.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
-    /// `kid` of the assertion's header, as it was registered with the issuer. If not set: `kid` of the JWK, else the thumbprint of
-    /// the public key (RFC 7638).
+    /// `kid` of the assertion's header, as registered with the issuer. If not set: `kid` of the JWK, else the thumbprint of the public key (RFC
+    /// 7638).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub key_id: Option<String>,
-    /// Signature algorithm. If not set: `alg` of the JWK, else by the key: `RS256` for RSA unless the issuer lists others and not
-    /// this one; `ES256`, `ES384`, `ES512` by the curve; `EdDSA` for Ed25519.
+    /// Signature algorithm. If not set: `alg` of the JWK, else by the key: `RS256` for RSA unless the issuer lists only others; `ES256`,
+    /// `ES384`, `ES512` by the curve; `EdDSA` for Ed25519.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<SigningAlgorithm>,
 }
@@ -206,7 +206,7 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
-    /// Every one.
+    /// All algorithms.
     pub const ALL: [Self; 11] = [
         Self::PS256,
         Self::PS384,
@@ -221,7 +221,7 @@ impl SigningAlgorithm {
         Self::Ed25519,
     ];
 
-    /// As `alg` of a JWT names it.
+    /// The name in `alg` of a JWT.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PS256 => "PS256",
@@ -238,7 +238,7 @@ impl SigningAlgorithm {
         }
     }
 
-    /// Is it one of an RSA key? Entra ID takes no other.
+    /// Whether it needs an RSA key. Entra ID accepts no other.
     pub const fn is_rsa(self) -> bool {
         matches!(
             self,
@@ -258,7 +258,7 @@ pub enum Thumbprint {
     Sha256,
 }
 
-/// A token of a ServiceAccount, made by the API server for the moment.
+/// A token of a ServiceAccount, created for each use.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountToken {
@@ -277,7 +277,7 @@ pub struct ServiceAccountToken {
     pub expiration_seconds: Option<i32>,
 }
 
-/// Which managed identity; the system-assigned one if nothing is said.
+/// Which managed identity; system-assigned if none is named.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -4,8 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a client secret is used: exactly one key. The methods are never probed one after the other, since a
-/// failed try can count as a bad sign-in.
+/// How a client secret is used: exactly one key. The methods are never tried one after the other, because a failure can count as a bad sign-in.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::crd::one_of(&["basic", "post", "secretJwt"], "clientAuthentication has"))]
@@ -16,7 +15,7 @@ pub struct ClientAuthentication {
     /// In the form body (`client_secret_post`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post: Option<PostAuthentication>,
-    /// Not sent: it is the key that signs a client assertion (`client_secret_jwt`, OpenID Connect Core section 9).
+    /// Not sent: it signs a client assertion (`client_secret_jwt`, OpenID Connect Core section 9).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_jwt: Option<SecretJwtAuthentication>,
 }
@@ -34,7 +33,7 @@ pub struct BasicAuthentication {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum BasicEncoding {
-    /// Form-encoded first, as RFC 6749 section 2.3.1 says.
+    /// Form-encoded first (RFC 6749 section 2.3.1).
     #[default]
     Form,
     /// As they are, for servers that do not decode.

@@ -1,6 +1,6 @@
 //! Generates the CRDs of `crds/` from the types, and contains the helpers for their schemas and CEL rules.
 //!
-//! Never changes a shape: it only describes the types of [`super`].
+//! It only describes the types of [`super`], and never changes a shape.
 
 use kube::{
     CustomResourceExt,
@@ -14,15 +14,15 @@ use super::{
     rules::DURATION,
 };
 
-/// One CRD a kind: file name below `crds/` and YAML text.
+/// One CRD for each kind: file name below `crds/` and YAML text.
 ///
 /// # Errors
-/// When a CRD cannot be written as YAML, which would be a defect of the types.
+/// If a CRD cannot be written as YAML, which would be a defect of the types.
 pub fn files() -> Result<Vec<(String, String)>, String> {
     let mut files = Vec::new();
     for (name, mut value) in values()? {
         without_usual_reasons(&mut value);
-        // At the depth of these schemas the indentation of a second line is as long as half of its words.
+        // At the depth of these schemas the indentation of a continuation line is half as long as its text.
         let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
         let yaml =
             serde_saphyr::to_string_with_options(&value, options).map_err(|e| e.to_string())?;
@@ -34,7 +34,7 @@ pub fn files() -> Result<Vec<(String, String)>, String> {
     Ok(files)
 }
 
-/// One CRD a kind, with its file name.
+/// One CRD for each kind, with its file name.
 fn values() -> Result<Vec<(String, Value)>, String> {
     let mut values = Vec::new();
     for crd in [
@@ -44,7 +44,7 @@ fn values() -> Result<Vec<(String, Value)>, String> {
         ClusterTokenIssuer::crd(),
     ] {
         let name = format!("{}.yaml", crd.spec.names.plural);
-        // merge_crds is the identity for one version; it is here so that a second version has its place.
+        // For one version `merge_crds` changes nothing; it is here for a second version.
         let crd = merge_crds(vec![crd], "v1alpha1").map_err(|e| e.to_string())?;
         let mut value = serde_json::to_value(crd).map_err(|e| e.to_string())?;
         plain(&mut value);
@@ -59,7 +59,7 @@ fn values() -> Result<Vec<(String, Value)>, String> {
             bound("status", &mut properties["status"], false);
             let conditions = &mut properties["status"]["properties"]["conditions"];
             describe_conditions(&mut conditions["items"]["properties"]);
-            // Tools that go by kstatus take an object without a status for one that is ready.
+            // Tools that follow kstatus treat an object without a status as ready.
             properties["status"]["default"] = json!({ "observedGeneration": -1 });
         }
         values.push((name, value));
@@ -67,20 +67,20 @@ fn values() -> Result<Vec<(String, Value)>, String> {
     Ok(values)
 }
 
-/// Longest text of a spec where the type says nothing: those of Kubernetes.
+/// Longest text of a spec if the type sets no limit, as those of Kubernetes do not.
 const LONGEST: u64 = 4096;
 /// Longest text of a status: an address of 1024 characters, each percent-encoded as twelve, fits.
 const LONGEST_OF_STATUS: u64 = 16 * 1024;
-/// Most items or keys where the type says nothing.
+/// Maximum number of items or keys if the type sets no limit.
 const MOST: u64 = 64;
-/// No control or format characters, and no line or paragraph separators: such a text acts on the terminal of whoever reads
-/// it, or shows as another one. RE2 as the API server has it.
+/// No control or format characters, and no line or paragraph separators: such a text controls the terminal of its reader, or looks like another
+/// one. RE2 as in the API server.
 const PRINTABLE: &str = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$";
-/// Fields of several lines.
+/// Fields with several lines.
 const LINES: [&str; 1] = ["caBundle"];
 
-/// Gives every text, list and map of a schema a bound, keys of maps included: what others write takes memory of the
-/// operator. Texts of a spec are printable as well. A status is apicred's own and must never be refused.
+/// Limits every text, list and map of a schema, including the keys of maps, because objects of others take memory of the operator. Texts of a
+/// spec must also be printable. Status belongs to apicred and must never be refused.
 fn bound(name: &str, schema: &mut Value, is_spec: bool) {
     let Value::Object(map) = schema else {
         return;
@@ -98,7 +98,7 @@ fn bound(name: &str, schema: &mut Value, is_spec: bool) {
         }
         Some("array") => {
             default(map, "maxItems", MOST);
-            // Who applies a list applies all of it, unless the type says otherwise.
+            // An applied list replaces the whole list, unless the type sets otherwise.
             map.entry("x-kubernetes-list-type")
                 .or_insert_with(|| "atomic".into());
             if let Some(items) = map.get_mut("items") {
@@ -120,7 +120,7 @@ fn bound(name: &str, schema: &mut Value, is_spec: bool) {
     }
 }
 
-/// Has the text a rule that takes names of objects only? All of their characters are printable.
+/// Whether the text has a rule that accepts only names of objects. All of their characters are printable.
 fn names_an_object(schema: &serde_json::Map<String, Value>) -> bool {
     let rules = schema
         .get("x-kubernetes-validations")
@@ -129,8 +129,7 @@ fn names_an_object(schema: &serde_json::Map<String, Value>) -> bool {
     rules.is_some_and(|rules| rules.iter().any(takes_names))
 }
 
-/// A rule for the keys of a map: structural schemas have no `propertyNames`. It checks the length first, so a long key costs no
-/// match.
+/// A rule for the keys of a map, because structural schemas have no `propertyNames`. It checks the length first, so a long key costs no match.
 fn bound_keys(name: &str, map: &mut serde_json::Map<String, Value>) {
     let longest = match name {
         // A prefix of 253, a slash, and a name of 63.
@@ -151,7 +150,7 @@ fn bound_keys(name: &str, map: &mut serde_json::Map<String, Value>) {
     }
 }
 
-/// Rule of a duration. Without it, the API server reports a text of another form in terms of protobuf.
+/// Rule of a duration. Without it, the API server reports a text in another form with terms of protobuf.
 pub(super) fn duration(field: &str, least: &str, most: &str, example: &str) -> Rule {
     let between = match most {
         "" => format!("of {least} or more"),
@@ -187,7 +186,7 @@ pub(super) fn one_of(fields: &[&str], who: &str) -> Rule {
         .field_path(format!(".{}", fields.first().unwrap_or(&"")))
 }
 
-/// Rule of the two places of a CA bundle.
+/// Rule of the two fields for a CA bundle.
 pub(super) fn one_bundle() -> Rule {
     Rule::new("!has(self.caBundle) || !has(self.caBundleRef)")
         .reason(Reason::FieldValueForbidden)
@@ -195,7 +194,7 @@ pub(super) fn one_bundle() -> Rule {
         .message("caBundle and caBundleRef are two places of one bundle: set one of them")
 }
 
-/// Rule of an installation of a GitHub App: fields about OAuth that say nothing there.
+/// Rule of an installation of a GitHub App: fields about OAuth have no effect there.
 pub(super) fn github_alone() -> Rule {
     Rule::new("!has(self.githubApp) || !(has(self.secondRequest) || has(self.refreshTokens) || has(self.assertionAudience))")
         .reason(Reason::FieldValueForbidden)
@@ -233,7 +232,7 @@ pub(super) fn labels() -> Rule {
         .message("this is not a label: a key is a name of up to 63 letters, digits, '-', '_' and '.', with a DNS name and '/' before it if you like, and a value is such a name or empty")
 }
 
-/// Rule of the conditions of a selector. What goes with an operator is a rule of each condition.
+/// Rule of the conditions of a selector. Each condition has a rule about its operator.
 pub(super) fn conditions() -> Rule {
     Rule::new("self.all(c, c.key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$') && (!has(c.values) || c.values.all(v, v.matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$'))))")
         .reason(Reason::FieldValueInvalid)
@@ -254,7 +253,7 @@ fn matches_object_name() -> String {
     format!("self.matches('{OBJECT_NAME}')")
 }
 
-/// Rule of the keys of a target: no two of one name, the usual names included.
+/// Rule of the keys of a target: all names differ, including the default names.
 pub(super) fn names_once() -> Rule {
     let usual: Vec<String> = TargetFormat::ALL
         .iter()
@@ -267,19 +266,19 @@ pub(super) fn names_once() -> Rule {
         name("l"),
         name("k")
     ))
-    // Of a duplicate the API server shows no message.
+    // The API server does not show a message for a duplicate.
     .reason(Reason::FieldValueInvalid)
     .message("two of the keys have one name: give one of them another key")
 }
 
-/// Rule of a tenant of Entra ID: it is one tenant, not an alias for several.
+/// Rule of a tenant of Entra ID: it must be one tenant, not an alias for several.
 pub(super) fn one_tenant() -> Rule {
     Rule::new("!(self.lowerAscii() in ['common','organizations','consumers'])")
         .reason(Reason::FieldValueInvalid)
         .message("application tokens need the concrete tenant: give its GUID or a verified domain, not common, organizations or consumers")
 }
 
-/// Rule of a tenant of Entra ID: a GUID or a domain, and no URL.
+/// Rule of a tenant of Entra ID: a GUID or a domain, not a URL.
 pub(super) fn tenant_alone() -> Rule {
     Rule::new("self.matches('^[A-Za-z0-9]+((-+|[.])[A-Za-z0-9]+)*$')")
         .reason(Reason::FieldValueInvalid)
@@ -294,12 +293,12 @@ pub(super) fn tenant_by_id() -> Rule {
         .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com; the name that a tenant is shown by is neither")
 }
 
-/// Removes the description of an enum from its schema, so that that of the field, with its default, is shown.
+/// Removes the description of an enum from its schema, so that the description of the field, with its default, is shown.
 pub(super) fn undescribed(schema: &mut schemars::Schema) {
     schema.remove("description");
 }
 
-/// Schema of a string map whose values are bounded, so that CEL rules over it have a known cost.
+/// Schema of a string map with limited values, so that CEL rules about it have a known cost.
 pub(super) fn bounded_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",

@@ -1,9 +1,9 @@
-//! The texts of a CRD: only what a reader needs and the API server does not assume anyway.
+//! The texts of a CRD: only what a reader needs and the API server does not assume by default.
 
 use serde_json::{Value, json};
 
-/// Takes out what the API server would write back into objects (`default`), what gives one thing two spellings
-/// (`nullable`) and what it does not know (the integer formats of Rust).
+/// Removes what the API server would write back into objects (`default`), what allows two spellings of one value (`nullable`), and what it does
+/// not know (the integer formats of Rust).
 pub(super) fn plain(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -24,8 +24,7 @@ pub(super) fn plain(value: &mut Value) {
     }
 }
 
-/// Removes the reason of a rule that the API server assumes if there is none (`x-kubernetes-validations` in the reference of
-/// its API).
+/// Removes the reason of a rule if it is the default of the API server (`x-kubernetes-validations` in the reference of its API).
 pub(super) fn without_usual_reasons(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -39,8 +38,8 @@ pub(super) fn without_usual_reasons(value: &mut Value) {
     }
 }
 
-/// Describes the fields of a condition in a line each. The texts of Kubernetes are addressed to the authors of controllers, and
-/// as long as a tenth of all others.
+/// Describes each field of a condition in one line. The texts of Kubernetes are written for authors of controllers, and are a tenth as long as
+/// all other texts.
 pub(super) fn describe_conditions(fields: &mut Value) {
     for (name, text) in [
         ("type", "Name of the condition."),
@@ -59,8 +58,7 @@ pub(super) fn describe_conditions(fields: &mut Value) {
     }
 }
 
-/// Puts each paragraph of a description on one line: lines end where the source's comments did. `kubectl explain` wraps
-/// them for its reader.
+/// Joins each paragraph of a description into one line, because line ends of the source have no meaning. `kubectl explain` wraps the lines.
 pub(super) fn one_line(value: &mut Value) {
     match value {
         Value::Object(map) => {

@@ -1,6 +1,6 @@
 //! `ApiCredential`: which token, for which client, into which Secret.
 //!
-//! Shapes, bounds and CEL rules only. [`crate::credential`] decides the meaning of the fields.
+//! It contains only shapes, limits and CEL rules. [`crate::credential`] decides the meaning of the fields.
 
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -18,8 +18,7 @@ use super::{
     target::{DeletionPolicy, Target},
 };
 
-/// Declares one access token: the issuer, the client, the token request parameters, and the Secret
-/// that shall always hold the answer.
+/// Declares one access token: the issuer, the client, the token request parameters, and the Secret that always contains the token.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
     group = "apicred.dev",
@@ -218,26 +217,25 @@ pub struct ApiCredentialSpec {
     /// set: `issuerRef`, or the issuer of `clientRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<InlineEntra>,
-    /// The OAuth client (application) and its client authentication. The grants `jwtBearer`, `tokenExchange` and
-    /// `extension` can do without.
+    /// The OAuth client (application) and its client authentication. The grants `jwtBearer`, `tokenExchange` and `extension` do not need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Client>,
-    /// The client as an `ApiClient` in this namespace, which several credentials share. Its issuer is the issuer of this credential:
-    /// if `issuerRef` or `entra` is set as well, it must be the same one. If not set, `client` is the client.
+    /// The client as an `ApiClient` in this namespace, which several credentials share. Its issuer is the issuer of this credential: if
+    /// `issuerRef` or `entra` is set as well, it must be the same. If not set, `client` is the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ref: Option<ClientRef>,
     /// How the token is granted: one key. `clientCredentials` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Box<Grant>>,
-    /// A key that nobody can renew by a request, such as a legacy API token of Cloud App Security. It is published as it is,
-    /// and has neither issuer nor client. If not set, a token is requested.
+    /// A key that no request can renew, such as a legacy API token of Cloud App Security. It is published as it is, and has neither issuer nor
+    /// client. If not set, a token is requested.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     pub static_key: Option<Box<StaticKey>>,
-    /// The API to call, by name: its audience, permissions and header are known. If not set, `scopes`, `resources` or
-    /// `audience` say what the token is for.
+    /// The API to call, by name: its audience, permissions and header are known. If not set, `scopes`, `resources` or `audience` define the
+    /// API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiPreset>,
-    /// Which of Entra ID's two token endpoints is requested. If not set: `V1` with `resources`, else `V2`.
+    /// Which of Entra ID's two token endpoints is used. If not set: `V1` with `resources`, else `V2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_version: Option<EndpointVersion>,
     /// Scopes to request. For itself an application requests exactly one from Entra ID, `<api>/.default`. None if not set.
@@ -256,18 +254,18 @@ pub struct ApiCredentialSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub audience: Option<String>,
-    /// Further parameters of the token request, each with a `value` or a `secretRef`. Parameters with a field of their own are
-    /// refused here. None if not set.
+    /// Further parameters of the token request, each with a `value` or a `secretRef`. Parameters with their own field are refused here. None if
+    /// not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<Parameter>,
-    /// What the token should say of itself. Read, never trusted: a token that cannot be read is neither good nor bad.
+    /// The expected content of the token. Read, never trusted: a token that cannot be read is not evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Box<Expectation>>,
     /// The target Secret of the token.
     pub target: Target,
-    /// The lifetime that a reader of the Secret can count on, as a duration (`15m`). If not set: 15 minutes
-    /// for lifetimes of 45 minutes or more, else a third of the lifetime.
+    /// The lifetime that a reader of the Secret can rely on, as a duration (`15m`). If not set: 15 min for lifetimes of 45 minutes or more,
+    /// else a third of the lifetime.
     #[serde(
         default,
         deserialize_with = "super::duration::optional",
@@ -276,10 +274,9 @@ pub struct ApiCredentialSpec {
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("minLifetime", "10s", "24h", "15m"))]
     pub min_lifetime: Option<kube::core::Duration>,
-    /// When this credential ends, as RFC 3339 (`2027-06-30T18:00:00Z`): no token is requested from then on, and the token is
-    /// removed from the Secret, also if the credential is suspended. Unless `deletionPolicy` is `Revoke`, the
-    /// issuer takes it until it expires. If not set,
-    /// the credential does not end.
+    /// When this credential expires, as RFC 3339 (`2027-06-30T18:00:00Z`). From then on no token is requested, and the token is removed from
+    /// the Secret, also if the credential is suspended. Unless `deletionPolicy` is `Revoke`, the issuer accepts it until it expires. If not
+    /// set: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     #[x_kube(validation = super::rules::time("notAfter"))]
@@ -287,20 +284,19 @@ pub struct ApiCredentialSpec {
     /// Stops all work on this credential; the Secret stays as it is. `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// What happens when the credential is deleted. `Delete`: its Secret is deleted. `Retain`: its Secret stays. `Revoke`: the
-    /// token is revoked (RFC 7009), also at `notAfter`, then the Secret is deleted; the deletion waits a minute at most for
-    /// that. If not set: `Delete`.
+    /// What happens when the credential is deleted. `Delete`: its Secret is deleted. `Retain`: its Secret stays. `Revoke`: the token is revoked
+    /// (RFC 7009), also at `notAfter`, then the Secret is deleted; the deletion waits at most a minute for that. If not set: `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
 impl ApiCredentialSpec {
-    /// When the credential ends, if that is set and can be read.
+    /// When the credential expires, if that is set and can be read.
     pub fn end(&self) -> Option<Timestamp> {
         self.not_after.as_deref()?.parse().ok()
     }
 
-    /// Keys of Secrets that hold values of parameters: those of the request, and those of an extension grant.
+    /// Keys of Secrets that contain values of parameters: those of the request, and those of an extension grant.
     pub fn parameter_secrets(&self) -> impl Iterator<Item = &SecretKeyRef> {
         let extension = self.grant.as_ref().and_then(|g| g.extension.as_ref());
         let extension = extension.into_iter().flat_map(|e| &e.parameters);
@@ -309,7 +305,7 @@ impl ApiCredentialSpec {
     }
 }
 
-/// What a token is expected to say of itself.
+/// The expected content of a token.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.roles) || has(self.scopes) || has(self.audience) || has(self.tenant)")
@@ -338,8 +334,8 @@ pub struct Expectation {
         .reason(Reason::FieldValueInvalid)
         .message("tenant is the GUID of the tenant: tokens do not carry its domain"))]
     pub tenant: Option<String>,
-    /// Whether a role or scope beyond `roles` and `scopes` is reported as well, with the condition `PermissionsExceeded`. Of the
-    /// two lists, those are compared that are set. `false` if not set.
+    /// Whether a role or scope beyond `roles` and `scopes` is reported too, with the condition `PermissionsExceeded`. Only lists that are set
+    /// are compared. `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exact: Option<bool>,
 }

@@ -1,20 +1,20 @@
 //! Durations in a spec.
 //!
-//! The type of kube panics if a number is too large, and a stored object may not match the CRD of this version. This type returns an
-//! error instead.
+//! The type of kube panics if a number is too large, and a stored object may not match the CRD of this version. This module returns an error
+//! instead.
 
 use kube::core::Duration;
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Characters of a duration, twice what the CRD permits.
+/// Maximum number of characters of a duration, twice what the CRD permits.
 const LONGEST: usize = 40;
-/// Digits of one number of it. Two of these in hours are less than the 584 billion years that Rust's type holds.
+/// Maximum number of digits of each number in it. Two such numbers in hours are less than the 584 billion years of Rust's type.
 const DIGITS: usize = 15;
 
-/// A duration in Go's form, or none.
+/// Parses an optional duration in Go's format.
 ///
 /// # Errors
-/// When it is none, or too large to be computed with.
+/// If it is not a duration, or too large for calculations.
 pub(super) fn optional<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     let Some(text) = Option::<String>::deserialize(value)? else {
         return Ok(None);

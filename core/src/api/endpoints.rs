@@ -1,15 +1,15 @@
-//! Where tokens come from: the endpoints of an issuer, one kind of which its spec selects.
+//! The endpoints of an issuer. Its spec selects one kind of them.
 
 use super::client_authentication::ClientAuthentication;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An installation of a GitHub App: where the app was installed, by an organization or a user.
+/// An installation of a GitHub App in an organization or a user account.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GitHubApp {
-    /// Number of the installation: the end of the address of its settings (`/settings/installations/NUMBER`).
+    /// Number of the installation: the end of the URL of its settings (`/settings/installations/NUMBER`).
     #[schemars(range(min = 1))]
     pub installation_id: i64,
     /// Base URL of the API of another GitHub: `https://HOST/api/v3` of an Enterprise Server, `https://api.NAME.ghe.com`.
@@ -81,18 +81,17 @@ pub struct OidcIssuer {
     /// `basic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
-    /// URL of the revocation endpoint (RFC 7009), on the host of the token endpoint. If not set: what the document names.
+    /// URL of the revocation endpoint (RFC 7009), on the host of the token endpoint. If not set: from the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = super::rules::https_url("revocationUrl"), validation = super::rules::no_blank("revocationUrl"), validation = super::rules::whole_host("revocationUrl"))]
     pub revocation_url: Option<String>,
-    /// URL of the authorization endpoint, for `kubectl apicred login`. If not set: what the document names.
+    /// URL of the authorization endpoint, for `kubectl apicred login`. If not set: from the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = super::rules::https_url("authorizationUrl"), validation = super::rules::no_blank("authorizationUrl"), validation = super::rules::whole_host("authorizationUrl"))]
     pub authorization_url: Option<String>,
-    /// URL of the device authorization endpoint (RFC 8628), for `kubectl apicred login --device`. If not set: what the
-    /// document names.
+    /// URL of the device authorization endpoint (RFC 8628), for `kubectl apicred login --device`. If not set: from the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = super::rules::https_url("deviceAuthorizationUrl"), validation = super::rules::no_blank("deviceAuthorizationUrl"), validation = super::rules::whole_host("deviceAuthorizationUrl"))]
@@ -111,8 +110,8 @@ pub struct OAuth2Issuer {
     /// How the client secret is used; `basic` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
-    /// Identifier of the issuer. If set, it is the `aud` of assertions and ServiceAccount tokens, unless `assertionAudience`
-    /// or the credential says otherwise. If not set, that is the token endpoint.
+    /// Identifier of the issuer. If set, it is the `aud` of assertions and ServiceAccount tokens, unless `assertionAudience` or the credential
+    /// sets another. If not set, that is the token endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub issuer: Option<String>,

@@ -25,7 +25,7 @@ pub struct Grant {
     /// Entra ID's on-behalf-of flow: a user's token for this client into a user's token for another API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<OnBehalfOf>,
-    /// RFC 7523 section 2.1: an assertion is the grant. Google's service accounts work by this.
+    /// RFC 7523 section 2.1: an assertion is the grant, as for Google's service accounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt_bearer: Option<JwtBearer>,
     /// RFC 8693: one token into another.
@@ -34,7 +34,7 @@ pub struct Grant {
     /// RFC 6749 section 4.3: a user's password. The last resort; OAuth 2.1 has removed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
-    /// RFC 6749 section 4.5: a grant of the issuer's own, by its name and parameters (Zoom, IBM Cloud, SAP).
+    /// RFC 6749 section 4.5: a grant of the issuer, by its name and parameters (Zoom, IBM Cloud, SAP).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Extension>,
 }
@@ -75,7 +75,7 @@ impl GrantKey {
     }
 }
 
-/// The client credentials grant has no settings of its own.
+/// The client credentials grant has no settings.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct ClientCredentials {}
 
@@ -83,8 +83,8 @@ pub struct ClientCredentials {}
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefreshToken {
-    /// The state Secret, made by `kubectl apicred login`, with the newest refresh token. It names
-    /// this credential in the annotation `apicred.dev/state-of`.
+    /// The state Secret, created by `kubectl apicred login`, with the latest refresh token. Its annotation `apicred.dev/state-of` names this
+    /// credential.
     pub secret_ref: SecretKeyRef,
 }
 
@@ -96,7 +96,7 @@ pub struct OnBehalfOf {
     pub assertion_ref: SecretKeyRef,
 }
 
-/// The assertion: found in a Secret, or signed for each request.
+/// The assertion: from a Secret, or signed for each request.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::crd::one_of(&["assertionRef", "signed"], "jwtBearer has"))]
@@ -109,14 +109,14 @@ pub struct JwtBearer {
     pub signed: Option<SignedAssertion>,
 }
 
-/// What the assertion says and what signs it.
+/// The claims of the assertion and its key.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignedAssertion {
     /// The private key: PEM, or the JSON key file of a Google service account, which also contains `issuer` and
     /// `keyId`.
     pub key_ref: SecretKeyRef,
-    /// `iss`: who signs. The e-mail address of the key file if not set.
+    /// `iss`: signer. The e-mail address of the key file if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub issuer: Option<String>,
@@ -135,8 +135,8 @@ pub struct SignedAssertion {
     /// Signature algorithm; `RS256` for RSA, `ES256` for P-256 if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<SigningAlgorithm>,
-    /// Where `spec.scopes` go: into the assertion as Google wants them, or into the form. If not set: `Claim` for a Google
-    /// key file, else `Parameter`.
+    /// Where `spec.scopes` are sent: in the assertion as for Google, or in the form. If not set: `Claim` for a Google key file, else
+    /// `Parameter`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes_in: Option<ScopePlace>,
     /// Further claims, texts only. None if not set.
@@ -173,7 +173,7 @@ pub struct TokenExchange {
     pub requested_token_type: Option<String>,
 }
 
-/// A token out of a Secret or of a ServiceAccount.
+/// A token from a Secret or of a ServiceAccount.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::crd::one_of(&["secretRef", "serviceAccount"], "a token comes from"))]
@@ -190,7 +190,7 @@ pub struct TokenSource {
     pub token_type: Option<String>,
 }
 
-/// A user and his password.
+/// User name and password.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Password {

@@ -13,8 +13,8 @@ use super::{
     selector::AllowedNamespaces,
 };
 
-/// An issuer for the credentials of its own namespace. A client secret goes to it only if the Secret names
-/// the issuer's origin in the annotation `apicred.dev/allowed-issuers`.
+/// An issuer for the credentials of its own namespace. A client secret is sent to it only if the Secret's annotation
+/// `apicred.dev/allowed-issuers` lists the issuer's origin.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
     group = "apicred.dev",
@@ -72,27 +72,27 @@ pub struct TokenIssuerSpec {
     /// A second request that completes each token of this issuer. If not set, the token of the grant is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_request: Option<SecondRequest>,
-    /// PEM certificates trusted for this issuer beside the system's. None if not set.
+    /// PEM certificates trusted here in addition to the system's. None if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub ca_bundle: Option<String>,
-    /// The same out of a `ConfigMap` or Secret, which is watched: a change is used at once. It is in
-    /// the namespace of the issuer. Not set if `caBundle` is.
+    /// The same from a `ConfigMap` or Secret, which is watched: a change is used at once. It is in the namespace of the issuer. Not set if
+    /// `caBundle` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
     /// Limits of the requests to this issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// What this issuer does with refresh tokens, for the grant `refreshToken`.
+    /// How this issuer treats refresh tokens, for the grant `refreshToken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_tokens: Option<RefreshTokens>,
-    /// `aud` of client assertions. If not set: the issuer's identifier where that is known from discovery or from
-    /// `oauth2.issuer`, else the token endpoint, as at Entra ID.
+    /// `aud` of client assertions. If not set: the issuer's identifier if known from discovery or from `oauth2.issuer`, else the token
+    /// endpoint, as at Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion_audience: Option<AssertionAudience>,
-    /// Lifetime of a token if its answer states none, 0 or less, or a number that is not plausible in seconds, and the token is
-    /// no readable JWT. If not set: for no lifetime 15 minutes are assumed, with the condition `LifetimeAtRisk`; a token with 0
-    /// or less is refused (`LifetimeUnknown`). A duration between `30s` and `24h`; `0s` is refused.
+    /// Lifetime of a token if its answer has none, 0 or less, or a number that is not plausible in seconds, and the token is not a readable
+    /// JWT. If not set: for no lifetime 15 minutes are assumed, with the condition `LifetimeAtRisk`; a token with 0 or less is refused
+    /// (`LifetimeUnknown`). A duration between `30s` and `24h`; `0s` is refused.
     #[serde(
         default,
         deserialize_with = "super::duration::optional",
@@ -161,27 +161,27 @@ pub struct ClusterTokenIssuerSpec {
     /// A second request that completes each token of this issuer. If not set, the token of the grant is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_request: Option<SecondRequest>,
-    /// PEM certificates trusted for this issuer beside the system's. None if not set.
+    /// PEM certificates trusted here in addition to the system's. None if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub ca_bundle: Option<String>,
-    /// The same out of a `ConfigMap` or Secret, which is watched: a change is used at once. It is in
-    /// the operator's namespace. Not set if `caBundle` is.
+    /// The same from a `ConfigMap` or Secret, which is watched: a change is used at once. It is in the operator's namespace. Not set if
+    /// `caBundle` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
     /// Limits of the requests to this issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// What this issuer does with refresh tokens, for the grant `refreshToken`.
+    /// How this issuer treats refresh tokens, for the grant `refreshToken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_tokens: Option<RefreshTokens>,
-    /// `aud` of client assertions. If not set: the issuer's identifier where that is known from discovery or from
-    /// `oauth2.issuer`, else the token endpoint, as at Entra ID.
+    /// `aud` of client assertions. If not set: the issuer's identifier if known from discovery or from `oauth2.issuer`, else the token
+    /// endpoint, as at Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion_audience: Option<AssertionAudience>,
-    /// Lifetime of a token if its answer states none, 0 or less, or a number that is not plausible in seconds, and the token is
-    /// no readable JWT. If not set: for no lifetime 15 minutes are assumed, with the condition `LifetimeAtRisk`; a token with 0
-    /// or less is refused (`LifetimeUnknown`). A duration between `30s` and `24h`; `0s` is refused.
+    /// Lifetime of a token if its answer has none, 0 or less, or a number that is not plausible in seconds, and the token is not a readable
+    /// JWT. If not set: for no lifetime 15 minutes are assumed, with the condition `LifetimeAtRisk`; a token with 0 or less is refused
+    /// (`LifetimeUnknown`). A duration between `30s` and `24h`; `0s` is refused.
     #[serde(
         default,
         deserialize_with = "super::duration::optional",
@@ -208,9 +208,8 @@ pub struct ClusterTokenIssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_grants: Option<Vec<GrantKey>>,
-    /// Subjects that credentials may name: user names (`grant.password.username`), `sub` of signed assertions, and
-    /// ServiceAccounts whose tokens are exchanged (`system:serviceaccount:NAMESPACE:NAME`). If not set: anybody without
-    /// `allowedScopes`, and with it only ServiceAccounts.
+    /// Subjects that credentials may name: user names (`grant.password.username`), `sub` of signed assertions, and ServiceAccounts whose tokens
+    /// are exchanged (`system:serviceaccount:NAMESPACE:NAME`). If not set: any without `allowedScopes`, and with it only ServiceAccounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_subjects: Option<Vec<String>>,
@@ -222,7 +221,7 @@ pub struct ClusterTokenIssuerSpec {
     pub managed_identity: Option<ManagedIdentity>,
 }
 
-/// One key of a `ConfigMap` or Secret that holds PEM certificates.
+/// One key of a `ConfigMap` or Secret with PEM certificates.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CaBundleRef {
@@ -238,7 +237,7 @@ pub struct CaBundleRef {
     pub key: Option<String>,
 }
 
-/// The kinds that hold a CA bundle.
+/// The kinds with a CA bundle.
 #[derive(
     Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
 )]
@@ -250,16 +249,16 @@ pub enum CaBundleKind {
     Secret,
 }
 
-/// An issuer's way with refresh tokens.
+/// How an issuer treats refresh tokens.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefreshTokens {
-    /// May a refresh token be sent again when the answer to it was lost? `Always` at Entra ID; elsewhere
-    /// `Never` if not set, unless the issuer was seen not to rotate.
+    /// Whether a refresh token may be sent again if the answer was lost. `Always` at Entra ID; elsewhere `Never` if not set, unless the issuer
+    /// was seen not to rotate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,
-    /// For how long after its first use a refresh token may be sent again, at issuers with a grace period (Okta 30s, Auth0's
-    /// leeway). `0s` if not set.
+    /// How long after its first use a refresh token may be sent again, at issuers with a grace period (Okta 30s, Auth0's leeway). `0s` if not
+    /// set.
     #[serde(
         default,
         deserialize_with = "super::duration::optional",
@@ -270,7 +269,7 @@ pub struct RefreshTokens {
     pub reuse_window: Option<kube::core::Duration>,
 }
 
-/// May a refresh token be used twice?
+/// Reuse of refresh tokens.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum Reuse {
@@ -280,7 +279,7 @@ pub enum Reuse {
     Never,
 }
 
-/// What client assertions name as their audience.
+/// The audience of client assertions.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum AssertionAudience {
@@ -298,18 +297,18 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub requests_per_second: Option<i32>,
-    /// Token requests in flight at once; 16 if not set.
+    /// Concurrent token requests; 16 if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_in_flight: Option<i32>,
-    /// Renewals a minute that credentials of one namespace request by annotation before they are due, and as many at once. If
-    /// not set, 60 a minute and 200 at once. What exceeds it is made later.
+    /// Renewals a minute that credentials of one namespace request by annotation before they are due, and as many at once. If not set, 60 a
+    /// minute and 200 at once. Others are delayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub requested_renewals_per_minute: Option<i32>,
 }
 
-/// Where issuer traffic may go beyond public addresses.
+/// Addresses for issuers in addition to public ones.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
@@ -319,13 +318,13 @@ pub struct Network {
         .reason(Reason::FieldValueInvalid)
         .message("this is not a CIDR: write it as 10.20.0.0/16 or 127.0.0.1/32"))]
     pub allowed_cidrs: Vec<String>,
-    /// Accepts CIDRs that also open this machine, metadata services, or very much else: shorter than `/8` (IPv6: `/16`),
-    /// or with `169.254.169.254` and its like in them. `false` if not set.
+    /// Accepts CIDRs that also allow this machine, metadata services, or very many others: shorter than `/8` (IPv6: `/16`), or with
+    /// `169.254.169.254` or similar ones. `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_wide_cidrs: Option<bool>,
 }
 
-/// What apicred found out about an issuer.
+/// The status of an issuer.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerStatus {

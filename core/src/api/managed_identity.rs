@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where the operator's own Azure identity answers: exactly one key.
+/// The endpoint of the operator's Azure identity: exactly one key.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::crd::one_of(&["imds", "appService", "azureArc", "workloadIdentity"], "managedIdentity has"))]
@@ -28,8 +28,7 @@ pub struct ManagedIdentity {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityEndpoint {
-    /// Origin in place of the well-known one, which is used if not set. Plain http; only loopback and link-local addresses are
-    /// requested.
+    /// Origin instead of the default one, which is used if not set. Plain http; only loopback and link-local addresses are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     #[x_kube(validation = Rule::new("self.matches('^http://[0-9.]+(:[0-9]+)?$')")

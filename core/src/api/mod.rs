@@ -3,7 +3,7 @@
 //! This module contains only shapes and bounds. [`crate::credential`] decides the *meaning* of a field. Optional fields have no schema
 //! default, so a GitOps tool never sees a field that it did not write.
 
-// KubeSchema expands each type a second time inside a function; the lint sees those copies.
+// The derive of KubeSchema repeats each type inside a function, and the lint also checks those copies.
 #![expect(unreachable_pub, reason = "copies made by the KubeSchema derive")]
 #![allow(
     clippy::duplicated_attributes,

@@ -1,6 +1,6 @@
 //! Parameters of a token request, and the names that they may not have.
 //!
-//! Each list stands once: the CEL rules are made of it, and [`crate::credential`] checks with it.
+//! Each list exists only once: the CEL rules are built from it, and [`crate::credential`] checks with it.
 
 use kube::{
     KubeSchema,
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::client::SecretKeyRef;
 
-/// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
-/// `allowedScopes` and the Secret's annotation limit.
+/// Form parameters for which the spec has fields. In `parameters` they would bypass the limits of the issuer's `allowedScopes` and of the
+/// Secret's annotation.
 pub const WITH_FIELDS: [&str; 21] = [
     "grant_type",
     "client_id",
@@ -36,7 +36,7 @@ pub const WITH_FIELDS: [&str; 21] = [
     "device_code",
 ];
 
-/// Fields of a token request that are no secrets; every other one is.
+/// Fields of a token request that are not secret; all others are.
 pub const NO_SECRETS: [&str; 17] = [
     "grant_type",
     "client_id",
@@ -57,8 +57,8 @@ pub const NO_SECRETS: [&str; 17] = [
     "response_mode",
 ];
 
-/// Those that an extension grant may define itself (SAP's `saml2-bearer` has `assertion`), because no other grant sends them
-/// with it. Passwords are not among them: only `grant.password` never repeats one that was refused.
+/// Fields that an extension grant may define itself (SAP's `saml2-bearer` has `assertion`), because no other grant sends them with it.
+/// Passwords are not included: only `grant.password` ensures that a refused one is never repeated.
 pub const OF_EXTENSIONS: [&str; 5] = [
     "assertion",
     "subject_token",
@@ -67,7 +67,7 @@ pub const OF_EXTENSIONS: [&str; 5] = [
     "actor_token_type",
 ];
 
-/// Grant types with a key of their own in `spec.grant`, or that need a user's browser, with what to use instead.
+/// Grant types with their own key in `spec.grant`, or that need a user's browser, with the replacement.
 pub const GRANT_TYPES: [(&str, &str); 8] = [
     ("client_credentials", "grant.clientCredentials"),
     ("refresh_token", "grant.refreshToken"),
@@ -91,14 +91,14 @@ pub const GRANT_TYPES: [(&str, &str); 8] = [
     ),
 ];
 
-/// Rule of a text that may be none of these, in whatever case.
+/// Rule of a text that must not be one of these, in upper or lower case.
 fn none_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Rule {
     let texts: Vec<String> = texts.into_iter().map(|text| format!("'{text}'")).collect();
     Rule::new(format!("!(self.lowerAscii() in [{}])", texts.join(",")))
         .reason(Reason::FieldValueForbidden)
 }
 
-/// Rule of a parameter: what is no secret has its value in the spec. `fields`: names that another rule refuses.
+/// Rule of a parameter: if it is not secret, its value must be in the spec. `fields`: names that another rule refuses.
 fn secret_if_referred(fields: &[&str]) -> Rule {
     let names = NO_SECRETS.into_iter().filter(|name| !fields.contains(name));
     let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
@@ -140,17 +140,16 @@ pub struct Parameter {
     #[x_kube(validation = none_of(WITH_FIELDS)
         .message("parameters may not carry grant_type, client_id, secrets, assertions, scope, resource or audience: use the fields of the spec for them"))]
     pub name: String,
-    /// Its value, for all to read. Not set if `secretRef` is.
+    /// Its value, readable by all. Not set if `secretRef` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub value: Option<String>,
-    /// Key of a Secret in this namespace that holds its value: one line. It may be sent where a client secret may be.
-    /// Not set if `value` is.
+    /// Key of a Secret in this namespace with its value: one line. It may be sent where a client secret may be. Not set if `value` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
 }
 
-/// One parameter of an extension grant. Differs from [`Parameter`] in the rule of its name only.
+/// One parameter of an extension grant. Only the rule of its name differs from [`Parameter`].
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"),
@@ -160,18 +159,17 @@ pub struct ExtensionParameter {
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = name_in_extension())]
     pub name: String,
-    /// Its value, for all to read. Not set if `secretRef` is.
+    /// Its value, readable by all. Not set if `secretRef` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub value: Option<String>,
-    /// Key of a Secret in this namespace that holds its value: one line. It may be sent where a client secret may be.
-    /// Not set if `value` is.
+    /// Key of a Secret in this namespace with its value: one line. It may be sent where a client secret may be. Not set if `value` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
 }
 
 impl From<&ExtensionParameter> for Parameter {
-    /// As a parameter of the request, which it becomes.
+    /// Converts it to a parameter of the request.
     fn from(parameter: &ExtensionParameter) -> Self {
         Self {
             name: parameter.name.clone(),

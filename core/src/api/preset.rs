@@ -1,9 +1,9 @@
-//! The APIs of Microsoft that a spec names by their preset.
+//! The presets of Microsoft's APIs in a spec.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// APIs whose audience, address and permissions are known.
+/// APIs with known audience, address and permissions.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum ApiPreset {

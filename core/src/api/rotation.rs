@@ -5,14 +5,14 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Rotation of what a client authenticates by: the one entry of `certificates` or `secrets` at Microsoft Entra ID; `key` at an issuer
-/// where the client may change its own registration (RFC 7592). The Secret must name this client in the annotation
-/// `apicred.dev/rotate-by`, unless cert-manager makes the certificate: that one is only uploaded, and its Secret is not changed.
+/// Rotation of a client credential: the one entry of `certificates` or `secrets` at Microsoft Entra ID; `key` at an issuer where the client may
+/// change its own registration (RFC 7592). The Secret's annotation `apicred.dev/rotate-by` must name this client, unless cert-manager creates
+/// the certificate: that one is only uploaded, and its Secret is not changed.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::rules::validity())]
 pub struct Rotation {
-    /// A new credential is made this often. `2160h` (90 days) if not set; at least `2h`.
+    /// Interval between new credentials. `2160h` (90 days) if not set; at least `2h`.
     #[serde(
         default,
         deserialize_with = "super::duration::optional",
@@ -30,7 +30,7 @@ pub struct Rotation {
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("validity", "2h", "87600h", "4320h"))]
     pub validity: Option<kube::core::Duration>,
-    /// How long the credential before it stays valid after the switch. `24h` if not set.
+    /// How long the previous credential stays valid after the switch. `24h` if not set.
     #[serde(
         default,
         deserialize_with = "super::duration::optional",
@@ -39,7 +39,7 @@ pub struct Rotation {
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("overlap", "0s", "8760h", "24h"))]
     pub overlap: Option<kube::core::Duration>,
-    /// The key of new certificates. If not set: RSA, with as many bits as the key of the current certificate.
+    /// The key of new certificates. If not set: RSA, with as many bits as that of the current certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<RotationKey>,
     /// The ApiCredential of this namespace whose token calls Microsoft Graph. Required for `secrets`. If not set, a certificate
@@ -50,8 +50,7 @@ pub struct Rotation {
     /// Graph is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<RegistrationKeys>,
-    /// A credential that apicred did not make and that it may remove once it has been replaced. If not set, such a credential
-    /// stays at the issuer.
+    /// A credential that apicred did not create and may remove after it was replaced. If not set, such a credential stays at the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<Adoption>,
 }
@@ -60,10 +59,10 @@ pub struct Rotation {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RotationKey {
-    /// `RSA` if not set. Entra ID takes no other.
+    /// `RSA` if not set. Entra ID needs `RSA`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<KeyAlgorithm>,
-    /// Bits: 2048, 3072 or 4096. If not set: as many as the key of the current certificate has.
+    /// Bits: 2048, 3072 or 4096. If not set: as many as that of the current certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self in [2048, 3072, 4096]")
         .reason(Reason::FieldValueInvalid)
@@ -71,7 +70,7 @@ pub struct RotationKey {
     pub size: Option<i32>,
 }
 
-/// Keys of the Secret of `key`. The registration access token in it is replaced whenever the issuer gives another one.
+/// Keys of the Secret of `key`. The registration access token in it is replaced if the issuer returns another.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.urlKey) ? self.urlKey : 'registration_client_uri') != (has(self.tokenKey) ? self.tokenKey : 'registration_access_token')")
@@ -108,7 +107,7 @@ pub struct ManagementRef {
     pub name: String,
 }
 
-/// A credential that apicred did not make.
+/// A credential not created by apicred.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adoption {

@@ -1,14 +1,14 @@
 //! CEL rules of times and addresses.
 //!
-//! No rule converts a text: a text of another form would fail with an error of the API server, in front of our message.
+//! No rule converts a text: a text in another form would fail with an error of the API server before our message is shown.
 
 use kube::core::{Reason, Rule};
 
-/// A day that exists, of the years 1970 to 2999. The last part is 29 February.
+/// An existing day in the years 1970 to 2999. The last part is 29 February.
 const DAY: &str = "((19[7-9]|2[0-9]{2})[0-9]-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)|(19(7[26]|8[048]|9[26])|2[0-9](0[48]|[2468][048]|[13579][26])|2[048]00)-02-29)";
 /// A time of a day, with its zone.
 const TIME: &str = "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
-/// The host and port of an URL. A regular expression (RE2), escaped for a string of CEL.
+/// The host and port of a URL. A regular expression (RE2), escaped for a string of CEL.
 const HOST: &str = "([^/?#@:\\\\[\\\\]\\\\s]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?";
 /// A duration. With at most six digits for each unit, no duration overflows.
 pub(super) const DURATION: &str = "^([0-9]{1,6}([.][0-9]{1,3})?[hms])+$";
@@ -31,7 +31,7 @@ pub(super) fn time(field: &str) -> Rule {
         ))
 }
 
-/// Rule of the times of a rotation. A text that is no duration is left to the rule of its field.
+/// Rule of the times of a rotation. A text that is not a duration is left to the rule of its field.
 pub(super) fn validity() -> Rule {
     let field = |name: &str, usual: &str| format!("(has(self.{name}) ? self.{name} : '{usual}')");
     let (validity, every, overlap) = (
@@ -39,7 +39,7 @@ pub(super) fn validity() -> Rule {
         field("every", "2160h"),
         field("overlap", "24h"),
     );
-    // Two long durations overflow as a sum, and not as a difference.
+    // The sum of two long durations can overflow, the difference cannot.
     Rule::new(format!(
         "![{validity}, {every}, {overlap}].all(d, d.matches('{DURATION}')) || duration({validity}) - duration({every}) >= duration({overlap})"
     ))
@@ -48,7 +48,7 @@ pub(super) fn validity() -> Rule {
     .message("validity must be at least every + overlap (4320h, 2160h and 24h if not set): otherwise the old credential ends before the new one takes over")
 }
 
-/// Rule of an https URL. A query is allowed behind a path.
+/// Rule of an https URL. A query is allowed after a path.
 pub(super) fn https_url(field: &str) -> Rule {
     Rule::new(format!(
         "self.matches('\\\\s') || self.matches('^https://{HOST}(/[^#]*)?$')"
@@ -88,7 +88,7 @@ pub(super) fn no_blank(field: &str) -> Rule {
         ))
 }
 
-/// Rule of a text of one line that may have spaces within.
+/// Rule of a text of one line that may contain spaces.
 pub(super) fn no_blank_around(field: &str) -> Rule {
     Rule::new("self.matches('^\\\\S([^\\n\\r\\t]*\\\\S)?$')")
         .reason(Reason::FieldValueInvalid)
@@ -163,7 +163,7 @@ pub(super) fn google_without_entra() -> Rule {
         .message("googleServiceAccount takes tokens of Google's STS: use it in an issuer with oauth2 and tokenUrl https://sts.googleapis.com/v1/token, or remove it")
 }
 
-/// Rule of a `TokenIssuer`: where its second request may go. The hosts of registries in Azure's clouds:
+/// Rule of a `TokenIssuer`: the destinations of its second request. The hosts of registries in Azure's clouds:
 /// learn.microsoft.com/azure/container-registry.
 pub(super) fn known_registry() -> Rule {
     let it = "self.secondRequest.azureContainerRegistry.registry";
@@ -175,7 +175,7 @@ pub(super) fn known_registry() -> Rule {
     .message("a TokenIssuer sends tokens to registries of Azure alone (azurecr.io, azurecr.us, azurecr.cn): ask an administrator for a ClusterTokenIssuer")
 }
 
-/// Rule of a `TokenIssuer`: where its second request may go.
+/// Rule of a `TokenIssuer`: the destinations of its second request.
 pub(super) fn known_google() -> Rule {
     Rule::new("!has(self.secondRequest) || !has(self.secondRequest.googleServiceAccount) || !has(self.secondRequest.googleServiceAccount.endpoint)")
         .reason(Reason::FieldValueForbidden)

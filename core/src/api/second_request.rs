@@ -1,14 +1,14 @@
-//! `spec.secondRequest` of an issuer: what exchanges a token for another one.
+//! `spec.secondRequest` of an issuer: exchanges a token for another one.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// What completes a token: exactly one key.
+/// The second request: exactly one key.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::crd::one_of(&["azureContainerRegistry", "googleServiceAccount"], "secondRequest has"))]
 pub struct SecondRequest {
-    /// A token of Entra ID becomes what docker clients log in with at an Azure container registry. With `entra`.
+    /// Exchanges a token of Entra ID for the docker login at an Azure container registry. With `entra`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure_container_registry: Option<AzureContainerRegistry>,
     /// A token of Google's STS becomes one of a service account (`generateAccessToken`). With `oauth2` or `oidc`.

@@ -19,11 +19,11 @@ pub struct StaticKey {
         .reason(Reason::FieldValueInvalid)
         .message("scheme is one word such as Token or Bearer"))]
     pub scheme: Option<String>,
-    /// When the key was made, to count its age from. If not set: when its Secret was made.
+    /// When the key was created, for its age. If not set: when its Secret was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,
-    /// From which age on the condition `ClientCredentialExpiring` (`StaticKeyOld`) reports the key, as a Go duration, at
-    /// least `24h`. If not set: `2160h` (90 days).
+    /// Age after which the condition `ClientCredentialExpiring` (`StaticKeyOld`) reports the key, as a Go duration, at least `24h`. If not set:
+    /// `2160h` (90 days).
     #[serde(
         default,
         deserialize_with = "super::duration::optional",

@@ -1,6 +1,6 @@
 //! The status of a credential: a view of the target Secret, written after it.
 //!
-//! Never read back as input, except to delay a retry after a restart.
+//! It is never read back as input, except to delay a retry after a restart.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -13,10 +13,9 @@ pub struct ApiCredentialStatus {
     /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` always: `True` if the Secret holds a valid token of this spec, `Unknown` while the first one is
-    /// requested. The others only while true: `Reconciling` (no valid token, and progress is expected), `Stalled` (no
-    /// valid token, and somebody must change something), `RenewalFailing`, `LifetimeAtRisk`, `PermissionsMissing`,
-    /// `ClientCredentialExpiring`, `AnnotationsIgnored`.
+    /// `Ready` always: `True` if the Secret has a valid token of this spec, `Unknown` while the first one is requested. The others only while
+    /// true: `Reconciling` (no valid token, and progress is expected), `Stalled` (no valid token, and a user must change something),
+    /// `RenewalFailing`, `LifetimeAtRisk`, `PermissionsMissing`, `ClientCredentialExpiring`, `AnnotationsIgnored`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -35,19 +34,19 @@ pub struct ApiCredentialStatus {
     /// The last request to the issuer and its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<Box<LastAttempt>>,
-    /// Failed requests since the last good one.
+    /// Failed requests since the last success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consecutive_failures: Option<i32>,
-    /// When the next try after a failure is planned.
+    /// When the next attempt after a failure is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<Time>,
     /// The client secret or certificate that is in use, and why others are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Box<ClientStatus>>,
-    /// The token's own id (`uti` or `jti`), as the issuer's sign-in logs have it.
+    /// The token's own id (`uti` or `jti`), as in the issuer's sign-in logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// The value of the annotation `apicred.dev/renew-requested-at` that was served last.
+    /// The value of the annotation `apicred.dev/renew-requested-at` handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_renew_request: Option<String>,
 }
@@ -69,13 +68,13 @@ impl ApiCredentialStatus {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientStatus {
-    /// The key of a Secret by which the token in the target Secret was obtained. Not set if no Secret authenticates the client.
+    /// The key of the Secret with which the token was requested. Not set if no Secret authenticates the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<UsedRef>,
     /// `metadata.generation` of the `ApiClient` that this status is about. Not set without `clientRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// When the client secret or certificate in use expires: as declared, or as the certificate says.
+    /// When the client secret or certificate in use expires: as declared, or from the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
     /// Entries that were refused or cannot be used, also while another one works, and a password that was refused.
@@ -120,11 +119,11 @@ pub struct SourceRef {
     pub resource_version: Option<String>,
 }
 
-/// One exchange with the issuer. The ids let its sign-in logs be joined with apicred's.
+/// One exchange with the issuer. The ids are also in its sign-in logs.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastAttempt {
-    /// When it was made.
+    /// When it was sent.
     pub time: Time,
     /// Its result.
     pub result: AttemptResult,
@@ -146,12 +145,10 @@ pub struct LastAttempt {
     /// Entra's id of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
-    /// The claims that the issuer asks a user for (step-up authentication), as JSON. `kubectl apicred login` sends them with the next
-    /// sign-in.
+    /// Claims that the issuer requests from a user (step-up authentication), as JSON. `kubectl apicred login` sends them at the next sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<String>,
-    /// Digest of everything that a failed request depended on. While it is unchanged, another process keeps to
-    /// `nextAttempt`.
+    /// Digest of all inputs of a failed request. While it is unchanged, another process also waits until `nextAttempt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<String>,
 }

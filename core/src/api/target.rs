@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::selector::LabelCondition;
 
-/// The Secret that holds the token.
+/// The Secret for the token.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/dockerconfigjson' || (has(self.keys) && self.keys.exists(k, k.format == 'DockerConfig' && (!has(k.key) || k.key == '.dockerconfigjson')))")
@@ -48,14 +48,14 @@ pub struct Target {
         .reason(Reason::FieldValueInvalid)
         .message("annotations of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only"))]
     pub annotations: BTreeMap<String, String>,
-    /// The keys of the Secret, each a file where it is mounted. If not set: `token`, `token_type`, `expires_at` and
-    /// `token.json`. Given, exactly these.
+    /// The keys of the Secret, each a file if it is mounted. If not set: `token`, `token_type`, `expires_at` and `token.json`. If set, only
+    /// these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = super::crd::names_once())]
     pub keys: Vec<TargetKey>,
-    /// Pods that get the annotation `apicred.dev/token-updated-at` after each write, so that the kubelet updates their files at once. Needs
-    /// a right on pods (docs/workloads.md). None if not set.
+    /// Pods that get the annotation `apicred.dev/token-updated-at` after each write, so the kubelet updates their files at once. Needs
+    /// permission on pods (docs/workloads.md). None if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify_pods: Option<NotifyPods>,
 }
@@ -122,7 +122,7 @@ pub struct TargetKey {
         .reason(Reason::FieldValueInvalid)
         .message("host is a host name such as git.example.com, for DockerConfig also with a port or path"))]
     pub host: Option<String>,
-    /// User name beside the token, for `Netrc` and `DockerConfig`; `oauth2` if not set.
+    /// User name for the token, for `Netrc` and `DockerConfig`; `oauth2` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9][-A-Za-z0-9._@+]*$')")
@@ -136,8 +136,8 @@ pub struct TargetKey {
         .reason(Reason::FieldValueInvalid)
         .message("variable is a name of a shell variable: letters, digits and '_', not starting with a digit"))]
     pub variable: Option<String>,
-    /// Field of the issuer's answer, for `AnswerField`, which needs it: a text or a number at the top of the answer, such as
-    /// `id_token`. Never a refresh token. Not set for other formats.
+    /// Field of the issuer's answer, for `AnswerField`, which needs it: a text or a number at the top level, such as `id_token`. Never a
+    /// refresh token. Not set for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_.-]+$')")
@@ -157,7 +157,7 @@ pub enum TargetFormat {
     Token,
     /// `Bearer`, or the scheme of a static key (`token_type`).
     TokenType,
-    /// End of the token, RFC 3339 (`expires_at`). A static key has none.
+    /// Token expiry, RFC 3339 (`expires_at`). A static key has none.
     ExpiresAt,
     /// Everything in one file (`token.json`).
     Json,
@@ -180,7 +180,7 @@ pub enum TargetFormat {
 }
 
 impl TargetFormat {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 12] = [
         Self::Token,
         Self::TokenType,
@@ -214,7 +214,7 @@ impl TargetFormat {
         }
     }
 
-    /// The key's name if the user gives none.
+    /// The default name of the key.
     pub const fn usual_key(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -233,14 +233,14 @@ impl TargetFormat {
     }
 }
 
-/// Types a target Secret may have: none that Kubernetes gives rights by.
+/// Types of a target Secret: none that grants access in Kubernetes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum SecretType {
     /// The general type.
     #[default]
     Opaque,
-    /// A type of apicred's own, for policies that select by type.
+    /// apicred's own type, for policies that select by type.
     #[serde(rename = "apicred.dev/token")]
     Token,
     /// For `imagePullSecrets`.
@@ -259,7 +259,7 @@ impl SecretType {
     }
 }
 
-/// What becomes of the Secret and its token when the credential is deleted.
+/// What happens to the Secret and its token when the credential is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum DeletionPolicy {

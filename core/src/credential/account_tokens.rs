@@ -1,4 +1,5 @@
-//! Rules for tokens of ServiceAccounts, part of [`super::binding`]: for which audience one may be requested, and to whom it may be sent.
+//! Rules for tokens of ServiceAccounts, part of [`super::binding`]: for which audience one may be requested, and to which issuer it may be
+//! sent.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +15,11 @@ use crate::{
     oauth::{self, TokenEndpoint, account_audience},
 };
 
-/// May a token of this ServiceAccount be sent to this issuer at all? [`may_use_account`] asks more: the audience, and where the token
-/// endpoint is.
+/// Checks whether a token of this ServiceAccount may be sent to this issuer at all. [`may_use_account`] also checks the audience and the token
+/// endpoint.
 ///
 /// # Errors
-/// When the ServiceAccount does not name the issuer.
+/// If the ServiceAccount does not name the issuer.
 pub fn may_go_to(
     issuer: &Issuer,
     account: &str,
@@ -32,12 +33,12 @@ pub fn may_go_to(
     )
 }
 
-/// May a token of this ServiceAccount be made for `audience` and sent to the credential's issuer? `endpoint` is where it
-/// is sent. The audience is the issuer's own, or the ServiceAccount lists it in `allowed-audiences`, or the
-/// administrator of a `ClusterTokenIssuer` lists it in `allowedParameters` as `aud`.
+/// Checks whether a token of this ServiceAccount may be requested for `audience` and sent to the credential's issuer, at `endpoint`. The
+/// audience must be the issuer's own, or the ServiceAccount lists it in `allowed-audiences`, or the administrator of a `ClusterTokenIssuer`
+/// lists it in `allowedParameters` as `aud`.
 ///
 /// # Errors
-/// When the ServiceAccount does not allow it.
+/// If the ServiceAccount does not allow it.
 pub fn may_use_account(
     credential: &Credential,
     endpoint: Option<&TokenEndpoint>,
@@ -70,8 +71,8 @@ pub fn may_use_account(
     )))
 }
 
-/// Is it what the issuer calls itself? A `TokenIssuer` of the namespace can call itself anything, so there only names
-/// below its own origin count.
+/// Whether the issuer uses this audience for itself. A `TokenIssuer` of the namespace can use any name for itself, so for it only names below
+/// its own origin count.
 fn is_own_audience(
     credential: &Credential,
     endpoint: Option<&TokenEndpoint>,
@@ -99,12 +100,11 @@ fn is_own_audience(
         .any(|o| plain(o) == plain(audience) && (issuer.vouched || below(o)))
 }
 
-/// May a token of a ServiceAccount be requested for this audience? `api_audiences` are the audiences that the cluster's
-/// own API server accepts, as far as they are known; common ones are always refused. The check comes before the request
-/// to the API server. [`may_leave`] comes after it.
+/// Checks whether a token of a ServiceAccount may be requested for this audience. `api_audiences` are the known audiences that the cluster's
+/// own API server accepts; common ones are always refused. This check is done before the request to the API server, and [`may_leave`] after it.
 ///
 /// # Errors
-/// When the API server itself accepts such a token: its holder can sign in to the cluster.
+/// If the API server itself accepts such a token, because its holder can sign in to the cluster.
 pub fn may_request_audience(
     account: &str,
     audience: &str,
@@ -118,12 +118,11 @@ pub fn may_request_audience(
     )))
 }
 
-/// May this token of a ServiceAccount be sent to an issuer? The API server decides what it puts into the token, so the
-/// `aud` claim of the token is checked, not the audience that was requested. Every sender (operator and plugin) calls
-/// this for every token.
+/// Checks whether this token of a ServiceAccount may be sent to an issuer. The API server decides the content of the token, so the `aud` claim
+/// of the token is checked, not the audience that was requested. Every sender (operator and plugin) calls this for every token.
 ///
 /// # Errors
-/// When the API server itself accepts the token, or when the token names no audience that can be read.
+/// If the API server itself accepts the token, or the token has no readable audience.
 pub fn may_leave(account: &str, token: &str, api_audiences: &[String]) -> Result<(), Denial> {
     let audiences = oauth::audiences(token);
     if audiences.is_empty() {
@@ -136,12 +135,12 @@ pub fn may_leave(account: &str, token: &str, api_audiences: &[String]) -> Result
         .try_for_each(|audience| may_request_audience(account, audience, api_audiences))
 }
 
-/// May this text of a Secret be sent to the credential's issuer? A token that an API server accepts may not, wherever it is
-/// stored: `kubernetes.io/service-account-token` Secrets stand in a namespace beside client secrets, and whoever creates
-/// credentials could name one as a subject token. With `allowed-issuers` its owner has said where it may go.
+/// Checks whether this text of a Secret may be sent to the credential's issuer. A token that an API server accepts may not, wherever it is
+/// stored: a namespace has `kubernetes.io/service-account-token` Secrets next to client secrets, and a user who creates credentials could name
+/// one as a subject token. With `allowed-issuers` the owner of the Secret has listed where it may be sent.
 ///
 /// # Errors
-/// When the text is such a token, and its owner has not named any issuer.
+/// If the text is such a token, and the owner of the Secret has not listed any issuer.
 pub fn may_send_text(
     credential: &Credential,
     secret: &str,
@@ -153,7 +152,7 @@ pub fn may_send_text(
     if limited || matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
         return Ok(());
     }
-    // Some store the header with the token.
+    // Some users store the header with the token.
     let token = text.rsplit(' ').next().unwrap_or(text);
     let accepted = |audience: &String| is_api_server(audience) || api_audiences.contains(audience);
     if !oauth::is_legacy_account_token(token) && !oauth::audiences(token).iter().any(accepted) {
@@ -166,8 +165,8 @@ pub fn may_send_text(
     )))
 }
 
-/// Is this an audience that API servers usually accept as their own? [`may_request_audience`] also compares the
-/// audiences of this cluster's own server, which the operator reads in its own token.
+/// Whether API servers usually accept this audience as their own. [`may_request_audience`] also compares the audiences of this cluster's own
+/// server, which the operator reads from its own token.
 pub(super) fn is_api_server(audience: &str) -> bool {
     let name = audience
         .trim_start_matches("https://")
@@ -179,7 +178,7 @@ pub(super) fn is_api_server(audience: &str) -> bool {
         || name == "kubernetes.default"
         || name.starts_with("kubernetes.default.svc")
         || ["k3s", "rke2"].contains(&name)
-        // Tokens of GKE and AKS name their server by its address.
+        // Tokens of GKE and AKS contain the address of their server.
         || name.starts_with("container.googleapis.com/v1/projects/")
         || name.ends_with(".azmk8s.io")
 }

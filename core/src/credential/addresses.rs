@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
-/// Names that only the inside of a network has: RFC 6761, 6762 and 8375, and what is usual beside these.
+/// Domains that exist only inside a network: RFC 6761, 6762 and 8375, and other common ones.
 const INNER: [&str; 11] = [
     "localhost",
     "localdomain",
@@ -22,14 +22,14 @@ const INNER: [&str; 11] = [
     "home.arpa",
 ];
 
-/// May a connection go to `address`? Public unicast always; everything else only if a CIDR allows it.
+/// Whether a connection to `address` is allowed. Public unicast is always allowed; other addresses only if a CIDR contains them.
 pub fn allowed(address: IpAddr, cidrs: &[IpNet]) -> bool {
     let address = canonical(address);
     public(address) || cidrs.iter().any(|net| net.contains(&address))
 }
 
-/// An IPv4 address in any IPv6 disguise becomes the IPv4 address: mapped (`::ffff:0:0/96`), compatible (`::/96`),
-/// NAT64 (`64:ff9b::/96`, RFC 6052) and 6to4 (`2002::/16`).
+/// Converts an IPv4 address in any IPv6 form to the IPv4 address: mapped (`::ffff:0:0/96`), compatible (`::/96`), NAT64 (`64:ff9b::/96`, RFC
+/// 6052) and 6to4 (`2002::/16`).
 fn canonical(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
@@ -66,8 +66,8 @@ fn public(address: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => {
             let [first, second, ..] = v6.segments();
-            // Only 2000::/3 is handed out as global unicast; in it, protocol assignments (Teredo among them,
-            // RFC 2928) and the two ranges for documentation (RFC 3849, RFC 9637) are not.
+            // Only 2000::/3 is assigned as global unicast. In it, protocol assignments (such as Teredo, RFC 2928) and the two ranges for
+            // documentation (RFC 3849, RFC 9637) are not.
             (first & 0xe000) == 0x2000
                 && !(first == 0x2001 && (second < 0x0200 || second == 0x0db8))
                 && !(first == 0x3fff && second < 0x1000)
@@ -75,10 +75,10 @@ fn public(address: IpAddr) -> bool {
     }
 }
 
-/// Checks a URL whose host is an address and needs no look-up; names are checked by the network guard of the shell.
+/// Checks a URL whose host is an address and needs no look-up. The network guard of the shell checks names.
 ///
 /// # Errors
-/// Why not.
+/// Why the address is not allowed.
 pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), AddressNotAllowed> {
     let address = match url.host() {
         Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
@@ -93,10 +93,10 @@ pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), AddressNotAllowed
     }
 }
 
-/// Shortest prefixes that are accepted, of IPv4 and IPv6: a wider network has addresses of many owners in it.
+/// Shortest accepted prefixes of IPv4 and IPv6: a wider network contains addresses of many owners.
 const SHORTEST: (u8, u8) = (8, 16);
 
-/// Addresses that are dangerous to open: on most of them a metadata service hands out credentials of the machine.
+/// Addresses that are dangerous to allow: at most of them a metadata service issues credentials of the machine.
 pub const DANGEROUS: [(&str, &str); 11] = [
     ("169.254.169.254", "the metadata service of most clouds"),
     ("169.254.170.2", "the credentials of ECS tasks"),
@@ -111,8 +111,8 @@ pub const DANGEROUS: [(&str, &str); 11] = [
     ("::", "this machine"),
 ];
 
-/// Does a network open more than its author may know? A sentence if so. Loopback is opened by a prefix of loopback alone
-/// (`127.0.0.0/8` or longer, `::1/128`), never on the side by a wider one.
+/// A sentence if a network allows more than its author may expect. Loopback is allowed only by a prefix of loopback alone (`127.0.0.0/8` or
+/// longer, `::1/128`), never as part of a wider one.
 pub fn too_wide(net: &IpNet) -> Option<String> {
     let shortest = match net {
         IpNet::V4(_) => SHORTEST.0,
@@ -136,10 +136,10 @@ pub fn too_wide(net: &IpNet) -> Option<String> {
     })
 }
 
-/// Checks the networks of a flag. `wide`: its author accepts what they open.
+/// Checks the networks of a flag. `wide`: the administrator accepts wide networks.
 ///
 /// # Errors
-/// What is wrong with the first that is too wide, and how to accept it.
+/// What is wrong with the first network that is too wide, and how to accept it.
 pub fn check_allowed(networks: &[IpNet], wide: bool) -> Result<(), String> {
     let fault = networks.iter().find_map(too_wide).filter(|_| !wide);
     fault.map_or(Ok(()), |fault| {
@@ -155,7 +155,7 @@ pub fn local_networks() -> Vec<IpNet> {
         .collect()
 }
 
-/// True for plain http to the machine itself. Only endpoints of managed identities may use it.
+/// Returns true for plain http to the machine itself. Only endpoints of managed identities may use it.
 pub fn is_local(url: &Url) -> bool {
     url.scheme() == "http"
         && match url.host() {
@@ -166,13 +166,13 @@ pub fn is_local(url: &Url) -> bool {
         }
 }
 
-/// Nothing may be sent there, and why.
+/// Why nothing may be sent to an address.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AddressNotAllowed(String);
 
 impl AddressNotAllowed {
-    /// For an address, or a name that means no other.
+    /// For an address that is not allowed, or a name that resolves to such addresses.
     pub fn to(what: &str) -> Self {
         Self(format!(
             "{what} is not a public address; ask an administrator to allow its network in spec.network.allowedCidrs of a ClusterTokenIssuer, or for every TokenIssuer in the chart value allowCidrs"
@@ -180,19 +180,19 @@ impl AddressNotAllowed {
     }
 }
 
-/// The name of an issuer means no address.
+/// The host name of an issuer has no address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NameNotFound {
-    /// DNS says so.
+    /// DNS reports that the name does not exist.
     #[error("the name is not known")]
     Unknown,
-    /// DNS says nothing.
+    /// DNS does not answer.
     #[error("DNS does not answer")]
     Silent,
 }
 
 impl NameNotFound {
-    /// By the text of the system's resolver, which has no other way to report it: `EAI_AGAIN` in the words of glibc and musl.
+    /// Parses the text of the system's resolver, which has no other way to report it: `EAI_AGAIN` in the messages of glibc and musl.
     pub fn of(text: &str) -> Self {
         let silent = ["Temporary failure in name resolution", "Try again"];
         if silent.iter().any(|words| text.contains(words)) {
@@ -203,11 +203,11 @@ impl NameNotFound {
     }
 }
 
-/// May a proxy be asked for a name that means `found` here? It looks the name up again, so an answer of many addresses
-/// must be fit as a whole, and one without any, as is usual behind a proxy, only be of a name that the outside can have.
+/// Checks whether a name may be sent to a proxy, if it resolves to `found` here. The proxy resolves the name again, so all addresses must be
+/// allowed. A name without addresses, as is usual behind a proxy, must be one that can exist outside.
 ///
 /// # Errors
-/// Why not.
+/// Why it may not.
 pub fn fit_for_proxy(
     name: &str,
     found: &[IpAddr],
@@ -225,8 +225,8 @@ pub fn fit_for_proxy(
     }
 }
 
-/// Is it a name that nobody outside can have? One without a dot, below a domain of the inside, or a Service's, whatever
-/// the cluster's domain is (`name.namespace.svc.domain`).
+/// Whether the name can exist only inside: a name without a dot, below a domain of [`INNER`], or of a Service, whatever the cluster's domain is
+/// (`name.namespace.svc.domain`).
 fn inner(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let below = |domain: &str| {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::{Endpoint, Issuer};
 use crate::{api::names, printable::bounded};
 
-/// Most characters of an entry that are shown.
+/// Maximum number of characters of an entry that are shown.
 const SHOWN: usize = 120;
 
-/// Does an annotation list this text, letter by letter but for case and a slash at the end?
+/// Whether an annotation lists this text exactly, except for case and a trailing slash.
 pub(super) fn lists(
     annotations: Option<&BTreeMap<String, String>>,
     annotation: &str,
@@ -22,8 +22,8 @@ pub(super) fn lists(
         })
 }
 
-/// An entry that means this origin and does not have its form: without the scheme, or with a path. No other entry is shown, because
-/// who may name a Secret may not be who may read it; and at Entra ID an entry may mean a tenant.
+/// An entry that means this origin but does not have its form: without the scheme, or with a path. No other entry is shown, because a user who
+/// may name a Secret may not be allowed to read it; at Entra ID an entry may also mean a tenant.
 pub(super) fn nearly(
     issuer: &Issuer,
     origin: &str,

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use crate::{api::names, printable};
 
-/// What a user may set, by the kind of object.
+/// What a user may set on an `ApiCredential`.
 const ON_CREDENTIAL: [&str; 1] = [names::RENEW_REQUESTED_AT];
 /// On an `ApiClient`.
 const ON_CLIENT: [&str; 1] = [names::ROTATE_REQUESTED_AT];
@@ -21,9 +21,9 @@ const ON_SECRET: [&str; 8] = [
     names::KEEP_LAST_GOOD,
 ];
 const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
-/// The spec of an issuer defines what it allows.
+/// The spec of an issuer defines all that it allows.
 const ON_ISSUER: [&str; 0] = [];
-/// What apicred itself writes on Secrets, beside [`names::RECORD`].
+/// What apicred itself writes on Secrets, in addition to [`names::RECORD`].
 const WRITTEN: [&str; 12] = [
     names::IN_FLIGHT_SINCE,
     names::ROTATES,
@@ -44,9 +44,9 @@ const ON_SECRETS: &str = "is written by apicred on Secrets; remove it";
 /// What apicred itself writes on pods.
 const ON_POD: [&str; 1] = [names::TOKEN_UPDATED_AT];
 
-/// How many names are reported.
+/// Maximum number of names that are reported.
 const MOST_REPORTED: usize = 3;
-/// How much of a name is shown, in characters.
+/// Maximum number of characters of a name that are shown.
 const SHOWN: usize = 80;
 
 /// The object that has an annotation.
@@ -64,12 +64,12 @@ pub enum Place {
     Issuer,
 }
 
-/// Does a key have apicred's prefix, or one that is meant to be it?
+/// Whether a key has apicred's prefix, or a misspelt form of it.
 pub fn looks_ours(key: &str) -> bool {
     let Some((prefix, _)) = key.split_once('/') else {
         return false;
     };
-    // The rest is rare enough to be compared.
+    // Few other prefixes remain, so these can be compared.
     let other_domain = prefix
         .strip_prefix("apicred.")
         .is_some_and(|domain| !domain.contains('.'));
@@ -77,7 +77,7 @@ pub fn looks_ours(key: &str) -> bool {
         && (prefix == "apicred" || other_domain || strsim::osa_distance(prefix, names::GROUP) <= 2)
 }
 
-/// The sentence about the annotations that have no effect where they are. Values are neither read nor shown.
+/// The sentence about annotations that have no effect on this object. Values are neither read nor shown.
 pub fn unread<'a>(keys: impl Iterator<Item = &'a String>, place: Place) -> Option<String> {
     let mut reported = String::new();
     let mut count = 0;
@@ -143,7 +143,7 @@ fn fault(key: &str, place: Place) -> Option<String> {
     let near = all
         .map(|name| (strsim::osa_distance(&plain(key), &plain(name)), *name))
         .filter(|(distance, name)| *distance <= 2.max(name.len() / 6))
-        // The first of those that are equally near: the object's own names come first.
+        // The first of those with the same distance: the object's own names are first in the list.
         .min_by_key(|(distance, _)| *distance);
     Some(match near {
         Some((_, name)) => format!("is not known; did you mean {name}?"),
@@ -151,7 +151,7 @@ fn fault(key: &str, place: Place) -> Option<String> {
     })
 }
 
-/// The name behind the prefix, written as Kubernetes does: `secretExpiresAt` is `secret-expires-at`.
+/// The name after the prefix, in the spelling of Kubernetes: `secretExpiresAt` becomes `secret-expires-at`.
 fn plain(key: &str) -> String {
     let name = key.split_once('/').map_or(key, |(_, name)| name);
     let mut out = String::with_capacity(name.len() + 4);

@@ -10,7 +10,7 @@ use crate::{
     printable,
 };
 
-/// The fields of the ways in which a client can authenticate, in the order of their check.
+/// The fields for the authentication methods, in the order in which they are checked.
 const WAYS: [&str; 8] = [
     "secrets",
     "certificates",
@@ -43,13 +43,13 @@ pub(super) fn stray(text: &str) -> Option<&'static str> {
 /// The client authentication method.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AuthenticationMethod {
-    /// There is no client: the grant needs none.
+    /// There is no client: the grant does not need one.
     Absent,
     /// A public client: no client authentication.
     Public,
-    /// Client secrets, in the order of trying.
+    /// Client secrets, in the order in which they are tried.
     Secrets(Vec<SecretKeyRef>),
-    /// Certificates whose keys sign assertions, in the order of trying.
+    /// Certificates whose keys sign assertions, in the order in which they are tried.
     Certificates(Vec<Certificate>),
     /// A private key that signs assertions.
     Key(PrivateKey),
@@ -65,14 +65,14 @@ pub enum AuthenticationMethod {
     Mtls(KeyPair),
 }
 
-/// Stable reasons for what cannot be read out of a Secret, by what it is.
+/// Stable reasons for parts of a Secret that cannot be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Lacking {
     /// There is no such Secret.
     pub secret: Reason,
     /// The Secret has no such key.
     pub key: Reason,
-    /// What is under the key cannot serve.
+    /// The value under the key cannot be used.
     pub value: Reason,
 }
 
@@ -144,7 +144,7 @@ impl AuthenticationMethod {
         })
     }
 
-    /// Keys of Secrets of which one is enough, in the order of trying.
+    /// Keys of Secrets of which one is enough, in the order in which they are tried.
     pub fn alternatives(&self) -> Vec<SecretKeyRef> {
         match self {
             Self::Secrets(references) => references.clone(),
@@ -175,7 +175,7 @@ impl AuthenticationMethod {
         }
     }
 
-    /// What a message calls one of the entries of its list.
+    /// How messages name one of the entries of its list.
     pub fn entry(&self, name: &str, key: &str) -> String {
         let copy = SecretKeyRef {
             name: name.to_owned(),
@@ -193,7 +193,7 @@ impl AuthenticationMethod {
         }
     }
 
-    /// Reasons for an entry of it that cannot be read.
+    /// Reasons for an entry that cannot be read.
     pub const fn lacking(&self) -> Lacking {
         match self {
             Self::Secrets(_) => Lacking::CLIENT_SECRET,
@@ -215,7 +215,7 @@ impl AuthenticationMethod {
         }
     }
 
-    /// Values that identify the requested token, for its fingerprint: the kind, and what it names beside Secrets.
+    /// Values that identify the requested token, for its fingerprint: the kind, and what it names in addition to Secrets.
     pub fn fingerprint_parts(&self) -> Vec<String> {
         let word = |w: &str| vec![w.to_owned()];
         match self {
@@ -241,7 +241,7 @@ impl AuthenticationMethod {
     }
 }
 
-/// What is wrong with `spec.client` whatever the way of authentication: the id, and the number of ways.
+/// Faults of `spec.client` that do not depend on the authentication method: the id, and the number of methods.
 fn faults(client: &Client) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let id = client.id.as_deref().unwrap_or_default();
@@ -286,7 +286,7 @@ fn faults(client: &Client) -> Vec<FieldError> {
     errors
 }
 
-/// The managed identity that a client names, as the client itself or as what authenticates it.
+/// The managed identity that a client names, as the client itself or to authenticate it.
 fn of_identity(
     identity: &ManagedIdentityClient,
     id: &str,

@@ -6,7 +6,7 @@
 //! | [`may_open`], [`may_authenticate`] | may this credential, or this client, use the content of this Secret for this purpose? |
 //! | [`may_post`] | may it be sent to this origin? |
 //! | [`may_manage`] | may its registration access token be sent to this address? |
-//! | [`may_send_text`] | may this text of it be sent to any issuer at all? |
+//! | [`may_send_text`] | may this text from it be sent to any issuer at all? |
 //! | [`may_use_account`], [`may_go_to`], [`may_leave`] | may a token of this ServiceAccount be requested, and sent? |
 //! | [`may_return`], [`may_refresh`] | may a token that one issuer issued be sent to this issuer? |
 
@@ -75,7 +75,7 @@ impl Denial {
         }
     }
 
-    /// What to do, in a sentence.
+    /// The fix, in a sentence.
     pub fn message(&self) -> &str {
         match self {
             Self::Namespace(text)
@@ -93,7 +93,7 @@ impl Denial {
     }
 }
 
-/// What a Secret is opened for.
+/// The purpose for which a Secret is read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Use {
     /// Client authentication: a client secret, or a certificate with its key.
@@ -106,17 +106,17 @@ pub enum Use {
     Parameter,
 }
 
-/// May the content of this Secret serve `credential` for `purpose`, and be sent to its issuer? Every read of a Secret
-/// passes this check. An annotation that dedicates a Secret to one use excludes every other use:
+/// Checks whether the content of this Secret may be used by `credential` for `purpose`, and sent to its issuer. Every read of a Secret passes
+/// this check. An annotation that reserves a Secret for one use excludes every other use:
 ///
-/// | The Secret has | It serves |
+/// | The Secret has | It may be used for |
 /// |---|---|
 /// | `state-of: NAME` | the grant `refreshToken` of that credential |
 /// | `publish-by: NAMES` | `spec.static` of these credentials |
 /// | a token that apicred published | nothing; with `allowed-issuers` the grants that exchange a token, at these issuers |
 ///
 /// # Errors
-/// When the Secret does not allow it.
+/// If the Secret does not allow it.
 pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Result<(), Denial> {
     let issuer = &credential.issuer;
     if purpose == Use::Client {
@@ -143,10 +143,10 @@ pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Res
     may_send(issuer, secret, annotations)
 }
 
-/// The same for the authentication of a client, whichever credential uses it.
+/// The same for the authentication of a client, for any credential that uses it.
 ///
 /// # Errors
-/// When the Secret does not allow it.
+/// If the Secret does not allow it.
 pub fn may_authenticate(
     issuer: &Issuer,
     authentication: &AuthenticationMethod,
@@ -164,7 +164,7 @@ pub fn may_authenticate(
     may_send(issuer, secret, meta.annotations.as_ref())
 }
 
-/// What a Secret is to serve, as far as annotations reserve Secrets for it.
+/// What a Secret is used for, as far as annotations reserve Secrets for it.
 #[derive(Clone, Copy, Default)]
 struct Serves {
     /// The exchange of a token, or an assertion.
@@ -176,7 +176,7 @@ struct Serves {
 }
 
 impl Serves {
-    /// Is this Secret reserved for something else?
+    /// Checks that this Secret is not reserved for another use.
     fn may_use(self, issuer: &Issuer, meta: &ObjectMeta) -> Result<(), Denial> {
         let secret = meta.name.as_deref().unwrap_or_default();
         let annotations = meta.annotations.as_ref();
@@ -211,8 +211,8 @@ impl Serves {
     }
 }
 
-/// Does it hold a token that apicred published, for whichever credential? The owner reference counts as well: an
-/// annotation can be removed.
+/// Whether it contains a token that apicred published, for any credential. The owner reference is checked as well, because an annotation can be
+/// removed.
 pub fn is_published(meta: &ObjectMeta) -> bool {
     let noted = meta.annotations.as_ref().is_some_and(|a| {
         [names::CREDENTIAL_UID, names::CREDENTIAL]
@@ -228,10 +228,10 @@ pub fn is_published(meta: &ObjectMeta) -> bool {
         })
 }
 
-/// May the content of a Secret with these annotations be sent to `issuer`?
+/// Checks whether the content of a Secret with these annotations may be sent to `issuer`.
 ///
 /// # Errors
-/// When neither an administrator nor the Secret vouches for the origin.
+/// If neither an administrator nor the Secret vouches for the origin.
 pub fn may_send(
     issuer: &Issuer,
     secret: &str,
@@ -240,12 +240,11 @@ pub fn may_send(
     may_post(issuer, &issuer.origin, secret, annotations)
 }
 
-/// The same for the origin that is posted to, which a discovery document may set to another host than the
-/// issuer's: whoever can publish a document on a host that a Secret names could otherwise lead the secret away.
+/// The same for the origin of the endpoint. A discovery document may set it to another host than the issuer's. Otherwise a user who can publish
+/// a document on a host that a Secret names could have the secret sent elsewhere.
 ///
 /// # Errors
-/// When neither an administrator nor the Secret vouches for the origin, or when the Secret has `allowed-issuers` and
-/// does not list the origin.
+/// If neither an administrator nor the Secret vouches for the origin, or if the Secret has `allowed-issuers` and does not list the origin.
 pub fn may_post(
     issuer: &Issuer,
     origin: &str,
@@ -255,12 +254,12 @@ pub fn may_post(
     may_reach(issuer, origin, ("Secret", secret), annotations)
 }
 
-/// May the registration access token of a Secret be sent to the address of the registration in the same Secret (RFC 7592)? `posted` is the
-/// origin of the token endpoint. The issuer that gave the token is at one of these two; whoever can write the address, but is not the
-/// owner of an issuer, must not have the token sent elsewhere.
+/// Checks whether the registration access token of a Secret may be sent to the address of the registration in the same Secret (RFC 7592).
+/// `posted` is the origin of the token endpoint. The issuer of the token is at one of the two origins. A user who can write the address, but
+/// does not own an issuer, must not have the token sent elsewhere.
 ///
 /// # Errors
-/// When the address is elsewhere, has a user or a password in it, or when the Secret does not allow the origin.
+/// If the address is elsewhere, contains a user or a password, or the Secret does not allow the origin.
 pub fn may_manage(
     issuer: &Issuer,
     (address, posted): (&Url, &str),
@@ -281,8 +280,8 @@ pub fn may_manage(
     may_post(issuer, &origin, secret, annotations)
 }
 
-/// May what this object holds, or a token of it, be sent to an origin of `issuer`? `allowed-issuers` limits every
-/// issuer, also one that Microsoft or an administrator vouches for.
+/// Checks whether the content of this object, or a token of it, may be sent to an origin of `issuer`. `allowed-issuers` limits every issuer,
+/// also one that Microsoft or an administrator vouches for.
 pub(super) fn may_reach(
     issuer: &Issuer,
     origin: &str,
@@ -293,7 +292,7 @@ pub(super) fn may_reach(
     if issuer.vouched && !limited || lists(annotations, names::ALLOWED_ISSUERS, origin) {
         return Ok(());
     }
-    // One tenant of Entra ID is less than the host of all tenants.
+    // An entry may allow one tenant of Entra ID instead of the host of all tenants.
     let by_tenant = match &issuer.endpoint {
         Endpoint::Entra { authority } => {
             issuer.vouched
@@ -322,14 +321,13 @@ pub(super) fn may_reach(
     )))
 }
 
-/// May this Secret serve the grant or the static key of this credential? A static key is copied and a state Secret is written to, so
-/// their owners must have said so: else whoever may create credentials could read one and spoil the other. A
-/// password is handed on by Entra ID: in a tenant with pass-through authentication, which the ROPC page says goes
-/// with this grant, an agent of the tenant's owner gets it in the clear. So its Secret names the tenant, where nobody
-/// but the namespace's users chose it.
+/// Checks whether this Secret may be used for the grant or the static key of this credential. A static key is copied and a state Secret is
+/// written to, so their owners must allow it: otherwise a user who may create credentials could read the one and damage the other. Entra ID
+/// passes a password on: in a tenant with pass-through authentication, which according to the ROPC page works with this grant, an agent of the
+/// tenant's owner receives it in plain text. So the Secret of a password must name the tenant, if only users of the namespace chose it.
 ///
 /// # Errors
-/// When the Secret does not name the credential.
+/// If the Secret does not name the credential.
 pub fn may_serve(
     credential: &Credential,
     secret: &str,
@@ -343,7 +341,7 @@ pub fn may_serve(
     };
     let named = annotations.and_then(|a| a.get(annotation));
     let me = credential.name.as_str();
-    // A key may be published by many; a refresh token has one refresher, ever.
+    // Several credentials may publish one key; only one may ever use a refresh token.
     let serves = |list: &String| match credential.grant {
         Grant::RefreshToken(_) => is_named(list, me, &credential.uid),
         _ => list.split(',').any(|n| is_named(n, me, &credential.uid)),
@@ -356,7 +354,7 @@ pub fn may_serve(
     )))
 }
 
-/// May this Secret be sent as a password to the tenant of an issuer?
+/// Checks whether this Secret may be sent as a password to the tenant of an issuer.
 fn may_sign_in(
     issuer: &Issuer,
     secret: &str,
@@ -381,8 +379,8 @@ fn may_sign_in(
     )))
 }
 
-/// Does an entry of `state-of`, `publish-by` or `adopt-by` name this credential? `NAME` names whichever object has the
-/// name; `NAME@UID` names one object, and not the next one of that name.
+/// Whether an entry of `state-of`, `publish-by` or `adopt-by` names this credential. `NAME` names any object with the name. `NAME@UID` names
+/// one object, and not a later one with the same name.
 pub fn is_named(entry: &str, name: &str, uid: &str) -> bool {
     match entry.trim().split_once('@') {
         None => entry.trim() == name,
@@ -390,9 +388,8 @@ pub fn is_named(entry: &str, name: &str, uid: &str) -> bool {
     }
 }
 
-/// The name of a form parameter as a lenient issuer reads it. PHP takes dots and blanks for underscores, drops
-/// blanks before a name, and reads a bracket as the beginning of a list: what looks like another name here would be
-/// `scope` there.
+/// The name of a form parameter as a lenient issuer reads it. PHP reads dots and blanks as underscores, ignores blanks before a name, and reads
+/// a bracket as the beginning of a list. So a name that differs here could be read as `scope` there.
 pub(crate) fn plain_name(name: &str) -> String {
     let name = name.split(['[', '\0']).next().unwrap_or_default();
     name.trim().to_ascii_lowercase().replace(['.', ' '], "_")

@@ -1,5 +1,5 @@
-//! A credential that names an `ApiClient` becomes the same [`Credential`] as one with the client inline: the reference is
-//! resolved before anything else is parsed. PURE.
+//! Resolves the reference to an `ApiClient` before anything else is parsed. The result is the same [`Credential`] as with the client inline.
+//! PURE.
 
 use std::borrow::Cow;
 
@@ -13,32 +13,32 @@ use crate::api::{
 };
 use crate::rotation::Cycle;
 
-/// What became of the search for the `ApiClient` that a credential names.
+/// The result of looking up the `ApiClient` that a credential names.
 #[derive(Clone, Debug)]
 pub enum ClientLookup {
     /// It exists, and its spec can be read.
     Found(Box<ApiClientSpec>),
     /// There is no such object in the namespace.
     Missing,
-    /// There was one, and it was deleted: the credential is being deleted as well.
+    /// There was one, and it was deleted while the credential is being deleted.
     Deleted,
     /// It exists, but its spec cannot be read.
     Faulty(Vec<FieldError>),
 }
 
-/// The `ApiClient` that has a client credential rotated, and how often.
+/// The `ApiClient` that rotates its client credential, and the cycle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RotatedBy {
     /// Its name.
     pub client: String,
-    /// How often.
+    /// The cycle.
     pub cycle: Cycle,
 }
 
 /// Parses `object`. `clients` finds an `ApiClient` of its namespace by name, `issuers` the issuer object.
 ///
 /// # Errors
-/// Every fault of the spec, with field paths. A fault of the client is one of `spec.clientRef`, and names the client.
+/// Every fault of the spec, with field paths. A fault of the client is reported at `spec.clientRef`, and names the client.
 pub fn parse_with_client(
     object: &ApiCredential,
     clients: impl FnOnce(&str) -> ClientLookup,
@@ -78,10 +78,10 @@ pub fn parse_with_client(
     parsed.map_err(|faults| faults.into_iter().map(by_client).collect())
 }
 
-/// The object with the client that it names inline, and the issuer of this client.
+/// The object with its client inline, and the issuer of this client.
 ///
 /// # Errors
-/// The client does not exist or cannot be read, or is not the only client or not of the same issuer.
+/// The client does not exist or cannot be read, or the credential also sets a client of its own or another issuer.
 pub fn resolve(
     object: &ApiCredential,
     clients: impl FnOnce(&str) -> ClientLookup,
@@ -94,7 +94,7 @@ pub fn resolve(
     let absent = |problem: String| {
         vec![FieldError::new(CLIENT_REF, problem).because(Reason::ClientNotFound)]
     };
-    // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
+    // The CRD has the same rules. These checks also apply to an object that was stored under older rules.
     if spec.static_key.is_some() {
         return Err(fault(
             "a static key has no client; remove clientRef, or remove static".to_owned(),
@@ -139,7 +139,7 @@ pub fn resolve(
     Ok(Cow::Owned(object))
 }
 
-/// What is checked of a client on its own: its issuer, how it authenticates, and whether the two fit.
+/// Checks a client without a credential: its issuer, its authentication, and whether they fit together.
 ///
 /// # Errors
 /// Every fault of the spec, with field paths.
@@ -192,7 +192,7 @@ fn end_faults(client: &Client) -> Vec<FieldError> {
     secrets.map(fault).collect()
 }
 
-/// The field of a credential that names another issuer than that of its client.
+/// The field of a credential that names another issuer than its client does.
 fn other_issuer(spec: &ApiCredentialSpec, client: &ApiClientSpec) -> Option<&'static str> {
     let same_tenant = |a: &InlineEntra, b: &InlineEntra| {
         a.tenant_id.eq_ignore_ascii_case(&b.tenant_id)
@@ -209,7 +209,7 @@ fn other_issuer(spec: &ApiCredentialSpec, client: &ApiClientSpec) -> Option<&'st
         .then_some("spec.entra")
 }
 
-/// The field of the `ApiClient` of which a resolved object's field is a copy.
+/// The field of the `ApiClient` from which a field of a resolved object was copied.
 fn field_of_client(spec: &ApiCredentialSpec, field: &str) -> Option<String> {
     let of_issuer = |name: &str| {
         let rest = field.strip_prefix(name);

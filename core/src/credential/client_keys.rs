@@ -1,4 +1,4 @@
-//! What a client signs with: certificates, keys, and the tokens of its `ServiceAccount`.
+//! The keys with which a client signs: certificates, private keys, and the tokens of its `ServiceAccount`.
 
 use super::{Credential, last_good::TLS};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     oauth::{TokenEndpoint, account_audience},
 };
 
-/// Shortest and usual lifetime of a ServiceAccount token: the API server issues none below ten minutes.
+/// Minimum and default lifetime of a ServiceAccount token: the API server issues none below ten minutes.
 const ACCOUNT_SECONDS: i64 = 600;
 
 /// Where a certificate and its key are.
@@ -38,13 +38,13 @@ impl KeyPair {
 pub struct Certificate {
     /// Where it is.
     pub pair: KeyPair,
-    /// Signature algorithm, if the user chose one.
+    /// Signature algorithm, if set.
     pub algorithm: Option<SigningAlgorithm>,
     /// `kid` of the header.
     pub key_id: Option<String>,
-    /// Thumbprint of the header, if the user chose one.
+    /// Thumbprint of the header, if set.
     pub thumbprint: Option<Thumbprint>,
-    /// Send the chain.
+    /// Whether to send the chain.
     pub x5c: bool,
 }
 
@@ -53,34 +53,34 @@ pub struct Certificate {
 pub struct PrivateKey {
     /// Where it is.
     pub reference: SecretKeyRef,
-    /// `kid` of the header, if the user chose one.
+    /// `kid` of the header, if set.
     pub key_id: Option<String>,
-    /// Signature algorithm, if the user chose one.
+    /// Signature algorithm, if set.
     pub algorithm: Option<SigningAlgorithm>,
 }
 
 impl PrivateKey {
-    /// What is wrong with it, as a sentence that names field and Secret.
+    /// The problem, in a sentence that names field and Secret.
     pub fn sentence(&self, problem: &str) -> String {
         let SecretKeyRef { name, key } = &self.reference;
         format!("client.key: key {key} of Secret {name} {problem}")
     }
 }
 
-/// A ServiceAccount token to be made.
+/// A ServiceAccount token to request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccountToken {
     /// Name of the ServiceAccount.
     pub name: String,
-    /// Audience, if the user chose one.
+    /// Audience, if set.
     pub audience: Option<String>,
     /// Lifetime in seconds.
     pub seconds: i64,
 }
 
 impl AccountToken {
-    /// The audience of the token: the one that the user chose, else the one that the issuer takes. `endpoint`: where the
-    /// token is sent, if it is known.
+    /// The audience of the token: the one in the spec, otherwise the one that the issuer accepts. `endpoint`: where the token is sent, if that
+    /// is known.
     pub fn audience_at(&self, credential: &Credential, endpoint: Option<&TokenEndpoint>) -> String {
         let chosen = self.audience.clone();
         chosen.unwrap_or_else(|| account_audience(credential, endpoint))

@@ -25,7 +25,7 @@ impl FieldError {
         }
     }
 
-    /// The same fault under another reason.
+    /// The same fault with another reason.
     #[must_use]
     pub fn because(mut self, reason: Reason) -> Self {
         self.reason = reason;

@@ -10,10 +10,10 @@ use crate::{
     oauth::{Grant, Need},
 };
 
-/// Of a name that no Secret can have.
+/// For a name that no Secret can have.
 pub(super) const NOT_A_SECRET: &str = "is not a valid Secret name; write the name alone (no namespace): lower case letters, digits, '-' and '.'";
 
-/// What of a spec fits together or does not: the spec, and what was parsed from it.
+/// The parts that must fit together: the spec, and what was parsed from it.
 struct Parts<'a> {
     spec: &'a ApiCredentialSpec,
     issuer: &'a Issuer,
@@ -45,7 +45,7 @@ pub(super) fn faults(
     } else {
         errors.extend(parts.authentication_and_grant());
     }
-    // The CRD says so as well; here it holds for what was stored under older rules, too.
+    // The CRD has the same rule. This check also applies to an object that was stored under older rules.
     for (field, name) in inputs(static_key, grant) {
         if !is_object_name(&name) {
             errors.push(FieldError::new(field, NOT_A_SECRET));
@@ -135,7 +135,7 @@ impl Parts<'_> {
         Some(FieldError::new(field, problem))
     }
 
-    /// A static key is copied and never requested: it has no client, and nothing that is about requests.
+    /// A static key is copied and never requested: it has no client, and no fields about requests.
     fn with_static_key(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();
         let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
@@ -189,7 +189,7 @@ impl Parts<'_> {
     }
 }
 
-/// What of the client authentication does not fit the issuer, whatever is requested.
+/// Faults of the client authentication at this issuer, for any request.
 pub(super) fn of_client(issuer: &Issuer, authentication: &AuthenticationMethod) -> Vec<FieldError> {
     let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
     let workload = issuer.operator_identity == Some(OperatorIdentity::WorkloadIdentity);
@@ -247,23 +247,23 @@ pub(super) fn of_client(issuer: &Issuer, authentication: &AuthenticationMethod) 
     errors
 }
 
-/// What is wrong with a token of a ServiceAccount: the field below `serviceAccount`, and the problem.
+/// Faults of a token of a ServiceAccount: the field below `serviceAccount`, and the problem.
 fn of_account(issuer: &Issuer, account: &AccountToken) -> Vec<(&'static str, &'static str)> {
     let mut faults = Vec::new();
-    // It goes into the path of a request to the API server: no slash may lead that request elsewhere.
+    // The name is part of the path of a request to the API server: a slash must not redirect that request.
     if !is_object_name(&account.name) {
         faults.push((
             "name",
             "must be the name of a ServiceAccount of this namespace: lower case letters, digits, '-' and '.'",
         ));
     }
-    // If not set, it is what the issuer calls itself.
+    // If not set, the issuer's own audience is used.
     let audience = account.audience.as_deref();
     let audience = audience.or(issuer.places.issuer.as_deref());
     if audience.is_some_and(is_api_server) {
         faults.push((
             "audience",
-            "is the Kubernetes API's own: whoever gets such a token can sign in to the cluster; name the issuer's audience",
+            "is the Kubernetes API's own: the holder of such a token can sign in to the cluster; name the issuer's audience",
         ));
     }
     faults
@@ -284,7 +284,7 @@ pub(super) fn inputs(static_key: Option<&StaticKey>, grant: &Grant) -> Vec<Input
         .collect()
 }
 
-/// Fields that are about token requests, and whether they are set: a static key has none of them.
+/// Fields about token requests, and whether they are set. A static key must not have them.
 fn of_requests(spec: &ApiCredentialSpec) -> [(&'static str, bool); 9] {
     [
         ("spec.api", spec.api.is_some()),
@@ -302,7 +302,7 @@ fn of_requests(spec: &ApiCredentialSpec) -> [(&'static str, bool); 9] {
     ]
 }
 
-/// Can an object have this name (RFC 1123 subdomain)?
+/// Whether an object can have this name (RFC 1123 subdomain).
 pub(super) fn is_object_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {

@@ -1,4 +1,4 @@
-//! What an installation of a GitHub App demands of a credential: a key, permissions as `scopes`, repositories as `resources`.
+//! What an installation of a GitHub App requires in a credential: a key, permissions as `scopes`, repositories as `resources`.
 
 use super::{
     AuthenticationMethod, FieldError, Issuer, RequestParameters, binding::Denial, scopes::Wanted,
@@ -8,7 +8,7 @@ use crate::{
     oauth::{Grant, permission},
 };
 
-/// What of the client authentication does not fit, for a credential and for an `ApiClient`.
+/// Faults of the client authentication, for a credential and for an `ApiClient`.
 pub(super) fn of_client(authentication: &AuthenticationMethod) -> Option<FieldError> {
     match authentication {
         AuthenticationMethod::Key(key) => {
@@ -25,7 +25,7 @@ pub(super) fn of_client(authentication: &AuthenticationMethod) -> Option<FieldEr
     }
 }
 
-/// What else of a credential does not fit.
+/// The other faults of a credential.
 pub(super) fn faults(spec: &ApiCredentialSpec, grant: &Grant) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let mut say = |field: String, problem: &str| errors.push(FieldError::new(field, problem));
@@ -75,7 +75,7 @@ pub(super) fn faults(spec: &ApiCredentialSpec, grant: &Grant) -> Vec<FieldError>
     errors
 }
 
-/// What is wrong with the permissions and the repositories.
+/// Faults of the permissions and the repositories.
 fn names(spec: &ApiCredentialSpec) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let mut say = |field: String, problem: &str| errors.push(FieldError::new(field, problem));
@@ -120,8 +120,8 @@ impl Listed {
     }
 }
 
-/// Does `allowedScopes` limit this? A kind that it does not list is not limited: who names some of it requests less than who names
-/// nothing.
+/// Whether `allowedScopes` limits this. A kind that it does not list is not limited: a request that names some entries requests less than a
+/// request that names none.
 pub(super) fn is_limited(wanted: &Wanted<'_>, allowed: &[String]) -> bool {
     let listed = Listed::of(allowed);
     match wanted {
@@ -133,11 +133,11 @@ pub(super) fn is_limited(wanted: &Wanted<'_>, allowed: &[String]) -> bool {
     }
 }
 
-/// Does a credential name at least one of each kind that `allowedScopes` lists? GitHub does not limit what a request leaves out:
-/// without permissions the token has all of the installation's, and without repositories it is for all of them.
+/// Checks that a credential names at least one entry of each kind that `allowedScopes` lists. GitHub does not limit what is not set in a
+/// request: without permissions the token has all permissions of the installation, and without repositories it is valid for all of them.
 ///
 /// # Errors
-/// When one of the kinds is not set.
+/// If one of the kinds is not set.
 pub(super) fn must_limit(
     issuer: &Issuer,
     ask: &RequestParameters,
@@ -366,7 +366,7 @@ mod tests {
             ),
             (json!(["app"]), json!({ "resources": ["other"] }), false),
             (json!([]), json!({}), false),
-            // A level includes the lower ones, of the same permission alone.
+            // A level includes the lower ones, but only of the same permission.
             (json!(["contents:write"]), json!({}), true),
             (
                 json!(["contents:admin"]),

@@ -1,4 +1,4 @@
-//! The second request of an issuer, parsed: where a token of the grant is exchanged for the one that is published.
+//! The second request of an issuer, parsed. It exchanges a token of the grant for the one that is published.
 
 use url::Url;
 
@@ -10,20 +10,20 @@ use crate::api::{AzureContainerRegistry, GoogleServiceAccount, SecondRequest};
 
 /// The hosts of registries in Azure's clouds (learn.microsoft.com/azure/container-registry).
 const REGISTRIES: [&str; 3] = [".azurecr.io", ".azurecr.us", ".azurecr.cn"];
-/// Where Google gives tokens of service accounts.
+/// Where Google issues tokens of service accounts.
 const GOOGLE: &str = "https://iamcredentials.googleapis.com";
 
 /// A second request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Hop {
-    /// Azure Container Registry: a token of Entra ID for what `docker login` takes.
+    /// Azure Container Registry: exchanges a token of Entra ID for the password of `docker login`.
     AzureContainerRegistry {
         /// `https://REGISTRY/oauth2/exchange`.
         url: Url,
-        /// Name of the registry, as a docker client has it.
+        /// Name of the registry, as a docker client uses it.
         service: String,
     },
-    /// Google: a federated token for one of a service account.
+    /// Google: exchanges a federated token for a token of a service account.
     GoogleServiceAccount {
         /// The call for this account.
         url: Url,
@@ -32,11 +32,11 @@ pub enum Hop {
     },
 }
 
-/// Of a host that a user of the namespace may not name.
+/// For a host that a user of the namespace must not name.
 const OF_ADMIN: &str = "a TokenIssuer sends tokens to the hosts of the product alone; ask an administrator for a ClusterTokenIssuer";
 
 impl Hop {
-    /// Where it goes.
+    /// The URL of the request.
     pub const fn url(&self) -> &Url {
         match self {
             Self::AzureContainerRegistry { url, .. } | Self::GoogleServiceAccount { url, .. } => {
@@ -45,8 +45,8 @@ impl Hop {
         }
     }
 
-    /// Parses the field of an issuer. `own`: a user of the namespace wrote it, and no administrator. The token of the grant then goes
-    /// to hosts of Microsoft and Google alone: it was obtained with Secrets that this user might not be able to read.
+    /// Parses the field of an issuer. `own`: a user of the namespace wrote it, not an administrator. The token of the grant is then sent only
+    /// to hosts of Microsoft and Google, because it was obtained with Secrets that this user might not be allowed to read.
     pub(super) fn parse(
         spec: Option<&SecondRequest>,
         place: &Place,
@@ -154,7 +154,7 @@ fn is_origin(url: &Url) -> bool {
     url.path() == "/" && url.query().is_none()
 }
 
-/// It goes into the path of a URL: no character may lead that request elsewhere.
+/// The text is part of the path of a URL: no character must redirect that request.
 fn is_email(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let part = |part: &str| {

@@ -1,8 +1,8 @@
 //! Which issuer issued a token, and to which issuer it may be sent back. A part of [`super::binding`].
 //!
-//! The identity of an issuer is more than its host, because all realms of one server have the same origin. It is the identifier, if the
-//! issuer has a discovery document; otherwise path and query of its token endpoint; at Entra ID the tenant. If an administrator changes the
-//! URL of a `ClusterTokenIssuer` and keeps its host, it is the same issuer.
+//! The identity of an issuer is more than its host, because all realms of one server have the same origin. It is the identifier if the issuer
+//! has a discovery document, the tenant at Entra ID, and otherwise path and query of its token endpoint. If an administrator changes the URL of
+//! a `ClusterTokenIssuer` and not its host, it is the same issuer.
 
 use std::collections::BTreeMap;
 
@@ -14,26 +14,26 @@ use crate::{
     oauth::TokenEndpoint,
 };
 
-/// The suffix of the mark of a `TokenIssuer` without an administrator who vouches for it.
+/// The suffix of the mark of a `TokenIssuer` that no administrator vouches for.
 const OWN: &str = "TokenIssuer";
-/// Before the name of an administrator's issuer.
+/// Prefix of the name of an administrator's issuer.
 const OBJECT: &str = "ClusterTokenIssuer/";
-/// Before the identifier of an issuer.
+/// Prefix of the identifier of an issuer.
 const IDENTIFIER: &str = "iss=";
 
-/// What issued a token. Noted when the token arrives, and never derived from a spec that came later.
+/// What issued a token. Recorded when the token arrives, and never derived from a later spec.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IssuedBy {
-    /// Digest of the request that got it.
+    /// Digest of the request that obtained it.
     pub request: String,
     /// The issuer as [`issuer_mark`] writes it.
     pub issuer: String,
 }
 
-/// The issuer that answers this credential's requests at `endpoint`, as it is noted with a token: the tenant at Entra ID, the
-/// origin of the token endpoint and the identifier where there is a discovery document, else the token endpoint. `TokenIssuer`
-/// stands behind that of an issuer that nobody vouches for: the namespace chooses the certificates that are trusted there.
-/// Behind that of an administrator's issuer stands its name.
+/// The issuer that answers this credential's requests at `endpoint`, as recorded with a token: the tenant at Entra ID, the origin of the token
+/// endpoint and the identifier if there is a discovery document, otherwise the token endpoint. The suffix `TokenIssuer` marks an issuer that no
+/// administrator vouches for, because the namespace chooses the certificates that are trusted there. For an administrator's issuer the suffix
+/// is its name.
 pub fn issuer_mark(credential: &Credential, endpoint: &TokenEndpoint) -> String {
     let issuer = &credential.issuer;
     let place = match &issuer.endpoint {
@@ -64,20 +64,20 @@ fn trimmed(url: &str) -> &str {
     url.trim_end_matches('/')
 }
 
-/// A mark, read.
+/// A parsed mark.
 #[derive(Debug, PartialEq)]
 struct Mark<'a> {
     /// The token endpoint, its origin, or the tenant.
     place: &'a str,
     identifier: Option<&'a str>,
-    /// True for a `TokenIssuer` without an administrator who vouches for it.
+    /// True for a `TokenIssuer` that no administrator vouches for.
     own: bool,
     /// Name of the administrator's issuer.
     object: Option<&'a str>,
 }
 
 impl<'a> Mark<'a> {
-    /// None: it says something that is not known here.
+    /// None: it contains an unknown part.
     fn read(text: &'a str) -> Option<Self> {
         let mut words = text.split(' ');
         let mut mark = Self {
@@ -105,27 +105,27 @@ impl<'a> Mark<'a> {
         Some(url.origin().ascii_serialization())
     }
 
-    /// True if `now` is this issuer, whatever object names it.
+    /// Returns true if `now` is this issuer, whatever object names it.
     fn is(&self, now: &Mark<'_>) -> bool {
         if self.place == now.place && self.identifier == now.identifier {
             return true;
         }
-        // An origin without a path means each issuer there: a user who sets the annotation by hand means that.
+        // An origin without a path means every issuer there: a user who sets the annotation by hand means that.
         self.identifier.is_none() && Some(self.place) == now.origin().as_deref()
     }
 
-    /// Is `now` the same object of an administrator's, on the same host?
+    /// Returns true if `now` is the same object of an administrator, on the same host.
     fn is_object(&self, now: &Mark<'_>) -> bool {
         self.object.is_some() && self.object == now.object && self.origin() == now.origin()
     }
 }
 
-/// May a token be sent to `to`? Only if what issued it is what the credential asks now, and `to` is on that issuer's
-/// origin. `now` is the present request of the credential; `issued` is what was noted with the token, nothing for a
-/// token of which nothing is known. A static key was issued by nobody, so nothing is noted with it.
+/// Checks whether a token may be sent to `to`: the credential must still use the issuer that issued it, and `to` must be on that issuer's
+/// origin. `now` is the present request of the credential. `issued` was recorded with the token; None if nothing is known. A static key was not
+/// issued, so nothing is recorded with it.
 ///
 /// # Errors
-/// When another issuer, or another request, got the token.
+/// If another issuer or another request obtained the token.
 pub fn may_return(issued: Option<&IssuedBy>, now: &IssuedBy, to: &Url) -> Result<(), Denial> {
     let elsewhere = |text: String| Err(Denial::IssuedElsewhere(text));
     let Some(issued) = issued.filter(|i| !i.issuer.is_empty() && !i.request.is_empty()) else {
@@ -156,12 +156,12 @@ pub fn may_return(issued: Option<&IssuedBy>, now: &IssuedBy, to: &Url) -> Result
     Ok(())
 }
 
-/// May tokens of this issuer, and proofs that its clients sign, be sent to the Microsoft Graph of its spec? Entra ID's own goes with its
-/// authorities. That of another authority is an administrator's word, or on the authority's own origin: the owner of a client secret allowed
-/// that one and no other.
+/// Checks whether tokens of this issuer, and proofs that its clients sign, may be sent to the Microsoft Graph of its spec. For the authorities
+/// of Entra ID that is Entra ID's own. For another authority, an administrator must have set it, or it must be on the authority's own origin,
+/// because the owner of a client secret allowed only that origin.
 ///
 /// # Errors
-/// When it is on another host than an authority that nobody vouches for, or when there is none.
+/// If it is on another host than an authority that no administrator vouches for, or if there is none.
 pub fn may_call_graph(issuer: &Issuer) -> Result<(), Denial> {
     let Some(graph) = &issuer.graph else {
         return Err(Denial::IssuedElsewhere(
@@ -178,12 +178,12 @@ pub fn may_call_graph(issuer: &Issuer) -> Result<(), Denial> {
     )))
 }
 
-/// May the refresh token of a state Secret with these annotations be sent to the issuer of `credential`? The annotation
-/// `issued-by` names the issuer that gave it ([`issuer_mark`]). Without the annotation, `state-of` and `allowed-issuers`
-/// decide alone. An administrator may take over the address of a `TokenIssuer`, and not the other way round.
+/// Checks whether the refresh token of a state Secret with these annotations may be sent to the issuer of `credential`. The annotation
+/// `issued-by` names the issuer of the token ([`issuer_mark`]). Without the annotation, only `state-of` and `allowed-issuers` decide. An
+/// administrator's issuer may take over the address of a `TokenIssuer`, but not the reverse.
 ///
 /// # Errors
-/// When another issuer issued it.
+/// If another issuer issued it.
 pub fn may_refresh(
     credential: &Credential,
     endpoint: &TokenEndpoint,

@@ -20,7 +20,7 @@ use crate::{
 pub enum IssuerId {
     /// An object, by kind, namespace (empty for cluster scope) and name.
     Object(IssuerKind, String, String),
-    /// Entra at its known host, by authority and tenant.
+    /// Entra at its well-known host, by authority and tenant.
     Inline(String),
 }
 
@@ -58,15 +58,15 @@ pub enum Protocol {
     /// RFC 6749.
     #[default]
     OAuth,
-    /// GitHub's own, for installations of apps.
+    /// The API of GitHub for installations of apps.
     GitHubApp,
 }
 
-/// What a spec says about the issuer beside the address that is asked first. With discovery, endpoints that the spec has go
-/// before those of the document.
+/// Addresses of the issuer in the spec, other than the first one that is requested. With discovery, endpoints in the spec take precedence over
+/// those of the document.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Places {
-    /// Identifier of the issuer, letter by letter: `issuerUrl` with discovery.
+    /// Identifier of the issuer, to be compared exactly: `issuerUrl` with discovery.
     pub issuer: Option<String>,
     /// Revocation endpoint.
     pub revocation: Option<Url>,
@@ -76,71 +76,71 @@ pub struct Places {
     pub device: Option<Url>,
 }
 
-/// The operator's identity, whose use an administrator allowed.
+/// The operator's identity, if an administrator allows its use.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OperatorIdentity {
     /// IMDS, at this origin.
     Imds(Url),
-    /// By the environment of App Service.
+    /// From the environment of App Service.
     AppService,
     /// The Arc agent, at this origin.
     AzureArc(Url),
-    /// By the environment of Entra Workload ID.
+    /// From the environment of Entra Workload ID.
     WorkloadIdentity,
 }
 
-/// How a client secret travels.
+/// How a client secret is sent.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum SecretStyle {
-    /// `Authorization: Basic`, halves form-encoded.
+    /// `Authorization: Basic`, both parts form-encoded.
     BasicForm,
-    /// `Authorization: Basic`, halves as they are.
+    /// `Authorization: Basic`, both parts as they are.
     BasicRaw,
     /// In the body.
     Post,
-    /// Not at all: it signs an assertion. Without an algorithm: what the document lists, else HS256.
+    /// It is not sent: it signs an assertion. Without an algorithm: the one that the document lists, otherwise HS256.
     Jwt(Option<SecretAlgorithm>),
 }
 
 /// A valid issuer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Issuer {
-    /// Which object.
+    /// The issuer object.
     pub id: IssuerId,
-    /// UID and generation of the object, or nothing for inline.
+    /// UID and generation of the object. Empty if inline.
     pub version: String,
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// How it is spoken to.
+    /// How tokens are requested.
     pub protocol: Protocol,
-    /// How secrets travel; `None`: as the discovery document says.
+    /// How secrets are sent; `None`: according to the discovery document.
     pub style: Option<SecretStyle>,
-    /// The origin a client secret is bound to: `https://host[:port]`.
+    /// The origin to which a client secret is bound: `https://host[:port]`.
     pub origin: String,
-    /// May any Secret of the credential's namespace be sent there, because an administrator or Microsoft vouches
-    /// for the origin? Otherwise the Secret must name the origin itself.
+    /// Whether any Secret of the credential's namespace may be sent there, because an administrator or Microsoft vouches for the origin.
+    /// Otherwise the Secret must name the origin itself.
     pub vouched: bool,
-    /// Extra roots, PEM.
+    /// Additional root certificates, PEM.
     pub ca_bundle: Option<String>,
-    /// Where they are, if not in the spec.
+    /// Where the root certificates are stored, if not in the spec.
     pub ca_source: Option<CaSource>,
-    /// Why they are not known. No connection is made without them.
+    /// Why the root certificates are not known. No connection is made without them.
     pub ca_fault: Option<String>,
-    /// Networks that are allowed although not public.
+    /// Networks that are allowed although they are not public.
     pub allowed_cidrs: Vec<IpNet>,
-    /// Requests a second.
+    /// Maximum number of requests per second.
     pub requests_per_second: u32,
-    /// Requests in flight.
+    /// Maximum number of concurrent requests.
     pub max_in_flight: u32,
-    /// Renewals a minute that one namespace may request, if an administrator has set it.
+    /// Maximum number of renewals per minute that one namespace may request, if an administrator has set it.
     pub requested_per_minute: Option<u32>,
-    /// The lifetime of a token if the answer has none.
+    /// The lifetime of a token if the answer does not contain one.
     pub assumed_lifetime: Option<SignedDuration>,
     /// The allowed namespaces; `None`: only its own namespace.
     pub allowed_namespaces: Option<AllowedNamespaces>,
     /// The allowed scopes; `None`: all.
     pub allowed_scopes: Option<Vec<String>>,
-    /// What may be sent along; `None`: anything, but nothing beside `allowed_scopes`.
+    /// Additional parameters that may be sent; `None`: any, but none if `allowed_scopes` is set.
     pub allowed_parameters: Option<Vec<String>>,
     /// Grants that may be used; `None`: any.
     pub allowed_grants: Option<Vec<GrantKey>>,
@@ -148,13 +148,13 @@ pub struct Issuer {
     pub allowed_subjects: Option<Vec<String>>,
     /// National cloud, at Entra ID.
     pub cloud: Cloud,
-    /// What the spec says of its identifier and its other endpoints.
+    /// The identifier and the other endpoints in the spec.
     pub places: Places,
     /// Microsoft Graph, with its version, if the issuer is Entra ID.
     pub graph: Option<Url>,
-    /// What client assertions name as their audience, if the issuer says so.
+    /// The audience of client assertions, if the issuer sets it.
     pub assertion_audience: Option<AssertionAudience>,
-    /// What it does with a refresh token that comes twice.
+    /// How it treats a refresh token that is used twice.
     pub reuse: ReuseRule,
     /// The operator's identity, if this issuer allows it.
     pub operator_identity: Option<OperatorIdentity>,
@@ -162,7 +162,7 @@ pub struct Issuer {
     pub hop: Option<Hop>,
 }
 
-/// Where an issuer's CAs are, if not in its spec.
+/// Where the CAs of an issuer are stored, if not in its spec.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CaSource {
     /// Namespace of the issuer; empty for an administrator's issuer, whose CAs are in the operator's namespace.
@@ -190,12 +190,12 @@ impl std::fmt::Display for CaSource {
 }
 
 impl Issuer {
-    /// With the CAs that were found at [`Issuer::ca_source`], or the reason why there are none.
+    /// Sets the CAs that were found at [`Issuer::ca_source`], or the reason why there are none.
     #[must_use]
     pub fn with_ca(mut self, found: Result<&str, &str>) -> Self {
         match found {
             Ok(text) => {
-                // Whoever remembers something about this version of the issuer has seen these CAs.
+                // What is cached for this version of the issuer was obtained with these CAs.
                 let mut hasher = DefaultHasher::new();
                 text.hash(&mut hasher);
                 self.version = format!("{}/ca-{:x}", self.version, hasher.finish());

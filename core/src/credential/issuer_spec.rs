@@ -20,9 +20,9 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use url::Url;
 
-/// Default of `limits.requestsPerSecond`: far above what one team's credentials need (10,000 tokens renewed every
-/// half hour are 6 a second), near to the 100 that an enterprise tenant of Auth0 may ask (reliability research, section
-/// 2.4): a restart after a long outage is soon made up for, and an issuer that minds says so once, to all.
+/// Default of `limits.requestsPerSecond`. It is far above the need of one team (10,000 tokens renewed every half hour are 6 a second), and near
+/// the 100 that an enterprise tenant of Auth0 may send (reliability research, section 2.4). A restart after a long outage thus recovers
+/// quickly. An issuer that throttles does so once, for all credentials.
 const REQUESTS_PER_SECOND: u32 = 120;
 /// Default of `limits.maxInFlight`.
 const MAX_IN_FLIGHT: u32 = 16;
@@ -31,7 +31,7 @@ impl Issuer {
     /// Entra without an issuer object.
     ///
     /// # Errors
-    /// When the tenant is none.
+    /// If the tenant is not valid.
     pub fn inline(tenant: &str, cloud: Cloud) -> Result<Self, Vec<FieldError>> {
         let entra = EntraIssuer {
             tenant_id: tenant.to_owned(),
@@ -50,7 +50,7 @@ impl Issuer {
         Self::assemble(id, String::new(), Place::nowhere(), Common::default())
     }
 
-    /// A namespaced issuer. `extra` are the networks that the installation allows to every such issuer.
+    /// A namespaced issuer. `extra` are the networks that the installation allows for every such issuer.
     ///
     /// # Errors
     /// All faults of its spec.
@@ -81,8 +81,7 @@ impl Issuer {
         let mut issuer = Self::assemble(id, version(&object.metadata), place, common);
         issuer.allowed_cidrs = extra.to_vec();
         issuer.hop = hop;
-        // Entra's own hosts are known and safe, as long as public CAs say that it is them; any other origin is only
-        // this namespace's word.
+        // Entra's own hosts are known and safe, as long as public CAs confirm them. For any other origin, only this namespace vouches.
         issuer.vouched = spec.entra.as_ref().is_some_and(|e| {
             e.authority_host.is_none() && spec.ca_bundle.is_none() && spec.ca_bundle_ref.is_none()
         });
@@ -146,7 +145,7 @@ impl Issuer {
         Ok(issuer)
     }
 
-    /// What an administrator allows. If not set: no namespace, the usual grants, and anything else.
+    /// Sets what an administrator allows. If not set: no namespace, the usual grants, and anything else.
     fn allow(&mut self, spec: &ClusterTokenIssuerSpec) {
         let nobody = AllowedNamespaces {
             names: Some(Vec::new()),
@@ -204,7 +203,7 @@ impl Issuer {
             graph: place.graph,
             assertion_audience: common.assertion_audience,
             reuse: ReuseRule {
-                // Entra ID does not revoke a refresh token by its use (facts, section 7).
+                // Entra ID does not revoke a refresh token after its use (facts, section 7).
                 reuse: refresh
                     .and_then(|r| r.reuse)
                     .or(entra.then_some(Reuse::Always)),
@@ -219,7 +218,7 @@ impl Issuer {
     }
 }
 
-/// What both kinds of issuers say alike.
+/// The fields that both kinds of issuers have.
 #[derive(Default)]
 struct Common<'a> {
     ca_bundle: Option<String>,
@@ -271,7 +270,7 @@ fn span(duration: kube::core::Duration) -> Option<SignedDuration> {
     SignedDuration::try_from(std::time::Duration::from(duration)).ok()
 }
 
-/// UID and generation: changes exactly when the spec does.
+/// UID and generation: changes exactly when the spec changes.
 pub(super) fn version(meta: &ObjectMeta) -> String {
     format!(
         "{}/{}",
@@ -280,8 +279,8 @@ pub(super) fn version(meta: &ObjectMeta) -> String {
     )
 }
 
-/// Where the operator's identity answers. Only loopback and link-local addresses: what is sent there is not secret,
-/// but what comes back is believed.
+/// The endpoint of the operator's identity. Only loopback and link-local addresses are accepted: the request is not secret, but the answer is
+/// trusted.
 pub(super) fn operator_identity(
     spec: &ManagedIdentity,
     entra: bool,

@@ -1,7 +1,7 @@
-//! Label selectors: what Kubernetes accepts as one, and what one selects.
+//! Label selectors: which ones Kubernetes accepts, and what a selector selects.
 //!
-//! Source: `LabelSelector` in the reference of the Kubernetes API, and "Labels and Selectors" in its documentation. The API server checks a
-//! selector only in its own kinds, so one that it would refuse is refused here.
+//! Source: `LabelSelector` in the reference of the Kubernetes API, and "Labels and Selectors" in its documentation. The API server checks
+//! selectors only in its own kinds, so apicred rejects here the selectors that the API server would reject.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ impl LabelSelector<'_> {
     /// Checks a selector of these objects.
     ///
     /// # Errors
-    /// The first part that is invalid, by its path below `field`.
+    /// The first invalid part, by its path below `field`.
     pub(super) fn check(self, field: &str, objects: &str) -> Result<(), FieldError> {
         let no_label = format!(
             "has something that is not a label; write keys and values as they are on the {objects}"
@@ -47,7 +47,7 @@ impl LabelSelector<'_> {
         Ok(())
     }
 
-    /// Does it select an object with these labels? An invalid one selects nothing.
+    /// Whether it selects an object with these labels. An invalid selector selects nothing.
     pub(super) fn selects(self, labels: &BTreeMap<String, String>) -> bool {
         let equal = self.labels.iter().all(|(k, v)| labels.get(k) == Some(v));
         let fits = self.conditions.iter().all(|condition| {

@@ -1,4 +1,4 @@
-//! Which certificates of a client apicred may keep a copy of, and where. PURE.
+//! Which certificates of a client apicred may copy, and where the copies are. PURE.
 //!
 //! See [`crate::publish::last_good`].
 
@@ -7,7 +7,7 @@ use crate::api::SecretKeyRef;
 
 /// Keys of a Secret of type `kubernetes.io/tls`. Only pairs under them are copied.
 pub const TLS: (&str, &str) = ("tls.crt", "tls.key");
-/// The copy of a Secret has its name with this end.
+/// Suffix of the name of a copy.
 const SUFFIX: &str = "-last-good";
 /// Longest name of a Secret.
 const LONGEST: usize = 253;
@@ -17,7 +17,7 @@ fn name_of(secret: &str) -> Option<String> {
     Some(format!("{secret}{SUFFIX}")).filter(|name| name.len() <= LONGEST)
 }
 
-/// Name of the Secret that a copy of this name is of.
+/// Name of the Secret of which this is the copy.
 pub fn source_of(copy: &str) -> Option<&str> {
     copy.strip_suffix(SUFFIX)
 }
@@ -25,7 +25,7 @@ pub fn source_of(copy: &str) -> Option<&str> {
 /// A certificate of a client's list, and its copy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Copied<'a> {
-    /// Its place in the list.
+    /// Its index in the list.
     pub place: usize,
     /// The certificate.
     pub certificate: &'a Certificate,
@@ -34,7 +34,7 @@ pub struct Copied<'a> {
 }
 
 impl AuthenticationMethod {
-    /// The certificates that may have a copy, each with the place of it.
+    /// The certificates that may have a copy, each with the place of its copy.
     pub fn copies(&self) -> Vec<Copied<'_>> {
         let Self::Certificates(all) = self else {
             return Vec::new();
@@ -46,7 +46,7 @@ impl AuthenticationMethod {
             let Some(name) = name_of(&pair.secret).filter(|_| plain) else {
                 continue;
             };
-            // The user lists it: it is no copy.
+            // If the user lists it, it is not a copy.
             if all.iter().all(|c| c.pair.secret != name) {
                 let key = TLS.1.to_owned();
                 copies.push(Copied {
@@ -59,7 +59,7 @@ impl AuthenticationMethod {
         copies
     }
 
-    /// The certificate that this is the copy of.
+    /// The certificate of which this is the copy.
     pub fn original(&self, copy: &SecretKeyRef) -> Option<Copied<'_>> {
         self.copies().into_iter().find(|c| c.copy == *copy)
     }

@@ -11,9 +11,8 @@ use super::{
 };
 use crate::api::{AllowedNamespaces, Cloud, GrantKey, IssuerKind, NamespaceSelector};
 
-/// Grants of a `ClusterTokenIssuer` without `allowedGrants`: all but `password` and `extension`. With `password` a user
-/// chooses whose password is tried, and the operator's address is the one that the issuer blocks. What an extension grant
-/// gives to whom, only the issuer knows.
+/// Grants of a `ClusterTokenIssuer` without `allowedGrants`: all except `password` and `extension`. With `password` a user chooses whose
+/// password is tried, and the issuer would block the operator's address. For an extension grant, only the issuer knows what access it gives.
 pub(super) const USUAL_GRANTS: [GrantKey; 5] = [
     GrantKey::ClientCredentials,
     GrantKey::RefreshToken,
@@ -22,7 +21,7 @@ pub(super) const USUAL_GRANTS: [GrantKey; 5] = [
     GrantKey::TokenExchange,
 ];
 
-/// The token type of a token exchange if not set. To set it requests nothing more.
+/// The token type of a token exchange if not set. Setting it requests no additional access.
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// The field that lists namespaces.
@@ -31,7 +30,7 @@ const NAMESPACES: &str = "spec.allowedNamespaces";
 /// Checks the namespaces that an administrator lists.
 ///
 /// # Errors
-/// What Kubernetes accepts neither as a name nor as a selector. What it means is unknown, so no namespace is served.
+/// A text that Kubernetes accepts neither as a name nor as a selector. Its meaning is unknown, so no namespace is served.
 pub(super) fn check_namespaces(allowed: Option<&AllowedNamespaces>) -> Result<(), FieldError> {
     let Some(AllowedNamespaces { names, selector }) = allowed else {
         return Ok(());
@@ -58,7 +57,7 @@ fn labels_of(selector: &NamespaceSelector) -> LabelSelector<'_> {
 /// Checks that credentials of `namespace` (with these labels) may use `issuer` at all.
 ///
 /// # Errors
-/// When the issuer does not serve the namespace.
+/// If the issuer does not serve the namespace.
 pub fn may_be_served(
     issuer: &Issuer,
     namespace: &str,
@@ -117,7 +116,7 @@ pub fn may_request(
         };
         if let Some(refused) = wanted().find(|w| is_limited(w) && !is_allowed(w)) {
             return Err(Denial::Scope(format!(
-                "{} does not give \"{}\"; it gives {}",
+                "{} does not allow \"{}\"; it allows {}",
                 issuer.id,
                 refused.text(),
                 allowed.join(", ")
@@ -128,7 +127,7 @@ pub fn may_request(
     may_use_subjects(issuer, namespace, ask)
 }
 
-/// May this grant be used?
+/// Checks whether the grant is allowed.
 fn may_be_granted(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial> {
     match &issuer.allowed_grants {
         Some(allowed) if !allowed.contains(&ask.grant) => Err(Denial::Grant(format!(
@@ -140,11 +139,10 @@ fn may_be_granted(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial
     }
 }
 
-/// May this be sent beside what is asked for? Rights are asked for in many words: RFC 9396, RFC 9101, OpenID Connect
-/// Core section 5.5, User-Managed Access, `organization` of Auth0, `requested_subject` of Keycloak, `target_audience` of
-/// Google, and others that nobody here knows. So an issuer that limits scopes takes only what its administrator named.
-/// The fields of a grant that end in the request count as well: `requested_token_type`, and `iss` and `aud` of an
-/// assertion that apicred signs.
+/// Checks which parameters may be sent in addition to scopes, resources and audience. Many parameters can request access: RFC 9396, RFC 9101,
+/// OpenID Connect Core section 5.5, User-Managed Access, `organization` of Auth0, `requested_subject` of Keycloak, `target_audience` of Google,
+/// and unknown others. So an issuer that limits scopes accepts only the parameters that its administrator lists. This includes the fields of a
+/// grant that are sent in the request: `requested_token_type`, and `iss` and `aud` of an assertion that apicred signs.
 fn may_add(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial> {
     let limited = issuer.allowed_scopes.is_some().then_some(Vec::new());
     let Some(allowed) = issuer.allowed_parameters.clone().or(limited) else {
@@ -154,7 +152,7 @@ fn may_add(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial> {
         .parameters
         .iter()
         .map(|(n, v)| ("parameter", n.as_str(), v));
-    // The content of a Secret is not compared with `name=value`: the result would show whether a guess is right.
+    // The content of a Secret is not compared with `name=value`, because the result would show whether a guess is right.
     if let Some(name) = ask.secret_parameters.keys().find(|n| !allowed.contains(n)) {
         return Err(Denial::Parameter(format!(
             "{} does not allow the parameter \"{name}\" with a value from a Secret; remove it, or ask the administrator of the issuer to add only its name to spec.allowedParameters",
@@ -177,7 +175,7 @@ fn may_add(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial> {
     }
 }
 
-/// Does a list of `allowedParameters` have this name, alone or with this value?
+/// Whether a list of `allowedParameters` contains this name, alone or with this value.
 pub(super) fn lists(allowed: &[String], name: &str, value: &str) -> bool {
     allowed.iter().any(|a| match a.split_once('=') {
         Some((n, v)) => n == name && v == value,
@@ -185,9 +183,9 @@ pub(super) fn lists(allowed: &[String], name: &str, value: &str) -> bool {
     })
 }
 
-/// May a token be requested for these subjects? An issuer that limits scopes takes no subject from a spec unless its
-/// administrator lists it. A ServiceAccount as the subject is limited by `allowedSubjects` alone: its token names the
-/// namespace, and the issuer checks it.
+/// Checks whether a token may be requested for these subjects. An issuer that limits scopes accepts a subject from a spec only if its
+/// administrator lists it. A ServiceAccount as the subject is limited only by `allowedSubjects`: its token contains the namespace, and the
+/// issuer checks it.
 fn may_use_subjects(
     issuer: &Issuer,
     namespace: &str,
@@ -214,11 +212,11 @@ fn may_use_subjects(
     }
 }
 
-/// May namespaces use this issuer's national cloud of Entra ID? A `ClusterTokenIssuer` is an administrator's word already,
-/// and an issuer that nobody vouches for gets no secret that does not name it.
+/// Checks whether namespaces may use this issuer's national cloud of Entra ID. An administrator has already chosen the cloud of a
+/// `ClusterTokenIssuer`. An issuer that no administrator vouches for gets only secrets that name it.
 ///
 /// # Errors
-/// When the installation does not list the cloud.
+/// If the installation does not list the cloud.
 pub fn may_use_cloud(allowed: &[Cloud], issuer: &Issuer) -> Result<(), Denial> {
     let administrators = matches!(
         issuer.id,

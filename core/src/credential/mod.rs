@@ -1,8 +1,8 @@
 //! The spec of a credential, parsed into valid values.
 //!
-//! [`parse()`] reports all invalid fields at once, each with its path and the fix. All later code takes a [`Credential`] and does not check
-//! it again. [`binding`] decides between tenants: may this namespace request this token from this issuer, and may the content of this Secret
-//! be sent to that origin? [`addresses`] decides which network addresses an issuer may have.
+//! [`parse()`] reports all invalid fields at once, each with its path and the fix. All later code takes a [`Credential`] and does not check it
+//! again. [`binding`] is the boundary between tenants: it decides whether a namespace may request a token from an issuer, and whether the
+//! content of a Secret may be sent to an origin. [`addresses`] decides which network addresses an issuer may have.
 //!
 //! Never reads a Secret: it works with names and metadata.
 
@@ -75,17 +75,17 @@ pub struct Credential {
     pub uid: String,
     /// Generation of the spec.
     pub generation: i64,
-    /// The endpoint.
+    /// The issuer.
     pub issuer: Issuer,
-    /// Generation of the `ApiClient` that it names. Set by the shell.
+    /// Generation of the `ApiClient` that it names. The shell sets it.
     pub client_generation: Option<i64>,
-    /// OAuth client id; empty where there is none.
+    /// OAuth client id; empty if there is none.
     pub client_id: String,
     /// The client authentication.
     pub authentication: AuthenticationMethod,
-    /// When client secrets expire, as the spec declares it.
+    /// When client secrets expire, if the spec declares it.
     pub secret_expiries: BTreeMap<SecretKeyRef, Timestamp>,
-    /// The `ApiClient` that has its client credential rotated. Then it has one source.
+    /// The `ApiClient` that rotates its client credential. The credential then has one source.
     pub rotated: Option<Box<RotatedBy>>,
     /// The key that is published as it is. If set, no token is requested: grant, client and request are empty.
     pub static_key: Option<StaticKey>,
@@ -93,15 +93,15 @@ pub struct Credential {
     pub grant: Grant,
     /// The token request parameters.
     pub request: RequestParameters,
-    /// What the token should say of itself.
+    /// The expected content of the token.
     pub expect: Option<Expectation>,
-    /// Where the answer goes.
+    /// The Secret that gets the token.
     pub target: TargetSecret,
     /// `spec.minLifetime`, if set.
     pub min_lifetime: Option<SignedDuration>,
-    /// When the credential ends: no token is wanted from then on.
+    /// When the credential expires: no token is requested after that.
     pub end: Option<Timestamp>,
-    /// No work wanted.
+    /// Nothing is to be done.
     pub suspend: bool,
     /// Value of the annotation that requests a renewal.
     pub renew_requested: Option<String>,
@@ -110,7 +110,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Keys of Secrets of which one authenticates the client, in order.
+    /// Keys of Secrets of which one authenticates the client, in the order in which they are tried.
     pub fn alternatives(&self) -> Vec<SecretKeyRef> {
         self.authentication.alternatives()
     }
@@ -123,16 +123,16 @@ impl Credential {
         }
     }
 
-    /// May one answer serve this credential and others that request the same at this moment? Not if its token is revoked with
-    /// it: the others would keep a token that is of no use.
+    /// Whether one answer may be used for this credential and others that request the same at this moment. Not if its token is revoked on
+    /// deletion: the others would then have a useless token.
     pub fn is_shareable(&self) -> bool {
         self.static_key.is_none()
             && self.grant.is_shareable()
             && self.target.deletion != DeletionPolicy::Revoke
     }
 
-    /// The request by which the operator's identity gets the client assertion of this credential, if that is how its client
-    /// authenticates: the same issuer, and the identity as the client.
+    /// The request with which the operator's identity gets the client assertion of this credential, if its client authenticates in that way:
+    /// the same issuer, and the identity as the client.
     pub fn of_identity(&self) -> Option<Self> {
         let AuthenticationMethod::IdentityAssertion(selector) = &self.authentication else {
             return None;
@@ -149,8 +149,8 @@ impl Credential {
         })
     }
 
-    /// What has to be read beside the client authentication, with its purpose: the static key, or what the grant needs and then
-    /// the values of parameters that are in Secrets, by their names.
+    /// What must be read in addition to the client authentication, with its purpose: the static key, or the inputs of the grant and then the
+    /// values of parameters that are in Secrets, by their names.
     pub fn inputs(&self) -> Vec<(Use, Need)> {
         if let Some(key) = &self.static_key {
             return vec![(Use::StaticKey, Need::Line(key.token.clone()))];
@@ -173,7 +173,7 @@ impl Credential {
     }
 }
 
-/// The part of a token request that says what the token is for.
+/// The part of a token request that defines what the token is for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestParameters {
     /// Scopes, in the user's order.
@@ -192,11 +192,11 @@ pub struct RequestParameters {
     pub grant: GrantKey,
     /// The subjects that the spec names.
     pub subjects: Vec<Subject>,
-    /// What else of the grant's fields ends in the request: `requested_token_type`, `iss` and `aud` of an assertion.
+    /// Other fields of the grant that are sent in the request: `requested_token_type`, `iss` and `aud` of an assertion.
     pub inputs: Vec<(&'static str, String)>,
 }
 
-/// For whom a token is requested, as far as the spec says it.
+/// For whom a token is requested, if the spec names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Subject {
     /// A user name, or the `sub` of a signed assertion.
@@ -205,7 +205,7 @@ pub enum Subject {
     Account(String),
 }
 
-/// The Secret to write, as declared.
+/// The Secret to write, as the spec declares it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetSecret {
     /// Name in the credential's namespace.
@@ -216,15 +216,15 @@ pub struct TargetSecret {
     pub labels: BTreeMap<String, String>,
     /// User annotations.
     pub annotations: BTreeMap<String, String>,
-    /// Keys and their formats; the usual ones are filled in.
+    /// Keys and their formats, with defaults filled in.
     pub keys: Vec<TargetKey>,
-    /// What happens when the credential goes.
+    /// What happens to it when the credential is deleted.
     pub deletion: DeletionPolicy,
     /// Which pods are notified of a write: a label selector, as the API server reads it.
     pub notify_pods: Option<String>,
 }
 
-/// Identity of a credential that is being deleted or cannot be parsed: enough to find what it left behind.
+/// Identity of a credential that is being deleted or cannot be parsed: enough to find what belongs to it.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Key {
     /// Namespace of the object.
@@ -249,5 +249,5 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// Age order of two credentials that name one Secret: the older wins, equal times by UID.
+/// Order of two credentials that name one Secret: the older one has precedence, by UID if the times are equal.
 pub type Seniority = (Timestamp, std::sync::Arc<str>);

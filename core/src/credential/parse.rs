@@ -15,7 +15,7 @@ use crate::{
     oauth::Grant,
 };
 
-/// What became of the search for the issuer that a credential names.
+/// The result of looking up the issuer that a credential names.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "lives for one call")]
 pub enum IssuerLookup {
@@ -23,11 +23,11 @@ pub enum IssuerLookup {
     Found(Issuer),
     /// There is no such object.
     Missing,
-    /// There is none of this kind, but one of the other kind has the name.
+    /// There is none of this kind, but one of the other kind with the same name.
     OtherKind,
-    /// There was one, and it was deleted: the credential is being deleted as well.
+    /// There was one, and it was deleted while the credential is being deleted.
     Deleted,
-    /// It is there, but its spec is faulty.
+    /// It exists, but its spec has faults.
     Faulty(Vec<FieldError>),
     /// This operator watches only some namespaces, and reads no `ClusterTokenIssuer`s.
     OutOfScope,
@@ -35,7 +35,7 @@ pub enum IssuerLookup {
 
 /// Bounds of `minLifetime`.
 const MIN_LIFETIME: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
-/// Annotations are cut to this length before they are compared or echoed.
+/// Annotations are cut to this length before they are compared or returned in status.
 pub const MAX_RENEW_REQUEST: usize = 128;
 
 /// Parses `object`. `lookup` finds the issuer object that it refers to.
@@ -111,14 +111,14 @@ pub fn parse(
     })
 }
 
-/// Whoever resolves the reference to a client passes an object without it.
+/// The caller must resolve a reference to a client before it passes the object.
 fn unresolved(spec: &ApiCredentialSpec) -> Option<FieldError> {
     let problem = "is not resolved; this is a fault of apicred, report it";
     let left = spec.client_ref.as_ref();
     left.map(|_| FieldError::new("spec.clientRef", problem))
 }
 
-/// The value, or its faults added to `errors`.
+/// Returns the value, or adds its faults to `errors`.
 fn collect<T>(result: Result<T, Vec<FieldError>>, errors: &mut Vec<FieldError>) -> Option<T> {
     result.map_err(|faults| errors.extend(faults)).ok()
 }
@@ -154,7 +154,7 @@ fn issuer(
     }
 }
 
-/// The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
+/// The CRD has the same rules. These checks also apply to an object that was stored under older rules.
 fn time_faults(spec: &ApiCredentialSpec) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let (shortest, longest) = MIN_LIFETIME;
@@ -191,8 +191,8 @@ fn renew_requested(annotations: &BTreeMap<String, String>) -> Option<String> {
     Some(value.chars().take(MAX_RENEW_REQUEST).collect())
 }
 
-/// When a client secret ends, as users write it into a spec or an annotation: RFC 3339, or a date, which ends as it
-/// begins in UTC (the careful reading), or another form that has one meaning. Invisible characters at its ends are none of it.
+/// Parses the expiry time of a client secret in a spec or an annotation: RFC 3339, a date, or another form with only one meaning. A date is
+/// read as its first moment in UTC, the earliest meaning. Invisible characters at both ends are ignored.
 pub fn end_of_secret(text: &str) -> Option<Timestamp> {
     const INVISIBLE: &str = "\u{feff}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{ad}";
     let stray = |c: char| c.is_whitespace() || c.is_control() || INVISIBLE.contains(c) || c == '"';
@@ -258,7 +258,7 @@ pub(super) fn find(
     }
 }
 
-/// When the client secrets expire, as far as the spec declares it.
+/// When the client secrets expire, if the spec declares it.
 fn secret_expiries(
     spec: &ApiCredentialSpec,
     errors: &mut Vec<FieldError>,
@@ -282,7 +282,7 @@ fn secret_expiries(
     ends
 }
 
-/// Where an entry of the client's sources is written.
+/// The field of an entry of the client's sources.
 fn source_field(authentication: &AuthenticationMethod, at: usize) -> String {
     match authentication {
         AuthenticationMethod::Certificates(_) => {
@@ -295,8 +295,7 @@ fn source_field(authentication: &AuthenticationMethod, at: usize) -> String {
     }
 }
 
-/// An entry that is listed twice would be tried twice, and a source that is the target as well would be overwritten by
-/// the token.
+/// An entry that is listed twice would be tried twice, and a source that is also the target would be overwritten by the token.
 fn source_faults(
     authentication: &AuthenticationMethod,
     inputs: &[fit::Input],

@@ -21,7 +21,7 @@ pub const fn entra_authority(cloud: Cloud) -> &'static str {
     }
 }
 
-/// An issuer's place.
+/// The addresses of an issuer.
 pub(super) struct Place {
     pub(super) endpoint: Endpoint,
     pub(super) protocol: Protocol,
@@ -95,7 +95,7 @@ fn oidc_place(oidc: &OidcIssuer) -> Result<Place, FieldError> {
 
 fn oauth2_place(oauth2: &OAuth2Issuer) -> Result<Place, FieldError> {
     let url = https_url("spec.oauth2.tokenUrl", &oauth2.token_url)?;
-    // RFC 6749 section 2.3.1: every server that issues secrets must take Basic.
+    // RFC 6749 section 2.3.1: every server that issues secrets must support Basic.
     let style = oauth2
         .client_authentication
         .as_ref()
@@ -174,8 +174,8 @@ fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {
     })
 }
 
-/// Microsoft Graph, with its version. A token of Microsoft goes to Microsoft's alone, one of another authority to the one
-/// that is set beside it.
+/// Microsoft Graph, with its version. A token of Microsoft is sent only to Microsoft's own Graph, a token of another authority only to the one
+/// that is set for it.
 fn graph(entra: &EntraIssuer, at: &str) -> Result<Option<Url>, FieldError> {
     let field = || format!("{at}.graphHost");
     match (&entra.authority_host, &entra.graph_host) {
@@ -203,7 +203,7 @@ fn graph(entra: &EntraIssuer, at: &str) -> Result<Option<Url>, FieldError> {
     }
 }
 
-/// The other endpoints that a spec names. The one that gets tokens must be on the host that gets secrets.
+/// The other endpoints that a spec names. The revocation endpoint receives tokens, so it must be on the host that receives secrets.
 fn places(spec: &OAuth2Issuer, home: &str) -> Result<Places, FieldError> {
     let url = |field: &str, text: &Option<String>| {
         text.as_deref()
@@ -270,7 +270,7 @@ pub(super) fn https_url(field: &str, text: &str) -> Result<Url, FieldError> {
     Ok(url)
 }
 
-/// `https://host[:port]` in the form that annotations use: lower case, without the default port.
+/// `https://host[:port]` in the form of annotations: lower case, without the default port.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }

@@ -4,14 +4,14 @@
 
 use crate::api::{ApiPreset, Cloud};
 
-/// What is known of an API in one cloud.
+/// Known values of an API in one cloud.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preset {
-    /// Its name in Entra ID's portal, under which permissions are found.
+    /// Its name in Entra ID's portal, under which its permissions are listed.
     pub portal_name: &'static str,
-    /// The API as `resource` of the v1 endpoint, and before `/.default` of the v2 endpoint.
+    /// The API as `resource` of the v1 endpoint, and as the part before `/.default` at the v2 endpoint.
     pub audience: &'static str,
-    /// The base of the URLs under which it is called.
+    /// The base of its URLs.
     pub base_url: &'static str,
     /// Application permissions.
     pub roles: &'static [&'static str],
@@ -19,7 +19,7 @@ pub struct Preset {
     pub scopes: &'static [&'static str],
 }
 
-/// The preset of an API in a cloud; `None` where Microsoft documents none.
+/// The preset of an API in a cloud; `None` if Microsoft documents none.
 ///
 /// Sources: learn.microsoft.com/defender-cloud-apps/api-authentication-application,
 /// learn.microsoft.com/defender-endpoint/api/exposed-apis-create-app-webapp,
@@ -32,7 +32,7 @@ pub const fn preset(api: ApiPreset, cloud: Cloud) -> Option<Preset> {
         (ApiPreset::DefenderForCloudApps | ApiPreset::CloudAppSecurity, Cloud::Public) => Preset {
             portal_name: "Microsoft Cloud App Security",
             audience: "05a65629-4c1b-48c1-a78b-804c4abdd4af",
-            // Slower than a tenant's own address, which the portal shows, and right for every tenant.
+            // Slower than the tenant's own address in the portal, but right for every tenant.
             base_url: "https://portal.cloudappsecurity.com/cas/api/v1",
             roles: CLOUD_APPS,
             scopes: CLOUD_APPS,
@@ -93,7 +93,7 @@ pub const fn preset(api: ApiPreset, cloud: Cloud) -> Option<Preset> {
                 Cloud::USGov => "https://management.usgovcloudapi.net",
                 Cloud::China => "https://management.chinacloudapi.cn",
             },
-            // Rights are given by role assignments in Azure, not by permissions in the token.
+            // Access is granted by role assignments in Azure, not by permissions in the token.
             roles: &[],
             scopes: &["user_impersonation"],
         },

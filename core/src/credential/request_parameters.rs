@@ -1,4 +1,4 @@
-//! The token request parameters of a spec: preset, scopes, resource and audience become one [`RequestParameters`], by the rules of the issuer.
+//! The token request parameters of a spec. Preset, scopes, resource and audience become one [`RequestParameters`], by the rules of the issuer.
 //!
 //! Entra ID refuses wrong combinations with AADSTS1002012, 28002, 70011 or 901002 (facts, section 3.1). Checking them here needs no
 //! request, and the message contains the value to write. Mistakes of Microsoft's samples (section 2) have their own messages.
@@ -11,7 +11,7 @@ use crate::{
     oauth::Grant,
 };
 
-/// APIs that users request by their URL, although their audience is another.
+/// APIs that users request by their URL, although their audience is different.
 const BY_ADDRESS: [(&str, &str); 4] = [
     ("mmdls.microsoft.com", "ManagedDesktop"),
     ("portal.cloudappsecurity.com", "DefenderForCloudApps"),
@@ -19,7 +19,7 @@ const BY_ADDRESS: [(&str, &str); 4] = [
     ("securitycenter.windows.com", "DefenderForEndpoint"),
 ];
 
-/// First words of permissions, with the API that they belong to.
+/// First parts of permissions, with the API to which they belong.
 ///
 /// Sources: learn.microsoft.com/defender-endpoint/api/exposed-apis-list and the pages below it,
 /// learn.microsoft.com/defender-cloud-apps/api-authentication-application, learn.microsoft.com/defender-xdr/api-incident
@@ -55,7 +55,7 @@ const FAMILIES: [(&[&str], ApiPreset); 4] = [
     (&["MmdSupport", "MWaaSDevice"], ApiPreset::ManagedDesktop),
 ];
 
-/// The request of a spec.
+/// The token request parameters of a spec.
 ///
 /// # Errors
 /// Every fault, with field paths.
@@ -114,7 +114,7 @@ pub(super) fn of_spec(
     }
 }
 
-/// The fields that no other issuer has a use for.
+/// The fields that only Entra ID uses.
 fn only_for_entra(spec: &ApiCredentialSpec) -> Vec<FieldError> {
     let api = spec.api.map(|_| {
         FieldError::new(
@@ -131,7 +131,7 @@ fn only_for_entra(spec: &ApiCredentialSpec) -> Vec<FieldError> {
     api.into_iter().chain(version).collect()
 }
 
-/// Fills in what a preset knows.
+/// Adds the values of a preset.
 fn fill(
     request: &mut RequestParameters,
     spec: &ApiCredentialSpec,
@@ -165,7 +165,7 @@ fn fill(
     } else if spec.scopes.is_empty() {
         request.scopes = vec![format!("{}/.default", preset.audience)];
     } else {
-        // A permission by its bare name is one of this API.
+        // A permission without an API is one of this API.
         for scope in &mut request.scopes {
             let bare = !scope.contains('/') && !is_of_sign_in(scope);
             if bare {
@@ -176,12 +176,12 @@ fn fill(
     Ok(())
 }
 
-/// Scopes that are no permission of an API (OpenID Connect Core section 5.4 and 11).
+/// Scopes that are not permissions of an API (OpenID Connect Core section 5.4 and 11).
 pub(crate) fn is_of_sign_in(scope: &str) -> bool {
     ["openid", "profile", "email", "offline_access"].contains(&scope)
 }
 
-/// The first fault of what is requested of Entra ID.
+/// The first fault of a request to Entra ID.
 fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option<FieldError> {
     if let [resource, more @ ..] = spec.resources.as_slice() {
         return entra_resource_faults(spec, resource, more);
@@ -292,7 +292,7 @@ fn application_scope_faults(
     None
 }
 
-/// The preset whose permission a scope is, written alone. Microsoft Graph has none of these families.
+/// The preset to which a scope without an API belongs. Microsoft Graph has none of these families.
 fn of_preset(scope: &str, cloud: Cloud) -> Option<ApiPreset> {
     let (family, rest) = scope.split_once('.')?;
     let is_permission = !rest.contains(['/', ':']) && !family.contains(['/', ':']);
@@ -307,8 +307,8 @@ fn of_preset(scope: &str, cloud: Cloud) -> Option<ApiPreset> {
     preset(*api, cloud).map(|_| *api)
 }
 
-/// The API in a scope that lacks its `/.default`: users write one permission behind it, or nothing, or the permission
-/// alone, which is Microsoft Graph's in Microsoft's own words (learn.microsoft.com/graph/permissions-overview).
+/// The API in a scope without `/.default`. Users write one permission after the API, or nothing, or the permission alone, which means Microsoft
+/// Graph according to Microsoft (learn.microsoft.com/graph/permissions-overview).
 fn api_of(scope: &str) -> &str {
     let scope = scope.trim_end_matches('/');
     let permission = |word: &str| {
@@ -322,7 +322,7 @@ fn api_of(scope: &str) -> &str {
     }
 }
 
-/// Is it the address of an API whose tokens carry another name?
+/// The fault if it is the address of an API whose tokens have another audience.
 fn address_fault(field: &str, wanted: &str) -> Option<FieldError> {
     let host = Url::parse(wanted).ok()?.host_str()?.to_owned();
     let (_, api) = BY_ADDRESS.iter().find(|(known, _)| {

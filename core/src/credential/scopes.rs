@@ -1,6 +1,6 @@
 //! Compares scopes, resources and audiences with the rules of each issuer.
 //!
-//! A tolerance for one issuer never applies to another: by RFC 6749 section 3.3, scopes are case-sensitive and separated by blanks.
+//! A tolerance for one issuer never applies to another: according to RFC 6749 section 3.3, scopes are case-sensitive and separated by blanks.
 
 use super::{Endpoint, Issuer, Protocol};
 use crate::oauth::{LEVELS, permission};
@@ -8,24 +8,24 @@ use crate::oauth::{LEVELS, permission};
 /// How an issuer writes scopes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Dialect {
-    /// Microsoft Entra ID: an API and a permission, without regard to case; Microsoft Graph's by the permission alone
+    /// Microsoft Entra ID: an API and a permission, not case-sensitive. Permissions of Microsoft Graph may be written without the API
     /// (learn.microsoft.com/entra/identity-platform/scopes-oidc).
     Entra,
     /// Google: `email` and `profile` have long names (developers.google.com/identity/protocols/oauth2/scopes).
     Google,
-    /// GitHub: answers with commas, and names the widest scope alone
+    /// GitHub: answers with commas, and returns only the widest scope
     /// (docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps).
     GitHub,
-    /// Permissions of a GitHub App: a level includes the lower ones, and `metadata:read` comes with each permission
+    /// Permissions of a GitHub App: a level includes the lower ones, and `metadata:read` is added to each permission
     /// (docs.github.com/apps/creating-github-apps/registering-a-github-app/choosing-permissions-for-a-github-app).
     GitHubApp,
     /// Slack: commas in requests and answers (api.slack.com/authentication/oauth-v2).
     Slack,
-    /// By the RFC.
+    /// According to the RFC.
     Standard,
 }
 
-/// Microsoft Graph by its names.
+/// The names of Microsoft Graph.
 const GRAPH: [&str; 5] = [
     "https://graph.microsoft.com",
     "https://graph.microsoft.us",
@@ -42,7 +42,7 @@ const MICROSOFT: [&str; 6] = [
     "ciamlogin.com",
     "b2clogin.com",
 ];
-/// What is about the sign-in and not about an API (OpenID Connect Core sections 5.4 and 11).
+/// Scopes for the sign-in and not for an API (OpenID Connect Core sections 5.4 and 11).
 const SIGN_IN: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 /// The long names of scopes at Google.
 const LONG: [(&str, &str); 2] = [
@@ -52,9 +52,9 @@ const LONG: [(&str, &str); 2] = [
         "https://www.googleapis.com/auth/userinfo.profile",
     ),
 ];
-/// The permission that GitHub adds to every other one.
+/// The permission that GitHub adds to all others.
 const IMPLIED: &str = "metadata:read";
-/// Scopes of GitHub that others contain.
+/// Scopes of GitHub that include others.
 const CONTAINED: [(&str, &[&str]); 4] = [
     (
         "repo",
@@ -72,8 +72,7 @@ const CONTAINED: [(&str, &[&str]); 4] = [
 ];
 
 impl Dialect {
-    /// The dialect of an issuer, by the protocol it is declared with and by the hosts that are known. GitHub Enterprise
-    /// has hosts of its own and the same path.
+    /// The dialect of an issuer, from its declared protocol and from known hosts. GitHub Enterprise has other hosts and the same path.
     pub fn of(issuer: &Issuer) -> Self {
         if issuer.protocol == Protocol::GitHubApp {
             return Self::GitHubApp;
@@ -97,14 +96,14 @@ impl Dialect {
         }
     }
 
-    /// The single scopes of a text.
+    /// Splits a text into single scopes.
     fn split(self, text: &str) -> Vec<&str> {
         let commas = matches!(self, Self::GitHub | Self::Slack);
         let parts = text.split(|c: char| c.is_ascii_whitespace() || commas && c == ',');
         parts.filter(|s| !s.is_empty()).collect()
     }
 
-    /// Is this scope often granted without being named in the answer? A refresh token or an ID token shows it.
+    /// Whether this scope is often granted without being listed in the answer. A refresh token or an ID token shows it.
     fn is_silent(self, scope: &str) -> bool {
         match self {
             Self::GitHubApp => scope == IMPLIED,
@@ -113,7 +112,7 @@ impl Dialect {
         }
     }
 
-    /// True if a granted scope contains the requested one.
+    /// Returns true if a granted scope includes the requested one.
     fn covers(self, granted: &str, wanted: &str) -> bool {
         match self {
             Self::Entra => covers_at_entra(granted, wanted),
@@ -131,7 +130,7 @@ impl Dialect {
     }
 }
 
-/// `admin:org` contains `write:org`, which contains `read:org`; the others are in the table.
+/// `admin:org` includes `write:org`, which includes `read:org`. The others are in the table.
 fn contains_at_github(granted: &str, wanted: &str) -> bool {
     let listed = CONTAINED
         .iter()
@@ -146,7 +145,7 @@ fn contains_at_github(granted: &str, wanted: &str) -> bool {
     listed || wider
 }
 
-/// Does a permission of a GitHub App include another one?
+/// Whether a permission of a GitHub App includes another one.
 fn contains_permission(granted: &str, wanted: &str) -> bool {
     let rank = |level: &str| LEVELS.iter().position(|l| *l == level);
     match (permission(granted), permission(wanted)) {
@@ -166,8 +165,8 @@ pub(super) fn at_entra(scope: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Do both texts name one API of Entra ID? The slash at the end is part of an API's name, and `aud` has it, but both names
-/// are one API; so are `api://GUID` and `GUID`.
+/// Whether both texts name the same API of Entra ID. A trailing slash is part of an API's name, and `aud` contains it, but both names mean one
+/// API; so do `api://GUID` and `GUID`.
 pub(super) fn is_one_api(one: &str, other: &str) -> bool {
     let plain = |api: &str| {
         let api = api.strip_suffix('/').unwrap_or(api).to_ascii_lowercase();
@@ -177,7 +176,7 @@ pub(super) fn is_one_api(one: &str, other: &str) -> bool {
     one == other || GRAPH.contains(&one.as_str()) && GRAPH.contains(&other.as_str())
 }
 
-/// A name without an API is Microsoft Graph's, or of the one API that a token is for, so it fits every API.
+/// A permission without an API belongs to Microsoft Graph, or to the one API that a token is for, so it matches every API.
 fn covers_at_entra(granted: &str, wanted: &str) -> bool {
     let ((granted_api, granted), (asked_api, wanted)) = (at_entra(granted), at_entra(wanted));
     let api = match (granted_api, asked_api) {
@@ -187,8 +186,8 @@ fn covers_at_entra(granted: &str, wanted: &str) -> bool {
     api && granted.eq_ignore_ascii_case(wanted)
 }
 
-/// Scopes that were requested and not granted, as far as the answer shows (RFC 6749 section 5.1: a scope that is not the
-/// one requested must be named). No text, or an empty one, shows nothing.
+/// Scopes that were requested and not granted, as far as the answer shows it (RFC 6749 section 5.1: the answer must contain the scope if it
+/// differs from the request). Without a text, or with an empty one, the result is empty.
 pub fn not_granted(issuer: &Issuer, wanted: &[String], granted: Option<&str>) -> Vec<String> {
     let dialect = Dialect::of(issuer);
     let all: Vec<&str> = granted.map(|text| dialect.split(text)).unwrap_or_default();
@@ -197,8 +196,8 @@ pub fn not_granted(issuer: &Issuer, wanted: &[String], granted: Option<&str>) ->
     }
     let wanted = wanted.iter().flat_map(|entry| dialect.split(entry));
     let wanted: Vec<&str> = wanted.filter(|scope| !dialect.is_silent(scope)).collect();
-    // By the RFC, a comma may be part of a scope. But many servers separate scopes by commas, and requested scopes
-    // rarely contain one.
+    // According to the RFC, a comma may be part of a scope. But many servers separate scopes by commas, and requested scopes rarely contain
+    // one.
     let by_commas = !wanted.iter().any(|scope| scope.contains(','));
     let granted = all
         .iter()
@@ -216,7 +215,7 @@ pub fn not_granted(issuer: &Issuer, wanted: &[String], granted: Option<&str>) ->
         .collect()
 }
 
-/// Which of these scopes none of the held ones covers.
+/// The scopes that none of the held scopes covers.
 pub(crate) fn lacking(issuer: &Issuer, wanted: &[String], held: &[String]) -> Vec<String> {
     let dialect = Dialect::of(issuer);
     let has = |scope: &str| held.iter().any(|h| h == scope || dialect.covers(h, scope));
@@ -224,7 +223,7 @@ pub(crate) fn lacking(issuer: &Issuer, wanted: &[String], held: &[String]) -> Ve
     lacks.cloned().collect()
 }
 
-/// Does the issuer add this permission to a token by itself?
+/// Whether the issuer adds this permission to a token without a request.
 pub(crate) fn is_implied(issuer: &Issuer, scope: &str) -> bool {
     Dialect::of(issuer) == Dialect::GitHubApp && scope == IMPLIED
 }
@@ -241,7 +240,7 @@ pub enum Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// As it is written.
+    /// The text in the spec.
     pub const fn text(self) -> &'a str {
         match self {
             Self::Scope(text) | Self::Resource(text) | Self::Audience(text) => text,
@@ -249,8 +248,9 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Does an entry of `allowedScopes` allow this? Letter by letter. A permission of a GitHub App allows the lower levels. At Entra ID without regard to case, and `<api>/.default`
-/// (v2) and the resource `<api>` (v1) are one thing under two names, with and without a slash at the end.
+/// Whether an entry of `allowedScopes` allows this. The texts must be identical, with two exceptions. A permission of a GitHub App allows the
+/// lower levels. At Entra ID texts are not case-sensitive, and `<api>/.default` (v2) and the resource `<api>` (v1) are two names of the same
+/// API, with and without a trailing slash.
 pub fn allows(dialect: Dialect, entry: &str, wanted: Wanted<'_>) -> bool {
     if entry == wanted.text() {
         return true;
@@ -278,13 +278,13 @@ pub fn allows(dialect: Dialect, entry: &str, wanted: Wanted<'_>) -> bool {
     }
 }
 
-/// The same, without names that only happen to be known here: a list of an administrator is not widened by a guess.
+/// The same, without the aliases that apicred knows: a guess must not widen an administrator's list.
 fn is_same_api(one: &str, other: &str) -> bool {
     let bare = |api: &str| api.strip_suffix('/').unwrap_or(api).to_ascii_lowercase();
     bare(one) == bare(other)
 }
 
-/// APIs of Entra ID that scopes name, each once; a permission alone is Microsoft Graph's.
+/// APIs of Entra ID that scopes name, each once. A permission without an API belongs to Microsoft Graph.
 pub(super) fn apis_at_entra(scopes: &[String]) -> Vec<String> {
     let mut apis: Vec<String> = Vec::new();
     let about_api = |s: &&String| !SIGN_IN.iter().any(|n| n.eq_ignore_ascii_case(s));

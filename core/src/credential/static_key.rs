@@ -9,7 +9,7 @@ use crate::{
     input, oauth,
 };
 
-/// Age from which a warning asks for a new key, if not set: 90 days.
+/// Age after which a warning asks for a new key, if not set: 90 days.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// The scheme that Cloud App Security requires.
 const SCHEME: &str = "Token";
@@ -21,9 +21,9 @@ pub struct StaticKey {
     pub token: SecretKeyRef,
     /// The scheme in the `Authorization` header.
     pub scheme: String,
-    /// When it was created, if the spec says so.
+    /// When it was created, if the spec sets it.
     pub created_at: Option<Timestamp>,
-    /// Age from which a warning asks for a new key.
+    /// Age after which a warning asks for a new key.
     pub max_age: SignedDuration,
 }
 
@@ -31,7 +31,7 @@ impl StaticKey {
     /// The field with the name of its Secret.
     pub(super) const FIELD: &'static str = "spec.static.tokenRef.name";
 
-    /// From a spec.
+    /// Parses a spec.
     pub fn new(spec: &api::StaticKey) -> Self {
         Self {
             token: spec.token_ref.clone(),
@@ -44,16 +44,16 @@ impl StaticKey {
         }
     }
 
-    /// Values that identify the published token, for its fingerprint, beside the key itself.
+    /// Values that identify the published token, for its fingerprint, in addition to the key itself.
     pub(crate) fn fingerprint_parts(&self) -> [&str; 2] {
         ["static", &self.scheme]
     }
 
-    /// The key in the bytes of a Secret: [`oauth::secret_text`], but blanks, line ends and marks around it are removed, since what is
-    /// published must work unchanged.
+    /// The key in the bytes of a Secret. Like [`oauth::secret_text`], but blanks, line ends and marks around it are removed, because the
+    /// published value must work unchanged.
     ///
     /// # Errors
-    /// A sentence for the user when the bytes cannot be a key.
+    /// A sentence for the user if the bytes cannot be a key.
     pub fn from_secret_bytes(bytes: &[u8]) -> Result<SecretString, String> {
         let text =
             input::text(bytes).map_err(|why| format!("{why}; store the key itself, as text"))?;

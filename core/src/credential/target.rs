@@ -61,7 +61,7 @@ fn name_faults(name: &str) -> Vec<FieldError> {
     errors
 }
 
-/// The keys of the target with their names filled in; the usual four if none are given.
+/// The keys of the target with default names filled in; the usual four if none are set.
 fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
     let usual = |format: TargetFormat| TargetKey {
         format,

@@ -1,14 +1,16 @@
 //! Which labels, annotations and names a target Secret may have.
 //!
-//! Tools select Secrets by their labels, annotations and names: a label can forge a Helm release, and an annotation can copy a Secret into other namespaces. No list of
-//! tools is complete. So everything is refused, except labels that control no tool and keys that an administrator allows.
+//! Tools select Secrets by their labels, annotations and names: a label can forge a Helm release, and an annotation can copy a Secret into
+//! other namespaces. No list of tools is complete. So everything is refused, except labels that control no tool and keys that an administrator
+//! allows.
 
 use std::str::FromStr;
 
 use super::{Credential, binding::Denial};
 use crate::api::names;
 
-/// Labels that only describe. `instance` is not one of them, because Argo CD uses it to track objects; `managed-by` is set by apicred.
+/// Labels that only describe. `instance` is not included, because Argo CD uses it to track objects, and `managed-by` is not, because apicred
+/// sets it.
 const DESCRIBE: [&str; 4] = [
     "app.kubernetes.io/name",
     "app.kubernetes.io/component",
@@ -72,7 +74,7 @@ impl KeyPattern {
     }
 }
 
-/// Is the prefix of a key this domain, or below it?
+/// Whether the prefix of a key is this domain or below it.
 fn is_of(key: &str, domain: &str) -> bool {
     key.split_once('/').is_some_and(|(prefix, _)| {
         prefix == domain
@@ -86,17 +88,17 @@ fn is_never(key: &str) -> bool {
     NEVER.iter().any(|domain| is_of(key, domain))
 }
 
-/// True if this key may not be set on a target. Labels that only describe are an exception.
+/// Returns true if this key may not be set on a target. Labels that only describe are an exception.
 pub(super) fn is_reserved(key: &str, label: bool) -> bool {
     is_never(key) && !(label && DESCRIBE.contains(&key))
 }
 
-/// Is it a name that a tool gives its own Secrets?
+/// Whether it is a name that a tool gives its own Secrets.
 pub(super) fn is_name_of_tool(name: &str) -> bool {
     NAMES_OF_TOOLS.iter().any(|n| name.starts_with(n))
 }
 
-/// May the target of `credential` have its labels and annotations? `allowed` is the administrator's list.
+/// Checks whether the target of `credential` may have its labels and annotations. `allowed` is the administrator's list.
 ///
 /// # Errors
 /// The first key that is not allowed.
@@ -105,7 +107,7 @@ pub fn may_have_metadata(allowed: &[KeyPattern], credential: &Credential) -> Res
     let is_allowed = |key: &str, label: bool| {
         !is_reserved(key, label)
             && (label && DESCRIBE.contains(&key)
-                // apicred sets it by itself, and its user may choose the other value.
+                // apicred sets it by default, and a user may set the other value.
                 || !label && key == names::RELOADER_IGNORE
                 || DOCUMENTATION.iter().any(|domain| is_of(key, domain))
                 || allowed.iter().any(|pattern| pattern.allows(key)))

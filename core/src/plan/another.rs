@@ -1,8 +1,8 @@
-//! Two operators that reconcile one credential. Each has its own digest key, so to each the other's tokens look like tokens of
-//! another client secret, and both would request one for each change.
+//! Two operators that reconcile one credential. Each has its own digest key. So each sees the other's tokens as tokens of another client
+//! secret, and both would request a token for each change.
 //!
-//! The operator that wrote the token keeps renewing it. The other one writes nothing but the condition, and takes over when the
-//! minimum remaining lifetime is at risk.
+//! The operator that wrote the token continues to renew it. The other one writes only the condition, and takes over when the minimum remaining
+//! lifetime is at risk.
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use crate::{
     ConditionType, Reason, api::ApiCredentialStatus, credential::Credential, plan::Outcome,
 };
 
-/// How long the operator that renews keeps the condition that the other one has set. If that one still runs, it sets it again.
+/// How long the operator that renews retains the condition that the other one has set. If the other one still runs, it sets the condition
+/// again.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long until the status of the other operator is looked for again, beside which this one reports, and the report in it.
+/// How long this operator waits for the status of the other operator, to which it adds its report, and for that report to appear.
 const STATUS_AWAITED: Duration = Duration::from_secs(5);
 
-/// Until when another operator is left to renew the token; `None` if none does.
+/// Until when this operator leaves the renewal to another operator; `None` if no other one renews.
 pub(super) fn renews(
     credential: &Credential,
     observed: &Observed,
@@ -32,8 +33,8 @@ pub(super) fn renews(
     (risk > now).then_some(risk)
 }
 
-/// What is reported of a credential whose token another operator renews: the status as that one wrote it, and the condition. A status
-/// of its own would be put right by the other one, and so on for ever.
+/// What is reported for a credential whose token another operator renews: the status as that one wrote it, and the condition. The other
+/// operator would overwrite any other status, and both would repeat this without end.
 pub fn left_to_another(
     credential: &Credential,
     known: Option<&ApiCredentialStatus>,
@@ -59,8 +60,7 @@ pub fn left_to_another(
         status.conditions.push(reported);
     }
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-    // Both requested the first token, and the other one has not written its status yet; or it writes one at this moment that does not
-    // know of the condition.
+    // Both requested the first token, and the other one has not written its status yet; or it is writing one now without the condition.
     let most = if current && stands {
         Duration::from_hours(1)
     } else {
@@ -73,14 +73,14 @@ pub fn left_to_another(
     }
 }
 
-/// The condition that the other operator has set, and until when it is kept.
+/// The condition that the other operator has set, and until when it is retained.
 pub(super) fn kept(old: &[Condition], now: Timestamp) -> Option<(Condition, Timestamp)> {
     let reported = ConditionType::RenewalFailing.find(old)?;
     if Reason::parse(&reported.reason) != Some(Reason::AnotherOperator) {
         return None;
     }
     let until = later(reported.last_transition_time.0, KEPT);
-    // A time ahead was noted by a clock that was set back since.
+    // A time in the future was recorded before the clock was set back.
     (until > now && reported.last_transition_time.0 <= super::schedule::later_than(now))
         .then(|| (reported.clone(), until))
 }

@@ -10,10 +10,10 @@ use crate::{
     publish::Record,
 };
 
-/// Longest time from a token request to the end of the write of its token, in seconds: the deadline of a reconciliation.
+/// Longest time in seconds from a token request to the end of the write of its token: the deadline of a reconciliation.
 const ANSWER: i64 = 75;
 
-/// The last try, as this process knows it.
+/// The last attempt, as this process knows it.
 pub(super) fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Option<LastAttempt> {
     if let Outcome::Minted(minted) = outcome {
         return Some(succeeded(minted.at, minted.correlation_id.clone()));
@@ -35,7 +35,7 @@ pub(super) fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Opti
     })
 }
 
-/// The claims that a user can meet by a sign-in.
+/// The claims that a user can satisfy by a sign-in.
 fn requested_claims(token_error: &TokenError) -> Option<String> {
     let detail = token_error.detail.as_ref();
     detail
@@ -44,8 +44,8 @@ fn requested_claims(token_error: &TokenError) -> Option<String> {
         .clone()
 }
 
-/// The last try as status has it. A token that is younger than a failure was got although nobody could say so; so
-/// was one that is there although the answer to its write was lost.
+/// The last attempt according to status. If a token is newer than the failure, the attempt succeeded but could not be reported. The same holds
+/// if a token exists although the answer to its write was lost.
 pub(super) fn remembered(
     old: &ApiCredentialStatus,
     record: Option<&Record>,

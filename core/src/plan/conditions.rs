@@ -5,22 +5,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{ConditionType, StoredReason, printable};
 
-/// Longest message that is written: users read conditions, and objects must stay small.
+/// Longest message in characters: users read conditions, and objects must stay small.
 const MAX_MESSAGE: usize = 1024;
 
-/// Makes conditions of one object at one time.
+/// Creates conditions of one object at one time.
 #[derive(Clone, Copy)]
 pub struct Conditions<'a> {
-    /// Those that status has.
+    /// The conditions in status.
     pub previous: &'a [Condition],
-    /// Generation that the new ones are about.
+    /// Generation that the new conditions are about.
     pub generation: i64,
     /// The time.
     pub now: Timestamp,
 }
 
 impl Conditions<'_> {
-    /// A condition, keeping the transition time of the previous one if its status is the same.
+    /// A condition. It retains the transition time of the previous one if its status is the same.
     pub fn condition(
         &self,
         kind: ConditionType,
@@ -53,7 +53,8 @@ impl Conditions<'_> {
             .find(self.previous)
             .filter(|c| c.status == status)
             .map(|c| c.last_transition_time.clone());
-        // Events repeat messages, so this one place escapes what a spec, an issuer or an object's name put into one.
+        // Messages are also sent as events. They are escaped only here, because a spec, an issuer or an object's name may contain any
+        // character.
         let message = printable(message);
         let cut = message
             .char_indices()
@@ -70,7 +71,7 @@ impl Conditions<'_> {
     }
 }
 
-/// Whole seconds: what the API server stores, so that a comparison with it holds.
+/// The time in whole seconds, as the API server stores it, so that a comparison works.
 pub fn time(at: Timestamp) -> Time {
     Time(crate::whole_second(at))
 }

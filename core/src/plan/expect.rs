@@ -1,7 +1,7 @@
 //! Compares the published token with `spec.expect`.
 //!
-//! The claims are read, never trusted. A token that cannot be read is not evaluated, because only the API can decide. A token without a claim
-//! about roles does not prove that they are missing.
+//! The claims are read, never trusted. A token that cannot be read is not evaluated, because only the API can decide. If a token has no claim
+//! about roles, this does not prove that roles are missing.
 
 mod surplus;
 
@@ -17,31 +17,31 @@ use crate::{
     publish::{Record, rejection::has_no_data},
 };
 
-/// Most words of one claim that are noted.
+/// Maximum number of scopes of the answer that are stored.
 const MAX_SCOPES: usize = 64;
-/// How much of a name is shown, in characters, and of a list of names, in bytes: all findings fit into one message.
+/// Longest name that is shown, in characters, and longest list of names, in bytes: all findings must fit into one message.
 const LONGEST_NAME: usize = 48;
 const LONGEST_LIST: usize = 90;
 
 /// What a token lacks.
 #[derive(Debug, PartialEq)]
 pub(super) enum Lack {
-    /// This is missing: a stable reason, and a sentence with who must grant it.
+    /// A permission or another property is missing: a stable reason, and a sentence about who must grant it.
     Missing(Reason, String),
-    /// Whether something is missing cannot be read in the token.
+    /// The token does not show whether something is missing.
     Unknown(String),
 }
 
-/// One thing in which a token differs from the spec.
+/// One difference between the token and the spec.
 struct Finding {
     /// Stable reason.
     reason: Reason,
-    /// What was seen, and what to do.
+    /// What was observed, and what to do.
     text: String,
 }
 
-/// What the token lacks of what the spec expects: all of it at once, so that one correction does not bring up the next
-/// fault. The reason is that of the first one.
+/// The differences between the token and what the spec expects. All are reported at once, so that users can correct them together. The reason
+/// is that of the first one.
 pub(super) fn missing(credential: &Credential, record: &Record) -> Option<Lack> {
     let unread = unread(credential, record);
     let mut findings: Vec<Finding> = [
@@ -58,7 +58,7 @@ pub(super) fn missing(credential: &Credential, record: &Record) -> Option<Lack> 
     };
     let reason = first.reason;
     let several = findings.len() > 1 || unread.is_some();
-    // The longest comes last: if the message is cut, no finding is lost.
+    // The longest is last: if the message is cut, no finding is lost.
     findings.sort_by_key(|f| f.text.len());
     let mut parts: Vec<String> = findings
         .into_iter()
@@ -74,8 +74,8 @@ pub(super) fn missing(credential: &Credential, record: &Record) -> Option<Lack> 
     Some(Lack::Missing(reason, parts.join(". ")))
 }
 
-/// What is noted of a new token: its own claims, and if these have no scopes to read, those expected scopes that the answer
-/// names. The words of the answer themselves are not noted: an issuer may put a secret that it was sent there.
+/// The claims that are stored for a new token: its own claims and, if these have no readable scopes, the expected scopes that the answer lists.
+/// The text of the answer is not stored: an issuer may put a secret there that it received.
 pub(super) fn claims(credential: &Credential, token: &Token) -> Option<Box<Claims>> {
     let expected = credential.expect.as_ref().map(|e| e.scopes.as_slice());
     let silent = token
@@ -106,7 +106,7 @@ pub(super) fn claims(credential: &Credential, token: &Token) -> Option<Box<Claim
     Some(claims)
 }
 
-/// Permissions that are expected, and of which the token does not speak in a way that is known here.
+/// Expected permissions for which the token has no claim that apicred knows.
 fn unread(credential: &Credential, record: &Record) -> Option<String> {
     let expected = credential.expect.as_ref()?;
     let Some(claims) = record.claims.as_ref() else {
@@ -135,8 +135,8 @@ fn unread(credential: &Credential, record: &Record) -> Option<String> {
     ))
 }
 
-/// Of which claims is it known that they are whole, so that what is not there is missing? Entra ID leaves out a claim that
-/// would be empty; others leave out what was not configured.
+/// Which claims are known to be complete, so that a missing entry is not granted. Entra ID omits a claim that would be empty; others omit what
+/// was not configured.
 struct Whole {
     roles: bool,
     scopes: bool,
@@ -152,8 +152,8 @@ impl Whole {
     }
 }
 
-/// Which of the expected words are not held. Microsoft's documentation spells some permissions in two ways
-/// (Investigation.Read, Investigation.read); elsewhere case counts.
+/// The expected permissions that are not held. Microsoft's documentation spells some permissions in two ways (Investigation.Read,
+/// Investigation.read); for other issuers they are case-sensitive.
 fn lacking(credential: &Credential, wanted: &[String], held: &[String]) -> Vec<String> {
     let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
     let same = |w: &str, h: &str| {
@@ -173,7 +173,7 @@ fn lacking_scopes(credential: &Credential, wanted: &[String], held: &[String]) -
     scopes::lacking(&credential.issuer, &by_letter, held)
 }
 
-/// Issuers drop scopes that they do not know or do not grant, and give a token all the same (RFC 6749 section 3.3).
+/// Issuers drop scopes that they do not know or do not grant, and nevertheless issue a token (RFC 6749 section 3.3).
 fn narrowed(record: &Record) -> Option<Finding> {
     (!record.not_granted.is_empty()).then(|| Finding {
         reason: Reason::ScopesNotGranted,
@@ -190,7 +190,7 @@ fn other_audience(credential: &Credential, record: &Record) -> Option<Finding> {
     if claims.audience.is_empty() || claims.audience.contains(audience) {
         return None;
     }
-    // The token's own words: an issuer could put a secret there that it was sent.
+    // These are texts of the token: an issuer could put a secret there that it received.
     let shown: Vec<String> = claims
         .audience
         .iter()
@@ -275,7 +275,7 @@ fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
     Some(Finding { reason, text })
 }
 
-/// Is the token one of a GitHub App's installation, whose permissions no user delegates?
+/// Whether the token belongs to an installation of a GitHub App, whose permissions no user delegates.
 fn of_installation(credential: &Credential) -> bool {
     credential.issuer.protocol == Protocol::GitHubApp
 }
@@ -288,7 +288,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Permissions of this kind, in the words of the issuer.
+    /// Permissions of this kind, in the terms of the issuer.
     fn named(self, credential: &Credential, names: &str) -> String {
         match self {
             Self::Role => format!("the application permissions {names}"),
@@ -300,7 +300,7 @@ impl Kind {
     }
 }
 
-/// Names for a sentence: as many as fit, and how many more there are.
+/// Names for a sentence: as many as fit, and the number of the others.
 fn listed(names: &[String]) -> String {
     let mut text = String::new();
     for (at, name) in names.iter().enumerate() {
@@ -314,7 +314,7 @@ fn listed(names: &[String]) -> String {
     text
 }
 
-/// Where the permissions are found in the portal, for the APIs that are known.
+/// Where the portal shows the permissions, for the APIs that apicred knows.
 fn portal_name(credential: &Credential) -> String {
     let asked = |audience: &str| {
         let wanted = credential

@@ -14,21 +14,21 @@ use crate::{
     rotation::ClientAt,
 };
 
-/// How long ahead of the end of a secret or certificate the warning comes.
+/// How long before the expiry of a secret or certificate the warning begins.
 const AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// The warning about a certificate with a short lifetime begins at this part of it: cert-manager renews at a third.
+/// For a certificate with a short lifetime the warning begins when this part of it is left: cert-manager renews at a third.
 const PART: i32 = 5;
 
-/// What ends, and when.
+/// What expires, and when.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ending {
-    /// The end.
+    /// When it expires.
     pub(super) at: Timestamp,
-    /// From when on it is reported.
+    /// When the warning begins.
     pub(super) warn_at: Timestamp,
     kind: Kind,
     name: String,
-    /// The `ApiClient` that has it rotated.
+    /// The `ApiClient` that rotates it.
     rotated_by: Option<String>,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 .find(|s| used.is_some_and(|u| u.is(&s.reference)))
                 .or(observed.sources.first())?;
             let declared = credential.secret_expiries.get(&source.reference).copied();
-            // A user's word may be about the secret before.
+            // The time that a user sets may be about the previous secret.
             let name = source.reference.name.clone();
             if let Some((by, from, until)) = rotated(credential, source) {
                 return Some(Ending::of_rotated((Kind::Secret, name), by, (from, until)));
@@ -84,7 +84,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 .sources
                 .iter()
                 .find(|s| s.reference.name == used.name);
-            // A certificate that another tool makes has no note of a rotation.
+            // No rotation records the certificate of another tool.
             if let Some((by, ..)) = source.and_then(|source| rotated(credential, source)) {
                 let what = (Kind::Certificate, used.name.clone());
                 return Some(Ending::of_rotated(what, by, (Some(from), until)));
@@ -101,7 +101,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
     }
 }
 
-/// Who has the value of a source rotated, and from and until when this is valid as the rotation noted it.
+/// The rotation of a source's value, and its start and end of validity as the rotation recorded them.
 fn rotated<'a>(
     credential: &'a Credential,
     source: &Source,
@@ -113,13 +113,13 @@ fn rotated<'a>(
     Some((by, from, until))
 }
 
-/// When the warning about an end comes: ahead of it, and for a short life ahead of it by a part of that.
+/// When the warning about an expiry begins. For a short lifetime this is a part of the lifetime.
 fn ahead(from: Option<Timestamp>, until: Timestamp) -> Timestamp {
     let part = from.map(|from| (until.duration_since(from) / PART).max(SignedDuration::ZERO));
     schedule::later(until, -part.map_or(AHEAD, |part| AHEAD.min(part)))
 }
 
-/// A source whose owner says when it ends in a form that is not a time: no warning can come ahead.
+/// A source whose annotation with the expiry time is not a time, so no warning is possible.
 pub(super) fn unreadable(observed: &Observed) -> Option<(Reason, String)> {
     let sources = observed.sources.iter().chain(&observed.grant_sources);
     let source = sources
@@ -136,7 +136,7 @@ pub(super) fn unreadable(observed: &Observed) -> Option<(Reason, String)> {
 }
 
 impl Ending {
-    /// Of what apicred replaces by itself: nobody has to do anything before the rotation is late.
+    /// For a credential that apicred replaces: a user must act only if the rotation is late.
     fn of_rotated(
         (kind, name): (Kind, String),
         by: &RotatedBy,
@@ -151,7 +151,7 @@ impl Ending {
         }
     }
 
-    /// Why a renewal at `due` is known to fail. When a client secret expires is only declared; of a certificate it is known.
+    /// Why a renewal at `due` will certainly fail. The expiry time of a client secret is only declared, that of a certificate is certain.
     pub(super) fn obstacle(&self, due: Timestamp) -> Option<(Reason, String)> {
         let (name, at) = (&self.name, self.at);
         (self.kind == Kind::Certificate && at <= due).then(|| {
@@ -160,12 +160,12 @@ impl Ending {
         })
     }
 
-    /// The expiry, if it is that of a client secret or certificate. A static key has an age, and no known expiry.
+    /// The expiry time of a client secret or certificate. A static key has an age, and no known expiry.
     pub(super) fn of_client(&self) -> Option<Timestamp> {
         (self.kind != Kind::StaticKey).then_some(self.at)
     }
 
-    /// What is to be said now, if anything: a stable reason and a sentence.
+    /// The present warning, if any: a stable reason and a sentence.
     pub(super) fn warning(&self, now: Timestamp) -> Option<(Reason, String)> {
         if now < self.warn_at {
             return None;
@@ -209,7 +209,7 @@ impl Ending {
         })
     }
 
-    /// The warning about what apicred replaces by itself.
+    /// The warning about a credential that apicred replaces.
     fn late(&self, client: &str, over: bool) -> (Reason, String) {
         let (name, at) = (&self.name, self.at);
         let (what, reason) = match (self.kind, over) {

@@ -1,8 +1,7 @@
 //! When the finalizer [`REVOKE_FINALIZER`](crate::api::names::REVOKE_FINALIZER) is added and removed. PURE.
 //!
-//! A credential with `deletionPolicy: Revoke` has it before its first token is written. When the credential is deleted, the
-//! finalizer keeps it until the token is revoked, until that is known to be impossible, or until the deadline: a deletion
-//! never waits longer.
+//! A credential with `deletionPolicy: Revoke` gets it before its first token is written. When the credential is deleted, the finalizer retains
+//! it until the token is revoked, until that is known to be impossible, or until the deadline. A deletion never waits longer.
 
 use std::time::Duration;
 
@@ -15,14 +14,13 @@ use crate::{
 
 /// How long after its deletion a credential may wait for the revocation of its token.
 pub const DEADLINE: Duration = Duration::from_mins(1);
-/// An operator that finds a deletion late, because it did not run, has this much time for it. Also what a wrong clock
-/// leaves.
+/// The time that remains if the operator notices a deletion late, because it did not run. Also the minimum if a clock is wrong.
 const LATE: Duration = Duration::from_secs(15);
 /// The time between two attempts doubles from the first to the last.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 
-/// How long the revocation may take, by a clock that nobody sets. `deleted_at` comes from the clock of the API server and
-/// `now` from the operator's: they are compared once, within bounds, so that no jump of either ends or prolongs a wait.
+/// How long the revocation may take, measured by a monotonic clock. `deleted_at` comes from the clock of the API server and `now` from the
+/// operator's: they are compared once, within bounds, so that no jump of either shortens or prolongs a wait.
 pub fn time_left(deleted_at: Timestamp, now: Timestamp) -> Duration {
     let passed: SignedDuration = now.duration_since(deleted_at);
     let passed = Duration::try_from(passed).unwrap_or_default();
@@ -32,26 +30,26 @@ pub fn time_left(deleted_at: Timestamp, now: Timestamp) -> Duration {
 /// What is known of a credential and its finalizer.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// What its spec says. None if the spec cannot be read.
+    /// The policy in its spec. None if the spec cannot be read.
     pub policy: Option<DeletionPolicy>,
-    /// Has it the finalizer?
+    /// Whether it has the finalizer.
     pub present: bool,
-    /// Is it being deleted?
+    /// Whether it is being deleted.
     pub deleting: bool,
-    /// Was a token ever published for it, or can it have a refresh token?
+    /// Whether a token was ever published for it, or it can have a refresh token.
     pub has_token: bool,
     /// The last attempt to revoke the token.
     pub last: Option<&'a Attempt>,
 }
 
-/// How an attempt to revoke a token ended.
+/// The result of an attempt to revoke a token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Attempt {
     /// The issuer revoked it.
     Revoked,
-    /// Another attempt makes no sense.
+    /// Another attempt is useless.
     Impossible(String),
-    /// Another attempt may do better.
+    /// Another attempt may succeed.
     Failed {
         /// Why it failed.
         why: String,
@@ -61,7 +59,7 @@ pub enum Attempt {
 }
 
 impl Attempt {
-    /// An attempt that failed. `at`: when, counted like the deadline; `tries`: how many there were, this one included.
+    /// An attempt that failed. `at`: when, counted like the deadline; `tries`: the number of attempts, including this one.
     pub fn failed(token_error: &TokenError, at: Duration, tries: u32) -> Self {
         let why = token_error.message();
         if !matches!(token_error.class, Class::Transient | Class::Throttled) {
@@ -79,7 +77,7 @@ impl Attempt {
     }
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Step {
     /// Nothing.
@@ -109,19 +107,19 @@ pub enum End {
     TimedOut(String),
 }
 
-/// Decides. `passed`: the time since the deletion was seen, `deadline`: see [`time_left`].
+/// Returns the next step. `passed`: the time since the deletion was noticed, `deadline`: see [`time_left`].
 pub fn step(facts: Facts<'_>, passed: Duration, deadline: Duration) -> Step {
     let wanted = facts.policy == Some(DeletionPolicy::Revoke);
     match (facts.present, facts.deleting) {
         (false, false) if wanted => return Step::Add,
         (false, _) => return Step::Leave,
-        // What an unreadable spec wants is not known.
+        // The policy in an unreadable spec is not known.
         (true, false) if wanted || facts.policy.is_none() => return Step::Leave,
         (true, false) => return Step::Remove(End::NotWanted),
         (true, true) => {}
     }
     match (facts.policy, facts.last) {
-        // Whatever was changed meanwhile, this is how it ended.
+        // This result holds, whatever was changed meanwhile.
         (_, Some(Attempt::Revoked)) => Step::Remove(End::Revoked),
         (None, _) => Step::Remove(End::NotRevoked(
             "apicred cannot read the spec of the credential".to_owned(),
@@ -144,7 +142,7 @@ pub fn step(facts: Facts<'_>, passed: Duration, deadline: Duration) -> Step {
 }
 
 impl End {
-    /// The metric label; none if nothing was to be revoked.
+    /// The metric label; None if nothing was to be revoked.
     pub const fn label(&self) -> Option<&'static str> {
         match self {
             Self::NotWanted | Self::NoToken => None,
@@ -154,7 +152,7 @@ impl End {
         }
     }
 
-    /// What is reported of a token that was not revoked.
+    /// What is reported about a token that was not revoked.
     pub fn warning(&self, expires_at: Option<Timestamp>) -> Option<String> {
         let (why, late) = match self {
             Self::NotWanted | Self::NoToken | Self::Revoked => return None,

@@ -14,8 +14,8 @@ use crate::{
 /// 128 bits are enough against accidents, and a forged digest gives no advantage.
 const SHORT: usize = 16;
 
-/// Digest of everything but the secret that would make a different token: endpoint, client, grant, what is asked
-/// for. Not how the secret travels, nor roots, limits or labels.
+/// Digest of all inputs except the secret that would produce a different token: endpoint, client, grant, request parameters. It does not
+/// include how the secret is sent, nor root certificates, limits or labels.
 pub fn request(credential: &Credential) -> String {
     let place = match &credential.issuer.endpoint {
         Endpoint::Entra { authority } => format!("entra {authority}"),
@@ -44,9 +44,9 @@ pub fn request(credential: &Credential) -> String {
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])
 }
 
-/// Digest of everything that decides a request which is being sent, and what is made of its answer. `fingerprint` has the values that
-/// were read. The rest makes no other token and may still be what the issuer refuses: `keyId` and `algorithm` of a key, how a secret
-/// is sent, the names of Secrets in a message. Whole values go in, so that a new field is never forgotten. Those of the issuer are in its
+/// Digest of all inputs of a request in progress, and of the use of its answer. `fingerprint` covers the values that were read. The other
+/// inputs do not change the token, but the issuer may refuse the request because of them: `keyId` and `algorithm` of a key, how a secret is
+/// sent, names of Secrets in a message. Whole values are included, so that no new field is forgotten. Those of the issuer are covered by its
 /// version.
 pub fn in_flight(
     fingerprint: &str,
@@ -64,21 +64,21 @@ pub fn in_flight(
     text.add(&format!("{:?}", credential.issuer.id));
     text.add(&credential.issuer.version);
     text.add(&format!("{endpoint:?}"));
-    // Two entries of a list of certificates may hold the same certificate, with other settings.
+    // Two entries of a list of certificates may contain the same certificate, with other settings.
     if let Material::Signer(_, place) = material {
         text.add(&place.to_string());
     }
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])
 }
 
-/// Digest of everything that an attempt depends on: is the next one made with the same inputs?
+/// Digest of all inputs of an attempt, to compare them with those of the next one.
 pub(super) fn inputs(texts: &[&str]) -> String {
     let mut text = Fields::new("inputs/1");
     text.add_all(texts.iter());
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])
 }
 
-/// The operator's key for digests over secrets: without it a digest on a Secret would let its reader test guesses.
+/// The operator's key for digests of secrets. Without a key, a user who reads a digest on a Secret could test guesses.
 #[derive(Clone)]
 pub struct DigestKey(hmac::Key);
 
@@ -103,14 +103,14 @@ impl DigestKey {
         self.sign(&text)
     }
 
-    /// Digest of a refresh token. Shorter, since dozens of them are kept in one annotation.
+    /// Digest of a refresh token. It is shorter, because one annotation contains dozens of them.
     pub fn refresh_token(&self, token: &str) -> String {
         let mut text = Fields::new("refresh/1");
         text.add(token);
         URL_SAFE_NO_PAD.encode(&hmac::sign(&self.0, text.0.as_bytes()).as_ref()[..SHORT - 4])
     }
 
-    /// A number that no other cluster has, and that reveals nothing about the key.
+    /// A number that differs between clusters and reveals nothing about the key.
     pub fn phase(&self) -> u32 {
         let text = Fields::new("phase/1");
         number(hmac::sign(&self.0, text.0.as_bytes()).as_ref())
@@ -121,7 +121,7 @@ impl DigestKey {
     }
 }
 
-/// A number in `0..1` that is the same for the same words: jitter that a restart does not draw again.
+/// A number in `0..1` that is the same for the same texts: jitter that does not change at a restart.
 pub fn fraction(words: &[&str]) -> f64 {
     let mut text = Fields::new("jitter/1");
     text.add_all(words.iter());
@@ -129,14 +129,14 @@ pub fn fraction(words: &[&str]) -> f64 {
     f64::from(number(hash.as_ref())) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// The number that a digest begins with.
+/// The first bytes of a digest as a number.
 fn number(digest: &[u8]) -> u32 {
     let mut bytes = [0; 4];
     bytes.copy_from_slice(&digest[..4]);
     u32::from_be_bytes(bytes)
 }
 
-/// Texts set one after the other with their lengths, so that no two lists give one text.
+/// Concatenates texts with their lengths, so that different lists never give the same text.
 struct Fields(String);
 
 impl Fields {

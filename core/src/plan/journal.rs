@@ -1,8 +1,8 @@
-//! Decides which changes of conditions are lines of the log. One function decides this for all kinds, conditions and reasons, so a new reason
-//! has its lines without further code.
+//! Decides which changes of conditions are logged. One function decides this for all kinds, conditions and reasons, so a new reason needs no
+//! further code.
 //!
-//! A fault that shows in several conditions is one line. A line is written when a fault begins, changes or ends. Repetitions (the same failure at
-//! each retry, a condition that changes often) are counted and reported once an hour.
+//! A fault in several conditions is logged as one line. A line is written when a fault begins, changes or ends. Repetitions (the same failure
+//! at each retry, a condition that changes often) are counted and reported once an hour.
 
 mod line;
 mod news;
@@ -19,16 +19,16 @@ use crate::{
 };
 use news::{faults, news};
 
-/// Repetitions are reported once in this time.
+/// Repetitions are reported once within this time.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
-/// Lines of one reason in that time that say that it begins or changes. The rest is counted.
+/// Maximum number of lines within that time that report a beginning or change of one reason. The others are counted.
 const CHANGES: u8 = 6;
-/// Of these, lines that have the same reason and another message: an issuer may put a new number into each answer.
+/// Of these, maximum number of lines with the same reason and another message: an issuer may put a new number into each answer.
 const REWORDINGS: u8 = 3;
-/// Reasons that are counted for one object at a time. There are fewer conditions than that.
+/// Maximum number of reasons that are counted for one object. There are fewer conditions than that.
 const TALLIES: usize = 16;
 
-/// A status, as far as the log is concerned.
+/// The parts of a status that the log uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen<'a> {
     /// Its conditions.
@@ -46,14 +46,14 @@ impl<'a> From<&'a ApiCredentialStatus> for Seen<'a> {
     }
 }
 
-/// What happened between two statuses, beside what they say.
+/// What happened between two statuses, in addition to their contents.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
     /// The time.
     pub now: Timestamp,
     /// An attempt failed that [`Seen::attempt`] does not contain, such as the discovery of an issuer.
     pub tried: bool,
-    /// Ids of the answer that refused a client secret. Another one works, so the last attempt succeeded and has no such ids.
+    /// Ids of the answer that refused a client secret. Another secret works, so the last attempt succeeded and has no such ids.
     pub refused: Option<&'a Ids>,
 }
 
@@ -61,21 +61,21 @@ pub struct Step<'a> {
 #[derive(Clone, Debug, PartialEq)]
 struct Tally {
     reason: StoredReason,
-    /// Since when it is counted.
+    /// The start of the count.
     since: Timestamp,
-    /// The last line about it.
+    /// Time of the last line about it.
     logged: Timestamp,
-    /// Lines in the hour that began with `logged`.
+    /// Number of lines in the hour that began with `logged`.
     written: u8,
-    /// Lines that were not written since `since`.
+    /// Number of lines that were not written since `since`.
     repeats: u32,
-    /// The last line of the log says that it lasts.
+    /// The last log line reports that the fault continues.
     reported: bool,
-    /// It lasts.
+    /// The fault continues.
     lasts: bool,
 }
 
-/// What is remembered of the lines about one object. Empty for one that was well for an hour.
+/// What is remembered about the lines of one object. Empty if the object had no fault for an hour.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Journal(Vec<Tally>);
 
@@ -94,13 +94,13 @@ impl Journal {
         self.0.is_empty()
     }
 
-    /// True while a fault lasts.
+    /// True while a fault continues.
     pub fn lasts(&self) -> bool {
         self.0.iter().any(|t| t.lasts)
     }
 
-    /// The lines about the step from one status to another. `old` is what the log knows: status as it was before this step,
-    /// also if an earlier process wrote it.
+    /// The lines about the step from one status to another. `old` is what the log has reported: the status before this step, also if an earlier
+    /// process wrote it.
     pub fn step(&mut self, old: Seen<'_>, new: Seen<'_>, step: Step<'_>) -> Entry {
         let (before, after) = (faults(old.conditions), faults(new.conditions));
         self.begin(&before, step.now);
@@ -127,7 +127,7 @@ impl Journal {
     /// Takes over the present faults, and forgets those that ended long ago.
     fn begin(&mut self, before: &[Stored<'_>], now: Timestamp) {
         for tally in &mut self.0 {
-            // A clock that was set back prolongs nothing.
+            // If the clock was set back, nothing is prolonged.
             tally.logged = tally.logged.min(now);
             tally.since = tally.since.min(now);
         }
@@ -167,7 +167,7 @@ impl Journal {
         self.0.push(tally);
     }
 
-    /// Writes a line that says that a reason begins or changes, or counts it.
+    /// Writes or counts a line about the beginning or change of a reason.
     fn write(&mut self, mut line: Line, budget: u8, now: Timestamp, entry: &mut Entry) {
         let Some(tally) = self.find(&line.reason) else {
             self.insert(Tally {
@@ -178,7 +178,7 @@ impl Journal {
             return;
         };
         let due = tally.is_due(now);
-        // After a restart, another message of the same reason is not news.
+        // After a restart, another message of the same reason is not new.
         let known = tally.written == 0 && budget == REWORDINGS;
         if !due && (known || tally.written >= budget) {
             tally.repeats = tally.repeats.saturating_add(1);
@@ -234,7 +234,7 @@ impl Journal {
         }
     }
 
-    /// A fault that another one replaces has no line of its own at its end: the line of the other one has its count.
+    /// If another fault replaces a fault, the end of the first is not logged separately: the line of the other fault has its count.
     fn replaced(&mut self, after: &[Stored<'_>], now: Timestamp, entry: &mut Entry) {
         for line in &mut entry.lines {
             let was = line.was.as_ref();
@@ -246,7 +246,7 @@ impl Journal {
         }
     }
 
-    /// Conditions that were faults and are not any more.
+    /// Conditions that were faults and are not faults any more.
     fn resolved(
         &mut self,
         (before, after): (&[Stored<'_>], &[Stored<'_>]),
@@ -342,7 +342,7 @@ fn ids(line: &Line, new: Seen<'_>, step: Step<'_>) -> Ids {
         .unwrap_or_default()
 }
 
-/// How many objects have which reason, the most frequent first: `12 ClientSecretMissing, 3 SourceMissing`.
+/// Number of objects for each reason, the most frequent first: `12 ClientSecretMissing, 3 SourceMissing`.
 pub fn summary<'a>(reasons: impl IntoIterator<Item = &'a str>) -> (usize, String) {
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
     for reason in reasons {

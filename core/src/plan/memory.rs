@@ -10,31 +10,30 @@ use crate::{
     publish::{Record, RefusedSource, SourceMark},
 };
 
-/// What a process remembers of a credential between two reconciles. Lost at a restart, and nothing is worse then than
-/// one more try.
+/// What a process remembers of a credential between two reconciles. It is lost at a restart. The only cost is one more attempt.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// The last failure, while nothing it depended on has changed.
+    /// The last failure, while its inputs are unchanged.
     pub failure: Option<Failure>,
-    /// Moved sources whose content was read and found to be the one already used.
+    /// Changed sources whose content was read and is the one already used.
     pub verified: Vec<SourceMark>,
     /// Sources that were refused or unusable, at the versions that were tried.
     pub refused: Vec<RefusedSource>,
-    /// Do not request before, although it is due: the issuer repeats the token that is already published.
+    /// No request before this time, although it is due: the issuer repeats the token that is already published.
     pub not_before: Option<Timestamp>,
     /// The published token could not be read back in order to write it in other formats.
     pub unreadable: bool,
-    /// Tokens that were published because another writer had changed the one before.
+    /// Tokens that were published because another writer had changed the previous one.
     pub repairs: Option<Repairs>,
-    /// Since when it is queued.
+    /// When it was queued.
     pub queued_since: Option<Timestamp>,
-    /// Attempts for another cause than time are counted until then, see [`Observed::attempted`](super::Observed::attempted).
+    /// Attempts that time did not cause are counted until then, see [`Observed::attempted`](super::Observed::attempted).
     pub paced_until: Option<Timestamp>,
     /// Writes that the API server refused because the target was not as expected.
     pub out_of_sync: Option<OutOfSync>,
     /// Own writes of the state Secret. Taken from the shell at each observation.
     pub own_writes: Option<OwnWrites>,
-    /// How the notification of pods went. Taken from the shell at each observation.
+    /// The result of notifying pods. Taken from the shell at each observation.
     pub notified: Option<Notified>,
 }
 
@@ -62,7 +61,7 @@ impl Memory {
             .map_or(source.changed_at, |own| own.changed_at)
     }
 
-    /// Nothing worth keeping?
+    /// Returns true if there is nothing to remember.
     pub fn is_empty(&self) -> bool {
         self.failure.is_none()
             && self.verified.is_empty()
@@ -80,7 +79,7 @@ impl Memory {
         self.failure.as_ref().filter(|f| f.stamp == stamp)
     }
 
-    /// Takes over what the Secret says about refused sources, which outlives the process.
+    /// Takes over the refused sources stored on the Secret, which survive the process.
     pub fn learn(&mut self, record: &Record) {
         for refused in &record.sources.refused {
             // It is shown as a condition's reason.
@@ -98,26 +97,26 @@ impl Memory {
     }
 }
 
-/// Own writes of a state Secret that left the refresh token in it as it was, or stored the one of the last answer. They
-/// change its version and nothing that a failure depends on.
+/// Own writes of a state Secret that did not change its refresh token, or stored the one of the last answer. They change its version and none
+/// of the inputs of a failure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnWrites {
     /// Version after the last own write.
     pub version: String,
     /// Version before the first one.
     pub stands_for: String,
-    /// When it was last seen to change before that.
+    /// When it was last observed to change before that.
     pub changed_at: Option<Timestamp>,
 }
 
-/// A try that failed.
+/// An attempt that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// [`stamp`](super::stamp) of the inputs that failed.
     pub stamp: String,
-    /// The renewal request that was unserved at that time.
+    /// The renewal request that was open at that time.
     pub requested: Option<String>,
-    /// Failures in a row.
+    /// Number of failures in a row.
     pub failures: u32,
     /// When it happened.
     pub at: Timestamp,
@@ -132,27 +131,27 @@ pub struct Failure {
 /// Why an attempt failed.
 #[derive(Clone, Debug)]
 pub enum Cause {
-    /// As this process saw it.
+    /// As this process observed it.
     Seen(TokenError),
-    /// As the status of an earlier process says it.
+    /// From the status that an earlier process wrote.
     Recalled(Box<Recalled>),
 }
 
-/// A failure as status says it.
+/// A failure from status.
 #[derive(Clone, Debug)]
 pub struct Recalled {
     /// Stable reason.
     pub reason: StoredReason,
-    /// In words.
+    /// The message.
     pub message: String,
-    /// It waits for a change by somebody.
+    /// It waits for a change by a user.
     pub stalled: bool,
     /// The attempt.
     pub attempt: LastAttempt,
 }
 
 impl Failure {
-    /// Is it this failure, by its stable reason?
+    /// Whether it is this failure, by its stable reason.
     pub fn is(&self, reason: Reason) -> bool {
         match &self.cause {
             Cause::Seen(token_error) => token_error.reason == reason,

@@ -1,5 +1,5 @@
 //! The decision. [`plan()`] takes a valid credential and what was observed, and returns the next step. [`status()`] turns the result of that
-//! step into the status that a user reads. Never does the step.
+//! step into the status that a user reads. This module never executes the step.
 
 mod another;
 mod attempt;
@@ -62,7 +62,7 @@ use need::{Need, need};
 use obstacle::{obstacle, target_obstacle};
 use schedule::later_than;
 
-/// How often a credential that waits for a change is reconciled: watches report every change, and this is the fallback.
+/// How often a credential that waits for a change is reconciled. Watches report every change; this is the fallback.
 const RECHECK: SignedDuration = SignedDuration::from_mins(10);
 
 /// Decides the next step.
@@ -77,7 +77,7 @@ pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Pla
     }
 }
 
-/// The next step, as if each write succeeded.
+/// The next step, if every write succeeds.
 fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
     if observed.deleting {
         return Plan::Release;
@@ -108,7 +108,7 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
             why: Hold::TargetDeleting,
         };
     }
-    // No token, but its owner reference may have to go before the credential does.
+    // No token is requested, but the owner reference may have to be removed before the credential is deleted.
     if let (true, Some(step)) = (credential.suspend, &metadata_step) {
         return step.clone();
     }
@@ -124,8 +124,8 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
     obtain(credential, observed, now, step, metadata_step)
 }
 
-/// What becomes of the Secret of an earlier credential of this name. It gets its new owner even if no token can be had,
-/// or is not wanted for now: no other program would ever delete it.
+/// The step for the Secret of an earlier credential of this name. It gets its new owner even if no token can be obtained or none is wanted now,
+/// because no other program would ever delete it.
 fn inherited(credential: &Credential, observed: &Observed, now: Timestamp) -> Option<Plan> {
     let Target::OwnerGone { left, .. } = &observed.target else {
         return None;
@@ -176,7 +176,7 @@ fn reformats(credential: &Credential, observed: &Observed) -> bool {
         .is_some_and(|p| template(credential).has_other_formats(&p.template_digest))
 }
 
-/// The step that requests a token, unless it may not, cannot, or must wait.
+/// The step that requests a token, unless it must not, cannot, or must wait.
 fn obtain(
     credential: &Credential,
     observed: &Observed,
@@ -199,7 +199,7 @@ fn obtain(
     };
     let backoff = observed
         .failure(credential)
-        // What waits for a change waits whatever the clock says: a refused password is one try of a few.
+        // A failure that waits for a change waits regardless of the clock: only a few attempts with a refused password are possible.
         .filter(|f| f.next_attempt > now)
         .filter(|f| f.next_attempt == Timestamp::MAX || f.at <= later_than(now))
         .map(|f| (f.next_attempt, Hold::Backoff));
@@ -225,7 +225,7 @@ fn obtain(
         .and_then(|why| observed.paced_until(credential, why, now))
         .map(|until| (until, Hold::Paced));
     match backoff.or(held_back).or(calm).or(paced) {
-        // While the issuer is out, a label can still be put right.
+        // While the issuer is unavailable, a label can still be corrected.
         Some((until, why)) => metadata_step.unwrap_or(Plan::Hold { until, why }),
         None => step,
     }

@@ -1,4 +1,4 @@
-//! Whether a token is needed, by the annotations of the Secret.
+//! Whether a token is needed, according to the annotations of the Secret.
 
 use jiff::Timestamp;
 
@@ -15,13 +15,13 @@ use crate::{
 pub(super) enum Need {
     /// No.
     Nothing,
-    /// A source has moved, and may contain what it contained before.
+    /// A source has changed, but may still have the same content.
     Verify,
     /// Yes.
     Token(Why),
 }
 
-/// True if a token is needed, by the annotations of the Secret.
+/// Returns whether a token is needed, according to the annotations of the Secret.
 pub(super) fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     let Some(published) = observed.target.published() else {
         return Need::Token(match observed.target {
@@ -29,7 +29,7 @@ pub(super) fn need(credential: &Credential, observed: &Observed, now: Timestamp)
             _ => Why::Absent,
         });
     };
-    // It had ended, and has another end by now.
+    // The credential had expired, and now has another end.
     if published.is_emptied() {
         return Need::Token(Why::SpecChanged);
     }
@@ -55,11 +55,11 @@ pub(super) fn need(credential: &Credential, observed: &Observed, now: Timestamp)
     if record.expires_at <= now {
         return Need::Token(Why::Expired);
     }
-    // Asked for in the future: the clock was ahead then, so the end that was noted is later than the real one.
+    // Requested in the future: the clock was ahead then, so the recorded expiry time is later than the real one.
     if record.renew_at <= now || record.issued_at > later_than(now) {
         return Need::Token(Why::Due);
     }
-    // Unmoved; or gone, and then the token is still good until it is due.
+    // Not changed; or deleted, and then the token can be used until it is due.
     let moved = |(used, source): &(&SourceMark, &Source)| {
         let known = |m: &SourceMark| m == *used || observed.memory.verified.contains(m);
         let seen = [source.mark(), observed.memory.foreign_mark(source)];
@@ -72,7 +72,7 @@ pub(super) fn need(credential: &Credential, observed: &Observed, now: Timestamp)
     }
 }
 
-/// The sources that a record names, as they are now; `None` when the spec names others by now.
+/// The sources that a record names, as they are now; `None` if the spec now names others.
 fn sources_of<'a>(
     record: &'a Record,
     observed: &'a Observed,

@@ -10,20 +10,20 @@ pub struct Notice {
     pub severity: Severity,
     /// Stable reason.
     pub reason: StoredReason,
-    /// In words.
+    /// The message.
     pub note: String,
 }
 
 /// Type of an event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Severity {
-    /// Good news.
+    /// A success, or a planned change.
     Normal,
-    /// Something that a user must do.
+    /// A user must act.
     Warning,
 }
 
-/// Why there is no token, or why the renewal of the one that is there fails: reason and message.
+/// Why there is no token, or why the renewal of the present one fails: reason and message.
 fn trouble(status: &ApiCredentialStatus) -> Option<(StoredReason, String)> {
     let ready = ConditionType::Ready
         .find(&status.conditions)
@@ -59,8 +59,8 @@ fn normal(reason: Reason, note: String) -> Notice {
     }
 }
 
-/// Events report changes, never a healthy renewal: an event is a write too. Nor a first token: status
-/// says it with its time, and ten thousand new credentials would be ten thousand events.
+/// Events report changes. A healthy renewal is not an event, because an event is also a write. A first token is not an event either: status
+/// shows it with its time, and ten thousand new credentials would be ten thousand events.
 pub(super) fn notices(
     old: &ApiCredentialStatus,
     new: &ApiCredentialStatus,
@@ -74,7 +74,7 @@ pub(super) fn notices(
         .collect()
 }
 
-/// There is a token again, or its renewal works again.
+/// A token exists again, or its renewal works again.
 fn published(
     old: &ApiCredentialStatus,
     new: &ApiCredentialStatus,
@@ -95,7 +95,7 @@ fn published(
         let note = "another writer changed the token in the Secret; a new one was published";
         return Some(warning(Reason::TargetRepaired.into(), note.to_owned()));
     }
-    // A second operator is no fault of the renewal that has just come.
+    // A second operator is not a fault of the renewal that has just succeeded.
     let failed = trouble(old)
         .is_some_and(|l| !l.0.is(Reason::is_wait) && l.0.known() != Some(Reason::AnotherOperator));
     failed.then(|| normal(Reason::Renewed, note()))
@@ -111,7 +111,7 @@ fn began(
     if trouble(old).is_some_and(|(old, _)| old == reason) {
         return None;
     }
-    // That an issuer asked for a pause is reported once, by the credential whose request it answered; other waits pass.
+    // If an issuer requested a pause, only the credential whose request was answered reports it. Other waits are temporary.
     if matches!(outcome, Outcome::Waiting { reason, .. } if reason.is_wait()) {
         return None;
     }
@@ -127,12 +127,12 @@ fn began(
     })
 }
 
-/// No secret and no certificate of the client fails any more.
+/// None of the client's secrets and certificates fails any more.
 fn accepted(old: &ApiCredentialStatus, new: &ApiCredentialStatus) -> Option<Notice> {
     let secrets = ConditionType::ClientCredentialExpiring;
     let reason = |s: &ApiCredentialStatus| state(s, secrets).map(|(_, reason, _)| reason);
     let failed = reason(old).is_some_and(|r| !r.is(Reason::is_about_expiry));
-    // Only what comes after a failure in the order of reasons says that there is none.
+    // Reasons are ordered, so only one that comes after a failure shows that there is none.
     let none = reason(new).is_none_or(|r| r.is(Reason::warns_of_expiry));
     let note = || match new.client_in_use() {
         Some(used) => format!("no entry of the list fails any more; {used} is in use"),
@@ -141,7 +141,7 @@ fn accepted(old: &ApiCredentialStatus, new: &ApiCredentialStatus) -> Option<Noti
     (failed && none).then(|| normal(Reason::ClientCredentialAccepted, note()))
 }
 
-/// Conditions that warn and are new, or have another reason.
+/// Warning conditions that are new or have another reason.
 fn warnings(old: &ApiCredentialStatus, new: &ApiCredentialStatus) -> Vec<Notice> {
     let mut out = Vec::new();
     for kind in [
@@ -151,8 +151,8 @@ fn warnings(old: &ApiCredentialStatus, new: &ApiCredentialStatus) -> Vec<Notice>
         ConditionType::ClientCredentialExpiring,
         ConditionType::AnnotationsIgnored,
     ] {
-        // A warning that became another one (expiring, expired) is news as well. What a token lacks is in the words too: its
-        // reason is that of the first finding.
+        // A warning that changed (expiring, expired) is new as well. For what a token lacks, the message is compared too, because the reason is
+        // only that of the first finding.
         let all = matches!(
             kind,
             ConditionType::PermissionsMissing | ConditionType::PermissionsExceeded

@@ -1,7 +1,7 @@
 //! Which pods are notified of a write of their Secret, and what is reported if this fails (`spec.target.notifyPods`).
 //!
-//! The kubelet updates a mounted file every 60 to 90 s, and at once if the pod itself changes: so each pod gets an annotation with the
-//! time of the write. Never calls the API server.
+//! The kubelet updates a mounted file every 60 to 90 s, and at once if the pod itself changes. So each pod gets an annotation with the time of
+//! the write. This module never calls the API server.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -13,17 +13,17 @@ use super::{
 };
 use crate::{Reason, api::names, credential::Credential, publish::rejection::ServerMessage};
 
-/// Pods of one credential that are notified of one write. A selector that matches more is reported.
+/// Maximum number of pods of one credential that are notified of one write. A selector that matches more is reported.
 pub const MOST_PODS: usize = 2000;
-/// Pods on one page of a list.
+/// Maximum number of pods on one page of a list.
 pub const PAGE: u32 = 500;
-/// Passes over the pods after one write: the first, and one after each pause. A pass that notified everybody is the last.
+/// Pauses between passes over the pods after one write. The first pass is immediate. A pass that notified all pods is the last.
 pub const PAUSES: [SignedDuration; 2] =
     [SignedDuration::from_secs(1), SignedDuration::from_secs(4)];
-/// Writes in a row of which pods were not notified until this is reported. A missing right is reported at once.
+/// A failure is reported after this many writes in a row of which pods were not notified. A missing permission is reported at once.
 const REPORTED: u32 = 3;
-/// While a failure is reported, the last write is tried again after this time, in seconds, at first and at most. Doubles in
-/// between. apicred is not informed that a right was given or that a policy has changed.
+/// While a failure is reported, the last write is tried again after this time: first and longest pause, in seconds. It doubles in between.
+/// apicred is not informed when a permission is granted or a policy has changed.
 const AGAIN: (i64, i64) = (30, 600);
 
 /// A pod by its metadata.
@@ -31,19 +31,19 @@ const AGAIN: (i64, i64) = (30, 600);
 pub struct Pod<'a> {
     /// It is being deleted.
     pub ending: bool,
-    /// The value of the annotation.
+    /// The value of its annotation.
     pub noted: Option<&'a str>,
 }
 
-/// Has this pod to be notified of the write at `written`? Not if it is ending, or knows of this write or a later one. A time in
-/// the future was noted by a clock that has been set back since, or by somebody else.
+/// Whether this pod must be notified of the write at `written`. Not if it is being deleted, or its annotation has this time or a later one. A
+/// time in the future was written before the clock was set back, or by another writer.
 pub fn is_due(pod: Pod<'_>, written: Timestamp) -> bool {
     let noted: Option<Timestamp> = pod.noted.and_then(|text| text.parse().ok());
     let knows = noted.is_some_and(|noted| noted >= written && noted <= later_than(written));
     !pod.ending && !knows
 }
 
-/// The merge patch of a pod. The UID keeps it from another pod of this name.
+/// The merge patch of a pod. The UID prevents a patch of another pod of this name.
 pub fn patch(uid: &str, written: Timestamp) -> Value {
     json!({ "metadata": {
         "uid": uid,
@@ -54,24 +54,24 @@ pub fn patch(uid: &str, written: Timestamp) -> Value {
 /// What this process knows of the notifications of one credential.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Notified {
-    /// The newest write that was handed to the notifier.
+    /// The newest write that was passed to the notifier.
     pub written: Option<Timestamp>,
-    /// Writes and tries in a row after which not all pods were notified, and why at the last one.
+    /// Number of writes and attempts in a row after which not all pods were notified, and the last cause.
     pub failed: Option<(u32, Trouble)>,
-    /// When the last write is tried again, if that is due to what is reported, and how often that was so in a row.
+    /// When the last write is tried again because of a reported failure, and how often in a row.
     again: Option<(Timestamp, u32)>,
-    /// A try is under way.
+    /// An attempt is in progress.
     trying: bool,
 }
 
 impl Notified {
-    /// This write is being handed to the notifier.
+    /// Records that this write is being passed to the notifier.
     pub const fn handed(&mut self, written: Timestamp) {
         self.written = Some(written);
         self.trying = true;
     }
 
-    /// Takes the result for one write. True if the credential is to be reconciled: what is reported changes, or the write is tried
+    /// Records the result for one write. Returns true if the credential must be reconciled: what is reported changes, or the write is tried
     /// again later.
     pub fn ended(&mut self, result: Result<(), Trouble>, now: Timestamp) -> bool {
         let before = self.reported().cloned();
@@ -110,14 +110,14 @@ pub enum Trouble {
     Forbidden(&'static str),
     /// The selector matches more pods than are notified.
     TooMany,
-    /// The API server refuses the list or the patch of a pod, in its words.
+    /// The API server refuses the list or the patch of a pod. Contains its message.
     Refused(String),
     /// The API server did not answer in time, or answered that it is busy.
     Unavailable,
 }
 
 impl Trouble {
-    /// Why a call of this verb failed with an answer.
+    /// Why a call of this verb failed, according to the answer.
     pub fn of(verb: &'static str, server_message: &ServerMessage) -> Self {
         if server_message.is_rights() {
             return Self::Forbidden(verb);
@@ -127,13 +127,13 @@ impl Trouble {
             .map_or(Self::Unavailable, Self::Refused)
     }
 
-    /// It stays until somebody changes something.
+    /// Whether it lasts until a user changes something.
     pub const fn lasts(&self) -> bool {
         matches!(self, Self::Forbidden(_) | Self::TooMany)
     }
 }
 
-/// The names in the command that gives the operator its rights on the pods of a namespace.
+/// The names in the command that grants the operator permissions on the pods of a namespace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Rights {
     /// The `ClusterRole` of the chart; empty if it was not installed.
@@ -143,8 +143,7 @@ pub struct Rights {
 }
 
 impl Observed {
-    /// What readers of this credential's token are promised at present. While pods cannot be notified, only the kubelet updates
-    /// their files.
+    /// What readers of this credential's token can rely on at present. While pods cannot be notified, only the kubelet updates their files.
     pub fn promise(&self, credential: &Credential) -> schedule::Promise {
         let failing = self.memory.notified.as_ref().and_then(Notified::reported);
         let failing = failing.is_some_and(|trouble| *trouble != Trouble::TooMany);
@@ -154,8 +153,8 @@ impl Observed {
         }
     }
 
-    /// The write that the pods have still to be notified of. A process that has just started does not know whether the one before it
-    /// did it. An older write has reached the files by now; it is tried again because what is reported ends with a success only.
+    /// The write of which the pods must still be notified. A process that has just started does not know whether the previous one did it. The
+    /// files already have an older write; it is tried again because only a success ends what is reported.
     pub fn to_notify(&self, credential: &Credential, now: Timestamp) -> Option<Timestamp> {
         credential.target.notify_pods.as_ref()?;
         let written = self.valid(credential, now)?.issued_at;
@@ -172,7 +171,7 @@ impl Observed {
             .then_some(written)
     }
 
-    /// When pods are notified again, because what is reported would not end otherwise.
+    /// When pods are notified again, because otherwise the report would not end.
     pub(super) fn notifies_again(
         &self,
         credential: &Credential,
@@ -180,12 +179,12 @@ impl Observed {
     ) -> Option<Timestamp> {
         credential.target.notify_pods.as_ref()?;
         self.valid(credential, now)?;
-        // One that is due is under way.
+        // If it is due, it is already in progress.
         let again = self.memory.notified.as_ref()?.again();
         again.filter(|at| *at > now)
     }
 
-    /// What is reported about notifications that fail.
+    /// What is reported about failed notifications.
     pub(super) fn not_notified(&self, credential: &Credential) -> Option<(Reason, String)> {
         credential.target.notify_pods.as_ref()?;
         let trouble = self.memory.notified.as_ref()?.reported()?;
@@ -205,7 +204,7 @@ impl Observed {
                     credential.target.name
                 ),
                 Trouble::Refused(server_message) => format!(
-                    "pods in namespace {namespace} cannot be notified ({server_message}), {so}; correct spec.target.notifyPods, or ask whoever denies it to allow the annotation {}",
+                    "pods in namespace {namespace} cannot be notified ({server_message}), {so}; correct spec.target.notifyPods, or ask an administrator to allow the annotation {}",
                     names::TOKEN_UPDATED_AT
                 ),
                 Trouble::Unavailable => format!(
@@ -216,7 +215,7 @@ impl Observed {
     }
 }
 
-/// The next step of the namespace's owner. Names no role that is not installed.
+/// The next step of the namespace's owner. If the chart's role is not installed, it is not named.
 fn allow(rights: &Rights, namespace: &str) -> String {
     let Rights { role, account } = rights;
     if role.is_empty() {
@@ -229,7 +228,7 @@ fn allow(rights: &Rights, namespace: &str) -> String {
     )
 }
 
-/// A lifetime that cannot keep what readers are promised, and the ways out.
+/// The message for a lifetime that is too short for readers, and the possible fixes.
 pub(super) fn too_short(
     promise: schedule::Promise,
     lifetime: SignedDuration,

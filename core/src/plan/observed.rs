@@ -15,7 +15,7 @@ use crate::{
     rotation::RotatedUntil,
 };
 
-/// Everything a plan depends on beside the spec and the time.
+/// All inputs of a plan, in addition to the spec and the time.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// The credential is being deleted.
@@ -24,25 +24,25 @@ pub struct Observed {
     pub target: Target,
     /// An older credential that names the same Secret.
     pub senior: Option<String>,
-    /// True if this credential may send this request to its issuer.
+    /// Whether this credential may send this request to its issuer.
     pub permission: Result<(), Denial>,
     /// Secrets of which one authenticates the client, in the order of the spec.
     pub sources: Vec<Source>,
-    /// Secrets that the grant draws on, all of them.
+    /// All Secrets that the grant needs.
     pub grant_sources: Vec<Source>,
-    /// What is to be said about annotations of the Secrets that have no effect.
+    /// Messages about annotations of the Secrets that have no effect.
     pub unread: Vec<String>,
     /// Why the issuer's `caBundle` cannot be used.
     pub ca_fault: Option<String>,
-    /// A ServiceAccount that is needed and does not exist, if its watch knows.
+    /// A ServiceAccount that is needed and does not exist, according to its watch.
     pub missing_account: Option<String>,
-    /// The names in the command that gives the right to notify pods.
+    /// The names in the command that grants the permission to notify pods.
     pub notify_rights: Arc<Rights>,
     /// What this process remembers.
     pub memory: Memory,
-    /// A token of this very request was received and could not be written yet.
+    /// A token of this same request was received and could not be written yet.
     pub held: bool,
-    /// Another operator has written the token in the Secret since this process began to lead.
+    /// Another operator has written the token in the Secret since this process became the leader.
     pub another_operator: bool,
 }
 
@@ -56,7 +56,7 @@ impl Observed {
             .as_ref()
     }
 
-    /// The record, if its token is good now for this very request.
+    /// The record, if its token is valid now for this same request.
     pub fn valid(&self, credential: &Credential, now: Timestamp) -> Option<&Record> {
         self.record()
             .filter(|r| r.expires_at > now && r.request == fingerprint::request(credential))
@@ -68,22 +68,22 @@ impl Observed {
 pub struct Source {
     /// Which key of which Secret.
     pub reference: SecretKeyRef,
-    /// UID and resourceVersion, if it is there.
+    /// UID and resourceVersion, if it exists.
     pub present: Option<(String, String)>,
-    /// When it was last seen to change.
+    /// When it was last observed to change.
     pub changed_at: Option<Timestamp>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Option<Timestamp>,
-    /// When the client secret in it ends, as its owner says.
+    /// When the client secret in it expires, according to its owner.
     pub expires_at: Option<Timestamp>,
-    /// The owner says when, but not in a form that is a time.
+    /// The owner sets the expiry time, but the text is not a time.
     pub expiry_unreadable: bool,
-    /// When the value in it ends that a rotation put there.
+    /// When the value that a rotation stored in it expires.
     pub rotated_until: Option<Box<RotatedUntil>>,
 }
 
 impl Source {
-    /// The mark of the version that is there now.
+    /// The mark of the present version.
     pub fn mark(&self) -> Option<SourceMark> {
         let (uid, version) = self.present.clone()?;
         Some(SourceMark {

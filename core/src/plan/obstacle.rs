@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// Why the next request cannot be made, as far as the watches show: a source that is gone, a permission that was taken
-/// away. Reported at once and not when the token is due.
+/// Why the next request cannot be made, as far as the watches show: a deleted source, a withdrawn permission. It is reported at once and not
+/// when the token is due.
 pub(super) fn obstacle(credential: &Credential, observed: &Observed) -> Option<(Reason, String)> {
     if let Err(denial) = &observed.permission {
         return Some((denial.reason(), denial.message().to_owned()));
@@ -46,7 +46,7 @@ pub(super) fn obstacle(credential: &Credential, observed: &Observed) -> Option<(
         .find(|s| s.present.is_none())?;
     let name = &gone.reference.name;
     Some(if matches!(credential.grant, Grant::RefreshToken(_)) {
-        // A token was published, so somebody had signed in.
+        // A token was published, so a user had signed in.
         let seen = if observed.record().is_some() {
             "does not exist any more, and it had the refresh token: sign in again; run"
         } else {
@@ -67,12 +67,12 @@ pub(super) fn obstacle(credential: &Credential, observed: &Observed) -> Option<(
     })
 }
 
-/// What the target forbids.
+/// The step if the target must not be written.
 pub(super) fn target_obstacle(credential: &Credential, observed: &Observed) -> Option<Plan> {
     let name = &credential.target.name;
     let refuse = |reason, message| Some(Plan::Refuse { reason, message });
-    // The credential whose UID is on the Secret keeps it; without a UID, the oldest credential gets it. If an older one
-    // that names the Secret later replaced the owner, neither of them would renew it.
+    // The credential whose UID is on the Secret retains it. Without a UID, the oldest credential gets it. If an older credential that names the
+    // Secret later replaced the owner, neither of them would renew it.
     if let (Some(senior), false) = (&observed.senior, observed.target.published().is_some()) {
         return refuse(
             Reason::TargetClaimed,

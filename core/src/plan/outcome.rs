@@ -10,41 +10,41 @@ use crate::{
     publish::{ENDLESS, Record, SourceUse},
 };
 
-/// What came of a plan.
+/// The result of a plan.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Nothing was due, or only the metadata was changed.
     Steady,
     /// A token was published.
     Minted(Minted),
-    /// Something is due and waits for its turn.
+    /// A step is due and waits for its turn.
     Waiting {
         /// Stable reason.
         reason: Reason,
-        /// In words.
+        /// The message.
         message: String,
         /// The time of the next reconcile.
         until: Timestamp,
     },
-    /// It is queued, or something changed meanwhile: reconciled again soon, and nothing is reported.
+    /// It is queued, or something changed meanwhile. It is reconciled again soon, and nothing is reported.
     Queued {
         /// The time of the next reconcile.
         until: Timestamp,
     },
-    /// The try has just failed; [`Memory::failure`] says how.
+    /// The attempt has just failed; see [`Memory::failure`].
     Failed,
-    /// An earlier failure is still being waited out.
+    /// The wait after an earlier failure has not passed.
     Backoff,
     /// Nothing can be done until something changes.
     Refused {
         /// Stable reason.
         reason: Reason,
-        /// In words.
+        /// The message.
         message: String,
     },
     /// `spec.suspend`.
     Suspended,
-    /// The credential is gone or going; nothing is written about it any more.
+    /// The credential is deleted or being deleted. Nothing is written about it any more.
     Released,
 }
 
@@ -76,7 +76,7 @@ fn renewal(
     )
 }
 
-/// A token that is to be published, and what it was requested with.
+/// A token to publish, and the inputs of its request.
 pub struct NewToken<'a> {
     /// The token.
     pub token: &'a Token,
@@ -86,11 +86,11 @@ pub struct NewToken<'a> {
     pub fingerprint: String,
     /// The Secrets that were used.
     pub sources: SourceUse,
-    /// How long the certificate is valid that authenticated the client, if one did.
+    /// Validity of the certificate that authenticated the client, if there was one.
     pub certificate_validity: Option<Validity>,
 }
 
-/// What is noted on the Secret of a new token. The phase is the cluster's, see [`schedule::Spread`].
+/// The record that is stored on the Secret for a new token. The phase is that of the cluster, see [`schedule::Spread`].
 pub fn record(
     credential: &Credential,
     new: NewToken<'_>,
@@ -125,10 +125,10 @@ pub fn record(
     }
 }
 
-/// Reasons that do not pass with time: what has expired is not one that the issuer does not know yet.
+/// Reasons that time does not resolve: something expired is not new to the issuer.
 const OVER: [Reason; 2] = [Reason::ClientSecretExpired, Reason::CertificateExpired];
 
-/// Remembers a failed try and names the next one.
+/// Remembers a failed attempt and sets the time of the next one.
 pub fn fail(
     credential: &Credential,
     observed: &Observed,
@@ -138,7 +138,7 @@ pub fn fail(
     let stamp = stamp(credential, observed);
 
     let recent = |at: Timestamp| now.duration_since(at) < schedule::PROPAGATION;
-    // The time of a certificate is read in it, and no issuer has to learn anything.
+    // The validity of a certificate is read from it, so an issuer need not learn anything.
     let expired = [Reason::CertificateExpired, Reason::CertificateNotYetValid]
         .contains(&token_error.reason)
         && token_error.http_status.is_none();
@@ -148,10 +148,10 @@ pub fn fail(
         && !OVER.contains(&token_error.reason);
     let sources = observed.sources.iter().chain(&observed.grant_sources);
     let changes = sources.filter_map(|s| observed.memory.changed_at(s));
-    // A time ahead was noted by a clock that was set back since.
+    // A time in the future was recorded before the clock was set back.
     let last = changes.map(|at| at.min(now)).filter(|at| recent(*at)).max();
     let changed = last.filter(|_| may_be_unknown);
-    // Once a new secret has had its time, each token error counts from one: the quick tries before mean nothing.
+    // When the time for a new secret has passed, failures are counted from one: the frequent attempts before do not count.
     let earlier = observed
         .failure(credential)
         .filter(|f| f.changed.is_some() == changed.is_some());

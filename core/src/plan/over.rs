@@ -1,4 +1,4 @@
-//! The end of a credential (`spec.notAfter`): from then on no token is requested, and none stays in the Secret.
+//! The end of a credential (`spec.notAfter`): after it no token is requested, and the Secret contains none.
 
 use jiff::Timestamp;
 
@@ -10,13 +10,13 @@ use crate::{
     publish::ownership::{Published, SecretFacts},
 };
 
-/// Has it ended?
+/// Whether the credential has expired.
 pub fn is_over(end: Option<Timestamp>, now: Timestamp) -> bool {
     end.is_some_and(|end| end <= now)
 }
 
-/// The step of a credential that has ended. It comes before everything that could keep a token in the Secret: a
-/// suspension, an issuer that is missing, a format that does not fit.
+/// The step of an expired credential. It takes precedence over everything that could retain a token in the Secret: a suspension, a missing
+/// issuer, an unsuitable format.
 pub(super) fn step(
     credential: &Credential,
     observed: &super::Observed,
@@ -26,7 +26,7 @@ pub(super) fn step(
     if observed.target.published().is_some_and(|p| !p.is_emptied()) {
         return Some(Plan::Empty);
     }
-    // An end that had passed at the creation leaves nothing behind.
+    // If the end had passed when the credential was created, there is nothing to remove.
     let left = if observed.target.published().is_some() {
         format!(
             "Secret {} contains no token any more",
@@ -44,8 +44,8 @@ pub(super) fn step(
     })
 }
 
-/// What is to be emptied of a credential whose spec cannot be used any more, and which has ended all the same: its
-/// published Secret, and the version that this was seen at.
+/// The Secret to empty for a credential that has expired and whose spec cannot be used any more: its published Secret, and the version at which
+/// it was observed.
 pub fn of_unusable<'a>(
     object: &ApiCredential,
     facts: Option<&'a SecretFacts>,

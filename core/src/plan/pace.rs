@@ -1,33 +1,32 @@
-//! How close to each other attempts for another cause than time may be: repairs of a Secret that another writer changes, and
-//! renewals that a user requests.
+//! Minimum intervals between attempts that time did not cause: repairs of a Secret that another writer changes, and renewals that a user
+//! requests.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Memory, Observed, Why, schedule::later};
 use crate::credential::Credential;
 
-/// Repairs that followed each other closely.
+/// Repairs in quick succession.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Repairs {
-    /// How many.
+    /// Their number.
     pub count: u32,
-    /// The last one.
+    /// Time of the last one.
     pub at: Timestamp,
 }
 
-/// Repairs further apart than this have nothing to do with each other.
+/// Repairs that are further apart than this are independent.
 const REPAIRS_APART: SignedDuration = SignedDuration::from_mins(10);
-/// So many in a row are made at once: a user who tries things should see the effect.
+/// This many in a row are done at once, so that a user who tries things sees the effect.
 const REPAIRS_AT_ONCE: u32 = 5;
 
-/// Attempts for another cause than time (an annotation, an edit, a deletion) are on average this far apart.
+/// Average interval between attempts that time did not cause (an annotation, an edit, a deletion).
 const APART: SignedDuration = SignedDuration::from_secs(10);
-/// So many of them are made at once: a user who tries things should see each effect.
+/// This many of them are done at once, so that a user who tries things sees each effect.
 const AT_ONCE: i32 = 5;
 
 impl Memory {
-    /// Remembers a token that was published. Another tool that undoes it each time would otherwise cost a request
-    /// for every turn.
+    /// Remembers a token that was published. Another tool that undoes each write would otherwise cost a request each time.
     pub fn published(&mut self, why: Why, now: Timestamp) {
         let close = self
             .repairs
@@ -41,7 +40,7 @@ impl Memory {
         };
     }
 
-    /// Until when a repair waits: not at all for the first ones, then 10 s, doubling to five minutes.
+    /// Until when a repair waits. The first ones do not wait, then 10 s, doubling to five minutes.
     pub fn calm_until(&self, why: Why) -> Option<Timestamp> {
         if !matches!(why, Why::Edited | Why::Absent | Why::Adopted) {
             return None;
@@ -56,14 +55,14 @@ impl Memory {
 }
 
 impl Observed {
-    /// Until when an attempt for another cause than time waits.
+    /// Until when an attempt that time did not cause must wait.
     pub fn paced_until(
         &self,
         credential: &Credential,
         why: Why,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        // Its wait has ended: that is time.
+        // The wait after a failure has passed, so time causes this attempt.
         if self.failure(credential).is_some() {
             return None;
         }
@@ -75,7 +74,7 @@ impl Observed {
             .memory
             .paced_until
             .map(|paid| later(paid, APART * (1 - AT_ONCE)));
-        // Renewals by annotation have no use for a burst: each gives the same.
+        // Renewals by annotation need no burst, because each gives the same result.
         let answered = self
             .record()
             .filter(|r| why == Why::Requested && r.renew_handled.is_some())
@@ -91,13 +90,13 @@ impl Observed {
             })
             .map(|f| f.at);
         let requested = answered.max(failed).map(|at| later(at, APART));
-        // A time that is farther away was noted by a clock that was set back since.
+        // A time further in the future was recorded before the clock was set back.
         let soon = |at: &Timestamp| *at > now && *at <= later(now, APART);
         burst.max(requested).filter(soon)
     }
 
-    /// Counts an attempt. A lone one leaves its trace on the Secret or as a failure, so nothing needs to be
-    /// remembered of it; those that follow each other closely are spaced.
+    /// Counts an attempt. A single one is visible on the Secret or as a failure, so nothing must be remembered about it. Attempts in quick
+    /// succession are spaced.
     pub fn attempted(&mut self, credential: &Credential, why: Why, now: Timestamp) {
         let repeated = self.failure(credential).is_some();
         let window = APART * AT_ONCE;

@@ -1,4 +1,4 @@
-//! `Reconciling` or `Stalled`: is progress expected without intervention, or must somebody change something?
+//! Sets `Reconciling` if progress is expected without intervention, or `Stalled` if a user must change something.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::{conditions::Conditions, schedule::later};
 use crate::{ConditionType, Reason, StoredReason};
 
-/// How long an object or a permission that is missing may still come before `Stalled` reports it, and how long a client
-/// secret that has just changed may be refused. A pipeline applies an issuer, a Secret and a credential in any order, and
-/// tools that go by kstatus give up at once when they see `Stalled`. Entra ID accepts most new secrets within 20 s.
+/// How long a missing object or permission may still be created before `Stalled` reports it, and how long a client secret that has just changed
+/// may be refused. A pipeline applies an issuer, a Secret and a credential in any order, and tools that follow kstatus stop at once when they
+/// read `Stalled`. Entra ID accepts most new secrets within 20 s.
 pub(super) const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 /// What ends a fault.
@@ -16,16 +16,16 @@ pub(super) const GRACE: SignedDuration = SignedDuration::from_mins(2);
 pub(super) enum End {
     /// Time, or another attempt.
     Progress,
-    /// An object or a permission that may come with the next apply.
+    /// An object or a permission that the next apply may create.
     Neighbour,
-    /// Time, or another attempt, until then. Afterwards a change by somebody, although attempts go on.
+    /// Time, or another attempt, until then. Afterwards a change by a user, although attempts continue.
     Until(Timestamp),
-    /// A change by somebody.
+    /// A change by a user.
     Somebody,
 }
 
 impl End {
-    /// What ends a fault with this reason that needs a change.
+    /// What ends a fault with this reason, if it needs a change.
     pub(super) fn of(reason: &StoredReason) -> Self {
         if reason.is(Reason::waits_for_others) {
             Self::Neighbour
@@ -40,16 +40,16 @@ impl End {
 pub(super) struct Fault<'a> {
     /// Stable reason.
     pub(super) reason: &'a StoredReason,
-    /// In words.
+    /// The message.
     pub(super) message: &'a str,
     /// What ends it.
     pub(super) end: End,
 }
 
-/// The condition, and when it becomes another one by time alone.
+/// The condition, and when time alone changes it.
 ///
-/// The first sight of a missing object is what `Reconciling` and `RenewalFailing` keep as their transition time, so that a
-/// restart does not start the time again. Another reason, or another generation of the spec, is another first sight.
+/// `Reconciling` and `RenewalFailing` store the time at which a missing object was first noticed as their transition time, so that a restart
+/// does not restart the two minutes. Another reason, or another generation of the spec, starts them again.
 pub(super) fn progress(
     conditions: Conditions<'_>,
     fault: Fault<'_>,
@@ -84,13 +84,13 @@ pub(super) fn progress(
                 same(ConditionType::RenewalFailing),
             ];
             let seen = seen.into_iter().flatten();
-            // A time ahead was noted by a clock that was set back since.
+            // A time in the future was recorded before the clock was set back.
             let first = seen.map(|c| c.last_transition_time.0.min(now)).min();
             let until = later(first.unwrap_or(now), GRACE);
             if until <= now {
                 return (stalled(), None);
             }
-            // With its own first sight, and not that of what was waited for before.
+            // With the time of its own first notice, and not that of the previous missing object.
             let mut reconciling = shown(Conditions {
                 previous: &[],
                 ..conditions
@@ -131,7 +131,7 @@ mod tests {
     /// Seconds, reason, and generation of the spec.
     type Step = (i64, Reason, i64);
 
-    /// `Reconciling` or `Stalled`, at each of these times and generations, one after the other.
+    /// `Reconciling` or `Stalled` at each of these times and generations, in this order.
     fn story(steps: &[Step]) -> Vec<String> {
         let mut old = Vec::new();
         let mut reported = Vec::new();
@@ -153,13 +153,13 @@ mod tests {
         #[rustfmt::skip]
         let cases: [(&[Step], &[&str]); 10] = [
             (&[(0, missing, 1), (119, missing, 1), (120, missing, 1), (121, missing, 1)], &[r, r, s, s]),
-            // Another thing is missing: its own two minutes.
+            // Another object is missing: its own two minutes begin.
             (&[(0, missing, 1), (119, key, 1), (120, key, 1), (239, key, 1)], &[r, r, r, s]),
             (&[(0, missing, 1), (120, missing, 1), (121, key, 1)], &[r, s, r]),
-            // An edit of the spec may belong to an apply that brings it.
+            // An edit of the spec may belong to an apply that creates it.
             (&[(0, missing, 1), (119, missing, 2), (200, missing, 2), (239, missing, 2)], &[r, r, r, s]),
             (&[(0, missing, 1), (120, missing, 1), (121, missing, 2)], &[r, s, r]),
-            // A clock that was set back neither shortens nor prolongs it by more than its own step.
+            // If the clock was set back, the time is neither shortened nor prolonged by more than that.
             (&[(1000, missing, 1), (0, missing, 1), (120, missing, 1)], &[r, r, s]),
             // The same sync may remove the older credential, or raise the quota.
             (&[(0, Reason::TargetClaimed, 1), (119, Reason::TargetClaimed, 1), (120, Reason::TargetClaimed, 1)], &[r, r, s]),

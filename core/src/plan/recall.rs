@@ -16,10 +16,9 @@ use crate::{
 };
 
 impl Memory {
-    /// Takes over what status says about a password that was refused: a process that was restarted must not try
-    /// it again, since a few tries lock the user out. It counts while all that the attempt depended on is unchanged: the issuer,
-    /// the client, the user, the Secrets. An edit of the credential alone says nothing about these, and its client may be an
-    /// `ApiClient`.
+    /// Takes over a refused password from status. A process that was restarted must not try it again, because a few attempts lock the user out.
+    /// It is valid while all inputs of the attempt are unchanged: the issuer, the client, the user, the Secrets. An edit of the credential
+    /// alone does not show a change of these, and its client may be an `ApiClient`.
     fn recall_password(
         &mut self,
         credential: &Credential,
@@ -62,9 +61,9 @@ impl Memory {
         });
     }
 
-    /// Takes over the failure in status, so that a restart or another leader does not end its wait. The one
-    /// thing that is read back from status. It counts only while everything that the attempt depended on is unchanged.
-    /// Whoever may write the status can delay one renewal by it, no longer than a failure of apicred's own would.
+    /// Takes over the failure in status, so that a restart or another leader does not end its wait. Nothing else is read back from status. It
+    /// is valid only while all inputs of the attempt are unchanged. A user who may write the status can delay one renewal by it, but not longer
+    /// than a real failure would.
     pub fn recall(
         &mut self,
         credential: &Credential,
@@ -130,14 +129,14 @@ impl Memory {
     }
 }
 
-/// Is all that this attempt depended on unchanged?
+/// Whether all inputs of this attempt are unchanged.
 fn same_inputs(credential: &Credential, observed: &Observed, last: &LastAttempt) -> bool {
-    // A token that could not be written was lost with the process that held it.
+    // A token that could not be written was lost with its process.
     let same = |held| last.inputs == Some(stamp_if(credential, observed, held));
     same(false) || same(true)
 }
 
-/// Is this the entry of status for this version of a source?
+/// Whether this entry of status is about this version of a source.
 fn is_of(refused: &RefusedRef, mark: &SourceMark) -> bool {
     let SourceRef {
         name,
@@ -147,7 +146,7 @@ fn is_of(refused: &RefusedRef, mark: &SourceMark) -> bool {
     (name, key, resource_version.as_ref()) == (&mark.name, &mark.key, Some(&mark.version))
 }
 
-/// A refused source of which only the status is known.
+/// A refused source that is known only from status.
 fn recalled_source(credential: &Credential, mark: SourceMark, last: &LastAttempt) -> RefusedSource {
     RefusedSource {
         mark,

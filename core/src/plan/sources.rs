@@ -1,7 +1,7 @@
 //! Which client secrets or certificates a request tries, and what is known about those that do not work.
 //!
-//! A negative result expires: a refused secret is tried again while it is new, then daily, on request, and as soon as it changes. If another secret
-//! works, status still reports the refused one.
+//! A negative result expires. A refused secret is tried again while it is new, then daily, on request, and as soon as it changes. If another
+//! secret works, status still reports the refused one.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,23 +16,23 @@ use crate::{
 /// A refused secret is new for this long after its first token error: an issuer may need some time to know it (Entra ID:
 /// seconds to some minutes), and a user who registers it late needs longer.
 const YOUNG: SignedDuration = SignedDuration::from_hours(24);
-/// After that, one try within this time is enough to notice that it works.
+/// After that, one attempt within this time is enough to notice that it works.
 const DAILY: SignedDuration = SignedDuration::from_hours(24);
 
 /// One entry of the list of client secrets, as a request tries it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice<'a> {
-    /// The Secret; `None` where no Secret authenticates the client.
+    /// The Secret; `None` if no Secret authenticates the client.
     pub source: Option<&'a Source>,
-    /// Another entry works as far as is known, so that whatever is wrong with this one must not fail the renewal.
+    /// Another entry works as far as is known, so a fault of this one must not fail the renewal.
     pub trial: bool,
 }
 
 /// The client secrets to try, in order.
 ///
-/// Those that are not known to be refused are in the order of the spec. At most one refused entry before
-/// the one in use is retried, so that a retry costs one request for each renewal. The other refused entries come last:
-/// they are reached only if nothing else works. A requested renewal tries all in the order of the spec.
+/// Entries that are not known to be refused are in the order of the spec. At most one refused entry before the one in use is retried, so that a
+/// retry costs one request for each renewal. The other refused entries are last: they are tried only if no other entry works. A requested
+/// renewal tries all in the order of the spec.
 pub fn candidates<'a>(
     credential: &Credential,
     observed: &'a Observed,
@@ -53,19 +53,18 @@ pub fn candidates<'a>(
     let works = present().any(|s| refused(s).is_none());
     let requested = is_requested(credential, observed);
     let in_use = position_in_use(observed);
-    // Where no token shows which one is in use, or where that one is refused or missing now, it is the first that is not
-    // known to be refused.
+    // If no token shows which one is in use, or that one is refused or missing now, it is the first that is not known to be refused.
     let good = |s: &Source| s.present.is_some() && refused(s).is_none();
     let in_use = in_use.filter(|used| good(&observed.sources[*used]));
     let end = in_use.or_else(|| observed.sources.iter().position(good));
     let before = |s: &Source| end.is_some_and(|end| position(observed, s) < Some(end));
-    // After a failed attempt the renewal itself is what matters.
+    // After a failed attempt only the renewal itself matters.
     let may_retry = works && !requested && observed.failure(credential).is_none();
     let retry = present()
         .filter(|s| {
             may_retry && before(s) && refused(s).is_some_and(|r| is_due(credential, r, now))
         })
-        // The one whose last try is longest ago, so that each of several has its turn.
+        // The one whose last attempt was longest ago, so that each of several gets its turn.
         .min_by_key(|s| refused(s).map(|r| r.at));
     let first = present().filter(|s| {
         let retried = retry.is_some_and(|r| r.reference == s.reference);
@@ -83,22 +82,22 @@ pub fn candidates<'a>(
         .collect()
 }
 
-/// Does a renewal try this refused entry again, although another one works?
+/// Whether a renewal tries this refused entry again, although another one works.
 fn is_due(credential: &Credential, refused: &RefusedSource, now: Timestamp) -> bool {
     if let Some(from) = refused.not_before {
         return now >= from;
     }
-    // What apicred itself finds wrong stays wrong until it changes. A password goes with each request of its grant, and
-    // each refused request may count towards a lockout.
+    // A fault that apicred itself finds lasts until the entry changes. A password is part of each request of its grant, and each refused
+    // request may count towards a lockout.
     if !refused.by_issuer || matches!(credential.grant, Grant::Password(_)) {
         return false;
     }
-    // A time ahead was noted by a clock that was set back since.
+    // A time in the future was recorded before the clock was set back.
     let since = |at: Timestamp| now.duration_since(at).max(SignedDuration::ZERO);
     since(refused.since) < YOUNG || since(refused.at) >= DAILY
 }
 
-/// Is a renewal requested by annotation and not served yet?
+/// Whether a renewal is requested by annotation and not done yet.
 fn is_requested(credential: &Credential, observed: &Observed) -> bool {
     let handled = observed.record().and_then(|r| r.renew_handled.as_ref());
     credential.renew_requested.is_some() && credential.renew_requested.as_ref() != handled
@@ -109,14 +108,14 @@ fn position(observed: &Observed, source: &Source) -> Option<usize> {
     observed.sources.iter().position(found)
 }
 
-/// The position in the list of the secret that got the published token.
+/// The position in the list of the secret with which the published token was requested.
 fn position_in_use(observed: &Observed) -> Option<usize> {
     let used = observed.record()?.sources.used.as_ref()?;
     observed.sources.iter().position(|s| used.is(&s.reference))
 }
 
-/// The entries before the one in use whose present content was not tried: a new secret is used, or reported, at
-/// once and not at the next renewal.
+/// The entries before the one in use whose present content was not tried. A new secret is used, or reported, at once and not at the next
+/// renewal.
 pub fn untried<'a>(credential: &Credential, observed: &'a Observed) -> Vec<&'a Source> {
     let Some(used) = position_in_use(observed) else {
         return Vec::new();
@@ -131,7 +130,7 @@ pub fn untried<'a>(credential: &Credential, observed: &'a Observed) -> Vec<&'a S
     observed.sources.iter().take(used).filter(news).collect()
 }
 
-/// A source that does not serve a request.
+/// A source that cannot be used for a request.
 #[derive(Clone, Copy)]
 pub(super) struct Unusable<'a> {
     /// The source.
@@ -140,7 +139,7 @@ pub(super) struct Unusable<'a> {
     pub(super) refused: Option<&'a RefusedSource>,
 }
 
-/// Those of these sources that do not serve this request, as far as is known.
+/// Those of these sources that cannot be used for this request, as far as is known.
 pub(super) fn unusable<'a>(
     credential: &Credential,
     observed: &'a Observed,
@@ -156,7 +155,7 @@ pub(super) fn unusable<'a>(
     })
 }
 
-/// What is wrong with an entry of the list while another one works.
+/// The fault of an entry of the list while another one works.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Hidden {
     /// Stable reason for the condition.
@@ -165,7 +164,7 @@ pub(super) struct Hidden {
     pub(super) message: String,
 }
 
-/// The fault that the secret in use hides, if any: entries that are refused, unusable or missing.
+/// The faults that do not fail the renewal because the secret in use works: entries that are refused, unusable or missing.
 pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hidden> {
     let used = observed.record()?.sources.used.as_ref()?;
     if observed.sources.len() < 2 {
@@ -212,14 +211,14 @@ fn fault(credential: &Credential, unusable: Unusable<'_>) -> Hidden {
 }
 
 impl super::Memory {
-    /// What is known of a token error of this version of a source, for this very request.
+    /// The known token error of this version of a source, for this same request.
     pub fn refused_source(&self, mark: &SourceMark, request: &str) -> Option<&RefusedSource> {
         let same = |r: &&RefusedSource| r.mark == *mark && r.request == request;
         self.refused.iter().find(same)
     }
 
-    /// Remembers a refused source. One entry for each key of a Secret: an older version says nothing any more, unless its
-    /// content is the same. Times become whole seconds, as on the Secret, so that a restart changes no status.
+    /// Remembers a refused source. There is one entry for each key of a Secret: an older version is not relevant any more, unless its content
+    /// is the same. Times become whole seconds, as on the Secret, so that a restart changes no status.
     pub fn refuse(&mut self, refused: RefusedSource) {
         let refused = RefusedSource {
             since: time(refused.since).0,

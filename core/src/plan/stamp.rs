@@ -1,4 +1,4 @@
-//! What an attempt depends on, as one text: a failure counts until any of it changes.
+//! The inputs of an attempt, as one text. A failure is valid until any of them changes.
 
 use super::{Failure, Observed, fingerprint};
 use crate::{
@@ -11,13 +11,13 @@ impl Observed {
     /// The failure, if the inputs are still the ones that failed.
     pub fn failure(&self, credential: &Credential) -> Option<&Failure> {
         let failure = self.memory.failure.as_ref()?;
-        // A token that was held in memory and is lost is requested in the same rhythm.
+        // A token that was held in memory and lost is requested with the same waits.
         let same = |held| failure.stamp == stamp_if(credential, self, held);
         (same(self.held) || !self.held && same(true)).then_some(failure)
     }
 }
 
-/// What a try depends on: when any of it changes, a failure says nothing any more and the next try is due at once.
+/// The inputs of an attempt. If any of them changes, a failure is not valid any more and the next attempt is due at once.
 pub fn stamp(credential: &Credential, observed: &Observed) -> String {
     stamp_if(credential, observed, observed.held)
 }
@@ -29,7 +29,7 @@ pub(super) fn stamp_if(credential: &Credential, observed: &Observed, held: bool)
         "|{}|{:?}",
         credential.issuer.version, credential.issuer.style
     ));
-    // How a key signs, where a certificate is: not a part of the token, but something that a user may have fixed.
+    // How a key signs, where a certificate is: these do not change the token, but a user may have fixed them.
     text.push_str(&format!(
         "|{:?}|{:?}",
         credential.authentication, credential.grant
@@ -49,16 +49,16 @@ pub(super) fn stamp_if(credential: &Credential, observed: &Observed, held: bool)
         "|{}",
         credential.renew_requested.as_deref().unwrap_or_default()
     ));
-    // A token that waits to be written is tried again when it is to be written in another way. Without one this
-    // must not count, or another label would send a refused password again.
+    // A token that waits to be written is tried again if it is to be written in another way. If none is held, this must not count: otherwise
+    // another label would send a refused password again.
     if held {
         text.push_str(&format!("|{}", template(credential).digest()));
     }
-    // A password that was refused is not sent again because its Secret is deleted, or adopted.
+    // A refused password is not sent again because its Secret is deleted or adopted.
     if matches!(credential.grant, Grant::Password(_)) && !held {
         return fingerprint::inputs(&[&text]);
     }
-    // A refused write does not count any more once the Secret is gone.
+    // A refused write is not relevant any more when the Secret is deleted.
     text.push_str(match observed.target {
         Target::Absent => "|absent",
         Target::Deleting => "|deleting",

@@ -16,9 +16,9 @@ pub struct State {
     pub name: &'static str,
     pub observed: Observed,
     pub outcome: Outcome,
-    /// As `Ready=True/TokenPublished RenewalFailing=True/IssuerTimeout`.
+    /// Such as `Ready=True/TokenPublished RenewalFailing=True/IssuerTimeout`.
     pub conditions: &'static str,
-    /// What tools that go by kstatus call it.
+    /// The status that tools report which follow kstatus.
     pub kstatus: &'static str,
 }
 
@@ -34,7 +34,7 @@ pub fn minted(why: Why) -> Outcome {
     })
 }
 
-/// A world whose last try failed just now.
+/// An observation whose last attempt has just failed.
 pub fn failing(credential: &Credential, mut world: Observed, class: Class) -> Observed {
     world.memory = fail(credential, &world, token_error(class), at(0));
     world

@@ -34,10 +34,11 @@ pub struct View {
     pub requeue: Duration,
 }
 
-/// The message of `RenewalFailing` where `Ready` says the same. `Stalled` repeats it: tools that go by kstatus show that one.
+/// The message of `RenewalFailing` if `Ready` has the same cause. `Stalled` repeats the message of `Ready`, because tools that follow kstatus
+/// show that one.
 pub(super) const SEE_READY: &str = "the token has expired; see the condition Ready";
 
-/// What one reconcile found out about a credential. Status is computed from it, and from nothing else.
+/// The findings of one reconcile of a credential. Status is computed only from them.
 #[derive(Clone, Copy)]
 pub(super) struct Findings<'a> {
     pub(super) credential: &'a Credential,
@@ -47,7 +48,7 @@ pub(super) struct Findings<'a> {
     pub(super) valid: Option<&'a Record>,
     /// Why there is no token, or why its renewal fails.
     pub(super) trouble: Option<&'a Trouble>,
-    /// What of the client's secrets and certificates expires first.
+    /// The client's secret or certificate that expires first.
     pub(super) ending: Option<&'a expiry::Ending>,
     pub(super) now: Timestamp,
 }
@@ -133,7 +134,7 @@ impl Findings<'_> {
                 let message = published_message(self.credential, record);
                 say.condition(ready, true, Reason::TokenPublished, &message)
             }
-            // While the first token is requested: neither good nor bad.
+            // While the first token is requested, the status is unknown.
             (None, None) => say.unknown(ready, FIRST.reason, FIRST.message),
             (None, Some(t))
                 if t.reason.known() == Some(Reason::WaitingForIssuer) && self.is_first() =>
@@ -144,13 +145,13 @@ impl Findings<'_> {
         }
     }
 
-    /// `Reconciling` or `Stalled` while there is no valid token, and when time alone changes which of them it is.
+    /// `Reconciling` or `Stalled` while there is no valid token, and when time alone changes it.
     fn progress(&self, say: Conditions<'_>) -> Option<(Condition, Option<Timestamp>)> {
         let fault = self.trouble.map_or(FIRST, Trouble::fault);
         self.valid.is_none().then(|| progress(say, fault))
     }
 
-    /// `RenewalFailing`, and when it ends by itself.
+    /// `RenewalFailing`, and when time alone ends it.
     fn renewal(&self, say: Conditions<'_>) -> Option<(Condition, Option<Timestamp>)> {
         if let Some(failing) = self.failing(say) {
             return Some((failing, None));
@@ -166,7 +167,7 @@ impl Findings<'_> {
             Some(t) if self.valid.is_some() => {
                 Some(say.condition(failing, true, &t.reason, &t.message))
             }
-            // Without a token `Ready` has the same message: one that is read twice is read no better.
+            // Without a token `Ready` has the same message, which is not repeated.
             Some(t) if !self.credential.suspend && !self.is_first() => {
                 Some(say.condition(failing, true, &t.reason, SEE_READY))
             }
@@ -178,7 +179,7 @@ impl Findings<'_> {
         }
     }
 
-    /// Has no token of this spec been published yet?
+    /// Whether no token of this spec has been published yet.
     fn is_first(&self) -> bool {
         let requested = fingerprint::request(self.credential);
         let record = self.observed.record();
@@ -186,7 +187,7 @@ impl Findings<'_> {
     }
 }
 
-/// The wait, cut short by a moment at which time alone changes what status says.
+/// The wait, shortened if time alone changes the status earlier.
 pub(super) fn sooner(wait: Duration, turn: Option<Timestamp>, now: Timestamp) -> Duration {
     let left = turn.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
     left.map_or(wait, |left| wait.min(left.max(Duration::from_millis(100))))
@@ -194,8 +195,8 @@ pub(super) fn sooner(wait: Duration, turn: Option<Timestamp>, now: Timestamp) ->
 
 pub(super) fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
     status.issued_at = Some(time(record.issued_at));
-    // A static key expires when a user revokes it, which is not reported. Nor is it renewed: it is published again when
-    // its Secret changes.
+    // A static key expires when a user revokes it, which is not reported. It is not renewed either: it is published again when its Secret
+    // changes.
     if !record.is_static() {
         status.expires_at = Some(time(record.expires_at));
         status.renew_at = Some(time(record.renew_at));
@@ -216,10 +217,10 @@ pub(super) fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
         .clone_from(&record.renew_handled);
 }
 
-/// Most entries of the list of refused ones.
+/// Maximum number of entries in the list of refused ones.
 const MOST_REFUSED: usize = 8;
 
-/// The refused sources whose version is still there, and entries of a list whose Secret does not exist.
+/// The refused sources whose version still exists, and entries of a list whose Secret does not exist.
 fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
     let several = observed.sources.len() > 1;
     let client = sources::unusable(credential, observed, &observed.sources)
@@ -299,7 +300,7 @@ fn requeue(found: &Findings<'_>) -> Duration {
         }
         Outcome::Released => Duration::from_hours(1),
     };
-    // Reconcile as well when what status says stops being true.
+    // Reconcile also when the content of status becomes outdated.
     let turning = valid.into_iter().flat_map(|r| {
         [
             schedule::risk_at(r.issued_at, r.expires_at, promise),

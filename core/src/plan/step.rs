@@ -1,4 +1,4 @@
-//! The steps that a plan can be.
+//! The steps that a plan can contain.
 
 use jiff::Timestamp;
 
@@ -14,20 +14,19 @@ pub enum Plan {
     },
     /// Change the Secret's labels, annotations or owner; the token stays.
     Render,
-    /// The Secret of an earlier credential of this name gets this one as its owner. Its token stays until there is another.
+    /// Make this credential the owner of the Secret of an earlier credential of this name. Its token stays until there is another.
     TakeOver,
     /// Write the published token in other formats, without a token request.
     Reformat,
-    /// Remove the token from the Secret: the credential has ended.
+    /// Remove the token from the Secret: the credential has expired.
     Empty,
-    /// Read a source that changed, or that is listed before the one in use and was not tried; mint if its content is
-    /// new.
+    /// Read a source that changed, or that is listed before the one in use and was not tried. Request a token if its content is new.
     Verify,
-    /// Get a token.
+    /// Request a token.
     Mint(Why),
     /// Write the token that is held.
     Publish(Why),
-    /// Wait, although something is due.
+    /// Wait, although a step is due.
     Hold {
         /// Until when.
         until: Timestamp,
@@ -41,12 +40,12 @@ pub enum Plan {
         /// What to do.
         message: String,
     },
-    /// The credential goes; forget it.
+    /// The credential is being deleted; forget it.
     Release,
 }
 
 impl Plan {
-    /// Does this step end with a write of the target?
+    /// Whether this step ends with a write of the target.
     pub(super) fn writes(&self) -> bool {
         matches!(
             self,
@@ -70,20 +69,20 @@ pub enum Why {
     Adopted,
     /// The one in the Secret has expired.
     Expired,
-    /// Its renew point has come.
+    /// Its renewal time has passed.
     Due,
     /// A user requested it by annotation.
     Requested,
     /// The spec requests another token.
     SpecChanged,
-    /// The client secret is another one.
+    /// The client secret has changed.
     SourceChanged,
-    /// Somebody changed the token in the Secret.
+    /// Another writer changed the token in the Secret.
     Edited,
 }
 
 impl Why {
-    /// The metric label and the word in logs.
+    /// The metric label and the text in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Absent => "absent",
@@ -103,17 +102,17 @@ impl Why {
 pub enum Hold {
     /// `spec.suspend`.
     Suspended,
-    /// The last try failed and its wait is not over.
+    /// The last attempt failed and the wait after it has not passed.
     Backoff,
     /// The old Secret is still being deleted.
     TargetDeleting,
     /// The issuer repeats the token that is published.
     Repeating,
-    /// It was corrected moments ago; another writer undoes it repeatedly.
+    /// It was corrected moments ago, and another writer undoes it repeatedly.
     Repaired,
-    /// The token that is due was requested seconds ago: the issuer gives a very short lifetime.
+    /// The token that is due was requested seconds ago: the issuer's token lifetime is very short.
     TooShort,
-    /// Edits, annotations or deletions request tokens faster than they are served.
+    /// Edits, annotations or deletions cause token requests more often than the rate limit allows.
     Paced,
     /// The Secret belongs to an earlier credential of this name, and waits for the garbage collector.
     OwnerGone,

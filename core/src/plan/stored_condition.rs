@@ -1,11 +1,11 @@
-//! Conditions as a status has them.
+//! Conditions that were read from a status.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{ConditionStatus, ConditionType, Reason, StoredReason};
 
-/// A condition as a status has it, read.
+/// A condition that was read from a status.
 pub(super) struct Stored<'a> {
     pub(super) kind: ConditionType,
     pub(super) status: ConditionStatus,
@@ -16,7 +16,7 @@ pub(super) struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// None if this version has no condition of its type: another version wrote it, and the next status is without it.
+    /// None if this version has no condition of its type: another version wrote it, and the next status is written without it.
     pub(super) fn read(condition: &'a Condition) -> Option<Self> {
         Some(Self {
             kind: ConditionType::parse(&condition.type_)?,
@@ -28,10 +28,10 @@ impl<'a> Stored<'a> {
         })
     }
 
-    /// Does it say that something is not as it should be?
+    /// Whether it reports a fault.
     pub(super) fn is_fault(&self) -> bool {
         match self.kind {
-            // Progress without a fault of its own: its beginning and end are those of each renewal.
+            // Progress without its own fault: it begins and ends with each renewal.
             ConditionType::Reconciling => false,
             ConditionType::Ready => {
                 self.status == ConditionStatus::False

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{Reason, StoredReason, credential::Credential, oauth::Class};
 
-/// What is to be said about the state beside the token's own facts.
+/// What is reported about the state, in addition to the facts of the token.
 pub(super) struct Trouble {
     pub(super) reason: StoredReason,
     pub(super) message: String,
@@ -61,7 +61,7 @@ pub(super) fn trouble(
         Outcome::Refused { reason, message } => Some(Trouble {
             reason: (*reason).into(),
             message: message.clone(),
-            // The state Secret may come with a sign-in that is under way.
+            // A sign-in that is in progress may create the state Secret.
             end: if *reason == Reason::SignInRequired {
                 End::Neighbour
             } else {
@@ -92,7 +92,7 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
     };
     let mut message = token_error.message();
     if failure.changed.is_some() {
-        // Entra ID calls a new secret expired as well, while a replica knows the expired ones only.
+        // Entra ID also reports a new secret as expired while a replica knows only the expired ones.
         message.push_str(&format!(
             "; the Secret has just changed and the issuer may not know the new {} yet, so apicred tries again soon",
             credential.authentication.noun()

@@ -1,5 +1,5 @@
-//! The status of a credential that cannot be used as it is: a fault of the spec, of its client or of its issuer, or a list that
-//! is missing. Nothing is requested meanwhile, and nothing is forgotten: neither the token nor a wait.
+//! The status of a credential that cannot be used: a fault of the spec, of its client or of its issuer, or a list that is missing. Meanwhile
+//! nothing is requested, and neither the token nor a wait is forgotten.
 
 use std::time::Duration;
 
@@ -23,9 +23,8 @@ use crate::{
     },
 };
 
-/// The view of an object whose spec, client or issuer cannot be used. The token in the Secret stays; it counts as good
-/// while it lives if it was good for this very generation: pods work with it, whatever is wrong with the next one, which
-/// `RenewalFailing` reports at once.
+/// The view of an object whose spec, client or issuer cannot be used. The token in the Secret stays. Until it expires it counts as valid if it
+/// was valid for this same generation: pods can use it, whatever prevents the next one, which `RenewalFailing` reports at once.
 pub fn invalid(
     object: &ApiCredential,
     previous: Option<&ApiCredentialStatus>,
@@ -50,8 +49,8 @@ pub fn invalid(
     view(object, (&old, base), facts, fault, now)
 }
 
-/// The view of a credential in a namespace where a kind could not be listed yet: a client or an issuer that is there would
-/// look as if it were missing, and so would a token.
+/// The view of a credential in a namespace where a kind could not be listed yet. A client or an issuer that exists would seem to be missing,
+/// and so would a token.
 pub fn unlisted(
     object: &ApiCredential,
     previous: Option<&ApiCredentialStatus>,
@@ -69,7 +68,7 @@ pub fn unlisted(
         message: &message,
     };
     let old = previous.cloned().unwrap_or_default();
-    // What was known of the token stands: its Secret may be in the list that is missing.
+    // What was known of the token is retained: its Secret may be in the list that is missing.
     let base = ApiCredentialStatus {
         conditions: Vec::new(),
         ..old.clone()
@@ -77,7 +76,7 @@ pub fn unlisted(
     view(object, (&old, base), facts, fault, now)
 }
 
-/// The token of this very object that is in its Secret and valid.
+/// The token of this same object that is in its Secret and valid.
 fn current<'a>(
     object: &ApiCredential,
     facts: Option<&'a SecretFacts>,
@@ -151,7 +150,7 @@ fn view(
     }
 }
 
-/// What delays the next attempt. It counts again as soon as one can be made, for another process as well.
+/// What delays the next attempt. It is valid again as soon as an attempt is possible, also for another process.
 fn waits(old: &ApiCredentialStatus) -> ApiCredentialStatus {
     ApiCredentialStatus {
         last_attempt: old.last_attempt.clone(),
@@ -161,7 +160,7 @@ fn waits(old: &ApiCredentialStatus) -> ApiCredentialStatus {
     }
 }
 
-/// The entries that were refused: a password that was is not sent again.
+/// The entries that were refused: a refused password must not be sent again.
 fn refused(status: &mut ApiCredentialStatus, old: &ApiCredentialStatus) {
     if !old.refused().is_empty() {
         let mut client = status.client.take().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The conditions of a status that warn: of a token that lives too short, of permissions, of a client credential that
-//! expires, of annotations without effect. And the renewal that is known to fail before it is due.
+//! The conditions of a status that warn: about a token with a short lifetime, about permissions, about a client credential that expires, about
+//! annotations without effect. And a renewal that will certainly fail.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -52,7 +52,7 @@ pub(super) fn warnings(found: &Findings<'_>, say: Conditions<'_>) -> Vec<Conditi
         .collect()
 }
 
-/// The next renewal is not due and is known to fail: the reason, and when.
+/// If the next renewal is not due and will certainly fail: the reason and the message.
 pub(super) fn foreseen(found: &Findings<'_>) -> Option<(Reason, String)> {
     let Findings {
         credential,
@@ -67,7 +67,7 @@ pub(super) fn foreseen(found: &Findings<'_>) -> Option<(Reason, String)> {
     let record = found.valid?;
     let ended = || ending.and_then(|e| e.obstacle(record.renew_at));
     let (reason, message) = obstacle(credential, observed).or_else(ended)?;
-    // A static key is not renewed, and when it ends is not known.
+    // A static key is not renewed, and its expiry time is not known.
     if record.is_static() {
         let name = &credential.target.name;
         let message = format!("{message}; until then Secret {name} keeps the current key");
@@ -80,7 +80,7 @@ pub(super) fn foreseen(found: &Findings<'_>) -> Option<(Reason, String)> {
     Some((reason, message))
 }
 
-/// What is to be said about the secrets and certificates of the client: one that ends, one that another one covers for.
+/// The message about the secrets and certificates of the client: one that expires, or one that fails while another one works.
 fn client_credential(found: &Findings<'_>) -> Option<(StoredReason, String)> {
     let Findings {
         credential,
@@ -94,7 +94,7 @@ fn client_credential(found: &Findings<'_>) -> Option<(StoredReason, String)> {
     let ends = ends.map(|(reason, message)| (reason.into(), message));
     let hidden = sources::hidden(credential, observed).map(|h| (h.reason, h.message));
     let unread = expiry::unreadable(observed).map(|(reason, message)| (reason.into(), message));
-    // What has ended comes first, then what does not work, then what will end.
+    // The order: what has expired, what does not work, what will expire.
     let mut reported: Vec<(StoredReason, String)> = if over {
         [ends, hidden, unread].into_iter().flatten().collect()
     } else {
@@ -108,7 +108,7 @@ fn client_credential(found: &Findings<'_>) -> Option<(StoredReason, String)> {
     Some((reason, message))
 }
 
-/// What is to be said about annotations that have no effect.
+/// The message about annotations that have no effect.
 fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
     let own = credential.unread.as_ref();
     let own = own.map(|reported| format!("the annotation {reported}"));
@@ -119,7 +119,7 @@ fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
     (!reported.is_empty()).then(|| format!("an annotation has no effect: {}", reported.join("; ")))
 }
 
-/// Is the promise to readers in danger? Reported before it breaks.
+/// A risk for what readers can rely on. It is reported before they are affected.
 fn risk(found: &Findings<'_>) -> Option<(Reason, String)> {
     let Findings {
         credential,

@@ -15,22 +15,22 @@ use crate::{
     oauth::{Answer, LifetimeSource, Omitted, Token},
 };
 
-/// User name beside a token where a format wants one; GitLab and others take it for any OAuth token.
+/// User name for a token in formats that need one; GitLab and others accept it for any OAuth token.
 const USERNAME: &str = "oauth2";
 /// Name of the variable in a dotenv file.
 const VARIABLE: &str = "ACCESS_TOKEN";
 /// The prefix of the value in a header line.
 const HEADER: &str = "Authorization: ";
-/// The longest line that curl takes from a netrc file; it passes over a longer one without a word.
+/// The longest line of a netrc file that curl reads. It ignores longer lines without an error.
 const NETRC_LINE: usize = 4095;
-/// What the values of a Secret may have together, by the rules of Kubernetes.
+/// Maximum total size of the values of a Secret in Kubernetes, in bytes.
 const SECRET_SIZE: usize = 1024 * 1024;
 
-/// The data of a Secret. `token` has no line end, since a trailing one breaks headers; `token.json` has everything
-/// in one file, since two files can straddle the swap of a mounted volume.
+/// The data of a Secret. `token` has no line end, because a trailing one breaks headers. `token.json` has all values in one file, because two
+/// files may come from different updates of a mounted volume.
 ///
 /// # Errors
-/// A sentence for the user when a format cannot carry this token.
+/// A sentence for the user if a format cannot contain this token.
 pub fn data(token: &Token, keys: &[TargetKey]) -> Result<BTreeMap<String, ByteString>, String> {
     let mut data = BTreeMap::new();
     for key in keys {
@@ -55,7 +55,7 @@ fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
     let secret = token.secret.expose_secret();
     let endless = token.lifetime_source == LifetimeSource::Static;
     let authorization = || {
-        // HTTP takes blanks off the ends of a header.
+        // HTTP removes blanks at both ends of a header value.
         if secret.trim() == secret {
             Ok(format!("{} {secret}", token.token_type))
         } else {
@@ -107,7 +107,7 @@ fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
     }))
 }
 
-/// One field of the answer, as it came.
+/// One field of the answer, unchanged.
 fn answer_field(token: &Token, key: &TargetKey) -> Result<String, String> {
     let field = key.field.as_deref().unwrap_or_default();
     let value = token.answer.get(field);
@@ -174,11 +174,11 @@ fn whole(token: &Token, endless: bool) -> Value {
     whole
 }
 
-/// A value that docker's `--env-file`, python-dotenv and a shell read alike. Docker knows no quotes, so they are
-/// only set where the others need them; what the readers understand in different ways is refused.
+/// A value that docker's `--env-file`, python-dotenv and a shell read in the same way. Docker does not know quotes, so they are set only if the
+/// others need them. A value that they would read in different ways is refused.
 fn dotenv(secret: &str) -> Result<String, String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=:@%,".contains(&b);
-    // A shell puts a home folder in place of such a tilde.
+    // A shell replaces such a tilde with a home folder.
     let home = secret.starts_with('~') || secret.contains(":~") || secret.contains("=~");
     if secret.bytes().all(plain) && !home {
         return Ok(secret.to_owned());
@@ -192,7 +192,7 @@ fn dotenv(secret: &str) -> Result<String, String> {
     Ok(format!("'{secret}'"))
 }
 
-/// Readers of netrc files split at blanks, and each has its own idea of quotes.
+/// Programs that read netrc files split at blanks, and each treats quotes differently.
 fn netrc(host: &str, username: &str, secret: &str) -> Result<String, String> {
     if secret.contains([' ', '"', '\\']) || secret.starts_with('#') {
         return Err(unfit(
@@ -217,21 +217,20 @@ fn unfit(format: TargetFormat, what: &str) -> String {
     )
 }
 
-/// What can be learnt of a published token from its Secret.
+/// What can be read about a published token from its Secret.
 pub struct Recovered {
     /// The token.
     pub secret: SecretString,
-    /// Scopes granted, if they were noted.
+    /// Scopes granted, if they were stored.
     pub scope: Option<String>,
-    /// Where the API answers, if it was noted.
+    /// The URL of the API, if it was stored.
     pub instance_url: Option<String>,
-    /// Fields of the answer that have files of their own.
+    /// Fields of the answer that have their own files.
     pub answer: Answer,
 }
 
-/// Reads a token back out of the data of its Secret, whose keys had these formats (`key=Format`): a change of the
-/// wanted formats is no reason to ask the issuer. `None`: none of the keys shows the token plainly; what was quoted
-/// is not unquoted.
+/// Reads a token from the data of its Secret, whose keys had these formats (`key=Format`). A change of the wanted formats must not cause a
+/// token request. `None`: none of the keys contains the token unchanged; quoted text is not decoded.
 pub fn recover(data: &BTreeMap<String, ByteString>, written: &[String]) -> Option<Recovered> {
     let bare = |secret: &str| Recovered {
         secret: SecretString::from(secret),
@@ -296,7 +295,7 @@ fn answer(data: &BTreeMap<String, ByteString>, written: &[String]) -> Answer {
     fields.collect()
 }
 
-/// Do all fields that these keys select stand in the answer?
+/// Whether the answer contains all fields that these keys select.
 pub fn has_fields(answer: &Answer, keys: &[TargetKey]) -> bool {
     let mut selected = keys.iter().filter_map(|key| key.field.as_ref());
     selected.all(|field| answer.contains_key(field))

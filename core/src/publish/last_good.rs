@@ -1,17 +1,17 @@
-//! The last good certificate of a client: a copy of the pair that got the last token, in a Secret of apicred's own. PURE.
+//! The last good certificate of a client: a copy of the pair that got the last token, in apicred's own Secret. PURE.
 //!
-//! cert-manager and other tools replace the pair of a Secret in place, and an issuer that finds certificates by their
-//! thumbprint (Entra ID) refuses the new one until somebody uploads it. The copy gets tokens meanwhile.
+//! cert-manager and other tools replace the pair of a Secret in place. An issuer that finds certificates by their thumbprint (Entra ID) refuses
+//! the new one until it is uploaded. Meanwhile the copy gets tokens.
 //!
-//! A Secret of cert-manager has a copy unless its owner refuses it, any other one only if its owner asks for it; both by the
-//! annotation [`KEEP_LAST_GOOD`](names::KEEP_LAST_GOOD). No other private key is copied.
+//! A Secret of cert-manager has a copy unless its owner refuses it, any other Secret only if its owner requests it; both by the annotation
+//! [`KEEP_LAST_GOOD`](names::KEEP_LAST_GOOD). No other private key is copied.
 //!
 //! | When | What happens |
 //! |---|---|
-//! | the present pair got a token | it is stored as the copy, in place of the pair before |
-//! | the present pair is another one | the copy is one more entry of the client's list, after those of the spec |
-//! | the Secret or its annotation is gone, or the Secret was created again | the copy is not used, and its keys are emptied |
-//! | nobody who stored it exists any more | the garbage collector deletes it, by its owner references |
+//! | the present pair got a token | it is stored as the copy and replaces the previous pair |
+//! | the present pair is another one | the copy is used as one more entry of the client's list, after those of the spec |
+//! | the Secret or its annotation is deleted, or the Secret was created again | the copy is not used, and its keys are emptied |
+//! | none of the objects that stored it exists any more | the garbage collector deletes it, by its owner references |
 
 use std::collections::BTreeMap;
 
@@ -25,17 +25,17 @@ use serde_json::{Value, json};
 use super::{SourceMark, ownership::SecretFacts};
 use crate::{api::names, credential::TLS};
 
-/// What the metadata of a copy says.
+/// The metadata of a copy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LastGood {
-    /// UID and resourceVersion of the Secret whose pair was copied; none if the copy is empty.
+    /// UID and resourceVersion of the Secret whose pair was copied; None if the copy is empty.
     pub of: Option<(String, String)>,
-    /// UIDs of those who stored it.
+    /// UIDs of the objects that stored it.
     pub owners: Vec<String>,
 }
 
 impl LastGood {
-    /// Reads the metadata of a Secret. None if it is no copy.
+    /// Reads the metadata of a Secret. None if it is not a copy.
     pub fn read(meta: &ObjectMeta) -> Option<Self> {
         let noted = meta.annotations.as_ref()?.get(names::LAST_GOOD_OF)?;
         let of = noted.split_once('/');
@@ -51,8 +51,8 @@ impl LastGood {
     }
 }
 
-/// Is a copy of this Secret to be kept? Not of a copy, and not where apicred itself replaces the pair: it proves the next one
-/// before. It never replaces that of cert-manager.
+/// Whether this Secret is to have a copy. A copy has none, and neither has a Secret whose pair apicred itself replaces: it proves the next pair
+/// before. It never replaces a pair of cert-manager.
 pub fn is_wanted(meta: &ObjectMeta) -> bool {
     let has = |key: &str| {
         let annotations = meta.annotations.as_ref();
@@ -65,7 +65,7 @@ pub fn is_wanted(meta: &ObjectMeta) -> bool {
         && has(names::LAST_GOOD_OF).is_none()
 }
 
-/// Does the copy contain another pair than the Secret, as far as metadata shows? Then it may get a token.
+/// Whether the copy contains another pair than the Secret, as far as metadata shows. Then it may get a token.
 pub fn serves(source: Option<&SecretFacts>, copy: Option<&SecretFacts>) -> bool {
     let (Some(source), Some(copy)) = (source, copy) else {
         return false;
@@ -78,38 +78,37 @@ pub fn serves(source: Option<&SecretFacts>, copy: Option<&SecretFacts>) -> bool 
     source.keeps_last_good && !source.deleting && kept.is_of(source) && !same
 }
 
-/// A Secret in the way: it has the name of the copy, and apicred did not write it.
+/// Whether another Secret, which apicred did not write, has the name of the copy.
 pub fn blocked(source: Option<&SecretFacts>, copy: Option<&SecretFacts>) -> bool {
     source.is_some_and(|s| s.keeps_last_good) && copy.is_some_and(|c| c.last_good.is_none())
 }
 
-/// What is to be done with a copy.
+/// The next step for a copy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Step {
     /// Nothing.
     Leave,
-    /// Store the pair of the Secret. The version of the copy that is there.
+    /// Store the pair of the Secret. Contains the version of the existing copy.
     Store(Option<String>),
-    /// Empty the copy at this version: its Secret does not ask for it any more. With the UID of that Secret.
+    /// Empty the copy at this version, because its Secret does not request it any more. Contains the UID of that Secret.
     Empty(String, String),
 }
 
-/// What is known beside the two Secrets.
+/// What is known in addition to the two Secrets.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// The source that got the token that is published and valid.
+    /// The source of the token that is published and valid.
     pub used: Option<&'a SourceMark>,
     /// Name of the source Secret.
     pub name: &'a str,
-    /// UID of the one who stores the copy.
+    /// UID of the object that stores the copy.
     pub owner: &'a str,
-    /// Another credential of this namespace has a token by an earlier pair of this Secret, or by the copy: it may need the
-    /// pair that is in the copy.
+    /// Another credential of this namespace has a token by an earlier pair of this Secret, or by the copy. It may need the pair in the copy.
     pub needed: bool,
 }
 
 impl Known<'_> {
-    /// Did the present content of the Secret get the token?
+    /// Whether the token was requested with the present content of the Secret.
     fn proves(&self, source: &SecretFacts) -> bool {
         self.used.is_some_and(|used| {
             used.name == self.name
@@ -119,7 +118,7 @@ impl Known<'_> {
     }
 }
 
-/// Decides.
+/// Returns the next step.
 pub fn step(source: Option<&SecretFacts>, copy: Option<&SecretFacts>, known: Known<'_>) -> Step {
     let wanted = source.filter(|s| !s.deleting && s.keeps_last_good);
     let proven = wanted.filter(|s| known.proves(s));
@@ -127,7 +126,7 @@ pub fn step(source: Option<&SecretFacts>, copy: Option<&SecretFacts>, known: Kno
         return proven.map_or(Step::Leave, |_| Step::Store(None));
     };
     let Some(kept) = copy.last_good.as_deref().filter(|_| !copy.deleting) else {
-        // In the way, or about to be gone.
+        // It is another writer's Secret, or is being deleted.
         return Step::Leave;
     };
     let store = || Step::Store(Some(copy.version.clone()));
@@ -136,7 +135,7 @@ pub fn step(source: Option<&SecretFacts>, copy: Option<&SecretFacts>, known: Kno
             Step::Empty(copy.version.clone(), uid.clone())
         }
         (_, None) => Step::Leave,
-        // Of a Secret that had this name before.
+        // The copy is of an earlier Secret with this name.
         (Some((uid, _)), Some(source)) if source.uid != *uid => store(),
         (Some((_, version)), Some(source)) if *version == source.version => {
             if kept.owners.iter().any(|owner| owner == known.owner) {
@@ -145,14 +144,14 @@ pub fn step(source: Option<&SecretFacts>, copy: Option<&SecretFacts>, known: Kno
                 store()
             }
         }
-        // The pair before is still of use to somebody.
+        // Another credential may still need the previous pair.
         (Some(_), Some(_)) if known.needed => Step::Leave,
-        // Another one, or an empty copy.
+        // Another pair, or an empty copy.
         (_, Some(_)) => store(),
     }
 }
 
-/// The copy as it is created.
+/// The copy to create.
 pub fn create(
     namespace: &str,
     name: &str,
@@ -176,15 +175,15 @@ pub fn create(
     }
 }
 
-/// The strategic merge patch that stores another pair, or adds an owner. `kept`: what the copy says now. Labels and annotations
-/// of others go: a Secret whose creator called it a copy must not lead the key to another place.
+/// The strategic merge patch that stores another pair, or adds an owner. `kept`: the present metadata of the copy. Labels and annotations of
+/// others are removed: a user could create a Secret that looks like a copy, and its metadata must not copy the key to another place.
 pub fn store_patch(
     version: &str,
     of: (&str, &str),
     (owner, kept): (&OwnerReference, &LastGood),
     pair: &BTreeMap<String, ByteString>,
 ) -> Value {
-    // The owner of an empty copy is the Secret that it was of.
+    // The owner of an empty copy is the Secret whose pair it contained.
     let instead = kept.of.is_none().then(replace);
     let owners: Vec<Value> = instead.into_iter().chain([json!(owner)]).collect();
     json!({
@@ -201,8 +200,8 @@ pub fn store_patch(
     })
 }
 
-/// The strategic merge patch that empties a copy. Its owner becomes the Secret that it was of, so that the garbage collector
-/// deletes it with that Secret, or at once if that Secret is gone: the operator itself may not delete Secrets.
+/// The strategic merge patch that empties a copy. Its owner becomes the Secret whose pair it contained, so the garbage collector deletes it
+/// with that Secret, or at once if that Secret is deleted. The operator itself may not delete Secrets.
 pub fn empty_patch(version: &str, (source, uid): (&str, &str)) -> Value {
     let owner = json!({ "apiVersion": "v1", "kind": "Secret", "name": source, "uid": uid });
     json!({
@@ -211,12 +210,12 @@ pub fn empty_patch(version: &str, (source, uid): (&str, &str)) -> Value {
             "annotations": { names::LAST_GOOD_OF: "" },
             "ownerReferences": [replace(), owner],
         },
-        // The API server demands both keys in a Secret of this type.
+        // The API server requires both keys in a Secret of this type.
         "data": { TLS.0: "", TLS.1: "" },
     })
 }
 
-/// Has the rest of a list replace the one that is there.
+/// The directive that the rest of a list replaces the existing list.
 fn replace() -> Value {
     json!({ "$patch": "replace" })
 }

@@ -25,7 +25,7 @@ use crate::{
     rotation::RotatedUntil,
 };
 
-/// What apicred keeps of a Secret's metadata.
+/// The metadata of a Secret that apicred stores in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecretFacts {
     /// UID.
@@ -34,30 +34,30 @@ pub struct SecretFacts {
     pub version: String,
     /// Being deleted.
     pub deleting: bool,
-    /// The credential that may take this Secret over, if its owner says so.
+    /// The credential that may take this Secret over, if its owner allows it.
     pub adopt_by: Option<String>,
-    /// What apicred noted on it, if anything.
+    /// What apicred stored on it, if anything.
     pub published: Option<Box<Published>>,
     /// Kind and name of another controller that owns it.
     pub controller: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Option<Timestamp>,
     /// When the client secret in it expires, as set by its owner.
     pub secret_expires_at: Option<Timestamp>,
-    /// The owner says when, but not in a form that is a time.
+    /// The owner sets the expiry time, but the text is not a time.
     pub expiry_unreadable: bool,
-    /// When the client credential in it ends that a rotation put there.
+    /// When the client credential that a rotation stored in it expires.
     pub rotated_until: Option<Box<RotatedUntil>>,
     /// The message about annotations below `apicred.dev` that have no effect.
     pub unread: Option<Box<str>>,
-    /// Its owner asks apicred to keep the last good pair of it.
+    /// Its owner requests a copy of its last good pair.
     pub keeps_last_good: bool,
-    /// It is such a copy.
+    /// The metadata of such a copy, if it is one.
     pub last_good: Option<Box<LastGood>>,
 }
 
-/// How long the garbage collector has to delete the Secret of a credential that is gone, from the moment at which this
-/// process first sees it. It takes seconds, unless its own watch has missed the deletion.
+/// How long the garbage collector has to delete the Secret of a deleted credential, from the time at which this process first notices it. It
+/// takes seconds, unless its own watch has missed the deletion.
 const COLLECTOR: Duration = Duration::from_secs(30);
 
 /// A Secret that apicred published.
@@ -69,26 +69,26 @@ pub struct Published {
     pub credential: String,
     /// Name of the owning credential by its owner reference; `None`: no owner reference has its UID.
     pub owner: Option<String>,
-    /// The noted facts; `None`: they are damaged.
+    /// The stored facts; `None`: they are damaged.
     pub record: Option<Record>,
-    /// The digest that was noted.
+    /// The stored digest.
     pub template_digest: String,
-    /// Does it still have what was noted?
+    /// Whether its metadata still matches the stored digest.
     pub template_intact: bool,
-    /// The keys that were put on.
+    /// The keys that apicred has set.
     pub managed_keys: Arc<ManagedKeys>,
-    /// Who else wrote where apicred writes.
+    /// Other writers of the fields that apicred writes.
     pub foreign_write: ForeignWrite,
 }
 
 impl Published {
-    /// Was the token removed because its credential ended?
+    /// Whether the token was removed because its credential expired.
     pub fn is_emptied(&self) -> bool {
         self.record.is_none() && self.managed_keys.data.is_empty()
     }
 }
 
-/// A writer whose name the Secret does not say.
+/// A writer whose name the Secret does not contain.
 pub const UNNAMED: &str = "somebody";
 
 /// Other field managers of apicred's fields.
@@ -105,38 +105,38 @@ pub enum ForeignWrite {
 /// The target Secret as one credential sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
-    /// Not there.
+    /// It does not exist.
     Absent,
-    /// Being deleted; wait until it is gone.
+    /// Being deleted; wait until it is deleted.
     Deleting,
-    /// Ours.
+    /// It belongs to this credential.
     Ours {
-        /// The resourceVersion that these facts belong to.
+        /// The resourceVersion of these facts.
         version: String,
         /// Its annotations.
         published: Box<Published>,
     },
-    /// Not ours, but it requests adoption.
+    /// It does not belong to this credential, but requests adoption.
     Adoptable {
         /// The resourceVersion with that request.
         version: String,
     },
-    /// Controlled by an earlier credential of this name. Names are unique, so that object is gone, and the garbage
-    /// collector deletes the Secret. If it does not, the Secret is taken over.
+    /// Controlled by an earlier credential of this name. Names are unique, so that object is deleted, and the garbage collector deletes the
+    /// Secret. If it does not, the Secret is taken over.
     OwnerGone {
-        /// The resourceVersion that these facts belong to.
+        /// The resourceVersion of these facts.
         version: String,
         /// UID of the earlier credential.
         uid: String,
-        /// How long the garbage collector still has.
+        /// The time that the garbage collector still has.
         left: Duration,
     },
-    /// Another owner's, described in words.
+    /// It belongs to another owner, which the text describes.
     Foreign(String),
 }
 
 impl Target {
-    /// What apicred published there, if the Secret is its own.
+    /// What apicred published there, if the Secret belongs to this credential.
     pub fn published(&self) -> Option<&Published> {
         match self {
             Self::Ours { published, .. } => Some(published),
@@ -144,7 +144,7 @@ impl Target {
         }
     }
 
-    /// The same after the garbage collector has had so much time.
+    /// The same after the garbage collector has had this much time.
     #[must_use]
     pub fn seen_for(mut self, time: Duration) -> Self {
         if let Self::OwnerGone { left, .. } = &mut self {
@@ -226,8 +226,8 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
     }
 }
 
-/// Whose the Secret is for this credential. Ours is what carries our UID and no other controller: a name or a
-/// label alone would let one credential write over another's Secret.
+/// Whether the Secret belongs to this credential. It must have the credential's UID and no other controller: with a name or a label alone, one
+/// credential could overwrite another's Secret.
 pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
     let Some(facts) = facts else {
         return Target::Absent;
@@ -259,7 +259,7 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
                 version: facts.version.clone(),
             }
         }
-        // A retained Secret has no owner reference: only a user knows whether it is still used.
+        // A retained Secret has no owner reference. Only a user knows whether it is still used.
         Some(published) if published.credential == credential.name => Target::Foreign(format!(
             "it was written for an earlier ApiCredential {} and no longer has an owner",
             published.credential
@@ -272,8 +272,8 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
     }
 }
 
-/// Who owns the fields that apicred writes, by `managedFields`. An empty list counts as no other manager.
-/// `endless`: what was written is a static key.
+/// Who owns the fields that apicred writes, according to `managedFields`. An empty list counts as no other manager. `endless`: a static key was
+/// written.
 fn foreign_write(
     entries: &[ManagedFieldsEntry],
     keys: &ManagedKeys,
@@ -298,15 +298,15 @@ fn foreign_write(
     {
         return ForeignWrite::Claimed(name(claim));
     }
-    // What changes with each token changes its owner with each write as well.
+    // A value that changes with each token also changes its owner with each write.
     if let Some(edit) = strangers
         .iter()
         .find(|e| moving().any(|key| owns_data(e, key)))
     {
         return ForeignWrite::Edited(name(edit));
     }
-    // Writing an unchanged value does not move field ownership. So another manager (an editor, a restore) may own a field
-    // whose value is ours. It counts as an edit only if it is not older than our last write (resolution 1 s).
+    // Writing an unchanged value does not move field ownership. So another manager (an editor, a restore) may own a field whose value apicred
+    // wrote. It counts as an edit only if it is not older than apicred's last write (resolution 1 s).
     let time = |e: &ManagedFieldsEntry| e.time.as_ref().map(|t| t.0);
     let written = entries.iter().filter(ours).filter_map(time).max();
     let stands = |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t >= w));
@@ -345,7 +345,7 @@ fn touches(entry: &ManagedFieldsEntry, keys: &ManagedKeys) -> bool {
     };
     let noted =
         || annotations().is_some_and(|a| a.keys().any(|k| is_record(k.trim_start_matches("f:"))));
-    // An apply of `stringData` changes the data as well, and is noted under the name it was sent by.
+    // An apply of `stringData` also changes the data, and is recorded under `stringData`.
     let words = |key: &str| {
         fields(entry)
             .and_then(|f| f.get("f:stringData")?.get(format!("f:{key}")))

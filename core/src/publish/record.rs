@@ -22,7 +22,7 @@ pub struct Record {
     pub renew_at: Timestamp,
     /// Which rule chose `renew_at`.
     pub renew_reason: String,
-    /// Where `expires_at` was learnt, by name of [`crate::oauth::LifetimeSource`].
+    /// The source of `expires_at`, by name of [`crate::oauth::LifetimeSource`].
     pub lifetime: String,
     /// Digest of the request without its secret.
     pub request: String,
@@ -34,7 +34,7 @@ pub struct Record {
     pub token_digest: String,
     /// The Secrets that were used, and those before them in the list that were refused.
     pub sources: SourceUse,
-    /// What the token says of itself, if it can be read.
+    /// The claims of the token, if it can be read.
     pub claims: Option<Box<Claims>>,
     /// Scopes that were requested and that the answer does not contain.
     pub not_granted: Vec<String>,
@@ -44,9 +44,9 @@ pub struct Record {
     pub certificate_validity: Option<Validity>,
     /// The renewal request that this token answered.
     pub renew_handled: Option<String>,
-    /// The operator that wrote it ([`crate::plan::fingerprint::DigestKey::phase`]); none on a Secret of an earlier version.
+    /// The operator that wrote it ([`crate::plan::fingerprint::DigestKey::phase`]); None on a Secret of an earlier version.
     pub operator: Option<u32>,
-    /// Digests of spent refresh tokens. Written and never read back here: thousands of these records are kept.
+    /// Digests of spent refresh tokens. They are written and never read back here, because memory holds thousands of these records.
     pub spent: Option<String>,
 }
 
@@ -74,19 +74,19 @@ impl std::fmt::Display for SourceMark {
 }
 
 impl SourceMark {
-    /// Is this the same Secret and key, whatever its version?
+    /// Whether this is the same Secret and key, whatever its version.
     pub fn is(&self, reference: &SecretKeyRef) -> bool {
         self.name == reference.name && self.key == reference.key
     }
 }
 
-/// Which sources served a token.
+/// The sources of a token.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SourceUse {
-    /// The one that authenticated the client; none where no Secret does.
+    /// The one that authenticated the client; None if no Secret does.
     #[serde(rename = "used", default, skip_serializing_if = "Option::is_none")]
     pub used: Option<SourceMark>,
-    /// Those that the grant drew on.
+    /// Those that the grant used.
     #[serde(rename = "with", default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<SourceMark>,
     /// Those that were refused or unusable at these versions, while another one worked.
@@ -94,26 +94,26 @@ pub struct SourceUse {
     pub refused: Vec<RefusedSource>,
 }
 
-/// A version of a source that did not work, and why. Kept on the target Secret, so that a restart neither forgets it nor
-/// tries it more often.
+/// A version of a source that did not work, and why. It is stored on the target Secret, so that a restart neither forgets it nor tries it more
+/// often.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RefusedSource {
-    /// Which version.
+    /// The version.
     #[serde(flatten)]
     pub mark: SourceMark,
-    /// Digest of the request that it was refused for; on a Secret, that of its token.
+    /// Digest of the request for which it was refused. On a Secret, the digest of the token's request.
     #[serde(skip)]
     pub request: String,
-    /// When this content was refused first.
+    /// When this content was first refused.
     #[serde(rename = "s", with = "whole_seconds")]
     pub since: Timestamp,
-    /// When it was refused last.
+    /// When it was last refused.
     #[serde(rename = "t", with = "whole_seconds")]
     pub at: Timestamp,
     /// Stable reason.
     #[serde(rename = "r")]
     pub reason: StoredReason,
-    /// Did the issuer refuse it? Else apicred cannot use it, and sends nothing.
+    /// Whether the issuer refused it. Otherwise apicred cannot use it, and sends nothing.
     #[serde(rename = "i")]
     pub by_issuer: bool,
     /// It cannot be used before this time: a certificate that is not valid yet.
@@ -124,7 +124,7 @@ pub struct RefusedSource {
         skip_serializing_if = "Option::is_none"
     )]
     pub not_before: Option<Timestamp>,
-    /// Keyed digest of the request with this content, if it was read: a label on the Secret is no other content.
+    /// Keyed digest of the request with this content, if it was read: a new label on the Secret does not change the content.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
@@ -143,8 +143,8 @@ mod whole_seconds {
     }
 }
 
-/// A static key expires when somebody revokes it, which nobody reports. Inside apicred that is the end of time; it is never
-/// written or shown.
+/// A static key expires when a user revokes it, which is not reported. Inside apicred its expiry is the end of time, which is never written or
+/// shown.
 pub const ENDLESS: Timestamp = Timestamp::MAX;
 
 fn is_static(lifetime: &str) -> bool {
@@ -176,12 +176,12 @@ mod maybe_seconds {
 }
 
 impl Record {
-    /// True for a static key. Such a record has no expiry and no renewal.
+    /// Returns true for a static key. Such a record has no expiry and no renewal.
     pub fn is_static(&self) -> bool {
         is_static(&self.lifetime)
     }
 
-    /// As annotations. Times have whole seconds; an end is rounded down and never promises more than there is.
+    /// The record as annotations. Times have whole seconds; an expiry time is rounded down, so it is never too late.
     pub fn annotations(&self) -> BTreeMap<String, Option<String>> {
         let sources = serde_json::to_string(&self.sources).unwrap_or_default();
         let claims = |c: &Claims| serde_json::to_string(c).ok();
@@ -217,7 +217,7 @@ impl Record {
             (names::OPERATOR, self.operator.map(|id| format!("{id:08x}"))),
         ]
         .into_iter()
-        // One that is not known here stays as it is.
+        // If it is not known here, the annotation is not changed.
         .chain(
             self.spent
                 .clone()
@@ -227,7 +227,7 @@ impl Record {
         .collect()
     }
 
-    /// From annotations; `None` when one that must be there is missing or unreadable.
+    /// Reads annotations; `None` if a required one is missing or unreadable.
     pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let text = |key: &str| annotations.get(key).cloned();
         let time = |key: &str| annotations.get(key)?.parse::<Timestamp>().ok();
@@ -266,7 +266,7 @@ impl Record {
     }
 }
 
-/// A certificate's time as `from/until` (an interval of ISO 8601).
+/// The validity of a certificate as `from/until` (an interval of ISO 8601).
 fn span(validity: Validity) -> String {
     format!("{}/{}", seconds(validity.from), seconds(validity.until))
 }

@@ -1,7 +1,7 @@
 //! Explains why the API server rejected a write, for users who may read the credential.
 //!
-//! The message of the API server names the admission policy, webhook, quota or field. It may also repeat the request or the stored data. So
-//! the token in any encoding, and everything that looks like a token, is removed before anything else is read.
+//! The message of the API server names the admission policy, webhook, quota or field. It may also repeat the request or the stored data. So the
+//! token in any encoding, and every text that looks like a token, is removed before the message is evaluated.
 
 use std::fmt::Write;
 
@@ -13,11 +13,11 @@ use crate::{
     printable::bounded,
 };
 
-/// How much of a message is read.
+/// Maximum number of bytes of a message that are read.
 const READ: usize = 4096;
-/// How much of a message of others is shown, in characters.
+/// Maximum number of characters of another program's message that are shown.
 const SHOWN: usize = 300;
-/// From this length on a word is checked for looking like a token or base64.
+/// Words of at least this length are checked for looking like a token or base64.
 const TOKEN: usize = 20;
 /// An answer of the API server that is not a success.
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +55,12 @@ enum By {
     Server,
 }
 
-/// What the API server says, without data, bounded and printable.
+/// The message of the API server, without data, bounded and printable.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ServerMessage(Option<(u16, By, String)>);
 
 impl ServerMessage {
-    /// Reads the status that the API server answered with. `token`: the token that was sent.
+    /// Reads the status in the answer of the API server. `token`: the token that was sent.
     pub fn of(status: &Status, token: Option<&SecretString>) -> Self {
         let causes = status.details.iter().flat_map(|d| &d.causes);
         let causes: Vec<(String, String)> = causes
@@ -77,7 +77,7 @@ impl ServerMessage {
     /// Reads an answer. `token`: the token that was sent.
     pub fn read(answer: Answer<'_>, token: Option<&SecretString>) -> Self {
         let net = Net::of(token, &[]);
-        // Whole words first: what is left of a word that was cut no longer looks like data.
+        // Whole words first: the rest of a word that was cut may not look like data any more.
         let clean = |text: &str| net.cut(&without_data(head(text, READ)));
         let message = clean(answer.message);
         let between = |text: &str, start: &str, end: char| {
@@ -122,8 +122,8 @@ impl ServerMessage {
         Self(Some((answer.code, by, words)))
     }
 
-    /// The sentence about a write of Secret `name`: who rejects it, in what words, and one next step. `types`: the type that
-    /// the Secret has, if known, and the one that it is to have. `None`: there was no answer.
+    /// The sentence about a write of Secret `name`: who rejects it, the message, and one next step. `types`: the type of the Secret, if known,
+    /// and the wanted type. `None`: there was no answer.
     pub fn sentence(&self, name: &str, types: (Option<&str>, &str)) -> Option<String> {
         let (code, by, words) = self.0.as_ref()?;
         let quoted = if words.is_empty() {
@@ -163,7 +163,7 @@ impl ServerMessage {
         })
     }
 
-    /// Who rejects a request, without any word of theirs: for a Secret whose content is not known here.
+    /// Who rejects a request, without any text of the answer: for a Secret whose content is not known here.
     pub fn who(&self) -> Option<String> {
         let (code, by, _) = self.0.as_ref()?;
         Some(match by {
@@ -179,7 +179,7 @@ impl ServerMessage {
         })
     }
 
-    /// The same with the quoted text, for brackets.
+    /// The same with the quoted text in brackets.
     pub fn fault(&self) -> Option<String> {
         let (_, _, words) = self.0.as_ref()?;
         let mut text = self.who()?;
@@ -194,7 +194,7 @@ impl ServerMessage {
         matches!(self.0, Some((_, By::Rights(_), _)))
     }
 
-    /// Is it a webhook that does not answer?
+    /// Whether it is a webhook that does not answer.
     pub fn is_webhook_down(&self) -> bool {
         matches!(self.0, Some((_, By::WebhookDown(_), _)))
     }
@@ -216,12 +216,12 @@ fn head(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-/// Has a text no word that looks like a token or like base64?
+/// Whether no word of a text looks like a token or like base64.
 pub(crate) fn has_no_data(text: &str) -> bool {
     without_data(head(text, READ)) == text
 }
 
-/// The text without words that look like data: what stood in the Secret before is not known here.
+/// The text without words that look like data: the earlier content of the Secret is not known here.
 fn without_data(text: &str) -> String {
     let part = |c: char| c.is_ascii_alphanumeric() || "+/=_-".contains(c);
     let mut out = String::with_capacity(text.len());
@@ -237,8 +237,7 @@ fn without_data(text: &str) -> String {
     out
 }
 
-/// Does a word look like a token or like base64? Names of Kubernetes have no upper case letters, names in camel case have
-/// few.
+/// Whether a word looks like a token or like base64. Names of Kubernetes have no upper case letters, names in camel case have few.
 fn looks_like_data(word: &[u8]) -> bool {
     let count = |is: fn(&u8) -> bool| word.iter().filter(|b| is(b)).count();
     let (upper, lower) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase));

@@ -17,21 +17,21 @@ use crate::{
 /// The metadata that the Secret must have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
-    /// Labels, apicred's own among them.
+    /// Labels, including apicred's own.
     pub labels: BTreeMap<String, String>,
-    /// Annotations, apicred's fixed ones among them.
+    /// Annotations, including apicred's fixed ones.
     pub annotations: BTreeMap<String, String>,
     /// Value of the `type` field.
     pub type_: &'static str,
-    /// Does the Secret go with its credential?
+    /// Whether the Secret is deleted with its credential.
     pub owned: bool,
-    /// Who it belongs to.
+    /// The credential to which it belongs.
     pub owner: Owner,
     /// The keys of its data.
     pub keys: Vec<TargetKey>,
 }
 
-/// The keys that a past [`Template`] put on, to know what to take off.
+/// The keys that a previous [`Template`] set, so that they can be removed.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct ManagedKeys {
     /// Label keys.
@@ -45,7 +45,7 @@ pub struct ManagedKeys {
     pub data: Vec<String>,
 }
 
-/// The keys of a Secret that says nothing about them.
+/// The keys of a Secret that does not list them.
 fn usual() -> Vec<String> {
     ["Token", "TokenType", "ExpiresAt", "Json"]
         .iter()
@@ -55,7 +55,7 @@ fn usual() -> Vec<String> {
 }
 
 impl ManagedKeys {
-    /// Of a Secret on which nothing readable is noted.
+    /// The keys of a Secret without a readable list.
     pub fn unknown() -> Self {
         Self {
             labels: Vec::new(),
@@ -69,13 +69,13 @@ impl ManagedKeys {
         self.noted().map(|(key, _)| key)
     }
 
-    /// Names of the keys, with whether each write of a token changes their value. A static key is written again as
-    /// it was, but for the time that [`TargetFormat::Json`] has in it.
+    /// Names of the keys, with whether each write of a token changes their value. A static key is written again unchanged, except for the time
+    /// in [`TargetFormat::Json`].
     pub(super) fn moving(&self, endless: bool) -> impl Iterator<Item = (&str, bool)> {
         const FIXED: &str = TargetFormat::TokenType.as_str();
         const TIMED: &str = TargetFormat::Json.as_str();
         self.noted().map(move |(key, format)| {
-            // The issuer may answer the same again.
+            // The issuer may return the same value again.
             let fixed = format == FIXED || noted_field(format).is_some();
             (key, !fixed && (!endless || format == TIMED))
         })
@@ -88,7 +88,7 @@ impl ManagedKeys {
     }
 }
 
-/// The field of the answer that a noted format names.
+/// The field of the answer that a stored format names.
 pub(super) fn noted_field(format: &str) -> Option<&str> {
     let (format, field) = format.split_once(':')?;
     (format == TargetFormat::AnswerField.as_str()).then_some(field)
@@ -118,7 +118,7 @@ pub fn template(credential: &Credential) -> Template {
 }
 
 impl Template {
-    /// The digest on the Secret.
+    /// The digest that is stored on the Secret.
     pub fn digest(&self) -> String {
         format!(
             "{}:{}:{}",
@@ -128,7 +128,7 @@ impl Template {
         )
     }
 
-    /// Digest of the keys and all that is said about each.
+    /// Digest of the keys and all settings of each.
     fn formats(&self) -> String {
         let mut text = String::new();
         for key in &self.keys {
@@ -145,12 +145,12 @@ impl Template {
         URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..9])
     }
 
-    /// Was the data written in other formats than are wanted now?
+    /// Whether the data was written in other formats than the present ones.
     pub fn has_other_formats(&self, noted: &str) -> bool {
         noted.rsplit(':').next() != Some(self.formats().as_str())
     }
 
-    /// The keys that are put on.
+    /// The keys that are set.
     pub fn keys(&self) -> ManagedKeys {
         ManagedKeys {
             labels: self.labels.keys().cloned().collect(),
@@ -171,7 +171,7 @@ impl Template {
     }
 }
 
-/// The type that a Secret had when this digest was noted.
+/// The type of a Secret when this digest was stored.
 pub fn noted_type(noted: &str) -> Option<&'static str> {
     let known = [
         SecretType::Opaque,
@@ -185,8 +185,8 @@ pub fn noted_type(noted: &str) -> Option<&'static str> {
         .find(|t| *t == noted)
 }
 
-/// The digest of what a live Secret has of the keys that apicred has once written. Type and formats are not in its
-/// metadata, so they are taken from the digest that was noted.
+/// The digest of a Secret's present metadata, for the keys that apicred has written. Type and formats are not part of the metadata, so they are
+/// taken from the stored digest.
 pub(super) fn live_digest(
     labels: Option<&BTreeMap<String, String>>,
     annotations: Option<&BTreeMap<String, String>>,
@@ -220,7 +220,7 @@ fn attached_digest<'a>(
         ("a", annotations.collect()),
     ] {
         for (key, value) in pairs {
-            // Lengths keep neighbours apart: no two sets of pairs give one text.
+            // Lengths separate neighbours, so that different pairs never give the same text.
             text.push_str(&format!("{kind}{}:{key}{}:{value}", key.len(), value.len()));
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{ManagedKeys, Record, Template, noted_type, ownership::Published};
 use crate::api::{ApiCredential, SecretType, names};
 
-/// A Secret that does not exist. Created, never applied: a create fails if another writer was faster.
+/// A Secret to create. It is created, never applied: a create fails if another writer was faster.
 pub fn create(
     namespace: &str,
     name: &str,
@@ -40,8 +40,8 @@ pub fn create(
     }
 }
 
-/// A patch that writes a token into a Secret at `version`, and corrects its metadata in the same write. Keys that were
-/// written before and are not wanted any more go.
+/// A patch that writes a token into a Secret at `version`, and corrects its metadata in the same write. Keys that were written before and are
+/// not wanted any more are removed.
 pub fn rotate_patch(
     version: &str,
     template: &Template,
@@ -59,9 +59,9 @@ pub fn rotate_patch(
     patch
 }
 
-/// A patch that puts this owner in place of an earlier one at `version`: a Secret has one controller. The data stays, and
-/// so does the list of what was put on, by which the next write takes it off. The token was asked for by another object:
-/// without these notes it counts as none.
+/// A patch that replaces an earlier owner with this one at `version`: a Secret has one controller. The data stays, and so does the list of the
+/// set keys, with which the next write removes them. The token was requested for another object, so the annotations that make it valid are
+/// removed.
 pub fn take_over_patch(version: &str, template: &Template, earlier_uid: &str) -> Value {
     let whose = |name: &str| (name.to_owned(), json!(template.annotations.get(name)));
     let mut annotations: Map<String, Value> = [names::CREDENTIAL, names::CREDENTIAL_UID]
@@ -86,8 +86,8 @@ pub fn render_patch(version: &str, template: &Template, keys_before: &ManagedKey
     template_patch(version, template, keys_before, BTreeMap::new())
 }
 
-/// A patch that removes the token from a Secret at `version`: its files and its record. The Secret stays, so that Pods that
-/// mount it start, and that those which run lose the files.
+/// A patch that removes the token from a Secret at `version`: its files and its record. The Secret stays, so that Pods that mount it can start.
+/// Running Pods lose the files.
 pub fn empty_patch(version: &str, published: &Published) -> Value {
     let keys = &published.managed_keys;
     let mut annotations: Map<String, Value> = names::RECORD
@@ -104,7 +104,7 @@ pub fn empty_patch(version: &str, published: &Published) -> Value {
         .files()
         .map(|key| (key.to_owned(), Value::Null))
         .collect();
-    // The API server takes no Secret of this type without this key.
+    // The API server does not accept a Secret of this type without this key.
     let docker = SecretType::DockerConfigJson.as_str();
     if noted_type(&published.template_digest) == Some(docker) {
         let nothing = ByteString(br#"{"auths":{}}"#.to_vec());
@@ -122,7 +122,7 @@ fn template_patch(
     before: &ManagedKeys,
     record: BTreeMap<String, Option<String>>,
 ) -> Value {
-    // Everything that was put on is taken off, and what is still wanted is put on again over it.
+    // All keys that were set are removed, and those that are still wanted are set again.
     let off = |keys: &[String]| -> Map<String, Value> {
         keys.iter().map(|k| (k.clone(), Value::Null)).collect()
     };
@@ -145,12 +145,12 @@ fn template_patch(
     })
 }
 
-/// Puts the owner reference on, or takes it off.
+/// Sets the owner reference, or removes it.
 fn owners_patch(template: &Template) -> Vec<Value> {
     vec![if template.owned {
         json!(owner_reference(template))
     } else {
-        // Strategic merge takes one entry of the list out by its key and leaves the others.
+        // Strategic merge removes one entry of the list by its key and does not change the others.
         json!({ "$patch": "delete", "uid": template.owner.uid })
     }]
 }
@@ -180,7 +180,7 @@ fn owner_reference(template: &Template) -> OwnerReference {
         name: template.owner.name.clone(),
         uid: template.owner.uid.clone(),
         controller: Some(true),
-        // The credential may be deleted before its Secret: no deletion needs to wait.
+        // The credential may be deleted before its Secret: no deletion must wait.
         block_owner_deletion: Some(false),
     }
 }

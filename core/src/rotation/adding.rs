@@ -1,4 +1,4 @@
-//! `Adding`: how a new credential gets to the issuer and into the Secret.
+//! `Adding`: how a new credential is added at the issuer and stored in the Secret.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -65,14 +65,14 @@ impl Decision<'_> {
         }
     }
 
-    /// Why number n certainly is not there: the issuer refused it, or was too busy, or was not asked at all.
+    /// Why number n was certainly not added: the issuer refused it or was too busy, or the call was not sent.
     fn not_added(&self, n: u32) -> Option<Why> {
         let (of, fault) = self.memory.refused.as_ref()?;
         (*of == n && !fault.may_have_happened).then(|| Why::of(fault))
     }
 
-    /// The issuer was busy and certainly did nothing, or nothing was sent: the same number is announced again after the pause
-    /// that every call waits for. An issuer that is busy again and again ends the rotation.
+    /// The issuer was busy and certainly did nothing, or nothing was sent. The same number is announced again after the pause that applies to
+    /// every call. If the issuer is busy too often, the rotation fails.
     fn announce_again(&self, n: u32) -> Option<Step> {
         let (of, fault) = self.memory.refused.as_ref()?;
         let again =
@@ -85,8 +85,8 @@ impl Decision<'_> {
         })
     }
 
-    /// The call for number n was announced and not sent. Who waits for what it makes counts from the announcement: a call that comes
-    /// much later is announced again first.
+    /// The call for number n was announced and not sent. Other processes count the waiting time from the announcement, so a call that would be
+    /// sent much later is announced again first.
     fn sends_late(&self, n: u32, since: Timestamp) -> Option<Step> {
         self.calls_wait(true).or_else(|| {
             let late = later(since, SENT_WITHIN) < self.now;
@@ -98,7 +98,7 @@ impl Decision<'_> {
     fn adding_secret(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
         let added = Phase::Added { since: self.now };
         let known = self.held_known(n, None);
-        // What the issuer makes is stored in its place.
+        // The new secret would be stored under these keys.
         if self.unknown(NEXT) && (known.is_some() || self.memory.announced == Some(n)) {
             notices.push(self.strange(NEXT));
             return match known {
@@ -124,7 +124,7 @@ impl Decision<'_> {
                     until: later(self.now, self.settings.validity),
                 });
         }
-        // The answer was lost, or the process that waited for it. What the call made, if anything, has this name.
+        // The answer was lost, or the process that waited for it ended. If the call added a secret, it has this name.
         let sent = self.memory.wrote_at.filter(|at| *at <= self.now);
         let settled = later(sent.unwrap_or(since).max(since), self.settings.pace.settles);
         if settled > self.now {
@@ -146,7 +146,7 @@ impl Decision<'_> {
         }
     }
 
-    /// Does the issuer list the next key pair? A public key has its id before that.
+    /// Returns true if the issuer lists the next key pair. The id of a public key is known before that.
     fn is_there(&self, known: &Known, slot: &Slot) -> bool {
         if slot.mark.id().is_none() {
             return known.id.is_some();
@@ -155,8 +155,8 @@ impl Decision<'_> {
         keys.any(|key| key.is(slot) == Same::Yes)
     }
 
-    /// The issuer did not say that it has the next key pair. A certificate that it has all the same is found by its name. A public
-    /// key has none, and a call whose answer was lost may have added it: it is removed before its thumbprint is forgotten.
+    /// The issuer did not confirm the next key pair. If it has a certificate nevertheless, the certificate is found by its name. A public key
+    /// has no name, and a call whose answer was lost may have added it: it is removed before its thumbprint is forgotten.
     fn give_up(&self, n: u32, (known, slot): (&Known, &Slot), why: Why) -> Step {
         if self.settings.kind != Kind::Key {
             return self.fail(why, Values::DropNext);
@@ -213,7 +213,7 @@ impl Decision<'_> {
             });
         }
         if self.is_blind() {
-            // Trials tell whether it is there.
+            // Trials show whether it was added.
             return added(None);
         }
         let settled = later(
@@ -225,7 +225,7 @@ impl Decision<'_> {
             Sight::Fresh(_) if self.ahead(settled, self.settings.pace.settles).is_some() => {
                 self.wait(self.settings.pace.between_writes)
             }
-            // The answer said that it is there, and reads lag: trials tell.
+            // The answer confirmed it, and replicas lag: trials show whether it was added.
             _ if answered.is_some() => added(None),
             _ => {
                 let state = Phase::Adding { n, since: self.now };
@@ -234,7 +234,7 @@ impl Decision<'_> {
                 if made.is_none_or(|made| later(made, at_most) <= self.now) {
                     return self.give_up(n, (known, slot), Why::AnswerLost);
                 }
-                // The key pair is in the Secret, so announcing it again makes no orphan.
+                // The key pair is in the Secret, so a repeated announcement creates no orphan.
                 self.write_with(state, Values::Keep, Some(n), |_| {})
             }
         }
@@ -242,7 +242,7 @@ impl Decision<'_> {
 }
 
 impl Memory {
-    /// Forgets the value that is in hand if the Secret has it: a write whose answer was lost may have stored it. Says whether it did.
+    /// Forgets the value in hand if the Secret has it: a write whose answer was lost may have stored it. Returns true if the Secret has it.
     pub fn found(&mut self, slots: &Slots) -> bool {
         let all = [&slots.current, &slots.next, &slots.previous];
         let mut digests = all.into_iter().flatten().map(|slot| &slot.digest);

@@ -1,4 +1,4 @@
-//! When a rotation is due, and from when on it is late.
+//! When a rotation is due, and when it is overdue.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,14 +11,14 @@ use crate::api::Rotation;
 /// How long each credential of a client is used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Cycle {
-    /// A new credential is made this often.
+    /// A new credential is created at this interval.
     pub every: SignedDuration,
-    /// How long the credential before it stays valid after the switch.
+    /// How long the previous credential stays valid after the switch.
     pub overlap: SignedDuration,
 }
 
 impl Cycle {
-    /// As the spec says.
+    /// The cycle that the spec sets.
     pub fn of(rotation: &Rotation) -> Self {
         // These are the same for every kind.
         let usual = RotationSettings::of(Kind::Secret);
@@ -28,17 +28,17 @@ impl Cycle {
         }
     }
 
-    /// When a rotation begins, lest the credential ends before it.
+    /// When a rotation must begin so that it completes before the credential expires.
     pub(super) fn due_by_end(self, from: Option<Timestamp>, until: Timestamp) -> Timestamp {
         let life = from.map(|from| until.duration_since(from));
         let margin = life.map_or(BEFORE_END, |life| BEFORE_END.min(life / 8));
         let early = later(until, -self.overlap.saturating_add(margin));
-        // An issuer that gives less time than it was asked for is not asked all the time.
+        // If an issuer grants a shorter validity than requested, a rotation still begins at half of it at the earliest.
         let half = from.zip(life).map(|(from, life)| later(from, life / 2));
         half.map_or(early, |half| early.max(half))
     }
 
-    /// When a rotation has been due for so long that something hinders it: a quarter of the time that was left until the end has passed.
+    /// When a due rotation counts as blocked: a quarter of the time that was left until the expiry has passed.
     pub fn late_at(self, from: Option<Timestamp>, until: Timestamp) -> Timestamp {
         let by_end = self.due_by_end(from, until);
         let due = from.map_or(by_end, |from| later(from, self.every).min(by_end));

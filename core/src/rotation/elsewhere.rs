@@ -1,6 +1,6 @@
-//! The client now names another application than the one that the annotation is about. Whoever edited it may take that back, and the
-//! rotation goes on where it was. Otherwise a user removes what apicred made for the other one, and then the annotation. Until then
-//! nothing is written, removed or sent.
+//! The client now names another application than the one that the annotation describes. If the user takes that back, the rotation continues
+//! where it was. Otherwise a user removes what apicred created for the other application, and then the annotation. Until then nothing is
+//! written, removed or sent.
 
 use super::{
     observed::Names,
@@ -10,12 +10,12 @@ use super::{
 };
 
 impl Record {
-    /// Is it about another client than this one?
+    /// Whether it describes another client than this one.
     fn is_of_another(&self, client: &ClientAt) -> bool {
         self.client.as_ref().is_some_and(|noted| noted != client)
     }
 
-    /// What apicred made and has not removed: by ID, or by name where the issuer has not said the ID.
+    /// What apicred created and has not removed: by ID, or by name if the issuer has not returned the ID.
     fn made(&self, names: &Names, kind: Kind) -> Vec<String> {
         let retiring = match &self.state {
             Phase::Retiring { key, .. } => Some(key),
@@ -25,7 +25,7 @@ impl Record {
         let by_name = |n: u32| (kind != Kind::Key).then(|| names.name(n));
         let label = |known: &Known| known.id.clone().or_else(|| by_name(known.n?));
         let mut made: Vec<String> = noted.chain(retiring).filter_map(label).collect();
-        // An answer that was lost.
+        // The answer was lost.
         if let Phase::Adding { n, .. } = self.state
             && self.next.as_ref().is_none_or(|next| next.n != Some(n))
         {
@@ -36,7 +36,7 @@ impl Record {
         made
     }
 
-    /// What holds for this client. Nothing is left of another one.
+    /// The record for this client, without the facts about another client.
     pub(super) fn of_client(self, client: &ClientAt) -> Self {
         if !self.is_of_another(client) {
             return self;
@@ -50,7 +50,7 @@ impl Record {
     }
 }
 
-/// What is left of another client than this one.
+/// What apicred created for another client than this one and has not removed.
 pub(super) fn elsewhere(
     record: &Record,
     client: &ClientAt,

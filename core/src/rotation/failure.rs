@@ -1,4 +1,4 @@
-//! A rotation that failed: what is noted and reported of it.
+//! A rotation that failed: what is stored and reported about it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -8,28 +8,28 @@ use super::outcome::{Answer, Class, Fault};
 /// A rotation that failed: reported until one succeeds.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Failure {
-    /// When.
+    /// When it failed.
     pub at: Timestamp,
     /// What happened.
     pub why: Why,
-    /// How often in a row.
+    /// Number of failures in a row.
     pub times: u32,
-    /// The value of `rotate-requested-at` that it was to answer. A later request does not wait for the pause.
+    /// The value of `rotate-requested-at` that it was for. A later request does not wait for the pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<String>,
-    /// Why it was not added, or not requested. None: another failure, or one that an earlier version noted.
+    /// Why it was not added, or not requested. None: another failure, or an earlier version wrote this.
     #[serde(
         default,
         deserialize_with = "known_class",
         skip_serializing_if = "Option::is_none"
     )]
     pub class: Option<Class>,
-    /// What the issuer answered to the last trial. None: there was no trial, no answer, or an earlier version noted it.
+    /// What the issuer answered to the last trial. None: no trial, no answer, or an earlier version wrote this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
 }
 
-/// A class that a later version adds is not known here, and the rest is read all the same.
+/// A class that a later version added is unknown here and is ignored. The rest is still read.
 fn known_class<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Class>, D::Error> {
     let value = serde_json::Value::deserialize(source)?;
     Ok(serde_json::from_value(value).ok())
@@ -40,15 +40,15 @@ fn known_class<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Class>, D:
 pub enum Why {
     /// The issuer refused to add a credential.
     AddRefused,
-    /// The issuer was too busy to add one, or something between it and this process answered.
+    /// The issuer was too busy to add one, or a component between it and this process answered.
     NotAdded,
-    /// The issuer was not asked to add one: something failed before that.
+    /// The call to add one was not sent, because something failed before it.
     NotSent,
-    /// The answer to adding was lost; what it may have made is looked for and removed.
+    /// The answer to the call was lost. If the call added a credential, it is searched for and removed.
     AnswerLost,
-    /// No token came with the new credential in the time that trials have.
+    /// The new credential got no token within the time limit for trials.
     NotProven,
-    /// Somebody removed the new credential from the Secret.
+    /// The new credential was removed from the Secret.
     NextRemoved,
 }
 
@@ -65,7 +65,7 @@ impl Why {
 }
 
 impl Failure {
-    /// The same failure, without what is another one each time.
+    /// The same failure, without the parts that differ at each trial.
     #[must_use]
     pub fn repeated(&self) -> Self {
         let answer = self.answer.clone().map(Answer::repeated);
@@ -75,7 +75,7 @@ impl Failure {
         }
     }
 
-    /// What was seen, and what follows.
+    /// What was observed, and what follows.
     pub fn message(&self) -> String {
         let what = match self.why {
             Why::AddRefused => "the issuer refused to add a new client credential",

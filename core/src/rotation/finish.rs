@@ -1,4 +1,4 @@
-//! `Added`, `Switched` and `Retiring`: how a new credential is proven, takes over, and the one before it goes.
+//! `Added`, `Switched` and `Retiring`: how a new credential is proven and takes over, and how the previous one is removed.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,7 +18,7 @@ impl Decision<'_> {
         let (Some(slot), Some(known)) = (&self.seen.slots.next, &self.facts.next) else {
             return self.next_removed();
         };
-        // Somebody stored another one in its place.
+        // Another value was stored in its place.
         if self.unknown(NEXT) {
             return self.next_removed();
         }
@@ -30,7 +30,7 @@ impl Decision<'_> {
         let row = self.memory.row(&slot.digest, Some(since));
         let over = row.first.zip(row.last).map(|(a, b)| b.duration_since(a));
         if row.count >= trials.in_row && over.is_some_and(|over| over >= trials.over) {
-            // The current value takes its place.
+            // The current value would be stored under these keys.
             if self.unknown(PREVIOUS) {
                 notices.push(self.strange(PREVIOUS));
                 return self.wait(self.settings.pace.again);
@@ -39,7 +39,8 @@ impl Decision<'_> {
             let state = Phase::Switched { retire_at };
             return self.write_with(state, Values::Promote, None, |r| r.failure = None);
         }
-        // A process that begins late, or a client that named another application meanwhile, tries it first: it may be the one that works.
+        // The value is tried at least once before it is given up, also if this process started late or the client named another application
+        // meanwhile: it may work.
         let tried = row.in_vain > 0 && row.fault.as_ref().is_none_or(|fault| fault.sent);
         let ends = later(since, trials.at_most);
         if ends <= self.now && tried {
@@ -52,14 +53,14 @@ impl Decision<'_> {
         }
         notices.extend(row.without_token(Tried::Next));
         let trial = match self.trial((Tried::Next, Some(since)), &slot.digest, trials.gap) {
-            // However long the issuer asked to wait, it is given up in time.
+            // The time limit applies even if the issuer asked for a longer pause.
             Step::Wait { until } if tried => self.until(until.min(ends)),
             trial => trial,
         };
         let idle = matches!(trial, Step::Wait { .. });
         let last = self.memory.application.as_ref().map(|a| a.read_at);
         let read_lately = last.is_some_and(|at| self.ahead(later(at, FRESH), FRESH).is_some());
-        // Its id is needed when it is removed one day; reads lag.
+        // Its id is needed later to remove it. Replicas lag, so the application is read again.
         if idle && known.id.is_none() && !read_lately && !self.is_blind() {
             return self
                 .calls_wait(false)
@@ -68,7 +69,7 @@ impl Decision<'_> {
         trial
     }
 
-    /// Somebody took the next value out of the Secret. A public key has no name by which it would be found later, so it goes now.
+    /// The next value was taken out of the Secret. A public key has no name by which it could be found later, so it is removed now.
     pub(super) fn next_removed(&self) -> Step {
         let noted = self.record.next.as_ref();
         let noted = noted.filter(|known| self.settings.kind == Kind::Key && known.id.is_some());
@@ -99,7 +100,7 @@ impl Decision<'_> {
             return self.write(Phase::Switched { retire_at }, Values::Keep);
         }
         if retire_at > self.now {
-            // Others than credentials may use the previous value, so a request does not end the overlap.
+            // Not only credentials may use the previous value, so a request does not end the overlap.
             if self.is_requested() {
                 notices.push(Notice::Requested { at: retire_at });
             }
@@ -114,11 +115,12 @@ impl Decision<'_> {
             notices.extend(self.stays(known));
             return self.write(Phase::Steady, Values::Keep);
         }
-        // The next rotation must begin in time, whoever does not follow: the current value is proven below, and a token needs no value.
+        // The next rotation must begin in time, even if some credentials still lag. The current value is proven below, and a token stays valid
+        // without the value.
         let waits = !self.is_requested() && self.due_by_end().is_none_or(|at| at > self.now);
         if let Some(lagging) = self.seen.lagging.clone().filter(|_| waits) {
             let again = later(self.now, self.settings.pace.again);
-            // Its token is renewed in its time, and nothing is wrong before.
+            // Its token is renewed on schedule. Until then this is not an error.
             let overdue = later(lagging.renews_at, SKEW);
             if overdue > self.now {
                 return self.until(again.min(overdue));
@@ -184,7 +186,7 @@ impl Decision<'_> {
         }
     }
 
-    /// A public key that was given up may be added yet, by a call that was sent before: it is removed after that. Nothing would find
+    /// A call that was sent before the public key was given up may still add it. The key is removed after that time, because nothing would find
     /// it later.
     fn may_be_added_yet(&self, from: Place) -> Option<Timestamp> {
         let given_up = self.record.failure.as_ref();
@@ -194,7 +196,7 @@ impl Decision<'_> {
         self.ahead(later(given_up.at, settles), settles)
     }
 
-    /// Is what is about to be removed in another slot: put back by a user, by a backup, by GitOps?
+    /// Whether the value that is about to be removed is in another slot: a user, a backup or GitOps put it back.
     fn is_needed(&self, key: &Known, from: Place) -> bool {
         let same = |known: &Option<Known>| {
             let same_value = |k: &Known| !key.digest.is_empty() && k.digest == key.digest;
@@ -208,7 +210,7 @@ impl Decision<'_> {
             || (from != Place::Previous && same(&facts.previous))
     }
 
-    /// The current value has no known id: is it this credential?
+    /// Whether it may be the current value, whose id is not known.
     fn may_be_current(&self, key: &Key) -> bool {
         let known = self.facts.current.as_ref();
         known.is_some_and(|k| k.id.is_none())
@@ -220,7 +222,7 @@ impl Decision<'_> {
                 .is_some_and(|slot| key.is(slot) != Same::No)
     }
 
-    /// Never the last: the current value, or if it has no known id any other one, stays listed.
+    /// The last credential is never removed: the current value stays listed or, if its id is not known, any other credential.
     fn current_is_among(&self, keys: &[Key], without: &str) -> bool {
         let current = self.facts.current.as_ref().and_then(|k| k.id.as_deref());
         let slot = self.seen.slots.current.as_ref();
@@ -229,8 +231,8 @@ impl Decision<'_> {
         rest.any(|k| current.is_none_or(|id| k.id == id) || same(k))
     }
 
-    /// It may not be removed at the issuer. A next value leaves the Secret all the same: it was tried for an hour and would be again
-    /// and again, and another process may have removed it at the issuer already.
+    /// It must not be removed at the issuer. A next value is removed from the Secret nevertheless: it was tried for an hour and would be tried
+    /// again and again, and another process may already have removed it at the issuer.
     fn kept(&self, key: &Known, from: Place) -> Step {
         match from {
             Place::Next => self.retired(key, from),
@@ -238,7 +240,7 @@ impl Decision<'_> {
         }
     }
 
-    /// It is gone at the issuer, or was never there.
+    /// It was removed at the issuer, or was never there.
     fn retired(&self, key: &Known, from: Place) -> Step {
         let slots = &self.seen.slots;
         let holds =

@@ -1,7 +1,7 @@
 //! Microsoft Graph: the requests that change the credentials of an application, and what its answers mean.
 //! <https://learn.microsoft.com/graph/api/resources/application>
 //!
-//! `PATCH` of `keyCredentials` or `passwordCredentials` replaces the whole list without an `ETag`, so it is not here.
+//! `PATCH` of `keyCredentials` or `passwordCredentials` replaces the whole list without an `ETag`, so it is not used.
 
 mod answer;
 
@@ -20,7 +20,7 @@ pub use answer::{
     NewPassword, application, hint, new_key, new_password, removed, thumbprints, unnamed,
 };
 
-/// Where Microsoft Graph is called, and how an application is named there.
+/// The base URL of Microsoft Graph, and the paths of an application.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Graph {
     base: Url,
@@ -41,12 +41,11 @@ pub enum Address<'a> {
     Client(&'a str),
 }
 
-/// A request to Microsoft Graph, or to a registration endpoint. The caller adds the connection and nothing else. Holds secrets: no
-/// `Debug`.
+/// A request to Microsoft Graph, or to a registration endpoint. The caller adds only the connection. Contains secrets, so it has no `Debug`.
 pub struct GraphRequest {
-    /// How.
+    /// The HTTP method.
     pub method: Method,
-    /// Where to.
+    /// The URL.
     pub url: Url,
     /// Names and values of headers.
     pub headers: Vec<(&'static str, SecretString)>,
@@ -54,12 +53,12 @@ pub struct GraphRequest {
     pub body: Option<SecretString>,
 }
 
-/// What a call needs beside its own arguments.
+/// What a call needs in addition to its own arguments.
 #[derive(Clone, Copy)]
 pub struct GraphCall<'a> {
     /// The access token of the caller.
     pub token: &'a SecretString,
-    /// A UUID, echoed in errors and in the logs of Graph.
+    /// A UUID. Errors and logs of Graph contain it.
     pub request_id: &'a str,
 }
 
@@ -69,7 +68,7 @@ impl Graph {
         Self { base }
     }
 
-    /// Of a cloud.
+    /// Microsoft Graph of a cloud.
     pub fn of(cloud: Cloud) -> Option<Self> {
         let (base, _) = endpoint(cloud)?;
         Url::parse(base).ok().map(Self::new)
@@ -114,7 +113,7 @@ impl Graph {
         self.post(address, "removeKey", call, &body)
     }
 
-    /// Asks for a new secret.
+    /// Requests a new secret.
     pub fn add_password(
         &self,
         address: Address<'_>,
@@ -149,7 +148,7 @@ impl Graph {
         Some(request(self.url(address, Some(action))?, call, Some(body)))
     }
 
-    /// None: an id that is no GUID could name something else than an application.
+    /// None: an id that is not a GUID could name something other than an application.
     fn url(&self, address: Address<'_>, action: Option<&str>) -> Option<Url> {
         let (segment, id) = match address {
             Address::Object(id) => (None, id),

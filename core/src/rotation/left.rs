@@ -1,4 +1,5 @@
-//! What a rotation replaced and does not remove at the issuer: somebody else made it. Nothing waits for that.
+//! Credentials that a rotation replaced and does not remove at the issuer, because apicred did not create them. Nothing waits for their
+//! removal.
 
 use jiff::Timestamp;
 
@@ -10,7 +11,7 @@ use super::{
 };
 
 impl Decision<'_> {
-    /// What is to be reported of a credential that was replaced and is not removed. None: it has ended, or the issuer does not list it.
+    /// What is reported about a credential that was replaced and is not removed. None: it has expired, or the issuer does not list it.
     pub(super) fn stays(&self, known: &Known) -> Option<Notice> {
         let listed = known.id.as_ref().and_then(|id| self.listed(id));
         let application = self.memory.application.as_ref();
@@ -43,7 +44,7 @@ impl Decision<'_> {
         slot.filter(|slot| slot.digest == known.digest)
     }
 
-    /// Is it certainly not among the credentials of the application?
+    /// Whether it is certainly not among the credentials of the application.
     fn is_gone(&self, known: &Known, application: &Application) -> bool {
         let mut keys = application.keys.iter();
         if let Some(id) = &known.id {
@@ -54,7 +55,7 @@ impl Decision<'_> {
     }
 }
 
-/// What [`Notice::Foreign`] says.
+/// The message of [`Notice::Foreign`].
 pub(super) fn foreign(
     id: Option<&str>,
     thumbprint: Option<&str>,
@@ -70,21 +71,21 @@ pub(super) fn foreign(
         Some(id) => format!(
             "credential {id} was not made by apicred and stays valid at the issuer{until}; remove it there, or name it in rotation.adopt.keyId"
         ),
-        // Naming a key ID has no effect as long as nobody knows that it is the one of this value.
+        // A key ID has no effect in the spec until it is known which value it belongs to.
         None => format!(
             "the credential before this one{which} was not made by apicred, and its key ID is not known; if the issuer has it, it stays valid there{until}; if nobody uses it, remove it there, and the keys that end with -previous from the Secret"
         ),
     }
 }
 
-/// What [`Notice::OfAnother`] says.
+/// The message of [`Notice::OfAnother`].
 pub(super) fn of_another(id: &str) -> String {
     format!(
         "credential {id} was made by apicred for another ApiClient and stays valid at the issuer; remove it there if nobody uses it"
     )
 }
 
-/// What [`Notice::OfEarlier`] says.
+/// The message of [`Notice::OfEarlier`].
 pub(super) fn of_earlier(id: &str) -> String {
     format!(
         "credential {id} was made by apicred for an earlier ApiClient of this Secret, is not in the Secret, and stays valid at the issuer; if nobody uses it, remove it there, or name it in rotation.adopt.keyId"

@@ -1,5 +1,6 @@
-//! May the token of the `ApiCredential` in `managementRef` change this client? It must be a token for Microsoft Graph of the client's own tenant.
-//! A tenant has a name and an ID, and nothing here knows that both are of one: where they differ, nothing is assumed.
+//! Whether the token of the `ApiCredential` in `managementRef` may change this client. It must be a token for Microsoft Graph of the client's
+//! own tenant. A tenant has a name and an ID, and apicred does not know whether both belong to the same tenant. If they differ, the token is
+//! refused.
 
 use crate::{
     credential::{Credential, Endpoint, Issuer},
@@ -14,7 +15,7 @@ fn tenant(issuer: &Issuer) -> Option<(&str, &str)> {
     }
 }
 
-/// Checks that the token of `manager` may change the client of `own`, whose request is one for Microsoft Graph.
+/// Checks that the token of `manager` may change the client of `own`, whose request is for Microsoft Graph.
 ///
 /// # Errors
 /// Why it may not: the rest of a sentence that begins with the name of the `ApiCredential`.
@@ -25,7 +26,7 @@ pub fn may_change(own: &Credential, manager: &Credential) -> Result<(), String> 
     if asked && !theirs.scopes.is_empty() {
         return Ok(());
     }
-    // The v1 endpoint names the API alone.
+    // The v1 endpoint names only the API.
     let api = |resource: &String| wanted.contains(&format!("{resource}/.default"));
     if theirs.scopes.is_empty() && theirs.resources.iter().any(api) {
         return Err(
@@ -35,7 +36,7 @@ pub fn may_change(own: &Credential, manager: &Credential) -> Result<(), String> 
     Err("is not for Microsoft Graph; set api: MicrosoftGraph on it".to_owned())
 }
 
-/// A token goes only where its issuer is at home.
+/// A token is sent only to the tenant that issued it.
 fn same_tenant(ours: &Issuer, theirs: &Issuer) -> Result<(), String> {
     let trusted = ours.graph == theirs.graph && (ours.vouched || ours.id == theirs.id);
     let both = tenant(ours).zip(tenant(theirs)).filter(|_| trusted);

@@ -1,4 +1,4 @@
-//! What one process knows beyond the Secret. It is lost with the process, and each state says how to go on without it.
+//! What one process knows in addition to the Secret. It is lost with the process. Each state defines how to continue without it.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,29 +10,29 @@ use super::{
     trials::Row,
 };
 
-/// Most proofs that are remembered.
+/// Maximum number of proofs that are remembered.
 const MOST_PROOFS: usize = 4;
-/// Most announcements that are remembered.
+/// Maximum number of announcements that are remembered.
 const MOST_SENT: usize = 4;
 /// The longest pause after a call that failed.
 pub(super) const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
-/// What came of announcing one certificate.
+/// The result of announcing one certificate.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sent {
     digest: String,
-    /// When it was announced last.
+    /// When it was last announced.
     pub(super) at: Timestamp,
-    /// Why that failed, if it did.
+    /// Why the last announcement failed, if it did.
     pub(super) fault: Option<Fault>,
-    /// How often in a row it failed.
+    /// Number of failures in a row.
     pub(super) failures: u32,
     /// How often the issuer answered that it was added.
     pub(super) added: u32,
 }
 
 impl Sent {
-    /// May the issuer have it by now?
+    /// Whether the issuer may have it by now.
     pub(super) fn may_have_arrived(&self) -> bool {
         self.fault.as_ref().is_none_or(|f| f.may_have_happened)
     }
@@ -42,22 +42,22 @@ impl Sent {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Memory {
     pub(super) started: Timestamp,
-    /// The application is read by then for the first time.
+    /// The first reading of the application happens at this time at the latest.
     pub(super) read_by: Timestamp,
-    /// Did the process before this one reconcile the rotation, without a fault that a reading may end?
+    /// Whether the previous process reconciled the rotation without a fault that a reading may resolve.
     pub(super) reconciled_before: bool,
-    /// `Adding` was written with this number by this process, and the call was not sent.
+    /// This process wrote `Adding` with this number and has not sent the call.
     pub(super) announced: Option<u32>,
     pub(super) held: Option<InHand>,
     pub(super) application: Option<Application>,
-    /// When the application could not be read for want of a permission, and what is reported of that.
+    /// When a reading of the application failed because a permission is missing, and the fault to report.
     pub(super) blind: Option<(Timestamp, Fault)>,
-    /// The issuer added the certificate with this digest, and its id if it said so.
+    /// The issuer added the certificate with this digest, and its id if the answer contained it.
     pub(super) added: Option<(String, Option<String>)>,
-    /// What came of adding this number.
+    /// Why the call to add this number failed.
     pub(super) refused: Option<(u32, Fault)>,
     pub(super) removed: Option<String>,
-    /// The last one that was removed. Replicas may list it still.
+    /// The last one that was removed. Replicas may still list it.
     pub(super) gone: Option<String>,
     /// Certificates that were announced, the oldest first.
     sent: Vec<Sent>,
@@ -68,9 +68,9 @@ pub struct Memory {
     pub(super) wrote_at: Option<Timestamp>,
     pub(super) failures: u32,
     pub(super) not_before: Option<Timestamp>,
-    /// The last reading of the application, if it failed.
+    /// The fault of the last reading of the application, if it failed.
     pub(super) read_fault: Option<Fault>,
-    /// The last change of the application, if it failed. A reading that succeeds says nothing about it.
+    /// The fault of the last change of the application, if it failed. A successful reading does not clear it.
     pub(super) write_fault: Option<Fault>,
     /// After a call that failed: see [`Pace`].
     call_pause: SignedDuration,
@@ -78,7 +78,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Of a process that begins now. A trial is sent [`super::Trials::gap`] after that at the earliest: the process before it
+    /// For a process that starts now. The first trial is sent [`super::Trials::gap`] after that at the earliest, because the previous process
     /// may have sent one.
     pub fn new(now: Timestamp, pace: &Pace) -> Self {
         Self {
@@ -107,8 +107,8 @@ impl Memory {
         }
     }
 
-    /// Of a process that has just begun: the one before it may have read the application a moment ago. If nothing needs a reading, it is
-    /// at this time, so that a restart costs none.
+    /// For a process that has just started. The previous one may have read the application a moment ago. If nothing needs a reading earlier,
+    /// the application is read at this time, so a restart causes no extra request.
     #[must_use]
     pub fn reading_by(self, at: Timestamp) -> Self {
         Self {
@@ -117,8 +117,8 @@ impl Memory {
         }
     }
 
-    /// Of a process that goes on with what another one has reconciled, and which reported no fault: a reading taught that one all that it
-    /// can, so that one of a certificate waits although nothing is noted.
+    /// For a process that continues what another one reconciled without reporting a fault. That one learned all that a reading can show, so a
+    /// reading for a certificate is not urgent although nothing is stored.
     #[must_use]
     pub fn reconciled_before(self, reconciled: bool) -> Self {
         Self {
@@ -127,13 +127,13 @@ impl Memory {
         }
     }
 
-    /// The value that the shell must not drop: it is at the issuer or about to be, and in no Secret.
+    /// The value that the shell must not drop: the issuer has it or will soon have it, and no Secret contains it.
     pub fn held(&self) -> Option<&InHand> {
         self.held.as_ref()
     }
 
-    /// What `managementRef` names is not as it was: if it had no token, it may have one now, and nothing waits for it. What is
-    /// reported stays until a call shows that it has.
+    /// What `managementRef` names has changed. If it had no token, it may have one now, so calls no longer wait for that. What is reported
+    /// stays until a call succeeds.
     pub fn caller_changed(&mut self) {
         for sent in &mut self.sent {
             if lacks_caller(sent.fault.as_ref()) {
@@ -145,7 +145,7 @@ impl Memory {
         }
     }
 
-    /// Trials of a value that count: with `since`, those of the state that was written then.
+    /// The trials of a value that count. With `since`, only those of the state that was written at that time.
     pub(super) fn row(&self, digest: &str, since: Option<Timestamp>) -> Row {
         if self.row.digest == digest && self.row.since == since {
             self.row.clone()
@@ -158,12 +158,12 @@ impl Memory {
         }
     }
 
-    /// What came of announcing a certificate.
+    /// The result of announcing a certificate.
     pub(super) fn sent(&self, digest: &str) -> Option<&Sent> {
         self.sent.iter().find(|sent| sent.digest == digest)
     }
 
-    /// Did this process announce a certificate, so that the issuer may have it?
+    /// Whether this process announced a certificate that the issuer may therefore have.
     pub fn has_announced(&self, digest: &str) -> bool {
         self.sent(digest).is_some_and(Sent::may_have_arrived)
     }
@@ -173,7 +173,7 @@ impl Memory {
         self.tried_at.unwrap_or(self.started)
     }
 
-    /// Did a token come with this value lately?
+    /// Whether this value got a token recently.
     pub(super) fn proven(&self, digest: &str, used_at: Option<Timestamp>, now: Timestamp) -> bool {
         let lately = |at: Timestamp| {
             let age = now.duration_since(at);
@@ -183,13 +183,13 @@ impl Memory {
         own.map(|(_, at)| *at).chain(used_at).any(lately)
     }
 
-    /// Did a token come with this value, at whatever time, and no refusal since?
+    /// Whether this value got a token at any time and was not refused after that.
     pub(super) fn got_token(&self, digest: &str) -> bool {
         self.proofs.iter().any(|(d, _)| d == digest)
     }
 
-    /// Takes note of a step that is about to be executed. Call it *before* the step: a call whose answer is lost must not be
-    /// sent again blindly.
+    /// Records that a step is about to be executed. Call it *before* the step: a call whose answer is lost must not be sent again without a
+    /// check.
     pub fn before(&mut self, step: &Step, now: Timestamp) {
         if let Step::AddKey { digest, .. } = step {
             self.announces(digest, now);
@@ -212,7 +212,7 @@ impl Memory {
         }
     }
 
-    /// Takes note of what came of a step.
+    /// Records the result of a step.
     pub fn after(&mut self, step: &Step, outcome: &Outcome, now: Timestamp) {
         match (step, outcome) {
             (_, Outcome::Failed(fault)) => self.failed(step, fault, now),
@@ -256,7 +256,7 @@ impl Memory {
         }
     }
 
-    /// A certificate is announced now. Unless an answer says otherwise, it may be there afterwards.
+    /// Records that a certificate is announced now. Unless an answer shows otherwise, the issuer may have it afterwards.
     fn announces(&mut self, digest: &str, now: Timestamp) {
         let known = self.sent.iter().position(|sent| sent.digest == digest);
         let before = known.map(|at| self.sent.remove(at));
@@ -285,7 +285,7 @@ impl Memory {
     fn failed(&mut self, step: &Step, fault: &Fault, now: Timestamp) {
         let reads = *step == Step::ReadApplication;
         if reads && fault.class == Class::Permission {
-            // An application may roll its own certificates without the right to read itself.
+            // An application may roll its own certificates without the permission to read itself.
             self.blind = Some((now, fault.clone()));
             (self.application, self.read_fault) = (None, None);
             return;
@@ -322,7 +322,7 @@ impl Memory {
         self.refused = None;
         self.added = None;
         self.removed = None;
-        // A rotation that went a step further waits for nothing that failed before it.
+        // The rotation progressed, so it no longer waits because of an earlier failure.
         if change.record.failure.is_none() && change.announces.is_none() {
             (self.read_fault, self.write_fault) = (None, None);
         }
@@ -371,7 +371,7 @@ impl Memory {
 }
 
 impl Tried {
-    /// The word for it in messages.
+    /// Its name in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Current => "current",

@@ -1,41 +1,41 @@
-//! Rotates a client's own secret or certificate: which step comes next. Nothing is sent or written here.
+//! Rotates a client's own secret or certificate: decides which step comes next. Nothing is sent or written here.
 //!
-//! One source Secret has up to three values: *current*, which credentials use, *next*, which shall replace it, and *previous*,
-//! which was replaced. An annotation ([`Record`]) says where the rotation stands. Values and annotation change together, in
-//! one write at the resourceVersion that was read; so of two processes that act at once, one is refused.
+//! One source Secret has up to three values: *current*, which credentials use, *next*, which will replace it, and *previous*, which was
+//! replaced. An annotation ([`Record`]) stores the state of the rotation. Values and annotation change together, in one write at the
+//! resourceVersion that was read. If two processes act at once, one write is therefore refused.
 //!
 //! ```text
 //!            due                    value is stored           5 trials in a row
 //!  Steady ────────▶ Adding{n} ─────────────────▶ Added ─────────────────────▶ Switched
-//!    ▲                  │ answer lost: look for n    │ 1 h without proof            │ overlap is over, all follow
+//!    ▲                  │ answer lost: look for n    │ 1 h without proof            │ overlap ends, all follow
 //!    │                  ▼                            ▼                             ▼
 //!    └──────────── Retiring(orphan)          Retiring(next)              Retiring(previous)
 //! ```
 //!
 //! | State | What happens | After a crash |
 //! |---|---|---|
-//! | `Steady` | waits until `every` has passed, the end is near or somebody asks. Reads the application once a day and removes orphans: ours by name, in no Secret, older than an hour | the same |
-//! | `Adding{n}` | written *before* the call, which is sent within 10 s or announced again. Secret: `addPassword` with the display name `apicred/<cluster>/<uid>/<n>`. Certificate: the key pair is stored in the same write, then `addKey` | no blind repeat. Secret: after 5 minutes the issuer is asked for name n; its value is lost, so it is removed. Certificate: announced again if it is not listed |
-//! | `Added` | *proving*: token requests with the next value alone, 30 s apart, until 5 in a row over 2 minutes succeed. Those before this state do not count. If an hour has passed and the last trial got no token, it is given up and leaves the Secret | counts from 0, and tries it at least once |
-//! | `Switched` | *overlap*: next has become current, current previous. Waits for `overlap`, and until no credential has a valid token by the one before; for the latter no longer than until the next rotation is requested or must begin | the same |
-//! | `Retiring{key}` | written *before* the call. Removes one credential at the issuer, then its value | repeats; one that is not there is removed |
+//! | `Steady` | waits until `every` has passed, the value will soon expire or a user requests a rotation. Reads the application once a day and removes orphans: ours by name, in no Secret, older than an hour | the same |
+//! | `Adding{n}` | written *before* the call, which is sent within 10 s or announced again. Secret: `addPassword` with the display name `apicred/<cluster>/<uid>/<n>`. Certificate: the key pair is stored in the same write, then `addKey` | no blind repeat. Secret: after 5 minutes name n is looked up at the issuer; its value is lost, so it is removed. Certificate: announced again if it is not listed |
+//! | `Added` | *proving*: token requests with only the next value, 30 s apart, until 5 in a row over 2 minutes succeed. Trials before this state do not count. If an hour has passed and the last trial got no token, the value is given up and removed from the Secret | counts from 0, and tries it at least once |
+//! | `Switched` | *overlap*: next has become current, and current previous. Waits for `overlap`, and until no credential has a valid token by the previous value; the latter at most until the next rotation is requested or must begin | the same |
+//! | `Retiring{key}` | written *before* the call. Removes one credential at the issuer, then its value | repeats; a credential that does not exist counts as removed |
 //!
-//! What always holds, whatever is lost, repeated, read too late or edited by others:
+//! These rules always hold, even after a loss, a repetition, a late reading or an edit by others:
 //!
-//! 1. A value that works is replaced only by one that was proven, and stays as *previous* for the overlap.
-//! 2. Nothing is removed at the issuer unless a token came by the *current* value within the last 24 hours.
-//! 3. Nothing is removed that is, or may be, a value of the Secret; nothing that apicred did not make, unless
-//!    `adopt` names it and a rotation replaced it in this Secret, or an earlier client resource made it for this Secret.
-//! 4. At most two of ours are at the issuer, and one orphan.
-//! 5. A public key (RFC 7592) has neither a name nor a date at the issuer, so nothing but the annotation says which ones are ours. Its
-//!    thumbprint is noted before the first call that registers it, and until a call has removed it. One that is given up is removed
-//!    five minutes after that at the earliest: whatever was sent before has taken effect by then. So without edits none is left over,
-//!    whatever crashes and whichever of two processes sends. Each edit of the Secret, and each jump of a clock, may leave one. It is not
-//!    removed later: a key whose `kid` is its thumbprint may be anybody's.
-//! 6. If the client names another application than the annotation, nothing is written, removed or sent for either, unless apicred made
-//!    nothing for the other one.
-//! 7. An annotation that is missing is created again from what the issuer lists (display names, hints, thumbprints); where that may not
-//!    be read, a next certificate is known by its subject, and tried first. One that cannot be read stops the rotation; the values stay.
+//! 1. A value that works is replaced only by a proven one, and stays as *previous* for the overlap.
+//! 2. Nothing is removed at the issuer unless the *current* value got a token within the last 24 hours.
+//! 3. Nothing is removed that is, or may be, a value of the Secret. Nothing is removed that apicred did not create, unless
+//!    `adopt` names it and a rotation replaced it in this Secret, or an earlier client resource created it for this Secret.
+//! 4. The issuer has at most two credentials of apicred, and one orphan.
+//! 5. A public key (RFC 7592) has neither a name nor a date at the issuer, so only the annotation shows which ones apicred registered. Its
+//!    thumbprint is stored before the first call that registers it, and until a call has removed it. A key that is given up is removed
+//!    five minutes later at the earliest, when every call that was sent before has taken effect. So without edits no key is left over,
+//!    at any crash and whichever of two processes sends. Each edit of the Secret, and each jump of a clock, may leave one. It is not
+//!    removed later, because a key whose `kid` is its thumbprint may belong to anyone.
+//! 6. If the client names another application than the annotation, nothing is written, removed or sent for either, unless apicred
+//!    created nothing for the other one.
+//! 7. A missing annotation is created again from what the issuer lists (display names, hints, thumbprints). If the application may not
+//!    be read, a next certificate is recognized by its subject, and tried first. An unreadable annotation stops the rotation; the values stay.
 //!
 //! How the shell drives it:
 //!
@@ -43,26 +43,26 @@
 //! loop {
 //!     seen = the Secret, the client resource and its credentials
 //!     Next { step, notices, .. } = next(&seen, &memory, &settings, now)
-//!     if step.changes_issuer() { read the Secret from the API server, ask again, go on only if the step is the same }
+//!     if step.changes_issuer() { read the Secret from the API server, decide again, continue only if the step is the same }
 //!     memory.before(&step, now)
 //!     outcome = execute(step)                     // the one place with I/O
 //!     memory.after(&step, &outcome, now)
 //! }
 //! ```
 //!
-//! | Module | What it has |
+//! | Module | Content |
 //! |---|---|
-//! | [`settings`], `spec` | what a user sets, and how long things take |
+//! | [`settings`], `spec` | what a user sets, and time limits |
 //! | `state`, `failure` | the annotation |
-//! | `observed` | what is seen, and which credential of the issuer is which value |
-//! | `memory`, `trials` | what one process knows beyond the Secret |
-//! | `cycle` | when a rotation is due, and when it is late |
-//! | `step` | what can be done, and what is reported |
+//! | `observed` | what was observed, and which credential of the issuer is which value |
+//! | `memory`, `trials` | what one process knows in addition to the Secret |
+//! | `cycle` | when a rotation is due, and when it is overdue |
+//! | `step` | the possible steps, and what is reported |
 //! | `next`, `steady`, `adding`, `finish` | the decision |
-//! | `owners` | whose a credential of the issuer is |
+//! | `owners` | who created a credential of the issuer |
 //! | `left` | what a rotation replaced and does not remove |
 //! | `elsewhere` | the client names another application than the annotation |
-//! | `upload` | the decision for a certificate that another tool made, and that apicred only announces |
+//! | `upload` | the decision for a certificate that another tool created and apicred only announces |
 //! | `manager` | which `ApiCredential` may call Microsoft Graph for a client |
 //! | [`graph`] | the requests to Microsoft Graph, and its answers |
 //! | [`registration`] | the same for a client that manages its own registration (RFC 7592) |

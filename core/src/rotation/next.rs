@@ -1,4 +1,4 @@
-//! The decision: from what is seen to the next step.
+//! Decides the next step from what was observed.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,7 +13,7 @@ use super::{
     step::{Change, Next, Notice, Shown, Step, Tried, Values},
 };
 
-/// What comes next. Pure: the same arguments give the same step, and nothing is changed.
+/// Returns the next step. Pure: the same arguments give the same step, and nothing is changed.
 pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: Timestamp) -> Next {
     let record = match &seen.noted {
         Noted::Absent => Record::default(),
@@ -28,7 +28,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
     };
     let named = (&seen.names, settings.kind);
     if let Some(notice) = elsewhere(&record, &seen.client, named) {
-        // Nothing that is noted is about one of these values.
+        // No stored fact is about one of these values.
         let facts = facts(seen, memory, settings, &Record::default(), now);
         return stopped((record, notice), facts.shown(&seen.slots), now);
     }
@@ -71,7 +71,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
     }
 }
 
-/// Nothing is done before a user has changed something.
+/// Nothing is done until a user changes something.
 fn stopped((record, notice): (Record, Notice), keys: Vec<Shown>, now: Timestamp) -> Next {
     Next {
         step: Step::Wait {
@@ -84,10 +84,10 @@ fn stopped((record, notice): (Record, Notice), keys: Vec<Shown>, now: Timestamp)
     }
 }
 
-/// What fails at the issuer.
+/// Faults of calls to the issuer.
 fn reported(memory: &Memory, kind: Kind) -> Vec<Notice> {
     let blind = memory.blind.as_ref().map(|(_, fault)| fault);
-    // Certificates rotate without the right to read the application.
+    // Certificates rotate without the permission to read the application.
     let needed = blind.filter(|_| kind == Kind::Secret);
     let faults = [&memory.read_fault, &memory.write_fault];
     let faults = faults.into_iter().flatten().chain(needed);
@@ -125,7 +125,7 @@ fn is_fresh(application: &Application, now: Timestamp) -> bool {
     age <= FRESH && age >= SignedDuration::ZERO
 }
 
-/// One decision and all that it rests on.
+/// One decision and its inputs.
 pub(super) struct Decision<'a> {
     pub(super) seen: &'a Observed,
     pub(super) memory: &'a Memory,
@@ -135,13 +135,13 @@ pub(super) struct Decision<'a> {
     pub(super) facts: Facts,
 }
 
-/// What may be known of the application.
+/// What is known of the application.
 pub(super) enum Sight<'a> {
     /// It was read a moment ago.
     Fresh(&'a Application),
     /// It may not be read.
     Blind,
-    /// First this step.
+    /// This step must be executed first.
     First(Step),
 }
 
@@ -155,7 +155,7 @@ impl Decision<'_> {
         Step::Wait { until }
     }
 
-    /// The values of the Secret. One that is of no rotation is nobody's business: not even its first characters.
+    /// The values of the Secret. A value that does not belong to a rotation is not shown, not even its first characters.
     fn shown(&self) -> Vec<Shown> {
         let mut shown = self.facts.shown(&self.seen.slots);
         shown.retain(|value| match value.slot {
@@ -166,18 +166,18 @@ impl Decision<'_> {
         shown
     }
 
-    /// A time that lies ahead, and not so far that only a clock that was wrong explains it.
+    /// Returns `at` if it is in the future, and not so far that only a wrong clock explains it.
     pub(super) fn ahead(&self, at: Timestamp, at_most: SignedDuration) -> Option<Timestamp> {
         let far = later(self.now, at_most.saturating_add(SKEW));
         (at > self.now && at <= far).then_some(at)
     }
 
-    /// Does this time lie so far ahead that the clock must have been wrong when it was noted?
+    /// Whether this time is so far in the future that the clock was wrong when it was stored.
     pub(super) fn is_absurd(&self, at: Timestamp, at_most: SignedDuration) -> bool {
         at > later(self.now, at_most.saturating_add(SKEW))
     }
 
-    /// One call at a time, and none while the issuer asks to be left alone.
+    /// Only one call at a time, and none during a pause that the issuer requested.
     pub(super) fn calls_wait(&self, writes: bool) -> Option<Step> {
         let pause = self.memory.not_before.and_then(|at| self.ahead(at, SWEEP));
         let spaced = self.memory.wrote_at.filter(|_| writes);
@@ -204,7 +204,7 @@ impl Decision<'_> {
         Sight::First(self.calls_wait(false).unwrap_or(Step::ReadApplication))
     }
 
-    /// Was the right to read missing a moment ago?
+    /// Whether the permission to read was missing a moment ago.
     pub(super) fn is_blind(&self) -> bool {
         self.blind_until().is_some()
     }
@@ -219,7 +219,7 @@ impl Decision<'_> {
         self.ahead(later(*at, lasts), lasts)
     }
 
-    /// A write that goes to a state, with all that is known now.
+    /// A write that changes to a state, with all that is known now.
     pub(super) fn write(&self, state: Phase, values: Values) -> Step {
         self.write_with(state, values, None, |_| {})
     }
@@ -232,12 +232,12 @@ impl Decision<'_> {
         edit: impl FnOnce(&mut Record),
     ) -> Step {
         let mut facts = self.facts.clone();
-        // What is of no rotation is not noted as if it were.
+        // A value that does not belong to a rotation is not recorded as one that does.
         facts.next = facts.next.filter(|_| self.is_next_known());
         facts.previous = facts.previous.filter(|_| self.is_previous_known());
         let mut before = self.record.clone();
         before.made_by(self.seen.names.uid());
-        // Its owner replaced it in the middle of a rotation.
+        // Its owner replaced it during a rotation.
         if self.record.state != Phase::Steady && !self.is_held(self.record.current.as_ref()) {
             before.replaces(self.record.current.as_ref());
         }
@@ -270,7 +270,7 @@ impl Decision<'_> {
         }
     }
 
-    /// Is it a value of the Secret still?
+    /// Whether it is still a value of the Secret.
     fn is_held(&self, known: Option<&Known>) -> bool {
         let slots = &self.seen.slots;
         let slots = [&slots.current, &slots.next, &slots.previous];
@@ -280,7 +280,7 @@ impl Decision<'_> {
         })
     }
 
-    /// The rotation failed: back to the beginning.
+    /// The rotation failed and starts again from the beginning.
     pub(super) fn fail(&self, why: Why, values: Values) -> Step {
         let failure = self.failure(why);
         self.write_with(Phase::Steady, values, None, |r| failed(r, failure))
@@ -307,8 +307,7 @@ impl Decision<'_> {
         (!fault.may_have_happened).then_some(fault)
     }
 
-    /// Nothing is removed without a token by the current value within the last day. The step that leads there; none if there
-    /// was one.
+    /// Nothing is removed unless the current value got a token within the last day. Returns the step that gets one; None if it already did.
     pub(super) fn prove_current(&self, notices: &mut Vec<Notice>) -> Option<Step> {
         let Some(slot) = &self.seen.slots.current else {
             notices.push(Notice::NoCurrent);
@@ -329,7 +328,7 @@ impl Decision<'_> {
         Some(self.trial((Tried::Current, None), &slot.digest, gap))
     }
 
-    /// Was the current value refused at its last trial?
+    /// Whether the current value was refused at its last trial.
     pub(super) fn current_refused(&self) -> bool {
         let slot = self.seen.slots.current.as_ref();
         slot.is_some_and(|slot| self.memory.row(&slot.digest, None).refused)
@@ -354,7 +353,7 @@ impl Decision<'_> {
     }
 }
 
-/// Notes a rotation that failed. Who requested it is still to be answered.
+/// Records a rotation that failed. Its request is still open.
 pub(super) fn failed(record: &mut Record, mut failure: Failure) {
     failure.requested = record.handled.take();
     record.failure = Some(failure);

@@ -1,4 +1,4 @@
-//! What is seen before a step: the Secret, the application at the issuer, and who is who among their credentials.
+//! What is observed before a step: the Secret, the application at the issuer, and which of its credentials is which value.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use super::{
     values::NEXT,
 };
 
-/// What tells a value at the issuer, without the value.
+/// What identifies a value at the issuer, without the value.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Mark {
     /// The first characters of a secret, as Entra ID shows them. Two secrets may share them.
@@ -27,7 +27,7 @@ pub enum Mark {
 }
 
 impl Mark {
-    /// The issuer's id of the value, if the value says it: a public key is named by its thumbprint, whether it is listed or not.
+    /// The issuer's id of the value, if it follows from the value: a public key is named by its thumbprint, whether it is listed or not.
     pub(super) fn id(&self) -> Option<String> {
         match self {
             Self::Key(thumbprint) => Some(thumbprint.clone()),
@@ -41,11 +41,11 @@ impl Mark {
 pub struct Slot {
     /// Keyed digest of the value.
     pub digest: String,
-    /// What tells it at the issuer.
+    /// What identifies it at the issuer.
     pub mark: Mark,
-    /// The name that it has of whoever made it: the common name of a certificate.
+    /// The name that its creator gave it: the common name of a certificate.
     pub name: Option<String>,
-    /// Validity, if the value says it (a certificate).
+    /// Validity, if the value contains it (a certificate).
     pub validity: Option<(Timestamp, Timestamp)>,
 }
 
@@ -54,16 +54,16 @@ pub struct Slot {
 pub struct Slots {
     /// The one that credentials use.
     pub current: Option<Slot>,
-    /// The one that shall replace it.
+    /// The one that will replace it.
     pub next: Option<Slot>,
-    /// The one before it.
+    /// The one that was replaced.
     pub previous: Option<Slot>,
-    /// The keys of the Secret beside those of the current value under which something stands, whether it is a credential or not.
+    /// The keys of the Secret that contain something, other than those of the current value, whether it is a credential or not.
     pub beside: Vec<String>,
 }
 
 impl Slots {
-    /// Does something stand under the keys with this ending?
+    /// Whether the keys with this ending contain something.
     pub(super) fn holds(&self, ending: &str) -> bool {
         let slot = match ending {
             NEXT => &self.next,
@@ -85,7 +85,7 @@ pub struct Key {
     pub id: String,
     /// Its display name.
     pub name: Option<String>,
-    /// What tells its value. None: the issuer does not say.
+    /// What identifies its value. None: the issuer does not return it.
     pub mark: Option<KeyMark>,
     /// Valid from.
     pub from: Option<Timestamp>,
@@ -93,7 +93,7 @@ pub struct Key {
     pub until: Option<Timestamp>,
 }
 
-/// What the issuer says about a value.
+/// What the issuer returns about a value.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum KeyMark {
     /// The first characters of a secret.
@@ -102,31 +102,31 @@ pub enum KeyMark {
     Thumbprint(String),
 }
 
-/// The application as it was read; replicas lag, so it may be older than that.
+/// The application as it was read. Replicas lag, so it may be older than `read_at`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Application {
-    /// When the answer came.
+    /// When the answer arrived.
     pub read_at: Timestamp,
     /// Its credentials of the kind that is rotated.
     pub keys: Vec<Key>,
 }
 
-/// How apicred names what it makes: `apicred/<cluster>/<uid>/<n>`. The UID is that of the client resource.
+/// How apicred names credentials: `apicred/<cluster>/<uid>/<n>`. The UID is that of the client resource.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Names {
     cluster: String,
     uid: String,
 }
 
-/// Most characters of a cluster's name. A common name has at most 64 (RFC 5280, ub-common-name), and the UID and the
-/// number need 51 of them.
+/// Longest name of a cluster, in characters. A common name has at most 64 (RFC 5280, ub-common-name), and the UID and the number need 51 of
+/// them.
 pub const MOST_CLUSTER: usize = 12;
 
-/// What the name of each credential that apicred makes begins with.
+/// The prefix of the name of each credential that apicred creates.
 const NAMED: &str = "apicred/";
 
 impl Names {
-    /// Names of one client resource of one cluster. The cluster's name is cut to [`MOST_CLUSTER`] characters.
+    /// The names of one client resource of one cluster. The cluster's name is cut to [`MOST_CLUSTER`] characters.
     pub fn new(cluster: &str, uid: &str) -> Self {
         let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
         let cluster: String = cluster.chars().filter(plain).take(MOST_CLUSTER).collect();
@@ -141,8 +141,8 @@ impl Names {
         format!("apicred/{}/{}/{n}", self.cluster, self.uid)
     }
 
-    /// The number of a credential that this client resource made. No two objects have one UID, so the name of the cluster does
-    /// not count: it is another one after the operator has lost its key. Entra ID shows a certificate's subject as its name.
+    /// The number of a credential that this client resource created. No two objects have the same UID, so the name of the cluster is ignored:
+    /// it changes when the operator loses its key. Entra ID shows a certificate's subject as its name.
     pub fn number(&self, name: &str) -> Option<u32> {
         let (uid, n) = maker(name)?;
         (uid == self.uid).then_some(n)
@@ -154,7 +154,7 @@ impl Names {
     }
 }
 
-/// Which client resource made a credential of this name, and its number.
+/// Which client resource created a credential of this name, and its number.
 pub(super) fn maker(name: &str) -> Option<(&str, u32)> {
     let name = name.strip_prefix("CN=").unwrap_or(name);
     let (_, rest) = name.strip_prefix(NAMED)?.split_once('/')?;
@@ -164,34 +164,34 @@ pub(super) fn maker(name: &str) -> Option<(&str, u32)> {
     (!uid.is_empty()).then_some((uid, n))
 }
 
-/// All that is seen.
+/// All that was observed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     /// resourceVersion of the Secret that was read.
     pub version: String,
-    /// What its annotation says.
+    /// The content of its annotation.
     pub noted: Noted,
     /// Its values.
     pub slots: Slots,
-    /// Whose credentials they are, as the client resource says now.
+    /// The client to which they belong, according to the client resource now.
     pub client: ClientAt,
-    /// How this client resource names what it makes.
+    /// How this client resource names credentials.
     pub names: Names,
-    /// A credential whose token is by the value before the current one; none if all follow.
+    /// A credential whose token is by the previous value. None: all follow.
     pub lagging: Option<Lagging>,
-    /// When a credential got a token with the current value last.
+    /// When a credential last got a token with the current value.
     pub used_at: Option<Timestamp>,
     /// The annotation `rotate-requested-at` of the client resource.
     pub requested: Option<String>,
-    /// The request that was answered last, as the status of the client resource says: the annotation of the Secret may be lost.
+    /// The last request that was answered, according to the status of the client resource: the annotation of the Secret may be lost.
     pub handled: Option<String>,
 }
 
-/// Is this credential of the issuer the value of a slot?
+/// Whether a credential of the issuer is the value of a slot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Same {
     Yes,
-    /// It may be, and so may another one.
+    /// It may be this value or another one.
     Maybe,
     No,
 }
@@ -228,9 +228,9 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// By digest from `pool`, whatever slot it was noted for: people and restored backups move values around. What is not
-    /// noted there is looked for in the application. A hint tells a value only in a `fresh` reading: in an old one the
-    /// credential that it belongs to may be missing.
+    /// Finds each value by its digest in `pool`, in whatever slot it was stored: users and restored backups move values around. A value that is
+    /// not found there is searched for in the application. A hint identifies a value only in a `fresh` reading: an older one may lack the
+    /// credential that the hint belongs to.
     pub(super) fn of(
         seen: &Observed,
         pool: &[&Known],
@@ -255,7 +255,7 @@ impl Facts {
                 taken.retain(|t| t != id);
                 known.id = None;
             }
-            // A value that is made here has a mark of its own and needs no hint.
+            // A value that is created here has its own mark and needs no hint.
             let hints = |fresh| fresh && !settings.kind.is_made_here();
             if let Some((application, fresh)) = application
                 && known.id.is_none()
@@ -275,7 +275,7 @@ impl Facts {
             }
             Some(known)
         };
-        // Where nobody can read what the issuer lists, a certificate says by its subject that apicred made it.
+        // If the application cannot be read, the subject of a certificate shows that apicred created it.
         let by_subject = |known: Option<Known>, slot: &Option<Slot>| {
             let name = slot.as_ref().and_then(|slot| slot.name.as_deref());
             let name = name.filter(|_| application.is_none());
@@ -318,7 +318,7 @@ impl Facts {
     }
 }
 
-/// Did apicred name it, for whatever client resource?
+/// Whether apicred named it, for any client resource.
 pub(super) fn is_named(key: &Key) -> bool {
     let name = key.name.as_deref().unwrap_or_default();
     name.strip_prefix("CN=").unwrap_or(name).starts_with(NAMED)
@@ -328,7 +328,7 @@ pub(super) fn number(key: &Key, names: &Names) -> Option<u32> {
     names.number(key.name.as_deref()?)
 }
 
-/// Does something besides the value say which one it is? A secret without a hint has only its name, or the word of its owner.
+/// Whether something in addition to the value identifies it. A secret without a hint has only its name, or its owner names it in `adopt`.
 fn is_reported(key: &Key, n: Option<u32>, seen: &Observed, settings: &RotationSettings) -> bool {
     match (&key.mark, n) {
         (Some(_), _) => true,
@@ -338,8 +338,8 @@ fn is_reported(key: &Key, n: Option<u32>, seen: &Observed, settings: &RotationSe
 }
 
 impl Application {
-    /// Was the id noted wrongly? The issuer lists it for another value, or this value under another id only: a certificate
-    /// that was announced twice has two.
+    /// Whether the stored id is wrong: the issuer lists it for another value, or this value only under another id. A certificate that was
+    /// announced twice has two ids.
     fn contradicts(&self, id: &str, slot: &Slot) -> bool {
         match self.keys.iter().find(|k| k.id == id) {
             Some(key) => key.is(slot) == Same::No,
@@ -347,13 +347,13 @@ impl Application {
         }
     }
 
-    /// The credential of the issuer that is this value for certain.
+    /// The credential of the issuer that is certainly this value.
     fn same(&self, slot: &Slot, taken: &[String]) -> Option<&Key> {
         let mut keys = self.keys.iter().filter(|k| !taken.contains(&k.id));
         keys.find(|k| k.is(slot) == Same::Yes)
     }
 
-    /// The credential of the issuer that may be this value. If there are several, none.
+    /// The credential of the issuer that may be this value. None if there are several.
     fn only_fitting(&self, slot: &Slot, taken: &[String]) -> Option<&Key> {
         let keys = self.keys.iter().filter(|k| !taken.contains(&k.id));
         let mut fitting = keys.filter(|k| k.is(slot) == Same::Maybe);

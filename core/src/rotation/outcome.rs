@@ -1,11 +1,11 @@
-//! What came of a step, and why a call failed.
+//! The result of a step, and why a call failed.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::observed::{Application, Slot};
 
-/// Why a call to the issuer's management API did not do what it should.
+/// Why a call to the issuer's management API failed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Class {
     /// Too many requests.
@@ -20,18 +20,18 @@ pub enum Class {
     Proof,
     /// The caller's token was refused.
     Token,
-    /// There is no token to call with: what `managementRef` names has none. Nothing was sent.
+    /// There is no token for the call: the object in `managementRef` has none. Nothing was sent.
     Caller,
     /// There is no such application.
     NoApplication,
     /// The request is wrong.
     Invalid,
-    /// Worth trying again: no answer, or a server's error.
+    /// A retry may succeed: no answer, or a server's error.
     Transient,
 }
 
 impl Class {
-    /// Does it pass by itself, so that the call is sent again soon?
+    /// Whether it is transient, so the call is sent again soon.
     pub(super) const fn passes(self) -> bool {
         matches!(
             self,
@@ -39,7 +39,7 @@ impl Class {
         )
     }
 
-    /// Why the call was not sent, where nothing else is known.
+    /// Why the call was not sent, if nothing else is known.
     pub(super) const fn words_of_unsent(self) -> &'static str {
         match self {
             Self::Throttled => "the issuer received too many requests",
@@ -53,7 +53,7 @@ impl Class {
         }
     }
 
-    /// Why no token came, where there was no answer.
+    /// Why no token was returned, if there was no answer.
     pub(super) const fn words_of_silence(self) -> &'static str {
         match self {
             Self::Throttled => "the issuer received too many requests",
@@ -61,7 +61,7 @@ impl Class {
         }
     }
 
-    /// What it means, where nothing else is known of the answer.
+    /// What the answer means, if nothing else is known about it.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Throttled => "it received too many requests",
@@ -83,17 +83,17 @@ impl Class {
 pub struct Fault {
     /// What it means.
     pub class: Class,
-    /// Was the call sent? Otherwise something failed that comes before it, and the issuer did not see it.
+    /// Whether the call was sent. Otherwise something failed before it, and the issuer did not receive it.
     pub sent: bool,
-    /// May it have taken effect all the same? True without an answer, and for a server's error.
+    /// Whether it may have taken effect nevertheless. True without an answer, and for a server's error.
     pub may_have_happened: bool,
-    /// How long the issuer asks to be left alone.
+    /// The pause that the issuer requested.
     pub retry_after: Option<SignedDuration>,
-    /// One sentence for the user, with the next step. No secret, bounded, printable.
+    /// One sentence for the user, with the next step. Contains no secret; bounded and printable.
     pub message: String,
 }
 
-/// What the issuer answered to a trial that got no token. Codes and ids from fixed alphabets, no words.
+/// What the issuer answered to a trial that got no token. Only codes and ids from fixed alphabets, no free text.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
@@ -112,7 +112,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The part of it that another trial with the same result repeats.
+    /// The part that is the same at another trial with the same result.
     pub(super) fn repeated(self) -> Self {
         Self {
             correlation_id: None,
@@ -120,7 +120,7 @@ impl Answer {
         }
     }
 
-    /// What it was. None: there was no answer.
+    /// Text for messages. None: there was no answer.
     pub(super) fn words(&self) -> Option<String> {
         let status = self.status.map(|status| format!("HTTP {status}"));
         let parts = [status, self.error.clone(), self.code.clone()];
@@ -131,40 +131,40 @@ impl Answer {
     }
 }
 
-/// A value that this process holds and that is not in the Secret yet. The value itself stays with the shell.
+/// A value that this process holds and that is not in the Secret yet. The shell holds the value itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InHand {
-    /// The number that it was made for.
+    /// The number for which it was created.
     pub n: u32,
     /// The value.
     pub slot: Slot,
-    /// The issuer's id of it, if it knows the value already.
+    /// The issuer's id of it, if the issuer already has the value.
     pub id: Option<String>,
     /// Valid from.
     pub from: Timestamp,
-    /// Valid until. None: it does not end by itself.
+    /// Valid until. None: it does not expire.
     pub until: Option<Timestamp>,
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The Secret was written, or the credential was removed or was not there any more.
+    /// The Secret was written, or the credential was removed or did not exist any more.
     Done,
     /// The Secret was not written: it has another resourceVersion, or the API server refused or did not answer.
     NotWritten,
     /// The application was read.
     Application(Application),
-    /// A key pair was made, or a secret was added. The shell holds the value.
+    /// A key pair was created, or a secret was added. The shell holds the value.
     Held(InHand),
-    /// The certificate was added. The issuer may name its id.
+    /// The certificate was added, with its id if the issuer returned it.
     KeyAdded(Option<String>),
-    /// A token came.
+    /// The issuer returned a token.
     Token,
     /// The issuer refused the credential.
     Refused(Answer),
-    /// No token, and nothing said about the credential: no connection, a server's error, throttled; or the issuer refuses the client or
-    /// the request, whatever the credential. The answer, as far as there was one.
+    /// No token, and no statement about the credential: no connection, a server's error, or throttling; or the issuer refuses the client or the
+    /// request, whatever the credential. Contains the answer, if there was one.
     NoAnswer(Fault, Answer),
     /// A call of the management API failed.
     Failed(Fault),

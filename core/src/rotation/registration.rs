@@ -1,9 +1,8 @@
-//! Registration management (RFC 7592): what a client asks of its own registration, and what the answers mean.
+//! Registration management (RFC 7592): a client's requests about its own registration, and what the answers mean.
 //!
-//! An update replaces the whole registration, and there is no `ETag`. So the registration is read immediately before each update, and
-//! what was read is sent back with one key more or less. Each answer may bring another registration access token, which ends
-//! the one before it: [`renewed`] finds it before anything else of the answer is read. An answer may also bring another address of the
-//! registration: [`moved`] finds it.
+//! An update replaces the whole registration, and there is no `ETag`. So the registration is read immediately before each update, and sent back
+//! with one key added or removed. Each answer may contain a new registration access token, which invalidates the previous one: [`renewed`]
+//! finds it before the rest of the answer is read. An answer may also contain a new address of the registration: [`moved`] finds it.
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,13 +15,13 @@ use crate::{
     oauth::{Method, RawAnswer, error_code, jwk_thumbprint, retry_after},
 };
 
-/// The key of a Secret with the address of a registration, if the spec names no other: the member of RFC 7592 section 3.
+/// The key of a Secret with the address of a registration, if the spec names no other one: the member of RFC 7592 section 3.
 pub const URL_KEY: &str = "registration_client_uri";
-/// The same with the registration access token.
+/// The same for the registration access token.
 pub const TOKEN_KEY: &str = "registration_access_token";
 
-/// Members of an answer that an update must not have (RFC 7592 section 2.2), and `jwks_uri`, which has no value wherever `jwks` is
-/// sent: not both may be there (RFC 7591 section 2).
+/// Members of an answer that an update must not contain (RFC 7592 section 2.2), and `jwks_uri`, which has no value if `jwks` is sent: they must
+/// not both be present (RFC 7591 section 2).
 const NOT_SENT: [&str; 5] = [
     TOKEN_KEY,
     URL_KEY,
@@ -31,7 +30,7 @@ const NOT_SENT: [&str; 5] = [
     "jwks_uri",
 ];
 
-/// Where a registration is managed, and by which token. No `Debug`.
+/// The address of a registration and the token for it. It has no `Debug`.
 pub struct Access {
     /// Its address.
     pub url: Url,
@@ -64,10 +63,10 @@ impl Access {
     }
 }
 
-/// A registration as it was read. It may have a client secret: no `Debug`.
+/// A registration as it was read. It may contain a client secret, so it has no `Debug`.
 pub struct Registration(Map<String, Value>);
 
-/// The registration access token of an answer, whatever else the answer is: it ends the one before it. None if it is the one that
+/// The registration access token of an answer, whatever the rest of the answer is: it invalidates the previous one. None if it is the one that
 /// was sent.
 pub fn renewed(raw: &RawAnswer, sent: &SecretString) -> Option<SecretString> {
     if !(200..300).contains(&raw.status) {
@@ -78,8 +77,8 @@ pub fn renewed(raw: &RawAnswer, sent: &SecretString) -> Option<SecretString> {
     (!token.is_empty() && token != sent.expose_secret()).then(|| SecretString::from(token))
 }
 
-/// The address of the registration in an answer, if it is another one than that of the request: the next request goes there. Whether
-/// the token may be sent there is for the caller to check.
+/// The address of the registration in an answer, if it differs from that of the request: the next request is sent there. The caller must check
+/// whether the token may be sent there.
 pub fn moved(raw: &RawAnswer, sent: &Url) -> Option<Url> {
     if !(200..300).contains(&raw.status) {
         return None;
@@ -92,7 +91,7 @@ pub fn moved(raw: &RawAnswer, sent: &Url) -> Option<Url> {
 /// Reads the answer to [`Access::read`] and [`Access::update`].
 ///
 /// # Errors
-/// Why there is none. An update that was answered with a success may have taken effect all the same.
+/// Why there is none. An update that was answered with a success may have taken effect nevertheless.
 pub fn registration(
     raw: &RawAnswer,
     client_id: &str,
@@ -127,7 +126,7 @@ pub fn registration(
 }
 
 impl Registration {
-    /// Its public keys. An id of theirs is the thumbprint of RFC 7638: `kid` is what somebody chose.
+    /// Its public keys. Their id is the thumbprint of RFC 7638, because a client may choose any `kid`.
     pub fn application(&self, now: Timestamp) -> Application {
         let keys = self.keys().filter_map(|jwk| {
             let id = jwk_thumbprint(jwk)?;
@@ -145,7 +144,7 @@ impl Registration {
         }
     }
 
-    /// The update that adds a public key beside the others. One that is there already is there once afterwards.
+    /// The update that adds a public key to the others. A key that is already there is not added twice.
     pub fn with(&self, jwk: &Map<String, Value>) -> Value {
         let id = jwk_thumbprint(jwk);
         let mut keys: Vec<Value> = self.others(id.as_deref());
@@ -158,7 +157,7 @@ impl Registration {
         self.update(&self.others(Some(id)))
     }
 
-    /// Is a public key in it?
+    /// Whether it contains a public key.
     pub fn has(&self, id: &str) -> bool {
         self.keys()
             .any(|jwk| jwk_thumbprint(jwk).as_deref() == Some(id))
@@ -170,7 +169,7 @@ impl Registration {
         keys.into_iter().flatten().filter_map(Value::as_object)
     }
 
-    /// Keys that nothing is known about stay.
+    /// Unknown keys stay.
     fn others(&self, id: Option<&str>) -> Vec<Value> {
         let other =
             |jwk: &&Map<String, Value>| id.is_none() || jwk_thumbprint(jwk).as_deref() != id;
@@ -189,7 +188,7 @@ impl Registration {
     }
 }
 
-/// A success that says nothing.
+/// A success without a usable body.
 fn useless(class: Class, message: impl Into<String>) -> Fault {
     Fault {
         class,
@@ -200,7 +199,7 @@ fn useless(class: Class, message: impl Into<String>) -> Fault {
     }
 }
 
-/// What an error means. Its description is not shown: it is the server's text.
+/// What an error means. Its description is not shown, because it is the server's text.
 fn fault(raw: &RawAnswer, now: Timestamp) -> Fault {
     let fields = object(&raw.body).unwrap_or_default();
     let code = fields.get("error").and_then(Value::as_str);
@@ -210,7 +209,7 @@ fn fault(raw: &RawAnswer, now: Timestamp) -> Fault {
         |code| format!("HTTP {}, {code}", raw.status),
     );
     let (class, next) = match raw.status {
-        // Nothing but another token helps.
+        // Only another token helps.
         401 => (
             Class::Caller,
             "the registration access token was refused: it is wrong, or an answer with a new one was lost; have the issuer give a new one, and store it in the Secret",

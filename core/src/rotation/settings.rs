@@ -1,37 +1,38 @@
-//! What a user sets, and how long each step of a rotation takes at most.
+//! What a user sets, and time limits of each step of a rotation.
 
 use jiff::SignedDuration;
 
-/// Replicas of an issuer lag for seconds to minutes. A credential whose announcement was lost is looked for after this
-/// time, and announced again after it.
+/// Replicas of an issuer lag for seconds to minutes. If the answer to an announcement was lost, the credential is searched for, or announced
+/// again, after this time.
 pub const SETTLES: SignedDuration = SignedDuration::from_mins(5);
-/// A credential is added at most so long after this was announced: the time that it may take to appear counts from there.
+/// A credential is added at most this long after it was announced: other processes count the time until it must be listed from the
+/// announcement.
 pub const SENT_WITHIN: SignedDuration = SignedDuration::from_secs(10);
-/// One write at a time and application, this far apart (`Directory_ConcurrencyViolation`).
+/// Per application, only one write at a time, with this interval (`Directory_ConcurrencyViolation`).
 pub const BETWEEN_WRITES: SignedDuration = SignedDuration::from_secs(10);
-/// A reading of the application that a decision may rest on is not older.
+/// Maximum age of a reading of the application for a decision.
 pub const FRESH: SignedDuration = SignedDuration::from_secs(60);
-/// The application is read this often, to find orphans.
+/// The application is read at this interval, to find orphans.
 pub const SWEEP: SignedDuration = SignedDuration::from_hours(24);
-/// An orphan is younger than this while another process may still store it.
+/// An orphan that is younger than this is not removed, because another process may still store it.
 pub const ORPHAN_AGE: SignedDuration = SignedDuration::from_hours(1);
-/// A token that was got with a credential proves it for this time.
+/// A token that a credential got proves the credential for this time.
 pub const PROOF_LASTS: SignedDuration = SignedDuration::from_hours(24);
-/// A rotation begins this long before `overlap` would no longer fit before the end of the current credential.
+/// Safety margin: a rotation begins this long before the last time at which `overlap` still fits before the expiry of the current credential.
 pub const BEFORE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// After a rotation that failed the next one begins after this time, doubled for each failure, at most [`MOST_PAUSE`].
+/// After a rotation that failed, the next one begins after this time, doubled for each failure, at most [`MOST_PAUSE`].
 pub const PAUSE: SignedDuration = SignedDuration::from_mins(15);
-/// After a call of the management API that failed the next one is sent after this time, doubled for each failure.
+/// After a call of the management API that failed, the next one is sent after this time, doubled for each failure.
 pub const CALL_PAUSE: SignedDuration = SignedDuration::from_secs(15);
-/// The same after `Directory_ConcurrencyViolation`, which passes soon. It is not doubled.
+/// The same after `Directory_ConcurrencyViolation`, which is short. It is not doubled.
 pub const CONFLICT_PAUSE: SignedDuration = SignedDuration::from_secs(30);
-/// A credential that an issuer is too busy to add is announced so many times more.
+/// If an issuer is too busy to add a credential, it is announced again this many times.
 pub const MOST_BUSY: u32 = 5;
-/// A state in which somebody else must act is seen again after this time.
+/// A state in which a user must act is checked again after this time.
 pub const AGAIN: SignedDuration = SignedDuration::from_mins(15);
 /// See [`PAUSE`].
 pub const MOST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-/// Clocks differ by this much without being wrong.
+/// A difference of clocks up to this time is not an error.
 pub const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is rotated.
@@ -39,14 +40,14 @@ pub const SKEW: SignedDuration = SignedDuration::from_mins(5);
 pub enum Kind {
     /// A client secret. The issuer chooses its value.
     Secret,
-    /// A certificate. The key pair is made here and stored before it is announced.
+    /// A certificate. The key pair is created here and stored before it is announced.
     Certificate,
-    /// A private key without a certificate, whose public key is registered. It is made here likewise.
+    /// A private key without a certificate, whose public key is registered. It is also created here.
     Key,
 }
 
 impl Kind {
-    /// Is the value made here, and stored before the issuer knows it?
+    /// Whether the value is created here, and stored before the issuer knows it.
     pub const fn is_made_here(self) -> bool {
         matches!(self, Self::Certificate | Self::Key)
     }
@@ -55,11 +56,11 @@ impl Kind {
 /// How a new credential is tried before it takes over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Trials {
-    /// Between two trials. Fifteen equal token requests in five minutes are refused (AADSTS50196).
+    /// Time between two trials. Fifteen equal token requests in five minutes are refused (AADSTS50196).
     pub gap: SignedDuration,
-    /// So many in a row must succeed.
+    /// This many in a row must succeed.
     pub in_row: u32,
-    /// The first and the last of them are at least this far apart.
+    /// The first and the last of them must be at least this far apart.
     pub over: SignedDuration,
     /// A credential that is not proven after this time is given up.
     pub at_most: SignedDuration,
@@ -76,7 +77,7 @@ impl Default for Trials {
     }
 }
 
-/// How long steps wait for others.
+/// Intervals and pauses between steps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Pace {
     /// See [`SETTLES`].
@@ -114,22 +115,22 @@ impl Default for Pace {
 pub struct RotationSettings {
     /// What is rotated.
     pub kind: Kind,
-    /// A new credential is made this often.
+    /// A new credential is created at this interval.
     pub every: SignedDuration,
     /// How long a new credential is valid.
     pub validity: SignedDuration,
-    /// How long the credential before it stays valid after the switch.
+    /// How long the previous credential stays valid after the switch.
     pub overlap: SignedDuration,
     /// How a new credential is tried.
     pub trials: Trials,
-    /// How long steps wait for others.
+    /// Intervals and pauses between steps.
     pub pace: Pace,
-    /// Key ID of a credential that apicred did not make and may remove when it has been replaced.
+    /// Key ID of a credential that apicred did not create and may remove after it was replaced.
     pub adopt: Option<String>,
 }
 
 impl RotationSettings {
-    /// Defaults of a kind: a new credential every 90 days, valid for 180, with 24 hours of overlap.
+    /// Defaults of a kind: a new credential every 90 days, valid for 180 days, with 24 hours of overlap.
     pub fn of(kind: Kind) -> Self {
         const DAY: i64 = 24;
         Self {

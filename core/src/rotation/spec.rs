@@ -18,11 +18,11 @@ use crate::{
 /// What is rotated, where, and by whom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rotating {
-    /// Times, and what may be removed.
+    /// Times, and the credential that may be removed.
     pub settings: RotationSettings,
     /// Name of the Secret.
     pub secret: String,
-    /// Keys of its data that make one value: one, or certificate and private key. One file may contain both.
+    /// Keys of its data that contain one value: one, or certificate and private key. One file may contain both.
     pub keys: Vec<String>,
     /// The key by which credentials name it.
     pub reference: SecretKeyRef,
@@ -30,18 +30,18 @@ pub struct Rotating {
     pub endpoint: Endpoint,
     /// Client ID of the application.
     pub client_id: String,
-    /// Object ID of the application, if the spec has it.
+    /// Object ID of the application, if the spec sets it.
     pub object_id: Option<String>,
     /// Name of the `ApiCredential` whose token calls Microsoft Graph. None: the client itself.
     pub manager: Option<String>,
     /// Where the client is changed.
     pub registry: Registry,
-    /// Bits of the RSA key of a new certificate. None: as many as that of the current one has.
+    /// Bits of the RSA key of a new certificate. None: the same as those of the current one.
     pub bits: Option<usize>,
 }
 
 impl Rotating {
-    /// Whose credentials these are.
+    /// The client to which the credentials belong.
     pub fn client(&self) -> ClientAt {
         ClientAt::of(&self.endpoint, &self.client_id)
     }
@@ -54,9 +54,9 @@ pub enum Registry {
     Graph(Url),
     /// The client's own registration (RFC 7592): keys of the Secret.
     Registration {
-        /// With its address.
+        /// The key with its address.
         url: String,
-        /// With the registration access token.
+        /// The key with the registration access token.
         token: String,
     },
 }
@@ -68,7 +68,7 @@ fn fault(field: &str, problem: impl Into<String>) -> FieldError {
 /// What is to be rotated. None: nothing.
 ///
 /// # Errors
-/// Why it cannot be rotated. The client can be used all the same.
+/// Why it cannot be rotated. The client can still be used.
 pub fn rotating(
     spec: &ApiClientSpec,
     (issuer, method): (&Issuer, &AuthenticationMethod),
@@ -99,7 +99,7 @@ pub fn rotating(
         trials,
         pace,
         adopt: rotation.adopt.as_ref().map(|a| match kind {
-            // GUIDs in any case; thumbprints are base64url.
+            // GUIDs are accepted in upper and lower case; thumbprints are base64url.
             Kind::Key => a.key_id.clone(),
             _ => a.key_id.to_lowercase(),
         }),
@@ -151,10 +151,10 @@ fn registry(rotation: &Rotation, issuer: &Issuer) -> Result<Registry, FieldError
     }
 }
 
-/// Most characters of a key of a Secret.
+/// Longest key of a Secret, in characters.
 const MOST_KEY: usize = 253;
 
-/// The next and the previous value can be stored beside the current one, under its keys with an ending.
+/// Checks that the next and the previous value can be stored next to the current one, under its keys with an ending.
 fn has_room(method: &AuthenticationMethod, keys: &[String]) -> Result<(), FieldError> {
     let names: &[&str] = match method {
         AuthenticationMethod::Secrets(_) => &["spec.secrets[0].key"],
@@ -188,7 +188,7 @@ fn has_room(method: &AuthenticationMethod, keys: &[String]) -> Result<(), FieldE
     Ok(())
 }
 
-/// Address and token stand under keys of their own: a rotation writes the others.
+/// Checks that address and token have their own keys: a rotation writes the others.
 fn may_hold(url: &str, token: &str, keys: &[String]) -> Result<(), FieldError> {
     let is_value = |name: &str| {
         keys.iter().any(|key| {
@@ -205,7 +205,7 @@ fn may_hold(url: &str, token: &str, keys: &[String]) -> Result<(), FieldError> {
     Ok(())
 }
 
-/// What is replaced: its kind, by which reference credentials name it, and its keys in the Secret.
+/// What is replaced: its kind, the reference by which credentials name it, and its keys in the Secret.
 fn value(
     method: &AuthenticationMethod,
     registry: &Registry,

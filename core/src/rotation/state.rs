@@ -1,4 +1,4 @@
-//! What is noted on the source Secret: one annotation, in JSON. It is written together with the values that it describes,
+//! The state of a rotation, stored in one annotation of the source Secret, in JSON. It is written together with the values that it describes,
 //! at the resourceVersion that was read.
 
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use url::Url;
 use super::{failure::Failure, observed::Observed};
 use crate::{api::names, credential::Endpoint, plan::fingerprint::DigestKey};
 
-/// Form of the annotation. Another one is left alone.
+/// Version of the annotation's format. Another version is not changed.
 const VERSION: u8 = 1;
 
-/// Where a rotation stands. [`super`] explains the states.
+/// The state of a rotation. See [`super`].
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "name", rename_all_fields = "camelCase")]
 pub enum Phase {
@@ -32,22 +32,22 @@ pub enum Phase {
         /// When this was written.
         since: Timestamp,
     },
-    /// The next credential has become the current one, and the one before it stays valid: the overlap.
+    /// The next credential has become the current one, and the previous one stays valid: the overlap.
     Switched {
-        /// The one before it may be removed from then on.
+        /// The previous one may be removed after this time.
         retire_at: Timestamp,
     },
     /// A credential is about to be removed at the issuer. Written before the call.
     Retiring {
-        /// Which one.
+        /// The credential.
         key: Known,
-        /// Where it comes from.
+        /// Which value it is.
         from: Place,
     },
 }
 
 impl Phase {
-    /// The word for it in status.
+    /// Its name in status.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Steady => "Steady",
@@ -74,12 +74,12 @@ pub enum Place {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Known {
-    /// Keyed digest of the value: what is known here is about this value and no other. Empty for an orphan.
+    /// Keyed digest of the value: the facts here are about this value and no other. Empty for an orphan.
     pub digest: String,
-    /// The issuer's id of it. None: the issuer did not name it, or nobody could read it.
+    /// The issuer's id of it. None: the issuer did not return it, or the application could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Its number, if apicred made it. None: it is foreign, and is removed only if `adopt` names it.
+    /// Its number, if apicred created it. None: it is foreign, and is removed only if `adopt` names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
     /// Valid from.
@@ -95,13 +95,13 @@ pub struct Known {
 pub struct ClientAt {
     /// Client ID. At Entra ID in lower case.
     pub id: String,
-    /// The host of the cloud of Entra ID, in which no two applications have one ID: a tenant has several names. Else the URL of the
-    /// issuer or its token endpoint.
+    /// The host of the cloud of Entra ID, in which no two applications have the same ID (a tenant has several names). For other issuers, the
+    /// URL of the issuer or its token endpoint.
     pub issuer: String,
 }
 
 impl ClientAt {
-    /// As a spec names it.
+    /// The client that a spec names.
     pub fn of(endpoint: &Endpoint, client_id: &str) -> Self {
         let (id, issuer) = match endpoint {
             Endpoint::Entra { authority } => (
@@ -120,19 +120,19 @@ impl ClientAt {
     }
 }
 
-/// Keyed digest of a value as a credential of this client, by its texts.
+/// Keyed digest of a value of this client, computed from its texts.
 pub fn value_digest(digests: &DigestKey, client: &ClientAt, texts: &[&str]) -> String {
     let of = [client.issuer.as_str(), client.id.as_str()];
     digests.fingerprint("rotation", &[of.as_slice(), texts].concat())
 }
 
-/// All that is noted.
+/// All that is stored.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// Where the rotation stands.
+    /// The state of the rotation.
     pub state: Phase,
-    /// Whose credentials the IDs below name. None: an earlier version wrote this, or nothing is noted.
+    /// The client to which the IDs below belong. None: an earlier version wrote this, or nothing is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientAt>,
     /// The highest number that was used.
@@ -146,11 +146,11 @@ pub struct Record {
     /// About the previous value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Known>,
-    /// IDs of credentials that apicred did not make and that were replaced in this Secret, the latest last: `adopt` may name these.
+    /// IDs of credentials that apicred did not create and that were replaced in this Secret, the latest last: `adopt` may name these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<String>,
-    /// UIDs of the client resources that rotated this Secret for this client, the present one last. One that was deleted leaves what it
-    /// made to the next one.
+    /// UIDs of the client resources that rotated this Secret for this client, the present one last. If one is deleted, the next one takes over
+    /// what it created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub makers: Vec<String>,
     /// The value of `rotate-requested-at` that was answered last.
@@ -161,20 +161,20 @@ pub struct Record {
     pub failure: Option<Failure>,
 }
 
-/// Most IDs that are noted of credentials that were replaced.
+/// Maximum number of IDs of replaced credentials that are stored.
 const MOST_REPLACED: usize = 8;
 
-/// Most client resources that are noted.
+/// Maximum number of client resources that are stored.
 const MOST_MAKERS: usize = 4;
 
-/// What an annotation says.
+/// The content of an annotation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Noted {
-    /// Nothing: a Secret that was never rotated, or one that lost its annotations.
+    /// Nothing: the Secret was never rotated, or lost its annotations.
     Absent,
-    /// Something that this version cannot read. Nothing is written and nothing removed until somebody has removed it.
+    /// This version cannot read it. Nothing is written or removed until a user has removed it.
     Unreadable,
-    /// This.
+    /// A record.
     Record(Box<Record>),
 }
 
@@ -187,15 +187,15 @@ struct Versioned<R> {
 }
 
 impl Record {
-    /// What is noted of the values.
+    /// All known values.
     pub(super) fn all(&self) -> impl Iterator<Item = &Known> {
         [&self.current, &self.next, &self.previous]
             .into_iter()
             .flatten()
     }
 
-    /// Which credential the state is about: its number, and its ID if it is known. In `Steady` and in the overlap it is the one that
-    /// was made last.
+    /// Which credential the state is about: its number, and its ID if that is known. In `Steady` and in the overlap it is the latest one that
+    /// was created.
     pub fn subject(&self) -> (Option<u32>, Option<&str>) {
         let latest = || self.all().find(|known| known.n == Some(self.n));
         match &self.state {
@@ -204,15 +204,15 @@ impl Record {
         }
     }
 
-    /// Is the current value, by its texts, the one that the rotation made and put there?
+    /// Whether the current value, by its texts, is the one that the rotation created and stored.
     pub fn has_put(&self, digests: &DigestKey, texts: &[&str]) -> bool {
         let made = self.current.as_ref().filter(|known| known.n.is_some());
         made.zip(self.client.as_ref())
             .is_some_and(|(known, client)| known.digest == value_digest(digests, client, texts))
     }
 
-    /// With the request that was answered: the annotation that said so may be lost, or an older one restored. One that failed is still to
-    /// be answered, whatever status says of it.
+    /// Adds the request that was answered according to the status: the annotation may be lost, or an older one restored. A request whose
+    /// rotation failed is still open, whatever the status contains.
     pub(super) fn answered(mut self, seen: &Observed) -> Self {
         let failed = self.failure.as_ref().and_then(|f| f.requested.as_ref());
         let answered = seen.handled == seen.requested && failed != seen.requested.as_ref();
@@ -222,7 +222,7 @@ impl Record {
         self
     }
 
-    /// Takes note of a credential that apicred did not make, and that goes out of the Secret.
+    /// Records a credential that apicred did not create and that is taken out of the Secret.
     pub(super) fn replaces(&mut self, known: Option<&Known>) {
         let foreign = known.filter(|known| known.n.is_none());
         let Some(id) = foreign.and_then(|known| known.id.clone()) else {
@@ -234,7 +234,7 @@ impl Record {
         self.replaced.drain(..surplus);
     }
 
-    /// Takes note of the client resource that rotates the Secret now.
+    /// Records the client resource that rotates the Secret now.
     pub(super) fn made_by(&mut self, uid: &str) {
         self.makers.retain(|noted| noted != uid);
         self.makers.push(uid.to_owned());
@@ -252,7 +252,7 @@ impl Record {
         (names::ROTATION.to_owned(), text)
     }
 
-    /// What the annotations of a Secret say.
+    /// Reads the annotations of a Secret.
     pub fn read(annotations: &BTreeMap<String, String>) -> Noted {
         let Some(text) = annotations.get(names::ROTATION) else {
             return Noted::Absent;
@@ -264,17 +264,17 @@ impl Record {
     }
 }
 
-/// When the current value of a Secret ends, as its rotation noted it.
+/// When the current value of a Secret expires, as its rotation stored it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RotatedUntil {
-    /// Whose value it is. None: an earlier version noted it.
+    /// The client to which the value belongs. None: an earlier version stored it.
     client: Option<ClientAt>,
     from: Option<Timestamp>,
     until: Timestamp,
 }
 
 impl RotatedUntil {
-    /// What the annotations of a Secret say.
+    /// Reads the annotations of a Secret.
     pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let Noted::Record(record) = Record::read(annotations) else {
             return None;
@@ -287,7 +287,8 @@ impl RotatedUntil {
         })
     }
 
-    /// From when, if that is known, and until when the value is valid, if it is one of this client: the one before it may have another end.
+    /// The start (if known) and the end of the value's validity, if it belongs to this client: the previous client's value may expire at
+    /// another time.
     pub fn of(&self, client: &ClientAt) -> Option<(Option<Timestamp>, Timestamp)> {
         let same = self.client.as_ref().is_none_or(|noted| noted == client);
         same.then_some((self.from, self.until))

@@ -14,14 +14,14 @@ use super::{
     values::{NEXT, PREVIOUS},
 };
 
-/// What the values beside the current one are.
+/// What the values next to the current one are.
 enum Beside {
-    /// Of a rotation, which goes on with this step.
+    /// They belong to a rotation, which continues with this step.
     Does(Step),
-    /// The value under the keys with this ending is neither of a rotation nor known at the issuer. It is not sent anywhere, and no rotation
-    /// replaces it: somebody may have stored it there for another purpose.
+    /// The value under the keys with this ending is neither part of a rotation nor known at the issuer. It is not sent anywhere, and no
+    /// rotation replaces it: a user may have stored it there for another purpose.
     Unknown(&'static str),
-    /// Nothing is to be done about them, or there are none.
+    /// They need no step, or there are none.
     Known,
 }
 
@@ -74,7 +74,7 @@ impl Decision<'_> {
         self.announce(listed)
     }
 
-    /// Values that no state speaks of: the annotation was lost, or came back from a backup.
+    /// Values that the state does not mention: the annotation was lost, or was restored from a backup.
     fn beside(&self, notices: &mut Vec<Notice>) -> Beside {
         let slots = &self.seen.slots;
         if slots.next.is_some()
@@ -110,7 +110,7 @@ impl Decision<'_> {
         Beside::Known
     }
 
-    /// A certificate whose subject alone says that apicred made it gets a token first: it may be one of another application.
+    /// A certificate that is attributed to apicred only by its subject must get a token first: it may belong to another application.
     fn untried(&self, notices: &mut Vec<Notice>) -> Option<Step> {
         let next = self.seen.slots.next.as_ref()?;
         if !self.is_blind() || self.memory.got_token(&next.digest) {
@@ -126,7 +126,7 @@ impl Decision<'_> {
         Some(self.trial((Tried::Next, None), &next.digest, gap))
     }
 
-    /// Does something stand under the keys with this ending that is of no rotation?
+    /// Whether the keys with this ending contain something that does not belong to a rotation.
     pub(super) fn unknown(&self, ending: &str) -> bool {
         let known = match ending {
             NEXT => self.is_next_known(),
@@ -135,13 +135,13 @@ impl Decision<'_> {
         self.seen.slots.holds(ending) && !known
     }
 
-    /// What is said of it.
+    /// The notice about it.
     pub(super) fn strange(&self, ending: &'static str) -> Notice {
         let keys = self.seen.slots.under(ending).cloned().collect();
         Notice::Unknown { ending, keys }
     }
 
-    /// The same while a rotation is in progress. Where the current value is not the one that is noted, no digest says anything.
+    /// The same while a rotation is in progress. If the current value is not the recorded one, digests cannot be compared.
     pub(super) fn strangers(&self) -> impl Iterator<Item = Notice> {
         let current = self.facts.current.as_ref();
         let holds = current.is_some_and(|known| self.is_noted(known));
@@ -155,8 +155,8 @@ impl Decision<'_> {
         self.record.all().any(|noted| noted.digest == known.digest)
     }
 
-    /// Did apicred make the next value? While a rotation is in progress, it is the one that is noted: somebody may have stored another one
-    /// in its place. Nothing but the annotation says so of a public key, so that it is enough if the issuer has it.
+    /// Whether apicred created the next value. While a rotation is in progress, it must be the recorded one: a user may have stored another one
+    /// in its place. For a public key only the annotation shows that, so it is enough if the issuer has it.
     pub(super) fn is_next_known(&self) -> bool {
         let made = |known: &Known| {
             let noted = self.record.next.as_ref();
@@ -166,8 +166,8 @@ impl Decision<'_> {
         self.facts.next.as_ref().is_some_and(made) || self.has_key(self.seen.slots.next.as_ref())
     }
 
-    /// Did a rotation replace the previous value? The first one replaces a value that apicred did not make; if that is not noted any
-    /// more, the current one is of apicred.
+    /// Whether a rotation replaced the previous value. The first rotation replaces a value that apicred did not create. If that is not recorded
+    /// any more, the current value must be of apicred.
     pub(super) fn is_previous_known(&self) -> bool {
         let current = self.facts.current.as_ref();
         let rotated = current.is_some_and(|current| current.n.is_some());
@@ -178,7 +178,7 @@ impl Decision<'_> {
             || self.has_key(self.seen.slots.previous.as_ref())
     }
 
-    /// Is it a public key that the issuer has?
+    /// Whether it is a public key that the issuer has.
     fn has_key(&self, slot: Option<&Slot>) -> bool {
         let application = self.memory.application.as_ref();
         let mut keys = application.into_iter().flat_map(|a| &a.keys);
@@ -186,7 +186,7 @@ impl Decision<'_> {
             && slot.is_some_and(|slot| keys.any(|key| key.is(slot) == Same::Yes))
     }
 
-    /// Which credential of the issuer the current value is, was learnt from what the issuer lists: it is noted once.
+    /// Stores once which credential of the issuer the current value is, after the issuer's list has shown it.
     fn learnt(&self) -> Option<Step> {
         let known = self.facts.current.as_ref()?;
         let noted = self.record.current.as_ref();
@@ -194,7 +194,7 @@ impl Decision<'_> {
         (known.id.is_some() && !same).then(|| self.write(Phase::Steady, Values::Keep))
     }
 
-    /// Once a day the application is read, and what is ours and in no Secret is removed.
+    /// Reads the application once a day, and removes credentials of apicred that are in no Secret.
     fn sweep(&self, notices: &mut Vec<Notice>) -> Option<Step> {
         if self.is_blind() {
             return None;
@@ -213,7 +213,7 @@ impl Decision<'_> {
         }
         let found = match self.sight(None) {
             Sight::Fresh(application) => find(application)?,
-            // An issuer that does not answer keeps nothing from its turn.
+            // An issuer that does not answer must not delay a rotation.
             Sight::Blind | Sight::First(Step::Wait { .. }) => return None,
             Sight::First(step) => return Some(step),
         };
@@ -223,7 +223,7 @@ impl Decision<'_> {
         Some(self.retire_orphan(&found, None))
     }
 
-    /// Was the application not read for a day?
+    /// Whether the application was not read for a day.
     pub(super) fn unread(&self) -> bool {
         let Some(last) = &self.memory.application else {
             return self.first_reading() <= self.now;
@@ -232,10 +232,10 @@ impl Decision<'_> {
         age >= SWEEP || age < -SKEW
     }
 
-    /// When a process that has just begun reads the application. The one before it may have read it a moment ago, so that it is not
-    /// urgent, unless what is known comes from that reading alone.
+    /// When a process that has just started reads the application. The previous one may have read it a moment ago, so it is not urgent, unless
+    /// only a reading shows what is known.
     fn first_reading(&self) -> Timestamp {
-        // A certificate says its age itself. Without the right to read the application nothing is noted of it before it is replaced.
+        // A certificate contains its dates. Without the permission to read the application, nothing is stored before it is replaced.
         let certificate = self.settings.kind == Kind::Certificate;
         let learnt = match &self.record.current {
             Some(current) => current.id.is_some() || certificate,
@@ -275,12 +275,12 @@ impl Decision<'_> {
         })
     }
 
-    /// Did somebody request a rotation that has not begun?
+    /// Whether a user requested a rotation that has not begun.
     pub(super) fn is_requested(&self) -> bool {
         self.seen.requested.is_some() && self.seen.requested != self.record.handled
     }
 
-    /// When the next rotation begins, lest the current value ends before it.
+    /// When the next rotation must begin so that it completes before the current value expires.
     pub(super) fn due_by_end(&self) -> Option<Timestamp> {
         let known = self.facts.current.as_ref()?;
         let cycle = Cycle {
@@ -303,12 +303,12 @@ impl Decision<'_> {
         match (by_age, by_end) {
             (Some(a), Some(b)) => a.min(b),
             (Some(at), None) | (None, Some(at)) => at,
-            // A foreign secret of unknown age.
+            // A secret that apicred did not create, of unknown age.
             (None, None) => Timestamp::MIN,
         }
     }
 
-    /// When something is to be done before `due`. A reading that failed is repeated: nothing else ends what is reported of it.
+    /// When something must be done before `due`. A reading that failed is repeated, because only a reading clears its fault.
     pub(super) fn wakes(&self, due: Timestamp) -> Timestamp {
         let application = self.memory.application.as_ref();
         let read = application.map_or_else(|| self.first_reading(), |a| later(a.read_at, SWEEP));
@@ -323,7 +323,7 @@ impl Decision<'_> {
         first.fold(due, Timestamp::min)
     }
 
-    /// After a rotation that failed. Who requests another one by hand does not wait for the pause.
+    /// The pause after a rotation that failed. A later request by a user does not wait for it.
     fn paused(&self) -> Option<Step> {
         let failure = self.record.failure.as_ref()?;
         let requested = &self.seen.requested;
@@ -335,9 +335,9 @@ impl Decision<'_> {
             .map(|until| self.until(self.wakes(until)))
     }
 
-    /// A client secret or key that apicred did not make must get a token first: it shows that the Secret is this client's. Otherwise
-    /// whoever may name a Secret in a client would get a client secret of any application that the caller owns. A
-    /// certificate signs the proof of possession, which shows the same.
+    /// A client secret or key that apicred did not create must get a token first, to show that the Secret belongs to this client. Otherwise a
+    /// user who names a Secret in a client would get a client secret of any application that the caller owns. A certificate signs the proof of
+    /// possession, which shows the same.
     fn unproven(&self, notices: &mut Vec<Notice>) -> Option<Step> {
         let known = self.facts.current.as_ref();
         let foreign = known.is_none_or(|k| k.n.is_none());
@@ -347,7 +347,7 @@ impl Decision<'_> {
         None
     }
 
-    /// Is there room for another one? At most two of ours are at the issuer, and one orphan.
+    /// Whether there is no room for another one: the issuer has at most two credentials of apicred, and one orphan.
     fn crowded(&self, listed: &Application, notices: &mut Vec<Notice>) -> Option<Step> {
         let ours = |k: &&Key| number(k, &self.seen.names).is_some();
         let held: Vec<&str> = self.facts.all().filter_map(|k| k.id.as_deref()).collect();
@@ -355,7 +355,7 @@ impl Decision<'_> {
             let keys = listed.keys.iter().filter(ours);
             keys.filter(|k| !held.contains(&k.id.as_str()) && !self.is_listed_twice(k))
         };
-        // Somebody else may be in the middle of a rotation, or puts the Secret back again and again.
+        // Another process may be in the middle of a rotation, or a tool restores the Secret again and again.
         let youngest = listed.keys.iter().filter(ours).filter_map(|k| k.from).max();
         let young = youngest.and_then(|from| {
             self.ahead(
@@ -365,7 +365,7 @@ impl Decision<'_> {
         });
         let extra: Vec<&Key> = extra().collect();
         let total = listed.keys.iter().filter(ours).count();
-        // Whoever requests a rotation by hand may have lost the current value to somebody.
+        // A user may request a rotation because the current value was stolen.
         let urgent = self.is_requested() || self.current_refused();
         if extra.is_empty() && (young.is_none() || urgent) || urgent && total < 3 {
             return None;
@@ -382,7 +382,7 @@ impl Decision<'_> {
             return Some(self.until(until));
         }
         if extra.iter().any(|k| self.is_in_use(k)) {
-            // One of them is the current value: that is no orphan, and there is room.
+            // One of them is the current value: it is not an orphan, and there is room.
             if extra.len() == 1 {
                 return None;
             }
@@ -391,7 +391,7 @@ impl Decision<'_> {
         Some(self.wait(self.settings.pace.again))
     }
 
-    /// Is it certainly a value of the Secret, under whatever id?
+    /// Whether it is certainly a value of the Secret, under any id.
     fn is_listed_twice(&self, key: &Key) -> bool {
         let slots = &self.seen.slots;
         let mut all = [&slots.current, &slots.next, &slots.previous].into_iter();

@@ -1,4 +1,4 @@
-//! What is to be done next.
+//! The next step, and what is reported.
 
 use jiff::Timestamp;
 
@@ -10,19 +10,19 @@ use super::{
     state::{ClientAt, Record},
 };
 
-/// One step. The shell executes it and hands what came of it to [`super::Memory::after`].
+/// One step. The shell executes it and passes the result to [`super::Memory::after`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Write the source Secret.
     Write {
         /// Only at this resourceVersion.
         version: String,
-        /// What changes.
+        /// The change.
         change: Box<Change>,
     },
     /// Read the application with its credentials.
     ReadApplication,
-    /// Make a key pair and a self-signed certificate, and hold both.
+    /// Create a key pair and a self-signed certificate, and hold both.
     MakeKeyPair {
         /// Its number.
         n: u32,
@@ -39,7 +39,7 @@ pub enum Step {
         /// The digest of the value in `next`, as it was observed.
         digest: String,
     },
-    /// Ask for a new secret, and hold what comes.
+    /// Request a new secret, and hold it.
     AddPassword {
         /// Its number.
         n: u32,
@@ -58,13 +58,13 @@ pub enum Step {
         /// The issuer's id of it.
         id: String,
     },
-    /// Request a token with this value alone. A refusal is noted nowhere but in [`super::Memory`].
+    /// Request a token with only this value. A refusal is recorded only in [`super::Memory`].
     Trial {
         /// Which value.
         of: Tried,
         /// Its digest, as it was observed.
         digest: String,
-        /// For the next value: when the state was written whose trials count.
+        /// For the next value: when the state was written for which trials count.
         since: Option<Timestamp>,
     },
     /// Nothing to do before this time, unless something changes.
@@ -75,8 +75,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Does it change anything at the issuer? Before such a step the shell reads the Secret from the API server and not from
-    /// its cache, and asks again.
+    /// Whether it changes anything at the issuer. Before such a step the shell reads the Secret from the API server and not from its cache, and
+    /// decides again.
     pub const fn changes_issuer(&self) -> bool {
         matches!(
             self,
@@ -93,18 +93,18 @@ impl Step {
 pub enum Tried {
     /// The one that credentials use.
     Current,
-    /// The one that shall replace it.
+    /// The one that will replace it.
     Next,
 }
 
 /// One write of the Secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// The annotation afterwards.
+    /// The annotation after the write.
     pub record: Record,
-    /// What becomes of the values.
+    /// What happens to the values.
     pub values: Values,
-    /// After this write, and only in this process, the call that adds this number may be sent once.
+    /// After this write, the call that adds this number may be sent once, and only by this process.
     pub announces: Option<u32>,
 }
 
@@ -114,14 +114,14 @@ impl Change {
     }
 }
 
-/// What becomes of the values of the Secret.
+/// What happens to the values of the Secret.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Values {
-    /// They stay.
+    /// They do not change.
     Keep,
     /// The value that this process holds becomes `next`.
     StoreNext,
-    /// `previous` becomes what is `current`, and `current` what is `next`.
+    /// `current` becomes `previous`, and `next` becomes `current`.
     Promote,
     /// `next` is removed.
     DropNext,
@@ -129,16 +129,16 @@ pub enum Values {
     DropPrevious,
 }
 
-/// What status and events report. A view: built again at each step.
+/// What status and events report. It is computed again at each step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// The annotation cannot be read.
     StateUnreadable,
     /// The Secret has no current value.
     NoCurrent,
-    /// A rotation is due, and waits.
+    /// A rotation is due and waits.
     Due,
-    /// A rotation was requested during the overlap of the one before it, and begins then.
+    /// A rotation was requested during the overlap of the previous one, and begins after it.
     Requested {
         /// The end of the overlap.
         at: Timestamp,
@@ -147,55 +147,55 @@ pub enum Notice {
     Failed(Failure),
     /// A call of the management API fails.
     Blocked(Fault),
-    /// The current certificate has ended: it can prove nothing any more.
+    /// The current certificate has expired, so it cannot prove possession any more.
     CurrentEnded,
-    /// No token came with a value, and the issuer did not refuse the value itself.
+    /// A value got no token, and the issuer did not refuse the value itself.
     NoToken {
         /// Which value.
         of: Tried,
         /// Why.
         fault: Fault,
-        /// Trials without a token, one after the other.
+        /// Number of trials without a token in a row.
         times: u32,
     },
     /// The issuer refuses the current value, so nothing is removed.
     CurrentRefused,
     /// The issuer does not list the current value, so nothing is removed.
     CurrentNotListed,
-    /// The credential before the current one was not made by apicred and stays valid at the issuer. The rotation does not wait for that.
+    /// The previous credential was not created by apicred and stays valid at the issuer. The rotation does not wait for its removal.
     Foreign {
         /// Its key ID, if it is known.
         id: Option<String>,
         /// SHA-1 thumbprint of a certificate.
         thumbprint: Option<String>,
-        /// Its end, if it is known.
+        /// When it expires, if that is known.
         until: Option<Timestamp>,
     },
-    /// The same, and another client resource made it.
+    /// The same, but another client resource created it.
     OfAnother {
         /// Its key ID.
         id: String,
     },
-    /// The same, and an earlier client resource made it that rotated this Secret.
+    /// The same, but an earlier client resource that rotated this Secret created it.
     OfEarlier {
         /// Its key ID.
         id: String,
     },
-    /// The annotation is about another client than the one that the client resource names now.
+    /// The annotation describes another client than the one that the client resource names now.
     Elsewhere {
         /// The other one.
         client: ClientAt,
-        /// What apicred made for it: IDs, or names.
+        /// What apicred created for it: IDs, or names.
         left: Vec<String>,
     },
-    /// Under keys of the Secret that rotations use stands a value that is of none.
+    /// Keys of the Secret that rotations use contain a value that does not belong to a rotation.
     Unknown {
         /// Their ending.
         ending: &'static str,
-        /// Those of them under which something stands.
+        /// Those of them that contain something.
         keys: Vec<String>,
     },
-    /// A credential of apicred is at the issuer and in no Secret, so that the rotation that is due waits for its removal.
+    /// The issuer has a credential of apicred that is in no Secret, so the rotation that is due waits for its removal.
     Crowded {
         /// Its key ID.
         id: String,
@@ -207,20 +207,20 @@ pub enum Notice {
         /// One of them.
         name: String,
     },
-    /// Several credentials of ours are at the issuer and may be the value in the Secret.
+    /// The issuer has several credentials of apicred that may be the value in the Secret.
     Ambiguous,
-    /// Another tool made the certificate in the Secret, the issuer refuses it, and there is no earlier one to prove it.
+    /// Another tool created the certificate in the Secret, the issuer refuses it, and there is no earlier certificate to prove it.
     NoLastGood,
-    /// Another tool made the certificate in the Secret, and the earlier one has ended.
+    /// Another tool created the certificate in the Secret, and the earlier one has expired.
     LastGoodEnded,
-    /// The certificate in the Secret has ended, and another tool must make the next one.
+    /// The certificate in the Secret has expired, and another tool must create the next one.
     NotRenewed,
-    /// A rotation was requested, and another tool makes the certificates.
+    /// A rotation was requested, but another tool creates the certificates.
     MadeElsewhere,
 }
 
 impl Notice {
-    /// Must somebody do something for the rotation to go on?
+    /// Whether a user must act before the rotation can continue.
     pub const fn needs_somebody(&self) -> bool {
         if let Self::NoToken { fault, times, .. } = self {
             return !fault.class.passes() || *times >= super::trials::LASTS;
@@ -241,11 +241,11 @@ impl Notice {
         )
     }
 
-    /// What was seen, and one next step.
+    /// What was observed, and one next step.
     pub fn message(&self) -> String {
         let text = match self {
             Self::StateUnreadable => {
-                "the annotation apicred.dev/rotation of the Secret cannot be read; remove it, and apicred finds its way again from what the issuer lists"
+                "the annotation apicred.dev/rotation of the Secret cannot be read; remove it, and apicred creates it again from what the issuer lists"
             }
             Self::NoCurrent => {
                 "the Secret has no value to rotate; store a valid client secret or certificate in it"
@@ -304,7 +304,7 @@ impl Notice {
     }
 }
 
-/// What [`Notice::NoToken`] says.
+/// The message of [`Notice::NoToken`].
 fn without_token(of: Tried, fault: &Fault) -> String {
     let (value, so) = match of {
         Tried::Current => (
@@ -316,7 +316,7 @@ fn without_token(of: Tried, fault: &Fault) -> String {
     format!("no token came with the {value}{so}: {}", fault.message)
 }
 
-/// What [`Notice::Unknown`] says.
+/// The message of [`Notice::Unknown`].
 fn unknown(ending: &str, keys: &[String]) -> String {
     let (which, them) = match keys {
         [] => (
@@ -334,7 +334,7 @@ fn unknown(ending: &str, keys: &[String]) -> String {
     )
 }
 
-/// What [`Notice::Crowded`] says.
+/// The message of [`Notice::Crowded`].
 fn crowded(id: &str, until: Timestamp) -> String {
     let until = until.strftime("%Y-%m-%dT%H:%M:%SZ");
     format!(
@@ -358,11 +358,11 @@ pub struct Next {
     pub step: Step,
     /// What to report.
     pub notices: Vec<Notice>,
-    /// When the next rotation begins, if none is in progress: from the overlap on.
+    /// When the next rotation begins, if none is in progress: set from the overlap on.
     pub rotates_at: Option<Timestamp>,
     /// The values of the Secret, as status shows them.
     pub keys: Vec<Shown>,
-    /// Where the rotation stands.
+    /// The state of the rotation.
     pub record: Record,
 }
 
@@ -373,7 +373,7 @@ pub struct Shown {
     pub slot: &'static str,
     /// The issuer's id of it.
     pub id: Option<String>,
-    /// What tells it at the issuer.
+    /// What identifies it at the issuer.
     pub mark: Mark,
     /// Valid until.
     pub until: Option<Timestamp>,

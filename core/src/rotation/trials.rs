@@ -1,4 +1,4 @@
-//! Trials of one value: what came of them, and when the next one is sent.
+//! Trials of one value: their results, and when the next one is sent.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,37 +10,37 @@ use super::{
     step::{Notice, Tried},
 };
 
-/// What passes by itself is somebody's to correct after so many trials in a row: hours, at the pause that they reach.
+/// After this many trials in a row, a transient fault is reported as one that a user must correct. With growing pauses this takes hours.
 pub(super) const LASTS: u32 = 20;
 
 /// Trials of one value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Row {
     pub(super) digest: String,
-    /// The trials before this time belong to another state, after which the value may have been removed at the issuer.
+    /// Trials before this time belong to another state, after which the value may have been removed at the issuer.
     pub(super) since: Option<Timestamp>,
     pub(super) count: u32,
     pub(super) first: Option<Timestamp>,
     pub(super) last: Option<Timestamp>,
-    /// Was the last answer a refusal?
+    /// Whether the last answer was a refusal.
     pub(super) refused: bool,
-    /// Why the last one brought no token, if the issuer did not refuse the value.
+    /// Why the last one got no token, if the issuer did not refuse the value.
     pub(super) fault: Option<Fault>,
-    /// Trials since the last one that succeeded, or since the issuer added it.
+    /// Number of trials since the last success, or since the issuer added the value.
     pub(super) in_vain: u32,
-    /// What the issuer answered to the last one, if that brought no token.
+    /// What the issuer answered to the last one, if that got no token.
     pub(super) answer: Answer,
 }
 
 impl Row {
-    /// What is reported of trials that brought no token, although the value was not refused.
+    /// What is reported about trials that got no token, although the value was not refused.
     pub(super) fn without_token(&self, of: Tried) -> Option<Notice> {
         let fault = self.fault.clone()?;
         let times = self.in_vain;
         Some(Notice::NoToken { of, fault, times })
     }
 
-    /// How long after the last trial the next one is sent. One that brings no token again and again is sent less and less often.
+    /// The pause between the last trial and the next one. It grows while trials get no token.
     pub(super) fn pause(&self, settings: &RotationSettings) -> SignedDuration {
         let (gap, most) = (settings.trials.gap, settings.pace.again);
         if self.refused {
@@ -49,11 +49,11 @@ impl Row {
         doubled(gap, self.in_vain, most.max(gap))
     }
 
-    /// The same pause, or the one that the issuer asked for after the last trial, if that is longer.
+    /// The same pause, or the one that the issuer requested after the last trial, if that is longer.
     pub(super) fn asked(&self, of: Tried, own: SignedDuration, trials: &Trials) -> SignedDuration {
         let most = match of {
             Tried::Current => LONGEST_PAUSE,
-            // It is proven in that time, or given up.
+            // The value is proven or given up within that time.
             Tried::Next => trials.at_most,
         };
         let asked = self.fault.as_ref().and_then(|fault| fault.retry_after);

@@ -1,21 +1,21 @@
-//! The upload of a certificate that another tool made. Nothing is sent or written here.
+//! The upload of a certificate that another tool created. Nothing is sent or written here.
 //!
-//! cert-manager replaces the pair of its Secret before the issuer knows the new certificate. The *last good* pair, the one that
-//! got the last token, is kept in a copy ([`crate::publish::last_good`]). While it is valid it proves that the new one belongs
-//! to the client, so apicred announces the new certificate itself. It makes no key pair and writes no Secret for that.
+//! cert-manager replaces the pair of its Secret before the issuer knows the new certificate. The *last good* pair, which got the last token, is
+//! stored in a copy ([`crate::publish::last_good`]). While that is valid, it proves that the new one belongs to the client, so apicred
+//! announces the new certificate itself. It creates no key pair and writes no Secret for that.
 //!
 //! | State | What happens | After a crash |
 //! |---|---|---|
-//! | `Steady` | one certificate; or the new one got a token, and credentials use it from their next renewal on | the same |
-//! | `Adding` | the application is read. If it does not list the new certificate, this is announced once. If the answer is lost, the application is read again after [`SETTLES`](super::settings::SETTLES) | the application is read. A certificate that it does not list is announced after `SETTLES`: the process before may have done it a moment ago |
-//! | `Proving` | the issuer has it: trials of the new one alone, until one gets a token | the application lists it |
+//! | `Steady` | there is one certificate; or the new one got a token, and credentials use it from their next renewal on | the same |
+//! | `Adding` | the application is read. If it does not list the new certificate, that is announced once. If the answer is lost, the application is read again after [`SETTLES`](super::settings::SETTLES) | the application is read. A certificate that it does not list is announced after `SETTLES`: the previous process may have announced it a moment ago |
+//! | `Proving` | the issuer has it: trials with only the new one, until one gets a token | the application lists it |
 //!
-//! What always holds:
+//! These rules always hold:
 //!
 //! 1. An announcement that may have arrived is not repeated within `SETTLES`; within an hour, if the application cannot be read
-//!    or if the answer said that it arrived. One process does not repeat it any more after the second such answer: trials go on.
+//!    or if the answer confirmed it. After the second such answer one process does not repeat it any more, and trials continue.
 //! 2. Only a pair that got a token signs, and only while it is valid.
-//! 3. Nothing is removed at the issuer: apicred made none of these certificates. The old one stays until it expires.
+//! 3. Nothing is removed at the issuer: apicred created none of these certificates. The old one stays until it expires.
 
 use jiff::Timestamp;
 
@@ -29,19 +29,19 @@ use super::{
     step::{Next, Notice, Step, Tried},
 };
 
-/// A certificate that the issuer has answered to have added so many times is not announced any more: each call may add it once more.
+/// If the issuer has confirmed a certificate this many times, it is not announced any more: each call may add it once more.
 const MOST_ADDED: u32 = 2;
 
-/// All that is seen.
+/// All that was observed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Uploading {
     /// The pair of the Secret.
     pub secret: Option<Slot>,
     /// The pair of its copy: the last one that got a token. None: there is no copy of this Secret.
     pub copy: Option<Slot>,
-    /// Does the spec name the application by its object ID, which the proof contains? Otherwise a reading says it.
+    /// Whether the spec names the application by its object ID, which the proof contains. Otherwise a reading returns the ID.
     pub named: bool,
-    /// When a credential got a token with the Secret as it is now.
+    /// When a credential got a token with the present version of the Secret.
     pub used_at: Option<Timestamp>,
     /// The annotation `rotate-requested-at` of the client resource.
     pub requested: Option<String>,
@@ -65,7 +65,7 @@ impl Uploading {
         }
     }
 
-    /// Did the certificate of the Secret get a token?
+    /// Whether the certificate of the Secret got a token.
     pub fn works(&self, memory: &Memory) -> bool {
         let Some(secret) = &self.secret else {
             return false;
@@ -75,7 +75,7 @@ impl Uploading {
     }
 }
 
-/// What comes next. Pure, as [`super::next()`].
+/// Returns the next step. Pure, as [`super::next()`].
 pub fn upload(
     seen: &Uploading,
     memory: &Memory,
@@ -143,7 +143,7 @@ impl Decision<'_> {
             return (Phase::Steady, self.alone(secret, notices));
         };
         if has_ended(copy, self.now) {
-            // Somebody may upload it meanwhile.
+            // A user may upload it meanwhile.
             notices.push(Notice::LastGoodEnded);
             return (
                 Phase::Steady,
@@ -153,7 +153,7 @@ impl Decision<'_> {
         self.announcing(next, notices)
     }
 
-    /// Nothing is to be uploaded. Whether a reading says the object ID is known before it is needed.
+    /// Nothing is to be uploaded. The application is read in advance, to know whether a reading returns the object ID.
     fn rests(&self, named: bool, notices: &mut Vec<Notice>) -> Step {
         if named {
             return self.wait(SWEEP);
@@ -197,10 +197,10 @@ impl Decision<'_> {
         } else {
             self.settings.pace.settles
         };
-        // The process before may have announced it just before this one began.
+        // The previous process may have announced it just before this one started.
         let settled = later(at.unwrap_or(self.memory.started), lasts);
         let early = self.ahead(settled, lasts);
-        // What the answer said, and what nobody may read, trials tell.
+        // Trials show what an answer confirmed and what may not be read.
         if at.is_some() && early.is_some() && (arrived || blind) {
             return self.proving(next, notices);
         }
@@ -217,7 +217,7 @@ impl Decision<'_> {
         sent: Option<&Sent>,
         (settled, early): (Timestamp, Option<Timestamp>),
     ) -> Step {
-        // Somebody else may have uploaded it.
+        // A user may have uploaded it.
         if sent.is_none() && self.memory.row(&next.digest, None).in_vain == 0 {
             return self.try_next(next);
         }
@@ -230,7 +230,7 @@ impl Decision<'_> {
         }
     }
 
-    /// Did the issuer list it lately?
+    /// Whether the issuer listed it recently.
     fn is_listed(&self, next: &Slot) -> bool {
         let at_most = self.settings.trials.at_most;
         let read = self.memory.application.as_ref();
@@ -240,7 +240,7 @@ impl Decision<'_> {
         })
     }
 
-    /// Did an answer say that the issuer has it?
+    /// Whether an answer confirmed that the issuer has it.
     fn has_arrived(&self, next: &Slot) -> bool {
         let added = self.memory.added.as_ref();
         added.is_some_and(|(digest, _)| *digest == next.digest)
@@ -250,7 +250,7 @@ impl Decision<'_> {
         let row = self.memory.row(&next.digest, None);
         if self.in_vain(next) {
             let failure = row.explains(self.failure(Why::NotProven));
-            // Each trial has another ID, and goes on.
+            // Each trial has another ID, and trials continue.
             notices.push(Notice::Failed(failure.repeated()));
         }
         notices.extend(row.without_token(Tried::Next));
@@ -276,7 +276,7 @@ impl Decision<'_> {
         self.trial((Tried::Next, None), &next.digest, gap)
     }
 
-    /// Was it tried for so long that another trial changes little?
+    /// Whether it was tried for so long that another trial is unlikely to change the result.
     fn in_vain(&self, next: &Slot) -> bool {
         let trials = self.settings.trials;
         let lasted = trials.gap.saturating_mul(
@@ -297,7 +297,7 @@ impl Decision<'_> {
             })
     }
 
-    /// An issuer that refused it is not asked again at once, and one that is busy again and again neither.
+    /// If the issuer refused it, or is busy again and again, the call is not repeated at once.
     fn refused_until(&self, sent: &Sent) -> Option<Timestamp> {
         let fault = sent.fault.as_ref()?;
         let allowed = if fault.class.passes() { MOST_BUSY } else { 0 };
@@ -307,7 +307,7 @@ impl Decision<'_> {
         self.ahead(until, MOST_PAUSE).filter(|_| over > 0)
     }
 
-    /// What fails at the issuer.
+    /// Reports faults of calls to the issuer.
     fn report(&self, sent: Option<&Sent>, notices: &mut Vec<Notice>) {
         let refused = sent.and_then(|sent| sent.fault.as_ref());
         if let Some(fault) = refused.filter(|fault| !fault.class.passes()) {

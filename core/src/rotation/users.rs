@@ -7,29 +7,30 @@ use super::{
     state::{Noted, Phase},
 };
 
-/// A credential that names the Secret, by what is noted with its token.
+/// A credential that names the Secret, from what is stored with its token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct User {
     /// Its name.
     pub name: String,
-    /// Version of the Secret that its token was got with. None: it has no token by this Secret.
+    /// Version of the Secret with which its token was requested. None: it has no token by this Secret.
     pub version: Option<String>,
-    /// Has its token not expired?
+    /// Whether its token has not expired.
     pub is_valid: bool,
     /// When its token was requested.
     pub issued_at: Timestamp,
-    /// When it gets another one.
+    /// When its token is renewed.
     pub renews_at: Timestamp,
-    /// Was it requested for this client at this issuer? Any credential may name the Secret, with another client ID, at another issuer.
+    /// Whether its token was requested for this client at this issuer. Any credential may name the Secret, with another client ID, at another
+    /// issuer.
     pub is_of_client: bool,
 }
 
-/// A credential whose token is by the value before the current one.
+/// A credential whose token is by the previous value.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lagging {
     /// Its name.
     pub name: String,
-    /// When it gets a token by the current one, if nothing hinders that.
+    /// When it is due to get a token by the current value.
     pub renews_at: Timestamp,
 }
 
@@ -39,17 +40,18 @@ impl User {
     }
 }
 
-/// When a credential got a token for this client with the Secret as it is now.
+/// When a credential got a token for this client with the present version of the Secret.
 pub fn used_at(users: &[User], version: &str) -> Option<Timestamp> {
     let own = users.iter();
     let own = own.filter(|user| user.is_of_client && user.has(version));
     own.map(|user| user.issued_at).max()
 }
 
-/// A credential whose token is still by the value before the one that took over. None: all follow. A token is by the current value if it was got
-/// with the Secret as it is now; or, since others may edit the Secret, if it was requested after the switch for sure.
+/// A credential whose token is still by the previous value. None: all follow. A token is by the current value if it was requested with the
+/// present version of the Secret; or, since others may edit the Secret, if it was certainly requested after the switch.
 ///
-/// A credential without a valid token by this Secret is not waited for: it depends on no value, and its next request uses the current one.
+/// A credential without a valid token by this Secret is not waited for: it does not depend on the previous value, and its next request uses the
+/// current one.
 pub fn lagging(
     users: &[User],
     noted: &Noted,
@@ -67,7 +69,7 @@ pub fn lagging(
     let later = |user: &User| sure.is_some_and(|sure| user.issued_at > sure);
     let depends = users.iter().filter(|u| u.is_valid && u.version.is_some());
     let lag = depends.filter(|user| !user.has(version) && !later(user));
-    // The one that should follow first is the first one of which something can be said.
+    // The credential that is due first can be judged first.
     let first = lag.min_by_key(|user| user.renews_at)?;
     Some(Lagging {
         name: first.name.clone(),
@@ -121,7 +123,7 @@ mod tests {
                 Some("app-200"),
             ),
             (vec![now(), user(Some("6"), 301)], &switched, None),
-            // One that never had a token, or whose token has expired, depends on no value.
+            // A credential that never had a token, or whose token has expired, depends on no value.
             (vec![now(), user(None, 0)], &switched, None),
             (vec![now(), expired], &switched, None),
             (vec![now(), user(Some("6"), 0)], &state(Phase::Steady), None),
@@ -135,7 +137,7 @@ mod tests {
         let users = [now(), user(Some("7"), 8), user(Some("6"), 99)];
         assert_eq!(used_at(&users, "7"), Some(at(10)));
         assert_eq!(used_at(&users, "8"), None);
-        // Another client that has the same value, or another issuer that takes any value, shows nothing.
+        // Another client with the same value, or another issuer that accepts any value, proves nothing.
         let other = User {
             is_of_client: false,
             ..user(Some("7"), 12)

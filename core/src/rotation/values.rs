@@ -1,4 +1,4 @@
-//! The values of the source Secret: which keys they stand under, and what a step does with them.
+//! The values of the source Secret: under which keys they are stored, and how a step changes them.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use k8s_openapi::ByteString;
 use super::step::Values;
 use crate::{credential::end_of_secret, whole_second};
 
-/// After the key of the current value: the next one.
+/// Suffix of the key of the next value.
 pub const NEXT: &str = "-next";
-/// After the key of the current value: the previous one.
+/// Suffix of the key of the previous value.
 pub const PREVIOUS: &str = "-previous";
 
-/// Changes of `data`: a value to set, or none to remove the key. `keys` are the keys of the current value, such as
-/// `tls.crt` and `tls.key`; `held` has a value for each of them under the same name.
+/// Changes of `data`: a value to set, or None to remove the key. `keys` are the keys of the current value, such as `tls.crt` and `tls.key`;
+/// `held` has a value for each of them under the same name.
 ///
-/// A key that is missing stays missing where it is to be moved from: a half pair is never made whole by an old half.
+/// A missing key is not filled in when values move, so an old half never completes a half pair.
 pub fn changes(
     keys: &[&str],
     data: &BTreeMap<String, ByteString>,
@@ -49,21 +49,21 @@ pub fn changes(
     changes
 }
 
-/// What becomes of the annotation that says when the client secret of a Secret ends.
+/// What happens to the annotation with the expiry time of the client secret of a Secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EndNote {
     /// It stays as it is.
     Keep,
-    /// It was about a value that is replaced, and about no other key.
+    /// It was about a replaced value, and about no other key.
     Remove,
-    /// It becomes this.
+    /// It is set to this time.
     Set(Timestamp),
 }
 
 impl EndNote {
-    /// When a client secret that ends at `end` takes over. The annotation is about every key of the Secret, so it is not written if the
-    /// Secret has other keys than those of the rotation; and what an earlier rotation wrote, when it had none, is removed. `written` is
-    /// the annotation, and `before` the end of the value that is replaced.
+    /// For a client secret that expires at `end` and takes over. The annotation applies to every key of the Secret. If the Secret has other
+    /// keys than those of the rotation, it is therefore not written, and what an earlier rotation wrote is removed. `written` is the
+    /// annotation, and `before` the expiry time of the replaced value.
     pub fn of<'a>(
         keys: &[&str],
         mut data: impl Iterator<Item = &'a String>,

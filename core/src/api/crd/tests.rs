@@ -71,12 +71,12 @@ fn every_text_list_and_map_key_of_every_kind_has_a_bound() {
     }
 }
 
-/// What a schema lacks beside bounds: descriptions with defaults, kinds of lists, and where and why a rule fails.
+/// What a schema lacks in addition to limits: descriptions with defaults, kinds of lists, and the path and reason of each rule.
 fn undeclared(path: &str, schema: &Value, required: bool, out: &mut Vec<String>) {
     let mut fault = |what: String| out.push(format!("{path}: {what}"));
     let text = |key: &str| schema[key].as_str().unwrap_or_default();
     let is_spec = path.starts_with("spec");
-    // Kubernetes' own types have its texts.
+    // Kubernetes' own types have the texts of Kubernetes.
     let own = !path.contains(".selector.") && !path.contains(".conditions[]");
     if text("description").is_empty() && !path.ends_with("[]") && !path.ends_with("{}") {
         fault("no description".to_owned());
@@ -101,7 +101,7 @@ fn undeclared(path: &str, schema: &Value, required: bool, out: &mut Vec<String>)
                 said("rule")
             ));
         }
-        // A rule of one value needs no path: the value's own is shown.
+        // A rule of a single value needs no path: the API server shows the path of the value.
         let first = said("fieldPath").split('.').nth(1).unwrap_or_default();
         if schema.get("properties").is_some() && schema["properties"].get(first).is_none() {
             fault(format!(
@@ -217,7 +217,7 @@ fn enums(path: &str, schema: &Value, out: &mut Vec<(String, String)>) {
     }
 }
 
-/// `kubectl get` prints a date as its age, and a future one as `<invalid>`.
+/// `kubectl get` prints a date as its age, and a date in the future as `<invalid>`.
 #[test]
 fn no_column_is_an_age_but_the_age() {
     let mut columns = 0;

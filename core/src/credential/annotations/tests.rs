@@ -231,7 +231,7 @@ fn every_name_of_apicred_is_known() {
         .filter_map(|rest| rest.split('"').next())
         .filter(|name| !name.is_empty())
         .map(|name| format!("apicred.dev/{name}"))
-        // A finalizer is no annotation.
+        // A finalizer is not an annotation.
         .filter(|name| name != crate::api::names::REVOKE_FINALIZER)
         .collect();
     assert!(named.len() > 25, "{named:?}");

@@ -41,7 +41,7 @@ fn each_issuer_has_its_dialect_and_no_other_has_it() {
         assert_eq!(Dialect::of(&at(url)), dialect, "{url}");
     }
     assert_eq!(Dialect::of(&entra()), Dialect::Entra);
-    // By the protocol and not by the path.
+    // From the protocol and not from the path.
     assert_eq!(Dialect::of(&github_app()), Dialect::GitHubApp);
     let path = "https://api.github.com/app/installations/1/access_tokens";
     assert_eq!(Dialect::of(&at(path)), Dialect::Standard);
@@ -54,7 +54,7 @@ fn granted_scopes_are_compared_as_the_issuer_writes_them() {
     const SLACK: &str = "https://slack.com/api/oauth.v2.access";
     const OTHER: &str = "https://as.example.com/token";
     const GITHUB_APP: &str = "https://api.github.com/app/installations/1/access_tokens";
-    /// Token URL (none: Entra ID), asked, granted, lacking.
+    /// Token URL (None: Entra ID), requested, granted, lacking.
     type Case = (
         &'static str,
         &'static [&'static str],
@@ -74,7 +74,7 @@ fn granted_scopes_are_compared_as_the_issuer_writes_them() {
         (OTHER, &["read", "write"], Some("read,write"), &[]),
         (OTHER, &["a,b"], Some("a,b"), &[]),
         (OTHER, &["a,b"], Some("a b"), &["a,b"]),
-        // Case and the name of an API count at all but Entra ID.
+        // Case and the name of an API are ignored only at Entra ID.
         (OTHER, &["Read"], Some("read"), &["Read"]),
         (OTHER, &["https://api.example.com/read"], Some("read"), &["https://api.example.com/read"]),
         (OTHER, &["api/read"], Some("other/read"), &["api/read"]),
@@ -143,7 +143,7 @@ fn a_list_of_allowed_scopes_means_what_its_issuer_means() {
         (Standard, "https://a", Resource("https://a"), true),
         (Standard, "https://a", Resource("https://a/"), false),
         (Standard, "https://a", Audience("https://a"), true),
-        // What is one thing at Entra ID is not elsewhere.
+        // Names that are equal at Entra ID are different elsewhere.
         (Standard, "https://a/.default", Resource("https://a"), false),
         (Standard, "https://a/.default", Audience("https://a"), false),
         (Standard, "https://a", Scope("https://a/.default"), false),
@@ -164,7 +164,7 @@ fn a_list_of_allowed_scopes_means_what_its_issuer_means() {
         (Entra, "https://a/User.Read", Scope("User.Read"), false),
         (Entra, "https://a/User.Read", Resource("https://a"), false),
         (Entra, "https://a/User.Read", Scope("https://a/.default"), false),
-        // An administrator's list is not widened by names that are known here.
+        // The aliases that apicred knows do not widen an administrator's list.
         (Entra, "00000003-0000-0000-c000-000000000000/.default", Resource("https://graph.microsoft.com"), false),
         (Entra, "api://x/.default", Scope("x/.default"), false),
         (GitHubApp, "contents:write", Scope("contents:read"), true),

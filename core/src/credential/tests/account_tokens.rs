@@ -13,7 +13,7 @@ use crate::{
     oauth::{account_audience, known_endpoint},
 };
 
-/// A JWT with this claims set; nobody checks the signature.
+/// A JWT with these claims; its signature is not checked.
 fn jwt(claims: &Value) -> String {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -33,7 +33,7 @@ fn a_service_account_token_that_the_api_server_accepts_goes_to_no_issuer() {
     for aud in [
         json!("https://oidc.prod.example/cluster-7"),
         json!(["https://oidc.prod.example/cluster-7"]),
-        // One of many is enough, at every place in the list and of every length.
+        // One of several is enough, at every position in the list and for every length.
         json!(["vault", "https://oidc.prod.example/cluster-7"]),
         json!(["x".repeat(400)]),
         json!(
@@ -42,11 +42,11 @@ fn a_service_account_token_that_the_api_server_accepts_goes_to_no_issuer() {
                 .chain([own[0].clone()])
                 .collect::<Vec<_>>()
         ),
-        // Common names hold also where the server's own audiences are not known.
+        // Common names are refused even if the server's own audiences are not known.
         json!("https://kubernetes.default.svc.cluster.local"),
         json!(["vault", "k3s"]),
         json!("https://x.hcp.westeurope.azmk8s.io:443"),
-        // What cannot be read is not sent.
+        // An unreadable token is not sent.
         json!([]),
         json!({}),
         json!(7),
@@ -65,7 +65,7 @@ fn a_service_account_token_that_the_api_server_accepts_goes_to_no_issuer() {
     assert!(may_request_audience("robot", "https://issuer.example.com", &own).is_ok());
 }
 
-/// Such tokens stand in Secrets beside client secrets, and whoever creates credentials may name any Secret.
+/// Such tokens are in Secrets next to client secrets, and a user who creates credentials may name any Secret.
 #[test]
 fn a_token_for_an_api_server_that_is_stored_in_a_secret_goes_to_no_issuer_that_its_owner_has_not_named()
  {
@@ -99,10 +99,10 @@ fn a_token_for_an_api_server_that_is_stored_in_a_secret_goes_to_no_issuer_that_i
                     );
                 }
             }
-            // Its owner has said where it goes; whether there, another rule says.
+            // Its owner has listed where it may be sent. Another rule checks whether this is such a place.
             assert!(sends(&token, consents("https://vault.example").as_ref()).is_ok());
         }
-        // A token of a ServiceAccount for an issuer, a user's token, a client secret, and what is no token.
+        // A token of a ServiceAccount for an issuer, a user's token, a client secret, and a text that is not a token.
         for text in [
             jwt(
                 &json!({ "iss": own[0], "aud": "api://AzureADTokenExchange", "sub": "system:serviceaccount:a:b" }),
@@ -154,7 +154,7 @@ fn a_service_account_says_where_its_tokens_go_and_for_which_audiences() {
     let aws = "sts.amazonaws.com";
     let lists = |audience| [(ALLOWED_AUDIENCES, audience)];
     let here = (ALLOWED_ISSUERS, "https://i.example.com");
-    // The issuer's own audience needs no word, another one does.
+    // The issuer's own audience is allowed by default, another one is not.
     assert_eq!(use_it(admin(json!({})), None, &[]), Ok(()));
     assert_eq!(
         use_it(admin(json!({})), Some("https://i.example.com/token"), &[]),
@@ -192,14 +192,14 @@ fn a_service_account_says_where_its_tokens_go_and_for_which_audiences() {
         Ok(()),
         "an administrator's word"
     );
-    // `allowed-issuers` limits an administrator's issuer too.
+    // `allowed-issuers` also limits an administrator's issuer.
     let elsewhere = [(ALLOWED_ISSUERS, "https://other.example")];
     assert_eq!(
         use_it(admin(json!({})), None, &elsewhere),
         Err("NotAuthorizedBySecret")
     );
     assert_eq!(use_it(admin(json!({})), None, &[here]), Ok(()));
-    // An issuer of the namespace calls itself what it likes.
+    // An issuer of the namespace may use any name for itself.
     assert_eq!(
         use_it(own(json!({})), None, &[]),
         Err("NotAuthorizedBySecret")

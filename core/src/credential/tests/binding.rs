@@ -40,9 +40,9 @@ fn administrators_and_the_known_entra_hosts_vouch_and_nobody_else() {
         json!({ "oauth2": { "tokenUrl": "https://i.example.com/t" } }),
         json!({ "oidc": { "issuerUrl": "https://i.example.com" } }),
         json!({ "entra": { "tenantId": "t", "authorityHost": "https://i.example.com" } }),
-        // A CA of the namespace's own could say that any host is Entra's.
+        // With its own CA, the namespace could claim that any host is Entra's.
         json!({ "entra": { "tenantId": "t" }, "caBundle": "PEM" }),
-        // Even the real host, once it is written by hand, is the namespace's word.
+        // Even the real host, if it is set explicitly, is vouched for only by the namespace.
         json!({ "entra": { "tenantId": "t", "authorityHost": "https://login.microsoftonline.com" } }),
     ] {
         let denial = may_send(&namespaced(&spec), "client", None).unwrap_err();
@@ -86,7 +86,7 @@ fn a_denial_shows_the_entry_that_was_meant_and_no_other() {
         }
         assert!(!message.contains("other.example"), "{message}");
     }
-    // At Entra ID an entry means a tenant, and the whole host is more.
+    // At Entra ID an entry means a tenant, and the host is more than that.
     let entra = namespaced(&json!({ "entra": { "tenantId": "contoso.example" } }));
     let notes = map(&[(
         ALLOWED_ISSUERS,
@@ -186,7 +186,7 @@ fn a_registration_access_token_goes_to_the_issuer_or_its_token_endpoint_alone() 
         (&vouched, None, "https://user@i.example.com/reg/1", false),
         (&vouched, None, "https://user:word@i.example.com/reg/1", false),
         (&vouched, None, "data:text/plain,x", false),
-        // `allowed-issuers` limits an issuer that an administrator vouches for too.
+        // `allowed-issuers` also limits an issuer that an administrator vouches for.
         (&vouched, Some(&named), "https://i.example.com/reg/1", true),
         (&vouched, Some(&named), "https://t.example.com/reg/1", false),
         (&ours, None, "https://i.example.com/reg/1", false),
@@ -226,7 +226,7 @@ fn secret(annotations: &[(&str, &str)]) -> ObjectMeta {
     }
 }
 
-/// Credentials that use Secret `s` for everything that a Secret can be used for, at an administrator's issuer.
+/// Credentials that use Secret `s` for every possible purpose, at an administrator's issuer.
 pub(super) fn uses() -> Vec<(&'static str, Use, Credential)> {
     let key = json!({ "name": "s", "key": "k" });
     let public = json!({ "secrets": null, "public": {} });
@@ -318,7 +318,7 @@ fn a_national_cloud_is_used_where_the_installation_or_an_administrator_names_it(
             assert!(may_use_cloud(&[cloud], &issuer).is_ok());
         }
         assert!(may_use_cloud(&public, &Issuer::cluster(&cluster_issuer(&entra)).unwrap()).is_ok());
-        // Nobody vouches for this one, so each Secret names it.
+        // No administrator vouches for this one, so each Secret must name it.
         let elsewhere = json!({ "entra": { "tenantId": "t.example", "cloud": cloud, "authorityHost": "https://e.example" } });
         assert!(may_use_cloud(&public, &namespaced(&elsewhere)).is_ok());
     }
@@ -326,7 +326,7 @@ fn a_national_cloud_is_used_where_the_installation_or_an_administrator_names_it(
     assert!(may_use_cloud(&[], &Issuer::nowhere()).is_ok());
 }
 
-/// The others would keep a token that the deletion of this one revokes.
+/// Otherwise the others would have a token that the deletion of this one revokes.
 #[test]
 fn a_credential_that_revokes_its_token_shares_no_answer_with_others() {
     let credential = credential_with(&json!({}));

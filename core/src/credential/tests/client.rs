@@ -74,7 +74,7 @@ fn the_issuer_is_that_of_the_client_and_may_be_named_again() {
         (json!({ "entra": entra("Contoso.Example", json!("Public")) }), &at_entra, None),
         (json!({ "entra": entra("fabrikam.example", Value::Null) }), &at_entra, Some("spec.entra")),
         (json!({ "entra": entra("contoso.example", json!("China")) }), &at_entra, Some("spec.entra")),
-        // Both are named, and one of them is the client's.
+        // Both are set, and one of them is the issuer of the client.
         (json!({ "issuerRef": contoso, "entra": entra("contoso.example", Value::Null) }), &none, Some("spec.entra")),
         (json!({ "issuerRef": contoso, "entra": entra("contoso.example", Value::Null) }), &at_entra, Some("spec.issuerRef")),
     ];
@@ -118,7 +118,7 @@ fn a_fault_of_the_client_names_the_client_and_its_field() {
             "{change} {of_client}: {faults:?}"
         );
     }
-    // What is wrong with the credential itself stays where it is.
+    // A fault of the credential itself is reported at its own field.
     let faults = parsed(
         &naming(&json!({ "minLifetime": "1s" })),
         &json!({ "id": "" }),
@@ -145,7 +145,7 @@ fn a_client_or_its_issuer_that_is_missing_has_a_reason_of_its_own() {
         gone.problem,
         "ApiClient defender does not exist in this namespace; create it or correct the name"
     );
-    // Nobody is to create them for a credential that is being deleted.
+    // Users should not create them for a credential that is being deleted.
     let gone = parse_with_client(&naming(&json!({})), |_| ClientLookup::Deleted, lookup);
     let gone = gone.unwrap_err().remove(0);
     assert_eq!(
@@ -179,7 +179,7 @@ fn a_client_or_its_issuer_that_is_missing_has_a_reason_of_its_own() {
             .problem
             .starts_with("ApiClient defender, spec.issuerRef: ")
     );
-    // An issuer that the credential names itself is its own fault.
+    // A fault of an issuer that the credential itself names is reported there.
     let own = json!({ "issuerRef": { "kind": "ClusterTokenIssuer", "name": "contoso" } });
     let own = parse_with_client(&naming(&own), clients, |_| IssuerLookup::Missing);
     assert_eq!(own.unwrap_err()[0].field, "spec.issuerRef");
@@ -299,7 +299,7 @@ fn an_id_with_a_colon_is_refused_where_a_raw_basic_header_would_split_it() {
     ] {
         let shared = parse_client(&client(way), |_| IssuerLookup::Found(of(auth.clone())));
         let shared = shared.err().unwrap_or_default();
-        // The grant of a public client is another matter.
+        // The grant of a public client is independent of this.
         let grant = json!({ "refreshToken": { "secretRef": { "name": "s", "key": "k" } } });
         let spec = object(&json!({ "client": way, "grant": grant }));
         let inline = parse(&spec, |_| IssuerLookup::Found(of(auth.clone())));

@@ -1,4 +1,4 @@
-//! What does not fit is reported before anything is sent: each fault with its field and the fix.
+//! A combination that does not fit is reported before anything is sent: each fault with its field and the fix.
 
 mod identities;
 
@@ -55,7 +55,7 @@ fn what_does_not_fit_is_reported_with_its_field_and_the_fix() {
     let key = reference();
     #[rustfmt::skip]
     let cases = [
-        // Authentication methods and grants that an issuer does not take.
+        // Authentication methods and grants that an issuer does not accept.
         (generic(), json!({ "grant": { "onBehalfOf": { "assertionRef": key } } }), "spec.grant.onBehalfOf", "tokenExchange"),
         (entra(), json!({ "grant": { "tokenExchange": { "subject": { "secretRef": key } } } }), "spec.grant.tokenExchange", "onBehalfOf"),
         (entra(), json!({ "grant": { "jwtBearer": { "assertionRef": key } } }), "spec.grant.jwtBearer", "client.certificates"),
@@ -101,7 +101,7 @@ fn what_does_not_fit_is_reported_with_its_field_and_the_fix() {
         (generic(), json!({ "grant": { "jwtBearer": {} } }), "spec.grant.jwtBearer", "exactly one of"),
         (generic(), json!({ "grant": { "tokenExchange": { "subject": {}, "actor": {} } } }), "spec.grant.tokenExchange.actor", "exactly one of"),
         (generic(), json!({ "grant": { "jwtBearer": { "signed": { "keyRef": key, "claims": { "exp": "0" } } } } }), "spec.grant.jwtBearer.signed.claims", "apicred sets it"),
-        // What is asked for, and what the documentation's samples get wrong.
+        // Token request parameters, and mistakes of the documentation's samples.
         (entra(), json!({ "audience": "x" }), "spec.audience", "no audience parameter"),
         (entra(), json!({ "scopes": NONE }), "spec.scopes", "needs api"),
         (entra(), json!({ "resources": ["x"] }), "spec.resources", "not both"),
@@ -279,7 +279,7 @@ fn a_secret_serves_a_static_key_or_a_refresh_only_if_it_says_so() {
         (&fixed, Some((state, "alerts")), false),
         (&refresh, None, false),
         (&refresh, Some((state, "alerts")), true),
-        // One refresher, ever.
+        // Only one credential may ever use a refresh token.
         (&refresh, Some((state, "alerts,other")), false),
         (&refresh, Some((publish, "alerts")), false),
     ];
@@ -298,7 +298,7 @@ fn a_secret_serves_a_static_key_or_a_refresh_only_if_it_says_so() {
 }
 
 proptest! {
-    /// Whatever is merged into a spec, parsing ends in a credential or in faults with fields.
+    /// Whatever is merged into a spec, parsing returns a credential or faults with fields.
     #[test]
     fn parsing_is_total(
         client in prop::sample::select(vec![json!({}), json!({ "public": {} }), json!({ "secrets": NONE, "certificates": [{ "secretName": "t" }] }), NONE]),

@@ -1,9 +1,9 @@
-//! No history of edits makes a token go to an issuer that did not issue it.
+//! No history of edits causes a token to be sent to an issuer that did not issue it.
 //!
-//! A single state of the objects cannot show this: the token comes from an earlier one. So histories are drawn (an issuer
-//! edited or recreated, `issuerRef` switched, a discovery document changed, another client, scope or grant, renewals that
-//! work or fail, a restart), and after each step the token is offered to the issuer that the spec names then. Where it may
-//! go is compared with the origin that really issued it, which the model notes beside the token.
+//! A single state of the objects cannot show this, because the token comes from an earlier one. So the test generates histories (an issuer
+//! edited or recreated, `issuerRef` switched, a discovery document changed, another client, scope or grant, renewals that succeed or fail, a
+//! restart). After each step it checks where the token may be sent, and compares this with the origin that really issued it, which the model
+//! stores with the token.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ const HOSTS: [&str; 3] = [
     "https://evil.example",
 ];
 
-/// Issuer objects: two of an administrator's and one of the namespace.
+/// Issuer objects: two of an administrator and one of the namespace.
 const ISSUERS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +43,7 @@ enum Shape {
 struct Place {
     shape: Shape,
     host: usize,
-    /// Of the token endpoint and the revocation endpoint that a discovery document names.
+    /// The host of the token endpoint and of the revocation endpoint in a discovery document.
     documents: (usize, usize),
     /// Path, or tenant at Entra.
     path: usize,
@@ -51,7 +51,7 @@ struct Place {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// An issuer object is edited, or deleted and made again under its name.
+    /// An issuer object is edited, or deleted and recreated with the same name.
     Issuer(usize, Place),
     Refer(usize),
     Client(usize),
@@ -61,17 +61,17 @@ enum Step {
     Renew(bool),
     /// The operator reconciles the credential.
     Reconcile,
-    /// The operator's memory is gone.
+    /// The operator's memory is lost.
     Restart,
 }
 
-/// A token as the operator has it, and what is true of it.
+/// A token as the operator has it, and its true origin.
 #[derive(Clone, Debug)]
 struct Token {
     issued: IssuedBy,
-    /// The origin that issued it; none for a static key.
+    /// The origin that issued it; None for a static key.
     origin: Option<String>,
-    /// Steps that changed anything since.
+    /// Whether a later step changed anything.
     stale: bool,
 }
 
@@ -84,16 +84,16 @@ struct World {
     grant: &'static str,
     memory: Option<Token>,
     secret: Option<Token>,
-    /// What is noted on the state Secret, and who really issued the refresh token in it.
+    /// What is recorded on the state Secret, and the real issuer of the refresh token in it.
     state: Option<(String, Giver)>,
 }
 
-/// Who issued a refresh token.
+/// The issuer of a refresh token.
 #[derive(Clone, Debug, PartialEq)]
 struct Giver {
-    /// Of the token endpoint.
+    /// Origin of the token endpoint.
     origin: String,
-    /// The realm of the server, whatever its address is called.
+    /// The realm of the server, under any address.
     realm: (Shape, Option<usize>, usize),
     /// The issuer object.
     object: usize,
@@ -150,7 +150,7 @@ impl Place {
     }
 }
 
-/// What the operator notes with a token that it gets now.
+/// What the operator records with a token that it gets now.
 fn now(credential: &Credential, endpoint: &TokenEndpoint) -> IssuedBy {
     IssuedBy {
         request: fingerprint::request(credential),
@@ -159,12 +159,12 @@ fn now(credential: &Credential, endpoint: &TokenEndpoint) -> IssuedBy {
 }
 
 impl World {
-    /// Who gets what is sent to this endpoint now.
+    /// The real issuer of a refresh token from this endpoint now.
     fn giver(&self, endpoint: &TokenEndpoint) -> Giver {
         let place = self.issuers[self.refer];
         Giver {
             origin: endpoint.url.origin().ascii_serialization(),
-            // The identifier of an OpenID Connect issuer names its host as well.
+            // The identifier of an OpenID Connect issuer contains its host as well.
             realm: (
                 place.shape,
                 (place.shape == Shape::Oidc).then_some(place.host),
@@ -210,7 +210,7 @@ impl World {
             return;
         };
         let token = match self.endpoint(&credential) {
-            // A static key is copied: no issuer is noted with it.
+            // A static key is copied: no issuer is recorded with it.
             None => Token {
                 issued: IssuedBy {
                     request: fingerprint::request(&credential),
@@ -273,7 +273,7 @@ impl World {
         }
     }
 
-    /// The credential is deleted now: where may its tokens go?
+    /// Checks where the tokens may be sent if the credential is deleted now.
     fn check(&self) -> Result<(), TestCaseError> {
         let Some(credential) = self.credential() else {
             return Ok(());
@@ -282,7 +282,7 @@ impl World {
             return Ok(());
         };
         let now = now(&credential, &endpoint);
-        // At an issuer without a revocation endpoint the most tempting one is tried.
+        // For an issuer without a revocation endpoint, all hosts are tried.
         let places = HOSTS
             .iter()
             .map(|h| Url::parse(&format!("{h}/revoke")).unwrap());
@@ -309,7 +309,7 @@ impl World {
         if let Some((_, giver)) = &self.state {
             let own = self.refer == ISSUERS - 1;
             let took_over = own && giver.object != self.refer;
-            // An administrator says that an issuer has another address on its host; nobody else does.
+            // Only an administrator may change the address of an issuer on its host.
             let edited = !own && giver.object == self.refer;
             let same = giver.origin == sent_to.origin
                 && (giver.realm == sent_to.realm || edited)
@@ -373,21 +373,21 @@ fn a_token_of_an_administrators_issuer_goes_to_no_issuer_of_the_namespace_at_the
         may_return(Some(&token.issued), &now(&credential, &endpoint), &to).is_ok()
     };
     assert!(may(&world));
-    // Another object of an administrator's with the same address is the same issuer.
+    // Another object of an administrator with the same address is the same issuer.
     world.refer = 1;
     assert!(may(&world));
     // The namespace chooses the certificates of its own issuer.
     world.refer = 2;
     assert!(!may(&world));
 
-    // So it is with refresh tokens. An administrator may offer what was an issuer of the namespace.
+    // The same holds for refresh tokens. An administrator's issuer may take over what was an issuer of the namespace.
     let refreshes = |world: &World, noted: &str| {
         let credential = world.credential().unwrap();
         let endpoint = world.endpoint(&credential).unwrap();
         let notes = crate::fixtures::map(&[(ISSUED_BY, noted)]);
         may_refresh(&credential, &endpoint, "grant", Some(&notes)).is_ok()
     };
-    // An origin alone is what somebody has noted by hand.
+    // An origin alone was recorded by a user.
     let (theirs, own) = ("https://good.example", "https://good.example TokenIssuer");
     assert!(refreshes(&world, own) && !refreshes(&world, theirs));
     world.refer = 0;
@@ -395,7 +395,7 @@ fn a_token_of_an_administrators_issuer_goes_to_no_issuer_of_the_namespace_at_the
     assert!(!refreshes(&world, "https://evil.example") && !refreshes(&world, ""));
 }
 
-/// Realms of one server, which are issuers of their own.
+/// Realms of one server, each of which is a separate issuer.
 #[test]
 fn a_refresh_token_goes_to_no_other_realm_of_its_server_unless_an_administrator_moves_the_realm() {
     let oauth2 = |url: &str| json!({ "oauth2": { "tokenUrl": url } });
@@ -416,7 +416,7 @@ fn a_refresh_token_goes_to_no_other_realm_of_its_server_unless_an_administrator_
         let credential = parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap();
         let endpoint = known_endpoint(&credential).unwrap_or_else(|| {
             let url = spec["oidc"]["issuerUrl"].as_str().unwrap();
-            // As Google has it: all realms have one token endpoint, on another host.
+            // As at Google: all realms have one token endpoint, on another host.
             let document =
                 json!({ "issuer": url, "token_endpoint": "https://tokens.example/token" });
             discovery::read(url, document.to_string().as_bytes(), None).unwrap()
@@ -443,7 +443,7 @@ fn a_refresh_token_goes_to_no_other_realm_of_its_server_unless_an_administrator_
         // A discovery document names another host than the token URL did.
         (&fixed[0], &found[0], false),
         (&found[0], &fixed[0], false),
-        // A tenant by its name, and then by its id: the host is Microsoft's.
+        // A tenant by its name, and then by its id: the host belongs to Microsoft.
         (&tenants[0], &tenants[1], true),
         (&tenants[0], &fixed[0], false),
     ] {

@@ -59,7 +59,7 @@ fn absent_labels_match_only_the_negative_operators() {
         let rule = json!({ "selector": { "matchExpressions": [{ "key": "env", "operator": operator, "values": values }] } });
         let issuer = cluster(&json!({ "allowedNamespaces": rule }));
         assert_eq!(asks(&issuer, "secops", Some(&none)), allowed, "{operator}");
-        // A namespace that was not seen yet is let in by its name only.
+        // A namespace whose labels are not known yet is allowed only by its name.
         assert!(!asks(&issuer, "secops", None), "{operator}");
     }
     assert!(asks(
@@ -95,7 +95,7 @@ fn only_allowed_scopes_resources_and_audiences_may_be_requested() {
     };
     assert!(ask(&["api/.default"], None, None).is_ok());
     assert!(ask(&["api/.default", "urn:r"], None, None).is_ok());
-    // The v1 form of an allowed scope, at the issuer that has one.
+    // The v1 form of an allowed scope, at the issuer that supports it.
     for resource in ["api", "api/"] {
         assert!(resource_at(&entra, resource) && !resource_at(&issuer, resource));
     }
@@ -150,7 +150,7 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
         assert_eq!(denial.reason().as_str(), "ParameterNotAllowed");
         denial.message().to_owned()
     };
-    // Words for more rights, known ones and one that nobody knows.
+    // Parameters that request more access, known ones and an unknown one.
     for name in [
         "authorization_details",
         "Claims",
@@ -174,7 +174,7 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
     assert!(message.contains("claim \"target_audience\""), "{message}");
     assert!(message.contains("spec.allowedParameters"), "{message}");
 
-    // Of a Secret, only the name is compared: an answer by the value would show whether a guess is right.
+    // For a Secret, only the name is compared: a result that depends on the value would show whether a guess is right.
     for (allowed, taken) in [
         (json!({ "allowedScopes": ["api"] }), false),
         (json!({ "allowedParameters": ["hint=one", "other"] }), false),
@@ -212,7 +212,7 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
         )
         .is_ok()
     );
-    // Letter by letter: what an issuer reads leniently is not let in leniently.
+    // Exactly: what an issuer reads leniently must not be allowed leniently.
     for other in [
         ("organization", "two"),
         ("Organization", "one"),
@@ -221,7 +221,7 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
     ] {
         refused(&some, &[other], &[]);
     }
-    // It holds without a limit of scopes as well, and an empty list means nothing.
+    // It also applies without a limit of scopes, and an empty list allows nothing.
     refused(&json!({ "allowedParameters": [] }), &[("a", "x")], &[]);
 }
 
@@ -271,7 +271,7 @@ fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
     ] } });
     #[rustfmt::skip]
     let cases = [
-        // Grants: all but password, or those that are listed.
+        // Grants: all except password, or those that are listed.
         (json!({}), password.clone(), Err("GrantNotAllowed")),
         (json!({ "allowedGrants": ["Password"] }), password.clone(), Ok(())),
         (json!({ "allowedGrants": ["Password"] }), refresh.clone(), Err("GrantNotAllowed")),
@@ -291,7 +291,7 @@ fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
         (json!({ "allowedSubjects": ["x"] }), robot.clone(), Err("SubjectNotAllowed")),
         (json!({ "allowedSubjects": ["system:serviceaccount:other:robot"] }), robot.clone(), Err("SubjectNotAllowed")),
         (json!({ "allowedSubjects": ["system:serviceaccount:secops:robot"] }), robot, Ok(())),
-        // What a grant sends beside secrets counts as a parameter.
+        // What a grant sends in addition to secrets counts as a parameter.
         (limited.clone(), signed(json!({})), Ok(())),
         (limited.clone(), signed(json!({ "issuer": "robot@x" })), Err("ParameterNotAllowed")),
         (limited.clone(), signed(json!({ "audience": "https://other.example/token" })), Err("ParameterNotAllowed")),

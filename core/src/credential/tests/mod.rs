@@ -1,4 +1,4 @@
-//! What a spec may say, who may ask whom, and which Secret may go where.
+//! What a spec may contain, who may request what, and which Secret may be sent where.
 
 mod account_tokens;
 mod addresses;

@@ -16,10 +16,10 @@ fn fields(errors: &[FieldError]) -> Vec<&str> {
     errors.iter().map(|e| e.field.as_str()).collect()
 }
 
-/// A spec with inline Entra in place of the issuer object.
+/// A spec with inline Entra instead of the issuer object.
 fn entra(change: &Value) -> ApiCredential {
     let mut spec = json!({ "issuerRef": null, "entra": { "tenantId": "contoso.onmicrosoft.com" } });
-    // Kept by hand: a null inside must reach the merge of the fixture.
+    // Merged by hand: a null inside must reach the merge of the fixture.
     for (key, value) in change.as_object().unwrap() {
         spec[key.as_str()] = value.clone();
     }
@@ -138,7 +138,7 @@ fn each_fault_names_its_field() {
         (json!({ "minLifetime": "9999999999999h" }), vec!["spec.minLifetime"]),
         (json!({ "parameters": [{ "name": "scope", "value": "more" }] }), vec!["spec.parameters[0].name"]),
         (json!({ "parameters": [{ "name": "Client_Secret", "value": "x" }, { "name": "Resource", "value": "y" }, { "name": "fine", "value": "z" }] }), vec!["spec.parameters[0].name", "spec.parameters[1].name"]),
-        // PHP would read each of these as one that has a field.
+        // PHP would read each of these as a parameter that has a field in the spec.
         (json!({ "parameters": [{ "name": " scope", "value": "more" }] }), vec!["spec.parameters[0].name"]),
         (json!({ "parameters": [{ "name": "scope[]", "value": "more" }] }), vec!["spec.parameters[0].name"]),
         (json!({ "parameters": [{ "name": "client.secret", "value": "more" }] }), vec!["spec.parameters[0].name"]),
@@ -290,7 +290,7 @@ fn entra_takes_one_default_scope_or_one_resource() {
         let fix = format!("did you mean \"{api}/.default\"?");
         assert!(reported.problem.contains(&fix), "{scope}: {reported}");
     }
-    // The same rules hold for Entra by reference, and for nobody else.
+    // The same rules apply to Entra by reference, and to no other issuer.
     let by_reference =
         Issuer::cluster(&cluster_issuer(&json!({ "entra": { "tenantId": "t" } }))).unwrap();
     let two = object(&json!({ "scopes": ["a", "b"], "audience": "c" }));

@@ -10,7 +10,7 @@ fn patterns(list: &[&str]) -> Vec<KeyPattern> {
     list.iter().map(|p| p.parse().unwrap()).collect()
 }
 
-/// Keys by which known tools act on Secrets, with and without a prefix.
+/// Keys with which known tools act on Secrets, with and without a prefix.
 const STEERING: [&str; 23] = [
     "owner",
     "name",
@@ -53,7 +53,7 @@ fn a_target_has_no_label_and_no_annotation_that_nobody_allowed() {
                 "{}",
                 denial.message()
             );
-            // Allowed by itself, and by nothing that looks like it.
+            // Only this key is allowed, and not a similar one.
             assert!(
                 may_have_metadata(&patterns(&[key]), &credential).is_ok(),
                 "{key}"
@@ -78,11 +78,11 @@ fn a_target_has_no_label_and_no_annotation_that_nobody_allowed() {
     let restarted = of(json!({ "annotations": reloader }));
     assert!(may_have_metadata(&[], &restarted).is_ok());
     assert!(may_have_metadata(&[], &of(json!({ "labels": reloader }))).is_err());
-    // Domains for documentation, as the examples have them.
+    // Domains for documentation, as in the examples.
     let example = json!({ "example.com/team": "x", "a.example/b": "y" });
     let both = of(json!({ "labels": example, "annotations": example }));
     assert!(may_have_metadata(&[], &both).is_ok());
-    // A prefix allows its own keys, not those of a domain below or beside it.
+    // A prefix allows its own keys, not those of a domain below it or of another one.
     let corp = patterns(&["corp.net/*"]);
     for (key, allowed) in [
         ("corp.net/team", true),

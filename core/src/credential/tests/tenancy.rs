@@ -1,9 +1,8 @@
-//! No set of objects makes a secret of a namespace leave for an origin that its owner did not name.
+//! No set of objects causes a secret of a namespace to be sent to an origin that its owner did not name.
 //!
-//! Credentials, issuers, discovery documents and annotations are drawn at random and taken down the way that a
-//! request goes: parse, may it ask, may each Secret be sent, may it be posted there, the request itself. Where the
-//! request then goes is held against [`Drawn::owner_agrees`], which knows nothing of URLs: it reads a table of what
-//! each spelling means to a reader.
+//! Credentials, issuers, discovery documents and annotations are generated at random. They pass the same checks as a request: parsing, whether
+//! the request is allowed, whether each Secret may be sent, whether it may be sent to the endpoint, and the request itself. The resulting
+//! origin is compared with [`Drawn::owner_agrees`], which does not parse URLs: it reads a table with the meaning of each spelling to a reader.
 
 mod oracle;
 
@@ -28,7 +27,7 @@ use crate::{
     },
 };
 
-/// Ways to write a host, and the origin that a reader means by it; none: no place that a secret may go to.
+/// Spellings of a host, and the origin that a reader understands; None: a secret must not be sent there.
 #[rustfmt::skip]
 const PLACES: [(&str, Option<&str>); 25] = [
     ("https://good.example", Some("https://good.example")),
@@ -41,7 +40,7 @@ const PLACES: [(&str, Option<&str>); 25] = [
     ("https://good.example.", Some("https://good.example.")),
     ("https://evil.example", Some("https://evil.example")),
     ("https://good.example.evil.example", Some("https://good.example.evil.example")),
-    // The URL standard skips the tab, so what is read is not what would be asked.
+    // The URL standard ignores the tab, so the text differs from the host of the request.
     ("https://good.example\t.evil.example", None),
     ("https://evil.example/https://good.example", Some("https://evil.example")),
     ("https://evil.example/?https://good.example", Some("https://evil.example")),
@@ -59,8 +58,8 @@ const PLACES: [(&str, Option<&str>); 25] = [
     ("//good.example", None),
 ];
 
-/// What owners write into `allowed-issuers`, what they mean by it, and whether it must be understood: what is not
-/// an origin to the letter may be refused.
+/// Texts in `allowed-issuers`, their meaning to owners, and whether apicred must understand them. A text that is not exactly an origin may be
+/// refused.
 #[rustfmt::skip]
 const ANNOTATIONS: [(&str, &[&str], bool); 19] = [
     ("", &[], true),
@@ -84,7 +83,7 @@ const ANNOTATIONS: [(&str, &[&str], bool); 19] = [
     ("https://login.microsoftonline.com/TENANT.example/, https://good.example", &["tenant.example", "https://good.example"], true),
 ];
 
-/// What a request draws on, by the index in [`Drawn::allowed`]: three Secrets and a ServiceAccount.
+/// The inputs of a request, by the index in [`Drawn::allowed`]: three Secrets and a ServiceAccount.
 const SECRETS: [&str; 4] = ["client", "grant", "robot", "parameter"];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,35 +107,35 @@ impl Kind {
         )
     }
 
-    /// Is it Microsoft itself, as public CAs say?
+    /// Whether it is Microsoft itself, as public CAs confirm.
     fn is_microsoft(self) -> bool {
         matches!(self, Self::Inline | Self::Entra | Self::ClusterEntra)
     }
 }
 
-/// One draw.
+/// One random case.
 #[derive(Clone, Debug)]
 struct Drawn {
     kind: Kind,
-    /// Of the issuer.
+    /// Index of the issuer's place.
     place: usize,
-    /// Of the token endpoint that a discovery document names, and of the one for certificates.
+    /// Index for the token endpoint in a discovery document, and for the one with certificates.
     discovered: usize,
     alias: Option<usize>,
-    /// Does the administrator's issuer serve this namespace?
+    /// Whether the administrator's issuer serves this namespace.
     served: bool,
     grant: &'static str,
     client_auth: &'static str,
-    /// Has the request a parameter out of a Secret? An extension grant always has one.
+    /// Whether the request has a parameter from a Secret. An extension grant always has one.
     parameter: bool,
-    /// `allowed-issuers` of the Secret that authenticates the client, of the one of the grant, of the ServiceAccount, and of the
-    /// Secret of the parameter.
+    /// `allowed-issuers` of the Secret of the client authentication, of the Secret of the grant, of the ServiceAccount, and of the Secret of
+    /// the parameter.
     allowed: [Option<usize>; 4],
-    /// Which dedications the Secrets have: `state-of`, `publish-by`, and a token that apicred published.
+    /// The annotations that reserve the Secrets: `state-of`, `publish-by`, and a token that apicred published.
     dedicated: [[bool; 3]; 4],
-    /// What `state-of` and `publish-by` say.
+    /// The text of `state-of` and `publish-by`.
     consent: &'static str,
-    /// Does the ServiceAccount list the audience of Entra ID?
+    /// Whether the ServiceAccount lists the audience of Entra ID.
     audience: bool,
 }
 
@@ -250,7 +249,7 @@ impl Drawn {
         format!("{}/token", PLACES[self.place].0)
     }
 
-    /// `None`: an administrator would not have got it past the API server, or apicred calls it faulty.
+    /// `None`: the API server would have rejected it from an administrator, or apicred reports a fault.
     fn issuer(&self) -> Option<Issuer> {
         let entra = json!({ "tenantId": "tenant.example" });
         let elsewhere =
@@ -394,7 +393,7 @@ proptest! {
                 );
             }
         } else {
-            // And what everybody agrees to is not refused.
+            // A request to which all agree is not refused.
             let all = if draw.parameter { vec![0, 1, 2, 3] } else { vec![0, 1, 2] };
             let agreed = if draw.grant == "static" {
                 draw.owner_agrees(1, None, true)

@@ -6,7 +6,7 @@ use crate::{
     publish::{Record, rejection::has_no_data},
 };
 
-/// Is a permission beyond those of the spec to be reported?
+/// Whether permissions beyond those of the spec are reported.
 pub(super) fn is_exact(credential: &Credential) -> bool {
     let expected = credential.expect.as_ref();
     expected.is_some_and(|e| e.exact == Some(true))
@@ -16,13 +16,13 @@ pub(super) fn is_exact(credential: &Credential) -> bool {
 #[derive(Default)]
 struct Surplus {
     names: Vec<String>,
-    /// How many there are beside these, whose names are not noted.
+    /// Number of additional permissions whose names are not stored.
     hidden: usize,
 }
 
 impl Surplus {
-    /// `more` others are not noted. Each expected one that is not among those that are noted may be one of them. A list that is
-    /// not set is not compared.
+    /// `more` others are not stored. An expected permission that is not among the stored ones may be one of them. A list that is not set is not
+    /// compared.
     fn of(
         credential: &Credential,
         (expected, held, more): (&[String], &[String], usize),
@@ -32,7 +32,7 @@ impl Surplus {
             return Self::default();
         }
         let mut names = lacking(credential, held, expected);
-        // Scopes of a sign-in (`openid` and others) give no right at an API.
+        // Scopes of a sign-in (`openid` and others) grant no access to an API.
         names.retain(|n| !is_of_sign_in(n) && !scopes::is_implied(&credential.issuer, n));
         let absent = lacking(credential, expected, held).len();
         Self {
@@ -45,7 +45,7 @@ impl Surplus {
         self.names.is_empty() && self.hidden == 0
     }
 
-    /// For a sentence. An issuer could put a secret into a name that it was sent.
+    /// Text for a sentence. Names that look like data are not shown, because an issuer could put a secret there that it received.
     fn shown(&self) -> String {
         let mut known = self.names.clone();
         known.retain(|name| has_no_data(name));

@@ -16,16 +16,16 @@ pub enum Level {
     Warn,
 }
 
-/// What a line says.
+/// What a line reports.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// A condition has become what it should not be.
+    /// A condition reports a new fault.
     Began,
-    /// It has another reason, or the same one with another content.
+    /// It has another reason, or the same reason with another content.
     Changed,
     /// It has ended.
     Ended,
-    /// It lasts, and was tried or came back since.
+    /// It continues, and was tried again or occurred again.
     Repeated,
 }
 
@@ -41,7 +41,7 @@ impl Change {
     }
 }
 
-/// What a request is found by in the logs of its issuer.
+/// Ids that identify a request in the logs of its issuer.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Ids {
     /// HTTP status of the answer.
@@ -85,34 +85,34 @@ impl From<&TokenError> for Ids {
 pub struct Line {
     /// Its level.
     pub level: Level,
-    /// What it says.
+    /// What it reports.
     pub change: Change,
     /// Type of the condition.
     pub condition: ConditionType,
     /// Status of the condition now.
     pub status: ConditionStatus,
-    /// Other conditions with the same news.
+    /// Other conditions with the same fault.
     pub also: Vec<ConditionType>,
-    /// The reason; for an end, the one that ended.
+    /// The reason. If the fault ended, the previous reason.
     pub reason: StoredReason,
-    /// The reason before; none if the same one has other words for the same spec.
+    /// The previous reason; None if only the message changed, for the same spec.
     pub was: Option<StoredReason>,
-    /// How often the reason before came back without a line.
+    /// How often the previous reason occurred again without a line.
     pub was_repeats: u32,
     /// The condition's message.
     pub message: String,
     /// Generation that the condition is about.
     pub generation: Option<i64>,
-    /// Since when it lasts, or has been counted.
+    /// The start of the fault, or of the count.
     pub since: Option<Timestamp>,
-    /// How often it came back since then.
+    /// How often it occurred again since then.
     pub repeats: u32,
-    /// Ids of the attempt that brought it.
+    /// Ids of the attempt that caused it.
     pub ids: Ids,
 }
 
 impl Line {
-    /// A line about a fault, as its condition has it.
+    /// A line about a fault, with the content of its condition.
     pub(super) fn new(fault: &Stored<'_>, change: Change) -> Self {
         Self {
             level: if fault.reason.is(Reason::is_wait)

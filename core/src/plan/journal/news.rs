@@ -1,18 +1,18 @@
-//! The faults of a status, and which of them are news after another status.
+//! The faults of a status, and which of them are new compared with another status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::line::{Change, Line};
 use crate::{ConditionType, plan::stored_condition::Stored};
 
-/// The order of conditions: of several that show one fault, the first is named.
+/// The order of conditions: if several report one fault, the first is named.
 const RANK: [ConditionType; 3] = [
     ConditionType::Ready,
     ConditionType::RenewalFailing,
     ConditionType::Stalled,
 ];
 
-/// The conditions that say that something is not as it should be, the most important first.
+/// The conditions that report a fault, the most important first.
 pub(super) fn faults(conditions: &[Condition]) -> Vec<Stored<'_>> {
     let mut faults: Vec<Stored<'_>> = conditions
         .iter()
@@ -32,7 +32,7 @@ pub(super) fn news(before: &[Stored<'_>], after: &[Stored<'_>]) -> Vec<Line> {
     for fault in after {
         let was = before.iter().find(|b| b.kind == fault.kind);
         let (change, was) = match was {
-            // What is missing has not come within two minutes: the same fault, by another name.
+            // A missing object was not created within two minutes: the same fault in another condition.
             None if fault.kind == ConditionType::Stalled
                 && before.iter().any(|b| b.reason == fault.reason) =>
             {
@@ -41,7 +41,7 @@ pub(super) fn news(before: &[Stored<'_>], after: &[Stored<'_>]) -> Vec<Line> {
             None => (Change::Began, None),
             Some(was) if was.reason != fault.reason => (Change::Changed, Some(was.reason.clone())),
             Some(was) if was.message == fault.message => continue,
-            // An edit that fixes nothing.
+            // An edit that did not fix the fault.
             Some(was) if was.generation != fault.generation => {
                 (Change::Changed, Some(was.reason.clone()))
             }
@@ -64,7 +64,7 @@ pub(super) fn news(before: &[Stored<'_>], after: &[Stored<'_>]) -> Vec<Line> {
     lines
 }
 
-/// A message without times, counts and ids, which may be others at each attempt.
+/// A message without times, counts and ids, which may differ at each attempt.
 fn meaning(message: &str) -> Vec<&str> {
     message
         .split_whitespace()

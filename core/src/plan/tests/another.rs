@@ -6,7 +6,7 @@ use crate::{
     plan::{Hold, Observed, Outcome, Plan, Why, left_to_another, plan, status},
 };
 
-/// A token of an hour by another operator, with a source that was touched since.
+/// A token with a lifetime of an hour from another operator, with a source that was changed since.
 fn foreign(age: i64) -> Observed {
     let credential = credential();
     let mut world = holding(
@@ -37,7 +37,7 @@ fn what_another_operator_renews_is_left_alone_until_the_minimum_lifetime_is_at_r
         assert_eq!(step, Plan::Hold { until, why });
     }
     assert_eq!(plan(&credential, &world, until), Plan::Mint(Why::Due));
-    // Its own token is its own matter.
+    // Its own token is not affected.
     let own = Observed {
         another_operator: false,
         ..world
@@ -71,7 +71,7 @@ fn both_operators_write_one_status() {
         reported.notices[0].reason.known(),
         Some(Reason::AnotherOperator)
     );
-    // Neither puts the other's words right.
+    // Neither operator overwrites the other's report.
     let kept = owner(Some(&reported.status), 2);
     assert_eq!(kept.status, reported.status);
     assert_eq!(kept.notices, []);
@@ -81,7 +81,7 @@ fn both_operators_write_one_status() {
         (again.status, again.notices.len()),
         (reported.status.clone(), 0)
     );
-    // An hour after the other one has ended, the owner takes it back.
+    // An hour after the other operator has stopped, the owner removes the condition.
     assert!(kept.requeue <= std::time::Duration::from_hours(1));
     let over = owner(Some(&reported.status), 3601).status;
     assert!(
@@ -89,7 +89,7 @@ fn both_operators_write_one_status() {
             .find(&over.conditions)
             .is_none()
     );
-    // A failure of the owner's own comes first, and the other one leaves it there.
+    // A failure of the owner itself takes precedence, and the other operator does not change it.
     let failing =
         super::super::states::failing(&credential, world.clone(), crate::oauth::Class::Denied);
     let failed = status(
@@ -105,7 +105,7 @@ fn both_operators_write_one_status() {
         ["Ready/TokenPublished", "RenewalFailing/RequestRefused"]
     );
     assert_eq!(other(&failed, 5).status, failed);
-    // Of a spec that the owner has not reconciled yet, nothing is said.
+    // For a spec that the owner has not reconciled yet, nothing is reported.
     let mut edited = credential.clone();
     edited.generation += 1;
     let edited = left_to_another(&edited, Some(&first), at(1800), at(6));

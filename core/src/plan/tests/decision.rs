@@ -9,14 +9,14 @@ use crate::{
     publish::ownership::{ForeignWrite, Target},
 };
 
-/// What is changed of a healthy world, and the plan that must follow.
+/// A change of the healthy observation, and the expected plan.
 type Case = (
     &'static str,
     fn(&mut Credential, &mut Observed),
     &'static str,
 );
 
-/// A plan in one word or two, so that a table can be read.
+/// A plan in one or two words, for a readable table.
 fn short(plan: &Plan) -> String {
     match plan {
         Plan::Keep { .. } => "keep".to_owned(),
@@ -75,14 +75,14 @@ fn drift(observed: &mut Observed) {
     edit(observed, |p| p.template_intact = false);
 }
 
-/// The Secret was written in other formats than the spec wants.
+/// The Secret was written in other formats than the spec sets.
 fn reformat(observed: &mut Observed) {
     edit(observed, |p| {
         p.template_digest = format!("{}:other", p.template_digest.rsplit_once(':').unwrap().0);
     });
 }
 
-/// And nothing in it shows the token.
+/// None of them shows the token.
 fn hidden(observed: &mut Observed) {
     reformat(observed);
     observed.memory.unreadable = true;
@@ -162,16 +162,16 @@ const CASES: &[Case] = &[
     ("deleting while suspended", |c, o| { o.deleting = true; c.suspend = true; }, "release"),
     ("suspended, and a wrong label", |c, o| { c.suspend = true; expired(o); drift(o); }, "render"),
     ("suspended, and a wrong label on a foreign Secret", |c, o| { c.suspend = true; o.target = Target::Foreign("x".to_owned()); }, "hold Suspended"),
-    // A clock that was ahead noted times that are not true.
+    // A clock that was ahead recorded wrong times.
     ("issued in the future", |_, o| live(o, (61, 2000, 3661)), "mint due"),
     ("issued a moment ahead", |_, o| live(o, (60, 2000, 3660)), "keep"),
     ("failed in the future", |c, o| { due(o); failed(c, o, 9000); o.memory.failure.as_mut().unwrap().at = at(8000); }, "mint due"),
-    // Somebody who undoes each repair.
+    // Another writer undoes each repair.
     ("undone again and again", |_, o| { o.target = Target::Absent; o.memory.repairs = Some(Repairs { count: 6, at: at(-9) }); }, "hold Repaired"),
     ("undone again after a while", |_, o| { o.target = Target::Absent; o.memory.repairs = Some(Repairs { count: 6, at: at(-10) }); }, "mint absent"),
     ("undone for the fifth time", |_, o| { o.target = Target::Absent; o.memory.repairs = Some(Repairs { count: 5, at: at(0) }); }, "mint absent"),
     ("undone, but due by itself", |_, o| { due(o); o.memory.repairs = Some(Repairs { count: 99, at: at(0) }); }, "mint due"),
-    // Permission is asked for only when something is to be sent.
+    // Permission is checked only if a request is to be sent.
     ("denied, nothing due", |_, o| denied(o), "keep"),
     ("denied and due", |_, o| { denied(o); due(o); }, "refuse NotAuthorizedByIssuer"),
     ("denied and moved", |_, o| { denied(o); moved(o); }, "refuse NotAuthorizedByIssuer"),
@@ -191,7 +191,7 @@ const CASES: &[Case] = &[
         drift(o);
         failed(c, o, 60);
     }, "hold Backoff"),
-    // Other formats: the token that is there, as long as it can be read; then another one.
+    // Other formats: the present token, as long as it can be read; otherwise another one.
     ("other formats", |_, o| reformat(o), "reformat"),
     ("other formats and a wrong label", |_, o| { reformat(o); drift(o); }, "reformat"),
     ("other formats, suspended", |c, o| { c.suspend = true; reformat(o); }, "reformat"),
@@ -218,7 +218,7 @@ const CASES: &[Case] = &[
     ("held and denied since", |_, o| { due(o); o.held = true; denied(o); }, "publish due"),
     ("held, source gone since", |_, o| { due(o); o.held = true; o.sources[0].present = None; }, "publish due"),
     ("held, nothing due", |_, o| o.held = true, "keep"),
-    // An issuer that repeats itself.
+    // An issuer that repeats the same token.
     ("repeating", |_, o| { due(o); o.memory.not_before = Some(at(60)); }, "hold Repeating"),
     ("repeating, but asked for", |c, o| { c.renew_requested = Some("a".to_owned()); o.memory.not_before = Some(at(60)); }, "mint requested"),
     ("repeating no longer", |_, o| { due(o); o.memory.not_before = Some(at(0)); }, "mint due"),

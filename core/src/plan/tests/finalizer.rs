@@ -29,7 +29,7 @@ fn failed(next: u64) -> Attempt {
     }
 }
 
-/// Policy, finalizer, deleting, token, last attempt, seconds since the deletion, what is next.
+/// Policy, finalizer, deleting, token, last attempt, seconds since the deletion, next step.
 type Row = (
     Option<DeletionPolicy>,
     bool,
@@ -55,7 +55,7 @@ fn rows() -> Vec<Row> {
         (None, true, false, true, None, 0, Step::Leave),
         (Some(Delete), true, false, true, None, 0, unwanted.clone()),
         (Some(Retain), true, false, true, None, 0, unwanted.clone()),
-        // None is added to what is being deleted: the API server refuses that.
+        // It is not added to an object that is being deleted: the API server refuses that.
         (Some(Revoke), false, true, true, None, 0, Step::Leave),
         (Some(Revoke), true, true, true, None, 0, Step::Revoke),
         (Some(Revoke), true, true, true, None, 59, Step::Revoke),
@@ -178,7 +178,7 @@ fn attempts() -> impl Strategy<Value = Option<Attempt>> {
 }
 
 proptest! {
-    /// Whatever happens, a deletion does not wait beyond its deadline, and nothing is revoked that is not being deleted.
+    /// A deletion never waits beyond its deadline, and nothing is revoked that is not being deleted.
     #[test]
     fn no_deletion_waits_beyond_its_deadline(
         policy in prop::sample::select(vec![None, Some(Delete), Some(Retain), Some(Revoke)]),

@@ -144,7 +144,7 @@ proptest! {
     }
 }
 
-/// The key of a request in flight, at an endpoint of this style. What was read is the same for all.
+/// The key of a request in progress, at an endpoint of this style. The read values are the same for all.
 fn flight(credential: &Credential, style: SecretStyle, material: &Material) -> String {
     let endpoint = TokenEndpoint::bare("https://issuer.example.com/token".parse().unwrap(), style);
     in_flight("fingerprint", credential, &endpoint, material)

@@ -57,13 +57,13 @@ fn a_level_includes_the_lower_ones_and_metadata_comes_with_each_permission() {
         let seen = reported(expected, granted);
         let found: Vec<&str> = seen.iter().map(|(reason, _)| reason.as_str()).collect();
         assert_eq!(found, reasons, "{expected} {granted}: {seen:?}");
-        // Words of Entra ID.
+        // Terms of Entra ID.
         for (_, message) in &seen {
             assert!(!message.contains("delegated"), "{message}");
             assert!(message.contains("installation"), "{message}");
         }
     }
-    // Less than what is expected is less, also where the other direction holds.
+    // A lower level than the expected one is missing, although the expected level includes it.
     let wide = json!({ "scopes": ["contents:write"], "exact": true });
     let seen = reported(&wide, "contents:read");
     assert_eq!(seen.len(), 1, "{seen:?}");

@@ -22,7 +22,7 @@ use crate::{
 
 const HOUR: i64 = 3600;
 
-/// A condition of generation 1 since a long time, as `Type=Status/Reason: message`.
+/// Conditions of generation 1 from long ago, as `Type=Status/Reason: message`.
 fn conditions(texts: &[&str]) -> Vec<Condition> {
     let one = |text: &&str| {
         let (kind, rest) = text.split_once('=').unwrap();
@@ -63,7 +63,7 @@ fn at_time(now: Timestamp) -> Step<'static> {
     }
 }
 
-/// A process, and the conditions that it has seen last.
+/// A process, and the conditions that it last observed.
 #[derive(Default)]
 struct Process {
     journal: Journal,
@@ -72,7 +72,7 @@ struct Process {
 }
 
 impl Process {
-    /// One that finds these conditions in status.
+    /// A process that finds these conditions in status.
     fn finds(texts: &[&str]) -> Self {
         Self {
             seen: conditions(texts),
@@ -155,7 +155,7 @@ fn each_condition_that_begins_changes_or_ends_is_one_line() {
     assert_eq!(end.lines[0].status, ConditionStatus::True);
 }
 
-/// A status of another version: its condition goes with the next status, and nobody waits for its end.
+/// A status of another version: its condition is removed by the next status, and nobody waits for its end.
 #[test]
 fn a_condition_of_another_version_is_no_line() {
     let mut process = Process::finds(&[WELL[0], "OneOfTomorrow=True/SecretExpiring"]);
@@ -225,7 +225,7 @@ fn a_change_of_the_reason_ends_nothing_and_a_token_that_expires_is_news() {
     assert_eq!(process.says(2, &stalled), ["changed Ready B"]);
     assert_eq!(process.says(3, &out), ["changed Ready A"]);
     assert_eq!(process.says(4, &WELL), ["ended Ready A"]);
-    // What is missing and has not come.
+    // An object is missing and was not created.
     let missing = ["Ready=False/B", "Reconciling=True/B"];
     assert_eq!(process.says(5, &missing), ["began Ready B"]);
     let stalled = ["Ready=False/B", "Stalled=True/B"];
@@ -278,7 +278,7 @@ proptest! {
     fn no_history_fills_the_log_or_is_lost_in_it(history in histories()) {
         let mut process = Process::default();
         let (mut now, mut lines, mut changes) = (0, 0, 0);
-        // What a reader of the log alone takes for the current state, and what was ever reported.
+        // The state that a reader of the log alone assumes, and everything that was ever reported.
         let (mut believed, mut ever) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
         for (wait, reasons, failed) in history {
             now += wait;
@@ -311,7 +311,7 @@ proptest! {
                     believed.insert(reason);
                 }
             }
-            // A fault that is replaced by another one has ended.
+            // A fault that another one replaces has ended.
             for was in entry.lines.iter().filter_map(|l| l.was.as_ref()) {
                 if !standing.contains(was.as_str()) {
                     believed.remove(was.as_str());

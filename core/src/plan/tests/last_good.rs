@@ -29,7 +29,7 @@ fn the_last_good_certificate_serves_while_the_new_one_is_refused() {
         choices.iter().map(named).collect()
     };
     let both = |trial| [("tls".to_owned(), trial), (COPY.to_owned(), false)];
-    // The token came by version 1, and the Secret has another pair by now.
+    // The token was requested with version 1, and the Secret now has another pair.
     let mut world = observed(&credential);
     world.sources[0].present = Some(("uid".to_owned(), "2".to_owned()));
     let mut copy = world.sources[0].clone();
@@ -59,7 +59,7 @@ fn the_last_good_certificate_serves_while_the_new_one_is_refused() {
     ] {
         assert!(reported.message.contains(words), "{}", reported.message);
     }
-    // Its Secret is gone, and so is the copy: nothing can get a token.
+    // Its Secret is deleted, and so is the copy: no pair can get a token.
     world.sources.pop();
     world.sources[0].present = None;
     let ended = plan(&credential, &world, at(0));

@@ -1,4 +1,4 @@
-//! The decision's rules, as tables and as properties.
+//! The rules of the decision, as tables and as properties.
 
 mod another;
 mod decision;

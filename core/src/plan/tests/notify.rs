@@ -22,7 +22,7 @@ fn notifying() -> Credential {
     )
 }
 
-/// The world of a token that was requested `age` seconds ago.
+/// An observation of a token that was requested `age` seconds ago.
 fn world(
     credential: &Credential,
     (age, lifetime): (i64, i64),
@@ -59,7 +59,7 @@ fn a_pod_is_notified_unless_it_knows_or_ends() {
         (Some(text(-1)), true, false),
         (Some(text(0)), false, false),
         (Some(text(5)), false, false),
-        // By a clock that was ahead, or by somebody who wants no notification: it would wait for ever.
+        // From a clock that was ahead, or from a user who wants no notification: otherwise it would wait forever.
         (Some(text(3600)), false, true),
         (Some("9999-12-31T23:59:59Z".to_owned()), false, true),
         (Some(String::new()), false, true),
@@ -71,7 +71,7 @@ fn a_pod_is_notified_unless_it_knows_or_ends() {
         };
         assert_eq!(is_due(pod, written), due, "{pod:?}");
     }
-    // What was written is what is read.
+    // The time is read as it was written.
     let written: Timestamp = "2026-01-31T09:00:00.123456789Z".parse().unwrap();
     let patch = patch("uid-1", written);
     let noted = patch["metadata"]["annotations"]["apicred.dev/token-updated-at"].as_str();
@@ -98,10 +98,10 @@ fn a_new_process_notifies_of_a_recent_write_that_it_does_not_know_of() {
     for (age, known, expected) in [
         (5, None, true),
         (119, None, true),
-        // The kubelet has done it by now.
+        // The kubelet has updated the files by now.
         (120, None, false),
         (3000, None, false),
-        // By a clock that was ahead.
+        // From a clock that was ahead.
         (-3600, None, false),
         (5, known(-5), false),
         (5, known(-4), false),
@@ -166,7 +166,7 @@ fn a_report_changes_with_its_cause_alone_and_ends_with_a_success() {
         (reconciled, notified.reported().is_some())
     });
     let (quiet, failing, ended) = ((false, false), (true, true), (true, false));
-    // The fourth is reconciled for the next try.
+    // The fourth failure is reconciled for the next attempt.
     assert_eq!(
         reported,
         [quiet, quiet, failing, failing, ended, quiet, quiet]
@@ -177,7 +177,7 @@ fn a_report_changes_with_its_cause_alone_and_ends_with_a_success() {
     }
 }
 
-/// A right that was given is no event that anything watches.
+/// No watch reports that a permission was granted.
 #[test]
 fn what_is_reported_is_tried_again_until_it_ends() {
     let credential = notifying();
@@ -270,7 +270,7 @@ fn while_pods_cannot_be_notified_the_kubelet_is_what_counts() {
     );
     assert!(!barred.promise(&credential).notified);
     assert_eq!(risk(&barred).as_deref(), Some("PodsNotNotified"));
-    // Most pods are served.
+    // Most pods are notified.
     let many = world(&credential, (5, 60), Some(failed(1, &Trouble::TooMany)));
     assert!(many.promise(&credential).notified);
     let mut plain = credential_with(&json!({}));
@@ -279,7 +279,7 @@ fn while_pods_cannot_be_notified_the_kubelet_is_what_counts() {
     assert_eq!(works.promise(&plain).minimum, Some(secs(20)));
 }
 
-/// The chart creates no role with `rbac.create=false` or `notifyPods.create=false`, and says so by an empty name.
+/// The chart creates no role with `rbac.create=false` or `notifyPods.create=false`, and passes an empty name.
 #[test]
 fn without_the_role_of_the_chart_the_missing_right_is_named_and_no_role() {
     let credential = notifying();

@@ -1,4 +1,4 @@
-//! Writes that the API server refuses because the target is not what the cache says.
+//! Writes that the API server refuses because the target differs from the cache.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -30,7 +30,7 @@ fn writes_that_meet_another_state_wait_longer_each_time() {
         assert!(!memory.is_empty());
         assert_eq!(wait(&memory, &known, at(0)), Some(seconds), "{n} in a row");
         assert_eq!(wait(&memory, &known, at(seconds)), None, "and no longer");
-        // The cache has moved: the next write may succeed. A third rejected write shows that it does not help.
+        // The cache has changed: the next write may succeed. A third rejected write shows that this does not help.
         let sooner = (n >= 3).then_some(seconds.min(5));
         assert_eq!(wait(&memory, &moved, at(0)), sooner, "{n} in a row, moved");
         assert_eq!(memory.reported_conflicts(), (n >= 3).then_some(n));
@@ -39,7 +39,7 @@ fn writes_that_meet_another_state_wait_longer_each_time() {
         memory.conflicted(&known, at(0));
     }
     assert_eq!(wait(&memory, &known, at(0)), Some(60));
-    // The Secret is gone, or somebody else's: another state as well.
+    // The Secret is deleted, or belongs to another owner: another state as well.
     assert_eq!(wait(&memory, &Target::Absent, at(0)), Some(5));
 }
 
@@ -73,7 +73,7 @@ fn no_step_that_ends_with_a_write_is_taken_while_it_waits() {
         assert_eq!(plan(&credential, &world, at(0)), expected);
         assert_ne!(plan(&credential, &world, at(1)), expected);
     }
-    // A token that the cache shows to be good needs no write.
+    // If the cache shows a valid token, no write is needed.
     let mut good = observed(&credential);
     let before = plan(&credential, &good, at(0));
     good.memory.conflicted(&Target::Absent, at(0));

@@ -30,7 +30,7 @@ fn failures_of_the_same_inputs_are_counted() {
     }
 }
 
-/// The mark of a refresh is set and taken off at each try, which changes the version of the state Secret.
+/// The mark of a refresh is set and removed at each attempt, which changes the version of the state Secret.
 #[test]
 fn own_writes_of_a_source_do_not_restart_the_count() {
     let credential = credential();
@@ -57,7 +57,7 @@ fn own_writes_of_a_source_do_not_restart_the_count() {
     }
     versions.dedup();
     assert_eq!(versions.len(), 1);
-    // Somebody else's write after it counts at once.
+    // A later write by another writer counts at once.
     world.grant_sources[0].present = Some(("source-uid".to_owned(), "999".to_owned()));
     assert!(
         world
@@ -91,7 +91,7 @@ fn a_change_of_any_input_restarts_the_count() {
         ("source", |_, o| {
             o.sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()));
         }),
-        // A refused write says nothing once somebody took the Secret out of the way.
+        // A refused write is not relevant any more after the Secret was removed.
         ("target", |_, o| o.target = Target::Absent),
         ("source gone", |_, o| o.sources[0].present = None),
         ("renewal request", |c, _| {
@@ -146,7 +146,7 @@ fn a_secret_that_is_refused_just_after_its_change_is_tried_again_soon() {
 #[test]
 fn a_failed_renewal_is_retried_while_the_minimum_lifetime_can_still_be_saved() {
     let credential = credential();
-    // 20 min left, minimum 15 min and 2 min of mount delay: three minutes to save it.
+    // 20 min are left; the minimum is 15 min and the mount delay 2 min: three minutes remain.
     let world = holding(&credential, record(&credential, (-2400, -600, 1200)));
     assert_eq!(
         failure(&credential, &world, Class::Invalid).next_attempt,

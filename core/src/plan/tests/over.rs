@@ -1,4 +1,4 @@
-//! `spec.notAfter`: before it nothing changes, from then on no token is requested and none stays.
+//! `spec.notAfter`: before it nothing changes; after it no token is requested and the Secret contains none.
 
 use serde_json::{Value, json};
 

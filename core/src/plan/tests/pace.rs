@@ -1,4 +1,4 @@
-//! Renewals that something other than time asks for have a bounded rate, and none of them is lost.
+//! Renewals that time did not cause have a bounded rate, and none of them is lost.
 
 use crate::Reason;
 use proptest::prelude::*;
@@ -11,14 +11,14 @@ use crate::{
     publish::ownership::Target,
 };
 
-/// What an attempt comes to.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug)]
 enum Came {
     Token,
     TokenError,
 }
 
-/// Plays a credential that is changed before each reconciliation, and gives the seconds at which requests were sent.
+/// Simulates a credential that is changed before each reconciliation, and returns the seconds at which requests were sent.
 fn play(
     mut change: impl FnMut(i64, &mut Credential, &mut Observed),
     times: impl IntoIterator<Item = i64>,
@@ -108,7 +108,7 @@ fn an_edit_just_after_a_token_came_is_served_at_once() {
     );
 }
 
-/// Ways to ask again and again.
+/// Ways to request renewals repeatedly.
 type Way = (&'static str, fn(i64, &mut Credential, &mut Observed));
 
 const WAYS: [Way; 6] = [
@@ -145,7 +145,7 @@ fn no_way_to_request_a_token_has_a_rate_without_a_bound() {
                 "{way} {came:?}: {} in ten minutes",
                 sent.len()
             );
-            // None is lost: they go on being served.
+            // None is lost: they continue to be done.
             let last = *sent.last().unwrap();
             assert!(last >= 200, "{way} {came:?}: the last at {last}");
         }
@@ -170,7 +170,7 @@ proptest! {
         let came = if steps[0].2 { Came::Token } else { Came::TokenError };
         let sent = play(change, times, came);
         let most = 7 + now / 10;
-        // Deletions have a bound of their own: five at once.
+        // Deletions have a separate limit: five at once.
         prop_assert!(i64::try_from(sent.len()).unwrap() <= most + 5, "{} in {now} s", sent.len());
     }
 }

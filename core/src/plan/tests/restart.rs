@@ -1,4 +1,4 @@
-//! A failing credential's wait survives a restart.
+//! The wait of a failing credential survives a restart.
 
 use crate::Reason;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ use crate::{
     publish::ownership::Target,
 };
 
-/// Without a token, after some failed attempts, as status says it.
+/// Without a token after some failed attempts, with its status.
 fn failing(credential: &Credential, held: bool, attempts: u32) -> (Observed, ApiCredentialStatus) {
     let mut world = observed(credential);
     world.target = Target::Absent;
@@ -39,7 +39,7 @@ fn failing(credential: &Credential, held: bool, attempts: u32) -> (Observed, Api
     (world, reported)
 }
 
-/// The same world as another process finds it.
+/// The same observation by another process.
 fn restarted(world: &Observed) -> Observed {
     Observed {
         memory: Memory::default(),
@@ -64,7 +64,7 @@ fn recall(
 #[test]
 fn a_new_process_waits_as_long_as_the_old_one_would_and_writes_nothing() {
     let credential = credential();
-    // A token that was held and could not be written is lost: it is not asked for again before its time either.
+    // A token that was held and could not be written is lost. It is not requested again before its time either.
     for held in [false, true] {
         let (world, reported) = failing(&credential, held, 3);
         let next = reported.next_attempt.clone().unwrap().0;
@@ -142,7 +142,7 @@ fn a_status_of_success_or_without_a_next_attempt_is_nothing_to_wait_for() {
     assert!(!without(|s| s.consecutive_failures = None));
     assert!(!without(|s| s.last_attempt = None));
     assert!(!without(|s| s.last_attempt.as_mut().unwrap().inputs = None));
-    // Noted by a clock that was ahead.
+    // Recorded by a clock that was ahead.
     assert!(!without(|s| {
         s.last_attempt.as_mut().unwrap().time.0 = at(9999);
     }));
@@ -168,7 +168,7 @@ fn by_password(username: &str) -> Credential {
         "username": username, "passwordRef": { "name": "user", "key": "password" } } } }))
 }
 
-/// A credential whose password was refused, and what status says of it.
+/// A credential whose password was refused, and its status.
 fn refused_password() -> (Credential, Observed, ApiCredentialStatus) {
     let credential = by_password("robot");
     let mut world = observed(&credential);
@@ -220,7 +220,7 @@ fn a_refused_password_is_recalled_without_an_end() {
     assert!(!holds(&credential, &again, 10));
 }
 
-/// An edit of an `ApiClient` changes no generation of a credential, and an edit of a credential need not change its request.
+/// An edit of an `ApiClient` does not change the generation of a credential, and an edit of a credential need not change its request.
 #[test]
 fn a_refused_password_waits_for_another_client_issuer_user_or_password_and_for_no_other_change() {
     type Change = fn(&mut Credential, &mut Observed);
@@ -256,7 +256,7 @@ fn a_refused_password_waits_for_another_client_issuer_user_or_password_and_for_n
     }
 }
 
-/// While the spec, the client or the issuer cannot be used, or a list is missing, status is written as well.
+/// Status is also written while the spec, the client or the issuer cannot be used, or a list is missing.
 #[test]
 fn a_wait_outlasts_a_time_in_which_the_credential_could_not_be_used() {
     let errors = [FieldError::new("spec.clientRef", "is gone").because(Reason::ClientNotFound)];
@@ -287,7 +287,7 @@ fn a_wait_outlasts_a_time_in_which_the_credential_could_not_be_used() {
 }
 
 proptest! {
-    /// Whoever may write the status can delay an attempt, no longer than a failure of apicred's own would.
+    /// A user who may write the status can delay an attempt, but not longer than a real failure would.
     #[test]
     fn a_forged_status_delays_by_a_bounded_time(next in any::<i32>(), failures in any::<i32>(), time in -9999_i64..9999, now in -5000_i64..5000) {
         let credential = credential();
@@ -304,7 +304,7 @@ proptest! {
     }
 }
 
-/// A refused password that is sent again counts towards a lockout, and a refresh token that may be spent is theft.
+/// A refused password that is sent again counts towards a lockout, and the reuse of a spent refresh token counts as theft.
 #[test]
 fn no_clock_that_is_set_ends_a_wait_for_a_change() {
     let credential = credential();
@@ -340,7 +340,7 @@ fn no_clock_that_is_set_ends_a_wait_for_a_change() {
             }
         );
         assert!(waits, "{set}: {step:?}");
-        // A failure that time may end is tried again after a step back: nobody knows how long it was waited for.
+        // A failure that time may resolve is tried again if the clock was set back, because the real waiting time is not known.
         world.memory = fail(&credential, &world, token_error(false), at(0));
         if !(-61..=7200).contains(&set) {
             let step = plan(&credential, &world, at(set));

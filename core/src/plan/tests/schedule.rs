@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Lifetime, wish of the issuer, minimum of the user (seconds) -> latest renewal (milliseconds after the issue) and rule.
+/// Lifetime, time that the issuer requests, minimum of the user (seconds) -> latest renewal (milliseconds after the issue) and rule.
 type Renewal = (i64, Option<i64>, Option<i64>, i64, &'static str);
 
 #[rustfmt::skip]
@@ -34,7 +34,7 @@ const RENEWALS: [Renewal; 31] = [
     (3600,    None,          None,         1_800_000,  "HalfLife"),
     (5400,    None,          None,         2_700_000,  "HalfLife"),
     (100_800, None,          None,         50_400_000, "HalfLife"),
-    // What the issuer wishes counts when it is sooner than half ...
+    // The time that the issuer requests is used if it is earlier than half ...
     (3600,    Some(1000),    None,         1_000_000,  "RefreshIn"),
     (100_800, Some(43_200),  None,         43_200_000, "RefreshIn"),
     (60,      Some(20),      None,         20_000,     "TooShort"),
@@ -44,7 +44,7 @@ const RENEWALS: [Renewal; 31] = [
     (3600,    Some(1800),    None,         1_800_000,  "HalfLife"),
     (3600,    Some(3599),    None,         1_800_000,  "HalfLife"),
     (3600,    Some(999_999), None,         1_800_000,  "HalfLife"),
-    // A wish to be asked without end is not granted: a tenth of the lifetime is the least.
+    // A request for continuous renewals is not followed: a tenth of the lifetime is the minimum.
     (3600,    Some(1),       None,         360_000,    "RefreshIn"),
     (3600,    Some(0),       None,         360_000,    "RefreshIn"),
     (3600,    Some(-5),      None,         360_000,    "RefreshIn"),
@@ -59,7 +59,7 @@ const RENEWALS: [Renewal; 31] = [
 
 use retries::{retry, waits};
 
-/// The same for pods that are notified.
+/// The same for notified pods.
 #[rustfmt::skip]
 const NOTIFIED: [Renewal; 10] = [
     (1,       None,          None,         500,        "TooShort"),
@@ -102,7 +102,7 @@ fn the_renew_point_is_the_earliest_useful_moment_less_its_jitter() {
     }
 }
 
-/// A number from 0 to 1 that looks random, the same at each run.
+/// A pseudo-random number from 0 to 1, the same at each run.
 fn draw(state: &mut u64) -> f64 {
     *state = state
         .wrapping_mul(6_364_136_223_846_793_005)
@@ -110,9 +110,8 @@ fn draw(state: &mut u64) -> f64 {
     f64::from(u32::try_from(*state >> 33).unwrap_or(0)) / f64::from(1_u32 << 31)
 }
 
-/// Share of the time in which a mounted file has an expired token, in percent, and seconds between two tokens. The kubelet of each of
-/// many pods updates the file every 60 to 88 s: delays of up to 88 s, as measured on a real node. A notified pod has the file after 0.2
-/// to 2 s.
+/// Percentage of the time in which a mounted file has an expired token, and seconds between two tokens. The kubelet of each of many pods
+/// updates the file every 60 to 88 s: delays of up to 88 s, as measured on a real node. A notified pod has the file after 0.2 to 2 s.
 fn simulate(lifetime: i64, promise: Promise) -> (f64, f64) {
     const TOKENS: u32 = 200;
     const PODS: u64 = 20;
@@ -180,7 +179,7 @@ fn from_100_s_on_no_mounted_file_expires_and_from_30_s_on_none_of_a_notified_pod
             "lifetime {lifetime}"
         );
     }
-    // What is reported as too short is.
+    // A lifetime that is reported as too short is too short.
     for lifetime in [60, 80] {
         assert!(
             !promise(None).is_served(secs(lifetime)),
@@ -224,7 +223,7 @@ fn jitter_spreads_credentials_that_were_issued_together() {
     assert!(span > secs(270), "spread over {span} only");
 }
 
-/// What readers are promised of files that the kubelet updates.
+/// What readers can rely on for files that the kubelet updates.
 fn promise(minimum: Option<SignedDuration>) -> Promise {
     Promise {
         minimum,

@@ -1,4 +1,4 @@
-//! Several client secrets, and sources that go.
+//! Several client secrets, and sources that are deleted.
 
 mod reported;
 
@@ -39,7 +39,7 @@ fn mark(name: &str, version: &str) -> SourceMark {
     }
 }
 
-/// A token of an hour that `used` got, with the list of secrets of the credential all at version 1.
+/// A token with a lifetime of an hour that was requested with `used`; all secrets in the list are at version 1.
 fn world(credential: &Credential, used: &str) -> Observed {
     let mut noted = record(credential, (-300, 1500, 3300));
     noted.sources.used = Some(mark(used, "1"));
@@ -89,7 +89,7 @@ fn a_refused_secret_is_tried_again_while_it_is_new_then_daily_and_on_request() {
         (-25 * HOUR, -60, false),
         (-25 * HOUR, -23 * HOUR, false),
         (-25 * HOUR, -24 * HOUR, true),
-        // Noted by a clock that was ahead.
+        // Recorded by a clock that was ahead.
         (HOUR, HOUR, true),
     ] {
         world.memory = Memory::default();
@@ -117,10 +117,10 @@ fn a_retry_costs_one_request_a_renewal_and_each_has_its_turn() {
     assert_eq!(order(&credential, &world, 0), ["b?", "c", "d", "a?"]);
     world.memory.refuse(refused(&credential, "b", -60, -5));
     assert_eq!(order(&credential, &world, 0), ["a?", "c", "d", "b?"]);
-    // One that stands behind the one in use is not wanted.
+    // An entry after the one in use is not wanted.
     world.memory.refuse(refused(&credential, "d", -60, -30));
     assert_eq!(order(&credential, &world, 0), ["a?", "c", "b?", "d?"]);
-    // After a failed attempt the renewal itself matters.
+    // After a failed attempt only the renewal itself matters.
     super::decision::failed(&credential, &mut world, 0);
     assert_eq!(order(&credential, &world, 0), ["c", "a?", "b?", "d?"]);
 }
@@ -236,7 +236,7 @@ fn an_entry_before_the_one_in_use_that_nobody_tried_is_read_at_once() {
         plan(&credential, &world, at(0)),
         Plan::Keep { .. }
     ));
-    // Behind the one in use nothing is read.
+    // After the one in use, nothing is read.
     let credential = several(&["old", "older"]);
     let world = self::world(&credential, "old");
     assert!(matches!(
@@ -316,8 +316,8 @@ proptest! {
         }
     }
 
-    /// However often it was refused, it is tried at the first renewal after a day, if it stands before the one that the
-    /// renewal would use otherwise.
+    /// However often it was refused, it is tried at the first renewal after a day, if it is listed before the one that the renewal would use
+    /// otherwise.
     #[test]
     fn no_refused_secret_is_refused_for_ever((credential, world) in any_list(), days in 1_i64..400) {
         let now = later(at(0), SignedDuration::from_hours(24 * days));
@@ -326,7 +326,7 @@ proptest! {
         let refusal = |s: &Source| world.memory.refused_source(&s.mark()?, &asked).cloned();
         let used = world.record().and_then(|r| r.sources.used.clone());
         let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
-        // One that is missing or refused itself is used no more.
+        // An entry that is missing or refused is not used any more.
         let used = used.and_then(|u| world.sources.iter().position(|s| u.is(&s.reference) && good(s)));
         let first_good = || world.sources.iter().position(good);
         let waiting = world.sources.iter().take(used.or_else(first_good).unwrap_or(0));

@@ -1,4 +1,4 @@
-//! A static key has neither an end nor a renewal: in the Secret, in plans and in status.
+//! A static key has neither an expiry time nor a renewal: in the Secret, in plans and in status.
 
 use std::collections::BTreeMap;
 
@@ -116,7 +116,7 @@ fn its_status_shows_neither_an_end_nor_a_renewal() {
     let credential = static_credential();
     let world = world(&credential);
     let status = plan::status(&credential, &world, &Outcome::Steady, None, at(60)).status;
-    // The spec or the issuer cannot be used any more, while the key stays published.
+    // The spec or the issuer cannot be used any more, while the key remains published.
     let meta: ObjectMeta = create(
         "secops",
         "alerts-token",

@@ -73,7 +73,7 @@ fn a_secret_that_is_propagating_is_no_reason_to_be_stalled() {
     );
 }
 
-/// An issuer knows a new secret within seconds as a rule. A pipeline must not wait for as long as apicred tries it often.
+/// An issuer usually knows a new secret within seconds. A pipeline must not wait as long as apicred retries it often.
 #[test]
 fn a_new_secret_that_is_refused_for_two_minutes_is_stalled_and_still_tried_often() {
     let credential = credential();
@@ -108,12 +108,12 @@ fn a_new_secret_that_is_refused_for_two_minutes_is_stalled_and_still_tried_often
         };
         let view = status(&credential, &world, &outcome, old.as_ref(), at(now));
         assert_eq!(view.status.conditions[1].type_, expected, "at {now}");
-        // The next try comes after 20 s, the turn before it.
+        // The next attempt is due after 20 s, the change of the condition before it.
         let turns = now != 100 || view.requeue <= Duration::from_secs(10);
         assert!(turns, "{:?}", view.requeue);
         old = Some(view.status);
     }
-    // Another value is new again, whatever was reported of the one before it.
+    // Another value is new again, whatever was reported about the previous one.
     world.sources[0].present = Some(("source-uid".to_owned(), "9".to_owned()));
     world.sources[0].changed_at = Some(at(290));
     let outcome = refuse(&mut world, 291);
@@ -279,7 +279,7 @@ fn an_issuer_that_went_away_leaves_a_good_token_ready_and_a_spec_edit_does_not()
         short(&ended.status),
         "Ready=False/IssuerNotFound Stalled=True/IssuerNotFound RenewalFailing=True/IssuerNotFound"
     );
-    // An edit of the client changes no generation of the credential: pods work with the token that is there.
+    // An edit of the client does not change the generation of the credential: pods can use the present token.
     for reason in [Reason::ClientNotFound, Reason::InvalidSpec] {
         let errors = [FieldError::new("spec.clientRef", "is wrong").because(reason)];
         let view = invalid(&edited, Some(&before), Some(&facts), &errors, at(1));
@@ -338,7 +338,7 @@ fn what_may_still_come_stalls_after_two_minutes_without_another_event() {
         assert!(late.notices.is_empty(), "the same fault");
         assert_eq!(view(Some(&late.status), 500).status, late.status);
     }
-    // Beside a fault of the spec itself nothing is waited for.
+    // If the spec itself has a fault, nothing is waited for.
     let [not_found] = not_found;
     let errors = [not_found, FieldError::new("spec.scopes", "is wrong")];
     let view = invalid(&absent, None, None, &errors, at(0));
@@ -373,7 +373,7 @@ fn a_list_that_is_missing_is_reported_and_takes_nothing_from_what_is_known() {
     );
     let why = &condition(&view.status, "RenewalFailing").unwrap().message;
     assert!(why.starts_with("apicred may not list apiclients"), "{why}");
-    // Without the list of Secrets nobody knows whether the token is there.
+    // Without the list of Secrets it is not known whether the token exists.
     let view = unlisted(&object, Some(&before), None, "secrets", at(1));
     assert_eq!(
         short(&view.status),

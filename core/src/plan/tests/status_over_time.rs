@@ -22,7 +22,7 @@ fn a_restart_with_nothing_due_finds_its_own_status_again() {
     let credential = credential();
     let world = observed(&credential);
     let before = status(&credential, &world, &minted(Why::Absent), None, at(-300));
-    // The process remembers nothing; the Secret and the old status are all there is.
+    // The process remembers nothing; it has only the Secret and the old status.
     let after = status(
         &credential,
         &world,
@@ -109,7 +109,7 @@ fn a_token_that_is_younger_than_the_noted_failure_ends_it() {
     let credential = credential();
     let bad = failing(&credential, observed(&credential), Class::Transient);
     let before = status(&credential, &bad, &Outcome::Failed, None, at(0)).status;
-    // The process that got the token died before it could say so.
+    // The process that got the token ended before it could report it.
     let world = holding(&credential, record(&credential, (60, 1860, 3660)));
     let after = status(&credential, &world, &Outcome::Steady, Some(&before), at(90)).status;
     let last = after.last_attempt.clone().unwrap();
@@ -198,7 +198,7 @@ proptest! {
         let same = status(&credential, &world, &outcome, Some(&first.status), at(0));
         prop_assert_eq!(&same.status, &first.status);
         prop_assert!(same.notices.is_empty(), "{:?}", same.notices);
-        // Time alone moves a transition only where a status flips.
+        // Time alone changes a transition time only if a status changes.
         let next = status(&credential, &world, &outcome, Some(&first.status), at(later)).status;
         for new in &next.conditions {
             if let Some(old) = condition(&first.status, &new.type_) {
@@ -214,7 +214,7 @@ proptest! {
         let kinds: Vec<&str> = view.status.conditions.iter().map(|c| c.type_.as_str()).collect();
         let ready = &view.status.conditions[0];
         prop_assert_eq!(kinds[0], "Ready");
-        // Without a token one of two, with one neither.
+        // Without a token one of two, with a token neither.
         let progress = kinds.iter().filter(|k| ["Reconciling", "Stalled"].contains(k)).count();
         prop_assert_eq!(progress, usize::from(ready.status != "True"));
         let known = ["Reconciling", "Stalled", "RenewalFailing", "LifetimeAtRisk"];

@@ -1,4 +1,4 @@
-//! Warnings ahead of time: client credentials that expire, permissions that are missing.
+//! Early warnings: client credentials that expire, permissions that are missing.
 
 mod permissions;
 
@@ -63,7 +63,7 @@ fn the_end_of_a_secret_is_reported_thirty_days_ahead_and_the_annotation_goes_fir
     );
 }
 
-/// A rotation every so many days, with so many of overlap.
+/// A rotation with this interval and this overlap, in days.
 fn rotated(every: i64, overlap: i64) -> RotatedBy {
     RotatedBy {
         client: "shared".to_owned(),
@@ -79,14 +79,14 @@ fn of_what_is_rotated_nothing_is_reported_before_the_rotation_is_late() {
     let secret = json!({ "client": { "secrets": [{ "name": "client", "key": "secret" }] } });
     let certificate =
         json!({ "client": { "secrets": null, "certificates": [{ "secretName": "client" }] } });
-    // Days: every, overlap, validity; the last without a warning, and the first with one.
+    // Days: interval, overlap, validity; the last one without a warning, and the first one with one.
     for (every, overlap, validity, quiet, late) in [
         (90, 1, 180, 149, 150),
         (14, 1, 28, 22, 23),
-        // There is just room for the overlap.
+        // There is just enough room for the overlap.
         (27, 1, 28, 23, 25),
         (4, 4, 8, 6, 7),
-        // The issuer gives less than it was asked for.
+        // The issuer grants less than was requested.
         (90, 1, 20, 17, 18),
     ] {
         for (spec, kind) in [(&secret, "Secret"), (&certificate, "Certificate")] {
@@ -161,7 +161,7 @@ fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
         ending(&rotates, &world, 151 * DAY).as_deref(),
         Some("SecretExpiring")
     );
-    // The client named another application then.
+    // The client named another application at that time.
     let mut renamed = world.clone();
     let id = "another".to_owned();
     renamed.sources[0].rotated_until = noted(&ClientAt { id, ..own });
@@ -169,7 +169,7 @@ fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
         ending(&rotates, &renamed, 26 * DAY).as_deref(),
         Some("SecretExpired")
     );
-    // Another key of the Secret, or a note that a rotation left behind.
+    // Another key of the Secret, or the record of an earlier rotation.
     assert_eq!(
         ending(&credential, &world, 26 * DAY).as_deref(),
         Some("SecretExpired")
@@ -192,7 +192,7 @@ fn each_client_secret_of_a_list_has_its_own_end() {
         ending(&credential, &world, 11 * DAY).as_deref(),
         Some("SecretExpiring")
     );
-    // The first one is.
+    // The first one is in use.
     let mut noted = record(&credential, (-300, 1500, 3300));
     noted.sources.used = world.sources[0].mark();
     world.target = crate::fixtures::ours(crate::fixtures::published(&credential, Some(noted)));
@@ -240,7 +240,7 @@ fn a_certificate_is_warned_about_by_its_own_lifetime() {
         from: at(-days * DAY / 2),
         until: at(days * DAY / 2),
     };
-    // Of a year: thirty days; of ten days: two.
+    // For a year: thirty days; for ten days: two.
     for (days, quiet, warned) in [(360, 149, 151), (10, 2, 4)] {
         noted.certificate_validity = Some(lifetime(days));
         noted.sources.used = Some(mark("7"));
@@ -339,7 +339,7 @@ fn a_static_key_is_aged_from_its_making() {
         ending(&usual, &world(&usual), 91 * DAY).as_deref(),
         Some("StaticKeyOld")
     );
-    // Nothing is said of a renewal, since there is none.
+    // The message does not mention a renewal, because there is none.
     let mut gone = world(&usual);
     gone.grant_sources[0].present = None;
     let Observed { target, .. } = &mut gone;

@@ -30,7 +30,7 @@ fn meta(version: &str, annotations: &Value) -> ObjectMeta {
     .unwrap()
 }
 
-/// The Secret at a version, with the wish of its owner.
+/// The Secret at a version, with the request of its owner.
 fn source(version: &str) -> SecretFacts {
     examine(&meta(
         version,
@@ -83,7 +83,7 @@ fn a_copy_is_kept_for_cert_manager_and_for_owners_who_ask_for_it() {
         (json!({ "apicred.dev/keep-last-good": "True" }), false),
         (json!({ "apicred.dev/keep-last-good": "" }), false),
         (json!({}), false),
-        // cert-manager replaces the pair of its Secrets without being asked.
+        // cert-manager replaces the pair of its Secrets without a request.
         (json!({ "cert-manager.io/certificate-name": "tls" }), true),
         (
             json!({ "cert-manager.io/certificate-name": "tls", "apicred.dev/keep-last-good": "false" }),
@@ -122,7 +122,7 @@ fn a_pair_is_stored_once_it_got_a_token() {
     assert_eq!(decide(Some(&two), Some(&stored), "2"), store(Some("100")));
     // The annotation was removed and set again.
     assert_eq!(decide(Some(&two), Some(&copy("")), "2"), store(Some("100")));
-    // Nothing has got a token; another entry has; a key of another name has.
+    // Nothing has got a token; another entry has; a key with another name has.
     let known = |used| Known {
         used,
         name: NAME,
@@ -155,7 +155,7 @@ fn a_copy_that_others_need_is_not_replaced_and_gets_their_owners() {
     let decided = |source, known| step(Some(source), Some(&stored), known);
     assert_eq!(decided(&two, known(1, ME, true)), Step::Leave);
     assert_eq!(decided(&two, known(1, ME, false)), store(Some("100")));
-    // The same pair: one more owner is no other content.
+    // The same pair: an additional owner does not change the content.
     assert_eq!(decided(&one, known(0, "another", true)), store(Some("100")));
     assert_eq!(decided(&one, known(0, ME, true)), Step::Leave);
 }
@@ -176,7 +176,7 @@ fn without_its_secret_or_the_wish_the_copy_is_emptied() {
         assert_eq!(decide(source, Some(&stored), "1"), empty(), "{source:?}");
         assert!(!serves(source, Some(&stored)), "{source:?}");
     }
-    // The pair of the Secret that was created again takes its place as soon as it has got a token.
+    // The pair of the recreated Secret replaces it as soon as it has got a token.
     let used = SourceMark {
         uid: "another".to_owned(),
         ..mark("3")
@@ -189,7 +189,7 @@ fn without_its_secret_or_the_wish_the_copy_is_emptied() {
     };
     let decided = step(Some(&again), Some(&stored), known);
     assert_eq!(decided, store(Some("100")));
-    // Once.
+    // Only once.
     assert_eq!(decide(None, Some(&copy("")), "1"), Step::Leave);
     assert_eq!(decide(None, None, "1"), Step::Leave);
 }
@@ -242,7 +242,7 @@ fn the_writes_name_version_owner_and_origin() {
         owners: vec![ME.to_owned()],
     };
     assert_eq!(facts.last_good.as_deref(), Some(&kept));
-    // It is no target of the credential, and no controller owns it.
+    // It is not a target of the credential, and no controller owns it.
     assert_eq!((facts.published, facts.controller), (None, None));
     assert_eq!(made.type_.as_deref(), Some("kubernetes.io/tls"));
 
@@ -264,7 +264,7 @@ fn the_writes_name_version_owner_and_origin() {
     assert_eq!(*replaced, "replace");
     let noted = &patch["metadata"]["annotations"]["apicred.dev/last-good-of"];
     assert_eq!(noted, "source/2");
-    // An owner beside others stays.
+    // An owner that is listed with others stays.
     let patch = store_patch("102", ("source", "2"), (&owner, &kept), &pair);
     assert_eq!(patch["metadata"]["ownerReferences"], json!([owner]));
 }

@@ -106,11 +106,11 @@ fn writes_of_others_are_seen_in_managed_fields() {
         ("token_type written after it", vec![own(5), entry("kubectl-edit", "Update", 6, &["token_type"], &[])], edited("kubectl-edit")),
         ("list cleared", vec![], ForeignWrite::None),
         ("made by a restore", vec![entry("velero", "Update", 5, &KEYS, &[names::EXPIRES_AT])], ForeignWrite::None),
-        // An update whose value is the one that stood there moves no ownership. What was edited (or restored, or
-        // adopted) and has been written over since is no edit any more, or it would be repaired without end.
+        // An update with the present value does not move ownership. A value that was edited (or restored, or adopted) and overwritten since is
+        // not an edit any more. Otherwise it would be repaired without end.
         ("restored, then rotated", vec![entry("velero", "Update", 5, &["token_type"], &[names::SOURCES]), entry("apicred", "Update", 9, &without("token_type"), &[])], ForeignWrite::None),
         ("edited, then repaired", vec![own(9), entry("kubectl-edit", "Update", 5, &["token_type"], &[])], ForeignWrite::None),
-        // What moves with each token cannot stay with another by chance, whatever the clocks of two servers say.
+        // A value that changes with each token cannot belong to another manager by chance, whatever the clocks of two servers show.
         ("edited by a server whose clock is behind", vec![own(9), entry("kubectl-edit", "Update", 5, &["token"], &[])], edited("kubectl-edit")),
     ];
     for (name, entries, expected) in cases {
@@ -267,7 +267,7 @@ fn a_secret_is_adopted_only_by_whom_it_names_and_never_from_a_controller() {
         ),
         Target::Deleting
     );
-    // One that was published for a credential of this name which is no more: the Secret may still ask for the new one.
+    // It was published for an earlier credential of this name: the Secret may still request the new one.
     let orphan = json!({ "labels": { (names::MANAGED_BY): "apicred" }, "annotations": { (names::CREDENTIAL_UID): "old" } });
     assert_eq!(
         of("alerts", &orphan),
@@ -341,7 +341,7 @@ fn the_end_of_a_client_secret_is_a_time_a_date_or_reported() {
         ("30 June 2027", Some(day)),
         ("\u{feff}2027-06-30\u{200b}\r\n", Some(day)),
         ("\"2027-06-30\"", Some(day)),
-        // As `az`, `openssl x509 -enddate`, `date`, mail and log formats write it.
+        // In the formats of `az`, `openssl x509 -enddate`, `date`, mail and logs.
         ("2027-06-30T00:00:00+00:00", Some(day)),
         ("2027-06-30 00:00:00+00:00", Some(day)),
         ("2027-06-30 00:00:00", Some(day)),
@@ -352,7 +352,7 @@ fn the_end_of_a_client_secret_is_a_time_a_date_or_reported() {
         ("20270630", Some(day)),
         ("June 30, 2027", Some(day)),
         ("30-Jun-2027", Some(day)),
-        // 5 July or 7 May, and years that nobody means.
+        // 5 July or 7 May, and years that are mistakes.
         ("05/07/2027", None),
         ("2027", None),
         ("2027-06", None),

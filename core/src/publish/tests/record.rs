@@ -10,7 +10,7 @@ use crate::{
     publish::{Record, RefusedSource, SourceMark, SourceUse},
 };
 
-/// The annotations as they stand on a Secret: what is null is not there.
+/// The annotations as they are on a Secret: null means removed.
 fn written(record: &Record) -> BTreeMap<String, String> {
     record
         .annotations()

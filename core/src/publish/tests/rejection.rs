@@ -1,4 +1,4 @@
-//! Words of the API server: who rejects a write, and no data of it.
+//! Messages of the API server: who rejects a write, without any data of it.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
@@ -29,7 +29,7 @@ fn sentence(code: u16, message: &str, causes: &[(&str, &str)]) -> String {
 
 #[test]
 fn each_kind_of_rejection_is_reported_with_who_rejects_and_what_to_do() {
-    // Texts of kube-apiserver 1.34, and of what it asks.
+    // Texts of kube-apiserver 1.34, and of the components that it calls.
     let policy = "secrets \"t\" is forbidden: ValidatingAdmissionPolicy 'platform-42' with binding 'all-teams' denied request: secrets called vap- are forbidden by platform policy 42";
     let webhook = "admission webhook \"validate.kyverno.svc-fail\" denied the request: \n\nresource Secret/n/t was blocked\n";
     let down = "Internal error occurred: failed calling webhook \"gate.example.com\": failed to call webhook: Post \"https://gate.ops.svc:443/x?timeout=10s\": dial tcp 10.0.0.1:443: connect: connection refused";
@@ -220,7 +220,7 @@ fn nothing_that_was_sent_or_stood_there_is_repeated() {
             let said = read(403, &message, &causes, Some(token));
             let reported =
                 said.sentence("t", TYPES).expect("a sentence") + &said.fault().expect("a fault");
-            // Of the file that part which holds the token.
+            // The part of the file that contains the token.
             let file = &json[24..24 + token.len()];
             for secret in [
                 token,

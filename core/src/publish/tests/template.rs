@@ -109,7 +109,7 @@ proptest! {
         let live = |labels: &_, annotations: &_, owned| {
             live_digest(Some(labels), Some(annotations), &wanted.keys(), owned, &wanted.digest())
         };
-        // Keys of others beside it do not matter, since only noted keys are read.
+        // Keys of others do not matter, because only recorded keys are read.
         let mut crowded = strangers.clone();
         crowded.retain(|k, _| !wanted.labels.contains_key(k));
         crowded.extend(wanted.labels.clone());

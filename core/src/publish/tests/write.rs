@@ -178,7 +178,7 @@ fn reloader_ignores_the_secret_unless_its_user_says_otherwise() {
     let created = create("secops", "s", &usual, &noted, files("t0ken")).metadata;
     let mut wanted = created.annotations.unwrap();
     assert_eq!(wanted[names::RELOADER_IGNORE], "true");
-    // One that was written before there was this annotation is not written for it alone.
+    // A Secret that was written before this annotation existed is not written for it alone.
     wanted.remove(names::RELOADER_IGNORE);
     let meta = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
         labels: created.labels,
@@ -205,7 +205,7 @@ fn a_take_over_puts_one_owner_in_place_of_another_and_leaves_the_token() {
         let annotations = patch["metadata"]["annotations"].as_object().unwrap();
         assert_eq!(annotations[names::CREDENTIAL_UID], crate::fixtures::UID);
         assert!(!annotations.contains_key(names::MANAGED_KEYS));
-        // What stands on the Secret then says nothing of a token of this credential.
+        // The remaining annotations do not describe a token of this credential.
         let mut left: BTreeMap<String, String> = noted
             .annotations()
             .into_iter()
@@ -262,7 +262,7 @@ fn an_emptied_secret_has_no_file_and_no_record_and_is_recognized() {
         }
         let left = ownership::examine(&secret.metadata).published.unwrap();
         assert!(left.is_emptied() && left.credential_uid == credential.uid);
-        // The next token is written over it as over any other.
+        // The next token overwrites it like any other.
         let again = rotate_patch(
             "43",
             &template(&credential),

@@ -12,16 +12,16 @@ use crate::{
     rotation::{Application, Class, Fault, Key, KeyMark, Kind, Mark},
 };
 
-/// Characters of a secret that Graph shows as its hint.
+/// Number of characters of a secret that Graph shows as its hint.
 const HINT: usize = 3;
-/// Longest error code of Graph that is shown.
+/// Longest error code of Graph that is shown, in characters.
 const MOST_CODE: usize = 64;
 
-/// A new secret. No `Debug`.
+/// A new secret. It has no `Debug`.
 pub struct NewPassword {
     /// Its id.
     pub id: String,
-    /// Its value, which is never shown again.
+    /// Its value, which is returned only once.
     pub value: SecretString,
     /// Valid from.
     pub from: Option<Timestamp>,
@@ -44,11 +44,11 @@ pub fn thumbprints(identity: &Identity) -> Option<Mark> {
     })
 }
 
-/// Reads the answer to [`super::Graph::read`]: object ID and credentials. `client` is the client ID for which a credential is rotated: the object
-/// ID comes from the user, and with that of another application a client secret of that one would be stored.
+/// Reads the answer to [`super::Graph::read`]: object ID and credentials. `client` is the client ID for which a credential is rotated. The user
+/// sets the object ID: with the object ID of another application, a client secret of that application would be stored.
 ///
 /// # Errors
-/// Why there is none, or that it is another application.
+/// Why the answer has no application, or that it is another application.
 pub fn application(
     raw: &RawAnswer,
     client: &str,
@@ -97,7 +97,7 @@ fn another_application(app: &str) -> Fault {
 /// Reads the answer to [`super::Graph::add_password`].
 ///
 /// # Errors
-/// Why there is none. A success that cannot be read may have taken effect.
+/// Why there is no new secret. A success that cannot be read may have taken effect.
 pub fn new_password(raw: &RawAnswer, now: Timestamp) -> Result<NewPassword, Fault> {
     let fields = success(raw, Kind::Secret, now)?;
     match (text(&fields, "keyId"), text(&fields, "secretText")) {
@@ -111,7 +111,7 @@ pub fn new_password(raw: &RawAnswer, now: Timestamp) -> Result<NewPassword, Faul
     }
 }
 
-/// Reads the answer to [`super::Graph::add_key`]: the id of the certificate, if it is there.
+/// Reads the answer to [`super::Graph::add_key`]: the id of the certificate, if the answer has it.
 ///
 /// # Errors
 /// Why it was not added.
@@ -123,7 +123,7 @@ pub fn new_key(raw: &RawAnswer, now: Timestamp) -> Result<Option<String>, Fault>
     Ok(text(&fields, "keyId").filter(|id| is_guid(id)))
 }
 
-/// Reads the answer to [`super::Graph::remove_key`] and [`super::Graph::remove_password`]. One that is not there is removed.
+/// Reads the answer to [`super::Graph::remove_key`] and [`super::Graph::remove_password`]. A credential that does not exist counts as removed.
 ///
 /// # Errors
 /// Why it was not removed.
@@ -132,7 +132,7 @@ pub fn removed(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Result<(), Fault>
         return Ok(());
     }
     let said = error(raw).map(|e| e.message.to_ascii_lowercase());
-    // A 404 may be about the application: by a wrong object ID, or by a replica that lags.
+    // A 404 may be about the application: the object ID is wrong, or a replica lags.
     let gone = said.is_some_and(|said| {
         said.contains("no ") && said.contains("credential") && said.contains("found")
     });
@@ -143,8 +143,8 @@ pub fn removed(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Result<(), Fault>
     }
 }
 
-/// Why the application could not be read, by a caller that knows no object ID of it: a certificate is added under the object ID, which only
-/// such a reading or the spec gives.
+/// Why the application could not be read, if the caller does not know its object ID. A certificate is added under the object ID, which only
+/// such a reading or the spec provides.
 #[must_use]
 pub fn unnamed(fault: Fault, kind: Kind) -> Fault {
     if kind != Kind::Certificate || fault.class != Class::Permission {
@@ -178,7 +178,7 @@ fn password(fields: &Map<String, Value>) -> Option<Key> {
     key(fields, text(fields, "hint").map(KeyMark::Hint))
 }
 
-/// Only certificates that check signatures: an application may have others, for SAML and for encryption.
+/// Returns only certificates that verify signatures. An application may have others, for SAML and for encryption.
 fn certificate(fields: &Map<String, Value>) -> Option<Key> {
     let verifies = |name: &str, wanted: &str| {
         text(fields, name).is_none_or(|value| value.eq_ignore_ascii_case(wanted))
@@ -200,7 +200,7 @@ fn key(fields: &Map<String, Value>, mark: Option<KeyMark>) -> Option<Key> {
     })
 }
 
-/// `customKeyIdentifier`: the thumbprint as base64 of its bytes, or as hexadecimal digits. Something else is what somebody chose.
+/// `customKeyIdentifier`: the thumbprint as base64 of its bytes, or as hexadecimal digits. Any other text was chosen by a user and is ignored.
 fn thumbprint(text: &str) -> Option<String> {
     let digits = text.bytes().all(|b| b.is_ascii_hexdigit());
     if digits && [40, 64].contains(&text.len()) {
@@ -236,7 +236,7 @@ fn error(raw: &RawAnswer) -> Option<GraphError> {
     })
 }
 
-/// What an error means. Its text is read and never shown.
+/// What an error means. Its text is evaluated and never shown.
 fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
     let Some(error) = error(raw) else {
         return foreign(raw, raw.status >= 500, now);
@@ -290,8 +290,8 @@ fn class(status: u16, error: &GraphError, kind: Kind) -> Class {
     }
 }
 
-/// The next step where an app management policy refuses a credential: policies are about its lifetime, its kind, or who issued a certificate.
-/// Only the first of them is met by another setting of the client.
+/// The next step if an app management policy refuses a credential. Policies are about its lifetime, its kind, or who issued a certificate.
+/// Another setting of the client helps only against the first.
 fn of_policy(error: &GraphError, kind: Kind) -> &'static str {
     let code = error.code.to_ascii_lowercase();
     let message = error.message.to_ascii_lowercase();
@@ -307,13 +307,13 @@ fn of_policy(error: &GraphError, kind: Kind) -> &'static str {
     }
 }
 
-/// How long the answer asks to wait: what stands before Graph asks for it likewise.
+/// The pause that the answer requests. A component in front of Graph requests it in the same way.
 fn asked(raw: &RawAnswer, now: Timestamp) -> Option<SignedDuration> {
     let asked = retry_after(raw.retry_after.as_deref()?, now)?;
     SignedDuration::try_from(asked).ok()
 }
 
-/// An answer that is not Graph's.
+/// An answer that is not from Graph.
 fn foreign(raw: &RawAnswer, may_have_happened: bool, now: Timestamp) -> Fault {
     Fault {
         class: if raw.status == 429 {

@@ -1,4 +1,4 @@
-//! A request that was answered is not answered again, whatever becomes of the annotation of the Secret.
+//! A request that was answered is not answered again, whatever happens to the annotation of the Secret.
 
 use super::faults::Process;
 use crate::{
@@ -22,7 +22,7 @@ fn record(process: &mut Process) -> &mut Record {
     record
 }
 
-/// Is another rotation due?
+/// Whether another rotation is due.
 fn is_due(process: &Process) -> bool {
     let rotates_at = process.decide().rotates_at;
     rotates_at.is_some_and(|at| at <= process.now)
@@ -30,23 +30,23 @@ fn is_due(process: &Process) -> bool {
 
 #[test]
 fn a_request_that_status_says_was_answered_is_not_answered_again() {
-    // Nothing says that it was answered.
+    // Nothing shows that it was answered.
     let mut process = requested();
     assert!(is_due(&process));
-    // The annotation of a backup is older than the answer.
+    // The annotation from a backup is older than the answer.
     process.seen.handled = Some(REQUEST.to_owned());
     assert!(!is_due(&process));
     record(&mut process).handled = Some("an earlier one".to_owned());
     assert!(!is_due(&process));
-    // Status goes on to say so.
+    // Status still reports it.
     let next = process.decide();
     assert_eq!(next.record.handled.as_deref(), Some(REQUEST));
-    // Somebody removed the annotation; the issuer lists the credential.
+    // The annotation was removed; the issuer lists the credential.
     process.seen.noted = Noted::Absent;
     let listed = process.application();
     process.memory.after(&Step::ReadApplication, &listed, at(0));
     assert!(!is_due(&process));
-    // Another request is another one.
+    // A new request.
     process.seen.requested = Some("2026-11-30T09:00:00Z".to_owned());
     assert!(is_due(&process));
 }
@@ -54,7 +54,7 @@ fn a_request_that_status_says_was_answered_is_not_answered_again() {
 #[test]
 fn a_request_that_failed_is_still_to_be_answered_whatever_status_says() {
     let mut process = requested();
-    // Status was written while the rotation was in progress, and is read too late.
+    // Status was written while the rotation was in progress, and a late copy is read.
     process.seen.handled = Some(REQUEST.to_owned());
     record(&mut process).failure = Some(Failure {
         at: at(-90_000),
@@ -65,7 +65,7 @@ fn a_request_that_failed_is_still_to_be_answered_whatever_status_says() {
         answer: None,
     });
     assert!(is_due(&process));
-    // What failed was another request.
+    // The request that failed was another one.
     let failure = record(&mut process).failure.as_mut().expect("a failure");
     failure.requested = Some("an earlier one".to_owned());
     assert!(!is_due(&process));

@@ -1,4 +1,4 @@
-//! What stands before Microsoft Graph asks to wait as Microsoft Graph does.
+//! A component in front of Microsoft Graph can request a pause in the same way as Microsoft Graph.
 
 use jiff::SignedDuration;
 

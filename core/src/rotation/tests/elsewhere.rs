@@ -1,4 +1,4 @@
-//! The client names another application than the one that the annotation is about.
+//! The client names another application than the one that the annotation describes.
 
 use super::faults::{Process, client};
 use crate::{
@@ -102,14 +102,14 @@ fn nothing_is_sent_for_another_application_and_a_user_learns_what_is_left_there(
                 assert!(said.contains(words), "{said}");
             }
             assert!(next.notices[0].needs_somebody());
-            // Status shows the values, and nothing that is known of others.
+            // Status shows the values, but nothing about the credentials of the other application.
             let ids = next.keys.iter().filter_map(|shown| shown.id.as_deref());
             assert!(kind == Kind::Key || ids.count() == 0, "{:?}", next.keys);
 
             // The user takes it back.
             names(&mut process, "c-1", kind);
             assert_eq!(process.decide(), before, "{kind:?} {state:?}");
-            // Or has removed what is left, and the annotation.
+            // Or the user has removed what is left, and the annotation.
             names(&mut process, "c-2", kind);
             process.seen.slots.next = None;
             process.seen.slots.previous = None;
@@ -182,7 +182,7 @@ fn another_name_of_the_tenant_is_no_other_client() {
     let client = ClientAt::of(&entra("contoso.onmicrosoft.com"), id);
     let tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47";
     assert_eq!(client, ClientAt::of(&entra(tenant), &id.to_uppercase()));
-    // Elsewhere two clients may differ in nothing else.
+    // At other issuers two clients may differ only in this.
     let fixed = |id: &str| {
         ClientAt::of(
             &Endpoint::Fixed("https://a.example/t".parse().expect("a URL")),

@@ -1,4 +1,4 @@
-//! Calls that failed: what is reported of them, until when, and when the next one is sent.
+//! Calls that failed: what is reported about them, until when, and when the next one is sent.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -109,7 +109,7 @@ impl Process {
         next(&self.seen, &self.memory, &self.settings, self.now)
     }
 
-    /// What waits, for so long.
+    /// The duration of the present wait.
     pub(super) fn waits(&self) -> SignedDuration {
         match self.decide().step {
             Step::Wait { until } => until.duration_since(self.now),
@@ -117,7 +117,7 @@ impl Process {
         }
     }
 
-    /// Executes the next step with this outcome, and gives the step.
+    /// Executes the next step with this outcome, and returns the step.
     pub(super) fn does(&mut self, outcome: &Outcome) -> Step {
         let step = self.decide().step;
         self.memory.before(&step, self.now);
@@ -141,7 +141,7 @@ impl Process {
         self.now += by;
     }
 
-    /// Somebody requests a rotation, and the issuer is about to be asked for the next credential.
+    /// A user requests a rotation, and the next credential is about to be requested from the issuer.
     pub(super) fn announced(kind: Kind) -> Self {
         let mut process = Self::of(kind);
         process.seen.requested = Some("now".to_owned());
@@ -210,7 +210,7 @@ fn a_rotation_goes_on_at_once_when_the_caller_has_a_token() {
     assert_eq!(process.does(&process.application()), Step::ReadApplication);
     assert!(process.blocked().is_empty());
 
-    // What the issuer answered stands.
+    // A fault that the issuer returned is retained.
     let mut process = Process::of(Kind::Secret);
     process.does(&failed(Class::Throttled));
     process.memory.caller_changed();
@@ -245,7 +245,7 @@ fn a_certificate_without_an_object_id_blocks_its_rotation_before_one_is_due() {
     let outcome = Outcome::Failed(unnamed(refused, Kind::Certificate));
     assert_eq!(process.does(&outcome), Step::ReadApplication);
     assert!(process.blocked()[0].contains("set spec.objectId"));
-    // It is not begun either: it could not succeed, and would count as one that failed.
+    // A rotation is not begun either: it could not succeed, and would count as failed.
     process.seen.requested = Some("now".to_owned());
     assert_eq!(process.waits(), process.settings.pace.call_pause);
 }
@@ -303,7 +303,7 @@ fn an_issuer_that_stays_busy_ends_the_rotation() {
     assert_eq!(asked, 6);
 }
 
-/// A call to add a credential fails like this, as often as it is sent. What is noted of the rotation then.
+/// The stored failure of the rotation, if each call to add a credential fails like this.
 fn ends(kind: Kind, (class, sent): (Class, bool)) -> Failure {
     let mut process = Process::announced(kind);
     let fault = Outcome::Failed(Fault {
@@ -361,7 +361,7 @@ fn the_issuer_refused_only_what_it_was_asked_and_did_refuse() {
                 "another change was in progress",
             ),
             (Class::Transient, true, Why::NotAdded, "did not add"),
-            // It was not asked.
+            // The call was not sent.
             (
                 Class::Throttled,
                 false,
@@ -420,7 +420,7 @@ fn a_reading_that_succeeds_does_not_hide_why_the_issuer_refused() {
     process.pass(process.settings.pace.call_pause);
     assert_eq!(process.does(&process.application()), Step::ReadApplication);
     assert_eq!(process.blocked(), ["Policy"]);
-    // The next one succeeds, and takes over.
+    // The next rotation succeeds, and its credential takes over.
     let from = process.now;
     let held = InHand {
         n: 3,
@@ -461,7 +461,7 @@ fn who_requests_a_rotation_again_does_not_wait_for_the_pause_after_a_failure() {
     );
     process.seen.requested = Some("second".to_owned());
     assert!(matches!(process.decide().step, Step::Write { .. }));
-    // That one fails as well: a third one is needed.
+    // This rotation fails as well: a third one is needed.
     process.does(&Outcome::Done);
     process.does(&failed(Class::Policy));
     process.does(&Outcome::Done);

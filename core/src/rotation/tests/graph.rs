@@ -221,7 +221,7 @@ fn credentials_are_read_with_what_tells_them() {
         hint(&SecretString::from("a~bcd")),
         Mark::Hint("a~b".to_owned())
     );
-    // A list that is missing is not an empty one: nothing may be taken for gone.
+    // A missing list is not an empty one: no credential may count as removed.
     for body in [
         json!({}),
         json!({ "id": OBJECT }),
@@ -305,7 +305,7 @@ fn each_error_has_its_class() {
         (400, "Request_BadRequest", "", Kind::Secret, Class::Invalid),
     ];
     for (status, code, message, kind, class) in table {
-        // A 404 here is about the application, whose credential stays.
+        // A 404 here is about the application, so its credential stays.
         let fault = removed(&refusal(status, code, message), kind, at(0));
         let fault = fault.err().unwrap();
         assert_eq!(fault.class, class, "{code}: {message}");
@@ -322,7 +322,7 @@ fn each_error_has_its_class() {
     assert_eq!(fault.retry_after.map(|d| d.as_secs()), Some(17));
 }
 
-/// A lower validity helps against one of them only.
+/// A lower validity helps only against one of them.
 #[test]
 fn a_policy_is_met_by_what_it_is_about() {
     #[rustfmt::skip]
@@ -387,7 +387,7 @@ fn what_is_not_there_is_removed_and_a_page_of_a_proxy_says_nothing() {
 }
 
 proptest! {
-    /// Any bytes give a value or a fault, and the fault shows nothing of them.
+    /// Any bytes give a value or a fault, and the fault contains none of them.
     #[test]
     fn whatever_comes_is_read_and_never_shown(status in 100_u16..600, code in "[a-z0-9]{12,40}", message in ".{0,60}") {
         let answer = refusal(status, &format!("{code}1"), &message);

@@ -1,4 +1,4 @@
-//! Random histories: steps, crashes, lost and late answers, caches and replicas that lag, edits, clocks that jump.
+//! Random histories: steps, crashes, lost and late answers, lagging caches and replicas, edits, clock jumps.
 
 use proptest::prelude::*;
 
@@ -70,7 +70,7 @@ fn wild() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Runs a history and lets it settle. What is violated is shown with the last steps before it.
+/// Runs a history and lets it settle. A violation is shown with the last steps before it.
 fn play(world: &mut World, ops: &[Op]) {
     for op in ops {
         world.op(*op);
@@ -78,7 +78,7 @@ fn play(world: &mut World, ops: &[Op]) {
     world.settle();
 }
 
-/// Plays a history. If it violates something, it is played again for what led there, and how it goes on.
+/// Runs a history. If it violates a rule, it runs again to show the steps before and after the violation.
 fn played(world: impl Fn() -> World, ops: &[Op]) -> World {
     let attempt = |mut world: World| {
         let outcome =
@@ -145,12 +145,12 @@ proptest! {
     ) {
         let world = || World::new(settings(kind, adopt), seed, hints, reveals);
         played(world, &ops);
-        // It is taken back in the end, and nobody has to do anything.
+        // The user takes it back in the end, so no action is needed.
         let renames = ops.iter().filter(|op| matches!(op, Op::Rename)).count();
         let mut all = ops;
         all.extend((renames % 2 == 1).then_some(Op::Rename));
         let world = played(world, &all);
-        // A certificate is announced there as well, before the issuer refuses the proof.
+        // A certificate is also announced there before the issuer refuses the proof.
         prop_assert!(kind == Kind::Certificate || !world.ended_elsewhere);
     }
 
@@ -175,7 +175,7 @@ proptest! {
     }
 }
 
-/// The histories above reach every state: a model that never leaves the first one proves nothing.
+/// The histories above must reach every state: a model that never leaves the first state proves nothing.
 #[test]
 fn a_history_without_faults_goes_through_every_state() {
     for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
@@ -189,8 +189,7 @@ fn a_history_without_faults_goes_through_every_state() {
     }
 }
 
-/// Somebody stores a value of the other application, and takes the name of that one back an hour later: the next value is the one that
-/// works.
+/// A user stores a value of the other application, and names the first one again an hour later. The next value is then the one that works.
 #[test]
 fn a_next_value_that_works_is_not_given_up_for_one_of_another_application() {
     for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
@@ -232,7 +231,7 @@ fn fails(actor: usize, wrong: Wrong) -> Op {
     }
 }
 
-/// A public key has no name: what was given up is removed by its thumbprint, also if the call that adds it had no answer.
+/// A public key has no name. If it is given up, it is removed by its thumbprint, also if the call that added it had no answer.
 #[test]
 fn a_public_key_that_was_added_without_an_answer_and_then_refused_is_removed() {
     let lost = [Wrong::AnswerLost, Wrong::ErrorAfter, Wrong::Late(80)];
@@ -240,7 +239,7 @@ fn a_public_key_that_was_added_without_an_answer_and_then_refused_is_removed() {
         for wrong in lost {
             let mut ops = vec![goes_on(0); before];
             ops.push(fails(0, wrong));
-            // A lost answer has a new registration access token: the other process goes on when it is stored, as somebody repairs it.
+            // A lost answer contains a new registration access token. The other process continues when a user has stored it.
             ops.extend(vec![goes_on(1); between]);
             ops.push(fails(1, Wrong::Refused(Class::Policy)));
             ops.push(fails(0, Wrong::Refused(Class::Policy)));
@@ -252,7 +251,7 @@ fn a_public_key_that_was_added_without_an_answer_and_then_refused_is_removed() {
     }
 }
 
-/// The call of one process comes while the other one gives the key up.
+/// The call of one process arrives while the other one gives the key up.
 #[test]
 fn a_public_key_that_comes_after_it_was_given_up_is_removed() {
     let mut ops: Vec<Op> = [0, 0, 1, 0, 0, 1, 1].map(goes_on).to_vec();
@@ -268,7 +267,7 @@ fn a_public_key_that_comes_after_it_was_given_up_is_removed() {
     played(world, &ops);
 }
 
-/// Its annotation is gone, and the issuer does not have it: as far as one can tell, apicred did not make it. Somebody takes it away.
+/// Its annotation is deleted, and the issuer does not have it, so apicred treats it as made by others. A user removes it.
 #[test]
 fn a_next_value_that_nobody_knows_ends_no_rotation_for_good() {
     for (added, removed) in (4..8).flat_map(|a| (0..6).map(move |r| (a, r))) {

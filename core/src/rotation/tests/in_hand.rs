@@ -1,4 +1,4 @@
-//! A value that the issuer made is in hand until the Secret has it, whatever the API server answered.
+//! A value that the issuer created is in hand until the Secret has it, whatever the API server answered.
 
 use jiff::SignedDuration;
 

@@ -1,4 +1,5 @@
-//! What a rotation replaced and does not remove: reported as long as it is valid at the issuer, and nothing waits for it.
+//! Credentials that a rotation replaced and does not remove. They are reported as long as they are valid at the issuer, and nothing waits for
+//! them.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,7 +21,7 @@ fn record(process: &mut Process) -> &mut Record {
     record
 }
 
-/// The certificate of a user was replaced, and ends at this time. Number 1 is in use.
+/// The certificate of a user was replaced, and expires at this time. Number 1 is in use.
 fn replaced(until: Timestamp) -> Process {
     let mut process = Process::of(Kind::Certificate);
     process.seen.slots.previous = Some(Slot {
@@ -41,7 +42,7 @@ fn replaced(until: Timestamp) -> Process {
     process
 }
 
-/// The issuer does not let the application be read.
+/// The issuer does not allow the application to be read.
 fn refuse_to_read(process: &mut Process) {
     let refused = Outcome::Failed(Fault {
         class: Class::Permission,
@@ -84,7 +85,7 @@ fn a_certificate_whose_id_nobody_knows_is_named_until_it_ends_and_blocks_nothing
     assert_eq!(notices, std::slice::from_ref(&expected));
     assert!(!expected.needs_somebody());
     let message = expected.message();
-    // Naming a key ID would have no effect: nobody knows that it is the one of this certificate.
+    // A key ID in the spec would have no effect, because it is not known which certificate it belongs to.
     let words = ["thumbprint AB01", "until 2026-", "end with -previous"];
     assert!(words.iter().all(|w| message.contains(w)), "{message}");
     assert!(!message.contains("adopt"), "{message}");
@@ -114,7 +115,7 @@ fn a_certificate_that_is_removed_at_the_issuer_is_reported_no_more() {
         matches!(&notices[..], [Notice::Foreign { id: Some(id), .. }] if id == "id-of-ab01");
     assert!(named, "{notices:?}");
     assert!(notices[0].message().contains("rotation.adopt.keyId"));
-    // Its ID is noted by now, or it never was.
+    // Its ID is recorded by now, or was never recorded.
     for id in [Some("id-of-ab01".to_owned()), None] {
         record(&mut process).previous.as_mut().unwrap().id = id;
         lists(&mut process, &["aa"]);
@@ -122,7 +123,7 @@ fn a_certificate_that_is_removed_at_the_issuer_is_reported_no_more() {
     }
 }
 
-/// Its own certificate is removed by the ID that the answer to adding it had, although the application may not be read.
+/// Its own certificate is removed by the ID in the answer to adding it, although the application may not be read.
 #[test]
 fn a_certificate_of_apicred_is_removed_without_the_right_to_read() {
     let mut process = replaced(at(10 * DAY));

@@ -35,7 +35,7 @@ fn a_token_of_the_same_tenant_alone_manages_a_client() {
         (ONE, &*ONE.to_uppercase(), None),
         ("contoso.onmicrosoft.com", "Contoso.onmicrosoft.com", None),
         (ONE, OTHER, Some("of the same tenant")),
-        // One tenant, or not: nobody here knows.
+        // apicred cannot know whether these are the same tenant.
         ("contoso.onmicrosoft.com", ONE, Some("write its ID in both")),
         (ONE, "contoso.onmicrosoft.com", Some("write its ID in both")),
         ("contoso.com", "fabrikam.com", Some("write its ID in both")),

@@ -1,4 +1,4 @@
-//! The states one by one, and all of them under random histories.
+//! The states one by one, and together in random histories.
 
 mod answered;
 mod busy;

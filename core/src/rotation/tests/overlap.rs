@@ -13,7 +13,7 @@ use crate::{
 
 const DAY: i64 = 86_400;
 
-/// Credential number 1 took over, and the one before it stays until the end of the first day.
+/// Credential number 1 took over, and the previous one stays until the end of the first day.
 pub(super) fn overlap(kind: Kind) -> Process {
     let mut process = Process::of(kind);
     process.seen.slots.previous = Some(Slot {
@@ -35,7 +35,7 @@ pub(super) fn overlap(kind: Kind) -> Process {
     process
 }
 
-/// A token came by the current value at the same time.
+/// The current value got a token at the same time.
 fn decide(process: &mut Process, now: Timestamp) -> Next {
     process.now = now;
     process.seen.used_at = Some(now);
@@ -55,7 +55,7 @@ fn removes_the_previous_one(next: &Next) -> bool {
     )
 }
 
-/// A credential that was to renew at this second.
+/// A credential that should have renewed at this second.
 pub(super) fn lags(renews_at: i64) -> Lagging {
     Lagging {
         name: "app".to_owned(),
@@ -76,16 +76,16 @@ fn a_credential_that_does_not_follow_ends_no_rotation_for_good() {
         let again = over + process.settings.pace.again;
         assert_eq!(next.step, Step::Wait { until: again });
 
-        // The current one ends in time for another one.
+        // The current one expires, so it is time for another one.
         let near = at((180 - 8) * DAY);
         let next = decide(&mut process, near - SignedDuration::from_secs(1));
         assert!(!removes_the_previous_one(&next), "{kind:?}");
         assert!(removes_the_previous_one(&decide(&mut process, near)));
 
-        // Somebody requests another one.
+        // A user requests another one.
         process.seen.requested = Some("now".to_owned());
         assert!(removes_the_previous_one(&decide(&mut process, over)));
-        // Without a token by the current one, the one before it stays.
+        // If the current one got no token, the previous one stays.
         process.seen.used_at = None;
         let next = process.decide();
         assert!(matches!(next.step, Step::Trial { .. }), "{:?}", next.step);
@@ -109,7 +109,7 @@ fn a_rotation_that_is_requested_in_the_overlap_says_when_it_begins_and_how_to_be
     assert_eq!(next.step, Step::Wait { until: at(DAY) });
     assert_eq!(next.rotates_at, Some(at(DAY)));
 
-    // Somebody cannot wait.
+    // A user cannot wait.
     process.settings.overlap = SignedDuration::from_mins(1);
     let step = decide(&mut process, noon).step;
     let Step::Write { change, .. } = step else {
@@ -118,7 +118,7 @@ fn a_rotation_that_is_requested_in_the_overlap_says_when_it_begins_and_how_to_be
     let soon = noon + SignedDuration::from_mins(1);
     assert_eq!(change.record.state, Phase::Switched { retire_at: soon });
     process.seen.noted = Noted::Record(Box::new(change.record));
-    // The write gave the Secret another version, so no credential has a token by it.
+    // The write gave the Secret another version, so no credential has a token by it yet.
     process.seen.lagging = Some(lags(0));
     assert!(removes_the_previous_one(&decide(&mut process, soon)));
 }
@@ -152,7 +152,7 @@ fn lists(process: &mut Process, id: &str, name: Option<String>) {
 
 #[test]
 fn a_credential_of_a_user_is_noted_when_it_is_replaced_and_reported_as_long_as_it_is_listed() {
-    // Twice: the second rotation puts another value in the place of the one before.
+    // Twice: the second rotation replaces the previous value with another one.
     let mut noted = Record::default();
     let foreign = |id: &str| Known {
         id: Some(id.to_owned()),
@@ -186,7 +186,7 @@ fn a_credential_of_a_user_is_noted_when_it_is_replaced_and_reported_as_long_as_i
     assert!(process.decide().notices.is_empty());
 }
 
-/// The client resource was deleted and created again: its UID is another one, and the annotation stays with the Secret.
+/// The client resource was deleted and created again: its UID has changed, and the annotation stays on the Secret.
 #[test]
 fn what_an_earlier_client_of_the_secret_made_goes_on_and_may_be_adopted() {
     let earlier = Names::new("cluster", "earlier-uid");
@@ -219,7 +219,7 @@ fn what_an_earlier_client_of_the_secret_made_goes_on_and_may_be_adopted() {
         id: "key-5".to_owned(),
     }];
 
-    // What is noted is of this rotation, and goes on. What is in no Secret waits for somebody's word.
+    // The recorded credential is of this rotation, which continues. The credential in no Secret waits until a user names it.
     let mut process = recreated();
     lists(&mut process, &earlier);
     let next = process.decide();
@@ -240,13 +240,13 @@ fn what_an_earlier_client_of_the_secret_made_goes_on_and_may_be_adopted() {
     let id = "key-5".to_owned();
     assert_eq!(process.does(&Outcome::Done), Step::RemovePassword { id });
     process.does(&Outcome::Done);
-    // A replica that lags lists it still.
+    // A lagging replica still lists it.
     lists(&mut process, &earlier);
     let next = process.decide();
     assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
     assert!(next.notices.is_empty(), "{:?}", next.notices);
 
-    // One of a client resource that never rotated this Secret is that one's.
+    // A credential of a client resource that never rotated this Secret belongs to that resource.
     let mut process = recreated();
     process.settings.adopt = Some("key-5".to_owned());
     lists(&mut process, &Names::new("cluster", "another-uid"));
@@ -304,7 +304,7 @@ fn a_credential_that_apicred_made_for_another_client_is_never_adopted() {
     let id = "key-0".to_owned();
     assert_eq!(next.notices, [Notice::OfAnother { id }]);
 
-    // Nor as the one before the current one.
+    // Nor as the previous credential.
     let mut process = overlap(Kind::Secret);
     process.settings.adopt = Some("key-0".to_owned());
     if let Some(previous) = &mut record(&mut process).previous {

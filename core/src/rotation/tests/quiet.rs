@@ -1,4 +1,4 @@
-//! A credential that follows in its time is waited for without a word.
+//! Nothing is reported while a credential waits for its renewal on schedule.
 
 use super::overlap::{lags, overlap};
 use crate::{

@@ -1,4 +1,4 @@
-//! The annotation: what was written is read, and what cannot be read stops the rotation.
+//! The annotation: it is read as it was written, and an unreadable one stops the rotation.
 
 use std::collections::BTreeMap;
 
@@ -84,14 +84,14 @@ fn every_state_is_read_as_it_was_written() {
         }),
         ..Record::default()
     };
-    // One that an earlier version wrote is about no client in particular.
+    // A record of an earlier version does not name a client.
     let written = BTreeMap::from([ends.annotation()]);
     let end = RotatedUntil::read(&written).expect("an end");
     assert_eq!(end.of(&client()), Some((Some(at(0)), at(9))));
     assert_eq!(RotatedUntil::read(&annotations("{")), None);
 }
 
-/// The answer is in the memory of the process that got it; the class is noted, so that a restart does not lose the reason.
+/// The answer is in the memory of the process that received it. The class is stored, so that a restart does not lose the reason.
 #[test]
 fn why_the_issuer_refused_is_noted() {
     let failure = |class: &str| {
@@ -153,7 +153,7 @@ fn a_name_is_ours_only_with_prefix_and_uid() {
     assert!(Names::new(&"x".repeat(80), uid).name(99_999).len() <= 64);
     assert_eq!(names.number(&names.name(12)), Some(12));
     assert_eq!(names.number(&format!("CN={}", names.name(12))), Some(12));
-    // The operator has lost the key that its name of the cluster comes from.
+    // The operator has lost the key from which its name of the cluster is derived.
     let before = Names::new("other", uid).name(12);
     assert_eq!(names.number(&before), Some(12));
     assert_eq!(Names::new("x", "").number("apicred/x//1"), None);
@@ -241,7 +241,7 @@ fn the_number_and_the_key_id_of_a_step_are_of_one_credential() {
     };
     let added = || Phase::Added { since };
     for (state, current, next, subject) in [
-        // The new one is not made yet, or its ID is not known.
+        // The new one is not created yet, or its ID is not known.
         (
             Phase::Adding { n: 7, since },
             of(6, Some("six")),

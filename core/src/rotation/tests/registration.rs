@@ -1,4 +1,4 @@
-//! Registration management: what is sent back, which token is found, and what an error means.
+//! Registration management: what is sent back, which token is found, and the meaning of errors.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ fn a_registration_is_sent_back_whole_with_one_key_more_or_less() {
     ] {
         assert_eq!(added.get(name), None, "{name}");
     }
-    // Sent twice, it is there once.
+    // If it is sent twice, it is not added twice.
     let again = read(&added);
     assert_eq!(again.with(jwk), added);
     let application = registration.application(at(0));

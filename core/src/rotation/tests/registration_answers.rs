@@ -1,4 +1,4 @@
-//! What an answer to a registration request brings beside the registration: another address; and a `jwks_uri` without a value.
+//! What an answer to a registration request contains in addition to the registration: another address; and a `jwks_uri` without a value.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -19,7 +19,7 @@ fn an_answer_may_name_another_address_of_the_registration() {
             json!("https://other.example/r"),
             Some("https://other.example/r"),
         ),
-        // The same one, written otherwise.
+        // The same address in another spelling.
         (200, json!("HTTPS://issuer.example:443/reg/c-1"), None),
         (200, json!("/v2/reg/c-1"), None),
         (200, json!(""), None),

@@ -1,4 +1,4 @@
-//! The other values of a rotation have room beside the current one.
+//! The other values of a rotation must have room next to the current one.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Trials of a new value: when they are sent, and what is noted of those that got no token.
+//! Trials of a new value: when they are sent, and what is recorded about those that got no token.
 
 use jiff::SignedDuration;
 
@@ -9,7 +9,7 @@ use crate::rotation::{
 };
 
 impl Process {
-    /// The next credential is in the Secret, and is to be proven from now on.
+    /// The next credential is in the Secret, and its proving begins now.
     pub(super) fn proves(&mut self) {
         self.seen.slots.next = Some(Slot {
             digest: "next".to_owned(),
@@ -29,7 +29,7 @@ impl Process {
         }
     }
 
-    /// One trial of it, as soon as one is due.
+    /// One trial of it, as soon as it is due.
     fn tries_next(&mut self, outcome: &Outcome) {
         while let Step::Wait { .. } = self.decide().step {
             self.pass(self.waits());
@@ -42,7 +42,7 @@ impl Process {
         );
     }
 
-    /// Trials with this outcome until it is given up; the failure that is noted.
+    /// Trials with this outcome until it is given up. Returns the recorded failure.
     fn gives_up(&mut self, outcome: &Outcome) -> Failure {
         loop {
             match self.decide().step {
@@ -93,7 +93,7 @@ fn trials_of_a_new_value_wait_as_long_as_the_issuer_asks_and_it_is_given_up_in_t
                 (Some(seconds(29)), seconds(30)),
                 (Some(seconds(31)), seconds(31)),
                 (Some(seconds(600)), seconds(600)),
-                // The hour that trials have ends before.
+                // The hour for trials ends before.
                 (Some(seconds(7_200)), seconds(3_570)),
                 (Some(SignedDuration::MAX), seconds(3_570)),
             ] {
@@ -105,14 +105,14 @@ fn trials_of_a_new_value_wait_as_long_as_the_issuer_asks_and_it_is_given_up_in_t
                 let trial = matches!(process.decide().step, Step::Trial { .. });
                 assert_eq!(trial, waits < seconds(3_570), "{asked:?}");
                 if trial {
-                    // What was asked once is asked no more.
+                    // A pause that the issuer requested applies only once.
                     process.tries_next(&Outcome::Token);
                     assert_eq!(process.waits(), seconds(30), "{asked:?}");
                 }
             }
         }
     }
-    // A process that begins when the hour is over tries it once.
+    // A process that starts after that hour tries it once.
     let mut process = Process::of(Kind::Secret);
     process.proves();
     process.pass(seconds(9_000));
@@ -136,7 +136,7 @@ fn a_rotation_that_was_given_up_says_what_the_issuer_answered_last() {
     let silent = fault(Class::Transient, None);
     for (outcome, words) in [
         (Outcome::Refused(answer()), &all[..]),
-        // The application is disabled: not a word about the credential.
+        // The application is disabled: the answer is not about the credential.
         (
             Outcome::NoAnswer(fault(Class::Token, None), answer()),
             &all[..],
@@ -177,7 +177,7 @@ fn a_rotation_that_was_given_up_says_what_the_issuer_answered_last() {
     }
 }
 
-/// An issuer that knows the secret and gives no token says so in each answer: nobody is served by 2,880 of them a day.
+/// An issuer that knows the secret and issues no token answers so each time: 2,880 such requests a day are useless.
 #[test]
 fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
     for class in [Class::Token, Class::Transient] {
@@ -185,7 +185,7 @@ fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
         let Noted::Record(record) = &mut process.seen.noted else {
             unreachable!("it was set above")
         };
-        // A user made it, so that it must get a token first.
+        // A user created it, so it must get a token first.
         record.current.as_mut().unwrap().n = None;
         process.seen.names = Names::new("cluster", "another");
         process.seen.used_at = None;
@@ -209,7 +209,7 @@ fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
                     process.does(&Outcome::NoAnswer(fault.clone(), Answer::default()));
                     trials += 1;
                     let (needed, message) = reported(&process).expect("the reason");
-                    // What should have passed by itself, and did not for hours.
+                    // A fault that should be transient but lasted for hours.
                     assert_eq!(needed, class == Class::Token || trials >= 20);
                     assert!(message.contains(&fault.message), "{message}");
                     pauses.push(process.waits());
@@ -228,7 +228,7 @@ fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
         );
         assert_eq!(pauses.iter().max(), Some(&process.settings.pace.again));
         assert!((90..100).contains(&trials), "{trials} trials");
-        // It works again: what was reported ends, and the rotation begins.
+        // It works again: the report ends, and the rotation begins.
         while !matches!(process.decide().step, Step::Trial { .. }) {
             process.pass(process.waits());
         }

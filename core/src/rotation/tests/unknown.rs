@@ -1,4 +1,4 @@
-//! What stands in the Secret or at the issuer and is of no rotation, and what a restart reads.
+//! Values in the Secret or at the issuer that do not belong to a rotation, and what a restart reads.
 
 use jiff::SignedDuration;
 
@@ -32,7 +32,7 @@ fn strange(ending: &'static str, keys: &[&str]) -> Notice {
     }
 }
 
-/// A credential that apicred made and that is in no Secret.
+/// A credential that apicred created and that is in no Secret.
 fn made(process: &Process, n: u32, from: i64) -> Key {
     Key {
         id: format!("key-{n}"),
@@ -121,10 +121,10 @@ fn a_value_that_somebody_stored_beside_it_is_not_tried_and_not_replaced() {
             let notice = strange(ending, &[]);
             assert!(next.notices.contains(&notice), "{:?}", next.notices);
             assert!(notice.needs_somebody() && notice.message().contains(ending));
-            // Not its first characters either.
+            // Not even its first characters.
             let shown: Vec<&str> = next.keys.iter().map(|key| key.slot).collect();
             assert_eq!(shown, ["Current"], "{kind:?}");
-            // It is gone.
+            // It was removed.
             (process.seen.slots.next, process.seen.slots.previous) = (None, None);
             let step = process.decide().step;
             assert!(begins(&step), "{kind:?}: {step:?}");
@@ -132,7 +132,7 @@ fn a_value_that_somebody_stored_beside_it_is_not_tried_and_not_replaced() {
     }
 }
 
-/// Several lines, a private key without its certificate, a note: a value that is no credential is somebody's all the same.
+/// Several lines, a private key without its certificate, a note: such a value is not a credential, but it belongs to a user nevertheless.
 #[test]
 fn a_value_that_is_no_credential_is_not_replaced_either() {
     for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
@@ -200,7 +200,7 @@ fn what_somebody_stores_in_place_of_a_new_credential_is_not_sent_shown_or_remove
                 };
                 assert_eq!(change.values, Values::Keep);
                 assert_eq!(change.record.next, None, "{kind:?}");
-                // A public key that is lost is removed at once, because nothing would find it later.
+                // A lost public key is removed at once, because nothing would find it later.
                 match &change.record.state {
                     Phase::Retiring { key, from } if kind == Kind::Key => {
                         assert_eq!(key.id.as_deref(), Some("key-2"));
@@ -250,7 +250,7 @@ fn a_client_secret_that_the_issuer_made_waits_until_its_place_is_free() {
     let why = change.record.failure.map(|failure| failure.why);
     assert_eq!(why, Some(Why::NotSent));
 
-    // It came while the request was on its way.
+    // It was stored while the request was in progress.
     let mut process = adding();
     process.memory.held = Some(held);
     process.seen.slots.beside = theirs;
@@ -317,7 +317,7 @@ fn a_write_does_not_note_what_somebody_stored_beside_it() {
     assert!(process.decide().notices.contains(&notice));
 }
 
-/// The annotation is lost in the middle of a rotation.
+/// The annotation is lost during a rotation.
 #[test]
 fn what_a_rotation_stored_is_known_again_by_what_the_issuer_lists() {
     let mut process = Process::of(Kind::Secret);
@@ -337,8 +337,8 @@ fn what_a_rotation_stored_is_known_again_by_what_the_issuer_lists() {
     );
 }
 
-/// The same without the right to read the application: a certificate says by its subject who made it, and a token says that it is of this
-/// application.
+/// The same without the permission to read the application. The subject of a certificate shows who created it, and a token shows that it
+/// belongs to this application.
 #[test]
 fn a_certificate_of_a_rotation_whose_annotation_is_lost_is_tried_before_somebody_is_asked_to_remove_it()
  {
@@ -393,7 +393,7 @@ fn a_certificate_of_a_rotation_whose_annotation_is_lost_is_tried_before_somebody
         process.does(&Outcome::Token);
         assert!(matches!(process.decide().step, Step::Write { .. }));
     }
-    // What somebody else made is not sent.
+    // A certificate that others created is not sent.
     for name in [None, Some("CN=theirs".to_owned())] {
         let process = lost(name);
         let decided = process.decide();
@@ -419,11 +419,11 @@ fn a_restart_with_nothing_due_reads_no_application() {
         assert_eq!(process.decide().step, Step::Wait { until: read_by });
         process.now = read_by;
         assert_eq!(process.decide().step, Step::ReadApplication);
-        // A clock that was wrong.
+        // The clock was wrong.
         process.now = at(-40 * HOUR);
         assert_eq!(process.decide().step, Step::ReadApplication);
     }
-    // What is known comes from a reading alone, or nothing is known.
+    // Only a reading shows what is known, or nothing is known.
     let of_replaced = |record: &mut Record| record.replaced.push("theirs".to_owned());
     let of_no_id = |record: &mut Record| {
         record.current = record
@@ -442,8 +442,8 @@ fn a_restart_with_nothing_due_reads_no_application() {
     let mut process = restarted(Kind::Certificate);
     process.seen.noted = Noted::Absent;
     assert_eq!(process.decide().step, Step::ReadApplication);
-    // The process before could read nothing, or there was nothing to learn: one of a certificate waits. The age of a client secret is
-    // known to the issuer alone.
+    // The previous process could not read anything, or there was nothing to learn: a reading for a certificate waits. The age of a client
+    // secret is known only to the issuer.
     for (kind, waits) in [(Kind::Certificate, true), (Kind::Secret, false)] {
         let mut process = restarted(kind);
         process.seen.noted = Noted::Absent;
@@ -456,7 +456,7 @@ fn a_restart_with_nothing_due_reads_no_application() {
         assert_eq!(step == Step::Wait { until: read_by }, waits, "{step:?}");
         assert_eq!(step == Step::ReadApplication, !waits, "{step:?}");
     }
-    // A requested rotation is not kept waiting.
+    // A requested rotation is not delayed.
     let mut process = restarted(Kind::Secret);
     process.seen.requested = Some("now".to_owned());
     assert_eq!(process.decide().step, Step::ReadApplication);

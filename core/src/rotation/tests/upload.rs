@@ -1,4 +1,4 @@
-//! A certificate that another tool made is announced by the one before it.
+//! A certificate that another tool created is announced with the previous one.
 
 use jiff::Timestamp;
 
@@ -41,7 +41,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// One that has run for a long time.
+    /// A process that has run for a long time.
     pub(super) fn new() -> Self {
         let settings = RotationSettings::of(Kind::Certificate);
         Self {
@@ -65,7 +65,7 @@ impl Process {
         upload(&self.seen, &self.memory, &self.settings, self.now())
     }
 
-    /// The next step that is no wait, after all waits before it.
+    /// The next step other than a wait, after all waits before it.
     pub(super) fn next(&mut self) -> Step {
         for _ in 0..100 {
             match self.decide().step {
@@ -99,7 +99,7 @@ impl Process {
     }
 
     pub(super) fn read(&mut self, numbers: &[u32]) {
-        // A wait may come before it.
+        // There may be a wait before it.
         self.next();
         let lists = self.lists(numbers);
         assert_eq!(self.execute(&lists), Step::ReadApplication);
@@ -153,7 +153,7 @@ fn a_new_certificate_is_announced_once_and_tried_until_it_gets_a_token() {
         ("Steady", vec![("Current", None), ("Previous", id(1))])
     );
     assert!(process.memory.has_announced("digest-2"));
-    // For ever: no day makes it less true.
+    // This does not change with time.
     process.t += 3 * 86_400;
     assert_eq!(process.state().0, "Steady");
     let wait = matches!(process.decide().step, Step::Wait { .. });
@@ -162,7 +162,7 @@ fn a_new_certificate_is_announced_once_and_tried_until_it_gets_a_token() {
     process.seen.copy.clone_from(&process.seen.secret);
     assert_eq!(process.state(), ("Steady", vec![("Current", None)]));
 
-    // What the issuer lists shows the key IDs.
+    // The list of the issuer shows the key IDs.
     let mut process = Process::new();
     process.tries(&Outcome::Refused(Answer::default()));
     process.read(&[1, 2]);
@@ -209,12 +209,12 @@ fn without_need_nothing_is_announced() {
         let expected: Vec<Notice> = notice.into_iter().collect();
         assert_eq!(next.notices, expected, "{:?}", process.seen);
     }
-    // The pair is refused, and nothing can prove it.
+    // The pair is refused, and no pair can prove it.
     let mut process = Process::new();
     process.seen.copy = None;
     process.execute(&Outcome::Refused(Answer::default()));
     assert_eq!(process.decide().notices, [Notice::NoLastGood]);
-    // It is in the hands of a user, who uploads it.
+    // A user uploads it.
     process.execute(&Outcome::Token);
     assert!(process.decide().notices.is_empty());
 }
@@ -306,7 +306,7 @@ fn without_an_object_id_what_would_stop_an_upload_is_reported_before_one_begins(
     };
     let waits = |process: &Process| matches!(process.decide().step, Step::Wait { .. });
     assert!(waits(&resting(true)));
-    // The shell says so if the object ID is not known.
+    // The shell reports this if the object ID is not known.
     let Outcome::Failed(refused) = failed(Class::Permission) else {
         unreachable!("it failed")
     };
@@ -323,7 +323,7 @@ fn without_an_object_id_what_would_stop_an_upload_is_reported_before_one_begins(
         "{}",
         said.message
     );
-    // Somebody allows it: it is read again, and then once a day.
+    // A user grants the permission: it is read again, and then once a day.
     let lists = process.lists(&[2]);
     process.next();
     assert_eq!(process.execute(&lists), Step::ReadApplication);
@@ -331,13 +331,13 @@ fn without_an_object_id_what_would_stop_an_upload_is_reported_before_one_begins(
     let before = process.t;
     assert_eq!(process.next(), Step::ReadApplication);
     assert!(process.t - before > 86_000, "{}", process.t - before);
-    // A process that takes over reads it at the time of this client.
+    // A process that takes over reads it at the scheduled time of this client.
     let mut process = resting(false);
     let at_its_time = at(process.t + 7_000);
     let memory = Memory::new(process.now(), &process.settings.pace);
     process.memory = memory.reading_by(at_its_time).reconciled_before(true);
     assert_eq!(process.decide().step, Step::Wait { until: at_its_time });
-    // Of a name that the spec gives, nothing has to be read.
+    // If the spec names the object ID, nothing must be read.
     process.seen.named = true;
     assert!(waits(&process));
 }
@@ -372,7 +372,7 @@ fn what_the_issuer_refuses_is_reported_and_repeated_ever_more_rarely() {
             "{notices:?}"
         );
         assert!(!process.memory.has_announced("digest-2"));
-        // Somebody uploads it by hand: what was refused is of no interest any more.
+        // A user uploads it: the refusal is not relevant any more.
         let (lists, now) = (process.lists(&[1, 2]), process.now());
         process.memory.after(&Step::ReadApplication, &lists, now);
         assert!(process.decide().notices.is_empty());

@@ -1,4 +1,4 @@
-//! A certificate that the issuer says it has added, and that never gets a token, is not added again and again.
+//! A certificate that the issuer confirms but that never gets a token is not added again and again.
 
 use jiff::Timestamp;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Times at which the certificate is announced within a week, if it never gets a token, and whether that is reported at the end.
+/// Times within a week at which the certificate is announced if it never gets a token, and whether the failure is reported at the end.
 fn announced(readable: bool, answer: &Outcome) -> (Vec<i64>, bool) {
     let settings = RotationSettings::of(Kind::Certificate);
     let seen = Uploading {

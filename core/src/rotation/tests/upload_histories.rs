@@ -16,7 +16,7 @@ use crate::{
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    /// The process goes on. What comes of a call.
+    /// The process continues. Contains the result of its call.
     Run(Wrong),
     Pass(i64),
     Crash,
@@ -24,7 +24,7 @@ enum Op {
     Renew,
     /// A credential renews its token.
     Token,
-    /// Somebody uploads the certificate.
+    /// A user uploads the certificate.
     ByHand,
 }
 
@@ -62,7 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The Secret, its copy and an issuer that lags.
+/// The Secret, its copy and a lagging issuer.
 struct World {
     process: Process,
     may_read: bool,
@@ -99,7 +99,7 @@ impl World {
         self.process.seen.secret.as_ref().map_or(0, number)
     }
 
-    /// Is it known everywhere?
+    /// Whether all replicas know it.
     fn accepts(&self, n: u32) -> bool {
         let arrived = |(known, since): &(u32, i64)| *known == n && *since + LAG <= self.process.t;
         self.known.iter().any(arrived)
@@ -220,7 +220,7 @@ proptest! {
         for op in ops {
             world.op(op);
         }
-        // The pauses after refusals are a day at most, those of calls likewise.
+        // The pauses after refusals and calls are a day at most.
         for _ in 0..1_000 {
             let works = world.process.seen.works(&world.process.memory);
             if works || world.process.t > 8 * YEAR / 10 {

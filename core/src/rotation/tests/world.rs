@@ -1,5 +1,5 @@
-//! A model of what surrounds a rotation: the Secret with its history, an issuer whose replicas lag, processes that crash, people
-//! who edit. It holds no rule of the rotation; it checks what must always be true whenever a process does something.
+//! A model of the environment of a rotation: the Secret with its history, an issuer with lagging replicas, processes that crash, and users who
+//! edit. It contains no rule of the rotation. It checks what must always be true after each step of a process.
 
 mod checks;
 mod issuer;
@@ -27,7 +27,7 @@ const REPLICAS: usize = 3;
 const KEY: &str = "client-secret";
 const UID: &str = "0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000";
 
-/// What goes wrong while a step is executed.
+/// The fault while a step is executed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Wrong {
     Nothing,
@@ -35,7 +35,7 @@ pub(super) enum Wrong {
     Lost,
     /// An effect, and no answer.
     AnswerLost,
-    /// An effect after so many seconds, and no answer.
+    /// An effect after this many seconds, and no answer.
     Late(i64),
     /// An effect, and the answer is an error of the server.
     ErrorAfter,
@@ -49,11 +49,11 @@ pub(super) enum Wrong {
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
-    /// A process goes on. If it waits, time passes: at most so many seconds.
+    /// A process continues. If it waits, time passes: at most this many seconds.
     Run {
         actor: usize,
         wrong: Wrong,
-        /// So many versions behind is its cache.
+        /// Its cache is this many versions behind.
         behind: usize,
         /// For a wait.
         at_most: i64,
@@ -62,19 +62,19 @@ pub(super) enum Op {
     Crash(usize),
     /// The clock of a process jumps.
     Jump(usize, i64),
-    /// Somebody requests a rotation.
+    /// A user requests a rotation.
     Request,
     Edit(Edit),
     /// The client names the other application.
     Rename,
 }
 
-/// What people and GitOps do to the Secret.
+/// Edits of the Secret by users and GitOps.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Edit {
-    /// A user makes a credential and stores it.
+    /// A user creates a credential and stores it.
     OwnValue,
-    /// Back to what it was so many versions before: values, annotation or both.
+    /// Restores an earlier version, this many versions back: values, annotation or both.
     Restore {
         back: usize,
         values: bool,
@@ -100,7 +100,7 @@ struct IssuerKey {
     value: String,
     made: i64,
     removed: Option<i64>,
-    /// When each replica sees it, and sees that it is gone.
+    /// When each replica lists it, and when each stops listing it.
     seen: [i64; REPLICAS],
     gone: [i64; REPLICAS],
 }
@@ -122,7 +122,7 @@ pub(super) struct World {
     hints: bool,
     reveals_id: bool,
     may_read: bool,
-    /// An answer was lost that had a new registration access token.
+    /// An answer with a new registration access token was lost.
     locked: bool,
     names: Names,
     /// Which of two applications the client names.
@@ -135,14 +135,14 @@ pub(super) struct World {
     actors: Vec<Actor>,
     requested: Option<String>,
     made: u32,
-    /// When a token came by a value last, by its digest.
+    /// When a value last got a token, by its digest.
     tokens: BTreeMap<String, i64>,
     jumped: bool,
-    /// Edits and jumps after which there may be one orphan more.
+    /// Number of edits and jumps, each of which may leave one more orphan.
     disturbed: usize,
-    /// Did somebody have to end what another application has?
+    /// Whether a user had to remove what another application has.
     pub(super) ended_elsewhere: bool,
-    /// What happened, if it is wanted: most of the time would go into its words.
+    /// A log of the steps, if it is wanted, because formatting it would take most of the time.
     pub(super) trace: Option<Vec<String>>,
     pub(super) seen_states: BTreeSet<&'static str>,
 }
@@ -195,13 +195,13 @@ impl World {
         world
     }
 
-    /// The application may not be read from now on.
+    /// From now on the application may not be read.
     pub(super) fn blind(mut self) -> Self {
         self.may_read = false;
         self
     }
 
-    /// From now on what happens is noted.
+    /// From now on the steps are recorded.
     pub(super) fn traced(mut self) -> Self {
         self.trace = Some(Vec::new());
         self
@@ -226,7 +226,7 @@ impl World {
     }
 
     fn add(&mut self, name: Option<String>, value: &str, lag: i64) -> String {
-        // A public key is named by its thumbprint, and is registered once.
+        // A public key is named by its thumbprint, and registered only once.
         let id = match self.settings.kind {
             Kind::Key if self.is_live(value) => return value.to_owned(),
             Kind::Key => value.to_owned(),
@@ -265,12 +265,12 @@ impl World {
         client(&format!("c-{}", self.application))
     }
 
-    /// Of a value as a credential of the client as it is.
+    /// Digest of a value as a credential of the present client.
     fn digest(&self, value: &str) -> String {
         format!("{value} of {}", self.application)
     }
 
-    /// Is it accepted by an issuer that does not lag?
+    /// Whether an issuer without lag accepts it.
     fn is_live(&self, value: &str) -> bool {
         self.here().any(|k| k.value == value && k.removed.is_none())
     }
@@ -283,7 +283,7 @@ impl World {
         held.filter(|v| self.is_live(v)).count()
     }
 
-    /// The state that is noted.
+    /// The recorded state.
     pub(super) fn state(&self) -> &'static str {
         match Record::read(&self.content().note) {
             Noted::Record(record) => record.state.as_str(),
@@ -372,7 +372,7 @@ impl World {
         self.late = late;
         let now = (self.t, self.application);
         for (t, application, name, value) in due {
-            // Replicas lag behind the moment of the effect, not behind the next reading.
+            // Replicas lag behind the time of the effect, not behind the next reading.
             (self.t, self.application) = (t, application);
             self.add(Some(name), &value, LAG);
         }
@@ -383,11 +383,11 @@ impl World {
         let now = self.now(actor);
         self.actors[actor].memory = Memory::new(now, &self.settings.pace);
         self.actors[actor].values.clear();
-        // The next process waits by itself.
+        // The next process waits anyway.
         self.actors[actor].last_write = i64::MIN / 2;
     }
 
-    /// Each process stores what the issuer has made, and forgets the rest.
+    /// Each process stores what the issuer has created, and forgets the rest.
     fn rename(&mut self) {
         for actor in 0..self.actors.len() {
             let held = self.actors[actor].memory.held();
@@ -449,7 +449,7 @@ impl World {
         self.history.push(content);
     }
 
-    /// One turn of a process; what it did.
+    /// One step of a process. Returns what it decided.
     pub(super) fn run(&mut self, actor: usize, wrong: Wrong, behind: usize, at_most: i64) -> Next {
         let mut seen = self.observed(actor, behind);
         let decide = |world: &Self, seen: &Observed| {

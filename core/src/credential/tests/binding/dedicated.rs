@@ -1,4 +1,4 @@
-//! Annotations that dedicate a Secret to one use or one name.
+//! Annotations that reserve a Secret for one use or one name.
 
 use super::*;
 
@@ -49,13 +49,13 @@ fn an_annotation_that_dedicates_a_secret_excludes_every_other_use() {
     ] {
         assert_eq!(serves(&nothing), [""; 0], "{:?}", nothing.annotations);
     }
-    // The annotation was removed, the owner reference shows it.
+    // The annotation was removed, but the owner reference shows it.
     let mut owned = secret(&[]);
     owned.owner_references = Some(vec![
         serde_json::from_value(json!({ "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "name": "x", "uid": "u", "controller": true })).unwrap(),
     ]);
     assert_eq!(serves(&owned), [""; 0]);
-    // A chain of tokens is a matter of explicit consent.
+    // A chain of tokens needs explicit consent.
     assert_eq!(
         serves(&secret(&[
             (CREDENTIAL_UID, "another"),
@@ -63,7 +63,7 @@ fn an_annotation_that_dedicates_a_secret_excludes_every_other_use() {
         ])),
         ["subject token", "assertion"]
     );
-    // An owner pins a Secret to issuers, administrators' issuers included.
+    // An owner limits a Secret to issuers, including administrators' issuers.
     assert_eq!(serves(&secret(&[(ALLOWED_ISSUERS, here)])), free);
     for elsewhere in [
         "https://other.example",

@@ -1,4 +1,4 @@
-//! Managed identities and what they fit to.
+//! Managed identities, and what they can be combined with.
 
 use super::*;
 

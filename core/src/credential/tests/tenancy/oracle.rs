@@ -1,9 +1,9 @@
-//! The rules once more, written in another way: where a request may go, and with which Secrets.
+//! The rules again, implemented differently: where a request may be sent, and with which Secrets.
 
 use super::*;
 
 impl Drawn {
-    /// The way of a request: where it goes to and what it draws on. `None`: it is not made.
+    /// Where a request is sent, and its inputs. `None`: it is not sent.
     pub(super) fn goes_to(&self, credential: &Credential) -> Option<(Option<String>, Vec<usize>)> {
         let issuer = &credential.issuer;
         binding::may_request(
@@ -78,7 +78,7 @@ impl Drawn {
             .ok()
             .unwrap();
         assert_eq!(sent.url.scheme(), "https");
-        // What was not opened is not in it, and what is secret is not in its address.
+        // A Secret that was not opened is not in it, and no secret is in its address.
         let names = |of: &usize| format!("{}-content", SECRETS[*of]);
         let body = sent.body.expose_secret();
         let unread = [1, 3].iter().filter(|of| !drawn.contains(of)).map(names);
@@ -88,8 +88,8 @@ impl Drawn {
         Some((Some(sent.url.origin().ascii_serialization()), drawn))
     }
 
-    /// The rule: an administrator, Microsoft or the owner vouches for where it goes, and the owner for what is
-    /// done with it. `strict`: only what must be understood counts.
+    /// The rule: an administrator, Microsoft or the owner vouches for the destination, and the owner for the use. `strict`: only texts that
+    /// apicred must understand count.
     pub(super) fn owner_agrees(&self, of: usize, origin: Option<&str>, strict: bool) -> bool {
         let exchanges = ["onBehalfOf", "assertion", "keyFile", "exchange"].contains(&self.grant);
         let consents = match (of, self.dedicated.get(of), self.grant) {
@@ -101,7 +101,7 @@ impl Drawn {
             (1, Some([false, false, true]), _) => exchanges && self.allowed[1].is_some(),
             (0 | 3, Some(dedicated), _) => *dedicated == [false; 3],
             (2, ..) => match self.kind {
-                // The audience of the real Entra ID is not that of whoever speaks its protocol.
+                // The audience of the real Entra ID is not that of another server with the same protocol.
                 Kind::EntraWithCa | Kind::EntraElsewhere => self.audience,
                 _ => true,
             },
@@ -129,7 +129,7 @@ impl Drawn {
         consents && goes
     }
 
-    /// Where a reader would expect the request to go; none: nowhere.
+    /// Where a reader would expect the request to be sent; None: nowhere.
     pub(super) fn expected(&self, credential: &Credential) -> Option<Vec<&'static str>> {
         let home = match self.kind {
             kind if kind.is_microsoft() || kind == Kind::EntraWithCa => {
@@ -141,7 +141,7 @@ impl Drawn {
         match self.kind {
             Kind::Oidc | Kind::ClusterOidc => {
                 let plain = PLACES[self.discovered].1?;
-                // An alias that cannot be used is as good as none. One with a tab is read as another origin, which nobody names.
+                // An alias that cannot be used counts as none. One with a tab is read as another origin, which no owner lists.
                 let alias = self.alias.filter(|_| certificate).map(|a| PLACES[a]);
                 if alias.is_some_and(|(written, _)| written.contains('\t')) {
                     return None;

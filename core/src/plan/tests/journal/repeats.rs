@@ -1,4 +1,4 @@
-//! What repeats: counted, reported once an hour, and not again after a restart.
+//! Repetitions: counted, reported once an hour, and not again after a restart.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn the_same_failure_at_each_retry_is_counted_and_reported_once_an_hour() {
     assert_eq!(id, Some("correlation-7200"), "of the last attempt");
     let end = process.step(9000, &WELL, None);
     assert_eq!((end.lines.len(), end.lines[0].repeats), (1, 149));
-    // A day later it is a new one.
+    // A day later it is a new fault.
     let began = process.step(90_000, &bad, Some(attempt(90_000, "A")));
     assert_eq!((began.lines.len(), began.lines[0].repeats), (1, 0));
 }
@@ -61,7 +61,7 @@ fn what_status_says_already_is_not_reported_again_after_a_restart() {
     ];
     let mut process = Process::finds(&bad);
     assert_eq!(process.says(0, &bad), [""; 0]);
-    // A new version of apicred has better words.
+    // A new version of apicred has better messages.
     let better = [
         "Ready=False/A: in better words",
         "Stalled=True/A: in better words",
@@ -73,7 +73,7 @@ fn what_status_says_already_is_not_reported_again_after_a_restart() {
     );
     assert_eq!(process.says(3, &["Ready=False/B"]), ["changed Ready B"]);
     assert_eq!(Process::finds(&bad).says(4, &WELL), ["ended Ready A"]);
-    // Its failures are counted on.
+    // The count of its failures continues.
     let mut process = Process::finds(&bad);
     process.says(0, &bad);
     let entry = process.step(HOUR, &bad, Some(attempt(HOUR, "A")));
@@ -142,12 +142,12 @@ fn a_condition_that_flaps_is_counted_too() {
         lines.iter().any(|l| l.repeats > 300),
         "reported with its count"
     );
-    // One that comes to stay is reported within the hour although it was counted at first.
+    // A fault that lasts is reported within the hour although it was counted at first.
     assert_eq!(process.says(7000, &bad), [""; 0]);
     let says = process.says(2 * HOUR, &bad);
     assert_eq!(says, ["repeated RenewalFailing LifetimeTooShort"]);
     assert_eq!(process.says(11_000, &WELL).len(), 1);
-    // What has passed is forgotten.
+    // A fault that ended is forgotten.
     process.says(16_000, &WELL);
     assert!(process.journal.is_empty());
 }

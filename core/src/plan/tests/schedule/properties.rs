@@ -1,4 +1,4 @@
-//! What holds for each lifetime, wish and jitter.
+//! Properties for each lifetime, requested time and jitter.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn any_class() -> impl Strategy<Value = Class> {
 }
 
 prop_compose! {
-    /// Lifetime, wish and minimum as issuers and users may give them.
+    /// Lifetime, requested time and minimum as issuers and users may set them.
     fn any_lifetime()(
         lifetime in prop_oneof![1_i64..7200, 1_i64..40_000_000],
         wish in prop::option::of(-10_i64..100_000),
@@ -57,7 +57,7 @@ proptest! {
         let renewal = renewal(issued, issued + secs(lifetime), None, promise(None), Spread { seed: &seed, phase });
         let left = (issued + secs(lifetime)).duration_since(renewal.at);
         prop_assert!(promise(None).is_served(secs(lifetime)));
-        // Below 111 s the 10 s between two tokens come first.
+        // Below 111 s the 10 s between two tokens take precedence.
         let least = MOUNT_LEFT.min(secs(lifetime) - SHORTEST - secs(1));
         prop_assert!(left >= least, "{} of {} left", left, lifetime);
         prop_assert!(renewal.at.duration_since(issued) >= SHORTEST);
@@ -86,12 +86,12 @@ proptest! {
     fn no_token_is_renewed_at_once((lifetime, wish, user, seed) in any_lifetime(), phase: u32) {
         let renewal = renewal(at(0), at(lifetime), wish, promise(user), Spread { seed: &seed, phase });
         let after = renewal.at.duration_since(at(0));
-        // What is left for the kubelet comes first, and two tokens are 10 s apart.
+        // The time for the kubelet takes precedence, and two tokens are 10 s apart.
         if renewal.reason == "MountDelay" {
             prop_assert!(after >= SHORTEST, "{} after {}", after, lifetime);
             return Ok(());
         }
-        // A quarter of the lifetime, or a tenth where the issuer wishes it so, less a fifth of jitter.
+        // A quarter of the lifetime, or a tenth if the issuer requests it, minus a fifth for jitter.
         let share = if wish.is_some() { 0.1 } else { 0.25 };
         let least = secs(lifetime).as_secs_f64() * share * 0.8 - secs(round(lifetime)).as_secs_f64();
         prop_assert!(after.as_secs_f64() > least, "{} after {}", after, lifetime);
@@ -133,7 +133,7 @@ proptest! {
         let retry_after = asked.map(Duration::from_secs);
         let of = |failures| waits(&Retry { retry_after, propagating, ..retry(class, failures) });
         let (this, next) = (of(failures), of(failures + 1));
-        // Only the fifth that spreads many credentials may differ once the cap is reached.
+        // Only the fifth that spreads many credentials may differ when the maximum is reached.
         prop_assert!(next * 1.2 >= this, "{} then {}", this, next);
         let asked = retry_after.map_or(0.0, |a| a.as_secs_f64());
         prop_assert!(this >= asked && this <= asked.max(3600.0) * 1.2);

@@ -1,4 +1,4 @@
-//! How long a failed attempt waits for the next one.
+//! How long the next attempt waits after a failure.
 
 use super::*;
 
@@ -69,7 +69,7 @@ fn nobody_sleeps_past_the_moment_that_still_saves_the_minimum_lifetime() {
         );
     }
     assert!(by(Class::Transient, 20, None) <= 20.0);
-    // Who was throttled, or waits for a user, gains nothing by one more try.
+    // If the issuer throttles, or a user must act, one more attempt does not help.
     assert!(by(Class::Throttled, 100, None) >= 600.0);
     assert!(by(Class::NeedsUser, 100, None) >= 3600.0);
 }

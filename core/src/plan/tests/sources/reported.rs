@@ -1,4 +1,4 @@
-//! What is reported of sources while the token is good.
+//! What is reported about sources while the token is valid.
 
 use super::*;
 
@@ -61,7 +61,7 @@ fn a_secret_that_works_does_not_hide_the_fault_of_another() {
         reported(&credential, &missing).unwrap().0,
         "ClientSecretMissing"
     );
-    // The one in use, too: another one takes its place at the next renewal, if it can.
+    // Also the one in use: if possible, another one replaces it at the next renewal.
     let mut gone = world();
     gone.sources[1].present = None;
     gone.memory.refuse(refused(&credential, "new", -60, 0));
@@ -106,7 +106,7 @@ fn the_end_of_a_hidden_fault_is_an_event_as_its_beginning() {
         events(&third),
         [(Severity::Normal, "ClientCredentialAccepted".to_owned())]
     );
-    // That the one in use has expired does not say that the other one works.
+    // The expiry of the one in use does not show that the other one works.
     let mut over = bad.clone();
     over.sources[1].expires_at = Some(at(-1));
     assert_eq!(
@@ -141,7 +141,7 @@ fn what_has_expired_comes_before_what_is_refused_and_that_before_what_will_expir
     }
 }
 
-/// A thing that goes, and the reason that is reported for it.
+/// An object that is deleted, and the reason that is reported for it.
 type Gone = (&'static str, fn(&mut Observed));
 
 const GOING: [Gone; 5] = [
@@ -186,7 +186,7 @@ fn what_the_next_renewal_needs_is_reported_when_it_goes_and_not_when_it_is_due()
         assert_eq!(condition(&view.status, "Ready").unwrap().status, "True");
         assert!(condition(&view.status, "Stalled").is_none());
         assert_eq!(view.notices[0].reason.as_str(), reason);
-        // It costs one write, and none while nothing moves.
+        // It costs one write, and none while nothing changes.
         let later = status(
             &credential,
             &world,

@@ -1,11 +1,11 @@
-//! Lifetimes that put the minimum remaining lifetime at risk, that cannot hold it, or that are guessed.
+//! Lifetimes that put the minimum remaining lifetime at risk, are too short for it, or are guessed.
 
 use super::*;
 
 #[test]
 fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_is_late() {
     let credential = credential();
-    // An hour's lifetime: minimum 15 min, mount delay 2 min, notice 6 min: from 37 min on.
+    // Lifetime of an hour: minimum 15 min, mount delay 2 min, notice 6 min: reported after 37 min.
     for (age, trouble, reported) in [
         (2200, true, false),
         (2220, true, true),
@@ -45,7 +45,7 @@ fn lifetimes_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
     const LOWER: &str = "lower spec.minLifetime";
     const NOTIFY: &str = "spec.target.notifyPods";
     let notify = json!({ "selector": { "matchLabels": { "app": "a" } } });
-    // Lifetime, minLifetime, notified; what is said, with the ways out, and which way out is none.
+    // Lifetime, minLifetime, notified; parts of the message with the fixes, and a fix that it must not contain.
     for (lifetime, minimum, notified, says, none) in [
         (
             60,

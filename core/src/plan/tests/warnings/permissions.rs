@@ -1,4 +1,4 @@
-//! What a token lacks of the expected permissions, and what it has beyond them.
+//! What a token lacks of the expected permissions, and what it has in addition.
 
 mod exceeded;
 mod unlisted;
@@ -40,7 +40,7 @@ fn a_token_with_fewer_scopes_than_were_requested_is_reported() {
         message.contains("files.write, files.share") && message.contains("spec.scopes"),
         "{message}"
     );
-    // What is expected in so many words goes before.
+    // An explicit expectation takes precedence.
     noted.claims = Some(Box::new(Claims {
         audience: vec!["api://other".to_owned()],
         ..Claims::default()
@@ -61,7 +61,7 @@ fn what_a_token_lacks_is_reported_and_one_that_cannot_be_read_is_neutral() {
     #[rustfmt::skip]
     let cases = [
         (json!({ "roles": ["Investigation.Read"] }), None),
-        // Documentation writes it in both ways.
+        // The documentation spells it in both ways.
         (json!({ "roles": ["Investigation.read"] }), None),
         (json!({ "roles": ["Investigation.Read", "Settings.Read"] }), Some("RolesMissing")),
         (json!({ "scopes": ["User.Read"] }), None),
@@ -115,7 +115,7 @@ fn all_that_a_token_lacks_is_reported_at_once() {
             vec!["AudienceMismatch: ", "TenantMismatch: the token is of tenant 6f3c0a4e"]),
         (json!({ "tenant": tenant, "roles": ["Settings.Read"], "scopes": ["Mail.Read"] }), "TenantMismatch",
             vec!["TenantMismatch: ", ". PermissionsMissing: the token lacks the application permissions Settings.Read and the delegated permissions Mail.Read"]),
-        // One is not named twice.
+        // No permission is named twice.
         (json!({ "roles": ["Settings.Read", "Other.Read", "Investigation.Read"] }), "RolesMissing",
             vec!["the token lacks the application permissions Settings.Read, Other.Read; add"]),
     ];
@@ -126,7 +126,7 @@ fn all_that_a_token_lacks_is_reported_at_once() {
             assert!(message.contains(part), "{expect}: {part}: {message}");
         }
     }
-    // What is granted otherwise than requested stands beside it.
+    // A scope that was requested and not granted is listed as well.
     let credential = expecting(&json!({ "audience": audience, "roles": ["Settings.Read"] }));
     let mut noted = record(&credential, (-300, 1500, 3300));
     noted.claims = Some(Box::new(held()));
@@ -136,7 +136,7 @@ fn all_that_a_token_lacks_is_reported_at_once() {
     for part in ["AudienceMismatch: ", "RolesMissing: ", "ScopesNotGranted: "] {
         assert!(message.contains(part), "{part}: {message}");
     }
-    // At an issuer that leaves claims out, what cannot be checked stands beside what is wrong.
+    // At an issuer that omits claims, what cannot be checked is reported together with what is wrong.
     let credential = credential_with(&json!({ "expect": { "audience": "api", "roles": ["r"] } }));
     let mut noted = record(&credential, (-300, 1500, 3300));
     noted.claims = Some(Box::new(Claims {
@@ -349,16 +349,16 @@ fn roles_are_found_where_issuers_put_them_and_silence_is_no_proof() {
         // Okta
         (scopes("read"), Some(json!({ "scp": ["read", "write"] })), None, None),
         (roles("admins"), Some(json!({ "groups": ["admins"] })), None, Some("NotVerifiable")),
-        // Case counts.
+        // Values are case-sensitive.
         (roles("Admin"), Some(json!({ "roles": ["admin"] })), None, Some("RolesMissing")),
-        // No claim, or one that is too long to be noted, or of a type that is not known.
+        // No claim, or one that is too long to be stored, or of an unknown type.
         (roles("admin"), Some(json!({})), None, Some("NotVerifiable")),
         (roles("admin"), Some(json!({ "roles": null })), None, Some("NotVerifiable")),
         (roles("admin"), Some(json!({ "roles": { "admin": {} } })), None, Some("NotVerifiable")),
         (roles("role-099"), Some(json!({ "roles": many })), None, Some("NotVerifiable")),
         (roles("role-001"), Some(json!({ "roles": many })), None, None),
         (scopes("read"), Some(json!({})), None, Some("NotVerifiable")),
-        // Opaque: the answer may name the scopes.
+        // An opaque token: the answer may contain the scopes.
         (roles("admin"), None, None, Some("NotVerifiable")),
         (scopes("read"), None, None, Some("NotVerifiable")),
         (scopes("read"), None, Some("read write"), None),

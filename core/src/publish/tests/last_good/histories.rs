@@ -5,9 +5,9 @@ use super::*;
 /// One event in the history of a Secret and its copy.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// Another pair, which the issuer knows or not.
+    /// Another pair, which the issuer knows or does not know.
     Replace(bool),
-    /// A label on it.
+    /// A changed label.
     Touch,
     Register,
     Wish(bool),
@@ -137,8 +137,8 @@ impl History {
 }
 
 proptest! {
-    /// Whatever happens in whichever order: only a pair that got a token is in the copy, it is used only for the Secret that
-    /// it is of and while the owner wishes it, and a reconcile that follows finds nothing more to do.
+    /// In any order of events: the copy contains only a pair that got a token, it is used only for the Secret from which it was copied and
+    /// while the owner requests it, and the next reconcile finds nothing more to do.
     #[test]
     fn the_copy_has_only_what_got_a_token(list in prop::collection::vec(events(), 1..60)) {
         let mut history = History {

@@ -2,8 +2,7 @@
 
 use super::*;
 
-/// What becomes of a Secret whose controller is an earlier credential of this name, after the garbage collector has had
-/// so many seconds.
+/// What happens to a Secret whose controller is an earlier credential of this name, after the garbage collector has had this many seconds.
 fn earlier(change: &Value, seconds: u64) -> Target {
     let credential = credential();
     let owner = json!({
@@ -31,7 +30,7 @@ fn a_secret_of_an_earlier_credential_of_this_name_waits_for_the_garbage_collecto
         other => panic!("{other:?}"),
     };
     assert_eq!([left(0), left(29), left(30), left(3_000)], [30, 1, 0, 0]);
-    // Without its notes the owner reference still shows the owner.
+    // Without its annotations the owner reference still shows the owner.
     let bare = json!({ "annotations": null, "labels": null });
     assert!(matches!(
         earlier(&bare, 30),
@@ -55,7 +54,7 @@ fn a_secret_of_anybody_else_is_never_taken_over() {
         owner(&json!({ "apiVersion": "apicred.development/v1" })),
         owner(&json!({ "controller": false })),
         owner(&json!({ "controller": null })),
-        // The notes name another credential than the owner reference.
+        // The annotations name another credential than the owner reference.
         json!({ "annotations": { (names::CREDENTIAL_UID): "third" } }),
         json!({ "annotations": { (names::CREDENTIAL_UID): UID } }),
         json!({ "ownerReferences": null }),

@@ -4,7 +4,7 @@ use super::{Edit, LAG, World, Wrong};
 use crate::rotation::{Kind, Next, Noted, Notice, Phase, Record, Step, values};
 
 impl World {
-    /// What must be true after each step of ours.
+    /// What must be true after each step of apicred.
     pub(super) fn check(&self, step: &Step, (values, current): (usize, bool)) {
         if values > 0 {
             assert!(
@@ -20,14 +20,14 @@ impl World {
         }
         let ours = self.ours().len();
         let bound = 3 + self.disturbed;
-        // Without the right to read, what an answer did not name is not removed.
+        // Without the permission to read, a credential that no answer named is not removed.
         assert!(
             ours <= bound || !self.may_read,
             "{ours} of ours are at the issuer"
         );
     }
 
-    /// What is at the application that the annotation names is left alone, and a user learns of it.
+    /// Credentials at the application that the annotation names are not changed, and are reported.
     pub(super) fn check_elsewhere(&self, decided: &Next, behind: usize) {
         let notices = decided.notices.iter();
         let mut found = notices.filter_map(|notice| match notice {
@@ -45,7 +45,7 @@ impl World {
             "{:?}",
             decided.step
         );
-        // Who reads an old version reports what was left then.
+        // A process that reads an old version reports what was left then.
         if self.disturbed > 0 || behind > 0 {
             return;
         }
@@ -72,7 +72,7 @@ impl World {
             .collect()
     }
 
-    /// People repair what only they can, nothing goes wrong any more, and somebody asks for a rotation: it must come to its end.
+    /// Users repair what only they can repair, no more faults occur, and a rotation is requested. It must complete.
     pub(in super::super) fn settle(&mut self) {
         self.note(|_| "settle".to_owned());
         for actor in &mut self.actors {
@@ -92,7 +92,7 @@ impl World {
             self.edit(Edit::RemoveNext);
             self.edit(Edit::RemovePrevious);
         }
-        // Somebody stores a new registration access token.
+        // A user stores a new registration access token.
         self.locked = false;
         if !self.current_is_live() {
             self.edit(Edit::OwnValue);
@@ -119,7 +119,7 @@ impl World {
             let steady = matches!(self.observed(0, 0).noted, Noted::Record(r)
                 if r.state == Phase::Steady && r.handled.as_deref() == Some("last") && r.failure.is_none());
             quiet = if steady { quiet + 1 } else { 0 };
-            // Without hints a foreign value may be any of ours; its owner takes it away.
+            // Without hints a foreign value may be any of apicred's; its owner removes it.
             if steady && !self.hints && Self::value_in(self.content(), values::PREVIOUS).is_some() {
                 self.edit(Edit::RemovePrevious);
             }
@@ -130,10 +130,10 @@ impl World {
         }
         let current = Self::value_in(self.content(), "").unwrap();
         assert!(quiet > 12, "it comes to rest");
-        // A certificate that was announced twice is there twice.
+        // A certificate that was announced twice is listed twice.
         let mut ours = self.ours();
         ours.dedup();
-        // A public key has no name: which of them are ours is known from the annotation alone, and each edit of it may cost one.
+        // A public key has no name: only the annotation shows which ones are apicred's, and each edit of it may leave one.
         if self.settings.kind == Kind::Key && self.disturbed > 0 {
             assert!(ours.contains(&current.as_str()));
             assert!(

@@ -1,4 +1,4 @@
-//! What comes of a step: the Secret is written, and an issuer whose replicas lag answers.
+//! The result of a step: the Secret is written, and an issuer with lagging replicas answers.
 
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
@@ -209,7 +209,7 @@ impl World {
             Kind::Certificate => Some(KeyMark::Thumbprint(format!("1{}", k.value))),
             Kind::Key => Some(KeyMark::Thumbprint(k.value.clone())),
         };
-        // A registration says nothing about a public key but the key.
+        // A registration contains only the key itself.
         let says = self.settings.kind != Kind::Key;
         let keys = shown
             .map(|k| Key {
@@ -240,7 +240,7 @@ impl World {
         let (t, here) = (self.t, self.application);
         let mut keys = self.keys.iter_mut();
         let Some(key) = keys.find(|k| k.id == id && k.application == here) else {
-            // A public key is known by its thumbprint before it is registered.
+            // A public key is identified by its thumbprint before it is registered.
             assert_eq!(self.settings.kind, Kind::Key, "it was read somewhere");
             let elsewhere = self.keys.iter().any(|k| k.id == id);
             assert!(!elsewhere, "{id} is a key of the other application");

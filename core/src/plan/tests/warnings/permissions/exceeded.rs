@@ -1,8 +1,8 @@
-//! What a token has beyond the expected permissions.
+//! Permissions of a token beyond the expected ones.
 
 use super::*;
 
-/// What is expected, the claims of the token, the scopes of the answer, and the words of the message.
+/// The expectation, the claims of the token, the scopes of the answer, and parts of the message.
 type Exceeding<'a> = (
     &'a Value,
     Option<Value>,
@@ -51,16 +51,16 @@ fn a_token_with_more_than_is_expected_is_reported_if_that_is_wanted() {
         (&scopes, Some(held(json!(["root"]), "read")), None, None),
         (&scopes, Some(held(json!([]), "read admin")), None, Some(&["delegated permissions admin", "expect.scopes"])),
         (&both, Some(held(json!(["a"]), "b")), None, Some(&["application permissions a", "delegated permissions b", "expect.roles and expect.scopes"])),
-        // Scopes of a sign-in give no right at an API.
+        // Scopes of a sign-in grant no access to an API.
         (&scopes, Some(held(json!([]), "openid profile email offline_access read")), None, None),
-        // Elsewhere than at Entra ID case counts.
+        // At issuers other than Entra ID values are case-sensitive.
         (&roles, Some(held(json!(["Read"]), "")), None, Some(&["Read"])),
         // An opaque token: the scopes of the answer.
         (&scopes, None, Some("read"), None),
         (&scopes, None, Some("read admin"), Some(&["admin"])),
         (&scopes, None, None, None),
         (&roles, None, Some("read admin"), None),
-        // What looks like data is counted and not shown.
+        // A name that looks like data is counted and not shown.
         (&roles, Some(held(json!(["read", secret_like]), "")), None, Some(&["1 whose names are not shown"])),
         (&json!({ "roles": ["read"] }), Some(held(json!(["read", "write"]), "")), None, None),
     ];
@@ -77,7 +77,7 @@ fn a_token_with_more_than_is_expected_is_reported_if_that_is_wanted() {
         assert!(words.iter().all(|w| seen.contains(w)), "{words:?}: {seen}");
         assert!(!seen.contains(&secret_like[..8]), "{seen}");
     }
-    // At Entra ID case does not count, and the message says where.
+    // At Entra ID values are not case-sensitive, and the message names the place in the portal.
     let credential = expecting(&json!({ "roles": ["investigation.read"], "exact": true }));
     let mut noted = record(&credential, (-300, 1500, 3300));
     let held = |roles: &[&str]| {

@@ -1,8 +1,8 @@
-//! `expect.exact`: permissions that cannot be noted by name count as well.
+//! `expect.exact`: permissions that cannot be stored by name count as well.
 
 use super::{exceeded::exceeded, *};
 
-/// What is expected, the claims of the token, the scopes of the answer, and words of the message.
+/// The expectation, the claims of the token, the scopes of the answer, and parts of the message.
 type Case<'a> = (Value, Option<Value>, Option<&'a str>, Option<&'a str>);
 
 #[test]
@@ -29,10 +29,10 @@ fn permissions_with_odd_names_and_beyond_the_bound_are_counted() {
         // Keycloak, and Auth0.
         (roles.clone(), Some(json!({ "realm_access": { "roles": ["read", "a b"] } })), None, Some("(1 whose")),
         (roles.clone(), Some(json!({ "permissions": ["read", "a b"], "roles": ["c d"] })), None, Some("(2 whose")),
-        // What is expected has such a name itself: it may be the one.
+        // The expectation has such a name itself, and may be that permission.
         (json!({ "roles": ["Global Administrator"], "exact": true }), Some(of(json!(["Global Administrator"]))), None, None),
         (json!({ "roles": ["Global Administrator"], "exact": true }), Some(of(json!(["Global Administrator", "a b"]))), None, Some("(1 whose")),
-        // More than are noted: what is expected may be among those.
+        // More than are stored: the expected permission may be among the others.
         (json!({ "roles": ["role-000"], "exact": true }), Some(of(json!(many(0)))), None, Some("36 whose names are not shown")),
         (json!({ "roles": listed, "exact": true }), Some(of(json!(many(68)))), None, None),
         // A list that is not set is not compared.
