@@ -1,5 +1,5 @@
-//! The alerts and the dashboard of the chart: unit tests of the alerts by promtool, the types of Grafana, and that what both
-//! name exists. The queries of docs/monitoring.md: the parser of Azure Monitor.
+//! The alerts and the dashboard of the chart: unit tests of the alerts by promtool, the types of Grafana, and a check that everything
+//! that both refer to exists. The queries of docs/monitoring.md: the parser of Azure Monitor.
 
 #[path = "alerts/chart.rs"]
 mod chart;
@@ -19,7 +19,7 @@ use testenv::PrometheusPrograms;
 const RULES: &str = "charts/apicred/files/alerts.yaml";
 const RUNBOOKS: &str = "https://github.com/apicred/apicred/blob/main/docs/runbooks.md";
 
-/// Does the operator have this metric? Without the suffixes of histograms.
+/// Whether the operator has this metric. The suffixes of histograms are not part of the name.
 fn is_known(metric: &str) -> bool {
     TABLE.iter().any(|known| known.name == metric)
 }
@@ -42,7 +42,7 @@ async fn prometheus_reads_the_rules_and_their_tests_pass() {
     said.expect("rules that do what their tests say");
 }
 
-/// A test of promtool with nothing expected passes for a rule that never fires, so each alert must fire in one.
+/// A test of promtool that expects nothing also passes for a rule that never fires, so each alert must fire in one test.
 #[test]
 fn each_alert_is_tested_quiet_firing_and_ended_and_with_two_replicas() {
     let cases = cases();
@@ -123,7 +123,7 @@ fn each_alert_has_a_severity_a_text_with_a_command_and_a_runbook() {
     }
 }
 
-/// What the chart's `overrides` change by name is one rule.
+/// A name in `overrides` of the chart must change exactly one rule.
 #[test]
 fn no_two_rules_have_one_name() {
     let mut seen = BTreeSet::new();
@@ -156,7 +156,7 @@ fn each_metric_and_reason_of_the_alerts_exists() {
     }
 }
 
-/// A credential that is not ready is in exactly one of two alerts, or in none because somebody requested that.
+/// A credential that is not ready is in exactly one of two alerts, or in none if a user requested this state.
 #[test]
 fn each_reason_is_for_one_alert() {
     let list = |name: &str, before: &str| -> BTreeSet<String> {

@@ -1,7 +1,7 @@
-//! The house rules of DESIGN that neither a reader of one file nor the compiler can see: one file sends, one file
-//! reads the clock, nothing that holds a secret can be printed. Each rule is a function over text with a test of its
-//! own, and is then held against every file below `src/` and `core/src/`. That `core` decides and does nothing is held by its
-//! dependencies and by `core/clippy.toml`.
+//! The rules of DESIGN that neither a reader of one file nor the compiler can check: one file sends, one file
+//! reads the clock, no value that contains a secret can be printed. Each rule is a function over text with a test of its
+//! own. It is then applied to every file below `src/` and `core/src/`. The dependencies of `core` and `core/clippy.toml` ensure
+//! that `core` only decides and has no effects.
 
 #![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
 
@@ -29,7 +29,7 @@ const MOST_LINES: usize = 400;
 /// The same for a file of tests: tables of cases are long.
 const MOST_LINES_OF_TESTS: usize = 500;
 
-/// Words that stand for the world outside: clients, runtimes, the environment, files, clocks, randomness.
+/// Identifiers of the outside world: clients, runtimes, the environment, files, clocks, randomness.
 const WORLD: [&str; 17] = [
     "kube",
     "reqwest",
@@ -49,7 +49,7 @@ const WORLD: [&str; 17] = [
     "TcpStream",
     "tracing",
 ];
-/// Files of the operator that decide only, beside those of `core`: they take the time and return data.
+/// Files of the operator that only decide, in addition to those of `core`: they take the time and return data.
 const DECIDE: [&str; 1] = ["leader/election.rs"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
@@ -90,7 +90,7 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
         .filter(|w| !w.is_empty())
 }
 
-/// What of the outside world the code of a pure room mentions.
+/// The identifiers of the outside world that the code of a pure folder mentions.
 fn world(code: &str) -> BTreeSet<String> {
     let found = words(code).filter(|w| WORLD.contains(w)).map(str::to_owned);
     let clocks = WALL_CLOCKS.iter().filter(|c| code.contains(**c));
@@ -186,7 +186,7 @@ fn one_module_sends_and_one_file_reads_the_clock() {
             let only_names = path == "issuer/guard.rs"
                 && code.match_indices("reqwest::").count()
                     == code.match_indices("reqwest::dns").count();
-            // The last one sends to the collector, and nothing that comes from an issuer or a Secret.
+            // The last one sends to the collector, and sends no data of an issuer or a Secret.
             let sends = [
                 "http/mod.rs",
                 "http/connect.rs",
@@ -207,17 +207,17 @@ fn one_module_sends_and_one_file_reads_the_clock() {
     }
 }
 
-/// Who parses a credential, and why not by `Context::parse`.
+/// Files that parse a credential, each with the reason why it does not use `Context::parse`.
 const PARSE: [&str; 3] = [
     // `Context::parse` and `Context::parse_leaving`.
     "controller/context/spec.rs",
-    // The client by which it requests tokens is the one that it rotates.
+    // The client with which it requests tokens is the one that it rotates.
     "controller/clients/rotate.rs",
     // The plugin reads the objects itself.
     "bin/kubectl-apicred/subject.rs",
 ];
 
-/// Whoever parses a credential without the client that it names finds none.
+/// Code that parses a credential without its client would find no client.
 #[test]
 fn credentials_are_parsed_with_their_client() {
     let own = |path: &str| path.starts_with("credential/") || path == "fixtures.rs";

@@ -1,4 +1,4 @@
-//! Each file of `examples/`, as the operator reads it: it is valid, may use its issuer, brings the objects that it names, and its comments
+//! Each file of `examples/`, as the operator reads it: it is valid, may use its issuer, and contains the objects that it names. Its comments
 //! name the Secrets that a user must create, with the annotations that they need.
 
 #![allow(clippy::panic, reason = "the functions beside the tests are tests too")]
@@ -132,7 +132,7 @@ impl Example {
         )
     }
 
-    /// What a Secret does not allow yet, a comment asks the user to allow.
+    /// If a Secret does not allow a use yet, a comment requests the permission from the user.
     fn allowed(&self, allowed: Result<(), Denial>) {
         let Err(denial) = allowed else {
             return;
@@ -149,7 +149,7 @@ impl Example {
         );
     }
 
-    /// The ServiceAccounts that a spec names are there, and allow the issuer.
+    /// The ServiceAccounts that a spec names exist, and allow the issuer.
     fn accounts(&self, spec: &Value, issuer: &Issuer) {
         let all = self.all::<ServiceAccount>("ServiceAccount");
         for name in accounts(spec) {
@@ -247,7 +247,7 @@ impl Example {
     }
 }
 
-/// Those that the API server sets.
+/// The labels that the API server sets.
 fn labels(namespace: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(
         "kubernetes.io/metadata.name".to_owned(),

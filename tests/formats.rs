@@ -1,5 +1,5 @@
-//! What stands in a Secret, read by the programs that it is meant for: curl, git, Python's netrc and dotenv, a shell,
-//! a Kubernetes client. Each gets tokens of every kind: it reads the very token, or the format has refused it.
+//! The content of a Secret, read by the programs for which it is made: curl, git, Python's netrc and dotenv, a shell,
+//! a Kubernetes client. Each gets tokens of every kind: it reads exactly the token, or the format has refused it.
 
 #[path = "formats/sdk.rs"]
 mod sdk;
@@ -28,12 +28,12 @@ use proptest::{
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-/// What RFC 6750 calls a token. No format may refuse it.
+/// The tokens of RFC 6750. No format may refuse one.
 const USUAL: &str = "[A-Za-z0-9._~+/-]{1,80}={0,2}";
-/// Whatever an issuer may send. A third of the signs are those that files give a meaning.
+/// Any content that an issuer may send. A third of the characters have a meaning in files.
 const ANY: &str = "([A-Za-z0-9]|[ -~]|[ \"'\\\\$#`~!%:={}]){1,40}";
 
-/// Tokens that are known to be hard, and many more of each kind, the same ones in each run.
+/// Tokens that are known to be difficult, and many more of each kind, the same ones in each run.
 fn tokens() -> Vec<(String, bool)> {
     let mut runner = TestRunner::deterministic();
     let mut draw = |pattern: &str, usual: bool| {
@@ -86,7 +86,7 @@ fn token(text: &str) -> Token {
     }
 }
 
-/// Writes each token as a mounted Secret has it, and gives those that the format carries, with their files.
+/// Writes each token as a mounted Secret contains it, and returns those that the format supports, with their files.
 fn mounted(folder: &Path, key: &Value) -> Vec<(String, PathBuf)> {
     let key: TargetKey = serde_json::from_value(key.clone()).expect("a key");
     let format = key.format.as_str();
@@ -111,14 +111,14 @@ fn mounted(folder: &Path, key: &Value) -> Vec<(String, PathBuf)> {
 /// The status line and further headers for a path and its `Authorization` header.
 type Answer = dyn Fn(&str, Option<&str>) -> &'static str + Send;
 
-/// A server that notes path and `Authorization` header of each request.
+/// A server that records path and `Authorization` header of each request.
 struct Server {
     origin: String,
     heard: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Server {
-    /// Below `/git` it wants a header.
+    /// Below `/git` it requires a header.
     fn start() -> Self {
         Self::answering(|path, header| match header {
             None if path.starts_with("/git") => {
@@ -141,7 +141,7 @@ impl Server {
         Self { origin, heard }
     }
 
-    /// The last header that came for a path.
+    /// The last header for a path.
     fn heard(&self, path: &str) -> String {
         let heard = self.heard.lock().expect("the notes");
         let last = heard.iter().rfind(|(p, _)| p == path);
@@ -159,7 +159,7 @@ fn serve(mut stream: TcpStream, notes: &Mutex<Vec<(String, String)>>, answer: &A
     }
     let text = String::from_utf8(bytes).expect("text");
     let path = text.split(' ').nth(1).expect("a path").to_owned();
-    // Blanks at the ends of a header are none of its value (RFC 9110, section 5.5).
+    // Blanks at the ends of a header are not a part of its value (RFC 9110, section 5.5).
     let header = text.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("authorization")
@@ -201,12 +201,12 @@ fn reads(program: &str, args: &[&str], files: &[(String, PathBuf)]) {
     assert_eq!(read, expected, "{program}");
 }
 
-/// Python that does `read` with each path and prints what it gives.
+/// Python that runs `read` with each path and prints the result.
 fn python(read: &str) -> String {
     format!("import sys\nfor path in sys.argv[1:]: print({read}, end='\\0')")
 }
 
-/// Sends a request for each file, all by one curl, with options that `with` makes of its path.
+/// Sends a request for each file, all by one curl, with options that `with` returns for its path.
 fn curl(server: &Server, files: &[(String, PathBuf)], with: impl Fn(&str) -> [String; 2]) {
     let mut args = vec!["--disable".to_owned()];
     for (i, (_, path)) in files.iter().enumerate() {

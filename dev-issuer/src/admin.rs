@@ -1,4 +1,4 @@
-//! The admin listener: plain HTTP on loopback, for scripts and for looking in. Off unless asked for.
+//! The admin listener: plain HTTP on loopback, for scripts and for inspection. Off if not configured.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::faults::Fault;
 use crate::graph::{AppPolicy, ReplicaLag};
 use crate::issuer::DevIssuer;
 
-/// A running admin listener. It ends when this is dropped.
+/// A running admin listener. It stops when this is dropped.
 pub struct Admin {
     address: SocketAddr,
     task: JoinHandle<()>,
@@ -34,7 +34,7 @@ struct Lifetime {
     seconds: u64,
 }
 
-/// How Microsoft Graph behaves; what is not named is as at the start.
+/// How Microsoft Graph behaves; a setting that is not set has its value of the start.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct GraphSettings {
@@ -44,7 +44,7 @@ struct GraphSettings {
     write_gap_seconds: u64,
 }
 
-/// A decision about a device code; without a user it is refused.
+/// A decision about a device code; without a user it is declined.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Decision {
@@ -55,7 +55,7 @@ struct Decision {
 type App = State<Arc<DevIssuer>>;
 
 impl Admin {
-    /// Serves the admin API of an issuer. Only loopback addresses are taken: secrets come in without TLS.
+    /// Serves the admin API of an issuer. Only loopback addresses are accepted: secrets are sent without TLS.
     pub async fn start(issuer: Arc<DevIssuer>, address: SocketAddr) -> Result<Self, Error> {
         if !address.ip().is_loopback() {
             return Err(Error::AdminNotLoopback(address));
@@ -72,7 +72,7 @@ impl Admin {
         Ok(Self { address, task })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -104,7 +104,7 @@ fn router(issuer: Arc<DevIssuer>) -> Router {
         .with_state(issuer)
 }
 
-/// A web page must not reach it through the browser of whoever runs it: not by a name that was rebound to loopback,
+/// A web page must not reach it through the browser of its user: not by a name that was rebound to loopback,
 /// and not from another origin.
 async fn local_only(request: Request, next: Next) -> Response {
     let host = request

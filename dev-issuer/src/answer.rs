@@ -1,4 +1,4 @@
-//! What the issuer wants to answer, with the notes that the log keeps of it.
+//! An answer of the issuer before it is sent, with the notes for the log.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// An answer that is not sent yet, so that a fault may still spoil it.
+/// An answer that is not sent yet, so that a fault may still change it.
 #[derive(Default)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     pub(crate) notes: Notes,
 }
 
-/// What the log may keep. Never a token, never a secret.
+/// Data that the log may contain. Never a token, never a secret.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) error: Option<String>,
@@ -27,7 +27,7 @@ pub(crate) struct Notes {
     pub(crate) issued: Option<Issued>,
 }
 
-/// The token that the answer carries, or would have carried.
+/// The token in the answer, or the one that it would have contained.
 #[derive(Clone, Debug)]
 pub(crate) struct Issued {
     pub(crate) id: String,
@@ -35,7 +35,7 @@ pub(crate) struct Issued {
 }
 
 impl Answer {
-    /// JSON that nobody may cache (RFC 6749 section 5.1).
+    /// JSON that must not be cached (RFC 6749 section 5.1).
     pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Self {
         let mut headers = HeaderMap::new();
         let json = HeaderValue::from_static("application/json; charset=utf-8");

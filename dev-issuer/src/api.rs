@@ -1,5 +1,5 @@
-//! The protected API: what a resource server must do with a bearer token (RFC 6750, RFC 9068 section 4, RFC 8705
-//! section 3), and with a static key where an API still takes those.
+//! The protected API: the checks of a resource server for a bearer token (RFC 6750, RFC 9068 section 4, RFC 8705
+//! section 3), and for a static key where an API still accepts those.
 
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -66,27 +66,27 @@ fn welcome(claims: &Claims) -> Answer {
     Answer::json(StatusCode::OK, &body)
 }
 
-/// Who was let in.
+/// The accepted caller.
 enum Caller {
     Token(Box<Claims>),
-    /// A key's place in the list.
+    /// The position of a key in the list.
     StaticKey(usize),
 }
 
-/// What a request brings.
+/// The credential of a request.
 enum Credential<'r> {
     Bearer(&'r str),
     StaticKey(&'r str),
 }
 
 struct ErrorAnswer {
-    /// The scheme to try.
+    /// The scheme that the client should use.
     scheme: &'static str,
     status: StatusCode,
-    /// RFC 6750 section 3.1: no error code for a request that brought no credentials at all.
+    /// RFC 6750 section 3.1: no error code for a request without any credentials.
     error: Option<&'static str>,
     description: String,
-    /// The roles that would have helped, as `scope` of the challenge.
+    /// The roles that would have been sufficient, as `scope` of the challenge.
     scope: Option<String>,
 }
 
@@ -146,7 +146,7 @@ fn decide(shared: &Shared, name: &str, path: &str, head: &Parts) -> Result<Calle
     })?;
     let token = match credential(&head.headers, !resource.static_keys.is_empty())? {
         Credential::Bearer(token) => token,
-        // A key acts with all rights of the user who made it.
+        // A key has all rights of the user who created it.
         Credential::StaticKey(key) => {
             return static_key::recognise(&resource.static_keys, key)
                 .map(Caller::StaticKey)
@@ -189,7 +189,7 @@ fn find(shared: &Shared, name: &str, path: &str) -> Option<(Resource, Route)> {
     Some((resource.clone(), resource.route_for(path)?.clone()))
 }
 
-/// What the one `Authorization` header holds. A scheme is written in any case (RFC 9110 section 11.1).
+/// The content of the one `Authorization` header. A scheme may be in any case (RFC 9110 section 11.1).
 fn credential(headers: &HeaderMap, static_keys: bool) -> Result<Credential<'_>, ErrorAnswer> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let first = values.next();

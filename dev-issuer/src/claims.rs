@@ -1,4 +1,4 @@
-//! What a token says, and what a resource server must check before it believes it.
+//! The claims of a token, and the checks of a resource server.
 
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::{ALGORITHM, KeyRing};
 
-/// The claims of an access token. Which of them are there depends on who issued it: Entra v1 (`appid`), Entra v2
+/// The claims of an access token. Its issuer determines which of them are present: Entra v1 (`appid`), Entra v2
 /// (`azp`) or the generic issuer (`client_id`, RFC 9068).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Whom the token is for.
+    /// The audience of the token.
     pub aud: String,
-    /// Who issued it.
+    /// The issuer of the token.
     pub iss: String,
-    /// When, in Unix seconds.
+    /// The time of issue, in Unix seconds.
     pub iat: i64,
-    /// From when it is good.
+    /// The time from which it is valid.
     pub nbf: i64,
-    /// Until when it is good.
+    /// The time at which it expires.
     pub exp: i64,
     /// The client, in v1 tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ pub struct Claims {
     /// The identity provider of the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idp: Option<String>,
-    /// `app` or `user`: whose token it is, in Entra's tokens.
+    /// `app` or `user`: the kind of subject, in Entra's tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idtyp: Option<String>,
     /// Object id of the service principal.
@@ -76,7 +76,7 @@ pub struct Claims {
     /// Resource id of the managed identity, in its tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xms_mirid: Option<String>,
-    /// The key that whoever presents the token must hold, in bound tokens (RFC 7800).
+    /// The key that a presenter of the token must have, in bound tokens (RFC 7800).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
 }
@@ -90,32 +90,32 @@ pub struct Confirmation {
 }
 
 impl Claims {
-    /// The client, under whichever name it goes.
+    /// The client, from any of its claims.
     pub fn client(&self) -> Option<&str> {
         [&self.appid, &self.azp, &self.client_id]
             .into_iter()
             .find_map(|id| id.as_deref())
     }
 
-    /// Whether it carries this, as application role or as delegated permission.
+    /// Whether the token has this permission, as application role or as delegated permission.
     pub(crate) fn permits(&self, permission: &str) -> bool {
         let mut delegated = self.scp.iter().flat_map(|scp| scp.split(' '));
         delegated.any(|scope| scope == permission) || self.roles.iter().any(|r| r == permission)
     }
 
-    /// The token's id, under whichever name it goes.
+    /// The token's ID, from any of its claims.
     pub fn token_id(&self) -> Option<&str> {
         self.uti.as_deref().or(self.jti.as_deref())
     }
 }
 
-/// Why a token is not believed.
+/// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidToken {
     /// Not three parts of base64url and JSON with the claims it needs, or not signed at all.
     #[error("the token is malformed or not signed")]
     Malformed,
-    /// Signed in a way that is not on the list.
+    /// Signed with an algorithm that is not on the list.
     #[error("the token is signed with an algorithm that is not allowed")]
     Algorithm,
     /// The key is not, or no longer, in the key set.
@@ -124,19 +124,19 @@ pub enum InvalidToken {
     /// The signature is wrong.
     #[error("the signature of the token is invalid")]
     Signature,
-    /// Issued by someone else.
+    /// Issued by another issuer.
     #[error("the issuer of the token is not trusted")]
     Issuer,
-    /// Meant for someone else.
+    /// Meant for another audience.
     #[error("the audience of the token is invalid")]
     Audience,
-    /// Too old.
+    /// Expired.
     #[error("the token is expired")]
     Expired,
-    /// Taken back.
+    /// Revoked.
     #[error("the token was revoked")]
     Revoked,
-    /// Too young.
+    /// Not valid yet.
     #[error("the token is not valid yet")]
     NotYetValid,
 }
@@ -144,7 +144,7 @@ pub enum InvalidToken {
 /// What a resource server expects of a token.
 pub(crate) struct Expected<'a> {
     pub(crate) issuers: &'a [String],
-    /// `None` only where the caller looks at the audience itself.
+    /// `None` only where the caller checks the audience itself.
     pub(crate) audiences: Option<&'a [String]>,
     pub(crate) leeway_seconds: u64,
 }

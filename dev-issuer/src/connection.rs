@@ -19,15 +19,15 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-/// How bytes travel.
+/// The transport of bytes.
 #[derive(Clone)]
 pub(crate) enum Transport {
-    /// In the clear, as link-local metadata services do it.
+    /// Without TLS, as link-local metadata services do it.
     Plain,
     Tls(Arc<ServerConfig>),
 }
 
-/// The connection that a request came on.
+/// The connection of a request.
 #[derive(Clone, Default)]
 pub(crate) struct Connection {
     cut: Arc<Notify>,
@@ -40,19 +40,19 @@ impl Connection {
         extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
-    /// Closes it without an answer. Never returns: the waiting task goes down with the connection.
+    /// Closes it without an answer. Never returns: the waiting task ends with the connection.
     pub(crate) async fn cut(self) -> Response {
         self.cut.notify_one();
         std::future::pending().await
     }
 
-    /// What the client showed in the handshake, and proved to hold the key of. Nobody has checked it yet.
+    /// The client's certificates from the handshake, with proof of the key. They are not checked yet.
     pub(crate) fn peer(&self) -> &Arc<[CertificateDer<'static>]> {
         &self.peer
     }
 }
 
-/// Serves until it is dropped, and every connection with it.
+/// Serves until it is dropped. All connections end with it.
 pub(crate) async fn serve(listener: TcpListener, transport: Transport, router: Router) {
     let mut connections = JoinSet::new();
     loop {
@@ -61,7 +61,7 @@ pub(crate) async fn serve(listener: TcpListener, transport: Transport, router: R
                 Ok((stream, _)) => {
                     connections.spawn(secure(transport.clone(), router.clone(), stream));
                 }
-                // Such as: out of file descriptors. It may pass.
+                // For example: no more file descriptors. This may be temporary.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -73,7 +73,7 @@ pub(crate) async fn serve(listener: TcpListener, transport: Transport, router: R
 }
 
 async fn secure(transport: Transport, router: Router, stream: TcpStream) {
-    // Small answers should not wait for more to come.
+    // Small answers must not wait for more data.
     let _ = stream.set_nodelay(true);
     let config = match transport {
         Transport::Plain => return converse(router, stream, Connection::default()).await,

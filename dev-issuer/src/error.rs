@@ -1,9 +1,9 @@
-//! What can keep the issuer from starting or from doing what its owner asks.
+//! Errors that prevent the start of the issuer or a requested change.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why the issuer did not start, or did not end well.
+/// Why the issuer did not start, or did not end normally.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,7 +23,7 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The address is taken or not ours.
+    /// The address is in use or not available on this machine.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
@@ -31,13 +31,13 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The admin listener hands out no credentials but takes them, without TLS: loopback only.
+    /// The admin listener returns no credentials but accepts them, without TLS: loopback only.
     #[error("the admin listener takes secrets in the clear, so it must be on loopback, not on {0}")]
     AdminNotLoopback(SocketAddr),
-    /// Making a key or a certificate failed.
+    /// The creation of a key or a certificate failed.
     #[error("cannot make {what}: {reason}")]
     Crypto {
-        /// What was to be made.
+        /// The object that was to be created.
         what: &'static str,
         /// Why it was not.
         reason: String,

@@ -20,11 +20,11 @@ use crate::{generic, mtls};
 
 /// More than any token request; longer bodies count as malformed.
 pub(crate) const LONGEST_BODY: usize = 64 * 1024;
-/// What the log keeps of a value.
+/// The maximum length of a value in the log.
 const LONGEST_VALUE: usize = 300;
 
-/// Records, checks and answers. The record is open before anything else happens and holds the minted token's id before
-/// anything is sent: what a test counts is what happened, even if the client never hears of it.
+/// Records, checks and answers. The record is open before anything else happens and contains the issued token's ID before
+/// anything is sent: a test counts what happened, even if the client never gets the answer.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     endpoint: Endpoint,
@@ -51,7 +51,7 @@ pub(crate) async fn run(
     .await
 }
 
-/// Lets faults and holds have their way with a request, and keeps the record of it.
+/// Applies faults and holds to a request, and keeps its record up to date.
 pub(crate) async fn attend(
     shared: &Arc<Shared>,
     surface: Surface,
@@ -129,7 +129,7 @@ fn record(
     }
 }
 
-/// A certificate counts where the client is registered for one and shows nothing else.
+/// A certificate counts if the client is registered for one and presents no other credential.
 fn auth_method(config: &Config, token_request: &TokenRequest) -> AuthMethod {
     let client = token_request.client_id().and_then(|id| config.client(id));
     match token_request.auth_method() {
@@ -140,17 +140,17 @@ fn auth_method(config: &Config, token_request: &TokenRequest) -> AuthMethod {
     }
 }
 
-/// People paste secrets into the wrong field. What holds one is not kept.
+/// Users paste secrets into the wrong field. A value that contains one is not recorded.
 pub(crate) fn presentable(config: &Config, value: &str) -> String {
     let mut secrets = config.secrets().map(Secret::value);
-    // A short one may be part of anything.
+    // A short one may be a part of any value.
     if secrets.any(|secret| value == secret || (secret.len() >= 8 && value.contains(secret))) {
         return "(withheld: it holds a secret)".to_owned();
     }
     value.chars().take(LONGEST_VALUE).collect()
 }
 
-/// An open record. It is closed even if the client leaves and the task is dropped with it.
+/// An open record. It is closed even if the client disconnects and the task is dropped with it.
 struct Open {
     shared: Arc<Shared>,
     seq: u64,

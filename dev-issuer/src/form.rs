@@ -1,5 +1,5 @@
-//! `application/x-www-form-urlencoded`, read strictly. A lenient reader would forgive a client that encodes wrongly,
-//! which the issuers that people really use do not.
+//! `application/x-www-form-urlencoded`, parsed strictly. A lenient parser would accept a client that encodes wrongly,
+//! which real issuers do not.
 
 /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Form {
         pairs.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// A name that is there twice (RFC 6749 section 3.2 forbids it), if any but the exempt one.
+    /// A duplicate name (RFC 6749 section 3.2 forbids it), except the exempt one.
     pub(crate) fn duplicate(&self, exempt: Option<&str>) -> Option<&str> {
         let names = self.0.iter().map(|(name, _)| name.as_str());
         names.enumerate().find_map(|(i, name)| {

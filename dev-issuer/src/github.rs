@@ -24,12 +24,12 @@ use crate::ids::uti;
 use crate::log::TokenRequestRecord;
 use crate::state::Shared;
 
-/// Life of the tokens.
+/// Lifetime of the tokens.
 const HOUR: i64 = 3600;
 /// Longest time from now to the end of an assertion.
 const LONGEST: i64 = 600;
 
-/// What a token may be limited to. What is not set is not limited.
+/// Limits of a token. If a field is not set, there is no limit.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -145,7 +145,7 @@ fn issued(
     })
 }
 
-/// The app that an assertion is of.
+/// The app that signed an assertion.
 fn app<'c>(config: &'c Config, assertion: &str) -> Result<&'c Client, Answer> {
     let refused = |message: &str| refuse(StatusCode::UNAUTHORIZED, message);
     let assertion =

@@ -1,4 +1,4 @@
-//! Barriers at which a test may stop a request, so that it can act exactly while it is in flight.
+//! Barriers at which a test may stop a request, so that the test can act while the request is in flight.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -16,14 +16,14 @@ pub enum Point {
     BeforeAnswer,
 }
 
-/// Says whether a request, such as `GET /generic/keys`, is meant.
+/// Returns true if a request, such as `GET /generic/keys`, matches.
 type Is = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// Which requests come to a barrier.
+/// The requests that stop at a barrier.
 enum Which {
     /// Token requests of this client; `*`: of any.
     Client(String),
-    /// One request: so many of its kind have passed before it.
+    /// One request: this many matching requests pass before it.
     One { is: Is, before: AtomicUsize },
 }
 
@@ -31,7 +31,7 @@ enum Which {
 enum State {
     Shut,
     Open,
-    /// What comes to it, and what waits at it, gets no answer.
+    /// Requests that reach it, and requests that wait at it, get no answer.
     Cut,
 }
 
@@ -66,39 +66,39 @@ impl Barrier {
         left.is_ok_and(|state| *state == State::Open)
     }
 
-    /// Is it this request that is meant? Counts it.
+    /// Whether this request matches. Counts it.
     fn is_of(&self, request: &str) -> bool {
         let Which::One { is, before } = &self.which else {
             return false;
         };
-        // The counter wraps after the one that is meant.
+        // The counter wraps after the matching one.
         is(request) && before.fetch_sub(1, Ordering::SeqCst) == 0
     }
 }
 
-/// A barrier that is shut. Every request that comes to it waits, until [`Hold::release`], [`Hold::cut`], or until the hold is dropped.
+/// A shut barrier. Every request that reaches it waits, until [`Hold::release`], [`Hold::cut`], or until the hold is dropped.
 #[must_use = "a hold that is dropped holds nothing"]
 pub struct Hold(Arc<Barrier>);
 
 impl Hold {
-    /// Waits until a request has come to the barrier.
+    /// Waits until a request has reached the barrier.
     pub async fn reached(&self) {
         self.reached_by(1).await;
     }
 
-    /// Waits until so many requests have come to the barrier, those included that have left since.
+    /// Waits until this many requests have reached the barrier, including those that have left since.
     pub async fn reached_by(&self, requests: usize) {
         let mut reached = self.0.reached.subscribe();
-        // The sender lives in `self`, so the only way out is the count.
+        // The sender is a part of `self`, so only the count ends the wait.
         let _ = reached.wait_for(|count| *count >= requests).await;
     }
 
-    /// Opens the barrier for good.
+    /// Opens the barrier permanently.
     pub fn release(&self) {
         self.0.state.send_replace(State::Open);
     }
 
-    /// Closes the connection of each request that has come to the barrier: it gets no answer, and one that was [`Point::Received`] has no
+    /// Closes the connection of each request that has reached the barrier: it gets no answer, and one that was [`Point::Received`] has no
     /// effect.
     pub fn cut(&self) {
         self.0.state.send_replace(State::Cut);
@@ -113,11 +113,11 @@ impl Drop for Hold {
     }
 }
 
-/// All barriers, and the requests that came by.
+/// All barriers, and the recorded requests.
 #[derive(Default)]
 pub(crate) struct Holds {
     barriers: Mutex<Vec<Arc<Barrier>>>,
-    /// Nobody asked for a record: none.
+    /// None if no record was requested.
     record: Mutex<Option<Vec<String>>>,
 }
 
@@ -126,7 +126,7 @@ impl Holds {
         self.add(Which::Client(client.to_owned()), point)
     }
 
-    /// Shuts a barrier for one request: so many that are meant pass before it.
+    /// Shuts a barrier for one request: this many matching requests pass before it.
     pub(crate) fn shut_for_one(&self, is: Is, before: usize, point: Point) -> Hold {
         let before = AtomicUsize::new(before);
         self.add(Which::One { is, before }, point)
@@ -153,12 +153,12 @@ impl Holds {
         *self.record() = Some(Vec::new());
     }
 
-    /// What was recorded.
+    /// The recorded requests.
     pub(crate) fn recorded(&self) -> Vec<String> {
         self.record().clone().unwrap_or_default()
     }
 
-    /// Takes note of a request, and gives the barriers that are meant for it alone.
+    /// Records a request, and returns the barriers for it alone.
     pub(crate) fn arrived(&self, request: &str) -> Own {
         if let Some(record) = &mut *self.record() {
             record.push(request.to_owned());
@@ -168,7 +168,7 @@ impl Holds {
         Own(own.map(Arc::clone).collect())
     }
 
-    /// Goes through every barrier at this point, waiting at those that are shut.
+    /// Passes every barrier at this point, and waits at those that are shut.
     pub(crate) async fn pass(&self, client: Option<&str>, point: Point) {
         let barriers: Vec<_> = {
             let barriers = self.barriers();
@@ -187,11 +187,11 @@ impl Holds {
     }
 }
 
-/// The barriers of one request alone.
+/// The barriers of one request.
 pub(crate) struct Own(Vec<Arc<Barrier>>);
 
 impl Own {
-    /// Goes through those at this point. False: the request gets no answer.
+    /// Passes those at this point. False: the request gets no answer.
     pub(crate) async fn pass(&self, point: Point) -> bool {
         for barrier in self.0.iter().filter(|barrier| barrier.point == point) {
             if !barrier.pass().await {

@@ -1,4 +1,4 @@
-//! Identifiers: random GUIDs and token ids, and GUIDs that stay the same for the same name.
+//! Identifiers: random GUIDs and token IDs, and GUIDs that are always the same for the same name.
 
 use aws_lc_rs::{digest, rand};
 use base64::Engine;
@@ -15,7 +15,7 @@ pub(crate) fn guid() -> String {
     format_guid(random(), 4)
 }
 
-/// A GUID that depends on the name alone, as the object id of a service principal does on the application.
+/// A GUID that depends only on the name, as the object ID of a service principal depends on the application.
 pub(crate) fn stable_guid(name: &str) -> String {
     let hash = digest::digest(&digest::SHA256, name.as_bytes());
     let mut bytes = [0; 16];
@@ -23,7 +23,7 @@ pub(crate) fn stable_guid(name: &str) -> String {
     format_guid(bytes, 8)
 }
 
-/// A token id in the shape of Entra's `uti`: 16 bytes, base64url.
+/// A token ID in the form of Entra's `uti`: 16 bytes, base64url.
 pub(crate) fn uti() -> String {
     URL_SAFE_NO_PAD.encode(random())
 }
@@ -42,7 +42,7 @@ fn format_guid(mut bytes: [u8; 16], version: u8) -> String {
     )
 }
 
-/// Whether the text has the shape 8-4-4-4-12 of hexadecimal digits.
+/// Whether the text has the form 8-4-4-4-12 of hexadecimal digits.
 pub(crate) fn is_guid(text: &str) -> bool {
     let lengths = [8, 4, 4, 4, 12];
     let parts: Vec<&str> = text.split('-').collect();

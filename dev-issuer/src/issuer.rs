@@ -1,4 +1,4 @@
-//! The handle that tests and the program hold.
+//! The handle for tests and the program.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::state::Shared;
 use crate::tls::Tls;
 use crate::{identity, server};
 
-/// A running issuer. It ends when this is dropped.
+/// A running issuer. It stops when this is dropped.
 pub struct DevIssuer {
     pub(crate) shared: Arc<Shared>,
     tls: Tls,
@@ -29,7 +29,7 @@ pub struct DevIssuer {
 }
 
 impl DevIssuer {
-    /// Makes keys and certificates, binds and serves. Needs a tokio runtime.
+    /// Creates keys and certificates, binds and serves. Needs a tokio runtime.
     pub async fn start(config: Config) -> Result<Self, Error> {
         config.check()?;
         let main = Bound::to(config.listen)?;
@@ -83,7 +83,7 @@ impl DevIssuer {
         &self.shared.origin
     }
 
-    /// The address it listens on.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.main.address()
     }
@@ -124,7 +124,7 @@ impl DevIssuer {
         format!("{}/api/{resource}/{path}", self.origin())
     }
 
-    /// All token requests, oldest first, those in flight included.
+    /// All token requests, oldest first, including those in flight.
     pub fn requests(&self) -> Vec<TokenRequestRecord> {
         self.shared.log.tokens()
     }
@@ -158,14 +158,14 @@ impl DevIssuer {
         })
     }
 
-    /// Replaces the life of a client's tokens, in whole seconds. Tokens that are out keep theirs.
+    /// Replaces the lifetime of a client's tokens, in whole seconds. Issued tokens keep theirs.
     pub fn set_lifetime(&self, client: &str, lifetime: Duration) -> Result<(), Error> {
         self.change(client, |client| {
             client.lifetime_seconds = Some(lifetime.as_secs());
         })
     }
 
-    /// Adds a client, in place of one with the same id.
+    /// Adds a client, and replaces one with the same ID.
     pub fn add_client(&self, client: Client) -> Result<(), Error> {
         let mut config = self.shared.config_mut();
         config.check_client("client", &client)?;
@@ -187,12 +187,12 @@ impl DevIssuer {
         self.shared.faults.add(fault);
     }
 
-    /// How many requests the faults that wait still hit, without those that hit all until they are cleared.
+    /// The number of requests that the waiting faults still affect, without faults that affect all until they are cleared.
     pub fn pending_faults(&self) -> u32 {
         self.shared.faults.pending()
     }
 
-    /// Forgets all faults, and lets the requests go on that hang.
+    /// Removes all faults, and continues the requests that hang.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
@@ -202,7 +202,7 @@ impl DevIssuer {
         self.shared.holds.shut(client, point)
     }
 
-    /// Stops one request to the issuer: that which so many others that `is` means, such as `POST /generic/token`, came before. Calls of
+    /// Stops one request to the issuer: the one after this many others that match `is`, such as `POST /generic/token`. Calls of
     /// the protected API are not among them.
     pub fn hold_one(
         &self,
@@ -223,7 +223,7 @@ impl DevIssuer {
         self.shared.holds.recorded()
     }
 
-    /// Goes down: connections break, new ones are refused, the port stays ours.
+    /// Stops serving: connections break, new ones are refused, and no other program can take the port.
     pub async fn stop(&self) {
         self.main.stop().await;
         if let Some(mtls) = &self.mtls {
@@ -231,7 +231,7 @@ impl DevIssuer {
         }
     }
 
-    /// Comes back on the same port, with the same keys, clients and log.
+    /// Starts again on the same port, with the same keys, clients and log.
     pub async fn start_again(&self) -> Result<(), Error> {
         self.main.start_again().await?;
         match &self.mtls {
@@ -240,8 +240,8 @@ impl DevIssuer {
         }
     }
 
-    /// Signs with a new key from now on. The key before it stays published, older ones do not: after one call
-    /// old tokens are still good, after two they are not.
+    /// Signs with a new key from now on. The previous key stays published, older ones do not: after one call
+    /// old tokens are still valid, after two they are not.
     pub async fn rotate_keys(&self) -> Result<(), Error> {
         let fresh = blocking(KeyRing::generate).await?;
         self.shared.keys_mut().rotate(fresh);
@@ -274,7 +274,7 @@ impl fmt::Debug for DevIssuer {
     }
 }
 
-/// RSA keys take a while; the runtime has other things to do.
+/// RSA keys take a while; the runtime must not wait for them.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {

@@ -1,4 +1,4 @@
-//! The keys that sign tokens, and the sets in which their public halves are published.
+//! The keys that sign tokens, and the sets in which their public keys are published.
 
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Error;
 
-/// The only algorithm that is signed with and accepted.
+/// The only algorithm that is used and accepted.
 pub(crate) const ALGORITHM: Algorithm = Algorithm::RS256;
 
 struct SigningKey {
@@ -18,15 +18,15 @@ struct SigningKey {
     jwk: Jwk,
 }
 
-/// The key that signs now and the one that did before. The older one stays published for one rotation, as
-/// with a real issuer: tokens that it signed are still out there.
+/// The key that signs now and the previous one. The previous one stays published for one rotation, as
+/// with a real issuer: tokens with its signature are still in use.
 pub(crate) struct KeyRing {
     current: SigningKey,
     previous: Option<SigningKey>,
 }
 
 impl KeyRing {
-    /// Takes a noticeable part of a second; call it where blocking is allowed.
+    /// Takes a noticeable part of a second; it must be called where blocking is allowed.
     pub(crate) fn generate() -> Result<Self, Error> {
         Ok(Self {
             current: SigningKey::generate()?,
@@ -53,13 +53,13 @@ impl KeyRing {
             .map(|key| &key.public)
     }
 
-    /// The set as RFC 7517 has it.
+    /// The set according to RFC 7517.
     pub(crate) fn jwks(&self) -> Value {
         json!({ "keys": self.keys().map(|key| &key.jwk).collect::<Vec<_>>() })
     }
 
-    /// The set as Entra publishes it: no `alg`, and the issuer that each key is good for, which a resource
-    /// server is to compare with the token (Microsoft's page on access tokens, "validate the issuer").
+    /// The set as Entra publishes it: no `alg`, and the issuer of each key, which a resource
+    /// server must compare with the token (Microsoft's page on access tokens, "validate the issuer").
     pub(crate) fn entra_jwks(&self, issuer: &str) -> Value {
         let mut set = self.jwks();
         for key in set["keys"].as_array_mut().into_iter().flatten() {

@@ -1,29 +1,29 @@
-//! An Entra-shaped token service and a protected API, for trying out, teaching and testing.
+//! An Entra-like token service and a protected API, for trying out, teaching and testing.
 //!
-//! It answers like the token endpoint of Microsoft Entra ID (paths, checks, error bodies, claims), has
-//! a plain OAuth 2.0 issuer beside it, and a small API that accepts only tokens it would be right to accept.
-//! Everything is real but the directory: TLS with its own CA, RSA-signed JWTs, discovery and JWKS.
+//! It answers like the token endpoint of Microsoft Entra ID (paths, checks, error bodies, claims). It also has
+//! a plain OAuth 2.0 issuer, and a small API that accepts only valid tokens.
+//! Everything is real except the directory: TLS with its own CA, RSA-signed JWTs, discovery and JWKS.
 //!
 //! ```text
-//!  listener  an address that goes down and comes back; `connection`: TLS, HTTP/1.1 and HTTP/2, one task each
-//!  server    which path leads where
+//!  listener  an address that can stop and start again; `connection`: TLS, HTTP/1.1 and HTTP/2, one task each
+//!  server    the routes
 //!    exchange   one token request: record, barriers, faults, answer
-//!      ask        what the request says: form, Basic header, ids
+//!      token_request   the content of the request: form, Basic header, IDs
 //!      entra      the checks and answers of Entra ID, v1 and v2
 //!      generic    the checks and answers of RFC 6749
 //!      mtls       client certificates; `assertion`: what clients and other issuers sign
-//!      claims     what goes into a token, and what a resource server checks
+//!      claims     the content of a token, and the checks of a resource server
 //!    signin     a user allows or denies: codes with PKCE; `device`: device codes
 //!    api        the protected API, also with static keys
 //!    graph      Microsoft Graph for the credentials of applications; `github`: tokens of a GitHub App
-//!  identity  where a machine gets tokens of its managed identities, on listeners of their own
-//!  refresh, users   refresh tokens that are out; people who may sign in
-//!  faults, hold   what a test may do to a request
-//!  log            what happened, without any secret
-//!  issuer         `DevIssuer`, the handle that tests and the program hold
+//!  identity  endpoints from which a machine gets tokens of its managed identities, on separate listeners
+//!  refresh, users   active refresh tokens; users who may sign in
+//!  faults, hold   effects of tests on a request
+//!  log            a record of requests, without any secret
+//!  issuer         `DevIssuer`, the handle for tests and the program
 //! ```
 //!
-//! Never use it to protect anything: its secrets stand in a plain file.
+//! Never use it to protect anything: its secrets are in a plain file.
 
 mod admin;
 mod answer;

@@ -1,4 +1,4 @@
-//! A listener that can go down and come back on its port.
+//! A listener that can stop and start again on its port.
 
 use std::net::SocketAddr;
 
@@ -12,13 +12,13 @@ use crate::error::Error;
 
 const BACKLOG: u32 = 1024;
 
-/// An address that is bound, not yet served: what is published may have to name its port.
+/// An address that is bound, not yet served: the published URLs may contain its port.
 pub(crate) struct Bound {
     address: SocketAddr,
     listener: TcpListener,
 }
 
-/// A listener that serves. It ends when this is dropped.
+/// A listener that serves. It stops when this is dropped.
 pub(crate) struct Listener {
     address: SocketAddr,
     transport: Transport,
@@ -28,7 +28,7 @@ pub(crate) struct Listener {
 
 enum Running {
     Up(JoinHandle<()>),
-    /// Bound, not listening: a connection is refused, and nobody else can take the port. `None` if even that failed.
+    /// Bound, not listening: a connection is refused, and no other program can take the port. `None` if even that failed.
     Down(Option<TcpSocket>),
 }
 
@@ -65,7 +65,7 @@ impl Listener {
         let mut running = self.running.lock().await;
         if let Running::Up(task) = &mut *running {
             task.abort();
-            // Only when the task is gone is its listener closed.
+            // Its listener is closed only when the task has ended.
             let _ = task.await;
             *running = Running::Down(bind(self.address).ok());
         }
@@ -97,7 +97,7 @@ impl Drop for Listener {
     }
 }
 
-/// With address reuse: connections of the life before may linger in the kernel for a minute.
+/// With address reuse: connections of the previous run may stay in the kernel for a minute.
 fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = if address.is_ipv6() {
         TcpSocket::new_v6()?

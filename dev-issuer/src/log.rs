@@ -1,4 +1,4 @@
-//! What happened: one record a token request, one a call of the protected API, and counters.
+//! A record of each token request and of each call of the protected API, and counters.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::answer::Notes;
 
-/// Older records are forgotten, so that a program left running does not grow; counters go on.
+/// Older records are removed, so that a program that runs for a long time does not grow; counters continue.
 const MOST_RECORDS: usize = 100_000;
 
-/// How a client authenticated, or tried to.
+/// How a client authenticated, or tried to authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -24,13 +24,13 @@ pub enum AuthMethod {
     ClientSecretBasic,
     /// A client certificate with the right subject.
     TlsClientAuth,
-    /// The very certificate that is registered.
+    /// Exactly the registered certificate.
     SelfSignedTlsClientAuth,
     /// A signed assertion (RFC 7523 section 2.2).
     PrivateKeyJwt,
-    /// Another issuer's token in its place.
+    /// Another issuer's token instead.
     FederatedJwt,
-    /// By its place: the `Metadata` header, which only says that the caller means it.
+    /// By its network location: the `Metadata` header only shows that the caller intends the request.
     Metadata,
     /// `X-IDENTITY-HEADER`.
     IdentityHeader,
@@ -38,7 +38,7 @@ pub enum AuthMethod {
     ArcKey,
 }
 
-/// A request for a token. It is there from the moment the request was read; `status` comes with the answer.
+/// A request for a token. It is recorded when the request has been read; `status` is set with the answer.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -49,11 +49,11 @@ pub struct TokenRequestRecord {
     pub time: Timestamp,
     /// Path without query.
     pub path: String,
-    /// HTTP version spoken.
+    /// The HTTP version.
     pub http_version: String,
     /// Tenant as written in the path.
     pub tenant: Option<String>,
-    /// Client id as sent, or that of the managed identity that was asked for.
+    /// Client ID as sent, or that of the requested managed identity.
     pub client_id: Option<String>,
     /// `grant_type` as sent.
     pub grant_type: Option<String>,
@@ -67,7 +67,7 @@ pub struct TokenRequestRecord {
     pub auth_method: AuthMethod,
     /// Which of the client's secrets it was, counted from 0.
     pub secret_index: Option<usize>,
-    /// Status of the answer; none while in flight, and for ever if the answer was dropped or the client left.
+    /// Status of the answer; none while in flight, and permanently none if the answer was dropped or the client disconnected.
     pub status: Option<u16>,
     /// OAuth error.
     pub error: Option<String>,
@@ -77,16 +77,16 @@ pub struct TokenRequestRecord {
     pub correlation_id: Option<String>,
     /// Id of the token that was minted (`uti` or `jti`), whether or not it reached the client.
     pub uti: Option<String>,
-    /// When that token ends.
+    /// The expiry of that token.
     pub expires: Option<Timestamp>,
-    /// The scripted fault that hit the request.
+    /// The scripted fault that affected the request.
     pub fault: Option<String>,
     /// Milliseconds from reading the request to the end of work on it.
     pub took_ms: Option<u64>,
 }
 
 impl TokenRequestRecord {
-    /// A record of now, in which nothing is known but the path and the HTTP version.
+    /// A record with the present time, the path and the HTTP version.
     pub(crate) fn new(path: String, version: http::Version) -> Self {
         Self {
             seq: 0,
@@ -143,17 +143,17 @@ pub struct ApiCallRecord {
 pub struct Stats {
     /// Token requests read.
     pub token_requests: u64,
-    /// Answers that carried a token, also one that had been handed out before.
+    /// Answers with a token, also with one that had been returned before.
     pub tokens_issued: u64,
     /// Token requests answered with an OAuth error.
     pub tokens_refused: u64,
-    /// Token requests hit by a scripted fault.
+    /// Token requests that a scripted fault affected.
     pub faults: u64,
     /// Token requests that ended without an answer.
     pub unanswered: u64,
     /// Calls of the protected API.
     pub api_calls: u64,
-    /// Those of them that were let in.
+    /// The accepted ones.
     pub api_calls_accepted: u64,
 }
 
@@ -169,7 +169,7 @@ struct Inner {
 pub(crate) struct Log(Mutex<Inner>);
 
 impl Log {
-    /// Takes a record in and gives it its number.
+    /// Adds a record and gives it its number.
     pub(crate) fn open(&self, mut record: TokenRequestRecord) -> u64 {
         let mut inner = self.lock();
         inner.stats.token_requests += 1;
@@ -187,7 +187,7 @@ impl Log {
         }
     }
 
-    /// Keeps what was decided, before anything is sent.
+    /// Stores the decision, before anything is sent.
     pub(crate) fn note(&self, seq: u64, notes: &Notes) {
         let mut inner = self.lock();
         inner.stats.tokens_issued += u64::from(notes.issued.is_some());

@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    // Before anything is up, so that no signal is lost on the way.
+    // Before anything is started, so that no signal is lost meanwhile.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -113,7 +113,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Whole or not at all: scripts wait for the file to appear and read it at once.
+/// Completely or not at all: scripts wait for the file to appear and read it at once.
 fn write(path: &Path, text: &str) -> Result<(), String> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");

@@ -1,4 +1,4 @@
-//! Where a second request completes a token: an Azure container registry, and Google's IAM Credentials API.
+//! Endpoints of a second request that completes a token: an Azure container registry, and Google's IAM Credentials API.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ use crate::state::Shared;
 const REGISTRY: &str = "registry";
 /// The role that a pull needs.
 const PULL: &str = "AcrPull";
-/// The user that goes with a token, by Microsoft's page on `az acr login`.
+/// The user name for a token, according to Microsoft's page on `az acr login`.
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 /// How long the registry's token is valid.
 const THREE_HOURS: i64 = 10_800;
-/// The longest lifetime that Google gives without more, and the usual one.
+/// The longest lifetime that Google allows by default, and the usual one.
 const HOUR: i64 = 3600;
 
 /// Name of the registry: this server, as a docker client has it.
@@ -82,7 +82,7 @@ fn unauthorized(status: StatusCode, message: &str) -> Answer {
     Answer::json(status, &json!({ "errors": [error] }))
 }
 
-/// `GET /v2/`: what `docker login` asks.
+/// `GET /v2/`: the request of `docker login`.
 pub(crate) async fn registry(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let pair = headers
         .get(AUTHORIZATION)
@@ -104,7 +104,7 @@ pub(crate) async fn registry(State(shared): State<Arc<Shared>>, headers: HeaderM
         .into_response()
 }
 
-/// What a caller of Google's API says.
+/// The body of a request to Google's API.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {

@@ -1,4 +1,4 @@
-//! Which path leads where.
+//! The routes.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{api, device, entra, exchange, generic, github, graph, second, signin
 
 type App = State<Arc<Shared>>;
 
-/// All that is served over TLS.
+/// Everything that is served over TLS.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let api = Router::new()
         .route("/api/{name}/{*path}", get(protected))
@@ -68,7 +68,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .merge(metadata(&shared))
         .merge(second_requests)
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), gated))
-        // Whoever uses a token is nobody's client here.
+        // These callers use a token and are not clients here.
         .merge(api)
         .with_state(shared)
 }
@@ -118,7 +118,7 @@ fn metadata(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         ))
 }
 
-/// Where people come in with a browser, and what sends them there.
+/// The pages for users with a browser, and the endpoints that lead to them.
 fn sign_in() -> Router<Arc<Shared>> {
     let device = |State(s): App, r: Request| device::verify(s, r);
     let generic = |State(s): App, r: Request| signin::authorize(s, None, r);
@@ -166,7 +166,7 @@ async fn protected(
     api::call(&shared, &name, &path, &head).into_response()
 }
 
-/// Gates of one request alone.
+/// Barriers for one request.
 async fn gated(State(shared): App, request: Request, next: Next) -> Response {
     let name = format!("{} {}", request.method(), request.uri().path());
     let gates = shared.holds.arrived(&name);
@@ -181,7 +181,7 @@ async fn gated(State(shared): App, request: Request, next: Next) -> Response {
     answer
 }
 
-/// Scripted faults for what is no token request.
+/// Scripted faults for requests that are not token requests.
 async fn faulty(
     State((shared, surface)): State<(Arc<Shared>, Surface)>,
     request: Request,
@@ -201,7 +201,7 @@ async fn faulty(
     let (head, body) = next.run(request).await.into_parts();
     let answer = Answer {
         status: head.status,
-        // axum sets it for the body that it knew; another may follow.
+        // axum sets it for the former body; another body may follow.
         headers: without_length(head.headers),
         body: to_bytes(body, usize::MAX).await.unwrap_or_default(),
         ..Answer::default()

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The shared state of all requests.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -17,11 +17,11 @@ use crate::log::Log;
 use crate::refresh::RefreshTokens;
 use crate::signin::Codes;
 
-/// One issuer's state. It outlives its listener: stopping and starting again keeps keys, clients and log.
+/// One issuer's state. It exists longer than its listener: stopping and starting again keeps keys, clients and log.
 pub(crate) struct Shared {
     /// `https://host:port`, without a slash at the end.
     pub(crate) origin: String,
-    /// The same for the listener that asks for client certificates.
+    /// The same for the listener that requests client certificates.
     pub(crate) mtls_origin: Option<String>,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
@@ -91,7 +91,7 @@ impl Shared {
         self.keys.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Issuer of v1 tokens. The real one is `https://sts.windows.net/{tenant}/`, which nobody could check here.
+    /// Issuer of v1 tokens. The real one is `https://sts.windows.net/{tenant}/`, which cannot be checked here.
     pub(crate) fn issuer_v1(&self, tenant: &str) -> String {
         format!("{}/{tenant}/", self.origin)
     }
@@ -115,7 +115,7 @@ impl Shared {
         self.validate_with(&self.config(), token, audiences)
     }
 
-    /// Takes an access token back.
+    /// Revokes an access token.
     pub(crate) fn revoke_token(&self, id: &str) {
         let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
         revoked.insert(id.to_owned());
@@ -126,7 +126,7 @@ impl Shared {
         revoked.contains(id)
     }
 
-    /// The same for a caller who holds the config already.
+    /// The same for a caller that already has the config.
     pub(crate) fn validate_with(
         &self,
         config: &Config,

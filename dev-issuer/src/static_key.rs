@@ -1,4 +1,4 @@
-//! Keys that are made by hand in a portal and do not expire by themselves: `Authorization: Token <key>`.
+//! Keys that are created manually in a portal and do not expire: `Authorization: Token <key>`.
 //! <https://learn.microsoft.com/defender-cloud-apps/api-authentication>, legacy tokens
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use crate::issuer::DevIssuer;
 /// The scheme of the header.
 pub(crate) const SCHEME: &str = "Token";
 
-/// Which of the keys it is. One that was revoked is as good as unknown.
+/// The position of the key in the list. A revoked key counts as unknown.
 pub(crate) fn recognise(keys: &[Secret], given: &str) -> Option<usize> {
     match find(keys, given, Timestamp::now()) {
         Found::Good(index) => Some(index),
@@ -20,7 +20,7 @@ pub(crate) fn recognise(keys: &[Secret], given: &str) -> Option<usize> {
 }
 
 impl DevIssuer {
-    /// Replaces the static keys that an API takes.
+    /// Replaces the static keys that an API accepts.
     pub fn set_static_keys(&self, resource: &str, keys: Vec<Secret>) -> Result<(), Error> {
         let mut config = self.shared.config_mut();
         let mut changed = config.clone();

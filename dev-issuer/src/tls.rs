@@ -1,4 +1,4 @@
-//! The certificate authority and the server certificate, made at each start.
+//! The certificate authority and the server certificate, created at each start.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use crate::Error;
 use crate::mtls::AnyCertificate;
 
-/// What clients must trust, and what the server shows them.
+/// The CA that clients must trust, and the certificate of the server.
 pub(crate) struct Tls {
     pub(crate) ca_pem: String,
     pub(crate) server: Arc<ServerConfig>,
-    /// The same with a question for the client's certificate.
+    /// The same with a request for the client's certificate.
     pub(crate) asking: Arc<ServerConfig>,
 }
 
@@ -41,7 +41,7 @@ impl Tls {
             .push(DnType::CommonName, "dev-issuer");
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        // RFC 5280 section 4.2.1.1 asks for it; strict clients (Python 3.13) refuse without.
+        // RFC 5280 section 4.2.1.1 requires it; strict clients (Python 3.13) refuse a certificate without it.
         leaf.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = leaf.signed_by(&key, &ca).map_err(failed)?;

@@ -13,7 +13,7 @@ use crate::form::{Form, Malformed, decode};
 use crate::ids::is_guid;
 use crate::log::AuthMethod;
 
-/// The endpoint that was asked.
+/// The endpoint of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     /// `/{tenant}/oauth2/token`
@@ -36,10 +36,10 @@ pub(crate) struct Basic {
     pub(crate) secret: String,
 }
 
-/// A token request, taken apart.
+/// A parsed token request.
 pub(crate) struct TokenRequest {
     pub(crate) endpoint: Endpoint,
-    /// Empty if the body is of another type: then every parameter is missing, which is also what Entra says.
+    /// Empty if the body has another type: then every parameter is missing, which Entra reports as well.
     pub(crate) form: Result<Form, Malformed>,
     /// `None` if there is no such header.
     pub(crate) basic: Option<Result<Basic, Malformed>>,
@@ -47,7 +47,7 @@ pub(crate) struct TokenRequest {
     pub(crate) correlation_id: Option<String>,
     /// The certificate chain of the connection, the client's own first.
     pub(crate) peer: Arc<[CertificateDer<'static>]>,
-    /// Who an assertion says that it is from, and whether that is its subject too. Nobody has checked it.
+    /// The issuer that an assertion names, and whether its subject is the same. Not verified.
     signer: Option<(String, bool)>,
 }
 
@@ -58,7 +58,7 @@ impl TokenRequest {
         } else {
             Ok(Form::default())
         };
-        // v1 does not know the header.
+        // v1 does not support the header.
         let basic = match endpoint {
             Endpoint::EntraV1 { .. } => None,
             _ => read_basic(headers),
@@ -79,7 +79,7 @@ impl TokenRequest {
         }
     }
 
-    /// The same with what the client showed in the handshake.
+    /// The same with the client's certificates from the handshake.
     pub(crate) fn shown(mut self, peer: &Arc<[CertificateDer<'static>]>) -> Self {
         self.peer = Arc::clone(peer);
         self
@@ -89,7 +89,7 @@ impl TokenRequest {
         self.form.as_ref().ok()?.get(name)
     }
 
-    /// The URL that was asked of Entra: with the tenant as it was written, and with its id.
+    /// The requested URL at Entra: with the tenant as in the request, and with its ID.
     pub(crate) fn urls(&self, origin: &str, id: &str) -> [String; 2] {
         let of = |tenant: &str, path: &str| format!("{origin}/{tenant}/oauth2/{path}");
         let both = |tenant: &str, path: &str| [of(tenant, path), of(id, path)];
@@ -103,14 +103,14 @@ impl TokenRequest {
         }
     }
 
-    /// Who sends the request, as far as that is known.
+    /// The client that sends the request, as far as it is known.
     pub(crate) fn client_id(&self) -> Option<&str> {
         let basic = || match &self.basic {
             Some(Ok(basic)) => Some(basic.id.as_str()),
             _ => None,
         };
         self.parameter("client_id").or_else(basic).or_else(|| {
-            // RFC 7523 section 3: there, the parameter may be missing. Entra wants it.
+            // RFC 7523 section 3: the parameter may be missing. Entra requires it.
             let generic = matches!(
                 self.endpoint,
                 Endpoint::Generic | Endpoint::GenericDevice | Endpoint::GenericRevocation

@@ -1,4 +1,4 @@
-//! People who may sign in.
+//! Users who may sign in.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::ids::{stable_guid, uti};
 use crate::issuer::DevIssuer;
 
-/// A user in the directory, known to every tenant and to the generic issuer.
+/// A user in the directory, for every tenant and the generic issuer.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct User {
@@ -20,26 +20,26 @@ pub struct User {
     pub name: String,
     /// The password.
     pub password: Secret,
-    /// The object id; made from the name if not set.
+    /// The object ID; derived from the name if not set.
     #[serde(default)]
     pub object_id: Option<String>,
-    /// Does a policy want a second factor? Then nothing works without a browser.
+    /// Whether a policy requires a second factor. Then no token is issued without a browser.
     #[serde(default)]
     pub needs_mfa: bool,
     /// AADSTS number with which Entra refuses every token for this user, such as 53003.
     #[serde(default)]
     pub refused: Option<u32>,
-    /// The id of an access policy that asks for more than an ordinary sign-in. Tokens of Entra follow only from a sign-in whose
+    /// The ID of an access policy that requires more than an ordinary sign-in. Entra issues tokens only after a sign-in whose
     /// `claims` name it; other refreshes are challenged with AADSTS50076.
     #[serde(default)]
     pub policy: Option<String>,
-    /// Delegated permissions that they gave to every application, by name of the resource.
+    /// Delegated permissions to which the user consented for every application, by name of the resource.
     #[serde(default)]
     pub scopes: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
-    /// Someone with a name and a password.
+    /// A user with a name and a password.
     pub fn new(name: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -52,7 +52,7 @@ impl User {
         }
     }
 
-    /// Makes a policy want a second factor of this user.
+    /// Makes a policy require a second factor of this user.
     #[must_use]
     pub fn needs_mfa(mut self) -> Self {
         self.needs_mfa = true;
@@ -66,14 +66,14 @@ impl User {
         self
     }
 
-    /// Lets an access policy ask for more than an ordinary sign-in.
+    /// Makes an access policy require more than an ordinary sign-in.
     #[must_use]
     pub fn policy(mut self, id: impl Into<String>) -> Self {
         self.policy = Some(id.into());
         self
     }
 
-    /// Gives a delegated permission of the named resource to every application that asks for it.
+    /// Consents to a delegated permission of the named resource for every application that requests it.
     #[must_use]
     pub fn consent(mut self, resource: &str, scope: &str) -> Self {
         let scopes = self.scopes.entry(resource.to_owned()).or_default();
@@ -86,7 +86,7 @@ impl User {
         self.object_id.clone().unwrap_or_else(made)
     }
 
-    /// The subject that one client sees: another client sees another one, as in Entra.
+    /// The subject for one client: it is different for each client, as in Entra.
     pub(crate) fn pairwise(&self, client: &str) -> String {
         stable_guid(&format!("{}/{client}", self.object_id()))
     }
@@ -111,7 +111,7 @@ impl Config {
             .find(|user| user.name.eq_ignore_ascii_case(name))
     }
 
-    /// The user who goes by this name and knows the password.
+    /// The user with this name and this password.
     pub(crate) fn user_with(&self, name: &str, password: &str) -> Option<&User> {
         self.user(name)
             .filter(|user| user.password.is(password.as_bytes()))
@@ -119,7 +119,7 @@ impl Config {
 }
 
 impl DevIssuer {
-    /// An access token that a user got for an application of one's own, to go on behalf of: `aud` is the
+    /// An access token of a user for one of your applications, for the on-behalf-of flow: `aud` is the
     /// application.
     pub fn issue_user_token(&self, audience: &str, user: &str, lifetime: Duration) -> String {
         let now = Timestamp::now().as_second();
@@ -144,7 +144,7 @@ impl DevIssuer {
         self.shared.keys().sign("JWT", &claims)
     }
 
-    /// Adds a user, in place of one with the same name.
+    /// Adds a user, and replaces one with the same name.
     pub fn add_user(&self, user: User) -> Result<(), Error> {
         let mut config = self.shared.config_mut();
         config.check_user("user", &user)?;

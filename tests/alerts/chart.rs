@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{RUNBOOKS, files::list, root};
 
-/// What helm renders with these values, or what it says.
+/// The output of helm for these values, or its error.
 pub(super) async fn rendered(values: &[&str]) -> Result<Vec<Value>, String> {
     let helm = testenv::helm().await.expect("helm");
     let mut command = Command::new(helm);
@@ -31,7 +31,7 @@ pub(super) async fn rendered(values: &[&str]) -> Result<Vec<Value>, String> {
         .collect())
 }
 
-/// The one object of a kind.
+/// The only object of a kind.
 pub(super) fn only(objects: &[Value], kind: &str) -> Value {
     let found: Vec<&Value> = objects.iter().filter(|o| o["kind"] == kind).collect();
     assert_eq!(found.len(), 1, "objects of the kind {kind}");
@@ -65,7 +65,7 @@ async fn the_chart_installs_the_rules_of_the_file() {
     assert_eq!(rules(&rule), of_file.collect::<Vec<_>>());
 }
 
-/// A rule of the file, which is for the namespace `apicred-system`, as the release in `operators` has it.
+/// A rule of the file, which is for the namespace `apicred-system`, as the release in `operators` contains it.
 fn in_operators(mut rule: Value) -> Value {
     let description = &mut rule["annotations"]["description"];
     let text = description.as_str().expect("a description");
@@ -73,7 +73,7 @@ fn in_operators(mut rule: Value) -> Value {
     rule
 }
 
-/// The Lease is named as the release, and its name is in the command of the alert.
+/// The Lease has the name of the release, and its name is in the command of the alert.
 #[tokio::test]
 async fn the_commands_of_alerts_name_the_objects_of_the_release() {
     let values = ["prometheusRule.enabled=true", "fullnameOverride=tokens"];
@@ -108,7 +108,7 @@ async fn single_alerts_can_be_changed() {
     ];
     let object = only(&rendered(&values).await.expect("a chart"), "PrometheusRule");
     assert_eq!(object["metadata"]["namespace"], "monitoring");
-    // A group without rules would be refused by no one, and is of no use.
+    // A group without rules would be accepted and have no effect.
     assert_eq!(list(&object["spec"]["groups"]).count(), 1);
     let wanted: Vec<Value> = super::alerts()
         .into_iter()
@@ -131,7 +131,7 @@ async fn single_alerts_can_be_changed() {
     assert_eq!(rules(&object), wanted);
 }
 
-/// A Prometheus with the metrics of several clusters knows of a cluster without an operator only from its values.
+/// A Prometheus with the metrics of several clusters learns only from the values that a cluster without an operator exists.
 #[tokio::test]
 async fn each_cluster_that_is_named_must_have_an_operator() {
     let values = [

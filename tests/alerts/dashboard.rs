@@ -12,7 +12,7 @@ use super::{
 };
 
 const DASHBOARD: &str = "charts/apicred/files/dashboard.json";
-/// What kube-state-metrics exports; the panel says that it is optional.
+/// A metric of kube-state-metrics; the panel states that it is optional.
 const OF_OTHERS: [&str; 1] = ["kube_pod_container_resource_limits"];
 
 fn dashboard() -> Value {

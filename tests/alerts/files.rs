@@ -65,8 +65,8 @@ pub(super) fn alerts() -> Vec<Alert> {
     alerts
 }
 
-/// The metrics in an expression, in their order; a histogram without its suffix. What stands in quotes or braces, or before a brace as the name of
-/// a label, is none.
+/// The metrics in an expression, in their order; a histogram without its suffix. Text in quotes or braces, or before a brace as the name of
+/// a label, is not a metric.
 pub(super) fn metrics(expression: &str) -> Vec<String> {
     let mut plain = String::new();
     let (mut braces, mut quoted) = (0_u32, false);
@@ -102,7 +102,7 @@ pub(super) fn unit_tests() -> Vec<String> {
     files
 }
 
-/// What promtool's tests evaluate.
+/// The evaluations of promtool's tests.
 pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for file in unit_tests() {
@@ -111,7 +111,7 @@ pub(super) fn cases() -> Vec<Case> {
             let series: Vec<String> = list(&test["input_series"])
                 .filter_map(|s| s["series"].as_str().map(str::to_owned))
                 .collect();
-            // The files name the times of one alert in their order.
+            // The files list the times of one alert in order.
             for evaluation in list(&test["alert_rule_test"]) {
                 let alert = evaluation["alertname"].as_str().expect("an alert");
                 let fired = list(&evaluation["exp_alerts"]).count();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use testenv::query_faults;
 
 /// The columns that all sign-ins have.
-/// <https://learn.microsoft.com/azure/azure-monitor/reference/tables/aadserviceprincipalsigninlogs> and its neighbours.
+/// <https://learn.microsoft.com/azure/azure-monitor/reference/tables/aadserviceprincipalsigninlogs> and the pages of the other tables.
 macro_rules! sign_in {
     ($more:literal) => {
         concat!(
@@ -17,7 +17,7 @@ macro_rules! sign_in {
     };
 }
 
-/// As Microsoft documents them, with the columns that a query of ours may need.
+/// As Microsoft documents them, with the columns that a query on the page may need.
 const TABLES: [(&str, &str); 6] = [
     (
         "AADServicePrincipalSignInLogs",

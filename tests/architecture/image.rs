@@ -1,4 +1,4 @@
-//! The Dockerfile, which needs a container engine and so is not run by tests: what it copies and builds exists.
+//! The Dockerfile. It needs a container engine, so tests do not run it. They check that everything that it copies and builds exists.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The entries of the build context: what `.dockerignore` takes back after it leaves out everything.
+/// The entries of the build context: the entries that `.dockerignore` includes again after it has excluded everything.
 fn context(ignore: &str) -> Vec<&str> {
     let lines = ignore.lines().map(str::trim);
     let mut patterns = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -16,7 +16,7 @@ fn context(ignore: &str) -> Vec<&str> {
     patterns.filter_map(|line| line.strip_prefix('!')).collect()
 }
 
-/// What a Dockerfile copies out of the build context.
+/// The paths that a Dockerfile copies from the build context.
 fn copied(dockerfile: &str) -> Vec<&str> {
     let copies = dockerfile
         .lines()
@@ -48,7 +48,7 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");
         let name = entry.file_name();
-        // As `.dockerignore` leaves them out.
+        // The folders that `.dockerignore` excludes.
         if name != "node_modules" && name != "target" {
             copy(&entry.path(), &to.join(name));
         }
@@ -73,7 +73,7 @@ fn the_build_context_of_the_image_has_what_the_build_reads() {
         let there = folder.path().join(name);
         assert!(there.exists(), "Dockerfile: {name} is not in the context");
     }
-    // All manifests and the targets without a path of their own are read.
+    // All manifests and the targets without an explicit path are read.
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
         .current_dir(folder.path())
@@ -89,7 +89,7 @@ fn the_build_context_of_the_image_has_what_the_build_reads() {
     let is_program = |t: &&Value| t["kind"][0] == "bin" && t["name"].as_str() == program;
     let program = targets.expect("targets").iter().find(is_program);
     assert!(program.is_some(), "{targets:?}");
-    // What the compiler reads beside the modules, outside of tests.
+    // Files that the compiler reads in addition to the modules, outside of tests.
     for (path, text) in super::files() {
         let text = text.split("mod tests {").next().unwrap_or_default();
         let included =
@@ -101,7 +101,7 @@ fn the_build_context_of_the_image_has_what_the_build_reads() {
     }
 }
 
-/// `make image-oci` takes the program from where cargo writes it, and names no folder of this machine in it.
+/// `make image-oci` takes the program from the folder to which cargo writes it, and writes no folder of this machine into it.
 #[test]
 fn the_image_is_assembled_from_what_cargo_builds() {
     let plan = |folder: Option<&str>, architectures: &str| {
@@ -126,7 +126,7 @@ fn the_image_is_assembled_from_what_cargo_builds() {
         let hidden = plan.contains("--remap-path-prefix=/else/where=/src/target");
         assert_eq!(hidden, folder.is_some(), "{plan}");
     }
-    // A tag is one image: two that are pushed one after the other would leave the second one only.
+    // A tag is one image: if two images were pushed one after the other, only the second one would be left.
     let both = plan(None, "arm64 amd64");
     let program = |machine: &str| format!("target/{machine}-unknown-linux-musl/release/apicred");
     let (amd64, arm64) = (program("x86_64"), program("aarch64"));
@@ -145,7 +145,7 @@ fn the_image_is_assembled_from_what_cargo_builds() {
         builds.iter().all(|b| b.ends_with(" --features otel")),
         "{both}"
     );
-    // Its page size is set for this architecture alone.
+    // Its page size is set only for this architecture.
     assert_eq!(
         both.matches("JEMALLOC_SYS_WITH_LG_PAGE=16").count(),
         1,
@@ -153,7 +153,7 @@ fn the_image_is_assembled_from_what_cargo_builds() {
     );
 }
 
-/// What the stages of a Dockerfile are built from, with the defaults of its arguments. `scratch` has no content.
+/// The base images of the stages of a Dockerfile, with the defaults of its arguments. `scratch` has no content.
 fn bases(dockerfile: &str) -> Vec<String> {
     let rest = |word: &'static str| dockerfile.lines().filter_map(move |l| l.strip_prefix(word));
     let arguments: Vec<(&str, &str)> = rest("ARG ").filter_map(|a| a.split_once('=')).collect();
@@ -174,7 +174,7 @@ fn bases(dockerfile: &str) -> Vec<String> {
         .collect()
 }
 
-/// A tag changes its content.
+/// The content of a tag can change.
 #[test]
 fn the_base_of_the_image_is_named_by_digest() {
     let dockerfile = fs::read_to_string(root().join("Dockerfile")).expect("a file");

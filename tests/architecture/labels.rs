@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use apicred::telemetry::metrics::OPERATIONS;
 
-/// What a piece of code names as the operation of a request to the Kubernetes API: the text after the metrics.
+/// The operations of requests to the Kubernetes API in a piece of code: the text after the metrics.
 fn operations(code: &str) -> BTreeSet<String> {
     let calls = code.split("metrics,").skip(1);
     calls
@@ -20,7 +20,7 @@ fn each_operation_has_its_series_and_each_series_an_operation() {
         operations(sample),
         ["get_secret".to_owned(), "patch_pod".to_owned()].into()
     );
-    // The whole text: names are strings, which `product` leaves out.
+    // The whole text: names are strings, and `product` omits strings.
     let named: BTreeSet<String> = super::files()
         .iter()
         .filter(|(path, _)| path.starts_with("controller/") && !super::is_test(path))

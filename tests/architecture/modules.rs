@@ -1,4 +1,4 @@
-//! Which module of `src/controller` imports which. Paths are read from `use` and from where they stand in code; what stands in
+//! Which module of `src/controller` imports which. Paths are read from `use` and from their place in code; the content of
 //! `mod tests` does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,12 +44,12 @@ fn paths(tree: &str) -> Vec<String> {
         .collect()
 }
 
-/// All paths that a piece of code mentions and that may lead to a module.
+/// All paths in a piece of code that may lead to a module.
 fn mentioned(code: &str) -> Vec<String> {
     let code = code.split("mod tests {").next().unwrap_or_default();
     let mut found = Vec::new();
     let mut rest = code;
-    // `use` begins a line, with a visibility before it at most.
+    // `use` is at the start of a line, with at most a visibility before it.
     while let Some(at) = rest.find("use ") {
         let line = rest[..at].rsplit('\n').next().unwrap_or_default().trim();
         rest = &rest[at + "use ".len()..];
@@ -64,7 +64,7 @@ fn mentioned(code: &str) -> Vec<String> {
         for (at, _) in code.match_indices(start) {
             let end = code[at..].find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
             let path = &code[at..end.map_or(code.len(), |end| at + end)];
-            // One that ends here is the beginning of a tree, which `use` has given.
+            // A path that ends here is the beginning of a tree, which `use` has returned.
             if !path.ends_with(':') {
                 found.push(path.to_owned());
             }
@@ -91,7 +91,7 @@ fn target<'a>(path: &str, from: &str, modules: &BTreeSet<&'a str>) -> Option<&'a
         }
         "super" => {
             while names.next_if_eq(&"super").is_some() {
-                // Above the root is the rest of the crate.
+                // The rest of the crate is above the root.
                 at.pop()?;
             }
         }
@@ -132,7 +132,7 @@ fn graph(files: &[(String, String)]) -> Graph {
     graph
 }
 
-/// A way from a module back to itself, if there is one.
+/// A path from a module back to itself, if there is one.
 fn circle(graph: &Graph) -> Option<Vec<String>> {
     fn walk(
         graph: &Graph,
@@ -161,10 +161,10 @@ fn circle(graph: &Graph) -> Option<Vec<String>> {
         .find_map(|from| walk(graph, from, &mut Vec::new(), &mut done))
 }
 
-/// Its parts are in a folder, and it wires the others as a file beside them does.
+/// Its parts are in a folder, and it wires the other modules as a file next to the folders does.
 const CONTEXT: &str = "context";
 
-/// The graph of the folders. Files beside them do not count: they wire the folders, or are used by all.
+/// The graph of the folders. Files next to them do not count: they wire the folders, or all folders use them.
 fn folders(graph: &Graph) -> Graph {
     let folder = |module: &str| module.split_once("::").map(|(folder, _)| folder.to_owned());
     // `mod.rs` of a folder has its name.
@@ -262,7 +262,7 @@ fn the_check_reads_imports_and_finds_circles() {
     let files = [&files[..1], &[back], &files[2..]].concat();
     let found = graph(&files);
     assert_eq!(circle(&found).unwrap(), ["a::d", "c", "a::d"]);
-    // Through a file beside the folders it is one of modules, not of folders.
+    // A circle through a file next to the folders is a circle of modules, not of folders.
     assert_eq!(circle(&folders(&found)), None);
     let other = [
         file("x/y.rs", "use crate::controller::z::w;"),

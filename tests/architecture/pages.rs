@@ -1,4 +1,4 @@
-//! What the pages name exists: tests, and the numbers of threats.
+//! Everything that the pages name exists: tests, and the numbers of threats.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -63,7 +63,7 @@ fn tests_in(code: &str) -> BTreeSet<String> {
     found
 }
 
-/// Other pages and issues name a threat by its number.
+/// Other pages and issues refer to a threat by its number.
 #[test]
 fn each_threat_has_one_number() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/threat-model.md");

@@ -1,4 +1,4 @@
-//! Reasons and types of conditions are values, and the page of reasons explains each; each message says what to do.
+//! Reasons and types of conditions are values, and the page of reasons explains each; each message contains the next step.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -26,7 +26,7 @@ fn explained() -> Vec<String> {
     let cells = rows
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('|').next());
-    // Between backticks; what stands beside them is no name.
+    // Names are between backticks; the text next to them is not a name.
     cells
         .flat_map(|cell| cell.split('`').step_by(2).map(str::to_owned))
         .collect()
@@ -67,7 +67,7 @@ fn the_page_has_a_row_for_each_reason_of_the_code_and_for_no_other() {
     assert!(unused.is_empty(), "no code reports {unused:?}");
 }
 
-/// Files that have the text of a reason or of a condition's type: each for what is beside it.
+/// Files that contain the text of a reason or of a condition's type, each with the reason.
 const TEXTS: [&str; 5] = [
     "reason.rs",
     "condition_type.rs",
@@ -76,8 +76,8 @@ const TEXTS: [&str; 5] = [
     "scripted.rs",                // an API server for tests
 ];
 
-/// A reason and a condition's type are values; a text is what they are shown as, and nothing else has it. What the API
-/// server has in a condition becomes a value by `Reason::parse` and `ConditionType::is` before it is compared.
+/// A reason and a condition's type are values. They become text only where they are shown, and no other code contains the text. A value of
+/// the API server is parsed with `Reason::parse` and `ConditionType::is` before it is compared.
 #[test]
 fn no_reason_is_compared_as_text() {
     let texts: BTreeSet<&str> = Reason::ALL.iter().map(|r| r.as_str()).collect();
@@ -127,7 +127,7 @@ fn no_reason_is_compared_as_text() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Words in camel case, with two capital letters at least, that stand alone between quotes.
+/// Words in camel case, with at least two capital letters, that are the only content of a pair of quotes.
 fn quoted_words(text: &str) -> BTreeSet<String> {
     let word = |w: &str| {
         w.starts_with(char::is_uppercase)
@@ -135,7 +135,7 @@ fn quoted_words(text: &str) -> BTreeSet<String> {
             && w.chars().filter(|c| c.is_uppercase()).count() > 1
             && w.chars().any(char::is_lowercase)
     };
-    // Whichever of the parts are the quoted ones: between two texts stands no such word alone.
+    // It does not matter which of the parts are the quoted ones: between two texts there is no such word alone.
     let parts = text.split('"').map(str::to_owned);
     parts.filter(|part| word(part)).collect()
 }
@@ -249,7 +249,7 @@ fn with_texts(code: &str) -> String {
     out
 }
 
-/// A reason or the path of a field, and the sentence behind it, of an error in a piece of code.
+/// A reason or the path of a field, and the sentence after it, of an error in a piece of code.
 fn sentences(code: &str) -> Vec<(String, String)> {
     let reason = |text: &str| !quoted_words(&format!("\"{text}\"")).is_empty();
     let field = |text: &str| text.starts_with("spec.");
@@ -295,7 +295,7 @@ fn each_message_has_a_next_step_and_is_short() {
     let found = sentences(sample);
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(found[0].1, "it \\\"is\\\" {x}; fix it");
-    // What a reader, or an administrator, is to do, in the words that the messages have for it.
+    // The verbs with which messages describe the next step of a reader or an administrator.
     let steps = [
         "apicred",
         "add",
@@ -331,12 +331,12 @@ fn each_message_has_a_next_step_and_is_short() {
     ];
     let mut count = 0;
     for (path, code) in reporting_code() {
-        // The tables of issuers' errors are sentences of their own, with a link behind them.
+        // The tables of issuers' errors contain complete sentences, followed by a link.
         if path.starts_with("oauth/") {
             continue;
         }
         for (reason, sentence) in sentences(&with_texts(&code)) {
-            // A part of a sentence is put together with its step elsewhere.
+            // Such a part of a sentence is joined with its next step elsewhere.
             if ["{problem}", "{what}", "permissions"]
                 .iter()
                 .any(|part| sentence.ends_with(part))

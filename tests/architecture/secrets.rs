@@ -1,10 +1,10 @@
-//! Nothing that holds a secret can be printed, and the files that open one are named.
+//! No value that contains a secret can be printed, and the files that open one are listed.
 
 use std::collections::BTreeSet;
 
 use super::{code, product, words};
 
-/// Files that open a secret, each for the reason beside it.
+/// Files that open a secret, each with its reason.
 const OPENERS: &[&str] = &[
     "oauth/stored_assertion.rs",             // a JWT, for its expiry
     "app.rs",                                // its own token, for the audiences in it
@@ -25,9 +25,9 @@ const OPENERS: &[&str] = &[
     "rotation/graph.rs",                     // proofs and tokens, into the bytes of a request
     "rotation/graph/answer.rs",              // its first characters, as Graph shows them
     "rotation/registration.rs", // a registration access token, into the bytes of a request
-    "controller/token/source_secret.rs", // out of a Secret
-    "controller/token/material.rs", // a certificate and its key, out of a Secret
-    "controller/token/identity.rs", // out of the machine's key file
+    "controller/token/source_secret.rs", // read from a Secret
+    "controller/token/material.rs", // a certificate and its key, read from a Secret
+    "controller/token/identity.rs", // read from the machine's key file
     "controller/token/refresh.rs", // into the digest of a refresh token
     "controller/clients/execute.rs", // a new value, into the source Secret
     "controller/clients/keypair.rs", // a new key, into the source Secret
@@ -38,11 +38,11 @@ const OPENERS: &[&str] = &[
     "controller/token/state_secret.rs", // into the state Secret
     "controller/token/digest_key.rs", // into the token's digest
     "bin/kubectl-apicred/jwks.rs", // the private key whose public key is printed
-    "bin/kubectl-apicred/authentication.rs", // a certificate out of a Secret
+    "bin/kubectl-apicred/authentication.rs", // a certificate from a Secret
     "bin/kubectl-apicred/state.rs", // the refresh token into the state Secret
 ];
 
-/// A type and what stands in its body and derives.
+/// A type with its body and its derives.
 struct Type {
     name: String,
     derives: String,
@@ -60,7 +60,7 @@ fn types(code: &str) -> Vec<Type> {
             derives.push_str(trimmed);
             continue;
         }
-        // Attributes may go over several lines.
+        // Attributes may extend over several lines.
         if derives.matches('[').count() > derives.matches(']').count() {
             derives.push_str(trimmed);
             continue;
@@ -90,20 +90,20 @@ fn types(code: &str) -> Vec<Type> {
     found
 }
 
-/// Does a type's body use another type as the type of a field (and not merely as the name of a variant)?
+/// Whether a type's body uses another type as the type of a field, and not only as the name of a variant.
 fn holds(body: &str, name: &str) -> bool {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     body.match_indices(name).any(|(at, _)| {
         let (before, after) = (&body[..at], &body[at + name.len()..]);
-        // A comma at the end of a line ends a variant or a field; within a line it parts the types of a tuple.
+        // A comma at the end of a line ends a variant or a field; within a line it separates the types of a tuple.
         let as_type = before.trim_end().ends_with([':', '<', '(', '&']) || before.ends_with(", ");
         as_type && !before.ends_with(word) && !after.starts_with(word)
     })
 }
 
-/// The names of types that hold a secret, directly or through another.
+/// The names of types that contain a secret, directly or through another type.
 fn secret_types(all: &[Type]) -> BTreeSet<String> {
-    // RawAnswer holds a token as bytes, DigestKey the operator's key.
+    // RawAnswer contains a token as bytes, DigestKey the operator's key.
     let mut secret: BTreeSet<String> = ["SecretString", "SecretBox", "RawAnswer", "DigestKey"]
         .map(str::to_owned)
         .into();

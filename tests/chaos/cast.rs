@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::issuer::{Prepared, Refresh, source};
 
-/// Namespaces of the credentials. The last one has issuers of its own.
+/// Namespaces of the credentials. The last one has its own issuers.
 pub(crate) const NAMESPACES: [&str; 3] = ["soak-0", "soak-1", "soak-2"];
-/// For how long the forgiving issuer takes a refresh token a second time.
+/// For how long the issuer with a grace period accepts a refresh token a second time.
 pub(crate) const GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// The key of each Secret that a credential reads.
 pub(crate) const KEY: &str = "value";
@@ -16,7 +16,7 @@ pub(crate) const KEY: &str = "value";
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Kind {
     ClientCredentials,
-    /// The second use of a refresh token ends its family.
+    /// The second use of a refresh token revokes its family.
     Refresh,
     /// The same, but for some seconds after the first use.
     RefreshWindow,
@@ -51,7 +51,7 @@ impl Kind {
         matches!(self, Self::Refresh | Self::RefreshWindow)
     }
 
-    /// Does an issuer grant its tokens?
+    /// Whether an issuer issues its tokens.
     pub(crate) fn has_issuer(self) -> bool {
         self != Self::Static
     }
@@ -199,8 +199,8 @@ impl Prepared {
                 "caBundle": self.ca_pem,
                 "limits": { "requestsPerSecond": 200, "maxInFlight": 64 },
             });
-            // Without it the spent token of a lost answer is sent once more, when the published token has expired and
-            // nothing is left to lose. This issuer must never see one twice.
+            // If `reuse` were not set, the used token of a lost answer would be sent once more when the published token has expired.
+            // This issuer must never receive one twice.
             spec["refreshTokens"] = json!({ "reuse": "Never" });
             if let Some(window) = window {
                 spec["refreshTokens"]["reuseWindow"] = json!(format!("{}s", window.as_secs()));

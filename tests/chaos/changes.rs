@@ -1,5 +1,5 @@
-//! What users do to credentials and Secrets meanwhile. A change that the API server does not answer in time may have
-//! happened or not: the oracles go by what stands in the cluster at the end.
+//! Changes that users make to credentials and Secrets during the run. A change that the API server does not answer in time may or
+//! may not have taken effect: the oracles use the state of the cluster at the end.
 
 use std::{
     collections::HashMap,
@@ -27,14 +27,14 @@ use crate::{
     world::World,
 };
 
-/// A call that takes longer is left alone.
+/// A call that takes longer is not waited for.
 const CALL: Duration = Duration::from_secs(5);
 /// Calls at once when all credentials are handled.
 const CONCURRENCY: usize = 8;
-/// A refresh that is not stored after this long will not be: an exchange ends after 15 s, and what was sent may be
+/// A refresh that is not stored after this time will not be stored: an exchange ends after 15 s, and a sent request may be
 /// stored for 30 s after a lost lease.
 const SETTLED: SignedDuration = SignedDuration::from_secs(50);
-/// What an edit puts in place of a token.
+/// The value with which an edit replaces a token.
 pub(crate) const GARBAGE: &str = "edited-by-a-user";
 
 /// A refresh token that needs a new sign-in.
@@ -42,17 +42,17 @@ pub(crate) const GARBAGE: &str = "edited-by-a-user";
 pub(crate) struct Loss {
     pub(crate) client: String,
     pub(crate) family: u64,
-    /// The refresh token that stands in the state Secret.
+    /// The refresh token in the state Secret.
     pub(crate) stored: u64,
     /// When it was marked as sent.
     pub(crate) marked: Option<Timestamp>,
-    /// The reason that the status gives.
+    /// The reason in the status.
     pub(crate) reason: String,
     /// A user restored an old refresh token over it.
     pub(crate) restored: bool,
 }
 
-/// What the users know about a credential of theirs.
+/// The state of a credential, as its user knows it.
 #[derive(Default)]
 struct Known {
     scope: u64,
@@ -62,7 +62,7 @@ struct Known {
     restored: bool,
 }
 
-/// A user with one credential, and what was done to it.
+/// A user with one credential, and the changes to it.
 pub(crate) struct User {
     pub(crate) role: Role,
     known: Mutex<Known>,
@@ -72,12 +72,12 @@ pub(crate) struct User {
 pub(crate) struct Users {
     pub(crate) all: Vec<User>,
     pub(crate) losses: Mutex<HashMap<(String, u64), Loss>>,
-    /// Changes that were done, by name.
+    /// Completed changes, by name.
     pub(crate) done: Mutex<std::collections::BTreeMap<String, usize>>,
     failed: AtomicUsize,
 }
 
-/// What a call came to.
+/// The result of a call; none if it did not end in time.
 async fn timely<T>(call: impl Future<Output = kube::Result<T>>) -> Option<T> {
     tokio::time::timeout(CALL, call).await.ok()?.ok()
 }
@@ -96,7 +96,7 @@ impl Users {
         }
     }
 
-    /// Changes that were not answered in time or refused.
+    /// Changes that failed or were not answered in time.
     pub(crate) fn failed(&self) -> usize {
         self.failed.load(Ordering::SeqCst)
     }
@@ -121,7 +121,7 @@ impl Users {
             .await;
     }
 
-    /// Makes one change, unless another one of this credential is under way.
+    /// Makes one change, unless another one of this credential is in progress.
     pub(crate) async fn change(&self, world: &World, change: Change, number: usize) {
         let user = &self.all[number];
         let Ok(mut known) = user.known.try_lock() else {
@@ -172,7 +172,7 @@ impl Users {
         }
     }
 
-    /// Signs in again, if the refresh token is in doubt for good.
+    /// Signs in again, if the outcome of the refresh token stays unknown.
     async fn sign_in(&self, world: &World, user: &User, known: &mut Known) {
         let Some(loss) = user.loss(world, known).await else {
             return;
@@ -192,7 +192,7 @@ impl Users {
         self.losses.lock().await.insert(key, loss);
     }
 
-    /// Puts an old refresh token back, as one who restores a backup of the Secret's data.
+    /// Restores an old refresh token, as a user does who restores a backup of the Secret's data.
     async fn restore(&self, world: &World, user: &User, known: &mut Known) {
         if user.role.kind != Kind::Refresh {
             return;
@@ -215,8 +215,8 @@ impl Users {
         self.note(Change::Restore, done).await;
     }
 
-    /// After the faults: everything is there, nothing is suspended, and every refresh token that a user restored is
-    /// replaced by a sign-in.
+    /// After the faults: everything exists, nothing is suspended, and a sign-in replaces every refresh token that a user has
+    /// restored.
     pub(crate) async fn put_in_order(&self, world: &World) {
         stream::iter(&self.all)
             .for_each_concurrent(CONCURRENCY, async |user| {
@@ -311,7 +311,7 @@ impl User {
             .is_some()
     }
 
-    /// Puts a whole Secret in the place of another one, as a sign-in does.
+    /// Replaces a whole Secret, as a sign-in does.
     async fn replace(&self, world: &World, secret: Value) -> bool {
         let secrets = self.secrets(world);
         let secret: Secret = typed(secret);
@@ -344,7 +344,7 @@ impl User {
             return false;
         }
         for _ in 0..60 {
-            // Refused while the old one is still going.
+            // The creation is refused while the old object is still being deleted.
             if self.create(world, known.scope).await {
                 return true;
             }
@@ -353,7 +353,7 @@ impl User {
         false
     }
 
-    /// A loss, if the status has asked for a sign-in for so long that no write can be under way any more.
+    /// A loss, if the status has requested a sign-in for so long that no write can be in progress any more.
     async fn loss(&self, world: &World, known: &Known) -> Option<Loss> {
         if !self.role.kind.is_refresh() {
             return None;
@@ -368,7 +368,7 @@ impl User {
     }
 }
 
-/// A loss, if the status asks for a sign-in.
+/// A loss, if the status requests a sign-in.
 pub(crate) fn loss(
     role: &Role,
     credential: &ApiCredential,

@@ -1,4 +1,4 @@
-//! Which losses of a refresh token nobody can prevent.
+//! Losses of a refresh token that cannot be prevented.
 
 use jiff::SignedDuration;
 
@@ -9,7 +9,7 @@ use crate::{
     world::Happening,
 };
 
-/// Why a refresh token could not but be lost; else the story of the loss.
+/// Why the loss of a refresh token could not be prevented; otherwise the events around the loss.
 pub(crate) fn excuse(
     loss: &Loss,
     family: Option<&Family>,
@@ -32,14 +32,14 @@ pub(crate) fn excuse(
     let Some(from) = loss.marked.or(last.map(|(_, at)| at)).map(|at| at - second) else {
         return Err("no mark and no request".to_owned());
     };
-    // A request before the mark is another one: the marked one was not read.
+    // A request before the mark is a different request: the marked one did not arrive.
     let answered = last.filter(|(_, at)| *at >= from).and_then(|(last, _)| {
         journal.iter().find_map(|entry| match entry {
             Entry::Answered { request, at } if *request == last => Some(*at),
             _ => None,
         })
     });
-    // An exchange ends after 20 s. Its outcome is stored as soon as the API server allows.
+    // An exchange ends after 20 s. Its outcome is stored as soon as the API server allows it.
     let is_outage = |h: &&Happening| matches!(h.fault, Fault::Down(s, _) | Fault::Stall(s, _) if s != Server::Issuer);
     let mut until = answered.map_or(from + 21 * second, |at| at + 3 * second);
     for outage in happened.iter().filter(is_outage) {

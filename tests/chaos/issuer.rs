@@ -1,7 +1,7 @@
-//! The issuer of the soak: a program of its own, which can be killed and stopped. It writes each request and each answer
-//! into a journal before it goes on, so that it remembers all of them after SIGKILL, and so that the soak can check them.
+//! The issuer of the soak: a separate program, which can be killed and stopped. It writes each request and each answer
+//! into a journal before it continues, so that it remembers all of them after SIGKILL, and so that the soak can check them.
 //!
-//! Nothing has to be registered: client secrets, assertions and first refresh tokens name their client and a number.
+//! No registration is needed: client secrets, assertions and first refresh tokens contain their client and a number.
 //!
 //! | Value | Form |
 //! |---|---|
@@ -43,7 +43,7 @@ const KEY: &str = "key.pem";
 /// One line of the journal.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Entry {
-    /// A request was read to its end.
+    /// A request was read completely.
     Received {
         request: u64,
         at: Timestamp,
@@ -51,7 +51,7 @@ pub(crate) enum Entry {
         /// The refresh token that it sent.
         refresh: Option<Refresh>,
     },
-    /// It is going to be answered with this token.
+    /// The answer will contain this token.
     Issued {
         request: u64,
         at: Timestamp,
@@ -61,10 +61,10 @@ pub(crate) enum Entry {
         /// The number in the client secret, subject token or assertion.
         source: u64,
         expires: Timestamp,
-        /// The refresh token that comes with it.
+        /// The refresh token in the same answer.
         next: Option<Refresh>,
     },
-    /// A refresh token was used twice: its family is dead.
+    /// A refresh token was used twice: its family is revoked.
     Reused {
         request: u64,
         at: Timestamp,
@@ -72,7 +72,7 @@ pub(crate) enum Entry {
     },
     /// The request is refused with this error.
     Refused { request: u64, error: String },
-    /// The whole answer was handed to the kernel.
+    /// The whole answer was passed to the kernel.
     Answered { request: u64, at: Timestamp },
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn source(client: &str, number: u64) -> String {
     format!("secret~{client}~{number}")
 }
 
-/// Client and number of one of these.
+/// Client and number in one of these.
 pub(crate) fn parse_source(text: &str) -> Option<(&str, u64)> {
     let (client, number) = text.strip_prefix("secret~")?.split_once('~')?;
     Some((client, number.parse().ok()?))
@@ -146,7 +146,7 @@ pub(crate) fn prepare(folder: &Path) -> Prepared {
     }
 }
 
-/// What a journal says, line by line. A line that a SIGKILL cut short is no line.
+/// The entries of a journal, line by line. A line that a SIGKILL cut off is not an entry.
 pub(crate) fn journal(folder: &Path) -> Vec<Entry> {
     let text = std::fs::read_to_string(folder.join(JOURNAL)).unwrap_or_default();
     text.lines()
@@ -164,7 +164,7 @@ struct State {
 pub(crate) struct Family {
     /// The newest generation.
     pub(crate) current: u64,
-    /// When it took the place of the one before.
+    /// When it replaced the one before.
     since: Option<Timestamp>,
     pub(crate) dead: bool,
 }
@@ -192,7 +192,7 @@ impl State {
     }
 }
 
-/// The families of refresh tokens as a journal leaves them.
+/// The families of refresh tokens at the end of a journal.
 pub(crate) fn families(journal: &[Entry]) -> HashMap<(String, u64), Family> {
     let mut state = State::default();
     for entry in journal {
@@ -226,7 +226,7 @@ pub(crate) async fn serve(folder: &Path, port: u16) {
         .create(true)
         .open(folder.join(JOURNAL))
         .expect("a journal");
-    // Ends a line that SIGKILL cut short.
+    // Ends a line that SIGKILL cut off.
     journal.write_all(b"\n").expect("a write");
     let issuer = Arc::new(Issuer {
         random: Mutex::new(Random(state.requests)),
@@ -246,7 +246,7 @@ pub(crate) async fn serve(folder: &Path, port: u16) {
 
 async fn listen(port: u16) -> TcpListener {
     loop {
-        // tokio sets SO_REUSEADDR, so that connections of the life before do not matter.
+        // tokio sets SO_REUSEADDR, so that connections of the previous process do not matter.
         match TcpListener::bind(("127.0.0.1", port)).await {
             Ok(listener) => return listener,
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -282,7 +282,7 @@ async fn converse(issuer: &Issuer, tls: TlsAcceptor, stream: TcpStream) -> Optio
     }
 }
 
-/// Takes a request that is there to its end: head and body.
+/// Removes a complete request, if there is one: head and body.
 fn whole(read: &mut Vec<u8>) -> Option<(String, String)> {
     let text = String::from_utf8_lossy(read).into_owned();
     let (head, rest) = text.split_once("\r\n\r\n")?;
@@ -311,7 +311,7 @@ impl Issuer {
         random.between(low, high)
     }
 
-    /// Gives the number of the request, a status and a body.
+    /// Returns the number of the request, a status and a body.
     async fn answer(&self, _head: &str, body: &str) -> (u64, &'static str, String) {
         let form: HashMap<String, String> = url::form_urlencoded::parse(body.as_bytes())
             .into_owned()
@@ -335,7 +335,7 @@ impl Issuer {
             client: client.clone(),
             refresh: refresh.clone(),
         });
-        // Real issuers take their time, so that faults meet requests that are under way.
+        // Real issuers need some time, so that faults meet requests in flight.
         let most = if refresh.is_some() { 2_500 } else { 400 };
         tokio::time::sleep(Duration::from_millis(self.between(5, most))).await;
         let refused = |error: &str| {
@@ -359,7 +359,7 @@ impl Issuer {
         if is_refresh && refresh.as_ref().is_none_or(|r| r.client != client) {
             return refused("invalid_grant");
         }
-        // Busy now and then. Not for refresh tokens: that would put them in doubt.
+        // Busy sometimes. Not for refresh tokens: their outcome would be unknown.
         if !is_refresh && self.between(0, 50) == 0 {
             return (request, "503 Service Unavailable", String::new());
         }

@@ -1,9 +1,9 @@
 //! A soak of chaos: replicas of the operator work on many credentials while processes are killed and stopped and users
-//! change things, by a plan that a seed decides. At the end all must be right. `make chaos`, docs/reliability.md.
+//! change things, according to a plan that a seed determines. At the end everything must be correct. `make chaos`, docs/reliability.md.
 //!
 //! ```text
 //! seed ─▶ plan ─┬▶ world: control plane, issuer (this program, other mode), replicas   faults
-//!               └▶ changes: what users do to cast, the credentials and their Secrets
+//!               └▶ changes: by users to cast, the credentials and their Secrets
 //!                     └──▶ oracles: the cluster against the issuer's journal ─▶ table, exit code
 //! ```
 //!
@@ -96,7 +96,7 @@ fn options() -> Options {
     }
 }
 
-/// Runs it; says whether all is right.
+/// Runs it; returns true if everything is correct.
 async fn soak(options: Options) -> bool {
     let world = World::start(options).await;
     let users = Users::new(options.credentials);

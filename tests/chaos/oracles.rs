@@ -1,4 +1,4 @@
-//! What must hold, during the run and at its end.
+//! Rules that must hold during the run and at its end.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,20 +21,20 @@ use crate::{
     world::World,
 };
 
-/// All is right again this long after the last fault. Pauses after failures grow to a minute, a mark of a refresh
+/// Everything is correct again this long after the last fault. Waits after failures grow to a minute, a mark of a refresh
 /// token is old after 50 s, and a Secret of a credential that was created again is taken over after 30 s.
 const SETTLE: Duration = Duration::from_mins(4);
-/// How often what is still wrong is shown meanwhile.
+/// The interval at which remaining faults are shown.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Token requests of one client within ten seconds: a token of 24 s is renewed after 12 s, and two or three changes
 /// and crashes in a row may each cost another one.
 const STORM: usize = 8;
-/// What memory may grow by over an idle process, in MiB; so much is left after the largest list (docs/performance.md).
+/// How much more memory than an idle process may be used, in MiB; this much is left after the largest list (docs/performance.md).
 const GROWTH: u64 = 24;
-/// What the number of descriptors may grow by: connections to issuers stay open for a while, at most as many as credentials
-/// may ask at once (`--concurrency`, 32) for each of the two issuers of a namespace.
+/// How much the number of descriptors may grow: connections to issuers stay open for a while, at most as many as credentials
+/// may request tokens at once (`--concurrency`, 32) for each of the two issuers of a namespace.
 const DESCRIPTORS: u64 = 128;
-/// ERROR lines that faults of this soak lead to.
+/// ERROR lines that faults of this soak cause.
 const KNOWN: [&str; 1] = ["the lease was lost"];
 
 /// Checks a run.
@@ -44,17 +44,17 @@ pub(crate) struct Oracles<'a> {
     options: Options,
     idle: Mutex<Usage>,
     seen: Mutex<Seen>,
-    /// What is wrong.
+    /// Violations.
     faults: Mutex<Vec<String>>,
     lines: Mutex<Vec<(String, String)>>,
     probes_failed: AtomicUsize,
 }
 
-/// What was seen during the run.
+/// Observations during the run.
 #[derive(Default)]
 struct Seen {
     samples: usize,
-    /// Tokens that were in a Secret although they had expired, by how long at most.
+    /// Tokens that were in a Secret although they had expired, with the longest time since their expiry.
     expired: HashMap<String, i64>,
 }
 
@@ -114,7 +114,7 @@ impl<'a> Oracles<'a> {
         *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = most;
     }
 
-    /// The most of any replica now.
+    /// The highest usage of any replica now.
     async fn usage(&self) -> Usage {
         let mut most = Usage::default();
         for replica in &self.world.replicas {
@@ -123,7 +123,7 @@ impl<'a> Oracles<'a> {
         most
     }
 
-    /// Waits until every credential is right or needs a sign-in.
+    /// Waits until every credential is correct or needs a sign-in.
     pub(crate) async fn settles(&self, when: &str) {
         let began = Instant::now();
         let mut wrong = vec!["nothing was seen".to_owned()];
@@ -166,7 +166,7 @@ impl<'a> Oracles<'a> {
         self.none(&format!("wrong {when}"), &wrong);
     }
 
-    /// Checks what only the end shows: refresh tokens, requests, logs, processes.
+    /// Checks what can be checked only at the end: refresh tokens, requests, logs, processes.
     pub(crate) async fn ends(&self) {
         let journal = journal(&self.world.prepared.folder);
         let Some(picture) = Picture::of(self.world).await else {
@@ -216,7 +216,7 @@ impl<'a> Oracles<'a> {
             self.line(&format!("families lost: {excuse}"), count);
         }
         self.none("families lost without need", &unexcused);
-        // A refresh token that is neither the newest one nor reported would be used twice sooner or later.
+        // A refresh token that is neither the newest one nor reported would be used twice at some time.
         let mut stale = Vec::new();
         for user in self.users.all.iter().filter(|p| p.role.kind.is_refresh()) {
             let state = picture.secret(user, user.role.state());
@@ -229,7 +229,7 @@ impl<'a> Oracles<'a> {
                 stale.push(format!("{}: the newest is {current}", stored.text()));
             }
         }
-        // The journal is older than the picture by a moment, so a renewal may lie in between.
+        // The journal was read slightly before the picture, so a renewal may be in between.
         self.line(
             "refresh tokens in Secrets that are not the newest",
             stale.len(),
@@ -319,7 +319,7 @@ impl<'a> Oracles<'a> {
         self.line("changes that failed", self.users.failed());
     }
 
-    /// After all credentials are deleted: no Secret of theirs, no memory of them.
+    /// After all credentials are deleted: none of their Secrets exists, and no memory of them is left.
     pub(crate) async fn leaves_nothing(&self) {
         let began = Instant::now();
         let mut left = vec!["nothing was seen".to_owned()];
@@ -345,7 +345,7 @@ impl<'a> Oracles<'a> {
         self.at_most("descriptors at the end", end.descriptors, most);
     }
 
-    /// Reads all Secrets and probes during the run. Never ends.
+    /// Reads all Secrets and probes during the run. Never returns.
     pub(crate) async fn watch(&self) {
         loop {
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -388,7 +388,7 @@ impl<'a> Oracles<'a> {
         }
     }
 
-    /// Prints the table; says whether all is right.
+    /// Prints the table; returns true if everything is correct.
     pub(crate) fn print(&self) -> bool {
         let faults = self
             .faults
@@ -427,7 +427,7 @@ fn name_of(fault: Fault) -> String {
     words.join(" ").trim_end_matches(')').to_owned()
 }
 
-/// May a write of its outcome still be under way?
+/// Whether a write of its outcome may still be in progress.
 fn is_fresh(loss: &Loss, now: Timestamp) -> bool {
     let young = SignedDuration::from_secs(50);
     loss.marked.is_some_and(|at| now.duration_since(at) < young)

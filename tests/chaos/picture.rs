@@ -1,4 +1,4 @@
-//! The cluster at one moment, and whether a credential is right in it.
+//! The cluster at one moment, and whether a credential is correct in it.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     world::World,
 };
 
-/// An access token by the journal.
+/// An access token according to the journal.
 pub(crate) struct Issued {
     pub(crate) client: String,
     scope: String,
@@ -90,7 +90,7 @@ impl Picture {
         String::from_utf8(bytes.0.clone()).ok()
     }
 
-    /// Can its token be renewed? It is neither suspended nor in need of a sign-in.
+    /// Whether its token can be renewed: it is neither suspended nor in need of a sign-in.
     pub(crate) fn is_renewed(&self, user: &User) -> bool {
         let key = (user.role.namespace.to_owned(), user.role.name.clone());
         let state = self.secret(user, user.role.state());
@@ -100,7 +100,7 @@ impl Picture {
         })
     }
 
-    /// Secrets that apicred published for credentials that are not there.
+    /// Secrets that apicred published for credentials that do not exist.
     pub(crate) fn orphans(&self) -> Vec<String> {
         let of_the_dead = |secret: &&Secret| {
             let note = |name: &str| secret.metadata.annotations.as_ref()?.get(name).cloned();
@@ -116,7 +116,7 @@ impl Picture {
     }
 }
 
-/// What is to be said of one credential.
+/// The state of one credential.
 pub(crate) enum State {
     Right,
     /// Its refresh token needs a sign-in.

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-/// What a run is given by the environment.
+/// Options of a run, from the environment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     pub(crate) seed: u64,
-    /// How long faults and changes last. Start, recovery and cleanup come on top.
+    /// How long faults and changes last. Start, recovery and cleanup are not included.
     pub(crate) length: Duration,
     pub(crate) replicas: usize,
     pub(crate) credentials: usize,
 }
 
-/// A fault. Each ends by itself after the given time.
+/// A fault. Each ends after the given time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     /// SIGKILL of one replica.
@@ -51,13 +51,13 @@ pub(crate) enum Server {
 pub(crate) enum Change {
     /// Deletes the target Secret.
     DeleteTarget,
-    /// Writes something else into the target Secret.
+    /// Writes another value into the target Secret.
     EditTarget,
     /// Deletes the credential and creates it again.
     Recreate,
     /// Requests another scope.
     Scope,
-    /// Puts another client secret, static key or assertion into the source Secret.
+    /// Stores another client secret, static key or assertion in the source Secret.
     Source,
     /// Requests a renewal.
     Renew,
@@ -65,13 +65,13 @@ pub(crate) enum Change {
     Suspend,
     /// Sets a label.
     Label,
-    /// Signs in again, if the refresh token is in doubt.
+    /// Signs in again, if the outcome of the refresh token is unknown.
     SignIn,
     /// Restores the state Secret with a refresh token that was used before.
     Restore,
 }
 
-/// What happens when, counted from the start of the run.
+/// The faults and changes with their times since the start of the run.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Faults of replicas; one at a time.
@@ -152,7 +152,7 @@ fn server_fault(random: &mut Random) -> (Fault, Duration) {
         3 | 4 => Server::Etcd,
         _ => Server::Issuer,
     };
-    // The longest outages are the issuer's: nobody's lease depends on it.
+    // The longest outages are the issuer's: no lease depends on it.
     let most = if server == Server::Issuer { 18 } else { 12 };
     let time = time.min(Duration::from_secs(most));
     (fault(server, time), time)

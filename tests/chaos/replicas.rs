@@ -1,4 +1,4 @@
-//! The operator's replicas as processes, and what a kubelet would do for them: start them again.
+//! The operator's replicas as processes. They are restarted as a kubelet would do it.
 
 use std::{
     collections::BTreeMap,
@@ -54,7 +54,7 @@ pub(crate) struct Replica {
     logs: PathBuf,
     process: tokio::sync::Mutex<Option<Guarded>>,
     starts: AtomicUsize,
-    /// Processes that ended, by how.
+    /// Processes that ended, by the way in which they ended.
     ends: Mutex<BTreeMap<String, usize>>,
     terminated: Mutex<Option<Instant>>,
     most: Mutex<Usage>,
@@ -62,7 +62,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// One that is started by the first [`Replica::supervise`].
+    /// A replica whose first process is started by the first [`Replica::supervise`].
     pub(crate) fn new(number: usize, kubeconfig: &Path, logs: &Path) -> Self {
         let port = testenv::free_port().expect("a port");
         Self {
@@ -105,7 +105,7 @@ impl Replica {
         Guarded::spawn(program, &args, &env, log).await
     }
 
-    /// Starts it again if it ended, ends it if it does not end in time after SIGTERM, and measures it.
+    /// Starts it again if it ended, kills it if it does not end in time after SIGTERM, and measures it.
     pub(crate) async fn supervise(&self) {
         let mut process = self.process.lock().await;
         let Some(running) = process.as_mut() else {
@@ -160,18 +160,18 @@ impl Replica {
         self.starts.load(Ordering::SeqCst)
     }
 
-    /// The most that any of its processes had.
+    /// The highest usage of any of its processes.
     pub(crate) fn most(&self) -> Usage {
         *self.most.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it has now.
+    /// Its usage now.
     pub(crate) async fn usage(&self) -> Option<Usage> {
         let process = self.process.lock().await;
         Usage::of(process.as_ref()?.pid)
     }
 
-    /// Sends a signal; says whether the process has led before, so that it may have had something under way.
+    /// Sends a signal; returns true if the process has led before, so that it may have had work in progress.
     pub(crate) async fn signal(&self, name: &str) -> bool {
         let process = self.process.lock().await;
         let Some(running) = process.as_ref() else {
@@ -205,7 +205,7 @@ impl Replica {
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
-    /// What all of its processes logged.
+    /// The logs of all its processes.
     pub(crate) fn logs(&self) -> Vec<String> {
         let files = (0..self.starts()).map(|start| {
             let name = format!("replica-{}-{start}.out", self.number);

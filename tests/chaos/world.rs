@@ -1,4 +1,4 @@
-//! The control plane, the issuer, the replicas, and the faults that are done to them.
+//! The control plane, the issuer, the replicas, and the faults that are injected.
 
 use std::{
     path::Path,
@@ -30,20 +30,20 @@ pub(crate) struct Happening {
     pub(crate) fault: Fault,
     pub(crate) from: Timestamp,
     pub(crate) until: Timestamp,
-    /// Did it end or stop a process that had led?
+    /// Whether it ended or stopped a process that had led.
     pub(crate) led: bool,
 }
 
-/// All of it.
+/// Everything in a run.
 pub(crate) struct World {
-    // Fields drop in this order: clients before the servers that they call.
+    // Fields are dropped in this order: clients before the servers that they call.
     pub(crate) replicas: Vec<Replica>,
     issuer: tokio::sync::Mutex<Guarded>,
     plane: tokio::sync::Mutex<ControlPlane>,
     pub(crate) admin: Client,
     pub(crate) prepared: Prepared,
     leader: AtomicUsize,
-    /// How often another replica led than before.
+    /// How often the leader changed.
     pub(crate) changes_of_leader: AtomicUsize,
     happened: Mutex<Vec<Happening>>,
 }
@@ -88,7 +88,7 @@ impl World {
         applied.expect("objects that are taken");
     }
 
-    /// Keeps the replicas running, as kubelets do. Never ends.
+    /// Keeps the replicas running, as kubelets do. Never returns.
     pub(crate) async fn supervise(&self) {
         let each = self.replicas.iter().map(async |replica| {
             loop {
@@ -99,7 +99,7 @@ impl World {
         futures::future::join_all(each).await;
     }
 
-    /// Follows who leads. Never ends.
+    /// Records which replica leads. Never returns.
     pub(crate) async fn follow_leader(&self) {
         let leases: Api<Lease> = Api::namespaced(self.admin.clone(), NAMESPACE);
         loop {
@@ -129,7 +129,7 @@ impl World {
         self.replicas.get(number).unwrap_or(&self.replicas[0])
     }
 
-    /// Does this, and returns when it has ended.
+    /// Injects this fault, and returns when it has ended.
     pub(crate) async fn strike(&self, fault: Fault) {
         let from = Timestamp::now();
         let mut led = false;

@@ -1,5 +1,5 @@
-//! Values that Kubernetes takes and the operator does not, or that are without effect: the chart refuses them, with the fix. What it
-//! accepts, the operator accepts.
+//! Values that Kubernetes accepts and the operator refuses, or that have no effect: the chart refuses them, with the fix. The operator
+//! accepts every value that the chart accepts.
 
 mod arguments;
 mod rules;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Objects, file, objects, refused_values, refuses, run};
 
-/// What the operator says with these variables, where it finds no cluster.
+/// The output of the operator with these variables, if it finds no cluster.
 fn operator(args: &[&str], env: &[(&str, &str)]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_apicred"));
     command.args(args).env_clear().env("HOME", "/nowhere");
@@ -187,7 +187,7 @@ fn what_the_chart_accepts_the_operator_accepts() {
     });
 }
 
-/// What stands after each `marker` of a text, up to one of these characters.
+/// The text after each `marker`, up to one of these characters.
 fn words<'a>(text: &'a str, marker: &str, end: &[char]) -> BTreeSet<&'a str> {
     let rest = text.split(marker).skip(1);
     rest.filter_map(|rest| rest.split(end).next()).collect()

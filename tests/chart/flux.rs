@@ -1,4 +1,4 @@
-//! `deploy/flux`: what the files name exists, and the chart takes the values. What Flux makes of health is in `tests/cluster/flux.rs`.
+//! `deploy/flux`: everything that the files name exists, and the chart accepts the values. `tests/cluster/flux.rs` tests the health in Flux.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -33,7 +33,7 @@ fn the_release_of_flux_installs_this_chart_with_values_that_it_takes() {
         let path = Path::new(ROOT).join(text(&chart["chart"]));
         assert!(path.join("Chart.yaml").is_file(), "{}", path.display());
         let set = objects(&release["spec"]["values"]).await;
-        // Without one, the pods of somebody who copies the file would never start.
+        // Without an image, the pods of a user who copies the file would never start.
         assert_eq!(set.container()["image"], "registry.example.com/apicred:dev");
     });
 }

@@ -1,4 +1,4 @@
-//! Who installs the chart, after whom, and with what rights.
+//! Installations of the chart by different users, with different rights and in different orders.
 
 use std::{path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use testenv::{ControlPlane, Options, eventually};
 use crate::support::{CHART, NAMESPACE, run};
 
 const SOON: Duration = Duration::from_mins(1);
-/// The chart as it was before it had most of its values.
+/// The chart before most of its values were added.
 const BEFORE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/chart/data/apicred-0.1.0-before.tgz"
@@ -19,7 +19,7 @@ async fn cluster() -> ControlPlane {
         .expect("a control plane")
 }
 
-/// Installs a release, or says why not.
+/// Installs a release, or returns the error.
 async fn install(
     cluster: &ControlPlane,
     release: &str,
@@ -124,7 +124,7 @@ fn crds_that_somebody_applied_by_hand_belong_to_no_release_and_issuers_wait_for_
     });
 }
 
-/// Fields that somebody else applied are taken over only by force, and those whose value is the same need none.
+/// Fields that another manager applied are taken over only by force. Fields with the same value need no force.
 #[test]
 fn a_release_takes_over_crds_that_were_applied_by_hand_and_differ() {
     run(async {
@@ -134,14 +134,14 @@ fn a_release_takes_over_crds_that_were_applied_by_hand_and_differ() {
         for file in crds.expect("the CRDs") {
             let path = file.expect("a CRD").path();
             let text = std::fs::read_to_string(&path).expect("a CRD");
-            // A column with another name than today.
+            // A column with another name than in the present version.
             let text = text.replacen("name: Ready\n", "name: Healthy\n", 1);
             assert!(text.contains("name: Healthy\n"), "{}", path.display());
             let name = path.file_name().expect("a name");
             std::fs::write(older.path().join(name), text).expect("a file");
         }
         let older = older.path().display().to_string();
-        // Once as most people do it, which is an update for the API server, and once by server-side apply.
+        // Once as most users do it, which is an update for the API server, and once by server-side apply.
         for by in ["--server-side=false", "--server-side=true"] {
             let apply = ["apply", by, "--force-conflicts=false", "-f", &older];
             cluster.kubectl(&apply).await.expect("CRDs");
@@ -229,7 +229,7 @@ fn values_of_an_older_release_are_enough_for_this_chart() {
 fn an_administrator_of_two_namespaces_installs_an_operator_for_them() {
     run(async {
         let cluster = cluster().await;
-        // What an administrator of the cluster does, once.
+        // The steps of an administrator of the cluster, done once.
         let shared = ["--set", "rbac.create=false,notifyPods.create=false"];
         install(&cluster, "shared", NAMESPACE, &shared)
             .await
@@ -303,7 +303,7 @@ fn an_administrator_of_two_namespaces_installs_an_operator_for_them() {
             "dora",
         ];
         cluster.helm(&gone).await.expect("it is uninstalled");
-        // Nothing of that is a right in another namespace.
+        // None of these is a right in another namespace.
         let args = [
             "install",
             "team",

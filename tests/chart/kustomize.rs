@@ -1,4 +1,4 @@
-//! What people without helm apply is what the chart installs.
+//! The objects that users without helm apply are those that the chart installs.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::support::{CHART, NAMESPACE, Objects, run, text};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kustomize");
 
-/// The objects, without what is only true of helm's releases.
+/// The objects, without the parts that only releases of helm have.
 fn plain(objects: Objects) -> BTreeSet<String> {
     let of_helm = [
         ("labels", "app.kubernetes.io/managed-by"),
@@ -23,7 +23,7 @@ fn plain(objects: Objects) -> BTreeSet<String> {
                 map.remove(key);
             }
         }
-        // kustomize knows neither the release nor the CRDs' labels of the chart.
+        // kustomize has neither the release nor the labels that the chart sets on the CRDs.
         if object["kind"] == "CustomResourceDefinition"
             && let Some(metadata) = object["metadata"].as_object_mut()
         {
@@ -71,7 +71,7 @@ fn each_kustomization_builds_and_is_what_the_chart_renders() {
             let enforce =
                 &namespaces[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
             assert_eq!(enforce, "restricted");
-            // By this label people remove the operator and nothing that its users need.
+            // With this label, users remove the operator, but no object that its users need.
             for object in &built.0 {
                 let name = &object["metadata"]["labels"]["app.kubernetes.io/name"];
                 let expected = if stays(object) {
@@ -112,7 +112,7 @@ fn shown(language: &str, text: &str) -> String {
         .to_owned()
 }
 
-/// `namespace` reaches no text, and a policy that names another ServiceAccount applies to nobody.
+/// `namespace` does not change text in a field, and a policy that names another ServiceAccount has no effect.
 #[test]
 fn the_kustomization_of_the_page_installs_in_another_namespace_with_nothing_of_the_first_one() {
     run(async {
@@ -153,12 +153,12 @@ fn the_kustomization_of_the_page_installs_in_another_namespace_with_nothing_of_t
             let labels = &built.one(kind)["metadata"]["labels"];
             assert_eq!(labels["release"], "prometheus", "{kind}");
         }
-        // The alerts name the namespace only where the metric has none.
+        // The alerts contain the namespace only where the metric has none.
         for object in built.0.iter().filter(|o| o["kind"] != "PrometheusRule") {
             let text = object.to_string();
             assert!(!text.contains(NAMESPACE), "{text}");
         }
-        // Neither the component nor what it changes is needed.
+        // Neither the component nor the patches and replacements are needed.
         let keys = without.as_object_mut().expect("a kustomization");
         keys.remove("components");
         keys.remove("patches");
@@ -227,7 +227,7 @@ fn the_commands_of_the_page_remove_the_operator_and_nothing_else_and_helm_takes_
     });
 }
 
-/// What a removal of the operator leaves: it contains what belongs to others.
+/// The objects that stay when the operator is removed, because they contain objects of users.
 fn stays(object: &Value) -> bool {
     object["kind"] == "CustomResourceDefinition" || object["kind"] == "Namespace"
 }

@@ -1,4 +1,4 @@
-//! The chart: what helm renders for which values, and what a real API server makes of it. Upgrades of a running operator are in
+//! The chart: the objects that helm renders for given values, and the result on a real API server. Upgrades of a running operator are in
 //! `tests/cluster/upgrade.rs`.
 
 #![allow(clippy::too_many_lines, reason = "a table of cases is one function")]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{file, refused, run};
 
-/// Names of old, which a template refuses with a message.
+/// Former names, which a template refuses with a message.
 const RENAMED: [&str; 1] = ["metricsPerCredential"];
 /// Maps whose keys belong to Kubernetes or to the user.
 const OPEN: [&str; 5] = [

@@ -1,4 +1,4 @@
-//! What the objects are for which values. Nothing of this needs a cluster.
+//! The objects for given values. These tests need no cluster.
 
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ fn on_openshift_the_ids_are_left_to_it() {
             );
         }
         assert_eq!(context(&there)["runAsNonRoot"], true);
-        // Set by somebody, they stay; with null, they go everywhere.
+        // If a user sets them, they stay; with null, they are removed everywhere.
         let set = json!({ "podSecurityContext": { "runAsUser": 1000, "fsGroup": null } });
         for args in [&api[..], &[]] {
             let context = context(&objects_with(&set, args).await);
@@ -139,7 +139,7 @@ fn a_service_account_that_exists_is_used() {
     });
 }
 
-/// A key that is there twice is no YAML for many readers.
+/// Many readers do not accept YAML with a duplicate key.
 #[test]
 fn the_label_of_the_dashboard_wins_over_a_common_one() {
     run(async {
@@ -239,7 +239,7 @@ fn the_pod_of_the_check_may_read_what_others_may_not() {
         for (key, value) in selector {
             assert_eq!(&labels[key], value, "{key} of the check");
         }
-        // The policy is not about the check itself, and its port is that of the address that the check asks.
+        // The policy does not select the check itself, and its port is that of the address to which the check connects.
         assert_ne!(
             &with.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
             &peers[1]["podSelector"]["matchLabels"]

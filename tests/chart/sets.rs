@@ -1,5 +1,5 @@
-//! Sets of values as people have them (`charts/apicred/ci`), on a real API server whose namespace enforces the Pod Security
-//! Standard `restricted`, with the kinds of the Prometheus operator. Nodes are the only thing that is missing, so pods are
+//! Sets of values as users have them (`charts/apicred/ci`), on a real API server whose namespace enforces the Pod Security
+//! Standard `restricted`, with the kinds of the Prometheus operator. Only nodes are missing, so pods are
 //! admitted and do not run.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use testenv::{ControlPlane, Options, eventually};
 
 use crate::support::{CHART, NAMESPACE, file, run};
 
-/// The sets, and the pods that each of them has.
+/// The sets, and the number of pods of each of them.
 const SETS: [(&str, usize); 8] = [
     ("default", 2),
     ("full", 3),
@@ -18,7 +18,7 @@ const SETS: [(&str, usize); 8] = [
     ("proxy", 2),
     ("locked", 1),
     ("monitored", 2),
-    // The last one, because the cluster serves a kind of OpenShift from then on.
+    // The last one, because from then on the cluster serves a kind of OpenShift.
     ("openshift", 2),
 ];
 const SOON: Duration = Duration::from_mins(1);
@@ -35,7 +35,7 @@ spec:
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
 ";
 
-/// Namespaces of the sets. That of the release takes only pods of the standard `restricted`, and warns about others.
+/// Namespaces of the sets. The namespace of the release accepts only pods of the standard `restricted`, and warns about others.
 fn namespaces() -> String {
     let labels =
         ["enforce", "warn", "audit"].map(|m| format!("pod-security.kubernetes.io/{m}: restricted"));
@@ -120,7 +120,7 @@ fn each_set_of_values_is_accepted_without_a_warning_and_its_pods_are_admitted() 
                 "--values",
                 &values,
             ];
-            // As a pipeline applies it, which knows no hooks: `helm template` prints them too.
+            // As a pipeline applies it that does not support hooks: `helm template` prints them too.
             let template = [&["template", "--dry-run=server"], &common[..]].concat();
             let rendered = cluster.helm_output(&template).await.expect("it renders");
             assert_eq!(rendered.stderr, "", "{set}: helm template");
@@ -141,7 +141,7 @@ fn each_set_of_values_is_accepted_without_a_warning_and_its_pods_are_admitted() 
                 .await;
             let installed = installed.unwrap_or_else(|e| panic!("{set}: {e}"));
             assert_eq!(installed.stderr, "", "{set}: helm install");
-            // A pipeline that applies the same again changes nothing.
+            // A pipeline that applies the same objects again changes nothing.
             let template = [
                 &["template", "--dry-run=server", "--skip-tests"],
                 &common[..],

@@ -1,4 +1,4 @@
-//! Renders the chart with the real helm, and finds objects in what comes out.
+//! Renders the chart with the real helm, and finds objects in the output.
 
 use std::{future::Future, path::Path};
 
@@ -20,7 +20,7 @@ pub(crate) fn file(path: &str) -> String {
     std::fs::read_to_string(Path::new(CHART).join(path)).expect("a file of the chart")
 }
 
-/// What `helm template` says about a chart with these arguments, or why it does not.
+/// The output of `helm template` for a chart with these arguments, or its error.
 pub(crate) async fn template_of(chart: &str, args: &[&str]) -> Result<String, String> {
     let begin = ["template", "apicred", chart, "--namespace", NAMESPACE];
     let output = testenv::run_helm(&[&begin, args].concat()).await;
@@ -32,12 +32,12 @@ pub(crate) async fn text(args: &[&str]) -> String {
     template_of(CHART, args).await.expect("the chart renders")
 }
 
-/// Why the chart with these arguments is refused.
+/// The error for the chart with these arguments.
 pub(crate) async fn refused(args: &[&str]) -> String {
     template_of(CHART, args).await.expect_err("it renders")
 }
 
-/// Why the chart with these values is refused.
+/// The error for the chart with these values.
 pub(crate) async fn refused_values(values: &Value) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("values.json");
@@ -46,7 +46,7 @@ pub(crate) async fn refused_values(values: &Value) -> String {
     refused(&["--set", "crds.install=false", "--values", &path]).await
 }
 
-/// These values are refused, and the message has these words.
+/// Checks that these values are refused, and that the message contains these texts.
 pub(crate) async fn refuses(values: &Value, words: &[&str]) {
     let reported = refused_values(values).await;
     for word in words {

@@ -6,13 +6,13 @@ use crate::support::{
     CHART, Objects, file, objects, refused, refused_values, run, template_of, text,
 };
 
-/// Renders at a time.
+/// Number of renders in parallel.
 const AT_ONCE: usize = 4;
 
 /// The names of values.yaml: all of the first level, and those below a block of fixed names.
 fn paths() -> Vec<String> {
     let values: Value = serde_saphyr::from_str(&file("values.yaml")).expect("YAML");
-    // Null removes a key of these, on purpose.
+    // For these, null intentionally removes a key.
     let open = [
         "resources",
         "strategy",

@@ -1,4 +1,4 @@
-//! What the process shows to the outside.
+//! The ports and pages that the process shows to other programs.
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn hundreds_of_half_requests_leave_the_probes_alive() {
                 .await
                 .expect("a connection");
             let head = format!("GET /livez HTTP/1.1\r\nx: {}", "y".repeat(12 * 1024));
-            // It may be closed already.
+            // The connection may be closed already.
             let _ = stream.write_all(head.as_bytes()).await;
             held.push(stream);
         }
@@ -102,7 +102,7 @@ fn probes_and_metrics_answer() {
         assert_eq!(operator.get("/").await.unwrap().0, 404);
         let (status, metrics) = operator.get("/metrics").await.unwrap();
         assert_eq!(status, 200);
-        // One request took some time, and no longer than it may.
+        // One request took some time, but not longer than allowed.
         let slowest = value(
             &metrics,
             "apicred_token_request_duration_seconds_sum{result=\"ok\"}",
@@ -117,7 +117,7 @@ fn probes_and_metrics_answer() {
             "apicred_token_request_duration_seconds_count{result=\"ok\"}",
         );
         assert!(all.is_some() && all == count, "{all:?} {count:?}");
-        // A series for each object would grow without end. Issuers of the cluster are few, and bounded.
+        // A series for each object would grow without a bound. There are few issuers of the cluster, and their number is bounded.
         let named = metrics
             .lines()
             .filter(|line| line.contains(&place.namespace))

@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-/// Jobs that scrape the same two processes. The first is what the chart's `ServiceMonitor` makes.
+/// Jobs that scrape the same two processes. The chart's `ServiceMonitor` generates the first.
 const JOBS: [&str; 2] = ["honoured", "plain"];
-/// What kube-state-metrics exports, which does not run here.
+/// A metric of kube-state-metrics, which does not run here.
 const OF_OTHERS: &str = "kube_pod_container_resource_limits";
 
 fn file(name: &str) -> String {
@@ -34,12 +34,12 @@ async fn start(world: &World, name: &str) -> Operator {
     Operator::start(world.operator_kubeconfig(), &environment, log).await
 }
 
-/// A server that scrapes these operators every second, with honorLabels and without, and knows the alerts of the chart.
+/// A server that scrapes these operators every second, with honorLabels and without, and has the alerts of the chart.
 async fn prometheus(operators: &[(&str, &Operator)]) -> Prometheus {
     let targets: Vec<Value> = operators
         .iter()
         .map(|(pod, operator)| {
-            // The labels that a ServiceMonitor gives to what it scrapes.
+            // The labels that a ServiceMonitor adds to scraped series.
             let labels = json!({ "namespace": NAMESPACE, "pod": pod });
             json!({ "targets": [operator.admin()], "labels": labels })
         })
@@ -48,7 +48,7 @@ async fn prometheus(operators: &[(&str, &Operator)]) -> Prometheus {
         let honours = job == "honoured";
         json!({ "job_name": job, "honor_labels": honours, "static_configs": targets })
     });
-    // YAML has all of JSON.
+    // JSON is valid YAML.
     let config = json!({
         "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
         "rule_files": ["alerts.yaml"],
@@ -89,7 +89,7 @@ async fn only(prometheus: &Prometheus, wanted: &BTreeSet<String>) {
     .await;
 }
 
-/// An alert of the operator, which each job has.
+/// An alert of the operator, which exists for each job.
 fn of_jobs(name: &str, severity: &str, more: &str) -> Vec<String> {
     let each = JOBS.iter().map(|job| {
         let mut labels = vec![format!("job={job}"), format!("severity={severity}")];
@@ -100,13 +100,13 @@ fn of_jobs(name: &str, severity: &str, more: &str) -> Vec<String> {
     each.collect()
 }
 
-/// An alert of a credential, which is one for both jobs.
+/// An alert of a credential, which is one alert for both jobs.
 fn of_credential(alert: &str, place: &Place, name: &str, severity: &str) -> String {
     let namespace = &place.namespace;
     format!("{alert} name={name} namespace={namespace} severity={severity}")
 }
 
-/// Notes when the client secret of a place ends.
+/// Sets the expiry of the client secret of a place.
 async fn secret_expiries(place: &Place, after: SignedDuration) {
     let end = (Timestamp::now() + after).to_string();
     let note = json!({ "metadata": { "annotations": { "apicred.dev/secret-expires-at": end } } });
@@ -263,7 +263,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         many_failed(&prometheus).await;
         only(&prometheus, &wanted).await;
 
-        // What is corrected goes away. What counts the requests of 15 minutes stays.
+        // Alerts about corrected faults end. An alert that counts the requests of 15 minutes stays.
         refused.put_source(&refused.secret).await;
         throttled.issuer.clear_faults();
         secret_expiries(&ended, SignedDuration::from_hours(24 * 90)).await;

@@ -1,4 +1,4 @@
-//! Two operators that watch the whole cluster: a mistake that must cost neither tokens nor peace.
+//! Two operators that watch the whole cluster: a mistake that must cost no token and cause no endless changes.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 
 /// Credentials whose first token both may request at once.
 const SIGN_INS: usize = 4;
-/// Changes of the source that change nothing.
+/// Changes of the source that have no effect.
 const TOUCHES: usize = 5;
 
 #[test]
@@ -45,7 +45,7 @@ fn a_second_operator_is_reported_once_and_costs_no_token() {
         let environment = [("POD_NAMESPACE", "second".to_owned())];
         let log = world.next_log("second");
         let second = Operator::start(&kubeconfig, &environment, log).await;
-        // A token from before it leads may be one of its own, of a key that was lost.
+        // A token from before it leads may be its own, written with a key that was lost.
         eventually(LATER, "the second one leads", async || {
             (second.sum("apicred_leader").await == 1).then_some(())
         })
@@ -80,7 +80,7 @@ fn a_second_operator_is_reported_once_and_costs_no_token() {
                 .ok_or_else(|| format!("{events:?}"))
         })
         .await;
-        // The one that wrote the token goes on; a renewal by it is no quarrel.
+        // The operator that wrote the token continues; a renewal by it is not a conflict.
         let first = place.ready("c").await;
         place.request_renewal("c").await;
         place.another_token("token", &first).await;
@@ -91,7 +91,7 @@ fn a_second_operator_is_reported_once_and_costs_no_token() {
     });
 }
 
-/// Credentials whose first token needs a refresh token that the issuer accepts once: a second use would end the sign-in.
+/// Credentials whose first token needs a refresh token that the issuer accepts only once: a second use would end the sign-in.
 async fn refresh_tokens_are_used_once(world: &World) {
     let place = world.place("two-refresh").await;
     let mut client = place.oauth_client();

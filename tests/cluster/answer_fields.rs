@@ -1,4 +1,4 @@
-//! What an answer has beside the token (`format: AnswerField`), and what a token has beyond what is expected
+//! Fields of an answer other than the token (`format: AnswerField`), and permissions of a token that are not expected
 //! (`expect.exact`).
 
 use dev_issuer::User;
@@ -36,7 +36,7 @@ fn an_id_token_is_a_file_beside_the_access_token() {
                 condition(c, "Ready").filter(|r| r.status == "True")
             })
             .await;
-        // A field that no file has is in another answer alone.
+        // A field that no file contains is only in another answer.
         let keys =
             json!([{ "format": "Token" }, key("id.jwt", "id_token"), key("seconds", "expires_in")]);
         place

@@ -1,4 +1,4 @@
-//! `deploy/argocd`: what Argo CD makes of real objects, by the interpreter that it uses, and what its actions do to them.
+//! `deploy/argocd`: the health of real objects, computed by the interpreter that Argo CD uses, and the effect of its actions.
 //!
 //! With `APICRED_WRITE_TESTDATA=1` the objects are written into `deploy/argocd`, where the tests of Argo CD itself expect them.
 
@@ -36,7 +36,7 @@ pub(crate) fn yaml(path: &PathBuf) -> Value {
     serde_saphyr::from_str(&read(path)).unwrap_or_else(|e| unreachable!("{}: {e}", path.display()))
 }
 
-/// Where the message of a health comes from.
+/// The source of the message of a health.
 enum Says {
     Waiting,
     Suspended,
@@ -90,7 +90,7 @@ fn case(
     }
 }
 
-/// What a test of a script depends on: a file that differs in it from the object of today is out of date.
+/// The parts of an object on which the test of a script depends. If they differ between a file and the present object, the file is out of date.
 fn shape(object: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let conditions = object["status"]["conditions"].as_array();

@@ -9,7 +9,7 @@ use testenv::ArgoScript;
 use super::argocd::{folder, yaml};
 use crate::support::{Place, World, merge, run};
 
-/// The names of the actions, and which can be taken.
+/// The names of the actions, and whether each can be taken.
 pub(crate) async fn actions(object: &Value) -> BTreeMap<String, bool> {
     let script = folder("ApiCredential").join("actions/discovery.lua");
     let found = testenv::argo(ArgoScript::Discovery, &script, std::slice::from_ref(object)).await;
@@ -20,7 +20,7 @@ pub(crate) async fn actions(object: &Value) -> BTreeMap<String, bool> {
         .collect()
 }
 
-/// Takes an action as Argo CD does: the script's change, as a merge patch. Gives the object before and after.
+/// Takes an action as Argo CD does: the script's change, as a merge patch. Returns the object before and after.
 async fn act(place: &Place, action: &str) -> (Value, Value) {
     let before = place.credentials().get("c").await.expect("a credential");
     let before = serde_json::to_value(before).expect("JSON");
@@ -43,7 +43,7 @@ fn the_actions_of_argo_cd_do_what_they_are_called() {
     run(async {
         let world = World::shared().await;
         let place = world.place("argocd-act").await;
-        // An empty map must come back from Lua as one.
+        // An empty map must still be a map after Lua has processed it.
         let formats =
             json!({ "target": { "notifyPods": null }, "expect": { "roles": ["Records.Read"] } });
         place.create("c", formats).await;

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Ids of clients, their kind of key, the algorithm that the spec names, and the one that the issuer expects.
+/// IDs of clients, their kind of key, the algorithm in the spec, and the one that the issuer expects.
 type Signer = (
     &'static str,
     &'static SignatureAlgorithm,
@@ -48,7 +48,7 @@ fn made(kind: &'static SignatureAlgorithm) -> String {
     key.expect("a key").serialize_pem()
 }
 
-/// What `kubectl apicred jwks` prints.
+/// The output of `kubectl apicred jwks`.
 pub(crate) async fn jwks(world: &World, place: &Place, args: &[&str]) -> Value {
     let args = [&["jwks", "-n", &place.namespace], args].concat();
     let kubeconfig = world.cluster.admin_kubeconfig().into();
@@ -57,7 +57,7 @@ pub(crate) async fn jwks(world: &World, place: &Place, args: &[&str]) -> Value {
     serde_json::from_str(&said).expect("JSON")
 }
 
-/// Waits until renewals fail for this; gives the message.
+/// Waits until renewals fail for this reason; returns the message.
 async fn failing(place: &Place, name: &str, reason: &str) -> String {
     place
         .until(name, &format!("renewals fail by {reason}"), |c| {
@@ -88,7 +88,7 @@ fn what_jwks_prints_is_registered_and_each_kind_of_key_signs() {
             let client = OidcClient::new(id, OidcClientAuth::PrivateKeyJwt);
             options.clients.push(client.jwks(set, algorithm));
         }
-        // The same by an ApiClient.
+        // The same with an ApiClient.
         place
             .put_secret("shared", "k", &made(&PKCS_ECDSA_P256_SHA256))
             .await;
@@ -126,7 +126,7 @@ fn what_jwks_prints_is_registered_and_each_kind_of_key_signs() {
             assert_eq!(seen["active"], true, "{name}: {seen}");
         }
 
-        // Another key is not known, until the old one is there again.
+        // Another key is not registered, until the old one is stored again.
         let old = place.secrets().get("es256").await.expect("the Secret");
         let old = old
             .data
@@ -162,7 +162,7 @@ fn what_jwks_prints_is_registered_and_each_kind_of_key_signs() {
     });
 }
 
-/// A token of a ServiceAccount, as another program would get it for a Secret.
+/// A token of a ServiceAccount, as another program would store it in a Secret.
 async fn token_of(place: &Place, account: &str, audience: &str) -> String {
     let api: Api<ServiceAccount> = Api::namespaced(place.kube.clone(), &place.namespace);
     let wish: TokenRequest =
@@ -187,7 +187,7 @@ fn an_assertion_in_a_secret_is_sent_as_it_is_renews_when_it_changes_and_not_afte
         let known = place.oauth_client().federated(&issuer, &subject, AUDIENCE);
         place.add_client(known);
 
-        // One that ended is not sent.
+        // An expired assertion is not sent.
         let part = |claims: &Value| URL_SAFE_NO_PAD.encode(claims.to_string());
         let ended = json!({ "iss": issuer, "sub": subject, "aud": AUDIENCE, "exp": 1_700_000_000 });
         let ended = format!(
@@ -220,7 +220,7 @@ fn an_assertion_in_a_secret_is_sent_as_it_is_renews_when_it_changes_and_not_afte
         let renewed = place.another_token("token", &view).await;
         assert_eq!(place.call("demo", "records", &renewed.token).await, 200);
 
-        // It ends: nothing is sent, and the token stays.
+        // It expires: nothing is sent, and the token stays.
         let before = place.posts();
         place.put_secret("svid", "jwt", &ended).await;
         place
@@ -232,7 +232,7 @@ fn an_assertion_in_a_secret_is_sent_as_it_is_renews_when_it_changes_and_not_afte
         let kept = place.view("token").await.expect("the token stays");
         assert_eq!(kept.token, renewed.token);
 
-        // A token for the API server is not sent, whatever it is called.
+        // A token for the API server is not sent, whatever the name of its audience is.
         let own = token_of(&place, "other-program", &issuer).await;
         place.put_secret("own", "jwt", &own).await;
         let client = json!({

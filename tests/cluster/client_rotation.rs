@@ -1,6 +1,6 @@
-//! A client's own certificate or secret is rotated at an issuer in the shape of Entra ID, with its Microsoft Graph.
+//! A client's own certificate or secret is rotated at an issuer that behaves like Entra ID, with its Microsoft Graph.
 //!
-//! The operator runs in a process of its own whose waits for issuers are short ([`crate::crash::victim`]).
+//! The operator runs in its own process, whose waits for issuers are short ([`crate::crash::victim`]).
 
 mod beside;
 mod crashes;
@@ -50,7 +50,7 @@ fn a_certificate_rotates_and_no_reader_and_no_issuer_notices() {
         let before = rig.data().await;
         let (done, reader) = rig.reader();
 
-        // The first certificate is a user's: it stays until it is named.
+        // A user made the first certificate: it stays until `adopt` names it.
         let request = rig.request().await;
         let status = rig.switched(&request).await;
         assert_ne!(status.keys[0].thumbprint, status.keys[1].thumbprint);
@@ -58,11 +58,11 @@ fn a_certificate_rotates_and_no_reader_and_no_issuer_notices() {
         assert_eq!(data["tls.crt-previous"], before["tls.crt"]);
         assert_eq!(data["tls.key-previous"], before["tls.key"]);
         assert_ne!(data["tls.key"], before["tls.key"]);
-        // The token is good, so none is requested because of a rotation.
+        // The token is valid, so none is requested because of a rotation.
         let status = rig
             .says("RotationLeftover", "was not made by apicred")
             .await;
-        // Nothing waits for that, so it is no alert.
+        // The rotation does not wait for this, so it is not an alert.
         let blocked = status
             .conditions
             .iter()
@@ -70,7 +70,7 @@ fn a_certificate_rotates_and_no_reader_and_no_issuer_notices() {
         assert_eq!(blocked, None);
         assert_eq!(rig.place.view("token-a").await.unwrap().token, token);
         rig.adopt(&first).await;
-        // The credential follows in its time, and nothing is wrong before.
+        // The credential follows at its renewal, and no fault is reported before.
         let status = rig
             .until("the overlap", |s| {
                 s.rotation_state.as_deref() == Some("Overlap")
@@ -110,7 +110,7 @@ fn a_client_secret_rotates_by_another_application_that_owns_it() {
         rig.place.ready("a").await;
         rig.place.ready("graph-rotator").await;
         let (done, reader) = rig.reader();
-        // As a user requests it, who waits until credentials use the new one.
+        // As a user requests it who waits until credentials use the new one.
         let kubeconfig = world.cluster.admin_kubeconfig().into();
         let args = ["rotate", "shared", "--wait", "-n", &rig.place.namespace];
         let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
@@ -162,11 +162,11 @@ fn what_the_issuer_refuses_is_reported_and_costs_nothing() {
             blocked.is_some_and(|c| c.message.contains("policy of the tenant")),
             "{status:?}"
         );
-        // It is in the annotation, so that the next process says the same.
+        // It is in the annotation, so that the next process reports the same.
         rig.says("RotationFailed", "a policy of the tenant does not allow it")
             .await;
         assert_eq!(rig.at_issuer(CredentialKind::Secret), first);
-        // What an answer hides is found and removed, and the rotation goes on when it can.
+        // A credential that a lost answer hides is found and removed, and the rotation continues when it can.
         let graph = |effect| Fault {
             on: Surface::Graph,
             times: Some(1),
@@ -219,21 +219,21 @@ fn what_is_noted_of_one_application_gives_no_client_secret_of_another() {
         let request = rig.request().await;
         let status = rig.switched(&request).await;
         let own = rig.at_issuer(CredentialKind::Secret).len();
-        // Another credential gets tokens of the first application by the same Secret. That shows nothing of the second one.
+        // Another credential gets tokens of the first application with the same Secret. This proves nothing about the second one.
         let inline = json!({
             "client": { "id": rig.app, "secrets": [{ "name": rig::SOURCE, "key": "value" }] },
             "target": { "secretName": "inline" },
         });
         rig.place.create("inline", inline).await;
         rig.place.ready("inline").await;
-        // The value in the Secret is one that apicred made, of the first application.
+        // apicred made the value in the Secret, for the first application.
         rig.point_at(json!({ "id": rig.other, "objectId": null }))
             .await;
         rig.request().await;
         let made = status.keys[0].key_id.as_deref().expect("its ID");
         rig.says("RotationBlocked", made).await;
         rig.forget().await;
-        // The value before it is of the first application as well, as far as anybody knows.
+        // The value before it also belongs to the first application, as far as apicred can know.
         rig.says("RotationBlocked", "-previous").await;
         let removed = json!({ "data": { "value-previous": null } });
         rig.place.edit_secret(rig::SOURCE, removed).await;
@@ -270,7 +270,7 @@ fn only_the_owner_of_a_secret_lets_it_be_rotated() {
         rig.annotate_source(json!({ "apicred.dev/rotate-by": "shared" }))
             .await;
         rig.switched(&request).await;
-        // A tool that puts the Secret back is reported, and nothing is fought over.
+        // If a tool restores the Secret, this is reported, and the operator does not write against the tool.
         rig.annotate_source(json!({ "argocd.argoproj.io/tracking-id": "x" }))
             .await;
         rig.says("RotationBlocked", "belongs to Argo CD").await;

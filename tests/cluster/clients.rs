@@ -42,7 +42,7 @@ impl Place {
         deleted.expect("it goes");
     }
 
-    /// Waits until `Ready` of a client has this status and reason; gives its message.
+    /// Waits until `Ready` of a client has this status and reason; returns its message.
     pub(crate) async fn client_says(&self, name: &str, status: &str, reason: &str) -> String {
         eventually(SOON, format!("{name}: {status}/{reason}"), async || {
             let client = self.clients().get(name).await.map_err(|e| e.to_string())?;
@@ -58,7 +58,7 @@ impl Place {
     }
 }
 
-/// A credential of that name by the client `shared`, whose issuer it takes.
+/// A credential of that name with the client `shared`, whose issuer it uses.
 pub(crate) fn by_client(name: &str) -> Value {
     json!({
         "client": null, "issuerRef": null, "clientRef": { "name": "shared" },
@@ -82,7 +82,7 @@ fn credentials_that_share_a_client_follow_its_edits() {
         place.ready("b").await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
 
-        // What changes nothing of a request costs no token: a label, an end to be warned of, a further secret behind the first.
+        // A change that does not affect a request costs no token: a label, an expiry for the warning, another secret after the first.
         let posts = place.posts();
         place.put_secret("old", "value", &unique()).await;
         let secrets = json!([
@@ -106,7 +106,7 @@ fn credentials_that_share_a_client_follow_its_edits() {
         assert_eq!(place.posts(), posts, "a token for nothing");
         assert_eq!(place.view("token-a").await.unwrap().token, first.token);
 
-        // Another client is another token, for each of them.
+        // Another client requires another token, for each of them.
         let other = format!("{}-other", place.client);
         place.add_client(
             dev_issuer::Client::new(&other)
@@ -129,7 +129,7 @@ fn credentials_that_share_a_client_follow_its_edits() {
             .await;
         }
 
-        // One that is wrong is reported by each, and put right again without a hand.
+        // A wrong one is reported by each credential, and they recover without intervention after the correction.
         place
             .edit_client(
                 "shared",
@@ -159,7 +159,7 @@ fn a_change_of_a_secret_that_only_the_client_names_is_seen() {
         place.not_ready("a", "ClientSecretRefused").await;
         place.put_secret("later", "value", &place.secret).await;
         place.ready("a").await;
-        // The same after an edit names another Secret.
+        // The same after an edit that names another Secret.
         place.put_secret("newest", "value", "wrong-at-first").await;
         let secrets = json!([{ "name": "newest", "key": "value" }]);
         place

@@ -1,4 +1,4 @@
-//! What the API server refuses of an `ApiClient`, and of a credential that names one.
+//! Specs of an `ApiClient`, and of a credential that names one, that the API server refuses.
 
 use apicred::api::{ApiClient, ApiCredential};
 use kube::ResourceExt;
@@ -82,7 +82,7 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
                 "Required value",
             ),
         ] {
-            // A null in a merge takes a field out, so that a replaced object begins empty.
+            // A null in a merge removes a field, so that a replaced object begins empty.
             let mut spec = merge(credential.clone(), change.clone());
             if change["clientRef"].is_object() {
                 spec["clientRef"] = change["clientRef"].clone();
@@ -264,7 +264,7 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
     });
 }
 
-/// A request that stays on the object would be served when somebody sets `rotation` later.
+/// A request that stays on the object would be served when a user sets `rotation` later.
 #[test]
 fn a_rotation_of_a_client_without_one_is_refused_and_requests_nothing() {
     run(async {

@@ -1,4 +1,4 @@
-//! National clouds of Entra ID, at the host of each: the proxy leads these names to an issuer of the test.
+//! National clouds of Entra ID, at the host of each: the proxy connects these names to an issuer of the test.
 
 use dev_issuer::{AuthMethod, Client, Cloud, Config, DevIssuer, IdentityEndpoints, Tenant};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ async fn entra((cloud, host, audience): (Cloud, &str, &str)) -> DevIssuer {
     issuer
 }
 
-/// The issuer object of a cloud: no host, only the cloud's name.
+/// The issuer object of a cloud: only the cloud's name, no host.
 async fn put_issuer(place: &Place, issuer: &DevIssuer, cloud: Cloud, tenant: &str) {
     let imds = origin(&issuer.imds_url().expect("it listens"));
     let mut spec = place.issuer_spec(json!({

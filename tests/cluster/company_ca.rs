@@ -1,4 +1,4 @@
-//! CAs that all issuers are trusted by: `--ca-file`, which the chart sets for `caBundle`.
+//! CAs that are trusted for all issuers: `--ca-file`, which the chart sets for `caBundle`.
 
 use std::process::Command;
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::support::{LATER, World, condition, is_well, merge, run, typed};
 
-/// A new object as the API server shows it before anybody has reconciled it: kstatus must not take it for one that is ready.
+/// A new object as the API server shows it before the first reconcile: kstatus must not report it as ready.
 #[test]
 fn an_object_without_a_status_is_not_current() {
     run(async {
@@ -116,7 +116,7 @@ fn a_first_token_that_waits_for_its_turn_is_reported_as_that() {
     });
 }
 
-/// By the library that Flux and others use, and not by what we believe of it.
+/// Computed by the library that Flux and other tools use.
 #[test]
 fn kstatus_of_every_state() {
     run(async {
@@ -137,7 +137,7 @@ fn kstatus_of_every_state() {
                 json!({}),
                 state.kstatus,
             );
-            // Two minutes later with nothing new.
+            // Two minutes later without a change.
             let view = status(
                 &credential,
                 &state.observed,

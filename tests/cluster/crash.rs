@@ -1,9 +1,9 @@
 //! SIGKILL at every step of a first token and of a rotation.
 //!
-//! The victim runs the operator in a process of its own, with a client that counts requests and kills its own
-//! process at the k-th, either before it is sent or after the server has answered and before the operator hears of
-//! it. That is done for k = 1, 2, … until a run ends without a crash, so no step is missed, whatever the steps
-//! are. Then a healthy operator takes over, and what it finds must be enough.
+//! The victim runs the operator in its own process, with a client that counts requests and kills its own
+//! process at the k-th, either before it is sent or after the server has answered and before the operator receives
+//! the answer. This is done for k = 1, 2, … until a run ends without a crash, so that no step is missed. Then a healthy
+//! operator takes over, and the state that it finds must be sufficient.
 
 pub(crate) mod victim;
 
@@ -31,7 +31,7 @@ fn a_crash_at_any_step_of_a_first_token_loses_nothing() {
         for when in ["before", "after"] {
             let mut crashes = 0;
             for at in 1..MOST {
-                // The operator's own key is recreated too, so that its steps are among those that are cut.
+                // The operator's own key is recreated too, so that crashes also occur at these steps.
                 let _ = forget_digest_key(&world).await;
                 let place = world.place("first").await;
                 place.create("c", json!({})).await;
@@ -104,7 +104,7 @@ fn a_crash_while_the_issuer_answers_loses_nothing() {
     });
 }
 
-/// An issuer that takes the second use of a refresh token for theft must never see one, whenever the operator dies.
+/// An issuer that treats the second use of a refresh token as theft must never receive one, whenever the operator is killed.
 #[test]
 fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
     run(async {
@@ -127,7 +127,7 @@ fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
                 place.create("c", user("user")).await;
                 let crashed = crash(&world, &place, (at, when), None).await;
                 world.start_operator().await;
-                // Either all went on, or the answer was lost with the process, and a user is asked.
+                // Either everything continued, or the answer was lost with the process, and a sign-in is requested.
                 let unknown = place
                     .until("c", "an end", |c| {
                         let ready = condition(c, "Ready")?;
@@ -166,12 +166,12 @@ fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
                 "{crashes} steps were cut {when} them"
             );
         }
-        // The mark is set and the new token not stored: after the one write, before the other.
+        // The mark is set and the new token is not stored: after the one write, before the other.
         assert!((1..=2).contains(&lost), "{lost} answers were lost");
     });
 }
 
-/// A credential whose renewal is due the moment an operator starts, because its time has come.
+/// A credential whose renewal is due when an operator starts, because its renew time has passed.
 async fn overdue(world: &mut World, place: &Place) -> SecretView {
     let life = Duration::from_mins(1);
     place.add_client(
@@ -181,7 +181,7 @@ async fn overdue(world: &mut World, place: &Place) -> SecretView {
             .refresh_in(Duration::from_secs(1)),
     );
     let old = published(world, place).await;
-    // The next token is not due again so soon: a second renewal would count as a needless one.
+    // The next token must not be due again soon: a second renewal would count as unnecessary.
     place.add_client(place.oauth_client());
     let renew_at: jiff::Timestamp = old.annotations["apicred.dev/renew-at"]
         .parse()
@@ -193,14 +193,14 @@ async fn overdue(world: &mut World, place: &Place) -> SecretView {
     old
 }
 
-/// A credential whose renewal is due the moment an operator starts, because somebody asked for it.
+/// A credential whose renewal is due when an operator starts, because a user requested it.
 async fn requested(world: &mut World, place: &Place) -> SecretView {
     let old = published(world, place).await;
     place.request_renewal("c").await;
     old
 }
 
-/// A credential with its token, and no operator any more.
+/// A credential with its token, and no running operator.
 async fn published(world: &mut World, place: &Place) -> SecretView {
     place.create("c", json!({})).await;
     world.start_operator().await;
@@ -209,7 +209,7 @@ async fn published(world: &mut World, place: &Place) -> SecretView {
     view
 }
 
-/// Runs a victim. Says whether it crashed; if not, it has done its work and has come to rest.
+/// Runs a victim. Returns true if it crashed; if not, it has completed its work and is at rest.
 async fn crash(
     world: &World,
     place: &Place,
@@ -230,7 +230,7 @@ async fn crash(
         ),
         (AT, at.to_string()),
         (WHEN, when.to_owned()),
-        // Every second step is cut in an operator of single namespaces: before them the even ones, after them the odd ones.
+        // Every second crash is in an operator of single namespaces: the even ones for crashes before a request, the odd ones for crashes after it.
         (
             ONLY,
             if (at % 2 == 0) == (when == "before") {
@@ -242,7 +242,7 @@ async fn crash(
     ];
     let program = std::env::current_exe().expect("this program has a path");
     let mut victim = Guarded::spawn(&program, &args, &env, world.next_log("victim")).await;
-    // At rest: the work is done, and nothing more was asked of the API server for a while.
+    // At rest: the work is done, and no further request was sent to the API server for a while.
     let mut mark = world.mark();
     let mut calm = 0;
     eventually(
@@ -283,8 +283,8 @@ async fn crash(
     crashed
 }
 
-/// A healthy operator takes over: the token is valid, and at most one more was asked for than a run without a
-/// crash asks for. Whatever was published before is not asked for again.
+/// A healthy operator takes over: the token is valid, and at most one more token was requested than in a run without a
+/// crash. A token that was published before is not requested again.
 async fn recover(world: &mut World, place: &Place, old: Option<&SecretView>) {
     let recorder = Recorder::of(place, "token");
     let published = place.view("token").await.ok();

@@ -1,4 +1,4 @@
-//! The kinds as the API server sees them: what it takes, what it refuses, and in which words.
+//! The kinds as the API server handles them: what it accepts, what it refuses, and with which message.
 
 mod credentials;
 mod issuers;
@@ -50,7 +50,7 @@ fn the_files_are_what_the_program_prints() {
     }
 }
 
-/// Sends an object as JSON, dry: what the typed API could not even say must be refused by the server.
+/// Sends an object as JSON in a dry run, because the typed API cannot express some objects that the server must refuse.
 pub(crate) async fn send<K: Resource<DynamicType = ()>>(
     world: &World,
     spec: &Value,
@@ -84,7 +84,7 @@ fn ends(at: &str) -> Value {
     json!({ "client": { "secrets": [{ "name": "source", "key": "secret", "expiresAt": at }] } })
 }
 
-/// The least that an ApiCredential needs.
+/// The smallest valid ApiCredential.
 pub(crate) fn least() -> Value {
     json!({
         "entra": { "tenantId": "contoso.onmicrosoft.com" },
@@ -114,7 +114,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "target": { "labels": { "notkubernetes.io/x": "y" }, "annotations": { "a": "b" } } }),
         ] {
             let spec = merge(least(), changes);
-            // Nothing may be added: GitOps tools would see a field that nobody wrote.
+            // Nothing may be added: GitOps tools would see a field that is in no manifest.
             assert_eq!(
                 send::<ApiCredential>(world, &spec).await,
                 Ok(spec.clone()),
@@ -253,7 +253,7 @@ fn no_text_takes_control_or_format_characters_and_no_key_is_long() {
                 );
             }
         }
-        // Issuers, and what an address may hide.
+        // Issuers, and parts that a URL must not contain.
         for spec in [
             json!({ "oauth2": { "tokenUrl": "https://a.example/\u{202e}x" } }),
             json!({ "oidc": { "issuerUrl": "https://a\u{1b}.example" } }),

@@ -1,4 +1,4 @@
-//! The words in which the API server refuses addresses.
+//! The messages with which the API server refuses URLs.
 
 use apicred::api::{ClusterTokenIssuer, TokenIssuer};
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn endpoints() -> Vec<Row> {
     rows
 }
 
-/// What else is an address, and the revocation endpoint's host.
+/// Other URLs, and the host of the revocation endpoint.
 fn hosts() -> Vec<Row> {
     let revoked = |token: &str, revocation: &str| {
         oauth2(json!({ "tokenUrl": token, "revocationUrl": revocation }))

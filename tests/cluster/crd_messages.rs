@@ -1,4 +1,4 @@
-//! What a user reads who applies a spec that cannot work: the field, the reason and the next step, from the API server itself.
+//! The messages for a user who applies a spec that cannot work: the field, the reason and the next step, from the API server itself.
 
 use apicred::api::{ApiClient, ApiCredential};
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use crate::{
     support::{World, merge, run},
 };
 
-/// A rule that fails to compute a value reports so in words of the API server's own.
+/// A rule that fails to compute a value reports this with texts of the API server itself.
 const RAW: [&str; 3] = ["evaluating rule", "conversion error", "no such"];
 
-/// A spec that is taken, or refused in these words.
+/// A spec that is accepted, or refused with this message.
 pub(crate) type Row = (Value, Result<(), &'static str>);
 
 fn compare(
@@ -29,7 +29,7 @@ fn compare(
     wrong.then(|| format!("{spec}: {reported:?}, not {expected:?}"))
 }
 
-/// Sends the changes of each row to an API server; all that is wrong is shown at once.
+/// Sends the changes of each row to an API server; all differences are reported together.
 pub(crate) async fn check(rows: Vec<Row>, to: impl AsyncFn(&Value) -> Result<Value, String>) {
     let mut wrong = Vec::new();
     for (spec, expected) in rows {
@@ -88,7 +88,7 @@ fn durations_of_a_rotation_are_refused_by_their_field() {
                 json!({ "every": "90d", "validity": "180d", "overlap": "1d" }),
                 not("every must be a duration"),
             ),
-            // Both are durations, and their sum is none.
+            // Both are durations, but the sum is not one.
             (
                 json!({ "every": "999999h999999h", "overlap": "999999h999999h" }),
                 not("every must be a duration"),
@@ -240,7 +240,7 @@ fn a_day_that_does_not_exist_is_refused_with_a_message() {
 fn a_target_that_is_a_source_and_a_secret_that_is_none_are_refused() {
     run(async {
         let world = World::shared().await;
-        // `merge` drops what is null, so it comes last.
+        // `merge` removes nulls, so this is done last.
         let of = |mut client: Value| {
             if client["secrets"].is_null() {
                 client["secrets"] = Value::Null;
@@ -298,7 +298,7 @@ fn a_target_that_is_a_source_and_a_secret_that_is_none_are_refused() {
             (of_extension("subject_token_type"), no_secret_there),
             (of_extension("redirect_uri"), no_secret_there),
             (extension(valued), Ok(())),
-            // Only the rule of the name speaks.
+            // Only the rule about the name reports an error.
             (
                 referred("scope"),
                 Err("use the fields of the spec for them"),

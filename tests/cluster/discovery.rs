@@ -21,7 +21,7 @@ fn path(request: &str) -> &str {
     request.split(' ').nth(1).unwrap_or_default()
 }
 
-/// The document of the issuer `/tenant` at this host, as it should be.
+/// The correct document of the issuer `/tenant` at this host.
 fn document(request: &str) -> String {
     let origin = issuer_of(request);
     json!({ "issuer": format!("{origin}/tenant"), "token_endpoint": format!("{origin}/token") })
@@ -36,7 +36,7 @@ fn missing() -> Vec<u8> {
     reply("404 Not Found", "", PAGE)
 }
 
-/// A server that answers a request for a document so, and a request for a token well.
+/// A server that answers a request for a document with these bytes, and a request for a token correctly.
 fn server(documents: fn(&str) -> Vec<u8>) -> Listener {
     Listener::replying(move |request| {
         if request.starts_with("POST") {
@@ -62,7 +62,7 @@ async fn put(place: &Place, listener: &Listener, more: serde_json::Value) {
         .await;
 }
 
-/// Name, and the whole answer to the head of a request.
+/// Name, and the whole answer for the head of a request.
 type Case = (&'static str, fn(&str) -> Vec<u8>);
 
 #[test]
@@ -81,7 +81,7 @@ fn a_document_is_found_however_the_other_addresses_answer() {
                 _ => missing(),
             }),
             ("root-first", |r| match path(r) {
-                // A host that ignores what follows the path that it knows.
+                // A host that ignores the rest of a path that it serves.
                 OPENID => {
                     let root = json!({ "issuer": issuer_of(r), "token_endpoint": issuer_of(r) });
                     reply("200 OK", "", root.to_string().as_bytes())
@@ -283,7 +283,7 @@ fn an_issuer_whose_token_endpoint_is_not_reached_is_not_ready() {
                 "allowedNamespaces": { "names": [place.namespace] },
             })
         };
-        // A port that nobody listens at.
+        // A port on which no program listens.
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = free.local_addr().expect("an address");
         drop(free);
@@ -297,7 +297,7 @@ fn an_issuer_whose_token_endpoint_is_not_reached_is_not_ready() {
             .await;
         place.issuer_ready().await;
         assert!(listener.requests().is_empty(), "something was asked of it");
-        // The server of a document is there, and the one that it names is not.
+        // The server of a document exists, and the one that the document names does not.
         let led = Listener::replying(move |request| {
             let found = json!({ "issuer": issuer_of(request), "token_endpoint": nowhere });
             reply("200 OK", "", found.to_string().as_bytes())

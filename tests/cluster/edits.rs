@@ -25,7 +25,7 @@ fn an_answer_to_the_old_spec_is_never_published() {
         let hold = place.issuer.hold(&place.client, Point::BeforeAnswer);
         place.create("c", json!({})).await;
         hold.reached().await;
-        // The token for the first API is minted and on its way; now another API is wanted.
+        // The token for the first API is in flight; now another API is requested.
         place
             .edit(
                 "c",
@@ -92,7 +92,7 @@ fn a_spec_for_another_token_gets_it_and_any_other_edit_costs_none() {
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.posts(), 1);
 
-        // A label of another user on a credential triggers nothing.
+        // A label that another user sets on a credential triggers nothing.
         let mark = world.mark();
         place
             .edit("c", json!({ "metadata": { "labels": { "team": "red" } } }))
@@ -142,8 +142,8 @@ fn the_target_keeps_its_name_and_a_credential_that_is_made_again_may_have_anothe
             "{reported}"
         );
         assert_eq!(place.ready("c").await.token, first.token);
-        // What is deleted and made again within a moment is, for the operator, a change as well: no token of the one
-        // before stays behind.
+        // A credential that is deleted and created again shortly after is, for the operator, a change as well: no token of the former
+        // one stays.
         place.delete("c").await;
         let elsewhere = json!({ "target": { "secretName": "elsewhere" } });
         place.create("c", elsewhere).await;
@@ -216,7 +216,7 @@ fn a_credential_recreated_in_flight_gets_a_token_of_its_own() {
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         assert_eq!(place.posts(), 2);
 
-        // At rest, too: the Secret of the one before goes, and a new one comes.
+        // The same at rest: the Secret of the former credential is deleted, and a new one is created.
         place.delete("c").await;
         let newest = place.create("c", json!({})).await;
         let last = eventually(LATER, "the newest one's Secret", async || {
@@ -290,7 +290,7 @@ fn a_renewal_that_is_requested_happens_once_and_is_echoed() {
             })
             .await;
         assert_eq!(place.posts(), 2);
-        // Taking the wish away is not another wish.
+        // The removal of the request is not another request.
         place.edit("c", json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": null } } })).await;
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(recorder.finish(&place).len(), 2);
@@ -312,7 +312,7 @@ fn deletion_takes_the_secret_along_unless_it_is_to_be_retained() {
         let stays = place.ready("stays").await;
         assert!(stays.owners.is_empty());
         assert_eq!(place.view("goes").await.unwrap().owners, ["goes"]);
-        // The policy may change its mind.
+        // The policy may be changed later.
         place
             .edit("stays", json!({ "spec": { "deletionPolicy": "Delete" } }))
             .await;
@@ -383,8 +383,8 @@ fn a_namespace_deleted_in_flight_goes_and_the_operator_is_quiet() {
         .await;
         let posts = place.posts();
         world.stays_quiet(&place, Duration::from_secs(3)).await;
-        // The two that were asked for; the Secrets that vanish with the namespace may cost one more each while
-        // their credentials still stand, never a storm.
+        // The two requested ones. The Secrets that are deleted with the namespace may cost one more each while
+        // their credentials still exist, but not more.
         assert!((2..=4).contains(&posts), "{posts}");
     });
 }

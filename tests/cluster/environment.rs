@@ -1,4 +1,4 @@
-//! An environment variable that is empty is as one that is not set: a template that has no value for it writes it so.
+//! An empty environment variable counts as not set: a template that has no value for a variable writes it empty.
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ fn documented() -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// What it says, without the times.
+/// The lines of its output, without the times.
 fn said(ended: &Output) -> BTreeSet<String> {
     let text =
         String::from_utf8_lossy(&[&ended.stdout[..], &ended.stderr[..]].concat()).into_owned();
@@ -43,7 +43,7 @@ fn said(ended: &Output) -> BTreeSet<String> {
     lines.collect()
 }
 
-/// Clients that trust the CAs of the system: that of a collector, and that of a cluster whose kubeconfig names no CA.
+/// Clients that trust the CAs of the system: the one for a collector, and the one for a cluster whose kubeconfig names no CA.
 fn an_empty_variable_hides_no_ca() {
     let folder = tempfile::tempdir().expect("a folder");
     let kubeconfig = folder.path().join("config");
@@ -55,7 +55,7 @@ fn an_empty_variable_hides_no_ca() {
     std::fs::write(&kubeconfig, text).expect("a kubeconfig");
     let kubeconfig = kubeconfig.display().to_string();
     let collector: &[&str] = &["run", "--otlp-endpoint", "https://127.0.0.1:9"];
-    // The address of the admin server is in use, so that it ends.
+    // The address of the admin server is in use, so the program ends.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let used = taken.local_addr().expect("its address").to_string();
     let operator: &[&str] = &["run", "--admin-listen", &used];
@@ -85,7 +85,7 @@ fn an_empty_environment_variable_is_as_one_that_is_not_set() {
         assert_eq!(ended.status.code(), plain.status.code(), "{one:?}");
     }
     an_empty_variable_hides_no_ca();
-    // A flag that somebody wrote is a mistake.
+    // An empty value of a flag is a mistake.
     let ended = apicred(&["run", "--identity-endpoint", ""], &[]);
     assert!(!said(&ended).iter().any(no_cluster), "{:?}", said(&ended));
 }

@@ -42,7 +42,7 @@ fn an_account_of_zoom_and_a_wrong_one() {
             .await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
-        // What the administrator did not list is not sent.
+        // A parameter that the administrator did not list is not sent.
         let other = json!({
             "grant": { "extension": { "grantType": "urn:ibm:params:oauth:grant-type:apikey" } },
             "scopes": null, "target": { "secretName": "other" },
@@ -77,7 +77,7 @@ fn an_api_key_of_ibm_cloud_without_a_client_and_its_replacement() {
             reported.contains("grant.extension.parameters"),
             "{reported}"
         );
-        // A change of the Secret is taken up at once.
+        // A change of the Secret is used at once.
         place.put_secret("ibm", "apikey", key).await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "records", &view.token).await, 200);

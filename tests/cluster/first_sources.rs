@@ -1,4 +1,4 @@
-//! Parts of a request that other objects have: a parameter, and the CAs of an issuer.
+//! Parts of a request that are in other objects: a parameter, and the CAs of an issuer.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -30,7 +30,7 @@ fn a_parameter_out_of_a_secret_is_sent_followed_and_shown_to_nobody() {
         place.not_ready("c", "SourceMissing").await;
         assert_eq!(listener.requests().len(), 0);
         for (at, value) in hidden.iter().enumerate() {
-            // A new value is another request: its token comes at once.
+            // A new value makes a different request: its token is requested at once.
             place.put_secret("hint", "value", value).await;
             eventually(SOON, "the request", async || {
                 listener.requests().len() == at + 1
@@ -52,7 +52,7 @@ fn a_parameter_out_of_a_secret_is_sent_followed_and_shown_to_nobody() {
         let target = place.secrets().get("token").await.unwrap();
         let seen = format!("{seen:?} {:?}", target.metadata);
         assert!(hidden.iter().all(|h| !seen.contains(h)), "{seen}");
-        // Pinned by its owner to another issuer.
+        // Its owner restricts it to another issuer.
         let pin = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": "https://other.example" } } });
         let params = PatchParams::default();
         let secrets = place.secrets();
@@ -91,7 +91,7 @@ fn a_ca_bundle_out_of_an_object_is_followed_and_nothing_is_sent_without_it() {
             let args = ["delete", "-n", &place.namespace, kind, "roots"];
             world.cluster.kubectl(&args).await.unwrap();
         };
-        // Nobody vouches for a TokenIssuer.
+        // No administrator vouches for a TokenIssuer.
         let annotations = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": place.issuer.origin() } } });
         let params = PatchParams::default();
         let secrets = place.secrets();
@@ -137,7 +137,7 @@ fn a_ca_bundle_out_of_an_object_is_followed_and_nothing_is_sent_without_it() {
             put(kind, place.issuer.ca_pem()).await;
             place.ready(&name).await;
             assert_eq!(place.posts(), before + 1);
-            // The token is good, the next renewal would fail.
+            // The token is valid, but the next renewal would fail.
             delete(kind).await;
             place
                 .until(&name, "the loss", |c| {

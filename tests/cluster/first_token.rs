@@ -1,4 +1,4 @@
-//! From nothing to a token that an API accepts, by each kind of issuer.
+//! The first token, up to a call of an API that accepts it, with each kind of issuer.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ fn entra_v2_gives_a_token_that_the_api_accepts() {
         }
 
         world.stays_quiet(&place, Duration::from_secs(3)).await;
-        // A token that simply came is reported by the status alone.
+        // If no error occurred before, only the status reports a token.
         assert_eq!(place.events("c").await, []);
         assert_eq!(recorder.finish(&place).len(), 1);
     });
@@ -245,7 +245,7 @@ fn decoded(text: &str) -> String {
         .into_owned()
 }
 
-/// The issuer that this project did not write.
+/// An issuer that is not part of this project.
 async fn oidc_provider() -> &'static OidcProvider {
     static PROVIDER: OnceCell<OidcProvider> = OnceCell::const_new();
     PROVIDER
@@ -298,7 +298,7 @@ fn an_issuer_not_written_here_takes_our_requests() {
                 (method, 200, 1)
             );
         }
-        // An opaque token, of which only the answer says how long it lives.
+        // An opaque token, whose lifetime is only in the answer.
         let changes = json!({
             "client": { "id": "post", "secrets": [{ "name": "post", "key": "secret" }] },
             "scopes": ["write"],

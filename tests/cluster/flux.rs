@@ -1,4 +1,4 @@
-//! What Flux does with credentials: its own libraries apply them, wait for their health, and apply them again.
+//! Credentials with Flux: its own libraries apply them, wait for their health, and apply them again.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use testenv::FluxApply;
 
 use crate::support::{Place, World, condition, run, unique};
 
-/// Longer than everything that the tests wait for.
+/// Longer than every wait of the tests.
 const LONG: Duration = Duration::from_mins(1);
 
-/// A client and a credential, as they stand in Git.
+/// A client and a credential, as they are in Git.
 fn manifest(place: &Place) -> String {
     let object = |kind: &str, name: &str, spec: Value| {
         json!({
@@ -83,7 +83,7 @@ fn a_client_secret_that_comes_after_the_credential_fails_nothing() {
         assert!(applied.seconds >= 5.0, "it did not wait: {applied:?}");
         place.ready("c").await;
         assert_eq!(place.posts(), 1);
-        // What stands already is left alone.
+        // Existing objects are not changed.
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         let versions = async || {
             let client = place.clients().get("crm").await.expect("a client");
@@ -131,8 +131,8 @@ fn an_issuer_that_comes_after_the_credential_fails_nothing() {
     });
 }
 
-/// The issuer may not know a client secret that has just changed. Two minutes later it fails early like the one below; the
-/// tests of `plan/status.rs` let that time pass.
+/// A client secret that has just changed may not be active at the issuer yet. Two minutes later it fails early like the one below; the
+/// tests of `plan/status.rs` simulate that time.
 #[test]
 fn a_client_secret_that_has_just_changed_and_is_refused_is_in_progress_at_first() {
     run(async {
@@ -154,7 +154,7 @@ fn a_client_secret_that_has_just_changed_and_is_refused_is_in_progress_at_first(
 #[test]
 fn a_wrong_client_secret_fails_early_and_says_so() {
     run(async {
-        // One that has just changed is in progress for two minutes.
+        // A client secret that has just changed is in progress for two minutes.
         let mut world = World::own().await;
         let place = world.place("flux-wrong").await;
         place.put_source(&unique()).await;
@@ -174,7 +174,7 @@ fn a_wrong_client_secret_fails_early_and_says_so() {
     });
 }
 
-/// By the expressions of `deploy/flux`, an issuer that cannot be reached has failed; without them it is in progress.
+/// With the expressions of `deploy/flux`, an issuer that cannot be reached has failed; without them it is in progress.
 #[test]
 fn issuers_are_evaluated_by_the_expressions_for_flux() {
     run(async {

@@ -1,4 +1,4 @@
-//! Other keys and formats of a target: what stands in the Secret follows `target.keys`, whatever happens on the way.
+//! Other keys and formats of a target: the content of the Secret follows `target.keys` in every situation.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,7 +24,7 @@ async fn want(place: &Place, keys: Value) {
     place.edit("c", spec).await;
 }
 
-/// Waits until the Secret has these keys and gives their texts.
+/// Waits until the Secret has these keys, and returns their texts.
 async fn has(place: &Place, names: &[&str]) -> BTreeMap<String, String> {
     testenv::eventually(SOON, format!("the keys {names:?}"), async || {
         let secret = place
@@ -80,12 +80,12 @@ fn a_token_that_a_format_cannot_carry_is_reported_and_published_as_soon_as_anoth
                 .expect("an answer")
                 .is_none()
         );
-        // Minutes before the next try would be due.
+        // Minutes before the next attempt would be due.
         want(&place, json!([{ "format": "Header" }])).await;
         let header = format!("Authorization: Token {odd}\n");
         assert_eq!(has(&place, &["header"]).await["header"], header);
         well(&place).await;
-        // What is published stays when the next choice does not fit.
+        // The published content stays if the next selection is not possible.
         want(
             &place,
             json!([{ "format": "Header" }, { "format": "DotEnv" }]),
@@ -110,7 +110,7 @@ fn a_key_that_cannot_be_read_back_is_read_from_its_source() {
         let key = "a-plain~static.key";
         of_static_key(&place, key, json!([{ "format": "DotEnv" }])).await;
         has(&place, &[".env"]).await;
-        // Nothing but waiting is left while it is suspended, and it waits without a request.
+        // While it is suspended, it only waits, and sends no request.
         place
             .edit("c", json!({ "spec": { "suspend": true } }))
             .await;
@@ -137,7 +137,7 @@ fn a_secret_that_holds_the_static_key_already_is_adopted_once() {
         let world = World::shared().await;
         let place = world.place("same-key").await;
         let key = "adopted~static.key";
-        // An apply would be a claim; what a user created is none.
+        // An apply would claim ownership of the fields; a create by a user does not.
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "stringData": { "token": key },
             "metadata": { "name": "token", "annotations": { "apicred.dev/adopt-by": "c" } },
@@ -171,12 +171,12 @@ fn a_pull_secret_is_one_that_kubernetes_takes() {
         assert_eq!(login["username"], "oauth2");
         let token = login["password"].as_str().expect("a token");
         assert_eq!(place.call("demo", "records", token).await, 200);
-        // One more key: the token is read back out of the file.
+        // One more key: the token is read from the existing file.
         want(&place, json!([keys[0], { "format": "Token" }])).await;
         let data = has(&place, &[".dockerconfigjson", "token"]).await;
         assert_eq!(data["token"], token);
         assert_eq!(place.posts(), 1);
-        // A type cannot be changed: the message says how to go on.
+        // A type cannot be changed: the message contains the next step.
         let other = json!({ "type": null, "keys": [{ "format": "Token" }] });
         place
             .edit("c", json!({ "spec": { "target": other } }))

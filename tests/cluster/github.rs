@@ -64,7 +64,7 @@ fn a_github_app_gets_tokens_of_its_installation_and_each_error_names_its_cause()
             "scopes": ["contents:read"], "resources": ["app"],
         });
         place.create("c", spec).await;
-        // The app has no such key, then no such installation, and then it is suspended.
+        // The app has no such key, then there is no such installation, and then it is suspended.
         let reported = place.not_ready("c", "ClientRefused").await;
         assert!(
             reported.contains("could not be decoded") && reported.contains(&place.client),
@@ -87,7 +87,7 @@ fn a_github_app_gets_tokens_of_its_installation_and_each_error_names_its_cause()
         let life = view.expires_at.duration_since(jiff::Timestamp::now());
         assert!((3500..=3600).contains(&life.as_secs()), "{life}");
 
-        // What the installation lacks is named, and what an administrator limits cannot be left out.
+        // The message names a missing permission of the installation. A limit of an administrator requires the field.
         let change = json!({ "spec": { "scopes": ["issues:write"] } });
         place.edit("c", change).await;
         let requested = "requested: scopes issues:write, resources app";
@@ -159,7 +159,7 @@ fn git_clones_and_pushes_with_the_mounted_token_of_an_app() {
         assert!(good, "{said}");
         assert!(server.has_seen(first.token_id()));
 
-        // A token to read with does not write.
+        // A token with read permissions does not write.
         let commit = ["-C", clone, "commit", "--allow-empty", "-m", "second"];
         let (good, said) = git::run(git(mounted).args(commit)).await;
         assert!(good, "{said}");
@@ -167,7 +167,7 @@ fn git_clones_and_pushes_with_the_mounted_token_of_an_app() {
         let (good, said) = git::run(git(mounted).args(push)).await;
         assert!(!good && said.contains("403"), "{said}");
 
-        // Another token comes into the same file, and git reads it at once.
+        // Another token is written to the same file, and git reads it at once.
         let change = json!({ "spec": { "scopes": ["contents:write"] } });
         place.edit("c", change).await;
         let second = place.another_token("token", &first).await;
@@ -176,7 +176,7 @@ fn git_clones_and_pushes_with_the_mounted_token_of_an_app() {
         assert!(good, "{said}");
         assert!(server.has_seen(second.token_id()));
 
-        // The same by a credential helper that reads the file `token`.
+        // The same with a credential helper that reads the file `token`.
         let helper = format!("credential.helper={}", helper(mounted));
         let again = work.path().join("again");
         let again = again.to_str().expect("text");
@@ -202,7 +202,7 @@ fn what_github_answers_is_reported_as_what_it_is() {
             let app = json!({ "installationId": NUMBER, "apiUrl": api });
             place.issuer_spec(json!({ "githubApp": app, "allowedScopes": allowed }))
         };
-        // The API of an Enterprise Server without the path that it is at.
+        // The API of an Enterprise Server without its path.
         place
             .put_issuer(issuer(origin.to_owned(), Value::Null))
             .await;
@@ -239,7 +239,7 @@ fn what_github_answers_is_reported_as_what_it_is() {
             .until("c", "no trouble", |c| is_well(c).then_some(()))
             .await;
 
-        // An administrator who allows write allows read, and a token of contents:read has metadata:read beside it.
+        // An administrator who allows write allows read, and a token of contents:read also has metadata:read.
         place
             .put_issuer(issuer(api, json!(["contents:write"])))
             .await;
@@ -259,7 +259,7 @@ fn what_github_answers_is_reported_as_what_it_is() {
             .until("c", "no trouble", |c| is_well(c).then_some(()))
             .await;
 
-        // The primary limit: its end is a header of its own.
+        // The primary limit: its end is in its own header.
         let end = jiff::Timestamp::now().as_second() + 1800;
         let message = json!({ "message": "API rate limit exceeded for installation ID 4711." });
         let header = |name: &str, value: String| (name.to_owned(), value);
@@ -283,7 +283,7 @@ fn what_github_answers_is_reported_as_what_it_is() {
     });
 }
 
-/// Waits until a condition has this reason and these words.
+/// Waits until a condition has this reason and its message contains this text.
 async fn failing(place: &Place, reason: &str, words: &str) {
     let wanted = |c: &Condition| c.reason == reason && c.message.contains(words);
     place

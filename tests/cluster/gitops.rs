@@ -1,4 +1,4 @@
-//! Those who write the same thing again and again, or very much at once: pipelines, and users with `--all` (F34, F35).
+//! Writers that write the same content repeatedly, or very much at once: pipelines, and users with `--all` (F34, F35).
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ const CLOUD_APPS: &str = "05a65629-4c1b-48c1-a78b-804c4abdd4af";
 const EDITS: usize = 1000;
 /// Writers at once.
 const WRITERS: usize = 4;
-/// How often a pipeline applies what is there already.
+/// How often a pipeline applies existing content.
 const ROUNDS: usize = 5;
 
-/// Each edit asks for another token than the one before it, as fast as the API server takes them.
+/// Each edit requests another token than the one before it, as fast as the API server accepts them.
 #[test]
 fn of_a_thousand_edits_the_last_one_wins_and_few_cost_a_token() {
     run(async {
@@ -38,7 +38,7 @@ fn of_a_thousand_edits_the_last_one_wins_and_few_cost_a_token() {
         let writer = async |writer: usize| {
             for number in 0..EDITS / WRITERS {
                 let scope = ["api://demo", CLOUD_APPS][(number + writer) % 2];
-                // Of those who write at the very same time, some get the answer to try again, and do not.
+                // Of the writers at exactly the same time, some get a conflict, and do not repeat the write.
                 let _ = edit(scope).await;
             }
         };
@@ -97,7 +97,7 @@ fn a_pipeline_that_applies_the_same_again_and_labels_on_everything_cost_nothing(
         std::fs::write(&file, &client).expect("a file");
         let file = file.display().to_string();
         let apply = async || {
-            // Without --force-conflicts: a field that apicred took from the pipeline would fail it.
+            // Without --force-conflicts: a field that apicred took from the pipeline would cause an error.
             world.cluster.kubectl_apply(&server).await.expect("applied");
             let args = ["apply", "-f", &file];
             world.cluster.kubectl(&args).await.expect("applied");
@@ -128,7 +128,7 @@ fn a_pipeline_that_applies_the_same_again_and_labels_on_everything_cost_nothing(
             assert_eq!(now.token, before.token);
             assert_eq!(now.labels.get("audited").map(String::as_str), Some("yes"));
         }
-        // A pipeline goes on where it stands.
+        // A pipeline continues from the present content.
         apply().await;
     });
 }
@@ -140,7 +140,7 @@ fn a_status_that_somebody_edits_is_put_right_at_once() {
         let place = world.place("status").await;
         place.create("c", json!({})).await;
         place.ready("c").await;
-        // The time of the last change of a condition is omitted: it will have changed.
+        // The time of the last change of a condition is omitted, because it differs.
         let reported = async || {
             let there = place.credentials().get("c").await;
             let mut status = there.map(|c| c.status.unwrap_or_default())?;
@@ -177,7 +177,7 @@ fn a_status_that_somebody_edits_is_put_right_at_once() {
     });
 }
 
-/// One object of each kind, as they stand in Git.
+/// One object of each kind, as they are in Git.
 fn each_kind(place: &Place) -> String {
     let object = |kind: &str, spec: Value| {
         let namespaced = kind != "ClusterTokenIssuer";
@@ -234,7 +234,7 @@ fn a_diff_and_an_apply_by_a_second_manager_are_quiet_for_every_kind() {
         place.ready(&name).await;
         place.client_says(&name, "True", "ClientValid").await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
-        // Each in its present version.
+        // The version of each object.
         let versions = async || {
             let list: Value =
                 serde_json::from_str(&kubectl(&["get", "-o", "json"]).await).expect("JSON");
@@ -306,7 +306,7 @@ fn kustomize_adapts_every_reference_to_another_object() {
     });
 }
 
-/// A spec with each reference to another object that a kind has, and the same after the prefix.
+/// A spec with each reference to another object that a kind has, and the expected spec with the prefix.
 fn references_of(kind: &str, schema: &Value) -> (Value, Value) {
     let (mut made, mut renamed) = (json!({}), json!({}));
     for (field, property) in schema["properties"].as_object().into_iter().flatten() {

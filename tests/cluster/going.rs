@@ -1,5 +1,5 @@
-//! What a renewal needs and what goes away before it is due, one row for each kind of thing: reported within seconds, with
-//! the token untouched and no request sent.
+//! Objects that a renewal needs and that are removed before it is due, one row for each kind: reported within seconds. The token
+//! is not changed and no request is sent.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::{
     support::{Listener, Place, SOON, World, condition, keys, merge, run, typed, unique},
 };
 
-/// What goes.
+/// The object that is removed.
 enum Go {
     /// A Secret.
     Secret(&'static str),
     /// A key of a Secret.
     Key(&'static str, &'static str),
-    /// What a certificate is worth: an expired one takes its place.
+    /// The validity of a certificate: an expired one replaces it.
     Time(&'static str),
     /// An annotation of a Secret; the second value is its new one.
     Note(&'static str, &'static str, Value),
@@ -41,7 +41,7 @@ enum Go {
     AccountNote(&'static str),
 }
 
-/// A credential, what it loses, and the reason that is reported.
+/// A credential, the object that it loses, and the reason that is reported.
 struct Row {
     name: &'static str,
     spec: Value,
@@ -92,7 +92,7 @@ fn rows() -> Vec<Row> {
         )
     };
     let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "static": { "tokenRef": own(name) } });
-    // Names an `ApiClient` of the row's name.
+    // Refers to an `ApiClient` with the name of the row.
     let by_client = json!({ "client": null, "clientRef": {} });
     let other = "https://other.example";
     #[rustfmt::skip]
@@ -161,7 +161,7 @@ impl Stage<'_> {
     async fn set_up(&self, row: &Row) {
         let name = row.name;
         let place = self.place;
-        // This grant is Entra ID's.
+        // Only Entra ID has this grant.
         let kind = if row.spec.pointer("/grant/onBehalfOf").is_some() {
             json!({ "entra": { "tenantId": "t.example", "authorityHost": self.listener.origin() } })
         } else {
@@ -190,7 +190,7 @@ impl Stage<'_> {
             .any(|way| row.spec.pointer(way).is_some())
         {
             let pair = keys::keys(keys::Kind::P256, "client", None);
-            // Of a Secret of type kubernetes.io/tls no key can go. A certificate is no secret to listen for.
+            // No key can be removed from a Secret of type kubernetes.io/tls. A certificate is not a secret for the search for leaks.
             let pair =
                 json!({ "stringData": { "tls.crt": pair.certificate, "tls.key": pair.key } });
             place.edit_secret(name, pair).await;
@@ -198,7 +198,7 @@ impl Stage<'_> {
         let allowed = json!({ "apicred.dev/allowed-issuers": self.listener.origin() });
         let allowed = json!({ "metadata": { "annotations": allowed } });
         place.edit_secret(name, allowed).await;
-        // Nulls take a part of the usual spec out.
+        // Nulls remove a part of the usual spec.
         let mut spec = row.spec.clone();
         spec["target"] = json!({ "secretName": format!("token-{name}") });
         let fixed = spec.pointer("/static").is_some();
@@ -301,7 +301,7 @@ impl Stage<'_> {
         }
     }
 
-    /// The condition, the event and the token, once it is gone.
+    /// The condition, the event and the token, after the removal.
     async fn reported(&self, row: &Row, token: &[u8]) -> Result<(), String> {
         let place = self.place;
         let credential = place.credentials().get(row.name).await;

@@ -1,5 +1,5 @@
-//! Ory Hydra, which was not written here: every way to a token that it offers, by discovery and by token URL, and what
-//! users get wrong.
+//! Ory Hydra, which is not part of this project: every way to a token that it offers, with discovery and with a token URL, and
+//! mistakes of users.
 
 use std::path::PathBuf;
 
@@ -51,7 +51,7 @@ async fn bench() -> &'static Bench {
             user["response_types"] = json!(["code"]);
             user["scope"] = json!("read openid offline_access");
             user["redirect_uris"] = json!([CALLBACK]);
-            // Its own sign-ins may end in nothing else.
+            // A client that may not request `openid`.
             let mut no_openid = user.clone();
             no_openid["client_id"] = json!("user-without-openid");
             no_openid["scope"] = json!("read offline_access");
@@ -81,7 +81,7 @@ fn client(id: &str, method: &str) -> Value {
     })
 }
 
-/// How the issuer is named.
+/// How the issuer is configured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum By {
     Discovery,
@@ -107,7 +107,7 @@ pub(crate) async fn place(
             "revocationUrl": issuer.revocation_url(), "issuer": issuer.issuer_url(),
         } }),
     };
-    // It takes nothing else as the audience of an assertion.
+    // It accepts only this as the audience of an assertion.
     let more = json!({ "assertionAudience": "TokenEndpoint", "caBundle": issuer.ca_pem() });
     let spec = place.issuer_spec(merge(kind, more));
     place.put_issuer(merge(spec, change)).await;
@@ -117,7 +117,7 @@ pub(crate) async fn place(
     (bench, place)
 }
 
-/// The client secret goes into the form.
+/// The client secret is sent in the form.
 fn by_post(by: By) -> Value {
     let post = json!({ "clientAuthentication": { "post": {} } });
     match by {
@@ -126,7 +126,7 @@ fn by_post(by: By) -> Value {
     }
 }
 
-/// `more` on top of `usual`. A null stays, since it takes something off what the place puts below.
+/// `more` on top of `usual`. A null stays, because it removes a part of the spec that the place adds below.
 pub(crate) fn over(mut usual: Value, more: Value) -> Value {
     match (usual.as_object_mut(), more) {
         (Some(whole), Value::Object(more)) => {
@@ -140,7 +140,7 @@ pub(crate) fn over(mut usual: Value, more: Value) -> Value {
     }
 }
 
-/// A credential of a client, with a target of its own.
+/// A credential of a client, with its own target.
 fn of(id: &str, more: Value) -> Value {
     let usual = json!({
         "client": { "id": id }, "scopes": ["read"], "target": { "secretName": format!("token-{id}") },
@@ -192,7 +192,7 @@ fn every_way_of_a_client_to_a_token_works_by_discovery_and_by_token_url() {
     });
 }
 
-/// Signs in by a browser, in which the user agrees to all that is asked.
+/// Signs in with a browser, in which the user agrees to everything.
 async fn sign_in(bench: &Bench, kubeconfig: &PathBuf, args: &[&str]) -> String {
     let mut plugin = Plugin::start(kubeconfig, args);
     for _ in 0..3 {
@@ -231,7 +231,7 @@ fn a_user_signs_in_and_the_refresh_token_is_rotated_and_revoked_by_discovery_and
             });
             place.create("c", of(id, spec)).await;
             let mut args = vec!["login", "c", "-n", &place.namespace];
-            // An issuer without metadata is asked for nothing but what the credential names.
+            // If an issuer has no metadata, only the scopes of the credential are requested.
             if matches!(by, By::TokenUrl) {
                 args.extend(["--scopes", "read,offline_access"]);
             }

@@ -1,4 +1,4 @@
-//! The operator in the root of its image: no shell, no libc, no user database, nothing to write to.
+//! The operator in the root of its image: no shell, no libc, no user database, no writable path.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use crate::support::{PROGRAM, World, run};
 /// An image to run instead of the tested program, as `make image-oci` writes it.
 const IMAGE: &str = "APICRED_TEST_IMAGE";
 
-/// Copies a file into `root`, at its own path.
+/// Copies a file into `root`, at the same path.
 fn copy(file: &Path, root: &Path) {
     let to = root.join(file.strip_prefix("/").expect("an absolute path"));
     fs::create_dir_all(to.parent().expect("a folder")).expect("folders");
@@ -25,7 +25,7 @@ fn copy(file: &Path, root: &Path) {
     fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
-/// The program under test, and the libraries that it is linked with. A static one has none.
+/// The program under test, and the libraries that it is linked with. A static program has none.
 fn put_program(root: &Path) {
     let program = Path::new(env!("CARGO_BIN_EXE_apicred"));
     fs::create_dir_all(root).expect("a folder");
@@ -38,8 +38,8 @@ fn put_program(root: &Path) {
     }
 }
 
-/// A script that becomes the program, with `root` as its root. Without the rights of root it needs a user namespace, which some
-/// systems allow and others do not.
+/// A script that becomes the program, with `root` as its root. Without the rights of root it needs a user namespace, which only some
+/// systems allow.
 fn script(root: &Path) -> PathBuf {
     let path = root.with_extension("sh");
     let root = root.display();
@@ -83,7 +83,7 @@ fn the_operator_needs_nothing_that_its_image_lacks() {
             }
             None => put_program(&root),
         }
-        // What a kubelet puts into every container, and the account.
+        // Files that a kubelet puts into every container, and the account.
         fs::create_dir_all(root.join("etc")).expect("a folder");
         fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n").expect("a file");
         copy(world.operator_kubeconfig(), &root);

@@ -77,7 +77,7 @@ fn bad_objects_of_every_kind_do_not_delay_a_good_one() {
                 message.len() > 20 && message.len() < 1000,
                 "{name}: {message}"
             );
-            // The issuer may come with the next apply.
+            // The next apply may create the issuer.
             let awaited = ["IssuerNotFound", "IssuerNotReady"].contains(&reason);
             let kind = if awaited { "Reconciling" } else { "Stalled" };
             let reported = place.until(name, kind, |c| condition(c, kind)).await;
@@ -105,7 +105,7 @@ fn a_slow_issuer_holds_up_nobody_else() {
         let world = World::shared().await;
         let slow = world.place_with_own_issuer("slow").await;
         let hold = slow.issuer.hold("*", dev_issuer::Point::Received);
-        // More than the operator has workers.
+        // More than the workers of the operator.
         for number in 0..40 {
             let parameters = json!([{ "name": "number", "value": number.to_string() }]);
             let target = json!({ "secretName": format!("t-{number}") });
@@ -161,7 +161,7 @@ fn equal_requests_in_flight_are_sent_once() {
                 .await;
         }
         hold.reached().await;
-        // Once all three have read the secret they have asked, or joined the one that did.
+        // Once all three have read the secret, each has sent a request or joined one in flight.
         eventually(SOON, "three reads of the secret", async || {
             world.since(mark, &place).count("get", "secrets") == 3
         })
@@ -187,7 +187,7 @@ fn client_of(claims: &serde_json::Value) -> &str {
 #[test]
 fn four_hundred_credentials_of_two_namespaces_renew_at_once_and_each_gets_its_own_token() {
     const EACH: usize = 200;
-    // Of renewals that are requested a namespace gets 200 at once.
+    // A namespace may request 200 renewals at once.
     const ROUNDS: usize = 1;
     run(async {
         let mut world = World::own().await;
@@ -196,7 +196,7 @@ fn four_hundred_credentials_of_two_namespaces_renew_at_once_and_each_gets_its_ow
         let tenants = [world.place("one").await, world.place("two").await];
         let client = |place: &crate::support::Place, n: usize| format!("{}-{n}", place.client);
         for place in &tenants {
-            // Nothing in the way of as much at once as the operator can do.
+            // No limit restricts the number of requests of the operator at once.
             let mut open = place.entra_issuer();
             open["limits"] = json!({ "requestsPerSecond": 1000, "maxInFlight": 200 });
             place.put_issuer(open).await;
@@ -253,7 +253,7 @@ fn four_hundred_credentials_of_two_namespaces_renew_at_once_and_each_gets_its_ow
             if round == ROUNDS {
                 break;
             }
-            // All at once: one annotation on everything, by one command each.
+            // All at once: one command sets an annotation on everything.
             let wish = format!("apicred.dev/renew-requested-at=round-{round}");
             for place in &tenants {
                 let args = [
@@ -281,14 +281,14 @@ fn issuers_that_never_answer_delay_the_judgement_of_their_neighbours_alone() {
             world.place("silent-issuers").await,
             world.place("beside-silent").await,
         );
-        // Takes connections in, and says nothing.
+        // Accepts connections and sends nothing.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = silent.local_addr().expect("an address");
         let issuers = |of: &Place| Api::<TokenIssuer>::namespaced(of.kube.clone(), &of.namespace);
         let issuer = |name: String, spec: Value| -> TokenIssuer {
             typed(json!({ "metadata": { "name": name }, "spec": spec }))
         };
-        // Each takes 5 s at least, so that all of them, one after the other, take longer than the test waits below.
+        // Each takes at least 5 s, so that all of them in sequence take longer than the test waits below.
         for number in 0..64 {
             let spec = json!({ "oidc": { "issuerUrl": format!("https://{address}/{number}") } });
             issuers(&slow)

@@ -1,4 +1,4 @@
-//! Issuers that are down, slow, busy, or talk nonsense.
+//! Issuers that are down, slow or busy, or send invalid answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ fn an_outage_keeps_the_token_warns_before_the_minimum_lifetime_breaks_and_ends_b
     run(async {
         let world = World::shared().await;
         let place = world.place_with_own_issuer("outage").await;
-        // Renewed after about 20 s; at risk from 25 s on; ends after 215 s.
+        // Renewed after about 20 s; at risk from 25 s on; expires after 215 s.
         let life = Duration::from_secs(215);
         place.add_client(
             place
@@ -140,7 +140,7 @@ fn a_429_makes_all_credentials_of_the_client_wait_as_long_as_it_says_and_no_othe
             .await;
         let message = place.not_ready("second", "IssuerPaused").await;
         assert!(message.contains(&place.issuer_name), "{message}");
-        // Another client is not concerned: it has its token before the pause ends.
+        // Another client is not affected: it has its token before the pause ends.
         place
             .create(
                 "third",
@@ -161,7 +161,7 @@ fn a_429_makes_all_credentials_of_the_client_wait_as_long_as_it_says_and_no_othe
     });
 }
 
-/// What an answer may be like, what is said about it, and what it may cost. No reason: it is as good as any.
+/// Content of an answer, the reported reason, and the allowed number of requests. Without a reason the answer is valid.
 fn nonsense() -> Vec<(&'static str, Effect, u32, Option<&'static str>)> {
     let status = |status| Effect::Status {
         status,
@@ -194,10 +194,10 @@ fn nonsense() -> Vec<(&'static str, Effect, u32, Option<&'static str>)> {
         ("no-content", Effect::NoContent, 1, malformed),
         ("truncated", Effect::Truncated, 1, malformed),
         ("tokenless", Effect::MissingAccessToken, 1, malformed),
-        // Blanks around a token are no part of it.
+        // Blanks around a token are not a part of it.
         ("line-break", Effect::TokenWithNewline, 1, None),
         ("error-200", Effect::ErrorWith200, 1, Some("ClientRefused")),
-        // The token itself says what zero, and a number of no use, do not.
+        // If the number is 0 or not usable, the token itself contains its expiry.
         ("infinite", ends("1e400"), 1, None),
         ("ended", ends("0"), 1, None),
         ("negative", ends("-1"), 1, None),
@@ -216,7 +216,7 @@ fn nonsense_is_reported_and_outlived() {
         let cases = nonsense()
             .into_iter()
             .map(|(name, effect, times, reason)| async move {
-                // A connection that breaks takes all requests on it along, those of other tests too.
+                // A connection that breaks ends all requests on it, also those of other tests.
                 let place = if effect == Effect::Drop {
                     world.place_with_own_issuer(name).await
                 } else {
@@ -228,7 +228,7 @@ fn nonsense_is_reported_and_outlived() {
                     .fault(Fault::new(effect).client(&place.client).times(times));
                 place.create("c", json!({})).await;
                 if let Some(reason) = reason {
-                    // The condition may last for a second only; the event stays.
+                    // The condition may be present for only a second; the event stays.
                     let reported =
                         eventually(LATER, format!("{name}: an event {reason}"), async || {
                             let events = place.events("c").await;
@@ -240,7 +240,7 @@ fn nonsense_is_reported_and_outlived() {
                         reported.0 == "Warning" && reported.2.len() < 600,
                         "{name}: {reported:?}"
                     );
-                    // After a token that is not used, the next request waits for minutes, or for somebody.
+                    // After a token that is not used, the next request waits for minutes, or for a change.
                     if ["dripping", "huge", "truncated"].contains(&name) {
                         place.request_renewal("c").await;
                     }
@@ -252,7 +252,7 @@ fn nonsense_is_reported_and_outlived() {
                     200,
                     "{name}"
                 );
-                // The expiry that readers see may be earlier than that in the token, never more.
+                // The expiry that readers see may be earlier than that in the token, never later.
                 let exp =
                     jiff::Timestamp::from_second(view.claims["exp"].as_i64().unwrap()).unwrap();
                 assert!(
@@ -316,7 +316,7 @@ fn what_only_a_user_can_fix_is_reported_and_not_hammered() {
                 .await;
             world.stays_quiet(&place, Duration::from_secs(2)).await;
             assert_eq!(place.posts(), 1, "{name}");
-            // Fixed at the issuer, where apicred cannot see it: a user asks for another try.
+            // Fixed at the issuer, where apicred cannot see it: a user requests another attempt.
             place.request_renewal("c").await;
             place.ready("c").await;
             assert_eq!(place.posts(), 2, "{name}");
@@ -377,7 +377,7 @@ fn an_issuer_with_the_wrong_ca_is_reported_and_works_once_it_is_corrected() {
     });
 }
 
-/// Waits until the renewal is late for this reason; gives the message.
+/// Waits until the renewal is late for this reason; returns the message.
 async fn renewing(place: &Place, reason: &str) -> String {
     place
         .until("c", &format!("late because of {reason}"), |c| {

@@ -1,5 +1,5 @@
-//! A certificate that was replaced in its Secret before the issuer knows the new one: the last good one gets the tokens
-//! until then, out of a copy.
+//! A certificate that was replaced in its Secret before the new one is registered at the issuer: until then, tokens are requested with
+//! the last good one, from a copy.
 
 mod unusable;
 
@@ -34,7 +34,7 @@ fn by_certificate(id: &str) -> Value {
 }
 
 impl Place {
-    /// The issuer knows these certificates of the client, and its client secret.
+    /// Registers these certificates of the client, and its client secret, at the issuer.
     fn knows(&self, certificates: &[&Keys]) {
         let with = |client: OauthClient, keys: &&Keys| client.certificate(&keys.certificate);
         self.add_client(certificates.iter().fold(self.oauth_client(), with));
@@ -46,7 +46,7 @@ impl Place {
         self.edit_secret(TLS, edit).await;
     }
 
-    /// A credential `c` whose certificate has got a token and has a copy.
+    /// A credential `c` whose certificate has obtained a token and has a copy.
     async fn with_copy(&self, first: &Keys) {
         self.knows(&[first]);
         self.put_tls(TLS, first).await;
@@ -75,7 +75,7 @@ impl Place {
         .await
     }
 
-    /// Waits until this client credential is in use, and nothing is wrong with one.
+    /// Waits until this client credential is in use, and no fault of one is reported.
     async fn uses(&self, name: &str, entry: &str) {
         let what = format!("{entry} in use");
         let calm = |c: &ApiCredential| {
@@ -86,7 +86,7 @@ impl Place {
         self.until(name, &what, calm).await;
     }
 
-    /// Waits until the copy is in use because the new certificate is refused. Gives what is reported.
+    /// Waits until the copy is in use because the new certificate is refused. Returns the reported message.
     async fn falls_back(&self, name: &str) -> String {
         let refused = |c: &ApiCredential| {
             let used = c.status.as_ref()?.client_in_use()?;
@@ -171,7 +171,7 @@ fn tokens_go_on_until_the_issuer_knows_the_new_certificate() {
         );
         let (mark, posts) = (world.mark(), place.posts());
 
-        // cert-manager renews. One request shows that the issuer does not know it, the next one gets a token.
+        // cert-manager renews. One request shows that the new one is not registered at the issuer, the next one gets a token.
         place.put_tls(TLS, &new).await;
         let reported = place.falls_back("c").await;
         assert!(
@@ -185,7 +185,7 @@ fn tokens_go_on_until_the_issuer_knows_the_new_certificate() {
         assert_eq!(place.posts(), posts + 2);
         place.copy_is(&old).await;
 
-        // A restart forgets nothing.
+        // A restart loses nothing.
         world.kill_operator().await;
         world.start_operator().await;
         place.renews("c").await;
@@ -198,7 +198,7 @@ fn tokens_go_on_until_the_issuer_knows_the_new_certificate() {
         let writes = world.since(mark, &place).writes();
         assert!(writes.iter().all(|w| !w.contains(COPY)), "{writes:?}");
 
-        // The new one is registered: it takes over, and the old key is nowhere.
+        // The new one is registered: it takes over, and the old key is stored nowhere.
         place.knows(&[&new]);
         place.renews("c").await;
         place.uses("c", IN_USE).await;
@@ -206,7 +206,7 @@ fn tokens_go_on_until_the_issuer_knows_the_new_certificate() {
         assert_eq!(place.holders(&old).await, Vec::<String>::new());
         assert_eq!(place.posts(), posts + 5);
 
-        // While no operator runs, the credential gets another certificate, and the Secret goes. Nobody names the copy any more.
+        // While no operator runs, the credential gets another certificate, and the Secret is deleted. No object refers to the copy any more.
         world.kill_operator().await;
         place.put_tls("other", &new).await;
         let other = json!([{ "secretName": "other" }]);
@@ -248,7 +248,7 @@ fn the_copy_is_deleted_with_its_annotation_and_with_its_secret() {
         place.wish(json!("false")).await;
         eventually(SOON, "an empty copy", emptied).await;
         assert_eq!(place.holders(&old).await, [TLS]);
-        // Asked for again: the next token shows that the pair works.
+        // Switched on again: the next token shows that the pair works.
         place.wish(json!("true")).await;
         place.renews("c").await;
         place.copy_is(&old).await;
@@ -293,7 +293,7 @@ fn two_credentials_share_a_certificate_and_the_slower_issuer_counts() {
             .create("other", merge(by_certificate(&id), target))
             .await;
         place.ready("other").await;
-        // A client secret has no copy, whatever its Secret says.
+        // A client secret has no copy, whatever the annotation of its Secret is.
         let wish =
             json!({ "metadata": { "annotations": { "apicred.dev/keep-last-good": "true" } } });
         place.edit_secret("source", wish).await;
@@ -331,7 +331,7 @@ fn the_copy_goes_nowhere_that_its_secret_may_not_go() {
         let world = World::shared().await;
         let place = world.place("last-good-bound").await;
         let (old, new) = (pair("old"), pair("new"));
-        // Whoever may create Secrets, and not read them, has a tool copy what apicred stores.
+        // A user who may create Secrets, but not read them, makes a tool copy a Secret that apicred stores.
         place.put_secret(COPY, "tls.key", "").await;
         let led = json!({ "metadata": {
             "labels": { "replicate": "yes" },
@@ -345,7 +345,7 @@ fn the_copy_goes_nowhere_that_its_secret_may_not_go() {
         };
         assert_eq!(keys(copy.labels), ["app.kubernetes.io/managed-by"]);
         assert_eq!(keys(copy.annotations), ["apicred.dev/last-good-of"]);
-        // Nobody names the copy itself.
+        // No credential may refer to the copy itself.
         let named = json!({
             "client": { "id": place.client, "secrets": null, "certificates": [{ "secretName": COPY }] },
             "target": { "secretName": "named" },
@@ -370,7 +370,7 @@ fn the_copy_goes_nowhere_that_its_secret_may_not_go() {
         place.until("c", "no issuer may receive it", denied).await;
         assert_eq!(place.posts(), posts, "nothing was sent");
 
-        // The issuer knows neither: what is reported is about the certificate of the Secret.
+        // Neither is registered at the issuer: the message is about the certificate of the Secret.
         let anywhere =
             json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": null } } });
         place.edit_secret(TLS, anywhere).await;
@@ -431,7 +431,7 @@ fn a_shared_client_owns_the_copy_and_a_secret_in_the_way_stays() {
         );
         let calm = |c: &ApiCredential| condition(c, "AnnotationsIgnored").is_none().then_some(());
         place.until("a", "nothing in the way", calm).await;
-        // It goes with its owner.
+        // It is deleted with its owner.
         place.delete("a").await;
         place.delete("b").await;
         place.copy_is(&old).await;

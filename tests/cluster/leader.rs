@@ -1,4 +1,4 @@
-//! Several operators on one cluster: one works, the others stand by and take over.
+//! Several operators on one cluster: one is active, the others are on standby and take over.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(crate) fn environment(name: &str) -> [(&'static str, String); 2] {
     ]
 }
 
-/// An operator that stands for the lease, under a name of its own.
+/// An operator that competes for the lease, under its own name.
 pub(crate) async fn start(world: &World, name: &str) -> Operator {
     let environment = environment(name);
     Operator::start(
@@ -65,7 +65,7 @@ fn one_works_the_others_take_over_after_an_end_and_after_a_crash() {
 
         let (status, _) = first.terminate().await;
         assert!(status.success(), "{status:?}");
-        // So nobody waits for the end of the lease.
+        // So no replica waits until the lease expires.
         assert!(world.operator_logs().contains("lease given back"));
         let next = eventually(LATER, "another leader", async || {
             leader(&world).await.filter(|l| l != "first")
@@ -148,7 +148,7 @@ fn a_leader_that_slept_past_its_lease_harms_nothing_and_ends() {
         place.ready("c").await;
         let _other = start(&world, "other").await;
         let recorder = Recorder::of(&place, "token");
-        // Asleep in the middle of a rotation: its request is out when it stops.
+        // Suspended in the middle of a rotation: its request is in flight when it stops.
         let hold = place
             .issuer
             .hold(&place.client, dev_issuer::Point::BeforeAnswer);
@@ -216,12 +216,12 @@ pub(crate) fn without(rules: &[PolicyRule], verb: &str, resource: &str) -> Vec<P
     });
     let count = of.map(|rule| rule.verbs.retain(|v| v != verb)).count();
     assert_eq!(count, 1, "{verb} on {resource}");
-    // An empty list of verbs is refused.
+    // The API server refuses an empty list of verbs.
     rules.retain(|rule| !rule.verbs.is_empty());
     rules
 }
 
-/// Waits until a standby that is not Ready says that it lacks this.
+/// Waits until a standby that is not Ready reports that it lacks this right.
 pub(crate) async fn lacks(standby: &Operator, verb: &str, resource: &str) {
     let what = format!("that {verb} on {resource} is missing");
     let missing = format!("the operator's role lacks {verb} on {resource}");
@@ -244,7 +244,7 @@ pub(crate) async fn could_work(standby: &Operator) {
     .await;
 }
 
-/// Rights that no list shows.
+/// Rights that no list checks.
 pub(crate) const NEEDED: [(&str, &str); 10] = [
     ("patch", "secrets"),
     ("create", "secrets"),
@@ -287,7 +287,7 @@ fn a_standby_that_may_not_write_is_not_ready() {
             lacks(second.as_ref().expect("it runs"), verb, resource).await;
         }
         let second = second.expect("it runs");
-        // Its Lease, in its own namespace.
+        // The right on its Lease, in its own namespace.
         let own: Api<Role> = Api::namespaced(world.admin.clone(), NAMESPACE);
         let home = own.get("apicred").await.expect("the chart's role");
         let home = home.rules.unwrap_or_default();
@@ -302,7 +302,7 @@ fn a_standby_that_may_not_write_is_not_ready() {
     });
 }
 
-/// A cluster that has taken `system:basic-user` away: nobody says what is allowed, and the lists have to do.
+/// A cluster without the role `system:basic-user`: the API server does not report the allowed rights, so only the lists are checked.
 #[test]
 fn a_standby_that_may_not_ask_for_its_rights_is_ready_by_its_lists() {
     run(async {

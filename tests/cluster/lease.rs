@@ -1,4 +1,4 @@
-//! A Lease that is deleted, edited by hand, or kept from the operators (F05), and one that is lost again and again (F06).
+//! A Lease that is deleted, edited manually, or made inaccessible to the operators (F05), and one that is lost repeatedly (F06).
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn leases(world: &World) -> Api<Lease> {
     Api::namespaced(world.admin.clone(), NAMESPACE)
 }
 
-/// Writes a holder into the Lease that nobody knows, who asks to be believed for so long.
+/// Writes an unknown holder into the Lease, with a duration of so many seconds.
 async fn give_to_the_dead(world: &World, seconds: u32) {
     let spec = json!({ "holderIdentity": "dead", "leaseDurationSeconds": seconds });
     let patch = Patch::Merge(json!({ "spec": spec }));
@@ -32,7 +32,7 @@ async fn give_to_the_dead(world: &World, seconds: u32) {
     patched.expect("an edit");
 }
 
-/// Waits until it has ended, and not well: what holds no lease must not go on.
+/// Waits until it has ended, with an error: an operator without a lease must not continue.
 async fn gives_up(operator: &mut Operator, name: &str) {
     eventually(LATER, format!("the end of {name}"), async || {
         operator.ended().map(|status| assert!(!status.success()))
@@ -40,7 +40,7 @@ async fn gives_up(operator: &mut Operator, name: &str) {
     .await;
 }
 
-/// Whoever leads does what is asked.
+/// The leader serves a request.
 async fn works(place: &Place) {
     let old = place.view("token").await.expect("a token");
     place.request_renewal("c").await;
@@ -61,7 +61,7 @@ fn a_lease_that_is_deleted_or_given_to_the_dead_finds_one_leader_again() {
         let params = DeleteParams::default();
         let deleted = leases(&world).delete("apicred", &params).await;
         deleted.expect("a deletion");
-        // The one finds its Lease gone and ends, or takes it up again before the other sees that.
+        // The former leader finds that its Lease was deleted and ends, or acquires it again before the other one sees this.
         let now = eventually(LATER, "a leader", async || {
             let now = leader(&world).await?;
             (now == "first" || first.ended().is_some()).then_some(now)
@@ -162,7 +162,7 @@ fn a_lease_that_is_lost_again_and_again_costs_no_token_and_doubles_nothing() {
     });
 }
 
-/// R1: the API server is unreachable from the moment of the grant until the lease is lost.
+/// R1: the API server is unreachable from the moment at which the token is issued until the lease is lost.
 #[test]
 fn a_refresh_that_was_sent_is_stored_although_the_lease_is_lost() {
     run(async {
@@ -212,7 +212,7 @@ fn a_refresh_that_was_sent_is_stored_although_the_lease_is_lost() {
     });
 }
 
-/// B12: a file that does not end, as of a mount that hangs, keeps a thread of the process.
+/// B12: a read of a file that does not return, as on a mount that hangs, blocks a thread of the process.
 #[test]
 fn a_process_that_lost_its_lease_ends_although_a_thread_of_it_is_blocked() {
     run(async {
@@ -244,7 +244,7 @@ fn a_process_that_lost_its_lease_ends_although_a_thread_of_it_is_blocked() {
             .expect("a pipe");
         give_to_the_dead(&world, 1).await;
         let ended = eventually(LATER, "its end", async || first.ended()).await;
-        // By itself, and not by the thread that ends a process that is busy (code 3).
+        // It exits normally; the thread that ends a busy process (code 3) is not needed.
         assert_eq!(ended.code(), Some(1));
     });
 }

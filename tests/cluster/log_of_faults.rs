@@ -1,4 +1,4 @@
-//! The lines of the log about faults: one at the begin and one at the end of each.
+//! The lines of the log about faults: one at the start and one at the end of each.
 
 use futures::future::join_all;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::logs::{said, says};
 use crate::support::{World, a_second_after, condition, merge, run};
 
-/// A fault of a credential: its name, the change of the usual spec that brings it, the condition, the reason, and the
+/// A fault of a credential: its name, the change of the usual spec that causes it, the condition, the reason, and the
 /// patch that corrects it.
 pub(crate) fn faults() -> Vec<(&'static str, Value, &'static str, &'static str, Value)> {
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(240);
@@ -110,7 +110,7 @@ fn each_fault_of_a_credential_is_one_line_at_its_begin_and_one_at_its_end() {
                     let ready = |c: &apicred::api::ApiCredential| condition(c, "Ready");
                     let ready = |c: &_| ready(c).filter(|c| c.status == "True");
                     place.until(name, "ready", ready).await;
-                    // Nothing else names the reason.
+                    // No other line contains the reason.
                     let lines = world.lines_about(Some(&place.namespace), name);
                     let named = lines.iter().filter(|l| l.to_string().contains(reason));
                     assert_eq!(named.count(), 2, "{lines:?}");
@@ -120,7 +120,7 @@ fn each_fault_of_a_credential_is_one_line_at_its_begin_and_one_at_its_end() {
     });
 }
 
-/// The merge patch that makes one object of another.
+/// The merge patch that changes one object into another.
 fn patch(from: &Value, to: &Value) -> Value {
     let (Value::Object(old), Value::Object(new)) = (from, to) else {
         return to.clone();
@@ -143,7 +143,7 @@ fn faults_that_others_bring_and_take_away_are_one_line_each() {
             .put_secret("theirs", "token", "not-apicred-s-own")
             .await;
         let at = |secret: &str| json!({ "target": { "secretName": secret } });
-        // A Secret of somebody else, and one that an older credential names.
+        // A Secret of another owner, and one that an older credential names.
         place.create("not-owned", at("theirs")).await;
         says(world, &place, "not-owned", &["began Ready SecretNotOwned"]).await;
         let older = place.create("a-older", at("one")).await;
@@ -158,7 +158,7 @@ fn faults_that_others_bring_and_take_away_are_one_line_each() {
             .await
             .expect("it goes");
         place.delete("a-older").await;
-        // Its owner is gone: the garbage collector may have deleted it already.
+        // Its owner was deleted: the garbage collector may have deleted it already.
         match place.secrets().delete("one", &params).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             gone => drop(gone.expect("it goes")),
@@ -185,7 +185,7 @@ fn faults_that_others_bring_and_take_away_are_one_line_each() {
         applied.expect("it is applied");
         says(world, &place, "conflict", &["began Ready TargetConflict"]).await;
 
-        // What the issuer's administrator allows. Nothing is due for those that have a token.
+        // Limits of the issuer's administrator. No renewal is due for credentials that have a token.
         let allowed = |more: Value| merge(place.entra_issuer(), more);
         place
             .put_issuer(allowed(

@@ -28,7 +28,7 @@ fn a_log_that_nobody_reads_and_a_full_disk_stop_nothing() {
             .status()
             .await;
         assert!(made.expect("mkfifo").success());
-        // Full from the beginning, and held open by both ends here.
+        // Full from the beginning; this test keeps both ends open.
         let held = pipe::OpenOptions::new()
             .read_write(true)
             .open_sender(&fifo)
@@ -58,7 +58,7 @@ fn a_log_that_nobody_reads_and_a_full_disk_stop_nothing() {
     });
 }
 
-/// JSON in which no object has a name twice. Readers take the last one and say nothing.
+/// JSON in which no object has a duplicate name. Readers use the last one without an error.
 struct Once;
 
 impl<'de> Deserialize<'de> for Once {
@@ -114,7 +114,7 @@ fn a_line_of_the_log_is_json_and_names_each_field_once() {
         let place = world.place("log-lines").await;
         place.create("c", json!({})).await;
         place.ready("c").await;
-        // The credential is found by its two fields, whatever the line says.
+        // The two fields identify the credential in every line.
         let named = format!(
             r#""span":{{"credential":"c","namespace":"{}","name":"reconcile"}}"#,
             place.namespace
@@ -140,7 +140,7 @@ pub(crate) fn said(world: &World, namespace: Option<&str>, name: &str) -> Vec<St
     said_of(&world.lines_about(namespace, name))
 }
 
-/// The same, of a credential; an `ApiClient` of its name has lines of its own.
+/// The same for a credential; an `ApiClient` of the same name has its own lines.
 pub(crate) fn said_of_credential(world: &World, namespace: &str, name: &str) -> Vec<String> {
     let mut lines = world.lines_about(Some(namespace), name);
     lines.retain(|line| line["kind"] == "ApiCredential");
@@ -203,7 +203,7 @@ fn a_refused_request_is_one_line_with_its_ids_however_often_it_is_tried() {
         let changes: Vec<_> = refused.iter().map(|l| l["change"].as_str()).collect();
         assert_eq!(changes.first(), Some(&Some("began")), "{refused:?}");
         assert_eq!(changes.last(), Some(&Some("ended")), "{refused:?}");
-        // While the secret is new its message says so, and later it does not.
+        // While the secret is new, the message states this; later it does not.
         assert!(refused.len() <= 3, "{refused:?}");
         let began = refused[0];
         assert_eq!(began["code"], json!("AADSTS7000215"), "{began}");
@@ -214,7 +214,7 @@ fn a_refused_request_is_one_line_with_its_ids_however_often_it_is_tried() {
     });
 }
 
-/// An issuer that no request may go to, and the same one with the address allowed.
+/// An issuer to which no request is allowed, and the same one with the address allowed.
 async fn issuer_fails_and_works(world: &World, place: &Place) {
     let name = place.issuer_name.as_str();
     let oidc = json!({ "entra": null, "oidc": { "issuerUrl": format!("{}/generic", place.issuer.origin()) } });
@@ -274,7 +274,7 @@ fn an_issuer_that_fails_has_lines_and_events() {
                 .all(|l| l["kind"] == "ClusterTokenIssuer" && l["uid"].is_string()),
             "{lines:?}"
         );
-        // One of a namespace, with its events beside it.
+        // One of a namespace; its events are in the same namespace.
         namespaced(
             &place,
             json!({ "oauth2": { "tokenUrl": "https://10.1.2.3/token" } }),
@@ -327,7 +327,7 @@ fn a_restart_counts_what_is_not_ready_and_repeats_no_line() {
         for name in ["a", "b", "c"] {
             says(&world, &place, name, &["began Ready ClientSecretMissing"]).await;
         }
-        // The end is logged by a process that has not logged the beginning.
+        // A process that has not logged the beginning logs the end.
         place
             .put_secret("absent", "client-secret", &place.secret)
             .await;

@@ -1,5 +1,5 @@
-//! Clients that hold nothing: the identity of the operator's own machine, which an administrator allows. And keys that
-//! nobody is asked for.
+//! Clients without a stored credential: the identity of the operator's own machine, which an administrator allows. And keys that
+//! are published without a request.
 
 use std::net::SocketAddr;
 
@@ -16,14 +16,14 @@ const OWN: &str = "00000000-0000-4000-8000-0000000000f1";
 pub(crate) const GIVEN: &str = "00000000-0000-4000-8000-0000000000f2";
 const GIVEN_RESOURCE: &str = "/userAssignedIdentities/demo-identity";
 const HEADER: &str = "canary-identity-header";
-/// A key that the issuer knows from its start.
+/// A key that is registered at the issuer from its start.
 const CLOUD_APPS_KEY: &str = "cloudapps~static.1";
 
 pub(crate) fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// A machine in Azure: an identity of its own that may read, and a given one that may write.
+/// A machine in Azure: its own identity, which may read, and an assigned one, which may write.
 async fn machine(folder: &std::path::Path) -> DevIssuer {
     let config = machine_config(folder);
     DevIssuer::start(config).await.expect("an issuer")
@@ -53,7 +53,7 @@ fn machine_config(folder: &std::path::Path) -> Config {
     }
 }
 
-/// The identity that was given to the machine, with the object id by which an application knows it.
+/// The identity that was assigned to the machine, with its object ID, which applications register.
 pub(crate) fn given() -> ManagedIdentity {
     let mut identity = ManagedIdentity::user_assigned(GIVEN, GIVEN_RESOURCE);
     identity.object_id = Some(GIVEN_OBJECT.to_owned());
@@ -153,12 +153,12 @@ fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_allows_it(
     });
 }
 
-/// Its object id, by which an application knows the given identity.
+/// The object ID of the assigned identity, which applications register.
 pub(crate) const GIVEN_OBJECT: &str = "00000000-0000-4000-8000-0000000000f3";
 pub(crate) const CUSTOMER: &str = "22222222-0000-4000-8000-000000000000";
 pub(crate) const TRUSTING: &str = "00000000-0000-4000-8000-0000000000f4";
 
-/// Makes an application known that trusts the machine's identity, with tokens for this audience.
+/// Registers an application that trusts the machine's identity, with tokens for this audience.
 pub(crate) fn trust(issuer: &DevIssuer, audience: &str) {
     let home = format!("{}/{}/v2.0", issuer.origin(), issuer.tenant());
     let known = Client::new(TRUSTING)
@@ -197,7 +197,7 @@ fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothi
         ];
         world.start_operator().await;
         let place = world.place_at("asserting", issuer).await;
-        // The endpoints hand out one token until its end is near: this is the one that apicred gets.
+        // The endpoints return one token until it is about to expire: apicred gets this one.
         let query =
             format!("api-version=2018-02-01&resource=api://AzureADTokenExchange&client_id={GIVEN}");
         let asked = place
@@ -252,7 +252,7 @@ fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothi
             }
         }
         let requests = place.issuer.token_requests_of(TRUSTING);
-        // The change of the tenant is one of the request: the credentials before it request again.
+        // The change of the tenant changes the request: the credentials before it request again.
         assert!(requests.len() >= 4, "{}", requests.len());
         assert!(
             requests
@@ -368,7 +368,7 @@ fn a_static_key_is_published_for_those_whom_its_owner_names() {
                     .filter(|c| c.reason == "StaticKeyOld")
             })
             .await;
-        // Other tests look at all Secrets of the world and expect tokens in them.
+        // Other tests read all Secrets of the world and expect tokens in them.
         place.delete("c").await;
     });
 }

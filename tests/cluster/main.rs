@@ -1,7 +1,7 @@
 //! The whole operator against a real control plane and real issuers.
 //!
-//! Each test is named by what must hold. One binary, so that they share a cluster and one linking; what they stand
-//! on is in [`support`].
+//! The name of each test is the rule that must hold. The tests are one binary, so that they share a cluster and one link step; their
+//! environment is in [`support`].
 
 #![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
 

@@ -1,4 +1,4 @@
-//! What a scrape of the operator's metrics has.
+//! The content of a scrape of the operator's metrics.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use crate::{
     support::{LATER, Operator, World, run},
 };
 
-/// A page in the format that this `Accept` header asks for, and its content type.
+/// A page in the format that this `Accept` header requests, and its content type.
 async fn scrape(operator: &Operator, accept: &str) -> (String, String) {
     let client = reqwest::Client::builder()
         .no_proxy()
@@ -25,7 +25,7 @@ async fn scrape(operator: &Operator, accept: &str) -> (String, String) {
     (kind, answer.text().await.expect("a page"))
 }
 
-/// The value of a series; none if it is not there.
+/// The value of a series; none if it does not exist.
 fn value(page: &str, series: &str) -> Option<f64> {
     let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
     page.lines().find_map(value)
@@ -162,7 +162,7 @@ fn a_renewal_measures_what_the_old_token_had_left() {
             (operator.metric(margins).await? == 1).then_some(())
         })
         .await;
-        // It had nearly all of its life, and the renewal was requested, not due.
+        // Nearly its whole lifetime was left, and the renewal was requested, not due.
         let short = "apicred_publish_margin_seconds_bucket{le=\"120.0\"}";
         assert_eq!(operator.metric(short).await, Some(0));
         let late = "apicred_renewal_lateness_seconds_count";

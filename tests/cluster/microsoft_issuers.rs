@@ -1,5 +1,5 @@
-//! Issuers of Microsoft that are no Entra tenant, with the settings that docs/issuers.md names: addresses, discovery
-//! documents and answers as those products have them. Each refuses what the product refuses.
+//! Issuers of Microsoft that are not Entra tenants, with the settings in docs/issuers.md: URLs, discovery
+//! documents and answers as those products have them. Each refuses the same requests as the product.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Listener, Place, World, issuer_of, reply, run};
 
 const TENANT: &str = "4d3c2b1a-1111-4222-8333-444455556666";
-/// Nothing in it is in a name or a message: outputs are searched for its parts.
+/// No part of it occurs in a name or a message, because outputs are searched for its parts.
 const TOKEN: &str = "Xq8.tR2vLw5Zc9Kj1Hs4Nd7.Pb3Gm6Yf0";
 const SECRET: &str = "vK8~Jw2pXq9LsZ4dTn6RbYc3Hf7Mg1Ue5WaQo0Ei";
 
@@ -19,14 +19,14 @@ struct Product {
     label: &'static str,
     /// The issuer's spec, from the origin of the server.
     issuer: fn(&str) -> Value,
-    /// What the credential asks for.
+    /// The request of the credential.
     credential: fn() -> Value,
     /// The discovery document, if there is one that fits.
     document: Option<Document>,
     token_path: &'static str,
-    /// What the form must have. The client authenticates by `client_id` and `client_secret` in the form.
+    /// The required form fields. The client authenticates with `client_id` and `client_secret` in the form.
     form: &'static [(&'static str, &'static str)],
-    /// What the answer has beside the token, from the time in seconds.
+    /// Fields of the answer other than the token, from the time in seconds.
     answer: fn(i64) -> Value,
 }
 
@@ -124,7 +124,7 @@ fn answer(product: &Product, request: &str) -> Vec<u8> {
     reply("200 OK", "", fields.to_string().as_bytes())
 }
 
-/// Exactly once, with this value.
+/// True if the field occurs exactly once, with this value.
 fn has(sent: &[(String, String)], name: &str, value: &str) -> bool {
     let mut values = sent.iter().filter(|(n, _)| n == name).map(|(_, v)| v);
     values.next().is_some_and(|v| v == value) && values.next().is_none()

@@ -1,4 +1,4 @@
-//! What users get wrong at issuers that were not written here: the reason, and the cause in the message.
+//! Mistakes of users at issuers that are not part of this project: the reason, and the cause in the message.
 
 use serde_json::{Value, json};
 use testenv::{OidcClient, OidcClientAuth, OidcOptions, OidcProvider};
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What is wrong, the change of the issuer, the client's id, the change of the credential, the reason, and a part of the
+/// The mistake, the change of the issuer, the client's ID, the change of the credential, the reason, and a part of the
 /// message.
 type Row = (
     &'static str,
@@ -23,8 +23,8 @@ type Row = (
     &'static str,
 );
 
-/// Puts every mistake of the table into a credential of its own, and compares what is reported. All that is wrong is
-/// shown at once.
+/// Creates a credential for every mistake of the table, and compares what is reported. All differences are
+/// shown together.
 async fn check(usual: impl AsyncFn(Value) -> Place, rows: Vec<Row>) {
     let mut wrong = Vec::new();
     for (what, issuer, id, change, reason, phrase) in rows {

@@ -1,4 +1,4 @@
-//! An operator that is limited to some namespaces, with the rights that the chart then gives: Roles, nothing of the
+//! An operator that is limited to some namespaces, with the rights that the chart then grants: Roles, and no right on the
 //! cluster.
 
 use k8s_openapi::api::{
@@ -19,7 +19,7 @@ use crate::{
     tenancy::namespaced,
 };
 
-/// Name of the Secret that a credential of these tests makes, unless it says otherwise.
+/// Name of the target Secret of these tests, unless a test sets another one.
 const TARGET: &str = "token";
 
 /// Installs the chart again for these namespaces, and starts the operator as the chart would.
@@ -50,7 +50,7 @@ pub(crate) async fn confine(world: &mut World, namespaces: &[&str], cluster_issu
     world.start_operator().await;
 }
 
-/// Lets the client secret go to the issuer of the place's own namespace, and makes that issuer.
+/// Allows the client secret to be sent to the issuer of the place's own namespace, and creates that issuer.
 pub(crate) async fn own_issuer(place: &Place) {
     let origin = place.issuer.origin();
     let note = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origin } } });
@@ -83,7 +83,7 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         for place in [&one, &two] {
             place.ready("c").await;
         }
-        // A client of the watched namespace is found, and its status written with the Role alone.
+        // A client of the watched namespace is found, and the Role is sufficient to write its status.
         one.put_client("shared", by_own_issuer()).await;
         one.create("by-client", by_client("by-client")).await;
         one.ready("by-client").await;
@@ -96,7 +96,7 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         let lines = || said(&world, Some(&one.namespace), "by-cluster");
         let began = "began Ready IssuerOutOfScope";
         eventually(SOON, "its line", async || lines() == [began]).await;
-        // What it asked for: its namespaces, its own, and nothing of the cluster.
+        // Its requests are for its namespaces and its own objects, and none for the cluster.
         let tally = world.all_since(mark);
         let elsewhere: Vec<_> = tally
             .0
@@ -116,7 +116,7 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
             secret.is_none(),
             "a token in a namespace that is out of scope"
         );
-        // Edits in each are seen, as in a whole cluster.
+        // Edits in each are seen, as with an operator of the whole cluster.
         two.secrets()
             .delete(TARGET, &DeleteParams::default())
             .await
@@ -126,7 +126,7 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
             now.is_some()
         })
         .await;
-        // A restart costs nothing here either.
+        // A restart costs no token here either.
         two.ready("c").await;
         world.take_operator().terminate().await;
         let posts = one.issuer.requests().len();
@@ -189,7 +189,7 @@ fn a_namespace_without_its_role_is_reported_stops_no_other_and_is_served_when_it
             .create(&PostParams::default(), &binding)
             .await
             .expect("it is back");
-        // Made only now: had the operator joined without its list, this one would never be seen.
+        // Created only now: if the operator had joined without its list, it would never see this one.
         bare.create(
             "new",
             merge(
@@ -227,7 +227,7 @@ fn a_namespaced_operator_may_be_given_the_issuers_of_the_cluster() {
             .await
             .expect("a label");
         place.ready("c").await;
-        // Its events are beside those of all objects of the cluster.
+        // Its events are in the namespace for all objects of the cluster.
         place
             .put_issuer(merge(place.entra_issuer(), json!({ "network": null })))
             .await;

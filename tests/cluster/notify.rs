@@ -1,4 +1,4 @@
-//! `spec.target.notifyPods`: who is notified, when, at what cost, and by which right. No kubelet runs here; what it does then is
+//! `spec.target.notifyPods`: which pods are notified, when, at what cost, and with which right. No kubelet runs here; its behaviour is
 //! measured on real nodes (docs/workloads.md).
 
 use std::{collections::BTreeMap, time::Duration};
@@ -40,7 +40,7 @@ fn pod(name: &str, app: &str) -> Pod {
 }
 
 pub(crate) async fn create(place: &Place, name: &str, app: &str) {
-    // The ServiceAccount `default` is made by a controller.
+    // A controller creates the ServiceAccount `default`.
     let made = async || {
         pods(place)
             .create(&PostParams::default(), &pod(name, app))
@@ -53,7 +53,7 @@ pub(crate) fn notifying(app: &str) -> Value {
     json!({ "target": { "notifyPods": { "selector": { "matchLabels": { "app": app } } } } })
 }
 
-/// Gives the operator its rights in a namespace, and waits until they hold.
+/// Grants the operator its rights in a namespace, and waits until they are effective.
 async fn allow(world: &World, place: &Place) {
     let (there, role) = (place.namespace.as_str(), format!("--clusterrole={ROLE}"));
     let account = format!("--serviceaccount={NAMESPACE}:apicred");
@@ -69,7 +69,7 @@ pub(crate) async fn run_reported(world: &World, message: &str) {
     world.cluster.kubectl(&command).await.expect(message);
 }
 
-/// Gives the right as a message says, and has the next token requested. Returns when it was issued.
+/// Grants the right as a message describes it, and requests the next token. Returns when it was issued.
 async fn renewed_with_right(
     world: &World,
     place: &Place,
@@ -93,7 +93,7 @@ async fn allowed(world: &World, place: &Place) {
     }
 }
 
-/// Pods and the time that each was notified of.
+/// Pods with the time in their annotation.
 pub(crate) async fn noted(place: &Place) -> BTreeMap<String, Option<Timestamp>> {
     let list = pods(place).list(&ListParams::default()).await;
     let list = list.expect("pods").into_iter();
@@ -218,7 +218,7 @@ fn without_the_right_the_command_is_reported_and_it_is_the_right_one() {
         place.add_client(place.oauth_client().lifetime(Duration::from_mins(1)));
         create(&place, "a-1", "a").await;
         place.create("c", notifying("a")).await;
-        // The token comes all the same.
+        // The token is published nevertheless.
         let view = place.ready("c").await;
         let risk = place
             .until("c", "LifetimeAtRisk", |c| {
@@ -357,7 +357,7 @@ fn a_storm_of_pods_is_notified_and_delays_no_renewal() {
     });
 }
 
-/// What Argo CD and Flux apply is the Deployment, and what a `ReplicaSet` compares is its template.
+/// Argo CD and Flux apply the Deployment, and a `ReplicaSet` compares its template.
 #[test]
 fn owners_of_notified_pods_and_those_who_apply_them_see_no_change() {
     run(async {

@@ -1,4 +1,4 @@
-//! Notifications that failed are tried again, and what is reported ends when its cause does. Nothing watches rights on pods.
+//! Notifications that failed are tried again, and the report ends when the cause ends. Rights on pods are not watched.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn a_right_that_is_given_later_counts_without_another_token() {
         let issued: Timestamp = view.annotations["apicred.dev/issued-at"].parse().unwrap();
         let message = at_risk(&place, Some("PodsNotNotified")).await;
         let (posts, mark) = (place.posts(), world.mark());
-        // The next try goes by the spec as it is then.
+        // The next attempt uses the spec of that time.
         place.edit("c", select(&json!({ "app": "b" }))).await;
         run_reported(world, &message).await;
         at_risk(&place, None).await;
@@ -59,7 +59,7 @@ fn a_right_that_is_given_later_counts_without_another_token() {
         let tally = world.since(mark, &place);
         assert!(tally.count("list", "pods") <= 3, "{:?}", tally.sums());
         assert_eq!(tally.count("patch", "pods"), 1, "{:?}", tally.sums());
-        // And then there is rest.
+        // After that nothing happens any more.
         world.stays_quiet(&place, Duration::from_secs(2)).await;
     });
 }

@@ -1,4 +1,4 @@
-//! Discovery documents of issuers that were not written here, as servers, content delivery networks and gateways in
+//! Discovery documents of issuers that are not part of this project, as servers, content delivery networks and gateways in
 //! front of them really answer.
 
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use testenv::{Hydra, OidcClient, OidcClientAuth, OidcOptions, OidcProvider, even
 
 use crate::support::{Listener, Place, SOON, World, run};
 
-/// The document of an issuer, in its own words.
+/// The document that the issuer itself returns.
 async fn document(issuer_url: &str, ca: &str) -> Value {
     let ca = reqwest::Certificate::from_pem(ca.as_bytes()).expect("a certificate");
     let client = reqwest::Client::builder()
@@ -25,14 +25,14 @@ async fn document(issuer_url: &str, ca: &str) -> Value {
     serde_json::from_str(&text.expect("a document")).expect("JSON")
 }
 
-/// What a front answers to one path.
+/// The answer of a front to one path.
 #[derive(Clone, Copy)]
 enum Says {
     /// The document, with these bytes before it and this content type.
     Document(&'static [u8], &'static str),
-    /// The web page of a single-page application, which is there for every path.
+    /// The web page of a single-page application, which is returned for every path.
     Page,
-    /// A redirect to this path of its own.
+    /// A redirect to this path of the front.
     Moved(u16, &'static str),
     /// A redirect to another origin.
     Away,
@@ -40,14 +40,14 @@ enum Says {
     Status(u16),
 }
 
-/// What is answered to which path; `*` is every other one.
+/// The answers by path; `*` is every other path.
 type Answers = &'static [(&'static str, Says)];
 
 const PLAIN: Says = Says::Document(b"", "application/json");
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 
-/// A server in front of an issuer: it has the issuer's document, and answers it in its own way. The endpoints are the
+/// A server in front of an issuer: it has the issuer's document, and returns it in its own way. The endpoints are the
 /// issuer's.
 fn front(document: Value, tenant: &'static str, answers: Answers) -> Listener {
     Listener::replying(move |request| {
@@ -185,7 +185,7 @@ fn a_document_that_lists_nothing_simpler_has_the_client_secret_sign() {
                 "entra": null,
                 "oidc": { "issuerUrl": front.origin() },
                 "caBundle": format!("{}{}", front.ca_pem, provider.ca_pem()),
-                // The document is the front's; the issuer knows its own address.
+                // The front returns the document; the issuer uses its own URL.
                 "assertionAudience": "TokenEndpoint",
             })))
             .await;

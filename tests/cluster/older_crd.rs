@@ -11,7 +11,7 @@ use testenv::eventually;
 
 use crate::support::{LATER, SOON, World, condition, run};
 
-/// A field that every credential with a token has in its status.
+/// A field in the status of every credential with a token.
 const FIELD: &str = "tokenId";
 
 #[test]
@@ -56,7 +56,7 @@ fn a_field_of_the_status_that_the_crd_lacks_is_left_out_and_reported_once() {
             .status
             .expect("a status");
         assert!(status.token_id.is_none() && status.expires_at.is_some());
-        // What fails later is in the status as well.
+        // A later fault is in the status as well.
         let params = DeleteParams::default();
         let gone = place.secrets().delete("source", &params).await;
         gone.expect("a deletion");

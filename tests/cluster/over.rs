@@ -19,7 +19,7 @@ use crate::{
     support::{Listener, Place, SOON, World, condition, merge, run},
 };
 
-/// So many seconds from now, as users write it.
+/// The time in so many seconds, as users write it.
 fn soon(seconds: i64) -> String {
     let at = Timestamp::now() + SignedDuration::from_secs(seconds);
     Timestamp::from_second(at.as_second())
@@ -27,7 +27,7 @@ fn soon(seconds: i64) -> String {
         .to_string()
 }
 
-/// Waits until the Secret has neither a token nor a record of one.
+/// Waits until the Secret has neither a token nor annotations about one.
 async fn emptied(place: &Place, secret: &str) {
     eventually(SOON, format!("{secret} is empty"), async || {
         let secret = place
@@ -68,7 +68,7 @@ fn a_token_for_a_time_works_is_removed_and_comes_back_with_a_later_end() {
         let credential = place.credentials().get("c").await.expect("a credential");
         assert!(condition(&credential, "Stalled").is_some());
         assert!(condition(&credential, "RenewalFailing").is_none());
-        // No annotation, label or deletion brings a token.
+        // No annotation, label or deletion causes a new token.
         place.request_renewal("c").await;
         let secrets = place.secrets();
         let deleted = secrets.delete("token", &DeleteParams::default()).await;
@@ -156,7 +156,7 @@ fn revocations(listener: &Listener) -> usize {
 fn the_token_of_a_credential_that_ends_and_wants_it_is_revoked() {
     run(async {
         let world = World::shared().await;
-        // Once it is not available.
+        // The first revocation is answered with 503.
         let listener = issuer(|n| if n == 0 { "503 Busy" } else { "200 OK" });
         let place = place_at(world, "over-revoked", &listener).await;
         let token = ends_soon(&place).await;
@@ -164,7 +164,7 @@ fn the_token_of_a_credential_that_ends_and_wants_it_is_revoked() {
         emptied(&place, "token").await;
         assert!(revoked(&listener, &token));
         assert_eq!(revocations(&listener), 2);
-        // A later end, another token; and at the end of the object there is nothing left of the first one.
+        // A later end, another token; when the object is deleted, no data of the first one is left.
         let later = json!({ "spec": { "notAfter": soon(3600) } });
         place.edit("c", later).await;
         assert_ne!(place.ready("c").await.token, token);

@@ -1,4 +1,4 @@
-//! Runs the plugin as a user does, with a browser beside it.
+//! Runs the plugin as a user does, together with a browser.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) const ADA: &str = "ada@contoso.example";
-/// What the docs bind the user's rights to; the test binds them to a ServiceAccount.
+/// The docs bind the rights to this user; the test binds them to a ServiceAccount.
 const USER: &str = "{ apiGroup: rbac.authorization.k8s.io, kind: User, name: ada@contoso.example }";
 
 /// A run of the plugin.
@@ -35,7 +35,7 @@ impl Plugin {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-apicred"))
             .args(args)
             .env("KUBECONFIG", kubeconfig)
-            // No browser of the machine that runs the tests.
+            // The browser of the test machine must not open.
             .env_remove("DISPLAY")
             .env_remove("WAYLAND_DISPLAY")
             .envs(env.iter().copied())
@@ -53,7 +53,7 @@ impl Plugin {
         }
     }
 
-    /// The first line that this finds something in.
+    /// The first line for which `find` returns a value.
     pub(crate) async fn line(&mut self, find: impl Fn(&str) -> Option<String>) -> String {
         loop {
             let line = tokio::time::timeout(SOON, self.lines.next_line()).await;
@@ -80,7 +80,7 @@ impl Plugin {
             .await
     }
 
-    /// How it ended, and all that it said.
+    /// Whether it succeeded, and all its output.
     pub(crate) async fn end(self) -> (bool, String) {
         let (code, printed) = self.ended().await;
         (code == Some(0), printed)
@@ -104,7 +104,7 @@ impl Plugin {
     }
 }
 
-/// The credentials of a user who has the rights of `docs/sign-in.md` and no others, or none at all.
+/// The kubeconfig of a user who has exactly the rights of `docs/sign-in.md`, or none at all.
 pub(crate) async fn user_kubeconfig(world: &World, place: &Place, with_rights: bool) -> PathBuf {
     let namespace = &place.namespace;
     let account = format!(
@@ -131,7 +131,7 @@ pub(crate) async fn user_kubeconfig(world: &World, place: &Place, with_rights: b
         .expect("a token of the user")
 }
 
-/// A browser: follows redirects and keeps cookies. Gives the last page.
+/// A browser: follows redirects and stores cookies. Returns the last page.
 pub(crate) async fn browse(ca: &str, address: &str) -> String {
     browse_by(ca, address, async |_| None).await
 }
@@ -182,7 +182,7 @@ pub(crate) async fn browse_by(
     }
 }
 
-/// A place whose issuer asks devices to wait for a second only, with a public client.
+/// A place whose issuer lets devices wait only one second between polls, with a public client.
 pub(crate) async fn entra(world: &World, label: &str) -> Place {
     let config = Config {
         device_interval_seconds: 1,
@@ -206,7 +206,7 @@ pub(crate) fn spec(place: &Place, scopes: &Value) -> Value {
     spec
 }
 
-/// The state Secret is as a sign-in leaves it, and nothing of it was said aloud.
+/// The state Secret is as a sign-in leaves it, and no part of it was printed.
 pub(crate) async fn kept(place: &Place, printed: &str) -> String {
     let (token, notes) = state(place).await;
     place.canaries.add(&token);

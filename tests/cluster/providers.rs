@@ -1,4 +1,4 @@
-//! Every way to prove a client and every grant that the issuer which was not written here knows.
+//! Every client authentication method and every grant of an issuer that is not part of this project.
 
 use serde_json::{Value, json};
 use testenv::{OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually};
@@ -10,7 +10,7 @@ use crate::support::{
     run,
 };
 
-/// Where a user's sign-in would end; nobody signs in by browser here.
+/// The redirect URI of a user's sign-in; no user signs in with a browser here.
 pub(crate) const NOWHERE: &str = "http://127.0.0.1/callback";
 
 /// The provider and the keys of its clients.
@@ -19,7 +19,7 @@ struct Provider {
     keys: Vec<(&'static str, Keys)>,
 }
 
-/// Ids of the clients that sign, with their kind of key and algorithm.
+/// IDs of the clients that sign, with their kind of key and algorithm.
 const SIGNERS: [(&str, Kind, &str); 3] = [
     ("rs256", Kind::Rsa, "RS256"),
     ("ps256", Kind::Rsa, "PS256"),
@@ -28,7 +28,7 @@ const SIGNERS: [(&str, Kind, &str); 3] = [
 
 /// Clients whose secret signs, and the algorithm that each is registered for.
 const SECRET_SIGNERS: [(&str, &str); 2] = [("hs256", "HS256"), ("hs512", "HS512")];
-/// As long as the longest hash demands.
+/// As long as the longest hash requires.
 const SIGNING_SECRET: &str = "Uo1+Zk9/Rw4~Xb7 & Tq2Gn5Vd8Jc3Ls6Pm0Hy1Fz4Ke7Wa2Bo5Nu8Ci3Qx6Dr9Gt1";
 
 async fn provider() -> &'static Provider {
@@ -95,7 +95,7 @@ async fn place(world: &World, label: &str, more: Value) -> (&'static Provider, P
     (provider, place)
 }
 
-/// How often the provider gave a client a token, and with which client authentication.
+/// How often the provider issued a token to a client, and with which client authentication.
 async fn granted(provider: &Provider, client: &str) -> Vec<(String, u32)> {
     let seen = provider.issuer.requests().await.expect("what was seen");
     seen.into_iter()
@@ -104,7 +104,7 @@ async fn granted(provider: &Provider, client: &str) -> Vec<(String, u32)> {
         .collect()
 }
 
-/// What a client was answered: status, error, how often.
+/// The answers to a client: status, error, number.
 pub(crate) async fn answers(issuer: &OidcProvider, client: &str) -> Vec<(u16, String, u32)> {
     let seen = issuer.requests().await.expect("what was seen");
     seen.into_iter()
@@ -169,7 +169,7 @@ fn a_client_secret_signs_assertions_where_the_issuer_is_set_to_it() {
                 "clientAuthentication": { "secretJwt": { "algorithm": algorithm } },
             } });
             let (provider, place) = place(world, "secret-jwt", how).await;
-            // One that the issuer could take, and that is too short to sign.
+            // A secret that the issuer could accept, but that is too short to sign.
             place.put_source("Xw8Kq3Zt7Lm1Vb5Nc9Jd2Hf6Gs4Pr0Y").await;
             let spec = json!({ "client": { "id": id }, "scopes": ["read"] });
             place.create("c", spec).await;
@@ -253,7 +253,7 @@ fn certificates_in_the_handshake_authenticate_their_clients() {
             assert!(live(provider, &view.token).await, "{id}");
             assert_eq!(granted(provider, id).await, [(method.to_owned(), 1)]);
         }
-        // Another's certificate, over connections of its own.
+        // The certificate of another client, over separate connections.
         let stranger = keys(Kind::P256, "mtls", None);
         place.put_tls("stranger", &stranger).await;
         let spec = json!({
@@ -274,7 +274,7 @@ pub(crate) fn user(id: &str) -> Value {
     })
 }
 
-/// Puts a refresh token where a sign-in leaves it.
+/// Stores a refresh token where a sign-in stores it.
 pub(crate) async fn signed_in(place: &Place, issuer: &OidcProvider, id: &str) -> String {
     let token = issuer
         .refresh_token(id, "read openid offline_access")
@@ -312,7 +312,7 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
         place.create("c", user("user")).await;
         let reported = place.not_ready("c", "SignInRequired").await;
         assert!(reported.contains("kubectl apicred login c"), "{reported}");
-        // A state Secret that was made by hand.
+        // A state Secret that was created manually.
         place.put_secret("state", "other", "something else").await;
         let note = json!({ "metadata": { "annotations": { "apicred.dev/state-of": "c" } } });
         place.edit_secret("state", note).await;
@@ -341,7 +341,7 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
         let (last, _) = state(&place).await;
         assert!(provider.issuer.is_alive(&last).await.expect("an answer"));
         assert!(!provider.issuer.is_alive(&first).await.expect("an answer"));
-        // A label on the state Secret is no reason for a token.
+        // A label on the state Secret is not a reason for a token.
         place
             .edit_secret(
                 "state",

@@ -1,4 +1,4 @@
-//! Issuers behind an HTTP proxy that an administrator set.
+//! Issuers behind an HTTP proxy that an administrator has set.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ const PROXY: &str = "APICRED_ISSUER_PROXY";
 const NO_PROXY: &str = "APICRED_ISSUER_NO_PROXY";
 const USER: &str = "apicred@edge";
 
-/// A proxy with a password that needs every care, and its URL.
+/// A proxy with a password in which every special character must be encoded, and its URL.
 async fn with_password() -> (ConnectProxy, String, String) {
     let password = format!("{}@:/?#%&+ü", unique());
     let proxy = ConnectProxy::start(Some((USER, &password))).await;
@@ -39,12 +39,12 @@ fn bare(origin: &str) -> String {
     origin.trim_start_matches("https://").to_owned()
 }
 
-/// Whom the proxy was asked for.
+/// The hosts that were requested from the proxy.
 fn targets(proxy: &ConnectProxy) -> BTreeSet<String> {
     proxy.asked().into_iter().map(|a| a.target).collect()
 }
 
-/// Finds none of the canaries in what the operator says and shows.
+/// Finds none of the canaries in the output of the operator.
 async fn shows_nothing(world: &World) {
     let net = world.canaries.net();
     let logs = world.operator_logs();
@@ -75,7 +75,7 @@ fn tokens_come_through_the_proxy_over_one_tunnel_and_its_password_is_shown_nowhe
         world.canaries.add(&password);
         let place = world.place("proxied").await;
         let past = world.place_with_own_issuer("past").await;
-        // With a neighbour that it is not, so that the port counts.
+        // Together with a host that does not match, so that the port counts.
         let no_proxy = format!("past.example, {},10.0.0.0/8", past.issuer.address());
         world.environment = vec![(PROXY, url), (NO_PROXY, no_proxy)];
         world.start_operator().await;
@@ -98,7 +98,7 @@ fn tokens_come_through_the_proxy_over_one_tunnel_and_its_password_is_shown_nowhe
         assert_eq!(proxy.asked(), [opened], "a renewal opened another tunnel");
         assert_eq!(place.posts(), 6);
 
-        // Who it is at the other end is for TLS to say, as without a proxy.
+        // TLS verifies the server at the other end, as without a proxy.
         let wrong = world.place("wrong-ca").await;
         let mut spec = wrong.entra_issuer();
         spec["caBundle"] = json!(null);
@@ -109,7 +109,7 @@ fn tokens_come_through_the_proxy_over_one_tunnel_and_its_password_is_shown_nowhe
         assert_eq!(wrong.posts(), 0);
 
         discovers_and_revokes(&place, &proxy, &password).await;
-        // Nobody else: not the API server, not what goes past it.
+        // No other host: neither the API server nor an issuer with a direct connection.
         let others = [world.cluster.server_url(), past.issuer.origin()].map(bare);
         let asked = targets(&proxy);
         assert!(others.iter().all(|o| !asked.contains(o)), "{asked:?}");
@@ -122,7 +122,7 @@ fn tokens_come_through_the_proxy_over_one_tunnel_and_its_password_is_shown_nowhe
     });
 }
 
-/// Discovery, token and revocation requests of an issuer go through the proxy, and nothing of the proxy's is in them.
+/// Discovery, token and revocation requests of an issuer use the proxy, and contain no data about the proxy.
 async fn discovers_and_revokes(place: &Place, proxy: &ConnectProxy, password: &str) {
     let listener = Listener::answering("200 OK", |request| {
         let issuer = issuer_of(request);
@@ -149,7 +149,7 @@ async fn discovers_and_revokes(place: &Place, proxy: &ConnectProxy, password: &s
     let through = through
         .iter()
         .filter(|a| a.target == bare(listener.origin()));
-    // It closes the connection behind each answer.
+    // It closes the connection after each answer.
     assert_eq!(through.count(), listener.requests().len());
     for request in listener.requests() {
         let small = request.to_ascii_lowercase();
@@ -212,7 +212,7 @@ fn a_proxy_that_refuses_hangs_or_is_gone_is_reported_and_outlived() {
                 !message.contains(&port) && !message.contains(USER),
                 "{message}"
             );
-            // A renewal fails by it too, and what is published stays.
+            // A renewal fails because of it too, and the published token stays.
             place.request_renewal("kept").await;
             place
                 .until("kept", reason, |c| {

@@ -1,4 +1,4 @@
-//! `kubectl apicred renew --wait`, and what the cluster's own rules forbid, in their words.
+//! `kubectl apicred renew --wait`, and requests that the cluster's own rules forbid, with their messages.
 
 use dev_issuer::Secret;
 use k8s_openapi::api::{
@@ -19,7 +19,7 @@ use crate::{
     support::{LATER, Place, World, run, typed},
 };
 
-/// Runs `renew --wait`; gives its exit code, and what it said.
+/// Runs `renew --wait`; returns its exit code and its output.
 async fn renew(world: &World, place: &Place, name: &str, more: &[&str]) -> (Option<i32>, String) {
     let args = [&["renew", name, "-n", &place.namespace, "--wait"], more].concat();
     let kubeconfig = world.cluster.admin_kubeconfig().into();
@@ -86,7 +86,7 @@ fn a_renewal_that_is_waited_for_ends_with_its_outcome() {
             "it is there when the command ends"
         );
 
-        // The issuer refuses a secret that is new: it may know it soon, so the command waits to its end.
+        // The issuer refuses a secret that is new: it may become active soon, so the command waits until its timeout.
         let other = vec![Secret::new("another~secret")];
         place
             .issuer
@@ -94,10 +94,10 @@ fn a_renewal_that_is_waited_for_ends_with_its_outcome() {
             .expect("a secret");
         let (code, printed) = renew(world, &place, "c", &["--timeout", "10s"]).await;
         let words = "/c was not renewed within 10 s: ClientSecretRefused: ";
-        // The exit code of timeout(1): it may come yet.
+        // The exit code of timeout(1): the token may arrive later.
         assert!(code == Some(124) && printed.contains(words), "{printed}");
         assert!(!printed.contains(&place.secret), "{printed}");
-        // What only somebody can change is not waited for, the second time neither: its status does not change.
+        // If only a user can change the cause, the command does not wait. The second run does not wait either: its status does not change.
         let scopes = json!({ "allowedScopes": ["api://other/.default"] });
         let issuer = crate::support::merge(place.entra_issuer(), scopes);
         place.put_issuer(issuer).await;

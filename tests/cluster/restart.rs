@@ -1,4 +1,4 @@
-//! Ends and beginnings of the operator.
+//! Stops and starts of the operator.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,13 +26,13 @@ fn a_restart_with_nothing_due_requests_reads_and_writes_nothing() {
                 .await;
         }
         let before = everything(&place).await;
-        // A process that begins in the second of a token reads the digest key, to know whether another operator wrote it.
+        // A process that begins in the second of a token reads the digest key, to find out whether another operator wrote it.
         let second = Timestamp::now().as_second();
         eventually(SOON, "the next second", async || {
             Timestamp::now().as_second() > second
         })
         .await;
-        // Twice: ended in peace, and killed.
+        // Twice: after a normal end, and after a kill.
         let (status, _) = world.take_operator().terminate().await;
         assert!(status.success(), "SIGTERM ends it well: {status:?}");
         assert_eq!(cut_short(&world), 0, "an idle operator had work to end");
@@ -43,7 +43,7 @@ fn a_restart_with_nothing_due_requests_reads_and_writes_nothing() {
     });
 }
 
-/// Starts the operator and finds that it does nothing but list and watch.
+/// Starts the operator and checks that it only lists and watches.
 async fn starts_quietly(world: &mut World, place: &Place) {
     let (mark, posts) = (world.mark(), place.issuer.requests().len());
     world.start_operator().await;
@@ -72,7 +72,7 @@ async fn starts_quietly(world: &mut World, place: &Place) {
     assert_eq!(ready, Some(u64::from(MANY)));
 }
 
-/// How often an operator ended although work was under way.
+/// How often an operator ended although work was in progress.
 fn cut_short(world: &World) -> usize {
     world.operator_logs().matches("and is cancelled").count()
 }
@@ -109,7 +109,7 @@ fn sigterm_while_a_request_hangs_ends_in_time_and_well() {
 
         let (status, _) = world.take_operator().terminate().await;
         assert!(status.success(), "{status:?}");
-        // The exchange ends by its own deadline, which is shorter than what the operator waits for.
+        // The exchange ends by its own deadline, which is shorter than the operator's wait.
         assert_eq!(cut_short(&world), 0);
         assert_eq!(
             place.view("token").await.unwrap().token,
@@ -117,7 +117,7 @@ fn sigterm_while_a_request_hangs_ends_in_time_and_well() {
             "the last good token stays"
         );
 
-        // What it could not finish is done by the next one.
+        // The next one does the work that the first one could not finish.
         hold.release();
         world.start_operator().await;
         place.another_token("token", &view).await;
@@ -153,7 +153,7 @@ fn an_api_server_that_goes_and_comes_back_costs_no_token() {
         assert_eq!(place.view("token").await.unwrap().token, view.token);
         assert_eq!(place.posts(), 1, "a broken watch is no reason for a token");
 
-        // The watches have found their way back: a change is acted upon.
+        // The watches work again: a change has an effect.
         place
             .secrets()
             .delete("token", &kube::api::DeleteParams::default())
@@ -190,7 +190,7 @@ fn a_proxy_in_the_environment_is_not_used() {
     });
 }
 
-/// How many of a place's credentials say when they try again.
+/// How many of a place's credentials report the time of the next attempt.
 async fn waiting(place: &Place, names: &[String]) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for name in names {
@@ -198,7 +198,7 @@ async fn waiting(place: &Place, names: &[String]) -> Vec<(String, String)> {
             .until(name, "a failure and its next attempt", |c| {
                 let status = c.status.as_ref()?;
                 let next = status.next_attempt.as_ref()?.0;
-                // Later than this test lasts.
+                // Later than the end of this test.
                 (next > jiff::Timestamp::now() + jiff::SignedDuration::from_secs(40))
                     .then(|| (next.to_string(), c.metadata.resource_version.clone()))
             })
@@ -215,7 +215,7 @@ fn a_restart_keeps_to_the_waits_of_what_fails() {
         world.start_operator().await;
         let place = world.place("failing").await;
         let mut names = Vec::new();
-        // A scope that the issuer does not know, and a token that cannot be written.
+        // A scope that the issuer does not support, and a token that cannot be written.
         for number in 0..5 {
             let name = format!("scope-{number}");
             let spec =
@@ -242,7 +242,7 @@ fn a_restart_keeps_to_the_waits_of_what_fails() {
             }
             let mark = world.mark();
             world.start_operator().await;
-            // It has reconciled all that was there when it began.
+            // It has reconciled all objects that existed when it started.
             place.operator_has_seen_it().await;
             world.stays_quiet(&place, Duration::from_secs(2)).await;
             assert_eq!(
@@ -255,7 +255,7 @@ fn a_restart_keeps_to_the_waits_of_what_fails() {
             assert_eq!(tally.count("get", "secrets"), 0, "{:?}", tally.sums());
         }
         assert_eq!(place.view("token").await.unwrap().token, kept.token);
-        // A change ends the wait, as ever.
+        // A change ends the wait.
         place
             .edit(
                 "scope-0",

@@ -1,4 +1,4 @@
-//! `deletionPolicy: Revoke`: the token is revoked before the credential goes, and no deletion waits longer than a minute.
+//! `deletionPolicy: Revoke`: the token is revoked before the credential is deleted, and no deletion waits longer than a minute.
 
 use std::{
     sync::{
@@ -19,14 +19,14 @@ use testenv::eventually;
 use crate::support::{LATER, Listener, Place, SOON, World, reply, run};
 
 pub(crate) const FINALIZER: &str = "apicred.dev/revoke";
-/// What somebody else keeps an object by.
+/// The finalizer of another tool.
 const THEIRS: &str = "example.com/theirs";
 
 pub(crate) fn revoke(target: &str) -> Value {
     json!({ "deletionPolicy": "Revoke", "target": { "secretName": target } })
 }
 
-/// An issuer whose revocation endpoint answers as `revocation` says, from the number of its requests so far.
+/// An issuer whose revocation endpoint answers as `revocation` returns, from the number of its requests so far.
 pub(crate) fn issuer(revocation: impl Fn(usize) -> &'static str + Send + 'static) -> Listener {
     let (tokens, ends) = (AtomicUsize::new(0), AtomicUsize::new(0));
     Listener::replying(move |request| {
@@ -52,7 +52,7 @@ pub(crate) fn spec_of(place: &Place, listener: &Listener) -> Value {
     })
 }
 
-/// Deletes the issuer of a place, and waits until the operator knows.
+/// Deletes the issuer of a place, and waits until the operator has seen this.
 pub(crate) async fn delete_issuer(place: &Place) {
     let params = DeleteParams::default();
     let deleted = place.issuers().delete(&place.issuer_name, &params).await;
@@ -148,7 +148,7 @@ fn the_finalizer_comes_before_the_first_token_and_follows_the_policy() {
             })
             .await;
         }
-        // Somebody takes it away by hand: it comes back.
+        // A user removes the finalizer: it is added again.
         let none = json!({ "metadata": { "finalizers": [THEIRS] } });
         place.edit("c", none).await;
         eventually(SOON, "the finalizer", async || {
@@ -219,7 +219,7 @@ fn a_token_is_revoked_whichever_way_its_credential_is_deleted() {
             assert!(revoked(&listener, &token), "{name}");
             no_warning(&place, name).await;
         }
-        // The Secret goes first, and stays away.
+        // The Secret is deleted first, and is not created again.
         place.create("first", revoke("first")).await;
         let token = place.ready("first").await.token;
         place
@@ -306,7 +306,7 @@ fn a_namespace_is_deleted_whatever_goes_first() {
                 .is_ok_and(|n| n.is_none())
         })
         .await;
-        // Each token was revoked, or the log says that it was not.
+        // Each token was revoked, or the log reports that it was not.
         let logs = world.operator_logs();
         for n in 0..10 {
             let name = format!("\"c{n}\"");

@@ -12,7 +12,7 @@ use crate::{
     support::{Listener, SOON, World, condition, reply, run},
 };
 
-/// Two client secrets, as in a rotation: the issuer knows the second one alone.
+/// Two client secrets, as in a rotation: only the second one is registered at the issuer.
 #[test]
 fn the_client_secret_in_use_revokes_and_not_the_first_of_the_list() {
     run(async {
@@ -46,7 +46,7 @@ fn the_client_secret_in_use_revokes_and_not_the_first_of_the_list() {
     });
 }
 
-/// An issuer may give one token for equal requests. It ends with the last credential that has it.
+/// An issuer may return one token for equal requests. The token is revoked with the last credential that has it.
 #[test]
 fn a_token_that_another_credential_has_is_not_revoked() {
     run(async {
@@ -70,7 +70,7 @@ fn a_token_that_another_credential_has_is_not_revoked() {
             "{note}"
         );
         assert!(!revoked(&listener, "t0ken-for-all"));
-        // The last one that has it ends it.
+        // The deletion of the last credential with the token revokes it.
         place
             .edit("stays", json!({ "spec": { "deletionPolicy": "Revoke" } }))
             .await;
@@ -125,7 +125,7 @@ fn an_issuer_that_is_deleted_with_its_credentials_still_revokes_their_tokens() {
         place
             .edit("b", json!({ "spec": { "suspend": true } }))
             .await;
-        // As `kubectl delete -f` does it with a manifest that has the issuer first.
+        // As `kubectl delete -f` does it with a manifest that contains the issuer first.
         delete_issuer(&place).await;
         let gone_issuer = |c: &apicred::api::ApiCredential| {
             let failing = condition(c, "RenewalFailing")?;
@@ -136,7 +136,7 @@ fn an_issuer_that_is_deleted_with_its_credentials_still_revokes_their_tokens() {
         gone(&place, "a", SOON).await;
         assert!(revoked(&listener, &token));
         no_warning(&place, "a").await;
-        // Another one has the name by now: it gets no token that it did not issue, and the old one does not count any more.
+        // Another issuer has the name now: it gets no token that it did not issue, and the old one does not count any more.
         let elsewhere = issuer(|_| "200 OK");
         place.put_issuer(spec_of(&place, &elsewhere)).await;
         place.operator_has_seen_it().await;

@@ -1,4 +1,4 @@
-//! Revocations that have to wait: for an operator, its rights, or the issuer.
+//! Revocations that must wait: for an operator, its rights, or the issuer.
 
 use std::sync::{
     Arc,
@@ -21,7 +21,7 @@ use crate::{
     support::{LATER, Listener, NAMESPACE, Place, SOON, World, reply, run},
 };
 
-/// Waits until the API server knows whether the operator may patch credentials.
+/// Waits until the answer of the API server about the right of the operator to patch credentials is this one.
 async fn may_patch(world: &World, place: &Place, wanted: bool) {
     let account = format!("--as=system:serviceaccount:{NAMESPACE}:apicred");
     let question = ["auth", "can-i", "patch", "apicredentials.apicred.dev"];
@@ -47,7 +47,7 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         place.create("stuck", revoke("stuck")).await;
         let stuck = place.ready("stuck").await.token;
         world.kill_operator().await;
-        // Nobody removes the finalizer meanwhile but a user.
+        // Meanwhile only a user can remove the finalizer.
         place.delete("c").await;
         place.delete("kept").await;
         assert_eq!(finalizers(&place, "c").await, [FINALIZER]);
@@ -84,7 +84,7 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
             before,
             "no token that cannot be revoked"
         );
-        // A finalizer that cannot be removed is reported where its owner looks.
+        // A finalizer that cannot be removed is reported to the owner of the credential.
         place.delete("stuck").await;
         eventually(SOON, "the event about the finalizer", async || {
             let events = place.events("stuck").await;
@@ -101,13 +101,13 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         may_patch(&world, &place, true).await;
         place.request_renewal("later").await;
         place.ready("later").await;
-        // Between two tries there are 30 s at most.
+        // Between two attempts there are at most 30 s.
         gone(&place, "stuck", LATER).await;
         let ends = listener.requests();
         let ends = ends.iter().filter(|r| r.contains(&stuck));
         assert_eq!(ends.count(), 1, "it was revoked once");
 
-        // An operator that never knew the issuer cannot revoke at it.
+        // An operator that never had the issuer in its cache cannot revoke there.
         world.kill_operator().await;
         let params = DeleteParams::default();
         let deleted = place.issuers().delete(&place.issuer_name, &params).await;
@@ -121,7 +121,7 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
     });
 }
 
-/// A revocation counts towards the limits of its issuer, like a token request: a pause holds both.
+/// A revocation counts towards the limits of its issuer, like a token request: a pause delays both.
 #[test]
 fn a_429_of_the_revocation_endpoint_pauses_the_client_and_its_revocations() {
     run(async {

@@ -1,4 +1,4 @@
-//! Renewal of a healthy credential: no gap for readers, no needless request.
+//! Renewal of a healthy credential: no gap for readers, no unnecessary request.
 
 use std::{
     sync::{
@@ -79,7 +79,7 @@ fn the_issuers_refresh_in_moves_the_renewal_forward() {
     run(async {
         let world = World::shared().await;
         let place = world.place("refresh-in").await;
-        // At half of its life it would be 50 s.
+        // At half of its lifetime it would be 50 s.
         let life = Duration::from_secs(100);
         place.add_client(
             place

@@ -1,4 +1,4 @@
-//! Tokens that a second request completes: what `docker login` takes, and tokens of a Google service account without a key.
+//! Tokens that a second request completes: a password for `docker login`, and tokens of a Google service account without a key.
 
 use dev_issuer::{Effect, Fault, RetryAfter, Surface};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn a_token_of_entra_becomes_what_a_docker_client_logs_in_with() {
                 "keys": [{ "format": "DockerConfig", "host": host, "username": nobody }],
             },
         });
-        // Without the role the registry refuses, and the client secret is not to blame.
+        // Without the role the registry refuses the token, and the client secret does not count as refused.
         place.create("c", spec).await;
         let reported = place.not_ready("c", "SecondRequestRefused").await;
         assert!(
@@ -75,12 +75,12 @@ fn a_token_of_entra_becomes_what_a_docker_client_logs_in_with() {
     });
 }
 
-/// The registry's requests count towards the pause of the client as those of the token endpoint do.
+/// The registry's requests count towards the pause of the client, as those of the token endpoint do.
 #[test]
 fn a_429_of_the_second_request_pauses_the_client() {
     run(async {
         let world = World::shared().await;
-        // Faults of second requests know no client.
+        // Faults of second requests do not depend on the client.
         let place = world.place_with_own_issuer("registry-throttled").await;
         let origin = place.issuer.origin();
         let host = origin.trim_start_matches("https://").to_owned();

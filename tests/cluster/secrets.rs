@@ -1,4 +1,4 @@
-//! The client secret: wrong, missing, changed, and two of them side by side.
+//! The client secret: wrong, missing, changed, and two of them next to each other.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn a_wrong_secret_is_reported_with_its_codes_and_corrected_in_seconds() {
             place.secrets().get_opt("token").await.unwrap().is_none(),
             "no token, no Secret"
         );
-        // A new secret may take minutes to be known, so it is tried again, but not like a drum.
+        // A new secret can take minutes to become active, so it is tried again, but not too often.
         place.operator_has_seen_it().await;
         assert!(
             place.posts() <= 2,
@@ -109,12 +109,12 @@ fn of_two_secrets_the_one_that_works_is_used_and_remembered() {
             .client_in_use();
         assert_eq!(used.as_deref(), Some("source/client-secret"));
 
-        // A renewal that somebody requests tries all of them.
+        // A renewal that a user requests tries all of them.
         place.request_renewal("c").await;
         let second = place.another_token("token", &first).await;
         assert_eq!(place.posts(), 4, "both were tried");
 
-        // Once the first one changes, its turn has come at once.
+        // When the first one changes, it is tried at once.
         let next = format!("next~{}", unique());
         let both = vec![Secret::new(&place.secret), Secret::new(&next)];
         place.issuer.set_secrets(&place.client, both).unwrap();
@@ -142,7 +142,7 @@ fn a_missing_key_is_reported_and_nothing_is_sent() {
             )
             .await;
         let message = place.not_ready("c", "ClientSecretKeyMissing").await;
-        // Who may name a Secret may not be who may read it: its other keys are not named.
+        // A user who may name a Secret may not have the right to read it: its other keys are not named.
         assert!(
             message.contains("password") && !message.contains("client-secret"),
             "{message}"
@@ -199,7 +199,7 @@ fn a_label_on_the_source_costs_nothing_and_a_new_value_costs_one_token() {
                 json!({ "metadata": { "labels": { "team": "blue" } } }),
             )
             .await;
-        // The move of the source is seen, read once, and found to be nothing.
+        // The change of the source is seen, read once, and has no effect.
         eventually(SOON, "a reconciliation with the moved source", async || {
             world.since(mark, &place).count("get", "secrets") > 0
         })
@@ -265,7 +265,7 @@ fn a_token_that_another_credential_draws_on_brings_its_reader_along_each_time() 
         first["target"] = json!({ "secretName": "first" });
         place.create("first", first).await;
         let mut before = place.ready("first").await;
-        // A token of apicred serves another credential only if its owner allows the issuer.
+        // A token of apicred can be used by another credential only if its owner allows the issuer.
         let allowed = json!({ "apicred.dev/allowed-issuers": place.issuer.origin() });
         place
             .edit_secret("first", json!({ "metadata": { "annotations": allowed } }))
@@ -277,7 +277,7 @@ fn a_token_that_another_credential_draws_on_brings_its_reader_along_each_time() 
         } });
         place.create("second", second).await;
         let mut derived = place.ready("second").await;
-        // More than once: the watch is faster than the answer to a write at one time and slower at another.
+        // Several times: the watch is sometimes faster and sometimes slower than the answer to a write.
         for round in 0..4 {
             place.request_renewal("first").await;
             let both = eventually(LATER, format!("both renewed, round {round}"), async || {

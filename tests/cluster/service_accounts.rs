@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::systems::{place, works};
 use crate::support::{Place, World, run};
 
-/// The cluster's own issuer and keys, as Entra would fetch them.
+/// The cluster's own issuer and keys, as Entra ID would fetch them.
 pub(crate) async fn cluster_issuer(world: &World) -> (String, String) {
     let get = async |path: &str| {
         let request = http::Request::get(path)
@@ -57,7 +57,7 @@ fn a_service_account_authenticates_its_client_and_nothing_is_stored() {
             .await;
         works(&place, "entra", ("demo", "records")).await;
 
-        // A mistyped name is reported with what Entra wants.
+        // A mistyped name is reported with the values that Entra ID requires.
         let mut nobody = account.clone();
         nobody["serviceAccount"]["name"] = json!("nobody");
         place
@@ -77,7 +77,7 @@ fn a_service_account_authenticates_its_client_and_nothing_is_stored() {
                 json!({ "client": stranger, "target": { "secretName": "stranger" } }),
             )
             .await;
-        // What the API server calls itself is no audience for a token that leaves: here it is its issuer.
+        // The API server's own audience is not an audience for a token that leaves the cluster: here it is its issuer.
         let mut own = account.clone();
         own["serviceAccount"]["audience"] = json!(issuer);
         place

@@ -1,4 +1,4 @@
-//! `kubectl apicred`: the real program, with the rights of a user, at two issuers; the test plays the browser. Then
+//! `kubectl apicred`: the real program, with the rights of a user, at two issuers; the test acts as the browser. Then
 //! the operator takes over.
 
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ fn a_user_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
 
-        // Once more, over a refresh token that is of no use: the marks of the old one go.
+        // Once more, over a refresh token that is not usable: the annotations of the old one are removed.
         let marks = json!({
             "apicred.dev/in-flight-since": "2026-01-01T00:00:00Z",
             "apicred.dev/sign-in-required": "invalid_grant",
@@ -108,7 +108,7 @@ fn a_user_signs_in_by_device_code_at_both_kinds_of_issuers() {
                 &["login", "c", "-n", &place.namespace, "--device"],
             );
             let code = plugin.code().await;
-            // Some polls pass before the user is done.
+            // Some polls precede the end of the sign-in.
             let before = place.posts();
             eventually(SOON, "polls of the plugin", async || {
                 let polls = place.posts() - before;
@@ -229,7 +229,7 @@ fn a_client_with_a_secret_signs_in_with_it_as_far_as_the_user_may_read_it() {
         assert!(!printed.contains(&place.secret), "{printed}");
         kept(&place, &printed).await;
         let view = place.ready("c").await;
-        // A renewal at a user's request.
+        // A renewal that a user requests.
         let renew = ["renew", "c", "--namespace", &place.namespace];
         let (good, printed) = Plugin::start(&world.cluster.admin_kubeconfig().into(), &renew)
             .end()
@@ -392,7 +392,7 @@ fn what_would_waste_a_sign_in_is_reported_before_it() {
         role("r2", "get", grant("secrets")).await;
         refused(&full, &login("c"), "you may not create Secret").await;
 
-        // Whose Secret is it?
+        // Secrets of different owners.
         place
             .put_secret("state", "other", "something-of-its-own")
             .await;
@@ -438,7 +438,7 @@ fn a_token_error_and_a_lost_refresh_token_are_reported_and_nothing_is_stored() {
             !good && printed.contains("do not set --scopes"),
             "{printed}"
         );
-        // A scope that the API does not have comes back as an error.
+        // An unknown scope of the API is returned as an error.
         let args = [login.as_slice(), &["--scopes", "api://demo/Nothing.Read"]].concat();
         let mut plugin = Plugin::start(&admin, &args);
         let address = plugin.address().await;

@@ -1,4 +1,4 @@
-//! A namespace's own issuer gets nothing of a sign-in without the word of the user who signs in.
+//! A namespace's own issuer gets no data of a sign-in without the consent of the user who signs in.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -21,7 +21,7 @@ use crate::{
     support::{Listener, Place, SOON, World, issuer_of, run, typed},
 };
 
-/// Puts a credential with an issuer of the namespace into place, both by this name.
+/// Creates a credential and an issuer of the namespace, both with this name.
 async fn at_own_issuer(place: &Place, name: &str, ca: &str, issuer: Value) {
     let mut whole = json!({
         "apiVersion": "apicred.dev/v1alpha1",
@@ -36,7 +36,7 @@ async fn at_own_issuer(place: &Place, name: &str, ca: &str, issuer: Value) {
     let issuer: TokenIssuer = typed(whole);
     let made = issuers.create(&PostParams::default(), &issuer).await;
     made.expect("an issuer");
-    // A public client of everybody, as the command line of Azure is one.
+    // A public client that everyone can use, such as the command line of Azure.
     let mut credential = spec(place, &json!(["api://demo/Records.Read"]));
     credential["issuerRef"] = json!({ "kind": "TokenIssuer", "name": name });
     credential["target"] = json!({ "secretName": format!("{name}-token") });
@@ -71,7 +71,7 @@ fn a_code_for_the_genuine_sign_in_page_goes_to_no_token_endpoint_of_a_tenant() {
             "tokenUrl": evil.token_url,
             "authorizationUrl": page("authorize"),
             "deviceAuthorizationUrl": page("devicecode"),
-            // The name that the genuine issuer gives itself.
+            // The name that the genuine issuer returns for itself.
             "issuer": format!("{legit}/{}/v2.0", place.issuer.tenant()),
         } });
         let own_page = json!({ "oauth2": {
@@ -85,7 +85,7 @@ fn a_code_for_the_genuine_sign_in_page_goes_to_no_token_endpoint_of_a_tenant() {
         at_own_issuer(&place, "own-page", &evil.ca_pem, own_page).await;
         at_own_issuer(&place, "discovered", &document.ca_pem, discovered).await;
 
-        // The operator reads a document too, and of nobody's sign-in.
+        // The operator reads a document too, but not for a sign-in.
         let of_the_operator = |request: &String| request.starts_with("GET /.well-known/");
         let arrived = || {
             let mut all = evil.requests();
@@ -177,7 +177,7 @@ fn an_answer_at_the_terminal_decides_and_the_secret_names_what_was_shown() {
             assert_eq!(good, agrees, "{screen}");
             assert!(screen.contains(&format!("  {origin}: ")), "{screen}");
             assert_eq!(screen.contains("/authorize?"), agrees, "{screen}");
-            // One question: all of it is at one origin.
+            // One question, because everything is at one origin.
             assert_eq!(screen.matches("[y/N]").count(), 1, "{screen}");
             let there = place.secrets().get_opt("state").await.expect("an answer");
             assert_eq!(there.is_some(), agrees, "{screen}");
@@ -188,7 +188,7 @@ fn an_answer_at_the_terminal_decides_and_the_secret_names_what_was_shown() {
     });
 }
 
-/// The state Secret belongs to this credential and lists this.
+/// The state Secret belongs to this credential and lists these origins.
 async fn kept_by(place: &Place, name: &str, origins: &str) {
     let (_, notes) = state(place).await;
     assert_eq!(
@@ -272,7 +272,7 @@ fn a_new_state_secret_names_an_issuer_that_is_vouched_for_and_an_old_list_stays(
             browse(place.issuer.ca_pem(), &address).await;
             let (good, printed) = plugin.end().await;
             assert!(good, "{printed}");
-            // Shown, and not asked about.
+            // The origin is shown, without a question.
             assert!(printed.contains(&format!("  {origin}: ")), "{printed}");
             assert!(!printed.contains("[y/N]"), "{printed}");
             kept(&place, &printed).await;
@@ -307,7 +307,7 @@ fn a_service_account_signs_nobody_in_with_a_token_for_the_api_server() {
         let place = entra(world, "consent-audience").await;
         let admin = PathBuf::from(world.cluster.admin_kubeconfig());
         let (audience, _) = cluster_issuer(world).await;
-        // The owner of the account allows the audience, and that is not enough.
+        // The owner of the account allows the audience, but this is not sufficient.
         let account = format!(
             "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: builder, namespace: {}, annotations: {{ apicred.dev/allowed-audiences: '{audience}' }} }}\n",
             place.namespace
@@ -339,7 +339,7 @@ fn a_service_account_signs_nobody_in_with_a_token_for_the_api_server() {
             );
             assert!(!printed.contains("/authorize?"), "{printed}");
         }
-        // An audience of the issuer's own is none of the API server's.
+        // An audience of the issuer is not an audience of the API server.
         let mut fit = spec(&place, &json!(["api://demo/Records.Read"]));
         fit["client"] = json!({
             "id": place.client,

@@ -1,4 +1,4 @@
-//! Which scopes a sign-in and the refreshes after it request, at issuers that mind.
+//! Which scopes a sign-in and its later refreshes request, at issuers that check them.
 
 use dev_issuer::{Client as OauthClient, Config, DevIssuer};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ fn a_refresh_of_an_offline_session_brings_a_token_that_is_of_use() {
         };
         for (more, scopes) in [
             (&[][..], "read openid offline_access"),
-            // More than the credential requests: the scopes are named, offline_access among them.
+            // More than the credential requests: the scopes are named, including offline_access.
             (
                 &["--scopes", "read,write,offline_access"][..],
                 "read write offline_access",
@@ -80,7 +80,7 @@ fn a_refresh_of_an_offline_session_brings_a_token_that_is_of_use() {
     });
 }
 
-/// What the token says: `write` was not requested by the credential, and the issuer leaves `offline_access` out.
+/// The scope of the token: the credential did not request `write`, and the issuer omits `offline_access`.
 fn scope_of(noted: &str) -> &'static str {
     if noted.contains("openid") {
         "read openid"

@@ -1,4 +1,4 @@
-//! Several client secrets, and what a renewal needs that goes away before it is due.
+//! Several client secrets, and objects that a renewal needs and that are removed before it is due.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     support::{Place, SOON, World, condition, is_well, keys, run, unique},
 };
 
-/// Waits until a condition has this status and reason; gives its message.
+/// Waits until a condition has this status and reason; returns its message.
 async fn says(place: &Place, name: &str, kind: &str, (status, reason): (&str, &str)) -> String {
     place
         .until(name, &format!("{kind}={status}/{reason}"), |c| {
@@ -82,7 +82,7 @@ fn a_new_secret_that_the_issuer_did_not_know_yet_is_used_without_help() {
         assert_eq!(listed.reason, "ClientSecretRefused");
         assert!(listed.at.is_some() && listed.reference.resource_version.is_some());
 
-        // The issuer knows it by now; nobody touches the Secret or the credential.
+        // The secret is active at the issuer now; the Secret and the credential do not change.
         let both = vec![Secret::new(&place.secret), Secret::new(&next)];
         place.issuer.set_secrets(&place.client, both).unwrap();
         place
@@ -108,7 +108,7 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
         let wrong = format!("wrong~{}", unique());
         place.put_secret("new", "value", &wrong).await;
         let list = |key: &str| refs(&[("new", key), ("source", "client-secret")]);
-        // No renewal is due for half an hour. First a key that is not there: nothing is sent for it.
+        // No renewal is due for half an hour. First a missing key: no request is sent for it.
         let posts = place.posts();
         let spec = |key: &str| json!({ "spec": { "client": { "secrets": list(key) } } });
         place.edit("c", spec("valeu")).await;
@@ -127,7 +127,7 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.posts(), posts + 2);
 
-        // A label on it is no other secret.
+        // A label on it is not a new secret.
         place
             .edit_secret(
                 "new",
@@ -137,7 +137,7 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.posts(), posts + 2);
 
-        // Corrected, it is used at once; the old one can go.
+        // After the correction it is used at once; the old one can be deleted.
         let next = format!("next~{}", unique());
         let both = vec![Secret::new(&place.secret), Secret::new(&next)];
         place.issuer.set_secrets(&place.client, both).unwrap();
@@ -147,7 +147,7 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
                 (c.status.as_ref()?.client_in_use()? == "new/value").then_some(())
             })
             .await;
-        // One that is gone is reported while another works.
+        // A missing one is reported while another one works.
         let params = DeleteParams::default();
         place.secrets().delete("source", &params).await.unwrap();
         says(&place, "c", expiring, ("True", "ClientSecretMissing")).await;
@@ -191,8 +191,8 @@ fn what_was_refused_survives_a_restart() {
     });
 }
 
-/// The renewal is reported as one that will fail, the token stays, nothing is sent or read; and all is well again once
-/// `back` has undone it.
+/// The renewal is reported as one that will fail, the token stays, nothing is sent or read; and everything is normal again after
+/// `back` has undone the change.
 async fn reported(
     (world, place): (&World, &Place),
     name: &str,
@@ -266,7 +266,7 @@ fn a_permission_of_an_issuer_that_is_taken_away_is_reported_at_once() {
             usual,
         )
         .await;
-        // By a label of the namespace.
+        // With a label of the namespace.
         let namespaces: Api<Namespace> = Api::all(place.kube.clone());
         let label = async |value: Value| {
             let patch = json!({ "metadata": { "labels": { "tokens": value } } });
@@ -349,7 +349,7 @@ fn a_service_account_that_goes_is_reported_at_once() {
         let client = json!({ "client": {
             "id": place.client, "secrets": null, "serviceAccount": { "name": "workload" },
         } });
-        // It comes after its credential, and is used at once.
+        // It is created after its credential, and is used at once.
         place.create("c", client).await;
         place.not_ready("c", "ServiceAccountMissing").await;
         service_account(&place, "workload", Value::Null).await;

@@ -1,4 +1,4 @@
-//! Step-up authentication: a policy or an API asks a user for more than the last sign-in gave.
+//! Step-up authentication: a policy or an API requires more from a user than the last sign-in had.
 
 use serde_json::json;
 
@@ -7,19 +7,19 @@ use crate::{
     support::{Place, World, condition, run},
 };
 
-/// Tokens of this test's user go to a program that may do this.
+/// A program with tokens of this test's user has this permission.
 const SCOPE: &str = "api://demo/Records.Read";
 /// A Conditional Access policy of the tenant.
 const POLICY: &str = "5b0b1c7e-8a34-4d62-9f0e-1c2d3e4f5a6b";
 
-/// The claims that the last answer of the issuer asked for.
+/// The claims that the last answer of the issuer requested.
 async fn asked(place: &Place) -> Option<String> {
     let credential = place.credentials().get("c").await.expect("a credential");
     let status = credential.status.expect("a status");
     status.last_attempt.and_then(|last| last.claims)
 }
 
-/// Runs the plugin until the user has signed in; gives the claims that the browser's address requested.
+/// Runs the plugin until the user has signed in; returns the claims in the browser's address.
 async fn sign_in(place: &Place, kubeconfig: &std::path::PathBuf, words: &[&str]) -> Vec<String> {
     let mut plugin = Plugin::start(kubeconfig, words);
     let address = plugin.address().await;
@@ -50,7 +50,7 @@ fn a_policy_challenges_a_renewal_the_status_has_the_command_and_after_the_sign_i
         assert!(sent.is_empty(), "nobody asked for claims: {sent:?}");
         let first = place.ready("c").await;
 
-        // From now on a policy wants more of this user.
+        // From now on a policy requires more from this user.
         let strict = grace().policy(POLICY);
         place.issuer.add_user(strict).expect("a user");
         place.request_renewal("c").await;
@@ -64,7 +64,7 @@ fn a_policy_challenges_a_renewal_the_status_has_the_command_and_after_the_sign_i
         let claims = asked(&place).await.expect("the claims are kept");
         assert!(claims.contains(POLICY), "{claims}");
 
-        // What the status says is enough.
+        // The claims in the status are sufficient.
         let (_, command) = failing
             .message
             .split_once("kubectl apicred ")

@@ -1,5 +1,5 @@
-//! Each system that apicred exists for, from YAML to an answer of its API: the request in the shape that the system
-//! wants, the token out of the Secret as a workload reads it.
+//! Each system for which apicred was made, from YAML to an answer of its API: the request has the form that the system
+//! requires, and the token is read from the Secret as a workload reads it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{
 
 pub(crate) const PASSWORD: &str = "ada~password.of-this-test";
 
-/// A client with every permission that the systems know, and a user who may sign in.
+/// A client with every permission of the systems, and a user who may sign in.
 pub(crate) async fn place(world: &World, label: &str) -> Place {
     let place = world.place(label).await;
     place.add_client(
@@ -122,7 +122,7 @@ fn a_certificate_at_both_endpoints_of_entra() {
                 .iter()
                 .all(|p| p.auth_method == AuthMethod::PrivateKeyJwt)
         );
-        // A certificate that Entra does not know.
+        // A certificate that is not registered at Entra ID.
         let other = keys(Kind::Rsa, "entra-cert", None);
         place.put_tls("other", &other).await;
         let spec = json!({
@@ -163,7 +163,7 @@ fn the_certificates_of_a_list_are_tried_in_order() {
         place.add_client(client.clone());
         place.put_tls("new", &new).await;
         place.put_tls("old", &old).await;
-        // Each has settings of its own.
+        // Each has its own settings.
         let list = json!([{ "secretName": "new", "algorithm": "RS256" }, { "secretName": "old" }]);
         let spec = json!({
             "client": { "secrets": null, "certificates": list },
@@ -179,7 +179,7 @@ fn the_certificates_of_a_list_are_tried_in_order() {
                 .then(|| c.status.as_ref()?.client_in_use())?
         });
         assert_eq!(used.await, "old/tls.key");
-        // The issuer knows the new one by now. It is used at the next renewal, and the fault is gone.
+        // The new one is registered at the issuer now. It is used at the next renewal, and the fault ends.
         place.add_client(client.certificate(new.certificate.clone()));
         place.request_renewal("c").await;
         place
@@ -334,7 +334,7 @@ fn the_end_of_a_client_secret_is_reported_ahead() {
             .await;
         assert_eq!(reported.reason, "SecretExpiring");
         assert_eq!(place.posts(), 1, "a note is no reason for a token");
-        // The series is there with 0 as well. Other tests may add to it, and none takes this one away.
+        // The series exists with 0 as well. Other tests may add to it, and none removes this one.
         let series = "apicred_client_credentials_ending{state=\"expiring\"}";
         let ending = world.operator().metric(series).await;
         assert!(ending.is_some_and(|count| count >= 1), "{ending:?}");
@@ -378,7 +378,7 @@ fn other_formats_are_written_without_a_request() {
             format!("Bearer {}", old.token).into_bytes()
         );
         assert_eq!(place.posts(), 1, "the issuer was not asked");
-        // From keys that hide it to keys that show it: one token more, and no loop.
+        // From keys that hide it to keys that show it: one more token, and no loop.
         place
             .edit(
                 "c",
@@ -396,7 +396,7 @@ fn other_formats_are_written_without_a_request() {
         place.another_token("token", &old).await;
         assert_eq!(place.posts(), 2);
         world.stays_quiet(&place, Duration::from_secs(1)).await;
-        // Somebody's hand on a key of the new set is seen.
+        // An edit of a key of the new set is detected.
         place
             .edit(
                 "c",

@@ -1,4 +1,4 @@
-//! The target Secret in the hands of others.
+//! Changes of the target Secret by others.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn a_deleted_target_comes_back_at_once() {
             .delete("token", &DeleteParams::default())
             .await
             .unwrap();
-        // Its renewal is due in half an hour only.
+        // Its renewal is due only in half an hour.
         let second = place.another_token("token", &first).await;
         assert_ne!(first.uid, second.uid);
         assert_eq!(place.call("demo", "whoami", &second.token).await, 200);
@@ -111,7 +111,7 @@ fn drift_of_the_metadata_is_corrected_without_a_token() {
             .await;
         }
 
-        // Another wish in the spec: what is gone from it goes, what others put on stays.
+        // The spec changes again: removed labels are deleted, labels of others stay.
         place
             .edit_secret(
                 "token",
@@ -145,7 +145,7 @@ fn drift_of_the_metadata_is_corrected_without_a_token() {
     });
 }
 
-/// A Secret that somebody else made before, and what became of it byte for byte.
+/// A Secret that another writer created before, byte for byte.
 async fn foreign(place: &Place) -> Value {
     let secret: Secret = typed(json!({
         "metadata": { "name": "token", "labels": { "app": "theirs" }, "annotations": { "note": "hands off" } },
@@ -188,12 +188,12 @@ fn a_foreign_secret_in_the_way_is_left_as_it_is() {
         );
         assert_eq!(place.posts(), 0, "what cannot be written is not asked for");
 
-        // Deleting the credential takes nothing of it along.
+        // The deletion of the credential does not change the Secret.
         place.delete("c").await;
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(whole(&place).await, before, "O5");
 
-        // Once it is out of the way, there is nothing to refuse.
+        // When the Secret is deleted, the credential can create its own.
         place.create("c", json!({})).await;
         place.not_ready("c", "SecretNotOwned").await;
         place
@@ -213,7 +213,7 @@ fn a_secret_may_request_its_adoption() {
         foreign(&place).await;
         place.create("c", json!({})).await;
         place.not_ready("c", "SecretNotOwned").await;
-        // The name of another credential is no invitation.
+        // The name of another credential is not a permission.
         place
             .edit_secret(
                 "token",
@@ -255,7 +255,7 @@ fn where_owner_references_are_guarded_tokens_come_and_are_renewed_and_adoption_i
         assert_eq!(first.owners, ["c"]);
         place.request_renewal("c").await;
         place.another_token("token", &first).await;
-        // The plugin is at work: to adopt is to change an owner reference, which needs the right to delete.
+        // The admission plugin is active: an adoption changes an owner reference, which needs the right to delete.
         place.put_secret("theirs", "k", "v").await;
         place
             .edit_secret(
@@ -286,7 +286,7 @@ fn of_two_credentials_for_one_secret_the_older_wins_until_it_goes() {
         assert_eq!(place.view("token").await.unwrap().version, first.version);
 
         place.delete("older").await;
-        // The Secret of the older goes with it; then the younger makes its own.
+        // The Secret of the older one is deleted with it; then the younger one creates its own.
         let second = eventually(LATER, "the younger's token", async || {
             let view = place.view("token").await?;
             if view.owners == ["younger"] {
@@ -361,7 +361,7 @@ fn an_immutable_target_is_reported() {
             .unwrap();
         place.another_token("token", &first).await;
         place.ready("c").await;
-        // The token that could not be written was held, and is written now.
+        // The token that could not be written was kept in memory, and is written now.
         assert_eq!(place.posts(), posts);
     });
 }

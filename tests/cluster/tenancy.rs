@@ -1,4 +1,4 @@
-//! Who may ask whom, and which secret may go where.
+//! Which namespace may use which issuer, and which secret may be sent where.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn a_namespaced_issuer_gets_no_secret_that_does_not_name_it() {
         assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
         assert_eq!(place.posts(), 1);
 
-        // Taken back: the token stays until it ends, and the next one is not asked for.
+        // Permission removed: the token stays until it expires, and the next one is not requested.
         place
             .edit_secret("source", allow("https://other.example"))
             .await;
@@ -159,7 +159,7 @@ fn a_cluster_issuer_gives_the_scopes_that_it_names() {
             message.contains(api) && message.contains("api://demo/.default"),
             "{message}"
         );
-        // The v1 endpoint is no way around it.
+        // The v1 endpoint does not circumvent the limit.
         place.edit("c", json!({ "spec": { "scopes": null, "resources": [api.trim_end_matches("/.default")] } })).await;
         place
             .until("c", "the refusal of the resource", |c| {
@@ -194,7 +194,7 @@ fn an_issuer_on_a_private_address_needs_an_administrators_permission() {
             message.contains("allowedCidrs"),
             "no next step in: {message}"
         );
-        // The issuer says so as well, and an issuer that serves nobody says that.
+        // The issuer reports this as well, and an issuer without namespaces reports that it serves none.
         place
             .issuer_says("AddressNotAllowed", &["allowedCidrs"])
             .await;

@@ -1,4 +1,4 @@
-//! What a collector of traces gets: the work for each credential, and no secret.
+//! The data that a collector of traces receives: the work for each credential, and no secret.
 
 use std::sync::{Arc, Mutex};
 
@@ -70,7 +70,7 @@ fn documented() -> Vec<(String, Vec<String>)> {
     rows.collect()
 }
 
-/// Every span and attribute is on the page, and requests have what the conventions of HTTP clients want.
+/// Every span and attribute is on the page, and requests have the attributes that the conventions of HTTP clients require.
 fn check_names(spans: &[Span]) {
     let documented = documented();
     for span in spans {
@@ -185,7 +185,7 @@ fn a_collector_gets_the_work_for_each_credential_and_no_secret() {
         for body in bodies.lock().expect("no test panics here").iter() {
             assert_eq!(net.first_leak(&String::from_utf8_lossy(body)), None);
         }
-        // Log lines still name the credential: spans for traces are not seen there.
+        // Log lines still name the credential: spans of traces are not visible there.
         let logs = world.operator_logs();
         let line = logs.lines().find(|l| l.contains("token published"));
         assert!(
@@ -199,7 +199,7 @@ fn a_collector_gets_the_work_for_each_credential_and_no_secret() {
 fn a_collector_that_does_not_answer_is_reported_once_and_holds_nothing_up() {
     run(async {
         let mut world = World::own().await;
-        // Nobody listens on a port that was free a moment ago.
+        // No program listens on a port that was free shortly before.
         let port = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("an address").port()

@@ -1,4 +1,4 @@
-//! The life of a release with running credentials: an upgrade, a rollback, the end, and a beginning under another name. No
+//! The lifecycle of a release with running credentials: an upgrade, a rollback, an uninstallation, and an installation with another name. No
 //! Secret changes, and no token is requested.
 
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::{
     support::{NAMESPACE, Operator, Place, SOON, World, is_well, run},
 };
 
-/// The chart as it was before it had most of its values. Until there is a release, it stands for the last one.
+/// The chart before most of its values were added. Until there is a release, it takes the place of the last one.
 const BEFORE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/chart/data/apicred-0.1.0-before.tgz"
 );
 const NOW: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
-/// Credentials of the place, each with a Secret of its own.
+/// Credentials of the place, each with its own Secret.
 const CREDENTIALS: [&str; 3] = ["plain", "formats", "by-client"];
 
 /// Runs helm, which must succeed.
@@ -37,7 +37,7 @@ async fn state(place: &Place) -> (Vec<Secret>, usize) {
     (all, place.posts())
 }
 
-/// The operator has reconciled every credential, and has done nothing.
+/// The operator has reconciled every credential, and has sent and written nothing.
 async fn is_quiet(
     world: &World,
     operator: &Operator,
@@ -108,7 +108,7 @@ fn an_upgrade_a_rollback_and_a_move_to_another_release_write_no_secret_and_cost_
         assert_eq!(state(&place).await, before);
         place.credentials().get("plain").await.expect("it is kept");
 
-        // Another name in another namespace, where the key of the digests is another one too.
+        // Another name in another namespace, where the key of the digests differs too.
         let owns = [
             "--take-ownership",
             "--set",

@@ -55,13 +55,13 @@ fn a_client_whose_issuer_does_not_serve_its_namespace_is_not_ready() {
             reported.contains(&place.namespace) && reported.contains("spec.allowedNamespaces"),
             "{reported}"
         );
-        // Its credentials say the same.
+        // Its credentials report the same.
         place.create("a", by_client("a")).await;
         let said = place.not_ready("a", "NotAuthorizedByIssuer").await;
         assert!(said.contains(&reported), "{said}");
         assert_eq!(place.posts(), 0);
 
-        // By a label of the namespace, which comes and goes.
+        // With a label of the namespace, which is set and removed.
         let selector = json!({ "matchLabels": { "apicred-test-team": "blue" } });
         allowing(json!({ "selector": selector })).await;
         place.label(json!("blue")).await;
@@ -74,7 +74,7 @@ fn a_client_whose_issuer_does_not_serve_its_namespace_is_not_ready() {
         allowing(json!({ "names": [place.namespace] })).await;
         place.client_says("shared", "True", "ClientValid").await;
 
-        // The installation allows the public cloud alone.
+        // The installation allows only the public cloud.
         let at = |cloud: &str| {
             let entra = json!({ "tenantId": "contoso.onmicrosoft.com", "cloud": cloud });
             json!({ "issuerRef": null, "entra": entra })
@@ -106,7 +106,7 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
             reported,
             "spec.secrets: Secret source has no key later; correct the key or add it"
         );
-        // One of two is enough.
+        // One of two is sufficient.
         let two = json!({ "secrets": [entry("later"), entry("client-secret")] });
         place.put_client("two", two).await;
         place.client_says("two", "True", "ClientValid").await;
@@ -114,7 +114,7 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
         place.put_client("pair", pair).await;
         place.client_says("pair", "False", "SourceKeyMissing").await;
 
-        // What is read of a Secret is read again after a change of it alone.
+        // After a change of the Secret alone, it is read again.
         let label = json!({ "metadata": { "labels": { "team": "x" } } });
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         let mark = world.mark();
@@ -143,7 +143,7 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
             .client_says("one", "False", "ClientSecretKeyMissing")
             .await;
 
-        // One that its owner reserves for something else.
+        // A Secret that its owner reserves for another use.
         place
             .annotate("source", "publish-by", json!("somebody"))
             .await;
@@ -200,7 +200,7 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
             .client_says("shared", "False", "NotAuthorizedBySecret")
             .await;
 
-        // A ServiceAccount names the issuer as well.
+        // A ServiceAccount must name the issuer as well.
         let account = |note: Value| {
             let notes = json!({ "apicred.dev/allowed-issuers": note });
             typed::<ServiceAccount>(json!({

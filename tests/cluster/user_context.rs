@@ -70,9 +70,9 @@ fn user_context_by_refresh_token_at_entra() {
                 200,
                 "{label}"
             );
-            // Entra does not mind a second use, so nothing is marked.
+            // Entra ID allows a second use, so nothing is marked.
             let state = place.secrets().get("state").await.expect("the state");
-            // The answer brings another refresh token only if it was asked for one.
+            // The answer contains another refresh token only if one was requested.
             let data = state.data.as_ref().expect("data");
             assert_ne!(data["refresh_token"].0, token.as_bytes(), "{label}");
             let notes = state.metadata.annotations.unwrap_or_default();
@@ -93,7 +93,7 @@ fn user_context_by_refresh_token_at_entra() {
     });
 }
 
-/// A ClusterTokenIssuer takes no password unless its administrator says so.
+/// A ClusterTokenIssuer accepts no password unless its administrator allows it.
 async fn allow_passwords(place: &Place) {
     let mut spec = place.entra_issuer();
     spec["allowedGrants"] = json!(["OnBehalfOf", "Password"]);

@@ -1,4 +1,4 @@
-//! What a later version of apicred has written, read by this one: an update that is rolled back, or two versions for a
+//! Data that a later version of apicred has written, read by this one: an update that is rolled back, or two versions for a
 //! while (F07).
 
 use std::time::Duration;
@@ -62,7 +62,7 @@ fn notes_of_a_later_version_cost_no_token_and_are_left_alone() {
     });
 }
 
-/// Each note becomes something that this version cannot read, one after the other, and all at once.
+/// Each annotation becomes one that this version cannot read, one after the other, and all at once.
 #[test]
 fn notes_that_cannot_be_read_cost_a_token_and_are_written_again() {
     run(async {

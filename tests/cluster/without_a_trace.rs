@@ -1,4 +1,4 @@
-//! What must hold for all that the other tests did in the shared world. Named so that it begins last.
+//! Rules that must hold for all work of the other tests in the shared world. Its name makes it start last.
 
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
@@ -20,10 +20,10 @@ use crate::support::{
     Listener, NAMESPACE, Place, SecretView, World, condition, run, typed, unique,
 };
 
-/// The slowest of the other tests of the shared world.
+/// The longest duration of the other tests of the shared world.
 const OTHERS: Duration = Duration::from_mins(4);
 
-/// Everything that an operator does in its life, good and bad, so that this test stands on its own feet.
+/// Everything that an operator does, with and without errors, so that this test does not depend on other tests.
 async fn a_whole_lifecycle(world: &World) -> Place {
     let place = world.place("whole-life").await;
     let issuers: Api<TokenIssuer> = Api::namespaced(place.kube.clone(), &place.namespace);
@@ -57,7 +57,7 @@ async fn a_whole_lifecycle(world: &World) -> Place {
     let bad = json!({ "client": { "secrets": refs }, "target": { "secretName": "bad-token" } });
     place.create("bad", bad).await;
     place.not_ready("bad", "ClientSecretRefused").await;
-    // A ServiceAccount for an issuer that nobody vouches for: its owner allows it, and the issuer does not know it.
+    // A ServiceAccount for an issuer that no administrator vouches for: its owner allows it, and it is not registered at the issuer.
     let account = typed(json!({ "metadata": {
         "name": "workload",
         "annotations": {
@@ -90,7 +90,7 @@ async fn a_whole_lifecycle(world: &World) -> Place {
     place
 }
 
-/// A credential that comes and goes with a finalizer.
+/// A credential that is created and deleted with a finalizer.
 async fn revoked(world: &World) {
     let place = world.place("whole-life-end").await;
     place.put_listener(&Listener::start()).await;
@@ -147,7 +147,7 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
             .expect("metadata")
             .items
             .into_iter()
-            // What users apply with kubectl may hold a copy in an annotation; here nobody does that.
+            // Manifests that users apply with kubectl may be copied into an annotation; here this does not happen.
             .map(|s| s.metadata)
             .collect();
         let audit = world.cluster.audit_events(|_| true).expect("an audit log");
@@ -192,9 +192,9 @@ fn the_role_is_enough_and_all_of_it_is_used() {
             .unwrap();
         let refused: Vec<_> = asked
             .iter()
-            // The owner of a namespace gives the right on its pods; other tests see what happens without it.
+            // The owner of a namespace grants the right on its pods; other tests check the behaviour without it.
             .filter(|e| e.resource != "pods")
-            // A namespace that is going refuses what is made in it with the same status.
+            // A namespace that is being deleted refuses new objects with the same status.
             .filter(|e| e.code == 403 && (e.namespace.is_empty() || alive.contains(&e.namespace)))
             .map(|e| (&e.verb, &e.resource, &e.subresource, &e.name))
             .collect();
@@ -240,7 +240,7 @@ fn what_is_called_ready_is_ready() {
         drop(a_whole_lifecycle(world).await);
         alone(world).await;
         let credentials: Api<ApiCredential> = Api::all(world.admin.clone());
-        // The last test may have left something to repair a moment ago.
+        // The last test may have left work for the operator.
         let ready = eventually(OTHERS, "every Ready to be true", async || {
             let mut ready = 0;
             let list = credentials.list(&ListParams::default()).await;
@@ -256,7 +256,7 @@ fn what_is_called_ready_is_ready() {
                 let namespace = credential.namespace().unwrap_or_default();
                 let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), &namespace);
                 let secret = secrets.get(&credential.spec.target.secret_name).await;
-                // A legacy key says nothing of its end.
+                // A legacy key has no known end.
                 if credential.spec.static_key.is_some() {
                     let data = secret.map_err(|e| format!("{name}: {e}"))?.data;
                     if data.is_none_or(|d| d.get("token").is_none_or(|t| t.0.is_empty())) {
@@ -266,10 +266,10 @@ fn what_is_called_ready_is_ready() {
                     continue;
                 }
                 let secret = secret.map_err(|e| format!("{name}: {e}"))?;
-                // Other formats need not say when the token ends; each key has something.
+                // Other formats need not contain the expiry of the token; each key has some content.
                 let keys = &credential.spec.target.keys;
                 if !keys.is_empty() {
-                    // Keys that the last answer could not fill are not written; what stands there is the token before.
+                    // Keys that the last answer could not fill are not written; they contain the token before.
                     if condition(&credential, "RenewalFailing").is_some_and(|c| c.status == "True")
                     {
                         continue;

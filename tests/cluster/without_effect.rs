@@ -1,4 +1,4 @@
-//! What is not understood, and whose words are meant: annotations without effect, writers, issuers of the other kind.
+//! Input without an effect, and messages about its source: annotations without effect, writers, issuers of the other kind.
 
 use apicred::api::ClusterTokenIssuer;
 use kube::api::{Patch, PatchParams};
@@ -79,7 +79,7 @@ fn an_annotation_without_effect_is_reported_on_an_issuer_and_for_a_service_accou
     run(async {
         let world = World::shared().await;
         let place = world.place("annotated").await;
-        // One that looks like apicred's by its prefix alone.
+        // An annotation that has only the prefix of apicred.
         place
             .edit_secret("source", annotated("apicerd.dev/allowed-issuers", "x"))
             .await;

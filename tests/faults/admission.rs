@@ -1,4 +1,4 @@
-//! What stands between a request and the store: webhooks that are down, a kind that became stricter than its objects (F18).
+//! Obstacles between a request and the store: webhooks that are down, a kind that became stricter than its objects (F18).
 
 use futures::future::join;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
@@ -18,7 +18,7 @@ use crate::{
     support::{LATER, NAMESPACE, Place, SOON, World, run, typed},
 };
 
-/// A webhook where nobody listens, for what the operator does with this in the place of the case.
+/// A webhook for these requests of the operator in the place of the case, with no server behind it.
 async fn webhook_down(case: &Case, group: &str, resource: &str, operation: &str) {
     let webhook = json!({
         "metadata": { "name": case.name },
@@ -78,7 +78,7 @@ fn a_webhook_that_is_down_holds_the_secret_up_and_costs_no_token() {
     }));
 }
 
-/// Leads a life whose status cannot be written at first; the token does not wait for it.
+/// Runs a scenario whose status cannot be written at first; the token does not wait for it.
 async fn unsaid(mut case: Case, code: u16, lift: impl AsyncFnOnce()) {
     let usual = reference().await;
     let (place, wire) = (std::sync::Arc::clone(&case.place), case.wire.clone());
@@ -99,7 +99,7 @@ async fn unsaid(mut case: Case, code: u16, lift: impl AsyncFnOnce()) {
     case.end(&scenario).await;
 }
 
-/// Waits until a status of this place is refused to the operator.
+/// Waits until the API server refuses a status of this place to the operator.
 async fn status_refused(world: &World, place: &Place) {
     let theirs =
         Api::<apicred::api::ApiCredential>::namespaced(operator(world).await, &place.namespace);
@@ -131,7 +131,7 @@ fn a_webhook_that_is_down_keeps_the_status_back_and_not_the_token() {
     }));
 }
 
-/// The kind as it is, and one whose status must have a field that no version of apicred knows.
+/// The kind without changes, and one whose status must have a field that no version of apicred has.
 async fn stricter(kinds: &Api<CustomResourceDefinition>) -> (Value, Value) {
     let kind = kinds.get("apicredentials.apicred.dev").await;
     let usual = serde_json::to_value(kind.expect("the kind")).expect("JSON")["spec"].clone();

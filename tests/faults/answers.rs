@@ -1,4 +1,4 @@
-//! Each request of a life is answered with something else, once (F10, F11, F12).
+//! Each request of a scenario gets a different answer, once (F10, F11, F12).
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     wire::Wire,
 };
 
-/// More requests than any life has.
+/// More requests than any scenario has.
 const MOST: usize = 40;
 
-/// What is done to a wire before a life begins.
+/// Prepares a wire before a scenario begins.
 pub(crate) type Spoiling = Box<dyn FnOnce(&Wire) + Send>;
 
-/// Leads a life for each of these faults and each request of a single object, until one has no fault. In namespaced mode
+/// Runs a scenario for each of these faults and each request of a single object, until one has no fault. In namespaced mode
 /// these requests are the same, so each fault meets every third of them there, and each request some of the faults.
 pub(crate) async fn at_each_call(faults: &[Named]) {
     let requests = reference().await.calls.len();
@@ -38,7 +38,7 @@ pub(crate) async fn at_each_call(faults: &[Named]) {
         })
     };
     lead_all(faults.iter().enumerate().flat_map(first).collect()).await;
-    // What a fault makes of a life may have more requests than the reference.
+    // With a fault, a scenario may have more requests than the reference.
     join_all(faults.iter().map(async |fault| {
         let mut k = requests + 1;
         while lead(at(fault, k, Mode::Cluster)).await {
@@ -55,15 +55,15 @@ fn at((name, fault): &Named, k: usize, mode: Mode) -> Spoilt {
     (format!("{name}-{k}"), mode, Box::new(spoil))
 }
 
-/// A life that is spoilt: its name, the mode of its operator, and how it is spoilt.
+/// A scenario with a fault: its name, the mode of its operator, and the preparation of the wire.
 pub(crate) type Spoilt = (String, Mode, Spoiling);
 
-/// Leads these lives, in each of which something must have been spoilt.
+/// Runs these scenarios. A fault must have occurred in each of them.
 pub(crate) async fn lead_all(cases: Vec<Spoilt>) {
     let lives = cases
         .into_iter()
         .map(|case| AssertUnwindSafe(lead(case)).catch_unwind());
-    // All are led to their ends, so that a broken rule shows everything that it breaks.
+    // All of them are run to the end, so that a broken rule shows all its effects.
     let spoilt: Vec<_> = join_all(lives).await;
     let failed = spoilt.iter().filter(|s| s.is_err()).count();
     assert_eq!(failed, 0, "lives of {} failed; see above", spoilt.len());
@@ -71,7 +71,7 @@ pub(crate) async fn lead_all(cases: Vec<Spoilt>) {
     assert_eq!(missed, 0, "lives of {} met no fault", spoilt.len());
 }
 
-/// Leads one life; was anything spoilt?
+/// Runs one scenario; returns true if a fault occurred.
 async fn lead((name, mode, spoil): Spoilt) -> bool {
     let scenario = Scenario::lead_in(mode, &name, spoil).await;
     check(&scenario, reference().await);

@@ -1,5 +1,5 @@
-//! An API server that refuses requests for the moment: priority and fairness answers 429, and one that has just started
-//! answers 403 until it knows its roles.
+//! An API server that refuses requests temporarily: priority and fairness answers 429, and a server that has just started
+//! answers 403 until it has loaded its roles.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,7 +17,7 @@ use crate::{
     wire::Wire,
 };
 
-/// Leads a life in which each request is refused `times` times before it is let through.
+/// Runs a scenario in which each request is refused `times` times before it is accepted.
 async fn refused(name: &str, times: usize, fits: fn(&Call) -> bool, fault: Fault) -> Scenario {
     let usual = reference().await;
     let scenario = Scenario::lead(name, |wire: &Wire| {
@@ -28,7 +28,7 @@ async fn refused(name: &str, times: usize, fits: fn(&Call) -> bool, fault: Fault
             }
             let left = left.entry(call.words()).or_insert(times);
             if *left == 0 {
-                // The next request of this kind is another one.
+                // The next request of this kind is a different one.
                 *left = times;
                 return None;
             }
@@ -49,7 +49,7 @@ fn a_server_that_answers_429_to_half_of_all_requests_fails_no_reconcile() {
         let scenario = refused("r5-429", 1, |_| true, busy).await;
         assert!(!scenario.words.contains("KubernetesUnavailable"));
         let (mut done, mut usual) = (scenario.writes.clone(), reference().await.writes.clone());
-        // A first token that takes longer than a second is reported as pending before.
+        // A first token that takes longer than a second is reported as pending first.
         let status = |writes: &mut BTreeMap<String, usize>| {
             let of = |what: &String, _: &mut usize| what.contains("/status");
             writes

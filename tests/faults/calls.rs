@@ -1,4 +1,4 @@
-//! A call of the API server, and what can go wrong with it.
+//! A call of the API server, and its possible faults.
 
 use std::{
     sync::Arc,
@@ -11,7 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::stream::Spoil;
 
-/// What a request is about, as RBAC and audit logs name it.
+/// The subject of a request, with the names of RBAC and audit logs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Call {
     /// `get`, `list`, `watch`, `create`, `patch`, …
@@ -63,51 +63,51 @@ impl Call {
         !matches!(self.verb, "get" | "list" | "watch")
     }
 
-    /// In words.
+    /// As text.
     pub(crate) fn words(&self) -> String {
         format!("{} {} {}", self.verb, self.resource, self.name)
     }
 }
 
-/// What happens to a request.
+/// The fate of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// Somebody else answers, and the server never hears of it: status, headers, body.
+    /// A program in between answers, and the server does not receive the request: status, headers, body.
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// The server does it, and something else is answered.
+    /// The server executes it, and this answer is sent instead.
     DoneBut(u16, String),
-    /// The server does it, and half of its answer arrives.
+    /// The server executes it, and half of its answer arrives.
     Half,
     /// The connection breaks before the request is sent.
     Reset,
-    /// The connection breaks when the server has done it.
+    /// The connection breaks after the server has executed it.
     Lost,
-    /// No answer ever comes, and the server never hears of it.
+    /// No answer arrives, and the server does not receive the request.
     Hole,
-    /// The server does it, and its answer never comes.
+    /// The server executes it, and its answer does not arrive.
     HoleAfter,
-    /// The server does it, and its answer is delivered when this is notified.
+    /// The server executes it, and its answer is delivered when this is notified.
     LateAfter(Arc<Notify>),
-    /// The server does it, and the connection breaks when this is notified.
+    /// The server executes it, and the connection breaks when this is notified.
     LostAfter(Arc<Notify>),
-    /// The server does it, and the end of its answer comes when this is closed.
+    /// The server executes it, and the end of its answer arrives when this is closed.
     Paused(Arc<Semaphore>),
-    /// It takes so long.
+    /// It takes this long.
     Slow(Duration),
     /// It is held back until this is notified.
     Held(Arc<Notify>),
     /// The work that makes the request panics before it is sent.
     Panic,
-    /// The operator dies before the request is sent.
+    /// The operator is killed before the request is sent.
     Crash,
-    /// The operator dies when the server has done it.
+    /// The operator is killed after the server has executed it.
     CrashAfter,
-    /// The watch opens, and its stream is spoilt.
+    /// The watch opens, and its stream has this fault.
     Stream(Spoil),
 }
 
 impl Fault {
-    /// An answer as the API server words it.
+    /// An answer in the form of the API server.
     pub(crate) fn status(code: u16, reason: &str, headers: &[(&'static str, &str)]) -> Self {
         Self::Answer(code, owned(headers), failure(code, reason))
     }
@@ -134,14 +134,14 @@ pub(crate) fn failure(code: u16, reason: &str) -> String {
 pub(crate) struct Entry {
     pub(crate) call: Call,
     pub(crate) at: Instant,
-    /// What the server answered; none if it was not asked, or has not answered yet.
+    /// The status that the server answered; none if it did not get the request, or has not answered yet.
     pub(crate) answered: Option<u16>,
-    /// Was it spoilt?
+    /// Whether it had a fault.
     pub(crate) spoilt: bool,
 }
 
 impl Entry {
-    /// Did it go wrong? What is not there yet is no trouble.
+    /// Whether it failed. A missing answer does not count.
     pub(crate) fn is_trouble(&self) -> bool {
         self.spoilt || self.answered.is_some_and(|code| code >= 400 && code != 404)
     }

@@ -25,7 +25,7 @@ impl Case {
         Api::namespaced(self.place.kube.clone(), &self.place.namespace)
     }
 
-    /// Makes the `ApiClient` that the credential `c` names.
+    /// Creates the `ApiClient` that the credential `c` refers to.
     async fn put_client(&self, secret: &str) {
         let client = typed(json!({
             "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiClient",
@@ -39,7 +39,7 @@ impl Case {
         made.expect("a client");
     }
 
-    /// Waits until status describes the client as it is now, and its `Ready` has this status.
+    /// Waits until status describes the present client, and its `Ready` has this status.
     async fn client_is(&self, ready: &str) {
         let what = format!("{}: the client's status", self.name);
         eventually(LATER, what, async || {
@@ -59,7 +59,7 @@ impl Case {
     }
 }
 
-/// A credential by the client `shared`.
+/// A credential with the client `shared`.
 fn by_client() -> Value {
     json!({ "client": null, "issuerRef": null, "clientRef": { "name": "shared" } })
 }
@@ -68,7 +68,7 @@ fn lists(resource: &'static str) -> impl Fn(&Call) -> bool {
     move |call| call.verb == "list" && call.resource == resource
 }
 
-/// The credentials that a list has named so far can be read only once it is complete.
+/// The credentials in an incomplete list can be read only when the list is complete.
 #[test]
 fn a_client_that_is_edited_while_credentials_are_listed_leaves_none_of_them_behind() {
     run(in_both_modes(async |mode| {
@@ -114,7 +114,7 @@ fn a_client_that_is_edited_while_credentials_are_listed_leaves_none_of_them_behi
     }));
 }
 
-/// In a list that failed everything is missing. An answer to a refused password is a step towards a lockout.
+/// In a list that failed every object is missing. Each refused password is a step towards a lockout.
 #[test]
 fn a_restart_without_the_list_of_clients_sends_no_refused_password() {
     run(async {
@@ -180,7 +180,7 @@ fn a_status_of_a_client_that_cannot_be_written_is_logged_and_written_later() {
         case.put_client("source").await;
         case.start();
         case.place.create("c", by_client()).await;
-        // Credentials do without it.
+        // Credentials do not need it.
         case.until_ready(None).await;
         let unwritten = |line: &str| {
             let parts = [

@@ -1,4 +1,4 @@
-//! The operator dies at each of its requests (F01), or when the server has done it and it does not know (F02).
+//! The operator is killed at each of its requests (F01), or after the server has executed the request, without the answer (F02).
 
 use crate::{answers::at_each_call, calls::Fault, support::run};
 

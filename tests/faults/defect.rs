@@ -37,7 +37,7 @@ fn work_that_panics_delays_one_credential_and_no_other() {
         let view = case.place.view("token").await.expect("the Secret");
         assert_eq!(view.token, first.token, "O1");
 
-        // It would come by itself after a minute.
+        // It would be reconciled after a minute without this.
         case.nudge().await;
         case.until_ready(Some((&first, Some(&wish)))).await;
         // The token of the work that panicked may be lost with it.

@@ -1,4 +1,4 @@
-//! SIGTERM while a request is under way: the operator finishes what it has begun, and still hears of edits and deletions.
+//! SIGTERM while a request is in flight: the operator completes its work, and still receives edits and deletions.
 //! Nothing is written for an old spec.
 
 use std::sync::{
@@ -17,7 +17,7 @@ use crate::{
     support::{LATER, Place, SecretView, run},
 };
 
-/// What somebody does to the credential meanwhile.
+/// The change of a user during the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Deed {
     Nothing,
@@ -53,13 +53,13 @@ impl Deed {
         place.edit("c", edit).await;
     }
 
-    /// How many credentials are known once it is seen.
+    /// How many credentials are known after it is seen.
     fn leaves(self) -> usize {
         usize::from(!matches!(self, Self::Delete | Self::DeleteWithRetain))
     }
 }
 
-/// Does it, and waits until the operator has seen it: its watch shows changes in their order.
+/// Makes the change, and waits until the operator has seen it: its watch reports changes in their order.
 async fn seen(case: &Case, deed: Deed) {
     deed.is_done(&case.place).await;
     let fence = json!({ "target": { "secretName": "fence" } });
@@ -76,7 +76,7 @@ async fn seen(case: &Case, deed: Deed) {
     .await;
 }
 
-/// What is in the Secret afterwards.
+/// The content of the Secret afterwards.
 async fn left(case: &Case) -> Option<SecretView> {
     let secret = case.place.secrets().get_opt("token").await;
     let secret = secret.expect("an answer")?;

@@ -1,5 +1,5 @@
-//! Writes of a process that does not know what was changed meanwhile (F04): the server refuses them, and nothing of
-//! anybody is written over.
+//! Writes of a process that has not seen a change (F04): the server refuses them, and no data of
+//! other writers is overwritten.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::{
 
 const STATUS: &str = "patch apicredentials/status c";
 
-/// Leads to the first token, with a change made behind the operator's back while its first status is on the way. Gives
-/// what the server answered to each status, and the object.
+/// Runs up to the first token; another writer makes a change while the operator's first status write is in flight. Returns
+/// the server's answer to each status write, and the object.
 async fn behind_its_back(
     name: &str,
     mode: Mode,

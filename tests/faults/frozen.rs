@@ -1,5 +1,5 @@
-//! API servers that are behind a wire: one that is dead and does not say so (F12, F13), and one that leads to a server
-//! which is cut off from its store and knows the past alone (F16).
+//! API servers behind a wire: one connection that is dead without a reset (F12, F13), and one to a server
+//! that is cut off from its store and has only old data (F16).
 
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
     }));
 }
 
-/// The operator comes from a server that knows all to one that was cut off from etcd before its last writes, first with
-/// what it knows, and then as a new process that knows nothing.
+/// The operator switches from a server with the newest data to one that was cut off from etcd before its last writes, first with
+/// its cache, and then as a new process without one.
 #[test]
 fn an_api_server_that_serves_only_old_data_makes_nobody_decide_anything() {
     run(async {
@@ -66,7 +66,7 @@ async fn serves_only_old_data(world: &World, mode: Mode) {
     case.kubeconfig = folder.path().join("config");
     relay.kubeconfig(world.operator_kubeconfig(), &case.kubeconfig);
     case.start();
-    // In the past that the other server will know there is a credential, and no Secret.
+    // In the old data of the other server there is a credential, and no Secret.
     let suspended = json!({ "suspend": true });
     case.place.create("c", suspended).await;
     case.stays_quiet(Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! HTTP/2 that ends in the middle of a request: GOAWAY and resets, once and in storms (F54). And names that lead nowhere
+//! HTTP/2 that ends in the middle of a request: GOAWAY and resets, once and repeatedly (F54). And names that do not resolve
 //! (F55).
 
 use std::{
@@ -17,7 +17,7 @@ use crate::{
     support::{LATER, merge, run},
 };
 
-/// What a client says first.
+/// The first bytes of a client.
 const PREFACE: usize = 24;
 const DATA: u8 = 0;
 const RST_STREAM: u8 = 3;
@@ -42,13 +42,13 @@ fn reset(code: u32) -> Act {
     Act::Frames(frame(RST_STREAM, 1, &code.to_be_bytes()))
 }
 
-/// The server goes, and says up to which request it has done anything.
+/// The server closes the connection, and states up to which request it has executed anything.
 fn goaway(last: u32, code: u32) -> Act {
     let payload = [last.to_be_bytes(), code.to_be_bytes()].concat();
     Act::Frames(frame(GOAWAY, 0, &payload))
 }
 
-/// Speaks HTTP/2 up to the end of the first request, and then says these frames and hangs up.
+/// Reads HTTP/2 up to the end of the first request, then sends these frames and closes the connection.
 pub(crate) fn play(
     stream: &mut StreamOwned<ServerConnection, TcpStream>,
     first: &[u8],
@@ -69,7 +69,7 @@ pub(crate) fn play(
     stream.flush()
 }
 
-/// Has the body of a request ended in what a client said?
+/// Whether the bytes of a client contain the end of the body of a request.
 fn is_whole(said: &[u8]) -> bool {
     let mut rest = said.get(PREFACE..).unwrap_or_default();
     while let [a, b, c, kind, flags, _, _, _, _, tail @ ..] = rest {

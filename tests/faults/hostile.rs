@@ -1,5 +1,5 @@
-//! Token endpoints that stall, drown, lie, send elsewhere or show the wrong certificate (F50 to F54, F57). What a body may
-//! hold is the matter of `issuer_faults` and of the unit tests; here it is the wire.
+//! Token endpoints that stall, send too much, send wrong lengths, redirect, or present the wrong certificate (F50 to F54, F57). The content
+//! of a body is tested by `issuer_faults` and the unit tests; these tests are about the transport.
 
 use std::{
     collections::VecDeque,
@@ -31,26 +31,26 @@ const GOOD: &str = r#"{"access_token":"opaque-31d0b7a5","token_type":"Bearer","e
 /// Longer than apicred waits for an exchange.
 const LONG: Duration = Duration::from_secs(40);
 
-/// What is done with one connection.
+/// The behaviour on one connection.
 #[derive(Clone)]
 pub(crate) enum Act {
-    /// These bytes, and the end of the connection.
+    /// Sends these bytes, and closes the connection.
     Say(Vec<u8>),
-    /// These bytes, and then nothing, with the connection open.
+    /// Sends these bytes, and then nothing, with the connection open.
     Hang(Vec<u8>),
-    /// These bytes, one a second.
+    /// Sends these bytes, one a second.
     Drip(Vec<u8>),
-    /// A head, and a gigabyte in chunks.
+    /// Sends a head, and a gigabyte in chunks.
     Flood,
-    /// HTTP/2, and these frames in place of an answer.
+    /// HTTP/2, with these frames instead of an answer.
     Frames(Vec<u8>),
-    /// No word of TLS.
+    /// Does not answer in the TLS handshake.
     Mute,
-    /// A certificate for this name, good until this year, by the authority that is known or by another one.
+    /// Presents a certificate for this name, valid until this year, signed by the known authority or by another one.
     Show(&'static str, i32, bool),
 }
 
-/// A scripted endpoint; its threads end with the process. When the script is at its end it answers well.
+/// A scripted endpoint; its threads end with the process. After the end of the script it answers correctly.
 pub(crate) struct Endpoint {
     pub(crate) url: String,
     pub(crate) ca: String,
@@ -129,7 +129,7 @@ fn head(status: &str, headers: &str, body: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Plays one connection. Errors are those of a client that went away, which is what it shall do.
+/// Handles one connection. Errors are those of a client that closed it, which is expected.
 fn serve(tcp: TcpStream, config: Arc<ServerConfig>, act: Act, count: &AtomicUsize) {
     let _ = tcp.set_read_timeout(Some(LONG));
     if matches!(act, Act::Mute) {
@@ -190,9 +190,9 @@ pub(crate) async fn each<const N: usize>(cases: [(&str, &str, Act); N]) {
     join_all(lives).await;
 }
 
-/// The endpoint does this once: it is reported with this reason, and the next try, when its time has come, works.
+/// The endpoint does this once: it is reported with this reason, and the next attempt at its time succeeds.
 async fn once(mode: Mode, name: &str, reason: &str, act: Act) {
-    // Without a handshake nothing may leave.
+    // Without a handshake no request must be sent.
     let silent = matches!(act, Act::Mute | Act::Show(..));
     let endpoint = Endpoint::start(vec![act]);
     let mut case = at(mode, name, &endpoint).await;
@@ -206,7 +206,7 @@ async fn once(mode: Mode, name: &str, reason: &str, act: Act) {
         }
     })
     .await;
-    // An answer that brought a token is not asked for again within minutes, but on request.
+    // If an answer contained a token, the next request is sent only after minutes, or if a user requests it.
     if ["MalformedAnswer", "AnswerIncomplete"].contains(&reason) {
         case.place.request_renewal("c").await;
     }
@@ -316,8 +316,8 @@ fn a_certificate_that_is_not_the_issuers_gets_no_secret() {
     });
 }
 
-/// The connection that the first token left open is closed by the server, as an idle one is; the next request must
-/// not fail by it.
+/// The server closes the connection that the first token left open, as an idle one; the next request must
+/// not fail because of it.
 #[test]
 fn a_connection_that_the_server_closed_while_idle_costs_no_failure() {
     run(in_both_modes(async |mode| {
@@ -336,7 +336,7 @@ fn a_connection_that_the_server_closed_while_idle_costs_no_failure() {
     }));
 }
 
-/// A cache before the issuer hands out what it has, with less and less lifetime (F57).
+/// A cache before the issuer returns stored answers, with less lifetime each time (F57).
 #[test]
 fn an_issuer_that_repeats_its_token_gets_few_requests_and_nothing_is_written() {
     run(in_both_modes(async |mode| {
@@ -348,7 +348,7 @@ fn an_issuer_that_repeats_its_token_gets_few_requests_and_nothing_is_written() {
         let endpoint = Endpoint::start(script);
         let mut case = at(mode, "f57", &endpoint).await;
         let first = case.until_ready(None).await;
-        // Past half of its life: due, and the issuer repeats itself.
+        // After half of its lifetime: due, and the issuer returns the same token.
         case.pass(jiff::SignedDuration::from_secs(1850)).await;
         eventually(LATER, "an answer that repeats", async || {
             endpoint.requests() == 2

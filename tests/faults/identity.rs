@@ -1,4 +1,4 @@
-//! The operator's own token is replaced, and the old one is not taken any more (F18).
+//! The operator's own token is replaced, and the old one is not accepted any more (F18).
 
 use std::{path::Path, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     support::{LATER, NAMESPACE, run, typed},
 };
 
-/// A token of the operator's ServiceAccount that is good for as long as this Secret is there.
+/// A token of the operator's ServiceAccount that is valid for as long as this Secret exists.
 async fn bound_token(admin: &Client, name: &str) -> String {
     let secrets: Api<Secret> = Api::namespaced(admin.clone(), NAMESPACE);
     let anchor = typed(json!({ "metadata": { "name": name } }));
@@ -37,7 +37,7 @@ async fn bound_token(admin: &Client, name: &str) -> String {
     made.expect("a token").status.expect("a token").token
 }
 
-/// The kubeconfig with its user put in place of the one that is in it.
+/// The kubeconfig with this user instead of its own.
 fn with_user(kubeconfig: &Path, user: &Value, path: &Path) {
     let text = std::fs::read_to_string(kubeconfig).expect("a kubeconfig");
     let mut config: Value = serde_json::from_str(&text).expect("JSON");
@@ -94,7 +94,7 @@ fn an_own_token_that_is_not_accepted_any_more_is_read_again_and_costs_nothing() 
             case.wire.journal().iter().any(refused),
             "it was never refused"
         );
-        // No message names rights that are there.
+        // No message reports missing rights that exist.
         let events = case.place.events("c").await;
         assert!(
             events.iter().all(|e| !e.1.contains("Forbidden")),

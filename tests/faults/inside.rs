@@ -1,5 +1,5 @@
-//! The operator inside the test: on a thread and a runtime of its own, so that dropping the runtime is the end of
-//! all that it does, as SIGKILL is.
+//! The operator inside the test: on its own thread and runtime, so that dropping the runtime ends all
+//! its work, as SIGKILL does.
 
 use std::{
     io,
@@ -33,7 +33,7 @@ use crate::wire::Wire;
 pub(crate) struct Steered(AtomicI64);
 
 impl Steered {
-    /// Moves it.
+    /// Changes it.
     pub(crate) fn step(&self, by: SignedDuration) {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
@@ -46,7 +46,7 @@ impl Clock for Steered {
     }
 }
 
-/// What an operator says, line by line.
+/// The log of an operator, line by line.
 #[derive(Clone, Default)]
 pub(crate) struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -71,7 +71,7 @@ impl io::Write for Said {
     }
 }
 
-/// What may be asked of the operator that was started last.
+/// The observable state of the operator that was started last.
 #[derive(Clone, Default)]
 pub(crate) struct Probe(Arc<Mutex<Option<Asked>>>);
 
@@ -86,40 +86,40 @@ impl Probe {
         ask(asked.as_ref().expect("an operator has been started"))
     }
 
-    /// Has one been started? It is on a thread of its own.
+    /// Whether one was started. It is on its own thread.
     pub(crate) fn started(&self) -> bool {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         asked.is_some()
     }
 
-    /// What `/livez` says at this time.
+    /// The result of `/livez` at this time.
     pub(crate) fn alive(&self, now: Timestamp) -> Result<(), String> {
         self.asked(|asked| asked.health.alive(now))
     }
 
-    /// How much it remembers.
+    /// The sizes of its memory.
     pub(crate) fn sizes(&self) -> Sizes {
         self.asked(|asked| (asked.sizes)())
     }
 }
 
-/// What an operator is given.
+/// The inputs of an operator.
 #[derive(Clone)]
 pub(crate) struct Given {
     pub(crate) wire: Wire,
     pub(crate) clock: Arc<Steered>,
     pub(crate) said: Said,
     pub(crate) scope: Scope,
-    /// Where its digest key lies.
+    /// The namespace of its digest key.
     pub(crate) namespace: String,
-    /// After how long a silent connection of the API server is given up, if not after the usual time.
+    /// After how long a silent connection of the API server is closed, if not after the usual time.
     pub(crate) silence: Option<Duration>,
     pub(crate) probe: Probe,
-    /// It stands for the Lease in its namespace, under this name and as the client of this kubeconfig.
+    /// It competes for the Lease in its namespace, under this name and as the client of this kubeconfig.
     pub(crate) lease: Option<(String, PathBuf)>,
 }
 
-/// The Lease, by a client that no wire spoils.
+/// The Lease, with a client without faults.
 async fn lease_of(identity: String, kubeconfig: &Path) -> LeaseOptions {
     let read = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
@@ -128,12 +128,12 @@ async fn lease_of(identity: String, kubeconfig: &Path) -> LeaseOptions {
         identity,
         client: Client::try_from(config.expect("a usable kubeconfig")).expect("a client"),
         ended: Vec::new(),
-        // This process is that of the tests.
+        // This process is the process of the tests.
         end_by_force: || (),
     }
 }
 
-/// A running operator. Dropped, it is killed.
+/// A running operator. It is killed when this is dropped.
 pub(crate) struct Inside {
     stop: Option<oneshot::Sender<()>>,
     kill: Option<oneshot::Sender<()>>,
@@ -157,7 +157,7 @@ impl Inside {
                 })
                 .finish();
             let _lines = tracing::subscriber::set_default(lines);
-            // One thread: while it waits for its death, nothing else goes on.
+            // One thread: while it waits for the kill, no other work continues.
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -186,7 +186,7 @@ impl Inside {
                     notify_rights: Arc::default(),
                 };
                 let asked = async {
-                    // A sender that is dropped asks for nothing.
+                    // A dropped sender is not a request to stop.
                     if stopped.await.is_err() {
                         std::future::pending::<()>().await;
                     }
@@ -232,18 +232,18 @@ impl Inside {
         }
     }
 
-    /// Has it ended by itself?
+    /// Whether it has ended.
     pub(crate) fn ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills it and waits until it has ended.
     pub(crate) async fn kill(mut self) {
         drop(self.kill.take());
         self.join().await;
     }
 
-    /// Asks it to end; gives how it ended.
+    /// Stops it; returns how it ended.
     pub(crate) async fn stop(mut self) -> Result<(), String> {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());

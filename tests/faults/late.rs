@@ -1,5 +1,5 @@
-//! Answers that come late: the server has done the request, and the watch shows it, and what comes after it, before the
-//! answer is read (F13). And objects that go while something is under way: nothing of them stays.
+//! Answers that arrive late: the server has executed the request, and the watch shows it and later changes before the
+//! answer is read (F13). And objects that are deleted while work is in progress: no data about them stays.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ use crate::{
 
 const STATUS: &str = "patch apicredentials/status c";
 
-/// Longer than a watch may keep an own write back.
+/// Longer than a watch may delay the event of an own write.
 const ECHO_TIMEOUT: SignedDuration = SignedDuration::from_mins(11);
 
-/// Waits until the operator has seen all that was done to Secrets so far: its watch shows changes in their order.
+/// Waits until the operator has seen all changes of Secrets so far: its watch reports changes in their order.
 async fn secrets_are_seen(place: &Place) {
     let name = format!("fence-{}", unique());
     let nobody = json!({
@@ -44,7 +44,7 @@ async fn secrets_are_seen(place: &Place) {
     delete_secret(place, &name).await;
 }
 
-/// Distinguishes the creation of a target from that of the digest key, which is the first Secret that an operator makes.
+/// Distinguishes the creation of a target from that of the digest key, which is the first Secret that an operator creates.
 pub(crate) fn creates_a_target() -> impl FnMut(&Call) -> bool + Send + 'static {
     let mut made = 0;
     move |call| {
@@ -60,7 +60,7 @@ pub(crate) async fn delete_secret(place: &Place, name: &str) {
     gone.expect("a deletion");
 }
 
-/// Waits until nothing is remembered, and checks that the operator is well for as long as nothing happens.
+/// Waits until nothing is stored in memory, and checks that the operator is healthy while nothing happens.
 async fn nothing_is_left(case: &Case) {
     eventually(
         LATER,
@@ -76,14 +76,14 @@ async fn nothing_is_left(case: &Case) {
     assert_eq!(case.probe.alive(now), Ok(()), "{}", case.name);
 }
 
-/// What is left of a case whose credential is being deleted: nothing.
+/// Checks that nothing is left of a case whose credential is being deleted.
 async fn leaves_nothing(mut case: Case) {
     case.until_gone().await;
     nothing_is_left(&case).await;
     case.stop().await;
 }
 
-/// The answer to a write comes only after somebody has deleted the Secret, and the operator has seen it.
+/// The answer to a write arrives only after a user has deleted the Secret, and the operator has seen this.
 async fn deleted_before_the_answer(
     name: &str,
     write: impl FnMut(&Call) -> bool + Send + 'static,
@@ -205,7 +205,7 @@ fn thousands_of_failing_credentials_that_come_and_go_leave_nothing() {
                     place.create(&name, spec).await;
                 })
                 .await;
-            // Some have been reconciled by now, some wait, some are under way.
+            // Some have been reconciled, some wait, some are in progress.
             let (params, all) = (DeleteParams::default(), ListParams::default());
             let credentials = place.credentials();
             let gone = credentials.delete_collection(&params, &all).await;

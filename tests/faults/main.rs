@@ -1,8 +1,8 @@
 //! The fault catalogue (docs/reliability.md) against the real API server, with the operator inside the test.
 //!
-//! Each case has an operator of its own, whose kube client goes through a [`wire`]: it sees one namespace as if it
-//! were the whole cluster, and one of its requests meets a fault. So hundreds of cases share a control plane. What must
-//! hold whatever happens is in [`oracles`].
+//! Each case has its own operator, whose kube client uses a [`wire`]: it sees one namespace as if it
+//! were the whole cluster, and one of its requests meets a fault. So hundreds of cases share a control plane. The rules that
+//! always hold are in [`oracles`].
 
 #![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
 

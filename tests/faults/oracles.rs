@@ -1,5 +1,5 @@
-//! What must hold whatever happens. O1, O2 and O4 are checked on every state of the Secret by
-//! [`Recorder::finish`](crate::support::Recorder::finish); O6, O7 and O12 while a life is led (see [`crate::life`]).
+//! Rules that always hold. O1, O2 and O4 are checked on every state of the Secret by
+//! [`Recorder::finish`](crate::support::Recorder::finish); O6, O7 and O12 while a scenario runs (see [`crate::scenario`]).
 
 use std::fmt::Write;
 
@@ -10,10 +10,10 @@ use crate::{
     support::{Place, canaries::Canaries},
 };
 
-/// Words with this many characters are keys, digests and ids, also if no digit is in them.
+/// Words with this many characters are keys, digests and IDs, also if they contain no digit.
 const LONG: usize = 24;
 
-/// A text without what differs from life to life: names of the place, times, ids, versions, tokens, digests.
+/// A text without the parts that differ between scenarios: names of the place, times, IDs, versions, tokens, digests.
 pub(crate) fn mask(place: &Place, text: &str) -> String {
     let text = text
         .replace(&place.namespace, "PLACE")
@@ -30,7 +30,7 @@ pub(crate) fn mask(place: &Place, text: &str) -> String {
         };
         let (word, tail) = rest.split_at(end);
         let small = word.len() == 1 && word != "0";
-        // An ID of an operator has eight hexadecimal digits, and once in a while letters alone.
+        // An ID of an operator has eight hexadecimal digits, and sometimes only letters.
         let id = word.len() == 8 && word.bytes().all(|b| b.is_ascii_hexdigit());
         let special = id || word.contains(|c: char| c.is_ascii_digit()) && !small && word != "v1";
         let long = word.len() >= LONG && !word.contains('/');
@@ -50,7 +50,7 @@ pub(crate) fn mask_all(place: &Place, value: &mut Value) {
     }
 }
 
-/// Holds a life against the one in which nothing went wrong.
+/// Compares a scenario with the one without a fault.
 pub(crate) fn check(scenario: &Scenario, reference: &Scenario) {
     let name = &scenario.name;
     let lost = scenario.crashes;
@@ -58,7 +58,7 @@ pub(crate) fn check(scenario: &Scenario, reference: &Scenario) {
         lost <= scenario.spoilt,
         "{name}: {lost} ends of the operator"
     );
-    // O3. A token that could not be written is kept: only with its process is it lost.
+    // O3. A token that could not be written is kept in memory: it is lost only with its process.
     assert!(
         scenario.posts <= reference.posts + lost,
         "O3: {name}: {} POSTs in place of {}",
@@ -81,13 +81,13 @@ pub(crate) fn check(scenario: &Scenario, reference: &Scenario) {
     leaks(scenario);
 }
 
-/// O9: the same objects are written as often as in the reference, but for what one fault costs.
+/// O9: the same objects are written as often as in the reference, except for the cost of one fault.
 fn writes(scenario: &Scenario, reference: &Scenario) {
     let mut faults = String::new();
     for (what, count) in &scenario.writes {
         let usual = reference.writes.get(what).copied().unwrap_or_default();
         let more = match what.as_str() {
-            // A failure is reported and taken back.
+            // A failure is reported, and its end as well.
             _ if what.contains("/status") || what.contains("events") => 2,
             _ => 1,
         };
@@ -102,7 +102,7 @@ fn writes(scenario: &Scenario, reference: &Scenario) {
     assert!(faults.is_empty(), "O9: {}: {faults}", scenario.name);
 }
 
-/// O10: nothing that anybody may read holds a secret.
+/// O10: no readable output contains a secret.
 fn leaks(scenario: &Scenario) {
     let canaries = Canaries::default();
     for value in &scenario.canaries {

@@ -1,4 +1,4 @@
-//! The page that lists the faults names tests that exist, and each test of this target.
+//! The page of faults names only tests that exist, and each test of this target.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -31,7 +31,7 @@ fn below(folder: &Path, module: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Is there a unit test of this name: `room::tests::file::name`, or `room::tests::name` in `room.rs` or `room/tests.rs`?
+/// Whether a unit test of this name exists: `room::tests::file::name`, or `room::tests::name` in `room.rs` or `room/tests.rs`.
 fn is_unit_test(named: &str) -> bool {
     let Some((module, name)) = named.rsplit_once("::") else {
         return false;
@@ -54,7 +54,7 @@ fn is_unit_test(named: &str) -> bool {
 fn the_page_names_each_case_of_the_catalogue() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
     let page = fs::read_to_string(page).expect("the page");
-    // In a row: what the catalogue is about beyond these is load, which docs/performance.md measures.
+    // In a row. The other cases of the catalogue are about load, which docs/performance.md measures.
     let cases = [1..=8, 10..=20, 30..=35, 40..=42, 50..=58];
     let rows: Vec<&str> = page.lines().filter(|l| l.starts_with("| F")).collect();
     let missing: Vec<String> = (cases.into_iter().flatten())
@@ -71,7 +71,7 @@ fn the_page_names_tests_that_exist_and_all_of_this_target() {
     let named: BTreeSet<String> = page
         .split('`')
         .filter(|w| w.starts_with("faults::") || w.starts_with("cluster::"))
-        // The two words that stand for all of their kind.
+        // The two names that represent all tests of their kind.
         .filter(|w| !w.ends_with('…'))
         .map(str::to_owned)
         .collect();
@@ -90,7 +90,7 @@ fn the_page_names_tests_that_exist_and_all_of_this_target() {
     assert!(gone.is_empty(), "no such tests: {gone:#?}");
     let missing: Vec<_> = named.difference(&all).collect();
     assert!(missing.is_empty(), "no such tests: {missing:#?}");
-    // What tests the tests themselves is no fault.
+    // Tests of the test code itself are not faults.
     let own = ["faults::page::", "faults::wire::"];
     let silent: Vec<_> = ours
         .difference(&named)

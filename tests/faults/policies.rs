@@ -1,4 +1,4 @@
-//! What a cluster's own rules may forbid: quotas, admission policies, namespaces that go (F18, F19, F20). And clocks that
+//! Restrictions of a cluster: quotas, admission policies, namespaces that are deleted (F18, F19, F20). And clocks that
 //! jump (F40).
 
 use std::{
@@ -25,8 +25,8 @@ use crate::{
     support::{LATER, NAMESPACE, Place, SOON, condition, run, typed},
 };
 
-/// Leads a life that cannot write its Secret at first, for this reason and in these words of the API server, until `lift` is
-/// done. No word of the life is a secret, see the oracles.
+/// Runs a scenario that cannot write its Secret at first, for this reason and with this message of the API server, until `lift`
+/// returns. No output of the scenario contains a secret, see the oracles.
 pub(crate) async fn forbidden(
     mut case: Case,
     (reason, words): (&str, &[&str]),
@@ -56,7 +56,7 @@ pub(crate) async fn forbidden(
         .await;
         assert_eq!(place.posts(), 1);
         lift().await;
-        // The API server forgets it in its own time, too; each try until then would wait longer.
+        // The API server needs some time to drop it; each attempt until then would wait longer.
         let allowed = async || may_create(&place).await;
         eventually(LATER, format!("{name}: nothing in the way"), allowed).await;
         frozen.store(false, Ordering::SeqCst);
@@ -122,7 +122,7 @@ fn an_admission_policy_that_refuses_the_secret_is_reported_and_costs_no_token() 
                 }],
                 "validations": [{
                     "expression": "false", "message": "not here", "reason": answer,
-                    // The token itself: it must go no further.
+                    // The token itself: it must not be in any other output.
                     "messageExpression": "'not here: ' + string(object.data['token'])",
                 }],
             } }));
@@ -157,13 +157,13 @@ fn an_admission_policy_that_refuses_the_secret_is_reported_and_costs_no_token() 
     }));
 }
 
-/// Waits until the policy is obeyed: the API server learns of it in its own time.
+/// Waits until the policy is in force: the API server needs some time to load it.
 pub(crate) async fn in_force(case: &Case) {
     let refused = async || !may_create(&case.place).await;
     eventually(LATER, "a policy in force", refused).await;
 }
 
-/// May the operator make a Secret here?
+/// Whether the operator may create a Secret here.
 async fn may_create(place: &Place) -> bool {
     let secrets: Api<Secret> = Api::namespaced(operator(world().await).await, &place.namespace);
     let secret = typed(json!({ "metadata": { "name": "probe" }, "stringData": { "a": "b" } }));
@@ -248,7 +248,7 @@ fn a_clock_that_jumps_costs_one_token_a_jump_and_heals() {
             case.stays_quiet(Duration::from_millis(300)).await;
             assert_eq!(case.place.posts(), number + 2, "O3: after {jump}");
         }
-        // The clock is right again, and so is all that is said.
+        // The clock is correct again, and so is everything that is reported.
         let view = case.place.ready("c").await;
         let exp = view.claims["exp"].as_i64().expect("an end");
         assert!((view.expires_at.as_second() - exp).abs() <= 2);

@@ -1,4 +1,4 @@
-//! What status says of waits: in the queue of an issuer while the token expires, and for a Secret that does not come.
+//! Status during waits: in the queue of an issuer while the token expires, and for a Secret that is not created.
 
 use std::{sync::Arc, time::Duration};
 
@@ -91,7 +91,7 @@ fn a_secret_that_does_not_come_within_two_minutes_stalls_also_across_a_restart()
         case.pass(SignedDuration::from_secs(60)).await;
         case.stays_quiet(Duration::from_millis(300)).await;
         shown("Reconciling").await;
-        // The next process goes by what the condition says.
+        // The next process uses the condition.
         case.stop().await;
         case.start();
         case.pass(SignedDuration::from_secs(61)).await;

@@ -1,5 +1,5 @@
-//! Lives of a refresh token (F56): it is used, rotated, and meanwhile something goes wrong. What must hold: the issuer
-//! never sees a second use, and a sign-in is lost only where the operator died between the mark and the write that
+//! Scenarios of a refresh token (F56): it is used, rotated, and meanwhile a fault occurs. These rules must hold: the issuer
+//! never receives a second use, and a sign-in is lost only if the operator was killed between the mark and the write that
 //! stores the answer.
 
 mod outcomes;
@@ -20,21 +20,21 @@ use crate::{
     support::{LATER, condition, merge, run},
     wire::Wire,
 };
-/// More requests than any life has.
+/// More requests than any scenario has.
 const MOST: usize = 40;
 
-/// What came of a life.
+/// The result of a scenario.
 struct End {
     spoilt: usize,
     calls: usize,
     crashes: usize,
     lost: usize,
-    /// Did the operator die between the mark and the write that stores the answer? None: one of these was on its way.
+    /// Whether the operator was killed between the mark and the write that stores the answer. None: one of these was in flight.
     in_doubt: Option<bool>,
 }
 
-/// Did the operator die while the state Secret had the mark? Its writes are in turn the mark and the answer. Other calls go on until
-/// it is dead; the next process begins with lists.
+/// Whether the operator was killed while the state Secret had the mark. Its writes are in turn the mark and the answer. Other calls continue
+/// until it has ended; the next process begins with lists.
 fn died_in_doubt(journal: &[Entry]) -> Option<bool> {
     let spoilt = journal.iter().position(|e| e.spoilt)?;
     let lists = |e: &Entry| e.call.verb == "list";
@@ -49,7 +49,7 @@ fn died_in_doubt(journal: &[Entry]) -> Option<bool> {
     Some(scenario.iter().filter(of_state).filter(done).count() % 2 == 1)
 }
 
-/// First token, one renewal; whoever has lost a sign-in signs in again.
+/// First token, one renewal; a user who has lost a sign-in signs in again.
 async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
     let _turn = TURNS.acquire().await.expect("it is never closed");
     let mut user = User::new(mode, name, json!({ "reuse": "Never" })).await;
@@ -91,7 +91,7 @@ async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
         lost,
         in_doubt: died_in_doubt(&journal),
     };
-    // A token that could not be stored is asked for once only; a process that dies may lose one.
+    // A token that could not be stored is requested only once; a process that is killed may lose one.
     let requests = user.issuer.requests();
     assert!(
         (3..=3 + end.crashes + 1).contains(&requests),
@@ -101,7 +101,7 @@ async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
     end
 }
 
-/// Leads a life for each of these faults and each request of a single object.
+/// Runs a scenario for each of these faults and each request of a single object.
 async fn at_each_call(mode: Mode, faults: &[Named]) -> Vec<End> {
     let reference = lead(mode, "refresh-ref", |_| {}).await;
     assert!(
@@ -126,13 +126,13 @@ async fn at_each_call(mode: Mode, faults: &[Named]) -> Vec<End> {
     ends
 }
 
-/// Crashes and lost sign-ins.
+/// Numbers of crashes and lost sign-ins.
 fn sums(ends: &[End]) -> (usize, usize) {
     let sum = |count: fn(&End) -> usize| ends.iter().map(count).sum::<usize>();
     (sum(|e| e.crashes), sum(|e| e.lost))
 }
 
-/// In both modes: all faults in the one, and in the other those that differ in what was done.
+/// In both modes: all faults in the one, and in the other those that differ in their effect.
 async fn costs_nothing(all: &[Named], namespaced: &[&str]) {
     let some: Vec<Named> = (all.iter())
         .filter(|(name, _)| namespaced.contains(name))
@@ -173,8 +173,8 @@ fn no_lost_answer_of_the_api_server_costs_a_sign_in() {
     run(costs_nothing(&all, &["lost"]));
 }
 
-/// What is between the mark and the write that stores the answer is in doubt, and no more. On a busy machine a life may have a call
-/// more than the reference, so that the places are found in each life, and not counted by their number.
+/// Only between the mark and the write that stores the answer the outcome is unknown. On a busy machine a scenario may have a call
+/// more than the reference, so the places are found in each scenario, and not counted by their number.
 #[test]
 fn a_crash_costs_a_sign_in_only_between_the_mark_and_the_write() {
     run(in_both_modes(async |mode| {
@@ -182,7 +182,7 @@ fn a_crash_costs_a_sign_in_only_between_the_mark_and_the_write() {
             let ends = at_each_call(mode, &[(name, fault)]).await;
             for (k, end) in ends.iter().enumerate() {
                 let scenario = format!("{name}, {mode:?}: scenario {}", k + 1);
-                // A life may be over before it notices that its last call was its end.
+                // A scenario may have ended before it notices that its last call was its end.
                 assert!(end.crashes <= 1, "{scenario}: {} crashes", end.crashes);
                 assert!(end.lost <= 1, "{scenario}: {} lost sign-ins", end.lost);
                 if let Some(in_doubt) = end.in_doubt {
@@ -281,7 +281,7 @@ fn a_new_refresh_token_is_stored_whatever_is_wrong_with_its_answer() {
     }));
 }
 
-/// A deletion and a creation in one, as GitOps tools replace objects: a successor finds no sign-in that is half revoked.
+/// A deletion and a creation in one, as GitOps tools replace objects: a successor finds no partly revoked sign-in.
 #[test]
 fn a_credential_that_revokes_is_replaced_only_after_its_sign_in_has_ended() {
     run(in_both_modes(async |mode| {
@@ -359,7 +359,7 @@ fn each_refresh_has_a_connection_of_its_own() {
     }));
 }
 
-/// The issuer was not reached by the request that broke; or it was, and the sign-in is lost in any case.
+/// The broken request did not reach the issuer; or it did, and the sign-in is lost in any case.
 #[test]
 fn when_the_token_has_expired_the_old_refresh_token_is_tried_once() {
     run(in_both_modes(async |mode| {
@@ -410,7 +410,7 @@ fn when_the_token_has_expired_the_old_refresh_token_is_tried_once() {
     }));
 }
 
-/// Each try sets the mark and takes it off, which changes the state Secret.
+/// Each attempt sets the mark and removes it, which changes the state Secret.
 #[test]
 fn a_refresh_that_keeps_failing_backs_off() {
     run(in_both_modes(async |mode| {

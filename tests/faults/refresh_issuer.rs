@@ -1,4 +1,4 @@
-//! An issuer that rotates refresh tokens and takes a second use for theft, with a script of what its next answers are.
+//! An issuer that rotates refresh tokens and treats a second use as theft, with a script of its next answers.
 //! It keeps connections open, as real ones do.
 
 use std::{
@@ -16,43 +16,43 @@ use crate::{
     support::{keys, listener::read_request},
 };
 
-/// The one client that it knows.
+/// The only client that is registered.
 pub(crate) const CLIENT: &str = "user-app";
 
-/// What it does with the next request.
+/// Its action for the next request.
 #[derive(Clone)]
 pub(crate) enum Act {
-    /// Rotates and answers with these words, in which `NEW` stands for the new refresh token: status line, content type,
+    /// Rotates and sends this answer, in which `NEW` is replaced by the new refresh token: status line, content type,
     /// body.
     Grant(&'static str, &'static str, String),
-    /// Rotates, and sends this much of the usual answer.
+    /// Rotates, and sends only this many bytes of the usual answer.
     GrantPart(usize),
     /// Rotates, and closes without an answer.
     GrantAndClose,
-    /// Rotates, and is silent.
+    /// Rotates, and sends nothing.
     GrantAndHang,
-    /// Closes, and has granted nothing.
+    /// Closes, and has issued nothing.
     Close,
-    /// Refuses with these words.
+    /// Refuses with this status and body.
     Refuse(&'static str, &'static str),
 }
 
-/// What it knows.
+/// The state of the issuer.
 #[derive(Default)]
 pub(crate) struct Family {
-    /// The refresh token that may be used; none once a second use was seen.
+    /// The refresh token that may be used; none after a second use.
     pub(crate) current: Option<String>,
-    /// Spent ones, with the time of their use.
+    /// Used ones, with the time of their use.
     spent: Vec<(String, Instant)>,
-    /// Uses of a spent one, beyond the grace period.
+    /// Uses of a used one, after the grace period.
     pub(crate) reused: usize,
-    /// Refresh tokens that it was sent.
+    /// Refresh tokens that it received.
     pub(crate) requests: Vec<String>,
     pub(crate) connections: usize,
     /// Refresh tokens that clients have revoked.
     pub(crate) revoked: usize,
     pub(crate) script: VecDeque<Act>,
-    /// For how long a spent one may come again.
+    /// For how long a used one may be sent again.
     pub(crate) grace: Duration,
     /// Lifetime of its access tokens, in seconds.
     pub(crate) lifetime: u32,
@@ -73,7 +73,7 @@ impl Family {
         token
     }
 
-    /// May this be used now?
+    /// Whether this may be used now.
     fn decide(&mut self, sent: &str, client: &str) -> bool {
         // RFC 6749 section 5.2: issued to another client.
         if client != CLIENT {
@@ -93,7 +93,7 @@ impl Family {
     }
 }
 
-/// A running one; its threads end with the process.
+/// A running issuer; its threads end with the process.
 pub(crate) struct Rotating {
     pub(crate) url: String,
     pub(crate) ca: String,
@@ -133,7 +133,7 @@ impl Rotating {
         self.family().next()
     }
 
-    /// What the next requests meet.
+    /// The actions for the next requests.
     pub(crate) fn script(&self, acts: impl IntoIterator<Item = Act>) {
         self.family().script.extend(acts);
     }
@@ -151,7 +151,7 @@ impl Rotating {
     }
 }
 
-/// What goes over the wire, and whether the connection stays.
+/// The bytes of an answer, and whether the connection stays open.
 enum Reply {
     Say(String),
     Part(String),
@@ -159,7 +159,7 @@ enum Reply {
     Close,
 }
 
-/// Serves one connection. Errors are those of a client that went away.
+/// Serves one connection. Errors are those of a client that closed it.
 fn serve(tcp: TcpStream, config: Arc<ServerConfig>, family: &Mutex<Family>) {
     let _ = tcp.set_read_timeout(Some(Duration::from_mins(2)));
     let connection = ServerConnection::new(config).expect("a configuration");
@@ -188,7 +188,7 @@ fn serve(tcp: TcpStream, config: Arc<ServerConfig>, family: &Mutex<Family>) {
     }
 }
 
-/// Reads one request; gives its body.
+/// Reads one request; returns its body.
 fn read(stream: &mut impl Read) -> Option<String> {
     let request = read_request(stream)?;
     let (_, body) = request.split_once("\r\n\r\n")?;

@@ -1,4 +1,4 @@
-//! Carries TCP connections, and stops to do so as wires and middleboxes do: without an end and without a reset.
+//! Forwards TCP connections, and stops to do so as networks and middleboxes do: without a FIN and without a reset.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -9,21 +9,21 @@ use tokio::{
     sync::watch,
 };
 
-/// What it does at the moment.
+/// Its present state.
 #[derive(Clone, Default)]
 struct State {
-    /// Where new connections lead.
+    /// The target of new connections.
     to: String,
-    /// Connections older than this are dead: both ends stay open, and nothing moves.
+    /// Connections older than this are dead: both ends stay open, and no bytes are forwarded.
     dead: usize,
     /// Connections older than this are closed.
     cut: usize,
-    /// Nothing moves for now.
+    /// No bytes are forwarded.
     paused: bool,
     made: usize,
 }
 
-/// Carries connections to a server.
+/// Forwards connections to a server.
 pub(crate) struct Relay {
     address: SocketAddr,
     state: watch::Sender<State>,
@@ -50,17 +50,17 @@ impl Relay {
         Self { address, state }
     }
 
-    /// Where it listens, as `host:port`.
+    /// Its listening address, as `host:port`.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// All connections of now are dead and do not say so; new ones are carried.
+    /// All present connections are dead without a reset; new ones are forwarded.
     pub(crate) fn freeze(&self) {
         self.state.send_modify(|s| s.dead = s.made);
     }
 
-    /// Nothing moves until [`Relay::go_on`].
+    /// No bytes are forwarded until [`Relay::go_on`].
     pub(crate) fn pause(&self) {
         self.state.send_modify(|s| s.paused = true);
     }
@@ -69,7 +69,7 @@ impl Relay {
         self.state.send_modify(|s| s.paused = false);
     }
 
-    /// Closes all connections; new ones lead to this server.
+    /// Closes all connections; new ones are forwarded to this server.
     pub(crate) fn lead_to(&self, server: &str) {
         self.state.send_modify(|s| {
             s.to = bare(server);
@@ -77,7 +77,7 @@ impl Relay {
         });
     }
 
-    /// Writes a kubeconfig that goes through it.
+    /// Writes a kubeconfig that connects through it.
     pub(crate) fn kubeconfig(&self, usual: &Path, path: &Path) {
         let text = std::fs::read_to_string(usual).expect("a kubeconfig");
         let mut config: Value = serde_json::from_str(&text).expect("JSON");
@@ -98,7 +98,7 @@ async fn carry(near: TcpStream, number: usize, state: watch::Receiver<State>) {
     };
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     let mut cut = state.clone();
-    // The end of one half is the end of both: HTTP has no use for less.
+    // The end of one half ends both: HTTP does not need half-open connections.
     tokio::select! {
         () = pump(near_in, far_out, number, state.clone()) => {}
         () = pump(far_in, near_out, number, state) => {}

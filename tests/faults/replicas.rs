@@ -1,5 +1,5 @@
-//! Refreshes of several replicas (F05, F56): the lease goes to another one in the middle of a refresh, which then works while
-//! the first one still has a call under way. No refresh token may be used twice, and no sign-in is lost: nobody died.
+//! Refreshes of several replicas (F05, F56): another one gets the lease in the middle of a refresh and works while
+//! the first one still has a call in flight. No refresh token may be used twice, and no sign-in is lost: no replica is killed.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -32,7 +32,7 @@ use crate::{
     wire::Wire,
 };
 
-/// One of several operators that stand for the same lease.
+/// One of several operators that compete for the same lease.
 struct Replica {
     name: String,
     wire: Wire,
@@ -40,20 +40,20 @@ struct Replica {
     inside: Inside,
 }
 
-/// A user's credential, and those who may renew it.
+/// A user's credential, and the replicas that may renew it.
 struct Several {
     user: User,
     replicas: Vec<Replica>,
 }
 
-/// How a call meets the loss of the lease.
+/// When the lease is lost, relative to a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum How {
     /// It is sent only when another replica leads.
     Before,
-    /// The server has done it, and answers only when another replica leads.
+    /// The server has executed it, and answers only when another replica leads.
     After,
-    /// The server has done it, and the connection breaks when another replica leads.
+    /// The server has executed it, and the connection breaks when another replica leads.
     Unanswered,
 }
 
@@ -97,7 +97,7 @@ impl Several {
         self.replicas.iter().position(|r| r.name == holder)
     }
 
-    /// Gives the lease away, and waits until another replica leads and works.
+    /// Takes the lease away, and waits until another replica leads and works.
     async fn change_leader(&self, served: impl AsyncFn() -> bool) {
         let name = &self.user.case.name;
         let old = self.leader().await.expect("a leader");
@@ -117,7 +117,7 @@ impl Several {
         .await;
     }
 
-    /// Stops all. Gives how many had lost the lease.
+    /// Stops all. Returns how many had lost the lease.
     async fn end(self) -> usize {
         let name = self.user.case.name.clone();
         let ends = self.replicas.into_iter().map(async |replica| {
@@ -137,7 +137,7 @@ impl Several {
     }
 }
 
-/// One renewal, of which call `k` meets the loss of the lease. Gives how many calls there were up to the end, or up to that
+/// One renewal, in which the lease is lost at call `k`. Returns the number of calls up to the end, or up to that
 /// one.
 async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
     let _turn = TURNS.acquire().await.expect("it is never closed");
@@ -180,7 +180,7 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
             go.notify_one();
         }
     }
-    // What the new leader took for unknown meanwhile is known once the old one has stored it.
+    // An outcome that was unknown to the new leader is known after the old one has stored it.
     several
         .user
         .until("an end without a sign-in", |c| {
@@ -201,7 +201,7 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
     // The first token, this renewal, and one more if its first answer could not be published.
     let requests = several.user.issuer.requests();
     assert!((2..=3).contains(&requests), "{name}: {requests} requests");
-    // A replica that is stopped before it notices ends well.
+    // A replica that is stopped before it notices ends without an error.
     assert!(several.end().await <= usize::from(met), "{name}");
     seen.load(Ordering::SeqCst)
 }

@@ -1,4 +1,4 @@
-//! A backup of etcd is put back while the operator runs: versions go back, and so does all that was done since (F17).
+//! A backup of etcd is restored while the operator runs: versions decrease, and all later changes are lost (F17).
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::{
     support::{SOON, run},
 };
 
-/// Writes that have nothing to do with us: so many versions are between a backup and the day it is put back.
+/// Writes without a relation to apicred: so many versions are between a backup and the day on which it is restored.
 const OTHERS: usize = 400;
 
-/// Lets the store's versions grow, as a cluster at work does.
+/// Increases the store's versions, as a busy cluster does.
 async fn versions_pass(case: &Case) {
     let maps: Api<ConfigMap> = Api::namespaced(case.place.kube.clone(), &case.place.namespace);
     let write = async |writer: usize| {
@@ -38,7 +38,7 @@ async fn versions_pass(case: &Case) {
     join_all((0..8).map(write)).await;
 }
 
-/// At rest, and with a token on its way into the Secret.
+/// At rest, and while a token is being written to the Secret.
 #[test]
 fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on() {
     run(async {
@@ -61,7 +61,7 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
             case.stays_quiet(Duration::from_millis(300)).await;
             let backup = world.cluster.backup(name).await.expect("a backup");
 
-            // What is done from here on will not have been.
+            // All changes from here on will be lost.
             case.place.request_renewal("c").await;
             case.place.another_token("token", &first).await;
             case.place.delete("early").await;
@@ -95,18 +95,18 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
             let said = case.until_ended().await;
             assert!(said.contains("restored backup"), "{said}");
 
-            // As the kubelet does it. All that the backup holds is good.
+            // As the kubelet does it. Everything in the backup is valid.
             case.start();
             let view = case.until_ready(None).await;
             let there = case.place.ready("early").await;
             assert_eq!(there.token, early.token, "{name}: it was never deleted");
-            // A list that the server refuses while it starts is tried again after seconds, and its news are written then.
+            // A list that the server refuses while it starts is tried again after seconds, and its changes are written then.
             case.stays_quiet(Duration::from_secs(3)).await;
-            // The wish of the lost world may have been served in this one, before the operator knew.
+            // The request before the restore may have been served after it, before the operator noticed.
             let posts = case.place.posts();
             assert!(posts <= before + 1, "{name}: O3: {before}, then {posts}");
             let old = view.token == first.token;
-            // A token that was on its way when the store went back is as good, and may have found its place.
+            // A token that was being written during the restore is valid as well, and may have been stored.
             assert!(
                 old || in_flight || posts == before + 1,
                 "{name}: {:#?}",

@@ -1,5 +1,5 @@
-//! One scenario of a credential: it gets its first token, is renewed because somebody asks, gets another client secret,
-//! and is deleted. Meanwhile something goes wrong.
+//! One scenario of a credential: it gets its first token, is renewed because a user requests it, gets another client secret,
+//! and is deleted. Meanwhile a fault occurs.
 
 mod rest;
 
@@ -31,12 +31,12 @@ use crate::{
     wire::Wire,
 };
 
-/// A reconciliation may be put off by at most this without a word in its status.
+/// A reconciliation may be delayed by at most this without a message in its status.
 const UNSAID: SignedDuration = SignedDuration::from_secs(3);
 /// How long nothing may happen at the end.
 const CALM: Duration = Duration::from_millis(400);
 
-/// Lives that are led at once, in all tests together: more would only wait for each other.
+/// Scenarios that run at once, in all tests together: more would only wait for each other.
 static TURNS: Semaphore = Semaphore::const_new(24);
 /// Annotations that are keyed digests, which may contain a word by chance.
 const DIGESTS: [&str; 5] = [
@@ -50,13 +50,13 @@ const DIGESTS: [&str; 5] = [
 static WORLD: OnceCell<World> = OnceCell::const_new();
 static REFERENCE: OnceCell<Scenario> = OnceCell::const_new();
 
-/// The world of all cases that leave the servers alone. No operator runs in it but those of the cases.
+/// The world of all cases that do not disturb the servers. Only the operators of the cases run in it.
 pub(crate) async fn world() -> &'static World {
     WORLD.get_or_init(World::own).await
 }
 
-/// The life in which nothing goes wrong, up to its last state. Its deletion is a case of its own: the garbage
-/// collector of a young control plane learns of our kinds only after half a minute, and the others need not wait.
+/// The scenario without a fault, up to its last state. Its deletion is a separate case: the garbage
+/// collector of a new control plane discovers our kinds only after half a minute, and the others need not wait.
 pub(crate) async fn reference() -> &'static Scenario {
     REFERENCE
         .get_or_init(async || {
@@ -75,7 +75,7 @@ pub(crate) async fn operator(world: &World) -> Client {
     Client::try_from(config.expect("a usable kubeconfig")).expect("a client")
 }
 
-/// Which namespaces the operator of a case watches. It must behave the same in both modes, so a life in either mode is
+/// Which namespaces the operator of a case watches. It must behave the same in both modes, so a scenario in either mode is
 /// compared with the same reference.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mode {
@@ -88,7 +88,7 @@ pub(crate) enum Mode {
 impl Mode {
     pub(crate) const BOTH: [Self; 2] = [Self::Cluster, Self::Namespaced];
 
-    /// The name of a case in this mode: places need different ones.
+    /// The name of a case in this mode: different places need different names.
     pub(crate) fn name(self, name: &str) -> String {
         match self {
             Self::Cluster => name.to_owned(),
@@ -107,13 +107,13 @@ impl Mode {
     }
 }
 
-/// Leads a case in both modes at once.
+/// Runs a case in both modes at once.
 pub(crate) async fn in_both_modes(case: impl AsyncFn(Mode)) {
     let [cluster, namespaced] = Mode::BOTH.map(|mode| case(mode));
     futures::future::join(cluster, namespaced).await;
 }
 
-/// A case: a place, an operator that sees nothing else, and all that is written down about the two.
+/// A case: a place, an operator that sees nothing else, and everything that is recorded about the two.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) place: Arc<Place>,
@@ -122,26 +122,26 @@ pub(crate) struct Case {
     pub(crate) said: Said,
     mode: Mode,
     pub(crate) kubeconfig: std::path::PathBuf,
-    /// After how long it gives a silent connection up, if not after the usual time.
+    /// After how long it closes a silent connection, if not after the usual time.
     pub(crate) silence: Option<Duration>,
-    /// Where the digest key lies: in the place, so that it is made in each life.
+    /// The namespace of the digest key: the place, so that each scenario creates the key.
     pub(crate) home: String,
-    /// Time stands still: a trouble that only the test ends must not wear the life of the token out.
+    /// The clock does not advance: the token must not expire while only the test can end a fault.
     pub(crate) frozen: Arc<AtomicBool>,
     pub(crate) probe: Probe,
     operator: Option<Inside>,
     pub(crate) crashes: usize,
     nudges: usize,
-    /// What was waited for, to be named if it does not come.
+    /// The present wait, to be named if it times out.
     doing: &'static str,
 }
 
-/// What is left of a life, for the oracles.
+/// The records of a scenario, for the oracles.
 pub(crate) struct Scenario {
     pub(crate) name: String,
-    /// Requests that were spoilt.
+    /// Requests with an injected fault.
     pub(crate) spoilt: usize,
-    /// Those, and the ones that the server itself refused.
+    /// Those, and requests that the server itself refused.
     pub(crate) troubles: usize,
     pub(crate) crashes: usize,
     /// Requests of single objects, in their order.
@@ -150,18 +150,18 @@ pub(crate) struct Scenario {
     pub(crate) tokens: Vec<SecretView>,
     /// The state before the deletion, masked.
     pub(crate) end: Value,
-    /// Writes that the server did, by object, masked.
+    /// Writes that the server executed, by object, masked.
     pub(crate) writes: std::collections::BTreeMap<String, usize>,
-    /// Secrets that are none of ours, before and after.
+    /// Secrets of others, before and after.
     pub(crate) others: (Value, Value),
-    /// Everything that anybody may read.
+    /// All readable output.
     pub(crate) words: String,
-    /// Values that may stand nowhere in it.
+    /// Values that must not be in it.
     pub(crate) canaries: Vec<String>,
 }
 
 impl Scenario {
-    /// Leads a life on a wire that `spoil` may have spoilt.
+    /// Runs a scenario on a wire that `spoil` may have given a fault.
     pub(crate) async fn lead(name: &str, spoil: impl FnOnce(&Wire)) -> Self {
         Self::lead_in(Mode::Cluster, name, spoil).await
     }
@@ -173,7 +173,7 @@ impl Scenario {
         let mut case = Case::within(world, name, mode).await;
         spoil(&case.wire);
         let scenario = case.live().await;
-        // A deletion is a wait for the garbage collector: the next one may begin.
+        // A deletion waits for the garbage collector: the next scenario may begin.
         drop(turn);
         case.end(&scenario).await;
         scenario
@@ -217,7 +217,7 @@ impl Case {
         self.operator = Some(Inside::start(&self.kubeconfig, given));
     }
 
-    /// What an operator on this wire is given.
+    /// The inputs of an operator on this wire.
     pub(crate) fn given(&self, wire: &Wire) -> Given {
         Given {
             wire: wire.clone(),
@@ -236,7 +236,7 @@ impl Case {
         self.operator.take().expect("it runs").kill().await;
     }
 
-    /// Waits until the operator has ended by itself; gives what it said of it.
+    /// Waits until the operator has ended; returns its error.
     pub(crate) async fn until_ended(&mut self) -> String {
         let ended = || self.operator.as_ref().is_some_and(Inside::ended);
         let what = format!("{}: its own end", self.name);
@@ -260,7 +260,7 @@ impl Case {
         assert_eq!(ended, Ok(()), "{}", self.name);
     }
 
-    /// Asks the operator to end, as SIGTERM does, and returns at once.
+    /// Stops the operator, as SIGTERM does, and returns at once.
     pub(crate) fn drain(&mut self) -> tokio::task::JoinHandle<Result<(), String>> {
         tokio::spawn(self.operator.take().expect("it runs").stop())
     }
@@ -286,7 +286,7 @@ impl Case {
         let wish = self.place.request_renewal("c").await;
         self.doing = "the renewal that was asked for";
         let second = self.until_ready(Some((&first, Some(&wish)))).await;
-        // As a user does it: the new secret is good before it is announced.
+        // As a user does it: the new secret is valid before it is stored.
         let secret = format!("{}~second", unique());
         let client = dev_issuer::Client::new(&self.place.client).secret(&secret);
         self.place.add_client(client.role("demo", "Records.Read"));
@@ -322,8 +322,8 @@ impl Case {
         }
     }
 
-    /// One read: gives the credential, lets time pass if it waits for a moment that it has named, and starts another
-    /// operator if the last one died.
+    /// One read: returns the credential, advances the clock if it waits until a stated time, and starts another
+    /// operator if the last one was killed.
     pub(crate) async fn read(&mut self) -> Result<apicred::api::ApiCredential, String> {
         let died = tokio::time::timeout(Duration::ZERO, self.wire.died()).await;
         if died.is_ok() {
@@ -355,8 +355,8 @@ impl Case {
         Ok(credential)
     }
 
-    /// Moves the operator's clock. Its timers run by the machine's, so a label of the namespace triggers it; that says
-    /// nothing about any credential.
+    /// Advances the operator's clock. Its timers use the clock of the machine, so a label of the namespace triggers it; the label
+    /// does not concern any credential.
     pub(crate) async fn pass(&mut self, time: SignedDuration) {
         self.clock.step(time);
         self.nudge().await;
@@ -373,7 +373,7 @@ impl Case {
         patched.await.expect("a label");
     }
 
-    /// Waits until the credential is ready with another token than `old`, and has served the wish.
+    /// Waits until the credential is ready with a token other than `old`, and has served the request.
     pub(crate) async fn until_ready(
         &mut self,
         old: Option<(&SecretView, Option<&str>)>,
@@ -390,7 +390,7 @@ impl Case {
                     let served =
                         wish.is_none() || status.last_handled_renew_request.as_deref() == wish;
                     let view = self.place.view("token").await;
-                    // A server that is killed between our two reads says nothing about the Secret.
+                    // A server that is killed between the two reads of the test returns no information about the Secret.
                     let no_word = view.as_ref().is_err_and(|e| e.starts_with("ServiceError"));
                     if ready && current && !no_word {
                         // O6, whatever else is awaited.
@@ -420,7 +420,7 @@ impl Case {
         }
     }
 
-    /// The journal, in short, for messages.
+    /// The journal in short form, for messages.
     pub(crate) fn journal(&self) -> Vec<String> {
         let journal = self.wire.journal();
         let first = journal.first().map_or_else(Instant::now, |e| e.at);
@@ -439,7 +439,7 @@ impl Case {
     }
 }
 
-/// Between two reads: short at first, longer once it is a wait for a timer, for many wait at once.
+/// Between two reads: short at first, longer during a wait for a timer, because many wait at once.
 async fn pause(since: Instant) {
     let patient = since.elapsed() > Duration::from_secs(2);
     tokio::time::sleep(Duration::from_millis(if patient { 300 } else { 50 })).await;

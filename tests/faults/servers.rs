@@ -1,4 +1,4 @@
-//! The real servers go, come back, forget, and run full, in the middle of a life (F15, F17, F18). They share two
+//! The real servers stop, start, lose data, and run full, in the middle of a scenario (F15, F17, F18). The tests share two
 //! control planes of their own and take turns.
 
 use std::{
@@ -28,27 +28,27 @@ use crate::{
 
 /// A world whose servers may be stopped.
 pub(crate) static FRAGILE: Mutex<Option<World>> = Mutex::const_new(None);
-/// A world whose rights and kinds may be taken away.
+/// A world whose rights and kinds may be removed.
 pub(crate) static LAWLESS: Mutex<Option<World>> = Mutex::const_new(None);
 
-/// A request in the middle of a life.
+/// A request in the middle of a scenario.
 pub(crate) type Moment = fn(&Call) -> bool;
 
 const FIRST_SECRET: Moment = |call| call.words() == "create secrets ";
 const STATUS: Moment = |call| call.words() == "patch apicredentials/status c";
 pub(crate) const ROTATION: Moment = |call| call.words() == "patch secrets token";
 
-/// The wires of two lives, one in each mode.
+/// The wires of two scenarios, one in each mode.
 pub(crate) struct Wires([Wire; 2]);
 
 impl Wires {
-    /// Does this hold for the requests of each life?
+    /// Whether this holds for the requests of each scenario.
     pub(crate) fn all(&self, holds: impl Fn(&[Entry]) -> bool) -> bool {
         self.0.iter().all(|wire| holds(&wire.journal()))
     }
 }
 
-/// Lets the requests of two lives go on.
+/// Lets the requests of two scenarios continue.
 pub(crate) struct Go([Arc<Notify>; 2]);
 
 impl Go {
@@ -59,8 +59,8 @@ impl Go {
     }
 }
 
-/// Leads a life in each mode in this world, both at once; something happens to the servers at the first request that
-/// fits, which is held back until `disturb` says that it has happened. The operator's own deadline of a call is 10 s.
+/// Runs a scenario in each mode in this world, both at once. At the first request that fits, the servers are disturbed; the request
+/// is held back until `disturb` returns. The operator's own deadline of a call is 10 s.
 pub(crate) async fn disturbed(
     world: &mut World,
     name: &str,
@@ -92,7 +92,7 @@ pub(crate) async fn disturbed(
     wires
 }
 
-/// The world, with its servers up.
+/// The world, with its servers running.
 pub(crate) async fn fragile(world: &mut Option<World>) -> &mut World {
     if world.is_none() {
         *world = Some(World::own().await);
@@ -115,7 +115,7 @@ fn an_api_server_that_is_killed_at_any_moment_of_a_scenario_costs_nothing() {
             let wires = disturbed(world, name, moment, async |world, _, go| {
                 world.cluster.stop_apiserver();
                 go.notify_one();
-                // It comes back with another certificate of its authority, as after an upgrade.
+                // It starts with another certificate of its authority, as after an upgrade.
                 world.cluster.renew_certificate().expect("a certificate");
                 world.cluster.start_apiserver().await.expect("it is back");
             })
@@ -171,7 +171,7 @@ fn an_etcd_that_is_full_stops_writes_and_costs_no_token() {
                 go.notify_one();
                 let refused = || wires.all(|all| all.iter().any(|e| e.answered == Some(500)));
                 eventually(LATER, "a write that is refused", async || refused()).await;
-                // Each member that raised one takes it back.
+                // Each member that raised one must clear it.
                 let raised = etcd(world, "maintenance/alarm", json!({ "action": "GET" })).await;
                 for raised in raised["alarms"].as_array().into_iter().flatten() {
                     let mut off = raised.clone();
@@ -184,7 +184,7 @@ fn an_etcd_that_is_full_stops_writes_and_costs_no_token() {
     });
 }
 
-/// Asks etcd itself, by its JSON gateway.
+/// Calls etcd itself, through its JSON gateway.
 async fn etcd(world: &World, call: &str, body: Value) -> Value {
     let http = reqwest::Client::builder()
         .no_proxy()
@@ -307,7 +307,7 @@ fn kinds_that_are_deleted_and_recreated_are_served_again() {
     });
 }
 
-/// A process that stands still until this is dropped.
+/// A process that is stopped until this is dropped.
 struct Stopped(String);
 
 impl Stopped {

@@ -1,4 +1,4 @@
-//! Servers that take their time, or stand still for a while (F16, F17).
+//! Servers that are slow, or stop for a while (F16, F17).
 
 use std::{
     pin::pin,
@@ -32,12 +32,12 @@ use crate::{
     wire::Wire,
 };
 
-/// Each answer takes so long.
+/// Each answer takes this long.
 const SLOW: Duration = Duration::from_millis(1500);
-/// More than a leader may be without a renewal.
+/// Longer than a leader may be without a renewal.
 const WATCHED: Duration = Duration::from_secs(25);
 
-/// A client whose every request takes so long, and from some moment on meets a fault.
+/// A client whose every request takes this long, and meets a fault from some moment on.
 async fn slow(by: Duration, spoilt: Arc<AtomicBool>, fault: Fault) -> Client {
     let world = world().await;
     let read = Kubeconfig::read_from(world.operator_kubeconfig()).expect("a kubeconfig");
@@ -61,7 +61,7 @@ fn a_server_that_takes_a_second_and_more_for_each_answer_costs_nothing_and_lease
         let slow = |wire: &Wire| wire.rule(|_| Some(Fault::Slow(SLOW)));
         let leases = async {
             lease_holds(Fault::status(500, "InternalError", &[])).await;
-            // The calls of the Lease alone are silent, before or after the server has done them.
+            // Only the calls of the Lease get no answer, before or after the server has executed them.
             lease_holds(Fault::Hole).await;
             lease_holds(Fault::HoleAfter).await;
         };
@@ -74,10 +74,10 @@ fn a_server_that_takes_a_second_and_more_for_each_answer_costs_nothing_and_lease
     });
 }
 
-/// A leader with slow answers keeps its Lease from a rival with quick ones, and gives up in time when it gets no good ones.
+/// A leader with slow answers keeps its Lease from a competitor with fast ones, and gives up in time when it gets no successful ones.
 async fn lease_holds(fault: Fault) {
     let spoilt = Arc::<AtomicBool>::default();
-    // The role names this Lease alone; no other test of this world has one.
+    // The role contains only this Lease; no other test of this world has one.
     let stands = async |who: &'static str, by, spoilt| {
         let client = slow(by, spoilt, fault.clone()).await;
         Lease::new(client, NAMESPACE, "apicred", who, Arc::new(SystemClock))
@@ -121,7 +121,7 @@ fn an_etcd_that_stands_still_for_a_while_costs_no_token() {
             };
             signal("-STOP");
             go.notify_one();
-            // The first write ends by its own deadline, and another one is tried.
+            // The first write ends by its own deadline, and another attempt follows.
             eventually(LATER, "another try", async || again(wires)).await;
             signal("-CONT");
         })

@@ -1,4 +1,4 @@
-//! A refresh token that was used or refused before comes back: by a user, a tool, or a backup.
+//! A refresh token that was used or refused before is restored: by a user, a tool, or a backup.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -60,7 +60,7 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
         assert!(user.renew().await);
         let (third, _) = user.stored().await;
         let asked = user.issuer.requests();
-        // By an apply, which leaves the notes; by a replace, which drops them; the first one and a later one.
+        // By an apply, which leaves the annotations; by a replace, which drops them; the first one and a later one.
         for (token, replaces) in [
             (&first, false),
             (&second, true),
@@ -84,13 +84,13 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
             assert!(reported.contains("kubectl apicred login c"), "{reported}");
             user.case.place.request_renewal("c").await;
             user.case.stays_quiet(Duration::from_millis(500)).await;
-            // A process that knows nothing but what stands there.
+            // A process that knows only the content of the Secret.
             user.case.kill().await;
             user.case.start();
             user.until_reason("RefreshTokenSpent").await;
             assert_eq!(user.issuer.requests(), asked, "a spent one was sent");
         }
-        // The newest one, put back as well, is good; and so is a new sign-in.
+        // The newest one, restored as well, is valid; and so is a new sign-in.
         user.put(&third).await;
         assert!(user.renew().await);
         user.whole(0).await;
@@ -102,7 +102,7 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
     }));
 }
 
-/// The notes of a backup fit the refresh token in it: only what is stored elsewhere shows that it is an old one.
+/// The annotations of a backup fit the refresh token in it: only data that is stored elsewhere shows that it is an old one.
 #[test]
 fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() {
     run(in_both_modes(async |mode| {
@@ -142,8 +142,8 @@ fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() 
     }));
 }
 
-/// A restore of a namespace brings other objects of the same names, and a copy has notes of its own: no Secret shows what was
-/// spent. The process that did it knows.
+/// A restore of a namespace creates other objects with the same names, and a copy has its own annotations: no Secret shows which tokens were
+/// used. The process that used them remembers them.
 #[test]
 fn a_process_knows_what_it_has_spent_for_another_credential() {
     run(in_both_modes(async |mode| {
@@ -155,7 +155,7 @@ fn a_process_knows_what_it_has_spent_for_another_credential() {
             let secrets = user.case.place.secrets();
             let backup = secrets.get(STATE).await.expect("a state Secret");
             let asked = if copied {
-                // Somebody gives one sign-in to two credentials, and the other one uses it first.
+                // A user stores one sign-in for two credentials, and the other one uses it first.
                 let mut copy = backup.clone();
                 copy.metadata = ObjectMeta {
                     name: Some("copy".to_owned()),

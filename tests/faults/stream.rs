@@ -1,5 +1,5 @@
-//! What may happen to the stream of a watch: it is cut, it breaks, it says that it is too old, it stammers, or some of
-//! its events come late.
+//! Faults of the stream of a watch: it ends, it breaks, it reports that its version is too old, it repeats events, or some of
+//! its events arrive late.
 
 use std::{io, pin::Pin, time::Duration};
 
@@ -9,29 +9,29 @@ use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-/// What happens, after so many whole events where there is a number.
+/// The fault. A number is the count of whole events before it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Spoil {
     /// The server ends it.
     Cut(usize),
     /// The connection breaks in the middle of an event.
     Reset(usize),
-    /// `ERROR` with 410: the version is not known any more.
+    /// `ERROR` with 410: the version is not available any more.
     Gone(usize),
     /// The same, after each event with this text in it.
     GoneAfter(&'static str),
-    /// A line that is no event.
+    /// A line that is not an event.
     Garbage(usize),
-    /// Every event comes twice.
+    /// Every event arrives twice.
     Twice,
-    /// Events with this text in them come so much later, all others in time.
+    /// Events with this text in them arrive this much later, all others in time.
     Late(&'static str, Duration),
 }
 
 type Lines = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 impl Spoil {
-    /// The body of a watch, spoilt.
+    /// The body of a watch, with the fault.
     pub(crate) fn body(self, body: Body) -> Body {
         let lines = lines(body);
         let gone = crate::calls::failure(410, "Expired");
@@ -70,7 +70,7 @@ impl Spoil {
     }
 }
 
-/// Holds back each line with this text in it, for `by`; they keep their order among themselves.
+/// Delays each line with this text in it by `by`; they keep their order.
 fn late(mut lines: Lines, text: &'static str, by: Duration) -> Lines {
     let (sender, receiver) = mpsc::unbounded_channel();
     let (hold, mut held) = mpsc::unbounded_channel::<(tokio::time::Instant, io::Result<Bytes>)>();

@@ -1,5 +1,5 @@
 //! A cache and a server that disagree about a target: the server answers each write with 409 or 404 (F10). The wait grows,
-//! status reports it, the issuer is not asked again, and it ends once the server agrees.
+//! status reports it, no further request is sent to the issuer, and it ends when the server agrees.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use crate::{
     support::{SOON, condition, run},
 };
 
-/// Has each write that fits answered with `code`, until the flag is taken away; gives the flag.
+/// Each write that fits is answered with `code`, until the flag is cleared; returns the flag.
 fn refuse(
     case: &Case,
     code: u16,
@@ -144,7 +144,7 @@ fn a_deletion_that_the_watch_never_shows_is_found_by_the_next_write() {
         let first = case.until_ready(None).await;
         delete_secret(&case.place, "token").await;
         let wish = case.place.request_renewal("c").await;
-        // Until the write nothing shows that status is wrong.
+        // Before the write there is no evidence that status is wrong.
         let served = |c: &apicred::api::ApiCredential| {
             let status = c.status.as_ref()?;
             (status.last_handled_renew_request.as_ref() == Some(&wish)).then_some(())

@@ -1,4 +1,4 @@
-//! Objects of a CRD that is newer than the operator: what it cannot read is not what was deleted.
+//! Objects of a CRD that is newer than the operator: an object that it cannot read does not count as deleted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,11 +17,11 @@ use crate::{
     support::{LATER, Listener, World, issuer_of, run},
 };
 
-/// A value that no version knows, and that stands in no other object.
+/// A value that no version supports, and that is in no other object.
 const UNKNOWN: &str = "aGalacticYear";
 
-/// Why another credential does not get the Secret. Which of the two is the older one is decided by their UIDs if they were
-/// made in one second.
+/// Reasons why another credential does not get the Secret. If both were created in one second, their UIDs decide which one
+/// is older.
 const TAKEN: [&str; 2] = ["SecretNotOwned", "TargetClaimed"];
 
 /// Opens a field of a CRD to any value, as a newer version of it may. Rules about the field would not compile any more.
@@ -46,7 +46,7 @@ fn issuers(case: &Case) -> Api<DynamicObject> {
     Api::all_with(case.place.kube.clone(), &kind)
 }
 
-/// Changes an object, once the API server has taken over the wider CRD.
+/// Changes an object, after the API server has loaded the wider CRD.
 async fn edit(api: &Api<DynamicObject>, name: &str, patch: &Value) {
     let patch = Patch::Merge(patch);
     eventually(LATER, format!("an edit of {name}"), async || {
@@ -56,7 +56,7 @@ async fn edit(api: &Api<DynamicObject>, name: &str, patch: &Value) {
     .await;
 }
 
-/// Waits until an object says in its status, for its present generation, why it is not ready.
+/// Waits until the status of an object reports, for its present generation, why it is not ready.
 async fn until_reported(api: &Api<DynamicObject>, name: &str, reasons: &[&str]) -> String {
     eventually(LATER, format!("{name}: {reasons:?}"), async || {
         let object = api.get(name).await.map_err(|error| error.to_string())?;
@@ -115,7 +115,7 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
 
         for (name, value, reason) in [
             ("unknown", json!({ "later": UNKNOWN }), "NotReadable"),
-            // Bounded by no rule of the wider field.
+            // No rule of the wider field limits it.
             ("large", json!([UNKNOWN, "x".repeat(70_000)]), "InvalidSpec"),
         ] {
             let lists = || {
@@ -133,7 +133,7 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
                 lists() > before
             })
             .await;
-            // The old spec is acted on no more.
+            // The old spec is not used any more.
             let wish = json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": name } } });
             edit(&api, "c", &wish).await;
             case.stays_quiet(std::time::Duration::from_millis(400))
@@ -163,7 +163,7 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
         let usual = json!({ "spec": { "minLifetime": null } });
         edit(&api, "c", &usual).await;
         case.until_ready(Some((&first, None))).await;
-        // Only now it goes.
+        // It is deleted only now.
         case.place.delete("c").await;
         eventually(LATER, "a revocation", async || asked("POST /revoke ") == 1).await;
         case.stop().await;
@@ -190,7 +190,7 @@ fn an_issuer_that_cannot_be_read_serves_nobody_by_its_old_rules() {
         let message = until_reported(&credentials(&case), "d", &["IssuerNotReady"]).await;
         assert!(message.contains("spec.limits"), "{message}");
         assert_eq!(case.place.posts(), posts);
-        // What is there stays, and a new process sees the same.
+        // Existing data stays, and a new process sees the same.
         case.stop().await;
         case.start();
         edit(

@@ -1,4 +1,4 @@
-//! A user who has signed in once: what happens to the refresh token, and whether the user has to sign in again.
+//! A user who has signed in once: the changes of the refresh token, and whether the user must sign in again.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     support::{LATER, condition, merge},
 };
 
-/// Lives at once: more would only wait for each other.
+/// Scenarios at once: more would only wait for each other.
 pub(crate) static TURNS: Semaphore = Semaphore::const_new(16);
 pub(crate) const STATE: &str = "state";
 pub(crate) const KEY: &str = "refresh-token";
@@ -27,7 +27,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Everything but the credential. `tokens` is `refreshTokens` of the issuer.
+    /// Everything except the credential. `tokens` is `refreshTokens` of the issuer.
     pub(crate) async fn new(mode: Mode, name: &str, tokens: Value) -> Self {
         let case = Case::within(world().await, name, mode).await;
         let issuer = Rotating::start();
@@ -47,7 +47,7 @@ impl User {
         place.put_issuer(merge(place.entra_issuer(), spec)).await;
     }
 
-    /// Puts a refresh token into the state Secret, as a tool does that applies it.
+    /// Stores a refresh token in the state Secret, as a tool does that applies it.
     pub(crate) async fn put(&self, token: &str) {
         self.case.place.canaries.add(token);
         let secret = json!({
@@ -61,7 +61,7 @@ impl User {
         put.expect("a state Secret");
     }
 
-    /// Replaces the whole state Secret, notes included.
+    /// Replaces the whole state Secret, including its annotations.
     pub(crate) async fn replace(&self, token: &str) {
         let secrets = self.case.place.secrets();
         let secret = json!({
@@ -78,7 +78,7 @@ impl User {
         replaced.expect("a state Secret");
     }
 
-    /// Puts a Secret back as it was, all annotations included, as a restore from a backup does.
+    /// Restores a Secret, including all annotations, as a restore from a backup does.
     pub(crate) async fn restore(&self, backup: &Secret, in_place: bool) {
         let secrets = self.case.place.secrets();
         let mut secret = backup.clone();
@@ -121,7 +121,7 @@ impl User {
         self.case.place.create("c", Self::spec(change)).await;
     }
 
-    /// The refresh token and the notes on the state Secret.
+    /// The refresh token and the annotations in the state Secret.
     pub(crate) async fn stored(&self) -> (String, Value) {
         let secret = self.case.place.secrets().get(STATE).await;
         let secret = secret.expect("a state Secret");
@@ -130,7 +130,7 @@ impl User {
         (token, json!(secret.metadata.annotations))
     }
 
-    /// Waits until the credential says so. Time passes, and an operator that died is started again.
+    /// Waits until the check of the credential succeeds. The clock advances, and an operator that was killed is started again.
     pub(crate) async fn until<T>(
         &mut self,
         what: &str,
@@ -175,7 +175,7 @@ impl User {
         .await
     }
 
-    /// Waits until the wish is served, or a user has to sign in. Was it served?
+    /// Waits until the request is served, or a user must sign in. Returns true if it was served.
     pub(crate) async fn until_served(&mut self, wish: Option<&str>) -> bool {
         self.until("an end", |c| {
             let lost =
@@ -198,7 +198,7 @@ impl User {
         self.until_served(Some(&wish)).await
     }
 
-    /// The refresh token in the Secret is the one that the issuer accepts, and no second use was seen.
+    /// The refresh token in the Secret is the one that the issuer accepts, and no second use occurred.
     pub(crate) async fn whole(&self, reused: usize) {
         let (token, notes) = self.stored().await;
         let family = self.issuer.family();

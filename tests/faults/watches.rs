@@ -1,4 +1,4 @@
-//! Watches and lists that break, end, stammer, lag behind or are too old (F13, F14).
+//! Watches and lists that break, end, repeat events, lag behind or are too old (F13, F14).
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const KINDS: [&str; 6] = [
     "tokenissuers",
 ];
 
-/// These lives in both modes: operators of single namespaces join their watches to one.
+/// These scenarios in both modes: operators of single namespaces merge their watches into one.
 fn in_both_modes(cases: impl Fn() -> Vec<(String, Spoiling)>) -> Vec<Spoilt> {
     let lives = Mode::BOTH.into_iter().flat_map(|mode| {
         let lives = cases().into_iter();
@@ -31,7 +31,7 @@ fn in_both_modes(cases: impl Fn() -> Vec<(String, Spoiling)>) -> Vec<Spoilt> {
     lives.collect()
 }
 
-/// Spoils the first watch of a kind.
+/// A fault in the first watch of a kind.
 fn first_watch(kind: &'static str, spoil: Spoil) -> Spoiling {
     spoiling(
         move |call| call.verb == "watch" && call.resource == kind,
@@ -40,7 +40,7 @@ fn first_watch(kind: &'static str, spoil: Spoil) -> Spoiling {
     )
 }
 
-/// Spoils the first `times` requests that fit.
+/// A fault in the first `times` requests that fit.
 fn spoiling(fits: impl Fn(&Call) -> bool + Send + 'static, times: usize, fault: Fault) -> Spoiling {
     Box::new(move |wire: &Wire| {
         let mut left = times;
@@ -136,7 +136,7 @@ fn a_list_that_keeps_failing_is_requested_ever_more_rarely_until_it_works() {
         // Credentials are also listed by the check of the store, one at a time, at its own pace.
         let kinds = KINDS.into_iter().filter(|kind| *kind != "apicredentials");
         let cases = kinds.flat_map(|kind| Mode::BOTH.map(|mode| (kind, mode)));
-        // Where namespaces are watched by name, no work waits for their labels: the scenario ends before the errors do.
+        // If namespaces are watched by name, no work waits for their labels: the scenario ends before the errors do.
         let cases = cases.filter(|case| *case != ("namespaces", Mode::Namespaced));
         let cases = cases.map(async |(kind, mode)| {
             let name = format!("f14-again-{kind}");

@@ -1,5 +1,5 @@
-//! A layer under the kube client: shows the operator one namespace as if it were the cluster, writes down each
-//! request, and spoils those that a test names.
+//! A layer under the kube client: shows the operator one namespace as if it were the cluster, records each
+//! request, and injects faults that a test names.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use tower::{BoxError, Layer, Service};
 
 use super::calls::{Call, Entry, Fault};
 
-/// Decides about a request: its call and how many of its like came before, counted by the rule.
+/// Returns the fault of a request, from its call. A rule counts matching earlier requests itself.
 type Rule = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
 
 #[derive(Default)]
@@ -29,7 +29,7 @@ struct State {
     rules: Vec<Rule>,
     journal: Vec<Entry>,
     dead: bool,
-    /// Of each answer that [`Wire::late_first`] delays: what delivers it, and what is notified once it is there.
+    /// For each answer that [`Wire::late_first`] delays: the trigger of its delivery, and a notification that it has arrived.
     late: Vec<(Arc<Notify>, Arc<Notify>)>,
 }
 
@@ -40,7 +40,7 @@ struct Shared {
     died: Notify,
 }
 
-/// What lies between an operator and the API server. Clones are the same wire.
+/// The layer between an operator and the API server. Clones are the same wire.
 #[derive(Clone)]
 pub(crate) struct Wire(Arc<Shared>);
 
@@ -63,7 +63,7 @@ impl Wire {
         self.state().rules.push(Box::new(rule));
     }
 
-    /// Spoils the `k`-th request (from 1 on) that fits, and no other.
+    /// Injects a fault into the `k`-th request (from 1 on) that fits, and no other.
     pub(crate) fn spoil(&self, k: usize, fits: fn(&Call) -> bool, fault: Fault) {
         let mut seen = 0;
         self.rule(move |call| {
@@ -72,7 +72,7 @@ impl Wire {
         });
     }
 
-    /// Holds the first request back that fits. Gives a receiver that says when it has come, and a sender that lets it go on.
+    /// Holds back the first request that fits. Returns a receiver that reports its arrival, and a sender that releases it.
     pub(crate) fn hold_first(
         &self,
         fits: impl Fn(&Call) -> bool + Send + 'static,
@@ -91,7 +91,7 @@ impl Wire {
         (come, go)
     }
 
-    /// Delays the answer to the first request that fits. Returns one notification that the server has done the
+    /// Delays the answer to the first request that fits. Returns one notification that the server has executed the
     /// request, and one that delivers the answer.
     pub(crate) fn late_first(
         &self,
@@ -127,7 +127,7 @@ impl Wire {
         (done, deliver)
     }
 
-    /// Notifies that the server has done the request whose answer waits for `deliver`.
+    /// Notifies that the server has executed the request whose answer waits for `deliver`.
     fn done(&self, deliver: &Arc<Notify>) {
         let state = self.state();
         let waiting = state.late.iter().filter(|(d, _)| Arc::ptr_eq(d, deliver));
@@ -139,7 +139,7 @@ impl Wire {
         self.state().journal.clone()
     }
 
-    /// Writes that the server has done, by what they are about.
+    /// Writes that the server has executed, by their subject.
     pub(crate) fn writes(&self) -> BTreeMap<String, usize> {
         let mut sums = BTreeMap::new();
         for entry in self.journal() {
@@ -151,7 +151,7 @@ impl Wire {
         sums
     }
 
-    /// Waits for the crash that a rule asked for. Nothing passes from then on, until [`Wire::revive`].
+    /// Waits for the crash that a rule requested. No request passes from then on, until [`Wire::revive`].
     pub(crate) async fn died(&self) {
         self.0.died.notified().await;
     }
@@ -161,13 +161,13 @@ impl Wire {
         self.state().dead = false;
     }
 
-    /// A client through this wire. To be called on the runtime of the operator.
+    /// A client through this wire. It must be called on the runtime of the operator.
     pub(crate) fn client(&self, config: Config) -> Client {
         let builder = ClientBuilder::try_from(config).expect("a usable configuration");
         builder.with_layer(self).build()
     }
 
-    /// What is done with a request, and where it stands in the journal.
+    /// The fault of a request, and its place in the journal.
     fn decide(&self, call: &Call) -> Option<(usize, Option<Fault>)> {
         let mut state = self.state();
         if state.dead {
@@ -175,7 +175,7 @@ impl Wire {
         }
         let mut fault = None;
         for rule in &mut state.rules {
-            // Each counts, also when another one has decided.
+            // Each rule counts, also if another one has decided.
             let wish = rule(call);
             fault = fault.or(wish);
         }
@@ -203,7 +203,7 @@ impl Wire {
     /// Narrows lists and watches of the whole cluster to the window.
     fn narrow(&self, request: &mut Request<Body>, call: &Call) {
         let (namespace, issuer) = &self.0.window;
-        // A list of one namespace is narrow already.
+        // A list of one namespace is already narrow.
         if call.is_single() || request.uri().path().contains("/namespaces/") {
             return;
         }
@@ -274,7 +274,7 @@ where
             fault,
             Some(Fault::Answer(..) | Fault::Reset | Fault::Hole | Fault::Crash | Fault::Panic)
         );
-        // A service's future sends nothing before it is polled, so a wait may come first.
+        // A service's future sends nothing before it is polled, so a wait may be first.
         let answer = (!stays).then(|| self.inner.call(request));
         Box::pin(async move {
             match &fault {
@@ -313,7 +313,7 @@ where
                 (Some(Fault::Paused(go)), Some(answer)) => {
                     let (parts, body) = answer.into_parts();
                     let all = axum::body::to_bytes(body, usize::MAX).await?;
-                    // The bracket that ends the object: all that it has is there before.
+                    // The bracket that ends the object: its whole content is before it.
                     let end = all.iter().rposition(|b| *b == b'}').unwrap_or_default();
                     let rest = all.slice(end..);
                     let rest = stream::once(async move {
@@ -327,7 +327,7 @@ where
                     ))
                 }
                 (Some(Fault::LateAfter(deliver)), Some(answer)) => {
-                    // All of it is here before the wait: the server may be gone when it is delivered.
+                    // The whole answer is here before the wait: the server may have stopped when it is delivered.
                     let (parts, body) = answer.into_parts();
                     let all = axum::body::to_bytes(body, usize::MAX).await?;
                     wire.done(&deliver);

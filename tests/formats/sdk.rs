@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{Server, command, token};
 
-/// What a mounted folder has when nothing else is asked for.
+/// The default content of a mounted folder.
 fn publish(folder: &Path, text: &str) {
     let keys = [json!({ "format": "Json" }), json!({ "format": "Token" })];
     let keys = keys.map(|key| serde_json::from_value(key).expect("a key"));
@@ -25,8 +25,8 @@ fn example(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Calls three addresses: one that takes the token, one whose token is renewed after the program has read it, one that never
-/// takes it.
+/// Calls three addresses: one that accepts the token, one whose token is renewed after the program has read it, one that never
+/// accepts it.
 fn calls(language: &str, file: &str, mut program: Command) {
     let folder = tempfile::tempdir().expect("a folder");
     publish(folder.path(), "first");
@@ -70,7 +70,7 @@ fn calls(language: &str, file: &str, mut program: Command) {
     assert_eq!(heard, expected, "{language}");
 }
 
-/// Is this program installed? Go and Node always are where tests run; of the others the output says which are not.
+/// Whether this program is installed. Go and Node are always installed where tests run; the output lists which of the others are not.
 fn installed(program: &str, version: &str) -> bool {
     let there = command(program).arg(version).output();
     let there = there.is_ok_and(|output| output.status.success());

@@ -14,7 +14,7 @@ use x509_parser::public_key::PublicKey;
 
 use super::Bad;
 
-/// How many keys of a set can check a signature.
+/// The number of keys of a set that can check a signature.
 pub(crate) fn usable_keys(jwks: &Value) -> usize {
     let set: Option<JwkSet> = serde_json::from_value(jwks.clone()).ok();
     let usable = |jwk: &&Jwk| is_usable(jwk) && DecodingKey::from_jwk(jwk).is_ok();
@@ -97,7 +97,7 @@ impl Certificate {
         Some(self.parsed()?.subject().to_string())
     }
 
-    /// Does it name itself as its issuer? One that cannot be read does.
+    /// Whether it names itself as its issuer. One that cannot be read does.
     pub(crate) fn is_self_issued(&self) -> bool {
         self.parsed()
             .is_none_or(|parsed| parsed.subject() == parsed.issuer())
@@ -111,7 +111,7 @@ impl Certificate {
         Some((time(validity.not_before)?, time(validity.not_after)?))
     }
 
-    /// Its key, if it is in force.
+    /// Its key, if the certificate is valid now.
     pub(crate) fn key(&self, now: i64) -> Result<DecodingKey, Bad> {
         let parsed = self.parsed().ok_or(Bad::UnknownKey)?;
         let validity = parsed.validity();
@@ -122,8 +122,8 @@ impl Certificate {
         Ok(DecodingKey::from_rsa_der(key))
     }
 
-    /// Whether the header points here: by `x5t#S256`, or by the older `x5t` with RS256. Both spellings of base64 are taken,
-    /// as the real service takes them.
+    /// Whether the header refers to this certificate: by `x5t#S256`, or by the older `x5t` with RS256. Both spellings of base64 are accepted,
+    /// as the real service accepts them.
     pub(crate) fn is_named_by(&self, header: &Header) -> bool {
         let same = |wanted: &str, algorithm| {
             let hash = digest::digest(algorithm, &self.der);
@@ -150,7 +150,7 @@ pub(crate) fn by_thumbprint(registered: &[String], header: &Header) -> Option<Ce
     all.find(|certificate| certificate.is_named_by(header))
 }
 
-/// The certificates that an assertion brings along, its own first (RFC 7515 section 4.1.6).
+/// The certificates in an assertion, its own first (RFC 7515 section 4.1.6).
 pub(crate) fn chain_of(header: &Header) -> Option<Vec<CertificateDer<'static>>> {
     let chain = header.x5c.as_ref().filter(|chain| !chain.is_empty())?;
     let read = |text: &String| STANDARD.decode(text).ok().map(CertificateDer::from);

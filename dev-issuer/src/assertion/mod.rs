@@ -1,8 +1,8 @@
-//! JWTs that clients bring: client assertions and grants. Checked as strictly as the strictest issuer does.
+//! JWTs that clients send: client assertions and grants. Checked as strictly as the strictest issuer does.
 //!
 //! ```text
 //!  keys         which key must have signed: from a key set, or from a registered certificate
-//!  replay       which ids were there before
+//!  replay       which IDs were used before
 //! ```
 
 mod keys;
@@ -28,13 +28,13 @@ pub(crate) enum Bad {
     Algorithm,
     /// No such key.
     UnknownKey,
-    /// The certificate has ended, or not begun.
+    /// The certificate has expired, or is not valid yet.
     ExpiredKey,
     Signature,
-    /// Too old, too young, or for too long.
+    /// Expired, not valid yet, or with a lifetime that is too long.
     Times,
     Audience,
-    /// Its `jti` was there before.
+    /// Its `jti` was used before.
     Replayed,
 }
 
@@ -42,7 +42,7 @@ pub(crate) enum Bad {
 pub(crate) struct Assertion<'a> {
     text: &'a str,
     pub(crate) header: Header,
-    /// Unverified until [`Assertion::verify`] says so.
+    /// Unverified until [`Assertion::verify`] returns successfully.
     pub(crate) claims: Value,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Assertion<'a> {
         };
         let raw = object(parts.next()).ok_or(Bad::Malformed)?;
         let claims = object(parts.next()).ok_or(Bad::Malformed)?;
-        // RFC 7515 section 4.1.11: what must be understood, and nothing of it is.
+        // RFC 7515 section 4.1.11: extensions that a recipient must understand, and this program understands none.
         if raw.get("crit").is_some() {
             return Err(Bad::Malformed);
         }
@@ -76,7 +76,7 @@ impl<'a> Assertion<'a> {
         self.claims.get(name)?.as_i64()
     }
 
-    /// Checks the signature with this key. The caller has chosen the algorithms; the token must not.
+    /// Checks the signature with this key. The caller selects the algorithms; the token must not.
     pub(crate) fn verify(&self, key: &DecodingKey, allowed: &[Algorithm]) -> Result<(), Bad> {
         if !allowed.contains(&self.header.alg) {
             return Err(Bad::Algorithm);
@@ -90,7 +90,7 @@ impl<'a> Assertion<'a> {
             .map_err(|_| Bad::Signature)
     }
 
-    /// `exp` must be there and to come; `nbf` and `iat` must not lie in the future.
+    /// `exp` must be present and in the future; `nbf` and `iat` must not be in the future.
     pub(crate) fn check_times(&self, now: i64) -> Result<(), Bad> {
         let end = self.number("exp").ok_or(Bad::Malformed)?;
         let early = |name: &str| self.number(name).is_some_and(|t| t > now + LEEWAY);
@@ -100,7 +100,7 @@ impl<'a> Assertion<'a> {
         Ok(())
     }
 
-    /// From `iat`, which must be there, to `exp` it may be so many seconds.
+    /// The time from `iat`, which must be present, to `exp` may be this many seconds.
     pub(crate) fn check_length(&self, longest: i64) -> Result<(), Bad> {
         let of = |name: &str| self.number(name).ok_or(Bad::Malformed);
         match of("exp")?.checked_sub(of("iat")?) {
@@ -109,8 +109,8 @@ impl<'a> Assertion<'a> {
         }
     }
 
-    /// Is it meant for one of these, and for nobody else? A list with several members says that it is (CVE-2025-27370:
-    /// an audience that two servers take lets one of them act at the other).
+    /// Whether it is meant only for one of these audiences. A list with several members is meant for others too (CVE-2025-27370:
+    /// if two servers accept the same audience, one of them can act at the other).
     pub(crate) fn check_audience(&self, ours: &[String]) -> Result<(), Bad> {
         let named = self.audience().ok_or(Bad::Audience)?;
         if ours.iter().any(|o| o == named) {
@@ -120,7 +120,7 @@ impl<'a> Assertion<'a> {
         }
     }
 
-    /// The one audience: a text, or a list that has no other, as Kubernetes writes it.
+    /// The only audience: a text, or a list with one member, as Kubernetes writes it.
     pub(crate) fn audience(&self) -> Option<&str> {
         match self.claims.get("aud")? {
             Value::Array(list) => match list.as_slice() {

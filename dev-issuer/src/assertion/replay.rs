@@ -1,16 +1,16 @@
-//! Ids of assertions that were there before.
+//! IDs of assertions that were used before.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::{Assertion, Bad, LEEWAY};
 
-/// Ids that were used, until the end of their assertions.
+/// IDs that were used, until their assertions expire.
 #[derive(Default)]
 pub(crate) struct Replays(Mutex<HashMap<(String, String), i64>>);
 
 impl Replays {
-    /// Takes the id in. One that was there before is a copy (RFC 7523 section 3, point 7).
+    /// Records the ID. If it was used before, the assertion is a copy (RFC 7523 section 3, point 7).
     pub(crate) fn first_time(&self, assertion: &Assertion<'_>, now: i64) -> Result<(), Bad> {
         let id = assertion.claim("jti").filter(|id| !id.is_empty());
         let id = id.ok_or(Bad::Malformed)?.to_owned();
@@ -24,7 +24,7 @@ impl Replays {
         }
     }
 
-    /// The same where an id is not a must, as with Google.
+    /// The same for issuers that do not require an ID, such as Google.
     pub(crate) fn if_named(&self, assertion: &Assertion<'_>, now: i64) -> Result<(), Bad> {
         if assertion.claims.get("jti").is_some() {
             self.first_time(assertion, now)

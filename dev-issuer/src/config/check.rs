@@ -1,4 +1,4 @@
-//! The rules for those who ask for tokens: clients and managed identities.
+//! The rules for the parties that request tokens: clients and managed identities.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Applications that may ask for tokens.
+//! Applications that may request tokens.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::graph::Credential;
 
 use super::{Federated, RefreshPolicy, Secret, SubjectName, Tenant, TlsSubject};
 
-/// An application that may ask for tokens.
+/// An application that may request tokens.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a line of its own in a config file"
@@ -17,9 +17,9 @@ use super::{Federated, RefreshPolicy, Secret, SubjectName, Tenant, TlsSubject};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Client {
-    /// The client id. Entra's are GUIDs; here any text does.
+    /// The client ID. Entra's are GUIDs; here any text is possible.
     pub id: String,
-    /// Ids of the tenants that know it; all of them if empty.
+    /// IDs of the tenants in which it is registered; all of them if empty.
     #[serde(default)]
     pub tenants: Vec<String>,
     /// Its secrets. Several may be valid at once, as in Entra.
@@ -28,25 +28,25 @@ pub struct Client {
     /// Application roles granted, by name of the resource.
     #[serde(default)]
     pub roles: BTreeMap<String, Vec<String>>,
-    /// Life of its tokens in seconds.
+    /// Lifetime of its tokens in seconds.
     #[serde(default)]
     pub lifetime_seconds: Option<u64>,
     /// `refresh_in` of its answers.
     #[serde(default)]
     pub refresh_in_seconds: Option<u64>,
-    /// What must stand in its certificate (`tls_client_auth`); for the generic issuer.
+    /// Required content of its certificate (`tls_client_auth`); for the generic issuer.
     #[serde(default)]
     pub tls_subject: Option<TlsSubject>,
     /// Its certificates as PEM (`self_signed_tls_client_auth`); for the generic issuer.
     #[serde(default)]
     pub tls_certificates: Vec<String>,
-    /// Whether it is a program on people's machines, which cannot keep a secret.
+    /// Whether it is a public client, which cannot keep a secret.
     #[serde(default)]
     pub public: bool,
-    /// Where a sign-in may send the browser.
+    /// The addresses to which a sign-in may send the browser.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
-    /// Delegated permissions that `/.default` stands for, by name of the resource.
+    /// Delegated permissions that `/.default` includes, by name of the resource.
     #[serde(default)]
     pub scopes: BTreeMap<String, Vec<String>>,
     /// Certificates (PEM) whose keys sign its assertions; for Entra.
@@ -58,19 +58,19 @@ pub struct Client {
     /// Tokens of other issuers that authenticate it.
     #[serde(default)]
     pub federated: Vec<Federated>,
-    /// Must it name an audience? For the generic issuer.
+    /// Whether it must name an audience. For the generic issuer.
     #[serde(default)]
     pub wants_audience: bool,
-    /// Do answers omit the lifetime of its tokens? For the generic issuer.
+    /// Whether answers omit the lifetime of its tokens. For the generic issuer.
     #[serde(default)]
     pub without_lifetime: bool,
-    /// Certificates that Entra takes for their subject.
+    /// Certificates that Entra accepts because of their subject.
     #[serde(default)]
     pub subject_names: Vec<SubjectName>,
-    /// May the assertions that it signs as grants name a user? For the generic issuer.
+    /// Whether the assertions that it signs as grants may name a user. For the generic issuer.
     #[serde(default)]
     pub delegation: bool,
-    /// What becomes of its refresh tokens; for the generic issuer.
+    /// How its refresh tokens rotate; for the generic issuer.
     #[serde(default)]
     pub refresh_policy: Option<RefreshPolicy>,
     /// The API that its tokens are for when a request names none; for the generic issuer.
@@ -79,41 +79,41 @@ pub struct Client {
     /// Scopes that it may not request, although the metadata lists them; for the generic issuer.
     #[serde(default)]
     pub refused_scopes: Vec<String>,
-    /// Is a refresh whose `scope` lacks `offline_access` taken for one of an online session, which ended long ago? Its
+    /// Whether a refresh whose `scope` lacks `offline_access` counts as one of an online session, which ended long ago. Its
     /// access tokens are then refused. For the generic issuer.
     #[serde(default)]
     pub offline_sessions: bool,
-    /// The account that it belongs to: it may use the grant `account_credentials`, as Zoom has it. For the generic issuer.
+    /// The account to which it belongs: it may use the grant `account_credentials`, as at Zoom. For the generic issuer.
     #[serde(default)]
     pub account_id: Option<String>,
-    /// Its API key: whoever has the key gets its tokens, as at IBM Cloud. For the generic issuer.
+    /// Its API key: a request with the key gets its tokens, as at IBM Cloud. For the generic issuer.
     #[serde(default)]
     pub api_key: Option<String>,
     /// The company and the SAML assertion, in Base64, for which it gets a token, as at SAP SuccessFactors. For the generic issuer.
     #[serde(default)]
     pub saml: Option<SamlAssertion>,
-    /// Audience of a workload identity pool: whoever exchanges a token for it needs no client, as at Google's STS. For the generic
+    /// Audience of a workload identity pool: a token exchange for it needs no client, as at Google's STS. For the generic
     /// issuer.
     #[serde(default)]
     pub workload_pool: Option<String>,
     /// Subjects that get tokens of this service account from Google's IAM Credentials API.
     #[serde(default)]
     pub impersonators: Vec<String>,
-    /// Where it was installed, if it is a GitHub App.
+    /// Its installations, if it is a GitHub App.
     #[serde(default)]
     pub installations: Vec<Installation>,
     /// Ids of the applications that it owns: with `Application.ReadWrite.OwnedBy` it may change them through Graph.
     #[serde(default)]
     pub owns: Vec<String>,
-    /// What was added through Graph.
+    /// Credentials that were added through Graph.
     #[serde(skip)]
     pub(crate) added: Vec<Credential>,
-    /// What was removed through Graph: ids and times.
+    /// Credentials that were removed through Graph: IDs and times.
     #[serde(skip)]
     pub(crate) removed: Vec<(String, Instant)>,
 }
 
-/// What a client of SAP SuccessFactors sends in place of a credential.
+/// The values that a client of SAP SuccessFactors sends instead of a credential.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SamlAssertion {
@@ -135,13 +135,13 @@ pub struct Installation {
     /// Names of the repositories that it has access to.
     #[serde(default)]
     pub repositories: Vec<String>,
-    /// Is it suspended?
+    /// Whether it is suspended.
     #[serde(default)]
     pub suspended: bool,
 }
 
 impl Client {
-    /// A client without secrets or roles, known to every tenant.
+    /// A client without secrets or roles, registered in every tenant.
     pub fn new(id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -195,21 +195,21 @@ impl Client {
         self
     }
 
-    /// Makes it a program that cannot keep a secret.
+    /// Makes it a public client, which cannot keep a secret.
     #[must_use]
     pub fn public(mut self) -> Self {
         self.public = true;
         self
     }
 
-    /// Lets a sign-in send the browser there. For `http://localhost` and `http://127.0.0.1` any port will do.
+    /// Allows a sign-in to send the browser there. For `http://localhost` and `http://127.0.0.1` any port is allowed.
     #[must_use]
     pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.redirect_uris.push(uri.into());
         self
     }
 
-    /// Adds a delegated permission of the named resource to what `/.default` stands for.
+    /// Adds a delegated permission of the named resource to those of `/.default`.
     #[must_use]
     pub fn scope(mut self, resource: &str, scope: &str) -> Self {
         let scopes = self.scopes.entry(resource.to_owned()).or_default();
@@ -217,7 +217,7 @@ impl Client {
         self
     }
 
-    /// Sets the life of its tokens, in whole seconds.
+    /// Sets the lifetime of its tokens, in whole seconds.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime_seconds = Some(lifetime.as_secs());

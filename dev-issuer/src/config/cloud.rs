@@ -1,4 +1,4 @@
-//! National clouds of Entra ID. Each is a service of its own, with its own tenants and keys.
+//! National clouds of Entra ID. Each is a separate service, with its own tenants and keys.
 
 use std::sync::LazyLock;
 
@@ -18,8 +18,8 @@ pub enum Cloud {
     China,
 }
 
-/// What every tenant of a cloud has: the API whose tokens are client assertions of applications that trust a managed
-/// identity. Only its App ID URI differs between clouds; the id is the one of the public cloud, as nobody documents others.
+/// An API that every tenant of a cloud has: its tokens are client assertions of applications that trust a managed
+/// identity. Only its App ID URI differs between clouds; the ID is the one of the public cloud, because no others are documented.
 /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>
 static EXCHANGES: LazyLock<[Resource; 3]> = LazyLock::new(|| {
     ["", "USGov", "China"].map(|cloud| Resource {

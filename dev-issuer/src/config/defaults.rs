@@ -1,5 +1,5 @@
-//! What is there without a config file: enough to try every preset of apicred and every failure that a
-//! directory can answer with.
+//! The defaults without a config file: enough to try every preset of apicred and every failure that a
+//! directory can return.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use super::{
     Tenant,
 };
 
-/// Long ago, for the secret that has expired.
+/// Long ago, for the expired secret.
 const PAST: Timestamp = Timestamp::UNIX_EPOCH;
-/// After each lifetime of the program. A client secret without an end would be replaced at once.
+/// After every possible run of the program. A client secret without an expiry would be replaced at once.
 const FAR: Timestamp = Timestamp::constant(4_102_444_800, 0);
 
 impl Default for Config {
@@ -28,7 +28,7 @@ impl Default for Config {
                 id: "6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50".to_owned(),
                 domains: vec!["contoso.example".to_owned()],
             }],
-            // What the samples of Entra show for "one hour".
+            // The value in the samples of Entra for "one hour".
             lifetime_seconds: 3599,
             refresh_in_seconds: None,
             leeway_seconds: 5,
@@ -49,12 +49,12 @@ impl Default for Config {
     }
 }
 
-/// Id of the application that replaces its own certificate. The admin API gives it the first one.
+/// ID of the application that replaces its own certificate. The admin API sets the first one.
 const ROLLING: &str = "00000000-0000-4000-8000-0000000000e1";
-/// Id of the application whose client secret another application replaces, and of that one.
+/// ID of the application whose client secret another application replaces, and ID of that one.
 const RENEWED: &str = "00000000-0000-4000-8000-0000000000f1";
 const ROTATOR: &str = "00000000-0000-4000-8000-0000000000f2";
-/// Id of the API in the middle, as a client and as a resource.
+/// ID of the API in the middle, as a client and as a resource.
 const MIDDLE: &str = "00000000-0000-4000-8000-0000000000c1";
 
 fn clients() -> Vec<Client> {
@@ -87,7 +87,7 @@ fn clients() -> Vec<Client> {
                 .lifetime(Duration::from_mins(1)),
         ),
         Client::new("demo-no-roles").secret("no-roles~secret.1"),
-        // May read itself and remove the certificate before the new one.
+        // It may read itself and remove the certificate before the new one.
         Client::new(ROLLING)
             .role("demo", "Records.Read")
             .role("graph", "Application.ReadWrite.OwnedBy")
@@ -97,7 +97,7 @@ fn clients() -> Vec<Client> {
             .secret("rotator~secret.1")
             .role("graph", "Application.ReadWrite.OwnedBy")
             .owns(RENEWED),
-        // A program on someone's machine.
+        // A program on a user's machine.
         Client::new("demo-cli")
             .public()
             .redirect_uri("http://localhost")
@@ -107,11 +107,11 @@ fn clients() -> Vec<Client> {
             .scope("endpoint", "Alert.Read")
             .scope("graph", "User.Read")
             .role("demo", "Records.Read"),
-        // A service that people signed in to, or that holds their passwords.
+        // A service to which users have signed in, or that stores their passwords.
         person(Client::new("demo-user").secret("user~secret.1")).role("demo", "Records.Read"),
-        // An API that calls others on behalf of its callers: a client and a resource under one id.
+        // An API that calls others on behalf of its callers: a client and a resource with the same ID.
         person(Client::new(MIDDLE).secret("middle~secret.1")),
-        // As Auth0 and Salesforce want it and have it.
+        // As Auth0 requires it, and as Salesforce responds.
         granted(Client::new("demo-audience").secret("audience~secret.1")).wants_audience(),
         granted(Client::new("demo-instance").secret("instance~secret.1"))
             .without_lifetime()
@@ -120,8 +120,8 @@ fn clients() -> Vec<Client> {
     ]
 }
 
-/// Names, audiences and roles as in Microsoft's pages of each API; application ids that those pages do not
-/// give are made up (`…-4000-8000-…`). All of these take v1 tokens, the custom one takes v2.
+/// Names, audiences and roles as in Microsoft's pages of each API. If those pages do not contain an application ID, it is a
+/// placeholder (`…-4000-8000-…`). All of these accept v1 tokens, the custom one accepts v2.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn resources() -> Vec<Resource> {
     vec![
@@ -161,7 +161,7 @@ fn resources() -> Vec<Resource> {
             )
             .route("/v1/discovery", &["Discovery.Read", "Discovery.Manage"])
             .static_key("cloudapps~static.1"),
-        // Defender for Endpoint, registered as "WindowsDefenderATP". Its pages spell the audience in two ways.
+        // Defender for Endpoint, registered as "WindowsDefenderATP". Its pages contain two spellings of the audience.
         resource("endpoint", "00000000-0000-4000-8000-0000000000e1", 1)
             .uri("https://api.securitycenter.microsoft.com")
             .uri("https://securitycenter.onmicrosoft.com/windowsatpservice")

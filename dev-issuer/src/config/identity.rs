@@ -1,4 +1,4 @@
-//! Managed identities, and the endpoints on which a machine hands out their tokens.
+//! Managed identities, and the endpoints at which a machine returns their tokens.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,12 +11,12 @@ use super::{Config, Secret, Tenant};
 use crate::Error;
 use crate::ids::stable_guid;
 
-/// The endpoints. All of them speak plain HTTP, as the real ones do, so only loopback and link-local addresses are
-/// taken. Each is off unless it is given an address.
+/// The endpoints. All of them use plain HTTP, as the real ones do, so only loopback and link-local addresses are
+/// accepted. Each is off if it has no address.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IdentityEndpoints {
-    /// Where the instance metadata service of a virtual machine listens (`169.254.169.254:80` in reality).
+    /// The address of the instance metadata service of a virtual machine (`169.254.169.254:80` in reality).
     pub imds: Option<SocketAddr>,
     /// The endpoint of App Service, Functions and Container Apps.
     pub app_service: Option<AppService>,
@@ -24,25 +24,25 @@ pub struct IdentityEndpoints {
     pub arc: Option<AzureArc>,
 }
 
-/// What App Service sets for a program in `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
+/// The values that App Service sets for a program in `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AppService {
-    /// Where it listens.
+    /// The address on which it listens.
     pub listen: SocketAddr,
     /// The value of `IDENTITY_HEADER`.
     pub header: Secret,
 }
 
-/// The agent of a machine outside Azure. Its challenge proves that the caller may read a folder.
+/// The agent of a machine outside of Azure. Its challenge proves that the caller may read a folder.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AzureArc {
-    /// Where it listens (`127.0.0.1:40342` in reality).
+    /// The address on which it listens (`127.0.0.1:40342` in reality).
     pub listen: SocketAddr,
-    /// The folder of the key files (`/var/opt/azcmagent/tokens` in reality); made if it is not there.
+    /// The folder of the key files (`/var/opt/azcmagent/tokens` in reality); created if it does not exist.
     pub key_folder: PathBuf,
-    /// Older agents do not know user-assigned identities: they ignore what the caller chose and echo nothing.
+    /// Older agents do not support user-assigned identities: they ignore the caller's choice and echo nothing.
     #[serde(default)]
     pub ignores_choice: bool,
 }
@@ -53,21 +53,21 @@ pub struct AzureArc {
 pub struct ManagedIdentity {
     /// Its client id.
     pub client_id: String,
-    /// Its object id; made from the client id if not set.
+    /// Its object ID; derived from the client ID if not set.
     #[serde(default)]
     pub object_id: Option<String>,
     /// Its resource id in Azure, which is in `xms_mirid`.
     pub resource_id: String,
-    /// The machine's own one: whoever names none gets it.
+    /// The machine's own identity: a request without an ID gets it.
     #[serde(default)]
     pub system_assigned: bool,
-    /// Id of its tenant; the default one if not set.
+    /// ID of its tenant; the default tenant if not set.
     #[serde(default)]
     pub tenant: Option<String>,
     /// Application roles granted, by name of the resource.
     #[serde(default)]
     pub roles: BTreeMap<String, Vec<String>>,
-    /// Life of its tokens in seconds.
+    /// Lifetime of its tokens in seconds.
     #[serde(default = "ManagedIdentity::one_day")]
     pub lifetime_seconds: u64,
 }
@@ -81,7 +81,7 @@ impl ManagedIdentity {
         }
     }
 
-    /// An identity that was given to the machine.
+    /// An identity that was assigned to the machine.
     pub fn user_assigned(client_id: impl Into<String>, resource_id: impl Into<String>) -> Self {
         Self {
             client_id: client_id.into(),
@@ -102,14 +102,14 @@ impl ManagedIdentity {
         self
     }
 
-    /// Sets the life of its tokens, in whole seconds.
+    /// Sets the lifetime of its tokens, in whole seconds.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime_seconds = lifetime.as_secs();
         self
     }
 
-    /// What the FAQ on managed identities says of the cache behind the endpoint.
+    /// The lifetime in the FAQ on managed identities, about the cache behind the endpoint.
     fn one_day() -> u64 {
         24 * 60 * 60
     }

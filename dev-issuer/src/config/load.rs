@@ -1,5 +1,5 @@
-//! Reading a config file, and every rule that its types cannot hold. An error names the field; it never
-//! quotes the file, because the file holds secrets.
+//! Reads a config file, and checks every rule that its types cannot express. An error names the field; it never
+//! quotes the file, because the file contains secrets.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::{Config, Resource, Secret};
 use crate::Error;
 use crate::ids::{is_domain, is_guid};
 
-/// A century: far beyond any use, near enough that times never overflow.
+/// A century: far beyond any use, but small enough that times never overflow.
 const LONGEST_LIFETIME: u64 = 100 * 365 * 24 * 3600;
 
 impl Config {
@@ -23,7 +23,7 @@ impl Config {
 
     /// Reads YAML or JSON text.
     pub fn from_yaml(text: &str) -> Result<Self, Error> {
-        // An empty file asks for nothing special.
+        // An empty file contains no settings.
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
@@ -39,7 +39,7 @@ impl Config {
                 .iter()
                 .any(|name| field.contains(name))
             {
-                // The words of the parser may quote the value.
+                // The message of the parser may quote the value.
                 "must be {value: …, expires: an RFC 3339 time or nothing}".to_owned()
             } else {
                 error.without_snippet().to_string()

@@ -1,4 +1,4 @@
-//! Who exists here: tenants, clients, resources. What a config file may say is exactly these types.
+//! The content of the issuer: tenants, clients, resources. A config file has exactly these types.
 
 mod check;
 mod client;
@@ -28,11 +28,11 @@ pub use trust::{Federated, SubjectName, TrustedIssuer};
 use crate::graph::CredentialValue;
 use crate::users::User;
 
-/// The whole setting of an issuer. What a file leaves out is as in [`Config::default`].
+/// All settings of an issuer. A setting that is not in the file is as in [`Config::default`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
-    /// The national cloud that this is a part of; `Public` if not set.
+    /// The national cloud to which the issuer belongs; `Public` if not set.
     pub cloud: Cloud,
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -40,41 +40,41 @@ pub struct Config {
     pub host: Option<String>,
     /// The directories. The first is the default one.
     pub tenants: Vec<Tenant>,
-    /// Life of a token in seconds, where the client says nothing else.
+    /// Lifetime of a token in seconds, if the client does not set it.
     pub lifetime_seconds: u64,
-    /// `refresh_in` of answers, where the client says nothing else; not sent if not set.
+    /// `refresh_in` of answers, if the client does not set it; not sent if not set.
     pub refresh_in_seconds: Option<u64>,
-    /// How far the protected API lets clocks differ.
+    /// The clock difference that the protected API accepts.
     pub leeway_seconds: u64,
     /// The APIs that tokens are for.
     pub resources: Vec<Resource>,
-    /// The applications that may ask for tokens.
+    /// The applications that may request tokens.
     pub clients: Vec<Client>,
-    /// Scopes that the generic issuer knows; every scope is granted if this is empty.
+    /// Scopes of the generic issuer; every scope is granted if this is empty.
     pub generic_scopes: Vec<String>,
-    /// Where tokens of managed identities are handed out; nowhere by default.
+    /// Endpoints that return tokens of managed identities; none by default.
     pub identity: IdentityEndpoints,
     /// The managed identities of the machine behind those endpoints; none by default.
     pub managed_identities: Vec<ManagedIdentity>,
     /// The listener for clients with certificates; off by default.
     pub mtls: Option<Mtls>,
-    /// The people who may sign in.
+    /// The users who may sign in.
     pub users: Vec<User>,
-    /// Other issuers whose tokens may prove clients.
+    /// Other issuers whose tokens may authenticate clients.
     pub trusted: Vec<TrustedIssuer>,
     /// Name of the user who allows every sign-in at once, without a page.
     pub auto_approve: Option<String>,
     /// Pause between two polls for a device code.
     pub device_interval_seconds: u64,
-    /// Life of a device code.
+    /// Lifetime of a device code.
     pub device_lifetime_seconds: u64,
-    /// What `aud` of a client's assertion must be at the generic issuer.
+    /// The required `aud` of a client's assertion at the generic issuer.
     pub assertion_audience: AssertionAudience,
-    /// What becomes of refresh tokens at the generic issuer, where the client says nothing else.
+    /// How refresh tokens rotate at the generic issuer, if the client does not set it.
     pub refresh_policy: RefreshPolicy,
 }
 
-/// A directory: its id and the domain names that mean the same.
+/// A directory: its ID, and the domain names with the same meaning.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tenant {
@@ -103,7 +103,7 @@ impl Secret {
         }
     }
 
-    /// The same secret with an end.
+    /// The same secret with an expiry.
     #[must_use]
     pub fn expiring(mut self, at: Timestamp) -> Self {
         self.expires = Some(at);
@@ -118,7 +118,7 @@ impl Secret {
         self.expires
     }
 
-    /// Whether this is the value, in the same time whatever is wrong with it.
+    /// Whether this is the value. The comparison takes the same time for every wrong value.
     pub(crate) fn is(&self, value: &[u8]) -> bool {
         aws_lc_rs::constant_time::verify_slices_are_equal(self.value.as_bytes(), value).is_ok()
     }

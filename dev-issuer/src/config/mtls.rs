@@ -10,19 +10,19 @@ use super::Client;
 use crate::Error;
 use crate::mtls::distinguished_name;
 
-/// A second listener, which asks for client certificates, so that clients without one never see a question (RFC 8705
+/// A second listener, which requests client certificates, so that clients without one never get such a request (RFC 8705
 /// section 5). It serves the same paths.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Mtls {
-    /// Where it listens.
+    /// The address on which it listens.
     pub listen: SocketAddr,
-    /// Certificates, as PEM, of the authorities that may vouch for clients with a subject.
+    /// Certificates, as PEM, of the authorities that may sign certificates of clients with a subject.
     #[serde(default)]
     pub client_cas: Vec<String>,
 }
 
-/// What must stand in a client's certificate; one of the ways of RFC 8705 section 2.1.2.
+/// The required content of a client's certificate; one of the ways of RFC 8705 section 2.1.2.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -46,7 +46,7 @@ impl From<&str> for TlsSubject {
 }
 
 impl Client {
-    /// Lets it authenticate by a certificate with this subject, from an authority that the issuer knows
+    /// Allows it to authenticate with a certificate with this subject, from a trusted authority
     /// (`tls_client_auth`).
     #[must_use]
     pub fn tls_subject(mut self, subject: impl Into<TlsSubject>) -> Self {
@@ -54,7 +54,7 @@ impl Client {
         self
     }
 
-    /// Lets it authenticate by exactly this certificate, given as PEM, whoever signed it
+    /// Allows it to authenticate with exactly this certificate, given as PEM, whoever signed it
     /// (`self_signed_tls_client_auth`).
     #[must_use]
     pub fn tls_certificate(mut self, pem: impl Into<String>) -> Self {

@@ -1,45 +1,45 @@
-//! Ways in which issuers differ, to choose from.
+//! Differences between issuers, as settings.
 
 use serde::Deserialize;
 
 use super::{Client, Config};
 
-/// What `aud` of a client's assertion must be at the generic issuer. Real servers disagree (RFC 7523 section 3 against
+/// The required `aud` of a client's assertion at the generic issuer. Real servers disagree (RFC 7523 section 3 against
 /// its successor, draft-ietf-oauth-rfc7523bis).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AssertionAudience {
-    /// The issuer alone.
+    /// Only the issuer.
     Issuer,
-    /// The token endpoint alone.
+    /// Only the token endpoint.
     TokenEndpoint,
     /// One of them.
     #[default]
     Either,
 }
 
-/// What becomes of a refresh token when it is used at the generic issuer.
+/// The effect of the use of a refresh token at the generic issuer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RefreshPolicy {
-    /// It stays, and the answer names no other (RFC 6749 section 6 allows that).
+    /// It stays valid, and the answer contains no other one (RFC 6749 section 6 allows that).
     Keep,
-    /// The answer brings a new one and the old one stays good, as in Entra.
+    /// The answer contains a new one and the old one stays valid, as in Entra.
     Reissue,
-    /// The answer brings a new one, and the old one ends.
+    /// The answer contains a new one, and the old one is not valid any more.
     Rotate {
-        /// For so many seconds the one just before may come again: its answer may have been lost.
+        /// For this many seconds the previous one may be sent again: its answer may have been lost.
         #[serde(default)]
         grace: u32,
     },
-    /// The same without grace, and an old one that comes again is taken for stolen: all that followed from the same
-    /// sign-in ends (RFC 9700 section 4.14.2).
+    /// The same without a grace period. If an old one is sent again, it counts as stolen: all tokens that followed from the same
+    /// sign-in are revoked (RFC 9700 section 4.14.2).
     #[default]
     RotateWithReuseDetection,
 }
 
 impl Client {
-    /// Chooses what becomes of its refresh tokens at the generic issuer.
+    /// Selects how its refresh tokens rotate at the generic issuer.
     #[must_use]
     pub fn refresh_policy(mut self, policy: RefreshPolicy) -> Self {
         self.refresh_policy = Some(policy);
@@ -53,37 +53,37 @@ impl Client {
         self
     }
 
-    /// Makes the generic issuer say nothing about the life of its tokens, as Salesforce does.
+    /// Makes the generic issuer omit the lifetime of its tokens, as Salesforce does.
     #[must_use]
     pub fn without_lifetime(mut self) -> Self {
         self.without_lifetime = true;
         self
     }
 
-    /// Sets the API that its tokens of the generic issuer are for when a request names none.
+    /// Sets the API of its tokens of the generic issuer, for requests that name none.
     #[must_use]
     pub fn default_audience(mut self, audience: impl Into<String>) -> Self {
         self.default_audience = Some(audience.into());
         self
     }
 
-    /// Forbids it a scope that the metadata lists, as Spring Authorization Server does with `openid` for device codes. If
-    /// it is `offline_access`, every sign-in brings a refresh token.
+    /// Refuses it a scope that the metadata lists, as Spring Authorization Server does with `openid` for device codes. If
+    /// it is `offline_access`, every sign-in returns a refresh token.
     #[must_use]
     pub fn refused_scope(mut self, scope: impl Into<String>) -> Self {
         self.refused_scopes.push(scope.into());
         self
     }
 
-    /// Makes its sign-ins offline sessions, as Keycloak before 26.4.12 has them: the access token of a refresh that names
-    /// scopes without `offline_access` is of no use.
+    /// Makes its sign-ins offline sessions, as in Keycloak before 26.4.12: the access token of a refresh with
+    /// scopes without `offline_access` is not usable.
     #[must_use]
     pub fn offline_sessions(mut self) -> Self {
         self.offline_sessions = true;
         self
     }
 
-    /// Lets its assertions name a user as `sub` (Google calls it domain-wide delegation).
+    /// Allows its assertions to name a user as `sub` (Google calls it domain-wide delegation).
     #[must_use]
     pub fn delegation(mut self) -> Self {
         self.delegation = true;

@@ -15,7 +15,7 @@ pub struct Resource {
     /// Its App ID URIs.
     #[serde(default)]
     pub uris: Vec<String>,
-    /// `accessTokenAcceptedVersion`: it decides the form of the token, the endpoint does not.
+    /// `accessTokenAcceptedVersion`: it determines the form of the token; the endpoint does not.
     #[serde(default = "Resource::version_if_unset")]
     pub access_token_accepted_version: u8,
     /// The application roles it defines.
@@ -24,10 +24,10 @@ pub struct Resource {
     /// The delegated permissions it defines.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// What it serves.
+    /// The routes that it serves.
     #[serde(default)]
     pub routes: Vec<Route>,
-    /// Keys that it takes as `Authorization: Token <key>`, beside tokens.
+    /// Keys that it accepts as `Authorization: Token <key>`, in addition to tokens.
     #[serde(default)]
     pub static_keys: Vec<Secret>,
 }
@@ -38,7 +38,7 @@ pub struct Resource {
 pub struct Route {
     /// Path below `/api/{name}`; everything below it belongs to it.
     pub path: String,
-    /// The token must carry one of these, as role or as delegated permission; any valid token will do if empty.
+    /// The token must have one of these, as role or as delegated permission; if empty, any valid token is accepted.
     #[serde(default)]
     pub roles: Vec<String>,
 }
@@ -49,8 +49,8 @@ impl Resource {
         1
     }
 
-    /// Whether a scope or `resource` value names this API: by its application id or an App ID URI. URIs may
-    /// be written with a trailing slash, which a v1 token then carries in `aud` too.
+    /// Whether a scope or `resource` value refers to this API: by its application ID or an App ID URI. URIs may
+    /// have a trailing slash, which is then also in `aud` of a v1 token.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.app_id.eq_ignore_ascii_case(name)
             || self
@@ -59,13 +59,13 @@ impl Resource {
                 .any(|uri| uri == name || name.strip_suffix('/') == Some(uri))
     }
 
-    /// All `aud` values that this API takes for itself.
+    /// All `aud` values that this API accepts.
     pub(crate) fn audiences(&self) -> Vec<String> {
         let uris = self.uris.iter().flat_map(|u| [u.clone(), format!("{u}/")]);
         std::iter::once(self.app_id.clone()).chain(uris).collect()
     }
 
-    /// The route that serves a path: the longest that holds it.
+    /// The route that serves a path: the longest one that contains it.
     pub(crate) fn route_for(&self, path: &str) -> Option<&Route> {
         let path = path.trim_matches('/');
         self.routes

@@ -1,4 +1,4 @@
-//! What clients may sign with, and which other issuers' tokens count.
+//! Keys with which clients may sign, and other issuers whose tokens are accepted.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -10,17 +10,17 @@ use crate::Error;
 use crate::assertion::{Certificate, usable_keys};
 use crate::issuer::DevIssuer;
 
-/// Another issuer whose tokens may prove a client, such as a Kubernetes cluster.
+/// Another issuer whose tokens may authenticate a client, such as a Kubernetes cluster.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrustedIssuer {
-    /// Its `iss`, letter by letter.
+    /// Its `iss`, compared exactly.
     pub issuer: String,
     /// Its JWK set, which the real services fetch.
     pub jwks: Value,
 }
 
-/// Whose token authenticates this client. Compared letter by letter, as Entra does.
+/// The token that authenticates this client. Compared exactly, as Entra does.
 /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-create-trust>
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -33,12 +33,12 @@ pub struct Federated {
     pub audience: String,
 }
 
-/// Certificates that Entra takes for their subject, whoever holds them, if this authority signed them and the assertion
-/// brings them along ("subject name and issuer").
+/// Certificates that Entra accepts because of their subject, if this authority signed them and the assertion
+/// contains them ("subject name and issuer").
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SubjectName {
-    /// What must stand in the certificate.
+    /// The required content of the certificate.
     pub subject: TlsSubject,
     /// The authority's certificate as PEM.
     pub authority: String,
@@ -58,7 +58,7 @@ impl Client {
         self.certificate(Certificate::pem_of(der))
     }
 
-    /// Lets it sign assertions for Entra with any certificate of this subject that the authority (PEM) signed.
+    /// Allows it to sign assertions for Entra with any certificate of this subject that the authority (PEM) signed.
     #[must_use]
     pub fn subject_name(
         mut self,
@@ -79,7 +79,7 @@ impl Client {
         self
     }
 
-    /// Lets a token of another issuer authenticate it.
+    /// Allows a token of another issuer to authenticate it.
     #[must_use]
     pub fn federated(
         mut self,
@@ -97,7 +97,7 @@ impl Client {
 }
 
 impl DevIssuer {
-    /// Takes tokens of another issuer into account, by its JWK set.
+    /// Accepts tokens of another issuer, with its JWK set.
     pub fn trust_issuer(&self, issuer: &str, jwks: &str) -> Result<(), Error> {
         let jwks = serde_json::from_str(jwks)
             .map_err(|_| Error::config("trusted.jwks", "is not a JWK set"))?;
@@ -110,7 +110,7 @@ impl DevIssuer {
         Ok(())
     }
 
-    /// Forgets an issuer: Entra then says that it cannot reach it.
+    /// Removes an issuer: Entra then reports that it cannot reach it.
     pub fn distrust_issuer(&self, issuer: &str) {
         let mut config = self.shared.config_mut();
         config.trusted.retain(|t| t.issuer != issuer);

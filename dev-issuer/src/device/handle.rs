@@ -1,4 +1,4 @@
-//! What tests and the admin listener may do with device codes.
+//! Access of tests and the admin listener to device codes.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,9 +11,9 @@ use crate::issuer::DevIssuer;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct PendingDevice {
-    /// What the user is to type.
+    /// The code that the user must type.
     pub user_code: String,
-    /// The client that asked.
+    /// The client that requested it.
     pub client_id: String,
 }
 
@@ -37,7 +37,7 @@ impl DevIssuer {
         self.decide(user_code, Some(user))
     }
 
-    /// Denies it.
+    /// Declines it.
     pub fn decline_device(&self, user_code: &str) -> Result<(), Error> {
         self.decide(user_code, None)
     }

@@ -1,4 +1,4 @@
-//! Device codes that are out (RFC 8628).
+//! Active device codes (RFC 8628).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,12 +11,12 @@ use crate::signin::Realm;
 
 /// RFC 8628 section 3.5.
 const SLOWER_BY: SignedDuration = SignedDuration::from_secs(5);
-/// A poll may come so much early: requests take different times on their way.
+/// A poll may be this much too early, because requests have different delays.
 const TOLERANCE: SignedDuration = SignedDuration::from_millis(50);
-/// How long a code is known after its end.
+/// How long a code is remembered after its expiry.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
-/// What a device asks for.
+/// The request of a device.
 #[derive(Clone)]
 pub(crate) struct Wish {
     pub(crate) realm: Realm,
@@ -24,30 +24,30 @@ pub(crate) struct Wish {
     pub(crate) scope: String,
     /// The API, at the generic issuer.
     pub(crate) audience: Option<String>,
-    /// The claims that were asked for, at Entra.
+    /// The requested claims, at Entra.
     pub(crate) claims: Option<String>,
 }
 
-/// What was handed to the device.
+/// The values that are returned to the device.
 pub(crate) struct Handed {
     pub(crate) device_code: String,
     /// What the user types.
     pub(crate) user_code: String,
 }
 
-/// What a poll comes to.
+/// The result of a poll.
 pub(crate) enum Poll {
-    /// Nobody has decided yet.
+    /// The user has not decided yet.
     Pending,
-    /// The same, and it came too early; the next pause must be longer.
+    /// The same, and the poll was too early; the next pause must be longer.
     TooEarly,
-    /// It came too early again: the code is dead.
+    /// The poll was too early again: the code is not valid any more.
     Refused,
     Declined,
     Expired,
-    /// No such code, or not this client's.
+    /// No such code, or a code of another client.
     Unknown,
-    /// Granted by the user of this name. The code is gone.
+    /// Approved by the user of this name. The code is removed.
     Approved(Wish, String),
 }
 
@@ -96,7 +96,7 @@ impl Devices {
         handed
     }
 
-    /// What to answer to a device. `patient` issuers do not mind how often it asks.
+    /// The answer to a device. `patient` issuers allow any polling rate.
     pub(crate) fn poll(
         &self,
         device_code: &str,
@@ -136,13 +136,13 @@ impl Devices {
         }
     }
 
-    /// The wish behind a code that a user typed, if it still waits.
+    /// The request for a code that a user typed, if it still waits.
     pub(crate) fn waiting(&self, user_code: &str, now: Timestamp) -> Option<Wish> {
         let mut all = self.lock();
         open(&mut all, user_code, now).map(|entry| entry.wish.clone())
     }
 
-    /// Decides; `None` declines. Whether there was such a code to decide on.
+    /// Decides; `None` declines. Returns whether there was such a code.
     pub(crate) fn decide(&self, user_code: &str, user: Option<String>, now: Timestamp) -> bool {
         let mut all = self.lock();
         let Some(entry) = open(&mut all, user_code, now) else {
@@ -166,7 +166,7 @@ impl Devices {
 }
 
 impl Entry {
-    /// Notes a poll, and makes the pause longer if it came too early.
+    /// Records a poll, and makes the pause longer if it was too early.
     fn is_early(&mut self, now: Timestamp) -> bool {
         let since = self.last_poll.replace(now);
         let early = since.is_some_and(|last| now.duration_since(last) + TOLERANCE < self.pause);
@@ -178,7 +178,7 @@ impl Entry {
     }
 }
 
-/// The entry of a code as people type it: in any case, with or without the dash.
+/// The entry of a code as users type it: in any case, with or without the dash.
 fn open<'e>(all: &'e mut [Entry], typed: &str, now: Timestamp) -> Option<&'e mut Entry> {
     let typed = user_code::plain(typed);
     all.iter_mut().find(|entry| {

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::rand;
 
-/// Letters that are hard to mistake and make no words.
+/// Letters that are hard to confuse and form no words.
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// A new one, with a dash in the middle.
 pub(super) fn random() -> String {
@@ -21,7 +21,7 @@ pub(super) fn random() -> String {
     letters
 }
 
-/// A code as it is compared: people type it in any case, with or without the dash.
+/// A code in the form in which it is compared: users type it in any case, with or without the dash.
 pub(super) fn plain(code: &str) -> String {
     let letters = code.chars().filter(char::is_ascii_alphabetic);
     letters.map(|c| c.to_ascii_uppercase()).collect()

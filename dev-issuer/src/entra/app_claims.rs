@@ -1,4 +1,4 @@
-//! What a token of an application says of it.
+//! The claims about the application in its token.
 
 use jiff::Timestamp;
 
@@ -7,19 +7,19 @@ use crate::config::{Resource, Tenant};
 use crate::ids::uti;
 use crate::state::Shared;
 
-/// An application as its tenant knows it.
+/// An application as it is registered in its tenant.
 pub(crate) struct Application<'a> {
     pub(crate) client_id: &'a str,
     /// Object id of its service principal.
     pub(crate) object_id: String,
     /// `appidacr` / `azpacr`: 0 a public client, 1 a secret, 2 a certificate.
     pub(crate) acr: &'static str,
-    /// Roles granted in the resource. Roles that nobody granted are no reason to refuse: the token comes without them.
+    /// Roles granted in the resource. A missing role is not a reason to refuse: the token is issued without it.
     pub(crate) roles: Vec<String>,
 }
 
-/// Entra writes `iat` and `nbf` five minutes into the past, as tokens of the real service show: whoever takes
-/// `exp - iat` for the life of a token is five minutes off.
+/// Entra writes `iat` and `nbf` five minutes into the past, as tokens of the real service show: a client that uses
+/// `exp - iat` as the lifetime of a token is wrong by five minutes.
 const BACKDATED: i64 = 300;
 
 /// <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>. `name` is the API as the client wrote
@@ -41,7 +41,7 @@ pub(crate) fn app_claims(
     let for_v1 = |value: &str| (!v2).then(|| value.to_owned());
     let for_v2 = |value: &str| v2.then(|| value.to_owned());
     Claims {
-        // v1: as asked for, v2: always the application id.
+        // v1: as requested, v2: always the application ID.
         aud: if v2 {
             resource.app_id.clone()
         } else {

@@ -1,4 +1,4 @@
-//! Clients that authenticate by a signed assertion: with a registered certificate, or with another issuer's token.
+//! Clients that authenticate with a signed assertion: with a registered certificate, or with another issuer's token.
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>,
 //! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation>
 
@@ -11,10 +11,10 @@ use crate::config::{Client, Config, Federated};
 use crate::mtls;
 use crate::state::Shared;
 
-/// The one type there is.
+/// The only type that exists.
 pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Checks the assertion of a client that was found. `endpoints` are the URLs of the endpoint that was asked.
+/// Checks the assertion of a client that was found. `endpoints` are the URLs of the endpoint that received the request.
 pub(super) fn authenticate(
     shared: &Shared,
     config: &Config,
@@ -68,8 +68,8 @@ fn by_certificate(
         .map_err(explained)
 }
 
-/// The key of the certificate that came along, if the client may use any certificate of its subject. A thumbprint
-/// beside it must be its own.
+/// The key of the certificate in the assertion, if the client may use any certificate of its subject. If there is also a
+/// thumbprint, it must be that of this certificate.
 fn by_subject(
     client: &Client,
     assertion: &Assertion<'_>,
@@ -95,7 +95,7 @@ fn by_subject(
     Ok(certificate.and_then(|own| own.key(now).ok()))
 }
 
-/// Another issuer's token comes as it is: with that issuer's `jti` or none, and as often as its holder likes.
+/// Another issuer's token is used unchanged: with that issuer's `jti` or none, and any number of times.
 fn by_federation(
     shared: &Shared,
     config: &Config,
@@ -109,7 +109,7 @@ fn by_federation(
     let own = tenants.find(|id| shared.issuer_v2(id) == claim("iss"));
     if let Some(tenant) = own {
         by_identity(shared, config, client, (text, tenant))?;
-        // The token has the id of the API, the record its App ID URI.
+        // The token contains the ID of the API, the federated credential its App ID URI.
         if audience == config.exchange().app_id {
             audience = config.exchange().uris.first().map_or("", String::as_str);
         }
@@ -149,8 +149,8 @@ fn by_federation(
     })
 }
 
-/// A token of this service: one of a managed identity in the tenant in which the application is registered, the first of those
-/// that know it.
+/// A token of this service: one of a managed identity in the tenant in which the application is registered, the first of the
+/// tenants of the application.
 fn by_identity(
     shared: &Shared,
     config: &Config,
@@ -174,7 +174,7 @@ fn by_identity(
     Ok(())
 }
 
-/// What is compared, in the order in which Entra names what does not fit.
+/// The compared values, in the order in which Entra names a mismatch.
 #[derive(Clone, Copy)]
 enum What {
     Issuer,

@@ -1,4 +1,4 @@
-//! Errors of what a client signed, or of the token that it brought in place of that.
+//! Errors of an assertion that a client signed, or of the token that it sent instead.
 //! Numbers: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>; 700021 and 700023 are as reported from
 //! the real service.
 

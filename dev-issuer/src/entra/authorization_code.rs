@@ -1,4 +1,4 @@
-//! The authorization code grant: a user signed in, and the client comes for the token.
+//! The authorization code grant: a user signed in, and the client requests the token.
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow>
 
 use jiff::Timestamp;

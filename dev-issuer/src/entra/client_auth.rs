@@ -1,4 +1,4 @@
-//! Who asks, and whether they authenticate it.
+//! The client of a request, and its authentication.
 
 use jiff::Timestamp;
 
@@ -8,10 +8,10 @@ use crate::config::{Client, Config, Secret, Tenant};
 use crate::state::Shared;
 use crate::token_request::TokenRequest;
 
-/// `acr` of a client that has nothing to authenticate with.
+/// `acr` of a client without client authentication.
 pub(super) const PUBLIC: &str = "0";
 
-/// A client that authenticated as well as it can.
+/// A client that has authenticated, or that is public.
 pub(super) struct Authenticated<'c> {
     pub(super) client: &'c Client,
     pub(super) secret_index: Option<usize>,
@@ -19,7 +19,7 @@ pub(super) struct Authenticated<'c> {
     pub(super) acr: &'static str,
 }
 
-/// By a secret, in the body or in a Basic header, or by a signed assertion.
+/// With a secret, in the body or in a Basic header, or with a signed assertion.
 pub(super) fn authenticate<'c>(
     shared: &Shared,
     token_request: &TokenRequest,
@@ -32,7 +32,7 @@ pub(super) fn authenticate<'c>(
         (Some(Ok(basic)), None) if token_request.client_id() == Some(&basic.id) => {
             Some(basic.secret.as_str())
         }
-        // A broken header, two ids, or two methods at once, which RFC 6749 section 2.3 forbids.
+        // A broken header, two IDs, or two methods at once, which RFC 6749 section 2.3 forbids.
         (Some(_), _) => return Err(errors::malformed()),
         (None, secret) => secret,
     };
@@ -86,17 +86,17 @@ pub(super) fn authenticate<'c>(
     }
 }
 
-/// What a secret turned out to be.
+/// The result of the comparison of a secret.
 pub(crate) enum Found {
-    /// Valid; its place in the client's list.
+    /// Valid; its position in the client's list.
     Good(usize),
-    /// Once valid.
+    /// Expired.
     Expired(usize),
     /// Not one of the client's.
     None,
 }
 
-/// Looks a secret up. Each is compared to its end, so that the time it takes does not show how much was right.
+/// Finds a secret. Each comparison takes the full time, so that the time does not show how much was right.
 pub(crate) fn find(secrets: &[Secret], value: &str, now: Timestamp) -> Found {
     let mut found = Found::None;
     for (index, secret) in secrets.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The client credentials grant: an application asks for itself.
+//! The client credentials grant: an application requests a token for itself.
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
 
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ pub(super) struct Granted {
     pub(super) secret_index: Option<usize>,
     /// The API as the client wrote it; v1 answers echo it.
     pub(super) resource: String,
-    /// What was granted, where a user granted it.
+    /// The granted scope, if a user granted it.
     pub(super) scope: Option<String>,
     pub(super) refresh_token: Option<String>,
     pub(super) id_token: Option<String>,

@@ -21,7 +21,7 @@ use crate::signin::Realm;
 use crate::state::Shared;
 use crate::token_request::TokenRequest;
 
-/// `POST /{tenant}/oauth2/v2.0/devicecode`. The client only says who it is.
+/// `POST /{tenant}/oauth2/v2.0/devicecode`. The client only sends its ID.
 pub(crate) fn device_code(shared: &Shared, token_request: &TokenRequest, tenant: &str) -> Answer {
     let correlation_id = token_request.correlation_id.clone().unwrap_or_else(guid);
     begin(shared, token_request, tenant)
@@ -74,7 +74,7 @@ fn begin(
     Ok(Answer::json(StatusCode::OK, &body))
 }
 
-/// Entra does not mind how often it is asked.
+/// Entra allows any polling rate.
 pub(super) fn grant(
     shared: &Shared,
     config: &Config,

@@ -1,4 +1,4 @@
-//! Discovery documents and key sets. They name only what this issuer can do: a client that reads of more would try it.
+//! Discovery documents and key sets. They contain only what this issuer supports, because a client would try everything in them.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ fn metadata(shared: &Shared, id: &str, version: Version) -> Value {
     body
 }
 
-/// Whatever name the tenant goes by in the path, the documents carry its id.
+/// Whatever the name of the tenant in the path is, the documents contain its ID.
 fn with_id(shared: &Shared, name: &str, body: impl FnOnce(&str) -> Value) -> Answer {
     let found: Result<String, ErrorAnswer> = {
         let config = shared.config();

@@ -1,4 +1,4 @@
-//! Errors in Entra's words.
+//! Errors in the form of Entra.
 //!
 //! Numbers and texts: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>. That page gives neither the
 //! `error` string nor the HTTP status of most; those are as reported from the real service, else 400
@@ -12,14 +12,14 @@ use serde::Serialize;
 use crate::answer::{Answer, Notes};
 use crate::ids::guid;
 
-/// An error, not yet tied to a request.
+/// An error, without data of a request yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorAnswer {
     status: StatusCode,
     error: &'static str,
     code: u32,
     message: String,
-    /// Where the failure is about one of the client's secrets.
+    /// The secret of the client that caused the failure, if there is one.
     pub(crate) secret_index: Option<usize>,
     suberror: Option<&'static str>,
     claims: Option<String>,
@@ -59,13 +59,13 @@ impl ErrorAnswer {
         }
     }
 
-    /// The same with a finer word for programs.
+    /// The same with a more precise value for programs.
     pub(super) fn suberror(mut self, suberror: &'static str) -> Self {
         self.suberror = Some(suberror);
         self
     }
 
-    /// The same with what the next request has to ask for.
+    /// The same with the claims that the next request must contain.
     pub(super) fn claims(mut self, claims: &str) -> Self {
         self.claims = Some(claims.to_owned());
         self
@@ -75,13 +75,13 @@ impl ErrorAnswer {
         self.error
     }
 
-    /// Number and words, for a page.
+    /// Number and text, for a page.
     pub(crate) fn text(&self) -> String {
         format!("AADSTS{}: {}", self.code, self.message)
     }
 
-    /// The description ends with ids and time on lines of their own, parted by CR LF, and `timestamp` has a blank
-    /// where RFC 3339 has a `T`: clients that show the text must cope with both.
+    /// The description ends with IDs and time on separate lines, separated by CR LF, and `timestamp` has a blank
+    /// where RFC 3339 has a `T`: clients that show the text must support both.
     pub(crate) fn into_answer(self, origin: &str, correlation_id: &str) -> Answer {
         let trace_id = guid();
         let timestamp = Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ").to_string();

@@ -1,9 +1,9 @@
-//! The part that looks like Microsoft Entra ID.
+//! The part that behaves like Microsoft Entra ID.
 //!
 //! `token` checks a request in the order in which Entra does: tenant, form, grant, client, secret, resource.
-//! A further grant is a file beside `client_credentials` and a line in `token`; a further way for a client
-//! to authenticate is a branch in `client_auth`. Grants that ask for a user go through `user_grant`, and those without a
-//! page through its check of what was agreed to before.
+//! Another grant is a file next to `client_credentials` and a line in `token`; another client authentication
+//! method is a branch in `client_auth`. Grants that need a user use `user_grant`. Grants without a
+//! page use its check of earlier consent.
 
 mod app_claims;
 mod assertion;
@@ -34,7 +34,7 @@ pub(crate) use tenant::of_user as user_tenant;
 pub(crate) use token::{answer, not_post};
 pub(crate) use user_scope::check_user_scope;
 
-/// Version of an endpoint. The version of a token is the resource's affair.
+/// Version of an endpoint. The resource determines the version of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     V1,

@@ -1,4 +1,4 @@
-//! The on-behalf-of flow: a user's token for one application into a user's token for another API.
+//! The on-behalf-of flow: exchanges a user's token for one application for a user's token for another API.
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow>
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use crate::form::Form;
 use crate::state::Shared;
 use crate::token_request::TokenRequest;
 
-/// RFC 7523 section 2.1; Entra gives it a meaning of its own.
+/// RFC 7523 section 2.1; Entra uses it with a different meaning.
 pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 pub(super) fn grant(
@@ -61,7 +61,7 @@ fn not_accepted(text: &str) -> ErrorAnswer {
     ErrorAnswer::new(BAD, "invalid_grant", 50_013, text)
 }
 
-/// The token must be for the very application that presents it, by its id or by the URIs that it goes by as an API.
+/// The token must be for the application that presents it, by its ID or by its URIs as an API.
 fn check(
     shared: &Shared,
     config: &Config,

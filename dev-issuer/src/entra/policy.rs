@@ -1,14 +1,14 @@
-//! Errors by number alone: what a policy says of a user, or a test of a client.
+//! Errors by their number alone: of a user's policy, or of a test's fault.
 //!
-//! Microsoft's page of numbers gives neither `error` nor status of most. Where no report of the real service is known, they
-//! are what RFC 6749 section 5.2 and `OpenID` Connect Core section 3.1.2.6 ask for.
+//! Microsoft's page of numbers contains neither `error` nor status of most. Where no report of the real service is known, they
+//! are those that RFC 6749 section 5.2 and `OpenID` Connect Core section 3.1.2.6 require.
 
 use serde_json::{Value, json};
 
 use super::errors::{BAD, ErrorAnswer};
 use crate::users::User;
 
-/// The answer that goes with an AADSTS number.
+/// The answer for an AADSTS number.
 pub(crate) fn error_answer(code: u32) -> ErrorAnswer {
     let (status, error) = kind(code);
     let text = match code {
@@ -82,7 +82,7 @@ fn kind(code: u32) -> (u16, &'static str) {
     }
 }
 
-/// What MSAL reads beside `error`, and whether `claims` for the next request come with it.
+/// The `suberror` that MSAL reads, and whether the answer contains `claims` for the next request.
 fn suberror(code: u32) -> Option<(&'static str, bool)> {
     match code {
         50_072 | 50_074 | 50_076 | 50_078 | 50_079 | 50_158 => Some(("basic_action", true)),
@@ -97,7 +97,7 @@ fn suberror(code: u32) -> Option<(&'static str, bool)> {
 /// The policy of errors by number alone.
 const POLICY: &str = "0f1e2d3c-4b5a-4c6d-8e7f-90a1b2c3d4e5";
 
-/// Names the policy that has to be met, as text in a text
+/// Names the required policy, as text in a text
 /// (<https://learn.microsoft.com/entra/identity-platform/claims-challenge>).
 fn challenge(policy: &str) -> String {
     json!({ "access_token": { "polids": { "essential": true, "values": [policy] } } }).to_string()

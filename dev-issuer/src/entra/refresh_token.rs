@@ -1,5 +1,5 @@
-//! The refresh token grant. A token is not used up: it may be needed again after a lost answer, and may ask for any API
-//! that the user agreed to for this client. At v2 the answer has a new refresh token only if `offline_access` was
+//! The refresh token grant. A refresh token stays valid: it may be needed again after a lost answer, and may be used for any API
+//! to which the user consented for this client. At v2 the answer contains a new refresh token only if `offline_access` was
 //! requested (v2-oauth2-auth-code-flow, "Refresh the access token").
 //! <https://learn.microsoft.com/entra/identity-platform/refresh-tokens>
 
@@ -38,7 +38,7 @@ pub(super) fn grant(
         } else {
             standing.scope.clone()
         };
-        // It is about the refresh token, not about the API.
+        // It concerns the refresh token, not the API.
         let scope: Vec<&str> = requested
             .split(' ')
             .filter(|part| *part != "offline_access")

@@ -4,11 +4,11 @@ use super::Version;
 use super::errors::{self, ErrorAnswer};
 use crate::form::Form;
 
-/// The name of the API as the client wrote it. Only the form is checked; whether it exists is seen later, once
+/// The name of the API as the client wrote it. Only the form is checked; whether it exists is checked later, when
 /// the client has authenticated.
 pub(super) fn read(form: &Form, version: Version) -> Result<&str, ErrorAnswer> {
     match version {
-        // A `scope` without `resource` is what people send who mix the two versions up.
+        // Users who mix up the two versions send a `scope` without `resource`.
         Version::V1 => form
             .get("resource")
             .ok_or_else(|| errors::missing("resource")),
@@ -17,7 +17,7 @@ pub(super) fn read(form: &Form, version: Version) -> Result<&str, ErrorAnswer> {
     }
 }
 
-/// `<resource>/.default`, once. Values are not trimmed, so a stray blank makes an empty scope, which has no
+/// `<resource>/.default`, once. Values are not trimmed, so an extra blank creates an empty scope, which has no
 /// `/.default`. A doubled slash is right for an App ID URI that ends with one.
 fn from_scope(scope: &str) -> Result<&str, ErrorAnswer> {
     let mut resources = scope.split(' ').map(|part| {

@@ -4,7 +4,7 @@ use super::errors::{self, ErrorAnswer};
 use crate::config::{Config, Tenant};
 use crate::ids::{is_domain, is_guid};
 
-/// The tenant of a user, who may leave it open: then it is the default one.
+/// The tenant of a user. If the request leaves it open, it is the default one.
 pub(crate) fn of_user<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, ErrorAnswer> {
     match (name, config.tenants.first()) {
         ("common" | "organizations", Some(default)) => Ok(default),
@@ -12,7 +12,7 @@ pub(crate) fn of_user<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, 
     }
 }
 
-/// The tenant of a user who gives the password away: it is not looked for in all of them
+/// The tenant of a user in the password grant, which must be named
 /// (<https://learn.microsoft.com/entra/identity-platform/v2-oauth-ropc>).
 pub(super) fn of_password<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, ErrorAnswer> {
     match name {
@@ -22,7 +22,7 @@ pub(super) fn of_password<'c>(config: &'c Config, name: &str) -> Result<&'c Tena
 }
 
 /// The tenant of an application: by id or by domain, in any case. The names for "any tenant" are for users only
-/// (Microsoft's page on client credentials wants a concrete one).
+/// (Microsoft's page on client credentials requires a specific one).
 pub(super) fn resolve<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, ErrorAnswer> {
     match name {
         "common" | "organizations" => return Err(errors::tenant_missing()),

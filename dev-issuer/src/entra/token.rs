@@ -15,7 +15,7 @@ use crate::ids::{guid, is_guid};
 use crate::state::Shared;
 use crate::token_request::TokenRequest;
 
-/// Checks a request and mints the token.
+/// Checks a request and issues the token.
 pub(crate) fn answer(
     shared: &Shared,
     token_request: &TokenRequest,
@@ -33,7 +33,7 @@ pub(crate) fn answer(
     )
 }
 
-/// What a GET gets.
+/// The answer to a GET.
 pub(crate) fn not_post(shared: &Shared, method: &str, headers: &HeaderMap) -> Answer {
     let given = headers
         .get("client-request-id")
@@ -76,7 +76,7 @@ fn decide(
         .get("grant_type")
         .ok_or_else(|| errors::missing("grant_type"))?;
     match grant {
-        // These begin at endpoints that are here in v2 alone.
+        // These start at endpoints that exist only in v2.
         AUTHORIZATION_CODE | DEVICE_CODE if version == Version::V1 => {
             Err(errors::unsupported_grant(grant))
         }

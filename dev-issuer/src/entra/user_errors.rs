@@ -1,10 +1,10 @@
-//! Errors where a user is concerned: codes, consent, refresh tokens.
+//! Errors about a user: codes, consent, refresh tokens.
 //! Numbers and texts: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
 
 use super::errors::{BAD, ErrorAnswer};
 use crate::refresh::BadRefresh;
 
-/// The text begins with its number: it may also stand in an address.
+/// The text begins with its number: it may also be a part of a redirect URL.
 pub(crate) fn user_scope(text: String) -> ErrorAnswer {
     let split = text.strip_prefix("AADSTS").and_then(|t| t.split_once(": "));
     match split.and_then(|(code, text)| Some((code.parse().ok()?, text))) {

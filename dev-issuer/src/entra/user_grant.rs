@@ -1,4 +1,4 @@
-//! Tokens for a user, whichever way the user was asked.
+//! Tokens for a user, for each kind of sign-in.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -17,17 +17,17 @@ use crate::signin::Realm;
 use crate::state::Shared;
 use crate::users::User;
 
-/// What was agreed to.
+/// The consent of the user.
 pub(super) struct Agreed<'a> {
     /// Name of the user.
     pub(super) user: &'a str,
     pub(super) scope: &'a str,
     pub(super) nonce: Option<&'a str>,
-    /// The `claims` that the sign-in was asked for.
+    /// The `claims` of the sign-in.
     pub(super) claims: Option<&'a str>,
 }
 
-/// The token, and what else was asked for: an id token with `openid`, a refresh token with `offline_access`.
+/// The token, and other requested tokens: an ID token with `openid`, a refresh token with `offline_access`.
 pub(super) fn issue(
     shared: &Shared,
     config: &Config,
@@ -85,8 +85,8 @@ pub(super) fn issue(
     })
 }
 
-/// The same where nobody can be asked now: what was not agreed to before is refused. `earlier` is a scope that this user
-/// agreed to for this client.
+/// The same without interaction: a scope without earlier consent is refused. `earlier` is a scope to which this user
+/// consented for this client.
 pub(super) fn issue_silently(
     shared: &Shared,
     config: &Config,

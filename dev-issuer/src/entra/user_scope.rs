@@ -1,4 +1,4 @@
-//! Which API a token for a user is for, and what it permits there.
+//! The API of a token for a user, and its permissions there.
 //! <https://learn.microsoft.com/entra/identity-platform/scopes-oidc>
 
 use super::Version;
@@ -7,12 +7,12 @@ use crate::config::{Client, Config, Resource};
 use crate::form::Form;
 use crate::users::User;
 
-/// A scope, taken apart.
+/// A parsed scope.
 pub(super) struct UserScope<'c> {
     pub(super) resource: &'c Resource,
     /// The API as the client wrote it.
     pub(super) name: String,
-    /// Delegated permissions by name; `.default` stands for what the client was given once.
+    /// Delegated permissions by name; `.default` includes all earlier grants of the client.
     permissions: Vec<String>,
     pub(super) openid: bool,
     pub(super) offline_access: bool,
@@ -55,8 +55,8 @@ pub(super) fn read<'c>(config: &'c Config, scope: &str) -> Result<UserScope<'c>,
     })
 }
 
-/// What is asked for without a page: `scope` at v2. At v1 it is `resource`, for all that the client was given there, and
-/// a refresh token comes without a word.
+/// The requested scope without a page: `scope` at v2. At v1 it is `resource`, for all permissions of the client there, and
+/// a refresh token is always included.
 pub(super) fn from_form(form: &Form, version: Version) -> Result<String, ErrorAnswer> {
     let required = |name: &'static str| form.get(name).ok_or_else(|| errors::missing(name));
     match version {
@@ -66,21 +66,21 @@ pub(super) fn from_form(form: &Form, version: Version) -> Result<String, ErrorAn
     }
 }
 
-/// What keeps a sign-in from beginning.
+/// The error that prevents a sign-in.
 pub(crate) fn check_user_scope(config: &Config, scope: Option<&str>) -> Result<(), String> {
     let scope = scope.ok_or("AADSTS900144: The request must contain the parameter 'scope'.")?;
     read(config, scope).map(|_| ())
 }
 
 impl UserScope<'_> {
-    /// What the client was given there by an administrator or by this user.
+    /// The permissions that an administrator or this user granted to the client there.
     fn given<'s>(&'s self, client: &'s Client, user: &'s User) -> impl Iterator<Item = &'s String> {
         let of_client = client.scopes.get(&self.resource.name);
         let of_user = user.scopes.get(&self.resource.name);
         of_client.into_iter().chain(of_user).flatten()
     }
 
-    /// Whether all of it was agreed to before: in general, or by an earlier scope of the same user.
+    /// Whether all of it was consented to before: in general, or by an earlier scope of the same user.
     pub(super) fn is_agreed(&self, client: &Client, user: &User, earlier: &str) -> bool {
         let mut permissions = self.permissions.iter();
         permissions.all(|permission| {
@@ -98,7 +98,7 @@ impl UserScope<'_> {
         })
     }
 
-    /// What the token will permit, sorted, each once.
+    /// The permissions of the token, sorted, each once.
     pub(super) fn scp(&self, client: &Client, user: &User) -> Vec<String> {
         let mut all = Vec::new();
         for permission in &self.permissions {
@@ -113,7 +113,7 @@ impl UserScope<'_> {
         all
     }
 
-    /// `scope` of the answer: with the API in front, and the scopes of the sign-in behind.
+    /// `scope` of the answer: the permissions with the API before them, then the scopes of the sign-in.
     pub(super) fn granted(&self, scp: &[String], requested: &str) -> String {
         let permissions = scp.iter().map(|p| format!("{}/{p}", self.name));
         let others = requested.split(' ').filter(|part| OPENID.contains(part));

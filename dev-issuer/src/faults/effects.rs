@@ -1,4 +1,4 @@
-//! How an answer is spoiled.
+//! How an answer is changed.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::answer::{Answer, response};
 use crate::entra;
 use crate::ids::guid;
 
-/// The answer of an effect that stands in for the issuer.
+/// The answer of an effect that replaces the issuer's.
 pub(crate) fn replacement(
     effect: &Effect,
     (origin, correlation_id): (&str, Option<&str>),
@@ -81,7 +81,7 @@ fn header_value(after: &RetryAfter) -> String {
     }
 }
 
-/// Spoils an answer. Effects that are not about the body leave it as it is.
+/// Changes an answer. Effects that do not concern the body leave it unchanged.
 pub(crate) fn distort(effect: &Effect, mut answer: Answer) -> Response {
     match effect {
         Effect::Empty => {
@@ -114,7 +114,7 @@ pub(crate) fn distort(effect: &Effect, mut answer: Answer) -> Response {
                 fields.remove("expires_on");
             });
             if let Some(json) = json {
-                // As text: `1e400` is JSON, but no number that this program could hold.
+                // As text: `1e400` is JSON, but not a number that this program can represent.
                 let rest = text(&answer).trim_start_matches('{').to_owned();
                 answer.body = format!(r#"{{"expires_in":{json},{rest}"#).into();
             }

@@ -1,4 +1,4 @@
-//! Scripted faults: what may go wrong, for whom, how often.
+//! Scripted faults: the effect, the client, the number of requests.
 
 mod effects;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 pub(crate) use effects::{distort, replacement};
 
-/// A fault waiting for its requests. Each request takes the first one that concerns it.
+/// A fault that waits for its requests. Each request takes the first fault that matches it.
 ///
 /// As JSON: `{"client": "demo", "times": 2, "latencyMs": 500, "effect": {"tooManyRequests": {"retryAfter": {"seconds": 7}}}}`;
 /// an effect without settings is a word: `{"effect": "drop"}`.
@@ -19,13 +19,13 @@ pub(crate) use effects::{distort, replacement};
 pub struct Fault {
     /// Only requests of this client; every request if not set.
     pub client: Option<String>,
-    /// Which part of the server is concerned.
+    /// The part of the server to which it applies.
     pub on: Surface,
-    /// How many requests it hits; all of them until it is cleared, if not set.
+    /// How many requests it affects; all of them until it is cleared, if not set.
     pub times: Option<u32>,
-    /// Waits so long before the request is checked.
+    /// Waits this long before the request is checked.
     pub latency_ms: u64,
-    /// What happens to the answer.
+    /// The effect on the answer.
     pub effect: Effect,
 }
 
@@ -36,26 +36,26 @@ pub enum Surface {
     /// The token endpoints.
     #[default]
     Token,
-    /// Discovery documents and key sets. No client is known there.
+    /// Discovery documents and key sets. The client is not known there.
     Metadata,
-    /// The protected API. No client is known there before the token was read.
+    /// The protected API. The client is not known before the token was read.
     Api,
     /// The endpoints of managed identities.
     Identity,
-    /// The endpoints at which sign-ins begin: `authorize` and those for device codes.
+    /// The endpoints at which sign-ins start: `authorize` and those for device codes.
     SignIn,
     /// The revocation endpoint.
     Revocation,
-    /// Microsoft Graph. No client is known there before the token was read.
+    /// Microsoft Graph. The client is not known before the token was read.
     Graph,
-    /// Where a second request completes a token. No client is known there.
+    /// The endpoints of a second request that completes a token. The client is not known there.
     SecondRequest,
     /// The updates of clients' registrations (RFC 7592).
     Registration,
 }
 
-/// What happens to the answer. Those that say so stand in for the issuer: nothing is minted. The others spoil
-/// an answer that was minted and recorded.
+/// The effect on the answer. Effects that state it replace the issuer's answer: no token is issued. The others change
+/// an answer that was issued and recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     rename_all = "camelCase",
@@ -64,7 +64,7 @@ pub enum Surface {
 )]
 #[non_exhaustive]
 pub enum Effect {
-    /// Nothing: for latency alone.
+    /// None: for a delay alone.
     #[default]
     None,
     /// 429 instead of an answer; nothing is minted.
@@ -88,17 +88,17 @@ pub enum Effect {
     Redirect {
         /// 301, 302, 307 or 308.
         status: u16,
-        /// Where to.
+        /// The target.
         location: String,
     },
     /// An OAuth error with status 200; nothing is minted.
     ErrorWith200,
-    /// Entra's error with this number, with `suberror` and `claims` where they belong to it; nothing is minted.
+    /// Entra's error with this number, with `suberror` and `claims` if they belong to it; nothing is minted.
     Aadsts {
         /// The number, such as 53003 for Conditional Access.
         code: u32,
     },
-    /// Just this answer; nothing is minted.
+    /// Exactly this answer; nothing is minted.
     Custom {
         /// The status.
         status: u16,
@@ -114,7 +114,7 @@ pub enum Effect {
         /// The status, such as 500.
         status: u16,
     },
-    /// The connection closes and the answer is lost, with all else that was on that connection.
+    /// The connection closes and the answer is lost, with all others on that connection.
     Drop,
     /// No answer until the faults are cleared; then the request is checked as usual.
     Hang,
@@ -126,9 +126,9 @@ pub enum Effect {
     Html,
     /// The first half of the body, with a length that fits.
     Truncated,
-    /// A body that is valid JSON but longer than anyone should read; sent in chunks.
+    /// A body that is valid JSON but longer than a client should read; sent in chunks.
     Huge {
-        /// How long.
+        /// Its length.
         #[serde(default = "two_mebibytes")]
         bytes: usize,
     },
@@ -136,7 +136,7 @@ pub enum Effect {
     DuplicateKeys,
     /// No `access_token`.
     MissingAccessToken,
-    /// Another `expires_in`; `expires_on` is taken out, so that nothing else states the lifetime.
+    /// Another `expires_in`; `expires_on` is removed, so that nothing else states the lifetime.
     ExpiresIn {
         /// The JSON to write there, such as `0`, `-1`, `"3599"`, `1e400`; no such field if not set.
         #[serde(default)]
@@ -149,9 +149,9 @@ pub enum Effect {
     },
     /// A line break at the end of the token.
     TokenWithNewline,
-    /// A header that says gzip above a body that is not.
+    /// A gzip header with a body that is not compressed.
     GzipLie,
-    /// The right answer, byte by byte.
+    /// The correct answer, byte by byte.
     Slow {
         /// Pause before each byte.
         #[serde(default = "one_second")]
@@ -165,9 +165,9 @@ pub enum Effect {
 pub enum RetryAfter {
     /// A number of seconds.
     Seconds(u64),
-    /// A date, so many seconds from now (or ago).
+    /// A date, this many seconds from now (or ago).
     DateIn(i64),
-    /// Anything, also what no client can read.
+    /// Any text, also one that no client can read.
     Text(String),
 }
 
@@ -188,7 +188,7 @@ impl Fault {
         }
     }
 
-    /// Nothing but a delay.
+    /// Only a delay.
     pub fn latency(milliseconds: u64) -> Self {
         Self {
             latency_ms: milliseconds,
@@ -203,7 +203,7 @@ impl Fault {
         self
     }
 
-    /// Only so often.
+    /// Only this many times.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
@@ -231,7 +231,7 @@ impl Fault {
     }
 }
 
-/// The faults that wait.
+/// The waiting faults.
 pub(crate) struct Faults {
     queue: Mutex<VecDeque<Fault>>,
     cleared: watch::Sender<u64>,
@@ -253,7 +253,7 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Latency and hanging; returns when the request may go on.
+    /// Delay and hanging; returns when the request may continue.
     pub(crate) async fn delay(&mut self) {
         let latency = std::time::Duration::from_millis(self.fault.latency_ms);
         tokio::time::sleep(latency).await;
@@ -275,7 +275,7 @@ impl Faults {
         self.cleared.send_modify(|count| *count += 1);
     }
 
-    /// How many requests those still hit that do not hit all.
+    /// The number of requests that are still affected, without faults that affect all.
     pub(crate) fn pending(&self) -> u32 {
         let queue = self.queue();
         queue.iter().filter_map(|fault| fault.times).sum()

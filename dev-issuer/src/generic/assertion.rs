@@ -1,4 +1,4 @@
-//! Clients of the generic issuer that sign, or that show another issuer's token (RFC 7523 section 2.2).
+//! Clients of the generic issuer that sign, or that send another issuer's token (RFC 7523 section 2.2).
 
 use jsonwebtoken::Algorithm;
 
@@ -22,7 +22,7 @@ pub(super) fn words(bad: Bad) -> &'static str {
     }
 }
 
-/// What `aud` may be.
+/// The accepted values of `aud`.
 fn audiences(shared: &Shared, rule: AssertionAudience) -> Vec<String> {
     let issuer = shared.generic_issuer();
     let endpoint = format!("{issuer}/token");
@@ -33,7 +33,7 @@ fn audiences(shared: &Shared, rule: AssertionAudience) -> Vec<String> {
     }
 }
 
-/// Whom an assertion authenticates: the client itself, or one whose federated credential it is.
+/// The client that an assertion authenticates: the client itself, or one with a matching federated credential.
 pub(super) fn client<'c>(
     shared: &Shared,
     config: &'c Config,
@@ -74,7 +74,7 @@ fn by_own_key(
     shared.replays.first_time(assertion, now)
 }
 
-/// Another issuer's token comes as often as its holder likes, so its id may come again.
+/// Another issuer's token may be used any number of times, so its ID may be repeated.
 fn by_federation(
     config: &Config,
     client: &Client,
@@ -94,7 +94,7 @@ fn by_federation(
     assertion.check_audience(&audiences)
 }
 
-/// Signature and times of a token of an issuer that is trusted.
+/// Signature and times of a token of a trusted issuer.
 pub(super) fn trusted(config: &Config, assertion: &Assertion<'_>, now: i64) -> Result<(), Bad> {
     let issuer = assertion.claim("iss").ok_or(Bad::Malformed)?;
     let mut all = config.trusted.iter();

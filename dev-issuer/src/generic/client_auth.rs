@@ -1,4 +1,4 @@
-//! Who asks the generic issuer, and whether they authenticate it.
+//! The client of a request to the generic issuer, and its authentication.
 
 use jiff::Timestamp;
 
@@ -11,22 +11,22 @@ use crate::mtls;
 use crate::state::Shared;
 use crate::token_request::TokenRequest;
 
-/// The one type there is (RFC 7523 section 2.2).
+/// The only type that exists (RFC 7523 section 2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A client that authenticated as well as it can.
+/// A client that has authenticated, or that is public.
 pub(super) struct Authenticated<'c> {
     pub(super) client: &'c Client,
-    /// Which of its secrets it was.
+    /// Which of its secrets was used.
     pub(super) secret_index: Option<usize>,
-    /// What its tokens are bound to.
+    /// The key to which its tokens are bound.
     pub(super) confirmation: Option<Confirmation>,
-    /// False for a public client, which has nothing to authenticate with.
+    /// False for a public client, which has no client authentication.
     pub(super) confidential: bool,
 }
 
 impl<'c> Authenticated<'c> {
-    /// A client that something else than its own authentication stands for.
+    /// A client that is identified by something other than its own authentication.
     pub(super) fn by_itself(client: &'c Client) -> Self {
         Self {
             client,
@@ -37,8 +37,8 @@ impl<'c> Authenticated<'c> {
     }
 }
 
-/// By Basic header, in the body or by a client certificate, never by two of them (RFC 6749 section 2.3). A wrong id and a
-/// wrong secret look the same.
+/// With a Basic header, in the body or with a client certificate, never with two of them (RFC 6749 section 2.3). The answers for a wrong ID and
+/// for a wrong secret are equal.
 pub(super) fn authenticate<'c>(
     shared: &Shared,
     token_request: &TokenRequest,

@@ -50,7 +50,7 @@ fn begin(shared: &Shared, token_request: &TokenRequest) -> Result<Answer, ErrorA
     Ok(Answer::json(StatusCode::OK, &body))
 }
 
-/// Section 3.5. A client that does not slow down after `slow_down` has lost its code.
+/// Section 3.5. If a client does not slow down after `slow_down`, its code becomes invalid.
 pub(super) fn grant(
     shared: &Shared,
     token_request: &TokenRequest,

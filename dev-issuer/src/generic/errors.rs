@@ -12,9 +12,9 @@ use crate::token_request::TokenRequest;
 pub(super) struct ErrorAnswer {
     pub(super) error: &'static str,
     pub(super) description: String,
-    /// Where the failure is about one of the client's secrets.
+    /// The secret of the client that caused the failure, if there is one.
     pub(super) secret_index: Option<usize>,
-    /// 403 in place of 400, as Auth0 has it.
+    /// 403 instead of 400, as Auth0 returns.
     pub(super) forbidden: bool,
 }
 
@@ -40,7 +40,7 @@ impl ErrorAnswer {
         self
     }
 
-    /// 401 for a client that is not who it says, with a challenge if it came with the header (RFC 6749 section 5.2).
+    /// 401 if client authentication failed, with a challenge if the request had the header (RFC 6749 section 5.2).
     pub(super) fn into_answer(self, token_request: &TokenRequest) -> Answer {
         let denied = self.error == "invalid_client";
         let status = if denied {

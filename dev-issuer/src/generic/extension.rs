@@ -1,4 +1,4 @@
-//! Grants of the issuer's own (RFC 6749 section 4.5), as issuers that people use have them.
+//! Grants that only an issuer defines (RFC 6749 section 4.5), as real issuers have them.
 
 use jiff::Timestamp;
 
@@ -59,7 +59,7 @@ pub(super) fn api_key(
         scope: None,
     };
     Ok(Granted {
-        // In IBM's words.
+        // The value that IBM returns.
         refresh_token: Some("not_supported".to_owned()),
         ..for_client(shared, &config, &caller, form, &whose)?
     })

@@ -1,5 +1,5 @@
 //! An assertion as a grant (RFC 7523 section 2.1): signed by the client itself, as Google's service accounts do it, or
-//! by an issuer that is trusted.
+//! by a trusted issuer.
 //! <https://developers.google.com/identity/protocols/oauth2/service-account>
 
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use crate::form::Form;
 use crate::state::Shared;
 use crate::token_request::TokenRequest;
 
-/// Google's bound.
+/// Google's limit.
 const LONGEST: i64 = 3600;
 
 pub(super) fn grant(
@@ -44,7 +44,7 @@ fn wrong(bad: Bad) -> ErrorAnswer {
     refuse("invalid_grant", words(bad))
 }
 
-/// The signature alone authenticates the client. Scopes stand inside, and who else than the client it speaks for.
+/// Only the signature authenticates the client. The assertion contains the scopes, and the user if it is not the client itself.
 fn of_itself(
     shared: &Shared,
     config: &Config,
@@ -98,7 +98,7 @@ fn verify(
     shared.replays.if_named(assertion, now)
 }
 
-/// The client authenticates as always; the assertion says for whom it asks, and may come again.
+/// The client authenticates as always; the assertion names the subject, and may be sent again.
 fn of_another(
     shared: &Shared,
     config: &Config,

@@ -1,5 +1,5 @@
-//! An issuer that is not Entra: OAuth 2.0 as RFC 6749 has it, with discovery, so that nothing may rely on
-//! Entra's ways.
+//! An issuer that is not Entra: OAuth 2.0 according to RFC 6749, with discovery, so that no code may depend on
+//! the specifics of Entra.
 
 mod assertion;
 mod authorization_code;

@@ -29,7 +29,7 @@ pub(super) fn grant(
         .user_with(name, password)
         .ok_or_else(|| refuse("invalid_grant", "the user or the password is wrong"))?;
     if user.needs_mfa {
-        // In Auth0's words.
+        // The value that Auth0 returns.
         return Err(refuse("mfa_required", "a second factor is needed").forbidden());
     }
     let agreed = Agreed {

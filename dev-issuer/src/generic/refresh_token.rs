@@ -1,4 +1,4 @@
-//! The refresh token grant (RFC 6749 section 6). What becomes of the token is the client's policy.
+//! The refresh token grant (RFC 6749 section 6). The client's policy determines whether the token rotates.
 
 use jiff::Timestamp;
 
@@ -46,7 +46,7 @@ pub(super) fn grant(
         let offline = |scope: &str| scope.split(' ').any(|part| part == "offline_access");
         if caller.client.offline_sessions && requested.is_some_and(|requested| !offline(requested))
         {
-            // Whoever looks the session up finds none.
+            // A look-up of the session finds none.
             "ended-session".clone_into(&mut granted.claims.aud);
         }
         Ok(granted)

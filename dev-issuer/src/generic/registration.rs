@@ -1,5 +1,5 @@
 //! Registration management (RFC 7592) of the generic issuer's clients: `GET` and `PUT` of `/generic/register/{id}`. An update replaces the
-//! registration and the registration access token. Nobody registers a new client: clients come with the configuration.
+//! registration and the registration access token. New clients cannot be registered: clients are in the configuration.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,7 +120,7 @@ fn metadata(client: &Client) -> Value {
     shown
 }
 
-/// All members are replaced, so that all must be there; here one may be another.
+/// All members are replaced, so all must be present; only one may have a different value here.
 fn update(client: &mut Client, body: &[u8]) -> Result<(), Answer> {
     let invalid = || refused(StatusCode::BAD_REQUEST, "invalid_client_metadata");
     let wanted: Value = serde_json::from_slice(body).map_err(|_| invalid())?;
@@ -148,14 +148,14 @@ fn address(shared: &Shared, id: &str) -> String {
 }
 
 impl DevIssuer {
-    /// Lets a client of the generic issuer manage its registration: the address, and a registration access token in place of the one
-    /// before it.
+    /// Allows a client of the generic issuer to manage its registration: returns the address, and a registration access token that replaces the
+    /// one before it.
     pub fn registration(&self, client: &str) -> (String, String) {
         let token = self.shared.registrations.renew(client);
         (address(&self.shared, client), token)
     }
 
-    /// The registration access token that a client has to send, if it manages its registration.
+    /// The registration access token that a client must send, if it manages its registration.
     pub fn registration_access_token(&self, client: &str) -> Option<String> {
         self.shared.registrations.current(client)
     }

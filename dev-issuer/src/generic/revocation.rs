@@ -13,7 +13,7 @@ use crate::signin::Realm;
 use crate::state::Shared;
 use crate::token_request::TokenRequest;
 
-/// `POST /generic/revoke`. A token that nobody knows is as good as revoked (section 2.2).
+/// `POST /generic/revoke`. An unknown token counts as revoked (section 2.2).
 pub(crate) fn revoke(shared: &Shared, token_request: &TokenRequest) -> Answer {
     match take_back(shared, token_request) {
         Ok(()) => Answer::json(StatusCode::OK, &json!({})),
@@ -28,7 +28,7 @@ fn take_back(shared: &Shared, token_request: &TokenRequest) -> Result<(), ErrorA
     let token = form
         .get("token")
         .ok_or_else(|| refuse("invalid_request", "token is missing"))?;
-    // Section 2.1: only of the client to which it was issued.
+    // Section 2.1: only a token of the client to which it was issued.
     let own = |client: Option<&str>| {
         let text = "the token was issued to another client";
         let own = client == Some(caller.client.id.as_str());
@@ -52,7 +52,7 @@ fn take_back(shared: &Shared, token_request: &TokenRequest) -> Result<(), ErrorA
 }
 
 impl DevIssuer {
-    /// Was this access token revoked? Given its `jti`.
+    /// Whether this access token was revoked, by its `jti`.
     pub fn is_revoked(&self, token_id: &str) -> bool {
         self.shared.is_revoked(token_id)
     }

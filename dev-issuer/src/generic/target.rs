@@ -1,4 +1,4 @@
-//! What a token is for: `scope`, and the API that `audience` or `resource` names.
+//! The target of a token: `scope`, and the API that `audience` or `resource` names.
 
 use super::errors::{ErrorAnswer, refuse};
 use crate::config::{Client, Config};
@@ -24,13 +24,13 @@ pub(super) fn known_scope(config: &Config, scope: &str) -> Result<(), ErrorAnswe
 const UNKNOWN_SCOPE: &str = "the scope is malformed or unknown";
 
 fn is_known(config: &Config, part: &str) -> bool {
-    // RFC 6749 section 3.3: printable ASCII but `"` and `\`, parted by single blanks.
+    // RFC 6749 section 3.3: printable ASCII except `"` and `\`, separated by single blanks.
     let good = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     let known = config.generic_scopes.is_empty() || config.generic_scopes.iter().any(|s| s == part);
     !part.is_empty() && part.bytes().all(good) && known
 }
 
-/// What keeps a sign-in from beginning. Scopes of the sign-in itself are known, unless the client may not request them.
+/// The error that prevents a sign-in. Scopes of the sign-in itself are accepted, unless the client may not request them.
 pub(crate) fn check_scope(
     config: &Config,
     client: &Client,
@@ -46,7 +46,7 @@ pub(crate) fn check_scope(
     }
 }
 
-/// `audience` as many issuers have it, `resource` as RFC 8707 has it; without either the token is for nobody but
+/// `audience` as many issuers use it, `resource` as in RFC 8707; without either, the token is only for
 /// the issuer itself.
 pub(super) fn audience(
     shared: &Shared,
@@ -62,8 +62,8 @@ pub(super) fn audience(
     audience_or_default(shared, config, client, first)
 }
 
-/// The API that is named, else the client's usual one, else nobody but the issuer itself. Clients that must name one are
-/// refused in Auth0's way.
+/// The named API, else the client's usual one, else only the issuer itself. If a client must name one and does not, it is
+/// refused as at Auth0.
 pub(super) fn audience_or_default(
     shared: &Shared,
     config: &Config,

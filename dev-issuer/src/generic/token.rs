@@ -37,7 +37,7 @@ struct Body<'a> {
     scope: Option<&'a str>,
 }
 
-/// What Salesforce says in place of a life: where to call, who it is, and since when, in milliseconds.
+/// The fields that Salesforce returns instead of a lifetime: where to call, the identity, and the time of issue, in milliseconds.
 /// <https://help.salesforce.com/s/articleView?id=sf.remoteaccess_oauth_client_credentials_flow.htm>
 #[derive(Serialize)]
 struct Whereabouts<'a> {
@@ -49,7 +49,7 @@ struct Whereabouts<'a> {
 /// A token that is granted, not yet signed.
 pub(super) struct Granted {
     pub(super) claims: Claims,
-    /// None: the answer does not say.
+    /// None: the answer does not contain it.
     pub(super) lifetime: Option<u64>,
     /// RFC 8693 section 2.2.1.
     pub(super) issued_token_type: Option<&'static str>,
@@ -58,11 +58,11 @@ pub(super) struct Granted {
     pub(super) id_token: Option<String>,
 }
 
-/// Checks a request and mints the token.
+/// Checks a request and issues the token.
 pub(crate) fn answer(shared: &Shared, token_request: &TokenRequest) -> Answer {
     match decide(shared, token_request) {
         Ok(granted) => {
-            // RFC 9068 section 2.1 gives access tokens a type of their own.
+            // RFC 9068 section 2.1 defines a separate type for access tokens.
             let token = shared.keys().sign("at+jwt", &granted.claims);
             let body = Body {
                 access_token: &token,
@@ -98,7 +98,7 @@ pub(super) fn form_of(token_request: &TokenRequest) -> Result<&Form, ErrorAnswer
         .form
         .as_ref()
         .map_err(|_| refuse("invalid_request", "the body is not form-encoded"))?;
-    // RFC 8707 section 2 lets `resource` be there more than once.
+    // RFC 8707 section 2 allows `resource` more than once.
     if let Some(name) = form.duplicate(Some("resource")) {
         let text = format!("the parameter {name} is there twice");
         return Err(refuse("invalid_request", text));
@@ -154,14 +154,14 @@ fn client_credentials(
     for_client(shared, &config, &caller, form, &whose)
 }
 
-/// For whom a token is.
+/// The subject of a token.
 pub(super) struct Whose<'a> {
     pub(super) subject: &'a str,
-    /// What was asked for elsewhere than in the form.
+    /// The scope that was requested elsewhere than in the form.
     pub(super) scope: Option<&'a str>,
 }
 
-/// A token that a client gets for itself or for somebody whom it stands for.
+/// A token that a client gets for itself or for a subject that it represents.
 pub(super) fn for_client(
     shared: &Shared,
     config: &Config,

@@ -1,4 +1,4 @@
-//! One token into another (RFC 8693). The subject's must be of this issuer or of one that it trusts.
+//! Exchanges one token for another (RFC 8693). The subject's token must be of this issuer or of a trusted one.
 
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
-/// For whom, and at most for what.
+/// The subject, and the maximum scope.
 struct Subject {
     name: String,
     scope: Option<String>,
@@ -73,7 +73,7 @@ pub(super) fn grant(
     })
 }
 
-/// The pool that an exchange without a client is for, as Google's STS has them.
+/// The pool of an exchange without a client, as at Google's STS.
 fn pool<'c>(token_request: &TokenRequest, form: &Form, config: &'c Config) -> Option<&'c Client> {
     let wanted = form
         .get("audience")
@@ -82,7 +82,7 @@ fn pool<'c>(token_request: &TokenRequest, form: &Form, config: &'c Config) -> Op
     clients.find(|client| client.workload_pool.as_deref() == Some(wanted))
 }
 
-/// A token of a workload for a federated one. Google answers it for its scope `cloud-platform` or another that is asked.
+/// Exchanges a token of a workload for a federated one. Google returns it for its scope `cloud-platform` or another requested one.
 fn keyless(
     shared: &Shared,
     form: &Form,

@@ -1,4 +1,4 @@
-//! Tokens for a user, whichever way the user was asked.
+//! Tokens for a user, for each kind of sign-in.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -16,17 +16,17 @@ use crate::signin::Realm;
 use crate::state::Shared;
 use crate::users::User;
 
-/// What was agreed to.
+/// The consent of the user.
 pub(super) struct Agreed<'a> {
     /// Name of the user.
     pub(super) user: &'a str,
     pub(super) scope: &'a str,
-    /// The API that was named when the user was asked.
+    /// The API that the sign-in named.
     pub(super) audience: Option<&'a str>,
     pub(super) nonce: Option<&'a str>,
 }
 
-/// The token, and what else was asked for: an id token with `openid`, a refresh token with `offline_access`.
+/// The token, and other requested tokens: an ID token with `openid`, a refresh token with `offline_access`.
 pub(super) fn issue(
     shared: &Shared,
     config: &Config,
@@ -81,7 +81,7 @@ pub(super) fn issue(
     })
 }
 
-/// The API may be named when the user is asked or when the token is fetched; never two different ones.
+/// The API may be named in the sign-in or in the token request; never two different ones.
 fn audience<'a>(agreed: &Agreed<'a>, form: &'a Form) -> Result<Option<&'a str>, ErrorAnswer> {
     let mut all = agreed.audience.into_iter();
     let mut all = all

@@ -1,4 +1,4 @@
-//! Who calls, and what for.
+//! The caller, and its rights.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -39,7 +39,7 @@ impl Caller {
         let claims = shared.validate(token, Some(&audiences)).map_err(|_| {
             ErrorAnswer::token("Access token validation failure. Invalid audience.")
         })?;
-        // A token for a user needs delegated permissions, which nothing here grants.
+        // A token for a user needs delegated permissions, which do not exist here.
         if claims.idtyp.as_deref() != Some("app") {
             return Err(ErrorAnswer::denied());
         }
@@ -50,7 +50,7 @@ impl Caller {
         })
     }
 
-    /// An application rolls its own certificates without any permission, and reads nothing without one.
+    /// An application rolls its own certificates without any permission; without a permission it reads nothing.
     pub(super) fn check(
         &self,
         config: &Config,

@@ -1,4 +1,4 @@
-//! What is added and removed.
+//! Adding and removing credentials.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::config::{Client, Config, Secret};
 use crate::ids::guid;
 use crate::state::Shared;
 
-/// Life of a secret whose end nobody sets: two years.
+/// Lifetime of a secret without an expiry in the request: two years.
 const TWO_YEARS: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
 
 pub(super) fn apply(
@@ -37,7 +37,7 @@ pub(super) fn apply(
         .ok_or_else(ErrorAnswer::no_application)?;
     let now = Timestamp::now();
     if matches!(call.action, Action::AddKey | Action::RemoveKey) {
-        // A new certificate proves nothing before it has arrived everywhere.
+        // A new certificate proves nothing before all replicas have it.
         let known: Vec<_> = client.credentials(&shared.replicas.read());
         proof::check(&call.body["proof"], &known, &object_id(id), now.as_second())?;
     }
@@ -94,7 +94,7 @@ fn remove(
             "No {what} credential found with keyId '{id}'."
         )));
     };
-    // A replica that has not heard of it fails.
+    // A replica that does not have it yet fails.
     find(&shared.replicas.read()).ok_or_else(ErrorAnswer::not_yet)?;
     busy()?;
     client.removed.push((known.key_id, Instant::now()));
@@ -161,7 +161,7 @@ fn too_long() -> ErrorAnswer {
     )
 }
 
-/// Microsoft does not document this answer: code and text are of the form of the others.
+/// Microsoft does not document this answer: code and text have the form of the others.
 fn no_authority() -> ErrorAnswer {
     let message = "Certificate is not issued by a trusted certificate authority as per assigned policy '0f0f0f0f-0000-4000-8000-000000000000'.";
     ErrorAnswer::new(
@@ -171,7 +171,7 @@ fn no_authority() -> ErrorAnswer {
     )
 }
 
-/// The one time that the value is shown.
+/// The only answer that contains the value.
 fn with_value(added: &Credential) -> Value {
     let mut shown = added.shown();
     if let CredentialValue::Secret(secret) = &added.value {

@@ -1,4 +1,4 @@
-//! What an application has, and which replica has heard of it.
+//! The credentials of an application, and the replicas that have them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ pub(crate) struct Credential {
     pub(crate) value: CredentialValue,
     pub(crate) from: Option<Timestamp>,
     pub(crate) until: Option<Timestamp>,
-    /// None: it was there from the beginning.
+    /// None: it existed from the beginning.
     pub(crate) added: Option<Instant>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum CredentialValue {
     Certificate(String),
 }
 
-/// What a credential is.
+/// The kind of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CredentialKind {
@@ -44,18 +44,18 @@ pub enum CredentialKind {
     Certificate,
 }
 
-/// A credential as tests see it, whatever replicas have heard of it.
+/// A credential as tests see it, whatever the replicas have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CredentialRecord {
     /// Its id.
     pub key_id: String,
-    /// What it is.
+    /// Its kind.
     pub kind: CredentialKind,
     /// Its display name.
     pub display_name: Option<String>,
-    /// Its end.
+    /// Its expiry.
     pub until: Option<Timestamp>,
 }
 
@@ -112,7 +112,7 @@ impl Credential {
 }
 
 impl Client {
-    /// All credentials that a replica knows of.
+    /// All credentials that a replica has.
     pub(crate) fn credentials(&self, view: &View) -> Vec<Credential> {
         let id = |value: &str| {
             let hash = digest(&SHA256, value.as_bytes());
@@ -170,12 +170,12 @@ struct Inner {
     lag: ReplicaLag,
     reads: u64,
     tokens: u64,
-    /// What happened until then is known everywhere.
+    /// All replicas have everything that happened until then.
     in_step: Option<Instant>,
     last_write: Option<(String, Instant)>,
 }
 
-/// What one replica knows.
+/// The state of one replica.
 pub(crate) struct View {
     lag: Duration,
     now: Instant,
@@ -183,7 +183,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// The truth.
+    /// The newest state.
     pub(crate) fn now() -> Self {
         Self {
             lag: Duration::ZERO,
@@ -203,7 +203,7 @@ impl Replicas {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The replica that the next reading meets.
+    /// The replica for the next read.
     pub(crate) fn read(&self) -> View {
         let mut inner = self.lock();
         inner.reads += 1;
@@ -211,7 +211,7 @@ impl Replicas {
         inner.view(lags.then_some(inner.lag.reads))
     }
 
-    /// The replica that the next token request meets.
+    /// The replica for the next token request.
     pub(crate) fn token(&self) -> View {
         let mut inner = self.lock();
         inner.tokens += 1;
@@ -228,7 +228,7 @@ impl Replicas {
         self.lock().in_step = Some(Instant::now());
     }
 
-    /// Takes note of a write to an application; false if the one before it was less than `gap` ago.
+    /// Records a write to an application; false if the one before it was less than `gap` ago.
     pub(super) fn may_write(&self, client: &str, gap: Duration) -> bool {
         let now = Instant::now();
         let mut inner = self.lock();

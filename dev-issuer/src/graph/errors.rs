@@ -1,4 +1,4 @@
-//! Errors in the shape of Microsoft Graph.
+//! Errors in the form of Microsoft Graph.
 //! <https://learn.microsoft.com/graph/errors>
 
 use http::{HeaderMap, StatusCode};

@@ -1,4 +1,4 @@
-//! What tests set, and what they see.
+//! Settings and observations of tests.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::credentials::{CredentialRecord, View};
 use super::object_id;
 use crate::issuer::DevIssuer;
 
-/// What an app management policy of the tenant forbids. Only adding is refused; what is there goes on.
+/// What an app management policy of the tenant forbids. Only additions are refused; existing credentials stay valid.
 /// <https://learn.microsoft.com/graph/api/resources/applicationauthenticationmethodpolicy>
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -25,7 +25,7 @@ pub enum AppPolicy {
     TrustedCertificateAuthority,
 }
 
-/// How long a change is known at the first of two replicas only. They answer in turn, the first one first.
+/// How long a change is present only at the first of two replicas. They answer in turn, the first one first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaLag {
     /// When the application is read, and for proofs and removals.
@@ -34,7 +34,7 @@ pub struct ReplicaLag {
     pub tokens: Duration,
 }
 
-/// What is set.
+/// The settings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub(super) policies: Vec<AppPolicy>,
@@ -59,7 +59,7 @@ impl DevIssuer {
         self.shared.replicas.set(lag);
     }
 
-    /// Both replicas know all that has happened until now.
+    /// Both replicas get everything that has happened until now.
     pub fn replicas_catch_up(&self) {
         self.shared.replicas.catch_up();
     }
@@ -70,13 +70,13 @@ impl DevIssuer {
             .change_graph(|settings| settings.write_gap = gap);
     }
 
-    /// Whether the answer to `addKey` has the members of the new credential. The documented example shows none, so that it is off at first.
+    /// Whether the answer to `addKey` has the members of the new credential. The documented example shows none, so this is off at first.
     pub fn name_new_keys(&self, names: bool) {
         self.shared
             .change_graph(|settings| settings.names_new_keys = names);
     }
 
-    /// The credentials that a client has, whatever replicas know.
+    /// The credentials of a client, whatever the replicas have.
     pub fn credentials_of(&self, client: &str) -> Vec<CredentialRecord> {
         let config = self.shared.config();
         let known = config.client(client);

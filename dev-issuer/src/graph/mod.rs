@@ -3,13 +3,13 @@
 //! `removePassword`. <https://learn.microsoft.com/graph/api/resources/application>
 //!
 //! ```text
-//!  serve        faults, then a call: who calls, which application, what
-//!    caller       the token, and what it may do
+//!  serve        faults, then a call: its caller and its application
+//!    caller       the token, and its permissions
 //!    proof        the proof of possession
-//!    change       what is added and removed
-//!    errors       errors in the shape of Graph
-//!  credentials  what an application has, and which replica has heard of it
-//!  handle       what tests set and see
+//!    change       adding and removing credentials
+//!    errors       errors in the form of Graph
+//!  credentials  the credentials of an application, and the replicas that have them
+//!  handle       settings and observations of tests
 //! ```
 
 mod caller;
@@ -49,7 +49,7 @@ pub(crate) fn object_id(client: &str) -> String {
     stable_guid(&format!("application {client}"))
 }
 
-/// What a call wants.
+/// The action of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Read,
@@ -59,7 +59,7 @@ enum Action {
     RemovePassword,
 }
 
-/// A request, taken apart.
+/// A parsed request.
 struct Call<'r> {
     action: Action,
     query: &'r str,
@@ -154,7 +154,7 @@ fn decide(
     change::apply(shared, &mut config, &id, &call)
 }
 
-/// How an application is named.
+/// How an application is addressed.
 enum Address<'p> {
     Object(&'p str),
     Client(&'p str),
@@ -197,7 +197,7 @@ fn parse<'p>(path: &'p str, method: &Method) -> Result<(Address<'p>, Action), Er
     Ok((address, action))
 }
 
-/// `$select` says which members come; without it all do.
+/// `$select` lists the returned members; without it all are returned.
 fn read(shared: &Shared, client: &Client, query: &str) -> Result<Answer, ErrorAnswer> {
     let view = shared.replicas.read();
     let seen = client.credentials(&view);

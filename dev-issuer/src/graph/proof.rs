@@ -7,12 +7,12 @@ use super::credentials::Credential;
 use super::errors::ErrorAnswer;
 use crate::assertion::{Assertion, Certificate};
 
-/// The one audience that is taken.
+/// The only accepted audience.
 const AUDIENCE: &str = "00000002-0000-0000-c000-000000000000";
 /// From `nbf` to `exp`.
 const LONGEST: i64 = 600;
 
-/// Signed with the key of one of these certificates, in force now; for this application; for ten minutes at most; without
+/// Signed with the key of one of these certificates, valid now; for this application; for ten minutes at most; without
 /// padding. Each fault has the same answer.
 pub(super) fn check(
     proof: &Value,

@@ -40,7 +40,7 @@ impl Endpoint for Service {
             return refuse(StatusCode::UNAUTHORIZED, "unauthorized", text);
         }
         answer(shared, wanted).unwrap_or_else(|problem| match problem {
-            // MSAL's sources show this: for a wrong API the service does not say what is wrong.
+            // According to MSAL's sources, the service does not report the cause for a wrong API.
             Problem::UnknownResource(_) => refuse(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 problem.error(),
@@ -51,7 +51,7 @@ impl Endpoint for Service {
     }
 }
 
-/// The one time in the answer is `expires_on`.
+/// The only time in the answer is `expires_on`.
 fn answer(shared: &Shared, wanted: &IdentityRequest) -> Result<Answer, Problem> {
     let resource = wanted.checked(&VERSIONS)?;
     let config = shared.config();

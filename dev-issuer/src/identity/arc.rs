@@ -1,4 +1,4 @@
-//! The agent of Azure Arc: it writes a file that only the right callers may read, and wants to hear what is in it.
+//! The agent of Azure Arc: it writes a file that only authorized callers may read, and requires its content.
 //! <https://learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication>
 
 use std::collections::BTreeMap;
@@ -22,13 +22,13 @@ use crate::log::AuthMethod;
 use crate::state::Shared;
 
 const VERSIONS: [&str; 2] = ["2019-11-01", "2020-06-01"];
-/// So many challenges may be open; then the oldest ends.
+/// The maximum number of open challenges; beyond it the oldest is removed.
 const MOST_OPEN: usize = 64;
 
 pub(super) struct Agent {
     folder: PathBuf,
     ignores_choice: bool,
-    /// What is in the files that nobody has come back with.
+    /// The content of the files whose challenge is open.
     open: Mutex<BTreeMap<u64, Key>>,
 }
 
@@ -38,7 +38,7 @@ struct Key {
 }
 
 impl Agent {
-    /// Makes the folder if it is not there.
+    /// Creates the folder if it does not exist.
     pub(super) fn new(folder: &Path, ignores_choice: bool) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         Ok(Self {
@@ -48,7 +48,7 @@ impl Agent {
         })
     }
 
-    /// Writes a new key and names its file. A program that cannot read the folder gets no further.
+    /// Writes a new key and returns the name of its file. A program that cannot read the folder cannot continue.
     fn challenge(&self) -> Answer {
         let key = Key {
             path: self.folder.join(format!("{}.key", guid())),
@@ -70,7 +70,7 @@ impl Agent {
         refuse(StatusCode::UNAUTHORIZED, "unauthorized", text).header(WWW_AUTHENTICATE, &realm)
     }
 
-    /// Whether this is what one of the files holds. Each is good for one answer.
+    /// Whether this is the content of one of the files. Each is valid for one answer.
     fn redeem(&self, content: &str) -> bool {
         let mut open = self.open();
         let same =
@@ -114,7 +114,7 @@ impl Key {
 
 impl Drop for Key {
     fn drop(&mut self) {
-        // Whoever runs this may have cleared the folder.
+        // The user of this program may have removed the folder.
         let _ = std::fs::remove_file(&self.path);
     }
 }

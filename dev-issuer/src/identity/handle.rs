@@ -1,4 +1,4 @@
-//! What tests and the program may do with managed identities.
+//! Access of tests and the program to managed identities.
 
 use crate::config::ManagedIdentity;
 use crate::error::Error;
@@ -10,17 +10,17 @@ impl DevIssuer {
         self.identity.imds_url()
     }
 
-    /// What `IDENTITY_ENDPOINT` holds in App Service, if that endpoint is on.
+    /// The value of `IDENTITY_ENDPOINT` in App Service, if that endpoint is on.
     pub fn app_service_url(&self) -> Option<String> {
         self.identity.app_service_url()
     }
 
-    /// What `IDENTITY_ENDPOINT` holds on a machine of Azure Arc, if that endpoint is on.
+    /// The value of `IDENTITY_ENDPOINT` on a machine of Azure Arc, if that endpoint is on.
     pub fn arc_url(&self) -> Option<String> {
         self.identity.arc_url()
     }
 
-    /// Adds a managed identity, in place of one with the same client id. Tokens that are kept stay as they are.
+    /// Adds a managed identity, and replaces one with the same client ID. Cached tokens do not change.
     pub fn add_managed_identity(&self, identity: ManagedIdentity) -> Result<(), Error> {
         let mut config = self.shared.config_mut();
         config.check_managed_identity("managedIdentity", &identity)?;
@@ -37,7 +37,7 @@ impl DevIssuer {
         all.retain(|known| known.client_id != client_id);
     }
 
-    /// Forgets the tokens that the identity endpoints keep, which in reality only time does.
+    /// Removes the cached tokens of the identity endpoints. In reality they only expire.
     pub fn forget_identity_tokens(&self) {
         self.shared.identity_cache.clear();
     }

@@ -46,13 +46,13 @@ fn answer(shared: &Shared, wanted: &IdentityRequest) -> Result<Answer, Problem> 
     Ok(granted(&body, &minted))
 }
 
-/// The header that a page or a program that was tricked into a request does not send.
+/// A header that a web page, or a program that was misused for a request, does not send.
 fn is_meant(headers: &HeaderMap) -> bool {
     let value = headers.get("metadata").and_then(|v| v.to_str().ok());
     value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// Keeps requests away that were forged on the server side or came over a proxy.
+/// Refuses requests that were forged on the server side or arrived through a proxy.
 pub(super) fn precautions(headers: &HeaderMap) -> Result<(), Answer> {
     let text = if headers.contains_key("x-forwarded-for") {
         "Requests that came over a proxy are not answered"
@@ -68,7 +68,7 @@ pub(super) fn bad(problem: &Problem) -> Answer {
     refuse(StatusCode::BAD_REQUEST, problem.error(), &problem.text())
 }
 
-/// Every number is a string, and there is a refresh token that is none.
+/// Every number is a string, and `refresh_token` is present and empty.
 pub(super) fn body(minted: &Minted, resource: &str) -> Value {
     let expires_in = minted.expires_in().to_string();
     json!({

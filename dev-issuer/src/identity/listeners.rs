@@ -1,4 +1,4 @@
-//! The endpoints that the config asks for, each on a port of its own.
+//! The endpoints of the config, each on its own port.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::listener::{Bound, Listener};
 use crate::state::Shared;
 
-/// What listens. It goes on while the token service itself is stopped, as in reality.
+/// The listeners. They continue while the token service itself is stopped, as in reality.
 #[derive(Default)]
 pub(crate) struct Listeners {
     imds: Option<Listener>,

@@ -1,4 +1,4 @@
-//! Tokens of managed identities, kept as the real endpoints keep them.
+//! Tokens of managed identities, cached as the real endpoints do.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::config::{Config, ManagedIdentity};
 use crate::entra::{Application, app_claims};
 use crate::state::Shared;
 
-/// A token, and what the answers say of it.
+/// A token, and the values for its answers.
 #[derive(Clone)]
 pub(super) struct Minted {
     pub(super) token: String,
@@ -20,16 +20,16 @@ pub(super) struct Minted {
     id: String,
 }
 
-/// The tokens that are handed out until their end is near. Microsoft's FAQ on managed identities: one a resource,
-/// and no way to force a fresh one.
+/// The tokens that are returned until they are about to expire. Microsoft's FAQ on managed identities: one for each resource,
+/// and no way to force a new one.
 #[derive(Default)]
 pub(crate) struct Cache(Mutex<BTreeMap<(String, String), Minted>>);
 
-/// A token is replaced when so much of its life is left, or a fifth of it if that is less.
+/// A token is replaced when this much of its lifetime is left, or a fifth of it if that is less.
 const NEAR: u64 = 5 * 60;
 
 impl Minted {
-    /// Seconds that are left of its life.
+    /// Seconds of its lifetime that are left.
     pub(super) fn expires_in(&self) -> i64 {
         (self.expires.as_second() - Timestamp::now().as_second()).max(0)
     }
@@ -42,7 +42,7 @@ impl Minted {
     }
 }
 
-/// The token of an identity for the API that goes by this name.
+/// The token of an identity for the API with this name.
 pub(super) fn token(
     shared: &Shared,
     config: &Config,

@@ -1,9 +1,9 @@
-//! Where a machine hands out tokens of its managed identities: the instance metadata service, the endpoint of App
+//! Endpoints of a machine that return tokens of its managed identities: the instance metadata service, the endpoint of App
 //! Service and the agent of Azure Arc.
 //! <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
 //!
-//! The three differ in how a caller shows that it may ask, and in the shape of the answer. What is handed out is the
-//! same: a token of the tenant for the identity itself, out of a cache that nobody can empty from outside.
+//! The three differ in how a caller proves its permission, and in the form of the answer. The returned token is the
+//! same: a token of the tenant for the identity itself, from a cache that no caller can clear.
 
 mod app_service;
 mod arc;
@@ -42,10 +42,10 @@ const APP_SERVICE_PATH: &str = "/msi/token";
 /// One of the endpoints.
 trait Endpoint: Send + Sync + 'static {
     const PATH: &str;
-    /// What it calls the resource id of an identity.
+    /// Its parameter name for the resource ID of an identity.
     const RESOURCE_ID: &str;
 
-    /// How the caller tries to show that it may ask.
+    /// How the caller tries to prove its permission.
     fn auth_method(&self, head: &Parts) -> AuthMethod;
 
     fn decide(&self, shared: &Shared, head: &Parts, wanted: &IdentityRequest) -> Answer;
@@ -94,7 +94,7 @@ fn granted(body: &Value, minted: &Minted) -> Answer {
     })
 }
 
-/// An error in the words of the metadata service.
+/// An error in the form of the metadata service.
 fn refuse(status: StatusCode, error: &str, description: &str) -> Answer {
     let body = json!({ "error": error, "error_description": description });
     Answer::json(status, &body).noted(Notes {

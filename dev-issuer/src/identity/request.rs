@@ -1,16 +1,16 @@
-//! What a caller asks for, and which identity that is.
+//! The request of a caller, and the identity that it selects.
 
 use crate::config::{Config, ManagedIdentity};
 use crate::form::{Form, Malformed};
 
-/// A request, taken apart.
+/// A parsed request.
 pub(super) struct IdentityRequest {
     query: Result<Form, Malformed>,
-    /// What the endpoint calls the resource id of an identity.
+    /// The endpoint's parameter name for the resource ID of an identity.
     resource_id: &'static str,
 }
 
-/// Why there is no token for a caller that may ask.
+/// Why a permitted caller gets no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     Malformed,
@@ -57,14 +57,14 @@ impl IdentityRequest {
         self.resource().ok_or(Problem::NoResource)
     }
 
-    /// What the caller chose by, name and value.
+    /// The parameters with which the caller selected, name and value.
     pub(super) fn choices(&self) -> impl Iterator<Item = (&'static str, &str)> {
         ["client_id", "object_id", self.resource_id]
             .into_iter()
             .filter_map(|name| Some((name, self.get(name)?)))
     }
 
-    /// The identity that the caller chose, or the one that it gets without choosing.
+    /// The identity that the caller selected, or the default one.
     pub(super) fn choose<'c>(&self, config: &'c Config) -> Result<&'c ManagedIdentity, Problem> {
         let mut choices = self.choices();
         let Some((name, value)) = choices.next() else {

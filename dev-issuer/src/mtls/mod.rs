@@ -1,7 +1,7 @@
-//! Client certificates (RFC 8705): who shows which, and to what tokens are then bound.
+//! Client certificates (RFC 8705): the checks of a certificate, and the binding of tokens to it.
 //!
-//! In the handshake any certificate will do, as long as the client holds its key. Whether it is the right one is
-//! decided by the token endpoint, so that a client learns it from an OAuth error and not from a broken connection.
+//! In the handshake any certificate is accepted, if the client has its key. The token endpoint decides whether it is the correct
+//! one, so that a client gets an OAuth error and not a broken connection.
 
 mod handle;
 mod name;
@@ -25,7 +25,7 @@ use crate::log::AuthMethod;
 pub(crate) use name::distinguished_name;
 pub(crate) use verifier::AnyCertificate;
 
-/// How a client would authenticate by a certificate, if it is registered for that.
+/// How a client would authenticate with a certificate, if it is registered for that.
 pub(crate) fn method(client: &Client) -> Option<AuthMethod> {
     if client.tls_subject.is_some() {
         Some(AuthMethod::TlsClientAuth)
@@ -36,7 +36,7 @@ pub(crate) fn method(client: &Client) -> Option<AuthMethod> {
     }
 }
 
-/// Does the chain authenticate this client?. A token that is issued on it is bound to its first certificate.
+/// Whether the chain authenticates this client. An issued token is bound to its first certificate.
 pub(crate) fn authenticate(
     config: &Config,
     client: &Client,
@@ -47,7 +47,7 @@ pub(crate) fn authenticate(
         let authorities = config.mtls.iter().flat_map(|mtls| &mtls.client_cas);
         vouched(subject, authorities, (own, others))
     });
-    // RFC 8705 section 2.2: the chain is not looked at.
+    // RFC 8705 section 2.2: the chain is not checked.
     let by_itself = || {
         let mut listed = client.tls_certificates.iter();
         listed.any(|pem| parse(pem).is_some_and(|known| known == *own))
@@ -55,7 +55,7 @@ pub(crate) fn authenticate(
     (by_subject || by_itself()).then(|| confirmation(own))
 }
 
-/// What a token carries that is bound to a certificate (RFC 8705 section 3.1).
+/// The claim of a token that is bound to a certificate (RFC 8705 section 3.1).
 pub(crate) fn confirmation(certificate: &CertificateDer<'_>) -> Confirmation {
     let hash = digest::digest(&digest::SHA256, certificate);
     Confirmation {
@@ -63,7 +63,7 @@ pub(crate) fn confirmation(certificate: &CertificateDer<'_>) -> Confirmation {
     }
 }
 
-/// Whether it has this subject, and one of the authorities (PEM) vouches for it, now and for use by a client.
+/// Whether it has this subject, and one of the authorities (PEM) signed it, valid now and for use by a client.
 pub(crate) fn vouched<'a>(
     subject: &TlsSubject,
     authorities: impl Iterator<Item = &'a String>,
@@ -80,7 +80,7 @@ fn is_trusted<'a>(
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(authorities.filter_map(|pem| parse(pem)));
     let provider = Arc::new(crypto::default_provider());
-    // Without roots there is no verifier, and no trust.
+    // Without roots there is no verifier, so no certificate is trusted.
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .is_ok_and(|verifier| {

@@ -1,4 +1,4 @@
-//! Names in certificates, and names as people write them.
+//! Names in certificates, and names as users write them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::config::TlsSubject;
 /// A name in the order in which RFC 4514 writes it: a set of (type as dotted number, value) for each part.
 pub(crate) type Name = Vec<BTreeSet<(String, String)>>;
 
-/// RFC 4514 section 3, and two that everybody uses.
+/// RFC 4514 section 3, and two common ones.
 const TYPES: [(&str, &str); 12] = [
     ("CN", "2.5.4.3"),
     ("SERIALNUMBER", "2.5.4.5"),
@@ -28,7 +28,7 @@ const TYPES: [(&str, &str); 12] = [
     ("EMAILADDRESS", "1.2.840.113549.1.9.1"),
 ];
 
-/// Whether this stands in the certificate. Values are compared letter by letter.
+/// Whether the certificate contains this. Values are compared exactly.
 pub(super) fn carries(certificate: &CertificateDer<'_>, wanted: &TlsSubject) -> bool {
     let Ok((_, certificate)) = x509_parser::parse_x509_certificate(certificate) else {
         return false;
@@ -59,7 +59,7 @@ pub(super) fn carries(certificate: &CertificateDer<'_>, wanted: &TlsSubject) -> 
         })
 }
 
-/// The subject. In the certificate its parts stand the other way round than RFC 4514 writes them.
+/// The subject. In the certificate its parts are in the reverse order of RFC 4514.
 fn subject(certificate: &X509Certificate<'_>) -> Option<Name> {
     let parts = certificate.subject().iter_rdn().map(|part| {
         part.iter()
@@ -71,7 +71,7 @@ fn subject(certificate: &X509Certificate<'_>) -> Option<Name> {
     Some(name)
 }
 
-/// Reads a name as RFC 4514 writes it. A blank after a comma is let pass: most programs print one.
+/// Parses a name of RFC 4514. A blank after a comma is accepted: most programs print one.
 pub(crate) fn distinguished_name(text: &str) -> Option<Name> {
     let mut name = vec![BTreeSet::new()];
     let mut rest = text;
@@ -103,7 +103,7 @@ fn type_id(kind: &str) -> Option<String> {
     known.map(|(_, id)| (*id).to_owned())
 }
 
-/// A value, what ended it, and what comes after that.
+/// A value, the character that ended it, and the rest.
 fn value(text: &str) -> Option<(String, Option<char>, &str)> {
     let mut value = Vec::new();
     let mut chars = text.chars();

@@ -1,4 +1,4 @@
-//! The handshake's part.
+//! The check in the TLS handshake.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-/// Asks for a certificate and takes any, or none. It does check that the client holds the key.
+/// Requests a certificate and accepts any, or none. It checks that the client has the key.
 #[derive(Debug)]
 pub(crate) struct AnyCertificate(WebPkiSupportedAlgorithms);
 
@@ -23,7 +23,7 @@ impl ClientCertVerifier for AnyCertificate {
         false
     }
 
-    /// No hints: a client shows what it has.
+    /// No hints: a client presents the certificate that it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

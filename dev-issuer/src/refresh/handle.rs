@@ -1,4 +1,4 @@
-//! What tests may do with refresh tokens.
+//! Access of tests to refresh tokens.
 
 use jiff::Timestamp;
 
@@ -32,13 +32,13 @@ impl DevIssuer {
             .issue(consented, Timestamp::now())
     }
 
-    /// Can this refresh token still be used?
+    /// Whether this refresh token can still be used.
     pub fn is_alive(&self, refresh_token: &str) -> bool {
         let now = Timestamp::now();
         self.shared.refresh_tokens.is_alive(refresh_token, now)
     }
 
-    /// Can any token still be used that follows from the same sign-in?
+    /// Whether any token from the same sign-in can still be used.
     pub fn family_alive(&self, refresh_token: &str) -> bool {
         let now = Timestamp::now();
         self.shared
@@ -46,13 +46,13 @@ impl DevIssuer {
             .is_family_alive(refresh_token, now)
     }
 
-    /// Ends a refresh token and all that follow from the same sign-in.
+    /// Revokes a refresh token and all others from the same sign-in.
     pub fn revoke_family(&self, refresh_token: &str) {
         self.shared.refresh_tokens.revoke_family(refresh_token);
     }
 
-    /// Ends every consent of a user: refresh tokens are refused from now on, access tokens live out their
-    /// life.
+    /// Revokes every consent of a user: refresh tokens are refused from now on, access tokens stay valid until they
+    /// expire.
     pub fn revoke_sign_ins(&self, user: &str) {
         self.shared.refresh_tokens.revoke_user(user);
     }

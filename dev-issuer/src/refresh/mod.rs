@@ -1,7 +1,7 @@
-//! Refresh tokens that are out (RFC 6749 section 6).
+//! Active refresh tokens (RFC 6749 section 6).
 //!
-//! All tokens that follow from one sign-in are a family. What a use does to a token and its family is the policy's
-//! affair.
+//! All tokens that follow from one sign-in are a family. The policy determines the effect of a use on a token and its
+//! family.
 
 mod handle;
 #[cfg(test)]
@@ -16,33 +16,33 @@ use crate::config::RefreshPolicy;
 use crate::ids::{guid, uti};
 use crate::signin::Realm;
 
-/// Without use for so long, a token is dead (<https://learn.microsoft.com/entra/identity-platform/refresh-tokens>).
+/// A token that is not used for this long has expired (<https://learn.microsoft.com/entra/identity-platform/refresh-tokens>).
 const IDLE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// What a user agreed to, for as long as nobody takes it back.
+/// The consent of a user, until it is revoked.
 #[derive(Clone)]
 pub(crate) struct Consented {
     pub(crate) realm: Realm,
     pub(crate) client_id: String,
     /// Name of the user.
     pub(crate) user: String,
-    /// What was granted at first; a refresh may ask for less.
+    /// The originally granted scope; a refresh may request less.
     pub(crate) scope: String,
-    /// The API that was named at first, at the generic issuer.
+    /// The API that the sign-in named, at the generic issuer.
     pub(crate) audience: Option<String>,
-    /// The `claims` that the sign-in was asked for, at Entra.
+    /// The `claims` of the sign-in, at Entra.
     pub(crate) claims: Option<String>,
 }
 
-/// Why a token is good for nothing.
+/// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadRefresh {
-    /// Unknown, or not this client's.
+    /// Unknown, or a token of another client.
     Unknown,
     Expired,
     /// It was used before.
     Used,
-    /// Somebody took the consent back, or the family ended because one of it was used twice.
+    /// The consent was revoked, or the family was revoked because one of its tokens was used twice.
     Revoked,
 }
 
@@ -50,7 +50,7 @@ struct Entry {
     consented: Consented,
     /// All tokens that follow from one sign-in.
     family: String,
-    /// How many came before it.
+    /// How many tokens of the family preceded it.
     generation: u64,
     expires: Timestamp,
     state: State,
@@ -59,7 +59,7 @@ struct Entry {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Good,
-    /// Since then.
+    /// The time of the use.
     Used(Timestamp),
     Revoked,
 }
@@ -77,8 +77,8 @@ impl RefreshTokens {
         self.lock().put(consented, (guid(), 0), now)
     }
 
-    /// Uses a token: `decide` decides what comes of what it stands for. An error by it leaves the token as it was. Beside its
-    /// answer comes the token that takes the place of this one, unless that stays.
+    /// Uses a token: `decide` returns the answer for its consent. If it returns an error, the token stays unchanged. The second
+    /// value is the token that replaces this one, unless this one stays.
     pub(crate) fn redeem<T, E: From<BadRefresh>>(
         &self,
         token: &str,
@@ -89,17 +89,17 @@ impl RefreshTokens {
         let consented = self.lock().usable(token, who, (policy, now))?;
         let decided = decide(&consented)?;
         let mut all = self.lock();
-        // Another request may have come first.
+        // Another request may have been faster.
         all.usable(token, who, (policy, now))?;
         Ok((decided, all.follow(token, policy, now)))
     }
 
-    /// Whom a token belongs to, in whatever state it is.
+    /// The consent of a token, in any state.
     pub(crate) fn consented(&self, token: &str) -> Option<Consented> {
         Some(self.lock().0.get(token)?.consented.clone())
     }
 
-    /// Ends the family of a token, if there is one.
+    /// Revokes the family of a token, if there is one.
     pub(crate) fn revoke_family(&self, token: &str) {
         let mut all = self.lock();
         if let Some(family) = all.0.get(token).map(|entry| entry.family.clone()) {
@@ -158,7 +158,7 @@ impl All {
         token
     }
 
-    /// What a token stands for that this client may use now. If it was stolen, its family ends here.
+    /// The consent of a token that this client may use now. If the token was stolen, its family is revoked here.
     fn usable(
         &mut self,
         token: &str,
@@ -198,7 +198,7 @@ impl All {
         newest.is_none_or(|newest| newest <= entry.generation + 1)
     }
 
-    /// Marks it as used and makes the next one.
+    /// Marks it as used and creates the next one.
     fn follow(&mut self, token: &str, policy: RefreshPolicy, now: Timestamp) -> Option<String> {
         let entry = self.0.get_mut(token)?;
         match policy {

@@ -6,7 +6,7 @@ use crate::entra;
 use crate::form::Form;
 use crate::generic;
 
-/// A request that may go on.
+/// A valid request.
 pub(super) struct AuthorizationRequest {
     pub(super) way_back: WayBack,
     pub(super) client_id: String,
@@ -20,7 +20,7 @@ pub(super) struct AuthorizationRequest {
     pub(super) silent: bool,
 }
 
-/// Where the answer goes.
+/// The target of the answer.
 #[derive(Clone)]
 pub(super) struct WayBack {
     pub(super) redirect_uri: String,
@@ -35,9 +35,9 @@ pub(super) enum Mode {
     FormPost,
 }
 
-/// A request that may not go on.
+/// A refused request.
 pub(super) enum Refused {
-    /// Nobody can be trusted with the answer: the error is shown to the user (RFC 6749 section 4.1.2.1).
+    /// The answer must not be sent to anyone: the error is shown to the user (RFC 6749 section 4.1.2.1).
     Here {
         error: &'static str,
         text: String,
@@ -125,7 +125,7 @@ fn known<'c>(config: &'c Config, realm: &Realm, id: &str) -> Option<&'c Client> 
     }
 }
 
-/// What the client may learn: scope, and whether it wants no page.
+/// The rest of the request, whose errors the client may get: scope, and whether no page may be shown.
 fn rest(
     config: &Config,
     realm: &Realm,
@@ -162,7 +162,7 @@ fn rest(
     Ok((scope.unwrap_or_default().to_owned(), silent))
 }
 
-/// RFC 9700 section 2.1.1: public clients must, others may.
+/// RFC 9700 section 2.1.1: public clients must use PKCE, others may.
 fn proof_key(client: &Client, form: &Form) -> Result<(), Problem> {
     let invalid = |text: &str| Err(Problem::new("invalid_request", text));
     let challenge = form.get("code_challenge");
@@ -172,7 +172,7 @@ fn proof_key(client: &Client, form: &Form) -> Result<(), Problem> {
         (None, Some(_)) => invalid("a code_challenge_method without a code_challenge"),
         (Some(challenge), Some(pkce::METHOD)) if pkce::is_challenge(challenge) => Ok(()),
         (Some(_), Some(pkce::METHOD)) => invalid("the code_challenge is malformed"),
-        // Without a method it is `plain`.
+        // The default method is `plain`.
         (Some(_), _) => invalid("the code_challenge_method must be S256"),
     }
 }

@@ -1,4 +1,4 @@
-//! Authorization codes that are out (RFC 6749 section 4.1.2).
+//! Active authorization codes (RFC 6749 section 4.1.2).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,17 +8,17 @@ use jiff::{SignedDuration, Timestamp};
 use super::Realm;
 use crate::ids::uti;
 
-/// RFC 6749 recommends at most ten minutes, and Entra has about that.
+/// RFC 6749 recommends at most ten minutes, and Entra uses about that.
 const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
-/// How long a code is known after its end, so that a late use differs from a guess.
+/// How long a code is remembered after its expiry, so that a late use differs from a guess.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
-/// What a user agreed to, and what the code for it is bound to.
+/// The consent of a user, and the values to which its code is bound.
 #[derive(Clone)]
 pub(crate) struct Consent {
     pub(crate) realm: Realm,
     pub(crate) client_id: String,
-    /// As it was in the first request, to the letter.
+    /// Exactly as in the first request.
     pub(crate) redirect_uri: String,
     /// Of S256.
     pub(crate) challenge: Option<String>,
@@ -26,13 +26,13 @@ pub(crate) struct Consent {
     /// The API, at the generic issuer.
     pub(crate) audience: Option<String>,
     pub(crate) nonce: Option<String>,
-    /// The claims that were asked for, at Entra.
+    /// The requested claims, at Entra.
     pub(crate) claims: Option<String>,
     /// Name of the user.
     pub(crate) user: String,
 }
 
-/// Why a code is good for nothing.
+/// Why a code is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadCode {
     Unknown,
@@ -65,7 +65,7 @@ impl Codes {
         code
     }
 
-    /// What the code stands for. It is used up by that, whatever comes of it.
+    /// The consent of the code. The code is used up, whatever the result is.
     pub(crate) fn redeem(&self, code: &str, now: Timestamp) -> Result<Consent, BadCode> {
         let mut codes = self.lock();
         let entry = codes.get_mut(code).ok_or(BadCode::Unknown)?;

@@ -1,4 +1,4 @@
-//! The authorization endpoints: a page, or a way back to the client.
+//! The authorization endpoints: they return a page, or a redirect to the client.
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use crate::ids::guid;
 use crate::log::TokenRequestRecord;
 use crate::state::Shared;
 
-/// What a user sends with the form; all else in it is the request itself.
+/// The fields that a user sends with the form; all others are the request itself.
 const ANSWERS: [&str; 3] = ["user", "password", "decision"];
 
-/// `GET` or `POST /…/authorize`. Without a tenant it is the generic issuer's.
+/// `GET` or `POST /…/authorize`. Without a tenant it is the one of the generic issuer.
 pub(crate) async fn authorize(
     shared: Arc<Shared>,
     tenant: Option<String>,
@@ -82,7 +82,7 @@ fn answer(
             return refused(shared, &realm, &way_back, &problem);
         }
     };
-    // Only a form can decide: a link that somebody was sent must not.
+    // Only a form can decide: a link from another person must not.
     match form.get("decision").filter(|_| posted) {
         Some("allow") => {
             let (name, password) = (form.get("user"), form.get("password"));
@@ -101,7 +101,7 @@ fn answer(
     }
 }
 
-/// Nobody has decided yet.
+/// The user has not decided yet.
 fn unasked(
     shared: &Shared,
     config: &Config,
@@ -119,7 +119,7 @@ fn unasked(
     sign_in(form, wanted, None)
 }
 
-/// The page. What was asked goes along in the form.
+/// The page. The request is part of the form.
 fn sign_in(form: &Form, wanted: &AuthorizationRequest, alert: Option<&str>) -> Answer {
     let mut fields: Vec<_> = form
         .pairs()
@@ -173,7 +173,7 @@ fn refused(shared: &Shared, realm: &Realm, way_back: &WayBack, problem: &Problem
     noted(back(shared, realm, way_back, &parameters), problem.error)
 }
 
-/// To the client. The generic issuer says who it is (RFC 9207); Entra adds an id of the browser's session.
+/// The redirect to the client. The generic issuer includes its identifier (RFC 9207); Entra adds an ID of the browser's session.
 fn back(shared: &Shared, realm: &Realm, to: &WayBack, parameters: &[(&str, &str)]) -> Answer {
     let (name, value) = match realm {
         Realm::Generic => ("iss", shared.generic_issuer()),

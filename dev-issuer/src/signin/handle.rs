@@ -1,10 +1,10 @@
-//! What tests may do with sign-ins.
+//! Access of tests to sign-ins.
 
 use crate::error::Error;
 use crate::issuer::DevIssuer;
 
 impl DevIssuer {
-    /// Lets this user allow every sign-in at once, without a page; `None` brings the page back.
+    /// Lets this user allow every sign-in at once, without a page; `None` switches the page on again.
     pub fn auto_approve(&self, user: Option<&str>) -> Result<(), Error> {
         let mut config = self.shared.config_mut();
         let mut changed = config.clone();

@@ -1,11 +1,11 @@
 //! Sign-in by a user: authorization code (RFC 6749 section 4.1) with PKCE (RFC 7636).
 //!
 //! ```text
-//!  authorize  what a request says, and whether it may go on
-//!  endpoint   shows the page, takes the decision, sends the browser back
+//!  authorize  the content of a request, and whether it is valid
+//!  endpoint   shows the page, receives the decision, redirects the browser
 //!  page       the page: user, password, Allow, Deny
-//!  redirect   which addresses a client may be sent to
-//!  codes      the codes that are out
+//!  redirect   the addresses to which a client may redirect
+//!  codes      the active codes
 //! ```
 
 mod authorize;
@@ -22,7 +22,7 @@ pub(crate) use page::{Field, Page, notice};
 pub(crate) use pkce::verifies;
 pub(crate) use redirect::may_be_registered;
 
-/// Who issues, as the user sees it.
+/// The issuer, as the user sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Realm {
     /// A tenant, by its id.

@@ -23,13 +23,13 @@ pub(crate) enum Field<'a> {
 pub(crate) struct Page<'a> {
     pub(crate) title: &'a str,
     pub(crate) text: &'a str,
-    /// What went wrong the last time.
+    /// The error of the previous attempt.
     pub(crate) alert: Option<&'a str>,
     pub(crate) fields: Vec<Field<'a>>,
 }
 
 impl Page<'_> {
-    /// The form goes to the address that the page came from. `decision` is `allow` or `deny`.
+    /// The form is sent to the address of the page. `decision` is `allow` or `deny`.
     pub(crate) fn into_answer(self, status: StatusCode) -> Answer {
         let inputs: String = self.fields.iter().map(Field::html).collect();
         let alert = self.alert.map_or(String::new(), |alert| {
@@ -68,7 +68,7 @@ pub(crate) fn notice(status: StatusCode, title: &str, text: &str) -> Answer {
     html(status, title, &format!("<p>{}</p>\n", escape(text)))
 }
 
-/// A page that sends itself on (`response_mode=form_post`).
+/// A page that submits itself (`response_mode=form_post`).
 pub(super) fn form_post(action: &str, fields: &[(&str, &str)]) -> Answer {
     let inputs: String = fields
         .iter()
@@ -94,7 +94,7 @@ fn html(status: StatusCode, title: &str, body: &str) -> Answer {
         body: text.into(),
         ..Answer::default()
     };
-    // What was asked stands in the address, and codes in the page: neither is for anyone else.
+    // The address contains the request, and the page contains codes: neither may be passed on to others.
     answer
         .header(CONTENT_TYPE, "text/html; charset=utf-8")
         .header(CONTENT_SECURITY_POLICY, "default-src 'none'")

@@ -1,11 +1,11 @@
-//! Proof Key for Code Exchange (RFC 7636), S256 alone: `plain` protects nothing that TLS does not.
+//! Proof Key for Code Exchange (RFC 7636), only S256: `plain` protects nothing that TLS does not protect.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The one method.
+/// The only method.
 pub(crate) const METHOD: &str = "S256";
 
 /// Whether this could be a challenge: 32 bytes, base64url without padding (RFC 7636 section 4.2).

@@ -1,10 +1,10 @@
-//! Where a sign-in may send the browser.
+//! The addresses to which a sign-in may send the browser.
 
 use http::Uri;
 
-/// Whether a client that registered the one may ask for the other. They must be the same, but that a program on
-/// someone's machine takes any free port (RFC 8252 section 7.3; <https://learn.microsoft.com/entra/identity-platform/reply-url>,
-/// "localhost exceptions"). The path must fit there too, in the same case, and `localhost` is not `127.0.0.1`.
+/// Whether a client that registered the one may request the other. They must be the same, with one exception: a program on
+/// a user's machine uses any free port (RFC 8252 section 7.3; <https://learn.microsoft.com/entra/identity-platform/reply-url>,
+/// "localhost exceptions"). The path must be equal in this case too, including case, and `localhost` is not `127.0.0.1`.
 pub(crate) fn allows(registered: &str, requested: &str) -> bool {
     if requested.contains('#') {
         return false;
@@ -15,7 +15,7 @@ pub(crate) fn allows(registered: &str, requested: &str) -> bool {
     }
 }
 
-/// Host, path and query of an address on this machine. No path is the same as the root.
+/// Host, path and query of an address on this machine. An empty path is the same as the root.
 fn loopback(address: &str) -> Option<(String, String)> {
     let uri: Uri = address.parse().ok()?;
     let host = uri.host()?;
@@ -25,7 +25,7 @@ fn loopback(address: &str) -> Option<(String, String)> {
     (here && !uri.authority()?.as_str().contains('@')).then(|| (host.to_owned(), path))
 }
 
-/// Whether an address may be registered: absolute, without a fragment, and in the clear only to this machine.
+/// Whether an address may be registered: absolute, without a fragment, and with http only to this machine.
 pub(crate) fn may_be_registered(address: &str) -> bool {
     let Some((scheme, rest)) = address.split_once(':') else {
         return false;

@@ -7,7 +7,7 @@ using System.Threading;
 using System.Threading.Tasks;
 
 /// <summary>
-/// Adds the token that apicred keeps in a mounted Secret to each request. The file is read for each request, so a renewed token
+/// Adds the token that apicred stores in a mounted Secret to each request. The file is read for each request, so a renewed token
 /// is used without a restart. Use it as the handler of an HttpClient.
 /// </summary>
 public sealed class TokenFileHandler : DelegatingHandler

@@ -1,4 +1,4 @@
-// Reads the token that apicred keeps in a mounted Secret.
+// Reads the token that apicred stores in a mounted Secret.
 //
 // TokenFile is a credential for the Azure SDK (azcore.TokenCredential). Transport is the same for net/http. Both read the
 // file again, so a renewed token is used without a restart.
@@ -44,7 +44,7 @@ type Transport struct {
 }
 
 // RoundTrip sends a request. If the API refuses the token, the file may be newer: it is read again, and the request is sent
-// once more if its body can be.
+// once more if its body can be sent again.
 func (t Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := t.send(request)
 	again := request.Body == nil || request.GetBody != nil

@@ -9,8 +9,8 @@ import java.nio.file.Path;
 import java.time.Duration;
 
 /**
- * Reads the token that apicred keeps in a mounted Secret: the file is read for each request, so a renewed token is used without
- * a restart. Nothing but the JDK is needed (11 or later).
+ * Reads the token that apicred stores in a mounted Secret: the file is read for each request, so a renewed token is used without
+ * a restart. It needs only the JDK (11 or later).
  */
 public final class TokenFile {
     private final Path path;

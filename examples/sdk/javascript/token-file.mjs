@@ -1,4 +1,4 @@
-// Reads the token that apicred keeps in a mounted Secret.
+// Reads the token that apicred stores in a mounted Secret.
 //
 // `TokenFile` is a credential for the Azure SDK (`TokenCredential` of @azure/core-auth). `call` is the same for `fetch`.
 // Both read the file again, so a renewed token is used without a restart.

@@ -1,4 +1,4 @@
-//! `extraArgs`: what other objects of the chart depend on, and what the operator would refuse at its start, is refused with the fix.
+//! `extraArgs`: flags on which other objects of the chart depend, and flags that the operator would refuse at its start, are refused with the fix.
 
 use serde_json::json;
 

@@ -1,11 +1,11 @@
-//! Networks and keys: the rules of the chart are those of the operator.
+//! Networks and keys: the rules of the chart are the rules of the operator.
 
 use apicred::credential::{KeyPattern, addresses};
 use serde_json::json;
 
 use crate::support::{refused_values, run};
 
-/// Networks around each address that must not be opened unawares, and around others.
+/// Networks around each address that must not be opened by mistake, and around others.
 fn networks() -> Vec<String> {
     let others = [
         "10.0.0.0",

@@ -1,4 +1,4 @@
-//! What somebody has stored in the Secret of a client beside its value.
+//! Values that a user has stored in the Secret of a client in addition to its value.
 
 use dev_issuer::CredentialKind;
 use serde_json::json;

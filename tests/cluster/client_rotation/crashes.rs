@@ -1,9 +1,9 @@
 //! SIGKILL at every request of a rotation: of a certificate and of a client secret at Entra ID, and of a key by its registration
 //! (RFC 7592).
 //!
-//! A rotation that nobody disturbs is recorded first: what the operator sends to the API server and to the issuer. Then there is a rotation
-//! for each of these requests, whose operator is killed before anybody has the request, or when it took effect and nobody has the answer.
-//! A healthy operator ends them all. Operators that are killed watch one namespace each; those before and after them watch all.
+//! A rotation without a disturbance is recorded first: the requests that the operator sends to the API server and to the issuer. Then there is
+//! a rotation for each of these requests, whose operator is killed before the request arrives, or after it took effect with the answer lost.
+//! A healthy operator completes them all. Operators that are killed watch one namespace each; those before and after them watch all.
 
 mod stages;
 
@@ -15,7 +15,7 @@ use super::{Rig, registration::with_key};
 use crate::support::{World, run};
 use stages::{recorded, replayed};
 
-/// What is rotated.
+/// The kind of credential that is rotated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rotated {
     Certificate,
@@ -23,7 +23,7 @@ enum Rotated {
     Key,
 }
 
-/// Who gets a request.
+/// The receiver of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum To {
     ApiServer,
@@ -46,7 +46,7 @@ struct Cut {
     when: Point,
 }
 
-/// What became of a rotation that was to be cut.
+/// The result of a rotation that was planned to be cut.
 #[derive(Debug)]
 struct Ended {
     cut: Cut,
@@ -57,7 +57,7 @@ struct Ended {
 }
 
 impl Rotated {
-    /// A client that is rotated when somebody requests it. Its first credential is adopted.
+    /// A client that is rotated on request. Its first credential is adopted.
     async fn rig<'w>(self, world: &'w World, label: &str) -> Rig<'w> {
         let kind = match self {
             Self::Key => return with_key(world, label).await.0,
@@ -69,7 +69,7 @@ impl Rotated {
         rig
     }
 
-    /// What each rotation sends at least so often: a recording without it is none.
+    /// The minimum number of requests of each rotation: a recording with fewer is not complete.
     fn least(self) -> [(&'static str, usize); 7] {
         let (add, remove, token) = match self {
             Self::Certificate => ("addKey", "removeKey", "oauth2/v2.0/token"),
@@ -93,12 +93,12 @@ impl Rotated {
 }
 
 impl Request {
-    /// Does it leave nothing behind? A token that nobody got counts nowhere.
+    /// Whether it leaves no state behind. A token that did not arrive does not count.
     fn only_asks(&self) -> bool {
         self.name.starts_with("GET ") || self.name.ends_with("/token")
     }
 
-    /// Where a rotation is cut for it. What a status or an event says decides nothing later, and what only asks leaves nothing: a kill after
+    /// The points at which a rotation is cut for this request. A status or an event decides nothing later, and a read leaves no state: a kill after
     /// one of them is a kill before the next request.
     fn points(&self) -> &'static [Point] {
         let reports = self.name.ends_with("/status") || self.name.ends_with(" events");
@@ -110,8 +110,8 @@ impl Request {
     }
 }
 
-/// Where a rotation is cut. Reads of the API server that follow each other, with no write between them, find and leave the same: only the
-/// first of them is cut. The operator reads the Secret before each step, also before those that only wait.
+/// Where a rotation is cut. Reads of the API server in a row, with no write between them, find and leave the same state: only the
+/// first of them is cut. The operator reads the Secret before each step, also before steps that only wait.
 fn cuts(of: Rotated, requests: Vec<Request>) -> Vec<Cut> {
     let mut cuts = Vec::new();
     let mut reads = false;
@@ -144,7 +144,7 @@ fn numbered(to: To, names: Vec<String>) -> Vec<Request> {
     names.into_iter().map(number).collect()
 }
 
-/// A recording is no small part of a rotation.
+/// A recording contains most of a rotation.
 fn is_plausible(of: Rotated, requests: &[Request]) {
     for (name, least) in of.least() {
         let all = requests.iter().filter(|r| r.name.contains(name));
@@ -181,8 +181,8 @@ fn a_crash_at_any_request_of_a_key_s_rotation_leaves_one_that_works() {
     cost_a_token_if_they_must(&ended);
 }
 
-/// What depends on the moment, such as how many changes one status reports, or how often the Secret is read while a rotation waits, may come
-/// less often than in the recording. The first request of each name comes, and most of the others.
+/// Requests that depend on timing, such as the number of status writes, or of reads of the Secret while a rotation waits, may be fewer
+/// than in the recording. The first request of each name is sent, and most of the others.
 fn came(ended: &[Ended]) {
     let missed = ended.iter().filter(|ended| !ended.killed);
     let missed: Vec<_> = missed.map(|ended| &ended.cut).collect();
@@ -196,8 +196,8 @@ fn came(ended: &[Ended]) {
     assert!(missed.len() * 4 < ended.len(), "{missed:?} did not come");
 }
 
-/// A kill between the answer to an update of a registration and the write of its token costs the token: nobody else has it. The other
-/// requests of the rotation itself cost nothing. Requests of others, such as a status, may meet an update in flight.
+/// A kill between the answer to an update of a registration and the write of its token costs the token: it exists nowhere else. The other
+/// requests of the rotation itself cost nothing. Other requests, such as a status write, may meet an update in flight.
 fn cost_a_token_if_they_must(ended: &[Ended]) {
     let mut writes = Vec::new();
     for ended in ended {

@@ -1,4 +1,4 @@
-//! A client, or the credential that manages it, names another issuer: what the first one issued stays there, and so do proofs.
+//! A client, or the credential that manages it, names another issuer: tokens and proofs for the first issuer are not sent to the other one.
 
 use apicred::api::ApiCredential;
 use dev_issuer::CredentialKind;
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use super::{Rig, soon};
 use crate::support::{Guarded, LATER, Listener, World, reply, run, typed};
 
-/// What the other issuer issues.
+/// The token that the other issuer issues.
 const THEIRS: &str = "issued-by-the-lab";
 
-/// An issuer in the shape of Entra ID, at which an administrator allows everybody to send what they have. It refuses all calls of
+/// An issuer that behaves like Entra ID, to which an administrator allows everything to be sent. It refuses all calls of
 /// Microsoft Graph.
 struct Lab {
     listener: Listener,
@@ -51,7 +51,7 @@ impl Lab {
         }
     }
 
-    /// The tokens that came with calls of Microsoft Graph.
+    /// The tokens in calls of Microsoft Graph.
     fn tokens(&self) -> Vec<String> {
         let calls = self.listener.requests().into_iter();
         let calls = calls.filter(|request| request.contains("/v1.0/"));
@@ -72,7 +72,7 @@ fn the_token_of_a_manager_that_names_another_issuer_is_not_sent_there() {
         rig.run().await;
         rig.place.ready("a").await;
         let held = rig.place.ready("graph-rotator").await;
-        // The value in the Secret becomes one of apicred's: no trial stands before the call.
+        // After this, apicred has made the value in the Secret: no trial precedes the call.
         let request = rig.request().await;
         rig.switched(&request).await;
         let lab = Lab::beside(&rig).await;
@@ -105,7 +105,7 @@ fn a_token_that_another_writer_put_into_the_secret_of_a_manager_is_not_sent() {
         rig.place.ready("graph-rotator").await;
         let request = rig.request().await;
         rig.switched(&request).await;
-        // Nothing puts the token back.
+        // No writer restores the token.
         let params = PatchParams::default();
         let suspend = Patch::Merge(json!({ "spec": { "suspend": true } }));
         let credentials = rig.place.credentials();
@@ -141,7 +141,7 @@ fn the_own_token_and_the_proof_of_a_client_that_names_another_issuer_are_not_sen
         let request = rig.request().await;
         rig.switched(&request).await;
         let lab = Lab::beside(&rig).await;
-        // The owner of the Secret allows the first issuer alone.
+        // The owner of the Secret allows only the first issuer.
         let allowed = json!({ "apicred.dev/allowed-issuers": rig.place.issuer.origin() });
         rig.annotate_source(allowed).await;
         rig.point_at(json!({ "issuerRef": lab.reference })).await;
@@ -150,7 +150,7 @@ fn the_own_token_and_the_proof_of_a_client_that_names_another_issuer_are_not_sen
         rig.forget().await;
         rig.says("RotationBlocked", "may not be sent to").await;
         assert_eq!(lab.listener.requests(), Vec::<String>::new());
-        // And once he allows the other one, only what that one issued goes there.
+        // When the owner allows the other one, only tokens of that issuer are sent there.
         rig.annotate_source(json!({ "apicred.dev/allowed-issuers": null }))
             .await;
         let seen = async || (!lab.tokens().is_empty()).then_some(());
@@ -163,7 +163,7 @@ fn the_own_token_and_the_proof_of_a_client_that_names_another_issuer_are_not_sen
     });
 }
 
-/// In the middle of a rotation, and whichever process sees it.
+/// In the middle of a rotation, and in any process.
 #[test]
 fn what_apicred_made_for_one_application_is_named_while_the_client_names_another() {
     run(async {
@@ -183,7 +183,7 @@ fn what_apicred_made_for_one_application_is_named_while_the_client_names_another
         };
         let before = there(&rig);
         let own = rig.place.issuer.object_id(&rig.app);
-        // What is before the current one is given up by its owner: it would be removed now.
+        // Its owner gives up the credential before the current one: it would be removed now.
         rig.point_at(json!({ "id": rig.other, "objectId": null }))
             .await;
         rig.adopt(&first).await;
@@ -224,7 +224,7 @@ fn what_apicred_made_for_one_application_is_named_while_the_client_names_another
         testenv::eventually(LATER, "the log of another process", reported).await;
         assert_eq!(rig.source().await.metadata.annotations, noted);
         assert_eq!(there(&rig), before);
-        // Taken back, the rotation comes to its end.
+        // After the change is undone, the rotation completes.
         rig.point_at(json!({ "id": rig.app, "objectId": own }))
             .await;
         rig.follows_through(&request).await;

@@ -1,4 +1,4 @@
-//! What an issuer does wrong at each request of a rotation. One operator drives all of a kind; each has an issuer of its own.
+//! Faults of an issuer at each request of a rotation. One operator serves all clients of a kind; each client has its own issuer.
 
 use dev_issuer::{CredentialKind, Effect, Fault, ReplicaLag, RetryAfter, Surface};
 use futures::future::join_all;
@@ -13,7 +13,7 @@ use crate::support::{LATER, World, run};
 /// before the other one is removed, and once more afterwards.
 const REQUESTS: u32 = 5;
 
-/// Token requests by a certificate in a rotation without faults: of the credential, for Graph, and the trials.
+/// Token requests with a certificate in a rotation without faults: for the credential, for Graph, and the trials.
 const TOKENS: u32 = 6;
 
 /// A fault at one request of a rotation.
@@ -30,7 +30,7 @@ fn graph(effect: Effect) -> Fault {
     Fault::new(effect).on(Surface::Graph).times(1)
 }
 
-/// What Graph answers, or does not.
+/// The fault at Graph.
 fn effects() -> [(&'static str, Effect); 4] {
     let conflict = json!({ "error": {
         "code": "Directory_ConcurrencyViolation", "message": "The request conflicts with another one.",
@@ -43,7 +43,7 @@ fn effects() -> [(&'static str, Effect); 4] {
     let throttled = Effect::TooManyRequests {
         retry_after: Some(RetryAfter::Seconds(1)),
     };
-    // The last two took effect, and nobody learns it.
+    // The last two took effect, but the answer is lost.
     [
         ("conflict", conflict),
         ("throttled", throttled),
@@ -73,7 +73,7 @@ fn cases() -> Vec<Case> {
                 case(label, kind, after, graph(effect.clone()));
             }
         }
-        // A conflict is an answer of Graph alone.
+        // Only Graph answers with a conflict.
         for after in 0..TOKENS * u32::from(name != "conflict") {
             let label = format!("cert-token-{name}-{after}");
             let fault = Fault::new(effect.clone()).times(1);
@@ -89,7 +89,7 @@ fn cases() -> Vec<Case> {
         let fault = Fault::new(effect).times(2);
         case(format!("token-{name}"), CredentialKind::Secret, 2, fault);
     }
-    // The replica that is asked first does not have it for a while.
+    // The replica that is read first does not have the credential for a while.
     for kind in [CredentialKind::Secret, CredentialKind::Certificate] {
         let milliseconds = std::time::Duration::from_millis;
         let lag = ReplicaLag {
@@ -136,7 +136,7 @@ impl Case {
 async fn follow(case: &Case, rig: &mut Rig<'_>, request: &str) {
     rig.place.any_token("token-a").await;
     rig.place.ready("a").await;
-    // There are many.
+    // There are many readers.
     let reader = rig.reader_each(std::time::Duration::from_millis(300));
     rig.followed_through(request).await;
     rig.is_whole(case.kind, request).await;
@@ -149,7 +149,7 @@ async fn meet_each_fault(kind: CredentialKind) {
     cases.retain(|case| case.kind == kind);
     let rigs = cases.iter().map(|case| case.rig(&world));
     let mut rigs = join_all(rigs).await;
-    // It watches all namespaces.
+    // The operator watches all namespaces.
     rigs[0].0.run().await;
     let all = cases.iter().zip(&mut rigs);
     join_all(all.map(|(case, (rig, request))| follow(case, rig, request))).await;

@@ -1,4 +1,4 @@
-//! A client is deleted with all that is around it, or names another Secret, while the issuer makes a client secret.
+//! A client is deleted with everything that belongs to it, or names another Secret, while the issuer makes a client secret.
 
 use dev_issuer::{CredentialKind, Effect, Fault, Hold, Point, Surface};
 use futures::future::join_all;
@@ -18,7 +18,7 @@ enum Way {
     Namespace,
     /// The client, its Secret, and what manages it, as `kubectl delete -f` does it.
     Together,
-    /// The same, and the issuer removes nothing.
+    /// The same, and the issuer refuses the removal.
     Refused,
     /// The same, and the issuer is busy for a while, and loses an answer.
     Busy,
@@ -36,7 +36,7 @@ impl Way {
         }
     }
 
-    /// What comes of removing it.
+    /// The faults of the removal.
     fn faults(self) -> Vec<Fault> {
         let status = |status| Effect::Status {
             status,
@@ -54,7 +54,7 @@ impl Way {
     }
 }
 
-/// The issuer has made a client secret, and its answer is held. `then`: the faults of what comes after it.
+/// The issuer has made a client secret, and its answer is held. `then`: the faults of the requests after it.
 async fn made<'w>(world: &'w World, label: &str, then: Vec<Fault>) -> (Rig<'w>, Hold) {
     let mut rig = Rig::with_secret(world, label, soon()).await;
     rig.start(None, &rig.place.namespace.clone()).await;
@@ -164,7 +164,7 @@ fn a_client_secret_that_comes_when_the_client_names_another_secret_is_stored_in_
             all.iter().find(is_it).map(|_| ())
         };
         eventually(LATER, "an event with its key ID", event).await;
-        // The other one is left as it is: its value has got no token.
+        // The other one is not changed: its value has not obtained a token.
         let other = rig.place.secrets().get("another").await.expect("it");
         let data = other.data.unwrap_or_default();
         assert_eq!(data.len(), 1);

@@ -1,4 +1,4 @@
-//! What is known of a client goes away while its rotation is at work.
+//! A client is deleted, or its rotation is removed, while the rotation is in progress.
 
 use dev_issuer::{CredentialKind, Fault, Surface};
 use futures::future::join_all;
@@ -12,7 +12,7 @@ use crate::support::{LATER, World, run};
 /// How long the issuer needs for each answer, in milliseconds.
 const SLOW: u64 = 3_000;
 
-/// How a client stops to be rotated.
+/// How the rotation of a client ends.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     RotationRemoved,

@@ -24,7 +24,7 @@ fn a_manager_that_does_not_exist_is_reported_before_it_is_needed() {
                 && s.rotation_state.as_deref() == Some("Steady")
         };
         rig.until("a rotation that has ended", done).await;
-        // Nothing is due, and the application was read a moment ago.
+        // Nothing is due, and the application was read shortly before.
         let calls = rig.place.issuer.api_calls().len();
         let by = |name: &str| json!({ "rotation": { "managementRef": { "name": name } } });
         rig.point_at(by("nobody")).await;

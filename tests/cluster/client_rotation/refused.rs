@@ -45,7 +45,7 @@ fn a_secret_that_an_admission_policy_protects_is_named_with_the_policy() {
         let named = format!("the admission policy {} denies it", rig.place.namespace);
         assert!(said.contains(&named), "{said}");
         policy.lift().await;
-        // The first credential is a user's, so it stays.
+        // A user made the first credential, so it stays.
         rig.switched(&request).await;
         rig.until("what was refused is over", |s| {
             let mut all = s.conditions.iter();

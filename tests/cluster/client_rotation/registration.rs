@@ -1,5 +1,5 @@
 //! A client whose key is replaced by its own registration (RFC 7592): at dev-issuer, whose answers can be lost, and at npm
-//! `oidc-provider`, which this project did not write.
+//! `oidc-provider`, which is not part of this project.
 
 use std::{net::TcpListener, sync::Arc};
 
@@ -28,7 +28,7 @@ use crate::{
     support::{LATER, Place, World, merge, run},
 };
 
-/// What `RotationBlocked` says when the registration access token is not the current one.
+/// The message of `RotationBlocked` when the registration access token is not the current one.
 const LOCKED: &str = "registration access token was refused";
 
 /// A new key, as PEM, and its public JWK set.
@@ -46,7 +46,7 @@ fn key() -> (String, Value) {
     (pem, key.public_set(&settings).expect("its public key"))
 }
 
-/// The thumbprint of the only key that is there at first.
+/// The thumbprint of the only key at the beginning.
 fn thumbprint(jwks: &Value) -> String {
     jwks["keys"][0]["kid"].as_str().expect("a kid").to_owned()
 }
@@ -55,7 +55,7 @@ fn update(effect: Effect) -> Fault {
     Fault::new(effect).on(Surface::Registration).times(1)
 }
 
-/// Stores a new registration access token in the Secret, as a user does whom the issuer gave one.
+/// Stores a new registration access token in the Secret, as a user does who got one from the issuer.
 async fn store_another(place: &Place, app: &str) {
     let (_, token) = place.issuer.registration(app);
     let data = json!({ "registration_access_token": token });
@@ -67,7 +67,7 @@ fn is_locked(status: &ApiClientStatus) -> bool {
     all.any(|c| c.type_ == "RotationBlocked" && c.message.contains(LOCKED))
 }
 
-/// Waits until the registration access token is reported as refused, which is true, and stores another.
+/// Waits until the registration access token is reported as refused, which must be true, and stores another one.
 async fn unlock(place: Arc<Place>, clients: Api<ApiClient>, app: String) {
     loop {
         let client = clients.get("shared").await.expect("the client");
@@ -84,7 +84,7 @@ async fn unlock(place: Arc<Place>, clients: Api<ApiClient>, app: String) {
 }
 
 impl Rig<'_> {
-    /// Makes the client one with a key that may change its own registration.
+    /// Changes the client to one with a key that may change its own registration.
     async fn put_key(&self, pem: &str, registration: (&str, &str), issuer: Value) {
         let (url, token) = registration;
         self.place.put_issuer(issuer).await;
@@ -113,7 +113,7 @@ impl Rig<'_> {
         keys.iter().map(kid).collect()
     }
 
-    /// As [`Rig::followed_through`]. A registration access token that was lost is replaced once. Says whether the operator ended, and
+    /// As [`Rig::followed_through`]. A registration access token that was lost is replaced once. Returns whether the operator ended, and
     /// whether a token was lost.
     pub(super) async fn followed_with_help(&mut self, request: &str) -> (bool, bool) {
         let help = unlock(Arc::clone(&self.place), self.clients(), self.app.clone());
@@ -124,14 +124,14 @@ impl Rig<'_> {
         (self.followed_through(request).await, true)
     }
 
-    /// The rotation has ended: one key is registered, that of the Secret, and it gets tokens.
+    /// The rotation has ended: one key is registered, the same as in the Secret, and it gets tokens.
     async fn has_one_key(&self, request: &str) {
         self.is_left_with_one_key(request).await;
         self.renews().await;
     }
 
     /// The rotation has ended: one key is registered, and the Secret has the same one, with a registration access token that the issuer
-    /// takes.
+    /// accepts.
     pub(super) async fn is_left_with_one_key(&self, request: &str) {
         let label = &self.place.namespace;
         let status = self.rotated(request).await;
@@ -144,7 +144,7 @@ impl Rig<'_> {
     }
 }
 
-/// What a credential of the client with a key asks for.
+/// The requested scope of a credential of the client with a key.
 pub(super) fn with_scope(name: &str) -> Value {
     let mut spec = by_client(name);
     spec["scopes"] = json!(["read"]);
@@ -238,7 +238,7 @@ fn a_client_rotates_its_key_by_its_own_registration_whatever_answer_is_lost() {
             (rig, first, request)
         });
         let mut rigs = join_all(rigs).await;
-        // It watches all namespaces.
+        // The operator watches all namespaces.
         rigs[0].0.run().await;
         let all = cases.iter().zip(&mut rigs);
         let all =
@@ -293,7 +293,7 @@ fn a_key_rotates_at_an_issuer_that_this_project_did_not_write() {
             let status = rig.rotated(&request).await;
             let token = rig.token_in_secret().await;
             assert_ne!(token, before, "each update gives another token");
-            // What is registered now is the key of the Secret, and nothing else.
+            // Only the key of the Secret is registered now.
             let shown = provider.registration(&url, &token).await;
             let shown = shown.expect("the registration");
             let keys = shown["jwks"]["keys"].as_array().expect("keys");
@@ -309,7 +309,7 @@ fn a_key_rotates_at_an_issuer_that_this_project_did_not_write() {
     });
 }
 
-/// The address of a registration is content of a Secret; the token goes to the issuer alone.
+/// The address of a registration is content of a Secret; the token is sent only to the issuer.
 #[test]
 fn a_registration_access_token_is_sent_to_no_other_host() {
     run(async {
@@ -330,7 +330,7 @@ fn a_registration_access_token_is_sent_to_no_other_host() {
     });
 }
 
-/// A policy that lets nobody replace the registration access token, in force.
+/// A policy, in force, that forbids every replacement of the registration access token.
 async fn locked_secret(rig: &Rig<'_>) -> Policy {
     let rule = json!({ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["UPDATE"] });
     let same = "!has(object.data) || !('registration_access_token' in object.data) || object.data['registration_access_token'] == oldObject.data['registration_access_token']";
@@ -342,7 +342,7 @@ async fn locked_secret(rig: &Rig<'_>) -> Policy {
     policy
 }
 
-/// An operator of this client alone has reconciled it, and then nobody may replace its token.
+/// An operator that serves only this client has reconciled it; then a policy forbids the replacement of its token.
 async fn reconciled_and_locked(rig: &mut Rig<'_>) -> Policy {
     rig.start(None, &rig.place.namespace.clone()).await;
     rig.place.ready("a").await;
@@ -362,7 +362,7 @@ async fn may_replace(place: &Place) -> bool {
     patched.await.is_ok()
 }
 
-/// The issuer gave it, the one before it has ended, and nobody else has it.
+/// The issuer returned it, the one before it is not valid any more, and it is stored nowhere else.
 #[test]
 fn a_registration_access_token_that_cannot_be_stored_is_reported_and_stored_when_it_can_be() {
     run(async {
@@ -419,7 +419,7 @@ fn a_registration_access_token_finds_a_secret_that_was_created_again() {
             rig.token_in_secret().await != before
         })
         .await;
-        // The issuer takes it.
+        // The issuer accepts it.
         rig.until("the rotation goes on", |s| {
             let mut all = s.conditions.iter();
             !all.any(|c| c.type_ == "RotationBlocked")

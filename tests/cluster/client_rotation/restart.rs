@@ -1,4 +1,4 @@
-//! An operator that restarts requests nothing that the process before it has learnt.
+//! After a restart, an operator does not repeat the requests of the process before it.
 
 use apicred::{api::ApiClientStatus, plan::fingerprint::fraction};
 use dev_issuer::{Client as OauthClient, CredentialKind};
@@ -12,11 +12,11 @@ use crate::support::{
     run,
 };
 
-/// Of the time in which each client is read once, so that a test ends before that.
+/// A part of the period in which each client is read once, so that a test ends before the next reading.
 const LATE: f64 = 0.7;
 
 impl Rig<'_> {
-    /// Creates the client again until the day's reading of it is far away.
+    /// Creates the client again until its daily reading is far away.
     async fn read_late(&self) {
         for _ in 0..100 {
             let client = self.clients().get("shared").await.expect("the client");
@@ -31,7 +31,7 @@ impl Rig<'_> {
         unreachable!("no UID in 100 is late enough");
     }
 
-    /// Edits the client and waits until the rotation has seen it.
+    /// Edits the client and waits until the rotation has processed the edit.
     async fn sees(&self, every: &str) {
         let before = self.status().await.next_rotation_at;
         let edit = json!({ "spec": { "rotation": { "every": every, "validity": "4320h" } } });
@@ -40,7 +40,7 @@ impl Rig<'_> {
         self.until("another time of the next rotation", moved).await;
     }
 
-    /// Requests to the issuer: of tokens for the application, and of Microsoft Graph.
+    /// Requests to the issuer: of tokens for the application, and to Microsoft Graph.
     fn requests(&self) -> (usize, usize) {
         let issuer = &self.place.issuer;
         let tokens = issuer.token_requests_of(&self.app).len();
@@ -52,7 +52,7 @@ impl Rig<'_> {
 fn a_restart_requests_nothing_for_a_rotation_that_is_not_due() {
     run(async {
         let world = World::own().await;
-        // One may read the application, the other one may not: nothing is noted of its certificate then.
+        // One may read the application, the other one may not: then no key ID of its certificate is stored.
         for (label, may_read) in [("restart-reads", true), ("restart-blind", false)] {
             let mut rig = if may_read {
                 Rig::of(&world, label, CredentialKind::Certificate).await

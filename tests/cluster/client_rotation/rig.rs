@@ -1,4 +1,4 @@
-//! An application that is rotated, and the operator that does it.
+//! An application that is rotated, and its operator.
 
 use std::{
     collections::BTreeMap,
@@ -34,14 +34,14 @@ use crate::{
 
 /// The Secret whose content is replaced.
 pub(super) const SOURCE: &str = "shared-client";
-/// How often `a` is renewed, and after which time again.
+/// How often `a` is renewed, and the time between two renewals.
 const RENEWALS: usize = 3;
 const A_WHILE: Duration = Duration::from_secs(20);
 const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
 pub(super) const OWNED: &str = "Application.ReadWrite.OwnedBy";
 pub(super) const RECORDS: (&str, &str) = ("demo", "Records.Read");
 
-/// What ends a reader, and how often it called.
+/// A flag that ends a reader, and the number of its calls.
 pub(super) type Reader = (Arc<AtomicBool>, JoinHandle<usize>);
 
 /// A client id of one test.
@@ -57,7 +57,7 @@ pub(super) fn guid() -> String {
     )
 }
 
-/// An application that is rotated, and the operator that does it.
+/// An application that is rotated, and its operator.
 pub(super) struct Rig<'w> {
     world: &'w World,
     pub(super) place: Arc<Place>,
@@ -110,7 +110,7 @@ impl<'w> Rig<'w> {
     pub(super) async fn with_secret(world: &'w World, label: &str, rotation: Value) -> Self {
         let rig = Self::new(world, label).await;
         let (first, owners) = (unique(), unique());
-        // One without an end is replaced at once. Here a rotation begins when it is requested, and not while a test looks away.
+        // A secret without an expiry is replaced at once. Here a rotation must begin only when it is requested.
         let until = jiff::Timestamp::now() + YEAR;
         let mut app = OauthClient::new(&rig.app);
         app.secrets = vec![dev_issuer::Secret::new(&first).expiring(until)];
@@ -154,7 +154,7 @@ impl<'w> Rig<'w> {
             .await;
         let object = self.place.issuer.object_id(&self.app);
         let spec = json!({ "id": self.app, "objectId": object, "rotation": rotation });
-        // A merge would take the nulls of `way` out, which take fields out themselves.
+        // A merge would remove the nulls of `way`, but they are needed: they remove fields.
         let (mut all, way) = (spec, way);
         for (name, value) in way.as_object().into_iter().flatten() {
             all[name] = value.clone();
@@ -163,7 +163,7 @@ impl<'w> Rig<'w> {
         self.place.create("a", by_client("a")).await;
     }
 
-    /// Makes the client name another application.
+    /// Changes the client so that it names another application.
     pub(super) async fn point_at(&self, spec: Value) {
         let patch = Patch::Merge(json!({ "spec": spec }));
         let clients = self.clients();
@@ -173,7 +173,7 @@ impl<'w> Rig<'w> {
         changed.expect("another application");
     }
 
-    /// Removes what is noted of the rotation, as a user does who has removed what it made for another application.
+    /// Removes the annotation of the rotation, as a user does who has removed the credentials of another application.
     pub(super) async fn forget(&self) {
         self.annotate_source(json!({ "apicred.dev/rotation": null }))
             .await;
@@ -186,7 +186,7 @@ impl<'w> Rig<'w> {
         changed.expect("an annotation");
     }
 
-    /// An operator that watches the namespace `only`, or all of them if that is empty. It dies at its `at`-th request of a name to the
+    /// An operator that watches the namespace `only`, or all of them if that is empty. It is killed at its `at`-th request of a name to the
     /// API server, before it or after it.
     pub(super) async fn start(&mut self, dies: Option<(&str, usize, &str)>, only: &str) {
         let args = [
@@ -225,7 +225,7 @@ impl<'w> Rig<'w> {
         Api::namespaced(self.place.kube.clone(), &self.place.namespace)
     }
 
-    /// Requests a rotation; gives the value of the request.
+    /// Requests a rotation; returns the value of the request.
     pub(super) async fn request(&self) -> String {
         let value = unique();
         let noted = json!({ "apicred.dev/rotate-requested-at": value });
@@ -267,7 +267,7 @@ impl<'w> Rig<'w> {
         eventually(LATER, what.to_owned(), seen).await
     }
 
-    /// Waits until a condition says these words.
+    /// Waits until the message of a condition contains this text.
     pub(super) async fn says(&self, kind: &str, words: &str) -> ApiClientStatus {
         let fits = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
             c.type_ == kind && c.status == "True" && c.message.contains(words)
@@ -277,7 +277,7 @@ impl<'w> Rig<'w> {
             .await
     }
 
-    /// What events about the client with this reason say.
+    /// The texts of the events about the client with this reason.
     pub(super) async fn events(&self, reason: &str) -> Vec<String> {
         let events: Api<Event> = Api::namespaced(self.place.kube.clone(), &self.place.namespace);
         let all = events.list(&ListParams::default()).await.expect("events");
@@ -300,7 +300,7 @@ impl<'w> Rig<'w> {
         self.until("a rotation", done).await
     }
 
-    /// Has the credential `a` renewed until the rotation has ended. A token that comes just before a write of the source Secret is one of an
+    /// Renews the credential `a` until the rotation has ended. A token that arrives just before a write of the source Secret belongs to an
     /// earlier version of it: the renewal after it shows that the credential follows.
     pub(super) async fn follows_through(&self, request: &str) {
         for _ in 0..RENEWALS {
@@ -329,7 +329,7 @@ impl<'w> Rig<'w> {
         all.map(|c| c.key_id).collect()
     }
 
-    /// Waits until these are at the issuer, and no others. A credential that is adopted late is removed after the rotation.
+    /// Waits until exactly these are at the issuer. A credential that is adopted late is removed after the rotation.
     pub(super) async fn only(&self, kind: CredentialKind, ids: &[String]) {
         let seen = async || {
             let left = self.at_issuer(kind);
@@ -377,7 +377,7 @@ impl<'w> Rig<'w> {
         (done, task)
     }
 
-    /// Ends a reader: none of its calls was refused, and the fault of this case came.
+    /// Ends a reader: none of its calls was refused, and the fault of this case occurred.
     pub(super) async fn served(&self, (done, reader): Reader, label: &str) {
         done.store(true, Ordering::SeqCst);
         let calls = reader.await.expect("no call was refused");
@@ -387,7 +387,7 @@ impl<'w> Rig<'w> {
         eventually(LATER, format!("{label}: the fault"), came).await;
     }
 
-    /// The rotation has ended: one credential is at the issuer, the one of the Secret, and it gets tokens.
+    /// The rotation has ended: one credential is at the issuer, the same as in the Secret, and it gets tokens.
     pub(super) async fn is_whole(&self, kind: CredentialKind, request: &str) {
         self.is_left_with_one(kind, request).await;
         self.renews().await;
@@ -423,8 +423,8 @@ impl<'w> Rig<'w> {
 }
 
 impl Rig<'_> {
-    /// Renews the credential whenever a new one waits for it. Ends with the operator, or when the request is answered; says
-    /// whether the operator ended.
+    /// Renews the credential whenever a new one waits for it. Returns when the operator ends or the request is answered; returns true
+    /// if the operator ended.
     pub(super) async fn followed_through(&mut self, request: &str) -> bool {
         let mut asked = false;
         let begun = std::time::Instant::now();

@@ -1,4 +1,4 @@
-//! The Secret of a client has keys of others as well.
+//! The Secret of a client also contains keys of others.
 
 use apicred::api::ApiCredential;
 use dev_issuer::{Client as OauthClient, CredentialKind};
@@ -20,7 +20,7 @@ impl Rig<'_> {
         noted.unwrap_or_default().get(name).cloned()
     }
 
-    /// The end of the current client secret, as the rotation notes it.
+    /// The expiry of the current client secret, as the rotation stores it.
     async fn noted_end(&self) -> Timestamp {
         let record = self.noted("apicred.dev/rotation").await.expect("a record");
         let record: Value = serde_json::from_str(&record).expect("a record");
@@ -39,12 +39,12 @@ fn other_keys_of_the_secret_stay_and_the_end_of_a_client_secret_is_not_theirs() 
         rig.run().await;
         rig.place.ready("a").await;
         rig.place.ready("graph-rotator").await;
-        // Alone in its Secret, the end is noted for everybody who uses the Secret.
+        // If the client secret is the only key of the Secret, the annotation with its expiry applies to every user of the Secret.
         let request = rig.request().await;
         rig.follows_through(&request).await;
         assert!(rig.noted(END).await.is_some());
 
-        // Somebody adds the client secret of another application, which ends at another time.
+        // A user adds the client secret of another application, which expires at another time.
         let theirs = unique();
         let other = OauthClient::new(&rig.other).secret(&theirs);
         rig.place.add_client(other.role(RECORDS.0, RECORDS.1));
@@ -72,7 +72,7 @@ fn other_keys_of_the_secret_stay_and_the_end_of_a_client_secret_is_not_theirs() 
         let team = rig.noted("example.com/team").await;
         assert_eq!(team.as_deref(), Some("orders"));
         assert_eq!(rig.noted(END).await, None, "it would be about all keys");
-        // Each credential knows the end of its own key.
+        // Each credential uses the expiry of its own key.
         let end = rig.noted_end().await;
         let shown =
             |c: &ApiCredential| Some(c.status.as_ref()?.client.as_ref()?.expires_at.clone());
@@ -88,7 +88,7 @@ fn other_keys_of_the_secret_stay_and_the_end_of_a_client_secret_is_not_theirs() 
         rig.place.until("b", "no end", none).await;
         rig.place.ready("b").await;
 
-        // What a user notes stays.
+        // An annotation of a user stays.
         let mine = (Timestamp::now() + jiff::SignedDuration::from_hours(9_000)).to_string();
         rig.annotate_source(json!({ END: mine })).await;
         let request = rig.request().await;
@@ -97,7 +97,7 @@ fn other_keys_of_the_secret_stay_and_the_end_of_a_client_secret_is_not_theirs() 
     });
 }
 
-/// The value before stays in the Secret for the overlap, and hides no edit of the current one.
+/// The previous value stays in the Secret for the overlap, and an edit of the current one is still detected.
 #[test]
 fn an_edit_of_the_current_value_during_the_overlap_is_noticed_at_once() {
     run(async {
@@ -110,7 +110,7 @@ fn an_edit_of_the_current_value_during_the_overlap_is_noticed_at_once() {
         let request = rig.request().await;
         rig.switched(&request).await;
         rig.place.operator_has_seen_it().await;
-        // A switch is no reason for a token.
+        // A switch is not a reason for a new token.
         assert_eq!(rig.place.view("token-a").await.unwrap().token, token);
         let garbage = json!({ "value": unique() });
         rig.place.put_secrets(SOURCE, &garbage).await;

@@ -16,13 +16,13 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How long the issuer needs for the answer, in milliseconds.
 const SLOW: u64 = 4_000;
 
-/// What becomes of the answer.
+/// What happens to the answer.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Late,
     /// The client secret is made, and the answer does not arrive.
     Lost,
-    /// There is none for as long as the operator waits.
+    /// No answer is sent for as long as the operator waits.
     Never,
 }
 
@@ -92,7 +92,7 @@ async fn stopped(world: &World, answer: Answer) {
     assert!(!ended, "{answer:?}: the operator ended");
     rig.is_whole(KIND, &request).await;
     let kept = rig.at_issuer(KIND);
-    // What nobody has stored is not the one that is left.
+    // The credential that is left is the new one only if it was stored.
     let same = made.iter().any(|id| **id == kept[0]);
     assert_eq!(same, stored, "{answer:?}: {made:?} {kept:?}");
 }

@@ -1,4 +1,4 @@
-//! A credential that gets no token, although the issuer does not say that it is wrong.
+//! A credential that gets no token, although the issuer does not refuse it.
 
 use dev_issuer::{CredentialKind, Effect, Fault, Surface};
 
@@ -23,7 +23,7 @@ fn a_rotation_that_gets_no_token_says_why_and_changes_nothing() {
         let blocked = Fault::new(Effect::Aadsts { code: BLOCKED });
         let blocked = blocked.on(Surface::Token).client(app);
         rig.place.issuer.fault(blocked);
-        // A user made the secret, so that it must get a token first.
+        // A user made the secret, so it must get a token first.
         let kubeconfig = world.cluster.admin_kubeconfig().into();
         let namespace = &rig.place.namespace;
         let args = [

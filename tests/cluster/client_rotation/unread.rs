@@ -1,4 +1,4 @@
-//! A client rolls its own certificates without any permission: nobody may read the application.
+//! A client rolls its own certificates without any permission: the application may not be read.
 
 use apicred::api::ApiClientStatus;
 use dev_issuer::CredentialKind;
@@ -13,7 +13,7 @@ fn blocked(status: &ApiClientStatus) -> bool {
     types.any(|kind| stops.contains(&kind))
 }
 
-/// Two rotations; the IDs at the issuer in the order in which they were added, and what status says in the end.
+/// Two rotations; the IDs at the issuer in the order in which they were added, and the status at the end.
 async fn rotate_twice(rig: &mut Rig<'_>) -> (Vec<String>, ApiClientStatus) {
     let first = rig.at_issuer(CredentialKind::Certificate).remove(0);
     rig.run().await;
@@ -26,7 +26,7 @@ async fn rotate_twice(rig: &mut Rig<'_>) -> (Vec<String>, ApiClientStatus) {
         all.find(|id| !ids.contains(id)).expect("another one")
     };
     ids.push(added(rig, &ids));
-    // The first one is a user's, and stays. Nothing waits for that.
+    // A user made the first one, so it stays. The rotation does not wait for that.
     let status = rig
         .says("RotationLeftover", "was not made by apicred")
         .await;

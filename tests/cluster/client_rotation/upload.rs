@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 const COPY: &str = "shared-client-last-good";
-/// Longer than replicas of the issuer lag, as far as the operator of these tests believes.
+/// Longer than replicas of the issuer lag, in the settings of the operator of these tests.
 const SETTLED: Duration = Duration::from_secs(2);
 const CERTIFICATE: CredentialKind = CredentialKind::Certificate;
 
@@ -40,7 +40,7 @@ fn thumbprint(key: &ClientKey) -> String {
 }
 
 impl<'w> Rig<'w> {
-    /// A client `shared` whose certificate cert-manager makes, and the credential `a`. What the application may do at Microsoft Graph.
+    /// A client `shared` whose certificate cert-manager makes, and the credential `a`. The application has these `roles` at Microsoft Graph.
     async fn by_cert_manager(
         world: &'w World,
         label: &str,
@@ -71,7 +71,7 @@ impl<'w> Rig<'w> {
         .await;
     }
 
-    /// Waits until a certificate has a copy and nothing is to be done. Gives its thumbprint.
+    /// Waits until a certificate has a copy and no work is left. Returns its thumbprint.
     async fn rests(&self, keys: &Keys) -> String {
         self.place.ready("a").await;
         self.copy_is(keys).await;
@@ -84,13 +84,13 @@ impl<'w> Rig<'w> {
         thumbprint(&status.keys[0])
     }
 
-    /// cert-manager renews. Gives the version of the Secret.
+    /// cert-manager renews. Returns the version of the Secret.
     async fn renewed(&self, keys: &Keys) -> Option<String> {
         let secret = self.place.put_tls(SOURCE, keys).await;
         secret.metadata.resource_version
     }
 
-    /// Waits until the new certificate was uploaded and got a token. Gives its thumbprint.
+    /// Waits until the new certificate was uploaded and got a token. Returns its thumbprint.
     async fn uploaded(&self, before: &str) -> String {
         let done = |s: &ApiClientStatus| {
             states(s).first() == Some(&"Current") && thumbprint(&s.keys[0]) != before
@@ -103,7 +103,7 @@ impl<'w> Rig<'w> {
         thumbprint(&status.keys[0])
     }
 
-    /// Nobody but cert-manager has written the Secret since.
+    /// Only cert-manager has written the Secret since.
     async fn is_untouched(&self, version: Option<String>) {
         let meta = self.source().await.metadata;
         assert_eq!(meta.resource_version, version);
@@ -112,7 +112,7 @@ impl<'w> Rig<'w> {
         assert!(writers.all(|writer| writer != "apicred"), "{fields:?}");
     }
 
-    /// The next renewal uses the new certificate, and the copy follows.
+    /// The next renewal uses the new certificate, and the copy is updated.
     async fn renewal_uses(&self, keys: &Keys) {
         let view = self.place.view("token-a").await.expect("a token");
         self.place.request_renewal("a").await;
@@ -157,7 +157,7 @@ fn a_certificate_of_cert_manager_is_uploaded_without_any_permission() {
                 .contains(&"ClientCredentialRotated".to_owned())
         );
 
-        // The next one is proven by the one that apicred uploaded, also by a process that knows nothing of it.
+        // apicred uploaded the certificate that proves the next one; a new process can use it as well.
         rig.run().await;
         rig.is_untouched(version).await;
         let version = rig.renewed(&third).await;
@@ -195,7 +195,7 @@ fn a_certificate_of_cert_manager_is_uploaded_by_the_owner_of_the_application() {
         rig.place.ready("graph-rotator").await;
         let mark = rig.rests(&first).await;
 
-        // Nobody can make a certificate but cert-manager.
+        // Only cert-manager can make a certificate.
         let request = rig.request().await;
         rig.says("RotationBlocked", "cmctl renew").await;
         let version = rig.renewed(&second).await;
@@ -224,7 +224,7 @@ fn an_upload_that_is_cut_by_a_restart_is_reported_and_answers_its_request() {
         let mark = rig.rests(&first).await;
         let request = rig.request().await;
         rig.says("RotationBlocked", "cmctl renew").await;
-        // The replicas that give tokens do not have it for a while.
+        // The replicas that issue tokens do not have it for a while.
         rig.place.issuer.set_replica_lag(ReplicaLag {
             reads: Duration::ZERO,
             tokens: Duration::from_secs(8),
@@ -263,7 +263,7 @@ fn an_upload_that_lacks_the_object_id_is_reported_before_one_begins() {
         rig.run().await;
         rig.place.ready("a").await;
         rig.says("RotationBlocked", "set spec.objectId").await;
-        // Another process sees the same, and has nothing new to report.
+        // Another process sees the same state, and reports nothing new.
         let before = rig.place.issuer.api_calls().len();
         rig.run().await;
         eventually(SOON, "another reading", async || {
@@ -336,7 +336,7 @@ fn an_answer_to_an_upload_that_is_lost_ends_with_one_certificate_more() {
         let world = World::own().await;
         let (first, second) = (pair("first"), pair("second"));
         let graph = |effect| Fault::new(effect).on(Surface::Graph).times(1);
-        // Both took effect, and nobody learns it.
+        // Both took effect, but the answers are lost.
         let faults = [
             ("upload-lost", Effect::Drop),
             ("upload-broken", Effect::ErrorAfter { status: 500 }),
@@ -354,7 +354,7 @@ fn an_answer_to_an_upload_that_is_lost_ends_with_one_certificate_more() {
             let (first, second) = (&first, &second);
             async move {
                 let mark = rig.rests(first).await;
-                // A process that began a moment ago announces nothing yet.
+                // A process that started shortly before announces nothing yet.
                 tokio::time::sleep(SETTLED).await;
                 // The application is read before.
                 rig.place.issuer.fault(graph(Effect::None));

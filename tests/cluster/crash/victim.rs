@@ -35,7 +35,7 @@ pub(crate) const ONLY: &str = "APICRED_TEST_CRASH_ONLY";
 /// If set, only requests of this name ([`name_of`]) are counted.
 pub(crate) const OF: &str = "APICRED_TEST_CRASH_OF";
 
-/// Not a test: what [`super::crash`] runs in a process of its own.
+/// Not a test: [`super::crash`] runs this in its own process.
 #[test]
 #[ignore = "run by the crash tests, in a process of its own"]
 fn victim() {
@@ -76,7 +76,7 @@ fn victim() {
         metrics_per_credential: false,
         lease: None,
     };
-    // One thread: while it waits for its death, nothing else goes on.
+    // One thread: while it waits for the kill, no other work continues.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -94,7 +94,7 @@ fn victim() {
         };
         app::run(options, client, stop).await
     });
-    // As at SIGTERM.
+    // As after SIGTERM.
     ended.unwrap();
 }
 
@@ -120,7 +120,7 @@ fn quick() -> RotationPace {
     }
 }
 
-/// Ends this process as SIGKILL does: at once, and without a chance to tidy up.
+/// Ends this process as SIGKILL does: at once, without any cleanup.
 fn die() -> ! {
     let _ = Command::new("/bin/sh")
         .args(["-c", "kill -KILL \"$PPID\""])
@@ -133,7 +133,7 @@ fn die() -> ! {
 /// Before each name of a request in the output of a victim.
 const SAID: &str = "victim: ";
 
-/// The requests to the API server that a victim has noted in its output, in their order.
+/// The requests to the API server that a victim has written to its output, in order.
 pub(crate) fn requests_in(output: &str) -> Vec<String> {
     let lines = output.lines().filter_map(|line| line.strip_prefix(SAID));
     lines.map(str::to_owned).collect()
@@ -197,7 +197,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        // Lists and watches say nothing about how far the work has come.
+        // Lists and watches do not show the progress of the work.
         let query = request.uri().query().unwrap_or_default();
         let lists = query.contains("watch=") || query.contains("limit=");
         let name = name_of(request.method().as_str(), request.uri().path());

@@ -1,4 +1,4 @@
-//! Credentials that the API server refuses, and its words.
+//! Credentials that the API server refuses, and the messages.
 
 use apicred::api::ApiCredential;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Issuers that the API server takes or refuses, and its words.
+//! Issuers that the API server accepts or refuses, and the messages.
 
 use apicred::api::{ClusterTokenIssuer, TokenIssuer};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Names of objects and keys of Secrets in a spec: one that no object can have is refused at once, and not when it is looked for.
+//! Names of objects and keys of Secrets in a spec: an impossible name is refused at once, not only when the object is read.
 
 use apicred::api::{ApiClient, ApiCredential};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `allowedNamespaces` as the API server takes or refuses it: no selector means something else than it says.
+//! `allowedNamespaces` as the API server accepts or refuses it: each accepted selector has the meaning that it shows.
 
 use apicred::api::ClusterTokenIssuer;
 use serde_json::{Value, json};

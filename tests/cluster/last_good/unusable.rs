@@ -1,4 +1,4 @@
-//! The Secret of a client contains nothing that can be used: another credential serves.
+//! The Secret of a client has no usable content: another credential is used.
 
 use apicred::api::ApiCredential;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ fn the_copy_serves_while_the_secret_contains_no_pair_that_can_be_used() {
             place.until("c", what, fell).await;
         };
         let edited = async |keys: Value| place.put_secrets(TLS, &keys).await;
-        // The certificate of another pair; the key of another pair; no certificate at all.
+        // The certificate of another pair; the key of another pair; no certificate.
         edited(json!({ "tls.crt": new.certificate })).await;
         falls_back("the certificate of another pair").await;
         assert_ne!(place.ready("c").await.token, token);
@@ -44,7 +44,7 @@ fn the_copy_serves_while_the_secret_contains_no_pair_that_can_be_used() {
             falls_back(what).await;
         }
         place.copy_is(&old).await;
-        // A whole pair takes over.
+        // A complete pair takes over.
         place.knows(&[&old, &new]);
         place.put_tls(TLS, &new).await;
         place.uses("c", IN_USE).await;
@@ -52,7 +52,7 @@ fn the_copy_serves_while_the_secret_contains_no_pair_that_can_be_used() {
     });
 }
 
-/// An entry of the list that cannot be read any more is as good as one that is refused.
+/// An entry of the list that cannot be read any more is handled like one that is refused.
 #[test]
 fn another_client_secret_serves_at_once_if_the_one_in_use_cannot_be_read() {
     run(async {

@@ -1,4 +1,4 @@
-//! What the operator asked of the API server, by the server's own record.
+//! The requests of the operator to the API server, from the audit log of the server.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{Place, SOON, World, world::USER};
 pub(crate) struct Tally(pub(crate) Vec<AuditEvent>);
 
 impl World {
-    /// This moment in the server's record.
+    /// This moment in the audit log.
     pub(crate) fn mark(&self) -> AuditMark {
         self.cluster.audit_mark().expect("an audit log")
     }
@@ -26,7 +26,7 @@ impl World {
     /// Requests of the operator since a moment that concern this place: its namespace, or no namespace at all.
     pub(crate) fn since(&self, mark: AuditMark, place: &Place) -> Tally {
         let mut tally = self.all_since(mark);
-        // Every minute it is asked how far the store has come: no matter of any place.
+        // Once a minute it reads how far the store has progressed: this belongs to no place.
         let head =
             |e: &AuditEvent| (e.verb.as_str(), name(e).as_str()) == ("list", "apicredentials");
         tally.0.retain(|e| {
@@ -38,8 +38,8 @@ impl World {
         tally
     }
 
-    /// Waits until the operator has said all that it had to say, watches for a while, and finds that it neither
-    /// writes here nor asks for a token (O7).
+    /// Waits until the operator has no more work, observes it for a while, and checks that it neither
+    /// writes here nor requests a token (O7).
     pub(crate) async fn stays_quiet(&self, place: &Place, window: Duration) {
         eventually(SOON, "the operator to come to rest", async || {
             let mark = self.mark();
@@ -78,12 +78,12 @@ impl Tally {
         self.0.iter().filter(|e| e.verb == "list").count()
     }
 
-    /// Everything that changes something, in words.
+    /// Every request that changes an object, as text.
     pub(crate) fn writes(&self) -> Vec<String> {
         self.in_words(|verb| !matches!(verb, "get" | "list" | "watch"))
     }
 
-    /// Everything that reads one object, in words.
+    /// Every request that reads one object, as text.
     pub(crate) fn reads(&self) -> Vec<String> {
         self.in_words(|verb| verb == "get")
     }
@@ -100,7 +100,7 @@ impl Tally {
         words.collect()
     }
 
-    /// Everything but watches, counted: for messages.
+    /// Everything except watches, counted: for messages.
     pub(crate) fn sums(&self) -> BTreeMap<String, usize> {
         let mut sums = BTreeMap::new();
         for event in self.0.iter().filter(|e| e.verb != "watch") {

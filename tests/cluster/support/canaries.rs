@@ -1,4 +1,4 @@
-//! The search for secrets in places where none may be (O10).
+//! The search for secrets in places where none is allowed (O10).
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -19,16 +19,16 @@ use kube::{
     },
 };
 
-/// A leak of this many bytes is found, wherever in the secret it begins.
+/// A leak of this many bytes is found, wherever in the secret it starts.
 const WINDOW: usize = 10;
 
-/// How PEM begins.
+/// The start of PEM.
 const BEGIN: &str = "-----BEGIN ";
-/// Digits of base64 at the beginning of a key that name its algorithm (RFC 5958 section 2): 48 for P-256, fewer for
-/// Ed25519. An RSA key goes on with its modulus, which is public.
+/// Digits of base64 at the beginning of a key that identify its algorithm (RFC 5958 section 2): 48 for P-256, fewer for
+/// Ed25519. In an RSA key its modulus follows, which is public.
 const ALGORITHM: usize = 48;
 
-/// Does a block of PEM, from its label on, hold a private key?
+/// Whether a block of PEM, from its label on, contains a private key.
 fn is_key(block: &str) -> bool {
     block
         .lines()
@@ -36,13 +36,13 @@ fn is_key(block: &str) -> bool {
         .is_some_and(|label| label.contains("PRIVATE KEY"))
 }
 
-/// Values that nobody may read outside of a Secret.
+/// Values that must not be readable outside of a Secret.
 #[derive(Default)]
 pub(crate) struct Canaries(Mutex<BTreeSet<String>>);
 
 impl Canaries {
-    /// Listens for this value from now on. Of PEM, only for what is secret: messages show its first and last lines, and
-    /// certificates name the algorithm of their key in the same bytes as the key does.
+    /// Searches for this value from now on. Of PEM, only the secret part: messages show its first and last lines, and
+    /// certificates contain the algorithm of their key in the same bytes as the key does.
     pub(crate) fn add(&self, value: &str) {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !value.contains(BEGIN) {
@@ -58,12 +58,12 @@ impl Canaries {
         }
     }
 
-    /// How many values are listened for.
+    /// The number of values in the search.
     pub(crate) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Adds every token that is ever published in this cluster.
+    /// Adds every token that is published in this cluster.
     pub(super) fn follow(self: &Arc<Self>, client: Client) {
         let canaries = Arc::clone(self);
         let config = watcher::Config::default().labels("app.kubernetes.io/managed-by=apicred");
@@ -79,7 +79,7 @@ impl Canaries {
         });
     }
 
-    /// All parts of all values, in every template that a program could have put on them.
+    /// All parts of all values, in every encoding that a program could have used.
     pub(crate) fn net(&self) -> Net {
         let values = self
             .0
@@ -88,7 +88,7 @@ impl Canaries {
             .clone();
         let mut windows = HashSet::new();
         for value in &values {
-            // The first two parts of a JWT are no secret without the third, and headers are alike.
+            // The first two parts of a JWT are not secret without the third, and headers are alike.
             let secret = match value.rsplit_once('.') {
                 Some((_, signature)) if value.starts_with("eyJ") => signature,
                 _ => value.as_str(),
@@ -104,7 +104,7 @@ impl Canaries {
     }
 }
 
-/// What [`Canaries::net`] makes.
+/// The result of [`Canaries::net`].
 pub(crate) struct Net(HashSet<[u8; WINDOW]>);
 
 impl Net {
@@ -120,7 +120,7 @@ impl Net {
     }
 }
 
-/// As it is, percent-encoded in two ways, as JSON, and in both alphabets of base64 at every alignment.
+/// Unchanged, percent-encoded in two ways, as JSON, and in both alphabets of base64 at every alignment.
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let encoded = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
     let quoted = serde_json::to_string(secret).unwrap_or_default();

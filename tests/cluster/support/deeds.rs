@@ -1,4 +1,4 @@
-//! What a test does to the credentials of its place, and what it waits for.
+//! Changes of a test to the credentials of its place, and its waits.
 
 use apicred::api::ApiCredential;
 use dev_issuer::{Client, Hold, Point};
@@ -65,7 +65,7 @@ impl Place {
             .expect("an edit")
     }
 
-    /// Has a credential `other`, of another client, hold a place at the issuer until its request is let go.
+    /// Creates a credential `other`, of another client, that occupies a permit of the issuer until its request is released.
     pub(crate) async fn other_asks(&self) -> Hold {
         let other = format!("{}-other", self.client);
         self.add_client(Client::new(&other).secret(&self.secret));
@@ -76,7 +76,7 @@ impl Place {
         hold
     }
 
-    /// Deletes a credential and does not wait.
+    /// Deletes a credential without waiting.
     pub(crate) async fn delete(&self, name: &str) {
         self.credentials()
             .delete(name, &DeleteParams::default())
@@ -84,8 +84,8 @@ impl Place {
             .expect("a deletion");
     }
 
-    /// Waits until the operator has seen all that was done to credentials so far. Its watch reports changes in their
-    /// order, so once it has reconciled an object that was made now, it knows all that was before.
+    /// Waits until the operator has seen all changes of credentials so far. Its watch reports changes in their
+    /// order, so when it has reconciled an object that is created now, it has seen all earlier changes.
     pub(crate) async fn operator_has_seen_it(&self) {
         let name = format!("fence-{}", unique());
         let nobody = json!({ "kind": "ClusterTokenIssuer", "name": "nobody" });
@@ -98,7 +98,7 @@ impl Place {
         self.delete(&name).await;
     }
 
-    /// Asks for a renewal by annotation; gives the value that status shall echo.
+    /// Requests a renewal with the annotation; returns the value that status must echo.
     pub(crate) async fn request_renewal(&self, name: &str) -> String {
         let wish = unique();
         self.edit(
@@ -131,8 +131,8 @@ impl Place {
         .await
     }
 
-    /// Waits until a credential is ready in its present generation, and reads its Secret. `Ready` that is not
-    /// backed by a valid token is a lie and fails at once (O6).
+    /// Waits until a credential is ready in its present generation, and reads its Secret. `Ready` without
+    /// a valid token is an error that fails at once (O6).
     pub(crate) async fn ready(&self, name: &str) -> SecretView {
         let target = eventually(
             SOON,
@@ -164,7 +164,7 @@ impl Place {
         view
     }
 
-    /// Waits until a credential is not ready for this reason; gives the message.
+    /// Waits until a credential is not ready for this reason; returns the message.
     pub(crate) async fn not_ready(&self, name: &str, reason: &str) -> String {
         self.until(
             name,
@@ -187,7 +187,7 @@ impl Place {
         SecretView::of(&secret)
     }
 
-    /// Waits until the Secret holds another token than this one.
+    /// Waits until the Secret contains a token other than this one.
     pub(crate) async fn another_token(&self, secret: &str, than: &SecretView) -> SecretView {
         eventually(
             LATER,
@@ -204,7 +204,7 @@ impl Place {
         .await
     }
 
-    /// Waits until the Secret holds a token at all.
+    /// Waits until the Secret contains a token.
     pub(crate) async fn any_token(&self, secret: &str) -> SecretView {
         eventually(
             LATER,
@@ -214,7 +214,7 @@ impl Place {
         .await
     }
 
-    /// Calls the protected API with a token; gives the status.
+    /// Calls the protected API with a token; returns the status.
     pub(crate) async fn call(&self, api: &str, path: &str, token: &str) -> u16 {
         let request = self
             .http

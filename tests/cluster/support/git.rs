@@ -31,10 +31,10 @@ pub(crate) struct GitServer {
 
 struct Rules {
     issuer: Arc<DevIssuer>,
-    /// `sub` of tokens that may come in.
+    /// `sub` of accepted tokens.
     subject: String,
     folder: TempDir,
-    /// Ids of the tokens that came in.
+    /// IDs of the tokens that were used.
     seen: Mutex<Vec<String>>,
 }
 
@@ -93,14 +93,14 @@ impl GitServer {
         format!("http://{}/{repository}", self.address)
     }
 
-    /// Did a token with this id come in?
+    /// Whether a token with this ID was used.
     pub(crate) fn has_seen(&self, token_id: &str) -> bool {
         let seen = self.rules.seen.lock().expect("no panic");
         seen.iter().any(|id| id == token_id)
     }
 }
 
-/// git with nothing but this home folder.
+/// git with only this home folder.
 pub(crate) fn git(home: &Path) -> Command {
     let mut git = Command::new("git");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GIT_")) {
@@ -119,7 +119,7 @@ pub(crate) fn git(home: &Path) -> Command {
     git
 }
 
-/// Runs it to its end; gives whether it went well, and its words.
+/// Runs it to its end; returns whether it succeeded, and its output.
 pub(crate) async fn run(command: &mut Command) -> (bool, String) {
     let output = command.output().await.expect("git");
     let said = [output.stdout, output.stderr].concat();
@@ -197,7 +197,7 @@ async fn cgi(mut program: Command, body: Bytes) -> Response {
     let mut child = program.spawn().expect("git http-backend");
     let mut input = child.stdin.take().expect("its input");
     let feeding = async move {
-        // It may answer without reading all.
+        // It may answer without reading the whole body.
         let _ = input.write_all(&body).await;
     };
     let ((), output) = tokio::join!(feeding, child.wait_with_output());

@@ -107,8 +107,8 @@ fn jwk(der: &[u8]) -> Value {
 }
 
 impl Place {
-    /// Makes a Secret with a file around a private key. Only the key is listened for: the rest of the file is made of
-    /// words that any log may hold.
+    /// Creates a Secret with a file around a private key. The search for leaks includes only the key: the rest of the file consists of
+    /// words that any log may contain.
     pub(crate) async fn put_key_file(&self, name: &str, key: &str, file: &str, private_key: &str) {
         self.canaries.add(private_key);
         let secret = json!({

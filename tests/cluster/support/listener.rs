@@ -1,4 +1,4 @@
-//! A token endpoint that only writes down what it was sent, byte by byte.
+//! A token endpoint that only records the requests, byte by byte.
 
 use std::{
     io::{Read, Write},
@@ -13,13 +13,13 @@ use rustls::{
 };
 use testenv::tls::Authority;
 
-/// What it says to everybody.
+/// Its answer to every request.
 pub(crate) const ANSWER: &str =
     r#"{"access_token":"opaque-5f1c9d0b7a","token_type":"bearer","expires_in":"1200"}"#;
 
 const PATH: &str = "/token?tenant=blue";
 
-/// What a listener that is an issuer calls itself to whoever sent this request.
+/// The issuer URL of a listener, from the `Host` header of this request.
 pub(crate) fn issuer_of(request: &str) -> String {
     let host = request.lines().find_map(|l| l.strip_prefix("host: "));
     format!("https://{}", host.unwrap_or_default())
@@ -38,7 +38,7 @@ impl Listener {
         Self::answering("200 OK", |_| ANSWER.to_owned())
     }
 
-    /// The same with an answer made of the request.
+    /// The same with an answer that depends on the request.
     pub(crate) fn answering(
         status: &'static str,
         answer: impl Fn(&str) -> String + Send + 'static,
@@ -71,7 +71,7 @@ impl Listener {
                 let connection =
                     ServerConnection::new(Arc::clone(&config)).expect("a usable configuration");
                 let stream = StreamOwned::new(connection, stream);
-                // The operator asks whether anybody is there, with nothing in its hands.
+                // The operator checks whether a server responds, with a request without content.
                 let said = serve(stream, &answer);
                 if let Some(request) = said.filter(|r| !r.starts_with("HEAD ")) {
                     notes

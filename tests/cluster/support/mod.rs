@@ -1,14 +1,14 @@
-//! What the tests stand on.
+//! The environment of the tests.
 //!
-//! | room | holds |
+//! | module | contains |
 //! |---|---|
 //! | [`World`] | a control plane with the chart in it, an issuer, and the operator as a process |
 //! | [`Place`] | a namespace with a client, an issuer object and a client secret, for one test |
 //! | [`Recorder`] | every state of a Secret, and what must hold for all of them (O1, O2, O4) |
-//! | [`audit`] | what the operator asked the API server, by the server's own record (O7) |
+//! | [`audit`] | the operator's requests to the API server, from the server's audit log (O7) |
 //! | [`keys`] | keys and certificates of clients |
-//! | [`Listener`] | a token endpoint that writes down what it was sent |
-//! | [`git`] | a git server that takes the tokens of a GitHub App |
+//! | [`Listener`] | a token endpoint that records the requests |
+//! | [`git`] | a git server that accepts the tokens of a GitHub App |
 //! | [`canaries`] | the search for leaked secrets and tokens (O10) |
 
 mod audit;
@@ -41,15 +41,15 @@ use testenv::eventually;
 pub(crate) use view::SecretView;
 pub(crate) use world::{NAMESPACE, World};
 
-/// For what takes the operator moments. Long, because a small machine runs many tests at once; a test that
+/// For work of the operator that takes moments. Long, because a small machine runs many tests at once; a test that
 /// passes never waits for it.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-/// For what has to wait for a renewal, a timeout or the controllers of Kubernetes.
+/// For work that must wait for a renewal, a timeout or the controllers of Kubernetes.
 pub(crate) const LATER: Duration = Duration::from_secs(90);
 
 /// One runtime for all tests: the clients of a shared world must outlive the test that made them.
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
-    // Fails only if a client has chosen the same provider already.
+    // Fails only if a client has already selected the same provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tokio::runtime::Runtime::new().expect("threads to run on")
 });
@@ -59,8 +59,8 @@ pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     RUNTIME.block_on(test)
 }
 
-/// Waits until the clock shows a later second than the creation of an object. The API server notes creations in whole
-/// seconds: of two objects of one second, neither is the older.
+/// Waits until the clock shows a later second than the creation of an object. The API server stores creations in whole
+/// seconds: of two objects of one second, neither is older.
 pub(crate) async fn a_second_after(created: &ObjectMeta) {
     let created = created
         .creation_timestamp
@@ -73,8 +73,8 @@ pub(crate) async fn a_second_after(created: &ObjectMeta) {
     .await;
 }
 
-/// Sixteen hex digits that no other test has.
+/// Sixteen hexadecimal digits that no other test has.
 pub(crate) fn unique() -> String {
-    // Each RandomState has keys of its own.
+    // Each RandomState has its own keys.
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }

@@ -11,7 +11,7 @@ use super::{Guarded, NAMESPACE, SOON};
 
 /// Networks that are open to namespaced issuers.
 pub(crate) const ALLOW_CIDR: &str = "APICRED_ALLOW_CIDR";
-/// Another program that is the operator, or starts it in its place.
+/// Another program to run instead of the operator, or one that starts it.
 pub(crate) const PROGRAM: &str = "APICRED_TEST_PROGRAM";
 
 /// A running operator.
@@ -56,11 +56,11 @@ impl Operator {
             &admin,
             "--log-format",
             "json",
-            // Chatty, so that the search for leaks has much to read.
+            // A detailed log, so that the search for leaks has much to read.
             "--log-filter",
             "info,apicred=trace,kube=debug",
         ];
-        // Namespaced issuers of the tests live on loopback, unless a test says otherwise.
+        // Namespaced issuers of the tests are on loopback, unless a test sets another network.
         if !environment.iter().any(|(name, _)| *name == ALLOW_CIDR) {
             args.extend(["--allow-cidr", "127.0.0.0/8"]);
         }
@@ -105,7 +105,7 @@ impl Operator {
         &self.admin
     }
 
-    /// Asks its admin server; none while it does not answer.
+    /// Requests a page of its admin server; none if it does not answer.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -121,7 +121,7 @@ impl Operator {
         Some((status, answer.text().await.ok()?))
     }
 
-    /// Asks its admin server by another method; gives the status.
+    /// Sends a request with another method to its admin server; returns the status.
     pub(crate) async fn ask(&self, method: &str, path: &str) -> Option<u16> {
         let method = reqwest::Method::from_bytes(method.as_bytes()).ok()?;
         let client = reqwest::Client::builder().no_proxy().build().ok()?;
@@ -130,7 +130,7 @@ impl Operator {
         Some(answer.status().as_u16())
     }
 
-    /// The value of a counter or gauge, by name and labels; none if it is not there.
+    /// The value of a counter or gauge, by name and labels; none if it does not exist.
     pub(crate) async fn metric(&self, series: &str) -> Option<u64> {
         let (_, metrics) = self.get("/metrics").await?;
         let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
@@ -153,7 +153,7 @@ impl Operator {
         self.sum("apicred_reconciles_total").await
     }
 
-    /// Asks it to end (SIGTERM); gives its exit status and how long it took.
+    /// Stops it with SIGTERM; returns its exit status and how long it took.
     pub(crate) async fn terminate(mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         self.process.signal("TERM").await;
@@ -171,12 +171,12 @@ impl Operator {
         self.process.signal(name).await;
     }
 
-    /// The most memory that it has had so far, in KiB.
+    /// The highest memory usage so far, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.process.peak_memory()
     }
 
-    /// Has it ended by itself?
+    /// Its exit status, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()
     }

@@ -25,10 +25,10 @@ pub(crate) const SOURCE: &str = "source";
 /// Its key.
 pub(crate) const KEY: &str = "client-secret";
 
-/// One test's corner of a world.
+/// The part of a world that belongs to one test.
 pub(crate) struct Place {
     pub(crate) namespace: String,
-    /// Client id at the issuer; unique in the world.
+    /// Client ID at the issuer; unique in the world.
     pub(crate) client: String,
     /// The client's secret.
     pub(crate) secret: String,
@@ -60,7 +60,7 @@ impl Place {
         let place = Self {
             namespace: format!("{label}-{}", &id[..6]),
             client: format!("{label}-{}", &id[..6]),
-            // Every character that an encoding on the way could spoil.
+            // Every character that an encoding in between could damage.
             secret: format!("{id}~+/%&= ;:\"{}", unique()),
             issuer_name: format!("{label}-{}", &id[..6]),
             issuer,
@@ -84,7 +84,7 @@ impl Place {
         place
     }
 
-    /// This place's client as the issuer knows it: tokens of about an hour, roles in two APIs.
+    /// This place's client as it is registered at the issuer: tokens of about an hour, roles in two APIs.
     pub(crate) fn oauth_client(&self) -> OauthClient {
         OauthClient::new(&self.client)
             .secret(&self.secret)
@@ -92,12 +92,12 @@ impl Place {
             .role("cloudapps", "Investigation.Read")
     }
 
-    /// Makes a client known to the issuer, in place of one with its id.
+    /// Registers a client at the issuer, and replaces one with its ID.
     pub(crate) fn add_client(&self, client: OauthClient) {
         self.issuer.add_client(client).expect("a valid client");
     }
 
-    /// The spec of a ClusterTokenIssuer, by what is special about it.
+    /// The spec of a ClusterTokenIssuer, from its specific part.
     pub(crate) fn issuer_spec(&self, kind: Value) -> Value {
         merge(
             json!({
@@ -109,7 +109,7 @@ impl Place {
         )
     }
 
-    /// The issuer in the shape of Entra ID.
+    /// The issuer that behaves like Entra ID.
     pub(crate) fn entra_issuer(&self) -> Value {
         let entra =
             json!({ "tenantId": self.issuer.tenant(), "authorityHost": self.issuer.origin() });
@@ -141,7 +141,7 @@ impl Place {
                 .await
             {
                 Ok(_) => return,
-                // The operator wrote its judgement in between.
+                // The operator wrote its status in between.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => unreachable!("a new issuer spec: {error}"),
             }
@@ -200,7 +200,7 @@ impl Place {
         .await
     }
 
-    /// Waits until the condition of this place's issuer has this reason, and all these words in its message.
+    /// Waits until the condition of this place's issuer has this reason, and its message contains all these texts.
     pub(crate) async fn issuer_says(&self, reason: &str, words: &[&str]) {
         let reported = async || {
             let issuer = self.issuers().get(&self.issuer_name).await;
@@ -230,7 +230,7 @@ impl Place {
         self.put_secret(SOURCE, KEY, value).await;
     }
 
-    /// Makes or changes a Secret with one key, and listens for its value in all that the operator says.
+    /// Creates or changes a Secret with one key, and searches for its value in all output of the operator.
     pub(crate) async fn put_secret(&self, name: &str, key: &str, value: &str) {
         self.canaries.add(value);
         let secret = json!({
@@ -246,7 +246,7 @@ impl Place {
             .expect("a Secret");
     }
 
-    /// Sets keys of a Secret, which is made if it is not there.
+    /// Sets keys of a Secret, which is created if it does not exist.
     pub(crate) async fn put_secrets(&self, name: &str, values: &Value) {
         for value in values.as_object().into_iter().flat_map(|all| all.values()) {
             let value = value.as_str().unwrap_or_default();
@@ -281,7 +281,7 @@ pub(crate) fn condition(credential: &ApiCredential, kind: &str) -> Option<Condit
     status.conditions.iter().find(|c| c.type_ == kind).cloned()
 }
 
-/// Is the token good, and no renewal known to fail, by a status of the present spec?
+/// Whether the token is valid, and no renewal is known to fail, according to a status of the present spec.
 pub(crate) fn is_well(credential: &ApiCredential) -> bool {
     let seen = credential
         .status

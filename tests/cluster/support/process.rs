@@ -1,4 +1,4 @@
-//! A child process that cannot outlive the tests, not even when they are killed.
+//! A child process that always ends with the tests, even when they are killed.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,13 +26,13 @@ kill -KILL "$reader" 2>/dev/null
 exit "$code"
 "#;
 
-/// What a shell reports for a program that SIGKILL ended.
+/// The exit code that a shell reports for a program that SIGKILL ended.
 const KILLED: i32 = 128 + 9;
 
-/// A program under its watchdog. Dropped, it is killed.
+/// A program under its watchdog. It is killed when this is dropped.
 pub(crate) struct Guarded {
     watchdog: Child,
-    /// Not left in the child: waiting for a child closes its stdin.
+    /// Not stored in the child: waiting for a child closes its stdin.
     lifeline: Option<ChildStdin>,
     /// Of the program itself.
     pub(crate) pid: u32,
@@ -93,7 +93,7 @@ impl Guarded {
             .await;
     }
 
-    /// The most memory that it has had so far, in KiB.
+    /// The highest memory usage so far, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
         let status = status.expect("a process that lives");
@@ -102,12 +102,12 @@ impl Guarded {
         number.expect("a number of KiB")
     }
 
-    /// How it ended, if it did.
+    /// Its exit status, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.watchdog.try_wait().ok().flatten()
     }
 
-    /// Was it SIGKILL that ended it?
+    /// Whether SIGKILL ended it.
     pub(crate) fn was_killed(&mut self) -> bool {
         self.ended().is_some_and(|s| s.code() == Some(KILLED))
     }
@@ -126,7 +126,7 @@ impl Guarded {
         self.wait(Duration::from_secs(10)).await;
     }
 
-    /// All that it wrote.
+    /// All its output.
     pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -134,7 +134,7 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // Closing the pipe makes the reader kill the program; the shell then ends by itself.
+        // Closing the pipe makes the reader kill the program; the shell then exits.
         drop(self.lifeline.take());
     }
 }

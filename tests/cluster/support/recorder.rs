@@ -1,4 +1,4 @@
-//! Watches a target Secret for as long as a test runs, so that no state of it goes unseen.
+//! Watches a target Secret for as long as a test runs, so that every state is seen.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,18 +17,18 @@ use super::{Place, SecretView};
 #[derive(Clone, Debug)]
 pub(crate) struct Sighting {
     pub(crate) at: Timestamp,
-    /// None: it was gone.
+    /// None: the Secret did not exist.
     pub(crate) view: Option<Result<SecretView, String>>,
 }
 
-/// Takes down every state of one Secret.
+/// Records every state of one Secret.
 pub(crate) struct Recorder {
     seen: Arc<Mutex<Vec<Sighting>>>,
     task: JoinHandle<()>,
 }
 
 impl Recorder {
-    /// Begins.
+    /// Starts recording.
     pub(crate) fn of(place: &Place, secret: &str) -> Self {
         let seen = Arc::<Mutex<Vec<Sighting>>>::default();
         let notes = Arc::clone(&seen);
@@ -60,9 +60,9 @@ impl Recorder {
             .clone()
     }
 
-    /// Ends, and checks what must hold whatever happened: the Secret was whole and its token alive at every
-    /// moment (O1), each token was issued for this client by this issuer (O2), and for one request the end never
-    /// went down (O4). Gives the tokens in their order, each once.
+    /// Stops, and checks the rules that always hold: the Secret was complete and its token valid at every
+    /// moment (O1), each token was issued for this client by this issuer (O2), and for one request the expiry never
+    /// decreased (O4). Returns the tokens in order, each once.
     pub(crate) fn finish(self, place: &Place) -> Vec<SecretView> {
         self.task.abort();
         let issued: Vec<String> = place

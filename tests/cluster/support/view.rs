@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
 
-/// The contents of a target Secret, checked for being whole.
+/// The content of a target Secret, checked for completeness.
 #[derive(Clone, Debug)]
 pub(crate) struct SecretView {
     pub(crate) uid: String,
@@ -24,7 +24,7 @@ pub(crate) struct SecretView {
 }
 
 impl SecretView {
-    /// Reads a Secret. Fails if any of the four keys is missing, empty, or at odds with the others (O1).
+    /// Reads a Secret. Fails if any of the four keys is missing, empty, or contradicts the others (O1).
     pub(crate) fn of(secret: &Secret) -> Result<Self, String> {
         let data = secret.data.clone().unwrap_or_default();
         let text = |key: &str| {

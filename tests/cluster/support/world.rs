@@ -24,14 +24,14 @@ use super::{canaries::Canaries, operator::Operator, place::Place};
 
 /// Where the chart is installed.
 pub(crate) const NAMESPACE: &str = "apicred-system";
-/// The ServiceAccount that the chart makes, as the audit log names it.
+/// The name of the chart's ServiceAccount in the audit log.
 pub(super) const USER: &str = "system:serviceaccount:apicred-system:apicred";
 
 static SHARED: OnceCell<World> = OnceCell::const_new();
 
 /// A control plane, the chart, an issuer, and perhaps a running operator.
 pub(crate) struct World {
-    // Drops first: the operator would complain about a server that goes away under it.
+    // Dropped first: otherwise the operator would report a server that has stopped.
     operator: Option<Operator>,
     pub(crate) cluster: ControlPlane,
     /// A client that RBAC does not limit.
@@ -42,12 +42,12 @@ pub(crate) struct World {
     pub(crate) visitors: Arc<AtomicUsize>,
     kubeconfig: PathBuf,
     starts: AtomicU32,
-    /// Further environment of operators that are started from now on.
+    /// Additional environment of operators that are started from now on.
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl World {
-    /// The world of all tests that leave the operator and the API server alone. It is never dropped: its
+    /// The world of all tests that do not disturb the operator and the API server. It is never dropped: its
     /// processes end with this one.
     pub(crate) async fn shared() -> &'static Self {
         SHARED
@@ -59,12 +59,12 @@ impl World {
             .await
     }
 
-    /// A world of its own, for a test that stops things. No operator runs in it yet.
+    /// A separate world, for a test that stops things. No operator runs in it yet.
     pub(crate) async fn own() -> Self {
         Self::own_with(&[]).await
     }
 
-    /// The same, with flags of the API server's.
+    /// The same, with flags of the API server.
     pub(crate) async fn own_with(apiserver_flags: &[&str]) -> Self {
         let options = testenv::Options {
             apiserver_flags: apiserver_flags.iter().map(|f| (*f).to_owned()).collect(),
@@ -97,7 +97,7 @@ impl World {
         Place::new(self, label, Arc::clone(&self.issuer)).await
     }
 
-    /// A place with an issuer of its own, which may be stopped or spoilt without harm to other tests.
+    /// A place with its own issuer, which may be stopped or damaged without an effect on other tests.
     pub(crate) async fn place_with_own_issuer(&self, label: &str) -> Place {
         Place::new(self, label, Arc::new(issuer().await)).await
     }
@@ -127,12 +127,12 @@ impl World {
         self.operator.as_ref().expect("the operator runs")
     }
 
-    /// The running operator, to be stopped by the caller.
+    /// The running operator, which the caller stops.
     pub(crate) fn take_operator(&mut self) -> Operator {
         self.operator.take().expect("the operator runs")
     }
 
-    /// Does an operator run?
+    /// Whether an operator runs.
     pub(crate) fn has_operator(&self) -> bool {
         self.operator.is_some()
     }
@@ -142,7 +142,7 @@ impl World {
         self.take_operator().kill().await;
     }
 
-    /// Panics if the operator ended although nobody asked.
+    /// Panics if the operator ended without a request.
     pub(crate) fn operator_lives(&mut self) {
         if let Some(operator) = &mut self.operator {
             let ended = operator.ended();
@@ -186,7 +186,7 @@ impl World {
         let lines = logs.lines().filter_map(|l| serde_json::from_str(l).ok());
         let reported = |line: &Value| levels.iter().any(|level| line["level"] == *level);
         let mut lines: Vec<Value> = lines.filter(reported).filter(about).collect();
-        // The files of several processes come in no order.
+        // The files of several processes are not ordered.
         lines.sort_by_key(|line| line["timestamp"].as_str().map(str::to_owned));
         lines
     }
@@ -211,7 +211,7 @@ async fn issuer() -> DevIssuer {
         .expect("an issuer")
 }
 
-/// Installs the chart with the real helm. No Pod can run here, so it asks for none.
+/// Installs the chart with the real helm. No Pod can run here, so the release has none.
 pub(crate) async fn install(cluster: &ControlPlane) {
     let installed = cluster.install_apicred(NAMESPACE).await;
     installed.expect("the chart installs and its kinds are served");

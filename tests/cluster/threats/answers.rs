@@ -1,4 +1,4 @@
-//! An issuer that echoes what it was sent (T6) and claims what is not so (T10).
+//! An issuer that echoes the request (T6) and returns false claims (T10).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use super::attacker::{Attacker, CREDENTIALS};
 use crate::support::{Listener, Place, World, condition, run};
 
-/// A token that anybody can make.
+/// A token that anyone can make.
 fn forged(claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}.", part(&json!({ "alg": "none" })), part(claims))
 }
 
-/// Makes the place's issuer answer like this to everybody.
+/// Lets the place's issuer answer every request like this.
 async fn answer(place: &Place, status: &'static str, text: String) -> Listener {
     let listener = Listener::answering(status, move |_| text.clone());
     place.put_token_url(&listener).await;
@@ -40,7 +40,7 @@ fn what_an_issuer_answers_is_shown_to_nobody() {
             }
             answer.to_string()
         };
-        // Names of permissions, audience and tenant are noted on the Secret: they are what `expect` compares.
+        // Names of permissions, audience and tenant are stored on the Secret: `expect` compares them.
         let claims = json!({ "appid": s, "uti": s, "iss": s, "exp": s, "sub": s, "name": s, s: s });
         let cases = [
             ("error", "400 Bad Request", echo.to_string()),
@@ -66,7 +66,7 @@ fn what_an_issuer_answers_is_shown_to_nobody() {
                 "200 OK",
                 token(json!({ "access_token": forged(&claims) })),
             ),
-            // The last: everybody leaves the issuer alone after it.
+            // The last one: after it, no request is sent to the issuer.
             ("busy", "429 Busy", echo.to_string()),
         ];
         for (name, status, text) in cases {
@@ -150,7 +150,7 @@ fn a_forged_token_prolongs_nothing_and_is_reported_within_bounds() {
                 json!({ "roles": [odd], "aud": odd, "scp": odd, "uti": odd }),
                 600,
             ),
-            // Nobody says how long it lives but the token itself: believed for a year at most.
+            // Only the token itself states its lifetime: accepted for a year at most.
             (
                 "alone",
                 Value::Null,

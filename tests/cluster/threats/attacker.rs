@@ -1,4 +1,4 @@
-//! A user with a role of his own.
+//! A user with a separate role.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ use testenv::eventually;
 
 use crate::support::{Place, SOON, World, condition, typed, unique};
 
-/// Makes and changes credentials and issuers, and sees what becomes of them; reads no Secret.
+/// Creates and changes credentials and issuers, and sees their status; reads no Secret.
 pub(super) const ISSUERS_AND_CREDENTIALS: &[&str] =
     &["apicredentials", "apiclients", "tokenissuers"];
-/// Makes and changes credentials only: who writes a repository, or who gets the operator's own role `edit` cut down.
+/// Creates and changes only credentials: a repository writer, or a user with a reduced version of the operator's role `edit`.
 pub(super) const CREDENTIALS: &[&str] = &["apicredentials"];
 
 /// A user of one namespace.
@@ -32,7 +32,7 @@ pub(super) struct Attacker {
 }
 
 impl Attacker {
-    /// A user who may do everything with these kinds of apicred, read events, and nothing else.
+    /// A user who has all rights on these kinds of apicred, may read events, and nothing else.
     pub(super) async fn of(world: &World, place: &Place, kinds: &[&str]) -> Self {
         Self::with(world, place, kinds, json!([])).await
     }
@@ -84,7 +84,7 @@ impl Attacker {
         attacker
     }
 
-    /// Does the API server let him?
+    /// Whether the API server allows this.
     pub(super) async fn may(&self, verb: &str, group: &str, resource: &str) -> bool {
         let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));
         let review: SelfSubjectAccessReview = typed(json!({ "spec": { "resourceAttributes": {
@@ -97,7 +97,7 @@ impl Attacker {
         answer.status.is_some_and(|s| s.allowed)
     }
 
-    /// The attack would prove nothing if he could read Secrets anyhow.
+    /// The attack would prove nothing if this user could read Secrets.
     pub(super) async fn reads_no_secrets(&self) {
         for verb in ["get", "list", "watch", "update", "patch"] {
             assert!(
@@ -132,7 +132,7 @@ impl Attacker {
         self.api()
     }
 
-    /// Makes an object of any shape; gives the API server's words if it refuses.
+    /// Creates an object of any form; returns the API server's message if it refuses.
     async fn make<K: Resource<DynamicType = ()>>(
         &self,
         name: &str,
@@ -171,7 +171,7 @@ impl Attacker {
             .expect("a deletion");
     }
 
-    /// Waits until a credential in its present generation is not ready for one of these reasons; gives it.
+    /// Waits until a credential in its present generation is not ready for one of these reasons; returns the reason.
     pub(super) async fn refused(&self, name: &str, reasons: &[&str]) -> String {
         let what = format!("{}/{name} refused as one of {reasons:?}", self.namespace);
         eventually(SOON, what, async || {
@@ -190,7 +190,7 @@ impl Attacker {
         .await
     }
 
-    /// Waits for the judgement of an issuer; gives the words in which it is refused.
+    /// Waits for the status of an issuer; returns the message with which it is refused.
     pub(super) async fn issuer_refused(&self, name: &str) -> String {
         eventually(SOON, format!("issuer {name} refused"), async || {
             let issuer = self.issuers().get(name).await.map_err(|e| e.to_string())?;
@@ -206,7 +206,7 @@ impl Attacker {
         .await
     }
 
-    /// Everything that he can read.
+    /// Everything that this user can read.
     pub(super) async fn reads(&self) -> String {
         let all = ListParams::default();
         let credentials = self.credentials().list(&all).await.expect("a list").items;
@@ -216,7 +216,7 @@ impl Attacker {
         serde_json::to_string(&(credentials, issuers, events)).expect("JSON")
     }
 
-    /// Nothing of a secret is in it.
+    /// It contains no part of a secret.
     pub(super) async fn learns_nothing(&self, place: &Place) {
         let leak = place.canaries.net().first_leak(&self.reads().await);
         assert_eq!(leak, None, "he can read a secret");

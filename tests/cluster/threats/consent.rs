@@ -1,5 +1,5 @@
-//! To have a token, or a Secret that its owner dedicated to something else, sent to another issuer (T17, T18); to ask
-//! an administrator's issuer for what its limits do not name (T19).
+//! Attempts to have a token, or a Secret that its owner dedicated to another use, sent to another issuer (T17, T18), and to request
+//! from an administrator's issuer what its limits do not allow (T19).
 
 use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::{Value, json};
@@ -8,13 +8,13 @@ use testenv::eventually;
 use super::attacker::{Attacker, CREDENTIALS, ISSUERS_AND_CREDENTIALS};
 use crate::support::{LATER, Listener, Place, World, condition, merge, run, unique};
 
-/// An issuer that hands out this token.
+/// An issuer that returns this token.
 fn giving(token: &str) -> Listener {
     let answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 });
     Listener::answering("200 OK", move |_| answer.to_string())
 }
 
-/// An issuer that is never able to answer, so that the old token stays where it is.
+/// An issuer that never answers successfully, so that the old token stays in the Secret.
 fn refusing() -> Listener {
     Listener::answering("503 Service Unavailable", |_| "{}".to_owned())
 }
@@ -38,7 +38,7 @@ async fn offer(place: &Place, listener: &Listener) {
     place.issuer_ready().await;
 }
 
-/// Deletes a credential and leaves its Secret; gives what the operator says about the revocation.
+/// Deletes a credential and retains its Secret; returns the operator's log about the revocation.
 async fn deleted(world: &World, place: &Place, attacker: &Attacker, name: &str) -> String {
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Orphan),
@@ -71,7 +71,7 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
         let attacker = Attacker::of(world, &place, ISSUERS_AND_CREDENTIALS).await;
         attacker.reads_no_secrets().await;
         attacker.issuer("evil", oauth2(&evil)).await.unwrap();
-        // A Secret of little worth, whose owner lets it go to the attacker's address.
+        // A Secret of low value, whose owner allows it to be sent to the attacker's URL.
         place.put_secret("low-value", "k", &unique()).await;
         let note = json!({ "apicred.dev/allowed-issuers": evil.origin() });
         place
@@ -84,7 +84,7 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
             .edit_secret("key", json!({ "metadata": { "annotations": note } }))
             .await;
 
-        // The token is known from the Secret alone, or from memory.
+        // The token is known only from the Secret, or from memory.
         for (name, policy) in [("payroll", json!(null)), ("ledger", json!("Revoke"))] {
             let spec = json!({ "deletionPolicy": policy, "target": { "secretName": name } });
             place.create(name, spec).await;
@@ -120,7 +120,7 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
         assert!(!got(&evil, "/revoke"), "{:?}", evil.requests());
         assert!(!got(&evil, &token) && !got(&evil, &key));
 
-        // One that nobody touched is revoked where it was issued. It goes first: this issuer gives all the same token, which is
+        // A token without such an edit is revoked where it was issued. It is deleted first: this issuer returns the same token to all, and it is
         // not revoked while another credential has it.
         let honest = json!({ "deletionPolicy": "Revoke", "target": { "secretName": "honest" } });
         place.create("honest", honest).await;
@@ -128,7 +128,7 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
         let reported = deleted(world, &place, &attacker, "honest").await;
         assert!(!reported.contains("not revoked"), "{reported}");
         assert!(got(&good, "/revoke"), "{:?}", good.requests());
-        // The issuer object itself is changed to another address, by whoever may edit it.
+        // The issuer object itself is changed to another URL, by a user who may edit it.
         let moved = json!({ "deletionPolicy": "Revoke", "target": { "secretName": "moved" } });
         place.create("moved", moved).await;
         place.ready("moved").await;
@@ -197,7 +197,7 @@ fn a_secret_that_is_dedicated_to_one_use_serves_no_other() {
                 attacker.refused(&name, &["NotAuthorizedBySecret"]).await;
             }
         }
-        // The name alone is not enough where the owner pinned the object.
+        // The name alone is not sufficient if the owner pinned the object.
         let of = json!({ "name": "pinned", "key": "k" });
         let changes = json!({ "client": public, "grant": { "refreshToken": { "secretRef": of } }, "target": { "secretName": "p" } });
         attacker

@@ -1,4 +1,4 @@
-//! Very many broken objects of one tenant (T7), and one that is refused and poked at (T8).
+//! Very many broken objects of one tenant (T7), and one that is refused and triggered repeatedly (T8).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::attacker::{Attacker, ISSUERS_AND_CREDENTIALS};
 use crate::support::{Listener, World, merge, run, unique};
 
-/// Enough to fill every queue many times over: the operator works on 32 at once.
+/// Enough to fill every queue many times: the operator works on 32 at once.
 const CROWD: usize = 800;
 
 #[test]
@@ -22,14 +22,14 @@ fn a_tenants_broken_objects_by_the_hundreds_hold_up_nobody() {
         good.create("first", json!({})).await;
         let mut view = good.ready("first").await;
         let attacker = Attacker::of(&world, &place, ISSUERS_AND_CREDENTIALS).await;
-        // Nobody answers there: each try lasts as long as the operator lets it.
+        // No program answers there: each attempt lasts as long as the operator allows.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}/token", silent.local_addr().unwrap());
         let origin = url.trim_end_matches("/token").to_owned();
         let note =
             json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origin } } });
         place.edit_secret("source", note).await;
-        // The greatest limits that the API server takes.
+        // The highest limits that the API server accepts.
         let limits = json!({ "requestsPerSecond": 1_000, "maxInFlight": 1_000 });
         for name in ["silent-1", "silent-2"] {
             let spec = json!({ "oauth2": { "tokenUrl": url }, "limits": limits });
@@ -60,7 +60,7 @@ fn a_tenants_broken_objects_by_the_hundreds_hold_up_nobody() {
             .collect::<Vec<_>>()
             .await;
         assert!(made.iter().all(Result::is_ok), "the crowd is there");
-        // In the midst of it somebody else wants a token, and the one that is there is renewed in time. In one line behind the
+        // At the same time another user requests a token, and an existing one is renewed in time. In one queue behind the
         // silent requests it would wait for longer than `ready` does: 200 of them last 15 s each, 32 at once.
         good.create("second", json!({ "target": { "secretName": "second" } }))
             .await;
@@ -74,7 +74,7 @@ fn a_tenants_broken_objects_by_the_hundreds_hold_up_nobody() {
         }
         assert_eq!(world.operator().get("/livez").await.map(|a| a.0), Some(200));
         world.operator_lives();
-        // Each of the crowd gets its report, and is then left alone: what is refused for good makes no more writes.
+        // Each of them gets its report, and is then not reconciled again: a permanent refusal causes no more writes.
         for number in [1, 3, 4] {
             let reasons = ["IssuerNotFound", "ClientSecretMissing", "InvalidSpec"];
             for name in [number, CROWD - ways.len() + number] {
@@ -112,14 +112,14 @@ fn a_refused_credential_is_not_sent_again_however_it_is_poked() {
                 .await;
         }
         place.operator_has_seen_it().await;
-        // A secret that is new may be tried once more by itself: issuers take a while to know it.
+        // A new secret may be tried once more automatically, because it may take a while to become active at the issuer.
         let posts = place.posts();
         assert!(
             posts <= settled + 1,
             "20 pokes made {} requests",
             posts - settled
         );
-        // An issuer of his own does not get around it either: the secret is not his to send.
+        // An issuer of this user does not circumvent it either: the user may not send the secret.
         let listener = Listener::start();
         let own =
             json!({ "oauth2": { "tokenUrl": listener.token_url }, "caBundle": listener.ca_pem });

@@ -1,4 +1,4 @@
-//! What is deleted while something is under way (T16).
+//! Deletions while work is in progress (T16).
 
 use std::{net::TcpListener, time::Duration};
 
@@ -14,7 +14,7 @@ fn a_deletion_waits_for_no_issuer_longer_than_its_deadline() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t16-revoke").await;
-        // Takes connections and says nothing.
+        // Accepts connections and sends nothing.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("https://{}", silent.local_addr().unwrap());
         place
@@ -32,7 +32,7 @@ fn a_deletion_waits_for_no_issuer_longer_than_its_deadline() {
         }
         place.operator_has_seen_it().await;
         for name in ["one", "two", "three"] {
-            // No token came, so there is nothing to wait for.
+            // No token arrived, so there is no reason to wait.
             attacker.delete(name).await;
             eventually(SOON, "it is gone", async || {
                 attacker
@@ -43,7 +43,7 @@ fn a_deletion_waits_for_no_issuer_longer_than_its_deadline() {
             })
             .await;
         }
-        // And nobody else waits for what they left behind.
+        // No other credential waits because of it.
         let other = world.place("t16-other").await;
         other.create("c", json!({})).await;
         other.ready("c").await;

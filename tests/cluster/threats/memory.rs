@@ -1,4 +1,4 @@
-//! Objects as large as the API server takes them (T7): the memory of the operator is not for their authors to decide.
+//! Objects as large as the API server accepts them (T7): their authors must not determine the memory of the operator.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::support::{LATER, Operator, Place, World, merge, run, typed};
 
 /// Half of the chart's limit. It takes about 50 MiB.
 const LIMIT_KIB: u64 = 128 * 1024;
-/// Credentials, and objects of each other kind. A page of these credentials was 320 MiB of memory once.
+/// Credentials, and objects of each other kind. A page of these credentials once needed 320 MiB of memory.
 const MANY: usize = 100;
 const SOME: usize = 20;
-/// Labels of an object. With the record of who set them they are 1.2 MB: etcd takes 1.5.
+/// Labels of an object. With the record of the managers that set them they are 1.2 MB: etcd accepts 1.5.
 const LABELS: usize = 4_500;
 const AT_ONCE: usize = 4;
 
@@ -64,7 +64,7 @@ async fn until_ready(operator: &mut Operator) {
     }
 }
 
-/// A change of some fat credentials, as an event of the watch that is as large as the object.
+/// A change of some large credentials, as an event of the watch that is as large as the object.
 async fn touch(place: &Place, note: &str) {
     let note = json!({ "metadata": { "annotations": { "touched": note } } });
     let (api, params) = (place.credentials(), PatchParams::default());
@@ -94,7 +94,7 @@ fn objects_as_large_as_they_may_be_do_not_end_the_operator() {
         let world = World::own().await;
         let place = world.place("t7-memory").await;
         fill(&world, &place).await;
-        // It serves those who behave.
+        // It serves other users.
         place.create("c", json!({})).await;
         let namespaces = ("APICRED_WATCH_NAMESPACES", place.namespace.clone());
         let with_cluster = ("APICRED_CLUSTER_ISSUERS", "true".to_owned());

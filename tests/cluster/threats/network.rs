@@ -1,4 +1,4 @@
-//! Addresses that an issuer may not have (T2), http and weak keys (T11).
+//! Addresses that an issuer must not have (T2), http and weak keys (T11).
 
 use std::{
     net::TcpListener,
@@ -14,7 +14,7 @@ use testenv::{ConnectProxy, eventually};
 use super::attacker::{Attacker, ISSUERS_AND_CREDENTIALS, foreign_secrets};
 use crate::support::{ALLOW_CIDR, Listener, SOON, World, issuer_of, run};
 
-/// A door that counts who knocks: even a connection without a request shows an attacker that there is one.
+/// A listener that counts connections: even a connection without a request shows an attacker that a server exists.
 struct Door {
     port: u16,
     knocks: Arc<AtomicUsize>,
@@ -35,7 +35,7 @@ impl Door {
     }
 }
 
-/// Ways to write this machine, and addresses that only the inside of a network or a cloud has.
+/// Notations of this machine, and addresses that only the inside of a network or a cloud has.
 const INSIDE: [&str; 27] = [
     "127.0.0.1",
     "127.1",
@@ -70,7 +70,7 @@ const INSIDE: [&str; 27] = [
 fn no_spelling_of_an_inner_address_is_connected_to() {
     run(async {
         let mut world = World::own().await;
-        // As it is installed, but for the word of an administrator that opens nothing of this machine.
+        // As installed by default, but with an administrator's permission that does not open this machine.
         world
             .environment
             .push((ALLOW_CIDR, "203.0.113.0/24".to_owned()));
@@ -81,7 +81,7 @@ fn no_spelling_of_an_inner_address_is_connected_to() {
         let door = Door::at("127.0.0.1");
         let api_server = url::Url::parse(world.cluster.server_url()).unwrap();
         let ports = [door.port, api_server.port().unwrap_or(443)];
-        // This Secret would go anywhere: it is the attacker's own.
+        // This Secret may be sent everywhere: it belongs to the attacker.
         let origins: Vec<String> = INSIDE
             .iter()
             .flat_map(|host| ports.map(|port| format!("https://{host}:{port}")))
@@ -112,7 +112,7 @@ fn no_spelling_of_an_inner_address_is_connected_to() {
                 let target = json!({ "secretName": name });
                 let spec = place.spec(json!({ "issuerRef": issuer, "target": target }));
                 attacker.credential(&name, spec).await.unwrap();
-                // Names that nobody knows here: without a cluster's DNS, or by a resolver that takes the last dot amiss.
+                // Names that do not resolve here: without a cluster's DNS, or with a resolver that does not accept the last dot.
                 let unknown = host.contains("kubernetes") || host.ends_with("t.");
                 let reasons = ["AddressNotAllowed", "IssuerUnreachable"];
                 let reasons = &reasons[..if unknown { 2 } else { 1 }];
@@ -156,7 +156,7 @@ fn no_inner_address_is_requested_from_a_proxy() {
             "a.b.svc.k8s.example",
         ];
         let hosts: Vec<&str> = INSIDE.into_iter().chain(names).collect();
-        // This Secret would go anywhere: it is the attacker's own.
+        // This Secret may be sent everywhere: it belongs to the attacker.
         let origins: Vec<String> = (hosts.iter())
             .filter_map(|host| url::Url::parse(&format!("https://{host}:{}", door.port)).ok())
             .map(|url| url.origin().ascii_serialization())
@@ -185,16 +185,16 @@ fn no_inner_address_is_requested_from_a_proxy() {
             checked += 1;
         }
         assert!(checked > 25, "only {checked} were tried");
-        // The issuer of the place is no attacker's: whether it is reached is checked through the proxy.
+        // The issuer of the place does not belong to an attacker: whether it is reached is checked through the proxy.
         let inside = format!(":{}", door.port);
         let asked = || proxy.asked().into_iter().map(|a| a.target);
         let of_the_inside: Vec<String> = asked().filter(|t| t.ends_with(&inside)).collect();
         assert_eq!(of_the_inside, Vec::<String>::new(), "the proxy was asked");
 
-        // An issuer that the proxy is asked for leads to no inner address either.
+        // An issuer that is requested from the proxy does not lead to an internal address either.
         let listener = leading_to(format!("https://127.0.0.2:{}/token", door.port));
         place.put_listener(&listener).await;
-        // Its owner's word limits an administrator's issuer as well.
+        // The permission of the owner limits an administrator's issuer as well.
         let note =
             json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": null } } });
         place.edit_secret("source", note).await;
@@ -295,7 +295,7 @@ fn a_network_that_opens_this_machine_or_metadata_on_the_side_is_refused() {
                 reported.contains(cidr) && reported.contains("allowWideCidrs"),
                 "{reported}"
             );
-            // An installation does not start with it.
+            // An installation with it does not start.
             let started = std::process::Command::new(env!("CARGO_BIN_EXE_apicred"))
                 .args(["run", "--allow-cidr", cidr])
                 .output()
@@ -309,7 +309,7 @@ fn a_network_that_opens_this_machine_or_metadata_on_the_side_is_refused() {
         }
         let meant = json!({ "allowedCidrs": ["0.0.0.0/0"], "allowWideCidrs": true });
         place.put_issuer(issuer(meant)).await;
-        // Valid; whether such a server exists is another question.
+        // Valid; whether such a server exists is not checked.
         eventually(SOON, "a wide network that is meant", async || {
             let found = place.issuers().get(&place.issuer_name).await;
             let found = found.map_err(|e| e.to_string())?;

@@ -1,18 +1,18 @@
-//! What the right to notify pods gives.
+//! What is possible with the right to notify pods.
 
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{NAMESPACE, SOON, World, run, typed};
 
-/// Whoever has the operator's token, in a namespace whose owner lets it notify pods.
+/// A user with the operator's token, in a namespace whose owner allows it to notify pods.
 #[test]
 fn the_right_to_notify_pods_changes_nothing_of_a_pod_but_one_annotation() {
     run(async {
         let world = World::own().await;
         let place = world.place("t23").await;
         let there = ["-n", place.namespace.as_str()];
-        // More than the chart gives: what the role does not refuse, the policy does.
+        // More than the chart grants: the role does not refuse these requests, so the policy must.
         let role = [
             "create",
             "clusterrole",
@@ -57,7 +57,7 @@ fn the_right_to_notify_pods_changes_nothing_of_a_pod_but_one_annotation() {
                 .map(drop)
         };
         testenv::eventually(SOON, "what the operator does", may).await;
-        // The policy takes effect a moment after it is made.
+        // The policy takes effect shortly after its creation.
         let label = &[
             "patch",
             "pod",
@@ -103,7 +103,7 @@ fn the_right_to_notify_pods_changes_nothing_of_a_pod_but_one_annotation() {
             r#"{"metadata":{"generateName":"a-"}}"#,
             r#"{"metadata":{"generateName":"a-","annotations":{"apicred.dev/token-updated-at":"2026-01-31T09:00:01Z"}}}"#,
             r#"{"metadata":{"selfLink":"/a"}}"#,
-            // An empty list makes server-side apply forget who owns the fields, and a new entry makes it refuse the owners.
+            // An empty list would make server-side apply forget the owners of fields, and a new entry would make it refuse the owners.
             r#"{"metadata":{"managedFields":[{}]}}"#,
             r#"{"metadata":{"managedFields":[]}}"#,
             r#"{"metadata":{"managedFields":[{}],"annotations":{"apicred.dev/token-updated-at":"2026-01-31T09:00:01Z"}}}"#,
@@ -190,7 +190,7 @@ fn the_right_to_notify_pods_changes_nothing_of_a_pod_but_one_annotation() {
         }
         let after = pods.get("p").await.unwrap();
         assert_eq!(after, before);
-        // What the operator does, whoever has set the annotation before, with as many managers as there are.
+        // The operator's own patch, whoever has set the annotation before, with all managers.
         let set = |time: &str| own.replace("2026-01-31T09:00:00Z", time);
         let names: Vec<String> = (0..24).map(|n| format!("manager-{n}")).collect();
         for (minute, name) in names.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! References out of the namespace (T3), and Secrets that give rights or steer others (T5).
+//! References out of the namespace (T3), and Secrets that give rights or control other tools (T5).
 
 use std::path::Path;
 
@@ -198,7 +198,7 @@ fn a_target_gives_no_rights_and_steers_nobody() {
                 assert!(refused.contains(field), "{field} {key}: {refused}");
             }
         }
-        // Keys by which other tools act on Secrets, and names that are theirs.
+        // Keys by which other tools act on Secrets, and reserved names of other tools.
         for (number, key) in [
             "owner",
             "name",
@@ -229,7 +229,7 @@ fn a_target_gives_no_rights_and_steers_nobody() {
             let refused = attacker.credential("named", spec).await.unwrap_err();
             assert!(refused.contains("secretName"), "{name}: {refused}");
         }
-        // Neither by an edit of one that was taken.
+        // An edit of an accepted credential is refused as well.
         let account: ServiceAccount = typed(json!({ "metadata": { "name": "robot" } }));
         Api::namespaced(place.kube.clone(), &place.namespace)
             .create(&PostParams::default(), &account)
@@ -246,7 +246,7 @@ fn a_target_gives_no_rights_and_steers_nobody() {
             .await;
         assert!(edited.is_err());
         let status = json!({ "status": { "observedGeneration": 99 } });
-        // His right is to all of these kinds' resources, and the status is one of its own.
+        // The right of this user is for all resources of these kinds, and the status is one of them.
         assert!(
             !attacker
                 .may("patch", "apicred.dev", "apicredentials/status")

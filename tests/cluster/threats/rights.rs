@@ -1,4 +1,4 @@
-//! What the operator itself could be used for: its rights (T9), webhooks (T13), its admin port (T14).
+//! What an attacker could use the operator itself for: its rights (T9), webhooks (T13), its admin port (T14).
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::support::{NAMESPACE, SOON, World, run, typed};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
 
-/// Everything that the operator may do in the whole cluster. A line more needs a reason that stands in the chart.
+/// All rights of the operator in the whole cluster. Another line needs a reason in the chart.
 const CLUSTER: [(&str, &str, &str); 27] = [
     ("", "configmaps", "list"),
     ("", "configmaps", "watch"),
@@ -128,11 +128,11 @@ fn the_operators_roles_are_these_and_no_more() {
                     assert!(!strong.contains(&verb.as_str()), "{verb}");
                 }
             }
-            // What people get by the cluster's own roles: no Secrets, and no word of an administrator.
+            // Rights of users by the cluster's own roles: none on Secrets, and none to write objects of an administrator.
             for role in
                 of_kind(&objects, "ClusterRole").filter(|r| r["metadata"]["name"] != "apicred")
             {
-                // Bound by the owner of a namespace, if at all.
+                // The owner of a namespace binds it, if at all.
                 if role["metadata"]["name"] == "apicred-notify-pods" {
                     assert_eq!(role["metadata"]["labels"].as_object().unwrap().len(), 5);
                     let wanted = ["list", "patch"].map(|verb| ("", "pods", verb));
@@ -147,7 +147,7 @@ fn the_operators_roles_are_these_and_no_more() {
                         reads || resource != "clustertokenissuers",
                         "{verb} {resource}"
                     );
-                    // Who installs an operator for a namespace must have what it gives to it.
+                    // A user who installs an operator for a namespace must have the rights that the operator gets.
                     let admins = role["metadata"]["name"] == "apicred-admin";
                     let status = resource.contains("status");
                     assert_eq!(status, admins, "{verb} {resource}");
@@ -193,7 +193,7 @@ fn each_rule_of_the_role_says_which_code_needs_it() {
                 }
             }
         } else if line.starts_with("verbs:") && !comment.contains("src/leader") {
-            // Both rules of the lease stand under one comment.
+            // Both rules of the lease are under one comment.
             comment.clear();
         }
     }
@@ -206,7 +206,7 @@ fn whoever_takes_the_operators_token_takes_no_more_than_its_role() {
         let world = World::shared().await;
         let place = world.place("t9").await;
         place.create("c", json!({ "suspend": true })).await;
-        // Another account with the same role: the audit log of the operator's own stays clean.
+        // Another account with the same role, so that the audit log of the operator's own account is not affected.
         let account: ServiceAccount = typed(json!({ "metadata": { "name": "stolen" } }));
         let binding: ClusterRoleBinding = typed(json!({
             "metadata": { "name": place.namespace },
@@ -288,7 +288,7 @@ fn nothing_stands_in_the_way_of_the_api_server() {
             for secret in ["Secret", "Job", "CronJob", "DaemonSet"] {
                 assert!(!kinds.contains(secret), "{secret}");
             }
-            // The one port is the admin's, and the pod may nothing that it needs not.
+            // The only port is the admin port, and the pod has no privilege that it does not need.
             for service in of_kind(&objects, "Service") {
                 assert_eq!(service["spec"]["ports"].as_array().unwrap().len(), 1);
                 assert!(service["spec"]["type"].is_null(), "open to the outside");

@@ -1,4 +1,4 @@
-//! To have a secret sent, copied, overwritten or taken over without the right to read it (T1, T4, T12, T15).
+//! Attempts to have a secret sent, copied, overwritten or taken over without the right to read it (T1, T4, T12, T15).
 
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::attacker::{Attacker, CREDENTIALS, ISSUERS_AND_CREDENTIALS, foreign_secrets};
 use crate::support::{Listener, Place, SOON, World, issuer_of, merge, run, typed, unique};
 
-/// Every way in which a credential can draw on the Secret `source`.
+/// Every way in which a credential can use the Secret `source`.
 fn ways() -> Vec<(&'static str, Value)> {
     let source = json!({ "name": "source", "key": "client-secret" });
     let public = json!({ "secrets": null, "public": {} });
@@ -59,7 +59,7 @@ fn ways() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// A token endpoint that also has a discovery document, whoever asks for it.
+/// A token endpoint that also has a discovery document, for every request.
 fn listener() -> Listener {
     Listener::answering("200 OK", |request| {
         let issuer = issuer_of(request);
@@ -73,7 +73,7 @@ fn listener() -> Listener {
     })
 }
 
-/// What somebody at that address could have learnt: nothing was posted, and documents were asked for with empty hands.
+/// What an attacker at that address could have learnt: nothing was posted, and requests for documents contained no credentials.
 fn got_nothing(place: &Place, listener: &Listener) {
     let requests = listener.requests();
     let posted: Vec<&String> = requests
@@ -125,7 +125,7 @@ fn whoever_makes_issuers_and_credentials_has_no_secret_sent_to_himself() {
             "only {denied} were refused for the right reason"
         );
 
-        // A key is not copied either, and a password goes to no tenant that its Secret does not name.
+        // A key is not copied either, and a password is sent to no tenant that its Secret does not name.
         let source = json!({ "name": "source", "key": "client-secret" });
         for (name, changes) in [
             (
@@ -149,7 +149,7 @@ fn whoever_makes_issuers_and_credentials_has_no_secret_sent_to_himself() {
             attacker.refused(name, &["NotAuthorizedBySecret"]).await;
         }
 
-        // A credential that works is led to him: the token stays, and nothing is asked of him.
+        // A credential that works is changed to the attacker's issuer: the token stays, and no request is sent there.
         place.create("honest", json!({})).await;
         let token = place.ready("honest").await.token;
         let mine = json!({ "kind": "TokenIssuer", "name": "oauth2" });
@@ -173,7 +173,7 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
         let place = world.place("t15").await;
         place.create("honest", json!({})).await;
         let held = place.ready("honest").await;
-        // An administrator's word, for somebody else: it stands at an address where the attacker listens.
+        // An administrator's permission for another namespace, with an address at which the attacker listens.
         let listener = listener();
         let other = format!("{}-other", place.issuer_name);
         let issuer = typed(json!({ "metadata": { "name": other }, "spec": {
@@ -198,7 +198,7 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
         assert!(refused.contains("forbidden"), "{refused}");
         let before = foreign_secrets(&place).await;
         for (way, changes) in ways() {
-            // The grant of Entra ID alone has nothing that could be revoked.
+            // Only the grant of Entra ID obtains nothing that could be revoked.
             let policy = if way == "obo" { "Delete" } else { "Revoke" };
             let wish = json!({ "issuerRef": theirs, "deletionPolicy": policy, "target": { "secretName": way } });
             attacker
@@ -210,13 +210,13 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
                 .await;
             attacker.delete(way).await;
         }
-        // A token that is there already, and the client secret with it, are not sent to be revoked either.
+        // An existing token, and the client secret with it, are not sent for a revocation either.
         let lead = json!({ "spec": { "issuerRef": theirs, "deletionPolicy": "Revoke" } });
         attacker.edit("honest", lead).await;
         place.operator_has_seen_it().await;
         assert_eq!(place.view("token").await.unwrap().token, held.token);
         attacker.delete("honest").await;
-        // The revocation is tried after the deletion; the log shows its end.
+        // The revocation is tried after the deletion; the log shows its result.
         let reported = testenv::eventually(SOON, "the end of the revocation", async || {
             let logs = world.operator_logs();
             let mut reported = logs.lines().filter(|l| l.contains("revoked"));
@@ -225,7 +225,7 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
             reported.map(str::to_owned).ok_or("not yet")
         })
         .await;
-        // Refused before anything is read, not by the luck that the Secret was gone already.
+        // Refused before anything is read, and not only because the Secret was already deleted.
         assert!(reported.contains("does not serve namespace"), "{reported}");
         got_nothing(&place, &listener);
         assert_eq!(foreign_secrets(&place).await, before, "O5");
@@ -256,7 +256,7 @@ fn no_secret_is_overwritten_or_adopted_that_did_not_request_it() {
             attacker.credential(&name, spec).await.unwrap();
             attacker.refused(&name, &["SecretNotOwned"]).await;
         }
-        // The Secret with the client secret cannot be its own target, however it is named.
+        // The Secret with the client secret cannot be its own target, whatever its name is.
         let refused = attacker
             .credential(
                 "itself",
@@ -272,7 +272,7 @@ fn no_secret_is_overwritten_or_adopted_that_did_not_request_it() {
         );
         attacker.credential("thief", spec).await.unwrap();
         attacker.refused("thief", &["NotAuthorizedBySecret"]).await;
-        // What he deletes takes nothing of theirs along.
+        // The deletion of the attacker's objects does not delete objects of others.
         for name in ["theirs-delete", "other-state-retain", "thief"] {
             attacker.delete(name).await;
         }

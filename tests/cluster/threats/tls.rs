@@ -6,7 +6,7 @@ use serde_json::json;
 use super::attacker::{Attacker, ISSUERS_AND_CREDENTIALS};
 use crate::support::{Listener, World, run, typed};
 
-/// Weak on purpose: 1024 bits, made for this test, of no use to anybody.
+/// Weak intentionally: 1024 bits, created for this test, without any other use.
 const WEAK: &str = "\
 -----BEGIN RSA PRIVATE KEY-----
 MIICXAIBAAKBgQDZgg8cB3X1lOT1ppgZpfs4NMaU2+GIbEanpe6QZ3kHCYarSBhI

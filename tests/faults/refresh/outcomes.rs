@@ -1,4 +1,4 @@
-//! What is known after a request for a refresh: it took effect, it did not, or nobody knows.
+//! The outcome after a refresh request: it took effect, it did not, or this is unknown.
 
 use std::time::Duration;
 
@@ -68,12 +68,12 @@ fn an_outcome_that_is_unknown_is_never_taken_for_a_token_error() {
     }));
 }
 
-/// A gateway's words that the endpoint was not asked, and connections that were refused before the request.
+/// A gateway that states that the endpoint did not get the request, and connections that were refused before the request.
 #[test]
 fn a_request_that_was_not_processed_costs_no_sign_in() {
     run(in_both_modes(async |mode| {
         let mut user = User::new(mode, "r-refused", json!({ "reuse": "Never" })).await;
-        // Nobody listens.
+        // No program listens.
         let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("https://{}/token", gone.local_addr().expect("an address"));
         drop(gone);
@@ -122,7 +122,7 @@ fn an_http2_stream_that_was_refused_costs_no_sign_in() {
     }));
 }
 
-/// Two requests that never left the process: the key does not fit the algorithm.
+/// Two requests that were never sent: the key does not fit the algorithm.
 #[test]
 fn a_request_that_cannot_be_built_leaves_no_doubt() {
     run(in_both_modes(async |mode| {

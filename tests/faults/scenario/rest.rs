@@ -11,7 +11,7 @@ use super::{CALM, Case, DIGESTS, REFERENCE, pause};
 use crate::{oracles::mask_all, support::LATER};
 
 impl Case {
-    /// The state of all that concerns the credential, masked (O8).
+    /// The state of all objects that concern the credential, masked (O8).
     pub(super) async fn state(&self) -> Result<Value, String> {
         let credential = self.place.credentials().get("c").await;
         let credential = credential.map_err(|e| e.to_string())?;
@@ -20,7 +20,7 @@ impl Case {
         let secret = self.place.secrets().get("token").await;
         let mut secret =
             serde_json::to_value(secret.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
-        // Who wrote which field when; the fields themselves are all compared.
+        // The managers and times of fields; the fields themselves are all compared.
         secret["metadata"]["managedFields"] = Value::Null;
         for key in DIGESTS {
             secret["metadata"]["annotations"][key] = Value::Null;
@@ -29,13 +29,13 @@ impl Case {
             .map(ResourceExt::name_any)
             .collect();
         names.retain(|n| n != "apicred-digest-key");
-        // Times are masked, so this checks that status shows the token that is there.
+        // Times are masked, so this checks that status shows the present token.
         let reported = credential.status.as_ref().and_then(|s| s.token_id.clone());
         let there = self.place.view("token").await?;
         let fits = reported.as_deref() == Some(there.token_id());
         let mut status = serde_json::to_value(credential.status).map_err(|e| e.to_string())?;
         status["tokenId"] = Value::Null;
-        // Goes with an answer that is lost; the Secret does not keep it.
+        // It is lost with a lost answer, because the Secret does not store it.
         status["lastAttempt"]["correlationId"] = Value::Null;
         let mut state = json!({
             "status": status,
@@ -54,17 +54,17 @@ impl Case {
         list.expect("Secrets").items
     }
 
-    /// Secrets that are none of the operator's.
+    /// Secrets of others.
     pub(super) async fn others(&self) -> Value {
         let mut others = self.all_secrets().await;
         others.retain(|s| s.name_any() == "bystander");
         serde_json::to_value(others).expect("Secrets")
     }
 
-    /// Waits until the state is that of the reference, and then nothing is written and nothing asked (O7, O8). A life
-    /// that comes to rest elsewhere fails with both states.
+    /// Waits until the state is that of the reference, and then nothing is written or requested (O7, O8). A scenario
+    /// that ends in another state fails with both states.
     pub(super) async fn until_at_rest(&mut self) -> Value {
-        // The reference itself is compared to nothing; the issuer's condition comes beside the token.
+        // The reference itself is compared with nothing; the issuer's condition is written in parallel with the token.
         let wanted = REFERENCE.get().map(|r| r.end.clone());
         let began = Instant::now();
         let state = loop {
@@ -94,8 +94,8 @@ impl Case {
         state
     }
 
-    /// Nothing is written and no token is asked for (O7), once what is under way has ended. What is under way takes a
-    /// few windows on a busy machine; what repeats itself fills each of them.
+    /// Nothing is written and no token is requested (O7), after the work in progress has ended. That work takes a
+    /// few windows on a busy machine; repeated work fills each of them.
     pub(crate) async fn stays_quiet(&self, window: Duration) {
         const UNDER_WAY: usize = 8;
         let made = || {
@@ -114,7 +114,7 @@ impl Case {
         unreachable!("{}: O7: {:#?}", self.name, self.journal());
     }
 
-    /// Waits until the credential and its Secret are gone, and nothing is heard of them any more (O12).
+    /// Waits until the credential and its Secret are deleted, and no more requests concern them (O12).
     pub(crate) async fn until_gone(&self) {
         eventually(LATER, format!("{}: O12: the end", self.name), async || {
             let credential = self.place.credentials().get_opt("c").await;
@@ -130,7 +130,7 @@ impl Case {
         assert!(left.is_ok_and(|s| s.is_none()), "{}: O12", self.name);
     }
 
-    /// Everything about the case that anybody may read.
+    /// All readable output about the case.
     pub(crate) async fn words(&self) -> String {
         let credential = self.place.credentials().get("c").await.ok();
         let issuer = self.place.issuers().get(&self.place.issuer_name).await.ok();

@@ -1,4 +1,4 @@
-//! The stages of many rotations at once: they come to rest, they are cut, they are ended.
+//! The stages of many rotations at once: they reach a rest state, they are cut, they are completed.
 
 use std::time::Duration;
 
@@ -20,18 +20,18 @@ use crate::{
 
 /// Rotations that go from stage to stage together.
 const TOGETHER: usize = 16;
-/// Operators that run at once, each with a rotation of its own. It waits most of the time.
+/// Operators that run at once, each with its own rotation. An operator waits most of the time.
 const AT_ONCE: usize = 8;
-/// Between two calls of a reader. There are many.
+/// Pause between two calls of a reader. There are many readers.
 const NOW_AND_THEN: Duration = Duration::from_millis(500);
-/// What a rotation does to its end has been done if nothing was sent for so many times [`A_MOMENT`].
+/// A rotation has completed its work if nothing was sent for so many times [`A_MOMENT`].
 const CALM: usize = 20;
 const A_MOMENT: Duration = Duration::from_millis(50);
 
-/// A rotation on its way.
+/// A rotation in progress.
 struct Ride<'w> {
     rig: Rig<'w>,
-    /// Of the rotation, from the second stage on.
+    /// The request of the rotation, from the second stage on.
     request: String,
 }
 
@@ -44,11 +44,11 @@ impl<'w> Ride<'w> {
 
     /// Waits until the credentials have tokens and nothing is to be rotated.
     async fn rests(&mut self, of: Rotated) {
-        // One operator, and many that wait for it.
+        // There is one operator, and many rotations wait for it.
         self.rig.place.any_token("token-a").await;
         self.rig.place.ready("a").await;
         match of {
-            // Nobody knows the age of a key that apicred did not make: it is replaced at once.
+            // The age of a key that apicred did not make is not known: it is replaced at once.
             Rotated::Key => {
                 let request = self.rig.request().await;
                 self.rig.followed_through(&request).await;
@@ -90,7 +90,7 @@ impl<'w> Ride<'w> {
     fn sent(&self) -> Vec<Request> {
         let operator = self.rig.operator.as_ref().expect("an operator");
         let mut to_server = requests_in(&operator.output());
-        // Whether an issuer can be used is no part of a rotation.
+        // Whether an issuer is usable is not a part of a rotation.
         to_server.retain(|name| !name.contains("clustertokenissuers"));
         let to_issuer = self.rig.place.issuer.recorded_requests();
         let to_issuer = to_issuer
@@ -110,7 +110,7 @@ impl<'w> Ride<'w> {
         (to == To::Issuer).then(|| issuer.hold_one(is, nth - 1, cut.when))
     }
 
-    /// Begins the rotation, and gives its requests.
+    /// Begins the rotation, and returns its requests.
     async fn into_record(mut self) -> Vec<Request> {
         self.rig.place.issuer.record_requests();
         let alone = self.rig.place.namespace.clone();
@@ -128,7 +128,7 @@ impl<'w> Ride<'w> {
         sent
     }
 
-    /// Begins the rotation, and kills its operator. Says whether it came to that.
+    /// Begins the rotation, and kills its operator. Returns true if the operator was killed.
     async fn is_cut(&mut self, cut: &Cut) -> bool {
         let when = match cut.when {
             Point::Received => "before",
@@ -156,7 +156,7 @@ impl<'w> Ride<'w> {
         killed
     }
 
-    /// Follows the rotation to its end: one credential is at the issuer, the one of the Secret, and it gets tokens. Says whether a user
+    /// Follows the rotation to its end: one credential is at the issuer, the same as in the Secret, and it gets tokens. Returns true if a user
     /// had to help.
     async fn ends(&mut self, of: Rotated) -> bool {
         let (rig, request) = (&mut self.rig, self.request.as_str());
@@ -177,14 +177,14 @@ impl<'w> Ride<'w> {
                     .await;
             }
         }
-        // A token by the credential that is in the Secret now.
+        // A token requested with the credential that is in the Secret now.
         rig.place.create("b", spec).await;
         rig.place.any_token("token-b").await;
         rig.place.ready("b").await;
         helped
     }
 
-    /// Leaves nothing to the operators that come.
+    /// Removes everything, so that the next operators have no work with it.
     async fn goes(self) {
         let place = &self.rig.place;
         let params = DeleteParams::background();
@@ -218,7 +218,7 @@ async fn requested<'w>(world: &'w World, all: &[(Rotated, String)]) -> Vec<Ride<
     rides
 }
 
-/// The requests of a rotation that nobody disturbs.
+/// The requests of a rotation without a disturbance.
 pub(super) async fn recorded(world: &World, of: Rotated) -> Vec<Request> {
     let label = format!("{of:?}-whole").to_lowercase();
     let mut rides = requested(world, &[(of, label)]).await;
