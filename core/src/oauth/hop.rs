@@ -331,7 +331,7 @@ mod tests {
             (registry(), 200, at_registry(json!("a\nb")), MalformedAnswer, "visible ASCII"),
             (google.clone(), 200, at_google(json!("a\nb"), 3600), MalformedAnswer, "visible ASCII"),
             (registry(), 200, at_registry(json!(long)), TokenTooLarge, "256 KiB"),
-            (registry(), 200, at_registry(json!("null")), MalformedAnswer, "in place of its refresh_token"),
+            (registry(), 200, at_registry(json!("null")), MalformedAnswer, "instead of its refresh_token"),
             (registry(), 200, at_registry(json!([1])), MalformedAnswer, "field refresh_token that is not a text"),
             (google.clone(), 200, at_google(json!([1]), 3600), MalformedAnswer, "field accessToken that is not a text"),
             // No docker client accepts the registry's access token as a password.
