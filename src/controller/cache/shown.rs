@@ -34,7 +34,7 @@ pub(in crate::controller) struct Shown {
     pub(in crate::controller) expires_at: Option<i64>,
     pub(in crate::controller) renew_at: Option<i64>,
     /// The remaining lifetime in seconds that readers of the token can rely on.
-    pub(in crate::controller) min_lifetime: Option<i64>,
+    pub(in crate::controller) min_lifetime: Option<u32>,
     pub(in crate::controller) proof_expires_at: Option<i64>,
 }
 
@@ -77,7 +77,10 @@ impl Shown {
                 .is_some_and(|c| c.status == "True"),
             expires_at: expires.map(|at| seconds(&at.0)),
             renew_at: renews.map(|at| seconds(&at.0)),
-            min_lifetime: lifetime.map(|lifetime| promise(object).min_lifetime(lifetime).as_secs()),
+            min_lifetime: lifetime.map(|lifetime| {
+                let least = promise(object).min_lifetime(lifetime).as_secs();
+                u32::try_from(least).unwrap_or(if least < 0 { 0 } else { u32::MAX })
+            }),
             proof_expires_at: status
                 .client
                 .as_ref()
@@ -89,7 +92,7 @@ impl Shown {
 
     /// Whether its token has less remaining lifetime than the minimum.
     pub(in crate::controller) fn below_floor(&self, now: i64) -> bool {
-        let least = self.min_lifetime.unwrap_or_default();
+        let least = i64::from(self.min_lifetime.unwrap_or_default());
         self.expires_at.is_some_and(|at| at - now < least)
     }
 

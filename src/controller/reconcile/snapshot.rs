@@ -139,7 +139,7 @@ fn one(kept: &PackedCredential) -> OneCredential<'_> {
         ready: shown.ready == Some(true),
         expires_at: shown.expires_at,
         renew_at: shown.renew_at,
-        min_lifetime: shown.min_lifetime,
+        min_lifetime: shown.min_lifetime.map(i64::from),
         client_expires_at: shown.proof_expires_at,
         client_expiring: shown.client_expires_soon(),
     }
