@@ -3,6 +3,7 @@
 
 #![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
 
+mod aliases;
 mod checks;
 mod flux;
 mod install;
