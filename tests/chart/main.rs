@@ -10,6 +10,7 @@ mod install;
 mod kustomize;
 mod names;
 mod objects;
+mod quoted;
 mod sets;
 mod support;
 mod values;

@@ -62,7 +62,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with uniq $names -}}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end -}}
 {{- end }}
@@ -125,8 +125,8 @@ imagePullSecrets:
 apiVersion: monitoring.coreos.com/v1
 kind: {{ .kind }}
 metadata:
-  name: {{ include "apicred.name" $root }}
-  namespace: {{ default $root.Release.Namespace $monitor.namespace }}
+  name: {{ include "apicred.name" $root | quote }}
+  namespace: {{ default $root.Release.Namespace $monitor.namespace | quote }}
   labels:
     {{- include "apicred.labelsAnd" (list $root $monitor.labels) | nindent 4 }}
   {{- with $monitor.annotations }}
@@ -138,7 +138,7 @@ spec:
     matchLabels:
       {{- include "apicred.selector" $root | nindent 6 }}
   namespaceSelector:
-    matchNames: [{{ $root.Release.Namespace }}]
+    matchNames: [{{ $root.Release.Namespace | quote }}]
   {{ .endpoints }}:
     - port: http
       path: /metrics
