@@ -93,6 +93,49 @@ fn a_later_file_removes_with_null_what_an_earlier_one_sets() {
     });
 }
 
+/// Blocks whose default is empty: an issuer, an override, a probe and parts of a pod spec.
+#[test]
+fn null_removes_a_key_inside_an_issuer_or_an_override() {
+    run(async {
+        let values = json!({
+            "issuers": {
+                "contoso": { "entra": { "tenantId": "contoso.example", "cloud": null }, "allowedScopes": null },
+                "other": { "oidc": { "issuerUrl": "https://login.example" }, "network": { "allowedCidrs": null } },
+            },
+            "prometheusRule": { "enabled": true, "overrides": {
+                "ApicredStuck": { "severity": null, "for": "7m", "enabled": null },
+                "ApicredNoLeader": { "severity": "page", "for": null },
+            } },
+            "livenessProbe": { "periodSeconds": 7, "tcpSocket": null },
+            "affinity": { "nodeAffinity": {}, "podAffinity": null },
+            "dnsConfig": { "nameservers": ["10.0.0.10"], "options": null },
+        });
+        let set = objects(&values).await;
+        let issuers = set.all("ClusterTokenIssuer");
+        let specs: Vec<&Value> = issuers.iter().map(|issuer| &issuer["spec"]).collect();
+        let contoso = json!({ "entra": { "tenantId": "contoso.example" } });
+        let other = json!({ "oidc": { "issuerUrl": "https://login.example" }, "network": {} });
+        assert_eq!(specs, [&contoso, &other]);
+        let groups = set.one("PrometheusRule")["spec"]["groups"].clone();
+        let rules = groups[0]["rules"].as_array().expect("rules");
+        let of = |name: &str| {
+            let rule = rules.iter().find(|rule| rule["alert"] == name);
+            let rule = rule.expect("a rule");
+            json!([rule["for"], rule["labels"]["severity"]])
+        };
+        assert_eq!(of("ApicredStuck"), json!(["7m", "critical"]));
+        assert_eq!(of("ApicredNoLeader"), json!(["2m", "page"]));
+        let spec = &set.pod()["spec"];
+        assert_eq!(spec["affinity"], json!({ "nodeAffinity": {} }));
+        assert_eq!(spec["dnsConfig"], json!({ "nameservers": ["10.0.0.10"] }));
+        let probe = &set.container()["livenessProbe"];
+        assert!(
+            probe["httpGet"].is_object() && probe["tcpSocket"].is_null(),
+            "{probe}"
+        );
+    });
+}
+
 /// An override, if there is a value for it.
 fn over_rule(over: &Value) -> Value {
     over.as_str().map_or(

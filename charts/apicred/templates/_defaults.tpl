@@ -1,8 +1,8 @@
 {{/*
 Sets every value that is null or missing to the default of values.yaml, so that no template meets a nil pointer: after
 `helm upgrade --reuse-values` to a chart with a new block, and for a block that a user set to null. A null value without a
-default is removed, so that a later values file can remove a label, an issuer or an override of an earlier one. Each file that
-creates objects begins with it. Templates cannot read values.yaml, so files/ contains a copy (`make chart-docs` writes it).
+default is removed, so that a later values file can remove a label, an issuer, an override or a part of one of an earlier file. Each
+file that creates objects begins with it. Templates cannot read values.yaml, so files/ contains a copy (`make chart-docs` writes it).
 */}}
 {{- define "apicred.defaults" -}}
 {{- include "apicred.fill" (list .Values (.Files.Get "files/values.yaml" | fromYaml)) -}}
@@ -18,7 +18,7 @@ creates objects begins with it. Templates cannot read values.yaml, so files/ con
 {{- $value := index $given $key -}}
 {{- if kindIs "invalid" $value -}}
 {{- $_ := set $given $key $default -}}
-{{- else if and (kindIs "map" $default) (kindIs "map" $value) (not (has $key $asGiven)) -}}
+{{- else if and (kindIs "map" $default) (kindIs "map" $value) $default (not (has $key $asGiven)) -}}
 {{- include "apicred.fill" (list $value $default) -}}
 {{- else if kindIs "map" $value -}}
 {{- include "apicred.withoutNulls" $value -}}
