@@ -145,22 +145,79 @@ async fn each_cluster_that_is_named_must_have_an_operator() {
         let named = rules.iter().filter(|rule| rule["alert"] == name);
         named.filter_map(|rule| rule["expr"].as_str()).collect()
     };
-    let absent =
-        r#"absent(apicred_build_info{cluster="eu-1"}) or absent(apicred_build_info{cluster="us"})"#;
-    assert_eq!(expressions("ApicredAbsent"), [absent]);
+    let absent = r#"absent(apicred_build_info{cluster="eu-1"}) or absent(apicred_build_info{cluster="us"}) or on (cluster) (group by "#;
+    let [expression] = expressions("ApicredAbsent")[..] else {
+        unreachable!("one rule")
+    };
+    assert!(expression.starts_with(absent), "{expression}");
     let others = rules.iter().filter(|r| r["alert"] != "ApicredAbsent");
     for rule in others {
         assert!(!rule.to_string().contains("eu-1"), "{rule}");
     }
     let folder = tempfile::tempdir().expect("a folder");
     let groups = serde_json::json!({ "groups": [{ "name": "of-the-chart", "rules": rules }] });
-    let file = folder.path().join("rules.yaml");
-    std::fs::write(&file, groups.to_string()).expect("a file");
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).expect("a file");
+        file.display().to_string()
+    };
+    let file = write("rules.yaml", &groups.to_string());
     let programs = testenv::PrometheusPrograms::locate_or_download().await;
-    let args = ["check", "rules", file.to_str().expect("a path")];
-    let said = programs.expect("promtool").promtool(root(), &args).await;
+    let programs = programs.expect("promtool");
+    let said = programs.promtool(root(), &["check", "rules", &file]).await;
     said.expect("valid rules");
+    let tests = write("tests.yaml", CLUSTERS);
+    let said = programs.promtool(root(), &["test", "rules", &tests]).await;
+    said.expect("rules that do what their tests say");
 }
+
+/// Tests for promtool of the rules with `prometheusRule.clusters={eu-1,us}`: an alert for each cluster without an operator, and for each
+/// operator that is gone in a cluster with others.
+const CLUSTERS: &str = r#"
+rule_files: [rules.yaml]
+evaluation_interval: 1m
+tests:
+  - name: one of two operators of a cluster goes, and another cluster never had one
+    interval: 1m
+    input_series:
+      - {series: 'apicred_build_info{cluster="eu-1",namespace="team-a",job="apicred",pod="a"}', values: '1x4 _x60'}
+      - {series: 'apicred_build_info{cluster="eu-1",namespace="team-b",job="apicred",pod="a"}', values: '1x70'}
+    promql_expr_test:
+      - expr: count by (cluster, namespace) (ALERTS{alertname="ApicredAbsent",alertstate="firing"})
+        eval_time: 30m
+        exp_samples:
+          - {labels: '{cluster="eu-1",namespace="team-a"}', value: 1}
+          - {labels: '{cluster="us"}', value: 1}
+  - name: the only operator of a cluster goes, and so does one in a cluster that is not named
+    interval: 1m
+    input_series:
+      - {series: 'apicred_build_info{cluster="eu-1",namespace="apicred-system",job="apicred",pod="a"}', values: '1x4 _x60'}
+      - {series: 'apicred_build_info{cluster="us",namespace="apicred-system",job="apicred",pod="a"}', values: '1x70'}
+      - {series: 'apicred_build_info{cluster="test",namespace="apicred-system",job="apicred",pod="a"}', values: '1x4 _x60'}
+    promql_expr_test:
+      - expr: count by (cluster, namespace) (ALERTS{alertname="ApicredAbsent",alertstate="firing"})
+        eval_time: 30m
+        exp_samples:
+          - {labels: '{cluster="eu-1"}', value: 1}
+          - {labels: '{cluster="test",namespace="apicred-system"}', value: 1}
+  - name: all operators are gone
+    interval: 1m
+    input_series:
+      - {series: 'apicred_build_info{cluster="eu-1",namespace="apicred-system",job="apicred",pod="a"}', values: '1x4 _x60'}
+    promql_expr_test:
+      - expr: count by (cluster, namespace) (ALERTS{alertname="ApicredAbsent",alertstate="firing"})
+        eval_time: 30m
+        exp_samples:
+          - {labels: '{cluster="eu-1"}', value: 1}
+          - {labels: '{cluster="us"}', value: 1}
+  - name: each cluster has an operator
+    interval: 1m
+    input_series:
+      - {series: 'apicred_build_info{cluster="eu-1",namespace="apicred-system",job="apicred",pod="a"}', values: '1x60'}
+      - {series: 'apicred_build_info{cluster="us",namespace="apicred-system",job="apicred",pod="a"}', values: '1x60'}
+    promql_expr_test:
+      - {expr: ALERTS, eval_time: 30m, exp_samples: []}
+"#;
 
 #[tokio::test]
 async fn a_misspelt_alert_is_an_error_that_names_the_right_ones() {
