@@ -3,6 +3,8 @@
 
 #[path = "alerts/chart.rs"]
 mod chart;
+#[path = "alerts/clusters.rs"]
+mod clusters;
 #[path = "alerts/dashboard.rs"]
 mod dashboard;
 #[path = "alerts/files.rs"]

@@ -114,7 +114,8 @@ fn panels_have_titles_descriptions_places_and_queries_of_their_own() {
         for query in list(&panel["targets"]) {
             let expression = query["expr"].as_str().unwrap_or_default();
             // Several operators may be in one Prometheus.
-            assert!(expression.contains("namespace=~\"$namespace\""), "{title}");
+            let of_one = "cluster=~\"$cluster\",namespace=~\"$namespace\"";
+            assert!(expression.contains(of_one), "{title}");
         }
         assert!(
             titles.insert(title.clone()),

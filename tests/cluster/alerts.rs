@@ -138,6 +138,8 @@ fn queries() -> Vec<(String, String)> {
         for query in list(&panel["targets"]) {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let expression = text(&query["expr"])
+                // "All": this Prometheus has no label for the cluster.
+                .replace("$cluster", ".*")
                 .replace("$namespace", NAMESPACE)
                 .replace("$__rate_interval", "1m");
             found.push((text(&panel["title"]), expression));
