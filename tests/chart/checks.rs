@@ -81,6 +81,30 @@ fn what_the_operator_refuses_is_refused_by_the_chart_with_the_fix() {
             "info, apicred=debug",
         ),
     ];
+    let filters = [
+        "apicred=debug=info",
+        "apicred==info",
+        "apicred{a=1}=info",
+        "=info",
+        "*=info",
+        "(apicred)=info",
+        "apicred[span=info",
+        "apicred[span]x=info",
+        "apicred[span{a}=info",
+        "apicred[span{}]=info",
+        "apicred[span{a=*}]=info",
+        "apicred[span]]=info",
+    ];
+    let filters = filters.map(|filter| (filter, json!({ "log": { "filter": filter } })));
+    for (filter, values) in filters {
+        table.push((
+            values,
+            "log.filter: ",
+            "write info or info,apicred=debug",
+            "APICRED_LOG_FILTER",
+            filter,
+        ));
+    }
     for address in [
         "::",
         "0.0.0",
@@ -107,6 +131,16 @@ fn what_the_operator_refuses_is_refused_by_the_chart_with_the_fix() {
         "proxy.example:3128",
         "socks5://proxy.example:1080",
         "http://proxy.example/path",
+        "http://10.0.0.300:3128",
+        "http://10.0.0.1.5:3128",
+        "http://proxy.0x1g.7",
+        "http://proxy.1:3128",
+        "http://[1:2]:3128",
+        "http://[10.0.0.1]:3128",
+        "http://[fd00::1:3128",
+        "http://a|b.example",
+        "http://a\\b.example",
+        "http://a^b:3128",
     ] {
         let values = json!({ "issuerProxy": { "url": url } });
         table.push((
@@ -126,6 +160,12 @@ fn what_the_operator_refuses_is_refused_by_the_chart_with_the_fix() {
         "idp.example.com/token",
         "idp..example.com",
         "300.1.1.1",
+        "300.1.1.1:8443",
+        "idp.0x1f",
+        "[10.0.0.1]",
+        "10.0.0.1]",
+        ".10.0.0.1",
+        "idp|example.com",
     ] {
         table.push((
             proxied(entry),
@@ -170,11 +210,15 @@ fn what_the_chart_accepts_the_operator_accepts() {
             json!({ "allowCidrs": ["0.0.0.0/0", "::/0"], "allowWideCidrs": true }),
             json!({ "targetMetadata": { "allow": ["team", "example.com/team", "example.com/*", "x-kubernetes.io/a"] } }),
             json!({ "issuerProxy": { "url": "https://proxy.example/", "noProxy": ["*"] } }),
+            json!({ "issuerProxy": { "url": "http://proxy.corp.example.:3128" } }),
+            json!({ "issuerProxy": { "url": "http://10.1.2.3:3128/" } }),
+            json!({ "issuerProxy": { "url": "http://proxy_1" } }),
             json!({ "issuerProxy": { "url": "http://[fd00::1]:3128", "noProxy": [
-                "*.example.com", ".svc", "idp.example.com:8443", "idp.example.com.", "10.1.2.3", "10.1.2.3:8443", "[::1]:3", "[::1]", "fd00::1",
+                "*.example.com", ".svc", "*.svc:8443", "10.1.2.3.", "idp.example.com:8443", "idp.example.com.", "10.1.2.3", "10.1.2.3:8443", "[::1]:3", "[::1]", "fd00::1",
                 "10.0.0.0/8", "fd00::/8", "localhost", "under_score.example",
             ] } }),
             json!({ "log": { "format": "text", "filter": "info,apicred=debug,kube=3,off,tower[request]=WARN, info," } }),
+            json!({ "log": { "filter": "[span]=debug,[{field}]=info,apicred::http[span{a=1}]=trace,a-b[x{y=a.*}]=off,_x[]=1,é=2" } }),
             json!({ "watchNamespaces": ["team-a"], "clusterIssuers": true, "issuerChecks": false, "entraClouds": ["USGov", "China"] }),
             json!({ "extraArgs": ["--arc-folder", "/arc", "--azure-client-id=a"], "extraEnv": [{ "name": "APICRED_ARC_FOLDER", "value": "/arc" }] }),
         ] {

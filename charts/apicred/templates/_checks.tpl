@@ -70,28 +70,34 @@ reported at once. The operator refuses most of them too, but here `helm upgrade`
 {{/* No message contains a part of the URL, because it may contain a password. */}}
 {{- define "apicred.check.proxy" -}}
 {{- $port := "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" -}}
-{{- $name := "[^][:/?#@*%,.\\s]+([.][^][:/?#@*%,.\\s]+)*" -}}
 {{- with .Values.issuerProxy.url -}}
+{{- $host := regexReplaceAll "^https?://" . "" | trimSuffix "/" -}}
+{{- $host = regexReplaceAll (print $port "$") $host "" -}}
 {{- if contains "@" . -}}
 {{- print "issuerProxy.url: a URL with a user or a password does not belong into values; put it into a Secret and set issuerProxy.existingSecret.name\n" -}}
-{{- else if not (regexMatch (printf "^https?://(%s|\\[[0-9a-fA-F:.]+\\])%s/?$" $name $port) .) -}}
+{{- else if not (and (regexMatch "^https?://" .) (include "apicred.isHost" $host)) -}}
 {{- print "issuerProxy.url: it is not the URL of a proxy; write it as http://proxy.example:3128, with http:// or https:// and nothing after the port\n" -}}
 {{- end -}}
 {{- end -}}
 {{- range .Values.issuerProxy.noProxy -}}
 {{- $host := regexReplaceAll (print $port "$") . "" -}}
-{{- $isAddress := or (include "apicred.bits" .) (include "apicred.bits" (trimAll "[]" $host)) -}}
-{{- $isName := and (regexMatch (printf "^([*]?[.])?%s[.]?%s$" $name $port) .) (not (regexMatch "(^|[.])[0-9]+$" $host)) -}}
-{{- if not (or (eq . "*") $isAddress $isName (include "apicred.isNetwork" .)) -}}
+{{- $name := regexReplaceAll "^[*]?[.]" $host "" -}}
+{{- /* An address has no suffix. */ -}}
+{{- $isHost := and (include "apicred.isHost" $name) (or (eq $name $host) (not (include "apicred.bits" (trimAll "[]." $name)))) -}}
+{{- if not (or (eq . "*") (include "apicred.bits" .) $isHost (include "apicred.isNetwork" .)) -}}
 {{- printf "issuerProxy.noProxy: %q is neither a host name, a .suffix, an address nor a network; write example.com, .svc, 10.1.2.3:8443 or 10.0.0.0/8, without https://\n" . -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
 
 {{- define "apicred.check.arguments" -}}
-{{- $level := "(?i)^(\\S+=|\\s*)(off|error|warn|info|debug|trace|[0-5])$" -}}
+{{- /* TARGET[SPAN{FIELD=VALUE}]=LEVEL, of which a target or a span is enough. The operator reads a value as a regular expression. */ -}}
+{{- $span := "\\[[^\\]{\\s]*(\\{[^}\\s]+\\})?\\]" -}}
+{{- $target := printf "([-:_\\p{L}\\p{N}][^=\\[\\s]*(%s)?|%s)=" $span $span -}}
+{{- $level := printf "(?i)^(%s|\\s*)(off|error|warn|info|debug|trace|[0-5])$" $target -}}
 {{- range splitList "," .Values.log.filter -}}
-{{- if not (or (empty .) (regexMatch $level .)) -}}
+{{- $value := regexFind "\\{[^}]*" . | splitList "=" | rest | join "=" | splitList "=" | first -}}
+{{- if not (or (empty .) (and (regexMatch $level .) (regexMatch (print "|" $value) ""))) -}}
 {{- printf "log.filter: %q is neither a level nor TARGET=LEVEL; write info or info,apicred=debug without blanks; levels are off, error, warn, info, debug and trace\n" . -}}
 {{- end -}}
 {{- end -}}

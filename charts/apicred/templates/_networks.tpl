@@ -36,6 +36,18 @@ tests/chart/checks.rs compares them.
 {{- end -}}
 {{- end }}
 
+{{/* Not empty if it is the host of a URL, as the operator reads it: a name, an IPv4 address, or an IPv6 address in brackets. */}}
+{{- define "apicred.isHost" -}}
+{{- $label := "[^\\[\\]:/?#@*%,.<>^|\\\\\\s\\x00-\\x1f\\x7f]+" -}}
+{{- if hasPrefix "[" . -}}
+{{- $bits := trimPrefix "[" . | trimSuffix "]" | include "apicred.bits" -}}
+{{- if and (hasSuffix "]" .) (eq (len $bits) 128) -}}true{{- end -}}
+{{- /* A host whose last label is a number is an IPv4 address. */ -}}
+{{- else if regexMatch "(^|[.])([0-9]+|0[xX][0-9a-fA-F]*)[.]?$" . -}}
+{{- if trimSuffix "." . | include "apicred.bits" -}}true{{- end -}}
+{{- else if regexMatch (printf "^%s([.]%s)*[.]?$" $label $label) . -}}true{{- end -}}
+{{- end }}
+
 {{/* Not empty if it is a network: an address and the length of its prefix. */}}
 {{- define "apicred.isNetwork" -}}
 {{- $parts := splitList "/" . -}}
