@@ -187,6 +187,10 @@ fn argo_cd_sees_the_health_of_a_credential() {
         let suspended = merge(target("asleep-token"), json!({ "suspend": true }));
         let never_seen = place.create("asleep", suspended).await;
         place.not_ready("asleep", "Suspended").await;
+        let past = json!({ "notAfter": "2026-01-31T18:00:00Z" });
+        let over = merge(target("over-token"), past);
+        place.create("over", over).await;
+        place.not_ready("over", "Ended").await;
 
         let (source, params) = ("source", DeleteParams::default());
         place
@@ -232,6 +236,7 @@ fn argo_cd_sees_the_health_of_a_credential() {
                 Says::Suspended,
             ),
             case("suspended_new", &never_seen, "Progressing", Says::Waiting),
+            case("ended", &get("over").await, "Suspended", Says::Of("Ready")),
         ];
         assess(&place, "ApiCredential", &cases).await;
     });

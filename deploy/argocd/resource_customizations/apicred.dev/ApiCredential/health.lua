@@ -24,6 +24,9 @@ if ready.status == "True" then
   if failing ~= nil and failing.status == "True" then
     hs.message = ready.message .. "; the renewal fails: " .. failing.reason
   end
+elseif ready.reason == "Ended" then
+  -- spec.notAfter has passed: a planned end is no failure.
+  hs.status = "Suspended"
 elseif stalled ~= nil and stalled.status == "True" then
   hs.status = "Degraded"
   hs.message = stalled.message
