@@ -95,6 +95,7 @@ fn a_suspension_or_a_broken_spec_does_not_keep_a_token_beyond_its_end() {
         let pause = json!({ "spec": { "suspend": true, "notAfter": soon(1) } });
         place.edit("c", pause).await;
         emptied(&place, "token").await;
+        place.not_ready("c", "Ended").await;
         let other = json!({ "target": { "secretName": "other" } });
         place.create("broken", other).await;
         place.ready("broken").await;
@@ -103,7 +104,37 @@ fn a_suspension_or_a_broken_spec_does_not_keep_a_token_beyond_its_end() {
         });
         place.edit("broken", json!({ "spec": spec })).await;
         emptied(&place, "other").await;
-        place.not_ready("broken", "IssuerNotFound").await;
+        place.not_ready("broken", "Ended").await;
+        let credential = place.credentials().get("broken").await;
+        let credential = credential.expect("a credential");
+        assert!(condition(&credential, "Stalled").is_some());
+        assert!(condition(&credential, "RenewalFailing").is_none());
+        // What is missing after the end is no news.
+        let spec = json!({ "spec": { "issuerRef": { "name": "there-is-no-such-issuer" } } });
+        place.edit("c", spec).await;
+        place.operator_has_seen_it().await;
+        place.not_ready("c", "Ended").await;
+        let events = place.events("c").await;
+        let reasons = events.iter().map(|(kind, reason, _)| (&**kind, &**reason));
+        assert_eq!(reasons.collect::<Vec<_>>(), [("Normal", "Ended")]);
+    });
+}
+
+#[test]
+fn a_suspended_credential_whose_client_does_not_exist_is_only_suspended() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("paused").await;
+        let spec = json!({
+            "clientRef": { "name": "there-is-no-such-client" },
+            "client": null, "issuerRef": null, "suspend": true,
+        });
+        place.create("c", spec).await;
+        let reported = place.not_ready("c", "Suspended").await;
+        assert!(reported.contains("there-is-no-such-client"), "{reported}");
+        let resume = json!({ "spec": { "suspend": false } });
+        place.edit("c", resume).await;
+        place.not_ready("c", "ClientNotFound").await;
     });
 }
 

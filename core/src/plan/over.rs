@@ -26,22 +26,48 @@ pub(super) fn step(
     if observed.target.published().is_some_and(|p| !p.is_emptied()) {
         return Some(Plan::Empty);
     }
-    // If the end had passed when the credential was created, there is nothing to remove.
-    let left = if observed.target.published().is_some() {
-        format!(
-            "Secret {} contains no token any more",
-            credential.target.name
-        )
-    } else {
-        "no token is requested".to_owned()
-    };
+    let left = observed.target.published().is_some();
     Some(Plan::Refuse {
         reason: Reason::Ended,
-        message: format!(
-            "spec.notAfter was {}: {left}; set a later time, or delete this credential",
-            time(end).0
-        ),
+        message: ended(end, left.then_some(credential.target.name.as_str())),
     })
+}
+
+/// The message about an expired credential. `emptied`: the Secret that contained its token. If the end had passed when the credential was
+/// created, there is none.
+fn ended(end: Timestamp, emptied: Option<&str>) -> String {
+    let left = emptied.map_or_else(
+        || "no token is requested".to_owned(),
+        |secret| format!("Secret {secret} contains no token any more"),
+    );
+    format!(
+        "spec.notAfter was {}: {left}; set a later time, or delete this credential",
+        time(end).0
+    )
+}
+
+/// The message about a credential that has expired and whose spec cannot be used any more. `None` if it has not expired.
+pub(super) fn unusable(
+    object: &ApiCredential,
+    facts: Option<&SecretFacts>,
+    now: Timestamp,
+) -> Option<String> {
+    let end = object.spec.end().filter(|end| *end <= now)?;
+    let secret = object.spec.target.secret_name.as_str();
+    if of_unusable(object, facts, now).is_some() {
+        return Some(format!(
+            "spec.notAfter was {}: the token could not be removed from Secret {secret}; apicred tries again, and the operator's log contains the cause",
+            time(end).0
+        ));
+    }
+    Some(ended(end, own(object, facts).map(|_| secret)))
+}
+
+/// The published Secret of this same object.
+fn own<'a>(object: &ApiCredential, facts: Option<&'a SecretFacts>) -> Option<&'a Published> {
+    let uid = object.metadata.uid.as_deref()?;
+    let published = facts.filter(|f| !f.deleting)?.published.as_deref();
+    published.filter(|p| p.credential_uid == uid)
 }
 
 /// The Secret to empty for a credential that has expired and whose spec cannot be used any more: its published Secret, and the version at which
@@ -51,9 +77,7 @@ pub fn of_unusable<'a>(
     facts: Option<&'a SecretFacts>,
     now: Timestamp,
 ) -> Option<(&'a str, &'a Published)> {
-    let facts = facts.filter(|f| !f.deleting && is_over(object.spec.end(), now))?;
-    let uid = object.metadata.uid.as_deref()?;
-    let published = facts.published.as_deref()?;
-    (published.credential_uid == uid && !published.is_emptied())
-        .then_some((facts.version.as_str(), published))
+    let facts = facts.filter(|_| is_over(object.spec.end(), now))?;
+    let published = own(object, Some(facts)).filter(|p| !p.is_emptied())?;
+    Some((facts.version.as_str(), published))
 }

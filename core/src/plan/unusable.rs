@@ -1,5 +1,6 @@
 //! The status of a credential that cannot be used: a fault of the spec, of its client or of its issuer, or a list that is missing. Meanwhile
-//! nothing is requested, and neither the token nor a wait is forgotten.
+//! nothing is requested, and neither the token nor a wait is forgotten. If the credential has expired or is suspended, the fault prevents
+//! nothing, so it is not reported as one.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::{
     Outcome, RECHECK, View,
     conditions::Conditions,
     notices::notices,
+    over,
     progress::{End, Fault, progress},
     schedule,
     status::{SEE_READY, sooner, token_facts, valid_until},
@@ -23,6 +25,9 @@ use crate::{
     },
 };
 
+/// The wait after the token of an expired credential could not be removed.
+const REMOVE_AGAIN: Duration = Duration::from_secs(30);
+
 /// The view of an object whose spec, client or issuer cannot be used. The token in the Secret stays. Until it expires it counts as valid if it
 /// was valid for this same generation: pods can use it, whatever prevents the next one, which `RenewalFailing` reports at once.
 pub fn invalid(
@@ -32,21 +37,47 @@ pub fn invalid(
     errors: &[FieldError],
     now: Timestamp,
 ) -> View {
-    let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
+    let (fault, end) = (FieldError::join(errors), End::Somebody);
     let awaited = errors.iter().all(|e| e.reason.waits_for_others());
-    let (reason, message) = (reason.into(), FieldError::join(errors));
+    let (reason, message, end) = if let Some(ended) = over::unusable(object, facts, now) {
+        (Reason::Ended, ended, end)
+    } else if object.spec.suspend.unwrap_or_default() {
+        let token = current(object, facts, now).is_some();
+        (Reason::Suspended, suspended(token, &fault), end)
+    } else {
+        let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
+        let neighbour = awaited && !errors.is_empty();
+        (reason, fault, if neighbour { End::Neighbour } else { end })
+    };
+    let reason = reason.into();
     let fault = Fault {
         reason: &reason,
         message: &message,
-        end: if awaited && !errors.is_empty() {
-            End::Neighbour
-        } else {
-            End::Somebody
-        },
+        end,
     };
     let old = previous.cloned().unwrap_or_default();
     let base = waits(&old);
-    view(object, (&old, base), facts, fault, now)
+    let view = view(object, (&old, base), facts, fault, now);
+    match over::of_unusable(object, facts, now) {
+        Some(_) => View {
+            requeue: view.requeue.min(REMOVE_AGAIN),
+            ..view
+        },
+        None => view,
+    }
+}
+
+/// The message about a suspended credential. `token`: its Secret contains a token that is valid, perhaps for another spec.
+fn suspended(token: bool, fault: &str) -> String {
+    if token {
+        format!(
+            "spec.suspend is set, and apicred cannot compare the token in the Secret with this spec; unset it, and correct this: {fault}"
+        )
+    } else {
+        format!(
+            "spec.suspend is set and there is no valid token; to get one, unset it, and correct this: {fault}"
+        )
+    }
 }
 
 /// The view of a credential in a namespace where a kind could not be listed yet. A client or an issuer that exists would seem to be missing,
@@ -117,13 +148,14 @@ fn view(
     };
     let failing =
         |message: &str| say.condition(ConditionType::RenewalFailing, true, fault.reason, message);
+    let is_suspended = fault.reason.is(|r| r == Reason::Suspended);
     let mut turn = None;
     status.conditions = if let Some(record) = good {
         let good = valid_until(record);
-        vec![
-            say.condition(ConditionType::Ready, true, Reason::TokenPublished, &good),
-            failing(fault.message),
-        ]
+        let ready = say.condition(ConditionType::Ready, true, Reason::TokenPublished, &good);
+        // No renewal is wanted of a suspended credential.
+        let failing = (!is_suspended).then(|| failing(fault.message));
+        [ready].into_iter().chain(failing).collect()
     } else {
         let (progress, until) = progress(say, fault);
         turn = until;
@@ -133,7 +165,8 @@ fn view(
         ]
     };
     let failed = ConditionType::RenewalFailing.find(&old.conditions);
-    if good.is_none() && failed.is_some() && old.observed_generation == Some(generation) {
+    let wanted = !is_suspended && fault.reason.is(|r| r != Reason::Ended);
+    if wanted && good.is_none() && failed.is_some() && old.observed_generation == Some(generation) {
         status.conditions.push(failing(SEE_READY));
     }
     let ends = good.map(|r| schedule::wait(now, r.expires_at));

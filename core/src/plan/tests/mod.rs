@@ -19,4 +19,5 @@ mod sources;
 mod static_key;
 mod status;
 mod status_over_time;
+mod unusable;
 mod warnings;

@@ -26,7 +26,7 @@ pub(super) fn condition<'a>(status: &'a ApiCredentialStatus, kind: &str) -> Opti
 }
 
 /// Conditions as `Ready=True/TokenPublished RenewalFailing=True/IssuerTimeout`.
-fn short(status: &ApiCredentialStatus) -> String {
+pub(super) fn short(status: &ApiCredentialStatus) -> String {
     let words: Vec<String> = status
         .conditions
         .iter()
@@ -230,7 +230,7 @@ fn a_long_message_is_cut_at_a_character() {
     );
 }
 
-fn facts(target: &Target) -> SecretFacts {
+pub(super) fn facts(target: &Target) -> SecretFacts {
     let Target::Ours { published, .. } = target else {
         panic!("not ours")
     };
