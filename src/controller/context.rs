@@ -29,6 +29,7 @@ use super::{
         unsynced::Unsynced,
     },
     clients::view::Rotations,
+    issuer_checks::IssuerChecks,
     limiter::issuers::IssuerLimiter,
     locks::lock,
     reconcile::log_lines::Journals,
@@ -132,6 +133,7 @@ pub(super) struct Context {
     /// Issuers that were deleted and that credentials still name.
     pub(super) gone_issuers: GoneIssuers,
     pub(super) journals: Journals,
+    pub(super) issuer_checks: IssuerChecks,
     /// Failures of operations that are retried until they succeed, for the log.
     tries: Mutex<ManyTries>,
     pub(super) clients: Clients,
@@ -204,6 +206,7 @@ impl Context {
             unusable: Mutex::default(),
             gone_issuers: GoneIssuers::default(),
             journals: Journals::default(),
+            issuer_checks: IssuerChecks::default(),
             tries: Mutex::default(),
             clients: Clients::default(),
             rotations: Rotations::default(),

@@ -117,17 +117,18 @@ fn object((kind, namespace, name): &IssuerName) -> Object<'_> {
 }
 
 /// Reconciles one issuer.
-async fn reconcile_issuer(context: &Context, (kind, namespace, name): &IssuerName) -> Reconciled {
+async fn reconcile_issuer(context: &Context, issuer: &IssuerName) -> Reconciled {
+    let (kind, namespace, name) = issuer;
     let gone = || {
         let id = IssuerId::Object(*kind, namespace.clone(), name.clone());
         context.discovery.forget(&id);
+        context.issuer_checks.forget(issuer);
     };
-    let name_of_it = (*kind, namespace.clone(), name.clone());
     let forgotten = || {
         gone();
         context.journals.forget(kind.as_str(), namespace, name);
     };
-    let unusable = lock(&context.unusable).get(&name_of_it).cloned();
+    let unusable = lock(&context.unusable).get(issuer).cloned();
     if let Some(unusable) = unusable {
         gone();
         let written = unusable_status(context, *kind, &unusable).await;
@@ -144,6 +145,7 @@ async fn reconcile_issuer(context: &Context, (kind, namespace, name): &IssuerNam
             let parsed = parsed.map(|issuer| context.ca_bundles.fill(issuer));
             let (status, settled) =
                 issuer_status(context, parsed, object.status.as_ref(), &object.metadata).await;
+            context.issuer_checks.checked(issuer, &status);
             let api: Api<TokenIssuer> = Api::namespaced(context.client.clone(), namespace);
             let old = object.status.as_ref();
             let written = write(context, &api, &object.metadata, old, &status).await;
@@ -157,6 +159,7 @@ async fn reconcile_issuer(context: &Context, (kind, namespace, name): &IssuerNam
             let parsed = Issuer::cluster(&object).map(|issuer| context.ca_bundles.fill(issuer));
             let (status, settled) =
                 issuer_status(context, parsed, object.status.as_ref(), &object.metadata).await;
+            context.issuer_checks.checked(issuer, &status);
             let api: Api<ClusterTokenIssuer> = Api::all(context.client.clone());
             let old = object.status.as_ref();
             let written = write(context, &api, &object.metadata, old, &status).await;

@@ -11,6 +11,7 @@ mod cache;
 mod clients;
 mod context;
 mod deletion;
+mod issuer_checks;
 mod issuer_status;
 mod issuers;
 mod limiter;

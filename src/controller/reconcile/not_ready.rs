@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::snapshot::readiness;
 use crate::controller::context::Context;
-use crate::{ConditionType, api::IssuerStatus, plan::journal::summary};
+use crate::{ConditionType, plan::journal::summary};
 
 /// The interval between two counts.
 const COUNT: Duration = Duration::from_hours(1);
@@ -40,17 +41,12 @@ fn count_once(context: &Context) {
         .filter_map(|kept| ready(&kept.status()?.conditions))
         .collect();
     report_count("credentials", credentials.len(), &not_ready);
-    let of_status = |status: &Option<IssuerStatus>| ready(&status.as_ref()?.conditions);
-    let (namespaced, cluster) = (
-        context.token_issuers.state(),
-        context.cluster_issuers.state(),
-    );
-    let not_ready: Vec<String> = namespaced
-        .iter()
-        .filter_map(|i| of_status(&i.status))
-        .chain(cluster.iter().filter_map(|i| of_status(&i.status)))
-        .collect();
-    report_count("issuers", namespaced.len() + cluster.len(), &not_ready);
+    let issuers = readiness(context);
+    let all = issuers.len();
+    let readiness = issuers.into_iter().filter_map(|(_, readiness)| readiness);
+    let not_ready = readiness.filter(|readiness| readiness.ready != Some(true));
+    let not_ready: Vec<String> = not_ready.map(|readiness| readiness.reason).collect();
+    report_count("issuers", all, &not_ready);
 }
 
 fn report_count(what: &'static str, all: usize, not_ready: &[String]) {

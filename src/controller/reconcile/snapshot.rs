@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::controller::{
     cache::{packed::PackedCredential, shown::Shown},
     context::Context,
+    issuer_checks::Readiness,
     locks::lock,
     requeue::key_of,
 };
 use crate::{
-    ConditionType, Reason,
+    Reason,
     api::{ApiPreset, IssuerKind, IssuerStatus},
     telemetry::metrics::{EachCredential, Info, Objects, OneCredential, Snapshot, Work},
 };
@@ -83,15 +84,10 @@ fn count(objects: &mut Objects, shown: &Shown, now: i64) {
 }
 
 fn issuers(context: &Context, objects: &mut Objects) {
-    let ready = |status: Option<&IssuerStatus>| {
-        let ready = status.and_then(|s| ConditionType::Ready.find(&s.conditions));
-        place(ready.and_then(truth))
-    };
-    for issuer in context.token_issuers.state() {
-        objects.issuers[0][ready(issuer.status.as_ref())] += 1;
-    }
-    for issuer in context.cluster_issuers.state() {
-        objects.issuers[1][ready(issuer.status.as_ref())] += 1;
+    for (kind, readiness) in readiness(context) {
+        let at = usize::from(kind == IssuerKind::ClusterTokenIssuer);
+        let ready = readiness.and_then(|readiness| readiness.ready);
+        objects.issuers[at][place(ready)] += 1;
     }
     // Issuers whose spec is not known are not in the stores.
     for (kind, ..) in lock(&context.unusable).keys() {
@@ -101,13 +97,19 @@ fn issuers(context: &Context, objects: &mut Objects) {
     }
 }
 
-/// The status of a condition; `None` if it is neither true nor false.
-fn truth(condition: &Condition) -> Option<bool> {
-    match condition.status.as_str() {
-        "True" => Some(true),
-        "False" => Some(false),
-        _ => None,
-    }
+/// Whether each issuer whose spec is known is ready, according to the checks of this process.
+pub(super) fn readiness(context: &Context) -> Vec<(IssuerKind, Option<Readiness>)> {
+    let checks = &context.issuer_checks;
+    let of = |kind: IssuerKind, meta: &ObjectMeta, status: &Option<IssuerStatus>| {
+        let namespace = meta.namespace.clone().unwrap_or_default();
+        let name = (kind, namespace, meta.name.clone().unwrap_or_default());
+        (kind, checks.readiness(&name, status.as_ref()))
+    };
+    let own = context.token_issuers.state().into_iter();
+    let own = own.map(|i| of(IssuerKind::TokenIssuer, &i.metadata, &i.status));
+    let cluster = context.cluster_issuers.state().into_iter();
+    let cluster = cluster.map(|i| of(IssuerKind::ClusterTokenIssuer, &i.metadata, &i.status));
+    own.chain(cluster).collect()
 }
 
 /// The position in `true`, `false`, `unknown`.

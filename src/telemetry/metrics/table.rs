@@ -141,7 +141,7 @@ table! {
     Unreadable: "apicred_unreadable_objects", Kind::Gauge, None, &[OBJECT_KINDS], Leader, "0.1.0",
         "Objects whose spec does not match the CRD of this version or is too large";
     Issuers: "apicred_issuers", Kind::Gauge, None, &[ISSUER_KINDS, READY], Leader, "0.1.0",
-        "Issuer objects, by the status of their condition Ready";
+        "Issuer objects, by whether the last check by this operator was successful; before its first check, by the status of their condition Ready";
     RotationsStopped: "apicred_client_rotations_stopped", Kind::Gauge, None, &[STOPPED], Leader, "0.1.0",
         "ApiClients whose rotation waits for somebody or for the issuer (condition RotationBlocked), or whose last one failed (RotationFailed)";
     TokenRequests: "apicred_token_requests_total", Kind::Counter, None, TOKEN_REQUESTS, Leader, "0.1.0",
