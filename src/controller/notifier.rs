@@ -52,7 +52,9 @@ pub(super) async fn run(context: Arc<Context>) {
         Box::pin(async move {
             let work = notify(&context, &limiter, &write);
             let result = contained(DEADLINE, Box::pin(work)).await;
-            if let Some(result) = result.unwrap_or(Some(Err(Trouble::Unavailable))) {
+            let result =
+                result.unwrap_or_else(|_| Some(Err(failed(&context, Trouble::Unavailable))));
+            if let Some(result) = result {
                 ended(&context, &write, result);
             }
         })
@@ -117,7 +119,7 @@ async fn pass(context: &Context, limiter: &NamespaceLimiter, write: &Write) -> R
             return result;
         }
         if found >= MOST_PODS {
-            return Err(Trouble::TooMany);
+            return Err(failed(context, Trouble::TooMany));
         }
     }
 }
@@ -135,11 +137,8 @@ async fn list(
     let request = || pods::page(&context.client, namespace, &write.selector, from);
     match call_with_message(&context.metrics, "list_pods", wanted, request, None).await {
         Ok(page) => Ok(Some(page)),
-        Err(failed) if is_over(failed.trouble) => Ok(None),
-        Err(failed) => {
-            context.metrics.notified("failed");
-            Err(Trouble::of("list", &failed.server_message))
-        }
+        Err(error) if is_over(error.trouble) => Ok(None),
+        Err(error) => Err(failed(context, Trouble::of("list", &error.server_message))),
     }
 }
 
@@ -194,12 +193,15 @@ async fn one(
             context.metrics.notified("ok");
             Ok(())
         }
-        Err(failed) if is_over(failed.trouble) => Ok(()),
-        Err(failed) => {
-            context.metrics.notified("failed");
-            Err(Trouble::of("patch", &failed.server_message))
-        }
+        Err(error) if is_over(error.trouble) => Ok(()),
+        Err(error) => Err(failed(context, Trouble::of("patch", &error.server_message))),
     }
+}
+
+/// Counts a failure, which `ApicredPodsNotNotified` reports.
+fn failed(context: &Context, trouble: Trouble) -> Trouble {
+    context.metrics.notified("failed");
+    trouble
 }
 
 /// Whether this pod no longer needs a notification: it was deleted, or a new pod with the same name mounts the newest file, or
@@ -213,3 +215,6 @@ fn is_over(trouble: calls::Trouble) -> bool {
             | calls::Trouble::Unwanted
     )
 }
+
+#[cfg(test)]
+mod tests;

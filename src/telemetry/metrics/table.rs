@@ -183,7 +183,7 @@ table! {
     Rotations: "apicred_client_rotations_total", Kind::Counter, None, &[DONE], Leader, "0.1.0",
         "Rotations of client secrets and certificates: ok if ApiCredentials use the new one";
     PodNotifications: "apicred_pod_notifications_total", Kind::Counter, None, &[DONE], Leader, "0.1.0",
-        "Pods that were notified of a new token; a list of pods that failed counts as one";
+        "Pods that were notified of a new token; a list of pods that failed or contains more than 2,000 pods counts as one";
     CredentialReady: "apicred_credential_ready", Kind::Gauge, None, CREDENTIAL, Credential, "0.1.0",
         "1 if the condition Ready of the ApiCredential is True, else 0";
     TokenExpiry: "apicred_token_expiry_timestamp_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
