@@ -55,15 +55,22 @@ impl Decision<'_> {
     }
 }
 
+/// The part of a message about the end of a client credential, after the words that it belongs to: ` until 2027-06-30T18:00:00Z`. Empty if the end
+/// is not known.
+#[must_use]
+pub fn until_end(words: &str, end: Option<Timestamp>) -> String {
+    end.map_or(String::new(), |end| {
+        format!("{words} until {}", crate::whole_second(end))
+    })
+}
+
 /// The message of [`Notice::Foreign`].
 pub(super) fn foreign(
     id: Option<&str>,
     thumbprint: Option<&str>,
     until: Option<Timestamp>,
 ) -> String {
-    let until = until.map_or(String::new(), |until| {
-        format!(" until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    });
+    let until = until_end("", until);
     let which = thumbprint.map_or(String::new(), |thumbprint| {
         format!(" (the certificate with the thumbprint {thumbprint})")
     });
@@ -90,4 +97,21 @@ pub(super) fn of_earlier(id: &str) -> String {
     format!(
         "credential {id} was made by apicred for an earlier ApiClient of this Secret, is not in the Secret, and stays valid at the issuer; if nobody uses it, remove it there, or name it in rotation.adopt.keyId"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_shown_in_whole_seconds_and_without_one_no_word_is_left() {
+        let end: Timestamp = "2027-06-30T18:00:00.75Z".parse().unwrap();
+        let shown = until_end(", valid", Some(end));
+        assert_eq!(shown, ", valid until 2027-06-30T18:00:00Z");
+        assert_eq!(until_end("", Some(end)), " until 2027-06-30T18:00:00Z");
+        assert_eq!(until_end(", valid", None), "");
+        let message = |end| foreign(Some("k"), None, end);
+        assert!(message(Some(end)).contains("at the issuer until 2027-06-30T18:00:00Z; remove"));
+        assert!(message(None).contains("at the issuer; remove"));
+    }
 }

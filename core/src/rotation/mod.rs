@@ -97,6 +97,7 @@ pub mod values;
 
 pub use cycle::Cycle;
 pub use failure::{Failure, Why};
+pub use left::until_end;
 pub use manager::may_change;
 pub use memory::Memory;
 pub use next::next;

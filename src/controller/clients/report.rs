@@ -1,6 +1,5 @@
 //! Reports what happens to a rotation: status, log, events, metrics.
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 
@@ -87,7 +86,8 @@ impl Driver {
         );
         if promoted {
             self.context.metrics.rotated("ok");
-            let until = expiry(record.current.as_ref().and_then(|known| known.until));
+            let until = record.current.as_ref().and_then(|known| known.until);
+            let until = rotation::until_end(", valid", until);
             let note = format!(
                 "credentials use a new client credential{until}; the one before it stays valid for the overlap"
             );
@@ -149,9 +149,10 @@ impl Driver {
             "the new certificate of a client was uploaded, and got a token"
         );
         self.context.metrics.rotated("ok");
-        let until = expiry(secret.validity.map(|(_, until)| until));
+        let until = secret.validity.map(|(_, until)| until);
+        let until = rotation::until_end("; it is valid", until);
         let note = format!(
-            "the new certificate in the Secret{until}, was uploaded and got a token; the one before it stays valid at the issuer until it expires"
+            "the new certificate in the Secret was uploaded and got a token{until}; the one before it stays valid at the issuer until it expires"
         );
         self.notify(Severity::Normal, Reason::ClientCredentialRotated, note)
             .await;
@@ -216,15 +217,8 @@ fn unremoved(before: &Record, change: &Change, uid: &str) -> Option<String> {
     };
     let dropped = matches!(change.values, Values::DropNext | Values::DropPrevious);
     let n = key.n.filter(|_| dropped && key.id.is_none())?;
-    let until = key
-        .until
-        .map_or(String::new(), |until| format!(" until {until}"));
+    let until = rotation::until_end("", key.until);
     Some(format!(
         "the credential whose name ends with {uid}/{n} is not used any more, and its key ID is not known; if the issuer has it, it stays valid there{until}, or until a user removes it"
     ))
-}
-
-/// The part of a note about the expiry of a client credential.
-fn expiry(until: Option<Timestamp>) -> String {
-    until.map_or(String::new(), |until| format!(", which expires at {until}"))
 }
