@@ -295,7 +295,7 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
         Lost = standing.keep() => return lost(health, &answers).await,
         ended = operator.run(stops()) => ended,
         missing = not_synced(health) => Err(format!(
-            "the first list of {missing} did not complete in {} s; the lease is given back",
+            "the first list of {missing} did not complete in {} s; the lease is released",
             SYNC.as_secs(),
         )),
     };

@@ -52,7 +52,7 @@ types! {
     RotationBlocked,
     /// The last rotation failed.
     RotationFailed,
-    /// A client secret or certificate that a rotation replaced stays valid at the issuer. Nothing waits for that.
+    /// A client secret or certificate that a rotation replaced stays valid at the issuer. Nothing waits for its removal.
     RotationLeftover,
 }
 

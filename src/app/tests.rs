@@ -100,7 +100,10 @@ async fn a_leader_that_cannot_list_one_kind_for_two_minutes_gives_its_lease_back
             let (leases, ended, took) = leads(api, SYNC * 5).await;
             let reported = ended.expect("it ends").expect_err("and not well");
             assert!(reported.contains(kind), "{kind} {name}: {reported}");
-            assert!(reported.contains("given back"), "{kind} {name}: {reported}");
+            assert!(
+                reported.contains("is released"),
+                "{kind} {name}: {reported}"
+            );
             assert!(
                 took < SYNC + Duration::from_secs(5),
                 "{kind} {name}: {took:?}"
@@ -123,7 +126,7 @@ async fn a_leader_whose_lists_are_late_goes_on() {
         let api = empty(kind, || refuse(500), Some(late));
         let (leases, ended, _) = leads(api, minutes).await;
         assert_eq!(ended, None, "{kind}");
-        assert_eq!(holder(&leases), "", "{kind}: given back at the end");
+        assert_eq!(holder(&leases), "", "{kind}: released at the end");
     }
 }
 

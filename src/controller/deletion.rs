@@ -216,7 +216,7 @@ async fn remove(context: &Context, object: &ApiCredential, leaving: &Leaving) {
 async fn not_removed(context: &Context, object: &ApiCredential, key: &Key, trouble: Trouble) {
     let (namespace, credential) = (&key.namespace, &key.name);
     let result = trouble.as_str();
-    let note = "the finalizer cannot be removed, and the deletion waits for that; let the operator's role patch apicredentials, and admission policies admit it";
+    let note = "the finalizer cannot be removed, which delays the deletion; allow the operator's role to patch apicredentials, and let admission policies admit it";
     tracing::warn!(namespace, credential, result, "{note}");
     if !matches!(trouble, Trouble::Forbidden | Trouble::Invalid) {
         return;

@@ -267,7 +267,7 @@ impl HeldLease {
         let transitions = record(&self.object).transitions;
         let free = self.lease.held_by("", self.object, transitions, short);
         if self.lease.put(free).await.is_some() {
-            tracing::info!(lease = self.lease.name, "lease given back");
+            tracing::info!(lease = self.lease.name, "lease released");
         }
     }
 }

@@ -130,7 +130,8 @@ fn a_ca_bundle_out_of_an_object_is_followed_and_nothing_is_sent_without_it() {
             put(kind, "no certificate").await;
             place
                 .until(&name, "what is wrong with it", |c| {
-                    condition(c, "Ready").filter(|r| r.message.contains("holds no PEM certificate"))
+                    condition(c, "Ready")
+                        .filter(|r| r.message.contains("contains no PEM certificate"))
                 })
                 .await;
             assert_eq!(place.posts(), before);

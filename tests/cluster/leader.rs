@@ -66,7 +66,7 @@ fn one_works_the_others_take_over_after_an_end_and_after_a_crash() {
         let (status, _) = first.terminate().await;
         assert!(status.success(), "{status:?}");
         // So no replica waits until the lease expires.
-        assert!(world.operator_logs().contains("lease given back"));
+        assert!(world.operator_logs().contains("lease released"));
         let next = eventually(LATER, "another leader", async || {
             leader(&world).await.filter(|l| l != "first")
         })

@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Once {
                 while let Some(name) = map.next_key::<String>()? {
                     map.next_value::<Once>()?;
                     if !names.insert(name.clone()) {
-                        return Err(de::Error::custom(format!("{name} stands there twice")));
+                        return Err(de::Error::custom(format!("{name} is repeated")));
                     }
                 }
                 Ok(Once)

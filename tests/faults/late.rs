@@ -106,7 +106,7 @@ async fn deleted_before_the_answer(
     // Until the operator writes again, status may still show the first token.
     place.any_token("token").await;
     let new = case.until_ready(None).await;
-    assert_ne!(new.token, old.token, "{name}: a token of its own");
+    assert_ne!(new.token, old.token, "{name}: its own token");
     assert_eq!(place.posts(), 2 + usize::from(again), "{name}: O3");
     case.stays_quiet(Duration::from_millis(400)).await;
     place.delete("c").await;

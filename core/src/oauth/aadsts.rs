@@ -201,7 +201,7 @@ mod tests {
                 "{next_step}"
             );
             for code in *codes {
-                assert!(seen.insert(*code), "{code} stands there twice");
+                assert!(seen.insert(*code), "{code} is listed twice");
             }
         }
         assert!(seen.len() > 200, "{}", seen.len());

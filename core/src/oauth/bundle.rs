@@ -54,9 +54,9 @@ pub fn roots(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         return Err(match pem::form_of_text(text) {
             Some(form) => format!("caBundle is {}; {}", form.what, form.step),
             None if blocks.iter().any(pem::Block::is_key) => {
-                "caBundle holds a private key and no certificate; a private key never belongs into an issuer, so replace that key as well".to_owned()
+                "caBundle contains a private key and no certificate; a private key never belongs into an issuer, so replace that key as well".to_owned()
             }
-            None => "caBundle holds no PEM certificate; it is the text itself from -----BEGIN CERTIFICATE----- on, neither a file's name nor base64 of it".to_owned(),
+            None => "caBundle contains no PEM certificate; it is the text itself from -----BEGIN CERTIFICATE----- on, neither a file's name nor base64 of it".to_owned(),
         });
     }
     Ok(found)

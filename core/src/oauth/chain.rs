@@ -162,7 +162,7 @@ impl Shown {
             );
         }
         let sends = match self.sent {
-            1 => "its own certificate alone".to_owned(),
+            1 => "only its own certificate".to_owned(),
             n => format!("{n} certificates"),
         };
         match &self.anchors {

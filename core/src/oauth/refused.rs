@@ -302,7 +302,7 @@ fn without_user(credential: &Credential, token_error: &mut TokenError) {
         }
         (User::None, _) => {
             token_error.reason = Reason::GrantRefused;
-            "the issuer does not issue this client a token of its own: allow the client this grant at the issuer, or check what the grant sends"
+            "the issuer does not issue tokens to this client without a user: allow this grant for the client at the issuer, or check the inputs of the grant"
         }
     };
     token_error.class = Class::Denied;

@@ -50,7 +50,7 @@ pub(super) fn obstacle(credential: &Credential, observed: &Observed) -> Option<(
         let seen = if observed.record().is_some() {
             "does not exist any more, and it had the refresh token: sign in again; run"
         } else {
-            "with the refresh token does not exist: nobody has signed in yet; run"
+            "with the refresh token does not exist: no user has signed in yet; run"
         };
         (
             Reason::SignInRequired,

@@ -97,7 +97,7 @@ pub fn states(credential: &Credential) -> Vec<State> {
         ("throttled", failing(credential, empty(), Class::Throttled), Outcome::Failed, "Ready=False/RequestRefused Reconciling=True/RequestRefused", "InProgress"),
         ("refused", empty(), refused(), "Ready=False/SecretNotOwned Stalled=True/SecretNotOwned", "Failed"),
         ("a Secret is missing", empty(), missing(Reason::SourceMissing), "Ready=False/SourceMissing Reconciling=True/SourceMissing", "InProgress"),
-        ("nobody has signed in", empty(), missing(Reason::SignInRequired), "Ready=False/SignInRequired Reconciling=True/SignInRequired", "InProgress"),
+        ("no user has signed in", empty(), missing(Reason::SignInRequired), "Ready=False/SignInRequired Reconciling=True/SignInRequired", "InProgress"),
         ("a Secret is missing, token good", healthy(), missing(Reason::SourceMissing), "Ready=True/TokenPublished RenewalFailing=True/SourceMissing", "Current"),
         ("its client is gone", empty(), missing(Reason::ClientNotFound), "Ready=False/ClientNotFound Reconciling=True/ClientNotFound", "InProgress"),
         ("its client is gone, token good", healthy(), missing(Reason::ClientNotFound), "Ready=True/TokenPublished RenewalFailing=True/ClientNotFound", "Current"),

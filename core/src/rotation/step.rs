@@ -261,7 +261,7 @@ impl Notice {
             Self::Blocked(fault) => return fault.message.clone(),
             Self::NoToken { of, fault, .. } => return without_token(*of, fault),
             Self::CurrentEnded => {
-                "the certificate in the Secret has ended, and only a valid one can prove that another belongs to the client; upload a new one by hand"
+                "the certificate in the Secret has expired, and only a valid one can prove that another belongs to the client; upload a new one by hand"
             }
             Self::CurrentRefused => {
                 "the issuer refuses the credential in the Secret, so nothing is removed; store a valid one"

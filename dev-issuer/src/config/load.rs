@@ -170,7 +170,7 @@ fn unique<'a>(list: &str, key: &str, values: impl Iterator<Item = &'a str>) -> R
     for (i, value) in values.enumerate() {
         if !seen.insert(value) {
             let field = format!("{list}[{i}].{key}");
-            return Err(Error::config(field, format!("{value:?} is there twice")));
+            return Err(Error::config(field, format!("{value:?} is listed twice")));
         }
     }
     Ok(())

@@ -100,7 +100,7 @@ pub(super) fn form_of(token_request: &TokenRequest) -> Result<&Form, ErrorAnswer
         .map_err(|_| refuse("invalid_request", "the body is not form-encoded"))?;
     // RFC 8707 section 2 allows `resource` more than once.
     if let Some(name) = form.duplicate(Some("resource")) {
-        let text = format!("the parameter {name} is there twice");
+        let text = format!("the parameter {name} is repeated");
         return Err(refuse("invalid_request", text));
     }
     Ok(form)

@@ -65,7 +65,7 @@ pub(super) fn decide(
 ) -> Result<AuthorizationRequest, Refused> {
     let here = |error, text: String| Refused::Here { error, text };
     if let Some(name) = form.duplicate(None) {
-        let text = format!("The parameter '{name}' is there twice.");
+        let text = format!("The parameter '{name}' is repeated.");
         return Err(here("invalid_request", text));
     }
     let missing = |name: &str| {

@@ -22,7 +22,7 @@ pub(crate) fn challenge() -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, VERIFIER.as_bytes()))
 }
 
-/// What a good client asks with; `scope` is for the issuer to know.
+/// The parameters of a correct authorization request; the issuer checks `scope`.
 pub(crate) fn asking<'a>(challenge: &'a str, scope: &'a str) -> Pairs<'a> {
     vec![
         ("client_id", "demo-cli"),
@@ -92,7 +92,7 @@ pub(crate) fn redirected(reply: &Reply, redirect_uri: &str) -> BTreeMap<String, 
     pairs
 }
 
-/// A code, of whoever allows everything.
+/// The code of a user who allows everything.
 pub(crate) async fn code(bench: &Bench, path: &str, query: &[(&str, &str)]) -> String {
     bench.issuer.auto_approve(Some(USER)).unwrap();
     let reply = open(bench, path, query).await;

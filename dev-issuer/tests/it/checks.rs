@@ -1,4 +1,4 @@
-//! Every check of the Entra endpoints: what is asked, and what comes back.
+//! Every check of the Entra endpoints: requests and answers.
 
 use dev_issuer::{Config, Tenant};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};

@@ -224,7 +224,7 @@ async fn only_known_clients_with_good_scopes_begin() {
         assert_eq!(reply.status, status, "{path} {changes:?}: {reply:?}");
         assert_eq!(reply.json()["error"], error, "{path} {changes:?}");
     }
-    // A client with a secret says it at the generic issuer, as at the token endpoint.
+    // A client with a secret sends it to the generic issuer, as to the token endpoint.
     let ask = [("client_id", "demo"), ("client_secret", "demo~secret.1")];
     assert_eq!(bench.post(GENERIC, &ask).await.status, 200);
     assert_eq!(bench.get(ENTRA).await.status, 405);

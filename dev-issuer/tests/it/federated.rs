@@ -29,7 +29,7 @@ async fn bench(signer: &Signer) -> Bench {
     bench
 }
 
-/// As the API server writes it: a list of audiences, and a life of a day.
+/// As the API server writes it: a list of audiences, and a lifetime of one day.
 fn token() -> Value {
     json!({
         "iss": ISSUER, "sub": SUBJECT, "aud": [AUDIENCE],

@@ -229,7 +229,7 @@ async fn a_token_is_exchanged_for_another() {
         &bench.post(TOKEN, &exchanging(&forged, JWT)).await,
         "invalid_request",
     );
-    // Not more than the subject's token permits, where it says what that is.
+    // Not more than the subject's token permits, if it contains its scope.
     let more = form(
         &exchanging(&ours, ACCESS_TOKEN),
         &[("scope", "access_as_user else")],

@@ -306,7 +306,7 @@ async fn app_service_wants_its_header() {
     assert!(!format!("{:?}", app_service_of_a_file(folder.path())).contains(HEADER));
 }
 
-/// What a config file says, as the library has it.
+/// The settings of a config file as the library reads them.
 fn app_service_of_a_file(folder: &Path) -> AppService {
     let yaml = format!(
         "identity:\n  appService: {{listen: '127.0.0.1:0', header: {{value: {HEADER}}}}}\n  arc: {{listen: \

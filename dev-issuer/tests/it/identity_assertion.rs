@@ -74,7 +74,7 @@ async fn an_application_trusts_an_identity_of_its_own_tenant_and_no_application(
         .await;
     assert!(refused.body.contains("AADSTS700213"), "{refused:?}");
 
-    // Neither the identity's token for another API nor an application's token stands for an application.
+    // Neither the identity's token for another API nor an application's token authenticates an application.
     let query = format!("api-version=2018-02-01&resource=api://demo&client_id={GIVEN}");
     let reply = get(&bench, &url, &query, &[MEANT]).await;
     let other = reply.token();

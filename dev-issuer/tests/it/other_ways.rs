@@ -1,5 +1,5 @@
 //! Ways of issuers in use: audiences that must be named, answers that do not state a lifetime, and what the metadata
-//! says of all that.
+//! contains about them.
 
 use dev_issuer::{Client, Config};
 use serde_json::json;

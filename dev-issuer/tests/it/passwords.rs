@@ -28,7 +28,7 @@ async fn a_password_is_taken_at_both_endpoints() {
     assert_eq!(reply.json().get("refresh_token"), None);
     let scope = [("scope", "api://demo/Records.Read offline_access")];
     refresh_token(&bench.v2(&form(ROPC, &scope)).await);
-    // v1 says everything as text, and brings a refresh token without being asked.
+    // v1 writes every value as text, and returns a refresh token without a request for it.
     let v1 = form(
         ROPC,
         &[
@@ -66,7 +66,7 @@ async fn a_password_is_taken_at_both_endpoints() {
         "https://api.securitycenter.microsoft.com"
     );
     assert_ne!(refresh_token(&same), refresh);
-    // v2 replaces it only if that is asked for.
+    // v2 replaces it only on request.
     for (scope, renewed) in [
         ("api://demo/Records.Read", false),
         ("api://demo/Records.Read offline_access", true),

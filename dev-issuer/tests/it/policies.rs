@@ -31,7 +31,7 @@ async fn consent_is_the_administrators_or_the_users() {
     let error = bench.issuer.add_user(unknown).unwrap_err().to_string();
     assert!(error.contains("user.scopes.demo"), "{error}");
 
-    // A refresh token carries what was agreed to with it, and no more.
+    // A refresh token is valid for the consent of its sign-in, and for nothing else.
     bench.issuer.add_user(user()).unwrap();
     let token = bench.issuer.issue_refresh_token(
         "demo-cli",
@@ -70,7 +70,7 @@ async fn policies_require_more_of_a_user() {
         let claims: serde_json::Value = serde_json::from_str(claims).unwrap();
         assert!(claims["access_token"]["polids"].is_object(), "{claims}");
     }
-    // Whoever passed it once has a refresh token that works, until a policy forbids that too.
+    // A refresh token from a sign-in that met the policy works until a policy forbids that as well.
     let scope = "api://demo/.default offline_access";
     let token = bench.issuer.issue_refresh_token("demo-cli", USER, scope);
     let ask = [

@@ -35,8 +35,8 @@ async fn no_secret_and_no_token_is_recorded_or_logged() {
         .finish();
     // This test's runtime has one thread, so that the server's tasks log here too.
     let _guard = tracing::subscriber::set_default(subscriber);
-    // With a single subscriber, `tracing` asks only the thread that comes first to a log line whether anyone listens,
-    // and that may be another test's. With two it asks both.
+    // With a single subscriber, `tracing` decides in the first thread that reaches a log line whether it is needed, and
+    // that thread may be of another test. With two subscribers, it checks both.
     let deaf = tracing_subscriber::fmt().with_writer(io::sink).finish();
     let _second = tracing::Dispatch::new(deaf);
 

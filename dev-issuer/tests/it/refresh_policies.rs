@@ -156,7 +156,7 @@ async fn the_policy_is_in_the_file() {
         let config = Config::from_yaml(&client).unwrap();
         assert_eq!(config.clients[0].refresh_policy, Some(policy), "{text}");
     }
-    // For the whole issuer, where the client says nothing.
+    // For the whole issuer, if the client does not set it.
     let config = Config {
         refresh_policy: RefreshPolicy::Keep,
         ..Config::default()

@@ -89,7 +89,7 @@ async fn only_the_client_itself_can_take_its_tokens_back() {
             (400, &json!("invalid_grant"))
         );
     }
-    // Nor may it without client authentication, whoever asks.
+    // Neither may a client without valid authentication.
     for (client, secret) in [("demo-user", "wrong"), ("demo-user", ""), ("nobody", "x")] {
         let reply = bench
             .post(REVOKE, &revoking(client, secret, &refresh))
@@ -120,7 +120,7 @@ async fn only_the_client_itself_can_take_its_tokens_back() {
         (reply.status, &reply.json()["error"]),
         (400, &json!("invalid_request"))
     );
-    // A public client says who it is.
+    // A public client sends its ID.
     let public = bench
         .issuer
         .issue_generic_refresh_token("demo-cli", USER, "a");

@@ -1,4 +1,4 @@
-//! Someone who signs JWTs, well or badly.
+//! Signs JWTs, correctly or with faults.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use base64::Engine;
@@ -94,7 +94,7 @@ pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// What a good client says of itself; each call with another `jti`.
+/// The claims of a correct client assertion; each call with another `jti`.
 pub(crate) fn claims(client: &str, audience: &str) -> Value {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);

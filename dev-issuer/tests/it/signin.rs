@@ -48,7 +48,7 @@ async fn a_user_signs_in_with_the_page() {
         assert_eq!(redirected["state"], "st&te=1");
         assert!(!redirected.contains_key("code"));
     }
-    // A link must not decide, whoever is made to click it.
+    // A link must not decide, even if a user is made to click it.
     let mut link = asking(&challenge, "records");
     link.extend([
         ("user", USER),

@@ -78,7 +78,7 @@ async fn the_resource_decides_the_form_of_the_token() {
     let cloud_apps = "05a65629-4c1b-48c1-a78b-804c4abdd4af";
     let graph = "https://graph.microsoft.com";
     let graph_slash = "https://graph.microsoft.com/";
-    // endpoint, what is asked for, document to check with, audience, version
+    // endpoint, requested resource or scope, document to check with, audience, version
     #[rustfmt::skip]
     let table = [
         ("v2", "api://demo/.default", v2, demo_id, "2.0"),

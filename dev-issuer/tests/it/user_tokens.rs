@@ -110,7 +110,7 @@ async fn scopes_that_entra_does_not_know_are_refused_before_the_sign_in() {
             "{redirected:?}"
         );
     }
-    // `.default` of an API for which nobody gave the client anything.
+    // `.default` of an API for which the client has no consent.
     let reply = entra(&bench, "https://api.security.microsoft.com/.default").await;
     assert_aadsts(&reply, "invalid_grant", 65_001);
 }
@@ -303,7 +303,7 @@ async fn the_generic_issuer_rotates_and_notices_reuse() {
     let reply = bench.post(TOKEN, &refreshing(&second)).await;
     assert_eq!(reply.json()["scope"], "records more");
     let third = refresh_token(&reply);
-    // The first one again: whoever has it, all that came of it is lost.
+    // The first one again: all tokens that were issued from it are revoked.
     for token in [&first, &third] {
         let reply = bench.post(TOKEN, &refreshing(token)).await;
         assert_eq!(reply.status, 400);
@@ -327,7 +327,7 @@ async fn a_policy_challenges_refreshes_until_a_sign_in_names_it() {
     assert_aadsts(&refused, "interaction_required", 50_076);
     let claims = refused.json()["claims"].as_str().unwrap().to_owned();
     assert!(claims.contains(policy), "{claims}");
-    // What the client says when it refreshes is no sign-in.
+    // The claims in a refresh do not replace a sign-in.
     let mut form = refreshing(&before);
     form.push(("claims", &claims));
     let refused = bench.v2(&form).await;

@@ -211,7 +211,7 @@ pub(crate) fn check_state(
     }
     match notes.get(names::STATE_OF) {
         Some(owner) => Err(format!(
-            "holds the refresh token of ApiCredential {}; one Secret serves one credential. Name another in spec.grant.refreshToken.secretRef, or take it over with --force",
+            "contains the refresh token of ApiCredential {}; one Secret serves one credential. Name another in spec.grant.refreshToken.secretRef, or take it over with --force",
             owner.trim()
         )),
         None => Err(format!(

@@ -82,7 +82,7 @@ impl Driver {
             n,
             key_id,
             tries,
-            "the rotation of a client went a step further"
+            "the rotation of a client reached its next state"
         );
         if promoted {
             self.context.metrics.rotated("ok");

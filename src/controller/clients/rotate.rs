@@ -247,7 +247,7 @@ impl Driver {
             self.in_flight = None;
         }
         if outcome == Outcome::NotWritten {
-            return Some(self.came_to_nothing(sight, next));
+            return Some(self.had_no_effect(sight, next));
         }
         // A read precedes a step that may again have no effect.
         if next.step != Step::ReadApplication {

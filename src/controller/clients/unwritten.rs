@@ -24,13 +24,13 @@ pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<St
     let who = failed.server_message.who();
     let who = who.unwrap_or_else(|| failed.trouble.as_str().to_owned());
     Some(format!(
-        "Secret {secret} could not be written, so the rotation waits: {who}; let apicred write it, the operator's log has the words of the API server"
+        "Secret {secret} could not be written, so the rotation waits: {who}; allow apicred to write it; the operator's log contains the message of the API server"
     ))
 }
 
 impl Driver {
     /// Handles a step without effect. Returns the wait before the next attempt.
-    pub(super) fn came_to_nothing(&mut self, sight: &Sight, next: &Next) -> Duration {
+    pub(super) fn had_no_effect(&mut self, sight: &Sight, next: &Next) -> Duration {
         let times = self.failures.saturating_add(1);
         let stuck = stuck(&sight.rotating.secret, &next.step, times);
         // The response of the API server is more precise.
@@ -58,7 +58,7 @@ pub(super) fn stuck(secret: &str, step: &Step, times: u32) -> Option<String> {
     let because = match step {
         Step::Write { .. } => {
             return Some(format!(
-                "Secret {secret} was changed by somebody else each time that a rotation was to write it, so the rotation waits; see who writes it (metadata.managedFields)"
+                "another writer changed Secret {secret} before each write of the rotation, so the rotation waits; find that writer in metadata.managedFields, and stop it"
             ));
         }
         Step::MakeKeyPair { .. } => {
@@ -67,7 +67,7 @@ pub(super) fn stuck(secret: &str, step: &Step, times: u32) -> Option<String> {
         _ => "the content of the Secret does not fit its purpose, or changes each time",
     };
     Some(format!(
-        "a step of the rotation ({:?}) came to nothing several times in a row, so the rotation waits: {because}; the operator's log has more about Secret {secret}",
+        "a step of the rotation ({:?}) had no effect several times in a row, so the rotation waits: {because}; the operator's log contains more about Secret {secret}",
         StepName(step)
     ))
 }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_comes_to_nothing_again_and_again_is_reported() {
+    fn a_step_that_repeatedly_has_no_effect_is_reported() {
         let step = Step::MakeKeyPair {
             n: 1,
             name: "n".to_owned(),

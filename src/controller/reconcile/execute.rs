@@ -77,7 +77,7 @@ fn held_up(credential: &Credential, observed: &Observed, why: Hold, until: Times
         Hold::TargetDeleting => (
             Reason::TargetDeleting,
             format!(
-                "Secret {secret} is being deleted; apicred creates it again once it is gone (does a finalizer hold it?)"
+                "Secret {secret} is being deleted; apicred creates it again once it is deleted (if this takes long, check its finalizers)"
             ),
         ),
         Hold::OwnerGone => (

@@ -68,7 +68,7 @@ pub(in crate::controller) async fn empty_unusable(
         warn_at_first!(
             failure,
             result,
-            "the token of a credential that has ended cannot be removed from its Secret; apicred tries again"
+            "the token of an expired credential cannot be removed from its Secret; apicred tries again"
         );
     }
 }
@@ -91,7 +91,7 @@ async fn write(
     let may = || context.may_act() && still_over(context, key, uid);
     let made = call_with_message(&context.metrics, "patch_secret", may, request, None).await?;
     under_way.done(&made.metadata);
-    tracing::info!("the credential has ended; its token was removed from its Secret");
+    tracing::info!("the credential has expired; its token was removed from its Secret");
     Ok(())
 }
 

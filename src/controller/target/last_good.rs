@@ -221,7 +221,7 @@ impl<'a> Task<'a> {
         tracing::info!(
             secret = source,
             copy,
-            "the certificate that got the last token is kept"
+            "a copy of the certificate that got the last token was stored"
         );
         Ok(())
     }

@@ -303,7 +303,7 @@ pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> T
             Class::Denied,
             Reason::StateWriteForbidden,
             format!(
-                "apicred may not write Secret {name}, which holds the refresh token{who}; grant its role patch on secrets in this namespace, or ask the owner of the admission policy to allow it"
+                "apicred may not write Secret {name}, which contains the refresh token{who}; grant its role patch on secrets in this namespace, or ask the owner of the admission policy to allow it"
             ),
         ),
         Trouble::NotFound => TokenError::local(
@@ -315,7 +315,7 @@ pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> T
             Class::Denied,
             Reason::StateWriteForbidden,
             format!(
-                "the API server rejects the change of Secret {name}, which holds the refresh token{who}; make it mutable, or ask the owner of the admission policy to allow it"
+                "the API server rejects the change of Secret {name}, which contains the refresh token{who}; make it mutable, or ask the owner of the admission policy to allow it"
             ),
         ),
         Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => TokenError::local(

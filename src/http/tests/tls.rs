@@ -330,8 +330,8 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
         let (top_pem, other_pem) = (top.pem(), other.pem());
         #[rustfmt::skip]
         let cases: [(&str, &Shows, Option<&str>, &[&str]); 9] = [
-            ("no intermediate", &alone, Some(&top_pem), &["localhost:PORT", "its own certificate alone", "CN=Middle", "CN=Root", "send its intermediate"]),
-            ("no intermediate, no bundle", &alone, None, &["its own certificate alone", "CN=Middle", "caBundle", "intermediate"]),
+            ("no intermediate", &alone, Some(&top_pem), &["localhost:PORT", "only its own certificate", "CN=Middle", "CN=Root", "send its intermediate"]),
+            ("no intermediate, no bundle", &alone, None, &["only its own certificate", "CN=Middle", "caBundle", "intermediate"]),
             ("another bundle", &whole, Some(&other_pem), &["2 certificates", "CN=Root", "neither sent nor in caBundle", "CN=Other"]),
             ("no bundle", &whole, None, &["2 certificates", "CN=Root", "put that CA into caBundle"]),
             ("root sent", &with_root, None, &["CN=Root", "not trusted", "caBundle"]),

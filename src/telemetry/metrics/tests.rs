@@ -100,7 +100,7 @@ fn names_and_labels_follow_the_conventions() {
     let mut names = BTreeSet::new();
     for metric in TABLE {
         let name = metric.name;
-        assert!(names.insert(name), "{name} is there twice");
+        assert!(names.insert(name), "{name} is listed twice");
         assert!(
             name.starts_with("apicred_") || name.starts_with("process_"),
             "{name}"

@@ -7,7 +7,7 @@ fn each_error_is_listed_once_and_can_be_shown() {
     let mut seen = BTreeSet::new();
     for (errors, _) in ERRORS {
         for error in *errors {
-            assert!(seen.insert(*error), "{error} stands there twice");
+            assert!(seen.insert(*error), "{error} is listed twice");
             let product = error.starts_with("e0000");
             assert!(
                 product || crate::oauth::error_code(error).is_some(),

@@ -182,7 +182,7 @@ impl Flow for ClientCredentials {
         refused.is(&REQUIRES_USER).then(|| Classified {
             class: Class::Denied,
             reason: Reason::GrantRefused,
-            next_step: "the issuer does not issue this client a token of its own: enable the client credentials grant for it (Salesforce: choose a user to run as, and use the host of your own domain; Entra ID: assign an app role)".to_owned(),
+            next_step: "the issuer does not issue tokens to this client without a user: enable the client credentials grant for it (Salesforce: choose a user to run as, and use the host of your own domain; Entra ID: assign an app role)".to_owned(),
             until_change: false,
         })
     }

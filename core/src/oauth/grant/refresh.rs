@@ -128,7 +128,7 @@ impl Flow for RefreshToken {
 pub fn not_signed_in(secret: &str, key: &str, credential: &str) -> String {
     let (namespace, name) = credential.split_once('/').unwrap_or(("", credential));
     format!(
-        "Secret {secret} has no key {key}: correct the key of grant.refreshToken, or, if nobody has signed in yet, run kubectl apicred login {name} --namespace {namespace}"
+        "Secret {secret} has no key {key}: correct the key of grant.refreshToken, or, if no user has signed in yet, run kubectl apicred login {name} --namespace {namespace}"
     )
 }
 

@@ -299,7 +299,7 @@ fn an_input_of_the_grant_that_goes_is_known_to_fail_the_next_renewal() {
         let (reason, message) = reported(&credential, &world, "RenewalFailing", 0).unwrap();
         assert_eq!(reason, expected, "{grant}");
         assert!(message.contains(&at(3300).to_string()), "{message}");
-        assert!(!message.contains("nobody has signed in"), "{message}");
+        assert!(!message.contains("no user has signed in"), "{message}");
     }
 }
 

@@ -368,11 +368,11 @@ fn the_certificate_of_a_bundle_that_is_unusable_is_named() {
         ("PKCS#7", pkcs7.to_owned(), "caBundle is a PKCS#7 file"),
         ("base64 of PEM", STANDARD.encode(&a), "caBundle is base64 of PEM"),
         ("base64 of DER", bare(&a), "caBundle is base64 without the lines of PEM"),
-        ("a key", key, "caBundle holds a private key and no certificate"),
+        ("a key", key, "caBundle contains a private key and no certificate"),
         ("a path", "/etc/ssl/ca.pem".to_owned(), "caBundle is the name of a file"),
         ("a request", "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----".to_owned(), "signing request"),
-        ("empty", String::new(), "holds no PEM certificate"),
-        ("something else", "hello".to_owned(), "holds no PEM certificate"),
+        ("empty", String::new(), "contains no PEM certificate"),
+        ("something else", "hello".to_owned(), "contains no PEM certificate"),
     ];
     for (case, text, reported) in bad {
         let problem = crate::oauth::bundle::roots(&text)
