@@ -254,9 +254,23 @@ fn by_number(number: u32, seen: &Seen<'_>) -> Meaning {
     }
 }
 
+/// What a client authenticates with, in the words of servers.
+const AUTHENTICATORS: [&str; 4] = ["secret", "credential", "password", "certificate"];
+
+/// The kind of an answer. Many servers do not show whether the id or the secret is wrong ("incorrect client id or secret"):
+/// another secret of the client may then work.
+fn kind(seen: &Seen<'_>) -> Kind {
+    let named = AUTHENTICATORS.iter().any(|word| seen.words.contains(word));
+    match by_tables(seen) {
+        Kind::ClientUnknown if named => Kind::ClientRefused,
+        Kind::ClientDisabled if named && seen.words.contains(" or ") => Kind::ClientRefused,
+        kind => kind,
+    }
+}
+
 /// By status first if it is about the service, then by `error` (RFC 6749 section 5.2), then by status again: real servers
 /// answer a wrong secret with 400 or 401, with several codes or none (facts, section 5.4).
-pub(super) fn kind(seen: &Seen<'_>) -> Kind {
+fn by_tables(seen: &Seen<'_>) -> Kind {
     let by_error = seen.error.and_then(|e| {
         let known = ERRORS.iter().find(|(errors, _)| errors.contains(&e));
         known.map(|(_, kind)| *kind)

@@ -1,5 +1,6 @@
 //! Token errors by kind: grant, status, type and body of an answer, and the expected error. A row is a line.
 
+mod blame;
 mod messages;
 
 use proptest::prelude::*;

@@ -1,0 +1,37 @@
+//! Which part of a request an answer blames: the id of the client, its secret or certificate, a gateway, or what the grant sends.
+
+use super::*;
+
+/// The reason, whether the next secret or certificate is tried, and the message.
+fn blamed(name: &str, status: u16, kind: &str, body: &str) -> (&'static str, bool, String) {
+    let token_error = refused(name, &raw(status, kind, body.as_bytes()));
+    let reason = token_error.reason.as_str();
+    (reason, token_error.about_client, token_error.message())
+}
+
+/// Status, body, reason, and whether the next secret is tried.
+type Blamed<'a> = (u16, &'a str, &'a str, bool);
+
+#[test]
+fn a_text_that_names_the_secret_beside_the_id_leaves_both_open() {
+    #[rustfmt::skip]
+    let rows: [Blamed<'_>; 11] = [
+        (401, r#"{"error":"invalid_client","error_description":"client not found or invalid client secret"}"#, "ClientRefused", true),
+        (401, r#"{"detail":"Incorrect client id or secret"}"#, "ClientRefused", true),
+        (401, r#"{"errors":[{"message":"access denied, invalid client id or secret"}]}"#, "ClientRefused", true),
+        (400, r#"{"error":"unknown_client","error_description":"No such application, or wrong credentials"}"#, "ClientRefused", true),
+        (400, r#"{"error":"Application not found or password incorrect"}"#, "ClientRefused", true),
+        (401, r#"{"error":"invalid_client","error_description":"Client is disabled or its credentials are wrong"}"#, "ClientRefused", true),
+        // Only the id, or only the state of the client.
+        (401, r#"{"error":"invalid_client","error_description":"client not found"}"#, "ClientUnknown", false),
+        (401, r#"{"detail":"Incorrect client id"}"#, "ClientUnknown", false),
+        (401, r#"{"error":"invalid_client","error_description":"client is disabled"}"#, "ClientDisabled", false),
+        (403, r#"{"error":"client_disabled","error_description":"disabled after too many wrong passwords"}"#, "ClientDisabled", false),
+        // Neither of them arrived.
+        (400, r#"{"error":"invalid_request","error_description":"client id or secret is missing"}"#, "ClientAuthenticationUnsupported", false),
+    ];
+    for (status, body, reason, next) in rows {
+        let (seen, tried, message) = blamed("cc", status, JSON, body);
+        assert_eq!((seen, tried), (reason, next), "{body}: {message}");
+    }
+}
