@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value};
 
+use super::RawAnswer;
+
 /// Who answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum By {
@@ -40,6 +42,8 @@ const TEXTS: &[(&str, &str)] = &[
 ];
 
 /// Values of `message` in JSON without an OAuth `error`, in lower case. Each is the beginning of the value.
+///
+/// Azure API Management: learn.microsoft.com/azure/api-management, policies `validate-jwt`, `quota` and `ip-filter`.
 #[rustfmt::skip]
 const MESSAGES: &[(&str, &str)] = &[
     ("forbidden", "AWS API Gateway"),
@@ -49,28 +53,30 @@ const MESSAGES: &[(&str, &str)] = &[
     ("authorization header requires", "AWS API Gateway"),
     ("access denied due to", "Azure API Management"),
     ("resource not found", "Azure API Management"),
+    ("out of call volume quota", "Azure API Management"),
+    ("out of bandwidth quota", "Azure API Management"),
+    ("unauthorized. access token", "Azure API Management"),
+    ("jwt not present", "Azure API Management"),
     ("no route matched", "Kong"),
     ("no api key found", "Kong"),
-    ("invalid authentication credentials", "Kong"),
     ("your ip address is not allowed", "Kong"),
     ("ip address not allowed", "Kong"),
-    ("unauthorized", "an API gateway"),
+    ("invalid authentication credentials", EITHER),
+    ("unauthorized", EITHER),
 ];
+/// With status 401, a token endpoint that a web framework built (`NestJS`, Express) and a gateway answer the same.
+const EITHER: &str = "an API gateway";
 
 /// Returns who answered, if it was not a token endpoint. `fields` are those of the body, if it has any.
-pub(super) fn by(
-    content_type: Option<&str>,
-    challenge: Option<&str>,
-    body: &[u8],
-    fields: Option<&Map<String, Value>>,
-) -> Option<By> {
+pub(super) fn by(raw: &RawAnswer, fields: Option<&Map<String, Value>>) -> Option<By> {
     if let Some(fields) = fields {
-        return by_fields(fields);
+        return by_fields(raw.status, fields);
     }
-    let head = &body[..body.len().min(MOST)];
+    let head = &raw.body[..raw.body.len().min(MOST)];
     let text = String::from_utf8_lossy(head).to_lowercase();
     let text = text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
-    let kind = content_type.unwrap_or_default().to_ascii_lowercase();
+    let kind = raw.content_type.as_deref().unwrap_or_default();
+    let kind = kind.to_ascii_lowercase();
     let document = [
         "text/html",
         "application/xhtml",
@@ -85,14 +91,15 @@ pub(super) fn by(
             return Some(By::NoCertificate);
         }
         // A server that authenticates clients itself sends a Basic challenge. Its page is then about the client.
-        let basic = challenge.is_some_and(|c| c.to_ascii_lowercase().starts_with("basic"));
+        let challenge = raw.challenge.as_deref().unwrap_or_default();
+        let basic = challenge.to_ascii_lowercase().starts_with("basic");
         return (!basic).then_some(By::Page);
     }
     let known = TEXTS.iter().find(|(begin, _)| text.starts_with(begin));
     known.map(|(_, name)| By::Gateway(name))
 }
 
-fn by_fields(fields: &Map<String, Value>) -> Option<By> {
+fn by_fields(status: u16, fields: &Map<String, Value>) -> Option<By> {
     // An OAuth error comes from a token endpoint, whatever the other fields are.
     if fields.get("error").is_some_and(Value::is_string) {
         return None;
@@ -112,15 +119,26 @@ fn by_fields(fields: &Map<String, Value>) -> Option<By> {
         .iter()
         .find_map(|name| fields.get(*name)?.as_str())?
         .to_lowercase();
-    if fields.get("statusCode").is_some_and(Value::is_number) {
-        return Some(By::Gateway("Azure API Management"));
-    }
     // Other servers have further fields, such as a code.
-    let few = fields.len() <= 3;
+    let name = of_message(&message).filter(|_| fields.len() <= 3)?;
+    match (name, fields.get("statusCode")) {
+        (EITHER, _) if status == 401 => None,
+        // Azure API Management (`ip-filter`), and frameworks.
+        ("AWS API Gateway", Some(Value::Number(_))) => Some(By::Gateway("an API gateway")),
+        _ => Some(By::Gateway(name)),
+    }
+}
+
+fn of_message(message: &str) -> Option<&'static str> {
     let known = MESSAGES
         .iter()
         .find(|(begin, _)| message.starts_with(begin));
-    known.filter(|_| few).map(|(_, name)| By::Gateway(name))
+    known.map(|(_, name)| *name)
+}
+
+/// True for a text, in lower case, that a gateway and a token endpoint answer alike with status 401.
+pub(super) fn is_of_either(words: &str) -> bool {
+    of_message(words) == Some(EITHER)
 }
 
 /// The code of a fault of Apigee's policy `OAuthV2`, without its prefix.
@@ -180,8 +198,13 @@ mod tests {
             (plain, None, b"invalid_client", None),
         ];
         for (kind, challenge, body, expected) in texts {
+            let raw = RawAnswer {
+                content_type: kind.map(str::to_owned),
+                challenge: challenge.map(str::to_owned),
+                ..RawAnswer::new(400, body.to_vec())
+            };
             let shown = String::from_utf8_lossy(body).into_owned();
-            assert_eq!(by(kind, challenge, body, None), expected, "{shown}");
+            assert_eq!(by(&raw, None), expected, "{shown}");
         }
         let gateway = |name| Some(By::Gateway(name));
         for (body, expected) in [
@@ -222,7 +245,8 @@ mod tests {
             (json!({}), None),
         ] {
             let fields = body.as_object().unwrap();
-            assert_eq!(by(None, None, b"", Some(fields)), expected, "{body}");
+            let raw = RawAnswer::new(403, Vec::new());
+            assert_eq!(by(&raw, Some(fields)), expected, "{body}");
         }
     }
 }

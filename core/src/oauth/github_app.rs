@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json, value::to_raw_value};
 
 use super::{
     AnswerContext, Class, Material, Method, Moment, NextStep, RawAnswer, Stage, Then, Token,
-    TokenEndpoint, TokenError, TokenRequest, assertion,
+    TokenEndpoint, TokenError, TokenRequest, assertion, gateway,
     response::{self, AnswerForm},
 };
 use crate::{
@@ -171,8 +171,11 @@ fn classified(
     let fields = object(&raw.body).unwrap_or_default();
     let text = |name: &str| get(&fields, name).and_then(Value::as_str);
     let words = text("message").map(str::to_lowercase);
-    let from_github = token_error.stage == Stage::Answered || text("documentation_url").is_some();
-    let Some(words) = words.filter(|_| from_github) else {
+    let is_from_github = |words: &String| {
+        let answered = token_error.stage == Stage::Answered && !gateway::is_of_either(words);
+        answered || text("documentation_url").is_some()
+    };
+    let Some(words) = words.filter(is_from_github) else {
         return elsewhere(token_error);
     };
     let end = response::limit_ends_after(raw, now);
@@ -233,6 +236,13 @@ fn limited(token_error: TokenError, end: Option<Duration>) -> TokenError {
 
 /// Something else answered, or GitHub at a path that its API does not have. The issuer has no field `tokenUrl`.
 fn elsewhere(mut token_error: TokenError) -> TokenError {
+    // GitHub gives a reason if it refuses a key.
+    if token_error.reason == Reason::ClientRefused {
+        token_error.reason = Reason::GatewayRefused;
+        token_error.about_client = false;
+        let text = "the answer does not have the form of GitHub's: a gateway or proxy answers for its API; check the network between, and what the gateway requires";
+        token_error.next_step = text.into();
+    }
     if token_error.reason == Reason::EndpointNotFound {
         let text = format!("GitHub's API does not answer at this URL; correct {API_URL}");
         token_error.next_step = text.into();

@@ -1,6 +1,8 @@
 //! Turns an answer without a token into a [`TokenError`]: its details, its class, and its meaning for the grant and the client of a
 //! credential.
 
+mod advice;
+
 use std::{borrow::Cow, time::Duration};
 
 use crate::Reason;
@@ -41,12 +43,7 @@ pub(super) fn token_error(
     let body = fields.unwrap_or(&none);
     let error = text_of(body, "error").and_then(|code| stated_code(&code));
     let number = aadsts_code(body);
-    let by = gateway::by(
-        raw.content_type.as_deref(),
-        raw.challenge.as_deref(),
-        &raw.body,
-        fields,
-    );
+    let by = gateway::by(raw, fields);
     let words =
         error_body::reported(raw, fields).map(|words| without_examples(&words.to_lowercase()));
     let words = words.unwrap_or_default();
@@ -246,10 +243,10 @@ fn for_credential(
         token_error.next_step.note(Note::Clause(note.to_owned()));
     }
     if token_error.class == Class::NeedsUser {
-        without_user(credential, &mut token_error);
+        advice::without_user(credential, &mut token_error);
     }
     if token_error.reason == Reason::ClientRefused && token_error.about_client {
-        token_error.next_step = client_refused(credential).into();
+        token_error.next_step = advice::client_refused(credential, seen, &token_error);
         // Without client authentication, another entry or a newer one cannot help.
         token_error.about_client = !matches!(
             credential.authentication,
@@ -272,84 +269,6 @@ fn for_credential(
         token_error.until_change = true;
     }
     token_error
-}
-
-/// The next step for a grant without a user, or with only a password: no user can sign in or answer there.
-fn without_user(credential: &Credential, token_error: &mut TokenError) {
-    let user = credential.grant.user();
-    let next_step = match (user, token_error.reason) {
-        (User::SignsIn | User::BringsToken, _) => return,
-        // An administrator or owner acts here, and the sentence names that role.
-        (_, Reason::ConsentRequired | Reason::BlockedByPolicy)
-        | (User::Password, Reason::UserNotAssigned | Reason::PasswordExpired) => {
-            token_error.class = Class::Denied;
-            return;
-        }
-        (User::Password, Reason::MfaRequired | Reason::InteractionRequired) => {
-            "the grant password cannot complete MFA or another interaction: use grant.refreshToken, or ask an administrator to exempt this user"
-        }
-        (User::Password, _) => {
-            token_error.reason = Reason::PasswordRefused;
-            "the issuer does not accept only a password for this user: check the user name and password, or use grant.refreshToken"
-        }
-        (User::None, Reason::MfaRequired | Reason::InteractionRequired) => {
-            token_error.reason = Reason::BlockedByPolicy;
-            "a policy requires a user to respond, and this grant has no user: the owner of the policy must exempt this client"
-        }
-        (User::None, Reason::UserNotAssigned) => {
-            token_error.reason = Reason::RoleNotAssigned;
-            "assign an app role of the API to the application"
-        }
-        (User::None, _) => {
-            token_error.reason = Reason::GrantRefused;
-            "the issuer does not issue tokens to this client without a user: allow this grant for the client at the issuer, or check the inputs of the grant"
-        }
-    };
-    token_error.class = Class::Denied;
-    token_error.next_step = next_step.into();
-}
-
-/// The next step for a refused client, by its client authentication.
-fn client_refused(credential: &Credential) -> String {
-    match &credential.authentication {
-        AuthenticationMethod::Public => {
-            return "check client.id; if it is right, the client is not registered as a public client, or the issuer does not allow a public client this grant: register it so, or set client.secrets or client.certificates".to_owned();
-        }
-        AuthenticationMethod::Absent if matches!(credential.grant, Grant::Extension(_)) => {
-            return "check the values of grant.extension.parameters and the Secrets that they name; if they are right, the issuer demands a client: set client".to_owned();
-        }
-        AuthenticationMethod::Absent => {
-            return "the issuer demands a client: set client, or check that the assertion names one".to_owned();
-        }
-        _ => {}
-    }
-    let noun = credential.authentication.noun();
-    let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
-    let more = match &credential.authentication {
-        _ if entra => "",
-        AuthenticationMethod::Secrets(_)
-            if matches!(credential.issuer.style, Some(SecretStyle::Jwt(_))) =>
-        {
-            "; if they are right, check the authentication method and algorithm that the client is registered for (clientAuthentication.secretJwt), and assertionAudience"
-        }
-        AuthenticationMethod::Secrets(_) => {
-            "; if they are right, the client may be registered for another authentication method: set clientAuthentication on the issuer"
-        }
-        AuthenticationMethod::Key(_) => {
-            "; if they are right, register its public key (kubectl apicred jwks NAME prints it) and this kid, or check the audience (assertionAudience) and the algorithm of the assertion"
-        }
-        AuthenticationMethod::Certificates(_)
-        | AuthenticationMethod::ServiceAccount(_)
-        | AuthenticationMethod::Assertion(_)
-        | AuthenticationMethod::IdentityAssertion(_) => {
-            "; if they are right, check the audience (assertionAudience), the algorithm and the registered key or issuer of the assertion"
-        }
-        AuthenticationMethod::Mtls(_) => {
-            "; if they are right, check the subject that is registered for it, and whether the server wants the certificates of its CA after it (Spring: append them to tls.crt)"
-        }
-        _ => "",
-    };
-    format!("check client.id and the {noun}{more}")
 }
 
 /// The media type of an answer, if it is not that of an OAuth answer: in the form of the IANA registry.

@@ -35,3 +35,51 @@ fn a_text_that_names_the_secret_beside_the_id_leaves_both_open() {
         assert_eq!((seen, tried), (reason, next), "{body}: {message}");
     }
 }
+
+#[test]
+fn the_short_401_of_a_framework_is_about_the_client_as_an_empty_one_is() {
+    #[rustfmt::skip]
+    let rows: [Blamed<'_>; 16] = [
+        // NestJS, and what other frameworks answer by default.
+        (401, r#"{"statusCode":401,"message":"Invalid client credentials"}"#, "ClientRefused", true),
+        (401, r#"{"statusCode":401,"message":"Unauthorized"}"#, "ClientRefused", true),
+        (401, r#"{"message":"Unauthorized","error":401}"#, "ClientRefused", true),
+        (401, r#"{"message":"Unauthorized"}"#, "ClientRefused", true),
+        (401, r#"{"message":"Unauthorized."}"#, "ClientRefused", true),
+        (401, r#"{"message":"Unauthorized: wrong client secret"}"#, "ClientRefused", true),
+        (401, r#"{"code":"UNAUTHORIZED","message":"Unauthorized"}"#, "ClientRefused", true),
+        (401, r#"{"message":"Invalid authentication credentials"}"#, "ClientRefused", true),
+        (400, r#"{"statusCode":400,"message":"scope must be a string"}"#, "InvalidScope", false),
+        // What only a gateway answers.
+        (401, r#"{"statusCode":401,"message":"Access denied due to invalid subscription key. Make sure to provide a valid key for an active subscription."}"#, "GatewayRefused", false),
+        (401, r#"{"statusCode":401,"message":"Unauthorized. Access token is missing or invalid."}"#, "GatewayRefused", false),
+        (401, r#"{"statusCode":401,"message":"JWT not present."}"#, "GatewayRefused", false),
+        (403, r#"{"statusCode":403,"message":"Forbidden"}"#, "GatewayRefused", false),
+        (401, r#"{"message":"No API key found in request","request_id":"1"}"#, "GatewayRefused", false),
+        // A wrong secret has another status.
+        (403, r#"{"message":"Unauthorized"}"#, "GatewayRefused", false),
+        (400, r#"{"message":"Unauthorized"}"#, "GatewayRefused", false),
+    ];
+    for (status, body, reason, next) in rows {
+        let (seen, tried, message) = blamed("cc", status, JSON, body);
+        assert_eq!((seen, tried), (reason, next), "{body}: {message}");
+        // A gateway of this form stays possible.
+        let either = body.contains(r#""Unauthorized"#) || body.contains("authentication cred");
+        let named = message.contains("gateway before the token endpoint");
+        assert_eq!(
+            named,
+            either && reason == "ClientRefused",
+            "{body}: {message}"
+        );
+        assert!(
+            !message.contains("AWS") || !body.contains("statusCode"),
+            "{message}"
+        );
+    }
+    // With an OAuth error the token endpoint itself answered. A refused password is not sent again.
+    let auth0 = r#"{"error":"access_denied","error_description":"Unauthorized"}"#;
+    let (_, _, message) = blamed("cc", 401, JSON, auth0);
+    assert!(!message.contains("gateway"), "{message}");
+    let answer = raw(401, JSON, br#"{"message":"Unauthorized"}"#);
+    assert!(refused("password", &answer).until_change);
+}
