@@ -74,6 +74,8 @@ const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     // mock-oauth2-server, and others built on Nimbus.
     (&["invalid_request"], true, &["client_assertion", "client assertion"], Kind::Assertion),
     (&["invalid_client", "unauthorized_client", "invalid_request"], false, &["authentication method", "auth method", "auth_method", "authn method"], Kind::AuthMethod),
+    // `ServiceNow`, for a wrong id, secret, password or refresh token.
+    (&["server_error"], false, &["access_denied"], Kind::ClientRefused),
     // Azure AD B2C answers this with several codes.
     (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["client_secret does not match", "aadb2c90081"], Kind::ClientRefused),
     (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["aadb2c90068"], Kind::ClientUnknown),
@@ -254,6 +256,14 @@ fn by_number(number: u32, seen: &Seen<'_>) -> Meaning {
     }
 }
 
+/// Codes that name an outage, whatever the status is.
+const OUTAGES: [&str; 4] = [
+    "temporarily_unavailable",
+    "service_unavailable",
+    "unavailable",
+    "request_timeout",
+];
+
 /// What a client authenticates with, in the words of servers.
 const AUTHENTICATORS: [&str; 4] = ["secret", "credential", "password", "certificate"];
 
@@ -306,6 +316,14 @@ fn by_tables(seen: &Seen<'_>) -> Kind {
         if matches!(error, "invalid_request" | "invalid_client") && lacks_client(seen.words) {
             return Kind::AuthMethod;
         }
+    }
+    // A server that fails does not answer 401, unless its text is about a failure.
+    let is_outage =
+        |error: &str| OUTAGES.contains(&error) || spoken(401, seen.words) == Some("server_error");
+    if (seen.status, by_error) == (401, Some(Kind::Unavailable))
+        && !seen.error.is_some_and(is_outage)
+    {
+        return Kind::ClientRefused;
     }
     if let Some(kind) = by_error {
         // The code of a router for a path or method that does not exist there (npm `oidc-provider`).

@@ -48,6 +48,18 @@ pub(super) fn client_refused(
     token_error: &TokenError,
 ) -> NextStep {
     let mut step = NextStep::from(of_authentication(credential));
+    // `ServiceNow` has one answer for all of them.
+    let inputs = match credential.grant {
+        Grant::Password(_) => Some("a wrong user name or password"),
+        Grant::RefreshToken(_) => {
+            Some("a refresh token that is not valid any more (another sign-in replaces it)")
+        }
+        _ => None,
+    };
+    if let (Some(inputs), Some("server_error")) = (inputs, seen.error) {
+        let note = format!("the issuer may answer the same for {inputs}");
+        step.note(Note::Clause(note));
+    }
     let has_error = token_error.error.is_some();
     if seen.status == 401 && !has_error && gateway::is_of_either(seen.words) {
         let note =

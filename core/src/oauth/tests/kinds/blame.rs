@@ -83,3 +83,36 @@ fn the_short_401_of_a_framework_is_about_the_client_as_an_empty_one_is() {
     let answer = raw(401, JSON, br#"{"message":"Unauthorized"}"#);
     assert!(refused("password", &answer).until_change);
 }
+
+#[test]
+fn a_server_error_with_the_status_of_a_wrong_secret_is_no_outage() {
+    #[rustfmt::skip]
+    let rows: [Blamed<'_>; 9] = [
+        // ServiceNow, for a wrong id, secret, user name, password or refresh token.
+        (401, r#"{"error":"server_error","error_description":"access_denied"}"#, "ClientRefused", true),
+        (401, r#"{"error_description":"access_denied","error":"server_error"}"#, "ClientRefused", true),
+        (401, r#"{"error":"server_error"}"#, "ClientRefused", true),
+        (401, r#"{"error":"internal_error","error_description":"no"}"#, "ClientRefused", true),
+        (400, r#"{"error":"server_error","error_description":"access_denied"}"#, "ClientRefused", true),
+        // The answer names an outage.
+        (401, r#"{"error":"server_error","error_description":"Internal error, try again later"}"#, "IssuerUnavailable", false),
+        (401, r#"{"error":"temporarily_unavailable"}"#, "IssuerUnavailable", false),
+        (400, r#"{"error":"server_error"}"#, "IssuerUnavailable", false),
+        (500, r#"{"error":"server_error","error_description":"access_denied"}"#, "IssuerUnavailable", false),
+    ];
+    for (status, body, reason, next) in rows {
+        let (seen, tried, message) = blamed("cc", status, JSON, body);
+        assert_eq!((seen, tried), (reason, next), "{status} {body}: {message}");
+    }
+    let servicenow = rows[0].1;
+    for (name, words) in [
+        ("password", "user name or password"),
+        ("refresh", "refresh token"),
+    ] {
+        let token_error = refused(name, &raw(401, JSON, servicenow.as_bytes()));
+        let message = token_error.message();
+        assert_eq!(token_error.reason.as_str(), "ClientRefused", "{message}");
+        assert!(message.contains(words), "{message}");
+        assert_eq!(token_error.until_change, name == "password", "{message}");
+    }
+}
