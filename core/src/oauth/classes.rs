@@ -199,7 +199,8 @@ const STATUSES: &[(&[u16], Kind)] = &[
     (&[422], Kind::Request),
     (&[413, 414, 431], Kind::TooLarge),
     (&[451], Kind::Legal),
-    (&[495, 496], Kind::CertificateRefused),
+    (&[495], Kind::CertificateNotTrusted),
+    (&[496], Kind::CertificateRefused),
     (&[401], Kind::ClientRefused),
     (&[403], Kind::Forbidden),
 ];
@@ -336,6 +337,7 @@ fn by_tables(seen: &Seen<'_>) -> Kind {
     };
     match (seen.by, seen.status) {
         (Some(By::NoCertificate), _) => Kind::CertificateRefused,
+        (Some(By::CertificateNotTrusted), _) => Kind::CertificateNotTrusted,
         (Some(By::Page), 200..=299 | 400 | 401 | 403) => Kind::Page,
         (_, 200..=299) if seen.error.is_none() => Kind::Malformed,
         (_, 200..=299) => Kind::Answer,

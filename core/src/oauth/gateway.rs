@@ -11,8 +11,10 @@ use super::RawAnswer;
 pub(super) enum By {
     /// A web page or another document: HTML, XML.
     Page,
-    /// A web server that requires a client certificate.
+    /// A web server that requires a client certificate, and received none.
     NoCertificate,
+    /// A web server that does not trust the client certificate that it received.
+    CertificateNotTrusted,
     /// A gateway or proxy of this name.
     Gateway(&'static str),
 }
@@ -67,6 +69,13 @@ const MESSAGES: &[(&str, &str)] = &[
 /// With status 401, a token endpoint that a web framework built (`NestJS`, Express) and a gateway answer the same.
 const EITHER: &str = "an API gateway";
 
+/// Sentences of nginx's pages with status 400; it uses 495 and 496 only internally. Servers that are built on it have another
+/// name at the end of the page: Azure Application Gateway, openresty, tengine.
+const CERTIFICATES: [(&str, By); 2] = [
+    ("no required ssl certificate was sent", By::NoCertificate),
+    ("the ssl certificate error", By::CertificateNotTrusted),
+];
+
 /// Returns who answered, if it was not a token endpoint. `fields` are those of the body, if it has any.
 pub(super) fn by(raw: &RawAnswer, fields: Option<&Map<String, Value>>) -> Option<By> {
     if let Some(fields) = fields {
@@ -86,9 +95,11 @@ pub(super) fn by(raw: &RawAnswer, fields: Option<&Map<String, Value>>) -> Option
     .iter()
     .any(|k| kind.starts_with(k));
     if document || text.starts_with("<!doctype") || text.starts_with("<html") {
-        // nginx answers this with status 400; it uses 495 and 496 only internally.
-        if text.contains("ssl certificate") && text.contains("nginx") {
-            return Some(By::NoCertificate);
+        let certificate = CERTIFICATES
+            .iter()
+            .find(|(sentence, _)| text.contains(sentence));
+        if let Some((_, by)) = certificate {
+            return Some(*by);
         }
         // A server that authenticates clients itself sends a Basic challenge. Its page is then about the client.
         let challenge = raw.challenge.as_deref().unwrap_or_default();
@@ -182,7 +193,7 @@ mod tests {
         let plain = Some("text/plain");
         let page = b"<!DOCTYPE html><html>Attention Required! | Cloudflare</html>";
         #[rustfmt::skip]
-        let texts: [Case<'_>; 13] = [
+        let texts: [Case<'_>; 15] = [
             (html, None, page, Some(By::Page)),
             (None, None, page, Some(By::Page)),
             (html, None, b"", Some(By::Page)),
@@ -190,6 +201,8 @@ mod tests {
             (html, Some("Basic realm=\"oauth\""), page, None),
             (Some("application/xml"), None, b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", Some(By::Page)),
             (html, None, b"<html><h1>400 Bad Request</h1>No required SSL certificate was sent<hr>nginx</html>", Some(By::NoCertificate)),
+            (html, None, b"<html><h1>400 Bad Request</h1>The SSL certificate error<hr>openresty</html>", Some(By::CertificateNotTrusted)),
+            (html, None, b"<html><h1>400 Bad Request</h1>The plain HTTP request was sent to HTTPS port<hr>nginx</html>", Some(By::Page)),
             (plain, None, b"RBAC: access denied", Some(By::Gateway("Envoy or Istio"))),
             (plain, None, b"error code: 1020", Some(By::Gateway("Cloudflare"))),
             (plain, None, b"default backend - 404", Some(By::Gateway("an ingress controller"))),

@@ -138,7 +138,9 @@ const fn stage(seen: &Seen<'_>) -> Stage {
     match (seen.error, seen.by) {
         (None, Some(By::Page | By::Gateway(_))) => Stage::Foreign,
         (None, None) if seen.status >= 200 && seen.status <= 299 => Stage::Foreign,
-        (Some(_), _) | (None, Some(By::NoCertificate) | None) => Stage::Answered,
+        (Some(_), _) | (None, Some(By::NoCertificate | By::CertificateNotTrusted) | None) => {
+            Stage::Answered
+        }
     }
 }
 
@@ -252,6 +254,10 @@ fn for_credential(
             credential.authentication,
             AuthenticationMethod::Public | AuthenticationMethod::Absent
         );
+    }
+    let is_mtls = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    if is_mtls && (seen.by == Some(By::NoCertificate) || seen.status == 496) {
+        token_error.next_step = advice::CERTIFICATE_LOST.into();
     }
     if token_error.reason == Reason::ConsentRequired {
         token_error

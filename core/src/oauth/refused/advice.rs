@@ -6,6 +6,9 @@ use crate::{
     oauth::{Class, Grant, NextStep, Note, TokenError, classes::Seen, gateway, grant::User},
 };
 
+/// A server received no certificate from a client that has one.
+pub(super) const CERTIFICATE_LOST: &str = "the server at the token endpoint requires a client certificate and received none, although client.mtls is set: check that nothing between (a load balancer, a firewall that inspects TLS) ends the connection, and that this is the URL for mutual TLS";
+
 /// The next step for a grant without a user, or with only a password: no user can sign in or answer there.
 pub(super) fn without_user(credential: &Credential, token_error: &mut TokenError) {
     let user = credential.grant.user();

@@ -116,3 +116,61 @@ fn a_server_error_with_the_status_of_a_wrong_secret_is_no_outage() {
         assert_eq!(token_error.until_change, name == "password", "{message}");
     }
 }
+
+#[test]
+fn the_page_of_nginx_about_a_client_certificate_is_known_whatever_server_signs_it() {
+    let page = |sentence: &str, server: &str| {
+        format!(
+            "<html>\r\n<head><title>400 {sentence}</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n<center>{sentence}</center>\r\n<hr><center>{server}</center>\r\n</body>\r\n</html>"
+        )
+    };
+    let (none, wrong) = (
+        "No required SSL certificate was sent",
+        "The SSL certificate error",
+    );
+    for server in [
+        "nginx",
+        "nginx/1.27.3",
+        "Microsoft-Azure-Application-Gateway/v2",
+        "openresty",
+        "tengine",
+    ] {
+        for (name, sentence, words, not) in [
+            ("cc", none, "received none: set client.mtls", "although"),
+            (
+                "mtls",
+                none,
+                "received none, although client.mtls",
+                "set client.mtls",
+            ),
+            (
+                "mtls",
+                wrong,
+                "does not trust the client certificate",
+                "received none",
+            ),
+            (
+                "cc",
+                wrong,
+                "does not trust the client certificate",
+                "received none",
+            ),
+        ] {
+            let (reason, tried, message) = blamed(name, 400, HTML, &page(sentence, server));
+            assert_eq!((reason, tried), ("CertificateRefused", true), "{message}");
+            assert!(message.contains(words), "{server}: {message}");
+            assert!(!message.contains(not), "{server}: {message}");
+        }
+    }
+    let (reason, _, message) = blamed("mtls", 495, "", "");
+    assert_eq!(reason, "CertificateRefused");
+    assert!(message.contains("does not trust"), "{message}");
+    let (reason, _, message) = blamed("mtls", 496, "", "");
+    assert_eq!(reason, "CertificateRefused");
+    assert!(message.contains("received none"), "{message}");
+    // Another page of the same server, and one about the certificate of a server.
+    for body in ["403 Forbidden", "Invalid SSL certificate"] {
+        let (reason, ..) = blamed("mtls", 403, HTML, &page(body, "nginx"));
+        assert_eq!(reason, "WebPageReceived", "{body}");
+    }
+}
