@@ -30,6 +30,9 @@ const BACKDATED: i64 = 60;
 /// Lifetime of the assertion in seconds. GitHub accepts at most 600 from now, which leaves a margin for a clock that is minutes ahead.
 const LIFETIME: i64 = 300;
 
+/// The word for an installation that an owner has suspended.
+const SUSPENDED: &str = "suspended";
+
 /// The token in an answer is named `token`.
 const FORM: AnswerForm = AnswerForm {
     token: "token",
@@ -181,13 +184,10 @@ fn classified(
     let end = response::limit_ends_after(raw, now);
     let is_limit =
         raw.retry_after.is_some() || raw.limit_reset.is_some() || words.contains("rate limit");
+    let is_suspended = words.contains(SUSPENDED);
     let (class, reason, next_step) = match raw.status {
-        403 if words.contains("suspended") => (
-            Class::Denied,
-            Reason::AccessDenied,
-            "the installation is suspended: an owner of the account unsuspends it in the settings of the app's installation".into(),
-        ),
-        403 | 429 if is_limit => return limited(token_error, end),
+        403 | 429 if is_limit && !is_suspended => return limited(token_error, end),
+        403 => (Class::Denied, Reason::AccessDenied, forbidden(&words).into()),
         401 => (
             Class::Denied,
             Reason::ClientRefused,
@@ -214,6 +214,17 @@ fn classified(
         next_step,
         about_client: reason == Reason::ClientRefused,
         ..token_error
+    }
+}
+
+/// GitHub forbids the request for a reason that only its text has. The key was accepted.
+fn forbidden(words: &str) -> &'static str {
+    if words.contains(SUSPENDED) {
+        "the installation is suspended: an owner of the account unsuspends it in the settings of the app's installation"
+    } else if words.contains("ip allow list") || words.contains("ip address") {
+        "the account of the installation has an IP allow list: an owner of the account must allow the operator's egress address (with a proxy, the address of the proxy)"
+    } else {
+        "GitHub forbids this request: check the permissions of the app, and the policies of the account that installed it"
     }
 }
 

@@ -159,6 +159,34 @@ fn each_status_of_github_has_its_next_step() {
 }
 
 #[test]
+fn a_forbidden_request_has_the_reason_of_github_and_blames_no_key() {
+    let listed = "Although you appear to have the correct authorization credentials, the `contoso` organization has an IP allow list enabled, and your IP address is not permitted to access this resource.";
+    for (message, words) in [
+        (listed, "egress address"),
+        (
+            "`contoso` has an IP allow list enabled, and 192.0.2.1 is not permitted to access this resource.",
+            "egress address",
+        ),
+        ("Resource not accessible by integration", "GitHub forbids"),
+        ("Repository access blocked", "GitHub forbids"),
+        ("Invalid credentials for this app", "GitHub forbids"),
+    ] {
+        for page in [None, Some("https://docs.github.com/rest")] {
+            let body = json!({ "message": message, "documentation_url": page, "status": "403" });
+            let token_error = read(403, &body).err().unwrap();
+            let text = token_error.message();
+            assert_eq!(token_error.reason, Reason::AccessDenied, "{text}");
+            assert_eq!(token_error.class, Class::Denied, "{text}");
+            assert!(!token_error.about_client, "{text}");
+            assert!(text.contains(words), "{text}");
+            for not in ["public key", "may answer", "limits"] {
+                assert!(!text.contains(not), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_answer_that_is_not_of_github_is_not_its_error() {
     let html = "<!DOCTYPE html><html>Sign in</html>";
     let gateway = r#"{"message":"Unauthorized"}"#;
