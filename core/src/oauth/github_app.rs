@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json, value::to_raw_value};
 
 use super::{
     AnswerContext, Class, Material, Method, Moment, NextStep, RawAnswer, Stage, Then, Token,
-    TokenEndpoint, TokenError, TokenRequest, assertion, gateway,
+    TokenEndpoint, TokenError, TokenRequest, assertion,
+    error_kind::{Kind, meaning},
+    gateway,
     response::{self, AnswerForm},
 };
 use crate::{
@@ -188,6 +190,11 @@ fn classified(
     let (class, reason, next_step) = match raw.status {
         403 | 429 if is_limit && !is_suspended => return limited(token_error, end),
         403 => (Class::Denied, Reason::AccessDenied, forbidden(&words).into()),
+        // "'Expiration time' claim ('exp') …", "'Issued at' claim ('iat') …"
+        401 if words.contains("('exp')") || words.contains("('iat')") => {
+            let time = meaning(Kind::Time);
+            (time.class, time.reason, time.next_step)
+        }
         401 => (
             Class::Denied,
             Reason::ClientRefused,

@@ -187,6 +187,39 @@ fn a_forbidden_request_has_the_reason_of_github_and_blames_no_key() {
 }
 
 #[test]
+fn a_time_of_the_assertion_that_github_refuses_is_a_matter_of_clocks() {
+    for (message, reason) in [
+        (
+            "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires",
+            Reason::AssertionTimeRefused,
+        ),
+        (
+            "'Expiration time' claim ('exp') is too far in the future",
+            Reason::AssertionTimeRefused,
+        ),
+        (
+            "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
+            Reason::AssertionTimeRefused,
+        ),
+        (
+            "'Issuer' claim ('iss') must be an Integer",
+            Reason::ClientRefused,
+        ),
+        ("Bad credentials", Reason::ClientRefused),
+    ] {
+        let body =
+            json!({ "message": message, "documentation_url": "https://docs.github.com/rest" });
+        let token_error = read(401, &body).err().unwrap();
+        let text = token_error.message();
+        assert_eq!(token_error.reason, reason, "{text}");
+        let time = reason == Reason::AssertionTimeRefused;
+        assert_eq!(token_error.class == Class::Transient, time, "{text}");
+        assert_eq!(token_error.about_client, !time, "{text}");
+        assert_eq!(text.contains("check the clocks"), time, "{text}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_not_of_github_is_not_its_error() {
     let html = "<!DOCTYPE html><html>Sign in</html>";
     let gateway = r#"{"message":"Unauthorized"}"#;
