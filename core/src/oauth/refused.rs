@@ -235,6 +235,7 @@ fn for_credential(
     let detail = token_error.detail.get_or_insert_default();
     detail.issuer = Some(credential.issuer.origin.clone());
     apply_grant(credential, seen, &mut token_error);
+    advice::of_extension(credential, &mut token_error);
     // Django and others have a path only with a slash at its end.
     if let (Reason::EndpointNotFound, 404, Endpoint::Fixed(url)) =
         (token_error.reason, seen.status, &credential.issuer.endpoint)

@@ -44,13 +44,42 @@ pub(super) fn without_user(credential: &Credential, token_error: &mut TokenError
     token_error.next_step = next_step.into();
 }
 
+/// The values of an extension grant.
+const SENT: &str = "the values of grant.extension.parameters and the Secrets that they name";
+
+/// For an extension grant whose request the issuer does not accept, or refuses with an unknown error.
+pub(super) fn of_extension(credential: &Credential, token_error: &mut TokenError) {
+    if !matches!(credential.grant, Grant::Extension(_)) {
+        return;
+    }
+    match token_error.reason {
+        Reason::InvalidRequest => {
+            let rest = "then scopes, resources, audience and parameters";
+            let text =
+                format!("a request parameter is missing or not accepted: check {SENT}, {rest}");
+            token_error.next_step = text.into();
+        }
+        Reason::RequestRefused => {
+            let note = format!("check {SENT}");
+            token_error.next_step.note(Note::Clause(note));
+        }
+        _ => {}
+    }
+}
+
 /// The next step for a refused client.
 pub(super) fn client_refused(
     credential: &Credential,
     seen: &Seen<'_>,
     token_error: &TokenError,
 ) -> NextStep {
-    let mut step = NextStep::from(of_authentication(credential));
+    // A secret is not in doubt if the issuer's code is about the client alone.
+    let is_open = match credential.authentication {
+        AuthenticationMethod::Public | AuthenticationMethod::Absent => true,
+        _ => !seen.error.is_some_and(|error| error.contains("client")),
+    };
+    let sends = is_open && matches!(credential.grant, Grant::Extension(_));
+    let mut step = NextStep::from(of_authentication(credential, sends));
     // `ServiceNow` has one answer for all of them.
     let inputs = match credential.grant {
         Grant::Password(_) => Some("a wrong user name or password"),
@@ -72,17 +101,27 @@ pub(super) fn client_refused(
     step
 }
 
-/// By the client authentication.
-fn of_authentication(credential: &Credential) -> String {
+/// By the client authentication. `sends`: what an extension grant sends may be the cause, and is named first.
+fn of_authentication(credential: &Credential, sends: bool) -> String {
     match &credential.authentication {
         AuthenticationMethod::Public => {
-            return "check client.id; if it is right, the client is not registered as a public client, or the issuer does not allow a public client this grant: register it so, or set client.secrets or client.certificates".to_owned();
+            let first = if sends {
+                format!("check {SENT}, and client.id; if they are right")
+            } else {
+                "check client.id; if it is right".to_owned()
+            };
+            return format!(
+                "{first}, the client is not registered as a public client, or the issuer does not allow a public client this grant: register it so, or set client.secrets or client.certificates"
+            );
         }
-        AuthenticationMethod::Absent if matches!(credential.grant, Grant::Extension(_)) => {
-            return "check the values of grant.extension.parameters and the Secrets that they name; if they are right, the issuer demands a client: set client".to_owned();
+        AuthenticationMethod::Absent if sends => {
+            return format!(
+                "check {SENT}; if they are right, the issuer demands a client: set client"
+            );
         }
         AuthenticationMethod::Absent => {
-            return "the issuer demands a client: set client, or check that the assertion names one".to_owned();
+            return "the issuer demands a client: set client, or check that the assertion names one"
+                .to_owned();
         }
         _ => {}
     }
@@ -112,5 +151,10 @@ fn of_authentication(credential: &Credential) -> String {
         }
         _ => "",
     };
-    format!("check client.id and the {noun}{more}")
+    let first = if sends {
+        format!("{SENT}, and ")
+    } else {
+        String::new()
+    };
+    format!("check {first}client.id and the {noun}{more}")
 }

@@ -174,3 +174,56 @@ fn the_page_of_nginx_about_a_client_certificate_is_known_whatever_server_signs_i
         assert_eq!(reason, "WebPageReceived", "{body}");
     }
 }
+
+/// A credential with an extension grant and this client.
+fn extension(client: &Value) -> Credential {
+    let parameters = json!([{ "name": "assertion", "secretRef": key() }]);
+    let grant = json!({ "extension": { "grantType": "urn:x:y", "parameters": parameters } });
+    let issuer = json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } });
+    let issuer = Issuer::cluster(&cluster_issuer(&issuer)).unwrap();
+    let change = json!({ "client": client, "grant": grant });
+    parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap()
+}
+
+#[test]
+fn a_refused_extension_grant_names_what_it_sends_first() {
+    let sap =
+        r#"{"errorHttpCode":"401","errorMessage":"Unable to map uid with a valid BizX User ID"}"#;
+    let zoom = r#"{"reason":"Bad Request","error":"invalid_request"}"#;
+    let client = r#"{"reason":"Invalid client_id or client_secret","error":"invalid_client"}"#;
+    let scope = r#"{"error":"invalid_request","error_description":"unknown scope"}"#;
+    let public = json!({ "id": "c", "secrets": null, "public": {} });
+    let secrets = json!({});
+    #[rustfmt::skip]
+    let rows: [(&Value, u16, &str, &str, bool, bool); 9] = [
+        (&public, 401, sap, "ClientRefused", false, true),
+        (&public, 401, "", "ClientRefused", false, true),
+        (&public, 401, r#"{"error":"invalid_client"}"#, "ClientRefused", false, true),
+        (&public, 400, zoom, "InvalidRequest", false, true),
+        (&secrets, 400, zoom, "InvalidRequest", false, true),
+        (&secrets, 401, sap, "ClientRefused", true, true),
+        (&secrets, 400, r#"{"strange":"1"}"#, "RequestRefused", false, true),
+        // The code, or the text, is about something else.
+        (&secrets, 400, client, "ClientRefused", true, false),
+        (&secrets, 400, scope, "InvalidScope", false, false),
+    ];
+    for (client, status, body, reason, tried, named) in rows {
+        let answer = raw(status, JSON, body.as_bytes());
+        let reported = answer_to(&extension(client), &answer, at(0), at(1));
+        let token_error = reported.err().expect("a token error");
+        let message = token_error.message();
+        let seen = (token_error.reason.as_str(), token_error.about_client);
+        assert_eq!(seen, (reason, tried), "{body}: {message}");
+        let found = message.find("grant.extension.parameters");
+        assert_eq!(found.is_some(), named, "{body}: {message}");
+        assert!(
+            !named || message.contains("the Secrets that they name"),
+            "{message}"
+        );
+        // The client and the usual parameters come after it.
+        for later in ["client.id", "public client", "scopes, "] {
+            let at = message.find(later);
+            assert!(at.is_none() || !named || at > found, "{body}: {message}");
+        }
+    }
+}
