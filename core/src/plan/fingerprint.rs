@@ -7,7 +7,7 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    credential::{Credential, Endpoint},
+    credential::{AuthenticationMethod, Credential, Endpoint, OperatorIdentity},
     oauth::{Material, TokenEndpoint},
 };
 
@@ -41,7 +41,26 @@ pub fn request(credential: &Credential) -> String {
     }
     // Their values are in the keyed fingerprint.
     text.add_all(ask.secret_parameters.keys());
+    if let Some(machine) = machine(credential) {
+        text.add(machine);
+    }
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])
+}
+
+/// The kind of machine whose identity is used, because each has an identity of its own. IMDS is the first kind that existed: it has no name, so
+/// that its fingerprints do not change. The address of an endpoint does not count: it is the same machine.
+fn machine(credential: &Credential) -> Option<&'static str> {
+    let is_used = matches!(
+        credential.authentication,
+        AuthenticationMethod::ManagedIdentity(_) | AuthenticationMethod::IdentityAssertion(_)
+    );
+    let kind = match credential.issuer.operator_identity.as_ref()? {
+        OperatorIdentity::Imds(_) => return None,
+        OperatorIdentity::AppService => "app service",
+        OperatorIdentity::AzureArc(_) => "azure arc",
+        OperatorIdentity::WorkloadIdentity => "workload identity",
+    };
+    is_used.then_some(kind)
 }
 
 /// Digest of all inputs of a request in progress, and of the use of its answer. `fingerprint` covers the values that were read. The other

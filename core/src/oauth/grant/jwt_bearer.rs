@@ -200,6 +200,8 @@ impl Flow for JwtBearer {
                     [&s.issuer, &s.subject, &s.audience].map(|w| w.clone().unwrap_or_default()),
                 );
                 words.extend(s.claims.iter().flat_map(|(k, v)| [k.clone(), v.clone()]));
+                // Claims are pairs, so a single text is none of them.
+                words.extend(s.scopes_in.map(|place| format!("scopes in {place:?}")));
                 words
             }
         }

@@ -5,6 +5,7 @@ mod decision;
 mod decision_properties;
 mod finalizer;
 mod fingerprint;
+mod fingerprint_fields;
 mod github;
 mod journal;
 mod last_good;
