@@ -164,6 +164,8 @@ fn fill(
         request.resources = vec![preset.audience.to_owned()];
     } else if spec.scopes.is_empty() {
         request.scopes = vec![format!("{}/.default", preset.audience)];
+    } else if let Some(fault) = beside_default(&spec.scopes) {
+        return Err(fault);
     } else {
         // A permission without an API is one of this API.
         for scope in &mut request.scopes {
@@ -218,11 +220,28 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
             ),
         ));
     }
-    let of_application = || application_scope_faults(spec, first, cloud);
-    (!grant.for_user())
-        .then(of_application)
-        .flatten()
-        .or_else(|| address_fault("spec.scopes[0]", first))
+    let of_scopes = if grant.for_user() {
+        beside_default(&spec.scopes)
+    } else {
+        application_scope_faults(spec, first, cloud)
+    };
+    of_scopes.or_else(|| address_fault("spec.scopes[0]", first))
+}
+
+/// A permission beside `.default`. Entra ID refuses both in one request with AADSTS70011
+/// (learn.microsoft.com/entra/identity-platform/scopes-oidc, "The .default scope").
+fn beside_default(scopes: &[String]) -> Option<FieldError> {
+    let is_default = |scope: &str| scope == ".default" || scope.ends_with("/.default");
+    let default = scopes.iter().find(|s| is_default(s))?;
+    let other = scopes
+        .iter()
+        .find(|s| !is_default(s) && !is_of_sign_in(s))?;
+    Some(FieldError::new(
+        "spec.scopes",
+        format!(
+            "have \"{default}\" and the permission \"{other}\", which Entra ID does not issue in one token (AADSTS70011); keep \"{default}\", which includes every permission with consent, or the permissions without it"
+        ),
+    ))
 }
 
 fn entra_resource_faults(

@@ -114,6 +114,10 @@ fn what_does_not_fit_is_reported_with_its_field_and_the_fix() {
         (entra(), json!({ "scopes": ["https://graph.microsoft.com/User.Read"] }), "spec.scopes[0]", "/.default"),
         (entra(), json!({ "scopes": ["a/.default", "b/.default"] }), "spec.scopes", "one API at a time"),
         (entra(), json!({ "grant": { "refreshToken": { "secretRef": key } }, "scopes": ["User.Read", "offline_access", "https://vault.azure.net/user_impersonation"] }), "spec.scopes", "https://graph.microsoft.com and https://vault.azure.net"),
+        (entra(), json!({ "grant": { "refreshToken": { "secretRef": key } }, "scopes": ["https://graph.microsoft.com/.default", "User.Read"] }), "spec.scopes", "and the permission \"User.Read\""),
+        (entra(), json!({ "grant": { "refreshToken": { "secretRef": key } }, "scopes": ["User.Read", "offline_access", ".default"] }), "spec.scopes", "have \".default\" and"),
+        (entra(), json!({ "grant": { "onBehalfOf": { "assertionRef": key } }, "scopes": ["api://orders/.default", "api://orders/Read"] }), "spec.scopes", "AADSTS70011"),
+        (entra(), json!({ "grant": { "onBehalfOf": { "assertionRef": key } }, "api": "MicrosoftGraph", "scopes": [".default", "User.Read"] }), "spec.scopes", "and the permission \"User.Read\""),
         (entra(), json!({ "scopes": ["https://mmdls.microsoft.com/.default"] }), "spec.scopes[0]", "api: ManagedDesktop"),
         (entra(), json!({ "scopes": ["https://contoso.eu.portal.cloudappsecurity.com/.default"] }), "spec.scopes[0]", "api: DefenderForCloudApps"),
         (entra(), json!({ "scopes": NONE, "resources": ["https://api.securitycenter.windows.com"] }), "spec.resources[0]", "api: DefenderForEndpoint"),
@@ -223,6 +227,10 @@ fn presets_fill_in_what_is_requested() {
         (json!({ "api": "CloudAppSecurity", "scopes": NONE }), vec!["05a65629-4c1b-48c1-a78b-804c4abdd4af/.default".to_owned()], None),
         (json!({ "api": "MicrosoftGraph", "grant": refresh, "scopes": ["User.Read", "offline_access", "api://x/y"] }),
             vec![format!("{graph}/User.Read"), "offline_access".to_owned(), "api://x/y".to_owned()], None),
+        (json!({ "api": "MicrosoftGraph", "grant": refresh, "scopes": [".default", "openid", "offline_access"] }),
+            vec![format!("{graph}/.default"), "openid".to_owned(), "offline_access".to_owned()], None),
+        (json!({ "grant": refresh, "scopes": ["email", "profile", "api://x/.default"] }),
+            vec!["email".to_owned(), "profile".to_owned(), "api://x/.default".to_owned()], None),
     ];
     for (change, scopes, resource) in cases {
         let credential = parsed(&entra(), &change).unwrap();
