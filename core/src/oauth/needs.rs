@@ -11,7 +11,6 @@ use crate::{
 
 /// Longest text that is accepted from a Secret. A refresh token that apicred has stored must be readable: some issuers put
 /// encrypted claims of a user with many groups into it.
-/// encrypted claims of a user with many groups into it.
 const MAX_TEXT: usize = 64 * 1024;
 
 /// An input to read.
@@ -161,13 +160,31 @@ pub fn secret_text(bytes: &[u8]) -> Result<SecretString, String> {
     }
     if text.chars().any(char::is_control) {
         let what = if text.contains("-----BEGIN ") {
-            "is PEM (a certificate or a key), where one secret_text is needed; use client.certificates or client.mtls for it"
+            "is PEM (a certificate or a key), where one line of text is needed; use client.certificates or client.mtls for it"
+        } else if is_wrapped_base64(text) {
+            "is Base64 with line breaks, as base64 and openssl write it; store it in one line (base64 -w0 FILE)"
         } else {
             "has a line break or control character inside; store the value alone"
         };
         return Err(what.to_owned());
     }
     Ok(SecretString::from(text))
+}
+
+/// True for Base64 that a tool has broken into lines. `base64` writes 76 characters per line (RFC 2045 section 6.8), `openssl` 64. Shorter lines
+/// may be several values.
+fn is_wrapped_base64(text: &str) -> bool {
+    let lines: Vec<&str> = text.lines().collect();
+    let [first, .., last] = lines.as_slice() else {
+        return false;
+    };
+    let full = &lines[..lines.len() - 1];
+    let is_of_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/-_".contains(&b);
+    first.len() >= 60
+        && full.iter().all(|line| line.len() == first.len())
+        && full.iter().all(|line| line.bytes().all(is_of_base64))
+        && (1..=first.len()).contains(&last.len())
+        && last.trim_end_matches('=').bytes().all(is_of_base64)
 }
 
 /// A file of keys from a Secret. The text around the keys may be in any charset.

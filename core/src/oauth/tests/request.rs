@@ -347,8 +347,13 @@ fn a_discovered_endpoint_is_used_as_it_was_found() {
 fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
     let max = "x".repeat(64 * 1024);
     let too_long = "x".repeat(64 * 1024 + 1);
+    let line = "PHNhbWw+".repeat(9);
+    let saml = format!("{line}\n{line}\nPHNhbWw=\n");
+    let windows = saml.replace('\n', "\r\n");
+    let blank = format!("{line}\n\n{line}");
+    let notes = format!("{line}\n{line} and a note\n{line}");
     #[rustfmt::skip]
-    let cases: [(&[u8], Result<&str, &str>); 20] = [
+    let cases: [(&[u8], Result<&str, &str>); 26] = [
         (b"secret", Ok("secret")),
         (b"secret\n", Ok("secret")),
         (b"secret\r\n", Ok("secret")),
@@ -368,6 +373,13 @@ fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
         (b"\xff\xfes\0e\0", Err("is UTF-16, as PowerShell")),
         (b"s\0e\0c\0", Err("is UTF-16, as PowerShell")),
         (b"-----BEGIN PRIVATE KEY-----\nMAA=\n", Err("is PEM")),
+        (saml.as_bytes(), Err("one line (base64 -w0 FILE)")),
+        (saml.trim_end().as_bytes(), Err("one line (base64 -w0 FILE)")),
+        (windows.as_bytes(), Err("one line (base64 -w0 FILE)")),
+        // Several values, and a text.
+        (b"c2VjcmV0\nc2VjcmV0", Err("store the value alone")),
+        (notes.as_bytes(), Err("store the value alone")),
+        (blank.as_bytes(), Err("store the value alone")),
         (too_long.as_bytes(), Err("64 KiB")),
     ];
     for (bytes, expected) in cases {
