@@ -196,6 +196,10 @@ const BASE64: Form = form(
     "base64 of PEM",
     "decode it once: base64 -d FILE (stringData takes the text as it is)",
 );
+const BASE64_KEY_FILE: Form = form(
+    "Base64 of a key file",
+    "decode it once: base64 -d FILE (stringData takes the text as it is)",
+);
 const BASE64_BINARY: Form = form(
     "base64 without the lines of PEM around it",
     "decode it (base64 -d FILE) and convert the result to PEM",
@@ -248,6 +252,11 @@ pub(super) fn form_of_text(text: &str) -> Option<Form> {
     })
 }
 
+/// True for the key file of a Google service account, by two of its fields, whatever is around it.
+pub(super) fn is_key_file(text: &str) -> bool {
+    text.contains("\"private_key\"") && text.contains("\"client_email\"")
+}
+
 fn is_path(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/\\._-: ~".contains(c);
     let ends = [".pem", ".crt", ".cer", ".key", ".pfx", ".p12", ".der"];
@@ -259,6 +268,9 @@ fn is_path(text: &str) -> bool {
 fn base64(text: &str) -> Option<Form> {
     let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let bytes = LENIENT.decode(&bare).ok().filter(|b| b.len() >= 32)?;
+    if str::from_utf8(&bytes).is_ok_and(is_key_file) {
+        return Some(BASE64_KEY_FILE);
+    }
     if bytes.windows(BEGIN.len()).any(|w| w == BEGIN.as_bytes()) {
         return Some(BASE64);
     }

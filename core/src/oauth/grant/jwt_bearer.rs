@@ -11,10 +11,11 @@ use super::{Circumstances, Classified, Fields, Flow, Refused, alone};
 use crate::{
     api::{self, ScopePlace, SecretKeyRef, SigningAlgorithm},
     credential::{FieldError, Subject},
+    input,
     oauth::{
         Class, Need,
         assertion::{self, BACKDATED, Header, LIFETIME},
-        hop,
+        hop, pem,
         signing_key::SigningKey,
     },
 };
@@ -86,15 +87,20 @@ fn key_file(text: &str) -> Option<KeyFile> {
 }
 
 /// What is wrong with a text that is JSON but not a key file. PEM does not begin with a brace.
-fn key_file_fault(text: &str) -> Option<&'static str> {
+fn key_file_fault(text: &str) -> Option<String> {
     if !text.trim_start().starts_with('{') {
         return None;
     }
-    let Ok(file) = serde_json::from_str::<Map<String, Value>>(text) else {
-        return Some("begins as JSON and is truncated; store the key file as it was downloaded");
+    let file = match input::object(text.as_bytes()) {
+        Ok(file) => file,
+        Err(what) => {
+            return Some(format!(
+                "{what}; store the key file as it was downloaded, without a change"
+            ));
+        }
     };
     let has = |name| file.get(name).is_some_and(Value::is_string);
-    Some(match file.get("type").and_then(Value::as_str) {
+    let fault = match file.get("type").and_then(Value::as_str) {
         Some("authorized_user") => {
             "contains the credentials of a user (authorized_user); create a key of a service account"
         }
@@ -104,6 +110,19 @@ fn key_file_fault(text: &str) -> Option<&'static str> {
         _ if !has("private_key") => "has no private_key; store the key file as it was downloaded",
         _ if !has("client_email") => "has no client_email; store the key file as it was downloaded",
         _ => "is not a key file that can be read; store it as it was downloaded",
+    };
+    Some(fault.to_owned())
+}
+
+/// What is around a key file, if it cannot be read as one. The key inside could be read, but not its issuer.
+fn around_key_file(text: &str) -> Option<&'static str> {
+    // As a JSON string, each quotation mark has a backslash.
+    pem::is_key_file(&text.replace('\\', "")).then(|| {
+        if text.trim().starts_with(['\'', '"']) {
+            "is a key file in quotation marks; store it without them"
+        } else {
+            "is a key file with other text around it, such as brackets; store the key file as it was downloaded"
+        }
     })
 }
 
@@ -115,6 +134,12 @@ impl Signed {
         }
     }
 
+    /// What is wrong with a text that is no key file. With an issuer in the spec, the key inside of it is enough.
+    fn fault(&self, text: &str) -> Option<String> {
+        let around = || around_key_file(text).filter(|_| self.issuer.is_none());
+        key_file_fault(text).or_else(|| around().map(str::to_owned))
+    }
+
     fn sign(
         &self,
         grant_input: &SecretString,
@@ -123,7 +148,9 @@ impl Signed {
         let text = grant_input.expose_secret();
         let file = key_file(text);
         let of = || format!("key {} of Secret {}", self.key.key, self.key.name);
-        if let (None, Some(fault)) = (&file, key_file_fault(text)) {
+        if file.is_none()
+            && let Some(fault) = self.fault(text)
+        {
             return Err(format!("{} {fault}", of()));
         }
         let pem = file.as_ref().map_or(text, |f| f.private_key.as_str());

@@ -261,3 +261,62 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
             .contains("signed.issuer")
     );
 }
+
+/// A key file that was changed on its way into the Secret.
+#[test]
+fn a_damaged_key_file_is_named_as_what_it_is() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let pem = pair.serialize_pem();
+    let file =
+        json!({ "type": "service_account", "private_key": pem, "client_email": "a@p.example" });
+    let (file, pretty) = (
+        file.to_string(),
+        serde_json::to_string_pretty(&file).unwrap(),
+    );
+    let reference = json!({ "name": "g", "key": "key.json" });
+    let of = |issuer: Option<&str>, text: &str| {
+        let signed = json!({ "keyRef": reference, "issuer": issuer });
+        let change = json!({ "client": NONE, "grant": { "jwtBearer": { "signed": signed } } });
+        let built = build(
+            &credential(&oauth2(&NONE), &change),
+            &Material::None,
+            &[text],
+        );
+        built.map_err(|e| e.next_step.to_string())
+    };
+    let quoted = json!(file).to_string();
+    #[rustfmt::skip]
+    let cases = [
+        (file.replace("\\n", "\n"), "is not valid JSON (error at line 2, column 0)"),
+        (format!("{pretty}\nsecond"), "is not valid JSON (error at line 6, column 1)"),
+        (format!("{file},"), "is not valid JSON (error at line 1"),
+        (file[..file.len() - 9].to_owned(), "is truncated JSON"),
+        (format!("'{file}'"), "is a key file in quotation marks"),
+        (format!("\"{file}\""), "is a key file in quotation marks"),
+        (quoted, "is a key file in quotation marks"),
+        (format!("[{file}]"), "such as brackets"),
+        (format!("key: {file}"), "is a key file with other text around it"),
+        (STANDARD.encode(&file), "is Base64 of a key file; decode it once"),
+        (STANDARD.encode(&pretty), "is Base64 of a key file; decode it once"),
+        (STANDARD.encode(&pem), "is base64 of PEM"),
+        (pem.clone(), "is a PEM key without an issuer"),
+    ];
+    for (text, words) in cases {
+        let problem = of(None, &text).err().expect(words);
+        assert!(problem.contains(words), "{words}: {problem}");
+        assert!(
+            problem.starts_with("key key.json of Secret g is "),
+            "{problem}"
+        );
+        assert!(
+            !problem.contains("a@p.example") && !problem.contains("MII"),
+            "{problem}"
+        );
+    }
+    // With an issuer in the spec, the key is enough, whatever is around it.
+    for text in [format!("'{file}'"), format!("[{file}]"), pem] {
+        assert!(of(Some("a@p.example"), &text).is_ok());
+    }
+}
