@@ -82,7 +82,7 @@ pub use possession::{PROOF_AUDIENCE, proof_of_possession};
 pub(crate) use possession::{hex, leaf};
 pub use redaction::{SentSecrets, is_public};
 pub use request::{
-    Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, known_endpoint, request,
+    Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, Unused, known_endpoint, request,
 };
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};

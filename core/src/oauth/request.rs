@@ -19,6 +19,17 @@ use crate::{
     },
 };
 
+/// An endpoint of a discovery document that is not used, because its URL is not https.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unused {
+    /// Its name in the document.
+    pub field: &'static str,
+    /// True for the endpoint of clients that show a certificate.
+    pub is_alias: bool,
+    /// The reason and what to do.
+    pub message: String,
+}
+
 /// The endpoints of an issuer, and the names that assertions may use for it (RFC 8414 section 2).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenEndpoint {
@@ -34,6 +45,8 @@ pub struct TokenEndpoint {
     pub unlisted: Option<String>,
     /// The algorithms that may sign such an assertion, if the document lists them.
     pub algorithms: Option<Vec<SigningAlgorithm>>,
+    /// Optional endpoints that the document names and that are not used.
+    pub unused: Vec<Unused>,
     /// The issuer's identifier, character by character.
     pub issuer: Option<String>,
     /// The token endpoint for clients that show a certificate (RFC 8705 section 5).
@@ -64,6 +77,7 @@ impl TokenEndpoint {
             takes_assertions: true,
             unlisted: None,
             algorithms: None,
+            unused: Vec::new(),
             issuer: None,
             mtls_url: None,
             mtls_revocation: None,
@@ -94,6 +108,12 @@ impl TokenEndpoint {
     pub fn device_at(&self, shows_certificate: bool) -> Option<&Url> {
         let alias = self.mtls_device.as_ref().filter(|_| shows_certificate);
         alias.or(self.device.as_ref())
+    }
+
+    /// Why an endpoint that the document names is not used, with the same choice.
+    pub fn unused(&self, field: &str, shows_certificate: bool) -> Option<&str> {
+        let is_of = |u: &&Unused| u.field == field && (shows_certificate || !u.is_alias);
+        self.unused.iter().find(is_of).map(|u| u.message.as_str())
     }
 }
 

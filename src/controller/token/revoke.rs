@@ -58,9 +58,9 @@ pub(in crate::controller) async fn attempt(
     let endpoint = acquire::endpoint(context, credential).await?;
     let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
     let Some(url) = endpoint.revoked_at(certificate).cloned() else {
-        return Err(fault(
+        return Err(fault(endpoint.unused("revocation_endpoint", certificate).unwrap_or(
             "the issuer names no revocation endpoint; set oauth2.revocationUrl (or oidc.revocationUrl) on it if it has one",
-        ));
+        )));
     };
     let revocation = Revocation {
         context,

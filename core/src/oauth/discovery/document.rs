@@ -3,12 +3,12 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::is_plain_https;
+use super::{failure::not_https, is_plain_https};
 use crate::{
     api::{SecretAlgorithm, SigningAlgorithm},
     credential::{Places, SecretStyle},
     input::{self, NotObject},
-    oauth::{self, TokenEndpoint},
+    oauth::{self, TokenEndpoint, Unused},
 };
 
 /// The client authentication methods of the OAuth parameters registry that apicred knows.
@@ -23,6 +23,15 @@ const METHODS: [&str; 7] = [
 ];
 /// `token_endpoint_auth_methods_supported` of a client with a signed assertion (OpenID Connect Core section 9).
 const PRIVATE_KEY_JWT: &str = "private_key_jwt";
+
+/// The endpoints that a document need not have, and the field of the spec that replaces each.
+const OPTIONAL: [(&str, &str); 3] = [
+    ("revocation_endpoint", "revocationUrl"),
+    ("authorization_endpoint", "authorizationUrl"),
+    ("device_authorization_endpoint", "deviceAuthorizationUrl"),
+];
+/// The object with the endpoints for clients that show a certificate (RFC 8705 section 5).
+const ALIASES: &str = "mtls_endpoint_aliases";
 
 /// Why a document is not used.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -79,7 +88,7 @@ pub fn read(
     };
     let empty = Map::new();
     let aliases = document
-        .get("mtls_endpoint_aliases")
+        .get(ALIASES)
         .and_then(Value::as_object)
         .unwrap_or(&empty);
     Ok(TokenEndpoint {
@@ -90,6 +99,7 @@ pub fn read(
         unlisted: style.and_then(|style| unlisted(style, methods.as_deref()?)),
         takes_assertions: lists(PRIVATE_KEY_JWT).is_none_or(|yes| yes),
         algorithms: algorithms(&document),
+        unused: unused(&document, aliases),
         issuer: Some(named.to_owned()),
         mtls_url: place(aliases, "token_endpoint"),
         mtls_revocation: place(aliases, "revocation_endpoint"),
@@ -145,6 +155,36 @@ fn is_same(written: &str, named: &str) -> bool {
 fn place(of: &Map<String, Value>, name: &str) -> Option<Url> {
     let text = of.get(name)?.as_str()?;
     Url::parse(text).ok().filter(is_plain_https)
+}
+
+/// The optional endpoints of a document that are not used, with the reason. A proxy that terminates TLS is the usual cause: the server does not
+/// know its own https address.
+fn unused(document: &Map<String, Value>, aliases: &Map<String, Value>) -> Vec<Unused> {
+    let fault = |of: &Map<String, Value>, name: &str| {
+        let there = of.get(name).filter(|v| !v.is_null())?;
+        let text = there.as_str().unwrap_or_default();
+        let is_used = place(of, name).is_some();
+        // Some servers write an empty text for an endpoint that they do not have.
+        let is_missing = there.is_string() && input::is_nothing(text);
+        (!is_used && !is_missing).then(|| text.to_owned())
+    };
+    let optional = OPTIONAL.into_iter().flat_map(|(field, setting)| {
+        let instead = format!("set oidc.{setting} of the issuer");
+        let alias = format!("{ALIASES}.{field}");
+        [
+            (fault(document, field), false, field.to_owned()),
+            (fault(aliases, field), true, alias),
+        ]
+        .map(|(there, is_alias, name)| {
+            let message = not_https(("the discovery document", &name), &there?, &instead);
+            Some(Unused {
+                field,
+                is_alias,
+                message,
+            })
+        })
+    });
+    optional.flatten().collect()
 }
 
 /// The scopes of a sign-in that the issuer supports. apicred does not use the others.

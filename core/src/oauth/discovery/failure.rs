@@ -289,14 +289,29 @@ fn other_issuer(issuer: &str, named: Option<&str>) -> String {
 }
 
 fn no_endpoint(there: Option<&str>) -> String {
-    let Some(there) = there else {
-        return "the discovery document names no token_endpoint; use oauth2.tokenUrl".to_owned();
-    };
+    there.map_or_else(
+        || "the discovery document names no token_endpoint; use oauth2.tokenUrl".to_owned(),
+        |there| {
+            not_https(
+                ("the discovery document", "token_endpoint"),
+                there,
+                "use oauth2.tokenUrl",
+            )
+        },
+    )
+}
+
+/// Why an address of an answer is not used. `instead`: what helps if the issuer cannot be corrected.
+pub(in crate::oauth) fn not_https(
+    (answer, field): (&str, &str),
+    there: &str,
+    instead: &str,
+) -> String {
     let fault = match Url::parse(there) {
         Ok(url) if url.scheme() == "http" => {
             let origin = shown(&url.origin().ascii_serialization());
             return format!(
-                "the discovery document names no https token_endpoint but one at {origin}; correct the public address of the issuer there (is it behind a proxy that terminates TLS?), or use oauth2.tokenUrl"
+                "{answer} names no https {field} but one at {origin}; correct the public address of the issuer there (is it behind a proxy that terminates TLS?), or {instead}"
             );
         }
         Ok(url) if url.scheme() == "https" => {
@@ -308,6 +323,6 @@ fn no_endpoint(there: Option<&str>) -> String {
         _ => "is not a URL",
     };
     format!(
-        "the discovery document names no https token_endpoint: the value {fault}; correct it at the issuer, or use oauth2.tokenUrl"
+        "{answer} names no https {field}: the value {fault}; correct it at the issuer, or {instead}"
     )
 }

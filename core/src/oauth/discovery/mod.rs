@@ -11,6 +11,7 @@ mod document;
 mod failure;
 
 pub use document::{Unusable, completed, read};
+pub(super) use failure::not_https;
 pub use failure::{Seen, conclude, disproves, is_silence, unanswered};
 
 /// Longest URL that is accepted from a document: the stored data of a document must be small, since a namespace may have any

@@ -62,10 +62,13 @@ pub fn authorize_url(
     (redirect_uri, state, challenge): (&str, &str, &str),
 ) -> Result<Url, TokenError> {
     let mut url = endpoint.authorization.clone().ok_or_else(|| {
+        let why = endpoint.unused("authorization_endpoint", false).unwrap_or(
+            "the issuer names no authorization endpoint; set oauth2.authorizationUrl (or oidc.authorizationUrl) on it",
+        );
         TokenError::local(
             Class::Invalid,
             Reason::SignInNotPossible,
-            "the issuer names no authorization endpoint; set oauth2.authorizationUrl (or oidc.authorizationUrl) on it, or try --device",
+            format!("{why}, or try --device"),
         )
     })?;
     let preset = url

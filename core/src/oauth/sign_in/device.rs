@@ -13,7 +13,7 @@ use crate::{
     input::{self, get, stated, text_of},
     oauth::{
         AnswerContext, Class, Material, Moment, RawAnswer, TokenEndpoint, TokenError, TokenRequest,
-        answer, grant::Fields, response::fields,
+        answer, discovery::not_https, grant::Fields, response::fields,
     },
 };
 
@@ -56,12 +56,15 @@ pub fn device_request(
     challenge: Option<&str>,
     moment: Moment<'_>,
 ) -> Result<TokenRequest, TokenError> {
-    let url = endpoint.device_at(matches!(material, Material::Tls(_)));
-    let url = url.ok_or_else(|| {
+    let certificate = matches!(material, Material::Tls(_));
+    let url = endpoint.device_at(certificate).ok_or_else(|| {
+        let why = endpoint.unused("device_authorization_endpoint", certificate).unwrap_or(
+            "the issuer names no device authorization endpoint; set oauth2.deviceAuthorizationUrl (or oidc.deviceAuthorizationUrl) on it",
+        );
         TokenError::local(
             Class::Invalid,
             Reason::SignInNotPossible,
-            "the issuer names no device authorization endpoint; set oauth2.deviceAuthorizationUrl (or oidc.deviceAuthorizationUrl) on it, or leave --device out",
+            format!("{why}, or leave --device out"),
         )
     })?;
     let ask = &credential.request;
@@ -120,18 +123,13 @@ pub fn device_answer(
             now,
             assumed_lifetime: None,
         };
-        let malformed = || {
-            TokenError::local(
-                Class::Invalid,
-                Reason::MalformedAnswer,
-                "the answer has no device code that could be used; is the URL a device authorization endpoint?",
-            )
-        };
+        let page = text("verification_uri").or_else(|| text("verification_url"));
+        let has_codes = text("device_code").is_some() && text("user_code").is_some();
         return Err(match answer(raw, context) {
             Err(token_error) if token_error.reason != Reason::MalformedAnswer => {
                 explained(credential, token_error)
             }
-            _ => malformed(),
+            _ => malformed(page.filter(|_| has_codes).as_deref()),
         });
     };
     Ok(Device {
@@ -144,6 +142,18 @@ pub fn device_answer(
             .unwrap_or(INTERVAL)
             .clamp(BOUNDS.0, BOUNDS.1),
     })
+}
+
+/// The error for an answer that cannot be used. `page`: the address that is the only fault.
+fn malformed(page: Option<&str>) -> TokenError {
+    let message = page.map_or_else(
+        || "the answer has no device code that could be used; is the URL a device authorization endpoint?".to_owned(),
+        |page| {
+            let answer = "the answer of the device authorization endpoint";
+            not_https((answer, "verification_uri"), page, "leave --device out")
+        },
+    );
+    TokenError::local(Class::Invalid, Reason::MalformedAnswer, message)
 }
 
 /// The polling interval.

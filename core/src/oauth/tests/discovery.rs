@@ -1,6 +1,7 @@
 mod body;
 mod failures;
 mod methods;
+mod unused;
 
 use crate::Reason;
 use std::time::Duration;

@@ -171,6 +171,31 @@ fn what_cannot_be_shown_in_a_terminal_is_no_device_code() {
     ] {
         assert!(device(&change).is_err(), "{change}");
     }
+    for (change, words) in [
+        (
+            json!({ "verification_uri": "http://example.com/device" }),
+            "names no https verification_uri but one at http://example.com; correct",
+        ),
+        (
+            json!({ "verification_uri": null, "verification_url": "http://example.com:8080/" }),
+            "but one at http://example.com:8080; correct",
+        ),
+        (
+            json!({ "verification_uri": "https://user@example.com/" }),
+            "has a user",
+        ),
+        (
+            json!({ "verification_uri": null }),
+            "no device code that could be used",
+        ),
+        (
+            json!({ "verification_uri": "http://example.com/device", "user_code": null }),
+            "no device code that could be used",
+        ),
+    ] {
+        let message = device(&change).err().unwrap().next_step.to_string();
+        assert!(message.contains(words), "{change}: {message}");
+    }
     // An invalid URL that is only for convenience is ignored.
     let odd = json!({ "verification_uri_complete": "file:///etc/passwd" });
     assert_eq!(device(&odd).ok().unwrap().direct, None);

@@ -409,3 +409,36 @@ fn an_issuer_without_the_endpoint_is_reported_before_anything_is_sent() {
         reported.next_step
     );
 }
+
+#[test]
+fn an_endpoint_that_is_not_https_is_reported_with_its_address() {
+    let document = json!({
+        "issuer": "https://server.example.com", "token_endpoint": "https://server.example.com/token",
+        "authorization_endpoint": "http://server.example.com/authorize",
+        "device_authorization_endpoint": "http://server.example.com/device",
+    });
+    let document = document.to_string();
+    let issuer = "https://server.example.com";
+    let endpoint = crate::oauth::discovery::read(issuer, document.as_bytes(), None).unwrap();
+    let (credential, endpoint) = ready(&user_at(&oidc(), &json!({})), Some(endpoint));
+    let device = device_request(&credential, &endpoint, &Material::None, None, moment());
+    for (reported, field, other) in [
+        (
+            url(&credential, &endpoint).unwrap_err(),
+            "authorization_endpoint",
+            "try --device",
+        ),
+        (
+            device.err().unwrap(),
+            "device_authorization_endpoint",
+            "leave --device out",
+        ),
+    ] {
+        let message = reported.next_step.to_string();
+        assert_eq!(reported.reason.as_str(), "SignInNotPossible");
+        let names = format!("names no https {field} but one at http://server.example.com; correct");
+        assert!(message.contains(&names), "{message}");
+        assert!(message.contains("terminates TLS"), "{message}");
+        assert!(message.ends_with(other), "{message}");
+    }
+}
