@@ -275,7 +275,7 @@ pub(super) fn names_once() -> Rule {
 pub(super) fn one_tenant() -> Rule {
     Rule::new("!(self.lowerAscii() in ['common','organizations','consumers'])")
         .reason(Reason::FieldValueInvalid)
-        .message("application tokens need the concrete tenant: give its GUID or a verified domain, not common, organizations or consumers")
+        .message("tenantId must be one tenant, also for users: its GUID or a verified domain")
 }
 
 /// Rule of a tenant of Entra ID: a GUID or a domain, not a URL.

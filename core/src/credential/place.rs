@@ -148,7 +148,7 @@ fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {
     if !well_formed || shared {
         return Err(FieldError::new(
             format!("{at}.tenantId"),
-            "must be the tenant's GUID or one of its verified domains, because application tokens need one tenant",
+            "must be one tenant, also for users: its GUID or a verified domain",
         ));
     }
     let host = match &entra.authority_host {

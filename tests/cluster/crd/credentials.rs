@@ -23,7 +23,7 @@ fn bad_credentials_are_refused_with_a_message() {
             ),
             (
                 json!({ "entra": { "tenantId": "Common" } }),
-                "need the concrete tenant",
+                "must be one tenant, also for users",
             ),
             (
                 json!({ "entra": { "tenantId": "https://contoso.example" } }),

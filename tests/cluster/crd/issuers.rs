@@ -104,7 +104,7 @@ fn issuers_are_taken_or_refused_with_a_message() {
             ),
             (
                 entra(json!({ "tenantId": "organizations" })),
-                "need the concrete tenant",
+                "must be one tenant, also for users",
             ),
             (
                 entra(json!({ "authorityHost": "http://login.example.com" })),
