@@ -12,7 +12,7 @@ use url::Url;
 use super::{Application, Class, Fault, Key, KeyMark, graph::GraphRequest};
 use crate::{
     input::object,
-    oauth::{Method, RawAnswer, error_code, jwk_thumbprint, retry_after},
+    oauth::{Method, RawAnswer, error_code, jwk_thumbprint},
 };
 
 /// The key of a Secret with the address of a registration, if the spec names no other one: the member of RFC 7592 section 3.
@@ -232,7 +232,7 @@ fn fault(raw: &RawAnswer, now: Timestamp) -> Fault {
             "the update was refused; check what the issuer demands of registrations",
         ),
     };
-    let asked = raw.retry_after.as_deref().and_then(|t| retry_after(t, now));
+    let asked = raw.asked_pause(now);
     Fault {
         class,
         sent: true,

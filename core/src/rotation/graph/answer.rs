@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     input::{instant, object},
-    oauth::{Identity, RawAnswer, hex, is_guid, leaf, retry_after},
+    oauth::{Identity, RawAnswer, hex, is_guid, leaf},
     printable::bounded,
     rotation::{Application, Class, Fault, Key, KeyMark, Kind, Mark},
 };
@@ -309,8 +309,7 @@ fn of_policy(error: &GraphError, kind: Kind) -> &'static str {
 
 /// The pause that the answer requests. A component in front of Graph requests it in the same way.
 fn asked(raw: &RawAnswer, now: Timestamp) -> Option<SignedDuration> {
-    let asked = retry_after(raw.retry_after.as_deref()?, now)?;
-    SignedDuration::try_from(asked).ok()
+    SignedDuration::try_from(raw.asked_pause(now)?).ok()
 }
 
 /// An answer that is not from Graph.

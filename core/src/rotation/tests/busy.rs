@@ -1,4 +1,4 @@
-//! A component in front of Microsoft Graph can request a pause in the same way as Microsoft Graph.
+//! A component in front of Microsoft Graph can request a pause in the same way as Microsoft Graph. A date counts by the clock of the server.
 
 use jiff::SignedDuration;
 
@@ -8,6 +8,7 @@ use crate::{
     rotation::{
         Class, Kind,
         graph::{application, new_key, new_password, removed},
+        registration::registration,
     },
 };
 
@@ -39,6 +40,34 @@ fn an_answer_that_is_not_of_graph_says_how_long_to_wait() {
                 let waits = waits.map(SignedDuration::from_secs);
                 assert_eq!(fault.retry_after, waits, "{status} {asked:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_date_counts_from_the_date_of_the_same_answer() {
+    const NOON: &str = "Wed, 21 Oct 2026 12:00:00 GMT";
+    for (asked, date, waits) in [
+        ("Wed, 21 Oct 2026 12:02:00 GMT", Some(NOON), Some(120)),
+        ("Wed, 21 Oct 2026 11:59:00 GMT", Some(NOON), Some(0)),
+        ("Wed, 21 Oct 2026 18:00:00 GMT", Some(NOON), Some(3600)),
+        ("120", Some(NOON), Some(120)),
+        // Our own clock is in September, and no wait is longer than an hour.
+        ("Wed, 21 Oct 2026 12:02:00 GMT", None, Some(3600)),
+        ("soon", Some(NOON), None),
+    ] {
+        for body in ["<html>busy</html>", r#"{"error":"x"}"#] {
+            let raw = RawAnswer {
+                retry_after: Some(asked.to_owned()),
+                date: date.map(str::to_owned),
+                ..RawAnswer::new(429, body.into())
+            };
+            let now = at(0);
+            let graph = application(&raw, CLIENT, Kind::Secret, now).err().unwrap();
+            let own = registration(&raw, "c-1", now).err().unwrap();
+            let waits = waits.map(SignedDuration::from_secs);
+            assert_eq!(graph.retry_after, waits, "{asked} {date:?}");
+            assert_eq!(own.retry_after, waits, "{asked} {date:?}");
         }
     }
 }
