@@ -302,3 +302,16 @@ pub fn json_answer(status: u16, body: &Value) -> RawAnswer {
         ..RawAnswer::new(status, body.to_string().into_bytes())
     }
 }
+
+/// Every error class, for property tests of this crate: other packages do not have proptest with the feature `fixtures`.
+#[cfg(test)]
+pub fn any_class() -> impl proptest::strategy::Strategy<Value = crate::oauth::Class> {
+    use crate::oauth::Class;
+    proptest::sample::select(vec![
+        Class::Invalid,
+        Class::Denied,
+        Class::NeedsUser,
+        Class::Throttled,
+        Class::Transient,
+    ])
+}

@@ -1,16 +1,7 @@
 //! Properties of every history of a refresh token.
 
 use super::*;
-
-fn any_class() -> impl Strategy<Value = Class> {
-    prop::sample::select(vec![
-        Class::Invalid,
-        Class::Denied,
-        Class::NeedsUser,
-        Class::Throttled,
-        Class::Transient,
-    ])
-}
+use crate::fixtures::any_class;
 
 proptest! {
     /// The promise: if an issuer treats a second use as theft, a token that was sent is not sent again outside the window, whatever else is noted.

@@ -1,21 +1,12 @@
 //! Properties for each lifetime, requested time and jitter.
 
 use super::*;
+use crate::fixtures::any_class;
 
 fn any_time() -> impl Strategy<Value = Timestamp> {
     let ends = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
     prop_oneof![ends.0..=ends.1, Just(ends.0), Just(ends.1)]
         .prop_map(|s| Timestamp::from_second(s).unwrap())
-}
-
-fn any_class() -> impl Strategy<Value = Class> {
-    prop::sample::select(vec![
-        Class::Invalid,
-        Class::Denied,
-        Class::NeedsUser,
-        Class::Throttled,
-        Class::Transient,
-    ])
 }
 
 prop_compose! {
