@@ -37,7 +37,9 @@ impl Decision<'_> {
             }
             let retire_at = later(self.now, self.settings.overlap);
             let state = Phase::Switched { retire_at };
-            return self.write_with(state, Values::Promote, None, |r| r.failure = None);
+            return self.write_with(state, Values::Promote, None, |record| {
+                (record.failure, record.answers) = (None, false);
+            });
         }
         // The value is tried at least once before it is given up, also if this process started late or the client named another application
         // meanwhile: it may work.

@@ -353,8 +353,10 @@ impl Decision<'_> {
     }
 }
 
-/// Records a rotation that failed. Its request is still open.
+/// Records a rotation that failed. If it was requested, the request is still open. A request that an earlier rotation answered stays answered.
 pub(super) fn failed(record: &mut Record, mut failure: Failure) {
-    failure.requested = record.handled.take();
+    if std::mem::take(&mut record.answers) {
+        failure.requested = record.handled.take();
+    }
     record.failure = Some(failure);
 }

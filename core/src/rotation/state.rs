@@ -156,6 +156,9 @@ pub struct Record {
     /// The value of `rotate-requested-at` that was answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled: Option<String>,
+    /// Whether the rotation in progress answers that request. A scheduled rotation answers none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers: bool,
     /// The last rotation, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -326,8 +326,7 @@ impl Decision<'_> {
     /// The pause after a rotation that failed. A later request by a user does not wait for it.
     fn paused(&self) -> Option<Step> {
         let failure = self.record.failure.as_ref()?;
-        let requested = &self.seen.requested;
-        if requested.is_some() && *requested != failure.requested {
+        if self.is_requested() && self.seen.requested != failure.requested {
             return None;
         }
         let pause = doubled(self.settings.pace.pause, failure.times, MOST_PAUSE);

@@ -1,9 +1,11 @@
 //! A request that was answered is not answered again, whatever happens to the annotation of the Secret.
 
-use super::faults::Process;
+use jiff::SignedDuration;
+
+use super::faults::{Process, failed};
 use crate::{
     fixtures::at,
-    rotation::{Failure, Kind, Noted, Record, Step, Why},
+    rotation::{Class, Failure, Kind, Noted, Outcome, Phase, Record, Step, Why},
 };
 
 const REQUEST: &str = "2026-11-30T08:00:00Z";
@@ -69,4 +71,74 @@ fn a_request_that_failed_is_still_to_be_answered_whatever_status_says() {
     let failure = record(&mut process).failure.as_mut().expect("a failure");
     failure.requested = Some("an earlier one".to_owned());
     assert!(!is_due(&process));
+}
+
+/// A rotation that is due because of its interval and not because of a request.
+fn due_by_age() -> Process {
+    let mut process = Process::of(Kind::Secret);
+    process.settings.every = SignedDuration::from_hours(2);
+    process
+}
+
+/// The issuer does not add a new credential. Returns the write that records it.
+fn is_refused(process: &mut Process) -> Record {
+    let outcome = process.application();
+    assert_eq!(process.does(&outcome), Step::ReadApplication);
+    loop {
+        let step = process.does(&Outcome::Done);
+        let Step::Write { change, .. } = step else {
+            panic!("{step:?}");
+        };
+        if change.record.state == Phase::Steady {
+            return change.record;
+        }
+        let add = process.does(&failed(Class::Permission));
+        assert!(matches!(add, Step::AddPassword { .. }), "{add:?}");
+    }
+}
+
+#[test]
+fn a_request_that_was_answered_stays_answered_when_a_later_scheduled_rotation_fails() {
+    let mut process = due_by_age();
+    process.seen.requested = Some(REQUEST.to_owned());
+    process.seen.handled = Some(REQUEST.to_owned());
+    record(&mut process).handled = Some(REQUEST.to_owned());
+    let noted = is_refused(&mut process);
+    assert_eq!(noted.handled.as_deref(), Some(REQUEST));
+    assert_eq!(noted.failure.expect("a failure").requested, None);
+    // It is paused like each rotation that failed.
+    process.pass(process.settings.pace.call_pause);
+    process.does(&process.application());
+    assert!(process.waits() > process.settings.pace.call_pause);
+    // When nothing is due by age, nothing is due.
+    process.settings.every = SignedDuration::from_hours(2160);
+    assert!(!is_due(&process));
+}
+
+#[test]
+fn a_request_that_comes_while_a_scheduled_rotation_fails_is_the_next_one() {
+    let mut process = due_by_age();
+    let noted = is_refused(&mut process);
+    assert_eq!((noted.handled, noted.answers), (None, false));
+    process.seen.requested = Some(REQUEST.to_owned());
+    // It does not wait for the pause, and is open until a rotation succeeds.
+    process.pass(process.settings.pace.call_pause);
+    let noted = is_refused(&mut process);
+    assert_eq!((noted.handled, noted.answers), (None, false));
+    let failure = noted.failure.expect("a failure");
+    assert_eq!(failure.requested.as_deref(), Some(REQUEST));
+    assert!(is_due(&process));
+}
+
+#[test]
+fn the_record_of_a_rotation_without_a_request_is_as_short_as_before() {
+    let text = |answers| {
+        let record = Record {
+            answers,
+            ..Record::default()
+        };
+        record.annotation().1
+    };
+    assert!(!text(false).contains("answers"));
+    assert!(text(true).contains("\"answers\":true"));
 }

@@ -450,6 +450,7 @@ fn who_requests_a_rotation_again_does_not_wait_for_the_pause_after_a_failure() {
         panic!("a record");
     };
     record.handled = Some("first".to_owned());
+    record.answers = true;
     process.seen.requested = Some("first".to_owned());
     process.does(&failed(Class::Policy));
     process.does(&Outcome::Done);
