@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::outcome::{Answer, Class, Fault};
 
-/// A rotation that failed: reported until one succeeds.
+/// A rotation that failed: reported until one succeeds, or until none is due or requested any more.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Failure {
     /// When it failed.

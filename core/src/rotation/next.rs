@@ -54,8 +54,11 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         notices.extend(decision.strangers());
         notices.dedup();
     }
-    notices.extend(record.failure.clone().map(Notice::Failed));
-    notices.extend(reported(memory, settings.kind));
+    // A failure is reported while something is needed that failed.
+    let idle = record.state == Phase::Steady && decision.due_at() > now;
+    let failure = record.failure.clone().filter(|_| !idle);
+    notices.extend(failure.map(Notice::Failed));
+    notices.extend(reported(memory, settings.kind, idle));
     let rotates_at = match &record.state {
         Phase::Steady => Some(decision.due_at()),
         Phase::Switched { retire_at } => Some(decision.due_at().max(*retire_at)),
@@ -84,13 +87,13 @@ fn stopped((record, notice): (Record, Notice), keys: Vec<Shown>, now: Timestamp)
     }
 }
 
-/// Faults of calls to the issuer.
-fn reported(memory: &Memory, kind: Kind) -> Vec<Notice> {
+/// Faults of calls to the issuer. If nothing is due, no change of the application is needed.
+fn reported(memory: &Memory, kind: Kind, idle: bool) -> Vec<Notice> {
     let blind = memory.blind.as_ref().map(|(_, fault)| fault);
     // Certificates rotate without the permission to read the application.
     let needed = blind.filter(|_| kind == Kind::Secret);
-    let faults = [&memory.read_fault, &memory.write_fault];
-    let faults = faults.into_iter().flatten().chain(needed);
+    let write_fault = memory.write_fault.as_ref().filter(|_| !idle);
+    let faults = memory.read_fault.iter().chain(write_fault).chain(needed);
     let mut notices: Vec<Notice> = faults.cloned().map(Notice::Blocked).collect();
     notices.dedup();
     notices

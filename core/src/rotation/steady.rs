@@ -45,6 +45,10 @@ impl Decision<'_> {
         }
         let due = self.due_at();
         if due > self.now {
+            // A user stored another value, chose a longer interval or withdrew the request: the rotation that failed is not needed any more.
+            if self.record.failure.is_some() {
+                return self.write_with(Phase::Steady, Values::Keep, None, |r| r.failure = None);
+            }
             return self.until(self.wakes(due));
         }
         notices.push(Notice::Due);

@@ -9,6 +9,7 @@ mod histories;
 mod in_hand;
 mod left;
 mod manager;
+mod obsolete;
 mod overlap;
 mod quiet;
 mod record;
