@@ -166,7 +166,13 @@ impl Decision<'_> {
                 let listed = application.keys.iter().find(|k| k.id == *id);
                 if listed.is_some_and(|listed| self.may_be_current(listed)) {
                     notices.push(Notice::Ambiguous);
-                    return self.kept(key, from);
+                    // Without this state, the overlap of a value that is still in the Secret would begin again and again.
+                    let held = from == Place::Previous && self.facts.previous.is_some();
+                    return if held {
+                        self.wait(self.settings.pace.again)
+                    } else {
+                        self.kept(key, from)
+                    };
                 }
                 if !self.current_is_among(&application.keys, id) {
                     notices.push(Notice::CurrentNotListed);
