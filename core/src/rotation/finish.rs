@@ -6,7 +6,7 @@ use super::memory::later;
 use super::{
     failure::Why,
     next::{Decision, Sight, failed},
-    observed::{Key, Same},
+    observed::{Application, Key, Same},
     settings::{FRESH, Kind, SKEW},
     state::{Known, Phase, Place},
     step::{Notice, Step, Tried, Values},
@@ -35,9 +35,7 @@ impl Decision<'_> {
                 notices.push(self.strange(PREVIOUS));
                 return self.wait(self.settings.pace.again);
             }
-            let retire_at = later(self.now, self.settings.overlap);
-            let state = Phase::Switched { retire_at };
-            return self.write_with(state, Values::Promote, None, |record| {
+            return self.write_with(self.taken_over(), Values::Promote, None, |record| {
                 (record.failure, record.answers) = (None, false);
             });
         }
@@ -131,7 +129,9 @@ impl Decision<'_> {
             return self.until(again);
         }
         if let Some(step) = self.prove_current(notices) {
-            return step;
+            let refused = self.current_refused();
+            let other = refused.then(|| self.instead(Place::Previous, notices));
+            return other.flatten().unwrap_or(step);
         }
         let state = Phase::Retiring {
             key: known.clone(),
@@ -156,6 +156,11 @@ impl Decision<'_> {
         if let Some(until) = self.may_be_added_yet(from) {
             return self.until(until);
         }
+        if self.is_unremovable()
+            && let Some(step) = self.instead(from, notices)
+        {
+            return step;
+        }
         if let Some(step) = self.calls_wait(true) {
             return step;
         }
@@ -176,16 +181,16 @@ impl Decision<'_> {
                 }
                 if !self.current_is_among(&application.keys, id) {
                     notices.push(Notice::CurrentNotListed);
-                    return self.wait(self.settings.pace.again);
+                    let other = self.instead(from, notices);
+                    return other.unwrap_or_else(|| self.wait(self.settings.pace.again));
                 }
             }
         }
         if let Some(step) = self.prove_current(notices) {
-            let hopeless = from == Place::Orphan && self.current_refused();
-            return if hopeless {
-                self.write(Phase::Steady, Values::Keep)
-            } else {
-                step
+            return match from {
+                _ if !self.current_refused() => step,
+                Place::Orphan => self.write(Phase::Steady, Values::Keep),
+                Place::Previous | Place::Next => self.instead(from, notices).unwrap_or(step),
             };
         }
         match self.settings.kind {
@@ -230,6 +235,11 @@ impl Decision<'_> {
                 .is_some_and(|slot| key.is(slot) != Same::No)
     }
 
+    /// Whether the issuer lists the current value.
+    pub(super) fn lists_current(&self, listed: &Application) -> bool {
+        self.current_is_among(&listed.keys, "")
+    }
+
     /// The last credential is never removed: the current value stays listed or, if its id is not known, any other credential.
     fn current_is_among(&self, keys: &[Key], without: &str) -> bool {
         let current = self.facts.current.as_ref().and_then(|k| k.id.as_deref());
@@ -258,7 +268,12 @@ impl Decision<'_> {
             Place::Previous if holds(&slots.previous) => Values::DropPrevious,
             _ => Values::Keep,
         };
-        self.write_with(Phase::Steady, values, None, |record| {
+        // A rotation that began before the previous credential was removed was given up.
+        let state = match from {
+            Place::Next | Place::Orphan if self.record.failure.is_some() => self.given_up(),
+            _ => Phase::Steady,
+        };
+        self.write_with(state, values, None, |record| {
             record.replaced.retain(|id| Some(id) != key.id.as_ref());
         })
     }

@@ -57,6 +57,8 @@ pub struct Memory {
     /// Why the call to add this number failed.
     pub(super) refused: Option<(u32, Fault)>,
     pub(super) removed: Option<String>,
+    /// Number of removals in a row that failed since the last write.
+    pub(super) unremoved: u32,
     /// The last one that was removed. Replicas may still list it.
     pub(super) gone: Option<String>,
     /// Certificates that were announced, the oldest first.
@@ -92,6 +94,7 @@ impl Memory {
             added: None,
             refused: None,
             removed: None,
+            unremoved: 0,
             gone: None,
             sent: Vec::new(),
             row: Row::default(),
@@ -303,6 +306,7 @@ impl Memory {
         };
         let pause = fault.retry_after.map_or(own, |asked| asked.max(own));
         self.not_before = Some(later(now, pause.min(LONGEST_PAUSE)));
+        self.unremoved = self.unremoved.saturating_add(u32::from(step.removes()));
         if let Step::AddKey { n, .. } | Step::AddPassword { n, .. } = step {
             self.refused = Some((*n, fault.clone()));
         }
@@ -321,7 +325,7 @@ impl Memory {
         }
         self.refused = None;
         self.added = None;
-        self.removed = None;
+        (self.removed, self.unremoved) = (None, 0);
         // The rotation progressed, so it no longer waits because of an earlier failure.
         if change.record.failure.is_none() && change.announces.is_none() {
             (self.read_fault, self.write_fault) = (None, None);

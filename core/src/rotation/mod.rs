@@ -20,6 +20,10 @@
 //! | `Switched` | *overlap*: next has become current, and current previous. Waits for `overlap`, and until no credential has a valid token by the previous value; the latter at most until the next rotation is requested or must begin | the same |
 //! | `Retiring{key}` | written *before* the call. Removes one credential at the issuer, then its value | repeats; a credential that does not exist counts as removed |
 //!
+//! If a rotation is requested or due, and the issuer refuses or does not list the current value, or the removal fails three times in a row,
+//! `Switched` (after the overlap) and `Retiring` do not wait any more: the next rotation begins, and the previous value stays until the new
+//! one has taken over. Only then is it removed (`Retiring(orphan)`), and the overlap of the value that was replaced begins.
+//!
 //! These rules always hold, even after a loss, a repetition, a late reading or an edit by others:
 //!
 //! 1. A value that works is replaced only by a proven one, and stays as *previous* for the overlap.
@@ -58,7 +62,7 @@
 //! | `memory`, `trials` | what one process knows in addition to the Secret |
 //! | `cycle` | when a rotation is due, and when it is overdue |
 //! | `step` | the possible steps, and what is reported |
-//! | `next`, `steady`, `adding`, `finish` | the decision |
+//! | `next`, `steady`, `begin`, `adding`, `finish` | the decision |
 //! | `owners` | who created a credential of the issuer |
 //! | `left` | what a rotation replaced and does not remove |
 //! | `elsewhere` | the client names another application than the annotation |
@@ -70,6 +74,7 @@
 //! | [`values`] | what a write does with the data of the Secret |
 
 mod adding;
+mod begin;
 mod cycle;
 mod elsewhere;
 mod failure;

@@ -283,10 +283,10 @@ impl Decision<'_> {
         })
     }
 
-    /// The rotation failed and starts again from the beginning.
+    /// The rotation failed, and starts again from the beginning after a pause.
     pub(super) fn fail(&self, why: Why, values: Values) -> Step {
         let failure = self.failure(why);
-        self.write_with(Phase::Steady, values, None, |r| failed(r, failure))
+        self.write_with(self.given_up(), values, None, |r| failed(r, failure))
     }
 
     pub(super) fn failure(&self, why: Why) -> Failure {

@@ -28,6 +28,8 @@ pub const CALL_PAUSE: SignedDuration = SignedDuration::from_secs(15);
 pub const CONFLICT_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// If an issuer is too busy to add a credential, it is announced again this many times.
 pub const MOST_BUSY: u32 = 5;
+/// After this many failed removals in a row, a rotation that is due does not wait for the removal of the previous credential.
+pub const MOST_UNREMOVED: u32 = 3;
 /// A state in which a user must act is checked again after this time.
 pub const AGAIN: SignedDuration = SignedDuration::from_mins(15);
 /// See [`PAUSE`].

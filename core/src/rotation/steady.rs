@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use super::{
     cycle::Cycle,
     failure::Why,
-    memory::{doubled, later},
+    memory::later,
     next::{Decision, Sight, failed},
     observed::{Application, Key, Same, Slot, number},
-    settings::{Kind, MOST_PAUSE, SKEW, SWEEP},
+    settings::{Kind, SKEW, SWEEP},
     state::{Known, Phase, Place},
     step::{Notice, Step, Tried, Values},
     values::{NEXT, PREVIOUS},
@@ -51,31 +51,7 @@ impl Decision<'_> {
             }
             return self.until(self.wakes(due));
         }
-        notices.push(Notice::Due);
-        let ended = current.validity.is_some_and(|(_, until)| until <= self.now);
-        if self.settings.kind == Kind::Certificate && ended {
-            notices.push(Notice::CurrentEnded);
-            return self.wait(self.settings.pace.again);
-        }
-        if unknown {
-            return self.wait(self.settings.pace.again);
-        }
-        if let Some(step) = self.paused().or_else(|| self.unproven(notices)) {
-            return step;
-        }
-        if let Some(step) = self.calls_wait(true) {
-            return step;
-        }
-        let listed = match self.sight(None) {
-            Sight::Fresh(application) => Some(application),
-            Sight::Blind if self.settings.kind == Kind::Certificate => None,
-            Sight::Blind => return self.wait(self.settings.pace.again),
-            Sight::First(step) => return step,
-        };
-        if let Some(step) = listed.and_then(|l| self.crowded(l, notices)) {
-            return step;
-        }
-        self.announce(listed)
+        self.begin(current, unknown, notices)
     }
 
     /// Values that the state does not mention: the annotation was lost, or was restored from a backup.
@@ -155,7 +131,7 @@ impl Decision<'_> {
             .map(|ending| self.strange(ending))
     }
 
-    fn is_noted(&self, known: &Known) -> bool {
+    pub(super) fn is_noted(&self, known: &Known) -> bool {
         self.record.all().any(|noted| noted.digest == known.digest)
     }
 
@@ -327,31 +303,8 @@ impl Decision<'_> {
         first.fold(due, Timestamp::min)
     }
 
-    /// The pause after a rotation that failed. A later request by a user does not wait for it.
-    fn paused(&self) -> Option<Step> {
-        let failure = self.record.failure.as_ref()?;
-        if self.is_requested() && self.seen.requested != failure.requested {
-            return None;
-        }
-        let pause = doubled(self.settings.pace.pause, failure.times, MOST_PAUSE);
-        self.ahead(later(failure.at, pause), pause)
-            .map(|until| self.until(self.wakes(until)))
-    }
-
-    /// A client secret or key that apicred did not create must get a token first, to show that the Secret belongs to this client. Otherwise a
-    /// user who names a Secret in a client would get a client secret of any application that the caller owns. A certificate signs the proof of
-    /// possession, which shows the same.
-    fn unproven(&self, notices: &mut Vec<Notice>) -> Option<Step> {
-        let known = self.facts.current.as_ref();
-        let foreign = known.is_none_or(|k| k.n.is_none());
-        if self.settings.kind != Kind::Certificate && foreign {
-            return self.prove_current(notices);
-        }
-        None
-    }
-
     /// Whether there is no room for another one: the issuer has at most two credentials of apicred, and one orphan.
-    fn crowded(&self, listed: &Application, notices: &mut Vec<Notice>) -> Option<Step> {
+    pub(super) fn crowded(&self, listed: &Application, notices: &mut Vec<Notice>) -> Option<Step> {
         let ours = |k: &&Key| number(k, &self.seen.names).is_some();
         let held: Vec<&str> = self.facts.all().filter_map(|k| k.id.as_deref()).collect();
         let extra = || {
@@ -369,7 +322,7 @@ impl Decision<'_> {
         let extra: Vec<&Key> = extra().collect();
         let total = listed.keys.iter().filter(ours).count();
         // A user may request a rotation because the current value was stolen.
-        let urgent = self.is_requested() || self.current_refused();
+        let urgent = self.is_requested() || self.current_refused() || !self.lists_current(listed);
         if extra.is_empty() && (young.is_none() || urgent) || urgent && total < 3 {
             return None;
         }

@@ -88,6 +88,13 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether it removes a credential at the issuer.
+    pub(super) const fn removes(&self) -> bool {
+        matches!(self, Self::RemoveKey { .. } | Self::RemovePassword { .. })
+    }
+}
+
 /// Which value is tried.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Tried {
@@ -267,7 +274,7 @@ impl Notice {
                 "the issuer refuses the credential in the Secret, so nothing is removed; store a valid one"
             }
             Self::CurrentNotListed => {
-                "the issuer does not list the credential in the Secret, so nothing is removed; check that the client ID is the one of this Secret"
+                "the issuer does not list the credential in the Secret, so nothing is removed; if it was removed there, request a rotation or store a valid one, else check that the client ID is the one of this Secret"
             }
             Self::Foreign {
                 id,

@@ -1,11 +1,16 @@
 //! A rotation that cannot remove the previous credential.
 
-use super::{faults::Process, overlap::overlap};
+use jiff::SignedDuration;
+
+use super::{
+    faults::{Process, failed},
+    overlap::overlap,
+};
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Key, KeyMark, Kind, Mark, Noted, Notice, Outcome, Phase, Place, Record, Slot,
-        Step,
+        Answer, Application, Class, Key, KeyMark, Kind, Mark, Noted, Notice, Outcome, Phase, Place,
+        Record, Slot, Step, Values,
     },
 };
 
@@ -53,6 +58,174 @@ fn retiring(kind: Kind) -> Process {
         from: Place::Previous,
     };
     process
+}
+
+/// What the next rotation writes first.
+fn begins(process: &Process) -> Record {
+    let next = process.decide();
+    let Step::Write { change, .. } = next.step else {
+        panic!("{:?} {:?}", next.step, next.notices);
+    };
+    let Phase::Adding { n, .. } = change.record.state else {
+        panic!("{change:?}");
+    };
+    assert_eq!((change.values, change.announces), (Values::Keep, Some(n)));
+    // The one before the current one stays in the Secret and in the record.
+    let previous = change.record.previous.as_ref();
+    assert_eq!(previous.and_then(|k| k.id.as_deref()), Some("key-0"));
+    change.record
+}
+
+/// Only the previous credential is at the issuer.
+fn lists_the_previous_one(process: &mut Process) {
+    let rest = vec![key(process, 0, Some("pre"))];
+    lists(process, rest);
+}
+
+#[test]
+fn a_rotation_that_is_needed_begins_if_the_issuer_refuses_the_current_value_after_the_overlap() {
+    let mut process = overlap(Kind::Secret);
+    process.now = at(DAY);
+    process.seen.used_at = None;
+    lists_the_previous_one(&mut process);
+    let trial = process.does(&Outcome::Refused(Answer::default()));
+    assert!(matches!(trial, Step::Trial { .. }), "{trial:?}");
+    // It is not needed.
+    let next = process.decide();
+    assert_eq!(next.notices, [Notice::CurrentRefused]);
+    assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+    process.seen.requested = Some("now".to_owned());
+    begins(&process);
+    process.seen.requested = None;
+    process.settings.every = SignedDuration::from_hours(24);
+    begins(&process);
+
+    // It fails. The overlap does not begin again, and the next try waits.
+    process.does(&Outcome::Done);
+    process.does(&failed(Class::Permission));
+    let Step::Write { change, .. } = process.does(&Outcome::Done) else {
+        panic!("it has failed");
+    };
+    let retire_at = process.now;
+    assert_eq!(change.record.state, Phase::Switched { retire_at });
+    assert!(change.record.failure.is_some());
+    process.pass(process.settings.pace.call_pause);
+    lists_the_previous_one(&mut process);
+    assert!(matches!(process.decide().step, Step::Wait { .. }));
+    process.pass(process.settings.pace.pause);
+    lists_the_previous_one(&mut process);
+    begins(&process);
+}
+
+#[test]
+fn the_overlap_ends_before_a_rotation_begins_whatever_the_issuer_refuses() {
+    let mut process = overlap(Kind::Secret);
+    process.seen.used_at = None;
+    process.seen.requested = Some("now".to_owned());
+    lists_the_previous_one(&mut process);
+    let next = process.decide();
+    assert_eq!(next.step, Step::Wait { until: at(DAY) });
+    assert_eq!(next.notices, [Notice::Requested { at: at(DAY) }]);
+}
+
+#[test]
+fn a_rotation_that_is_needed_begins_if_the_issuer_does_not_list_the_current_value() {
+    let mut process = retiring(Kind::Secret);
+    lists_the_previous_one(&mut process);
+    let next = process.decide();
+    assert_eq!(next.notices, [Notice::CurrentNotListed]);
+    let until = process.now + process.settings.pace.again;
+    assert_eq!(next.step, Step::Wait { until });
+    let said = next.notices[0].message();
+    assert!(said.contains("request a rotation"), "{said}");
+
+    process.seen.requested = Some("now".to_owned());
+    begins(&process);
+    assert!(process.decide().notices.contains(&Notice::Due));
+    process.seen.requested = None;
+    process.now = at((180 - 8) * DAY);
+    lists_the_previous_one(&mut process);
+    begins(&process);
+}
+
+#[test]
+fn a_rotation_that_is_needed_does_not_wait_for_a_removal_that_always_fails() {
+    let mut process = retiring(Kind::Secret);
+    process.seen.requested = Some("now".to_owned());
+    let all = |process: &mut Process, extra: bool| {
+        let mut keys = vec![key(process, 0, Some("pre")), key(process, 1, Some("val"))];
+        let lost = [6, 7].map(|n| key(process, n, Some("oth")));
+        keys.extend(lost.into_iter().filter(|_| extra));
+        process.seen.used_at = Some(process.now);
+        lists(process, keys);
+    };
+    for _ in 0..3 {
+        all(&mut process, false);
+        let step = process.does(&failed(Class::Transient));
+        assert!(matches!(step, Step::RemovePassword { .. }), "{step:?}");
+        process.pass(SignedDuration::from_mins(10));
+    }
+    all(&mut process, false);
+    begins(&process);
+    // Without need it is tried again, and also if the issuer has no room for another credential.
+    all(&mut process, true);
+    let step = process.decide().step;
+    assert!(matches!(step, Step::RemovePassword { .. }), "{step:?}");
+    process.seen.requested = None;
+    all(&mut process, false);
+    let step = process.decide().step;
+    assert!(matches!(step, Step::RemovePassword { .. }), "{step:?}");
+}
+
+#[test]
+fn what_is_left_of_the_rotation_before_is_removed_when_the_new_credential_has_taken_over() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        let mut process = overlap(kind);
+        process.proves();
+        let gap = process.settings.trials.gap;
+        let change = loop {
+            process.pass(gap);
+            match process.does(&Outcome::Token) {
+                Step::Write { change, .. } => break change,
+                Step::Trial { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(change.values, Values::Promote, "{kind:?}");
+        let noted = change.record;
+        let Phase::Retiring { key, from } = &noted.state else {
+            panic!("{noted:?}");
+        };
+        assert_eq!((key.id.as_deref(), *from), (Some("key-0"), Place::Orphan));
+        let ids = [&noted.current, &noted.previous].map(|k| k.clone().and_then(|k| k.id));
+        assert_eq!(ids, [Some("key-2".to_owned()), Some("key-1".to_owned())]);
+    }
+}
+
+#[test]
+fn a_public_key_that_is_in_no_secret_is_not_forgotten() {
+    for (kind, from, forgotten) in [
+        (Kind::Key, Place::Orphan, false),
+        (Kind::Key, Place::Next, false),
+        (Kind::Key, Place::Previous, true),
+        (Kind::Secret, Place::Orphan, true),
+    ] {
+        let mut process = retiring(kind);
+        let Phase::Retiring { key, .. } = record(&mut process).state.clone() else {
+            panic!("it was set above");
+        };
+        record(&mut process).state = Phase::Retiring { key, from };
+        if from != Place::Previous {
+            process.seen.slots.previous = None;
+            record(&mut process).previous = None;
+        }
+        process.seen.requested = Some("now".to_owned());
+        lists_the_previous_one(&mut process);
+        let next = process.decide();
+        assert!(next.notices.contains(&Notice::CurrentNotListed));
+        let left = !matches!(next.step, Step::Wait { .. });
+        assert_eq!(left, forgotten, "{kind:?} {from:?} {:?}", next.step);
+    }
 }
 
 #[test]
