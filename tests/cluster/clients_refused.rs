@@ -96,6 +96,8 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
 
         let client = json!({ "entra": entra, "id": "c", "secrets": [key] });
         let guid = "5d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6";
+        // The example of RFC 7638, section 3.1.
+        let thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
         let by = |rotation: Value| {
             let manager = json!({ "managementRef": { "name": "m" } });
             json!({ "rotation": merge(manager, rotation) })
@@ -122,6 +124,7 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
                 json!({}),
                 json!({ "registration": { "urlKey": "u", "tokenKey": "t" } }),
             ),
+            by_key(json!({}), json!({ "adopt": { "keyId": thumbprint } })),
             json!({ "secrets": null, "certificates": [certificate], "rotation": {
                 "every": "720h", "validity": "721h", "overlap": "1h", "key": { "algorithm": "RSA", "size": 4096 } } }),
         ] {
@@ -231,6 +234,16 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
                 by(json!({ "adopt": { "keyId": "x" } })),
                 "spec.rotation.adopt.keyId",
                 "GUID",
+            ),
+            (
+                by(json!({ "adopt": { "keyId": thumbprint } })),
+                "spec.rotation.adopt.keyId",
+                "GUID at Entra ID",
+            ),
+            (
+                by_key(json!({}), json!({ "adopt": { "keyId": guid } })),
+                "spec.rotation.adopt.keyId",
+                "thumbprint of a public key",
             ),
             (json!({ "objectId": "x" }), "spec.objectId", "GUID"),
             (

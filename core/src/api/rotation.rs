@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// the certificate: that one is only uploaded, and its Secret is not changed.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::rules::validity())]
+#[x_kube(validation = super::rules::validity(), validation = super::rules::adopted())]
 pub struct Rotation {
     /// Interval between new credentials. `2160h` (90 days) if not set; at least `2h`.
     #[serde(

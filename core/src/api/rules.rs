@@ -48,6 +48,14 @@ pub(super) fn validity() -> Rule {
     .message("validity must be at least every + overlap (4320h, 2160h and 24h if not set): otherwise the old credential ends before the new one takes over")
 }
 
+/// Rule of the credential that a rotation adopts: other issuers have other IDs, and an ID of the other form would have no effect.
+pub(super) fn adopted() -> Rule {
+    Rule::new("!has(self.adopt) || has(self.registration) == (size(self.adopt.keyId) == 43)")
+        .reason(Reason::FieldValueInvalid)
+        .field_path(".adopt.keyId")
+        .message("adopt.keyId is a GUID at Entra ID; with registration, it is the thumbprint of a public key (43 characters), as status.keys shows it")
+}
+
 /// Rule of an https URL. A query is allowed after a path.
 pub(super) fn https_url(field: &str) -> Rule {
     Rule::new(format!(
