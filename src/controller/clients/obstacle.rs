@@ -8,7 +8,8 @@ use k8s_openapi::{
 
 use crate::{
     api::names,
-    credential::{Key, binding::is_named},
+    credential::{Key, TLS, binding::is_named},
+    rotation::{Kind, Rotating},
 };
 
 /// Labels and annotations of tools that restore the content of a Secret. The list is not complete: see also [`MANAGERS`].
@@ -49,17 +50,36 @@ const MANAGERS: [(&str, &str); 12] = [
     ("fleet", "Fleet"),
 ];
 
-/// Why the content of this Secret may not be replaced.
-pub(super) fn obstacle(secret: &Secret, key: &Key, uid: &str) -> Option<String> {
+/// Why the content of this Secret may not be replaced. If the Secret can never be used, its owner need not allow anything, so that is reported
+/// first.
+pub(super) fn obstacle(
+    secret: &Secret,
+    rotating: &Rotating,
+    key: &Key,
+    uid: &str,
+) -> Option<String> {
+    found(secret, (rotating.settings.kind, &rotating.keys), key, uid)
+}
+
+/// The same for this kind of credential, under these keys of the Secret.
+fn found(secret: &Secret, (kind, keys): (Kind, &[String]), key: &Key, uid: &str) -> Option<String> {
     let meta = &secret.metadata;
     let name = meta.name.as_deref().unwrap_or_default();
     let annotations = meta.annotations.as_ref();
-    let by = annotations.and_then(|a| a.get(names::ROTATE_BY));
-    if !by.is_some_and(|by| is_named(by, &key.name, uid)) {
+    let noted = |key: &str| annotations.and_then(|a| a.get(key));
+    let (certificate, private) = TLS;
+    let pair = kind == Kind::Certificate && keys != [certificate, private];
+    if pair && noted(names::CERT_MANAGER).is_some() {
         return Some(format!(
-            "Secret {name} may not be changed by this client; its owner must set the annotation {}: {} on it",
-            names::ROTATE_BY,
-            key.name
+            "Secret {name} belongs to cert-manager, and a certificate of cert-manager is uploaded from the keys {certificate} and {private} only; use the keys {certificate} and {private} (remove certificateKey and privateKeyKey)"
+        ));
+    }
+    let owner = owner(meta)
+        .or_else(|| marked(meta))
+        .or_else(|| writer(meta));
+    if let Some(owner) = owner {
+        return Some(format!(
+            "Secret {name} belongs to {owner}, which would put the old content back; give the client a Secret of its own, or remove rotation"
         ));
     }
     if secret.immutable == Some(true) {
@@ -67,12 +87,14 @@ pub(super) fn obstacle(secret: &Secret, key: &Key, uid: &str) -> Option<String> 
             "Secret {name} is immutable; create it again without immutable"
         ));
     }
-    let owner = owner(meta)
-        .or_else(|| marked(meta))
-        .or_else(|| writer(meta))?;
-    Some(format!(
-        "Secret {name} belongs to {owner}, which would put the old content back; give the client a Secret of its own, or remove rotation"
-    ))
+    let allowed = noted(names::ROTATE_BY).is_some_and(|by| is_named(by, &key.name, uid));
+    (!allowed).then(|| {
+        format!(
+            "Secret {name} may not be changed by this client; its owner must set the annotation {}: {} on it",
+            names::ROTATE_BY,
+            key.name
+        )
+    })
 }
 
 /// The object that fills this Secret: its controller, or a custom resource. Owners of other kinds exist for garbage collection.
@@ -133,7 +155,8 @@ mod tests {
                 all[name] = value.clone();
             }
             let secret = json!({ "metadata": all, "immutable": immutable });
-            obstacle(&serde_json::from_value(secret).unwrap(), &key, "u")
+            let secret = serde_json::from_value(secret).unwrap();
+            found(&secret, (Kind::Secret, &[]), &key, "u")
         };
         let by = |name: &str| json!({ "annotations": { "apicred.dev/rotate-by": name } });
         let with = |key: &str| json!({ "labels": { key: "x" } });
@@ -211,5 +234,35 @@ mod tests {
                 ),
             }
         }
+    }
+
+    #[test]
+    fn what_never_lets_a_secret_be_used_is_reported_before_the_permission_of_its_owner() {
+        let key = Key::new("secops", "defender");
+        let said = |kind, secret: Json| {
+            let secret = serde_json::from_value(secret).unwrap();
+            let keys = ["tls-combined.pem".to_owned()];
+            found(&secret, (kind, &keys), &key, "u").unwrap_or_default()
+        };
+        let by_cert_manager = json!({ "metadata": {
+            "name": "s", "annotations": { "cert-manager.io/certificate-name": "c" },
+        } });
+        let text = said(Kind::Certificate, by_cert_manager.clone());
+        assert!(text.contains("use the keys tls.crt and tls.key"), "{text}");
+        assert!(!text.contains("of its own"), "{text}");
+        // A client secret has no such keys.
+        let text = said(Kind::Secret, by_cert_manager);
+        assert!(text.contains("a Secret of its own"), "{text}");
+        let label = json!({ "reconcile.external-secrets.io/managed": "true" });
+        let of_another = json!({ "metadata": { "name": "s", "labels": label } });
+        let text = said(Kind::Secret, of_another);
+        assert!(text.contains("belongs to External Secrets"), "{text}");
+        let text = said(
+            Kind::Secret,
+            json!({ "metadata": { "name": "s" }, "immutable": true }),
+        );
+        assert!(text.contains("is immutable"), "{text}");
+        let text = said(Kind::Secret, json!({ "metadata": { "name": "s" } }));
+        assert!(text.contains("rotate-by: defender"), "{text}");
     }
 }

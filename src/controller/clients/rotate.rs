@@ -281,7 +281,7 @@ impl Driver {
         let copy = copy_of(&rotating, &place.credential, &secret.metadata);
         let copy = match &copy {
             Some(copy) => Some(self.copy(copy, &secret.metadata).await?),
-            None => match obstacle(&secret, &self.key, &self.uid) {
+            None => match obstacle(&secret, &rotating, &self.key, &self.uid) {
                 Some(why) => return Err((why, RECHECK)),
                 None => None,
             },
