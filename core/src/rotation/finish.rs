@@ -150,7 +150,7 @@ impl Decision<'_> {
         if self.is_needed(key, from) {
             return self.write(Phase::Steady, Values::Keep);
         }
-        if !self.is_ours(key) {
+        if !self.is_ours(key) || self.was_left(key) {
             return self.kept(key, from);
         }
         if let Some(until) = self.may_be_added_yet(from) {
@@ -275,6 +275,9 @@ impl Decision<'_> {
         };
         self.write_with(state, values, None, |record| {
             record.replaced.retain(|id| Some(id) != key.id.as_ref());
+            // It may have been kept at the issuer instead.
+            let kept = self.used_at_other(key).is_some();
+            record.spared.retain(|known| kept || known.id != key.id);
         })
     }
 }

@@ -22,6 +22,11 @@ impl Decision<'_> {
         if until.is_some_and(|until| until <= self.now) {
             return None;
         }
+        let also = known.n.and_then(|_| self.used_at_other(known));
+        if let Some(place) = also {
+            let id = known.id.clone();
+            return Some(Notice::AlsoStored { id, place });
+        }
         Some(match &known.id {
             Some(id) if self.is_of_another(id) => Notice::OfAnother { id: id.clone() },
             Some(id) if listed.is_some_and(|key| self.is_of_earlier(key)) => {

@@ -29,7 +29,8 @@
 //! 1. A value that works is replaced only by a proven one, and stays as *previous* for the overlap.
 //! 2. Nothing is removed at the issuer unless the *current* value got a token within the last 24 hours.
 //! 3. Nothing is removed that is, or may be, a value of the Secret. Nothing is removed that apicred did not create, unless
-//!    `adopt` names it and a rotation replaced it in this Secret, or an earlier client resource created it for this Secret.
+//!    `adopt` names it and a rotation replaced it in this Secret, or an earlier client resource created it for this Secret. Nothing is
+//!    removed that another Secret uses (a copy), or that is in a Secret or under keys that the client resource named before.
 //! 4. The issuer has at most two credentials of apicred, and one orphan.
 //! 5. A public key (RFC 7592) has neither a name nor a date at the issuer, so only the annotation shows which ones apicred registered. Its
 //!    thumbprint is stored before the first call that registers it, and until a call has removed it. A key that is given up is removed
@@ -64,6 +65,7 @@
 //! | `step` | the possible steps, and what is reported |
 //! | `next`, `steady`, `begin`, `adding`, `finish` | the decision |
 //! | `owners` | who created a credential of the issuer |
+//! | `shared` | values that are also stored in another Secret, or under other keys |
 //! | `left` | what a rotation replaced and does not remove |
 //! | `elsewhere` | the client names another application than the annotation |
 //! | `upload` | the decision for a certificate that another tool created and apicred only announces |
@@ -89,6 +91,7 @@ mod outcome;
 mod owners;
 pub mod registration;
 pub mod settings;
+mod shared;
 mod spec;
 mod state;
 mod steady;
@@ -109,8 +112,9 @@ pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
 pub use outcome::{Answer, Class, Fault, InHand, Outcome};
 pub use settings::{Kind, Pace, RotationSettings, Trials};
+pub use shared::{Also, InOther};
 pub use spec::{Registry, Rotating, rotating};
-pub use state::{ClientAt, Known, Noted, Phase, Place, Record, RotatedUntil, value_digest};
+pub use state::{ClientAt, Known, Noted, Phase, Place, Record, RotatedUntil, Stored, value_digest};
 pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
 pub use upload::{Uploading, upload};
 pub use users::{Lagging, User, lagging, used_at};

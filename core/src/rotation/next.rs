@@ -262,6 +262,11 @@ impl Decision<'_> {
             previous,
             ..before
         };
+        for known in self.record.all().chain(self.facts.all()) {
+            if self.used_at_other(known).is_some() {
+                record.spares(known);
+            }
+        }
         edit(&mut record);
         Step::Write {
             version: self.seen.version.clone(),

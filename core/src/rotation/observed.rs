@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     settings::RotationSettings,
+    shared::InOther,
     state::{ClientAt, Known, Noted},
     step::Shown,
     users::Lagging,
@@ -58,6 +59,8 @@ pub struct Slots {
     pub next: Option<Slot>,
     /// The one that was replaced.
     pub previous: Option<Slot>,
+    /// What identifies the values under all other keys of the Secret, if they are credentials of the same kind.
+    pub other_keys: Vec<Mark>,
     /// The keys of the Secret that contain something, other than those of the current value, whether it is a credential or not.
     pub beside: Vec<String>,
 }
@@ -181,6 +184,8 @@ pub struct Observed {
     pub lagging: Option<Lagging>,
     /// When a credential last got a token with the current value.
     pub used_at: Option<Timestamp>,
+    /// Values of other Secrets for the same client.
+    pub in_others: Vec<InOther>,
     /// The annotation `rotate-requested-at` of the client resource.
     pub requested: Option<String>,
     /// The last request that was answered, according to the status of the client resource: the annotation of the Secret may be lost.
@@ -198,7 +203,11 @@ pub(super) enum Same {
 
 impl Key {
     pub(super) fn is(&self, slot: &Slot) -> Same {
-        match (&self.mark, &slot.mark) {
+        self.has(&slot.mark)
+    }
+
+    pub(super) fn has(&self, mark: &Mark) -> Same {
+        match (&self.mark, mark) {
             (Some(KeyMark::Hint(seen)), Mark::Hint(own)) if seen != own => Same::No,
             (Some(KeyMark::Thumbprint(seen)), Mark::Certificate { sha1, sha256 }) => {
                 if seen == sha1 || seen == sha256 {

@@ -9,11 +9,13 @@ use super::{
 };
 
 impl Decision<'_> {
-    /// Whether apicred created it, or `adopt` names it.
+    /// Whether apicred created it and no other Secret uses it, or `adopt` names it. A Secret is copied with its annotation, so the other Secret
+    /// may be that of another client resource.
     pub(super) fn is_ours(&self, known: &Known) -> bool {
         let named =
             |id: &String| self.settings.adopt.as_ref() == Some(id) && !self.is_of_another(id);
-        known.n.is_some() || known.id.as_ref().is_some_and(named)
+        let made = known.n.is_some() && self.used_at_other(known).is_none();
+        made || known.id.as_ref().is_some_and(named)
     }
 
     /// Whether its name shows that another client resource created it. That one may still use it, so `adopt` cannot name it.
@@ -45,9 +47,9 @@ impl Decision<'_> {
         keys.find(|key| key.id == id)
     }
 
-    /// Whether this credential of the issuer is one of ours and is probably none of the values of the Secret.
+    /// Whether this credential of the issuer is one of ours and is probably in no Secret.
     pub(super) fn is_orphan(&self, key: &Key) -> bool {
-        number(key, &self.seen.names).is_some() && !self.is_in_use(key)
+        self.made(key).is_some() && !self.is_in_use(key) && self.is_also_at(key).is_none()
     }
 
     /// Whether it is, or may be, the value of a slot.
@@ -66,6 +68,13 @@ impl Decision<'_> {
                 (Some(slot), None) => key.is(slot) != Same::No,
             }
         })
+    }
+
+    /// Whether it is certainly a value of the Secret, under any id.
+    pub(super) fn is_listed_twice(&self, key: &Key) -> bool {
+        let slots = &self.seen.slots;
+        let mut all = [&slots.current, &slots.next, &slots.previous].into_iter();
+        all.any(|slot| slot.as_ref().is_some_and(|slot| key.is(slot) == Same::Yes))
     }
 
     /// Whether `adopt` names it, and it was in the Secret before a rotation, or an earlier client resource created it for this Secret. A

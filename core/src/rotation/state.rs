@@ -149,6 +149,9 @@ pub struct Record {
     /// IDs of credentials that apicred did not create and that were replaced in this Secret, the latest last: `adopt` may name these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<String>,
+    /// Values that were replaced while another Secret used them, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spared: Vec<Known>,
     /// UIDs of the client resources that rotated this Secret for this client, the present one last. If one is deleted, the next one takes over
     /// what it created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -267,13 +270,38 @@ impl Record {
     }
 }
 
-/// When the current value of a Secret expires, as its rotation stored it.
+/// A value of a Secret, as the annotation describes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Stored {
+    /// See [`Known`].
+    pub digest: String,
+    /// See [`Known`].
+    pub id: Option<String>,
+    /// See [`Known`].
+    pub n: Option<u32>,
+    /// Whether a rotation replaced it.
+    pub replaced: bool,
+}
+
+impl Stored {
+    fn of(known: &Known, replaced: bool) -> Self {
+        Self {
+            digest: known.digest.clone(),
+            id: known.id.clone(),
+            n: known.n,
+            replaced,
+        }
+    }
+}
+
+/// When the current value of a Secret expires, as its rotation stored it, and which values the Secret has.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RotatedUntil {
     /// The client to which the value belongs. None: an earlier version stored it.
     client: Option<ClientAt>,
     from: Option<Timestamp>,
-    until: Timestamp,
+    until: Option<Timestamp>,
+    stored: Vec<Stored>,
 }
 
 impl RotatedUntil {
@@ -282,18 +310,34 @@ impl RotatedUntil {
         let Noted::Record(record) = Record::read(annotations) else {
             return None;
         };
-        let current = record.current?;
-        Some(Self {
+        let values = [
+            (&record.current, false),
+            (&record.next, false),
+            (&record.previous, true),
+        ];
+        let stored = values.into_iter();
+        let stored =
+            stored.filter_map(|(known, replaced)| Some(Stored::of(known.as_ref()?, replaced)));
+        let stored: Vec<Stored> = stored.collect();
+        let current = record.current.unwrap_or_default();
+        (!stored.is_empty()).then_some(Self {
             client: record.client,
             from: current.from,
-            until: current.until?,
+            until: current.until,
+            stored,
         })
+    }
+
+    /// The values, if they belong to this client.
+    pub fn stored(&self, client: &ClientAt) -> &[Stored] {
+        let same = self.client.as_ref().is_none_or(|noted| noted == client);
+        if same { &self.stored } else { &[] }
     }
 
     /// The start (if known) and the end of the value's validity, if it belongs to this client: the previous client's value may expire at
     /// another time.
     pub fn of(&self, client: &ClientAt) -> Option<(Option<Timestamp>, Timestamp)> {
         let same = self.client.as_ref().is_none_or(|noted| noted == client);
-        same.then_some((self.from, self.until))
+        same.then_some((self.from, self.until?))
     }
 }

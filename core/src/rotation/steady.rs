@@ -36,6 +36,7 @@ impl Decision<'_> {
             Beside::Known => false,
         };
         self.replaced(notices);
+        self.left_in_others(notices);
         let Some(current) = &self.seen.slots.current else {
             notices.push(Notice::NoCurrent);
             return self.wait(self.settings.pace.again);
@@ -222,14 +223,14 @@ impl Decision<'_> {
             None => certificate && self.memory.reconciled_before,
         };
         let at = self.ahead(self.memory.read_by, SWEEP);
-        let at = at.filter(|_| learnt && self.record.replaced.is_empty());
+        let at = at.filter(|_| learnt && self.record.replaced.is_empty() && !self.has_others());
         at.unwrap_or(Timestamp::MIN)
     }
 
     pub(super) fn retire_orphan(&self, key: &Key, why: Option<Why>) -> Step {
         let known = Known {
             id: Some(key.id.clone()),
-            n: number(key, &self.seen.names),
+            n: self.made(key),
             from: key.from,
             until: key.until,
             ..Known::default()
@@ -309,6 +310,7 @@ impl Decision<'_> {
         let held: Vec<&str> = self.facts.all().filter_map(|k| k.id.as_deref()).collect();
         let extra = || {
             let keys = listed.keys.iter().filter(ours);
+            let keys = keys.filter(|k| self.is_also_at(k).is_none());
             keys.filter(|k| !held.contains(&k.id.as_str()) && !self.is_listed_twice(k))
         };
         // Another process may be in the middle of a rotation, or a tool restores the Secret again and again.
@@ -345,12 +347,5 @@ impl Decision<'_> {
             notices.push(Notice::Ambiguous);
         }
         Some(self.wait(self.settings.pace.again))
-    }
-
-    /// Whether it is certainly a value of the Secret, under any id.
-    fn is_listed_twice(&self, key: &Key) -> bool {
-        let slots = &self.seen.slots;
-        let mut all = [&slots.current, &slots.next, &slots.previous].into_iter();
-        all.any(|slot| slot.as_ref().is_some_and(|slot| key.is(slot) == Same::Yes))
     }
 }

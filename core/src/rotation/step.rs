@@ -7,6 +7,7 @@ use super::{
     left,
     observed::Mark,
     outcome::Fault,
+    shared::{Also, also_stored},
     state::{ClientAt, Record},
 };
 
@@ -188,6 +189,13 @@ pub enum Notice {
         /// Its key ID.
         id: String,
     },
+    /// A credential that apicred created is not removed, because it is also stored in another place.
+    AlsoStored {
+        /// Its key ID, if it is known.
+        id: Option<String>,
+        /// Where.
+        place: Also,
+    },
     /// The annotation describes another client than the one that the client resource names now.
     Elsewhere {
         /// The other one.
@@ -283,6 +291,7 @@ impl Notice {
             } => return left::foreign(id.as_deref(), thumbprint.as_deref(), *until),
             Self::OfAnother { id } => return left::of_another(id),
             Self::OfEarlier { id } => return left::of_earlier(id),
+            Self::AlsoStored { id, place } => return also_stored(id.as_deref(), place),
             Self::Elsewhere { client, left } => return stays_there(client, left),
             Self::Unknown { ending, keys } => return unknown(ending, keys),
             Self::Crowded { id, until } => return crowded(id, *until),

@@ -90,6 +90,7 @@ pub fn upload(
         names: Names::new("", ""),
         lagging: None,
         used_at: seen.used_at,
+        in_others: Vec::new(),
         requested: seen.requested.clone(),
         handled: None,
     };

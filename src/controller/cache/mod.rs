@@ -22,6 +22,7 @@ pub(super) mod secret_map;
 pub(super) mod secrets;
 pub(super) mod service_accounts;
 pub(super) mod shown;
+mod stored_values;
 pub(super) mod streams;
 pub(super) mod trim;
 pub(super) mod unsynced;

@@ -25,7 +25,7 @@ use crate::publish::{
 /// deletion leaves no entry to compare with, so each call in progress records what the watch delivers in the meantime.
 #[derive(Debug, Default)]
 pub(in crate::controller) struct Secrets {
-    seen: Map,
+    pub(super) seen: Map,
     /// The lists that are being received, by their part of the cluster, until they are complete.
     incoming: HashMap<Part, Map>,
     /// Own writes while a list is received: the list may be older than the writes.

@@ -15,7 +15,7 @@ use super::{
     issuer::ClientPlace,
     obstacle::obstacle,
     patience::{LONGEST, PAUSE, Patience},
-    seen::{asking, is_listed, slots, users},
+    seen::{asking, in_others, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
     upload::{copy_of, joined},
     view::Shared,
@@ -377,12 +377,12 @@ impl Driver {
         let uid = meta.uid.as_deref().unwrap_or_default();
         let users = users(&self.context, &self.key.namespace, &sight.rotating, uid);
         let overlap = sight.rotating.settings.overlap;
-        let cluster = format!("{:08x}", sight.digests.phase());
         Observed {
             lagging: lagging(&users, &noted, &version, overlap),
             used_at: used_at(&users, &version),
             slots: sight.slots.clone(),
-            names: Names::new(&cluster, &self.uid),
+            names: Names::new(&format!("{:08x}", sight.digests.phase()), &self.uid),
+            in_others: in_others(&self.context, &self.key.namespace, &sight.rotating),
             client: sight.rotating.client(),
             requested: None,
             handled: None,

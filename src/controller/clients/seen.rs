@@ -12,7 +12,7 @@ use crate::{
     oauth::{ClientKey, Identity, Material, file, secret_text},
     plan::fingerprint::{self, DigestKey},
     rotation::{
-        Kind, Mark, Rotating, Slot, Slots, User,
+        InOther, Kind, Mark, Rotating, Slot, Slots, User,
         graph::{hint, thumbprints},
         value_digest,
         values::{NEXT, PREVIOUS},
@@ -101,6 +101,45 @@ pub(super) fn slots(
         next: slot(NEXT),
         previous: slot(PREVIOUS),
         beside: beside(&rotating.keys, data),
+        other_keys: under_other_keys(rotating.settings.kind, &rotating.keys, data),
+    }
+}
+
+/// Maximum number of certificates and of private keys under other keys that are compared: each is tried with each.
+const MOST_FILES: usize = 16;
+
+/// What identifies the values under all other keys: the client may have named these before, and other programs may use them.
+fn under_other_keys(kind: Kind, keys: &[String], data: &BTreeMap<String, ByteString>) -> Vec<Mark> {
+    let is_own = |key: &String| {
+        let mut endings = keys.iter().map(|own| key.strip_prefix(own.as_str()));
+        endings.any(|ending| ending.is_some_and(|ending| ["", NEXT, PREVIOUS].contains(&ending)))
+    };
+    let others = data.iter().filter(|(key, _)| !is_own(key));
+    let others = others.map(|(_, value)| value.0.as_slice());
+    match kind {
+        Kind::Secret => others
+            .filter_map(|value| Some(hint(&secret_text(value).ok()?)))
+            .collect(),
+        Kind::Key => {
+            let keys =
+                others.filter_map(|value| ClientKey::read(file(value).ok()?.expose_secret()).ok());
+            keys.map(|key| Mark::Key(key.thumbprint())).collect()
+        }
+        Kind::Certificate => {
+            let texts: Vec<SecretString> = others.filter_map(|value| file(value).ok()).collect();
+            let with = |part: &'static str| {
+                let texts = texts.iter().map(ExposeSecret::expose_secret);
+                texts
+                    .filter(move |text| text.contains(part))
+                    .take(MOST_FILES)
+            };
+            // Which of them are a pair is not known.
+            let pairs = with("CERTIFICATE").flat_map(|c| with("PRIVATE KEY").map(move |k| (c, k)));
+            let pairs = pairs.filter_map(|(c, k)| Identity::from_pem(c, k).ok());
+            pairs
+                .filter_map(|identity| thumbprints(&identity))
+                .collect()
+        }
     }
 }
 
@@ -110,6 +149,12 @@ fn beside(keys: &[String], data: &BTreeMap<String, ByteString>) -> Vec<String> {
     let all = endings.flat_map(|ending| keys.iter().map(move |key| format!("{key}{ending}")));
     all.filter(|key| data.get(key).is_some_and(|value| !value.0.is_empty()))
         .collect()
+}
+
+/// The values of other Secrets for the client.
+pub(super) fn in_others(context: &Context, namespace: &str, rotating: &Rotating) -> Vec<InOther> {
+    let source = (namespace.to_owned(), rotating.secret.clone());
+    lock(&context.secrets).in_others(&source, &rotating.client())
 }
 
 /// The credentials that authenticate with this Secret, with what is recorded with their tokens.
@@ -212,5 +257,33 @@ mod tests {
         let data = BTreeMap::from(data);
         assert_eq!(beside(&keys, &data), ["tls.key-next", "tls.key-previous"]);
         assert_eq!(beside(&keys[..1], &data), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_value_that_the_client_named_before_is_seen_under_its_key() {
+        let keys = ["other".to_owned()];
+        let data = [
+            ("other", "current"),
+            ("other-next", "next"),
+            ("value", "old"),
+            ("value-previous", "before"),
+            ("note", "two\nlines"),
+        ];
+        let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec())));
+        let mut data = BTreeMap::from(data);
+        let hints = ["old", "bef"].map(|hint| Mark::Hint(hint.to_owned()));
+        assert_eq!(under_other_keys(Kind::Secret, &keys, &data), hints);
+
+        let pair = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let stored = [
+            ("tls.crt", pair.cert.pem()),
+            ("tls.key", pair.signing_key.serialize_pem()),
+        ];
+        data.extend(stored.map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes()))));
+        let keys = ["new.crt".to_owned(), "new.key".to_owned()];
+        let marks = under_other_keys(Kind::Certificate, &keys, &data);
+        assert!(matches!(marks[..], [Mark::Certificate { .. }]), "{marks:?}");
+        let keys = ["tls.crt".to_owned(), "tls.key".to_owned()];
+        assert!(under_other_keys(Kind::Certificate, &keys, &data).is_empty());
     }
 }

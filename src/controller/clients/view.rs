@@ -83,7 +83,10 @@ impl View {
                     view.due = Some(notice.message());
                 }
                 Notice::Failed(failure) => view.failed = Some(failure.message()),
-                Notice::Foreign { .. } | Notice::OfAnother { .. } | Notice::OfEarlier { .. } => {
+                Notice::Foreign { .. }
+                | Notice::OfAnother { .. }
+                | Notice::OfEarlier { .. }
+                | Notice::AlsoStored { .. } => {
                     left.push(notice.message());
                 }
                 other => blocked.push(other.message()),

@@ -78,6 +78,7 @@ impl Process {
             names: Names::new("cluster", UID),
             lagging: None,
             handled: None,
+            in_others: Vec::new(),
             used_at: Some(at(0)),
             requested: None,
         };

@@ -50,6 +50,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         Just(Edit::RemoveNext),
         Just(Edit::RemovePrevious),
         Just(Edit::PutPreviousBack),
+        Just(Edit::OtherKey),
     ]
 }
 
@@ -66,6 +67,7 @@ fn wild() -> impl Strategy<Value = Op> {
     prop_oneof![
         20 => calm(),
         1 => edit().prop_map(Op::Edit),
+        1 => Just(Op::Copy(true)),
         1 => (0_usize..2, jump).prop_map(|(actor, by)| Op::Jump(actor, by)),
     ]
 }
@@ -132,6 +134,15 @@ proptest! {
     fn edits_backups_and_clocks_that_jump_cost_no_value_that_works(
         kind in kind(),
         ops in prop::collection::vec(wild(), 0..120),
+        (seed, hints, reveals, adopt) in any::<(u64, bool, bool, bool)>(),
+    ) {
+        played(|| World::new(settings(kind, adopt), seed, hints, reveals), &ops);
+    }
+
+    #[test]
+    fn a_copy_of_the_secret_in_another_namespace_loses_no_value(
+        kind in kind(),
+        ops in prop::collection::vec(prop_oneof![15 => calm(), 1 => Just(Op::Copy(false))], 0..120),
         (seed, hints, reveals, adopt) in any::<(u64, bool, bool, bool)>(),
     ) {
         played(|| World::new(settings(kind, adopt), seed, hints, reveals), &ops);

@@ -16,6 +16,7 @@ mod record;
 mod registration;
 mod registration_answers;
 mod room;
+mod shared;
 mod stuck;
 mod trials;
 mod unknown;

@@ -2,6 +2,7 @@
 //! edit. It contains no rule of the rotation. It checks what must always be true after each step of a process.
 
 mod checks;
+mod edits;
 mod issuer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,6 @@ pub(super) use issuer::no_answer;
 
 use super::faults::client;
 use crate::{
-    api::names,
     fixtures::at,
     rotation::{
         Class, ClientAt, Kind, Mark, Memory, Names, Next, Noted, Observed, Pace, Record,
@@ -67,6 +67,8 @@ pub(super) enum Op {
     Edit(Edit),
     /// The client names the other application.
     Rename,
+    /// A user copies the Secret into this namespace, or into another one. Credentials use the copy.
+    Copy(bool),
 }
 
 /// Edits of the Secret by users and GitOps.
@@ -85,6 +87,8 @@ pub(super) enum Edit {
     RemoveNext,
     RemovePrevious,
     PutPreviousBack,
+    /// The client names another key of the Secret, in which a user stores a credential.
+    OtherKey,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +144,8 @@ pub(super) struct World {
     jumped: bool,
     /// Number of edits and jumps, each of which may leave one more orphan.
     disturbed: usize,
+    /// The copy of the Secret, and its name if it is in the same namespace.
+    copy: Option<(Content, Option<String>)>,
     /// Whether a user had to remove what another application has.
     pub(super) ended_elsewhere: bool,
     /// A log of the steps, if it is wanted, because formatting it would take most of the time.
@@ -173,6 +179,7 @@ impl World {
             tokens: BTreeMap::new(),
             jumped: false,
             disturbed: 0,
+            copy: None,
             ended_elsewhere: false,
             trace: None,
             seen_states: BTreeSet::new(),
@@ -330,9 +337,13 @@ impl World {
                 next: slot(values::NEXT),
                 previous: slot(values::PREVIOUS),
                 beside: Vec::new(),
+                other_keys: Self::under_old_keys(content)
+                    .map(|value| self.slot(&value).mark)
+                    .collect(),
             },
             client: self.client(),
             names: self.names.clone(),
+            in_others: self.in_others(),
             lagging: None,
             handled: None,
             used_at: used.map(|t| at(t + self.actors[actor].offset)),
@@ -360,6 +371,10 @@ impl World {
             Op::Request => self.requested = Some(format!("at {}", self.t)),
             Op::Edit(edit) => self.edit(edit),
             Op::Rename => self.rename(),
+            Op::Copy(here) => {
+                let name = here.then(|| "copy".to_owned());
+                self.copy = Some((self.content().clone(), name));
+            }
         }
         self.note(|t| format!("{t} {op:?}"));
     }
@@ -404,49 +419,6 @@ impl World {
             self.crash(actor);
         }
         self.application = 1 - self.application;
-    }
-
-    fn edit(&mut self, edit: Edit) {
-        self.disturbed += 1;
-        let mut content = self.content().clone();
-        let suffixed = |suffix: &str| format!("{KEY}{suffix}");
-        match edit {
-            Edit::OwnValue => {
-                let value = self.value();
-                self.add(None, &value, 0);
-                content
-                    .data
-                    .insert(KEY.to_owned(), ByteString(value.into_bytes()));
-            }
-            Edit::Restore { back, values, note } => {
-                let earlier =
-                    &self.history[self.history.len() - 1 - back.min(self.history.len() - 1)];
-                if values {
-                    content.data.clone_from(&earlier.data);
-                }
-                if note {
-                    content.note.clone_from(&earlier.note);
-                }
-            }
-            Edit::RemoveNote => content.note.clear(),
-            Edit::SpoilNote => {
-                content
-                    .note
-                    .insert(names::ROTATION.to_owned(), "{".to_owned());
-            }
-            Edit::RemoveNext => {
-                content.data.remove(&suffixed(values::NEXT));
-            }
-            Edit::RemovePrevious => {
-                content.data.remove(&suffixed(values::PREVIOUS));
-            }
-            Edit::PutPreviousBack => {
-                if let Some(value) = content.data.get(&suffixed(values::PREVIOUS)) {
-                    content.data.insert(KEY.to_owned(), value.clone());
-                }
-            }
-        }
-        self.history.push(content);
     }
 
     /// One step of a process. Returns what it decided.

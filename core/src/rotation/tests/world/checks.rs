@@ -67,6 +67,7 @@ impl World {
 
     fn ours(&self) -> Vec<&str> {
         let live = self.here().filter(|k| k.removed.is_none());
+        let live = live.filter(|k| !self.is_stored_elsewhere(&k.value));
         live.filter(|k| k.name.is_some())
             .map(|k| k.value.as_str())
             .collect()
@@ -99,7 +100,7 @@ impl World {
         }
         self.pass(3 * LAG);
         self.requested = Some("last".to_owned());
-        let mut quiet = 0;
+        let (mut quiet, mut reported) = (0, Vec::new());
         let start = self.t;
         for _ in 0..4_000 {
             let decided = self.run(0, Wrong::Nothing, 0, 86_400);
@@ -107,8 +108,10 @@ impl World {
                 assert!(!self.hints, "hints tell them apart");
                 return;
             }
+            reported.clear();
             for notice in &decided.notices {
                 match notice {
+                    Notice::AlsoStored { id: Some(id), .. } => reported.push(id.clone()),
                     Notice::Unknown { ending, .. } if *ending == values::NEXT => {
                         self.edit(Edit::RemoveNext);
                     }
@@ -133,6 +136,12 @@ impl World {
         // A certificate that was announced twice is listed twice.
         let mut ours = self.ours();
         ours.dedup();
+        // Without a hint it may be any value under another key.
+        let is_reported = |value: &str| {
+            let mut keys = self.here().filter(|k| k.value == value);
+            keys.any(|k| reported.contains(&k.id))
+        };
+        ours.retain(|value| !is_reported(value));
         // A public key has no name: only the annotation shows which ones are apicred's, and each edit of it may leave one.
         if self.settings.kind == Kind::Key && self.disturbed > 0 {
             assert!(ours.contains(&current.as_str()));

@@ -238,6 +238,9 @@ impl World {
             "{id} is removed, and the last token by the current value is {age:?} s old"
         );
         let (t, here) = (self.t, self.application);
+        let value = self.here().find(|k| k.id == id).map(|k| k.value.clone());
+        let used = value.is_some_and(|value| self.is_used_elsewhere(&value));
+        assert!(!used || adopted, "{id} is used in another place");
         let mut keys = self.keys.iter_mut();
         let Some(key) = keys.find(|k| k.id == id && k.application == here) else {
             // A public key is identified by its thumbprint before it is registered.
