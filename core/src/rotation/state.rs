@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{failure::Failure, observed::Observed};
-use crate::{api::names, credential::Endpoint, plan::fingerprint::DigestKey};
+use crate::{api::names, credential::Endpoint, oauth::is_guid, plan::fingerprint::DigestKey};
 
 /// Version of the annotation's format. Another version is not changed.
 const VERSION: u8 = 1;
@@ -258,15 +258,40 @@ impl Record {
         (names::ROTATION.to_owned(), text)
     }
 
+    /// The same with comparable key IDs: an earlier version stored them as the issuer wrote them.
+    fn in_one_case(mut self) -> Self {
+        let retiring = match &mut self.state {
+            Phase::Retiring { key, .. } => Some(key),
+            _ => None,
+        };
+        let values = [&mut self.current, &mut self.next, &mut self.previous];
+        let values = values.into_iter().flatten().chain(retiring);
+        let ids = values.filter_map(|known| known.id.as_mut());
+        let spared = self.spared.iter_mut().filter_map(|known| known.id.as_mut());
+        for id in ids.chain(&mut self.replaced).chain(spared) {
+            *id = in_one_case(std::mem::take(id));
+        }
+        self
+    }
+
     /// Reads the annotations of a Secret.
     pub fn read(annotations: &BTreeMap<String, String>) -> Noted {
         let Some(text) = annotations.get(names::ROTATION) else {
             return Noted::Absent;
         };
         match serde_json::from_str::<Versioned<Self>>(text) {
-            Ok(read) if read.v == VERSION => Noted::Record(Box::new(read.record)),
+            Ok(read) if read.v == VERSION => Noted::Record(Box::new(read.record.in_one_case())),
             _ => Noted::Unreadable,
         }
+    }
+}
+
+/// A key ID as it is compared: a GUID in lower case. A thumbprint is base64url, in which upper and lower case differ.
+pub(super) fn in_one_case(id: String) -> String {
+    if is_guid(&id) {
+        id.to_ascii_lowercase()
+    } else {
+        id
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     input::{instant, object},
     oauth::{Identity, RawAnswer, hex, is_guid, leaf},
     printable::bounded,
-    rotation::{Application, Class, Fault, Key, KeyMark, Kind, Mark},
+    rotation::{Application, Class, Fault, Key, KeyMark, Kind, Mark, state::in_one_case},
 };
 
 /// Number of characters of a secret that Graph shows as its hint.
@@ -100,7 +100,7 @@ fn another_application(app: &str) -> Fault {
 /// Why there is no new secret. A success that cannot be read may have taken effect.
 pub fn new_password(raw: &RawAnswer, now: Timestamp) -> Result<NewPassword, Fault> {
     let fields = success(raw, Kind::Secret, now)?;
-    match (text(&fields, "keyId"), text(&fields, "secretText")) {
+    match (key_id(&fields), text(&fields, "secretText")) {
         (Some(id), Some(value)) => Ok(NewPassword {
             id,
             value: SecretString::from(value),
@@ -120,7 +120,7 @@ pub fn new_key(raw: &RawAnswer, now: Timestamp) -> Result<Option<String>, Fault>
         return Ok(None);
     }
     let fields = success(raw, Kind::Certificate, now)?;
-    Ok(text(&fields, "keyId").filter(|id| is_guid(id)))
+    Ok(key_id(&fields).filter(|id| is_guid(id)))
 }
 
 /// Reads the answer to [`super::Graph::remove_key`] and [`super::Graph::remove_password`]. A credential that does not exist counts as removed.
@@ -170,6 +170,11 @@ fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// The key ID. Two answers may write the same GUID in upper and lower case.
+fn key_id(fields: &Map<String, Value>) -> Option<String> {
+    text(fields, "keyId").map(in_one_case)
+}
+
 fn time(fields: &Map<String, Value>, name: &str) -> Option<Timestamp> {
     instant(fields.get(name)?.as_str()?)
 }
@@ -192,7 +197,7 @@ fn certificate(fields: &Map<String, Value>) -> Option<Key> {
 
 fn key(fields: &Map<String, Value>, mark: Option<KeyMark>) -> Option<Key> {
     Some(Key {
-        id: text(fields, "keyId").filter(|id| is_guid(id))?,
+        id: key_id(fields).filter(|id| is_guid(id))?,
         name: text(fields, "displayName"),
         mark,
         from: time(fields, "startDateTime"),

@@ -403,3 +403,25 @@ proptest! {
         }
     }
 }
+
+/// Two answers may write the same key ID in upper and lower case: it is one credential, and not an orphan next to the current one.
+#[test]
+fn a_key_id_is_compared_in_lower_case_wherever_it_is_from() {
+    let upper = ID.to_uppercase();
+    let listed = json!({
+        "id": OBJECT, "appId": CLIENT,
+        "passwordCredentials": [{ "keyId": upper, "hint": "abc" }],
+        "keyCredentials": [{ "keyId": upper, "usage": "Verify", "type": "AsymmetricX509Cert" }],
+    });
+    for kind in [Kind::Secret, Kind::Certificate] {
+        let (_, read) = application(&json_answer(200, &listed), CLIENT, kind, at(0)).unwrap();
+        assert_eq!(read.keys[0].id, ID, "{kind:?}");
+    }
+    let added = json!({ "keyId": upper, "secretText": "x" });
+    assert_eq!(
+        new_password(&json_answer(200, &added), at(0)).unwrap().id,
+        ID
+    );
+    let added = new_key(&json_answer(200, &json!({ "keyId": upper })), at(0));
+    assert_eq!(added.unwrap().as_deref(), Some(ID));
+}

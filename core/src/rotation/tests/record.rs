@@ -287,3 +287,35 @@ fn the_number_and_the_key_id_of_a_step_are_of_one_credential() {
         assert_eq!(record.subject(), subject, "{:?}", record.state);
     }
 }
+
+#[test]
+fn a_key_id_that_an_earlier_version_stored_is_read_in_lower_case() {
+    const ID: &str = "F0B0B335-1d71-4883-8f98-567911BFDCA6";
+    // A thumbprint of a public key: upper and lower case differ.
+    const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+    for (id, read) in [(ID, ID.to_lowercase()), (THUMBPRINT, THUMBPRINT.to_owned())] {
+        let (key, from) = (known(id), Place::Orphan);
+        let record = Record {
+            state: Phase::Retiring { key, from },
+            current: Some(known(id)),
+            next: Some(known(id)),
+            previous: Some(known(id)),
+            replaced: vec![id.to_owned()],
+            spared: vec![known(id)],
+            ..Record::default()
+        };
+        let written = BTreeMap::from([record.annotation()]);
+        let Noted::Record(record) = Record::read(&written) else {
+            panic!("a record");
+        };
+        let Phase::Retiring { key, .. } = &record.state else {
+            panic!("{:?}", record.state);
+        };
+        let all = record.all().chain(&record.spared).chain([key]);
+        let ids: Vec<&String> = all
+            .filter_map(|k| k.id.as_ref())
+            .chain(&record.replaced)
+            .collect();
+        assert_eq!(ids, [&read; 6]);
+    }
+}
