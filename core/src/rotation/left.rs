@@ -22,8 +22,8 @@ impl Decision<'_> {
         if until.is_some_and(|until| until <= self.now) {
             return None;
         }
-        let also = known.n.and_then(|_| self.used_at_other(known));
-        if let Some(place) = also {
+        let goes = known.n.is_some() || known.id.is_some() && known.id == self.settings.adopt;
+        if let Some(place) = self.used_at_other(known).filter(|_| goes) {
             let id = known.id.clone();
             return Some(Notice::AlsoStored { id, place });
         }

@@ -78,11 +78,12 @@ impl Decision<'_> {
     }
 
     /// Whether `adopt` names it, and it was in the Secret before a rotation, or an earlier client resource created it for this Secret. A
-    /// credential that was never in the Secret may be in use elsewhere.
+    /// credential that was never in the Secret, or is also stored in another place, may be in use there.
     pub(super) fn was_replaced(&self, key: &Key) -> bool {
         let noted = self.record.replaced.contains(&key.id) && !is_named(key);
         let named = self.settings.adopt.as_ref() == Some(&key.id);
-        named && ((noted && !self.is_in_use(key)) || self.is_left_by_earlier(key))
+        let left = noted && !self.is_in_use(key) || self.is_left_by_earlier(key);
+        named && left && self.is_also_at(key).is_none()
     }
 
     /// Reports credentials that were replaced and are still at the issuer: those that apicred did not create, and those of an earlier client
@@ -96,7 +97,9 @@ impl Decision<'_> {
         };
         let is_held = |id: &String| self.facts.all().any(|k| k.id.as_ref() == Some(id));
         let ids = self.record.replaced.iter();
-        let goes = |id: &String| self.settings.adopt.as_ref() == Some(id);
+        let is_also_at = |id: &String| self.listed(id).and_then(|key| self.is_also_at(key));
+        let goes =
+            |id: &String| self.settings.adopt.as_ref() == Some(id) && is_also_at(id).is_none();
         let earlier = application.into_iter().flat_map(|a| &a.keys);
         let earlier = earlier.filter(|key| self.is_left_by_earlier(key));
         let earlier = earlier.map(|key| &key.id).filter(|id| !goes(id));
