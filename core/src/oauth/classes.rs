@@ -265,15 +265,25 @@ const OUTAGES: [&str; 4] = [
     "request_timeout",
 ];
 
+/// Whether this code is usually about a failure of the server.
+pub(super) fn names_failure(error: &str) -> bool {
+    let mut failures = ERRORS.iter().filter(|(_, kind)| *kind == Kind::Unavailable);
+    failures.any(|(errors, _)| errors.contains(&error))
+}
+
 /// What a client authenticates with, in the words of servers.
 const AUTHENTICATORS: [&str; 4] = ["secret", "credential", "password", "certificate"];
+
+/// What joins two possible causes. Without it, the name of an authenticator may be part of the client's own id ("secret-sync").
+const JOINED: [&str; 3] = [" or ", " and ", "/secret"];
 
 /// The kind of an answer. Many servers do not show whether the id or the secret is wrong ("incorrect client id or secret"):
 /// another secret of the client may then work.
 fn kind(seen: &Seen<'_>) -> Kind {
     let named = AUTHENTICATORS.iter().any(|word| seen.words.contains(word));
+    let joined = JOINED.iter().any(|word| seen.words.contains(word));
     match by_tables(seen) {
-        Kind::ClientUnknown if named => Kind::ClientRefused,
+        Kind::ClientUnknown if named && joined => Kind::ClientRefused,
         Kind::ClientDisabled if named && seen.words.contains(" or ") => Kind::ClientRefused,
         kind => kind,
     }
@@ -318,11 +328,10 @@ fn by_tables(seen: &Seen<'_>) -> Kind {
             return Kind::AuthMethod;
         }
     }
-    // A server that fails does not answer 401, unless its text is about a failure.
-    let is_outage =
-        |error: &str| OUTAGES.contains(&error) || spoken(401, seen.words) == Some("server_error");
+    // A server that fails does not answer 401. A text beside the code may describe a failure.
     if (seen.status, by_error) == (401, Some(Kind::Unavailable))
-        && !seen.error.is_some_and(is_outage)
+        && seen.words.trim().is_empty()
+        && !seen.error.is_some_and(|error| OUTAGES.contains(&error))
     {
         return Kind::ClientRefused;
     }

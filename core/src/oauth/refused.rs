@@ -260,6 +260,7 @@ fn for_credential(
     if is_mtls && (seen.by == Some(By::NoCertificate) || seen.status == 496) {
         token_error.next_step = advice::CERTIFICATE_LOST.into();
     }
+    token_error.about_client &= !advice::is_about_another(credential, seen);
     if token_error.reason == Reason::ConsentRequired {
         token_error
             .next_step

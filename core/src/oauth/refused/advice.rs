@@ -3,11 +3,33 @@
 use crate::{
     Reason,
     credential::{AuthenticationMethod, Credential, Endpoint, SecretStyle},
-    oauth::{Class, Grant, NextStep, Note, TokenError, classes::Seen, gateway, grant::User},
+    oauth::{
+        Class, Grant, NextStep, Note, TokenError,
+        classes::{self, Seen},
+        gateway::{self, By},
+        grant::User,
+    },
 };
 
 /// A server received no certificate from a client that has one.
 pub(super) const CERTIFICATE_LOST: &str = "the server at the token endpoint requires a client certificate and received none, although client.mtls is set: check that nothing between (a load balancer, a firewall that inspects TLS) ends the connection, and that this is the URL for mutual TLS";
+
+/// Whether the answer may be about something that another client secret does not change. A password or a refresh token is never sent
+/// again because of a guess, and no client secret helps a server that requires a client certificate.
+pub(super) fn is_about_another(credential: &Credential, seen: &Seen<'_>) -> bool {
+    let is_mtls = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    let certificate = matches!(seen.by, Some(By::NoCertificate | By::CertificateNotTrusted))
+        || matches!(seen.status, 495 | 496);
+    let failure = seen.error.is_some_and(classes::names_failure);
+    let input = match credential.grant {
+        Grant::Password(_) => {
+            failure || seen.words.contains("password") || gateway::is_of_either(seen.words)
+        }
+        Grant::RefreshToken(_) => failure,
+        _ => false,
+    };
+    input || certificate && !is_mtls
+}
 
 /// The next step for a grant without a user, or with only a password: no user can sign in or answer there.
 pub(super) fn without_user(credential: &Credential, token_error: &mut TokenError) {

@@ -15,7 +15,7 @@ type Blamed<'a> = (u16, &'a str, &'a str, bool);
 #[test]
 fn a_text_that_names_the_secret_beside_the_id_leaves_both_open() {
     #[rustfmt::skip]
-    let rows: [Blamed<'_>; 11] = [
+    let rows: [Blamed<'_>; 13] = [
         (401, r#"{"error":"invalid_client","error_description":"client not found or invalid client secret"}"#, "ClientRefused", true),
         (401, r#"{"detail":"Incorrect client id or secret"}"#, "ClientRefused", true),
         (401, r#"{"errors":[{"message":"access denied, invalid client id or secret"}]}"#, "ClientRefused", true),
@@ -25,6 +25,9 @@ fn a_text_that_names_the_secret_beside_the_id_leaves_both_open() {
         // Only the id, or only the state of the client.
         (401, r#"{"error":"invalid_client","error_description":"client not found"}"#, "ClientUnknown", false),
         (401, r#"{"detail":"Incorrect client id"}"#, "ClientUnknown", false),
+        // The id has the name of an authenticator in it (WSO2, Cloud Foundry's UAA).
+        (401, r#"{"error":"invalid_client","error_description":"A valid OAuth client could not be found for client_id: secret-sync"}"#, "ClientUnknown", false),
+        (401, r#"{"error":"invalid_client","error_description":"No client with requested id: password-reset"}"#, "ClientUnknown", false),
         (401, r#"{"error":"invalid_client","error_description":"client is disabled"}"#, "ClientDisabled", false),
         (403, r#"{"error":"client_disabled","error_description":"disabled after too many wrong passwords"}"#, "ClientDisabled", false),
         // Neither of them arrived.
@@ -87,15 +90,16 @@ fn the_short_401_of_a_framework_is_about_the_client_as_an_empty_one_is() {
 #[test]
 fn a_server_error_with_the_status_of_a_wrong_secret_is_no_outage() {
     #[rustfmt::skip]
-    let rows: [Blamed<'_>; 9] = [
+    let rows: [Blamed<'_>; 10] = [
         // ServiceNow, for a wrong id, secret, user name, password or refresh token.
         (401, r#"{"error":"server_error","error_description":"access_denied"}"#, "ClientRefused", true),
         (401, r#"{"error_description":"access_denied","error":"server_error"}"#, "ClientRefused", true),
         (401, r#"{"error":"server_error"}"#, "ClientRefused", true),
-        (401, r#"{"error":"internal_error","error_description":"no"}"#, "ClientRefused", true),
+        (401, r#"{"error":"internal_error"}"#, "ClientRefused", true),
         (400, r#"{"error":"server_error","error_description":"access_denied"}"#, "ClientRefused", true),
         // The answer names an outage.
         (401, r#"{"error":"server_error","error_description":"Internal error, try again later"}"#, "IssuerUnavailable", false),
+        (401, r#"{"error":"server_error","error_description":"Database unavailable"}"#, "IssuerUnavailable", false),
         (401, r#"{"error":"temporarily_unavailable"}"#, "IssuerUnavailable", false),
         (400, r#"{"error":"server_error"}"#, "IssuerUnavailable", false),
         (500, r#"{"error":"server_error","error_description":"access_denied"}"#, "IssuerUnavailable", false),
@@ -114,7 +118,26 @@ fn a_server_error_with_the_status_of_a_wrong_secret_is_no_outage() {
         assert_eq!(token_error.reason.as_str(), "ClientRefused", "{message}");
         assert!(message.contains(words), "{message}");
         assert_eq!(token_error.until_change, name == "password", "{message}");
+        assert!(!token_error.about_client, "{message}");
     }
+}
+
+#[test]
+fn a_password_is_not_sent_with_each_client_secret_because_of_a_guess() {
+    #[rustfmt::skip]
+    let rows = [
+        (401, r#"{"error":"server_error","error_description":"access_denied"}"#),
+        (400, r#"{"error":"Application not found or password incorrect"}"#),
+        (401, r#"{"message":"Invalid password for client id 42"}"#),
+        (401, r#"{"message":"Unauthorized"}"#),
+    ];
+    for (status, body) in rows {
+        let (reason, tried, message) = blamed("password", status, JSON, body);
+        assert!(!tried, "{body}: {reason}: {message}");
+    }
+    // The answer is about the client, and shows it.
+    let (_, tried, message) = blamed("password", 401, JSON, r#"{"error":"invalid_client"}"#);
+    assert!(tried, "{message}");
 }
 
 #[test]
@@ -157,7 +180,9 @@ fn the_page_of_nginx_about_a_client_certificate_is_known_whatever_server_signs_i
             ),
         ] {
             let (reason, tried, message) = blamed(name, 400, HTML, &page(sentence, server));
-            assert_eq!((reason, tried), ("CertificateRefused", true), "{message}");
+            // No client secret helps.
+            let expected = ("CertificateRefused", name == "mtls");
+            assert_eq!((reason, tried), expected, "{message}");
             assert!(message.contains(words), "{server}: {message}");
             assert!(!message.contains(not), "{server}: {message}");
         }
