@@ -6,7 +6,7 @@ use super::{
     observed::Slot,
     settings::{Kind, MOST_PAUSE, MOST_UNREMOVED},
     state::{Known, Phase, Place},
-    step::{Notice, Step},
+    step::{Notice, Step, Values},
     values::{NEXT, PREVIOUS},
 };
 
@@ -47,8 +47,20 @@ impl Decision<'_> {
         // Another state does not contain the credential. If it is in no Secret, it is found again only by its name at the issuer.
         let nameless = self.settings.kind == Kind::Key || self.is_blind();
         let forgets = nameless && from != Place::Previous;
-        if forgets || self.due_at() > self.now || self.paused().is_some() {
+        // Only a valid certificate that the issuer accepts can sign the proof for another one.
+        let mute = self.settings.kind == Kind::Certificate && self.current_refused();
+        if forgets || mute || self.due_at() > self.now || self.paused().is_some() {
             return None;
+        }
+        match from {
+            // The orphan of an earlier rotation is removed before the overlap of the previous value begins. It is found by its name later.
+            Place::Orphan if self.record.failure.is_none() && self.left_over().is_some() => {
+                let retire_at = later(self.now, self.settings.overlap);
+                return Some(self.write(Phase::Switched { retire_at }, Values::Keep));
+            }
+            // The next credential would overwrite this value. Without it, the credential counts as one that leaves no room.
+            Place::Next => return Some(self.write(self.given_up(), Values::DropNext)),
+            Place::Orphan | Place::Previous => {}
         }
         let unknown = self.unknown(NEXT) || self.unknown(PREVIOUS);
         let step = self.begin(current, unknown, notices);

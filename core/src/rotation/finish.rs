@@ -254,7 +254,12 @@ impl Decision<'_> {
     fn kept(&self, key: &Known, from: Place) -> Step {
         match from {
             Place::Next => self.retired(key, from),
-            Place::Previous | Place::Orphan => self.write(Phase::Steady, Values::Keep),
+            // An orphan is only in this state: another state must not forget it.
+            Place::Previous | Place::Orphan => {
+                self.write_with(Phase::Steady, Values::Keep, None, |record| {
+                    record.spares(key);
+                })
+            }
         }
     }
 

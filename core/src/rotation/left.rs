@@ -23,7 +23,9 @@ impl Decision<'_> {
             return None;
         }
         let goes = known.n.is_some() || known.id.is_some() && known.id == self.settings.adopt;
-        if let Some(place) = self.used_at_other(known).filter(|_| goes) {
+        let also = self.used_at_other(known);
+        let also = also.or_else(|| listed.and_then(|key| self.is_also_at(key)));
+        if let Some(place) = also.filter(|_| goes) {
             let id = known.id.clone();
             return Some(Notice::AlsoStored { id, place });
         }

@@ -3,7 +3,7 @@
 
 use super::{
     next::Decision,
-    observed::{Key, Mark, Same, Slot, number},
+    observed::{Key, Mark, Same, Slot, is_named, number},
     state::{Known, Record, Stored},
     step::Notice,
 };
@@ -49,7 +49,14 @@ impl Decision<'_> {
     pub(super) fn used_at_other(&self, known: &Known) -> Option<Also> {
         let mut others = self.seen.in_others.iter();
         let found = others.find(|other| !other.value.replaced && other.is(known));
-        found.map(InOther::place)
+        let slots = &self.seen.slots;
+        let mut held = [&slots.current, &slots.next, &slots.previous]
+            .into_iter()
+            .flatten();
+        let held = held.find(|slot| slot.digest == known.digest);
+        let is_copied = held.is_some_and(|slot| slots.other_keys.contains(&slot.mark));
+        let under_others = || is_copied.then_some(Also::OtherKeys);
+        found.map(InOther::place).or_else(under_others)
     }
 
     /// Where a credential of the issuer is stored that is not a value of this rotation.
@@ -81,9 +88,11 @@ impl Decision<'_> {
 
     /// Its number, if apicred created it: by its name, or because it was in this Secret. A public key has no name.
     pub(super) fn made(&self, key: &Key) -> Option<u32> {
+        if is_named(key) {
+            return number(key, &self.seen.names);
+        }
         let mut spared = self.record.spared.iter();
-        let spared = || spared.find(|known| known.id.as_ref() == Some(&key.id))?.n;
-        number(key, &self.seen.names).or_else(spared)
+        spared.find(|known| known.id.as_ref() == Some(&key.id))?.n
     }
 
     /// Whether a credential that is about to be removed was left under other keys or in another Secret meanwhile.

@@ -329,6 +329,9 @@ pub struct RotatedUntil {
     stored: Vec<Stored>,
 }
 
+/// Maximum length of a digest and of a key ID, in bytes. A GUID has 36, a digest and a thumbprint less than 100.
+const LONGEST: usize = 128;
+
 impl RotatedUntil {
     /// Reads the annotations of a Secret.
     pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
@@ -343,6 +346,11 @@ impl RotatedUntil {
         let stored = values.into_iter();
         let stored =
             stored.filter_map(|(known, replaced)| Some(Stored::of(known.as_ref()?, replaced)));
+        // Any user may write this annotation on a Secret of theirs, and each rotation of the client reads it.
+        let stored = stored.filter(|value| {
+            let id = value.id.as_ref().map_or(0, String::len);
+            value.digest.len() <= LONGEST && id <= LONGEST
+        });
         let stored: Vec<Stored> = stored.collect();
         let current = record.current.unwrap_or_default();
         (!stored.is_empty()).then_some(Self {
@@ -355,7 +363,7 @@ impl RotatedUntil {
 
     /// The values, if they belong to this client.
     pub fn stored(&self, client: &ClientAt) -> &[Stored] {
-        let same = self.client.as_ref().is_none_or(|noted| noted == client);
+        let same = self.client.as_ref() == Some(client);
         if same { &self.stored } else { &[] }
     }
 

@@ -77,6 +77,15 @@ fn found(secret: &Secret, (kind, keys): (Kind, &[String]), key: &Key, uid: &str)
     let owner = owner(meta)
         .or_else(|| marked(meta))
         .or_else(|| writer(meta));
+    let allowed = noted(names::ROTATE_BY).is_some_and(|by| is_named(by, &key.name, uid));
+    // Without the permission of its owner, a user of the client may not be able to read the Secret: nothing of it is shown.
+    let owner = owner.map(|owner| {
+        if allowed {
+            owner
+        } else {
+            "another tool or object".to_owned()
+        }
+    });
     if let Some(owner) = owner {
         return Some(format!(
             "Secret {name} belongs to {owner}, which would put the old content back; give the client a Secret of its own, or remove rotation"
@@ -87,7 +96,6 @@ fn found(secret: &Secret, (kind, keys): (Kind, &[String]), key: &Key, uid: &str)
             "Secret {name} is immutable; create it again without immutable"
         ));
     }
-    let allowed = noted(names::ROTATE_BY).is_some_and(|by| is_named(by, &key.name, uid));
     (!allowed).then(|| {
         format!(
             "Secret {name} may not be changed by this client; its owner must set the annotation {}: {} on it",
@@ -256,7 +264,7 @@ mod tests {
         let label = json!({ "reconcile.external-secrets.io/managed": "true" });
         let of_another = json!({ "metadata": { "name": "s", "labels": label } });
         let text = said(Kind::Secret, of_another);
-        assert!(text.contains("belongs to External Secrets"), "{text}");
+        assert!(text.contains("belongs to another tool or object"), "{text}");
         let text = said(
             Kind::Secret,
             json!({ "metadata": { "name": "s" }, "immutable": true }),

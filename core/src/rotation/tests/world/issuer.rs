@@ -238,7 +238,11 @@ impl World {
             "{id} is removed, and the last token by the current value is {age:?} s old"
         );
         let (t, here) = (self.t, self.application);
-        let value = self.here().find(|k| k.id == id).map(|k| k.value.clone());
+        // A call without an answer is repeated, and removes nothing more.
+        let value = {
+            let mut live = self.here().filter(|k| k.removed.is_none());
+            live.find(|k| k.id == id).map(|k| k.value.clone())
+        };
         let used = value.is_some_and(|value| self.is_used_elsewhere(&value));
         assert!(!used || adopted, "{id} is used in another place");
         let mut keys = self.keys.iter_mut();
