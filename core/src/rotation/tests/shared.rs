@@ -205,3 +205,19 @@ fn a_value_that_leaves_the_secret_while_a_copy_uses_it_is_no_orphan_later() {
     process.seen.in_others.clear();
     assert!(retires(&process), "the copy is gone");
 }
+
+/// The annotation of the other Secret cannot be read any more, and its rotation has stopped.
+#[test]
+fn a_value_that_another_resource_created_is_no_orphan_if_only_this_annotation_has_it() {
+    let mut process = Process::of(Kind::Secret);
+    record(&mut process).spared = vec![Known {
+        digest: "previous".to_owned(),
+        id: Some("key-0".to_owned()),
+        n: Some(0),
+        ..Known::default()
+    }];
+    reads(&mut process, Some("uid-of-the-first"));
+    assert!(!retires(&process));
+    reads(&mut process, None);
+    assert!(retires(&process), "its own");
+}

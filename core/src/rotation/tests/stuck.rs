@@ -9,8 +9,8 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Application, Class, Key, KeyMark, Kind, Mark, Noted, Notice, Outcome, Phase, Place,
-        Record, Slot, Step, Values,
+        Answer, Application, Class, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase,
+        Place, Record, Slot, Step, Values,
     },
 };
 
@@ -175,6 +175,31 @@ fn a_rotation_that_is_needed_does_not_wait_for_a_removal_that_always_fails() {
     all(&mut process, false);
     let step = process.decide().step;
     assert!(matches!(step, Step::RemovePassword { .. }), "{step:?}");
+}
+
+/// The orphan of an earlier rotation is removed before the overlap of the value that was just replaced begins.
+#[test]
+fn a_rotation_instead_of_the_removal_of_an_orphan_skips_no_overlap() {
+    let mut process = retiring(Kind::Secret);
+    let orphan = key(&mut process, 6, Some("oth"));
+    record(&mut process).state = Phase::Retiring {
+        key: Known {
+            id: Some(orphan.id.clone()),
+            n: Some(6),
+            ..Known::default()
+        },
+        from: Place::Orphan,
+    };
+    process.seen.requested = Some("now".to_owned());
+    let previous = key(&mut process, 0, Some("pre"));
+    lists(&mut process, vec![previous, orphan]);
+    let Step::Write { change, .. } = process.decide().step else {
+        panic!("it is left");
+    };
+    let retire_at = process.now + process.settings.overlap;
+    assert_eq!(change.record.state, Phase::Switched { retire_at });
+    let previous = change.record.previous.and_then(|known| known.id);
+    assert_eq!(previous.as_deref(), Some("key-0"));
 }
 
 #[test]
