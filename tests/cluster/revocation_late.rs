@@ -89,7 +89,7 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         eventually(SOON, "the event about the finalizer", async || {
             let events = place.events("stuck").await;
             let reported = events.into_iter().find(|e| e.1 == "FinalizerForbidden");
-            reported.is_some_and(|(_, _, note)| note.contains("the deletion waits"))
+            reported.is_some_and(|(_, _, note)| note.contains("delays the deletion"))
         })
         .await;
         assert!(revoked(&listener, &stuck));
