@@ -181,7 +181,7 @@ fn a_rotation_that_is_needed_does_not_wait_for_a_removal_that_always_fails() {
 #[test]
 fn a_rotation_instead_of_the_removal_of_an_orphan_skips_no_overlap() {
     let mut process = retiring(Kind::Secret);
-    let orphan = key(&mut process, 6, Some("oth"));
+    let orphan = key(&process, 6, Some("oth"));
     record(&mut process).state = Phase::Retiring {
         key: Known {
             id: Some(orphan.id.clone()),
@@ -191,7 +191,7 @@ fn a_rotation_instead_of_the_removal_of_an_orphan_skips_no_overlap() {
         from: Place::Orphan,
     };
     process.seen.requested = Some("now".to_owned());
-    let previous = key(&mut process, 0, Some("pre"));
+    let previous = key(&process, 0, Some("pre"));
     lists(&mut process, vec![previous, orphan]);
     let Step::Write { change, .. } = process.decide().step else {
         panic!("it is left");
