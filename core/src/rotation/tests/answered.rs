@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::faults::{Process, failed};
+use super::process::{Process, failed};
 use crate::{
     fixtures::at,
     rotation::{Class, Failure, Kind, Noted, Outcome, Phase, Record, Step, Why},
@@ -15,13 +15,6 @@ fn requested() -> Process {
     let mut process = Process::of(Kind::Certificate);
     process.seen.requested = Some(REQUEST.to_owned());
     process
-}
-
-fn record(process: &mut Process) -> &mut Record {
-    let Noted::Record(record) = &mut process.seen.noted else {
-        panic!("a record");
-    };
-    record
 }
 
 /// Whether another rotation is due.
@@ -38,7 +31,7 @@ fn a_request_that_status_says_was_answered_is_not_answered_again() {
     // The annotation from a backup is older than the answer.
     process.seen.handled = Some(REQUEST.to_owned());
     assert!(!is_due(&process));
-    record(&mut process).handled = Some("an earlier one".to_owned());
+    process.record().handled = Some("an earlier one".to_owned());
     assert!(!is_due(&process));
     // Status still reports it.
     let next = process.decide();
@@ -58,7 +51,7 @@ fn a_request_that_failed_is_still_to_be_answered_whatever_status_says() {
     let mut process = requested();
     // Status was written while the rotation was in progress, and a late copy is read.
     process.seen.handled = Some(REQUEST.to_owned());
-    record(&mut process).failure = Some(Failure {
+    process.record().failure = Some(Failure {
         at: at(-90_000),
         why: Why::NotProven,
         times: 1,
@@ -68,7 +61,7 @@ fn a_request_that_failed_is_still_to_be_answered_whatever_status_says() {
     });
     assert!(is_due(&process));
     // The request that failed was another one.
-    let failure = record(&mut process).failure.as_mut().expect("a failure");
+    let failure = process.record().failure.as_mut().expect("a failure");
     failure.requested = Some("an earlier one".to_owned());
     assert!(!is_due(&process));
 }
@@ -102,7 +95,7 @@ fn a_request_that_was_answered_stays_answered_when_a_later_scheduled_rotation_fa
     let mut process = due_by_age();
     process.seen.requested = Some(REQUEST.to_owned());
     process.seen.handled = Some(REQUEST.to_owned());
-    record(&mut process).handled = Some(REQUEST.to_owned());
+    process.record().handled = Some(REQUEST.to_owned());
     let noted = is_refused(&mut process);
     assert_eq!(noted.handled.as_deref(), Some(REQUEST));
     assert_eq!(noted.failure.expect("a failure").requested, None);

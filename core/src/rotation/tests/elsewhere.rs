@@ -1,6 +1,6 @@
 //! The client names another application than the one that the annotation describes.
 
-use super::faults::{Process, client};
+use super::process::{Process, client};
 use crate::{
     credential::Endpoint,
     fixtures::at,
@@ -39,10 +39,8 @@ fn known(value: &str, n: u32) -> Known {
 /// Credential 1 was replaced by 2, and 3 is the next one.
 fn process(kind: Kind, state: Phase) -> Process {
     let mut process = Process::of(kind);
-    let Noted::Record(record) = &mut process.seen.noted else {
-        unreachable!("it was set")
-    };
-    **record = Record {
+    let record = process.record();
+    *record = Record {
         state,
         client: Some(client("c-1")),
         n: 3,
@@ -136,9 +134,7 @@ fn a_client_secret_that_was_requested_and_not_answered_is_named_by_its_name() {
 #[test]
 fn what_a_user_made_for_another_application_blocks_nothing() {
     let mut process = Process::of(Kind::Secret);
-    let Noted::Record(record) = &mut process.seen.noted else {
-        unreachable!("it was set")
-    };
+    let record = process.record();
     record.handled = Some("before".to_owned());
     record.replaced = vec!["key-0".to_owned()];
     if let Some(current) = &mut record.current {

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::faults::Process;
+use super::process::Process;
 use crate::{
     fixtures::at,
     rotation::{InHand, Kind, Mark, Outcome, Slot, Slots, Step},

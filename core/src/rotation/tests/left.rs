@@ -3,23 +3,16 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::faults::Process;
+use super::process::Process;
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Class, Fault, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase,
-        Place, Record, Slot, Step,
+        Application, Class, Fault, Key, KeyMark, Kind, Known, Mark, Notice, Outcome, Phase, Place,
+        Slot, Step,
     },
 };
 
 const DAY: i64 = 86_400;
-
-fn record(process: &mut Process) -> &mut Record {
-    let Noted::Record(record) = &mut process.seen.noted else {
-        panic!("a record");
-    };
-    record
-}
 
 /// The certificate of a user was replaced, and expires at this time. Number 1 is in use.
 fn replaced(until: Timestamp) -> Process {
@@ -33,7 +26,7 @@ fn replaced(until: Timestamp) -> Process {
         name: None,
         validity: Some((at(-DAY), until)),
     });
-    record(&mut process).previous = Some(Known {
+    process.record().previous = Some(Known {
         digest: "previous".to_owned(),
         from: Some(at(-DAY)),
         until: Some(until),
@@ -93,12 +86,12 @@ fn a_certificate_whose_id_nobody_knows_is_named_until_it_ends_and_blocks_nothing
     assert_eq!(process.decide().notices, std::slice::from_ref(&expected));
 
     // The same at the end of the overlap.
-    record(&mut process).state = Phase::Switched { retire_at: at(0) };
+    process.record().state = Phase::Switched { retire_at: at(0) };
     let next = process.decide();
     assert_eq!(next.notices, [expected]);
     assert!(matches!(next.step, Step::Write { .. }), "{:?}", next.step);
 
-    record(&mut process).state = Phase::Steady;
+    process.record().state = Phase::Steady;
     process.now = until;
     refuse_to_read(&mut process);
     assert!(process.decide().notices.is_empty());
@@ -117,7 +110,7 @@ fn a_certificate_that_is_removed_at_the_issuer_is_reported_no_more() {
     assert!(notices[0].message().contains("rotation.adopt.keyId"));
     // Its ID is recorded by now, or was never recorded.
     for id in [Some("id-of-ab01".to_owned()), None] {
-        record(&mut process).previous.as_mut().unwrap().id = id;
+        process.record().previous.as_mut().unwrap().id = id;
         lists(&mut process, &["aa"]);
         assert!(process.decide().notices.is_empty());
     }
@@ -128,10 +121,10 @@ fn a_certificate_that_is_removed_at_the_issuer_is_reported_no_more() {
 fn a_certificate_of_apicred_is_removed_without_the_right_to_read() {
     let mut process = replaced(at(10 * DAY));
     refuse_to_read(&mut process);
-    let previous = record(&mut process).previous.as_mut().unwrap();
+    let previous = process.record().previous.as_mut().unwrap();
     (previous.id, previous.n) = (Some("key-0".to_owned()), Some(0));
     let key = previous.clone();
-    record(&mut process).state = Phase::Retiring {
+    process.record().state = Phase::Retiring {
         key,
         from: Place::Previous,
     };
@@ -159,9 +152,7 @@ fn a_credential_that_is_adopted_when_it_is_in_no_secret_any_more_is_removed() {
         process.waits() > SignedDuration::from_hours(1),
         "it was never in this Secret, and may be in use elsewhere"
     );
-    let Noted::Record(record) = &mut process.seen.noted else {
-        panic!("a record")
-    };
+    let record = process.record();
     record.replaced = vec!["key-0".to_owned()];
     let Step::Write { change, .. } = process.does(&Outcome::Done) else {
         panic!("it is to be removed")

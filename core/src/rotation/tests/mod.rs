@@ -11,6 +11,7 @@ mod left;
 mod manager;
 mod obsolete;
 mod overlap;
+mod process;
 mod quiet;
 mod record;
 mod registration;

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::faults::{Process, failed};
+use super::process::{Process, failed};
 use crate::{
     fixtures::at,
     rotation::{Class, Key, KeyMark, Kind, Mark, Noted, Notice, Outcome, Phase, Slot, Step},

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::faults::Process;
+use super::process::Process;
 use crate::{
     fixtures::at,
     rotation::{
@@ -22,9 +22,7 @@ pub(super) fn overlap(kind: Kind) -> Process {
         name: None,
         validity: None,
     });
-    let Noted::Record(record) = &mut process.seen.noted else {
-        panic!("a record");
-    };
+    let record = process.record();
     record.state = Phase::Switched { retire_at: at(DAY) };
     record.previous = Some(Known {
         digest: "previous".to_owned(),
@@ -123,13 +121,6 @@ fn a_rotation_that_is_requested_in_the_overlap_says_when_it_begins_and_how_to_be
     assert!(removes_the_previous_one(&decide(&mut process, soon)));
 }
 
-fn record(process: &mut Process) -> &mut Record {
-    let Noted::Record(record) = &mut process.seen.noted else {
-        panic!("a record");
-    };
-    record
-}
-
 /// The application lists the current credential and this one.
 fn lists(process: &mut Process, id: &str, name: Option<String>) {
     let key = |id: &str, name, hint: &str| Key {
@@ -172,7 +163,7 @@ fn a_credential_of_a_user_is_noted_when_it_is_replaced_and_reported_as_long_as_i
     assert_eq!(noted.replaced.len(), 8);
 
     let mut process = Process::of(Kind::Secret);
-    record(&mut process).replaced = vec!["key-0".to_owned()];
+    process.record().replaced = vec!["key-0".to_owned()];
     let id = Some("key-0".to_owned());
     lists(&mut process, "key-0", None);
     let foreign = Notice::Foreign {
@@ -212,7 +203,7 @@ fn what_an_earlier_client_of_the_secret_made_goes_on_and_may_be_adopted() {
     };
     let recreated = || {
         let mut process = Process::of(Kind::Secret);
-        record(&mut process).makers = vec!["earlier-uid".to_owned()];
+        process.record().makers = vec!["earlier-uid".to_owned()];
         process
     };
     let of_earlier = [Notice::OfEarlier {
@@ -260,13 +251,13 @@ fn a_credential_that_its_owner_replaces_in_the_middle_of_a_rotation_is_named() {
     for kind in [Kind::Secret, Kind::Certificate] {
         let mut process = Process::of(kind);
         let since = process.now;
-        record(&mut process).state = Phase::Added { since };
-        record(&mut process).next = Some(Known {
+        process.record().state = Phase::Added { since };
+        process.record().next = Some(Known {
             digest: "next".to_owned(),
             n: Some(2),
             ..Known::default()
         });
-        if let Some(current) = &mut record(&mut process).current {
+        if let Some(current) = &mut process.record().current {
             current.n = None;
         }
         let next = |digest: &str, hint: &str| Slot {
@@ -296,7 +287,7 @@ fn a_credential_that_its_owner_replaces_in_the_middle_of_a_rotation_is_named() {
 fn a_credential_that_apicred_made_for_another_client_is_never_adopted() {
     let other = || Some("CN=apicred/cluster/another-uid/4".to_owned());
     let mut process = Process::of(Kind::Secret);
-    record(&mut process).replaced = vec!["key-0".to_owned()];
+    process.record().replaced = vec!["key-0".to_owned()];
     process.settings.adopt = Some("key-0".to_owned());
     lists(&mut process, "key-0", other());
     let next = process.decide();
@@ -307,7 +298,7 @@ fn a_credential_that_apicred_made_for_another_client_is_never_adopted() {
     // Nor as the previous credential.
     let mut process = overlap(Kind::Secret);
     process.settings.adopt = Some("key-0".to_owned());
-    if let Some(previous) = &mut record(&mut process).previous {
+    if let Some(previous) = &mut process.record().previous {
         previous.n = None;
     }
     process.now = at(DAY);

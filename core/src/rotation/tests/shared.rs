@@ -1,11 +1,11 @@
 //! Credentials that are also stored in another Secret or under other keys: a copied Secret, and a spec that names another place.
 
-use super::{faults::Process, overlap::overlap};
+use super::{overlap::overlap, process::Process};
 use crate::{
     fixtures::at,
     rotation::{
-        Also, Application, InOther, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase,
-        Place, Record, Step, Stored,
+        Also, Application, InOther, Key, KeyMark, Kind, Known, Mark, Notice, Outcome, Phase, Place,
+        Step, Stored,
     },
 };
 
@@ -22,13 +22,6 @@ fn other(secret: Option<&str>, id: Option<&str>, digest: &str) -> InOther {
             replaced: false,
         },
     }
-}
-
-fn record(process: &mut Process) -> &mut Record {
-    let Noted::Record(record) = &mut process.seen.noted else {
-        panic!("a record");
-    };
-    record
 }
 
 /// The issuer lists the current credential and number 0, and names the resource that created that one.
@@ -82,7 +75,7 @@ fn a_copy_of_a_secret_does_not_remove_what_the_other_secret_uses() {
             process.now = at(DAY);
             process.seen.used_at = Some(at(DAY));
             process.seen.in_others = others;
-            record(&mut process).makers = vec!["uid-of-the-first".to_owned()];
+            process.record().makers = vec!["uid-of-the-first".to_owned()];
             reads(&mut process, Some("uid-of-the-first"));
             process
         };
@@ -113,9 +106,9 @@ fn a_copy_of_a_secret_does_not_remove_what_the_other_secret_uses() {
 fn a_removal_that_began_before_the_copy_was_seen_is_not_continued() {
     let mut process = overlap(Kind::Secret);
     reads(&mut process, None);
-    let key = record(&mut process).previous.clone().expect("a value");
+    let key = process.record().previous.clone().expect("a value");
     let from = Place::Previous;
-    record(&mut process).state = Phase::Retiring { key, from };
+    process.record().state = Phase::Retiring { key, from };
     assert!(retires(&process));
     process.seen.in_others = vec![other(None, None, "previous")];
     let Step::Write { change, .. } = process.decide().step else {
@@ -184,7 +177,7 @@ fn a_rotation_that_is_due_does_not_wait_for_what_another_secret_stores() {
 fn a_value_that_leaves_the_secret_while_a_copy_uses_it_is_no_orphan_later() {
     let mut process = Process::of(Kind::Secret);
     process.seen.in_others = vec![other(None, Some("key-0"), "previous")];
-    record(&mut process).previous = Some(Known {
+    process.record().previous = Some(Known {
         digest: "previous".to_owned(),
         id: Some("key-0".to_owned()),
         n: Some(0),
@@ -195,7 +188,7 @@ fn a_value_that_leaves_the_secret_while_a_copy_uses_it_is_no_orphan_later() {
     // The next write no longer has it as a value.
     process.seen.requested = Some("now".to_owned());
     process.does(&Outcome::Done);
-    let noted = record(&mut process);
+    let noted = process.record();
     assert_eq!(noted.previous, None);
     assert_eq!(noted.spared.len(), 1);
     noted.state = Phase::Steady;
@@ -210,7 +203,7 @@ fn a_value_that_leaves_the_secret_while_a_copy_uses_it_is_no_orphan_later() {
 #[test]
 fn a_value_that_another_resource_created_is_no_orphan_if_only_this_annotation_has_it() {
     let mut process = Process::of(Kind::Secret);
-    record(&mut process).spared = vec![Known {
+    process.record().spared = vec![Known {
         digest: "previous".to_owned(),
         id: Some("key-0".to_owned()),
         n: Some(0),

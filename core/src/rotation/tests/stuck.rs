@@ -3,25 +3,18 @@
 use jiff::SignedDuration;
 
 use super::{
-    faults::{Process, failed},
     overlap::overlap,
+    process::{Process, failed},
 };
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Application, Class, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome, Phase,
-        Place, Record, Slot, Step, Values,
+        Answer, Application, Class, Key, KeyMark, Kind, Known, Mark, Notice, Outcome, Phase, Place,
+        Record, Slot, Step, Values,
     },
 };
 
 const DAY: i64 = 86_400;
-
-fn record(process: &mut Process) -> &mut Record {
-    let Noted::Record(record) = &mut process.seen.noted else {
-        panic!("a record");
-    };
-    record
-}
 
 fn key(process: &Process, n: u32, hint: Option<&str>) -> Key {
     Key {
@@ -49,11 +42,8 @@ fn retiring(kind: Kind) -> Process {
     let mut process = overlap(kind);
     process.now = at(2 * DAY);
     process.seen.used_at = Some(process.now);
-    let previous = record(&mut process)
-        .previous
-        .clone()
-        .expect("a previous one");
-    record(&mut process).state = Phase::Retiring {
+    let previous = process.record().previous.clone().expect("a previous one");
+    process.record().state = Phase::Retiring {
         key: previous,
         from: Place::Previous,
     };
@@ -182,7 +172,7 @@ fn a_rotation_that_is_needed_does_not_wait_for_a_removal_that_always_fails() {
 fn a_rotation_instead_of_the_removal_of_an_orphan_skips_no_overlap() {
     let mut process = retiring(Kind::Secret);
     let orphan = key(&process, 6, Some("oth"));
-    record(&mut process).state = Phase::Retiring {
+    process.record().state = Phase::Retiring {
         key: Known {
             id: Some(orphan.id.clone()),
             n: Some(6),
@@ -236,13 +226,13 @@ fn a_public_key_that_is_in_no_secret_is_not_forgotten() {
         (Kind::Secret, Place::Orphan, true),
     ] {
         let mut process = retiring(kind);
-        let Phase::Retiring { key, .. } = record(&mut process).state.clone() else {
+        let Phase::Retiring { key, .. } = process.record().state.clone() else {
             panic!("it was set above");
         };
-        record(&mut process).state = Phase::Retiring { key, from };
+        process.record().state = Phase::Retiring { key, from };
         if from != Place::Previous {
             process.seen.slots.previous = None;
-            record(&mut process).previous = None;
+            process.record().previous = None;
         }
         process.seen.requested = Some("now".to_owned());
         lists_the_previous_one(&mut process);

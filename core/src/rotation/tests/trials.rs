@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::faults::{Process, failed};
+use super::process::{Process, failed};
 use crate::rotation::{
     Answer, Class, Failure, Fault, Kind, Known, Mark, Names, Noted, Notice, Outcome, Phase, Place,
     Slot, Step, Tried, Values, Why,
@@ -182,9 +182,7 @@ fn a_rotation_that_was_given_up_says_what_the_issuer_answered_last() {
 fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
     for class in [Class::Token, Class::Transient] {
         let mut process = Process::of(Kind::Secret);
-        let Noted::Record(record) = &mut process.seen.noted else {
-            unreachable!("it was set above")
-        };
+        let record = process.record();
         // A user created it, so it must get a token first.
         record.current.as_mut().unwrap().n = None;
         process.seen.names = Names::new("cluster", "another");

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{
-    faults::{Process, failed},
+    process::{Process, failed},
     world::no_answer,
 };
 use crate::{
@@ -161,9 +161,7 @@ fn a_value_that_is_no_credential_is_not_replaced_either() {
 /// A rotation whose second credential is the next value.
 fn in_state(kind: Kind, state: Phase) -> Process {
     let mut process = Process::of(kind);
-    let Noted::Record(record) = &mut process.seen.noted else {
-        panic!("a record");
-    };
+    let record = process.record();
     record.n = 2;
     record.state = state;
     record.next = Some(Known {
@@ -227,9 +225,7 @@ fn a_client_secret_that_the_issuer_made_waits_until_its_place_is_free() {
     let adding = || {
         let since = at(0);
         let mut process = in_state(Kind::Secret, Phase::Adding { n: 2, since });
-        let Noted::Record(record) = &mut process.seen.noted else {
-            panic!("a record");
-        };
+        let record = process.record();
         record.next = None;
         process.seen.slots.next = None;
         process
@@ -433,9 +429,7 @@ fn a_restart_with_nothing_due_reads_no_application() {
     };
     for edit in [of_replaced as fn(&mut Record), of_no_id] {
         let mut process = restarted(Kind::Secret);
-        let Noted::Record(record) = &mut process.seen.noted else {
-            panic!("a record");
-        };
+        let record = process.record();
         edit(record);
         assert_eq!(process.decide().step, Step::ReadApplication);
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{faults::failed, world::no_answer};
+use super::{process::failed, world::no_answer};
 use crate::{
     fixtures::at,
     rotation::{

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    faults::failed,
+    process::failed,
     upload::{YEAR, slot},
 };
 use crate::{

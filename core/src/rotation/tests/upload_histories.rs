@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::{
-    faults::failed,
+    process::failed,
     upload::{LAG, Process, YEAR, second, slot},
     world::no_answer,
 };

@@ -12,7 +12,7 @@ use k8s_openapi::ByteString;
 
 pub(super) use issuer::no_answer;
 
-use super::faults::client;
+use super::process::client;
 use crate::{
     fixtures::at,
     rotation::{
