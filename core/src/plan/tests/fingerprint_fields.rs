@@ -1,10 +1,14 @@
 //! Every field of a credential and of an issuer: a change of it requests another token, or the table has the reason why not. The fields come
 //! from the CRDs, so that no new field is forgotten.
 
+mod rows;
+
 use std::collections::BTreeSet;
 
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
+
+use rows::{of_credential, of_issuer};
 
 use crate::{
     api::{ApiCredential, ClusterTokenIssuer, TokenIssuer},
@@ -52,138 +56,6 @@ const OUTSIDE: [(&str, &str); 21] = [
     ("managedIdentity.workloadIdentity", "has no fields; see the test of the kinds"),
     ("oauth2.clientAuthentication.post", "has no fields; how a client secret is sent"),
 ];
-
-#[rustfmt::skip]
-fn of_credential() -> Vec<Row> {
-    vec![
-        ("api", json!("DefenderForEndpoint"), TOKEN),
-        ("audience", json!("b"), TOKEN),
-        ("audience", Value::Null, TOKEN),
-        ("client.assertion.key", json!("b"), CONTENT),
-        ("client.assertion.secretName", json!("b"), CONTENT),
-        ("client.certificates.[].algorithm", json!("PS256"), HEADER),
-        ("client.certificates.[].certificateKey", json!("b"), CONTENT),
-        ("client.certificates.[].keyId", json!("b"), HEADER),
-        ("client.certificates.[].privateKeyKey", json!("b"), CONTENT),
-        ("client.certificates.[].secretName", json!("b"), CONTENT),
-        ("client.certificates.[].thumbprint", json!("Sha256"), HEADER),
-        ("client.certificates.[].x5c", json!(true), HEADER),
-        ("client.id", json!("b"), TOKEN),
-        ("client.key.algorithm", json!("PS256"), HEADER),
-        ("client.key.key", json!("b"), CONTENT),
-        ("client.key.keyId", json!("b"), HEADER),
-        ("client.key.secretName", json!("b"), CONTENT),
-        ("client.managedIdentity.asAssertion", Value::Null, TOKEN),
-        ("client.managedIdentity.clientId", json!("b"), TOKEN),
-        ("client.managedIdentity.objectId", json!("b"), TOKEN),
-        ("client.managedIdentity.resourceId", json!("b"), TOKEN),
-        ("client.mtls.certificateKey", json!("b"), CONTENT),
-        ("client.mtls.privateKeyKey", json!("b"), CONTENT),
-        ("client.mtls.secretName", json!("b"), CONTENT),
-        ("client.secrets.[].expiresAt", json!("2031-01-01"), Some("when a warning asks for a new client secret")),
-        ("client.secrets.[].key", json!("b"), CONTENT),
-        ("client.secrets.[].name", json!("b"), CONTENT),
-        ("client.serviceAccount.audience", json!("b"), TOKEN),
-        ("client.serviceAccount.audience", Value::Null, TOKEN),
-        ("client.serviceAccount.expirationSeconds", json!(1200), SHORT),
-        ("client.serviceAccount.name", json!("b"), TOKEN),
-        ("endpointVersion", json!("V1"), TOKEN),
-        ("entra.cloud", json!("USGov"), TOKEN),
-        ("entra.tenantId", json!("fabrikam.example"), TOKEN),
-        ("grant.extension.grantType", json!("urn:a:c"), TOKEN),
-        ("grant.extension.parameters.[].name", json!("b"), TOKEN),
-        ("grant.extension.parameters.[].value", json!("b"), TOKEN),
-        ("grant.extension.parameters.[].secretRef.key", json!("b"), CONTENT),
-        ("grant.extension.parameters.[].secretRef.name", json!("b"), CONTENT),
-        ("grant.jwtBearer.assertionRef.key", json!("b"), CONTENT),
-        ("grant.jwtBearer.assertionRef.name", json!("b"), CONTENT),
-        ("grant.jwtBearer.signed.algorithm", json!("PS256"), HEADER),
-        ("grant.jwtBearer.signed.audience", json!("b"), TOKEN),
-        ("grant.jwtBearer.signed.audience", Value::Null, TOKEN),
-        ("grant.jwtBearer.signed.claims", json!({ "a": "c" }), TOKEN),
-        ("grant.jwtBearer.signed.claims", json!({ "c": "b" }), TOKEN),
-        ("grant.jwtBearer.signed.claims", Value::Null, TOKEN),
-        ("grant.jwtBearer.signed.issuer", json!("b"), TOKEN),
-        ("grant.jwtBearer.signed.issuer", Value::Null, TOKEN),
-        ("grant.jwtBearer.signed.keyId", json!("b"), HEADER),
-        ("grant.jwtBearer.signed.keyRef.key", json!("b"), CONTENT),
-        ("grant.jwtBearer.signed.keyRef.name", json!("b"), CONTENT),
-        ("grant.jwtBearer.signed.scopesIn", json!("Parameter"), TOKEN),
-        ("grant.jwtBearer.signed.scopesIn", Value::Null, TOKEN),
-        ("grant.jwtBearer.signed.subject", json!("b"), TOKEN),
-        ("grant.jwtBearer.signed.subject", Value::Null, TOKEN),
-        ("grant.onBehalfOf.assertionRef.key", json!("b"), CONTENT),
-        ("grant.onBehalfOf.assertionRef.name", json!("b"), CONTENT),
-        ("grant.password.passwordRef.key", json!("b"), CONTENT),
-        ("grant.password.passwordRef.name", json!("b"), CONTENT),
-        ("grant.password.username", json!("b"), TOKEN),
-        ("grant.refreshToken.secretRef.key", json!("b"), CONTENT),
-        ("grant.refreshToken.secretRef.name", json!("b"), CONTENT),
-        ("grant.tokenExchange.actor.secretRef.key", json!("b"), CONTENT),
-        ("grant.tokenExchange.actor.secretRef.name", json!("b"), CONTENT),
-        ("grant.tokenExchange.actor.serviceAccount.audience", json!("b"), TOKEN),
-        ("grant.tokenExchange.actor.serviceAccount.expirationSeconds", json!(1200), SHORT),
-        ("grant.tokenExchange.actor.serviceAccount.name", json!("b"), TOKEN),
-        ("grant.tokenExchange.actor.tokenType", json!("urn:b"), TOKEN),
-        ("grant.tokenExchange.actor.tokenType", Value::Null, TOKEN),
-        ("grant.tokenExchange.actor", Value::Null, TOKEN),
-        ("grant.tokenExchange.requestedTokenType", json!("urn:b"), TOKEN),
-        ("grant.tokenExchange.requestedTokenType", Value::Null, TOKEN),
-        ("grant.tokenExchange.subject.secretRef.key", json!("b"), CONTENT),
-        ("grant.tokenExchange.subject.secretRef.name", json!("b"), CONTENT),
-        ("grant.tokenExchange.subject.serviceAccount.audience", json!("b"), TOKEN),
-        ("grant.tokenExchange.subject.serviceAccount.expirationSeconds", json!(1200), SHORT),
-        ("grant.tokenExchange.subject.serviceAccount.name", json!("b"), TOKEN),
-        ("grant.tokenExchange.subject.tokenType", json!("urn:b"), TOKEN),
-        ("grant.tokenExchange.subject.tokenType", Value::Null, TOKEN),
-        ("parameters.[].name", json!("b"), TOKEN),
-        ("parameters.[].value", json!("b"), TOKEN),
-        ("parameters.[].secretRef.key", json!("b"), CONTENT),
-        ("parameters.[].secretRef.name", json!("b"), CONTENT),
-        ("resources.[]", json!("urn:b"), TOKEN),
-        ("scopes.[]", json!("b"), TOKEN),
-        ("static.createdAt", json!("2026-02-02T00:00:00Z"), AGE),
-        ("static.maxAge", json!("48h"), AGE),
-        ("static.scheme", json!("Bearer"), TOKEN),
-        ("static.tokenRef.key", json!("b"), CONTENT),
-        ("static.tokenRef.name", json!("b"), CONTENT),
-    ]
-}
-
-#[rustfmt::skip]
-fn of_issuer() -> Vec<Row> {
-    vec![
-        ("assertionAudience", json!("Issuer"), HEADER),
-        ("assumedLifetime", json!("20m"), NEXT),
-        ("entra.authorityHost", json!("https://login2.example.com"), TOKEN),
-        ("entra.cloud", json!("USGov"), TOKEN),
-        ("entra.graphHost", json!("https://graph2.example.com"), Some("where a client is rotated")),
-        ("entra.tenantId", json!("fabrikam.example"), TOKEN),
-        ("githubApp.apiUrl", json!("https://git2.example.com"), TOKEN),
-        ("githubApp.installationId", json!(2), TOKEN),
-        ("managedIdentity.azureArc.endpoint", json!("http://127.0.0.2:40342"), MACHINE),
-        ("managedIdentity.imds.endpoint", json!("http://127.0.0.2"), MACHINE),
-        ("oauth2.authorizationUrl", json!("https://issuer.example.com/b"), USER),
-        ("oauth2.clientAuthentication.basic.encoding", json!("Raw"), SENT),
-        ("oauth2.clientAuthentication.secretJwt.algorithm", json!("HS512"), SENT),
-        ("oauth2.deviceAuthorizationUrl", json!("https://issuer.example.com/b"), USER),
-        ("oauth2.issuer", json!("https://b.example.com"), HEADER),
-        ("oauth2.revocationUrl", json!("https://issuer.example.com/b"), REVOKED),
-        ("oauth2.tokenUrl", json!("https://issuer.example.com/b"), TOKEN),
-        ("oidc.authorizationUrl", json!("https://issuer.example.com/b"), USER),
-        ("oidc.clientAuthentication.basic.encoding", json!("Raw"), SENT),
-        ("oidc.clientAuthentication.post", json!({}), SENT),
-        ("oidc.clientAuthentication.secretJwt.algorithm", json!("HS512"), SENT),
-        ("oidc.deviceAuthorizationUrl", json!("https://issuer.example.com/b"), USER),
-        ("oidc.issuerUrl", json!("https://b.example.com"), TOKEN),
-        ("oidc.revocationUrl", json!("https://issuer.example.com/b"), REVOKED),
-        ("refreshTokens.reuse", json!("Never"), NEXT),
-        ("refreshTokens.reuseWindow", json!("20s"), NEXT),
-        ("secondRequest.azureContainerRegistry.registry", json!("b.azurecr.io"), TOKEN),
-        ("secondRequest.googleServiceAccount.email", json!("b@p.example"), TOKEN),
-        ("secondRequest.googleServiceAccount.endpoint", json!("https://b.example.com"), TOKEN),
-    ]
-}
 
 /// A credential in which this field is set, or may be. It has a null where the usual credential of the tests has a value.
 fn credential_with(field: &str) -> Value {

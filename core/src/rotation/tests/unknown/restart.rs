@@ -1,0 +1,146 @@
+//! What a process knows after a restart or a lost annotation.
+
+use super::*;
+
+/// The annotation is lost during a rotation.
+#[test]
+fn what_a_rotation_stored_is_known_again_by_what_the_issuer_lists() {
+    let mut process = Process::of(Kind::Secret);
+    process.seen.noted = Noted::Absent;
+    process.seen.slots.next = Some(slot("next"));
+    let mut next = made(&process, 2, -600);
+    next.mark = Some(KeyMark::Hint("imp".to_owned()));
+    let application = lists(&process, vec![next]);
+    assert_eq!(process.does(&application), Step::ReadApplication);
+    let step = process.decide().step;
+    let Step::Write { change, .. } = &step else {
+        panic!("{step:?}");
+    };
+    assert!(
+        matches!(change.record.state, Phase::Added { .. }),
+        "{step:?}"
+    );
+}
+
+/// The same without the permission to read the application. The subject of a certificate shows who created it, and a token shows that it
+/// belongs to this application.
+#[test]
+fn a_certificate_of_a_rotation_whose_annotation_is_lost_is_tried_before_somebody_is_asked_to_remove_it()
+ {
+    let lost = |name: Option<String>| {
+        let mut process = Process::of(Kind::Certificate);
+        process.seen.noted = Noted::Absent;
+        let mark = Mark::Certificate {
+            sha1: "cc".to_owned(),
+            sha256: "dd".to_owned(),
+        };
+        process.seen.slots.next = Some(Slot {
+            mark,
+            name,
+            ..slot("next")
+        });
+        let read = process.does(&failed(Class::Permission));
+        assert_eq!(read, Step::ReadApplication);
+        process
+    };
+    let unknown = strange(values::NEXT, &[]);
+    let ours = lost(None).seen.names.name(2);
+    for (outcome, known) in [
+        (Outcome::Token, true),
+        (Outcome::Refused(Answer::default()), false),
+        (no_answer(), false),
+    ] {
+        let mut process = lost(Some(ours.clone()));
+        process.pass(process.settings.trials.gap);
+        let decided = process.decide();
+        assert!(!decided.notices.contains(&unknown), "{:?}", decided.notices);
+        let tried = process.does(&outcome);
+        assert!(
+            matches!(&tried, Step::Trial { of: Tried::Next, digest, .. } if digest == "next"),
+            "{tried:?}"
+        );
+        let decided = process.decide();
+        assert_eq!(
+            decided.notices.contains(&unknown),
+            !known,
+            "{outcome:?}: {:?}",
+            decided.notices
+        );
+        if let Step::Write { change, .. } = &decided.step {
+            assert!(known && matches!(change.record.state, Phase::Added { .. }));
+            let noted = change.record.next.as_ref();
+            assert_eq!(noted.and_then(|next| next.n), Some(2));
+            continue;
+        }
+        // Replicas lag, so it is tried again.
+        assert!(!known, "{:?}", decided.step);
+        process.pass(process.settings.pace.again);
+        process.does(&Outcome::Token);
+        assert!(matches!(process.decide().step, Step::Write { .. }));
+    }
+    // A certificate that others created is not sent.
+    for name in [None, Some("CN=theirs".to_owned())] {
+        let process = lost(name);
+        let decided = process.decide();
+        assert!(decided.notices.contains(&unknown), "{:?}", decided.notices);
+        assert!(
+            matches!(decided.step, Step::Wait { .. }),
+            "{:?}",
+            decided.step
+        );
+    }
+}
+
+#[test]
+fn a_restart_with_nothing_due_reads_no_application() {
+    let read_by = at(5 * HOUR);
+    let restarted = |kind: Kind| {
+        let mut process = Process::of(kind);
+        process.memory = process.memory.clone().reading_by(read_by);
+        process
+    };
+    for kind in [Kind::Secret, Kind::Certificate] {
+        let mut process = restarted(kind);
+        assert_eq!(process.decide().step, Step::Wait { until: read_by });
+        process.now = read_by;
+        assert_eq!(process.decide().step, Step::ReadApplication);
+        // The clock was wrong.
+        process.now = at(-40 * HOUR);
+        assert_eq!(process.decide().step, Step::ReadApplication);
+    }
+    // Only a reading shows what is known, or nothing is known.
+    let of_replaced = |record: &mut Record| record.replaced.push("theirs".to_owned());
+    let of_no_id = |record: &mut Record| {
+        record.current = record
+            .current
+            .take()
+            .map(|known| Known { id: None, ..known });
+    };
+    for edit in [of_replaced as fn(&mut Record), of_no_id] {
+        let mut process = restarted(Kind::Secret);
+        let record = process.record();
+        edit(record);
+        assert_eq!(process.decide().step, Step::ReadApplication);
+    }
+    let mut process = restarted(Kind::Certificate);
+    process.seen.noted = Noted::Absent;
+    assert_eq!(process.decide().step, Step::ReadApplication);
+    // The previous process could not read anything, or there was nothing to learn: a reading for a certificate waits. The age of a client
+    // secret is known only to the issuer.
+    for (kind, waits) in [(Kind::Certificate, true), (Kind::Secret, false)] {
+        let mut process = restarted(kind);
+        process.seen.noted = Noted::Absent;
+        let validity = Some((at(-9_000), at(180 * 24 * HOUR)));
+        if let Some(current) = &mut process.seen.slots.current {
+            current.validity = validity.filter(|_| waits);
+        }
+        process.memory = process.memory.clone().reconciled_before(true);
+        let step = process.decide().step;
+        assert_eq!(step == Step::Wait { until: read_by }, waits, "{step:?}");
+        assert_eq!(step == Step::ReadApplication, !waits, "{step:?}");
+    }
+    // A requested rotation is not delayed.
+    let mut process = restarted(Kind::Secret);
+    process.seen.requested = Some("now".to_owned());
+    assert_eq!(process.decide().step, Step::ReadApplication);
+}
