@@ -267,8 +267,13 @@ const OUTAGES: [&str; 4] = [
 
 /// Whether this code is usually about a failure of the server.
 pub(super) fn names_failure(error: &str) -> bool {
-    let mut failures = ERRORS.iter().filter(|(_, kind)| *kind == Kind::Unavailable);
-    failures.any(|(errors, _)| errors.contains(&error))
+    of_code(error) == Some(Kind::Unavailable)
+}
+
+/// The usual kind of this code.
+fn of_code(error: &str) -> Option<Kind> {
+    let known = ERRORS.iter().find(|(errors, _)| errors.contains(&error));
+    known.map(|(_, kind)| *kind)
 }
 
 /// What a client authenticates with, in the words of servers.
@@ -292,10 +297,7 @@ fn kind(seen: &Seen<'_>) -> Kind {
 /// By status first if it is about the service, then by `error` (RFC 6749 section 5.2), then by status again: real servers
 /// answer a wrong secret with 400 or 401, with several codes or none (facts, section 5.4).
 fn by_tables(seen: &Seen<'_>) -> Kind {
-    let by_error = seen.error.and_then(|e| {
-        let known = ERRORS.iter().find(|(errors, _)| errors.contains(&e));
-        known.map(|(_, kind)| *kind)
-    });
+    let by_error = seen.error.and_then(of_code);
     match (seen.status, seen.error) {
         (429, _) => return Kind::Throttled,
         (500..=599 | 408, _) if by_error != Some(Kind::Throttled) => return Kind::Unavailable,

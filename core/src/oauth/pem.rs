@@ -192,14 +192,9 @@ const DSA: Form = form(
     "TLS 1.3 and OAuth have no use for it; make an RSA or EC key",
 );
 const JWK: Form = form("a JWK (JSON)", "store the same key as PEM");
-const BASE64: Form = form(
-    "base64 of PEM",
-    "decode it once: base64 -d FILE (stringData takes the text as it is)",
-);
-const BASE64_KEY_FILE: Form = form(
-    "Base64 of a key file",
-    "decode it once: base64 -d FILE (stringData takes the text as it is)",
-);
+const DECODE: &str = "decode it once: base64 -d FILE (stringData takes the text as it is)";
+const BASE64: Form = form("base64 of PEM", DECODE);
+const BASE64_KEY_FILE: Form = form("Base64 of a key file", DECODE);
 const BASE64_BINARY: Form = form(
     "base64 without the lines of PEM around it",
     "decode it (base64 -d FILE) and convert the result to PEM",

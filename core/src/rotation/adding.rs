@@ -245,10 +245,8 @@ impl Decision<'_> {
 impl Memory {
     /// Forgets the value in hand if the Secret has it: a write whose answer was lost may have stored it. Returns true if the Secret has it.
     pub fn found(&mut self, slots: &Slots) -> bool {
-        let all = [&slots.current, &slots.next, &slots.previous];
-        let mut digests = all.into_iter().flatten().map(|slot| &slot.digest);
         let held = self.held.as_ref();
-        let found = held.is_some_and(|held| digests.any(|digest| *digest == held.slot.digest));
+        let found = held.is_some_and(|held| slots.with(&held.slot.digest).is_some());
         if found {
             self.held = None;
         }

@@ -129,9 +129,7 @@ impl Decision<'_> {
             return self.until(again);
         }
         if let Some(step) = self.prove_current(notices) {
-            let refused = self.current_refused();
-            let other = refused.then(|| self.instead(Place::Previous, notices));
-            return other.flatten().unwrap_or(step);
+            return self.unless_refused(step, Place::Previous, notices);
         }
         let state = Phase::Retiring {
             key: known.clone(),
@@ -187,16 +185,24 @@ impl Decision<'_> {
             }
         }
         if let Some(step) = self.prove_current(notices) {
-            return match from {
-                _ if !self.current_refused() => step,
-                Place::Orphan => self.write(Phase::Steady, Values::Keep),
-                Place::Previous | Place::Next => self.instead(from, notices).unwrap_or(step),
+            let hopeless = from == Place::Orphan && self.current_refused();
+            return if hopeless {
+                self.write(Phase::Steady, Values::Keep)
+            } else {
+                self.unless_refused(step, from, notices)
             };
         }
         match self.settings.kind {
             Kind::Secret => Step::RemovePassword { id: id.clone() },
             Kind::Certificate | Kind::Key => Step::RemoveKey { id: id.clone() },
         }
+    }
+
+    /// This step or, if the issuer refuses the current value, the beginning of the next rotation.
+    fn unless_refused(&self, step: Step, from: Place, notices: &mut Vec<Notice>) -> Step {
+        let refused = self.current_refused();
+        let other = refused.then(|| self.instead(from, notices));
+        other.flatten().unwrap_or(step)
     }
 
     /// A call that was sent before the public key was given up may still add it. The key is removed after that time, because nothing would find

@@ -280,12 +280,7 @@ impl Decision<'_> {
 
     /// Whether it is still a value of the Secret.
     fn is_held(&self, known: Option<&Known>) -> bool {
-        let slots = &self.seen.slots;
-        let slots = [&slots.current, &slots.next, &slots.previous];
-        known.is_some_and(|known| {
-            let mut held = slots.into_iter().flatten();
-            held.any(|slot| slot.digest == known.digest)
-        })
+        known.is_some_and(|known| self.seen.slots.with(&known.digest).is_some())
     }
 
     /// The rotation failed, and starts again from the beginning after a pause.

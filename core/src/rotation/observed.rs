@@ -66,6 +66,18 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// All values that are there.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Slot> {
+        [&self.current, &self.next, &self.previous]
+            .into_iter()
+            .flatten()
+    }
+
+    /// The value with this digest.
+    pub(super) fn with(&self, digest: &str) -> Option<&Slot> {
+        self.all().find(|slot| slot.digest == digest)
+    }
+
     /// Whether the keys with this ending contain something.
     pub(super) fn holds(&self, ending: &str) -> bool {
         let slot = match ending {

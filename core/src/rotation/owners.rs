@@ -72,9 +72,7 @@ impl Decision<'_> {
 
     /// Whether it is certainly a value of the Secret, under any id.
     pub(super) fn is_listed_twice(&self, key: &Key) -> bool {
-        let slots = &self.seen.slots;
-        let mut all = [&slots.current, &slots.next, &slots.previous].into_iter();
-        all.any(|slot| slot.as_ref().is_some_and(|slot| key.is(slot) == Same::Yes))
+        self.seen.slots.all().any(|slot| key.is(slot) == Same::Yes)
     }
 
     /// Whether `adopt` names it, and it was in the Secret before a rotation, or an earlier client resource created it for this Secret. A

@@ -3,7 +3,7 @@
 
 use super::{
     next::Decision,
-    observed::{Key, Mark, Same, Slot, is_named, number},
+    observed::{Key, Same, is_named, number},
     state::{Known, Record, Stored},
     step::Notice,
 };
@@ -50,13 +50,11 @@ impl Decision<'_> {
         let mut others = self.seen.in_others.iter();
         let found = others.find(|other| !other.value.replaced && other.is(known));
         let slots = &self.seen.slots;
-        let mut held = [&slots.current, &slots.next, &slots.previous]
-            .into_iter()
-            .flatten();
-        let held = held.find(|slot| slot.digest == known.digest);
+        let held = slots.with(&known.digest);
         let is_copied = held.is_some_and(|slot| slots.other_keys.contains(&slot.mark));
-        let under_others = || is_copied.then_some(Also::OtherKeys);
-        found.map(InOther::place).or_else(under_others)
+        found
+            .map(InOther::place)
+            .or_else(|| is_copied.then_some(Also::OtherKeys))
     }
 
     /// Where a credential of the issuer is stored that is not a value of this rotation.
@@ -74,16 +72,11 @@ impl Decision<'_> {
             other.secret.is_some() && is_noted(&other.value)
                 || known.is_some_and(|known| other.is(known))
         });
-        let fits = |mark: &Mark| key.has(mark) != Same::No;
-        let under_others = || {
-            self.seen
-                .slots
-                .other_keys
-                .iter()
-                .any(fits)
-                .then_some(Also::OtherKeys)
-        };
-        found.map(InOther::place).or_else(under_others)
+        let mut marks = self.seen.slots.other_keys.iter();
+        let is_copied = marks.any(|mark| key.has(mark) != Same::No);
+        found
+            .map(InOther::place)
+            .or_else(|| is_copied.then_some(Also::OtherKeys))
     }
 
     /// Its number, if apicred created it: by its name, or because it was in this Secret. A public key has no name.
@@ -97,14 +90,10 @@ impl Decision<'_> {
 
     /// Whether a credential that is about to be removed was left under other keys or in another Secret meanwhile.
     pub(super) fn was_left(&self, known: &Known) -> bool {
-        let held = |slot: &Option<Slot>| {
-            slot.as_ref()
-                .is_some_and(|slot| slot.digest == known.digest)
-        };
         let slots = &self.seen.slots;
+        let mut held = [&slots.next, &slots.previous].into_iter().flatten();
         let listed = known.id.as_ref().and_then(|id| self.listed(id));
-        !held(&slots.next)
-            && !held(&slots.previous)
+        held.all(|slot| slot.digest != known.digest)
             && listed.is_some_and(|key| self.is_also_at(key).is_some())
     }
 
