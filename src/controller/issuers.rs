@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
-    credential::{Issuer, IssuerId},
+    credential::{FieldError, Issuer, IssuerId},
     plan::fingerprint::fraction,
 };
 
@@ -142,31 +142,40 @@ async fn reconcile_issuer(context: &Context, issuer: &IssuerName) -> Reconciled 
                 return Reconciled::Gone;
             };
             let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
-            let parsed = parsed.map(|issuer| context.ca_bundles.fill(issuer));
-            let (status, settled) =
-                issuer_status(context, parsed, object.status.as_ref(), &object.metadata).await;
-            context.issuer_checks.checked(issuer, &status);
             let api: Api<TokenIssuer> = Api::namespaced(context.client.clone(), namespace);
-            let old = object.status.as_ref();
-            let written = write(context, &api, &object.metadata, old, &status).await;
-            (written, settled)
+            let at = (&object.metadata, object.status.as_ref());
+            check(context, issuer, &api, at, parsed).await
         }
         IssuerKind::ClusterTokenIssuer => {
             let Some(object) = context.cluster_issuers.get(&ObjectRef::new(name)) else {
                 forgotten();
                 return Reconciled::Gone;
             };
-            let parsed = Issuer::cluster(&object).map(|issuer| context.ca_bundles.fill(issuer));
-            let (status, settled) =
-                issuer_status(context, parsed, object.status.as_ref(), &object.metadata).await;
-            context.issuer_checks.checked(issuer, &status);
+            let parsed = Issuer::cluster(&object);
             let api: Api<ClusterTokenIssuer> = Api::all(context.client.clone());
-            let old = object.status.as_ref();
-            let written = write(context, &api, &object.metadata, old, &status).await;
-            (written, settled)
+            let at = (&object.metadata, object.status.as_ref());
+            check(context, issuer, &api, at, parsed).await
         }
     };
     written.map_or_else(Reconciled::Lost, |()| settled)
+}
+
+/// Checks an issuer and writes its status.
+async fn check<K>(
+    context: &Context,
+    issuer: &IssuerName,
+    api: &Api<K>,
+    (meta, old): (&ObjectMeta, Option<&IssuerStatus>),
+    parsed: Result<Issuer, Vec<FieldError>>,
+) -> (Result<(), Failed>, Reconciled)
+where
+    K: Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
+{
+    let parsed = parsed.map(|issuer| context.ca_bundles.fill(issuer));
+    let (status, settled) = issuer_status(context, parsed, old, meta).await;
+    context.issuer_checks.checked(issuer, &status);
+    let written = write(context, api, meta, old, &status).await;
+    (written, settled)
 }
 
 /// Writes the status of an issuer that exists but cannot be used.

@@ -79,7 +79,7 @@ impl Shown {
             renew_at: renews.map(|at| seconds(&at.0)),
             min_lifetime: lifetime.map(|lifetime| {
                 let least = promise(object).min_lifetime(lifetime).as_secs();
-                u32::try_from(least).unwrap_or(if least < 0 { 0 } else { u32::MAX })
+                u32::try_from(least.max(0)).unwrap_or(u32::MAX)
             }),
             proof_expires_at: status
                 .client
