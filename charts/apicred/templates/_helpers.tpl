@@ -15,18 +15,23 @@
 {{- end }}
 
 {{/*
-Labels for selectors. They must not change in an upgrade. The instance is the release, or the full name: a release whose chart depends on apicred
-several times, by aliases, has several operators in one namespace, and no selector of one of them may match the pods of another.
+The release, or the full name: a release whose chart depends on apicred several times, by aliases, has several operators in one namespace, and no
+selector of one of them may match the pods of another.
 */}}
+{{- define "apicred.instance" -}}
+{{- default .Release.Name .Values.fullnameOverride -}}
+{{- end }}
+
+{{/* Labels for selectors. They must not change in an upgrade. */}}
 {{- define "apicred.selector" -}}
 app.kubernetes.io/name: apicred
-app.kubernetes.io/instance: {{ default .Release.Name .Values.fullnameOverride | quote }}
+app.kubernetes.io/instance: {{ include "apicred.instance" . | quote }}
 {{- end }}
 
 {{/* Labels of the pod of `helm test`. They differ from those of the operator's pods, so that selectors do not match it. */}}
 {{- define "apicred.checkSelector" -}}
 app.kubernetes.io/name: apicred-check
-app.kubernetes.io/instance: {{ default .Release.Name .Values.fullnameOverride | quote }}
+app.kubernetes.io/instance: {{ include "apicred.instance" . | quote }}
 {{- end }}
 
 {{- define "apicred.labels" -}}

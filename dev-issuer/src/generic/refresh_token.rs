@@ -46,7 +46,7 @@ pub(super) fn grant(
         let offline = |scope: &str| scope.split(' ').any(|part| part == "offline_access");
         if caller.client.offline_sessions && requested.is_some_and(|requested| !offline(requested))
         {
-            // A look-up of the session finds none.
+            // The issuer finds no session for this audience, as if the session had ended.
             "ended-session".clone_into(&mut granted.claims.aud);
         }
         Ok(granted)
