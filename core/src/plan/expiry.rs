@@ -11,7 +11,7 @@ use crate::{
     credential::{AuthenticationMethod, Credential, RotatedBy},
     oauth::Validity,
     reason::Reason,
-    rotation::ClientAt,
+    rotation::{self, ClientAt},
 };
 
 /// How long before the expiry of a secret or certificate the warning begins.
@@ -64,7 +64,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
             let declared = credential.secret_expiries.get(&source.reference).copied();
             // The time that a user sets may be about the previous secret.
             let name = source.reference.name.clone();
-            if let Some((by, from, until)) = rotated(credential, source) {
+            if let Some((by, from, until)) = rotated(credential, source, rotation::Kind::Secret) {
                 return Some(Ending::of_rotated((Kind::Secret, name), by, (from, until)));
             }
             let at = source.expires_at.or(declared)?;
@@ -85,7 +85,8 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 .iter()
                 .find(|s| s.reference.name == used.name);
             // No rotation records the certificate of another tool.
-            if let Some((by, ..)) = source.and_then(|source| rotated(credential, source)) {
+            let rotated = |source| rotated(credential, source, rotation::Kind::Certificate);
+            if let Some((by, ..)) = source.and_then(rotated) {
                 let what = (Kind::Certificate, used.name.clone());
                 return Some(Ending::of_rotated(what, by, (Some(from), until)));
             }
@@ -105,11 +106,12 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
 fn rotated<'a>(
     credential: &'a Credential,
     source: &Source,
+    kind: rotation::Kind,
 ) -> Option<(&'a RotatedBy, Option<Timestamp>, Timestamp)> {
     let by = credential.rotated.as_deref()?;
     let noted = source.rotated_until.as_ref()?;
     let client = ClientAt::of(&credential.issuer.endpoint, &credential.client_id);
-    let (from, until) = noted.of(&client)?;
+    let (from, until) = noted.of(&client, kind)?;
     Some((by, from, until))
 }
 

@@ -37,8 +37,8 @@
 //!    five minutes later at the earliest, when every call that was sent before has taken effect. So without edits no key is left over,
 //!    at any crash and whichever of two processes sends. Each edit of the Secret, and each jump of a clock, may leave one. It is not
 //!    removed later, because a key whose `kid` is its thumbprint may belong to anyone.
-//! 6. If the client names another application than the annotation, nothing is written, removed or sent for either, unless apicred
-//!    created nothing for the other one.
+//! 6. If the client names another application than the annotation, or another kind of credential, nothing is written, removed or sent for
+//!    either, unless apicred created nothing for the other one.
 //! 7. A missing annotation is created again from what the issuer lists (display names, hints, thumbprints). If the application may not
 //!    be read, a next certificate is recognized by its subject, and tried first. An unreadable annotation stops the rotation; the values stay.
 //!
@@ -67,7 +67,7 @@
 //! | `owners` | who created a credential of the issuer |
 //! | `shared` | values that are also stored in another Secret, or under other keys |
 //! | `left` | what a rotation replaced and does not remove |
-//! | `elsewhere` | the client names another application than the annotation |
+//! | `elsewhere` | the client names another application, or another kind of credential, than the annotation |
 //! | `upload` | the decision for a certificate that another tool created and apicred only announces |
 //! | `manager` | which `ApiCredential` may call Microsoft Graph for a client |
 //! | [`graph`] | the requests to Microsoft Graph, and its answers |
@@ -104,6 +104,7 @@ mod users;
 pub mod values;
 
 pub use cycle::Cycle;
+pub use elsewhere::Changed;
 pub use failure::{Failure, Why};
 pub use left::until_end;
 pub use manager::may_change;
@@ -116,5 +117,5 @@ pub use shared::{Also, InOther};
 pub use spec::{Registry, Rotating, rotating};
 pub use state::{ClientAt, Known, Noted, Phase, Place, Record, RotatedUntil, Stored, value_digest};
 pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
-pub use upload::{Uploading, upload};
+pub use upload::{Before, Uploading, upload};
 pub use users::{Lagging, User, lagging, used_at};

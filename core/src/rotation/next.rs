@@ -26,13 +26,13 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
             );
         }
     };
-    let named = (&seen.names, settings.kind);
-    if let Some(notice) = elsewhere(&record, &seen.client, named) {
+    let now_is = (&seen.client, settings.kind);
+    if let Some(notice) = elsewhere(&record, now_is, &seen.names) {
         // No stored fact is about one of these values.
         let facts = facts(seen, memory, settings, &Record::default(), now);
         return stopped((record, notice), facts.shown(&seen.slots), now);
     }
-    let record = record.of_client(&seen.client).answered(seen);
+    let record = record.of(&seen.client, settings.kind).answered(seen);
     let facts = facts(seen, memory, settings, &record, now);
     let decision = Decision {
         seen,
@@ -257,6 +257,7 @@ impl Decision<'_> {
         let mut record = Record {
             state,
             client: Some(self.seen.client.clone()),
+            kind: Some(self.settings.kind),
             current,
             next,
             previous,

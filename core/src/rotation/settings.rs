@@ -1,6 +1,7 @@
 //! What a user sets, and time limits of each step of a rotation.
 
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 
 /// Replicas of an issuer lag for seconds to minutes. If the answer to an announcement was lost, the credential is searched for, or announced
 /// again, after this time.
@@ -38,7 +39,7 @@ pub const MOST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 pub const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is rotated.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Kind {
     /// A client secret. The issuer chooses its value.
     Secret,
@@ -49,6 +50,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Its name in messages, in the plural.
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Secret => "client secrets",
+            Self::Certificate => "certificates",
+            Self::Key => "keys",
+        }
+    }
+
     /// Whether the value is created here, and stored before the issuer knows it.
     pub const fn is_made_here(self) -> bool {
         matches!(self, Self::Certificate | Self::Key)

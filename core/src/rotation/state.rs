@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{failure::Failure, observed::Observed};
+use super::{failure::Failure, observed::Observed, settings::Kind};
 use crate::{api::names, credential::Endpoint, oauth::is_guid, plan::fingerprint::DigestKey};
 
 /// Version of the annotation's format. Another version is not changed.
@@ -135,6 +135,9 @@ pub struct Record {
     /// The client to which the IDs below belong. None: an earlier version wrote this, or nothing is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientAt>,
+    /// What the IDs below are IDs of: the issuer has another call to remove each kind. None: an earlier version wrote this, or nothing is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
     /// The highest number that was used.
     pub n: u32,
     /// About the current value.
@@ -324,6 +327,7 @@ impl Stored {
 pub struct RotatedUntil {
     /// The client to which the value belongs. None: an earlier version stored it.
     client: Option<ClientAt>,
+    kind: Option<Kind>,
     from: Option<Timestamp>,
     until: Option<Timestamp>,
     stored: Vec<Stored>,
@@ -355,6 +359,7 @@ impl RotatedUntil {
         let current = record.current.unwrap_or_default();
         (!stored.is_empty()).then_some(Self {
             client: record.client,
+            kind: record.kind,
             from: current.from,
             until: current.until,
             stored,
@@ -367,10 +372,11 @@ impl RotatedUntil {
         if same { &self.stored } else { &[] }
     }
 
-    /// The start (if known) and the end of the value's validity, if it belongs to this client: the previous client's value may expire at
-    /// another time.
-    pub fn of(&self, client: &ClientAt) -> Option<(Option<Timestamp>, Timestamp)> {
-        let same = self.client.as_ref().is_none_or(|noted| noted == client);
+    /// The start (if known) and the end of the value's validity, if it belongs to this client and is of this kind: the value of the previous
+    /// client, or of the previous kind, may expire at another time.
+    pub fn of(&self, client: &ClientAt, kind: Kind) -> Option<(Option<Timestamp>, Timestamp)> {
+        let same = self.client.as_ref().is_none_or(|noted| noted == client)
+            && self.kind.is_none_or(|noted| noted == kind);
         same.then_some((self.from, self.until?))
     }
 }

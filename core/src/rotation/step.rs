@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    elsewhere::{Changed, stays_there},
     failure::Failure,
     left,
     observed::Mark,
@@ -196,12 +197,14 @@ pub enum Notice {
         /// Where.
         place: Also,
     },
-    /// The annotation describes another client than the one that the client resource names now.
+    /// The annotation describes another client than the one that the client resource names now, or another kind of credential.
     Elsewhere {
-        /// The other one.
+        /// The client that it describes.
         client: ClientAt,
         /// What apicred created for it: IDs, or names.
         left: Vec<String>,
+        /// What is different now.
+        changed: Changed,
     },
     /// Keys of the Secret that rotations use contain a value that does not belong to a rotation.
     Unknown {
@@ -246,7 +249,10 @@ impl Notice {
                 | Self::NoCurrent
                 | Self::CurrentEnded
                 | Self::CurrentRefused
-                | Self::Elsewhere { .. }
+                | Self::Elsewhere {
+                    changed: Changed::Client | Changed::Kind { .. },
+                    ..
+                }
                 | Self::Unknown { .. }
                 | Self::Ambiguous
                 | Self::NoLastGood
@@ -292,7 +298,11 @@ impl Notice {
             Self::OfAnother { id } => return left::of_another(id),
             Self::OfEarlier { id } => return left::of_earlier(id),
             Self::AlsoStored { id, place } => return also_stored(id.as_deref(), place),
-            Self::Elsewhere { client, left } => return stays_there(client, left),
+            Self::Elsewhere {
+                client,
+                left,
+                changed,
+            } => return stays_there(client, left, *changed),
             Self::Unknown { ending, keys } => return unknown(ending, keys),
             Self::Crowded { id, until } => return crowded(id, *until),
             Self::UsersLag { name } => {
@@ -355,15 +365,6 @@ fn crowded(id: &str, until: Timestamp) -> String {
     let until = until.strftime("%Y-%m-%dT%H:%M:%SZ");
     format!(
         "a rotation is due; it waits for the removal of credential {id}, which apicred made and which is in no Secret any more: apicred removes it after {until}; to have the rotation begin earlier, remove it at the issuer"
-    )
-}
-
-fn stays_there(client: &ClientAt, left: &[String]) -> String {
-    format!(
-        "the ApiClient names another application now, and what apicred made for client {} at {} stays valid there: {}; name that one again, or remove these there, then the annotation apicred.dev/rotation and the keys that end with -next and -previous from the Secret",
-        client.id,
-        client.issuer,
-        left.join(", ")
     )
 }
 

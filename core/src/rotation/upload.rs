@@ -20,6 +20,7 @@
 use jiff::Timestamp;
 
 use super::{
+    elsewhere::before_upload,
     failure::{Failure, Why},
     memory::{Memory, Sent, doubled, later},
     next::{Decision, Sight, facts},
@@ -47,6 +48,17 @@ pub struct Uploading {
     pub requested: Option<String>,
     /// The last request that was answered.
     pub handled: Option<String>,
+    /// What apicred created in this Secret before another tool filled it.
+    pub before: Option<Before>,
+}
+
+/// A rotation of a Secret that another tool fills now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Before {
+    /// Its annotation.
+    pub record: Box<Record>,
+    /// How the client resource names credentials.
+    pub names: Names,
 }
 
 impl Uploading {
@@ -108,6 +120,9 @@ pub fn upload(
     };
     let works = seen.works(memory);
     let mut notices = Vec::new();
+    let before = seen.before.as_ref();
+    // The upload does not wait for a user: without it, credentials would soon have no certificate that works.
+    notices.extend(before.and_then(|b| before_upload(&b.record, &b.names, &observed.slots)));
     let (state, step) = decision.upload(seen, works, &mut notices);
     let keys = decision.in_use(works);
     Next {

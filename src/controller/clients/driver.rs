@@ -17,7 +17,7 @@ use crate::controller::{context::Context, token::refreshes::InFlight};
 use crate::{
     credential::{Endpoint, Key},
     plan::fingerprint::DigestKey,
-    rotation::{Memory, Registry, Rotating, Slots, Uploading, values::NEXT},
+    rotation::{Kind, Memory, Names, Registry, Rotating, Slots, Uploading, values::NEXT},
 };
 
 /// The interval at which a rotation that cannot start is checked again. It is also checked at each observed change.
@@ -30,6 +30,8 @@ pub(super) type Caller = Option<(Box<str>, Box<str>)>;
 #[derive(PartialEq)]
 pub(super) struct Application {
     pub(super) client_id: String,
+    /// What is rotated.
+    pub(super) kind: Kind,
     /// The Secret and its keys.
     pub(super) secret: (String, Vec<String>),
     /// As set in the spec.
@@ -127,6 +129,11 @@ impl Sight {
         let bytes = &self.secret.data.as_ref()?.get(token)?.0;
         let text = String::from_utf8_lossy(bytes);
         Some(self.digests.fingerprint("registration", &[&text]))
+    }
+
+    /// How the client resource with this UID names credentials.
+    pub(super) fn names(&self, uid: &str) -> Names {
+        Names::new(&format!("{:08x}", self.digests.phase()), uid)
     }
 
     /// Why the object in `managementRef` cannot manage the client, according to its spec.

@@ -18,7 +18,7 @@ use crate::{
 /// Why the rotation does not continue with the client secret.
 pub(super) const REMOVED: &str = "the client was deleted or its rotation was removed";
 const RENAMED: &str = "the client named another application";
-const MOVED: &str = "the client named another Secret";
+const MOVED: &str = "the client named another Secret or other keys";
 
 /// What is rotated now, compared with the last reconcile.
 pub(super) enum Application {
@@ -40,6 +40,7 @@ impl Driver {
         let (rotating, issuer) = (&sight.rotating, &sight.place.credential.issuer);
         let application = driver::Application {
             client_id: rotating.client_id.clone(),
+            kind: rotating.settings.kind,
             secret: (rotating.secret.clone(), rotating.keys.clone()),
             object_id: rotating.object_id.clone(),
             endpoint: issuer.endpoint.clone(),

@@ -30,8 +30,8 @@ use crate::{
     api::{ApiCredential, ApiPreset, IssuerRef},
     credential::{ClientLookup, FieldError, Key, parse_client, parse_with_client},
     rotation::{
-        Memory, Names, Next, Observed, Outcome, Record, Registry, Rotating, Step, Uploading,
-        lagging, next, rotating, upload, used_at,
+        Memory, Next, Observed, Outcome, Record, Registry, Rotating, Step, Uploading, lagging,
+        next, rotating, upload, used_at,
     },
 };
 
@@ -381,7 +381,7 @@ impl Driver {
             lagging: lagging(&users, &noted, &version, overlap),
             used_at: used_at(&users, &version),
             slots: sight.slots.clone(),
-            names: Names::new(&format!("{:08x}", sight.digests.phase()), &self.uid),
+            names: sight.names(&self.uid),
             in_others: in_others(&self.context, &self.key.namespace, &sight.rotating),
             client: sight.rotating.client(),
             requested: None,

@@ -22,7 +22,7 @@ use crate::{
     credential::Credential,
     plan::fingerprint::DigestKey,
     publish::last_good::{self, LastGood},
-    rotation::{Kind, Registry, Rotating, Uploading, used_at, values::NEXT},
+    rotation::{Before, Kind, Noted, Record, Registry, Rotating, Uploading, used_at, values::NEXT},
 };
 
 /// The name of the copy, if cert-manager creates the certificates of this Secret, so that they are uploaded.
@@ -126,7 +126,17 @@ impl Driver {
             &sight.rotating,
             uid.unwrap_or_default(),
         );
+        let none = BTreeMap::new();
+        let noted = Record::read(meta.annotations.as_ref().unwrap_or(&none));
+        let before = match noted {
+            Noted::Record(record) => Some(Before {
+                record,
+                names: sight.names(&self.uid),
+            }),
+            Noted::Absent | Noted::Unreadable => None,
+        };
         Uploading {
+            before,
             used_at: used_at(&users, version.unwrap_or_default()),
             requested: client.rotate_requested.clone(),
             handled: self.uploads.handled.clone().or(client.handled()),

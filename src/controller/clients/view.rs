@@ -13,7 +13,7 @@ use crate::{
     api::ClientKey,
     credential::Key,
     plan::conditions::time,
-    rotation::{Mark, Next, Notice, Shown},
+    rotation::{Changed, Mark, Next, Notice, Shown},
 };
 
 /// The content of a report.
@@ -86,7 +86,11 @@ impl View {
                 Notice::Foreign { .. }
                 | Notice::OfAnother { .. }
                 | Notice::OfEarlier { .. }
-                | Notice::AlsoStored { .. } => {
+                | Notice::AlsoStored { .. }
+                | Notice::Elsewhere {
+                    changed: Changed::Maker,
+                    ..
+                } => {
                     left.push(notice.message());
                 }
                 other => blocked.push(other.message()),

@@ -5,7 +5,8 @@ use crate::{
     credential::Endpoint,
     fixtures::at,
     rotation::{
-        ClientAt, Kind, Known, Mark, Noted, Notice, Outcome, Phase, Place, Record, Slot, Step,
+        Changed, ClientAt, Kind, Known, Mark, Noted, Notice, Outcome, Phase, Place, Record,
+        RotationSettings, Slot, Slots, Step,
     },
 };
 
@@ -86,7 +87,14 @@ fn nothing_is_sent_for_another_application_and_a_user_learns_what_is_left_there(
             names(&mut process, "c-2", kind);
             let next = process.decide();
             assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
-            let [Notice::Elsewhere { client: old, left }] = next.notices.as_slice() else {
+            let [
+                Notice::Elsewhere {
+                    client: old,
+                    left,
+                    changed: Changed::Client,
+                },
+            ] = next.notices.as_slice()
+            else {
                 panic!("{kind:?} {state:?}: {:?}", next.notices)
             };
             assert_eq!(*old, client("c-1"));
@@ -118,6 +126,95 @@ fn nothing_is_sent_for_another_application_and_a_user_learns_what_is_left_there(
                 [Notice::Elsewhere { .. }]
             ));
             assert!(!next.step.changes_issuer(), "{:?}", next.step);
+        }
+    }
+}
+
+/// The other kind, for the same application at the same issuer.
+fn other(kind: Kind) -> Kind {
+    match kind {
+        Kind::Secret => Kind::Certificate,
+        Kind::Certificate | Kind::Key => Kind::Secret,
+    }
+}
+
+/// A user replaces `secrets` by `certificates`, or the other way round: a key ID of one kind is never sent to the call for the other kind.
+#[test]
+fn nothing_is_sent_or_forgotten_about_credentials_of_another_kind() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        for state in states() {
+            let mut process = process(kind, state.clone());
+            process.record().kind = Some(kind);
+            let before = process.decide();
+            let now = other(kind);
+            let slots = process.seen.slots.clone();
+            process.settings = RotationSettings::of(now);
+            process.seen.slots = Slots {
+                current: Some(slot("key-9", "c-1", now)),
+                ..Slots::default()
+            };
+            process.seen.used_at = Some(process.now);
+            process.seen.requested = Some("now".to_owned());
+            let next = process.decide();
+            assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+            let [Notice::Elsewhere { left, changed, .. }] = next.notices.as_slice() else {
+                panic!("{kind:?} {state:?}: {:?}", next.notices)
+            };
+            assert_eq!(*changed, Changed::Kind { before: kind, now });
+            for id in ["key-1", "key-2", "key-3"] {
+                assert!(left.contains(&id.to_owned()), "{state:?}: {left:?}");
+            }
+            let orphan = matches!(&state, Phase::Retiring { from, .. } if *from == Place::Orphan);
+            assert_eq!(left.contains(&"key-0".to_owned()), orphan);
+            let said = next.notices[0].message();
+            let words = match kind {
+                Kind::Secret => "has certificates now, and the client secrets that apicred made",
+                _ => "has client secrets now, and the certificates that apicred made",
+            };
+            assert!(said.contains(words) && said.contains("key-3"), "{said}");
+            assert!(next.notices[0].needs_somebody());
+
+            // The user takes it back.
+            process.settings = RotationSettings::of(kind);
+            process.seen.slots = slots;
+            (process.seen.used_at, process.seen.requested) = (Some(at(0)), None);
+            assert_eq!(process.decide(), before, "{kind:?} {state:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_user_made_of_another_kind_blocks_nothing_and_is_forgotten() {
+    let mut process = Process::of(Kind::Certificate);
+    let record = process.record();
+    record.kind = Some(Kind::Secret);
+    record.replaced = vec!["key-0".to_owned()];
+    if let Some(current) = &mut record.current {
+        current.n = None;
+    }
+    process.seen.slots.current = Some(slot("pair", "c-1", Kind::Certificate));
+    process.seen.requested = Some("now".to_owned());
+    let next = process.decide();
+    assert_eq!(next.record.replaced, Vec::<String>::new());
+    assert_eq!(next.record.current, None);
+    let elsewhere = |notice: &Notice| matches!(notice, Notice::Elsewhere { .. });
+    assert!(!next.notices.iter().any(elsewhere), "{:?}", next.notices);
+}
+
+/// Each write records the kind. Before that, a record counts as one of the present kind.
+#[test]
+fn a_record_without_a_kind_gets_one_at_the_next_write() {
+    for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
+        for state in states() {
+            let mut process = process(kind, state.clone());
+            let unnamed = process.decide();
+            process.record().kind = Some(kind);
+            let named = process.decide();
+            assert_eq!(unnamed.step, named.step, "{kind:?} {state:?}");
+            assert_eq!(unnamed.notices, named.notices);
+            if let Step::Write { change, .. } = unnamed.step {
+                assert_eq!(change.record.kind, Some(kind));
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     fixtures::at,
     plan::fingerprint::DigestKey,
     rotation::{
-        Answer, Class, ClientAt, Failure, Known, Names, Noted, Phase, Place, Record, RotatedUntil,
-        Why, value_digest,
+        Answer, Class, ClientAt, Failure, Kind, Known, Names, Noted, Phase, Place, Record,
+        RotatedUntil, Why, value_digest,
     },
 };
 
@@ -52,6 +52,7 @@ fn every_state_is_read_as_it_was_written() {
         let record = Record {
             state,
             client: Some(client()),
+            kind: Some(Kind::Certificate),
             n: 7,
             current: Some(known("a")),
             next: Some(Known::default()),
@@ -74,7 +75,7 @@ fn every_state_is_read_as_it_was_written() {
         };
         let written = BTreeMap::from([record.annotation()]);
         let end = RotatedUntil::read(&written).expect("values");
-        assert_eq!(end.of(&client()), None, "it has no end");
+        assert_eq!(end.of(&client(), Kind::Secret), None, "it has no end");
         assert_eq!(Record::read(&written), Noted::Record(Box::new(record)));
     }
     assert_eq!(Record::read(&BTreeMap::new()), Noted::Absent);
@@ -88,7 +89,17 @@ fn every_state_is_read_as_it_was_written() {
     // A record of an earlier version does not name a client.
     let written = BTreeMap::from([ends.annotation()]);
     let end = RotatedUntil::read(&written).expect("an end");
-    assert_eq!(end.of(&client()), Some((Some(at(0)), at(9))));
+    let seen = Some((Some(at(0)), at(9)));
+    assert_eq!(end.of(&client(), Kind::Secret), seen);
+    let of_secret = Record {
+        kind: Some(Kind::Secret),
+        ..ends
+    };
+    let written = BTreeMap::from([of_secret.annotation()]);
+    let end = RotatedUntil::read(&written).expect("an end");
+    assert_eq!(end.of(&client(), Kind::Secret), seen);
+    // The client names certificates of the same Secret now.
+    assert_eq!(end.of(&client(), Kind::Certificate), None);
     assert_eq!(RotatedUntil::read(&annotations("{")), None);
 }
 

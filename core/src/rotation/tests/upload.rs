@@ -4,12 +4,16 @@ mod faults;
 
 use jiff::Timestamp;
 
-use super::{process::failed, world::no_answer};
+use super::{
+    process::{client, failed},
+    world::no_answer,
+};
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Application, Class, Fault, Key, KeyMark, Kind, Mark, Memory, Next, Notice, Outcome,
-        RotationSettings, Slot, Step, Tried, Uploading, Why, graph::unnamed, upload,
+        Answer, Application, Before, Class, Fault, Key, KeyMark, Kind, Known, Mark, Memory, Names,
+        Next, Notice, Outcome, Phase, Place, Record, RotationSettings, Slot, Step, Tried,
+        Uploading, Why, graph::unnamed, upload,
     },
 };
 
@@ -266,4 +270,66 @@ fn a_process_that_begins_waits_for_what_the_one_before_it_announced() {
     process.read(&[1]);
     process.adds(&Outcome::KeyAdded(None));
     assert!(process.t > process.settings.pace.settles.as_secs());
+}
+
+/// A rotation was in the Secret before cert-manager filled it: what apicred made then is named, and the upload does not wait for a user.
+#[test]
+fn what_a_rotation_made_before_cert_manager_filled_the_secret_is_named() {
+    let known = |n: u32| Known {
+        digest: format!("digest-{n}"),
+        id: Some(format!("key-{n}")),
+        n: Some(n),
+        ..Known::default()
+    };
+    for (current, left) in [
+        (0, vec!["key-0", "key-8", "key-9"]),
+        (1, vec!["key-8", "key-9"]),
+    ] {
+        for kind in [Kind::Secret, Kind::Certificate] {
+            let mut process = Process::new();
+            let step = process.decide().step;
+            process.seen.before = Some(Before {
+                record: Box::new(Record {
+                    client: Some(client("c-1")),
+                    kind: Some(kind),
+                    // Number 1 is the last good certificate, which is still in use.
+                    current: Some(known(current)),
+                    next: Some(known(8)),
+                    state: Phase::Retiring {
+                        key: known(9),
+                        from: Place::Orphan,
+                    },
+                    ..Record::default()
+                }),
+                names: Names::new("cluster", "uid"),
+            });
+            let next = process.decide();
+            assert_eq!(next.step, step);
+            let [notice @ Notice::Elsewhere { left: named, .. }] = next.notices.as_slice() else {
+                panic!("{:?}", next.notices)
+            };
+            assert_eq!(*named, left);
+            assert!(!notice.needs_somebody());
+            let said = notice.message();
+            assert!(
+                said.contains("cert-manager makes") && said.contains("key-9"),
+                "{said}"
+            );
+        }
+    }
+    // A user made them all.
+    let mut process = Process::new();
+    let record = Record {
+        client: Some(client("c-1")),
+        current: Some(Known {
+            n: None,
+            ..known(0)
+        }),
+        ..Record::default()
+    };
+    process.seen.before = Some(Before {
+        record: Box::new(record),
+        names: Names::new("cluster", "uid"),
+    });
+    assert!(process.decide().notices.is_empty());
 }

@@ -31,7 +31,7 @@ impl World {
     pub(super) fn check_elsewhere(&self, decided: &Next, behind: usize) {
         let notices = decided.notices.iter();
         let mut found = notices.filter_map(|notice| match notice {
-            Notice::Elsewhere { client, left } => Some((client, left)),
+            Notice::Elsewhere { client, left, .. } => Some((client, left)),
             _ => None,
         });
         let other = decided.record.client.as_ref();
