@@ -7,6 +7,7 @@ mod crashes;
 mod elsewhere;
 mod faults;
 mod gone;
+mod kinds;
 mod leaving;
 mod manager;
 mod refused;

@@ -67,7 +67,7 @@ impl Decision<'_> {
     }
 
     /// Why number n was certainly not added: the issuer refused it or was too busy, or the call was not sent.
-    fn not_added(&self, n: u32) -> Option<Why> {
+    pub(super) fn not_added(&self, n: u32) -> Option<Why> {
         let (of, fault) = self.memory.refused.as_ref()?;
         (*of == n && !fault.may_have_happened).then(|| Why::of(fault))
     }

@@ -44,8 +44,13 @@ impl Decision<'_> {
     /// list it, or the removal fails again and again. The previous credential stays until the new one has taken over. None: the state stays.
     pub(super) fn instead(&self, from: Place, notices: &mut Vec<Notice>) -> Option<Step> {
         let current = self.seen.slots.current.as_ref()?;
-        // Another state does not contain the credential. If it is in no Secret, it is found again only by its name at the issuer.
-        let nameless = self.settings.kind == Kind::Key || self.is_blind();
+        // Another state does not contain the credential. If it is in no Secret, it is found again only by its name at the issuer. A certificate
+        // that is not found any more is reported: a rotation that is due is more important.
+        let nameless = match self.settings.kind {
+            Kind::Key => true,
+            Kind::Secret => self.is_blind(),
+            Kind::Certificate => false,
+        };
         let forgets = nameless && from != Place::Previous;
         // Only a valid certificate that the issuer accepts can sign the proof for another one.
         let mute = self.settings.kind == Kind::Certificate && self.current_refused();

@@ -69,16 +69,18 @@ impl Decision<'_> {
         trial
     }
 
-    /// The next value was taken out of the Secret. A public key has no name by which it could be found later, so it is removed now.
+    /// The next value was taken out of the Secret. If its id is known, it is removed now: a public key has no name by which it could be found
+    /// later, and a certificate may rotate without the permission to read the application.
     pub(super) fn next_removed(&self) -> Step {
-        let noted = self.record.next.as_ref();
-        let noted = noted.filter(|known| self.settings.kind == Kind::Key && known.id.is_some());
-        let Some(key) = noted else {
+        let noted = self.record.next.clone().map(|known| Known {
+            id: known.id.clone().or_else(|| self.id_of_added(&known)),
+            ..known
+        });
+        if let Some(step) = self.unsure_of(noted.as_ref()) {
+            return step;
+        }
+        let Some(state) = self.taken_out(noted) else {
             return self.fail(Why::NextRemoved, Values::Keep);
-        };
-        let state = Phase::Retiring {
-            key: key.clone(),
-            from: Place::Orphan,
         };
         let failure = self.failure(Why::NextRemoved);
         self.write_with(state, Values::Keep, None, |record| {
@@ -87,9 +89,50 @@ impl Decision<'_> {
         })
     }
 
+    /// The previous value was taken out of the Secret. If apicred created it, it is removed, although the overlap has not ended.
+    fn previous_removed(&self) -> Step {
+        let noted = self.record.previous.clone();
+        if let Some(step) = self.unsure_of(noted.as_ref()) {
+            return step;
+        }
+        let state = self.taken_out(noted).unwrap_or(Phase::Steady);
+        self.write(state, Values::Keep)
+    }
+
+    /// The id in the answer to adding it, which is not recorded yet.
+    fn id_of_added(&self, known: &Known) -> Option<String> {
+        let added = self.memory.added.as_ref();
+        let (_, id) = added.filter(|(digest, _)| *digest == known.digest)?;
+        id.clone()
+    }
+
+    /// The reading of the application that shows whether a certificate is found later by its name. None: it is known.
+    fn seen_first(&self) -> Option<Step> {
+        match self.sight(None) {
+            Sight::First(step) if self.settings.kind == Kind::Certificate => Some(step),
+            _ => None,
+        }
+    }
+
+    /// The same, if a value that a user took out of the Secret cannot be removed without a reading.
+    fn unsure_of(&self, noted: Option<&Known>) -> Option<Step> {
+        let known = noted?;
+        let unsure = known.id.is_none() || self.may_be_copied(known);
+        unsure.then(|| self.seen_first()).flatten()
+    }
+
+    /// The removal at the issuer of a value that a user took out of the Secret. None: its id is not known, or it is perhaps in use under other
+    /// keys.
+    fn taken_out(&self, noted: Option<Known>) -> Option<Phase> {
+        let key = noted.filter(|known| known.n.is_some() && known.id.is_some())?;
+        let copied = self.is_blind() && self.may_be_copied(&key);
+        let from = Place::Orphan;
+        (!copied).then_some(Phase::Retiring { key, from })
+    }
+
     pub(super) fn switched(&self, retire_at: Timestamp, notices: &mut Vec<Notice>) -> Step {
         let (Some(slot), Some(known)) = (&self.seen.slots.previous, &self.facts.previous) else {
-            return self.write(Phase::Steady, Values::Keep);
+            return self.previous_removed();
         };
         let current = self.seen.slots.current.as_ref();
         if current.is_some_and(|c| c.digest == slot.digest) {
@@ -140,7 +183,7 @@ impl Decision<'_> {
 
     pub(super) fn retiring(&self, key: &Known, from: Place, notices: &mut Vec<Notice>) -> Step {
         let Some(id) = &key.id else {
-            return self.retired(key, from);
+            return self.seen_first().unwrap_or_else(|| self.retired(key, from));
         };
         if self.memory.removed.as_ref() == Some(id) {
             return self.retired(key, from);
@@ -164,6 +207,10 @@ impl Decision<'_> {
         }
         match self.sight(None) {
             Sight::First(step) => return step,
+            // A user took it out of the Secret.
+            Sight::Blind if from != Place::Orphan && self.may_be_copied(key) => {
+                return self.kept(key, from);
+            }
             Sight::Blind => {}
             Sight::Fresh(application) => {
                 let listed = application.keys.iter().find(|k| k.id == *id);
@@ -227,6 +274,13 @@ impl Decision<'_> {
         same(&facts.current)
             || (from != Place::Next && same(&facts.next))
             || (from != Place::Previous && same(&facts.previous))
+    }
+
+    /// Whether it may be under other keys of the Secret. Only the issuer's list still has the thumbprint of a value that is not under the keys of
+    /// the rotation.
+    fn may_be_copied(&self, key: &Known) -> bool {
+        let slots = &self.seen.slots;
+        slots.with(&key.digest).is_none() && !slots.other_keys.is_empty()
     }
 
     /// Whether it may be the current value, whose id is not known.

@@ -6,11 +6,100 @@ use jiff::Timestamp;
 use super::{
     next::Decision,
     observed::{Application, Mark, Same, Slot},
-    state::Known,
+    settings::Kind,
+    state::{Known, Phase, Record},
     step::Notice,
 };
 
+/// A credential of apicred that a write forgets and that apicred cannot find at the issuer later, so that nothing removes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Left {
+    /// Its key ID, if it is known.
+    pub id: Option<String>,
+    /// Its name, or the end of it: the UID of the client resource and its number. A public key has no name at the issuer.
+    pub name: String,
+    /// SHA-1 thumbprint, if the certificate is in the Secret until this write.
+    pub thumbprint: Option<String>,
+    /// When it expires, if that is known.
+    pub until: Option<Timestamp>,
+}
+
+impl Left {
+    /// What was observed, and what a user can do.
+    pub fn message(&self) -> String {
+        let until = until_end("", self.until);
+        let which = of_thumbprint(self.thumbprint.as_deref());
+        match &self.id {
+            Some(id) => format!(
+                "credential {id}{which} was made by apicred and is not in use any more, and apicred does not remove it; it stays valid at the issuer{until}; if nobody uses it, remove it there"
+            ),
+            None => format!(
+                "the credential whose name ends with {} is not used any more{which}, and its key ID is not known; if the issuer has it, it stays valid there{until}, or until a user removes it",
+                self.name
+            ),
+        }
+    }
+}
+
 impl Decision<'_> {
+    /// Whether a credential that is in no Secret and not recorded is found later by its name at the issuer. A public key has no name, and a
+    /// certificate may rotate without the permission to read the application.
+    pub(super) fn finds_by_name(&self) -> bool {
+        match self.settings.kind {
+            Kind::Secret => true,
+            Kind::Certificate => !self.is_blind(),
+            Kind::Key => false,
+        }
+    }
+
+    /// What this record does not contain any more and nothing finds later.
+    pub(super) fn leaves(&self, record: &Record) -> Vec<Left> {
+        if self.finds_by_name() {
+            return Vec::new();
+        }
+        let same = |a: &Known, b: &Known| {
+            a.id.is_some() && a.id == b.id || !a.digest.is_empty() && a.digest == b.digest
+        };
+        // What is also stored in another place is reported from what the issuer lists.
+        let spared = record.spared.iter().filter(|_| !self.is_blind());
+        let noted: Vec<&Known> = noted(record).chain(spared).collect();
+        let mut left: Vec<&Known> = Vec::new();
+        for known in noted_by_apicred(self.record) {
+            let removed = known.id.is_some() && known.id == self.memory.removed;
+            let kept = noted.iter().any(|noted| same(noted, known));
+            let also = self.used_at_other(known).is_some();
+            let twice = left.iter().any(|other| same(other, known));
+            if !(removed || kept || also || twice || self.is_certainly_gone(known)) {
+                left.push(known);
+            }
+        }
+        left.into_iter().map(|known| self.left(known)).collect()
+    }
+
+    /// Whether the issuer never had it, or it has expired.
+    fn is_certainly_gone(&self, known: &Known) -> bool {
+        let refused = known.id.is_none() && known.n.is_some_and(|n| self.not_added(n).is_some());
+        refused || known.until.is_some_and(|until| until <= self.now)
+    }
+
+    fn left(&self, known: &Known) -> Left {
+        let slot = self.seen.slots.with(&known.digest);
+        Left {
+            id: known.id.clone(),
+            name: slot.and_then(|slot| slot.name.clone()).unwrap_or_else(|| {
+                format!("{}/{}", self.seen.names.uid(), known.n.unwrap_or_default())
+            }),
+            thumbprint: slot.and_then(sha1),
+            until: known.until,
+        }
+    }
+
+    /// Whether a value that apicred created is recorded and was taken out of the Secret, and nothing finds it later.
+    pub(super) fn forgets(&self) -> bool {
+        let lost = |known: &Known| self.seen.slots.with(&known.digest).is_none();
+        !self.finds_by_name() && noted_by_apicred(self.record).any(lost)
+    }
+
     /// What is reported about a credential that was replaced and is not removed. None: it has expired, or the issuer does not list it.
     pub(super) fn stays(&self, known: &Known) -> Option<Notice> {
         let listed = known.id.as_ref().and_then(|id| self.listed(id));
@@ -36,10 +125,7 @@ impl Decision<'_> {
             }
             id => Notice::Foreign {
                 id: id.clone(),
-                thumbprint: self.previous_of(known).and_then(|slot| match &slot.mark {
-                    Mark::Certificate { sha1, .. } => Some(sha1.to_uppercase()),
-                    Mark::Hint(_) | Mark::Key(_) => None,
-                }),
+                thumbprint: self.previous_of(known).and_then(sha1),
                 until,
             },
         })
@@ -62,6 +148,33 @@ impl Decision<'_> {
     }
 }
 
+/// The credentials that a record is about.
+fn noted(record: &Record) -> impl Iterator<Item = &Known> {
+    let retiring = match &record.state {
+        Phase::Retiring { key, .. } => Some(key),
+        _ => None,
+    };
+    record.all().chain(retiring)
+}
+
+fn noted_by_apicred(record: &Record) -> impl Iterator<Item = &Known> {
+    noted(record).filter(|known| known.n.is_some())
+}
+
+/// SHA-1 thumbprint of a certificate, as Entra ID shows it.
+fn sha1(slot: &Slot) -> Option<String> {
+    match &slot.mark {
+        Mark::Certificate { sha1, .. } => Some(sha1.to_uppercase()),
+        Mark::Hint(_) | Mark::Key(_) => None,
+    }
+}
+
+fn of_thumbprint(thumbprint: Option<&str>) -> String {
+    thumbprint.map_or(String::new(), |thumbprint| {
+        format!(" (the certificate with the thumbprint {thumbprint})")
+    })
+}
+
 /// The part of a message about the end of a client credential, after the words that it belongs to: ` until 2027-06-30T18:00:00Z`. Empty if the end
 /// is not known.
 #[must_use]
@@ -78,9 +191,7 @@ pub(super) fn foreign(
     until: Option<Timestamp>,
 ) -> String {
     let until = until_end("", until);
-    let which = thumbprint.map_or(String::new(), |thumbprint| {
-        format!(" (the certificate with the thumbprint {thumbprint})")
-    });
+    let which = of_thumbprint(thumbprint);
     match id {
         Some(id) => format!(
             "credential {id} was not made by apicred and stays valid at the issuer{until}; remove it there, or name it in rotation.adopt.keyId"

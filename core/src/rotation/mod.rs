@@ -106,7 +106,7 @@ pub mod values;
 pub use cycle::Cycle;
 pub use elsewhere::Changed;
 pub use failure::{Failure, Why};
-pub use left::until_end;
+pub use left::{Left, until_end};
 pub use manager::may_change;
 pub use memory::Memory;
 pub use next::next;

@@ -269,12 +269,14 @@ impl Decision<'_> {
             }
         }
         edit(&mut record);
+        let leaves = self.leaves(&record);
         Step::Write {
             version: self.seen.version.clone(),
             change: Box::new(Change {
                 record,
                 values,
                 announces,
+                leaves,
             }),
         }
     }

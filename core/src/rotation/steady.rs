@@ -167,12 +167,14 @@ impl Decision<'_> {
             && slot.is_some_and(|slot| keys.any(|key| key.is(slot) == Same::Yes))
     }
 
-    /// Stores once which credential of the issuer the current value is, after the issuer's list has shown it.
+    /// Stores once which credential of the issuer the current value is, after the issuer's list has shown it; and that a user took a value out
+    /// of the Secret that nothing finds later.
     fn learnt(&self) -> Option<Step> {
         let known = self.facts.current.as_ref()?;
         let noted = self.record.current.as_ref();
         let same = noted.is_some_and(|noted| noted.id == known.id && noted.digest == known.digest);
-        (known.id.is_some() && !same).then(|| self.write(Phase::Steady, Values::Keep))
+        (known.id.is_some() && !same || self.forgets())
+            .then(|| self.write(Phase::Steady, Values::Keep))
     }
 
     /// Reads the application once a day, and removes credentials of apicred that are in no Secret.

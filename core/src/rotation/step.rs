@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     elsewhere::{Changed, stays_there},
     failure::Failure,
-    left,
+    left::{self, Left},
     observed::Mark,
     outcome::Fault,
     shared::{Also, also_stored},
@@ -115,6 +115,8 @@ pub struct Change {
     pub values: Values,
     /// After this write, the call that adds this number may be sent once, and only by this process.
     pub announces: Option<u32>,
+    /// What nothing removes after this write.
+    pub leaves: Vec<Left>,
 }
 
 impl Change {

@@ -9,7 +9,7 @@ use crate::{
     Reason,
     api::ApiClient,
     plan::{Notice, Severity},
-    rotation::{self, Change, Mark, Next, Phase, Record, Slot, Uploading, Values},
+    rotation::{self, Change, Mark, Next, Record, Slot, Uploading, Values},
     telemetry::tries::warn_at_first,
 };
 
@@ -94,8 +94,8 @@ impl Driver {
             self.notify(Severity::Normal, Reason::ClientCredentialRotated, note)
                 .await;
         }
-        if let Some(note) = unremoved(before, change, &self.uid) {
-            self.stays(note).await;
+        for left in &change.leaves {
+            self.stays(left.message()).await;
         }
         let times = |record: &Record| record.failure.as_ref().map_or(0, |failure| failure.times);
         if let Some(failure) = record
@@ -208,17 +208,4 @@ impl Driver {
         let now = self.context.clock.now();
         record::send(&self.context, &regarding, &notice, now).await;
     }
-}
-
-/// The message about a client credential of apicred whose key ID is unknown: it is removed only from the Secret.
-fn unremoved(before: &Record, change: &Change, uid: &str) -> Option<String> {
-    let Phase::Retiring { key, .. } = &before.state else {
-        return None;
-    };
-    let dropped = matches!(change.values, Values::DropNext | Values::DropPrevious);
-    let n = key.n.filter(|_| dropped && key.id.is_none())?;
-    let until = rotation::until_end("", key.until);
-    Some(format!(
-        "the credential whose name ends with {uid}/{n} is not used any more, and its key ID is not known; if the issuer has it, it stays valid there{until}, or until a user removes it"
-    ))
 }

@@ -2,10 +2,15 @@
 
 use apicred::api::ApiClientStatus;
 use dev_issuer::CredentialKind;
+use serde_json::json;
 use testenv::eventually;
 
-use super::Rig;
-use crate::support::{LATER, World, run};
+use super::{Rig, rig::SOURCE};
+use crate::support::{
+    LATER, World,
+    keys::{self, Kind},
+    run,
+};
 
 fn blocked(status: &ApiClientStatus) -> bool {
     let stops = ["RotationBlocked", "RotationFailed"];
@@ -77,7 +82,7 @@ fn what_has_no_known_id_stays_until_it_ends_and_an_event_says_so() {
         let said = async || {
             let all = rig.events("RotationLeftover").await;
             let own = |note: &&String| {
-                let words = ["/1 is not used any more", "stays valid there until"];
+                let words = ["/1 is not used", "thumbprint", "stays valid there until"];
                 words.iter().all(|word| note.contains(word))
             };
             match all.iter().filter(own).count() {
@@ -86,5 +91,43 @@ fn what_has_no_known_id_stays_until_it_ends_and_an_event_says_so() {
             }
         };
         eventually(LATER, "an event".to_owned(), said).await;
+    });
+}
+
+#[test]
+fn a_certificate_of_apicred_that_a_user_replaces_is_named_once() {
+    run(async {
+        let world = World::own().await;
+        let mut rig = Rig::without_permission(&world, "unread-replaced").await;
+        rig.place.issuer.name_new_keys(true);
+        rig.run().await;
+        rig.place.ready("a").await;
+        let request = rig.request().await;
+        rig.switched(&request).await;
+        let steady = |s: &ApiClientStatus| s.rotation_state.as_deref() == Some("Steady");
+        let status = rig.until("the end of the overlap", steady).await;
+        let made = status.keys[0].key_id.clone().expect("its key ID");
+
+        let theirs = keys::keys(Kind::Rsa, "theirs", None);
+        let certificates = vec![theirs.certificate.clone()];
+        let known = rig.place.issuer.set_certificates(&rig.app, certificates);
+        known.expect("the application");
+        let pair = json!({ "tls.crt": theirs.certificate, "tls.key": theirs.key });
+        rig.place.put_secrets(SOURCE, &pair).await;
+        let said = async || {
+            let all = rig.events("RotationLeftover").await;
+            let own = |note: &&String| {
+                let words = [made.as_str(), "was made by apicred"];
+                words.iter().all(|word| note.contains(word))
+            };
+            match all.iter().filter(own).count() {
+                1 => Ok(()),
+                n => Err(format!("{n}: {all:?}")),
+            }
+        };
+        eventually(LATER, "an event".to_owned(), said).await;
+        rig.renews().await;
+        let left = rig.at_issuer(CredentialKind::Certificate);
+        assert!(left.contains(&made), "{left:?}");
     });
 }

@@ -4,6 +4,7 @@ mod answered;
 mod busy;
 mod elsewhere;
 mod faults;
+mod forgotten;
 mod graph;
 mod histories;
 mod in_hand;
