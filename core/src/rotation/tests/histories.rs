@@ -54,6 +54,17 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
+/// Edits that leave the annotation as it is.
+fn of_values() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        2 => Just(Edit::OwnValue),
+        2 => Just(Edit::RemoveNext),
+        2 => Just(Edit::RemovePrevious),
+        1 => Just(Edit::PutPreviousBack),
+        1 => Just(Edit::OtherKey),
+    ]
+}
+
 fn wild() -> impl Strategy<Value = Op> {
     let jump = prop::sample::select(vec![
         -400_000_i64,
@@ -68,6 +79,7 @@ fn wild() -> impl Strategy<Value = Op> {
         20 => calm(),
         1 => edit().prop_map(Op::Edit),
         1 => Just(Op::Copy(true)),
+        1 => Just(Op::Recreate),
         1 => (0_usize..2, jump).prop_map(|(actor, by)| Op::Jump(actor, by)),
     ]
 }
@@ -175,6 +187,27 @@ proptest! {
         (seed, hints, reveals, adopt) in any::<(u64, bool, bool, bool)>(),
     ) {
         played(|| World::new(settings(kind, adopt), seed, hints, reveals), &ops);
+    }
+
+    #[test]
+    fn a_client_that_is_created_again_leaves_nothing_that_is_not_reported(
+        kind in kind(),
+        ops in prop::collection::vec(prop_oneof![9 => calm(), 1 => Just(Op::Recreate)], 0..120),
+        (seed, hints, reveals, adopt) in any::<(u64, bool, bool, bool)>(),
+    ) {
+        played(|| World::new(settings(kind, adopt), seed, hints, reveals), &ops);
+    }
+
+    #[test]
+    fn without_the_right_to_read_the_application_each_certificate_that_is_left_is_named(
+        ops in prop::collection::vec(
+            prop_oneof![9 => calm(), 1 => of_values().prop_map(Op::Edit)],
+            0..120,
+        ),
+        (seed, reveals) in any::<(u64, bool)>(),
+    ) {
+        let settings = || settings(Kind::Certificate, false);
+        played(|| World::new(settings(), seed, true, reveals).blind(), &ops);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::process::client;
 use crate::{
     fixtures::at,
     rotation::{
-        Class, ClientAt, Kind, Mark, Memory, Names, Next, Noted, Observed, Pace, Record,
+        Class, ClientAt, Kind, Left, Mark, Memory, Names, Next, Noted, Observed, Pace, Record,
         RotationSettings, Slot, Slots, Step, next, values,
     },
 };
@@ -61,6 +61,8 @@ pub(super) enum Op {
     },
     Pass(i64),
     Crash(usize),
+    /// The client resource is deleted and created again for the same Secret.
+    Recreate,
     /// The clock of a process jumps.
     Jump(usize, i64),
     /// A user requests a rotation.
@@ -129,7 +131,15 @@ pub(super) struct World {
     may_read: bool,
     /// An answer with a new registration access token was lost.
     locked: bool,
+    /// Whether a user removed, damaged or restored the annotation.
+    lost_note: bool,
     names: Names,
+    /// How often the client resource was created again.
+    recreated: u32,
+    /// Validity of each certificate, and its common name.
+    certificates: BTreeMap<String, ((i64, i64), Option<String>)>,
+    /// What writes have reported as left at the issuer.
+    lefts: Vec<Left>,
     /// Which of two applications the client names.
     application: usize,
     t: i64,
@@ -167,7 +177,11 @@ impl World {
             reveals_id,
             may_read: true,
             locked: false,
+            lost_note: false,
             names: Names::new("6f3c0a4e", UID),
+            recreated: 0,
+            certificates: BTreeMap::new(),
+            lefts: Vec::new(),
             application: 0,
             t: 0,
             seed: seed | 1,
@@ -194,8 +208,7 @@ impl World {
                 last_write: i64::MIN / 2,
             });
         }
-        let value = world.value();
-        world.add(None, &value, 0);
+        let value = world.own_value();
         world.history.push(Content {
             note: BTreeMap::new(),
             data: BTreeMap::from([(KEY.to_owned(), ByteString(value.into_bytes()))]),
@@ -233,10 +246,19 @@ impl World {
         format!("{:03}-value", self.made)
     }
 
+    /// A credential that a user creates.
+    fn own_value(&mut self) -> String {
+        let value = self.value();
+        let span = (self.t - 86_400, self.t + 365 * 86_400);
+        self.certificates.insert(value.clone(), (span, None));
+        self.add(None, &value, 0);
+        value
+    }
+
     fn add(&mut self, name: Option<String>, value: &str, lag: i64) -> String {
         // A public key is named by its thumbprint, and registered only once.
         let id = match self.settings.kind {
-            Kind::Key if self.is_live(value) => return value.to_owned(),
+            Kind::Key if self.is_there(value) => return value.to_owned(),
             Kind::Key => value.to_owned(),
             _ => format!("key-{}", self.keys.len()),
         };
@@ -278,8 +300,20 @@ impl World {
         format!("{value} of {}", self.application)
     }
 
+    /// Whether it is a certificate that is not valid now.
+    fn is_out_of_date(&self, value: &str) -> bool {
+        let dated = self.settings.kind == Kind::Certificate;
+        let (from, until) = self.certificates[value].0;
+        dated && (self.t < from || self.t >= until)
+    }
+
     /// Whether an issuer without lag accepts it.
     fn is_live(&self, value: &str) -> bool {
+        !self.is_out_of_date(value) && self.is_there(value)
+    }
+
+    /// Whether it is at the issuer.
+    fn is_there(&self, value: &str) -> bool {
         self.here().any(|k| k.value == value && k.removed.is_none())
     }
 
@@ -312,10 +346,12 @@ impl World {
             },
             Kind::Key => Mark::Key(value.to_owned()),
         };
+        let (span, name) = &self.certificates[value];
+        let dated = self.settings.kind == Kind::Certificate;
         Slot {
             mark,
-            name: None,
-            validity: None,
+            name: name.clone().filter(|_| dated),
+            validity: dated.then_some((at(span.0), at(span.1))),
             digest: self.digest(value),
         }
     }

@@ -1,7 +1,7 @@
 //! What must be true after each step, and at the end.
 
-use super::{Edit, LAG, World, Wrong};
-use crate::rotation::{Kind, Next, Noted, Notice, Phase, Record, Step, values};
+use super::{Edit, IssuerKey, LAG, World, Wrong};
+use crate::rotation::{Kind, Left, Next, Noted, Notice, Phase, Record, Step, values};
 
 impl World {
     /// What must be true after each step of apicred.
@@ -68,9 +68,41 @@ impl World {
     fn ours(&self) -> Vec<&str> {
         let live = self.here().filter(|k| k.removed.is_none());
         let live = live.filter(|k| !self.is_stored_elsewhere(&k.value));
-        live.filter(|k| k.name.is_some())
+        live.filter(|k| self.is_named_by(k) == Some(true))
             .map(|k| k.value.as_str())
             .collect()
+    }
+
+    /// Whether the present client resource created it, or an earlier one.
+    fn is_named_by(&self, key: &IssuerKey) -> Option<bool> {
+        let name = key.name.as_ref()?;
+        Some(self.names.number(name).is_some())
+    }
+
+    /// What nobody removes is named: in the status, or once in an event.
+    fn check_left(&self, reported: &[String]) {
+        let slots = ["", values::NEXT, values::PREVIOUS];
+        let held = slots.map(|suffix| Self::value_in(self.content(), suffix));
+        let left = self.here().filter(|k| {
+            let there = k.removed.is_none() && !self.is_out_of_date(&k.value);
+            k.name.is_some()
+                && there
+                && !held.contains(&Some(k.value.clone()))
+                && !self.is_stored_elsewhere(&k.value)
+        });
+        for key in left {
+            let name = key.name.as_ref().unwrap();
+            let by_event = |left: &Left| match &left.id {
+                Some(id) => *id == key.id,
+                None => name.ends_with(&left.name),
+            };
+            assert!(
+                reported.contains(&key.id) || self.lefts.iter().any(by_event),
+                "{} ({name}) is left, and not in {reported:?} or {:?}",
+                key.id,
+                self.lefts
+            );
+        }
     }
 
     /// Users repair what only they can repair, no more faults occur, and a rotation is requested. It must complete.
@@ -112,6 +144,9 @@ impl World {
             for notice in &decided.notices {
                 match notice {
                     Notice::AlsoStored { id: Some(id), .. } => reported.push(id.clone()),
+                    Notice::OfEarlier { id } => reported.push(id.clone()),
+                    // A user stores a valid certificate.
+                    Notice::CurrentEnded => self.edit(Edit::OwnValue),
                     Notice::Unknown { ending, .. } if *ending == values::NEXT => {
                         self.edit(Edit::RemoveNext);
                     }
@@ -131,8 +166,13 @@ impl World {
             }
             assert!(self.t - start < 60 * 86_400, "it ends");
         }
-        let current = Self::value_in(self.content(), "").unwrap();
         assert!(quiet > 12, "it comes to rest");
+        self.check_rest(&reported);
+    }
+
+    /// What must be true at the end. `reported`: the IDs of credentials that the status names.
+    fn check_rest(&self, reported: &[String]) {
+        let current = Self::value_in(self.content(), "").unwrap();
         // A certificate that was announced twice is listed twice.
         let mut ours = self.ours();
         ours.dedup();
@@ -142,6 +182,12 @@ impl World {
             keys.any(|k| reported.contains(&k.id))
         };
         ours.retain(|value| !is_reported(value));
+        // Without its annotation, nothing is known about what cannot be listed, and what an earlier client resource created counts as one of
+        // another.
+        let is_known = !self.lost_note || self.may_read && self.recreated == 0;
+        if self.settings.kind != Kind::Key && is_known {
+            self.check_left(reported);
+        }
         // A public key has no name: only the annotation shows which ones are apicred's, and each edit of it may leave one.
         if self.settings.kind == Kind::Key && self.disturbed > 0 {
             assert!(ours.contains(&current.as_str()));

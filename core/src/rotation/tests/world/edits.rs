@@ -52,12 +52,15 @@ impl World {
 
     pub(super) fn edit(&mut self, edit: Edit) {
         self.disturbed += 1;
+        self.lost_note |= matches!(
+            edit,
+            Edit::RemoveNote | Edit::SpoilNote | Edit::Restore { note: true, .. }
+        );
         let mut content = self.content().clone();
         let suffixed = |suffix: &str| format!("{KEY}{suffix}");
         match edit {
             Edit::OwnValue => {
-                let value = self.value();
-                self.add(None, &value, 0);
+                let value = self.own_value();
                 content
                     .data
                     .insert(KEY.to_owned(), ByteString(value.into_bytes()));
@@ -79,8 +82,7 @@ impl World {
                         content.data.insert(key, value);
                     }
                 }
-                let value = self.value();
-                self.add(None, &value, 0);
+                let value = self.own_value();
                 let value = ByteString(value.into_bytes());
                 content.data.insert(KEY.to_owned(), value);
             }

@@ -15,6 +15,7 @@ impl World {
             }
             Op::Pass(seconds) => self.pass(seconds),
             Op::Crash(actor) => self.crash(actor),
+            Op::Recreate => self.recreate(),
             Op::Jump(actor, seconds) => {
                 self.actors[actor].offset += seconds;
                 self.jumped = true;
@@ -54,8 +55,25 @@ impl World {
         self.actors[actor].last_write = i64::MIN / 2;
     }
 
-    /// Each process stores what the issuer has created, and forgets the rest.
     pub(super) fn rename(&mut self) {
+        self.leave();
+        self.application = 1 - self.application;
+    }
+
+    /// A user deletes the client resource and creates it again. The annotation names the last few of them.
+    pub(super) fn recreate(&mut self) {
+        if self.recreated == 3 {
+            return;
+        }
+        self.leave();
+        self.recreated += 1;
+        let uid = format!("{}{}", &UID[..UID.len() - 1], self.recreated);
+        self.names = Names::new("6f3c0a4e", &uid);
+        self.requested = None;
+    }
+
+    /// Each process stores what the issuer has created, and forgets the rest.
+    fn leave(&mut self) {
         for actor in 0..self.actors.len() {
             let held = self.actors[actor].memory.held();
             if held.is_some_and(|held| held.id.is_some()) {
@@ -70,7 +88,6 @@ impl World {
             }
             self.crash(actor);
         }
-        self.application = 1 - self.application;
     }
 
     /// One step of a process. Returns what it decided.
