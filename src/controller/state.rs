@@ -16,12 +16,8 @@ use super::{locks::lock, token::refresh_token::Answered};
 use crate::{
     api::ApiCredentialStatus,
     credential::{Key, binding::IssuedBy},
-    oauth::{Token, Validity, renewal::Remembered},
-    plan::{
-        Memory, OwnWrites,
-        journal::{Ids, Journal},
-        notify::Notified,
-    },
+    oauth::{AnswerIds, Token, Validity, renewal::Remembered},
+    plan::{Memory, OwnWrites, journal::Journal, notify::Notified},
     publish::SourceUse,
 };
 
@@ -60,7 +56,7 @@ pub(super) struct State {
     /// The result of the pod notifications for the last write; `None` if the credential does not request them.
     pub(super) notified: Option<Notified>,
     /// The IDs of the response that rejected a client secret; the next log line about the secret contains them.
-    pub(super) refused: Option<Box<Ids>>,
+    pub(super) refused: Option<Box<AnswerIds>>,
 }
 
 impl State {

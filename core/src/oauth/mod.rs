@@ -6,6 +6,7 @@
 
 mod aadsts;
 mod answer_fields;
+mod answer_ids;
 mod assertion;
 pub mod bundle;
 mod card;
@@ -61,6 +62,7 @@ mod unread;
 
 pub use aadsts::LOOP;
 pub use answer_fields::{Omitted, may_be_published};
+pub use answer_ids::AnswerIds;
 pub use challenge::{claims_of_challenge, claims_request};
 pub use client_key::ClientKey;
 pub use encode::basic;

@@ -7,7 +7,7 @@
 mod line;
 mod news;
 
-pub use line::{Change, Ids, Level, Line};
+pub use line::{Change, Level, Line};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -16,6 +16,7 @@ use super::{schedule::later, stored_condition::Stored};
 use crate::{
     ConditionStatus, ConditionType, StoredReason,
     api::{ApiCredentialStatus, AttemptResult, LastAttempt},
+    oauth::AnswerIds,
 };
 use news::{faults, news};
 
@@ -54,7 +55,7 @@ pub struct Step<'a> {
     /// An attempt failed that [`Seen::attempt`] does not contain, such as the discovery of an issuer.
     pub tried: bool,
     /// Ids of the answer that refused a client secret. Another secret works, so the last attempt succeeded and has no such ids.
-    pub refused: Option<&'a Ids>,
+    pub refused: Option<&'a AnswerIds>,
 }
 
 /// One reason of one object.
@@ -285,7 +286,7 @@ impl Journal {
                 },
                 generation: new.conditions.first().and_then(|c| c.observed_generation),
                 since: Some(fault.since),
-                ids: ids.map(Ids::from).unwrap_or_default(),
+                ids: ids.map(AnswerIds::from).unwrap_or_default(),
                 ..Line::new(fault, Change::Ended)
             });
         }
@@ -330,7 +331,7 @@ impl Tally {
     }
 }
 
-fn ids(line: &Line, new: Seen<'_>, step: Step<'_>) -> Ids {
+fn ids(line: &Line, new: Seen<'_>, step: Step<'_>) -> AnswerIds {
     let same = |a: &&LastAttempt| a.reason.as_deref() == Some(line.reason.as_str());
     if let Some(attempt) = new.attempt.filter(same) {
         return attempt.into();

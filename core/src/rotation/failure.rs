@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::outcome::{Answer, Class, Fault};
+use super::outcome::{Class, Fault};
+use crate::oauth::AnswerIds;
 
 /// A rotation that failed: reported until one succeeds, or until none is due or requested any more.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -26,7 +27,7 @@ pub struct Failure {
     pub class: Option<Class>,
     /// What the issuer answered to the last trial. None: no trial, no answer, or an earlier version wrote this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Answer>,
+    pub answer: Option<AnswerIds>,
 }
 
 /// A class that a later version added is unknown here and is ignored. The rest is still read.
@@ -68,7 +69,7 @@ impl Failure {
     /// The same failure, without the parts that differ at each trial.
     #[must_use]
     pub fn repeated(&self) -> Self {
-        let answer = self.answer.clone().map(Answer::repeated);
+        let answer = self.answer.clone().map(AnswerIds::repeated);
         Self {
             answer,
             ..self.clone()
@@ -90,7 +91,7 @@ impl Failure {
             Why::NotProven => class.words_of_silence(),
             _ => class.words(),
         });
-        let answered = self.answer.as_ref().and_then(Answer::words);
+        let answered = self.answer.as_ref().and_then(AnswerIds::words);
         let because = answered.or_else(|| because.map(str::to_owned));
         let because = because.map_or(String::new(), |words| format!(": {words}"));
         format!("{what}{because}; the one before it stays in use, and apicred tries again")

@@ -53,7 +53,7 @@ impl Decision<'_> {
     }
 
     /// What this record does not contain any more and nothing finds later.
-    pub(super) fn leaves(&self, record: &Record) -> Vec<Left> {
+    pub(super) fn leaves(&self, record: &Record) -> Vec<Known> {
         if self.finds_by_name() {
             return Vec::new();
         }
@@ -73,7 +73,7 @@ impl Decision<'_> {
                 left.push(known);
             }
         }
-        left.into_iter().map(|known| self.left(known)).collect()
+        left.into_iter().cloned().collect()
     }
 
     /// Whether the issuer never had it, or it has expired.
@@ -82,7 +82,8 @@ impl Decision<'_> {
         refused || known.until.is_some_and(|until| until <= self.now)
     }
 
-    fn left(&self, known: &Known) -> Left {
+    /// How it is reported.
+    pub(super) fn left(&self, known: &Known) -> Left {
         let slot = self.seen.slots.with(&known.digest);
         Left {
             id: known.id.clone(),

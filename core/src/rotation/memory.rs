@@ -4,11 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     observed::Application,
-    outcome::{Answer, Class, Fault, InHand, Outcome},
+    outcome::{Class, Fault, InHand, Outcome},
     settings::{PROOF_LASTS, Pace, SKEW},
     step::{Change, Step, Tried},
     trials::Row,
 };
+use crate::oauth::AnswerIds;
 
 /// Maximum number of proofs that are remembered.
 const MOST_PROOFS: usize = 4;
@@ -348,7 +349,7 @@ impl Memory {
                 row.count = row.count.saturating_add(1);
                 row.first = row.first.or(Some(now));
                 row.last = Some(now);
-                (row.refused, row.fault, row.answer) = (false, None, Answer::default());
+                (row.refused, row.fault, row.answer) = (false, None, AnswerIds::default());
                 self.proofs.retain(|(d, _)| d != digest);
                 self.proofs.push((digest.to_owned(), now));
                 let surplus = self.proofs.len().saturating_sub(MOST_PROOFS);

@@ -103,6 +103,7 @@ mod upload;
 mod users;
 pub mod values;
 
+pub use crate::oauth::AnswerIds;
 pub use cycle::Cycle;
 pub use elsewhere::Changed;
 pub use failure::{Failure, Why};
@@ -111,7 +112,7 @@ pub use manager::may_change;
 pub use memory::Memory;
 pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
-pub use outcome::{Answer, Class, Fault, InHand, Outcome};
+pub use outcome::{Class, Fault, InHand, Outcome};
 pub use settings::{Kind, Pace, RotationSettings, Trials};
 pub use shared::{Also, InOther};
 pub use spec::{Registry, Rotating, rotating};

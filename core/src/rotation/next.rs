@@ -117,7 +117,11 @@ pub(super) fn facts(
         Phase::Retiring { key, .. } => Some(key),
         _ => None,
     };
-    let pool: Vec<&Known> = record.all().chain(retiring).chain(held.as_ref()).collect();
+    let spared = record.spared.iter();
+    // The issuer's list shows whether one of another kind is in use again.
+    let spared = spared.filter(|_| settings.kind == Kind::Certificate);
+    let all = record.all().chain(retiring).chain(held.as_ref());
+    let pool: Vec<&Known> = all.chain(spared).collect();
     let application = memory.application.as_ref();
     let read = application.map(|a| (a, is_fresh(a, now)));
     Facts::of(seen, &pool, read, settings)
@@ -270,6 +274,13 @@ impl Decision<'_> {
         }
         edit(&mut record);
         let leaves = self.leaves(&record);
+        // If a user puts it back, its ID is known.
+        for known in &leaves {
+            if self.settings.kind == Kind::Certificate {
+                record.spares(known);
+            }
+        }
+        let leaves = leaves.iter().map(|known| self.left(known)).collect();
         Step::Write {
             version: self.seen.version.clone(),
             change: Box::new(Change {

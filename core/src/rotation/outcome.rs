@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::observed::{Application, Slot};
+use crate::oauth::AnswerIds;
 
 /// Why a call to the issuer's management API failed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -93,44 +94,6 @@ pub struct Fault {
     pub message: String,
 }
 
-/// What the issuer answered to a trial that got no token. Only codes and ids from fixed alphabets, no free text.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Answer {
-    /// HTTP status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// OAuth `error`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// The issuer's own code, such as `AADSTS7000215`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// Entra's id of the request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub correlation_id: Option<String>,
-}
-
-impl Answer {
-    /// The part that is the same at another trial with the same result.
-    pub(super) fn repeated(self) -> Self {
-        Self {
-            correlation_id: None,
-            ..self
-        }
-    }
-
-    /// Text for messages. None: there was no answer.
-    pub(super) fn words(&self) -> Option<String> {
-        let status = self.status.map(|status| format!("HTTP {status}"));
-        let parts = [status, self.error.clone(), self.code.clone()];
-        let parts: Vec<String> = parts.into_iter().flatten().collect();
-        let id = self.correlation_id.as_ref();
-        let id = id.map_or(String::new(), |id| format!(" (correlation id {id})"));
-        (!parts.is_empty()).then(|| format!("the issuer answered {}{id}", parts.join(", ")))
-    }
-}
-
 /// A value that this process holds and that is not in the Secret yet. The shell holds the value itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InHand {
@@ -162,10 +125,10 @@ pub enum Outcome {
     /// The issuer returned a token.
     Token,
     /// The issuer refused the credential.
-    Refused(Answer),
+    Refused(AnswerIds),
     /// No token, and no statement about the credential: no connection, a server's error, or throttling; or the issuer refuses the client or the
     /// request, whatever the credential. Contains the answer, if there was one.
-    NoAnswer(Fault, Answer),
+    NoAnswer(Fault, AnswerIds),
     /// A call of the management API failed.
     Failed(Fault),
 }

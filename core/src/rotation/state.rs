@@ -152,7 +152,8 @@ pub struct Record {
     /// IDs of credentials that apicred did not create and that were replaced in this Secret, the latest last: `adopt` may name these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<String>,
-    /// Values that were replaced while another Secret used them, the latest last.
+    /// Values that were replaced while another Secret used them, and certificates that a user took out of the Secret and that are not found at
+    /// the issuer later; the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<Known>,
     /// UIDs of the client resources that rotated this Secret for this client, the present one last. If one is deleted, the next one takes over

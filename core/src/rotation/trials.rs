@@ -5,10 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     failure::Failure,
     memory::{LONGEST_PAUSE, doubled},
-    outcome::{Answer, Fault},
+    outcome::Fault,
     settings::{RotationSettings, Trials},
     step::{Notice, Tried},
 };
+use crate::oauth::AnswerIds;
 
 /// After this many trials in a row, a transient fault is reported as one that a user must correct. With growing pauses this takes hours.
 pub(super) const LASTS: u32 = 20;
@@ -29,7 +30,7 @@ pub(super) struct Row {
     /// Number of trials since the last success, or since the issuer added the value.
     pub(super) in_vain: u32,
     /// What the issuer answered to the last one, if that got no token.
-    pub(super) answer: Answer,
+    pub(super) answer: AnswerIds,
 }
 
 impl Row {

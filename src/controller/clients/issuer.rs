@@ -27,10 +27,13 @@ use crate::{
     },
     http::Manner,
     limits::queue::Urgency,
-    oauth::{self, Material, Method, RawAnswer, Token, TokenEndpoint, TokenError, TokenRequest},
+    oauth::{
+        self, AnswerIds, Material, Method, RawAnswer, Token, TokenEndpoint, TokenError,
+        TokenRequest,
+    },
     plan::fingerprint,
     rotation::{
-        Answer, Class, Fault, Outcome,
+        Class, Fault, Outcome,
         graph::{GraphCall, GraphRequest},
         may_change,
     },
@@ -165,12 +168,7 @@ impl ClientPlace {
                     Some(code) => REFUSED.contains(&code),
                     None => token_error.about_client,
                 };
-                let answer = Answer {
-                    status: token_error.http_status,
-                    error: token_error.error.clone(),
-                    code: token_error.code(),
-                    correlation_id: token_error.correlation_id.clone(),
-                };
+                let answer = AnswerIds::from(&token_error);
                 if refused {
                     Outcome::Refused(answer)
                 } else {

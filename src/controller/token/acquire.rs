@@ -20,10 +20,10 @@ use crate::controller::{
 use crate::{
     credential::{Credential, Key, binding},
     oauth::{
-        self, Class, Grant, LifetimeSource, Note, Stage, Token, TokenEndpoint, TokenError,
-        discovery,
+        self, AnswerIds, Class, Grant, LifetimeSource, Note, Stage, Token, TokenEndpoint,
+        TokenError, discovery,
     },
-    plan::{self, Source, fingerprint, journal::Ids},
+    plan::{self, Source, fingerprint},
     publish::{ENDLESS, RefusedSource, SourceMark},
 };
 
@@ -233,7 +233,7 @@ impl TokenAttempt<'_> {
         let (context, credential) = (self.context, self.credential);
         if self.observed.sources.len() > 1 {
             // The condition that reports the rejection contains no IDs.
-            let ids = Some(Box::new(Ids::from(token_error)));
+            let ids = Some(Box::new(AnswerIds::from(token_error)));
             context.with_state(self.key, &credential.uid, |s| s.refused = ids);
         }
         let now = context.clock.now();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    ConditionStatus, ConditionType, Reason, StoredReason, api::LastAttempt, oauth::TokenError,
+    ConditionStatus, ConditionType, Reason, StoredReason, api::LastAttempt, oauth::AnswerIds,
     plan::stored_condition::Stored,
 };
 
@@ -41,41 +41,14 @@ impl Change {
     }
 }
 
-/// Ids that identify a request in the logs of its issuer.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Ids {
-    /// HTTP status of the answer.
-    pub http_status: Option<i32>,
-    /// OAuth `error`.
-    pub error: Option<String>,
-    /// The server's own code of the error.
-    pub code: Option<String>,
-    /// Entra's id of the request.
-    pub correlation_id: Option<String>,
-    /// Entra's id of the answer.
-    pub trace_id: Option<String>,
-}
-
-impl From<&LastAttempt> for Ids {
+impl From<&LastAttempt> for AnswerIds {
     fn from(last: &LastAttempt) -> Self {
         Self {
-            http_status: last.http_status,
+            http_status: last.http_status.and_then(|n| u16::try_from(n).ok()),
             error: last.error.clone(),
             code: last.code.clone(),
             correlation_id: last.correlation_id.clone(),
             trace_id: last.trace_id.clone(),
-        }
-    }
-}
-
-impl From<&TokenError> for Ids {
-    fn from(token_error: &TokenError) -> Self {
-        Self {
-            http_status: token_error.http_status.map(i32::from),
-            error: token_error.error.clone(),
-            code: token_error.code(),
-            correlation_id: token_error.correlation_id.clone(),
-            trace_id: token_error.trace_id.clone(),
         }
     }
 }
@@ -108,7 +81,7 @@ pub struct Line {
     /// How often it occurred again since then.
     pub repeats: u32,
     /// Ids of the attempt that caused it.
-    pub ids: Ids,
+    pub ids: AnswerIds,
 }
 
 impl Line {
@@ -133,7 +106,7 @@ impl Line {
             generation: fault.generation,
             since: None,
             repeats: 0,
-            ids: Ids::default(),
+            ids: AnswerIds::default(),
         }
     }
 }

@@ -11,10 +11,10 @@ use crate::{
     ConditionStatus, StoredReason,
     api::{AttemptResult, LastAttempt},
     fixtures::{at, credential, observed},
-    oauth::Class,
+    oauth::{AnswerIds, Class},
     plan::{
         Outcome, Why,
-        journal::{Change, Entry, Ids, Journal, Level, Line, Seen, Step, summary},
+        journal::{Change, Entry, Journal, Level, Line, Seen, Step, summary},
         status,
     },
     publish::ownership::Target,
@@ -243,10 +243,10 @@ fn the_line_of_a_failure_has_its_ids_and_no_other_has() {
     ];
     let entry = process.step(0, &bad, Some(attempt(0, "A")));
     assert_eq!(short(&entry), ["began Ready A", "began LifetimeAtRisk B"]);
-    assert_eq!(entry.lines[0].ids, Ids::from(&attempt(0, "A")));
-    assert_eq!(entry.lines[1].ids, Ids::default());
+    assert_eq!(entry.lines[0].ids, AnswerIds::from(&attempt(0, "A")));
+    assert_eq!(entry.lines[1].ids, AnswerIds::default());
     // One of several client secrets: the attempt succeeded.
-    let ids = Ids::from(&attempt(7, "C"));
+    let ids = AnswerIds::from(&attempt(7, "C"));
     let new = conditions(&["Ready=True/T", "ClientCredentialExpiring=True/Refused"]);
     let step = Step {
         refused: Some(&ids),

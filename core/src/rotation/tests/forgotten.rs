@@ -182,6 +182,25 @@ fn a_current_value_that_a_user_replaces_is_named_once_unless_it_is_found_later()
     assert!(!matches!(&step, Step::Write { change, .. } if !change.leaves.is_empty()));
 }
 
+/// A user tries another certificate for a while.
+#[test]
+fn a_certificate_that_a_user_puts_back_has_its_id_again() {
+    let mut process = blind(Process::of(Kind::Certificate));
+    let theirs = Slot {
+        validity: Some((at(0), at(180 * 86_400))),
+        ..certificate("theirs")
+    };
+    let own = process.seen.slots.current.replace(theirs);
+    assert_eq!(written(&mut process).leaves.len(), 1);
+    assert!(matches!(process.decide().step, Step::Wait { .. }));
+    process.seen.slots.current = own;
+    let change = written(&mut process);
+    let current = change.record.current.expect("the current one");
+    assert_eq!((current.id.as_deref(), current.n), (Some("key-1"), Some(1)));
+    assert_eq!(change.leaves, []);
+    assert!(matches!(process.decide().step, Step::Wait { .. }));
+}
+
 /// Another Secret has it as its current value, so it is in use there.
 #[test]
 fn a_certificate_that_another_secret_uses_is_not_named() {

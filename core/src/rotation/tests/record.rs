@@ -7,7 +7,7 @@ use crate::{
     fixtures::at,
     plan::fingerprint::DigestKey,
     rotation::{
-        Answer, Class, ClientAt, Failure, Kind, Known, Names, Noted, Phase, Place, Record,
+        AnswerIds, Class, ClientAt, Failure, Kind, Known, Names, Noted, Phase, Place, Record,
         RotatedUntil, Why, value_digest,
     },
 };
@@ -65,10 +65,10 @@ fn every_state_is_read_as_it_was_written() {
                 times: 2,
                 requested: Some("before".to_owned()),
                 class: Some(Class::Policy),
-                answer: Some(Answer {
-                    status: Some(401),
+                answer: Some(AnswerIds {
+                    http_status: Some(401),
                     code: Some("AADSTS700016".to_owned()),
-                    ..Answer::default()
+                    ..AnswerIds::default()
                 }),
             }),
             ..Record::default()

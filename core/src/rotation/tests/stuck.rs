@@ -9,8 +9,8 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Application, Class, Key, KeyMark, Kind, Known, Mark, Notice, Outcome, Phase, Place,
-        Record, Slot, Step, Values,
+        AnswerIds, Application, Class, Key, KeyMark, Kind, Known, Mark, Notice, Outcome, Phase,
+        Place, Record, Slot, Step, Values,
     },
 };
 
@@ -78,7 +78,7 @@ fn a_rotation_that_is_needed_begins_if_the_issuer_refuses_the_current_value_afte
     process.now = at(DAY);
     process.seen.used_at = None;
     lists_the_previous_one(&mut process);
-    let trial = process.does(&Outcome::Refused(Answer::default()));
+    let trial = process.does(&Outcome::Refused(AnswerIds::default()));
     assert!(matches!(trial, Step::Trial { .. }), "{trial:?}");
     // It is not needed.
     let next = process.decide();

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 
 use super::process::{Process, failed};
 use crate::rotation::{
-    Answer, Class, Failure, Fault, Kind, Known, Mark, Names, Noted, Notice, Outcome, Phase, Place,
-    Slot, Step, Tried, Values, Why,
+    AnswerIds, Class, Failure, Fault, Kind, Known, Mark, Names, Noted, Notice, Outcome, Phase,
+    Place, Slot, Step, Tried, Values, Why,
 };
 
 impl Process {
@@ -73,12 +73,13 @@ fn fault(class: Class, retry_after: Option<SignedDuration>) -> Fault {
     }
 }
 
-fn answer() -> Answer {
-    Answer {
-        status: Some(401),
+fn answer() -> AnswerIds {
+    AnswerIds {
+        http_status: Some(401),
         error: Some("invalid_client".to_owned()),
         code: Some("AADSTS7000215".to_owned()),
         correlation_id: Some("0f0f0f0f-6d52-4b8e-9df4-1c1b7a0e0000".to_owned()),
+        ..AnswerIds::default()
     }
 }
 
@@ -99,7 +100,10 @@ fn trials_of_a_new_value_wait_as_long_as_the_issuer_asks_and_it_is_given_up_in_t
             ] {
                 let mut process = Process::of(kind);
                 process.proves();
-                process.tries_next(&Outcome::NoAnswer(fault(class, asked), Answer::default()));
+                process.tries_next(&Outcome::NoAnswer(
+                    fault(class, asked),
+                    AnswerIds::default(),
+                ));
                 assert_eq!(process.waits(), waits, "{kind:?} {class:?} {asked:?}");
                 process.pass(waits);
                 let trial = matches!(process.decide().step, Step::Trial { .. });
@@ -117,7 +121,7 @@ fn trials_of_a_new_value_wait_as_long_as_the_issuer_asks_and_it_is_given_up_in_t
     process.proves();
     process.pass(seconds(9_000));
     let throttled = fault(Class::Throttled, Some(seconds(600)));
-    process.tries_next(&Outcome::NoAnswer(throttled, Answer::default()));
+    process.tries_next(&Outcome::NoAnswer(throttled, AnswerIds::default()));
     assert!(matches!(process.decide().step, Step::Write { .. }));
 }
 
@@ -128,9 +132,9 @@ fn a_rotation_that_was_given_up_says_what_the_issuer_answered_last() {
         "correlation id 0f0f0f0f-6d52",
         "stays in use",
     ];
-    let throttled = Answer {
-        status: Some(429),
-        ..Answer::default()
+    let throttled = AnswerIds {
+        http_status: Some(429),
+        ..AnswerIds::default()
     };
     let busy = fault(Class::Throttled, None);
     let silent = fault(Class::Transient, None);
@@ -146,24 +150,24 @@ fn a_rotation_that_was_given_up_says_what_the_issuer_answered_last() {
             &["the issuer answered HTTP 429;"],
         ),
         (
-            Outcome::NoAnswer(silent, Answer::default()),
+            Outcome::NoAnswer(silent, AnswerIds::default()),
             &["the issuer did not answer;"],
         ),
         (
-            Outcome::NoAnswer(busy, Answer::default()),
+            Outcome::NoAnswer(busy, AnswerIds::default()),
             &["too many requests;"],
         ),
         (
-            Outcome::Refused(Answer::default()),
+            Outcome::Refused(AnswerIds::default()),
             &["new client credential;"],
         ),
     ] {
         let mut process = Process::of(Kind::Secret);
         process.proves();
         // The last answer counts.
-        process.tries_next(&Outcome::Refused(Answer {
+        process.tries_next(&Outcome::Refused(AnswerIds {
             code: Some("AADSTS700016".to_owned()),
-            ..Answer::default()
+            ..AnswerIds::default()
         }));
         let failure = process.gives_up(&outcome);
         assert_eq!(failure.why, Why::NotProven);
@@ -204,7 +208,7 @@ fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
                 Step::Trial {
                     of: Tried::Current, ..
                 } => {
-                    process.does(&Outcome::NoAnswer(fault.clone(), Answer::default()));
+                    process.does(&Outcome::NoAnswer(fault.clone(), AnswerIds::default()));
                     trials += 1;
                     let (needed, message) = reported(&process).expect("the reason");
                     // A fault that should be transient but lasted for hours.

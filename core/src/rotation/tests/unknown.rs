@@ -11,7 +11,7 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Change, Class, InHand, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome,
+        AnswerIds, Change, Class, InHand, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome,
         Phase, Place, Record, Slot, Step, Tried, Values, Why, values,
     },
 };

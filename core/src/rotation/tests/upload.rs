@@ -11,8 +11,8 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Application, Before, Class, Fault, Key, KeyMark, Kind, Known, Mark, Memory, Names,
-        Next, Notice, Outcome, Phase, Place, Record, RotationSettings, Slot, Step, Tried,
+        AnswerIds, Application, Before, Class, Fault, Key, KeyMark, Kind, Known, Mark, Memory,
+        Names, Next, Notice, Outcome, Phase, Place, Record, RotationSettings, Slot, Step, Tried,
         Uploading, Why, graph::unnamed, upload,
     },
 };
@@ -145,13 +145,13 @@ fn a_new_certificate_is_announced_once_and_tried_until_it_gets_a_token() {
         process.state(),
         ("Adding", vec![("Current", None), ("Next", None)])
     );
-    process.tries(&Outcome::Refused(Answer::default()));
+    process.tries(&Outcome::Refused(AnswerIds::default()));
     process.read(&[1]);
     process.adds(&Outcome::KeyAdded(None));
     assert_eq!(process.state().0, "Proving");
     // The issuer lags.
     process.read(&[1]);
-    process.tries(&Outcome::Refused(Answer::default()));
+    process.tries(&Outcome::Refused(AnswerIds::default()));
     process.tries(&no_answer());
     process.tries(&Outcome::Token);
     assert_eq!(
@@ -170,7 +170,7 @@ fn a_new_certificate_is_announced_once_and_tried_until_it_gets_a_token() {
 
     // The list of the issuer shows the key IDs.
     let mut process = Process::new();
-    process.tries(&Outcome::Refused(Answer::default()));
+    process.tries(&Outcome::Refused(AnswerIds::default()));
     process.read(&[1, 2]);
     assert_eq!(
         process.state(),
@@ -218,7 +218,7 @@ fn without_need_nothing_is_announced() {
     // The pair is refused, and no pair can prove it.
     let mut process = Process::new();
     process.seen.copy = None;
-    process.execute(&Outcome::Refused(Answer::default()));
+    process.execute(&Outcome::Refused(AnswerIds::default()));
     assert_eq!(process.decide().notices, [Notice::NoLastGood]);
     // A user uploads it.
     process.execute(&Outcome::Token);
@@ -246,7 +246,7 @@ fn an_answer_that_is_lost_is_waited_for_and_a_lag_is_no_absence() {
         .settles
         .as_secs();
     let mut process = Process::new();
-    process.tries(&Outcome::Refused(Answer::default()));
+    process.tries(&Outcome::Refused(AnswerIds::default()));
     process.read(&[1]);
     let first = process.adds(&failed(Class::Transient));
     let blocked = |n: &Notice| matches!(n, Notice::Blocked(_));
@@ -265,7 +265,7 @@ fn an_answer_that_is_lost_is_waited_for_and_a_lag_is_no_absence() {
 fn a_process_that_begins_waits_for_what_the_one_before_it_announced() {
     let mut process = Process::new();
     process.t = 1;
-    process.tries(&Outcome::Refused(Answer::default()));
+    process.tries(&Outcome::Refused(AnswerIds::default()));
     process.read(&[1]);
     process.read(&[1]);
     process.adds(&Outcome::KeyAdded(None));

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Application, Class, Kind, Memory, Notice, Outcome, RotationSettings, Step,
+        AnswerIds, Application, Class, Kind, Memory, Notice, Outcome, RotationSettings, Step,
         Uploading, upload,
     },
 };
@@ -44,7 +44,7 @@ fn announced(readable: bool, answer: &Outcome) -> (Vec<i64>, bool) {
                 keys: Vec::new(),
             }),
             Step::ReadApplication => failed(Class::Permission),
-            _ => Outcome::Refused(Answer::default()),
+            _ => Outcome::Refused(AnswerIds::default()),
         };
         memory.before(&next.step, now);
         now += jiff::SignedDuration::from_secs(1);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     fixtures::at,
-    rotation::{Answer, Class, Memory, Outcome, Slot, Step, Tried},
+    rotation::{AnswerIds, Class, Memory, Outcome, Slot, Step, Tried},
 };
 
 /// What happens next.
@@ -151,7 +151,7 @@ impl World {
                 let n = value.as_ref().map_or(0, number);
                 match wrong {
                     Wrong::Nothing if self.accepts(n) => Outcome::Token,
-                    Wrong::Nothing => Outcome::Refused(Answer::default()),
+                    Wrong::Nothing => Outcome::Refused(AnswerIds::default()),
                     _ => no_answer(),
                 }
             }

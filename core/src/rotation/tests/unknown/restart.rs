@@ -47,7 +47,7 @@ fn a_certificate_of_a_rotation_whose_annotation_is_lost_is_tried_before_somebody
     let ours = lost(None).seen.names.name(2);
     for (outcome, known) in [
         (Outcome::Token, true),
-        (Outcome::Refused(Answer::default()), false),
+        (Outcome::Refused(AnswerIds::default()), false),
         (no_answer(), false),
     ] {
         let mut process = lost(Some(ours.clone()));

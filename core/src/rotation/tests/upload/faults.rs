@@ -21,7 +21,7 @@ fn who_may_not_read_the_application_announces_again_after_an_hour() {
                 of: Tried::Next, ..
             } => {
                 trials += 1;
-                Outcome::Refused(Answer::default())
+                Outcome::Refused(AnswerIds::default())
             }
             other => unreachable!("{other:?}"),
         };
@@ -95,7 +95,7 @@ fn what_the_issuer_refuses_is_reported_and_repeated_ever_more_rarely() {
                     failed(class)
                 }
                 Step::ReadApplication => process.lists(&[1]),
-                _ => Outcome::Refused(Answer::default()),
+                _ => Outcome::Refused(AnswerIds::default()),
             };
             process.execute(&outcome);
         }
@@ -123,7 +123,7 @@ fn an_upload_that_was_not_sent_is_not_reported_as_refused() {
             let outcome = match process.next() {
                 Step::AddKey { .. } => break,
                 Step::ReadApplication => process.lists(&[1]),
-                _ => Outcome::Refused(Answer::default()),
+                _ => Outcome::Refused(AnswerIds::default()),
             };
             process.execute(&outcome);
         }
@@ -149,7 +149,7 @@ fn an_upload_that_was_not_sent_is_not_reported_as_refused() {
 #[test]
 fn a_certificate_that_gets_no_token_is_reported_and_tried_more_rarely() {
     let mut process = Process::new();
-    process.tries(&Outcome::Refused(Answer::default()));
+    process.tries(&Outcome::Refused(AnswerIds::default()));
     process.read(&[1, 2]);
     let begun = process.t;
     let mut trials = 0;
@@ -157,7 +157,7 @@ fn a_certificate_that_gets_no_token_is_reported_and_tried_more_rarely() {
         let outcome = match process.next() {
             Step::Trial { .. } => {
                 trials += 1;
-                Outcome::Refused(Answer::default())
+                Outcome::Refused(AnswerIds::default())
             }
             Step::ReadApplication => process.lists(&[1, 2]),
             other => unreachable!("{other:?}"),

@@ -7,7 +7,7 @@ use super::{IssuerKey, KEY, LAG, World, Wrong};
 use crate::{
     fixtures::at,
     rotation::{
-        Answer, Application, Change, Class, Fault, InHand, Key, KeyMark, Kind, Outcome, Step,
+        AnswerIds, Application, Change, Class, Fault, InHand, Key, KeyMark, Kind, Outcome, Step,
         Tried, values,
     },
 };
@@ -198,7 +198,7 @@ impl World {
             self.tokens.insert(self.digest(value), t);
             Outcome::Token
         } else {
-            Outcome::Refused(Answer::default())
+            Outcome::Refused(AnswerIds::default())
         }
     }
 
@@ -274,7 +274,7 @@ pub(in super::super) fn no_answer() -> Outcome {
         retry_after: None,
         message: "no answer".to_owned(),
     };
-    Outcome::NoAnswer(fault, Answer::default())
+    Outcome::NoAnswer(fault, AnswerIds::default())
 }
 
 fn refused(class: Class) -> Outcome {
