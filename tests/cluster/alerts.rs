@@ -236,11 +236,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         rotation_waits(&good).await;
 
         let mut wanted: BTreeSet<String> = [
-            of_jobs(
-                "ApicredCredentialNotReady",
-                "warning",
-                "reason=ClientSecretRefused",
-            ),
+            of_jobs("ApicredCredentialNotReady", "warning", ""),
             of_jobs("ApicredRenewalsFailing", "warning", ""),
             of_jobs(
                 "ApicredIssuerThrottling",
@@ -249,7 +245,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
             ),
             of_jobs("ApicredClientCredentialExpired", "critical", ""),
             of_jobs("ApicredClientCredentialExpiring", "warning", ""),
-            of_jobs("ApicredRotationStopped", "warning", "state=blocked"),
+            of_jobs("ApicredRotationStopped", "warning", ""),
         ]
         .concat()
         .into_iter()
