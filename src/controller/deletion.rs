@@ -5,7 +5,6 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -72,8 +71,7 @@ fn shown(context: &Context, leaving: &Leaving) -> Option<(ApiCredential, bool)> 
     if *kept.uid != *leaving.uid {
         return None;
     }
-    let readable = kept.open().map(|object| (object, true));
-    readable.or_else(|| Some((kept.open_unusable()?.0, false)))
+    Some((kept.known()?, kept.flaw().is_none()))
 }
 
 /// Returns the result, if there is one.
@@ -106,7 +104,7 @@ async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leavi
                 if !context.may_act() {
                     return None;
                 }
-                report(context, &object, &leaving.key, &end).await;
+                record::report_end(context, &object, &leaving.key, &end).await;
                 if !leaving.ended {
                     remove(context, &object, leaving).await;
                 }
@@ -165,30 +163,6 @@ async fn attempt(
         Err(Defect::Panicked | Defect::Unreadable) => Some(Attempt::Impossible(
             "apicred failed; report it with the operator's log".to_owned(),
         )),
-    }
-}
-
-/// Reports the result: in the log, in the metric and, if a token was not revoked, as an event.
-async fn report(context: &Context, object: &ApiCredential, key: &Key, end: &End) {
-    let (namespace, credential) = (&key.namespace, &key.name);
-    if let Some(result) = end.label() {
-        context.metrics.revoked(result);
-    }
-    let status = object.status.as_ref();
-    let expires_at: Option<Timestamp> = status.and_then(|s| s.expires_at.as_ref()).map(|at| at.0);
-    match end.warning(expires_at) {
-        Some(note) => {
-            // Events cannot be created in a namespace that is being deleted. The result is then only in the log.
-            tracing::warn!(namespace, credential, "{note}");
-            let notice = Notice {
-                severity: Severity::Warning,
-                reason: Reason::RevocationFailed.into(),
-                note,
-            };
-            record::notify(context, object, key, &[notice], context.clock.now()).await;
-        }
-        None if *end == End::Revoked => tracing::info!(namespace, credential, "token revoked"),
-        None => tracing::debug!(namespace, credential, ?end, "nothing to revoke"),
     }
 }
 

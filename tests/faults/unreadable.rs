@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use apicred::api::{ApiCredential, ClusterTokenIssuer};
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
@@ -34,6 +35,22 @@ async fn widen(world: &World, crd: &str, field: &str) {
     let (crd, patch) = (format!("{crd}.apicred.dev"), any.to_string());
     let args = ["patch", "crd", &crd, "--type=json", "-p", &patch];
     world.cluster.kubectl(&args).await.expect("a wider CRD");
+}
+
+/// An issuer with a revocation endpoint. Each of its tokens is another one.
+fn issuer() -> Listener {
+    let count = AtomicUsize::new(0);
+    Listener::answering("200 OK", move |request| {
+        let issuer = issuer_of(request);
+        let (token, end) = (format!("{issuer}/token"), format!("{issuer}/revoke"));
+        if request.starts_with("GET") {
+            json!({ "issuer": issuer, "token_endpoint": token, "revocation_endpoint": end })
+        } else {
+            let token = format!("token-{}", count.fetch_add(1, Ordering::SeqCst));
+            json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 })
+        }
+        .to_string()
+    })
 }
 
 fn credentials(case: &Case) -> Api<DynamicObject> {
@@ -87,18 +104,7 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
             let watch = call.verb == "watch" && call.resource == "apicredentials";
             watch.then_some(Fault::Stream(Spoil::GoneAfter(UNKNOWN)))
         });
-        let count = AtomicUsize::new(0);
-        let listener = Listener::answering("200 OK", move |request| {
-            let issuer = issuer_of(request);
-            let (token, end) = (format!("{issuer}/token"), format!("{issuer}/revoke"));
-            if request.starts_with("GET") {
-                json!({ "issuer": issuer, "token_endpoint": token, "revocation_endpoint": end })
-            } else {
-                let token = format!("token-{}", count.fetch_add(1, Ordering::SeqCst));
-                json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 })
-            }
-            .to_string()
-        });
+        let listener = issuer();
         let asked = |word: &str| {
             let requests = listener.requests();
             requests.iter().filter(|r| r.starts_with(word)).count()
@@ -166,6 +172,51 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
         // It is deleted only now.
         case.place.delete("c").await;
         eventually(LATER, "a revocation", async || asked("POST /revoke ") == 1).await;
+        case.stop().await;
+    });
+}
+
+#[test]
+fn a_credential_that_cannot_be_read_ends_at_its_time() {
+    run(async {
+        let world = World::own().await;
+        let mut case = Case::new(&world, "f59-end").await;
+        let listener = issuer();
+        case.place.put_listener(&listener).await;
+        case.start();
+        let revoked = json!({ "deletionPolicy": "Revoke" });
+        case.place.create("c", revoked).await;
+        let first = case.until_ready(None).await;
+        let api = credentials(&case);
+        widen(&world, "apicredentials", "minLifetime").await;
+        let unreadable = json!({ "spec": { "minLifetime": { "later": UNKNOWN } } });
+        edit(&api, "c", &unreadable).await;
+        until_reported(&api, "c", &["NotReadable"]).await;
+        let there = case.place.view("token").await.expect("the token stays");
+        assert_eq!(there.token, first.token);
+        let paused = json!({ "spec": { "suspend": true } });
+        edit(&api, "c", &paused).await;
+        let message = until_reported(&api, "c", &["Suspended"]).await;
+        assert!(message.contains("spec.minLifetime: "), "{message}");
+
+        // The operator does not run at the end: the next one finds an object that it cannot read.
+        case.stop().await;
+        let end = Timestamp::now() + SignedDuration::from_secs(2);
+        let end = json!({ "spec": { "notAfter": end.to_string() } });
+        edit(&api, "c", &end).await;
+        case.start();
+        until_reported(&api, "c", &["Ended"]).await;
+        let secret = case.place.secrets().get("token").await.expect("a Secret");
+        assert_eq!(secret.data.unwrap_or_default().len(), 0);
+        let events = case.place.events("c").await;
+        let warned = |(_, reason, note): &(String, String, String)| {
+            reason == "RevocationFailed" && note.contains("the credential could not be used")
+        };
+        assert!(events.iter().any(warned), "{events:?}");
+
+        let usual = json!({ "spec": { "minLifetime": null, "notAfter": null, "suspend": null } });
+        edit(&api, "c", &usual).await;
+        case.until_ready(Some((&first, None))).await;
         case.stop().await;
     });
 }

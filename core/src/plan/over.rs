@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Plan, conditions::time};
 use crate::{
     Reason,
-    api::ApiCredential,
+    api::{ApiCredential, DeletionPolicy},
     credential::Credential,
     publish::ownership::{Published, SecretFacts},
 };
@@ -80,4 +80,12 @@ pub fn of_unusable<'a>(
     let facts = facts.filter(|_| is_over(object.spec.end(), now))?;
     let published = own(object, Some(facts)).filter(|p| !p.is_emptied())?;
     Some((facts.version.as_str(), published))
+}
+
+/// Whether the token that [`of_unusable`] finds is to be revoked and is still valid. Without a usable spec nothing can revoke it.
+pub fn unrevoked(object: &ApiCredential, facts: Option<&SecretFacts>, now: Timestamp) -> bool {
+    let wanted = object.spec.deletion_policy == Some(DeletionPolicy::Revoke);
+    let record = of_unusable(object, facts, now).map(|(_, published)| published.record.as_ref());
+    // If nothing is known of its lifetime, it may be valid.
+    wanted && record.is_some_and(|record| record.is_none_or(|record| record.expires_at > now))
 }

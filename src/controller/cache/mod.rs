@@ -16,6 +16,7 @@ pub(super) mod issuers;
 pub(super) mod own_write;
 pub(super) mod packed;
 pub(super) mod readable;
+mod remains;
 pub(super) mod rollback;
 pub(super) mod scope;
 pub(super) mod secret_map;

@@ -15,10 +15,11 @@ use serde::Deserialize;
 
 use super::{
     readable::{Flaw, Readable, Unusable},
+    remains::placeholder,
     shown::Shown,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialSpec, ApiCredentialStatus, names},
+    api::{ApiCredential, ApiCredentialStatus, names},
     credential::annotations::looks_ours,
 };
 
@@ -51,18 +52,18 @@ impl PackedCredential {
         if self.flaw.is_some() {
             return None;
         }
-        self.unpack()
+        self.known()
     }
 
     /// The [`placeholder`] of a credential whose spec is not known, and why it is not known.
     pub(in crate::controller) fn open_unusable(&self) -> Option<(ApiCredential, &Flaw)> {
         let flaw = self.flaw()?;
-        Some((self.unpack()?, flaw))
+        Some((self.known()?, flaw))
     }
 
     /// Its status.
     pub(in crate::controller) fn status(&self) -> Option<ApiCredentialStatus> {
-        self.unpack()?.status
+        self.known()?.status
     }
 
     /// Why its spec is not known.
@@ -89,8 +90,8 @@ impl PackedCredential {
         }
     }
 
-    /// `None` cannot occur: the data was packed here.
-    fn unpack(&self) -> Option<ApiCredential> {
+    /// The unpacked credential, or the [`placeholder`] if its spec is not known. `None` cannot occur: the data was packed here.
+    pub(in crate::controller) fn known(&self) -> Option<ApiCredential> {
         let json = decompress_size_prepended_with_dict(&self.body, LIKENESS).ok()?;
         serde_json::from_slice(&json).ok()
     }
@@ -116,19 +117,6 @@ pub(in crate::controller) fn packed_event(
         Event::InitDone => Event::InitDone,
         Event::Apply(object) => Event::Apply(kept(object)),
         Event::Delete(object) => Event::Delete(kept(object)),
-    }
-}
-
-/// What is known of a credential whose spec is not known. In the spec of the result only the name of the target is meaningful.
-pub(in crate::controller) fn placeholder(unusable: &Unusable) -> ApiCredential {
-    let status = unusable.status.as_ref();
-    let mut spec: ApiCredentialSpec = serde_json::from_str(r#"{"target":{"secretName":""}}"#)
-        .expect("a spec with all that it must have");
-    spec.target.secret_name = unusable.target.clone().unwrap_or_default();
-    ApiCredential {
-        metadata: unusable.metadata.clone(),
-        spec,
-        status: status.and_then(|s| serde_json::from_str(s.get()).ok()),
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{
 };
 use serde_json::{json, value::RawValue};
 
+use super::remains::Remains;
 use crate::{
     Reason,
     api::{ApiClient, ApiCredential, ClusterTokenIssuer, TokenIssuer, names},
@@ -42,8 +43,6 @@ impl Bounded for ClusterTokenIssuer {
 
 /// The maximum size of a status. apicred never writes a larger one.
 const MAX_STATUS: usize = 64 * 1024;
-/// The maximum length of an object's name.
-const MAX_NAME: usize = 253;
 /// The maximum length of a field path in a message, in characters.
 const MAX_PATH: usize = 128;
 
@@ -57,8 +56,8 @@ pub(in crate::controller) struct Unusable {
     pub(in crate::controller) metadata: ObjectMeta,
     /// Its status, as JSON.
     pub(in crate::controller) status: Option<Box<RawValue>>,
-    /// The Secret that a credential names as its target.
-    pub(in crate::controller) target: Option<String>,
+    /// The fields of a credential that are used nevertheless.
+    pub(in crate::controller) remains: Remains,
     pub(in crate::controller) flaw: Flaw,
 }
 
@@ -126,12 +125,10 @@ impl<K: Bounded> Readable<K> {
                 Err(field) => Flaw::DoesNotFit(field),
             }
         };
-        let place = serde_json::from_str::<Place>(spec);
-        let target = place.ok().map(|place| place.target.secret_name);
         Ok(Self(Err(Box::new(Unusable {
             metadata,
             status: status.map(ToOwned::to_owned),
-            target: target.filter(|name| name.len() <= MAX_NAME),
+            remains: Remains::of(spec),
             flaw,
         }))))
     }
@@ -143,7 +140,7 @@ impl<K: Resource> Readable<K> {
         Self(Err(Box::new(Unusable {
             metadata: identity(meta),
             status: None,
-            target: None,
+            remains: Remains::default(),
             flaw: Flaw::NotListed,
         })))
     }
@@ -195,18 +192,6 @@ struct Object<'a> {
     spec: Option<&'a RawValue>,
     #[serde(borrow, default)]
     status: Option<&'a RawValue>,
-}
-
-/// The part of an invalid spec that is still used: its place among the credentials that name the same Secret.
-#[derive(Deserialize)]
-struct Place {
-    target: Target,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Target {
-    secret_name: String,
 }
 
 /// The used part of an object's metadata. Managed fields alone are four fifths of a typical object.

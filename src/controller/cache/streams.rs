@@ -23,8 +23,9 @@ use kube::{
 use super::{
     changes::{FirstLists, Known, Named, Part, Watch, changes, covers},
     index::SecretName,
-    packed::{PackedCredential, packed_event, placeholder},
+    packed::{PackedCredential, packed_event},
     readable::Readable,
+    remains::placeholder,
     scope::{self},
     secrets::name as secret_name,
     trim,
@@ -100,7 +101,7 @@ fn note(
     // An unusable object retains its place among the credentials that name the same Secret.
     let insert = |object: &Readable<ApiCredential>| match &object.0 {
         Ok(object) => context.insert(&mut lock(&context.index), object),
-        Err(unusable) if unusable.target.is_some() => {
+        Err(unusable) if unusable.remains.target.is_some() => {
             lock(&context.index).insert(&placeholder(unusable), None)
         }
         Err(_) => Vec::new(),

@@ -20,7 +20,9 @@ use crate::{
     credential::{FieldError, Key},
     plan::{
         self,
+        finalizer::End,
         journal::{Entry, Seen, Step},
+        over,
     },
     publish::ownership::SecretFacts,
 };
@@ -48,11 +50,13 @@ impl Watched<'_> {
         }
     }
 
-    /// An object whose spec is not known gets a status, and retains everything else: its Secret, its place, its memory.
+    /// An object whose spec is not known gets a status, and retains everything else: its Secret, its place, its memory. Only its end
+    /// is observed.
     pub(super) async fn unusable(self, flaw: &Flaw) -> Ended {
         if self.object.metadata.deletion_timestamp.is_some() {
             return self.release();
         }
+        self.empty().await;
         let known = self.known_status();
         // A status for this generation that another version wrote is not confirmed.
         let unconfirmed = known.clone().map(|status| ApiCredentialStatus {
@@ -90,13 +94,27 @@ impl Watched<'_> {
 
     async fn invalid(self, errors: &[FieldError]) -> Ended {
         let now = self.context.clock.now();
-        let facts = self.target_facts();
-        empty_unusable(self.context, self.object, self.key, facts.as_ref()).await;
+        self.empty().await;
         let facts = self.target_facts();
         let known = self.known_status();
         let view = plan::invalid(self.object, known.as_ref(), facts.as_ref(), errors, now);
         let wait = self.report(known.as_ref(), &view).await;
         Ended::after("invalid", wait)
+    }
+
+    /// Removes the token if the credential has expired. It is not revoked: that needs the issuer of a valid spec.
+    async fn empty(self) {
+        let (context, object, facts) = (self.context, self.object, self.target_facts());
+        let unrevoked = over::unrevoked(object, facts.as_ref(), context.clock.now());
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        // A revocation may have begun before the spec was changed; it is reported on its own.
+        let begun = context.leaving.has(uid)
+            || context.with_state(self.key, uid, |s| s.revoked_at_end.is_some());
+        let emptied = empty_unusable(context, object, self.key, facts.as_ref()).await;
+        if emptied && unrevoked && !begun {
+            let end = End::NotRevoked("the credential could not be used at its end".to_owned());
+            record::report_end(context, object, self.key, &end).await;
+        }
     }
 
     /// The status in the cluster, as far as this process knows.

@@ -22,11 +22,12 @@ use crate::controller::{
     requeue::reference,
 };
 use crate::{
-    ConditionType,
+    ConditionType, Reason,
     api::{ApiCredential, ApiCredentialStatus, TokenIssuer},
     credential::Key,
     plan::{
         Notice, Severity,
+        finalizer::End,
         journal::{Change, Entry, Line, Step},
     },
 };
@@ -310,5 +311,34 @@ fn event(
             .to_owned(),
         ),
         ..Event::default()
+    }
+}
+
+/// Reports the result of a revocation: in the log, in the metric and, if the token was not revoked, as an event.
+pub(in crate::controller) async fn report_end(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+    end: &End,
+) {
+    let (namespace, credential) = (&key.namespace, &key.name);
+    if let Some(result) = end.label() {
+        context.metrics.revoked(result);
+    }
+    let status = object.status.as_ref();
+    let expires_at: Option<Timestamp> = status.and_then(|s| s.expires_at.as_ref()).map(|at| at.0);
+    match end.warning(expires_at) {
+        Some(note) => {
+            // Events cannot be created in a namespace that is being deleted. The result is then only in the log.
+            tracing::warn!(namespace, credential, "{note}");
+            let notice = Notice {
+                severity: Severity::Warning,
+                reason: Reason::RevocationFailed.into(),
+                note,
+            };
+            notify(context, object, key, &[notice], context.clock.now()).await;
+        }
+        None if *end == End::Revoked => tracing::info!(namespace, credential, "token revoked"),
+        None => tracing::debug!(namespace, credential, ?end, "nothing to revoke"),
     }
 }

@@ -46,31 +46,32 @@ pub(in crate::controller) async fn empty(reconciliation: &mut Reconciliation<'_>
     }
 }
 
-/// Removes the token for a credential whose spec or issuer is no longer usable: such a credential expires as well.
+/// Removes the token for a credential whose spec or issuer is no longer usable: such a credential expires as well. Returns whether
+/// there was a token to remove and it is removed.
 pub(in crate::controller) async fn empty_unusable(
     context: &Context,
     object: &ApiCredential,
     key: &Key,
     facts: Option<&SecretFacts>,
-) {
+) -> bool {
     let Some(seen) = over::of_unusable(object, facts, context.clock.now()) else {
-        return;
+        return false;
     };
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let whose = (uid, object.spec.target.secret_name.as_str());
     let written = write(context, key, whose, seen).await;
-    if written.is_ok() {
+    let Err(failed) = written else {
         context.worked("empty", uid);
-    }
-    if let Err(failed) = written {
-        let result = failed.trouble.as_str();
-        let failure = context.failed("empty", uid, result);
-        warn_at_first!(
-            failure,
-            result,
-            "the token of an expired credential cannot be removed from its Secret; apicred tries again"
-        );
-    }
+        return true;
+    };
+    let result = failed.trouble.as_str();
+    let failure = context.failed("empty", uid, result);
+    warn_at_first!(
+        failure,
+        result,
+        "the token of an expired credential cannot be removed from its Secret; apicred tries again"
+    );
+    false
 }
 
 /// Writes the Secret if the newest spec has expired as well.
@@ -97,7 +98,7 @@ async fn write(
 
 fn still_over(context: &Context, key: &Key, uid: &str) -> bool {
     let newest = context.credentials.get(&reference(key));
-    newest.and_then(|packed| packed.open()).is_some_and(|now| {
+    newest.and_then(|packed| packed.known()).is_some_and(|now| {
         now.metadata.uid.as_deref() == Some(uid)
             && over::is_over(now.spec.end(), context.clock.now())
     })

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Reason,
+    api::DeletionPolicy,
     credential::{Credential, FieldError, IssuerLookup, parse},
     fixtures::{at, credential_with, issuer, object, observed, ours, published, record},
     plan::{Observed, Outcome, Plan, Severity, Why, invalid, over, plan, status},
@@ -187,6 +188,17 @@ fn a_credential_that_became_unusable_ends_all_the_same() {
     let mut going = live.clone();
     going.deleting = true;
     assert_eq!(of(Some(&going), at(0)), None);
+    let mut revoked = object.clone();
+    revoked.spec.deletion_policy = Some(DeletionPolicy::Revoke);
+    let unrevoked = |facts: &SecretFacts, now| over::unrevoked(&revoked, Some(facts), now);
+    assert!(unrevoked(&live, at(0)) && !over::unrevoked(&object, Some(&live), at(0)));
+    assert!(!unrevoked(&live, at(-1)), "it has not ended");
+    assert!(!unrevoked(&live, at(3300)), "it has expired");
+    assert!(!unrevoked(&facts(emptied(&credential)), at(0)));
+    assert!(
+        unrevoked(&facts(published(&credential, None)), at(0)),
+        "not known"
+    );
     let errors = [FieldError::new("spec.issuerRef", "is gone")];
     let view = invalid(&object, None, Some(&live), &errors, at(-30));
     assert!(view.requeue.as_secs() <= 30, "{:?}", view.requeue);

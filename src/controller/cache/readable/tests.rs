@@ -50,7 +50,7 @@ fn one_whose_spec_does_not_fit_is_known_by_its_metadata_and_its_flaw() {
         assert_eq!(status.get(), r#"{"renewReason":"Lifetime"}"#);
         let target = pointer.starts_with("/spec/client") || pointer.starts_with("/spec/issuer");
         assert_eq!(
-            unusable.target.as_deref(),
+            unusable.remains.target.as_deref(),
             target.then_some("t"),
             "{pointer}"
         );
