@@ -94,4 +94,5 @@ pub use stored_assertion::{expired_assertion, stored_assertion};
 pub use token::{Answer, Claims, LifetimeSource, Token, uncertain};
 pub use token_error::{Class, Stage, TokenError, error_code};
 
+pub(crate) use unread::compression;
 pub use unread::{broken_off, coding, too_large};

@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// The name of the token endpoint in a discovery document.
+pub(super) const TOKEN_ENDPOINT: &str = "token_endpoint";
+
 /// An endpoint of a discovery document that is not used, because its URL is not https.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Unused {
@@ -90,7 +93,7 @@ impl TokenEndpoint {
         }
     }
 
-    /// The URL of requests: clients with a TLS certificate may have their own endpoint.
+    /// The URL of requests: clients with a TLS certificate may have their own endpoint. For checks; a request uses [`Self::posted_by`].
     pub fn posted(&self, shows_certificate: bool) -> &Url {
         self.mtls_url
             .as_ref()
@@ -98,22 +101,57 @@ impl TokenEndpoint {
             .unwrap_or(&self.url)
     }
 
-    /// The URL of the revocation endpoint, with the same choice.
+    /// The URL of requests, if it can be used.
+    ///
+    /// # Errors
+    /// If the document names an endpoint for clients with a certificate that is not https. They must use that one (RFC 8705 section 5), so
+    /// the other endpoint does not replace it.
+    pub fn posted_by(&self, shows_certificate: bool) -> Result<&Url, TokenError> {
+        match self.unused_alias(TOKEN_ENDPOINT, shows_certificate) {
+            Some(unused) => Err(TokenError::local(
+                Class::Invalid,
+                Reason::DiscoveryFailed,
+                unused.message.as_str(),
+            )),
+            None => Ok(self.posted(shows_certificate)),
+        }
+    }
+
+    /// The URL of the revocation endpoint, with the same choice. `None` if there is none, or it cannot be used: see [`Self::unused`].
     pub fn revoked_at(&self, shows_certificate: bool) -> Option<&Url> {
-        let alias = self.mtls_revocation.as_ref().filter(|_| shows_certificate);
-        alias.or(self.revocation.as_ref())
+        let places = (&self.mtls_revocation, &self.revocation);
+        self.either("revocation_endpoint", places, shows_certificate)
     }
 
     /// The URL of the device authorization endpoint, with the same choice.
     pub fn device_at(&self, shows_certificate: bool) -> Option<&Url> {
-        let alias = self.mtls_device.as_ref().filter(|_| shows_certificate);
-        alias.or(self.device.as_ref())
+        let places = (&self.mtls_device, &self.device);
+        self.either("device_authorization_endpoint", places, shows_certificate)
+    }
+
+    fn either<'a>(
+        &'a self,
+        field: &str,
+        (alias, usual): (&'a Option<Url>, &'a Option<Url>),
+        shows_certificate: bool,
+    ) -> Option<&'a Url> {
+        if self.unused_alias(field, shows_certificate).is_some() {
+            return None;
+        }
+        let alias = alias.as_ref().filter(|_| shows_certificate);
+        alias.or(usual.as_ref())
     }
 
     /// Why an endpoint that the document names is not used, with the same choice.
     pub fn unused(&self, field: &str, shows_certificate: bool) -> Option<&str> {
-        let is_of = |u: &&Unused| u.field == field && (shows_certificate || !u.is_alias);
-        self.unused.iter().find(is_of).map(|u| u.message.as_str())
+        let usual = || self.unused.iter().find(|u| u.field == field && !u.is_alias);
+        let found = self.unused_alias(field, shows_certificate).or_else(usual);
+        found.map(|u| u.message.as_str())
+    }
+
+    fn unused_alias(&self, field: &str, shows_certificate: bool) -> Option<&Unused> {
+        let mut all = self.unused.iter().filter(|_| shows_certificate);
+        all.find(|u| u.is_alias && u.field == field)
     }
 }
 
@@ -270,6 +308,6 @@ pub fn request(
     let mut further = plain_parameters(request);
     let hidden = request.secret_parameters.keys().map(String::as_str);
     further.extend(hidden.zip(values.iter().cloned()));
-    let url = endpoint.posted(client.shows_certificate());
+    let url = endpoint.posted_by(client.shows_certificate())?;
     Ok(client.post(url, encode::body(&fields, &further)))
 }

@@ -40,7 +40,8 @@ pub(super) fn completed(
 ) -> TokenError {
     if let Some(coding) = coding_of(raw, body) {
         let seen = format!(
-            "the response is compressed with {coding}, although the request forbids it (accept-encoding: identity); turn compression off for the token endpoint, at the issuer or in the gateway before it"
+            "the response is {}; turn compression off for the token endpoint, at the issuer or in the gateway before it",
+            compressed(&coding)
         );
         if is_success(raw) {
             let lost = "; a refresh token in it is lost as well, and if the one that was sent is not valid any more, a user must sign in again";
@@ -212,7 +213,18 @@ pub fn coding(raw: &RawAnswer, what: Option<&NotObject>) -> Option<String> {
     named.map(shown).or(by_bytes)
 }
 
-/// The same for a body that was read as a form in which no field has a known name: brotli and raw deflate have no identifying first bytes.
+/// What is reported about an answer with this coding.
+pub(super) fn compressed(coding: &str) -> String {
+    format!("compressed with {coding}, although the request forbids it (accept-encoding: identity)")
+}
+
+/// The same for an answer that should be a JSON object and is compressed.
+pub(crate) fn compression(raw: &RawAnswer) -> Option<String> {
+    let what = object(&raw.body).err()?;
+    coding(raw, Some(&what)).map(|coding| compressed(&coding))
+}
+
+/// The coding of a body that was read as a form in which no field has a known name: brotli and raw deflate have no identifying first bytes.
 fn coding_of(raw: &RawAnswer, body: &Result<Map<String, Value>, NotObject>) -> Option<String> {
     match body {
         Err(what) => coding(raw, Some(what)),

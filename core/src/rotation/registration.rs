@@ -12,7 +12,7 @@ use url::Url;
 use super::{Application, Class, Fault, Key, KeyMark, graph::GraphRequest};
 use crate::{
     input::object,
-    oauth::{Method, RawAnswer, error_code, jwk_thumbprint},
+    oauth::{Method, RawAnswer, compression, error_code, jwk_thumbprint},
 };
 
 /// The key of a Secret with the address of a registration, if the spec names no other one: the member of RFC 7592 section 3.
@@ -101,6 +101,14 @@ pub fn registration(
         return Err(fault(raw, now));
     }
     let Ok(fields) = object(&raw.body) else {
+        if let Some(compressed) = compression(raw) {
+            return Err(useless(
+                Class::Invalid,
+                format!(
+                    "the answer of the registration endpoint is {compressed}; turn compression off there, or in the gateway before it"
+                ),
+            ));
+        }
         return Err(useless(
             Class::Transient,
             format!(
@@ -204,9 +212,11 @@ fn fault(raw: &RawAnswer, now: Timestamp) -> Fault {
     let fields = object(&raw.body).unwrap_or_default();
     let code = fields.get("error").and_then(Value::as_str);
     let code = code.and_then(error_code);
-    let seen = code.map_or_else(
+    // The code in a compressed answer is not known.
+    let known = code.or_else(|| compression(raw));
+    let seen = known.map_or_else(
         || format!("HTTP {}", raw.status),
-        |code| format!("HTTP {}, {code}", raw.status),
+        |known| format!("HTTP {}, {known}", raw.status),
     );
     let (class, next) = match raw.status {
         // Only another token helps.

@@ -18,7 +18,7 @@ use crate::controller::{
     context::Context, limiter::issuers::Permit, reconciliation::Reconciliation,
 };
 use crate::{
-    credential::{Credential, Key, binding},
+    credential::{AuthenticationMethod, Credential, Key, binding},
     oauth::{
         self, AnswerIds, Class, Grant, LifetimeSource, Note, Stage, Token, TokenEndpoint,
         TokenError, discovery,
@@ -77,6 +77,10 @@ async fn acquire_noting(
             context.limiter.unanswered(credential);
         }
     })?;
+    let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    // A corrected document is found by the next attempts.
+    let posted = endpoint.posted_by(certificate).map(drop);
+    posted.inspect_err(|_| context.discovery.doubt(&credential.issuer.id))?;
     let attempt = TokenAttempt {
         context,
         credential,

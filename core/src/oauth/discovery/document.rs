@@ -3,12 +3,15 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{failure::not_https, is_plain_https};
+use super::{
+    failure::{USE_TOKEN_URL, not_https},
+    is_plain_https,
+};
 use crate::{
     api::{SecretAlgorithm, SigningAlgorithm},
     credential::{Places, SecretStyle},
     input::{self, NotObject},
-    oauth::{self, TokenEndpoint, Unused},
+    oauth::{self, TokenEndpoint, Unused, request::TOKEN_ENDPOINT},
 };
 
 /// The client authentication methods of the OAuth parameters registry that apicred knows.
@@ -61,8 +64,8 @@ pub fn read(
     let Some(named) = named.filter(|named| is_same(issuer, named)) else {
         return Err(Unusable::Issuer(named.map(str::to_owned)));
     };
-    let Some(url) = place(&document, "token_endpoint") else {
-        let there = document.get("token_endpoint").filter(|v| !v.is_null());
+    let Some(url) = place(&document, TOKEN_ENDPOINT) else {
+        let there = document.get(TOKEN_ENDPOINT).filter(|v| !v.is_null());
         let there = there.map(|v| v.as_str().unwrap_or_default().to_owned());
         return Err(Unusable::TokenEndpoint(there));
     };
@@ -86,11 +89,11 @@ pub fn read(
         SecretStyle::Jwt(None) => SecretStyle::Jwt(secret_algorithm(&document)),
         chosen => chosen,
     };
+    // PHP writes an empty object as an empty list.
+    let is_empty = |v: &Value| v.is_null() || v.as_array().is_some_and(Vec::is_empty);
+    let named_aliases = document.get(ALIASES).filter(|v| !is_empty(v));
     let empty = Map::new();
-    let aliases = document
-        .get(ALIASES)
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
+    let aliases = named_aliases.and_then(Value::as_object).unwrap_or(&empty);
     Ok(TokenEndpoint {
         takes_secrets: style.is_some()
             || basic.is_none_or(|yes| yes)
@@ -99,9 +102,9 @@ pub fn read(
         unlisted: style.and_then(|style| unlisted(style, methods.as_deref()?)),
         takes_assertions: lists(PRIVATE_KEY_JWT).is_none_or(|yes| yes),
         algorithms: algorithms(&document),
-        unused: unused(&document, aliases),
+        unused: unused(&document, named_aliases),
         issuer: Some(named.to_owned()),
-        mtls_url: place(aliases, "token_endpoint"),
+        mtls_url: place(aliases, TOKEN_ENDPOINT),
         mtls_revocation: place(aliases, "revocation_endpoint"),
         mtls_device: place(aliases, "device_authorization_endpoint"),
         revocation: place(&document, "revocation_endpoint"),
@@ -157,9 +160,9 @@ fn place(of: &Map<String, Value>, name: &str) -> Option<Url> {
     Url::parse(text).ok().filter(is_plain_https)
 }
 
-/// The optional endpoints of a document that are not used, with the reason. A proxy that terminates TLS is the usual cause: the server does not
-/// know its own https address.
-fn unused(document: &Map<String, Value>, aliases: &Map<String, Value>) -> Vec<Unused> {
+/// The endpoints of a document that are not used, with the reason. A proxy that terminates TLS is the usual cause: the server does not
+/// know its own https address. Without its usual token endpoint, a document is not used at all.
+fn unused(document: &Map<String, Value>, aliases: Option<&Value>) -> Vec<Unused> {
     let fault = |of: &Map<String, Value>, name: &str| {
         let there = of.get(name).filter(|v| !v.is_null())?;
         let text = there.as_str().unwrap_or_default();
@@ -168,23 +171,35 @@ fn unused(document: &Map<String, Value>, aliases: &Map<String, Value>) -> Vec<Un
         let is_missing = there.is_string() && input::is_nothing(text);
         (!is_used && !is_missing).then(|| text.to_owned())
     };
+    let alias_fault = |name: &str| match aliases? {
+        Value::Object(aliases) => fault(aliases, name),
+        // Which endpoints it would name is not known.
+        _ => Some(String::new()),
+    };
+    let set = |setting: &str| format!("set oidc.{setting} of the issuer");
     let optional = OPTIONAL.into_iter().flat_map(|(field, setting)| {
-        let instead = format!("set oidc.{setting} of the issuer");
-        let alias = format!("{ALIASES}.{field}");
         [
-            (fault(document, field), false, field.to_owned()),
-            (fault(aliases, field), true, alias),
+            (field, false, fault(document, field), set(setting)),
+            (field, true, alias_fault(field), set(setting)),
         ]
-        .map(|(there, is_alias, name)| {
-            let message = not_https(("the discovery document", &name), &there?, &instead);
-            Some(Unused {
-                field,
-                is_alias,
-                message,
-            })
-        })
     });
-    optional.flatten().collect()
+    let token = alias_fault(TOKEN_ENDPOINT);
+    let token = (TOKEN_ENDPOINT, true, token, USE_TOKEN_URL.to_owned());
+    let all = optional.chain([token]);
+    all.filter_map(|(field, is_alias, there, instead)| {
+        let name = if is_alias {
+            format!("{ALIASES}.{field}")
+        } else {
+            field.to_owned()
+        };
+        let message = not_https(("the discovery document", &name), &there?, &instead);
+        Some(Unused {
+            field,
+            is_alias,
+            message,
+        })
+    })
+    .collect()
 }
 
 /// The scopes of a sign-in that the issuer supports. apicred does not use the others.
@@ -231,7 +246,15 @@ pub fn completed(found: TokenEndpoint, places: &Places) -> TokenEndpoint {
     let with = |own: &Option<Url>, found: Option<Url>| own.clone().or(found);
     // An alias belongs to the endpoint of the document.
     let alias = |own: &Option<Url>, found: Option<Url>| found.filter(|_| own.is_none());
+    let is_replaced = |field: &str| match field {
+        "revocation_endpoint" => places.revocation.is_some(),
+        "authorization_endpoint" => places.authorization.is_some(),
+        "device_authorization_endpoint" => places.device.is_some(),
+        _ => false,
+    };
+    let unused = found.unused.into_iter();
     TokenEndpoint {
+        unused: unused.filter(|u| !is_replaced(u.field)).collect(),
         mtls_revocation: alias(&places.revocation, found.mtls_revocation),
         mtls_device: alias(&places.device, found.mtls_device),
         revocation: with(&places.revocation, found.revocation),

@@ -9,9 +9,15 @@ use crate::{
     Reason,
     api::Cloud,
     credential::entra_authority,
-    oauth::{Class, NextStep, Stage, Then, TokenError, response::MAX_RETRY_AFTER},
+    oauth::{
+        Class, NextStep, Stage, Then, TokenError, request::TOKEN_ENDPOINT,
+        response::MAX_RETRY_AFTER, unread::compressed,
+    },
     printable::bounded,
 };
+
+/// What helps if the token endpoint of a document cannot be used.
+pub(super) const USE_TOKEN_URL: &str = "use oauth2.tokenUrl";
 
 /// What one URL answered instead of a usable document.
 #[derive(Clone, Debug, PartialEq)]
@@ -226,7 +232,8 @@ impl Unusable {
 
 fn coded(coding: &str) -> String {
     format!(
-        "is compressed with {coding}, although the request forbids it (accept-encoding: identity); turn compression off for it at the issuer, or in the gateway before it"
+        "is {}; turn compression off for it at the issuer, or in the gateway before it",
+        compressed(coding)
     )
 }
 
@@ -293,9 +300,9 @@ fn no_endpoint(there: Option<&str>) -> String {
         || "the discovery document names no token_endpoint; use oauth2.tokenUrl".to_owned(),
         |there| {
             not_https(
-                ("the discovery document", "token_endpoint"),
+                ("the discovery document", TOKEN_ENDPOINT),
                 there,
-                "use oauth2.tokenUrl",
+                USE_TOKEN_URL,
             )
         },
     )

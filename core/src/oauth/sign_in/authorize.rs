@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::{
-    credential::{Credential, Endpoint, binding::plain_name},
+    credential::{AuthenticationMethod, Credential, Endpoint, binding::plain_name},
     oauth::{Class, TokenEndpoint, TokenError},
 };
 
@@ -55,12 +55,15 @@ pub fn random_text(random: &[u8; 32]) -> String {
 /// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `credential` must come from [`super::with_wish`].
 ///
 /// # Errors
-/// When the issuer has no authorization endpoint, or the query of the endpoint sets a parameter of the request.
+/// When the issuer has no authorization endpoint or no token endpoint for this client, or the query of the endpoint sets a parameter of the request.
 pub fn authorize_url(
     credential: &Credential,
     endpoint: &TokenEndpoint,
     (redirect_uri, state, challenge): (&str, &str, &str),
 ) -> Result<Url, TokenError> {
+    let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    // A code that cannot be redeemed is not requested.
+    endpoint.posted_by(certificate)?;
     let mut url = endpoint.authorization.clone().ok_or_else(|| {
         let why = endpoint.unused("authorization_endpoint", false).unwrap_or(
             "the issuer names no authorization endpoint; set oauth2.authorizationUrl (or oidc.authorizationUrl) on it",

@@ -13,7 +13,7 @@ use crate::{
     input::{self, get, stated, text_of},
     oauth::{
         AnswerContext, Class, Material, Moment, RawAnswer, TokenEndpoint, TokenError, TokenRequest,
-        answer, discovery::not_https, grant::Fields, response::fields,
+        answer, compression, discovery::not_https, grant::Fields, response::fields,
     },
 };
 
@@ -57,6 +57,8 @@ pub fn device_request(
     moment: Moment<'_>,
 ) -> Result<TokenRequest, TokenError> {
     let certificate = matches!(material, Material::Tls(_));
+    // A code that cannot be redeemed is not requested.
+    endpoint.posted_by(certificate)?;
     let url = endpoint.device_at(certificate).ok_or_else(|| {
         let why = endpoint.unused("device_authorization_endpoint", certificate).unwrap_or(
             "the issuer names no device authorization endpoint; set oauth2.deviceAuthorizationUrl (or oidc.deviceAuthorizationUrl) on it",
@@ -129,7 +131,12 @@ pub fn device_answer(
             Err(token_error) if token_error.reason != Reason::MalformedAnswer => {
                 explained(credential, token_error)
             }
-            _ => malformed(page.filter(|_| has_codes).as_deref()),
+            _ => match compression(raw) {
+                Some(compressed) => unusable(format!(
+                    "the answer of the device authorization endpoint is {compressed}; turn compression off there, or in the gateway before it"
+                )),
+                None => malformed(page.filter(|_| has_codes).as_deref()),
+            },
         });
     };
     Ok(Device {
@@ -153,6 +160,10 @@ fn malformed(page: Option<&str>) -> TokenError {
             not_https((answer, "verification_uri"), page, "leave --device out")
         },
     );
+    unusable(message)
+}
+
+fn unusable(message: String) -> TokenError {
     TokenError::local(Class::Invalid, Reason::MalformedAnswer, message)
 }
 

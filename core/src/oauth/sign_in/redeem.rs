@@ -67,10 +67,7 @@ pub fn redemption(
             fields.extend(verifier.map(|v| ("code_verifier", v.clone())));
         }
     }
-    let url = match (material, &endpoint.mtls_url) {
-        (Material::Tls(_), Some(url)) => url,
-        _ => &endpoint.url,
-    };
+    let url = endpoint.posted_by(matches!(material, Material::Tls(_)))?;
     post(credential, (endpoint, url), material, fields, moment)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     input::{instant, object},
-    oauth::{Identity, RawAnswer, hex, is_guid, leaf},
+    oauth::{Identity, RawAnswer, compression, hex, is_guid, leaf},
     printable::bounded,
     rotation::{Application, Class, Fault, Key, KeyMark, Kind, Mark, state::in_one_case},
 };
@@ -329,8 +329,9 @@ fn foreign(raw: &RawAnswer, may_have_happened: bool, now: Timestamp) -> Fault {
         may_have_happened,
         retry_after: asked(raw, now),
         message: format!(
-            "the host of Microsoft Graph answered HTTP {} without a document of Microsoft Graph; check proxies on the way",
-            raw.status
+            "the host of Microsoft Graph answered HTTP {} {}; check proxies on the way",
+            raw.status,
+            compression(raw).unwrap_or_else(|| "without a document of Microsoft Graph".to_owned())
         ),
     }
 }

@@ -5,8 +5,56 @@ use url::Url;
 
 use crate::{
     fixtures::{at, json_answer},
-    rotation::registration::{moved, registration},
+    oauth::RawAnswer,
+    rotation::{
+        Class, Kind,
+        graph::{application, new_password},
+        registration::{moved, registration},
+    },
 };
+
+/// A gateway compresses an answer although the request forbids it.
+#[test]
+fn a_compressed_answer_is_reported_with_its_coding() {
+    let compressed = |status, coding: Option<&str>, body: &[u8]| RawAnswer {
+        content_encoding: coding.map(str::to_owned),
+        ..RawAnswer::new(status, body.to_vec())
+    };
+    let words = "compressed with gzip, although the request forbids it";
+    let gzip = b"\x1f\x8b\x08\0\0";
+    for (coding, body) in [
+        (Some("gzip"), &gzip[..]),
+        (None, gzip),
+        (Some("gzip"), b"\0\x01"),
+    ] {
+        let read = |status| {
+            let fault = registration(&compressed(status, coding, body), "c-1", at(0));
+            fault.err().expect("no registration")
+        };
+        let fault = read(200);
+        assert!(
+            fault.class == Class::Invalid && fault.may_have_happened,
+            "{fault:?}"
+        );
+        assert!(fault.message.contains(words), "{}", fault.message);
+        let refused = read(401);
+        assert_eq!(refused.class, Class::Caller);
+        assert!(refused.message.contains(words), "{}", refused.message);
+        for status in [200, 403, 502] {
+            let raw = compressed(status, coding, body);
+            let read = application(&raw, "c-1", Kind::Secret, at(0)).err();
+            let made = new_password(&raw, at(0)).err();
+            for fault in [read, made] {
+                let fault = fault.expect("no document");
+                assert!(fault.message.contains(words), "{}", fault.message);
+            }
+        }
+    }
+    // The gateway has decompressed it, and left the header.
+    let body = json!({ "client_id": "c-1", "jwks": { "keys": [] } }).to_string();
+    let plain = compressed(200, Some("gzip"), body.as_bytes());
+    assert!(registration(&plain, "c-1", at(0)).is_ok());
+}
 
 #[test]
 fn an_answer_may_name_another_address_of_the_registration() {

@@ -74,9 +74,11 @@ impl Drawn {
             request_id: "r",
             assertion_id: "a",
         };
-        let sent = request(credential, &endpoint, &material, &grant_inputs, moment)
-            .ok()
-            .unwrap();
+        let sent = request(credential, &endpoint, &material, &grant_inputs, moment).ok();
+        let Some(sent) = sent else {
+            assert!(endpoint.posted_by(certificate).is_err());
+            return None;
+        };
         assert_eq!(sent.url.scheme(), "https");
         // A Secret that was not opened is not in it, and no secret is in its address.
         let names = |of: &usize| format!("{}-content", SECRETS[*of]);
@@ -141,13 +143,13 @@ impl Drawn {
         match self.kind {
             Kind::Oidc | Kind::ClusterOidc => {
                 let plain = PLACES[self.discovered].1?;
-                // An alias that cannot be used counts as none. One with a tab is read as another origin, which no owner lists.
-                let alias = self.alias.filter(|_| certificate).map(|a| PLACES[a]);
-                if alias.is_some_and(|(written, _)| written.contains('\t')) {
-                    return None;
-                }
-                let alias = alias.and_then(|(_, origin)| origin);
-                Some(vec![home, alias.unwrap_or(plain)])
+                let Some(alias) = self.alias.filter(|_| certificate) else {
+                    return Some(vec![home, plain]);
+                };
+                let (written, alias) = PLACES[alias];
+                // One with a tab is read as another origin, which no owner lists. One that cannot be used is not replaced by the usual endpoint.
+                let alias = alias.filter(|_| !written.contains('\t'))?;
+                Some(vec![home, alias])
             }
             _ => Some(vec![home, home]),
         }

@@ -11,7 +11,7 @@ use crate::{
     credential::Issuer,
     fixtures::{at, merge, token},
     oauth::{
-        Class, Token, TokenError,
+        Class, RawAnswer, Token, TokenError,
         sign_in::{
             Callback, Consent, Device, Pace, Poll, Sender, callback, device_answer,
             no_refresh_token, redeemed, user_name,
@@ -206,6 +206,13 @@ fn what_cannot_be_shown_in_a_terminal_is_no_device_code() {
     let page = raw(404, &json!("not found"));
     let reported = device_answer(&credential, &page, at(0)).err().unwrap();
     assert_eq!(reported.http_status, Some(404));
+    let gzip = RawAnswer::new(200, b"\x1f\x8b\x08\0\0".to_vec());
+    let reported = device_answer(&credential, &gzip, at(0)).err().unwrap();
+    let message = reported.message();
+    assert!(
+        message.contains("endpoint is compressed with gzip"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -59,3 +59,75 @@ fn an_endpoint_that_is_used_or_missing_is_not_remembered() {
         assert_eq!(of(&change, None).unwrap().unused, [], "{change}");
     }
 }
+
+#[test]
+fn a_client_with_a_certificate_does_not_fall_back_from_an_endpoint_that_is_named_for_it() {
+    let usual = json!({
+        "revocation_endpoint": "https://i.example.com/revoke",
+        "device_authorization_endpoint": "https://i.example.com/device",
+    });
+    for there in [
+        json!("http://m.example.com/x"),
+        json!("/x"),
+        json!("https://user@m.example.com/x"),
+        json!(["https://m.example.com/x"]),
+        json!(true),
+    ] {
+        let mut change = usual.clone();
+        change["mtls_endpoint_aliases"] = json!({
+            "token_endpoint": there,
+            "revocation_endpoint": there,
+            "device_authorization_endpoint": there,
+        });
+        let found = of(&change, None).unwrap();
+        let error = found.posted_by(true).unwrap_err();
+        assert_eq!(
+            (error.reason, error.class),
+            (Reason::DiscoveryFailed, Class::Invalid)
+        );
+        let message = error.message();
+        let name = "names no https mtls_endpoint_aliases.token_endpoint";
+        assert!(
+            message.contains(name) && message.contains("use oauth2.tokenUrl"),
+            "{message}"
+        );
+        assert_eq!(found.revoked_at(true), None, "{there}");
+        assert_eq!(found.device_at(true), None, "{there}");
+        // The others are not affected.
+        let all = [
+            found.posted_by(false).ok(),
+            found.revoked_at(false),
+            found.device_at(false),
+        ];
+        assert!(all.iter().all(Option::is_some), "{there}");
+        // An endpoint of the spec replaces both of the document.
+        let own = Places {
+            revocation: Some(url("https://i.example.com/own")),
+            ..Places::default()
+        };
+        let completed = completed(found, &own);
+        assert_eq!(completed.revoked_at(true), own.revocation.as_ref());
+        assert_eq!(completed.unused("revocation_endpoint", true), None);
+        assert_eq!(completed.device_at(true), None);
+    }
+}
+
+#[test]
+fn without_an_endpoint_of_their_own_clients_with_a_certificate_use_the_usual_one() {
+    for aliases in [
+        json!(null),
+        json!({}),
+        // PHP writes an empty object like this.
+        json!([]),
+        json!({ "token_endpoint": "" }),
+        json!({ "token_endpoint": null, "revocation_endpoint": "none" }),
+    ] {
+        let found = of(&json!({ "mtls_endpoint_aliases": aliases }), None).unwrap();
+        assert_eq!(found.posted_by(true).ok(), Some(&found.url), "{aliases}");
+        assert_eq!(found.unused, [], "{aliases}");
+    }
+    for aliases in [json!("https://m.example.com"), json!(7), json!([{}])] {
+        let found = of(&json!({ "mtls_endpoint_aliases": aliases }), None).unwrap();
+        assert!(found.posted_by(true).is_err(), "{aliases}");
+    }
+}
