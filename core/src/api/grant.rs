@@ -113,7 +113,7 @@ pub struct JwtBearer {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignedAssertion {
-    /// The private key: PEM, or the JSON key file of a Google service account, which also contains `issuer` and
+    /// The private key: PEM, a JWK, or the JSON key file of a Google service account, which also contains `issuer` and
     /// `keyId`.
     pub key_ref: SecretKeyRef,
     /// `iss`: signer. The e-mail address of the key file if not set.
@@ -128,11 +128,11 @@ pub struct SignedAssertion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub audience: Option<String>,
-    /// `kid` of the header. If not set: that of a Google key file, else none.
+    /// `kid` of the header. If not set: that of a JWK or Google key file, else none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub key_id: Option<String>,
-    /// Signature algorithm; `RS256` for RSA, `ES256` for P-256 if not set.
+    /// Signature algorithm; that of a JWK, else `RS256` for RSA, `ES256` for P-256 if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<SigningAlgorithm>,
     /// Where `spec.scopes` are sent: in the assertion as for Google, or in the form. If not set: `Claim` for a Google key file, else

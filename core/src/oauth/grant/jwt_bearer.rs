@@ -4,19 +4,19 @@
 
 use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Circumstances, Classified, Fields, Flow, Refused, alone};
+use super::{
+    Circumstances, Classified, Fields, Flow, Refused, alone,
+    assertion_key::{AssertionKey, is_key_file},
+};
 use crate::{
     api::{self, ScopePlace, SecretKeyRef, SigningAlgorithm},
     credential::{FieldError, Subject},
-    input,
     oauth::{
         Class, Need,
         assertion::{self, BACKDATED, Header, LIFETIME},
-        hop, pem,
-        signing_key::SigningKey,
+        hop,
     },
 };
 
@@ -40,15 +40,6 @@ pub struct Signed {
     algorithm: Option<SigningAlgorithm>,
     scopes_in: Option<ScopePlace>,
     claims: Vec<(String, String)>,
-}
-
-/// The fields of a Google service account's key file that apicred reads. Its `token_uri` is not one of them: only issuers
-/// decide where requests are sent.
-#[derive(Deserialize)]
-struct KeyFile {
-    private_key: String,
-    client_email: String,
-    private_key_id: Option<String>,
 }
 
 impl JwtBearer {
@@ -82,62 +73,12 @@ impl JwtBearer {
     }
 }
 
-fn key_file(text: &str) -> Option<KeyFile> {
-    serde_json::from_str(text).ok()
-}
-
-/// What is wrong with a text that is JSON but not a key file. PEM does not begin with a brace.
-fn key_file_fault(text: &str) -> Option<String> {
-    if !text.trim_start().starts_with('{') {
-        return None;
-    }
-    let file = match input::object(text.as_bytes()) {
-        Ok(file) => file,
-        Err(what) => {
-            return Some(format!(
-                "{what}; store the key file as it was downloaded, without a change"
-            ));
-        }
-    };
-    let has = |name| file.get(name).is_some_and(Value::is_string);
-    let fault = match file.get("type").and_then(Value::as_str) {
-        Some("authorized_user") => {
-            "contains the credentials of a user (authorized_user); create a key of a service account"
-        }
-        Some("external_account") => {
-            "is a configuration without a key (external_account); use grant.tokenExchange, or make a key of the service account"
-        }
-        _ if !has("private_key") => "has no private_key; store the key file as it was downloaded",
-        _ if !has("client_email") => "has no client_email; store the key file as it was downloaded",
-        _ => "is not a key file that can be read; store it as it was downloaded",
-    };
-    Some(fault.to_owned())
-}
-
-/// What is around a key file, if it cannot be read as one. The key inside could be read, but not its issuer.
-fn around_key_file(text: &str) -> Option<&'static str> {
-    // As a JSON string, each quotation mark has a backslash.
-    pem::is_key_file(&text.replace('\\', "")).then(|| {
-        if text.trim().starts_with(['\'', '"']) {
-            "is a key file in quotation marks; store it without them"
-        } else {
-            "is a key file with other text around it, such as brackets; store the key file as it was downloaded"
-        }
-    })
-}
-
 impl Signed {
-    fn scopes_claimed(&self, file: Option<&KeyFile>) -> bool {
+    fn scopes_claimed(&self, is_key_file: bool) -> bool {
         match self.scopes_in {
             Some(place) => place == ScopePlace::Claim,
-            None => file.is_some(),
+            None => is_key_file,
         }
-    }
-
-    /// What is wrong with a text that is no key file. With an issuer in the spec, the key inside of it is enough.
-    fn fault(&self, text: &str) -> Option<String> {
-        let around = || around_key_file(text).filter(|_| self.issuer.is_none());
-        key_file_fault(text).or_else(|| around().map(str::to_owned))
     }
 
     fn sign(
@@ -145,36 +86,34 @@ impl Signed {
         grant_input: &SecretString,
         around: &Circumstances<'_>,
     ) -> Result<String, String> {
+        let of = |problem: String| {
+            let reference = &self.key;
+            format!(
+                "key {} of Secret {} {problem}",
+                reference.key, reference.name
+            )
+        };
         let text = grant_input.expose_secret();
-        let file = key_file(text);
-        let of = || format!("key {} of Secret {}", self.key.key, self.key.name);
-        if file.is_none()
-            && let Some(fault) = self.fault(text)
-        {
-            return Err(format!("{} {fault}", of()));
-        }
-        let pem = file.as_ref().map_or(text, |f| f.private_key.as_str());
-        let key = SigningKey::from_pem(pem).map_err(|problem| format!("{} {problem}", of()))?;
+        let source = AssertionKey::read(text, self.issuer.is_some()).map_err(of)?;
+        let key = &source.key;
         let algorithm = key
-            .algorithm(self.algorithm, SigningAlgorithm::RS256)
-            .map_err(|problem| format!("{} {problem}", of()))?;
-        let issuer = self
-            .issuer
-            .as_deref()
-            .or(file.as_ref().map(|f| f.client_email.as_str()))
-            .ok_or_else(|| {
-                format!(
-                    "{} is a PEM key without an issuer: set grant.jwtBearer.signed.issuer",
-                    of()
-                )
-            })?;
+            .algorithm(self.algorithm.or(source.algorithm), SigningAlgorithm::RS256)
+            .map_err(|problem| of(problem.to_owned()))?;
+        let issuer = self.issuer.as_deref().or(source.issuer.as_deref());
+        let issuer = issuer.ok_or_else(|| {
+            let form = source.form;
+            of(format!(
+                "is a {form} without an issuer: set grant.jwtBearer.signed.issuer"
+            ))
+        })?;
         let mut claims = Map::new();
         for (name, value) in &self.claims {
             claims.insert(name.clone(), json!(value));
         }
         claims.insert("iss".to_owned(), json!(issuer));
         // RFC 7523 section 3 requires a subject. Google accepts one only for delegation.
-        let subject = self.subject.as_deref().or(file.is_none().then_some(issuer));
+        let is_file = source.is_key_file();
+        let subject = self.subject.as_deref().or((!is_file).then_some(issuer));
         if let Some(subject) = subject {
             claims.insert("sub".to_owned(), json!(subject));
         }
@@ -191,18 +130,15 @@ impl Signed {
         claims.insert("jti".to_owned(), json!(id));
         let first = hop::first_scope(around.credential).map(str::to_owned);
         let scope = first.unwrap_or_else(|| around.credential.request.scopes.join(" "));
-        if self.scopes_claimed(file.as_ref()) && !scope.is_empty() {
+        if self.scopes_claimed(is_file) && !scope.is_empty() {
             claims.insert("scope".to_owned(), json!(scope));
         }
         let header = Header {
-            key_id: self
-                .key_id
-                .clone()
-                .or_else(|| file.as_ref().and_then(|f| f.private_key_id.clone())),
+            key_id: self.key_id.clone().or_else(|| source.key_id.clone()),
             ..Header::default()
         };
-        assertion::sign(&key, algorithm, &header, &Value::Object(claims))
-            .map_err(|problem| format!("{} {problem}", of()))
+        assertion::sign(key, algorithm, &header, &Value::Object(claims))
+            .map_err(|problem| of(problem.to_owned()))
     }
 }
 
@@ -268,10 +204,10 @@ impl Flow for JwtBearer {
         let Self::Signed(signed) = self else {
             return true;
         };
-        let file = grant_inputs
+        let is_file = grant_inputs
             .first()
-            .and_then(|s| key_file(s.expose_secret()));
-        !signed.scopes_claimed(file.as_ref())
+            .is_some_and(|s| is_key_file(s.expose_secret()));
+        !signed.scopes_claimed(is_file)
     }
 
     /// RFC 7523 section 3.1: `invalid_grant`. Google's text shows which of its causes it is.

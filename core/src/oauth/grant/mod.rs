@@ -3,6 +3,7 @@
 //!
 //! Never reads the inputs: the shell reads them and passes them in.
 
+mod assertion_key;
 mod exchange;
 mod extension;
 mod jwt_bearer;

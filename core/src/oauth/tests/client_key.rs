@@ -67,7 +67,7 @@ fn made(of: &'static SignatureAlgorithm) -> KeyPair {
 }
 
 /// The same EC key as a private JWK.
-fn ec_jwk(pem: &KeyPair, curve: Curve) -> Value {
+pub(super) fn ec_jwk(pem: &KeyPair, curve: Curve) -> Value {
     let key = EcdsaKeyPair::from_pkcs8(curve.signing(), &pem.serialize_der()).unwrap();
     let d: EcPrivateKeyBin<'_> = key.private_key().as_be_bytes().unwrap();
     let (x, y) = key.public_key().as_ref()[1..].split_at(curve.size());

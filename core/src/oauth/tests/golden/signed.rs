@@ -1,6 +1,7 @@
 //! What clients sign: assertions with certificates and keys, and with the key file of Google.
 
 use super::*;
+use crate::oauth::{signing_key::Curve, tests::client_key::ec_jwk};
 
 /// Header and claims of a JWT, after its signature was checked.
 fn opened(
@@ -319,4 +320,70 @@ fn a_damaged_key_file_is_named_as_what_it_is() {
     for text in [format!("'{file}'"), format!("[{file}]"), pem] {
         assert!(of(Some("a@p.example"), &text).is_ok());
     }
+}
+
+#[test]
+fn a_jwk_signs_an_assertion_with_its_own_kid_and_alg() {
+    let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let mut jwk = ec_jwk(&pair, Curve::P256);
+    jwk["kid"] = json!("kid-1");
+    let reference = json!({ "name": "g", "key": "key.json" });
+    let of = |more: Value, text: &str| {
+        let mut signed = json!({ "keyRef": reference });
+        crate::fixtures::merge(&mut signed, &more);
+        let change = json!({ "client": NONE, "scopes": ["s"], "grant": { "jwtBearer": { "signed": signed } } });
+        let built = build(
+            &credential(&oauth2(&NONE), &change),
+            &Material::None,
+            &[text],
+        );
+        built.map_err(|e| e.next_step.to_string())
+    };
+    let issuer = json!({ "issuer": "me" });
+    for text in [
+        jwk.to_string(),
+        format!("\u{feff} {jwk}"),
+        json!({ "keys": [jwk] }).to_string(),
+    ] {
+        let sent = pairs(&of(issuer.clone(), &text).unwrap());
+        let named = |name: &str| sent.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+        // Scopes are a claim only with a Google key file.
+        assert_eq!(named("scope").map(String::as_str), Some("s"));
+        let (header, claims) = opened(
+            named("assertion").unwrap(),
+            &ECDSA_P256_SHA256_FIXED,
+            pair.public_key_raw(),
+        );
+        assert_eq!(
+            header,
+            json!({ "alg": "ES256", "typ": "JWT", "kid": "kid-1" })
+        );
+        assert_eq!(
+            (&claims["iss"], &claims["sub"]),
+            (&json!("me"), &json!("me"))
+        );
+    }
+    let (mut public, mut other) = (jwk.clone(), jwk.clone());
+    public.as_object_mut().unwrap().remove("d");
+    other["alg"] = json!("RS256");
+    for (text, words) in [
+        (public.to_string(), "is a public JWK"),
+        (other.to_string(), "is a JWK whose alg is RS256"),
+        (
+            json!({ "kty": "oct", "k": "c2VjcmV0" }).to_string(),
+            "is a symmetric key",
+        ),
+        (json!({ "a": 1 }).to_string(), "nor a JWK (it has no kty)"),
+    ] {
+        let problem = of(issuer.clone(), &text).err().expect(words);
+        assert!(
+            problem.starts_with("key key.json of Secret g is ") && problem.contains(words),
+            "{problem}"
+        );
+    }
+    let problem = of(json!({}), &jwk.to_string()).err().unwrap();
+    assert!(
+        problem.contains("is a JWK without an issuer: set grant.jwtBearer.signed.issuer"),
+        "{problem}"
+    );
 }
