@@ -1,9 +1,11 @@
 //! `client.key`: a private key without a certificate, as PEM or as JWK, and the public JWK to register.
 
+use rustls::pki_types::PrivateKeyDer;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::{
-    jwk, pem,
+    jwk, pem, private_jwk,
     private_keys::{NO_KEY, USABLE, private_keys},
     signing_key::{KeyShape, SigningKey},
 };
@@ -16,7 +18,17 @@ pub struct ClientKey {
     own_id: Option<String>,
     /// `alg` of its JWK, if it has one.
     algorithm: Option<SigningAlgorithm>,
+    form: Form,
     fingerprint_input: String,
+}
+
+/// How a private key is stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Pem,
+    Jwk,
+    /// A JWK set with one key.
+    JwkSet,
 }
 
 impl ClientKey {
@@ -26,19 +38,49 @@ impl ClientKey {
     /// The rest of a sentence that begins with the key's name.
     pub fn read(text: &str) -> Result<Self, String> {
         let bare = text.trim_start_matches(|c: char| c.is_whitespace() || pem::is_invisible(c));
-        let (key, own_id, algorithm) = if bare.starts_with(['{', '[']) {
+        let (key, own_id, algorithm, form) = if bare.starts_with(['{', '[']) {
             let jwk = jwk::private(bare)?;
-            (jwk.key, jwk.key_id, jwk.algorithm)
+            let form = if jwk.is_in_set {
+                Form::JwkSet
+            } else {
+                Form::Jwk
+            };
+            (jwk.key, jwk.key_id, jwk.algorithm, form)
         } else {
-            (of_pem(text)?, None, None)
+            (SigningKey::of(&of_pem(text)?)?, None, None, Form::Pem)
         };
         let fingerprint_input = format!("{}\n{own_id:?}\n{algorithm:?}", jwk::thumbprint(&key));
         Ok(Self {
             key,
             own_id,
             algorithm,
+            form,
             fingerprint_input,
         })
+    }
+
+    /// A new key in the form in which this one is stored, because other programs may read the Secret as well: PEM, or a JWK with the
+    /// thumbprint as `kid` and with the same `alg`. `pem`: the new key, as PKCS#8.
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with the key's name.
+    pub fn successor(&self, pem: SecretString) -> Result<SecretString, String> {
+        if self.form == Form::Pem {
+            return Ok(pem);
+        }
+        let der = of_pem(pem.expose_secret())?;
+        let key = SigningKey::of(&der)?;
+        let mut members = private_jwk::members(&key, &der).ok_or("cannot be written as a JWK")?;
+        members.insert("kid".to_owned(), json!(jwk::thumbprint(&key)));
+        members.insert("use".to_owned(), json!("sig"));
+        if let Some(algorithm) = self.algorithm {
+            members.insert("alg".to_owned(), json!(algorithm.as_str()));
+        }
+        let stored = match self.form {
+            Form::JwkSet => json!({ "keys": [members] }),
+            Form::Jwk | Form::Pem => Value::Object(members),
+        };
+        Ok(SecretString::from(stored.to_string()))
     }
 
     /// Its thumbprint (RFC 7638).
@@ -97,7 +139,7 @@ impl ClientKey {
 }
 
 /// The only private key of a PEM text.
-fn of_pem(text: &str) -> Result<SigningKey, String> {
+fn of_pem(text: &str) -> Result<PrivateKeyDer<'static>, String> {
     let mut keys = private_keys(text).map_err(|problem| match pem::form_of_text(text) {
         Some(form) if form == pem::PUBLIC => {
             "is a public key; store the private key that belongs to it, and register this one at the issuer"
@@ -113,11 +155,9 @@ fn of_pem(text: &str) -> Result<SigningKey, String> {
         _ => problem,
     })?;
     keys.dedup_by(|a, b| a.secret_der() == b.secret_der());
-    match keys.as_slice() {
-        [one] => SigningKey::of(one),
-        several => Err(format!(
-            "holds {} private keys; store the one alone whose public key is registered",
-            several.len()
-        )),
-    }
+    let count = keys.len();
+    let only = keys.pop().filter(|_| count == 1);
+    only.ok_or_else(|| {
+        format!("holds {count} private keys; store the one alone whose public key is registered")
+    })
 }

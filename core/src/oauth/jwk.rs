@@ -39,6 +39,8 @@ pub(super) struct Jwk {
     pub(super) key_id: Option<String>,
     /// `alg`: the algorithm that the key is for.
     pub(super) algorithm: Option<SigningAlgorithm>,
+    /// Whether it is the only key of a JWK set.
+    pub(super) is_in_set: bool,
 }
 
 /// Reads a private JWK, or a JWK set with one.
@@ -49,7 +51,10 @@ pub(super) fn private(text: &str) -> Result<Jwk, String> {
     let object = input::object(text.as_bytes()).map_err(|problem| problem.to_string())?;
     if let Some(keys) = object.get("keys").and_then(Value::as_array) {
         return match keys.as_slice() {
-            [Value::Object(one)] => of(one),
+            [Value::Object(one)] => of(one).map(|jwk| Jwk {
+                is_in_set: true,
+                ..jwk
+            }),
             [_] | [] => Err("is a JWK set without a key; store one private JWK".to_owned()),
             several => Err(format!(
                 "is a JWK set with {} keys; store the private JWK alone whose public key is registered",
@@ -103,6 +108,7 @@ fn of(jwk: &Map<String, Value>) -> Result<Jwk, String> {
         key,
         key_id: key_id(jwk)?,
         algorithm,
+        is_in_set: false,
     })
 }
 

@@ -38,6 +38,7 @@ mod needs;
 mod next_step;
 pub mod pem;
 mod possession;
+mod private_jwk;
 mod private_keys;
 mod product_code;
 pub mod redaction;

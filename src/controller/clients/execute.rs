@@ -196,9 +196,8 @@ impl Execution<'_> {
         else {
             return moved();
         };
-        let shape = current.shape();
-        let made = tokio::task::spawn_blocking(move || keypair::like(shape));
-        let Ok(Ok(made)) = made.await else {
+        let made = tokio::task::spawn_blocking(move || keypair::after(&current));
+        let Ok(Some(made)) = made.await else {
             tracing::error!("a private key could not be generated; apicred tries again");
             return Outcome::NotWritten;
         };

@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     controller::api::ids,
-    oauth::{Curve, KeyShape},
+    oauth::{ClientKey, Curve, KeyShape},
 };
 
 /// `notBefore` is set this number of seconds in the past, because clocks differ. `notAfter` is earlier than requested by the
@@ -131,10 +131,64 @@ pub(super) fn like(shape: KeyShape) -> Result<SecretString, rcgen::Error> {
     Ok(key.serialize_pem().into())
 }
 
+/// A private key that replaces another one, in the form in which that one is stored.
+pub(super) fn after(current: &ClientKey) -> Option<SecretString> {
+    let made = like(current.shape()).ok()?;
+    current.successor(made).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::oauth::Identity;
+
+    /// RFC 8037 appendix A.1.
+    const JWK: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+    #[test]
+    fn a_new_key_is_stored_in_the_form_of_the_one_that_it_replaces() {
+        for (shape, alg) in [
+            (KeyShape::Rsa(2048), "PS256"),
+            (KeyShape::Ec(Curve::P256), "ES256"),
+            (KeyShape::Ec(Curve::P384), "ES384"),
+            (KeyShape::Ec(Curve::P521), "ES512"),
+            (KeyShape::Ed25519, "EdDSA"),
+        ] {
+            let read = |text: &SecretString| ClientKey::read(text.expose_secret()).unwrap();
+            let json = |text: &SecretString| -> serde_json::Value {
+                serde_json::from_str(text.expose_secret()).unwrap()
+            };
+            let pem = like(shape).unwrap();
+            assert!(
+                after(&read(&pem))
+                    .unwrap()
+                    .expose_secret()
+                    .contains("BEGIN")
+            );
+            let as_jwk = ClientKey::read(JWK).unwrap().successor(pem.clone());
+            let mut first = json(&as_jwk.unwrap());
+            assert_eq!(first.get("alg"), None);
+            first["alg"] = alg.into();
+            first["kid"] = "registered".into();
+            for set in [false, true] {
+                let stored = if set {
+                    serde_json::json!({ "keys": [first] })
+                } else {
+                    first.clone()
+                };
+                let current = ClientKey::read(&stored.to_string()).unwrap();
+                assert_eq!(current.thumbprint(), read(&pem).thumbprint());
+                let made = after(&current).unwrap();
+                let next = read(&made);
+                assert_eq!(next.shape(), shape);
+                let made = json(&made);
+                let jwk = if set { &made["keys"][0] } else { &made };
+                assert_eq!(jwk["kid"], next.thumbprint());
+                assert_ne!(next.thumbprint(), current.thumbprint());
+                assert_eq!((&jwk["alg"], &jwk["use"]), (&alg.into(), &"sig".into()));
+            }
+        }
+    }
 
     #[test]
     fn a_new_key_is_like_the_one_that_it_replaces() {
@@ -146,7 +200,7 @@ mod tests {
             KeyShape::Ed25519,
         ] {
             let key = like(shape).unwrap();
-            let read = crate::oauth::ClientKey::read(key.expose_secret()).unwrap();
+            let read = ClientKey::read(key.expose_secret()).unwrap();
             assert_eq!(read.shape(), shape);
         }
     }
@@ -168,7 +222,7 @@ mod tests {
             assert_eq!(size(bits).map(|size| size.len() * 8), wanted, "{bits}");
         }
         let key = like(KeyShape::Rsa(2560)).unwrap();
-        let read = crate::oauth::ClientKey::read(key.expose_secret()).unwrap();
+        let read = ClientKey::read(key.expose_secret()).unwrap();
         assert_eq!(read.shape(), KeyShape::Rsa(3072));
         assert!(like(KeyShape::Rsa(8200)).is_err());
     }

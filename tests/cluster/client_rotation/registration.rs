@@ -14,6 +14,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use testenv::{OidcOptions, OidcProvider, eventually};
 
@@ -44,6 +45,17 @@ fn key() -> (String, Value) {
     };
     let settings = settings.expect("a client with a key");
     (pem, key.public_set(&settings).expect("its public key"))
+}
+
+/// The same key as a private JWK with `alg`.
+fn as_jwk(pem: String) -> String {
+    // RFC 8037 appendix A.1.
+    let example = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    let example = apicred::oauth::ClientKey::read(example).expect("a key");
+    let jwk = example.successor(pem.into()).expect("a JWK");
+    let mut jwk: Value = serde_json::from_str(jwk.expose_secret()).expect("JSON");
+    jwk["alg"] = json!("ES256");
+    jwk.to_string()
 }
 
 /// The thumbprint of the only key at the beginning.
@@ -279,7 +291,7 @@ fn a_key_rotates_at_an_issuer_that_this_project_did_not_write() {
             "oidc": { "issuerUrl": provider.issuer_url() }, "caBundle": provider.ca_pem(),
         }));
         issuer["entra"] = Value::Null;
-        rig.put_key(&pem, (&url, &token), issuer).await;
+        rig.put_key(&as_jwk(pem), (&url, &token), issuer).await;
         let mut spec = by_client("a");
         spec["scopes"] = json!(["read"]);
         rig.place.create("a", spec).await;
@@ -293,6 +305,10 @@ fn a_key_rotates_at_an_issuer_that_this_project_did_not_write() {
             let status = rig.rotated(&request).await;
             let token = rig.token_in_secret().await;
             assert_ne!(token, before, "each update gives another token");
+            let stored = &rig.data().await["private.pem"];
+            let stored: Value = serde_json::from_slice(stored).expect("a JWK, as before");
+            assert_eq!(stored["kid"].as_str(), status.keys[0].thumbprint.as_deref());
+            assert_eq!(stored["alg"], "ES256");
             // Only the key of the Secret is registered now.
             let shown = provider.registration(&url, &token).await;
             let shown = shown.expect("the registration");
