@@ -243,7 +243,7 @@ impl Example {
         }))
         .expect("a spec");
         let (own, manager) = (self.credential(&own), self.credential(&found));
-        assert_eq!(may_change(&own, &manager), Ok(()), "{}", self.name);
+        assert_eq!(may_change(&own, &manager, None), Ok(()), "{}", self.name);
     }
 }
 

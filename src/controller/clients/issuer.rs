@@ -11,6 +11,7 @@ use crate::controller::{
     api::ids,
     context::Context,
     limiter::issuers::{Admission, Permit},
+    locks::lock,
     requeue::reference,
     token::{
         acquire,
@@ -83,6 +84,14 @@ fn no_room() -> TokenError {
         Reason::IssuerPaused,
         "the limits of the issuer leave no room; apicred tries again",
     )
+}
+
+/// The tenant in the published token of this credential.
+fn token_tenant(context: &Context, credential: &Credential) -> Option<String> {
+    let target = (credential.namespace.clone(), credential.target.name.clone());
+    let secrets = lock(&context.secrets);
+    let published = secrets.published(&target, &credential.uid)?;
+    published.record.as_ref()?.claims.as_ref()?.tenant.clone()
 }
 
 /// A fault of the `ApiCredential` in `managementRef`.
@@ -290,7 +299,8 @@ impl ClientPlace {
         })?;
         let manager = context.parse(&object);
         let manager = manager.map_err(|_| lacks("is not valid; see its conditions"))?;
-        may_change(own, &manager).map_err(|why| lacks(&why))?;
+        let tid = token_tenant(context, &manager);
+        may_change(own, &manager, tid.as_deref()).map_err(|why| lacks(&why))?;
         Ok(manager)
     }
 

@@ -24,7 +24,42 @@ fn entra(spec: &Value) -> Issuer {
 }
 
 fn refused(own: &Issuer, (manager, change): (&Issuer, &Value)) -> Option<String> {
-    may_change(&for_graph(own, &json!({})), &for_graph(manager, change)).err()
+    let (own, manager) = (for_graph(own, &json!({})), for_graph(manager, change));
+    may_change(&own, &manager, None).err()
+}
+
+#[test]
+fn the_token_of_a_tenant_that_is_named_by_a_domain_shows_its_id() {
+    let of = |tenant: &str| for_graph(&entra(&json!({ "tenantId": tenant })), &json!({}));
+    let domain = "contoso.onmicrosoft.com";
+    let another = "is of tenant 7a0e6f3c";
+    let write = |id: &str| format!("write its ID in both ({id})");
+    for (own, manager, tid, words) in [
+        (ONE, domain, Some(ONE), None),
+        (ONE, domain, Some(&*ONE.to_uppercase()), None),
+        (ONE, domain, Some(OTHER), Some(another.to_owned())),
+        (ONE, domain, None, Some(write(ONE))),
+        // It is no ID.
+        (ONE, domain, Some(domain), Some(write(ONE))),
+        // The ID of the client's own name is not known.
+        (domain, ONE, Some(ONE), Some(write(ONE))),
+        (domain, "fabrikam.com", Some(OTHER), Some(write(OTHER))),
+        (
+            domain,
+            "fabrikam.com",
+            None,
+            Some(write("az account show --query tenantId")),
+        ),
+        // A token cannot be of another tenant than the one that is named by its ID.
+        (ONE, OTHER, Some(ONE), Some(another.to_owned())),
+    ] {
+        let said = may_change(&of(own), &of(manager), tid).err();
+        let as_expected = match (&words, &said) {
+            (Some(words), Some(said)) => said.contains(words),
+            (words, said) => words.is_none() && said.is_none(),
+        };
+        assert!(as_expected, "{own} by {manager} {tid:?}: {said:?}");
+    }
 }
 
 #[test]
