@@ -12,7 +12,7 @@ use super::{
     issuer_clock::IssuerClock,
     lifetime::{self, NoExpiry, is_guid},
     refused,
-    token_error::MOST_DIGITS,
+    token_error::{MOST_DIGITS, SAYS},
 };
 use crate::{
     credential::Credential,
@@ -214,7 +214,7 @@ fn type_of(fields: &Map<String, Value>, credential: Option<&Credential>) -> Resu
         let requested = credential.and_then(requested_type);
         let Some(requested) = requested else {
             return Err(format!(
-                "the issuer says {type_seen}: the issued token is not an access token; set grant.tokenExchange.requestedTokenType to {URN}access_token, or to the type that you want to publish"
+                "{SAYS} {type_seen}: the issued token is not an access token; set grant.tokenExchange.requestedTokenType to {URN}access_token, or to the type that you want to publish"
             ));
         };
         if issued.is_empty() || short(&issued) == short(&requested) {
@@ -227,11 +227,11 @@ fn type_of(fields: &Map<String, Value>, credential: Option<&Credential>) -> Resu
     }
     Err(if BOUND.iter().any(|part| kind.contains(part)) {
         format!(
-            "the issuer says {type_seen}: the token is bound to a key, which a Secret of apicred does not hold; turn sender-constrained tokens (DPoP) off for this client"
+            "{SAYS} {type_seen}: the token is bound to a key, which a Secret of apicred does not hold; turn sender-constrained tokens (DPoP) off for this client"
         )
     } else {
         format!(
-            "the issuer says {type_seen}, which apicred does not know; configure the client at the issuer for bearer tokens"
+            "{SAYS} {type_seen}, which apicred does not know; configure the client at the issuer for bearer tokens"
         )
     })
 }
@@ -266,7 +266,7 @@ fn no_end(
         NoExpiry::Zero(field, number) => unusable(
             Reason::LifetimeUnknown,
             &format!(
-                "the issuer says {field} {number}: the token has expired, or the issuer does not state its lifetime; in that case set assumedLifetime on the issuer"
+                "{SAYS} {field} {number}: the token has expired, or the issuer does not state its lifetime; in that case set assumedLifetime on the issuer"
             ),
         ),
         NoExpiry::Past(field, at) => unusable(

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::answer_fields::Omitted;
+use super::{answer_fields::Omitted, token_error::SAYS};
 use crate::credential::{Issuer, scopes};
 
 /// A token that was just received.
@@ -171,7 +171,7 @@ pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String
             (
                 Reason::LifetimeUnclear,
                 format!(
-                    "the issuer says {field} {number}, which is {} in seconds; apicred takes it for a smaller unit and assumes {}; {set} if that is wrong",
+                    "{SAYS} {field} {number}, which is {} in seconds; apicred takes it for a smaller unit and assumes {}; {set} if that is wrong",
                     span(SignedDuration::from_secs(seconds)),
                     span(lifetime)
                 ),
@@ -190,7 +190,7 @@ pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String
             (
                 Reason::LifetimeUnclear,
                 format!(
-                    "the issuer says that the token is valid for {}, and {field} ends it after {}, which counts; find out whether a gateway or proxy between repeats answers from a cache, or correct the lifetime that the issuer states",
+                    "{SAYS} that the token is valid for {}, and {field} ends it after {}, which counts; find out whether a gateway or proxy between repeats answers from a cache, or correct the lifetime that the issuer states",
                     span(SignedDuration::from_secs(seconds)),
                     span(lifetime)
                 ),

@@ -8,6 +8,9 @@ use jiff::Timestamp;
 use super::{NextStep, Reader, aadsts};
 use crate::credential::addresses::AddressNotAllowed;
 
+/// The beginning of a message that repeats a statement of the issuer.
+pub(super) const SAYS: &str = "the issuer says";
+
 /// Failure classes; each has its own retry policy (DESIGN, section 3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Class {
@@ -193,7 +196,7 @@ impl TokenError {
             format!("{issuer} answered {seen}: {next_step}")
         };
         if let Some(issuer_message) = &detail.issuer_message {
-            text.push_str(&format!("; the issuer says: \"{issuer_message}\""));
+            text.push_str(&format!("; {SAYS}: \"{issuer_message}\""));
         }
         let more = [
             self.aadsts.map(aadsts::link),
