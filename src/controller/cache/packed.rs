@@ -15,7 +15,6 @@ use serde::Deserialize;
 
 use super::{
     readable::{Flaw, Readable, Unusable},
-    remains::placeholder,
     shown::Shown,
 };
 use crate::{
@@ -117,6 +116,17 @@ pub(in crate::controller) fn packed_event(
         Event::InitDone => Event::InitDone,
         Event::Apply(object) => Event::Apply(kept(object)),
         Event::Delete(object) => Event::Delete(kept(object)),
+    }
+}
+
+/// What is known of a credential whose spec is not known. In the spec of the result only the fields of [`super::remains::Remains`] are
+/// meaningful.
+pub(in crate::controller) fn placeholder(unusable: &Unusable) -> ApiCredential {
+    let status = unusable.status.as_ref();
+    ApiCredential {
+        metadata: unusable.metadata.clone(),
+        spec: unusable.remains.spec(),
+        status: status.and_then(|s| serde_json::from_str(s.get()).ok()),
     }
 }
 

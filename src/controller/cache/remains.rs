@@ -4,8 +4,7 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::readable::Unusable;
-use crate::api::{ApiCredential, ApiCredentialSpec, DeletionPolicy};
+use crate::api::{ApiCredentialSpec, DeletionPolicy};
 
 /// The maximum length of an object's name.
 const MAX_NAME: usize = 253;
@@ -61,19 +60,16 @@ fn value<T: DeserializeOwned>(field: Option<&RawValue>) -> Option<T> {
     serde_json::from_str(field?.get()).ok()
 }
 
-/// What is known of a credential whose spec is not known. In the spec of the result only the fields of [`Remains`] are meaningful.
-pub(super) fn placeholder(unusable: &Unusable) -> ApiCredential {
-    let (status, remains) = (unusable.status.as_ref(), unusable.remains.clone());
-    let mut spec: ApiCredentialSpec = serde_json::from_str(r#"{"target":{"secretName":""}}"#)
-        .expect("a spec with all that it must have");
-    spec.target.secret_name = remains.target.unwrap_or_default();
-    spec.not_after = remains.not_after;
-    spec.suspend = remains.suspend;
-    spec.deletion_policy = remains.deletion_policy;
-    ApiCredential {
-        metadata: unusable.metadata.clone(),
-        spec,
-        status: status.and_then(|s| serde_json::from_str(s.get()).ok()),
+impl Remains {
+    /// A spec in which only these fields are meaningful.
+    pub(super) fn spec(&self) -> ApiCredentialSpec {
+        let mut spec: ApiCredentialSpec = serde_json::from_str(r#"{"target":{"secretName":""}}"#)
+            .expect("a spec with all that it must have");
+        spec.target.secret_name = self.target.clone().unwrap_or_default();
+        spec.not_after.clone_from(&self.not_after);
+        spec.suspend = self.suspend;
+        spec.deletion_policy = self.deletion_policy;
+        spec
     }
 }
 
@@ -83,14 +79,15 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::cache::readable::Readable;
+    use crate::{api::ApiCredential, controller::cache::readable::Readable};
 
     const END: &str = "2027-06-30T18:00:00Z";
 
-    fn read(spec: &Value) -> ApiCredential {
+    fn read(spec: &Value) -> ApiCredentialSpec {
         let object = json!({ "metadata": { "name": "a" }, "spec": spec }).to_string();
         let read = Readable::<ApiCredential>::read(object.as_bytes()).unwrap();
-        placeholder(&read.0.expect_err("it cannot be read"))
+        let unusable = read.0.expect_err("it cannot be read");
+        unusable.remains.spec()
     }
 
     #[test]
@@ -113,12 +110,12 @@ mod tests {
         ] {
             let mut spec = good.clone();
             spec[field] = value;
-            let spec = read(&spec).spec;
+            let spec = read(&spec);
             let secret = spec.target.secret_name.as_str();
             let read = (spec.end(), spec.suspend, spec.deletion_policy, secret);
             assert_eq!(read, known, "{field}");
         }
-        assert_eq!(read(&json!(7)).spec.end(), None);
+        assert_eq!(read(&json!(7)).end(), None);
     }
 
     #[test]

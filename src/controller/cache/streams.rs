@@ -23,9 +23,8 @@ use kube::{
 use super::{
     changes::{FirstLists, Known, Named, Part, Watch, changes, covers},
     index::SecretName,
-    packed::{PackedCredential, packed_event},
+    packed::{PackedCredential, packed_event, placeholder},
     readable::Readable,
-    remains::placeholder,
     scope::{self},
     secrets::name as secret_name,
     trim,
