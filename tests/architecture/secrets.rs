@@ -17,6 +17,7 @@ const OPENERS: &[&str] = &[
     "oauth/redaction.rs",                    // to cut it out of an issuer's words
     "oauth/needs.rs",                        // into the fingerprint
     "oauth/keys.rs",                         // a private key, to sign with
+    "oauth/client_key.rs",                   // a new key, to write it as a JWK
     "oauth/grant/jwt_bearer.rs",             // a key file, to sign with
     "http/mod.rs",                           // onto the wire
     "http/connect.rs",                       // a certificate's key, for the handshake
