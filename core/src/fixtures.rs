@@ -216,6 +216,7 @@ pub fn holding(credential: &Credential, record: Record) -> Observed {
         }],
         grant_sources: Vec::new(),
         unread: Vec::new(),
+        copy_faults: Vec::new(),
         ca_fault: None,
         missing_account: None,
         notify_rights: std::sync::Arc::default(),

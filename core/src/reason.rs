@@ -117,6 +117,7 @@ reasons! {
     IssuerUnavailable,
     IssuerUnreachable,
     KubernetesUnavailable,
+    LastGoodNotWritten,
     LifetimeTooShort,
     LifetimeUnclear,
     LifetimeUnknown,

@@ -18,7 +18,7 @@ use crate::{
     credential::{Key, binding::IssuedBy},
     oauth::{AnswerIds, Token, Validity, renewal::Remembered},
     plan::{Memory, OwnWrites, journal::Journal, notify::Notified},
-    publish::SourceUse,
+    publish::{SourceUse, copy_fault::CopyFault},
 };
 
 /// The in-memory state of one credential.
@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) reported: Option<Box<ApiCredentialStatus>>,
     /// The result of the pod notifications for the last write; `None` if the credential does not request them.
     pub(super) notified: Option<Notified>,
+    /// Copies of certificates that the API server did not let this credential write.
+    pub(super) copy_faults: Vec<CopyFault>,
     /// The IDs of the response that rejected a client secret; the next log line about the secret contains them.
     pub(super) refused: Option<Box<AnswerIds>>,
 }
@@ -76,6 +78,7 @@ impl State {
             && self.defects.is_none()
             && self.journal.is_empty()
             && self.reported.is_none()
+            && self.copy_faults.is_empty()
             && self.refused.is_none()
             && self.notified.is_none()
     }

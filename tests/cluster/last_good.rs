@@ -1,6 +1,7 @@
 //! A certificate that was replaced in its Secret before the new one is registered at the issuer: until then, tokens are requested with
 //! the last good one, from a copy.
 
+mod refused;
 mod unusable;
 
 use std::collections::BTreeMap;
@@ -406,15 +407,13 @@ fn a_shared_client_owns_the_copy_and_a_secret_in_the_way_stays() {
             place.create(name, by_client(name)).await;
             place.ready(name).await;
         }
-        let ignored = |c: &ApiCredential| {
-            let reported = condition(c, "AnnotationsIgnored")?;
-            reported
-                .message
-                .contains("Secret tls-last-good exists")
-                .then_some(())
+        let blocked = |c: &ApiCredential| {
+            let reported = condition(c, "ClientCredentialExpiring")?;
+            let named = reported.message.contains("Secret tls-last-good exists");
+            (named && reported.reason == "LastGoodNotWritten").then_some(())
         };
         place
-            .until("a", "the Secret in the way reported", ignored)
+            .until("a", "the Secret in the way reported", blocked)
             .await;
         let stays = place.secrets().get(COPY).await.expect("a Secret");
         assert_eq!(text(&stays, "note"), note);
@@ -429,7 +428,10 @@ fn a_shared_client_owns_the_copy_and_a_secret_in_the_way_stays() {
             owners(&copy),
             [("ApiClient".to_owned(), "shared".to_owned())]
         );
-        let calm = |c: &ApiCredential| condition(c, "AnnotationsIgnored").is_none().then_some(());
+        let calm = |c: &ApiCredential| {
+            let reported = condition(c, "ClientCredentialExpiring");
+            reported.is_none().then_some(())
+        };
         place.until("a", "nothing in the way", calm).await;
         // It is deleted with its owner.
         place.delete("a").await;

@@ -131,9 +131,10 @@ fn began(
 fn accepted(old: &ApiCredentialStatus, new: &ApiCredentialStatus) -> Option<Notice> {
     let secrets = ConditionType::ClientCredentialExpiring;
     let reason = |s: &ApiCredentialStatus| state(s, secrets).map(|(_, reason, _)| reason);
-    let failed = reason(old).is_some_and(|r| !r.is(Reason::is_about_expiry));
+    let of_copy = |r: &StoredReason| r.known() == Some(Reason::LastGoodNotWritten);
+    let failed = reason(old).is_some_and(|r| !r.is(Reason::is_about_expiry) && !of_copy(&r));
     // Reasons are ordered, so only one that comes after a failure shows that there is none.
-    let none = reason(new).is_none_or(|r| r.is(Reason::warns_of_expiry));
+    let none = reason(new).is_none_or(|r| r.is(Reason::warns_of_expiry) || of_copy(&r));
     let note = || match new.client_in_use() {
         Some(used) => format!("no entry of the list fails any more; {used} is in use"),
         None => "no entry of the list fails any more".to_owned(),

@@ -32,6 +32,8 @@ pub struct Observed {
     pub grant_sources: Vec<Source>,
     /// Messages about annotations of the Secrets that have no effect.
     pub unread: Vec<String>,
+    /// Messages about copies of certificates that are not as they should be ([`crate::publish::copy_fault`]).
+    pub copy_faults: Vec<String>,
     /// Why the issuer's `caBundle` cannot be used.
     pub ca_fault: Option<String>,
     /// A ServiceAccount that is needed and does not exist, according to its watch.

@@ -94,12 +94,12 @@ fn client_credential(found: &Findings<'_>) -> Option<(StoredReason, String)> {
     let ends = ends.map(|(reason, message)| (reason.into(), message));
     let hidden = sources::hidden(credential, observed).map(|h| (h.reason, h.message));
     let unread = expiry::unreadable(observed).map(|(reason, message)| (reason.into(), message));
-    // The order: what has expired, what does not work, what will expire.
-    let mut reported: Vec<(StoredReason, String)> = if over {
-        [ends, hidden, unread].into_iter().flatten().collect()
-    } else {
-        [hidden, ends, unread].into_iter().flatten().collect()
-    };
+    let copies = (!observed.copy_faults.is_empty()).then(|| observed.copy_faults.join("; "));
+    let copies = copies.map(|message| (Reason::LastGoodNotWritten.into(), message));
+    // The order: what has expired, what does not work, what will expire, what cannot be replaced without a gap.
+    let [first, second] = if over { [ends, hidden] } else { [hidden, ends] };
+    let reported = [first, second, unread, copies].into_iter().flatten();
+    let mut reported: Vec<(StoredReason, String)> = reported.collect();
     let rest = reported.split_off(reported.len().min(1));
     let (reason, mut message) = reported.pop()?;
     for (_, more) in rest {

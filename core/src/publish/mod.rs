@@ -6,6 +6,7 @@
 //! followed by applies leaves a second manager entry for the created fields, which no apply can remove. A conflict that an apply would report
 //! with 409 is read from `managedFields` instead, at the resourceVersion that the patch requires ([`ownership::ForeignWrite`]).
 
+pub mod copy_fault;
 mod formats;
 pub mod last_good;
 pub mod ownership;

@@ -8,6 +8,7 @@ use super::{
     left::{self, Left},
     observed::Mark,
     outcome::Fault,
+    proof::{NoProof, not_kept},
     shared::{Also, also_stored},
     state::{ClientAt, Record},
 };
@@ -230,7 +231,9 @@ pub enum Notice {
     /// The issuer has several credentials of apicred that may be the value in the Secret.
     Ambiguous,
     /// Another tool created the certificate in the Secret, the issuer refuses it, and there is no earlier certificate to prove it.
-    NoLastGood,
+    NoLastGood(NoProof),
+    /// The certificate that got a token could not be copied, so that it cannot prove the next one. Contains the reason.
+    NotKept(String),
     /// Another tool created the certificate in the Secret, and the earlier one has expired.
     LastGoodEnded,
     /// The certificate in the Secret has expired, and another tool must create the next one.
@@ -257,7 +260,8 @@ impl Notice {
                 }
                 | Self::Unknown { .. }
                 | Self::Ambiguous
-                | Self::NoLastGood
+                | Self::NoLastGood(_)
+                | Self::NotKept(_)
                 | Self::LastGoodEnded
                 | Self::NotRenewed
                 | Self::MadeElsewhere
@@ -315,9 +319,8 @@ impl Notice {
             Self::Ambiguous => {
                 "the issuer lists several credentials of apicred that may be the one in the Secret, so none of them is removed; remove those that are not in use"
             }
-            Self::NoLastGood => {
-                "the issuer refuses the certificate in the Secret, and no certificate of this Secret has got a token before that could prove that it belongs to the client; upload it by hand"
-            }
+            Self::NoLastGood(proof) => return proof.message(),
+            Self::NotKept(why) => return not_kept(why),
             Self::LastGoodEnded => {
                 "the last good certificate of the Secret has expired, and only a valid one can prove that the new one belongs to the client; upload the new one by hand"
             }

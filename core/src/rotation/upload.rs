@@ -25,6 +25,7 @@ use super::{
     memory::{Memory, Sent, doubled, later},
     next::{Decision, Sight, facts},
     observed::{Facts, Names, Observed, Same, Slot, Slots},
+    proof::NoProof,
     settings::{MOST_BUSY, MOST_PAUSE, RotationSettings, SWEEP},
     state::{ClientAt, Noted, Phase, Record},
     step::{Next, Notice, Step, Tried},
@@ -44,6 +45,10 @@ pub struct Uploading {
     pub named: bool,
     /// When a credential got a token with the present version of the Secret.
     pub used_at: Option<Timestamp>,
+    /// Whether a credential has a token of this client by an earlier version of the Secret.
+    pub used_before: bool,
+    /// Why the pair that got the last token could not be copied.
+    pub not_kept: Option<String>,
     /// The annotation `rotate-requested-at` of the client resource.
     pub requested: Option<String>,
     /// The last request that was answered.
@@ -124,6 +129,9 @@ pub fn upload(
     // The upload does not wait for a user: without it, credentials would soon have no certificate that works.
     notices.extend(before.and_then(|b| before_upload(&b.record, &b.names, &observed.slots)));
     let (state, step) = decision.upload(seen, works, &mut notices);
+    let named = notices.iter().any(|n| matches!(n, Notice::NoLastGood(_)));
+    let not_kept = seen.not_kept.clone().filter(|_| !named);
+    notices.extend(not_kept.map(Notice::NotKept));
     let keys = decision.in_use(works);
     Next {
         step,
@@ -156,7 +164,7 @@ impl Decision<'_> {
             return (Phase::Steady, self.rests(seen.named, notices));
         }
         let (Some(copy), Some(next)) = (&self.seen.slots.current, &self.seen.slots.next) else {
-            return (Phase::Steady, self.alone(secret, notices));
+            return (Phase::Steady, self.alone(secret, seen, notices));
         };
         if has_ended(copy, self.now) {
             // A user may upload it meanwhile.
@@ -182,10 +190,12 @@ impl Decision<'_> {
     }
 
     /// There is no other pair, and this one has got no token yet.
-    fn alone(&self, secret: &Slot, notices: &mut Vec<Notice>) -> Step {
+    fn alone(&self, secret: &Slot, seen: &Uploading, notices: &mut Vec<Notice>) -> Step {
         let row = self.memory.row(&secret.digest, None);
         if row.refused {
-            notices.push(Notice::NoLastGood);
+            let used = seen.used_before || seen.not_kept.is_some();
+            let not_kept = used.then(|| NoProof::NotKept(seen.not_kept.clone()));
+            notices.push(Notice::NoLastGood(not_kept.unwrap_or(NoProof::NeverUsed)));
         }
         notices.extend(row.without_token(Tried::Current));
         let gap = match row.in_vain {

@@ -47,6 +47,12 @@ pub fn used_at(users: &[User], version: &str) -> Option<Timestamp> {
     own.map(|user| user.issued_at).max()
 }
 
+/// Whether a credential has a token for this client by any version of the Secret.
+pub fn used_before(users: &[User]) -> bool {
+    let mut own = users.iter().filter(|user| user.is_of_client);
+    own.any(|user| user.version.is_some())
+}
+
 /// A credential whose token is still by the previous value. None: all follow. A token is by the current value if it was requested with the
 /// present version of the Secret; or, since others may edit the Secret, if it was certainly requested after the switch.
 ///
@@ -143,6 +149,8 @@ mod tests {
             ..user(Some("7"), 12)
         };
         assert_eq!(used_at(&[now(), other.clone()], "7"), Some(at(10)));
-        assert_eq!(used_at(&[other], "7"), None);
+        assert_eq!(used_at(std::slice::from_ref(&other), "7"), None);
+        assert!(!used_before(&[other]) && !used_before(&[user(None, 0)]));
+        assert!(used_before(&users));
     }
 }

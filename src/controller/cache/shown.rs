@@ -104,9 +104,10 @@ impl Shown {
 
     /// Whether the expiry of its client credential is known and reported.
     pub(in crate::controller) fn client_expires_soon(&self) -> bool {
-        // This reason has the lowest priority in the condition, so nothing else is reported with it.
-        let unreadable = Some(Reason::SecretExpiryUnreadable);
-        self.client_expiring.is_some_and(|why| why != unreadable)
+        // These reasons have the lowest priorities in the condition, so no expiry is reported with them.
+        let others = [Reason::SecretExpiryUnreadable, Reason::LastGoodNotWritten].map(Some);
+        self.client_expiring
+            .is_some_and(|why| !others.contains(&why))
     }
 
     /// Whether its token has expired.
@@ -223,6 +224,7 @@ mod tests {
             ("SecretExpired", Some(true), true),
             ("ClientCredentialRefused", Some(false), true),
             ("SecretExpiryUnreadable", Some(false), false),
+            ("LastGoodNotWritten", Some(false), false),
         ] {
             let reported = condition("ClientCredentialExpiring", "True", reason);
             let conditions = if reason.is_empty() {

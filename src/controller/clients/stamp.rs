@@ -14,6 +14,8 @@ pub(super) struct Stamp {
     secret: Option<String>,
     /// Version of the last good certificate.
     copy: Option<String>,
+    /// Why there is none.
+    not_copied: Option<String>,
     issuer: Option<String>,
     caller: Caller,
 }
@@ -28,6 +30,8 @@ impl Driver {
             _ => String::new(),
         });
         let name = client.as_ref().and_then(|c| c.source().map(str::to_owned));
+        let source = name.clone().map(|name| (self.key.namespace.clone(), name));
+        let not_copied = source.and_then(|source| self.context.not_copied(&source));
         let secrets = lock(&self.context.secrets);
         let version = |name: String| {
             let name = (self.key.namespace.clone(), name);
@@ -46,6 +50,7 @@ impl Driver {
             }),
             secret,
             copy,
+            not_copied,
             issuer,
             caller: self.caller_now(),
         }

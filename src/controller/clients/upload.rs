@@ -22,7 +22,10 @@ use crate::{
     credential::Credential,
     plan::fingerprint::DigestKey,
     publish::last_good::{self, LastGood},
-    rotation::{Before, Kind, Noted, Record, Registry, Rotating, Uploading, used_at, values::NEXT},
+    rotation::{
+        Before, Kind, Noted, Record, Registry, Rotating, Uploading, used_at, used_before,
+        values::NEXT,
+    },
 };
 
 /// The name of the copy, if cert-manager creates the certificates of this Secret, so that they are uploaded.
@@ -135,9 +138,12 @@ impl Driver {
             }),
             Noted::Absent | Noted::Unreadable => None,
         };
+        let source = (namespace.clone(), sight.rotating.secret.clone());
         Uploading {
             before,
             used_at: used_at(&users, version.unwrap_or_default()),
+            used_before: used_before(&users),
+            not_kept: self.context.not_copied(&source),
             requested: client.rotate_requested.clone(),
             handled: self.uploads.handled.clone().or(client.handled()),
             ..pairs.clone()

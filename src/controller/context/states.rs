@@ -1,10 +1,12 @@
 //! The in-memory state of each credential.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::Context;
 use crate::controller::{
-    cache::calls_under_way::newer,
+    cache::{calls_under_way::newer, index::SecretName},
     locks::lock,
     requeue::reference,
     state::{Revocable, State},
@@ -14,6 +16,7 @@ use crate::{
     credential::{Credential, Key},
     limits::queue::give_room_back,
     plan::notify::Trouble,
+    publish::copy_fault::CopyFault,
 };
 
 impl Context {
@@ -175,5 +178,63 @@ impl Context {
         self.health.forget(key);
         let object = (key.namespace.clone(), key.name.clone());
         self.health.gone("credentials", &object);
+    }
+
+    /// Stores which copies of its certificates the API server did not let this credential write now. An earlier fault stays until the copy
+    /// changes or is not requested any more.
+    pub(in crate::controller) fn note_copy_faults(
+        &self,
+        credential: &Credential,
+        faults: Vec<CopyFault>,
+    ) {
+        let (key, uid) = (credential.key(), &credential.uid);
+        let before = self.with_state(&key, uid, |state| state.copy_faults.clone());
+        let copies = credential.authentication.copies();
+        let stays = |known: &&CopyFault| {
+            copies.iter().any(|copied| known.is_about(copied))
+                && faults.iter().all(|fault| fault.copy != known.copy)
+                && self.lasts(&key.namespace, known)
+        };
+        let mut after: Vec<CopyFault> = before.iter().filter(stays).cloned().collect();
+        after.extend(faults);
+        if after == before {
+            return;
+        }
+        let sources = before.into_iter().chain(after.clone());
+        let sources: HashSet<String> = sources.map(|fault| fault.source).collect();
+        self.with_state(&key, uid, |state| state.copy_faults = after);
+        for source in sources {
+            let namespace = key.namespace.to_string();
+            self.clients.check_source(&(namespace, source));
+        }
+    }
+
+    /// The copies that this credential could not write.
+    pub(in crate::controller) fn copy_faults(&self, key: &Key, uid: &str) -> Vec<CopyFault> {
+        let mut faults = self.with_state(key, uid, |state| state.copy_faults.clone());
+        faults.retain(|fault| self.lasts(&key.namespace, fault));
+        faults
+    }
+
+    /// Why the certificate of this Secret could not be copied, for one of the credentials that use it.
+    pub(in crate::controller) fn not_copied(&self, source: &SecretName) -> Option<String> {
+        let keys = lock(&self.index).of_secret(source);
+        let faults: Vec<CopyFault> = {
+            let states = lock(&self.states);
+            let known = keys.iter().filter_map(|key| states.get(key));
+            let faults = known.flat_map(|state| state.copy_faults.iter());
+            faults.filter(|f| f.source == source.1).cloned().collect()
+        };
+        let lasts = |fault: &&CopyFault| fault.stores() && self.lasts(&source.0, fault);
+        faults.iter().find(lasts).map(CopyFault::why)
+    }
+
+    fn lasts(&self, namespace: &str, fault: &CopyFault) -> bool {
+        let secrets = lock(&self.secrets);
+        let facts = |name: &str| {
+            let name = (namespace.to_owned(), name.to_owned());
+            secrets.get(&name).map(|seen| &seen.facts)
+        };
+        fault.lasts(facts(&fault.source), facts(&fault.copy))
     }
 }

@@ -13,7 +13,6 @@ use crate::controller::{
     state::{Held, State},
 };
 use crate::{
-    api::names as annotations,
     credential::{Credential, Issuer, Key},
     oauth::bundle,
     plan::{
@@ -22,7 +21,9 @@ use crate::{
         schedule,
     },
     publish::{
-        Record, last_good,
+        Record,
+        copy_fault::{self, CopyFault},
+        last_good,
         ownership::{self, Target},
     },
 };
@@ -87,6 +88,7 @@ pub(in crate::controller) fn observe(
         sources,
         grant_sources,
         unread,
+        copy_faults: copy_faults(context, credential),
         ca_fault: ca_fault(context, &credential.issuer),
         missing_account: context.accounts.missing(credential),
         notify_rights: Arc::clone(&context.settings.notify_rights),
@@ -173,15 +175,29 @@ fn unread(secrets: &Secrets, credential: &Credential) -> Vec<String> {
         let reported = facts(name)?.unread.as_ref()?;
         Some(format!("on Secret {name} the annotation {reported}"))
     });
+    unknown.collect()
+}
+
+/// Messages about copies of certificates that cannot be written.
+pub(in crate::controller) fn copy_faults(
+    context: &Context,
+    credential: &Credential,
+) -> Vec<String> {
     let copies = credential.authentication.copies();
+    if copies.is_empty() {
+        return Vec::new();
+    }
+    let refused = context.copy_faults(&credential.key(), &credential.uid);
+    let secrets = lock(&context.secrets);
+    let facts = |name: &str| {
+        let name = (credential.namespace.clone(), name.to_owned());
+        secrets.get(&name).map(|seen| &seen.facts)
+    };
     let blocked = copies.iter().filter_map(|copied| {
         let (name, copy) = (&copied.certificate.pair.secret, &copied.copy.name);
-        last_good::blocked(facts(name), facts(copy)).then(|| {
-            format!(
-                "no copy of the certificate in Secret {name} is kept, because Secret {copy} exists and apicred did not create it; delete or rename Secret {copy}, or set the annotation {}: \"false\" on Secret {name}",
-                annotations::KEEP_LAST_GOOD
-            )
-        })
+        let blocked = last_good::blocked(facts(name), facts(copy));
+        blocked.then(|| copy_fault::in_the_way(name, copy))
     });
-    unknown.chain(blocked).collect()
+    let refused = refused.iter().map(CopyFault::message);
+    refused.chain(blocked).collect()
 }

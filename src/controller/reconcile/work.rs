@@ -10,7 +10,7 @@ use super::{
     finalizer,
     mint::PATIENCE,
     object::Watched,
-    observe::{needs_key, observe},
+    observe::{copy_faults, needs_key, observe},
     record,
 };
 use crate::controller::{notify, reconciliation::Reconciliation, target::last_good};
@@ -112,22 +112,15 @@ impl Watched<'_> {
             }
             _ => {}
         }
-        let observed = observe(context, credential, self.key, self.is_deleting(), now);
+        let mut observed = observe(context, credential, self.key, self.is_deleting(), now);
         notify::take_up(context, credential, &observed);
+        // Before the status, which reports a copy that cannot be written: another process has not tried it yet. Boxed: see `reconcile`.
+        let copies = last_good::settle(context, self.object, credential, &observed);
+        let again = Box::pin(copies).await;
+        observed.copy_faults = copy_faults(context, credential);
         let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
         let wait = self.report(known.as_ref(), &view).await;
-        // Boxed: see `reconcile`.
-        let copy = Box::pin(last_good::settle(
-            context,
-            self.object,
-            credential,
-            &observed,
-        ));
-        let wait = if copy.await {
-            wait.min(COPY_AGAIN)
-        } else {
-            wait
-        };
+        let wait = if again { wait.min(COPY_AGAIN) } else { wait };
         Ended::after(label, wait)
     }
 

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::controller::{
-    api::calls::{Failed, Trouble, call, call_with_message},
+    api::calls::{Failed, Trouble, call_with_message},
     context::Context,
     locks::lock,
 };
@@ -22,6 +22,7 @@ use crate::{
     credential::{Copied, Credential, Key, TLS, source_of},
     plan::Observed,
     publish::{
+        copy_fault::CopyFault,
         last_good::{self, Known, LastGood, Step},
         ownership::SecretFacts,
     },
@@ -33,7 +34,8 @@ const SWEEP: Duration = Duration::from_mins(10);
 /// The name of such a write in the log.
 const WHAT: &str = "last good certificate";
 
-/// Updates the copies of a credential's certificates. Returns true if a write failed and must be retried soon.
+/// Updates the copies of a credential's certificates, and remembers what the API server refused. Returns true if a write failed and must be
+/// retried soon.
 pub(in crate::controller) async fn settle(
     context: &Context,
     object: &ApiCredential,
@@ -41,34 +43,46 @@ pub(in crate::controller) async fn settle(
     observed: &Observed,
 ) -> bool {
     let copies = credential.authentication.copies();
-    let mut failed = false;
+    let (mut failed, mut faults) = (false, Vec::new());
     for copied in &copies {
         let Some(owner) = owner(context, object, &credential.namespace) else {
             continue;
         };
         let task = Task::new(context, credential, copied, owner);
-        let Err(trouble) = task.settle(observed).await else {
+        let seen = task.pair.seen();
+        let step = task.step(&seen, observed);
+        let Err(fault) = task.execute(&step, &seen).await else {
             context.worked(WHAT, &credential.uid);
             continue;
         };
         // The watch reports changes that were made in the meantime.
-        failed |= trouble != Trouble::Unwanted;
-        if matches!(
-            trouble,
-            Trouble::Forbidden | Trouble::Quota | Trouble::Invalid
-        ) {
-            let (uid, result, secret) = (&credential.uid, trouble.as_str(), &copied.copy.name);
-            let failure = context.failed(WHAT, uid, result);
-            warn_at_first!(
-                failure,
-                namespace = credential.namespace,
-                secret,
-                "the copy of a certificate could not be written and is tried again: {}",
-                result
-            );
-        }
+        failed |= fault.trouble != Trouble::Unwanted;
+        let Some(why) = refusal(&fault) else {
+            continue;
+        };
+        let (uid, secret) = (&credential.uid, &copied.copy.name);
+        let failure = context.failed(WHAT, uid, fault.trouble.as_str());
+        warn_at_first!(
+            failure,
+            namespace = credential.namespace,
+            secret,
+            "the copy of a certificate could not be written and is tried again: {}",
+            why
+        );
+        faults.extend(task.fault(&step, &seen, why));
     }
+    context.note_copy_faults(credential, faults);
     failed
+}
+
+/// Who refused a write, if a user must act. No text of the answer: it may repeat the request.
+fn refusal(failed: &Failed) -> Option<String> {
+    let refused = matches!(
+        failed.trouble,
+        Trouble::Forbidden | Trouble::Quota | Trouble::Invalid
+    );
+    let lasts = refused || failed.server_message.is_webhook_down();
+    failed.server_message.who().filter(|_| lasts)
 }
 
 /// The owner of a copy: the ApiClient if `clientRef` is set, else the credential.
@@ -93,6 +107,9 @@ fn owner(context: &Context, object: &ApiCredential, namespace: &str) -> Option<O
     Some(reference(version.into(), kind.into(), name, uid))
 }
 
+/// A Secret and its copy, as cached.
+type Seen = (Option<SecretFacts>, Option<SecretFacts>);
+
 /// A Secret and its copy.
 struct Pair<'a> {
     context: &'a Context,
@@ -108,6 +125,7 @@ struct Pair<'a> {
 /// The copy of one certificate of a credential.
 struct Task<'a> {
     pair: Pair<'a>,
+    copied: &'a Copied<'a>,
     credential: &'a Credential,
     owner: OwnerReference,
 }
@@ -116,7 +134,7 @@ impl<'a> Task<'a> {
     fn new(
         context: &'a Context,
         credential: &'a Credential,
-        copied: &'a Copied<'_>,
+        copied: &'a Copied<'a>,
         owner: OwnerReference,
     ) -> Self {
         let names = (
@@ -126,18 +144,19 @@ impl<'a> Task<'a> {
         let pair = Pair::new(context, &credential.namespace, names, credential.key());
         Self {
             pair,
+            copied,
             credential,
             owner,
         }
     }
 
-    async fn settle(&self, observed: &Observed) -> Result<(), Trouble> {
+    /// What must be done.
+    fn step(&self, (source, copy): &Seen, observed: &Observed) -> Step {
         let Pair {
             context,
             source: name,
             ..
         } = self.pair;
-        let (source, copy) = self.pair.seen();
         let now = context.clock.now();
         let needs = |source: &SecretFacts| {
             let whose = (self.pair.namespace, self.credential.uid.as_str());
@@ -153,16 +172,30 @@ impl<'a> Task<'a> {
             owner: &self.owner.uid,
             needed: replaced.is_some_and(needs),
         };
-        match last_good::step(source.as_ref(), copy.as_ref(), known) {
+        last_good::step(source.as_ref(), copy.as_ref(), known)
+    }
+
+    async fn execute(&self, step: &Step, (source, copy): &Seen) -> Result<(), Failed> {
+        match step {
             Step::Leave => Ok(()),
-            Step::Store(version) => match &source {
+            Step::Store(version) => match source {
                 Some(source) => {
                     let kept = copy.as_ref().and_then(|c| c.last_good.as_deref());
                     self.store(source, version.as_deref().zip(kept)).await
                 }
                 None => Ok(()),
             },
-            Step::Empty(version, uid) => self.pair.empty(&version, &uid).await,
+            Step::Empty(version, uid) => self.pair.empty(version, uid).await,
+        }
+    }
+
+    /// What is reported about a step that was refused.
+    fn fault(&self, step: &Step, (source, copy): &Seen, why: String) -> Option<CopyFault> {
+        let before = copy.as_ref().and_then(|c| c.last_good.as_deref());
+        match step {
+            Step::Leave => None,
+            Step::Store(_) => CopyFault::storing(self.copied, source.as_ref()?, before, why),
+            Step::Empty(_, uid) => Some(CopyFault::emptying(self.copied, uid, before, why)),
         }
     }
 
@@ -171,7 +204,7 @@ impl<'a> Task<'a> {
         &self,
         seen: &SecretFacts,
         kept: Option<(&str, &LastGood)>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Failed> {
         let Pair {
             context,
             source,
@@ -179,7 +212,8 @@ impl<'a> Task<'a> {
             api,
             ..
         } = &self.pair;
-        let secret = call(&context.metrics, "get_secret", || api.get(source)).await?;
+        let read = || api.get(source);
+        let secret = call_with_message(&context.metrics, "get_secret", || true, read, None).await?;
         let meta = &secret.metadata;
         let same = meta.uid.as_ref() == Some(&seen.uid)
             && meta.resource_version.as_ref() == Some(&seen.version)
@@ -188,10 +222,10 @@ impl<'a> Task<'a> {
         let mut data = secret.data.unwrap_or_default();
         let pair = [TLS.0, TLS.1].map(|key| data.remove_entry(key));
         let [Some(certificate), Some(key)] = pair else {
-            return Err(Trouble::Unwanted);
+            return Err(Trouble::Unwanted.into());
         };
         if !same {
-            return Err(Trouble::Unwanted);
+            return Err(Trouble::Unwanted.into());
         }
         let hidden = std::str::from_utf8(&key.1.0).ok().map(SecretString::from);
         let pair: BTreeMap<String, ByteString> = [certificate, key].into();
@@ -215,8 +249,7 @@ impl<'a> Task<'a> {
             request,
             hidden.as_ref(),
         )
-        .await;
-        let made = made.map_err(|failed: Failed| failed.trouble)?;
+        .await?;
         under_way.done(&made.metadata);
         tracing::info!(
             secret = source,
@@ -245,7 +278,7 @@ impl<'a> Pair<'a> {
     }
 
     /// The two Secrets as cached.
-    fn seen(&self) -> (Option<SecretFacts>, Option<SecretFacts>) {
+    fn seen(&self) -> Seen {
         let secrets = lock(&self.context.secrets);
         let facts = |name: &str| {
             let name = (self.namespace.to_owned(), name.to_owned());
@@ -256,26 +289,27 @@ impl<'a> Pair<'a> {
 
     /// Empties the copy after the API server confirms that the Secret does not request a copy: the cache may be wrong, and the
     /// key cannot be recovered.
-    async fn empty(&self, version: &str, uid: &str) -> Result<(), Trouble> {
+    async fn empty(&self, version: &str, uid: &str) -> Result<(), Failed> {
         let metrics = &self.context.metrics;
-        let read = call(metrics, "get_secret", || self.api.get_metadata(self.source)).await;
+        let request = || self.api.get_metadata(self.source);
+        let read = call_with_message(metrics, "get_secret", || true, request, None).await;
         let asks = match read {
             Ok(found) => {
                 found.metadata.uid.as_deref() == Some(uid)
                     && found.metadata.deletion_timestamp.is_none()
                     && last_good::is_wanted(&found.metadata)
             }
-            Err(Trouble::NotFound) => false,
-            Err(trouble) => return Err(trouble),
+            Err(failed) if failed.trouble == Trouble::NotFound => false,
+            Err(failed) => return Err(failed),
         };
         if asks {
-            return Err(Trouble::Unwanted);
+            return Err(Trouble::Unwanted.into());
         }
         let patch = last_good::empty_patch(version, (self.source, uid));
         self.patch(&patch, None).await
     }
 
-    async fn patch(&self, patch: &Value, hidden: Option<&SecretString>) -> Result<(), Trouble> {
+    async fn patch(&self, patch: &Value, hidden: Option<&SecretString>) -> Result<(), Failed> {
         let params = PatchParams {
             field_manager: Some(names::MANAGER.to_owned()),
             ..PatchParams::default()
@@ -285,8 +319,7 @@ impl<'a> Pair<'a> {
         let may = || self.context.may_act();
         let request = || self.api.patch_metadata(self.copy, &params, &patch);
         let metrics = &self.context.metrics;
-        let made = call_with_message(metrics, "patch_secret", may, request, hidden).await;
-        let made = made.map_err(|failed: Failed| failed.trouble)?;
+        let made = call_with_message(metrics, "patch_secret", may, request, hidden).await?;
         under_way.done(&made.metadata);
         tracing::info!(
             secret = self.source,

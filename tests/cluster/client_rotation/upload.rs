@@ -1,5 +1,7 @@
 //! cert-manager replaces the certificate of a client, and apicred uploads it with the proof of the one before it.
 
+mod not_kept;
+
 use std::{sync::atomic::Ordering, time::Duration};
 
 use apicred::api::{ApiClientStatus, ClientKey};
@@ -304,7 +306,7 @@ fn without_a_valid_certificate_that_got_a_token_nothing_is_uploaded() {
         absent
             .says(
                 "RotationBlocked",
-                "no certificate of this Secret has got a token",
+                "there is no copy of the certificate that got a token before",
             )
             .await;
 

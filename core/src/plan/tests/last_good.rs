@@ -72,3 +72,50 @@ fn the_last_good_certificate_serves_while_the_new_one_is_refused() {
     );
     assert!(missing, "{ended:?}");
 }
+
+#[test]
+fn a_copy_that_cannot_be_written_is_reported_once_and_does_not_look_like_a_refused_certificate() {
+    let list = json!([{ "secretName": "tls" }]);
+    let credential =
+        credential_with(&json!({ "client": { "secrets": null, "certificates": list } }));
+    let fault = "Secret tls-last-good cannot be written (the quota few leaves no room)";
+    let calm = observed(&credential);
+    let faulty = Observed {
+        copy_faults: vec![fault.to_owned()],
+        ..calm.clone()
+    };
+    let mut known = None;
+    for (world, events, reason) in [
+        (&calm, vec![], None),
+        (
+            &faulty,
+            vec!["LastGoodNotWritten"],
+            Some("LastGoodNotWritten"),
+        ),
+        (&faulty, vec![], Some("LastGoodNotWritten")),
+        (&calm, vec![], None),
+    ] {
+        let view = status(&credential, world, &Outcome::Steady, known.as_ref(), at(0));
+        let notices: Vec<&str> = view.notices.iter().map(|n| n.reason.as_str()).collect();
+        assert_eq!(notices, events);
+        let reported = condition(&view.status, "ClientCredentialExpiring");
+        assert_eq!(reported.map(|c| c.reason.as_str()), reason);
+        assert!(reported.is_none_or(|c| c.message == fault));
+        let ready = condition(&view.status, "Ready").unwrap();
+        assert_eq!(ready.status, "True");
+        known = Some(view.status);
+    }
+    // What is more urgent comes first, and the rest is in the message.
+    let mut world = faulty;
+    let mut noted = record(&credential, (-300, 1500, 3300));
+    noted.certificate_validity = Some(crate::oauth::Validity {
+        from: at(-86_400),
+        until: at(3600),
+    });
+    noted.sources.used = world.sources[0].mark();
+    world.target = holding(&credential, noted).target;
+    let view = status(&credential, &world, &Outcome::Steady, None, at(0));
+    let reported = condition(&view.status, "ClientCredentialExpiring").unwrap();
+    assert_eq!(reported.reason, "CertificateExpiring");
+    assert!(reported.message.ends_with(fault), "{}", reported.message);
+}

@@ -1,5 +1,6 @@
 //! What is written, with which labels and annotations, and who owns it.
 
+mod copy_fault;
 mod formats;
 mod last_good;
 mod ownership;

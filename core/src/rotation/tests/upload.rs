@@ -12,8 +12,8 @@ use crate::{
     fixtures::at,
     rotation::{
         AnswerIds, Application, Before, Class, Fault, Key, KeyMark, Kind, Known, Mark, Memory,
-        Names, Next, Notice, Outcome, Phase, Place, Record, RotationSettings, Slot, Step, Tried,
-        Uploading, Why, graph::unnamed, upload,
+        Names, Next, NoProof, Notice, Outcome, Phase, Place, Record, RotationSettings, Slot, Step,
+        Tried, Uploading, Why, graph::unnamed, upload,
     },
 };
 
@@ -219,10 +219,58 @@ fn without_need_nothing_is_announced() {
     let mut process = Process::new();
     process.seen.copy = None;
     process.execute(&Outcome::Refused(AnswerIds::default()));
-    assert_eq!(process.decide().notices, [Notice::NoLastGood]);
+    let never = Notice::NoLastGood(NoProof::NeverUsed);
+    assert_eq!(process.decide().notices, [never]);
     // A user uploads it.
     process.execute(&Outcome::Token);
     assert!(process.decide().notices.is_empty());
+}
+
+/// The messages about the certificate of the Secret if the copy of an earlier one is missing.
+fn not_kept(process: &Process) -> Vec<String> {
+    let notices = process.decide().notices;
+    assert!(notices.iter().all(Notice::needs_somebody), "{notices:?}");
+    notices.iter().map(Notice::message).collect()
+}
+
+#[test]
+fn a_certificate_that_could_not_be_copied_is_reported_before_it_is_needed_and_when_it_is() {
+    let why = "Secret tls-last-good cannot be written (the quota few leaves no room)";
+    let mut process = Process::new();
+    process.seen.copy = None;
+    process.seen.used_at = Some(at(86_000));
+    process.seen.not_kept = Some(why.to_owned());
+    let [early] = &not_kept(&process)[..] else {
+        panic!("{:?}", process.decide())
+    };
+    assert!(
+        early.contains(why) && early.contains("the next one"),
+        "{early}"
+    );
+    assert!(matches!(process.decide().step, Step::Wait { .. }));
+    // cert-manager renews.
+    process.seen.used_at = None;
+    process.seen.used_before = true;
+    process.execute(&Outcome::Refused(Answer::default()));
+    let [late] = &not_kept(&process)[..] else {
+        panic!("{:?}", process.decide())
+    };
+    assert!(
+        late.contains(why) && late.contains("upload it by hand"),
+        "{late}"
+    );
+    // Another process does not know why.
+    process.seen.not_kept = None;
+    let [unknown] = &not_kept(&process)[..] else {
+        panic!("{:?}", process.decide())
+    };
+    assert!(unknown.contains("there is no copy of the certificate that got a token before"));
+    // The copy of a still earlier one does not hide it.
+    let mut process = Process::new();
+    process.seen.copy = Some(slot(1, 0));
+    process.seen.not_kept = Some(why.to_owned());
+    let expected = [Notice::LastGoodEnded, Notice::NotKept(why.to_owned())];
+    assert_eq!(process.decide().notices, expected);
 }
 
 #[test]
