@@ -50,7 +50,7 @@ impl Secrets {
         uid: &str,
         digest: &str,
     ) -> Vec<(String, String)> {
-        let home = self.seen.0.get(namespace);
+        let home = self.seen.homes.get(namespace);
         let home = home.into_iter().flat_map(HashMap::values);
         let published = home.filter_map(|seen| seen.facts.published.as_ref());
         let same = published.filter(|p| {
@@ -64,7 +64,7 @@ impl Secrets {
     /// Namespaces and names of the copies of certificates that contain a key.
     pub(in crate::controller) fn copies(&self) -> Vec<SecretName> {
         let mut found = Vec::new();
-        for (namespace, home) in &self.seen.0 {
+        for (namespace, home) in &self.seen.homes {
             let full = home.iter().filter(|(_, seen)| {
                 let copy = seen.facts.last_good.as_ref();
                 copy.is_some_and(|copy| copy.of.is_some())
@@ -82,7 +82,7 @@ impl Secrets {
         (name, copy): (&str, &str),
         now: Timestamp,
     ) -> bool {
-        let home = self.seen.0.get(namespace);
+        let home = self.seen.homes.get(namespace);
         let home = home.into_iter().flat_map(HashMap::values);
         let others = home.filter_map(|seen| seen.facts.published.as_ref());
         let others = others.filter(|p| p.credential_uid != uid);

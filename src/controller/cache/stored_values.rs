@@ -10,27 +10,22 @@ impl Secrets {
         own: &SecretName,
         client: &ClientAt,
     ) -> Vec<InOther> {
-        let mut found = Vec::new();
-        for (namespace, home) in &self.seen.0 {
-            let is_here = *namespace == own.0;
-            let others = home.iter();
-            let others = others.filter(|(name, _)| !is_here || ***name != *own.1);
-            for (name, seen) in others {
-                let noted = seen.facts.rotated_until.iter();
-                let values = noted.flat_map(|noted| noted.stored(client));
-                found.extend(values.map(|value| InOther {
-                    secret: is_here.then(|| name.to_string()),
-                    value: value.clone(),
-                }));
-            }
-        }
-        found
+        let others = self.seen.rotated().filter(|(name, _)| *name != own);
+        let values = others.flat_map(|((namespace, name), seen)| {
+            let noted = seen.facts.rotated_until.iter();
+            let values = noted.flat_map(|noted| noted.stored(client));
+            values.map(move |value| InOther {
+                secret: (*namespace == own.0).then(|| name.clone()),
+                value: value.clone(),
+            })
+        });
+        values.collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -45,42 +40,78 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_value_is_found_in_each_other_secret_of_the_client() {
-        let mut secrets = Secrets::default();
-        for (namespace, name, id) in [
-            ("a", "own", "c-1"),
-            ("a", "copy", "c-1"),
-            ("b", "own", "c-1"),
-            ("a", "of-another", "c-2"),
-        ] {
-            let record = Record {
-                client: Some(client(id)),
-                current: Some(Known {
-                    digest: format!("{namespace}/{name}"),
-                    ..Known::default()
-                }),
-                ..Record::default()
-            };
-            let meta = ObjectMeta {
-                namespace: Some(namespace.to_owned()),
-                name: Some(name.to_owned()),
-                uid: Some(format!("{namespace}-{name}")),
-                resource_version: Some("1".to_owned()),
-                annotations: Some(BTreeMap::from([record.annotation()])),
-                ..ObjectMeta::default()
-            };
-            secrets.apply(&meta, Timestamp::UNIX_EPOCH);
+    /// A Secret with a value for this client, or without the annotation of a rotation.
+    fn secret((namespace, name): (&str, &str), version: &str, id: Option<&str>) -> ObjectMeta {
+        let record = id.map(|id| Record {
+            client: Some(client(id)),
+            current: Some(Known {
+                digest: format!("{namespace}/{name}"),
+                ..Known::default()
+            }),
+            ..Record::default()
+        });
+        ObjectMeta {
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            uid: Some(format!("{namespace}-{name}")),
+            resource_version: Some(version.to_owned()),
+            annotations: record.map(|record| BTreeMap::from([record.annotation()])),
+            ..ObjectMeta::default()
         }
+    }
+
+    /// The digests and names of the values that are not in the Secret `own` of the namespace `a`.
+    fn found(secrets: &Secrets) -> Vec<(String, Option<String>)> {
         let own = ("a".to_owned(), "own".to_owned());
-        let found = secrets.in_others(&own, &client("c-1"));
+        let found = secrets.in_others(&own, &client("c-1")).into_iter();
         let mut found: Vec<_> = found
-            .into_iter()
             .map(|other| (other.value.digest, other.secret))
             .collect();
         found.sort();
+        found
+    }
+
+    fn all() -> Secrets {
+        let mut secrets = Secrets::default();
+        for (name, id) in [
+            (("a", "own"), Some("c-1")),
+            (("a", "copy"), Some("c-1")),
+            (("b", "own"), Some("c-1")),
+            (("a", "of-another"), Some("c-2")),
+            (("a", "of-nobody"), None),
+        ] {
+            secrets.apply(&secret(name, "1", id), Timestamp::UNIX_EPOCH);
+        }
+        secrets
+    }
+
+    #[test]
+    fn a_value_is_found_in_each_other_secret_of_the_client() {
         // The name of a Secret of another namespace is not shown.
         let here = ("a/copy".to_owned(), Some("copy".to_owned()));
-        assert_eq!(found, [here, ("b/own".to_owned(), None)]);
+        assert_eq!(found(&all()), [here, ("b/own".to_owned(), None)]);
+    }
+
+    #[test]
+    fn a_value_is_found_as_long_as_its_secret_has_the_annotation() {
+        let now = Timestamp::UNIX_EPOCH;
+        let elsewhere = ("b/own".to_owned(), None);
+        let mut secrets = all();
+        secrets.apply(&secret(("a", "copy"), "2", None), now);
+        assert_eq!(found(&secrets), [elsewhere.clone()]);
+        secrets.apply(&secret(("a", "copy"), "3", Some("c-1")), now);
+        assert_eq!(found(&secrets).len(), 2);
+        secrets.delete(&secret(("a", "copy"), "4", None));
+        assert_eq!(found(&secrets), [elsewhere]);
+        // A list of one namespace, without the Secret and with it.
+        let part = Arc::from("b");
+        for (listed, count) in [(None, 0), (Some("c-1"), 1), (Some("c-2"), 0)] {
+            secrets.begin(&part);
+            if listed.is_some() {
+                secrets.listed(&part, &secret(("b", "own"), &format!("{count}5"), listed));
+            }
+            secrets.finish(&part, now);
+            assert_eq!(found(&secrets).len(), count, "{listed:?}");
+        }
     }
 }
