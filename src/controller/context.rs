@@ -268,8 +268,11 @@ impl Context {
 
     /// Records that the first list of a kind in a namespace is complete.
     pub(super) fn synced(&self, stream: &'static str, namespace: &str) {
+        let before = self.unsynced.has_all_secrets();
         self.unsynced.mark_synced(stream, namespace);
-        self.clients.check_home(namespace);
+        // The rotations of all namespaces wait for the last list of Secrets.
+        let all = self.unsynced.has_all_secrets() && !before;
+        self.clients.check_home(if all { "" } else { namespace });
         // These credentials waited for it.
         for key in lock(&self.index).of_home(namespace) {
             self.triggers.send(&key);

@@ -17,6 +17,7 @@ mod rig;
 mod shared_secret;
 mod stopping;
 mod trials;
+mod unlisted;
 mod unread;
 mod upload;
 

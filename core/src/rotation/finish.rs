@@ -194,6 +194,9 @@ impl Decision<'_> {
         if !self.is_ours(key) || self.was_left(key) {
             return self.kept(key, from);
         }
+        if !self.seen.others_known {
+            return self.until_listed(from, notices);
+        }
         if let Some(until) = self.may_be_added_yet(from) {
             return self.until(until);
         }

@@ -198,6 +198,8 @@ pub struct Observed {
     pub used_at: Option<Timestamp>,
     /// Values of other Secrets for the same client.
     pub in_others: Vec<InOther>,
+    /// Whether all Secrets that may have such values are listed. Otherwise nothing is removed at the issuer.
+    pub others_known: bool,
     /// The annotation `rotate-requested-at` of the client resource.
     pub requested: Option<String>,
     /// The last request that was answered, according to the status of the client resource: the annotation of the Secret may be lost.

@@ -2,10 +2,11 @@
 //! be in use there, so they are not removed at the issuer.
 
 use super::{
+    memory::later,
     next::Decision,
     observed::{Key, Same, is_named, number},
-    state::{Known, Record, Stored},
-    step::Notice,
+    state::{Known, Place, Record, Stored},
+    step::{Notice, Step},
 };
 
 /// A value of another Secret of the cluster, for the same client.
@@ -97,6 +98,18 @@ impl Decision<'_> {
             && listed.is_some_and(|key| self.is_also_at(key).is_some())
     }
 
+    /// Waits with a removal until all Secrets are listed: one that is not listed yet may use the credential. Lists arrive within seconds. If
+    /// they do not, this is reported, and the next rotation does not wait.
+    pub(super) fn until_listed(&self, from: Place, notices: &mut Vec<Notice>) -> Step {
+        let settles = self.settings.pace.settles;
+        if let Some(until) = self.ahead(later(self.memory.started, settles), settles) {
+            return self.until(until);
+        }
+        notices.push(Notice::OthersUnlisted);
+        let other = self.instead(from, notices);
+        other.unwrap_or_else(|| self.wait(self.settings.pace.again))
+    }
+
     /// Whether another Secret of the namespace has a value for this client. Only a reading shows whether the issuer still lists it.
     pub(super) fn has_others(&self) -> bool {
         self.seen
@@ -136,6 +149,9 @@ impl Record {
         self.spared.drain(..surplus);
     }
 }
+
+/// The message of [`Notice::OthersUnlisted`].
+pub(super) const UNLISTED: &str = "a credential that a rotation replaced is not removed yet: apicred could not list the Secrets of every namespace that it watches, and one of them may use it; let the operator list them, its log names the namespaces";
 
 /// The message of [`Notice::AlsoStored`].
 pub(super) fn also_stored(id: Option<&str>, place: &Also) -> String {

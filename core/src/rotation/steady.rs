@@ -200,6 +200,10 @@ impl Decision<'_> {
             Sight::Blind | Sight::First(Step::Wait { .. }) => return None,
             Sight::First(step) => return Some(step),
         };
+        // It may not be an orphan.
+        if !self.seen.others_known {
+            return None;
+        }
         if let Some(step) = self.prove_current(notices) {
             return (!self.current_refused() || matches!(step, Step::Trial { .. })).then_some(step);
         }

@@ -9,7 +9,7 @@ use super::{
     observed::Mark,
     outcome::Fault,
     proof::{NoProof, not_kept},
-    shared::{Also, also_stored},
+    shared::{Also, UNLISTED, also_stored},
     state::{ClientAt, Record},
 };
 
@@ -200,6 +200,8 @@ pub enum Notice {
         /// Where.
         place: Also,
     },
+    /// A credential is not removed yet: not all Secrets that may use it are known.
+    OthersUnlisted,
     /// The annotation describes another client than the one that the client resource names now, or another kind of credential.
     Elsewhere {
         /// The client that it describes.
@@ -254,6 +256,7 @@ impl Notice {
                 | Self::NoCurrent
                 | Self::CurrentEnded
                 | Self::CurrentRefused
+                | Self::OthersUnlisted
                 | Self::Elsewhere {
                     changed: Changed::Client | Changed::Kind { .. },
                     ..
@@ -304,6 +307,7 @@ impl Notice {
             Self::OfAnother { id } => return left::of_another(id),
             Self::OfEarlier { id } => return left::of_earlier(id),
             Self::AlsoStored { id, place } => return also_stored(id.as_deref(), place),
+            Self::OthersUnlisted => UNLISTED,
             Self::Elsewhere {
                 client,
                 left,

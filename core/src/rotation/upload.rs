@@ -108,6 +108,7 @@ pub fn upload(
         lagging: None,
         used_at: seen.used_at,
         in_others: Vec::new(),
+        others_known: true,
         requested: seen.requested.clone(),
         handled: None,
     };

@@ -7,6 +7,9 @@ use crate::controller::{locks::lock, settings::Scope};
 /// The kind that decisions about credentials do not wait for: a credential is decided about when it arrives.
 const CREDENTIALS: &str = "credentials";
 
+/// The kind that some decisions need of all namespaces.
+const SECRETS: &str = "secrets";
+
 /// Namespaces, and kinds that could not be listed in them yet. A decision in a namespace needs all these kinds.
 pub(in crate::controller) struct Unsynced(Mutex<BTreeSet<(String, &'static str)>>);
 
@@ -15,7 +18,7 @@ impl Unsynced {
     pub(in crate::controller) fn new(scope: &Scope) -> Self {
         let names = scope.names().into_iter().flatten();
         let all = names.flat_map(|n| {
-            ["secrets", "tokenissuers", "apiclients", CREDENTIALS].map(|stream| (n.clone(), stream))
+            [SECRETS, "tokenissuers", "apiclients", CREDENTIALS].map(|stream| (n.clone(), stream))
         });
         Self(Mutex::new(all.collect()))
     }
@@ -32,6 +35,11 @@ impl Unsynced {
             .iter()
             .filter(|(n, stream)| n == namespace && *stream != CREDENTIALS);
         of_it.next().map(|(_, stream)| *stream)
+    }
+
+    /// Whether the Secrets of each namespace are listed. A decision about what another Secret may contain needs all of them.
+    pub(in crate::controller) fn has_all_secrets(&self) -> bool {
+        lock(&self.0).iter().all(|(_, stream)| *stream != SECRETS)
     }
 
     /// Whether the credentials of this namespace could not be listed yet.
@@ -60,7 +68,11 @@ mod tests {
         unsynced.mark_synced("credentials", "a");
         assert!(!unsynced.credentials("a"));
         assert!(unsynced.credentials("b") && unsynced.first("b").is_some());
+        assert!(!unsynced.has_all_secrets(), "those of b may be copies");
+        unsynced.mark_synced("secrets", "b");
+        assert!(unsynced.has_all_secrets() && unsynced.first("b").is_some());
         let all = Unsynced::new(&Scope::Cluster);
         assert!(!all.credentials("a") && all.first("a").is_none());
+        assert!(all.has_all_secrets());
     }
 }

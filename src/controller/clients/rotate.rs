@@ -376,12 +376,12 @@ impl Driver {
         let noted = Record::read(meta.annotations.as_ref().unwrap_or(&none));
         let uid = meta.uid.as_deref().unwrap_or_default();
         let users = users(&self.context, &self.key.namespace, &sight.rotating, uid);
-        let overlap = sight.rotating.settings.overlap;
         Observed {
-            lagging: lagging(&users, &noted, &version, overlap),
+            lagging: lagging(&users, &noted, &version, sight.rotating.settings.overlap),
             used_at: used_at(&users, &version),
             slots: sight.slots.clone(),
             names: sight.names(&self.uid),
+            others_known: self.context.unsynced.has_all_secrets(),
             in_others: in_others(&self.context, &self.key.namespace, &sight.rotating),
             client: sight.rotating.client(),
             requested: None,

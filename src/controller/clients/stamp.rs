@@ -17,6 +17,8 @@ pub(super) struct Stamp {
     /// Why there is none.
     not_copied: Option<String>,
     issuer: Option<String>,
+    /// Whether the Secrets of all namespaces are listed.
+    listed: bool,
     caller: Caller,
 }
 
@@ -52,6 +54,7 @@ impl Driver {
             copy,
             not_copied,
             issuer,
+            listed: self.context.unsynced.has_all_secrets(),
             caller: self.caller_now(),
         }
     }

@@ -204,7 +204,7 @@ impl Context {
         let sources: HashSet<String> = sources.map(|fault| fault.source).collect();
         self.with_state(&key, uid, |state| state.copy_faults = after);
         for source in sources {
-            let namespace = key.namespace.to_string();
+            let namespace = key.namespace.clone();
             self.clients.check_source(&(namespace, source));
         }
     }

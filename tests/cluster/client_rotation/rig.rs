@@ -186,7 +186,7 @@ impl<'w> Rig<'w> {
         changed.expect("an annotation");
     }
 
-    /// An operator that watches the namespace `only`, or all of them if that is empty. It is killed at its `at`-th request of a name to the
+    /// An operator that watches the namespaces `only`, separated by commas, or all of them if that is empty. It is killed at its `at`-th request of a name to the
     /// API server, before it or after it.
     pub(super) async fn start(&mut self, dies: Option<(&str, usize, &str)>, only: &str) {
         let args = [

@@ -29,7 +29,7 @@ pub(crate) const AT: &str = "APICRED_TEST_CRASH_AT";
 /// `before` it is sent, or `after` it was answered.
 pub(crate) const WHEN: &str = "APICRED_TEST_CRASH_WHEN";
 
-/// The namespace that the victim watches; empty: all of them.
+/// The namespaces that the victim watches, separated by commas; empty: all of them.
 pub(crate) const ONLY: &str = "APICRED_TEST_CRASH_ONLY";
 
 /// If set, only requests of this name ([`name_of`]) are counted.
@@ -52,8 +52,8 @@ fn victim() {
     let options = Options {
         settings: Settings {
             scope: match std::env::var(ONLY) {
-                Ok(name) if !name.is_empty() => Scope::Namespaces {
-                    names: [name].into(),
+                Ok(names) if !names.is_empty() => Scope::Namespaces {
+                    names: names.split(',').map(str::to_owned).collect(),
                     cluster_issuers: true,
                 },
                 _ => Scope::Cluster,

@@ -85,6 +85,7 @@ impl Process {
             lagging: None,
             handled: None,
             in_others: Vec::new(),
+            others_known: true,
             used_at: Some(at(0)),
             requested: None,
         };

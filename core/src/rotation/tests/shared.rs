@@ -117,6 +117,59 @@ fn a_removal_that_began_before_the_copy_was_seen_is_not_continued() {
     assert_eq!(change.record.state, Phase::Steady);
 }
 
+/// After a restart, the Secrets of a namespace are listed later than those of another one.
+#[test]
+fn nothing_is_removed_before_the_secrets_of_all_namespaces_are_listed() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        for from in [Place::Previous, Place::Orphan] {
+            let mut process = overlap(kind);
+            let mut key = process.record().previous.clone().expect("a value");
+            if from == Place::Orphan {
+                key = process.record().previous.take().expect("a value");
+                process.seen.slots.previous = None;
+            }
+            process.record().state = Phase::Retiring { key, from };
+            process.now = at(DAY);
+            for (started, reported) in [(at(DAY), vec![]), (at(0), vec![Notice::OthersUnlisted])] {
+                process.seen.used_at = Some(process.now);
+                reads(&mut process, None);
+                process.memory.started = started;
+                process.seen.others_known = false;
+                let next = process.decide();
+                assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+                assert_eq!(next.notices, reported, "{kind:?} {from:?}");
+                process.seen.others_known = true;
+                let next = process.decide();
+                assert!(next.step.changes_issuer(), "{kind:?} {:?}", next.step);
+                assert_eq!(next.notices, []);
+            }
+            // A rotation that is due does not wait for a list that does not arrive.
+            process.seen.others_known = false;
+            process.seen.requested = Some("now".to_owned());
+            let next = process.decide();
+            assert!(!matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+            assert!(!next.step.changes_issuer());
+        }
+    }
+}
+
+#[test]
+fn without_the_secrets_of_all_namespaces_nothing_counts_as_an_orphan() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        let mut process = Process::of(kind);
+        reads(&mut process, None);
+        assert!(retires(&process), "{kind:?}: an orphan");
+        process.seen.others_known = false;
+        let next = process.decide();
+        assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
+        // Nothing is due, and a rotation that is requested begins.
+        assert_eq!(next.notices, []);
+        process.seen.requested = Some("now".to_owned());
+        assert!(!matches!(process.decide().step, Step::Wait { .. }));
+        assert!(!retires(&process));
+    }
+}
+
 #[test]
 fn what_another_secret_or_key_stores_is_reported_and_no_orphan() {
     for kind in [Kind::Secret, Kind::Certificate] {

@@ -381,6 +381,7 @@ impl World {
             client: self.client(),
             names: self.names.clone(),
             in_others: self.in_others(),
+            others_known: true,
             lagging: None,
             handled: None,
             used_at: used.map(|t| at(t + self.actors[actor].offset)),
