@@ -144,6 +144,7 @@ pub(crate) fn over(mut usual: Value, more: Value) -> Value {
 fn of(id: &str, more: Value) -> Value {
     let usual = json!({
         "client": { "id": id }, "scopes": ["read"], "target": { "secretName": format!("token-{id}") },
+        "deletionPolicy": "Revoke",
     });
     over(usual, more)
 }
@@ -167,7 +168,7 @@ async fn is_live(bench: &Bench, token: &str) -> bool {
 }
 
 #[test]
-fn every_way_of_a_client_to_a_token_works_by_discovery_and_by_token_url() {
+fn every_way_of_a_client_to_a_token_works_and_the_token_is_revoked_by_discovery_and_by_token_url() {
     run(async {
         let world = World::shared().await;
         for by in BOTH {
@@ -187,6 +188,11 @@ fn every_way_of_a_client_to_a_token_works_by_discovery_and_by_token_url() {
                 let target = format!("token-{id}");
                 let view = place.another_token(&target, &view).await;
                 assert!(is_live(bench, &view.token).await, "{id} {by:?}");
+                place.delete("c").await;
+                eventually(SOON, format!("{id} {by:?} revokes"), async || {
+                    !is_live(bench, &view.token).await
+                })
+                .await;
             }
         }
     });
@@ -227,7 +233,6 @@ fn a_user_signs_in_and_the_refresh_token_is_rotated_and_revoked_by_discovery_and
             let spec = json!({
                 "client": { "secrets": null, "public": {} },
                 "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
-                "deletionPolicy": "Revoke",
             });
             place.create("c", of(id, spec)).await;
             let mut args = vec!["login", "c", "-n", &place.namespace];

@@ -59,6 +59,7 @@ mod renew;
 mod restart;
 mod revocation;
 mod revocation_clients;
+mod revocation_hosts;
 mod revocation_late;
 mod rotation;
 mod second;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::{Credential, Endpoint, Issuer, IssuerId, binding::Denial};
+use super::{AuthenticationMethod, Credential, Endpoint, Issuer, IssuerId, binding::Denial};
 use crate::{
     api::{IssuerKind, names},
     oauth::TokenEndpoint,
@@ -20,6 +20,8 @@ const OWN: &str = "TokenIssuer";
 const OBJECT: &str = "ClusterTokenIssuer/";
 /// Prefix of the identifier of an issuer.
 const IDENTIFIER: &str = "iss=";
+/// Prefix of the origin of the token endpoint for clients that show a certificate (RFC 8705 section 5).
+const ALIAS: &str = "mtls=";
 
 /// What issued a token. Recorded when the token arrives, and never derived from a later spec.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,14 +35,25 @@ pub struct IssuedBy {
 /// The issuer that answers this credential's requests at `endpoint`, as recorded with a token: the tenant at Entra ID, the origin of the token
 /// endpoint and the identifier if there is a discovery document, otherwise the token endpoint. The suffix `TokenIssuer` marks an issuer that no
 /// administrator vouches for, because the namespace chooses the certificates that are trusted there. For an administrator's issuer the suffix
-/// is its name.
+/// is its name. If the client shows a certificate to another origin of the issuer, that origin is recorded as well: the document may name
+/// another one later.
 pub fn issuer_mark(credential: &Credential, endpoint: &TokenEndpoint) -> String {
     let issuer = &credential.issuer;
     let place = match &issuer.endpoint {
         Endpoint::Entra { authority } => authority.to_ascii_lowercase(),
         Endpoint::Discover(identifier) => {
             let origin = endpoint.url.origin().ascii_serialization();
-            format!("{origin} {IDENTIFIER}{}", trimmed(identifier.as_str()))
+            let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+            let posted = endpoint.posted(certificate).origin().ascii_serialization();
+            let alias = if posted == origin {
+                String::new()
+            } else {
+                format!(" {ALIAS}{posted}")
+            };
+            format!(
+                "{origin}{alias} {IDENTIFIER}{}",
+                trimmed(identifier.as_str())
+            )
         }
         Endpoint::Fixed(_) | Endpoint::Nowhere => {
             let origin = endpoint.url.origin().ascii_serialization();
@@ -70,6 +83,8 @@ struct Mark<'a> {
     /// The token endpoint, its origin, or the tenant.
     place: &'a str,
     identifier: Option<&'a str>,
+    /// The origin to which the client shows a certificate, if it is another one.
+    alias: Option<&'a str>,
     /// True for a `TokenIssuer` that no administrator vouches for.
     own: bool,
     /// Name of the administrator's issuer.
@@ -83,12 +98,15 @@ impl<'a> Mark<'a> {
         let mut mark = Self {
             place: words.next().filter(|place| !place.is_empty())?,
             identifier: None,
+            alias: None,
             own: false,
             object: None,
         };
         for word in words {
             if let Some(identifier) = word.strip_prefix(IDENTIFIER) {
                 mark.identifier = Some(identifier);
+            } else if let Some(alias) = word.strip_prefix(ALIAS) {
+                mark.alias = Some(alias);
             } else if let Some(object) = word.strip_prefix(OBJECT) {
                 mark.object = Some(object);
             } else if word == OWN {
@@ -105,23 +123,30 @@ impl<'a> Mark<'a> {
         Some(url.origin().ascii_serialization())
     }
 
+    /// Returns true if this origin is the one of a token endpoint of the issuer.
+    fn has(&self, origin: &str) -> bool {
+        self.origin().as_deref() == Some(origin) || self.alias == Some(origin)
+    }
+
     /// Returns true if `now` is this issuer, whatever object names it.
     fn is(&self, now: &Mark<'_>) -> bool {
-        if self.place == now.place && self.identifier == now.identifier {
+        if (self.place, self.identifier, self.alias) == (now.place, now.identifier, now.alias) {
             return true;
         }
         // An origin without a path means every issuer there: a user who sets the annotation by hand means that.
         self.identifier.is_none() && Some(self.place) == now.origin().as_deref()
     }
 
-    /// Returns true if `now` is the same object of an administrator, on the same host.
+    /// Returns true if `now` is the same object of an administrator, on the same hosts.
     fn is_object(&self, now: &Mark<'_>) -> bool {
-        self.object.is_some() && self.object == now.object && self.origin() == now.origin()
+        self.object.is_some()
+            && (self.object, self.alias) == (now.object, now.alias)
+            && self.origin() == now.origin()
     }
 }
 
-/// Checks whether a token may be sent to `to`: the credential must still use the issuer that issued it, and `to` must be on that issuer's
-/// origin. `now` is the present request of the credential. `issued` was recorded with the token; None if nothing is known. A static key was not
+/// Checks whether a token may be sent to `to`: the credential must still use the issuer that issued it, and `to` must be on the origin of a
+/// token endpoint that the issuer had when it issued the token. `now` is the present request of the credential. `issued` was recorded with the token; None if nothing is known. A static key was not
 /// issued, so nothing is recorded with it.
 ///
 /// # Errors
@@ -147,7 +172,7 @@ pub fn may_return(issued: Option<&IssuedBy>, now: &IssuedBy, to: &Url) -> Result
         );
     }
     let to = to.origin().ascii_serialization();
-    if here.origin().as_ref() != Some(&to) {
+    if !there.has(&to) || !here.has(&to) {
         return elsewhere(format!(
             "the token was issued by {} and is not sent to {to}",
             issued.issuer

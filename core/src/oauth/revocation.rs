@@ -1,6 +1,7 @@
 //! Token revocation, RFC 7009.
 
 use secrecy::SecretString;
+use url::Url;
 
 use super::{
     Material, Moment, TokenEndpoint, TokenError, TokenRequest, client_request::ClientRequest,
@@ -17,13 +18,14 @@ pub enum Revoked {
     AccessToken,
 }
 
-/// Builds the request. `endpoint.url` is the revocation endpoint.
+/// Builds the request to the revocation endpoint `to`. The client authenticates as at the token endpoint (RFC 7009 section 2.1): many servers
+/// accept no other audience of an assertion there.
 ///
 /// # Errors
 /// If the client authentication cannot be used.
 pub fn revocation(
     credential: &Credential,
-    endpoint: &TokenEndpoint,
+    (endpoint, to): (&TokenEndpoint, &Url),
     material: &Material,
     (token, kind): (&SecretString, Revoked),
     moment: Moment<'_>,
@@ -38,5 +40,5 @@ pub fn revocation(
         ("token_type_hint", SecretString::from(hint)),
     ];
     fields.append(&mut client.fields);
-    Ok(client.post(&endpoint.url, encode::body(&fields, &[])))
+    Ok(client.post(to, encode::body(&fields, &[])))
 }

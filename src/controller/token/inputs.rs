@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use tracing::Instrument;
+use url::Url;
 
 use super::{
     denied::denied,
@@ -56,17 +57,24 @@ impl Read {
         credential: &Credential,
         endpoint: &TokenEndpoint,
     ) -> Result<(), TokenError> {
-        let origin = endpoint
-            .posted(matches!(self.material, Material::Tls(_)))
-            .origin()
-            .ascii_serialization();
-        for (name, annotations) in &self.owners {
-            binding::may_post(&credential.issuer, &origin, name, annotations.as_ref())
-                .map_err(|d| denied(&d))?;
-        }
+        let certificate = matches!(self.material, Material::Tls(_));
+        self.may_reach(credential, endpoint.posted(certificate))?;
         self.state.as_ref().map_or(Ok(()), |state| {
             let (name, notes) = (&state.reference.name, state.annotations.as_ref());
             binding::may_refresh(credential, endpoint, name, notes).map_err(|d| denied(&d))
+        })
+    }
+
+    /// Checks that the owners of all Secrets allow the origin of this URL.
+    pub(in crate::controller) fn may_reach(
+        &self,
+        credential: &Credential,
+        url: &Url,
+    ) -> Result<(), TokenError> {
+        let origin = url.origin().ascii_serialization();
+        self.owners.iter().try_for_each(|(name, annotations)| {
+            binding::may_post(&credential.issuer, &origin, name, annotations.as_ref())
+                .map_err(|d| denied(&d))
         })
     }
 

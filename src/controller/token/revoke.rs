@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use secrecy::SecretString;
+use url::Url;
 
 use super::{
     acquire,
@@ -57,7 +58,7 @@ pub(in crate::controller) async fn attempt(
         .map_err(|denial| TokenError::local(Class::Invalid, denial.reason(), denial.message()))?;
     let endpoint = acquire::endpoint(context, credential).await?;
     let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
-    let Some(url) = endpoint.revoked_at(certificate).cloned() else {
+    let Some(to) = endpoint.revoked_at(certificate).cloned() else {
         return Err(fault(endpoint.unused("revocation_endpoint", certificate).unwrap_or(
             "the issuer names no revocation endpoint; set oauth2.revocationUrl (or oidc.revocationUrl) on it if it has one",
         )));
@@ -69,12 +70,8 @@ pub(in crate::controller) async fn attempt(
             request: fingerprint::request(credential),
             issuer: binding::issuer_mark(credential, &endpoint),
         },
-        place: TokenEndpoint {
-            url,
-            mtls_url: None,
-            ..endpoint.clone()
-        },
         endpoint,
+        to,
     };
     // A token that could not be written is not in a Secret. It is revoked first: there may be no published token.
     if let Some(unwritten) = &leaving.unwritten {
@@ -107,9 +104,10 @@ struct Revocation<'a> {
     credential: &'a Credential,
     /// What would issue a new token now.
     now: IssuedBy,
-    /// The token endpoint, and the revocation endpoint.
+    /// The token endpoint, which identifies the issuer. The client authenticates as there.
     endpoint: TokenEndpoint,
-    place: TokenEndpoint,
+    /// The revocation endpoint.
+    to: Url,
 }
 
 impl Revocation<'_> {
@@ -169,7 +167,7 @@ impl Revocation<'_> {
 
     /// An issued token may be sent only to its issuer.
     fn may_return(&self, issued: Option<&IssuedBy>) -> Result<(), TokenError> {
-        binding::may_return(issued, &self.now, &self.place.url).map_err(|d| denied(&d))
+        binding::may_return(issued, &self.now, &self.to).map_err(|d| denied(&d))
     }
 
     /// `access`: the access token. If it is not set, the refresh token is revoked.
@@ -178,10 +176,10 @@ impl Revocation<'_> {
         source: Option<&Source>,
         access: Option<&SecretString>,
     ) -> Result<(), TokenError> {
-        let (context, credential, place) = (self.context, self.credential, &self.place);
+        let (context, credential) = (self.context, self.credential);
         let mut read = inputs::read(context, credential, source).await?;
         read.may_post(credential, &self.endpoint)?;
-        read.may_post(credential, place)?;
+        read.may_reach(credential, &self.to)?;
         let (token, kind) = match (access, read.grant_inputs.first()) {
             (Some(access), _) => (access.clone(), Revoked::AccessToken),
             (None, Some(refresh_token)) => {
@@ -190,14 +188,17 @@ impl Revocation<'_> {
             }
             (None, None) => return Err(fault("its state Secret contains no refresh token")),
         };
-        read.complete(context, credential, Some(place)).await?;
+        // The origin of the revocation endpoint is one of the token endpoint: `may_return` has checked this.
+        read.complete(context, credential, Some(&self.endpoint))
+            .await?;
         let (id, assertion) = (ids::uuid(), ids::uuid());
         let moment = Moment {
             now: context.clock.now(),
             request_id: &id,
             assertion_id: &assertion,
         };
-        let request = revocation(credential, place, &read.material, (&token, kind), moment)?;
+        let at = (&self.endpoint, &self.to);
+        let request = revocation(credential, at, &read.material, (&token, kind), moment)?;
         let permit = self.turn().await?;
         if !context.may_act() {
             return Err(passing("this process is no longer the leader"));

@@ -7,7 +7,7 @@
 
 mod moved;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{prelude::*, sample::select};
 use serde_json::json;
@@ -47,6 +47,8 @@ struct Place {
     host: usize,
     /// The host of the token endpoint and of the revocation endpoint in a discovery document.
     documents: (usize, usize),
+    /// The host of both endpoints for clients that show a certificate, if the document has them.
+    alias: Option<usize>,
     /// Path, or tenant at Entra.
     path: usize,
 }
@@ -71,8 +73,8 @@ enum Step {
 #[derive(Clone, Debug)]
 struct Token {
     issued: IssuedBy,
-    /// The origin that issued it; None for a static key.
-    origin: Option<String>,
+    /// The origins of the token endpoints of its issuer at that time, as far as the client used them; none for a static key.
+    origins: Vec<String>,
     /// Whether a later step changed anything.
     stale: bool,
 }
@@ -93,8 +95,8 @@ struct World {
 /// The issuer of a refresh token.
 #[derive(Clone, Debug, PartialEq)]
 struct Giver {
-    /// Origin of the token endpoint.
-    origin: String,
+    /// Origins of the token endpoints.
+    origins: Vec<String>,
     /// The realm of the server, under any address.
     realm: (Shape, Option<usize>, usize),
     /// The issuer object.
@@ -106,12 +108,14 @@ fn place() -> impl Strategy<Value = Place> {
         select(vec![Shape::OAuth2, Shape::Oidc, Shape::Entra]),
         0..HOSTS.len(),
         (0..HOSTS.len(), 0..HOSTS.len()),
+        prop::option::of(0..HOSTS.len()),
         0..2_usize,
     )
-        .prop_map(|(shape, host, documents, path)| Place {
+        .prop_map(|(shape, host, documents, alias, path)| Place {
             shape,
             host,
             documents,
+            alias,
             path,
         })
 }
@@ -120,7 +124,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..ISSUERS, place()).prop_map(|(i, p)| Step::Issuer(i, p)),
         3 => (0..ISSUERS).prop_map(Step::Refer),
-        1 => (0..2_usize).prop_map(Step::Client),
+        2 => (0..4_usize).prop_map(Step::Client),
         1 => (0..2_usize).prop_map(Step::Scope),
         2 => select(vec!["clientCredentials", "refreshToken", "static"]).prop_map(Step::Grant),
         4 => prop::bool::weighted(0.7).prop_map(Step::Renew),
@@ -165,7 +169,7 @@ impl World {
     fn giver(&self, endpoint: &TokenEndpoint) -> Giver {
         let place = self.issuers[self.refer];
         Giver {
-            origin: endpoint.url.origin().ascii_serialization(),
+            origins: self.origins(endpoint),
             // The identifier of an OpenID Connect issuer contains its host as well.
             realm: (
                 place.shape,
@@ -176,9 +180,29 @@ impl World {
         }
     }
 
+    /// True if the client shows a certificate.
+    fn shows_certificate(&self) -> bool {
+        self.client >= 2 && self.grant != "static" && self.issuers[self.refer].shape != Shape::Entra
+    }
+
+    fn origins(&self, endpoint: &TokenEndpoint) -> Vec<String> {
+        let alias = endpoint
+            .mtls_url
+            .iter()
+            .filter(|_| self.shows_certificate());
+        let all = std::iter::once(&endpoint.url).chain(alias);
+        let all: BTreeSet<String> = all.map(|u| u.origin().ascii_serialization()).collect();
+        all.into_iter().collect()
+    }
+
     fn credential(&self) -> Option<Credential> {
+        let mut client = json!({ "id": format!("client-{}", self.client % 2) });
+        if self.shows_certificate() {
+            client["secrets"] = json!(null);
+            client["mtls"] = json!({ "secretName": "t" });
+        }
         let mut change = json!({
-            "client": { "id": format!("client-{}", self.client) },
+            "client": client,
             "scopes": [format!("https://api{}.example/.default", self.scope)],
         });
         let key = json!({ "name": "grant", "key": "k" });
@@ -198,11 +222,17 @@ impl World {
         known_endpoint(credential).or_else(|| {
             let place = self.issuers[self.refer];
             let issuer = Url::parse(&format!("{}/{}", HOSTS[place.host], place.path)).unwrap();
-            let document = json!({
+            let mut document = json!({
                 "issuer": issuer.as_str(),
                 "token_endpoint": format!("{}/token", HOSTS[place.documents.0]),
                 "revocation_endpoint": format!("{}/revoke", HOSTS[place.documents.1]),
             });
+            if let Some(host) = place.alias.map(|alias| HOSTS[alias]) {
+                document["mtls_endpoint_aliases"] = json!({
+                    "token_endpoint": format!("{host}/token"),
+                    "revocation_endpoint": format!("{host}/revoke"),
+                });
+            }
             discovery::read(issuer.as_str(), document.to_string().as_bytes(), None).ok()
         })
     }
@@ -218,11 +248,11 @@ impl World {
                     request: fingerprint::request(&credential),
                     issuer: String::new(),
                 },
-                origin: None,
+                origins: Vec::new(),
                 stale: false,
             },
             Some(endpoint) => {
-                let origin = endpoint.url.origin().ascii_serialization();
+                let origins = self.origins(&endpoint);
                 if self.grant == "refreshToken" {
                     let notes = self.notes();
                     if may_refresh(&credential, &endpoint, "grant", Some(&notes)).is_err() {
@@ -233,7 +263,7 @@ impl World {
                 }
                 Token {
                     issued: now(&credential, &endpoint),
-                    origin: Some(origin),
+                    origins,
                     stale: false,
                 }
             }
@@ -288,14 +318,15 @@ impl World {
         let places = HOSTS
             .iter()
             .map(|h| Url::parse(&format!("{h}/revoke")).unwrap());
-        for to in endpoint.revocation.clone().into_iter().chain(places) {
+        let named = endpoint.revoked_at(self.shows_certificate()).cloned();
+        for to in named.into_iter().chain(places) {
             let origin = to.origin().ascii_serialization();
             for token in self.memory.iter().chain(&self.secret) {
                 let may = may_return(Some(&token.issued), &now, &to).is_ok();
+                let own = token.origins.contains(&origin);
                 if may {
-                    prop_assert_eq!(Some(&origin), token.origin.as_ref(), "{:?}", self);
+                    prop_assert!(own, "{} {:?}", origin, self);
                 } else {
-                    let own = token.origin.as_deref() == Some(origin.as_str());
                     prop_assert!(
                         token.stale || !own,
                         "refused though nothing changed: {:?}",
@@ -313,7 +344,7 @@ impl World {
             let took_over = own && giver.object != self.refer;
             // Only an administrator may change the address of an issuer on its host.
             let edited = !own && giver.object == self.refer;
-            let same = giver.origin == sent_to.origin
+            let same = giver.origins == sent_to.origins
                 && (giver.realm == sent_to.realm || edited)
                 && !took_over;
             let sends = self.grant == "refreshToken";

@@ -20,6 +20,7 @@ mod lifetime;
 mod ready_jwt;
 mod renewal;
 mod request;
+mod revocation;
 mod said;
 mod servers;
 mod token_error;

@@ -8,6 +8,7 @@ fn a_token_of_an_administrators_issuer_goes_to_no_issuer_of_the_namespace_at_the
         shape: Shape::OAuth2,
         host: 0,
         documents: (0, 0),
+        alias: None,
         path: 0,
     };
     let mut world = World {
@@ -113,4 +114,88 @@ fn a_refresh_token_goes_to_no_other_realm_of_its_server_unless_an_administrator_
             assert_eq!(may("one", own, to), by_its_administrator && !own, "{case}");
         }
     }
+}
+
+/// The example of RFC 8705 section 5: the endpoints for clients that show a certificate are on another host.
+#[test]
+fn a_token_for_a_certificate_goes_back_to_the_hosts_that_its_issuer_had_for_it() {
+    let parts = |alias: Option<&str>, mtls: bool| {
+        let issuer = json!({ "oidc": { "issuerUrl": "https://server.example" } });
+        let issuer = Issuer::namespaced(&token_issuer(&issuer), &[]).unwrap();
+        let client = if mtls {
+            json!({ "secrets": null, "mtls": { "secretName": "t" } })
+        } else {
+            json!({})
+        };
+        let key = json!({ "name": "grant", "key": "k" });
+        let change = json!({ "client": client, "grant": { "refreshToken": { "secretRef": key } } });
+        let credential = parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap();
+        let mut document = json!({
+            "issuer": "https://server.example", "token_endpoint": "https://server.example/token",
+        });
+        if let Some(alias) = alias {
+            document["mtls_endpoint_aliases"] = json!({ "token_endpoint": alias });
+        }
+        let document = document.to_string();
+        let endpoint = discovery::read("https://server.example", document.as_bytes(), None);
+        (credential, endpoint.unwrap())
+    };
+    let (alias, evil) = ("https://mtls.example/token", "https://evil.example/token");
+    let issued = |alias, mtls| {
+        let (credential, endpoint) = parts(alias, mtls);
+        now(&credential, &endpoint)
+    };
+    let may = |by: &IssuedBy, alias, mtls, to: &str| {
+        let to = Url::parse(to).unwrap();
+        may_return(Some(by), &issued(alias, mtls), &to).is_ok()
+    };
+    let refreshes = |noted: &str, alias, mtls| {
+        let (credential, endpoint) = parts(alias, mtls);
+        let notes = crate::fixtures::map(&[(ISSUED_BY, noted)]);
+        may_refresh(&credential, &endpoint, "grant", Some(&notes)).is_ok()
+    };
+    let by = issued(Some(alias), true);
+    assert_eq!(
+        by.issuer,
+        "https://server.example mtls=https://mtls.example iss=https://server.example TokenIssuer"
+    );
+    assert!(may(&by, Some(alias), true, "https://mtls.example/revoke"));
+    // The document need not have an alias of its revocation endpoint.
+    assert!(may(&by, Some(alias), true, "https://server.example/revoke"));
+    assert!(refreshes(&by.issuer, Some(alias), true));
+    // The document names another host now, or none.
+    assert!(!may(&by, Some(evil), true, "https://evil.example/revoke"));
+    assert!(!may(&by, Some(evil), true, "https://server.example/revoke"));
+    assert!(!may(&by, None, true, "https://mtls.example/revoke"));
+    assert!(!refreshes(&by.issuer, Some(evil), true));
+    // A token without a certificate does not go to the host for certificates.
+    let plain = issued(Some(alias), false);
+    assert_eq!(
+        plain.issuer,
+        "https://server.example iss=https://server.example TokenIssuer"
+    );
+    assert!(may(
+        &plain,
+        Some(alias),
+        false,
+        "https://server.example/revoke"
+    ));
+    assert!(!may(
+        &plain,
+        Some(alias),
+        false,
+        "https://mtls.example/revoke"
+    ));
+    assert!(!may(
+        &plain,
+        Some(alias),
+        true,
+        "https://mtls.example/revoke"
+    ));
+    // A host that a user wrote by hand means every issuer there.
+    assert!(refreshes(
+        "https://server.example TokenIssuer",
+        Some(alias),
+        true
+    ));
 }
