@@ -1,5 +1,7 @@
 //! Clients with a private key and no certificate, and clients whose assertion another program writes.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use dev_issuer::{AuthMethod, Point};
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
@@ -175,7 +177,7 @@ async fn token_of(place: &Place, account: &str, audience: &str) -> String {
 }
 
 #[test]
-fn an_assertion_in_a_secret_is_sent_as_it_is_renews_when_it_changes_and_not_after_its_end() {
+fn an_assertion_in_a_secret_is_sent_as_it_is_and_neither_for_each_change_nor_after_its_end() {
     const AUDIENCE: &str = "api://AzureADTokenExchange";
     run(async {
         let world = World::shared().await;
@@ -216,7 +218,12 @@ fn an_assertion_in_a_secret_is_sent_as_it_is_renews_when_it_changes_and_not_afte
 
         let second = token_of(&place, "other-program", AUDIENCE).await;
         assert_ne!(first, second);
+        // The other program replaces it every few minutes: the token is renewed when it is due.
         place.put_secret("svid", "jwt", &second).await;
+        place.operator_has_seen_it().await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        assert_eq!(place.posts(), 1);
+        place.request_renewal("c").await;
         let renewed = place.another_token("token", &view).await;
         assert_eq!(place.call("demo", "records", &renewed.token).await, 200);
 
@@ -231,6 +238,14 @@ fn an_assertion_in_a_secret_is_sent_as_it_is_renews_when_it_changes_and_not_afte
         assert_eq!(place.posts(), before);
         let kept = place.view("token").await.expect("the token stays");
         assert_eq!(kept.token, renewed.token);
+        // After a failed attempt, a new one is used at once.
+        place.request_renewal("c").await;
+        place.operator_has_seen_it().await;
+        assert_eq!(place.posts(), before);
+        let third = token_of(&place, "other-program", AUDIENCE).await;
+        place.put_secret("svid", "jwt", &third).await;
+        place.another_token("token", &renewed).await;
+        let before = place.posts();
 
         // A token for the API server is not sent, whatever the name of its audience is.
         let own = token_of(&place, "other-program", &issuer).await;

@@ -232,6 +232,14 @@ pub(super) fn classify(seen: &Seen<'_>) -> Meaning {
     meaning(kind(seen))
 }
 
+/// Whether the issuer expects another audience in the assertion of the client, according to its text.
+pub(super) fn is_about_audience(seen: &Seen<'_>) -> bool {
+    let numbered = seen
+        .code
+        .is_some_and(|n| aadsts::known(n, seen.error, seen.user).is_some());
+    !numbered && kind(seen) == Kind::Audience
+}
+
 /// A known number decides. An unknown number does not change the class of `error`, and does not blame a credential of the
 /// client: Entra ID answers `invalid_client` for many errors that are not about a secret.
 fn by_number(number: u32, seen: &Seen<'_>) -> Meaning {

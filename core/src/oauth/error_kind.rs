@@ -80,7 +80,7 @@ impl Kind {
             Self::ClientDisabled => (Class::Denied, Reason::ClientDisabled, false, "the client, or its account, is disabled at the issuer; enable it there"),
             Self::ClientNotAuthorized => (Class::Denied, Reason::ClientNotAuthorized, false, "the issuer knows the client and does not allow it this grant, scope or audience; allow it there"),
             Self::AuthMethod => (Class::Invalid, Reason::ClientAuthenticationUnsupported, false, "the issuer does not accept this client authentication method for this client: set clientAuthentication on the issuer to the method that is registered, or register this one"),
-            Self::Audience => (Class::Denied, Reason::AssertionRefused, false, "the issuer expects another audience in the assertion; set assertionAudience on the issuer (or the audience of the ServiceAccount token)"),
+            Self::Audience => (Class::Denied, Reason::AssertionRefused, false, "the issuer expects another audience in the assertion; set assertionAudience on the issuer"),
             Self::Algorithm => (Class::Denied, Reason::AssertionRefused, false, "the issuer does not accept the signature algorithm or the key of the assertion; register the key (its kid is keyId of the certificate), or set another algorithm"),
             Self::Replayed => (Class::Transient, Reason::AssertionReplayed, false, "the issuer has seen the id of this assertion before; apicred makes a new one for each attempt"),
             Self::Time => (Class::Transient, Reason::AssertionTimeRefused, false, "the assertion was outside of the time that the issuer accepts; check the clocks (apicred makes a new one for each attempt)"),

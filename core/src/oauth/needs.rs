@@ -87,11 +87,16 @@ impl Material {
         }
     }
 
-    /// Distinguishes two client authentications, for the keyed fingerprint. A ServiceAccount's token differs each time and does not count.
+    /// Distinguishes two client authentications, for the keyed fingerprint. An assertion does not count, whether apicred requests it or another
+    /// program stores it: it is valid for minutes, and a new one does not produce a different token.
     pub fn fingerprint_input(&self) -> &str {
         match self {
-            Self::None | Self::Assertion(_) | Self::Workload { .. } | Self::Local(_) => "",
-            Self::Secret(secret) | Self::Stored(secret) => secret.expose_secret(),
+            Self::None
+            | Self::Assertion(_)
+            | Self::Stored(_)
+            | Self::Workload { .. }
+            | Self::Local(_) => "",
+            Self::Secret(secret) => secret.expose_secret(),
             Self::Key(key) => key.fingerprint_input(),
             Self::Signer(identity, _) | Self::Tls(identity) => identity.fingerprint_input(),
         }

@@ -234,6 +234,10 @@ fn for_credential(
     }
     let detail = token_error.detail.get_or_insert_default();
     detail.issuer = Some(credential.issuer.origin.clone());
+    if classes::is_about_audience(seen) {
+        token_error.next_step = advice::of_audience(&credential.authentication).into();
+    }
+    advice::of_stored_assertion(credential, &mut token_error);
     apply_grant(credential, seen, &mut token_error);
     advice::of_extension(credential, &mut token_error);
     // Django and others have a path only with a slash at its end.

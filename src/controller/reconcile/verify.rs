@@ -7,7 +7,7 @@ use crate::controller::{
     token::inputs::{self, Read},
 };
 use crate::{
-    oauth::{Class, TokenError},
+    oauth::{self, Class, TokenError},
     plan::{Outcome, Source, Why, fingerprint, untried},
     publish::{Record, RefusedSource, SourceMark},
 };
@@ -38,7 +38,12 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
             if record.fingerprint == read.fingerprint
                 || read.previous.as_ref() == Some(&record.fingerprint) =>
         {
-            unchanged(reconciliation, checked)
+            // Another assertion does not produce another token, but one that has expired must be reported before the token is due.
+            let now = context.clock.now();
+            match oauth::expired_assertion(credential, &read.material, now) {
+                Some(token_error) => reconciliation.failed(token_error),
+                None => unchanged(reconciliation, checked),
+            }
         }
         Ok(read) => changed(reconciliation, checked, read).await,
         // The secret in use is still valid.

@@ -2,6 +2,7 @@
 
 use crate::{
     Reason,
+    api::SecretKeyRef,
     credential::{AuthenticationMethod, Credential, Endpoint, SecretStyle},
     oauth::{
         Class, Grant, NextStep, Note, TokenError,
@@ -64,6 +65,43 @@ pub(super) fn without_user(credential: &Credential, token_error: &mut TokenError
     };
     token_error.class = Class::Denied;
     token_error.next_step = next_step.into();
+}
+
+/// For an assertion with another audience than the issuer expects: where the audience is set.
+pub(super) const fn of_audience(authentication: &AuthenticationMethod) -> &'static str {
+    match authentication {
+        AuthenticationMethod::Assertion(_) => {
+            "the issuer expects another audience in the JWT of client.assertion; have the program that writes it set the audience (aud) that the issuer accepts"
+        }
+        AuthenticationMethod::ServiceAccount(_) => {
+            "the issuer expects another audience in the token of the ServiceAccount; set client.serviceAccount.audience to the one that it accepts"
+        }
+        AuthenticationMethod::IdentityAssertion(_) | AuthenticationMethod::ManagedIdentity(_) => {
+            "the issuer expects another audience in the token of the managed identity; register the audience of this token there"
+        }
+        _ => {
+            "the issuer expects another audience in the assertion; set assertionAudience on the issuer"
+        }
+    }
+}
+
+/// For a refused assertion from a Secret: apicred cannot make a new one, so the same one is not sent every few seconds.
+pub(super) fn of_stored_assertion(credential: &Credential, token_error: &mut TokenError) {
+    let AuthenticationMethod::Assertion(SecretKeyRef { name, key }) = &credential.authentication
+    else {
+        return;
+    };
+    let text = match token_error.reason {
+        Reason::AssertionReplayed => format!(
+            "store a new JWT under key {key} of Secret {name}; the issuer accepts each one once"
+        ),
+        Reason::AssertionTimeRefused => format!(
+            "the JWT under key {key} of Secret {name} was outside of the time that the issuer accepts; store a new one, and check the clock and the lifetime of the program that writes it"
+        ),
+        _ => return,
+    };
+    token_error.class = Class::Denied;
+    token_error.next_step = text.into();
 }
 
 /// The values of an extension grant.
@@ -162,11 +200,17 @@ fn of_authentication(credential: &Credential, sends: bool) -> String {
         AuthenticationMethod::Key(_) => {
             "; if they are right, register its public key (kubectl apicred jwks NAME prints it) and this kid, or check the audience (assertionAudience) and the algorithm of the assertion"
         }
-        AuthenticationMethod::Certificates(_)
-        | AuthenticationMethod::ServiceAccount(_)
-        | AuthenticationMethod::Assertion(_)
-        | AuthenticationMethod::IdentityAssertion(_) => {
+        AuthenticationMethod::Certificates(_) => {
             "; if they are right, check the audience (assertionAudience), the algorithm and the registered key or issuer of the assertion"
+        }
+        AuthenticationMethod::ServiceAccount(_) => {
+            "; if they are right, check the audience (client.serviceAccount.audience), and the issuer and subject that are registered for it"
+        }
+        AuthenticationMethod::Assertion(_) => {
+            "; if they are right, check the audience, issuer, subject and signature of the JWT, which the program that writes it decides, and what is registered for them"
+        }
+        AuthenticationMethod::IdentityAssertion(_) => {
+            "; if they are right, check the issuer, subject and audience that are registered for the identity"
         }
         AuthenticationMethod::Mtls(_) => {
             "; if they are right, check the subject that is registered for it, and whether the server wants the certificates of its CA after it (Spring: append them to tls.crt)"

@@ -24,7 +24,7 @@ const HTML: &str = "text/html; charset=utf-8";
 pub(super) const TEXT: &str = "text/plain";
 
 /// The names that [`named`] accepts.
-const GRANTS: [&str; 20] = [
+const GRANTS: [&str; 22] = [
     "public",
     "cc",
     "secret jwt",
@@ -34,6 +34,8 @@ const GRANTS: [&str; 20] = [
     "entra certificate",
     "account",
     "entra account",
+    "stored",
+    "entra stored",
     "mtls",
     "entra machine",
     "refresh",
@@ -65,6 +67,9 @@ fn named(name: &str) -> Credential {
         }
         "account" => {
             json!({ "client": { "secrets": none, "serviceAccount": { "name": "robot" } } })
+        }
+        "stored" => {
+            json!({ "client": { "secrets": none, "assertion": { "secretName": "svid", "key": "jwt" } } })
         }
         "machine" => {
             json!({ "client": { "id": "c1", "secrets": none, "managedIdentity": {} } })

@@ -35,6 +35,16 @@ fn blanks_and_line_ends_around_a_jwt_are_taken_off() {
     }
 }
 
+/// Programs replace it every few minutes.
+#[test]
+fn another_jwt_does_not_count_as_another_client_authentication() {
+    let input = |jwt: &str| {
+        let material = Material::Stored(SecretString::from(jwt));
+        material.fingerprint_input().to_owned()
+    };
+    assert_eq!(input(&signed("RS256")), input(&signed("ES256")));
+}
+
 #[test]
 fn what_is_around_a_jwt_is_refused_with_the_fix() {
     let (jwt, none) = (signed("RS256"), signed("none"));

@@ -125,7 +125,15 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_message() {
         ("certificate", 401, JSON, r#"{"error":"unauthorized_client","error_description":"Client authentication with signed JWT failed: Invalid token audience"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
         ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Token expiration is too far in the future"}"#, Transient, "AssertionTimeRefused", false, &[]),
         ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Invalid signature algorithm"}"#, Denied, "AssertionRefused", false, &["algorithm"]),
-        ("account", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["assertionAudience"]),
+        ("account", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["client.serviceAccount.audience"]),
+        ("account", 401, JSON, r#"{"error":"invalid_client","error_description":"unexpected audience of the client assertion"}"#, Denied, "AssertionRefused", false, &["set client.serviceAccount.audience"]),
+        // apicred cannot make another assertion if one is stored.
+        ("stored", 400, JSON, r#"{"error":"jti_known"}"#, Denied, "AssertionReplayed", false, &["store a new JWT under key jwt of Secret svid", "accepts each one once"]),
+        ("stored", 401, JSON, r#"{"error":"invalid_client","error_description":"Token reuse detected"}"#, Denied, "AssertionReplayed", false, &["store a new JWT"]),
+        ("stored", 401, JSON, r#"{"error":"invalid_client","error_description":"Token is not active"}"#, Denied, "AssertionTimeRefused", false, &["key jwt of Secret svid", "store a new one"]),
+        ("stored", 401, JSON, r#"{"error":"invalid_client","error_description":"unexpected audience of the client assertion"}"#, Denied, "AssertionRefused", false, &["have the program that writes it"]),
+        ("stored", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["client assertion", "the program that writes it"]),
+        ("entra stored", 401, JSON, r#"{"error":"invalid_client","error_codes":[700024]}"#, Denied, "AssertionTimeRefused", false, &["store a new one"]),
         // A secret that signs: errors about the assertion, and errors about a wrong secret.
         ("secret jwt", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["client secret", "assertionAudience", "secretJwt"]),
         ("secret jwt", 401, JSON, r#"{"error":"invalid_client","error_description":"assertion audience is not acceptable"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
