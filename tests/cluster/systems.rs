@@ -378,18 +378,21 @@ fn other_formats_are_written_without_a_request() {
             format!("Bearer {}", old.token).into_bytes()
         );
         assert_eq!(place.posts(), 1, "the issuer was not asked");
-        // From keys that hide it to keys that show it: one more token, and no loop.
-        place
-            .edit(
-                "c",
-                json!({ "spec": { "target": { "keys": [{ "format": "DotEnv" }] } } }),
-            )
+        // A quoted token is read back. From keys without it to keys with it: one more token, and no loop.
+        for (format, file) in [
+            ("DotEnv", ".env"),
+            ("CurlConfig", "curlrc"),
+            ("TokenType", "token_type"),
+        ] {
+            let keys = json!({ "spec": { "target": { "keys": [{ "format": format }] } } });
+            place.edit("c", keys).await;
+            testenv::eventually(crate::support::SOON, format, async || {
+                let data = place.secrets().get("token").await.ok()?.data?;
+                data.contains_key(file).then_some(())
+            })
             .await;
-        testenv::eventually(crate::support::SOON, "the hidden one", async || {
-            let data = place.secrets().get("token").await.ok()?.data?;
-            data.contains_key(".env").then_some(())
-        })
-        .await;
+            assert_eq!(place.posts(), 1, "{format}");
+        }
         place
             .edit("c", json!({ "spec": { "target": { "keys": null } } }))
             .await;

@@ -230,7 +230,7 @@ pub struct Recovered {
 }
 
 /// Reads a token from the data of its Secret, whose keys had these formats (`key=Format`). A change of the wanted formats must not cause a
-/// token request. `None`: none of the keys contains the token unchanged; quoted text is not decoded.
+/// token request. `None`: none of the keys contains the token.
 pub fn recover(data: &BTreeMap<String, ByteString>, written: &[String]) -> Option<Recovered> {
     let bare = |secret: &str| Recovered {
         secret: SecretString::from(secret),
@@ -282,6 +282,27 @@ pub fn recover(data: &BTreeMap<String, ByteString>, written: &[String]) -> Optio
         .or_else(plugin)
         .or_else(docker)
         .or_else(|| netrc().map(|(_, secret)| bare(secret)))
+        .or_else(|| after_scheme(&of_curl(read(TargetFormat::CurlConfig)?)?))
+        .or_else(|| of_dotenv(read(TargetFormat::DotEnv)?).map(bare))
+}
+
+/// The value in a dotenv file that [`dotenv`] wrote.
+fn of_dotenv(file: &str) -> Option<&str> {
+    let (_, value) = file.strip_suffix('\n')?.split_once('=')?;
+    let quoted = value.strip_prefix('\'').and_then(|v| v.strip_suffix('\''));
+    Some(quoted.unwrap_or(value))
+}
+
+/// The value of the header in a curl configuration, without quotes and backslashes.
+fn of_curl(file: &str) -> Option<String> {
+    let line = file.strip_suffix("\"\n")?;
+    let quoted = line.strip_prefix("header = \"")?.strip_prefix(HEADER)?;
+    let mut text = String::with_capacity(quoted.len());
+    let mut rest = quoted.chars();
+    while let Some(c) = rest.next() {
+        text.push(if c == '\\' { rest.next()? } else { c });
+    }
+    Some(text)
 }
 
 /// The fields of the answer that were written.
