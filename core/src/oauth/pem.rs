@@ -140,7 +140,7 @@ const fn form(what: &'static str, step: &'static str) -> Form {
 
 const PKCS12: Form = form(
     "a PKCS#12 file (.pfx, .p12)",
-    "convert it to PEM: openssl pkcs12 -in FILE -noenc -nocerts -out tls.key and openssl pkcs12 -in FILE -nokeys -out tls.crt",
+    "convert it to PEM: openssl pkcs12 -in FILE -noenc -nocerts -out NEW.key and openssl pkcs12 -in FILE -nokeys -out NEW.crt",
 );
 const JKS: Form = form(
     "a Java keystore (JKS)",
@@ -148,19 +148,19 @@ const JKS: Form = form(
 );
 const PKCS7: Form = form(
     "a PKCS#7 file (.p7b)",
-    "convert it to PEM: openssl pkcs7 -print_certs -in FILE -out tls.crt (with -inform DER if it is binary)",
+    "convert it to PEM: openssl pkcs7 -print_certs -in FILE -out NEW.crt (with -inform DER if it is binary)",
 );
 const DER_CERTIFICATE: Form = form(
     "a certificate in DER",
-    "convert it to PEM: openssl x509 -inform DER -in FILE -out tls.crt",
+    "convert it to PEM: openssl x509 -inform DER -in FILE -out NEW.crt",
 );
 const DER_KEY: Form = form(
     "a private key in DER",
-    "convert it to PEM: openssl pkey -inform DER -in FILE -out tls.key",
+    "convert it to PEM: openssl pkey -inform DER -in FILE -out NEW.key",
 );
 const ENCRYPTED: Form = form(
     "a private key that is encrypted",
-    "store it without a pass phrase: openssl pkey -in FILE -out tls.key",
+    "store it without a pass phrase: openssl pkey -in FILE -out NEW.key",
 );
 const OPENSSH: Form = form(
     "a private key in OpenSSH's format",
