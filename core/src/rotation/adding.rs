@@ -38,8 +38,7 @@ impl Decision<'_> {
         self.write_with(state, values, Some(n), |record| {
             record.n = n;
             record.next = next;
-            record.answers = self.is_requested();
-            record.handled.clone_from(&self.seen.requested);
+            record.answering = self.seen.requested.clone().filter(|_| self.is_requested());
         })
     }
 

@@ -36,7 +36,8 @@ impl Decision<'_> {
                 return self.wait(self.settings.pace.again);
             }
             return self.write_with(self.taken_over(), Values::Promote, None, |record| {
-                (record.failure, record.answers) = (None, false);
+                record.failure = None;
+                record.handled = record.answering.take().or(record.handled.take());
             });
         }
         // The value is tried at least once before it is given up, also if this process started late or the client named another application

@@ -372,8 +372,6 @@ impl Decision<'_> {
 
 /// Records a rotation that failed. If it was requested, the request is still open. A request that an earlier rotation answered stays answered.
 pub(super) fn failed(record: &mut Record, mut failure: Failure) {
-    if std::mem::take(&mut record.answers) {
-        failure.requested = record.handled.take();
-    }
+    failure.requested = record.answering.take();
     record.failure = Some(failure);
 }

@@ -160,12 +160,13 @@ pub struct Record {
     /// what it created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub makers: Vec<String>,
-    /// The value of `rotate-requested-at` that was answered last.
+    /// The value of `rotate-requested-at` that was answered last. It stays while another rotation is in progress: if the annotation is lost
+    /// then, the request is still open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled: Option<String>,
-    /// Whether the rotation in progress answers that request. A scheduled rotation answers none.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub answers: bool,
+    /// The request that the rotation in progress answers when credentials use the new value. A scheduled rotation answers none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answering: Option<String>,
     /// The last rotation, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

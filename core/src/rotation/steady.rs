@@ -264,7 +264,9 @@ impl Decision<'_> {
 
     /// Whether a user requested a rotation that has not begun.
     pub(super) fn is_requested(&self) -> bool {
-        self.seen.requested.is_some() && self.seen.requested != self.record.handled
+        let requested = self.seen.requested.as_ref();
+        let begun = [&self.record.handled, &self.record.answering];
+        requested.is_some() && begun.iter().all(|of| of.as_ref() != requested)
     }
 
     /// When the next rotation must begin so that it completes before the current value expires.

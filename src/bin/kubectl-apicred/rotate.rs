@@ -71,12 +71,12 @@ async fn until_rotated(
 ) -> Result<(), Failure> {
     let begun = Instant::now();
     let place = format!("{}/{name}", cluster.namespace);
-    let (mut seen, mut reported) = (false, None);
+    let mut reported = None;
     loop {
         let read = call(cluster.api::<ApiClient>().get(name)).await;
         let about = format!("reading ApiClient {place}");
         let why = match read {
-            Ok(object) => match progress(&object, value, &mut seen) {
+            Ok(object) => match progress(&object, value) {
                 Progress::Rotated => {
                     terminal::out(&format!("{place} rotated: credentials use the new one"));
                     return Ok(());
@@ -111,8 +111,8 @@ async fn until_rotated(
     }
 }
 
-/// `seen`: the rotation of this request was observed in progress.
-fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
+/// A request is answered when credentials use the new credential. Until then the state shows what is in progress.
+fn progress(object: &ApiClient, value: &str) -> Progress {
     let status = object.status.clone().unwrap_or_default();
     let noted = object.metadata.annotations.as_ref();
     let wanted = noted.and_then(|a| a.get(names::ROTATE_REQUESTED_AT));
@@ -122,11 +122,12 @@ fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
             .filter(|c| c.status == "True")
             .map(|c| c.message.clone())
     };
-    let handled = status.last_handled_rotate_request.as_deref();
     // A later request of another user replaces this one.
-    let ours = handled == Some(value) || handled.is_some() && handled == wanted.map(String::as_str);
+    let is_ours = |noted: &Option<String>| {
+        noted.as_deref() == Some(value) || noted.is_some() && noted.as_ref() == wanted
+    };
     let state = status.rotation_state.as_deref().unwrap_or("Unknown");
-    if ours && !matches!(state, "Adding" | "Proving") {
+    if is_ours(&status.last_handled_rotate_request) {
         return Progress::Rotated;
     }
     if wanted.is_none() {
@@ -135,15 +136,13 @@ fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
             names::ROTATE_REQUESTED_AT
         ));
     }
-    // A fast error may be reported before the status in progress was read.
-    let failed = *seen || status.last_failed_rotate_request.as_deref() == Some(value);
-    if let (true, false, Some(why)) = (failed, ours, condition(ConditionType::RotationFailed)) {
+    let failed = is_ours(&status.last_failed_rotate_request);
+    if let (true, Some(why)) = (failed, condition(ConditionType::RotationFailed)) {
         let because = condition(ConditionType::RotationBlocked);
         return Progress::Failed(
             because.map_or(why.clone(), |because| format!("{why}: {because}")),
         );
     }
-    *seen |= ours;
     let why = condition(ConditionType::RotationBlocked);
     let due = || condition(ConditionType::RotationDue);
     Progress::Waits(state.to_owned(), why.or_else(due))
@@ -185,98 +184,68 @@ mod tests {
             status["lastFailedRotateRequest"] = json!(request);
             status
         };
-        for (seen, wanted, status, expected) in [
+        for (wanted, status, expected) in [
+            ("now", status("Steady", None, None), waits("Steady", None)),
             (
-                false,
-                Some("now"),
-                status("Steady", None, None),
-                waits("Steady", None),
-            ),
-            (
-                false,
-                Some("now"),
+                "now",
                 status("Steady", Some("before"), None),
                 waits("Steady", None),
             ),
             (
-                false,
-                Some("now"),
+                "now",
                 status("Steady", None, Some("RotationBlocked")),
                 waits("Steady", Some("why")),
             ),
             // It was requested while the old credential of the previous rotation is still retained.
             (
-                false,
-                Some("now"),
+                "now",
                 status("Overlap", Some("before"), Some("RotationDue")),
                 waits("Overlap", Some("why")),
             ),
             (
-                false,
-                Some("now"),
+                "now",
                 status("Steady", Some("before"), Some("RotationDue")),
                 waits("Steady", Some("why")),
             ),
             (
-                false,
-                Some("now"),
-                status("Adding", Some("now"), None),
+                "now",
+                status("Adding", Some("before"), None),
                 waits("Adding", None),
             ),
             (
-                false,
-                Some("now"),
-                status("Proving", Some("now"), None),
+                "now",
+                status("Proving", Some("before"), None),
                 waits("Proving", None),
             ),
             (
-                true,
-                Some("now"),
+                "now",
                 status("Overlap", Some("now"), None),
                 Progress::Rotated,
             ),
             (
-                true,
-                Some("now"),
+                "now",
                 status("Steady", Some("now"), None),
                 Progress::Rotated,
             ),
             (
-                false,
-                Some("later"),
+                "later",
                 status("Overlap", Some("later"), None),
                 Progress::Rotated,
             ),
             // A failure from before the request is not its result.
             (
-                false,
-                Some("now"),
+                "now",
                 status("Steady", None, Some("RotationFailed")),
                 waits("Steady", None),
             ),
-            (
-                true,
-                Some("now"),
-                status("Steady", None, Some("RotationFailed")),
-                Progress::Failed("why".to_owned()),
-            ),
-            (
-                false,
-                Some("now"),
-                failed("now"),
-                Progress::Failed("why".to_owned()),
-            ),
-            (false, Some("now"), failed("before"), waits("Steady", None)),
+            ("now", failed("now"), Progress::Failed("why".to_owned())),
+            ("later", failed("later"), Progress::Failed("why".to_owned())),
+            ("now", failed("before"), waits("Steady", None)),
         ] {
-            let mut seen = seen;
-            let reported = progress(&client(wanted, &status), "now", &mut seen);
+            let reported = progress(&client(Some(wanted), &status), "now");
             assert_eq!(reported, expected, "{status}");
         }
-        let gone = progress(
-            &client(None, &status("Steady", None, None)),
-            "now",
-            &mut false,
-        );
+        let gone = progress(&client(None, &status("Steady", None, None)), "now");
         assert!(matches!(gone, Progress::Failed(why) if why.contains("was removed")));
     }
 }

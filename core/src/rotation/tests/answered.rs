@@ -112,12 +112,12 @@ fn a_request_that_was_answered_stays_answered_when_a_later_scheduled_rotation_fa
 fn a_request_that_comes_while_a_scheduled_rotation_fails_is_the_next_one() {
     let mut process = due_by_age();
     let noted = is_refused(&mut process);
-    assert_eq!((noted.handled, noted.answers), (None, false));
+    assert_eq!((noted.handled, noted.answering), (None, None));
     process.seen.requested = Some(REQUEST.to_owned());
     // It does not wait for the pause, and is open until a rotation succeeds.
     process.pass(process.settings.pace.call_pause);
     let noted = is_refused(&mut process);
-    assert_eq!((noted.handled, noted.answers), (None, false));
+    assert_eq!((noted.handled, noted.answering), (None, None));
     let failure = noted.failure.expect("a failure");
     assert_eq!(failure.requested.as_deref(), Some(REQUEST));
     assert!(is_due(&process));
@@ -125,13 +125,81 @@ fn a_request_that_comes_while_a_scheduled_rotation_fails_is_the_next_one() {
 
 #[test]
 fn the_record_of_a_rotation_without_a_request_is_as_short_as_before() {
-    let text = |answers| {
+    let text = |answering: Option<&str>| {
         let record = Record {
-            answers,
+            answering: answering.map(str::to_owned),
             ..Record::default()
         };
         record.annotation().1
     };
-    assert!(!text(false).contains("answers"));
-    assert!(text(true).contains("\"answers\":true"));
+    assert!(!text(None).contains("answering"));
+    assert!(text(Some(REQUEST)).contains(&format!("\"answering\":\"{REQUEST}\"")));
+}
+
+/// A certificate that is being proven for a request.
+fn proving() -> Process {
+    let mut process = Process::announced(Kind::Certificate);
+    process.seen.requested = Some(REQUEST.to_owned());
+    let since = process.now;
+    let record = process.record();
+    record.state = Phase::Added { since };
+    record.handled = Some("before".to_owned());
+    record.answering = Some(REQUEST.to_owned());
+    process
+}
+
+#[test]
+fn a_request_is_answered_when_credentials_use_the_new_value() {
+    let mut process = proving();
+    loop {
+        let next = process.decide();
+        assert_eq!(next.record.handled.as_deref(), Some("before"));
+        process.pass(process.settings.trials.gap);
+        match process.does(&Outcome::Token) {
+            Step::Write { change, .. } => {
+                let noted = change.record;
+                assert_eq!(noted.handled.as_deref(), Some(REQUEST));
+                assert_eq!(noted.answering, None);
+                return;
+            }
+            Step::Trial { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_request_is_still_open_if_the_secret_is_replaced_by_an_earlier_one_before_that() {
+    let with = |handled: Option<&str>| {
+        let mut process = proving();
+        // What status has by now.
+        process
+            .seen
+            .handled
+            .clone_from(&process.decide().record.handled);
+        process.seen.slots.next = None;
+        match handled {
+            None => process.seen.noted = Noted::Absent,
+            Some(handled) => {
+                let record = process.record();
+                record.state = Phase::Steady;
+                (record.n, record.next, record.answering) = (1, None, None);
+                record.handled = Some(handled.to_owned());
+            }
+        }
+        process
+    };
+    for handled in [None, Some("before"), Some("long before")] {
+        assert!(is_due(&with(handled)), "{handled:?}");
+    }
+}
+
+#[test]
+fn a_scheduled_rotation_keeps_which_request_was_answered() {
+    let mut process = due_by_age();
+    process.record().handled = Some(REQUEST.to_owned());
+    // A user removed the annotation.
+    process.seen.requested = None;
+    let noted = is_refused(&mut process);
+    assert_eq!(noted.handled.as_deref(), Some(REQUEST));
 }

@@ -281,8 +281,7 @@ fn a_reading_that_succeeds_does_not_hide_why_the_issuer_refused() {
 fn who_requests_a_rotation_again_does_not_wait_for_the_pause_after_a_failure() {
     let mut process = Process::announced(Kind::Secret);
     let record = process.record();
-    record.handled = Some("first".to_owned());
-    record.answers = true;
+    record.answering = Some("first".to_owned());
     process.seen.requested = Some("first".to_owned());
     process.does(&failed(Class::Policy));
     process.does(&Outcome::Done);
