@@ -7,7 +7,7 @@ use super::{
     failure::Why,
     next::{Decision, Sight, failed},
     observed::{Application, Key, Same},
-    settings::{FRESH, Kind, SKEW},
+    settings::{FRESH, Kind, MOST_PAUSE, SKEW},
     state::{Known, Phase, Place},
     step::{Notice, Step, Tried, Values},
     values::{NEXT, PREVIOUS},
@@ -206,7 +206,7 @@ impl Decision<'_> {
         {
             return step;
         }
-        if let Some(step) = self.calls_wait(true) {
+        if let Some(step) = self.removal_waits().or_else(|| self.calls_wait(true)) {
             return step;
         }
         match self.sight(None) {
@@ -247,6 +247,12 @@ impl Decision<'_> {
             Kind::Secret => Step::RemovePassword { id: id.clone() },
             Kind::Certificate | Kind::Key => Step::RemoveKey { id: id.clone() },
         }
+    }
+
+    /// The pause after a removal that failed. Nothing is read during it, because a reading precedes each removal.
+    fn removal_waits(&self) -> Option<Step> {
+        let at = self.memory.removes_at?;
+        self.ahead(at, MOST_PAUSE).map(|until| self.until(until))
     }
 
     /// This step or, if the issuer refuses the current value, the beginning of the next rotation.

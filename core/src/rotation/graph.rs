@@ -17,7 +17,8 @@ use crate::{
     oauth::{Identity, Method, is_guid, leaf},
 };
 pub use answer::{
-    NewPassword, application, hint, new_key, new_password, removed, thumbprints, unnamed,
+    NewPassword, application, hint, new_key, new_password, removed, request_id, thumbprints,
+    unnamed,
 };
 
 /// The base URL of Microsoft Graph, and the paths of an application.

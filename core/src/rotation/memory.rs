@@ -1,11 +1,15 @@
 //! What one process knows in addition to the Secret. It is lost with the process. Each state defines how to continue without it.
 
+mod sent;
+
 use jiff::{SignedDuration, Timestamp};
+
+pub(super) use sent::Sent;
 
 use super::{
     observed::Application,
     outcome::{Class, Fault, InHand, Outcome},
-    settings::{PROOF_LASTS, Pace, SKEW},
+    settings::{MOST_PAUSE, PROOF_LASTS, Pace, SKEW},
     step::{Change, Step, Tried},
     trials::Row,
 };
@@ -13,31 +17,8 @@ use crate::oauth::AnswerIds;
 
 /// Maximum number of proofs that are remembered.
 const MOST_PROOFS: usize = 4;
-/// Maximum number of announcements that are remembered.
-const MOST_SENT: usize = 4;
 /// The longest pause after a call that failed.
 pub(super) const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-
-/// The result of announcing one certificate.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sent {
-    digest: String,
-    /// When it was last announced.
-    pub(super) at: Timestamp,
-    /// Why the last announcement failed, if it did.
-    pub(super) fault: Option<Fault>,
-    /// Number of failures in a row.
-    pub(super) failures: u32,
-    /// How often the issuer answered that it was added.
-    pub(super) added: u32,
-}
-
-impl Sent {
-    /// Whether the issuer may have it by now.
-    pub(super) fn may_have_arrived(&self) -> bool {
-        self.fault.as_ref().is_none_or(|f| f.may_have_happened)
-    }
-}
 
 /// What one process knows.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,8 +39,10 @@ pub struct Memory {
     /// Why the call to add this number failed.
     pub(super) refused: Option<(u32, Fault)>,
     pub(super) removed: Option<String>,
-    /// Number of removals in a row that failed since the last write.
+    /// Number of removals in a row that failed since the last write. A reading precedes each of them, and does not reset it.
     pub(super) unremoved: u32,
+    /// No removal is sent before this time.
+    pub(super) removes_at: Option<Timestamp>,
     /// The last one that was removed. Replicas may still list it.
     pub(super) gone: Option<String>,
     /// Certificates that were announced, the oldest first.
@@ -96,6 +79,7 @@ impl Memory {
             refused: None,
             removed: None,
             unremoved: 0,
+            removes_at: None,
             gone: None,
             sent: Vec::new(),
             row: Row::default(),
@@ -145,7 +129,7 @@ impl Memory {
             }
         }
         if lacks_caller(self.read_fault.as_ref()) || lacks_caller(self.write_fault.as_ref()) {
-            (self.failures, self.not_before) = (0, None);
+            (self.failures, self.not_before, self.removes_at) = (0, None, None);
         }
     }
 
@@ -160,16 +144,6 @@ impl Memory {
                 ..Row::default()
             }
         }
-    }
-
-    /// The result of announcing a certificate.
-    pub(super) fn sent(&self, digest: &str) -> Option<&Sent> {
-        self.sent.iter().find(|sent| sent.digest == digest)
-    }
-
-    /// Whether this process announced a certificate that the issuer may therefore have.
-    pub fn has_announced(&self, digest: &str) -> bool {
-        self.sent(digest).is_some_and(Sent::may_have_arrived)
     }
 
     /// The next trial is due `gap` after this.
@@ -251,6 +225,7 @@ impl Memory {
             }
             (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) => {
                 (self.removed, self.gone) = (Some(id.clone()), Some(id.clone()));
+                self.removes_at = None;
                 self.succeeded();
             }
             (Step::Trial { digest, since, .. }, outcome) => {
@@ -258,22 +233,6 @@ impl Memory {
             }
             _ => {}
         }
-    }
-
-    /// Records that a certificate is announced now. Unless an answer shows otherwise, the issuer may have it afterwards.
-    fn announces(&mut self, digest: &str, now: Timestamp) {
-        let known = self.sent.iter().position(|sent| sent.digest == digest);
-        let before = known.map(|at| self.sent.remove(at));
-        let (failures, added) = before.map_or((0, 0), |sent| (sent.failures, sent.added));
-        self.sent.push(Sent {
-            digest: digest.to_owned(),
-            at: now,
-            fault: None,
-            failures,
-            added,
-        });
-        let surplus = self.sent.len().saturating_sub(MOST_SENT);
-        self.sent.drain(..surplus);
     }
 
     /// A change of the application succeeded.
@@ -301,13 +260,20 @@ impl Memory {
         };
         *of = Some(fault.clone());
         self.failures = self.failures.saturating_add(1);
-        let own = match fault.class {
-            Class::Conflict => self.conflict_pause,
-            _ => doubled(self.call_pause, self.failures, LONGEST_PAUSE),
+        let (first, times) = match fault.class {
+            Class::Conflict => (self.conflict_pause, 1),
+            _ => (self.call_pause, self.failures),
         };
-        let pause = fault.retry_after.map_or(own, |asked| asked.max(own));
-        self.not_before = Some(later(now, pause.min(LONGEST_PAUSE)));
-        self.unremoved = self.unremoved.saturating_add(u32::from(step.removes()));
+        let own = doubled(first, times, LONGEST_PAUSE);
+        let asked = |own: SignedDuration| {
+            let pause = fault.retry_after.map_or(own, |asked| asked.max(own));
+            later(now, pause.min(LONGEST_PAUSE))
+        };
+        self.not_before = Some(asked(own));
+        if step.removes() {
+            self.unremoved = self.unremoved.saturating_add(1);
+            self.removes_at = Some(asked(doubled(first, self.unremoved, MOST_PAUSE)));
+        }
         if let Step::AddKey { n, .. } | Step::AddPassword { n, .. } = step {
             self.refused = Some((*n, fault.clone()));
         }
@@ -326,7 +292,7 @@ impl Memory {
         }
         self.refused = None;
         self.added = None;
-        (self.removed, self.unremoved) = (None, 0);
+        (self.removed, self.unremoved, self.removes_at) = (None, 0, None);
         // The rotation progressed, so it no longer waits because of an earlier failure.
         if change.record.failure.is_none() && change.announces.is_none() {
             (self.read_fault, self.write_fault) = (None, None);

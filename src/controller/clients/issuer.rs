@@ -35,7 +35,7 @@ use crate::{
     plan::fingerprint,
     rotation::{
         Class, Fault, Outcome,
-        graph::{GraphCall, GraphRequest},
+        graph::{self, GraphCall, GraphRequest},
         may_change,
     },
 };
@@ -226,7 +226,18 @@ impl ClientPlace {
                 "the application cannot be named: neither objectId nor the client ID is a GUID; correct them",
             ));
         };
-        self.send(request, "Microsoft Graph").await
+        let answer = self.send(request, "Microsoft Graph").await?;
+        if answer.status >= 400 {
+            tracing::info!(
+                namespace = self.credential.namespace,
+                client_id = self.credential.client_id,
+                status = answer.status,
+                request_id = graph::request_id(&answer),
+                client_request_id = request_id,
+                "Microsoft Graph refused a request of a rotation"
+            );
+        }
+        Ok(answer)
     }
 
     /// Checks that the registration access token of this Secret may be sent there. Returns the origin of the token endpoint.

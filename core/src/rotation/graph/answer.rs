@@ -241,6 +241,11 @@ fn error(raw: &RawAnswer) -> Option<GraphError> {
     })
 }
 
+/// The id that Microsoft Graph gave a request which it refused. For the log.
+pub fn request_id(raw: &RawAnswer) -> Option<String> {
+    error(raw)?.request_id
+}
+
 /// What an error means. Its text is evaluated and never shown.
 fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
     let Some(error) = error(raw) else {
@@ -255,15 +260,13 @@ fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
         || format!("HTTP {}", raw.status),
         |code| format!("HTTP {}, {code}", raw.status),
     );
-    let id = error
-        .request_id
-        .map_or(String::new(), |id| format!(" (request id {id})"));
     Fault {
         class,
         sent: true,
         may_have_happened: raw.status >= 500,
         retry_after: asked(raw, now),
-        message: format!("Microsoft Graph answered {seen}: {next_step}{id}"),
+        // Without the id of the request: a message that differs each time would be written and reported each time.
+        message: format!("Microsoft Graph answered {seen}: {next_step}"),
     }
 }
 
@@ -369,7 +372,9 @@ impl Class {
             }
             Self::Caller => "there is no token to call it with; check managementRef",
             Self::NoApplication => "there is no such application; check objectId and the client ID",
-            Self::Invalid => "the request was refused; report it with the request id",
+            Self::Invalid => {
+                "the request was refused; report it with the request id, which is in the log of the operator"
+            }
             Self::Transient => "the service failed; apicred tries again",
         }
     }

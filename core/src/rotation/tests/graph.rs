@@ -18,7 +18,7 @@ use crate::{
         Class, Fault, KeyMark, Kind, Mark,
         graph::{
             Address, Graph, GraphCall, GraphRequest, application, endpoint, hint, new_key,
-            new_password, removed, thumbprints,
+            new_password, removed, request_id, thumbprints,
         },
     },
 };

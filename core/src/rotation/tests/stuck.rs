@@ -167,6 +167,36 @@ fn a_rotation_that_is_needed_does_not_wait_for_a_removal_that_always_fails() {
     assert!(matches!(step, Step::RemovePassword { .. }), "{step:?}");
 }
 
+#[test]
+fn a_removal_that_is_refused_is_repeated_ever_more_rarely_whatever_is_read_meanwhile() {
+    for (class, first) in [(Class::Permission, 15), (Class::Conflict, 30)] {
+        let mut process = retiring(Kind::Secret);
+        let mut pauses = Vec::new();
+        for _ in 0..16 {
+            process.seen.used_at = Some(process.now);
+            let keys = vec![key(&process, 0, Some("pre")), key(&process, 1, Some("val"))];
+            let read = Outcome::Application(Application {
+                read_at: process.now,
+                keys,
+            });
+            // Each removal has a reading before it, and no other reading is sent.
+            assert_eq!(process.does(&read), Step::ReadApplication, "{class:?}");
+            let step = process.does(&failed(class));
+            assert!(matches!(step, Step::RemovePassword { .. }), "{step:?}");
+            assert_eq!(process.blocked(), [format!("{class:?}")]);
+            let pause = process.waits();
+            pauses.push(pause.as_secs());
+            process.pass(pause);
+        }
+        assert_eq!(
+            pauses[..4],
+            [1, 2, 4, 8].map(|times| first * times),
+            "{class:?}"
+        );
+        assert_eq!(pauses[15], DAY, "{class:?}");
+    }
+}
+
 /// The orphan of an earlier rotation is removed before the overlap of the value that was just replaced begins.
 #[test]
 fn a_rotation_instead_of_the_removal_of_an_orphan_skips_no_overlap() {
