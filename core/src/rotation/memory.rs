@@ -9,7 +9,7 @@ pub(super) use sent::Sent;
 use super::{
     observed::Application,
     outcome::{Class, Fault, InHand, Outcome},
-    settings::{MOST_PAUSE, PROOF_LASTS, Pace, SKEW},
+    settings::{MOST_PAUSE, MOST_READ_PAUSE, PROOF_LASTS, Pace, SKEW},
     step::{Change, Step, Tried},
     trials::Row,
 };
@@ -54,6 +54,8 @@ pub struct Memory {
     pub(super) wrote_at: Option<Timestamp>,
     pub(super) failures: u32,
     pub(super) not_before: Option<Timestamp>,
+    /// The end of the pause that the issuer requested. Nothing but a call that succeeds shortens it.
+    asked_until: Option<Timestamp>,
     /// The fault of the last reading of the application, if it failed.
     pub(super) read_fault: Option<Fault>,
     /// The fault of the last change of the application, if it failed. A successful reading does not clear it.
@@ -88,6 +90,7 @@ impl Memory {
             wrote_at: None,
             failures: 0,
             not_before: None,
+            asked_until: None,
             read_fault: None,
             write_fault: None,
             call_pause: pace.call_pause,
@@ -130,6 +133,19 @@ impl Memory {
         }
         if lacks_caller(self.read_fault.as_ref()) || lacks_caller(self.write_fault.as_ref()) {
             (self.failures, self.not_before, self.removes_at) = (0, None, None);
+        }
+    }
+
+    /// A user requests a rotation, or `managementRef` names another object: what failed before may be corrected. Calls wait only for a pause that
+    /// the issuer requested. What is reported stays until a call succeeds.
+    pub fn asked_anew(&mut self) {
+        (self.failures, self.not_before) = (0, self.asked_until);
+        self.removes_at = self.removes_at.and(self.asked_until);
+        self.blind = None;
+        for sent in &mut self.sent {
+            if sent.fault.is_some() && !sent.may_have_arrived() {
+                sent.failures = 0;
+            }
         }
     }
 
@@ -242,7 +258,7 @@ impl Memory {
     }
 
     fn answered(&mut self) {
-        (self.failures, self.not_before) = (0, None);
+        (self.failures, self.not_before, self.asked_until) = (0, None, None);
     }
 
     fn failed(&mut self, step: &Step, fault: &Fault, now: Timestamp) {
@@ -264,12 +280,18 @@ impl Memory {
             Class::Conflict => (self.conflict_pause, 1),
             _ => (self.call_pause, self.failures),
         };
-        let own = doubled(first, times, LONGEST_PAUSE);
+        let most = if reads {
+            MOST_READ_PAUSE
+        } else {
+            LONGEST_PAUSE
+        };
+        let own = doubled(first, times, most);
         let asked = |own: SignedDuration| {
             let pause = fault.retry_after.map_or(own, |asked| asked.max(own));
             later(now, pause.min(LONGEST_PAUSE))
         };
         self.not_before = Some(asked(own));
+        self.asked_until = fault.retry_after.map(|_| asked(SignedDuration::ZERO));
         if step.removes() {
             self.unremoved = self.unremoved.saturating_add(1);
             self.removes_at = Some(asked(doubled(first, self.unremoved, MOST_PAUSE)));

@@ -27,6 +27,8 @@ pub const PAUSE: SignedDuration = SignedDuration::from_mins(15);
 pub const CALL_PAUSE: SignedDuration = SignedDuration::from_secs(15);
 /// The same after `Directory_ConcurrencyViolation`, which is short. It is not doubled.
 pub const CONFLICT_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// The longest pause after a reading of the application that failed: a fault that a user corrected is noticed within this time.
+pub const MOST_READ_PAUSE: SignedDuration = SignedDuration::from_mins(15);
 /// If an issuer is too busy to add a credential, it is announced again this many times.
 pub const MOST_BUSY: u32 = 5;
 /// After this many failed removals in a row, a rotation that is due does not wait for the removal of the previous credential.

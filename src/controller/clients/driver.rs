@@ -75,6 +75,8 @@ pub(super) struct Driver {
     pub(super) object_id: Option<String>,
     /// The application that the fields above belong to.
     pub(super) application: Option<Application>,
+    /// The last request of a rotation, and the name in `managementRef`: a change shows that a user may have corrected something.
+    pub(super) asked: (Option<String>, Option<String>),
     /// The object in `managementRef`, as last observed.
     pub(super) caller: Caller,
     /// A registration access token that is not stored in a Secret yet.
@@ -101,6 +103,40 @@ pub(super) struct Driver {
     /// Whether this process has observed everything, so that it may change the status.
     pub(super) looked: bool,
     pub(super) failures: u32,
+}
+
+impl Driver {
+    /// For a process that has done nothing for this client.
+    pub(super) fn new(context: &Arc<Context>, key: &Key, uid: &str, shared: Arc<Shared>) -> Self {
+        let (now, pace) = (context.clock.now(), &context.settings.rotation.pace);
+        Self {
+            memory: Memory::new(now, pace),
+            context: Arc::clone(context),
+            key: key.clone(),
+            uid: uid.to_owned(),
+            shared,
+            held: BTreeMap::new(),
+            held_by: None,
+            own: None,
+            object_id: None,
+            application: None,
+            asked: (None, None),
+            caller: None,
+            unstored: None,
+            lost: None,
+            refused_address: None,
+            unwritten: None,
+            stuck: None,
+            unmanaged: None,
+            in_flight: None,
+            of: None,
+            patience: Patience::default(),
+            token: None,
+            uploads: Uploads::default(),
+            looked: false,
+            failures: 0,
+        }
+    }
 }
 
 /// All inputs of one step.

@@ -9,12 +9,12 @@ use kube::Api;
 use serde_json::json;
 
 use super::{
-    driver::{Driver, RECHECK, Sight, Uploads},
+    driver::{Driver, RECHECK, Sight},
     execute::Execution,
     held::{Application, REMOVED},
     issuer::ClientPlace,
     obstacle::obstacle,
-    patience::{LONGEST, PAUSE, Patience},
+    patience::{LONGEST, PAUSE},
     seen::{asking, in_others, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
     upload::{copy_of, joined},
@@ -30,8 +30,8 @@ use crate::{
     api::{ApiCredential, ApiPreset, IssuerRef},
     credential::{ClientLookup, FieldError, Key, parse_client, parse_with_client},
     rotation::{
-        Memory, Next, Observed, Outcome, Record, Registry, Rotating, Step, Uploading, lagging,
-        next, rotating, upload, used_at,
+        Next, Observed, Outcome, Record, Registry, Rotating, Step, Uploading, lagging, next,
+        rotating, upload, used_at,
     },
 };
 
@@ -53,33 +53,7 @@ pub(super) fn begin(
     uid: &str,
     shared: Arc<Shared>,
 ) -> tokio::task::AbortHandle {
-    let (now, pace) = (context.clock.now(), &context.settings.rotation.pace);
-    let driver = Driver {
-        memory: Memory::new(now, pace),
-        context: Arc::clone(context),
-        key: key.clone(),
-        uid: uid.to_owned(),
-        shared,
-        held: BTreeMap::new(),
-        held_by: None,
-        own: None,
-        object_id: None,
-        application: None,
-        caller: None,
-        unstored: None,
-        lost: None,
-        refused_address: None,
-        unwritten: None,
-        stuck: None,
-        unmanaged: None,
-        in_flight: None,
-        of: None,
-        patience: Patience::default(),
-        token: None,
-        uploads: Uploads::default(),
-        looked: false,
-        failures: 0,
-    };
+    let driver = Driver::new(context, key, uid, shared);
     tokio::spawn(driver.run()).abort_handle()
 }
 
@@ -140,6 +114,14 @@ impl Driver {
             };
             if !acts {
                 return Reconciled::Sleep(PAUSE);
+            }
+            let asked = (
+                client.rotate_requested.clone(),
+                client.manager().map(str::to_owned),
+            );
+            if asked != self.asked {
+                self.memory.asked_anew();
+                self.asked = asked;
             }
             let caller = self.caller_now();
             if caller != self.caller {

@@ -35,7 +35,7 @@ fn a_rotation_goes_on_at_once_when_the_caller_has_a_token() {
         process.pass(process.waits());
     }
     process.does(&failed(Class::Caller));
-    assert!(process.waits() > SignedDuration::from_hours(1));
+    assert!(process.waits() > SignedDuration::from_mins(10));
     process.memory.caller_changed();
     assert_eq!(process.blocked().len(), 1, "it may have none again");
     assert_eq!(process.does(&failed(Class::Caller)), Step::ReadApplication);
@@ -50,6 +50,56 @@ fn a_rotation_goes_on_at_once_when_the_caller_has_a_token() {
     process.memory.caller_changed();
     assert_eq!(process.blocked().len(), 1);
     assert_eq!(process.waits(), process.settings.pace.call_pause);
+}
+
+#[test]
+fn a_fault_that_was_corrected_is_noticed_within_a_quarter_of_an_hour_however_long_it_lasted() {
+    for class in [Class::Invalid, Class::Transient, Class::NoApplication] {
+        let mut process = Process::of(Kind::Secret);
+        for _ in 0..30 {
+            assert_eq!(process.does(&failed(class)), Step::ReadApplication);
+            let pause = process.waits();
+            assert!(pause <= SignedDuration::from_mins(15), "{class:?} {pause}");
+            process.pass(pause);
+        }
+        process.does(&process.application());
+        assert!(process.blocked().is_empty());
+    }
+}
+
+#[test]
+fn who_requests_a_rotation_waits_only_for_the_pause_that_the_issuer_requested() {
+    let hours = SignedDuration::from_hours(2);
+    for asked in [None, Some(hours)] {
+        let Outcome::Failed(fault) = failed(Class::Throttled) else {
+            unreachable!("it failed")
+        };
+        let refused = Outcome::Failed(Fault {
+            retry_after: asked,
+            ..fault
+        });
+        let mut process = Process::of(Kind::Secret);
+        for _ in 0..8 {
+            assert_eq!(process.does(&refused), Step::ReadApplication);
+            process.pass(process.waits());
+        }
+        process.does(&refused);
+        process.pass(process.settings.pace.call_pause);
+        process.seen.requested = Some("now".to_owned());
+        process.memory.asked_anew();
+        assert_eq!(process.blocked().len(), 1, "no call has succeeded");
+        match asked {
+            None => assert_eq!(process.decide().step, Step::ReadApplication),
+            Some(_) => assert_eq!(process.waits(), hours - process.settings.pace.call_pause),
+        }
+    }
+    // The right to read the application was missing.
+    let mut process = Process::of(Kind::Secret);
+    process.does(&failed(Class::Permission));
+    process.seen.requested = Some("now".to_owned());
+    assert!(process.waits() > process.settings.pace.call_pause);
+    process.memory.asked_anew();
+    assert_eq!(process.decide().step, Step::ReadApplication);
 }
 
 #[test]
