@@ -43,11 +43,15 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         facts,
     };
     let mut notices = Vec::new();
+    let overlaps = record.overlaps(settings.overlap);
     let step = match &record.state {
         Phase::Steady => decision.steady(&mut notices),
         Phase::Adding { n, since } => decision.adding(*n, *since, &mut notices),
         Phase::Added { since } => decision.added(*since, &mut notices),
-        Phase::Switched { retire_at } => decision.switched(*retire_at, &mut notices),
+        Phase::Switched { retire_at } => {
+            let ends = overlaps.map_or(*retire_at, |(_, ends)| ends);
+            decision.switched(ends, &mut notices)
+        }
         Phase::Retiring { key, from } => decision.retiring(key, *from, &mut notices),
     };
     if record.state != Phase::Steady {
@@ -61,8 +65,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
     notices.extend(reported(memory, settings.kind, idle));
     let rotates_at = match &record.state {
         Phase::Steady => Some(decision.due_at()),
-        Phase::Switched { retire_at } => Some(decision.due_at().max(*retire_at)),
-        _ => None,
+        _ => overlaps.map(|(_, ends)| decision.due_at().max(ends)),
     };
     let keys = decision.shown();
     Next {
@@ -258,8 +261,13 @@ impl Decision<'_> {
             Values::DropNext => (facts.current, None, facts.previous),
             Values::DropPrevious => (facts.current, facts.next, None),
         };
+        let switched_at = match state {
+            Phase::Switched { retire_at } => Some(later(retire_at, -self.settings.overlap)),
+            _ => None,
+        };
         let mut record = Record {
             state,
+            switched_at,
             client: Some(self.seen.client.clone()),
             kind: Some(self.settings.kind),
             current,

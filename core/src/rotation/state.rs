@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{failure::Failure, observed::Observed, settings::Kind};
+use super::{failure::Failure, memory::later, observed::Observed, settings::Kind};
 use crate::{api::names, credential::Endpoint, oauth::is_guid, plan::fingerprint::DigestKey};
 
 /// Version of the annotation's format. Another version is not changed.
@@ -34,7 +34,7 @@ pub enum Phase {
     },
     /// The next credential has become the current one, and the previous one stays valid: the overlap.
     Switched {
-        /// The previous one may be removed after this time.
+        /// The previous one may be removed after this time, with the overlap that was set at the switch: see [`Record::switched_at`].
         retire_at: Timestamp,
     },
     /// A credential is about to be removed at the issuer. Written before the call.
@@ -156,6 +156,9 @@ pub struct Record {
     /// the issuer later; the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<Known>,
+    /// In the overlap: when it began. Its end follows from the overlap that is set now. None: another state, or an earlier version wrote this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched_at: Option<Timestamp>,
     /// UIDs of the client resources that rotated this Secret for this client, the present one last. If one is deleted, the next one takes over
     /// what it created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -203,6 +206,16 @@ impl Record {
         [&self.current, &self.next, &self.previous]
             .into_iter()
             .flatten()
+    }
+
+    /// In the overlap: its begin and its end. Only the end, with the overlap at that time, is stored in the record of an earlier version.
+    pub(super) fn overlaps(&self, overlap: SignedDuration) -> Option<(Timestamp, Timestamp)> {
+        let Phase::Switched { retire_at } = self.state else {
+            return None;
+        };
+        let began = self.switched_at.unwrap_or(later(retire_at, -overlap));
+        let ends = self.switched_at.map_or(retire_at, |at| later(at, overlap));
+        Some((began, ends))
     }
 
     /// Which credential the state is about: its number, and its ID if that is known. In `Steady` and in the overlap it is the latest one that

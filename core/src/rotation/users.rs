@@ -2,10 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    settings::SKEW,
-    state::{Noted, Phase},
-};
+use super::{settings::SKEW, state::Noted};
 
 /// A credential that names the Secret, from what is stored with its token.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,11 +64,8 @@ pub fn lagging(
     let Noted::Record(record) = noted else {
         return None;
     };
-    let Phase::Switched { retire_at } = &record.state else {
-        return None;
-    };
-    let switched = retire_at.saturating_sub(overlap).ok();
-    let sure = switched.and_then(|at| at.checked_add(SKEW).ok());
+    let (switched, _) = record.overlaps(overlap)?;
+    let sure = switched.checked_add(SKEW).ok();
     let later = |user: &User| sure.is_some_and(|sure| user.issued_at > sure);
     let depends = users.iter().filter(|u| u.is_valid && u.version.is_some());
     let lag = depends.filter(|user| !user.has(version) && !later(user));
@@ -86,7 +80,10 @@ pub fn lagging(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fixtures::at, rotation::Record};
+    use crate::{
+        fixtures::at,
+        rotation::{Phase, Record},
+    };
 
     #[test]
     fn a_credential_follows_with_this_version_or_a_token_that_is_younger_than_the_switch() {
@@ -139,6 +136,20 @@ mod tests {
             let seen = lagging(&users, noted, "7", hour);
             let name = seen.as_ref().map(|lagging| lagging.name.as_str());
             assert_eq!(name, lags, "{users:?} {noted:?}");
+        }
+        // The overlap was edited after the switch.
+        let edited = Noted::Record(Box::new(Record {
+            state: Phase::Switched {
+                retire_at: at(3_600),
+            },
+            switched_at: Some(at(0)),
+            ..Record::default()
+        }));
+        for overlap in [hour / 60, hour * 24] {
+            for (issued, lags) in [(299, true), (301, false)] {
+                let seen = lagging(&[user(Some("6"), issued)], &edited, "7", overlap);
+                assert_eq!(seen.is_some(), lags, "{overlap} {issued}");
+            }
         }
         let users = [now(), user(Some("7"), 8), user(Some("6"), 99)];
         assert_eq!(used_at(&users, "7"), Some(at(10)));

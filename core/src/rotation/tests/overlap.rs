@@ -308,3 +308,42 @@ fn a_credential_that_apicred_made_for_another_client_is_never_adopted() {
     let id = "key-0".to_owned();
     assert_eq!(next.notices, [Notice::OfAnother { id }]);
 }
+
+#[test]
+fn an_overlap_that_is_edited_meanwhile_counts_from_the_switch() {
+    let (switch, hour) = (at(0), SignedDuration::from_hours(1));
+    for overlap in [hour, hour * 25, hour * 24 - SignedDuration::from_mins(2)] {
+        let mut process = overlap_since(switch);
+        process.settings.overlap = overlap;
+        let ends = switch + overlap;
+        let next = decide(&mut process, ends - SignedDuration::from_secs(1));
+        assert_eq!(next.step, Step::Wait { until: ends });
+        assert!(removes_the_previous_one(&decide(&mut process, ends)));
+    }
+    // What an earlier version wrote has only the end.
+    let mut process = overlap(Kind::Secret);
+    process.settings.overlap = hour * 25;
+    assert!(removes_the_previous_one(&decide(&mut process, at(DAY))));
+    // The write of another state has no such time.
+    let Step::Write { change, .. } = process.decide().step else {
+        panic!("{:?}", process.decide().step);
+    };
+    assert_eq!(change.record.switched_at, None);
+}
+
+/// The overlap that began at this time, as this version stores it.
+fn overlap_since(switch: Timestamp) -> Process {
+    let mut process = overlap(Kind::Secret);
+    process.now = switch;
+    // The clock was wrong when it was stored, so the state is written again.
+    let record = process.record();
+    record.state = Phase::Switched {
+        retire_at: switch + SignedDuration::from_hours(48),
+    };
+    let Step::Write { change, .. } = process.decide().step else {
+        panic!("{:?}", process.decide().step);
+    };
+    assert_eq!(change.record.switched_at, Some(switch));
+    process.seen.noted = Noted::Record(Box::new(change.record));
+    process
+}
