@@ -9,7 +9,7 @@ use super::{
     observed::{Application, Key, Same, Slot, Slots, number},
     settings::{Kind, MOST_BUSY, SENT_WITHIN},
     state::{Known, Phase, Place},
-    step::{Notice, Step, Values},
+    step::{Change, Notice, Step, Values},
     values::NEXT,
 };
 
@@ -51,6 +51,24 @@ impl Decision<'_> {
             from: Some(held.from),
             until: held.until,
         })
+    }
+
+    /// The removal of a client secret that only this process has, if the Secret does not announce its number any more: the Secret was created
+    /// again while the issuer made the client secret. No write stores it any more, and with this state its ID is not lost.
+    pub(super) fn withdrawn(&self) -> Option<Step> {
+        let held = self.memory.held.as_ref()?;
+        let id = held.id.clone()?;
+        let key = Known {
+            id: Some(id),
+            n: Some(held.n),
+            from: Some(held.from),
+            until: held.until,
+            ..Known::default()
+        };
+        let from = Place::Orphan;
+        let state = Phase::Retiring { key, from };
+        let stored = self.seen.slots.with(&held.slot.digest).is_some();
+        (!stored).then(|| self.write(state, Values::Keep))
     }
 
     pub(super) fn adding(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
@@ -250,5 +268,12 @@ impl Memory {
             self.held = None;
         }
         found
+    }
+}
+
+impl Change {
+    /// Whether the credential with this ID is removed after the write.
+    pub(super) fn removes_next(&self, id: &str) -> bool {
+        matches!(&self.record.state, Phase::Retiring { key, .. } if key.id.as_deref() == Some(id))
     }
 }

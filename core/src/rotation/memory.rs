@@ -309,7 +309,8 @@ impl Memory {
 
     fn wrote(&mut self, change: &Change) {
         self.announced = change.announces;
-        if change.stores() {
+        let id = self.held.as_ref().and_then(|held| held.id.as_ref());
+        if change.stores() || id.is_some_and(|id| change.removes_next(id)) {
             self.held = None;
         }
         self.refused = None;

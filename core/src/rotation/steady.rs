@@ -27,6 +27,9 @@ enum Beside {
 
 impl Decision<'_> {
     pub(super) fn steady(&self, notices: &mut Vec<Notice>) -> Step {
+        if let Some(step) = self.withdrawn() {
+            return step;
+        }
         let unknown = match self.beside(notices) {
             Beside::Does(step) => return step,
             Beside::Unknown(ending) => {

@@ -225,6 +225,10 @@ impl Driver {
         {
             self.removed(id).await;
         }
+        if self.memory.held().is_none() {
+            self.held.clear();
+            self.held_by = None;
+        }
         if self.held_id().is_none() {
             self.in_flight = None;
         }

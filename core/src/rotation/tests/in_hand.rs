@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::process::Process;
 use crate::{
     fixtures::at,
-    rotation::{InHand, Kind, Mark, Outcome, Slot, Slots, Step},
+    rotation::{InHand, Kind, Mark, Noted, Outcome, Phase, Place, Slot, Slots, Step, Values},
 };
 
 fn slot(digest: &str) -> Slot {
@@ -74,4 +74,41 @@ fn what_the_secret_does_not_have_stays_in_hand() {
         assert!(!process.memory.found(&slots), "{slots:?}");
         assert!(process.memory.held().is_some(), "{slots:?}");
     }
+}
+
+#[test]
+fn what_no_announcement_waits_for_any_more_is_removed_at_the_issuer() {
+    for noted in [true, false] {
+        let mut process = holding();
+        // The Secret was deleted, and created again with a copy of the annotation or without it.
+        process.record().state = Phase::Steady;
+        if !noted {
+            process.seen.noted = Noted::Absent;
+        }
+        let Step::Write { change, .. } = process.does(&Outcome::NotWritten) else {
+            panic!("it is withdrawn");
+        };
+        let Phase::Retiring { key, from } = &change.record.state else {
+            panic!("{change:?}");
+        };
+        assert_eq!((key.id.as_deref(), key.n), (Some("key-3"), Some(3)));
+        assert_eq!((*from, change.values), (Place::Orphan, Values::Keep));
+        assert!(process.memory.held().is_some(), "nothing was written");
+        process.does(&Outcome::Done);
+        assert!(process.memory.held().is_none(), "its ID is stored");
+        let step = process.decide().step;
+        let id = "key-3".to_owned();
+        assert_eq!(step, Step::RemovePassword { id });
+    }
+}
+
+#[test]
+fn what_the_present_announcement_is_about_is_stored_and_not_removed() {
+    let mut process = holding();
+    let since = process.now;
+    process.record().state = Phase::Adding { n: 3, since };
+    let Step::Write { change, .. } = process.decide().step else {
+        panic!("it is stored");
+    };
+    assert_eq!(change.values, Values::StoreNext);
 }
