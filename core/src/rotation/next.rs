@@ -127,7 +127,14 @@ pub(super) fn facts(
     let pool: Vec<&Known> = all.chain(spared).collect();
     let application = memory.application.as_ref();
     let read = application.map(|a| (a, is_fresh(a, now)));
-    Facts::of(seen, &pool, read, settings)
+    // A record about a value that is not in the Secret does not keep the issuer's credential from being recognized: if the operator lost its
+    // key for digests, no record fits any more.
+    let stored = record
+        .all()
+        .filter(|known| seen.slots.with(&known.digest).is_some());
+    let taken = stored.chain(retiring).chain(held.as_ref());
+    let taken = taken.filter_map(|known| known.id.clone()).collect();
+    Facts::of(seen, (&pool, taken), read, settings)
 }
 
 fn is_fresh(application: &Application, now: Timestamp) -> bool {

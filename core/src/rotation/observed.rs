@@ -253,14 +253,13 @@ pub(super) struct Facts {
 impl Facts {
     /// Finds each value by its digest in `pool`, in whatever slot it was stored: users and restored backups move values around. A value that is
     /// not found there is searched for in the application. A hint identifies a value only in a `fresh` reading: an older one may lack the
-    /// credential that the hint belongs to.
+    /// credential that the hint belongs to. `taken`: IDs that belong to other values.
     pub(super) fn of(
         seen: &Observed,
-        pool: &[&Known],
+        (pool, mut taken): (&[&Known], Vec<String>),
         application: Option<(&Application, bool)>,
         settings: &RotationSettings,
     ) -> Self {
-        let mut taken: Vec<String> = pool.iter().filter_map(|k| k.id.clone()).collect();
         let mut about = |slot: &Option<Slot>| {
             let slot = slot.as_ref()?;
             let noted = pool.iter().find(|k| k.digest == slot.digest);

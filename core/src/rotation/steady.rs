@@ -61,7 +61,10 @@ impl Decision<'_> {
     /// Values that the state does not mention: the annotation was lost, or was restored from a backup.
     fn beside(&self, notices: &mut Vec<Notice>) -> Beside {
         let slots = &self.seen.slots;
-        if slots.next.is_some()
+        // Only the issuer's list shows whose the previous value is, if the record is not about it.
+        let application = self.memory.application.as_ref();
+        let unread = slots.previous.is_some() && application.is_none() && !self.is_previous_known();
+        if (slots.next.is_some() || unread)
             && let Sight::First(step) = self.sight(None)
         {
             return Beside::Does(step);

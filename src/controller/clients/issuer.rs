@@ -46,6 +46,9 @@ const REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
 const TURN: Duration = Duration::from_secs(20);
 /// The problem of the credential in `managementRef`.
 const NO_VALID_TOKEN: &str = "has no valid token; see its conditions";
+/// The same if the token is not the one that this operator published.
+const UNKNOWN_TOKEN: &str =
+    "has a token that is not known to this operator; renew it (kubectl apicred renew)";
 /// The minimum remaining lifetime of a token for Microsoft Graph.
 const LEFT: SignedDuration = SignedDuration::from_secs(60);
 
@@ -332,6 +335,7 @@ impl ClientPlace {
                 Class::Transient,
                 format!("the token of ApiCredential {name} cannot be read; apicred tries again"),
             ),
+            NoToken::Replaced => lacks(UNKNOWN_TOKEN),
             _ => lacks(NO_VALID_TOKEN),
         })?;
         if found.expires_at <= context.clock.now() {

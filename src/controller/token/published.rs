@@ -40,7 +40,7 @@ pub(in crate::controller) enum NoToken {
     Static,
     /// No format in the Secret contains the token in plain text.
     NotPlain,
-    /// Another writer replaced the token.
+    /// Another writer replaced the token, or the operator lost the key for digests with which it was recorded.
     Replaced,
 }
 

@@ -144,3 +144,60 @@ fn a_restart_with_nothing_due_reads_no_application() {
     process.seen.requested = Some("now".to_owned());
     assert_eq!(process.decide().step, Step::ReadApplication);
 }
+
+/// The operator lost its key for digests, for example because it was installed again.
+#[test]
+fn values_are_recognized_by_what_the_issuer_lists_if_no_digest_fits_any_more() {
+    let slot = |digest: &str, hint: &str| Slot {
+        digest: digest.to_owned(),
+        mark: Mark::Hint(hint.to_owned()),
+        name: None,
+        validity: None,
+    };
+    let mut process = Process::of(Kind::Secret);
+    process.seen.slots.current = Some(slot("current by another key", "val"));
+    process.seen.slots.previous = Some(slot("previous by another key", "pre"));
+    process.record().state = Phase::Switched {
+        retire_at: at(HOUR),
+    };
+    process.record().previous = Some(Known {
+        digest: "previous".to_owned(),
+        id: Some("key-0".to_owned()),
+        n: Some(1),
+        ..Known::default()
+    });
+    let Outcome::Application(mut listed) = process.application() else {
+        unreachable!("it was read")
+    };
+    let current = listed.keys[0].clone();
+    listed.keys.push(Key {
+        id: "key-0".to_owned(),
+        mark: Some(KeyMark::Hint("pre".to_owned())),
+        ..current
+    });
+    for state in [process.record().state.clone(), Phase::Steady] {
+        let mut process = Process {
+            settings: process.settings.clone(),
+            seen: process.seen.clone(),
+            memory: process.memory.clone().reading_by(at(5 * HOUR)),
+            now: process.now,
+        };
+        let steady = state == Phase::Steady;
+        process.record().state = state;
+        if steady {
+            let listed = Outcome::Application(listed.clone());
+            let read = process.does(&listed);
+            assert_eq!(read, Step::ReadApplication, "{:?}", process.decide());
+        } else {
+            let listed = Outcome::Application(listed.clone());
+            process
+                .memory
+                .after(&Step::ReadApplication, &listed, process.now);
+        }
+        let next = process.decide();
+        assert_eq!(next.notices, []);
+        let ids: Vec<_> = next.keys.iter().map(|key| key.id.as_deref()).collect();
+        assert_eq!(ids, [Some("key-1"), Some("key-0")]);
+        assert!(next.rotates_at.is_none_or(|at| at > process.now));
+    }
+}
