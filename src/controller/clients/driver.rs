@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
+    asking::InVain,
     issuer::{ClientPlace, GraphToken, OwnToken},
     patience::Patience,
     seen::ClientValue,
@@ -100,6 +101,7 @@ pub(super) struct Driver {
     /// Digest of the registration access token in the Secret.
     pub(super) token: Option<String>,
     pub(super) uploads: Uploads,
+    pub(super) in_vain: InVain,
     /// Whether this process has observed everything, so that it may change the status.
     pub(super) looked: bool,
     pub(super) failures: u32,
@@ -133,6 +135,7 @@ impl Driver {
             patience: Patience::default(),
             token: None,
             uploads: Uploads::default(),
+            in_vain: InVain::default(),
             looked: false,
             failures: 0,
         }

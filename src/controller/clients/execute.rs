@@ -105,7 +105,15 @@ impl Execution<'_> {
             return moved();
         };
         let place = &self.sight.place;
-        place.trial(value.material(), &self.sight.secret).await
+        let outcome = place.trial(value.material(), &self.sight.secret).await;
+        if let (Outcome::NoAnswer(fault, _), Some(name)) = (&outcome, &place.asked_by)
+            && fault.class == Class::Token
+        {
+            // Another credential of the client may get a token.
+            let times = self.driver.in_vain.entry(name.clone()).or_default();
+            *times = times.saturating_add(1);
+        }
+        outcome
     }
 
     /// The token for calls of Microsoft Graph.

@@ -58,6 +58,8 @@ pub(super) struct ClientPlace {
     pub(super) context: Arc<Context>,
     /// Represents the client in limits and requests. It requests a token for Microsoft Graph.
     pub(super) credential: Credential,
+    /// The `ApiCredential` whose request a trial sends, at an issuer with registrations (RFC 7592).
+    pub(super) asked_by: Option<String>,
 }
 
 /// The client's own token for Microsoft Graph.
@@ -185,9 +187,18 @@ impl ClientPlace {
                     Outcome::Refused(answer)
                 } else {
                     let sent = token_error.stage != oauth::Stage::Own && !token_error.not_sent;
+                    let fault = fault(&token_error);
+                    let message = match &self.asked_by {
+                        Some(name) if fault.class == Class::Token => format!(
+                            "the request of ApiCredential {name} was tried: {}",
+                            fault.message
+                        ),
+                        _ => fault.message.clone(),
+                    };
                     let fault = Fault {
                         sent,
-                        ..fault(&token_error)
+                        message,
+                        ..fault
                     };
                     Outcome::NoAnswer(fault, answer)
                 }

@@ -9,13 +9,14 @@ use kube::Api;
 use serde_json::json;
 
 use super::{
+    asking::asking,
     driver::{Driver, RECHECK, Sight},
     execute::Execution,
     held::{Application, REMOVED},
     issuer::ClientPlace,
     obstacle::obstacle,
     patience::{LONGEST, PAUSE},
-    seen::{asking, in_others, is_listed, slots, users},
+    seen::{in_others, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
     upload::{copy_of, joined},
     view::Shared,
@@ -310,7 +311,7 @@ impl Driver {
         let rotating = rotating(spec, (&found, &proof), pace);
         let rotating = rotating.map_err(|fault| joined(vec![fault]))?;
         let rotating = rotating.ok_or_else(|| "there is no rotation".to_owned())?;
-        let object = self
+        let (object, asked_by) = self
             .object(&rotating)
             .ok_or_else(|| "the request cannot be made; this is a defect of apicred".to_owned())?;
         let client = |_: &str| ClientLookup::Found(Box::new(spec.clone()));
@@ -326,12 +327,14 @@ impl Driver {
             ClientPlace {
                 context,
                 credential,
+                asked_by,
             },
         ))
     }
 
     /// Represents the client in limits and requests. Names of objects contain no slash, so it cannot conflict with a credential.
-    fn object(&self, rotating: &Rotating) -> Option<ApiCredential> {
+    fn object(&self, rotating: &Rotating) -> Option<(ApiCredential, Option<String>)> {
+        let mut asked_by = None;
         let mut object: ApiCredential = serde_json::from_value(json!({
             "apiVersion": "apicred.dev/v1alpha1",
             "kind": "ApiCredential",
@@ -345,13 +348,15 @@ impl Driver {
             Registry::Graph(_) => object.spec.api = Some(ApiPreset::MicrosoftGraph),
             // Other issuers may issue tokens only for what a credential of this client requests.
             Registry::Registration { .. } => {
-                if let Some(spec) = asking(&self.context, &self.key, rotating) {
+                let asking = asking(&self.context, &self.key, rotating, &self.in_vain);
+                if let Some((name, spec)) = asking {
+                    asked_by = Some(name);
                     let target = std::mem::replace(&mut object.spec, spec).target;
                     object.spec.target = target;
                 }
             }
         }
-        Some(object)
+        Some((object, asked_by))
     }
 
     /// All observations, except the requests in the client resource.

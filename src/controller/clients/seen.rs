@@ -7,7 +7,6 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::controller::{context::Context, locks::lock, requeue::reference};
 use crate::{
-    api::ApiCredentialSpec,
     credential::Key,
     oauth::{ClientKey, Identity, Material, file, secret_text},
     plan::fingerprint::{self, DigestKey},
@@ -171,28 +170,7 @@ pub(super) fn users(
         .collect()
 }
 
-/// The request of a credential of this client that needs only the client for authentication.
-pub(super) fn asking(
-    context: &Context,
-    client: &Key,
-    rotating: &Rotating,
-) -> Option<ApiCredentialSpec> {
-    let source = (client.namespace.clone(), rotating.secret.clone());
-    let keys = lock(&context.index).of_secret(&source);
-    let objects = keys
-        .iter()
-        .filter_map(|key| context.credentials.get(&reference(key))?.open());
-    let mut fit = objects.filter(|object| {
-        let named = object.spec.client_ref.as_ref();
-        let parsed = context.parse(object).ok();
-        named.is_some_and(|named| named.name == client.name)
-            && object.spec.grant.is_none()
-            && parsed.is_some_and(|credential| credential.inputs().is_empty())
-    });
-    fit.next().map(|object| object.spec)
-}
-
-fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<User> {
+pub(super) fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<User> {
     let object = context.credentials.get(&reference(key))?.open()?;
     if object.metadata.deletion_timestamp.is_some() {
         return None;

@@ -125,7 +125,11 @@ fn a_token_that_another_writer_put_into_the_secret_of_a_manager_is_not_sent() {
         replaced.expect("a token of somebody else");
         let before = rig.place.issuer.api_calls().len();
         rig.request().await;
-        rig.says("RotationBlocked", "has a token that is not known to this operator").await;
+        rig.says(
+            "RotationBlocked",
+            "has a token that is not known to this operator",
+        )
+        .await;
         let sent = rig.place.issuer.api_calls().len() - before;
         assert_eq!(sent, 0);
     });
