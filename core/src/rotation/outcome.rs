@@ -25,6 +25,8 @@ pub enum Class {
     Caller,
     /// There is no such application.
     NoApplication,
+    /// The application has as many credentials as the issuer allows.
+    Full,
     /// The request is wrong.
     Invalid,
     /// A retry may succeed: no answer, or a server's error.
@@ -50,7 +52,9 @@ impl Class {
             Self::NoApplication => "the issuer does not know the application",
             Self::Invalid => "the client does not have all that it needs",
             Self::Transient => "something that it needs did not answer",
-            Self::Conflict | Self::Policy | Self::Permission => "what comes before it was refused",
+            Self::Conflict | Self::Policy | Self::Permission | Self::Full => {
+                "what comes before it was refused"
+            }
         }
     }
 
@@ -73,6 +77,7 @@ impl Class {
             Self::Token => "it did not accept the token of the caller",
             Self::Caller => "there was no valid token to call it with",
             Self::NoApplication => "it does not know the application",
+            Self::Full => "the application has as many credentials as it allows",
             Self::Invalid => "it did not accept the request",
             Self::Transient => "it did not answer",
         }

@@ -281,6 +281,8 @@ fn class(status: u16, error: &GraphError, kind: Kind) -> Class {
         Class::Conflict
     } else if status >= 500 {
         Class::Transient
+    } else if is("toomanyapppasswords") || is("resourcesizeexceeded") {
+        Class::Full
     } else if is("apppolicy") || says("assigned policy") || says("app management policy") {
         Class::Policy
     } else if is("missingormalformed") && kind == Kind::Certificate {
@@ -372,6 +374,9 @@ impl Class {
             }
             Self::Caller => "there is no token to call it with; check managementRef",
             Self::NoApplication => "there is no such application; check objectId and the client ID",
+            Self::Full => {
+                "the application has as many credentials as Entra ID allows; remove one that is not in use there, or name the one before this one in rotation.adopt.keyId"
+            }
             Self::Invalid => {
                 "the request was refused; report it with the request id, which is in the log of the operator"
             }

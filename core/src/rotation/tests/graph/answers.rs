@@ -124,6 +124,9 @@ fn each_error_has_its_class() {
         (403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.", Kind::Secret, Class::Permission),
         (404, "Request_ResourceNotFound", "", Kind::Secret, Class::NoApplication),
         (400, "Request_BadRequest", "Invalid proof.", Kind::Certificate, Class::Proof),
+        (400, "TooManyAppPasswords", "The application has too many passwords.", Kind::Secret, Class::Full),
+        (400, "Directory_ResourceSizeExceeded", "The size of the object has exceeded its limit.", Kind::Certificate, Class::Full),
+        (403, "Directory_ResourceSizeExceeded", "", Kind::Secret, Class::Full),
         (400, "Request_BadRequest", "", Kind::Secret, Class::Invalid),
     ];
     for (status, code, message, kind, class) in table {
@@ -141,6 +144,23 @@ fn each_error_has_its_class() {
     raw.retry_after = Some("17".to_owned());
     let fault = new_key(&raw, at(0)).err().unwrap();
     assert_eq!(fault.retry_after.map(|d| d.as_secs()), Some(17));
+}
+
+#[test]
+fn an_application_with_too_many_credentials_needs_a_user_who_removes_one() {
+    for code in ["TooManyAppPasswords", "Directory_ResourceSizeExceeded"] {
+        for kind in [Kind::Secret, Kind::Certificate] {
+            let fault = new_key_or_password(&refusal(400, code, ""), kind);
+            assert!(!fault.class.passes() && !fault.may_have_happened);
+            for words in [
+                code,
+                "remove one that is not in use",
+                "rotation.adopt.keyId",
+            ] {
+                assert!(fault.message.contains(words), "{}", fault.message);
+            }
+        }
+    }
 }
 
 /// A lower validity helps only against one of them.
