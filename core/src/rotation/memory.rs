@@ -1,9 +1,11 @@
 //! What one process knows in addition to the Secret. It is lost with the process. Each state defines how to continue without it.
 
+mod caller;
 mod sent;
 
 use jiff::{SignedDuration, Timestamp};
 
+use caller::lacks_caller;
 pub(super) use sent::Sent;
 
 use super::{
@@ -56,6 +58,8 @@ pub struct Memory {
     pub(super) not_before: Option<Timestamp>,
     /// The end of the pause that the issuer requested. Nothing but a call that succeeds shortens it.
     asked_until: Option<Timestamp>,
+    /// Since when each call failed because the caller has no token.
+    caller_since: Option<Timestamp>,
     /// The fault of the last reading of the application, if it failed.
     pub(super) read_fault: Option<Fault>,
     /// The fault of the last change of the application, if it failed. A successful reading does not clear it.
@@ -91,6 +95,7 @@ impl Memory {
             failures: 0,
             not_before: None,
             asked_until: None,
+            caller_since: None,
             read_fault: None,
             write_fault: None,
             call_pause: pace.call_pause,
@@ -121,32 +126,6 @@ impl Memory {
     /// The value that the shell must not drop: the issuer has it or will soon have it, and no Secret contains it.
     pub fn held(&self) -> Option<&InHand> {
         self.held.as_ref()
-    }
-
-    /// What `managementRef` names has changed. If it had no token, it may have one now, so calls no longer wait for that. What is reported
-    /// stays until a call succeeds.
-    pub fn caller_changed(&mut self) {
-        for sent in &mut self.sent {
-            if lacks_caller(sent.fault.as_ref()) {
-                sent.failures = 0;
-            }
-        }
-        if lacks_caller(self.read_fault.as_ref()) || lacks_caller(self.write_fault.as_ref()) {
-            (self.failures, self.not_before, self.removes_at) = (0, None, None);
-        }
-    }
-
-    /// A user requests a rotation, or `managementRef` names another object: what failed before may be corrected. Calls wait only for a pause that
-    /// the issuer requested. What is reported stays until a call succeeds.
-    pub fn asked_anew(&mut self) {
-        (self.failures, self.not_before) = (0, self.asked_until);
-        self.removes_at = self.removes_at.and(self.asked_until);
-        self.blind = None;
-        for sent in &mut self.sent {
-            if sent.fault.is_some() && !sent.may_have_arrived() {
-                sent.failures = 0;
-            }
-        }
     }
 
     /// The trials of a value that count. With `since`, only those of the state that was written at that time.
@@ -259,6 +238,7 @@ impl Memory {
 
     fn answered(&mut self) {
         (self.failures, self.not_before, self.asked_until) = (0, None, None);
+        self.caller_since = None;
     }
 
     fn failed(&mut self, step: &Step, fault: &Fault, now: Timestamp) {
@@ -275,6 +255,7 @@ impl Memory {
             &mut self.write_fault
         };
         *of = Some(fault.clone());
+        self.caller_since = lacks_caller(Some(fault)).then(|| self.caller_since.unwrap_or(now));
         self.failures = self.failures.saturating_add(1);
         let (first, times) = match fault.class {
             Class::Conflict => (self.conflict_pause, 1),
@@ -372,10 +353,6 @@ impl Tried {
             Self::Next => "next",
         }
     }
-}
-
-fn lacks_caller(fault: Option<&Fault>) -> bool {
-    fault.is_some_and(|fault| fault.class == Class::Caller)
 }
 
 /// `first`, doubled for each of `times` after the first.

@@ -62,7 +62,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
     let idle = record.state == Phase::Steady && decision.due_at() > now;
     let failure = record.failure.clone().filter(|_| !idle);
     notices.extend(failure.map(Notice::Failed));
-    notices.extend(reported(memory, settings.kind, idle));
+    notices.extend(reported(memory, settings.kind, (idle, now)));
     let rotates_at = match &record.state {
         Phase::Steady => Some(decision.due_at()),
         _ => overlaps.map(|(_, ends)| decision.due_at().max(ends)),
@@ -90,13 +90,15 @@ fn stopped((record, notice): (Record, Notice), keys: Vec<Shown>, now: Timestamp)
     }
 }
 
-/// Faults of calls to the issuer. If nothing is due, no change of the application is needed.
-fn reported(memory: &Memory, kind: Kind, idle: bool) -> Vec<Notice> {
+/// Faults of calls to the issuer. If nothing is due, no change of the application is needed. A caller that was created together with the client
+/// gets its first token soon: until then the rotation is only due.
+fn reported(memory: &Memory, kind: Kind, (idle, now): (bool, Timestamp)) -> Vec<Notice> {
     let blind = memory.blind.as_ref().map(|(_, fault)| fault);
     // Certificates rotate without the permission to read the application.
     let needed = blind.filter(|_| kind == Kind::Secret);
     let write_fault = memory.write_fault.as_ref().filter(|_| !idle);
     let faults = memory.read_fault.iter().chain(write_fault).chain(needed);
+    let faults = faults.filter(|fault| !memory.may_settle(fault, now));
     let mut notices: Vec<Notice> = faults.cloned().map(Notice::Blocked).collect();
     notices.dedup();
     notices

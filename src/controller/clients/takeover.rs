@@ -37,6 +37,7 @@ impl Driver {
         let blocked = status.and_then(|s| ConditionType::RotationBlocked.find(&s.conditions));
         if blocked.is_some() {
             // It is reported again only if it is observed again.
+            self.memory = Memory::new(now, pace).blocked_before();
             return;
         }
         // Within a day, if an orphan is removed after an hour. The time differs for each client, so that a restart causes no burst.

@@ -3,9 +3,12 @@
 use jiff::SignedDuration;
 
 use super::process::{Process, failed};
-use crate::rotation::{
-    Change, Class, Failure, Fault, InHand, Kind, Mark, Outcome, Phase, Slot, Step, Values, Why,
-    graph::unnamed,
+use crate::{
+    fixtures::at,
+    rotation::{
+        Change, Class, Failure, Fault, InHand, Kind, Mark, Notice, Outcome, Phase, Slot, Step,
+        Values, Why, graph::unnamed,
+    },
 };
 
 #[test]
@@ -50,6 +53,44 @@ fn a_rotation_goes_on_at_once_when_the_caller_has_a_token() {
     process.memory.caller_changed();
     assert_eq!(process.blocked().len(), 1);
     assert_eq!(process.waits(), process.settings.pace.call_pause);
+}
+
+#[test]
+fn a_caller_that_was_created_with_the_client_has_two_minutes_to_get_a_token() {
+    let requested = || {
+        let mut process = Process::of(Kind::Secret);
+        process.seen.requested = Some("now".to_owned());
+        process
+    };
+    let mut process = requested();
+    let (mut seen, minutes) = (Vec::new(), SignedDuration::from_mins(2));
+    let Outcome::Failed(refused) = failed(Class::Caller) else {
+        unreachable!("it failed")
+    };
+    let lacks = Outcome::Failed(Fault {
+        sent: false,
+        ..refused
+    });
+    for _ in 0..5 {
+        let step = process.does(&lacks);
+        assert_eq!(step, Step::ReadApplication);
+        assert!(process.decide().notices.contains(&Notice::Due));
+        let late = process.now.duration_since(at(0)) >= minutes;
+        assert_eq!(process.blocked().len(), usize::from(late));
+        seen.push(late);
+        process.pass(process.waits());
+    }
+    assert!(seen.contains(&true) && seen.contains(&false), "{seen:?}");
+    // Another fault is reported at once, and so is what the process before this one reported.
+    for fault in [failed(Class::Token), failed(Class::Caller)] {
+        let mut process = requested();
+        process.does(&fault);
+        assert_eq!(process.blocked().len(), 1, "{fault:?}");
+    }
+    let mut process = requested();
+    process.memory = process.memory.blocked_before();
+    process.does(&lacks);
+    assert_eq!(process.blocked().len(), 1);
 }
 
 #[test]
