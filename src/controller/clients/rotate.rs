@@ -116,19 +116,7 @@ impl Driver {
             if !acts {
                 return Reconciled::Sleep(PAUSE);
             }
-            let asked = (
-                client.rotate_requested.clone(),
-                client.manager().map(str::to_owned),
-            );
-            if asked != self.asked {
-                self.memory.asked_anew();
-                self.asked = asked;
-            }
-            let caller = self.caller_now();
-            if caller != self.caller {
-                self.memory.caller_changed();
-                self.caller = caller;
-            }
+            self.follows(&client);
             let sight = match self.sight(&client).await {
                 Ok(sight) => sight,
                 Err((why, again)) => {

@@ -3,7 +3,7 @@
 use super::driver::{Caller, Driver};
 use crate::{
     api::ApiClientSpec,
-    controller::{locks::lock, requeue::reference},
+    controller::{cache::cached_client::CachedClient, locks::lock, requeue::reference},
     credential::{IssuerLookup, Key},
 };
 
@@ -56,6 +56,23 @@ impl Driver {
             issuer,
             listed: self.context.unsynced.has_all_secrets(),
             caller: self.caller_now(),
+        }
+    }
+
+    /// Ends the pauses of calls that failed for a reason that may be corrected by now.
+    pub(super) fn follows(&mut self, client: &CachedClient) {
+        let asked = (
+            client.rotate_requested.clone(),
+            client.manager().map(str::to_owned),
+        );
+        if asked != self.asked {
+            self.memory.asked_anew();
+            self.asked = asked;
+        }
+        let caller = self.caller_now();
+        if caller != self.caller {
+            self.memory.caller_changed();
+            self.caller = caller;
         }
     }
 
