@@ -11,11 +11,12 @@ use tokio::sync::OnceCell;
 
 use crate::controller::{
     api::{
-        calls::{Trouble, call},
+        calls::{Failed, Trouble, call_with_message},
         ids,
     },
     locks::lock,
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{api::names, oauth::Token, plan::fingerprint::DigestKey, telemetry::metrics::Metrics};
@@ -24,6 +25,21 @@ use crate::{api::names, oauth::Token, plan::fingerprint::DigestKey, telemetry::m
 const NAME: &str = "apicred-digest-key";
 /// Key in its data.
 const KEY: &str = "key";
+
+/// Why there is no key.
+#[derive(Debug)]
+pub(in crate::controller) enum NoKey {
+    /// The Secret exists, and contains no usable key.
+    Damaged,
+    /// It cannot be read or created.
+    Failed(Failed),
+}
+
+impl From<Failed> for NoKey {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
 
 /// The key. It is set when it is first needed.
 pub(in crate::controller) struct KeyKeeper {
@@ -45,16 +61,13 @@ impl KeyKeeper {
     /// Returns the key, and creates it if it does not exist. The loss of the key costs one new token for each credential, and
     /// the protection by its digests: a used refresh token that a tool writes back is not recognized, because the digests on
     /// the Secrets belong to another key.
-    pub(in crate::controller) async fn get(
-        &self,
-        metrics: &Metrics,
-    ) -> Result<&DigestKey, Trouble> {
+    pub(in crate::controller) async fn get(&self, metrics: &Metrics) -> Result<&DigestKey, NoKey> {
         self.key.get_or_try_init(|| self.load(metrics)).await
     }
 
     /// Why there is no key, as text for conditions.
-    pub(in crate::controller) fn step(&self, trouble: Trouble) -> String {
-        step(self.api.namespace().unwrap_or_default(), trouble)
+    pub(in crate::controller) fn step(&self, why: &NoKey) -> String {
+        step(self.api.namespace().unwrap_or_default(), why)
     }
 
     /// The key, if it was needed before.
@@ -62,12 +75,14 @@ impl KeyKeeper {
         self.key.get()
     }
 
-    async fn load(&self, metrics: &Metrics) -> Result<DigestKey, Trouble> {
-        match call(metrics, "get_digest_key", || self.api.get(NAME)).await {
+    async fn load(&self, metrics: &Metrics) -> Result<DigestKey, NoKey> {
+        match self.stored(metrics).await {
             Ok(secret) => return self.read(&secret),
-            Err(Trouble::NotFound) => {}
-            Err(other) => return Err(other),
+            Err(failed) if failed.trouble == Trouble::NotFound => {}
+            Err(failed) => return Err(failed.into()),
         }
+        let key = ids::random::<32>();
+        let sent = SecretString::from(BASE64_STANDARD.encode(key));
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(NAME.to_owned()),
@@ -77,31 +92,32 @@ impl KeyKeeper {
                 )])),
                 ..ObjectMeta::default()
             },
-            data: Some(BTreeMap::from([(
-                KEY.to_owned(),
-                ByteString(ids::random::<32>().to_vec()),
-            )])),
+            data: Some(BTreeMap::from([(KEY.to_owned(), ByteString(key.to_vec()))])),
             ..Secret::default()
         };
         let params = PostParams {
             field_manager: Some(names::MANAGER.to_owned()),
             ..PostParams::default()
         };
-        match call(metrics, "create_digest_key", || {
-            self.api.create(&params, &secret)
-        })
-        .await
-        {
+        let create = || self.api.create(&params, &secret);
+        let made =
+            call_with_message(metrics, "create_digest_key", || true, create, Some(&sent)).await;
+        match made {
             Ok(made) => self.read(&made),
             // Another replica created it in the meantime.
-            Err(Trouble::Conflict) => {
-                self.read(&call(metrics, "get_digest_key", || self.api.get(NAME)).await?)
+            Err(failed) if failed.trouble == Trouble::Conflict => {
+                self.read(&self.stored(metrics).await?)
             }
-            Err(other) => Err(other),
+            Err(failed) => Err(failed.into()),
         }
     }
 
-    fn read(&self, secret: &Secret) -> Result<DigestKey, Trouble> {
+    async fn stored(&self, metrics: &Metrics) -> Result<Secret, Failed> {
+        let get = || self.api.get(NAME);
+        call_with_message(metrics, "get_digest_key", || true, get, None).await
+    }
+
+    fn read(&self, secret: &Secret) -> Result<DigestKey, NoKey> {
         let bytes = secret
             .data
             .as_ref()
@@ -119,13 +135,22 @@ impl KeyKeeper {
             );
             *reported = Some(version);
         }
-        Err(Trouble::Invalid)
+        Err(NoKey::Damaged)
     }
 }
 
-fn step(namespace: &str, trouble: Trouble) -> String {
-    match trouble {
-        Trouble::Invalid => "the operator's Secret apicred-digest-key is damaged; an administrator must delete it, and apicred creates a new one".to_owned(),
+fn step(namespace: &str, why: &NoKey) -> String {
+    let NoKey::Failed(failed) = why else {
+        return "the operator's Secret apicred-digest-key is damaged; an administrator must delete it, and apicred creates a new one".to_owned();
+    };
+    let said = &failed.server_message;
+    let rule = said.fault().filter(|_| !said.is_rights());
+    if let (Trouble::Forbidden | Trouble::Invalid, Some(rule)) = (failed.trouble, &rule) {
+        return format!(
+            "the operator's Secret {NAME} in namespace {namespace} cannot be read or created: {rule}; an administrator must change what it names, or allow this Secret"
+        );
+    }
+    match failed.trouble {
         // The Secret is created if it does not exist, so a 404 means that the namespace does not exist.
         Trouble::NotFound => format!(
             "namespace {namespace} of the operator does not exist; an administrator must create it, or correct --namespace (POD_NAMESPACE)"
@@ -139,8 +164,9 @@ fn step(namespace: &str, trouble: Trouble) -> String {
         Trouble::Quota => format!(
             "a quota in namespace {namespace} leaves no room for the operator's Secret {NAME}; an administrator must raise it"
         ),
-        Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => {
-            "the operator's digest key cannot be read; apicred tries again".to_owned()
+        Trouble::Invalid | Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => {
+            let rule = rule.map_or_else(String::new, |rule| format!(" ({rule})"));
+            format!("the operator's digest key cannot be read{rule}; apicred tries again")
         }
     }
 }
@@ -158,30 +184,55 @@ pub(in crate::controller) fn secret_digest(digests: &DigestKey, secret: &SecretS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publish::rejection::{Answer, ServerMessage};
+
+    fn answered(code: u16, message: &str) -> ServerMessage {
+        let causes = &[];
+        ServerMessage::read(
+            Answer {
+                code,
+                message,
+                causes,
+            },
+            None,
+        )
+    }
 
     #[test]
     fn the_cause_and_who_ends_it_are_named() {
-        for (trouble, words) in [
-            (
-                Trouble::NotFound,
-                [
-                    "namespace nosuch of the operator does not exist",
-                    "--namespace",
-                ],
-            ),
-            (Trouble::Terminating, ["namespace nosuch", "being deleted"]),
-            (Trouble::Forbidden, ["namespace nosuch", "Role"]),
-            (Trouble::Quota, ["quota in namespace nosuch", "raise it"]),
-            (
-                Trouble::Invalid,
-                ["apicred-digest-key is damaged", "delete it"],
-            ),
-            (Trouble::Unavailable, ["cannot be read", "tries again"]),
-        ] {
-            let step = step("nosuch", trouble);
+        let none = ServerMessage::default;
+        let denied = "secrets \"apicred-digest-key\" is forbidden: ValidatingAdmissionPolicy 'plain' with binding 'all' denied request: no owner label";
+        let hook = "admission webhook \"guard.example\" denied the request: no owner label";
+        let down =
+            "Internal error occurred: failed calling webhook \"guard.example\": connection refused";
+        let rights = "User \"apicred\" cannot create resource \"secrets\"";
+        #[rustfmt::skip]
+        let cases = [
+            (Trouble::NotFound, none(), ["namespace nosuch of the operator does not exist", "--namespace"]),
+            (Trouble::Terminating, none(), ["namespace nosuch", "being deleted"]),
+            (Trouble::Forbidden, none(), ["namespace nosuch", "Role"]),
+            (Trouble::Forbidden, answered(403, rights), ["namespace nosuch", "Role"]),
+            (Trouble::Forbidden, answered(403, hook), ["the admission webhook guard.example denies it: \"no owner label\"", "an administrator must"]),
+            (Trouble::Invalid, answered(422, denied), ["the admission policy plain denies it: \"no owner label\"", "an administrator must"]),
+            (Trouble::Quota, none(), ["quota in namespace nosuch", "raise it"]),
+            (Trouble::Unavailable, none(), ["cannot be read", "tries again"]),
+            (Trouble::Unavailable, answered(500, down), ["guard.example does not answer", "tries again"]),
+        ];
+        for (trouble, server_message, words) in cases {
+            let failed = Failed {
+                trouble,
+                server_message,
+            };
+            let step = step("nosuch", &NoKey::Failed(failed));
+            assert!(!step.contains("damaged"), "{step}");
             for word in words {
                 assert!(step.contains(word), "{step}");
             }
         }
+        let damaged = step("nosuch", &NoKey::Damaged);
+        assert!(
+            damaged.contains("is damaged") && damaged.contains("delete it"),
+            "{damaged}"
+        );
     }
 }

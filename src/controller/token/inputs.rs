@@ -259,10 +259,11 @@ pub(in crate::controller) async fn digest(
     Ok(key.fingerprint(&fingerprint::request(credential), &secrets))
 }
 
-async fn digest_key(context: &Context) -> Result<&DigestKey, TokenError> {
+/// The operator's key for digests.
+pub(super) async fn digest_key(context: &Context) -> Result<&DigestKey, TokenError> {
     let key = context.digest_key.get(&context.metrics).await;
-    key.map_err(|trouble| {
-        let step = context.digest_key.step(trouble);
+    key.map_err(|why| {
+        let step = context.digest_key.step(&why);
         TokenError::local(Class::Transient, Reason::KubernetesUnavailable, step)
     })
 }

@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use super::{
     exchange::{Acquired, ask, build, not_leading},
-    inputs::Read,
+    inputs::{Read, digest_key},
     refresh_answer::{abandoned, store},
     refresh_token::{Answered, Came, StateSecret},
     state_secret::{self, PATIENCE as STORING},
@@ -99,8 +99,7 @@ impl Refresh {
             .unwrap_or_else(|| SecretString::from(""));
         self.state.issuer = binding::issuer_mark(&self.credential, &self.endpoint);
         let context = Arc::clone(&self.context);
-        let digests = context.digest_key.get(&context.metrics).await;
-        let digests = digests.map_err(|t| state_secret::trouble(&self.state, t))?;
+        let digests = digest_key(&context).await?;
         // 1. Build.
         let (deadline, tries) = self.credential.issuer.reuse.patience();
         let (requests, material) = self.requests(tries, material, &grant_inputs).await?;
