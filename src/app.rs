@@ -15,6 +15,7 @@ use crate::{
     clock::{Clock, SystemClock},
     controller::{Answers, Operator, Settings},
     environment,
+    kubeconfig::{self, fault},
     leader::{Lease, Lost},
     oauth,
     telemetry::{
@@ -87,8 +88,11 @@ pub async fn client() -> Result<Client, String> {
     let mut config = infer().await?;
     harden(&mut config);
     let sent = traces::sent_to(&config.cluster_url);
-    let client = ClientBuilder::try_from(config)
-        .map_err(|e| format!("the cluster's credentials cannot be used: {e}"))?;
+    let program = fault::program(&config.auth_info);
+    let client = ClientBuilder::try_from(config).map_err(|e| {
+        let why = fault::sentence(&e, program.as_deref());
+        format!("the cluster's credentials cannot be used: {why}")
+    })?;
     Ok(client
         .with_layer(&MapRequestLayer::new(sent))
         .with_layer(&MapResponseLayer::new(traces::answered))
@@ -115,9 +119,16 @@ pub async fn api_audiences() -> Result<Vec<String>, String> {
 }
 
 async fn infer() -> Result<Config, String> {
-    Config::infer()
-        .await
-        .map_err(|e| format!("no cluster to work on ({e}); set KUBECONFIG or run in a pod"))
+    let mut config = match kubeconfig::config(None, None).await {
+        Ok(Some(config)) => config,
+        Ok(None) => Config::incluster()
+            .map_err(|e| format!("no cluster to work on ({e}); set KUBECONFIG or run in a pod"))?,
+        // A pod needs no kubeconfig.
+        Err(why) => Config::incluster()
+            .map_err(|_| format!("no cluster to work on: {why}; correct it, or run in a pod"))?,
+    };
+    config.apply_debug_overrides();
+    Ok(config)
 }
 
 /// Replaces kube's defaults that do not fit (see [`client`]).

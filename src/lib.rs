@@ -23,7 +23,8 @@
 //!
 //! `core` is the package `apicred-core`: it decides and does no I/O, and its modules are re-exported here. [`controller`] is
 //! the Kubernetes shell around it, [`http`] the one client that sends to issuers, [`leader`] the leader election,
-//! [`telemetry`] has logs, metrics and health, [`environment`] leaves out empty variables, [`app`] wires everything.
+//! [`telemetry`] has logs, metrics and health, [`environment`] leaves out empty variables, [`kubeconfig`] reads
+//! the kubeconfig, [`app`] wires everything.
 
 #![cfg_attr(
     test,
@@ -37,6 +38,7 @@ pub mod controller;
 pub mod environment;
 pub mod http;
 pub mod issuer;
+pub mod kubeconfig;
 pub mod leader;
 mod recent;
 #[cfg(test)]

@@ -26,6 +26,8 @@ mod trust;
 mod tunnel;
 mod way;
 
+pub(crate) use tls_failure::tls_error;
+
 use self::{
     answer::{head, read, transport, whole},
     connect::{CONNECT, Settings, Warm, build},

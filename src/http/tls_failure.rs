@@ -32,7 +32,7 @@ pub(super) const fn refuses_certificate(alert: AlertDescription) -> bool {
 }
 
 /// rustls returns its error inside an `io::Error`, and the connector wraps that in another one.
-pub(super) fn tls_error<'a>(mut cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+pub(crate) fn tls_error<'a>(mut cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     loop {
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return Some(tls);

@@ -2,22 +2,22 @@
 
 use std::{future::Future, time::Duration};
 
-use apicred::{app::harden, publish::rejection::ServerMessage};
+use apicred::{
+    app::harden,
+    kubeconfig::{self, fault},
+    publish::rejection::ServerMessage,
+};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use kube::{
     Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
+    api::{ApiResource, DynamicObject, PostParams},
     core::Status,
 };
 use secrecy::SecretString;
 
-use crate::{
-    Target,
-    kubeconfig::{merged, unreadable},
-};
+use crate::Target;
 
 /// A healthy server answers in milliseconds, but a credential plugin of the kubeconfig may need much longer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ pub(crate) enum Trouble {
     Unauthorized,
     Quota,
     Invalid,
+    /// There is an answer, and it is not one of the form that this plugin knows.
+    Unreadable,
     Unavailable,
 }
 
@@ -45,12 +47,17 @@ pub(crate) enum Trouble {
 pub(crate) struct Failed {
     pub(crate) trouble: Trouble,
     said: ServerMessage,
+    /// Why there is no answer, or none that can be read.
+    why: Option<String>,
 }
 
 impl From<Trouble> for Failed {
     fn from(trouble: Trouble) -> Self {
-        let said = ServerMessage::default();
-        Self { trouble, said }
+        Self {
+            trouble,
+            said: ServerMessage::default(),
+            why: None,
+        }
     }
 }
 
@@ -82,9 +89,14 @@ impl Failed {
                 "{}; change what it names, or ask its owner to allow it",
                 rule.as_deref().unwrap_or("the API server rejects it")
             ),
-            Trouble::Unavailable => match rule {
-                Some(rule) => format!("{rule}; run the command again"),
-                None => {
+            Trouble::Unreadable => self.why.clone().unwrap_or_else(|| {
+                "the answer cannot be read: this plugin is older than the CRDs; update it"
+                    .to_owned()
+            }),
+            Trouble::Unavailable => match (rule, &self.why) {
+                (Some(rule), _) => format!("{rule}; run the command again"),
+                (None, Some(why)) => why.clone(),
+                (None, None) => {
                     "the cluster does not answer; check the kubeconfig and the network".to_owned()
                 }
             },
@@ -94,32 +106,18 @@ impl Failed {
 }
 
 impl Cluster {
-    /// Connects like kubectl: flags, `KUBECONFIG`, `~/.kube/config`.
+    /// Connects like kubectl: flags, `KUBECONFIG`, `~/.kube/config`; without any of them, as a pod.
     pub(crate) async fn connect(target: &Target) -> Result<Self, String> {
-        let options = KubeConfigOptions {
-            context: target.context.clone(),
-            ..KubeConfigOptions::default()
-        };
-        let unusable = "the kubeconfig cannot be used";
-        let named = match &target.kubeconfig {
-            Some(path) => Some(Kubeconfig::read_from(path).map_err(|e| unreadable(path, &e))?),
-            None => std::env::var_os("KUBECONFIG").map_or(Ok(None), |list| merged(&list))?,
-        };
-        let config = match (named, &target.context) {
-            (Some(read), _) => Config::from_custom_kubeconfig(read, &options).await,
-            (None, Some(_)) => Config::from_kubeconfig(&options).await,
-            (None, None) => {
-                let found = Config::infer().await;
-                return Self::of(
-                    found.map_err(|_| {
-                        "no cluster to work on: set KUBECONFIG or name a file by --kubeconfig"
-                            .to_owned()
-                    })?,
-                    target,
-                );
-            }
-        };
-        Self::of(config.map_err(|e| format!("{unusable}: {e}"))?, target)
+        let context = target.context.as_deref();
+        match kubeconfig::config(target.kubeconfig.as_deref(), context).await? {
+            Some(config) => Self::of(config, target),
+            None => match context {
+                Some(context) => Err(format!(
+                    "there is no kubeconfig, so no context {context}: set KUBECONFIG or name a file by --kubeconfig"
+                )),
+                None => Self::of(in_pod()?, target),
+            },
+        }
     }
 
     fn of(mut config: Config, target: &Target) -> Result<Self, String> {
@@ -128,8 +126,11 @@ impl Cluster {
             .namespace
             .clone()
             .unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config)
-            .map_err(|e| format!("the cluster's credentials cannot be used: {e}"))?;
+        let program = fault::program(&config.auth_info);
+        let client = Client::try_from(config).map_err(|e| {
+            let why = fault::sentence(&e, program.as_deref());
+            format!("the cluster's credentials cannot be used: {why}")
+        })?;
         Ok(Self { client, namespace })
     }
 
@@ -139,6 +140,15 @@ impl Cluster {
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The same in any form.
+    pub(crate) fn untyped<K>(&self) -> Api<DynamicObject>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
     /// Returns true if the user may do this, or if the server does not answer the question. In the second case, the call itself
@@ -187,7 +197,32 @@ pub(crate) async fn call_with<T>(
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(kube::Error::Api(status))) => Err(failed(&status, secret)),
-        Ok(Err(_)) | Err(_) => Err(Trouble::Unavailable.into()),
+        Ok(Err(error)) => Err(broken(&error)),
+        Err(_) => Err(Trouble::Unavailable.into()),
+    }
+}
+
+/// A pod's own cluster.
+fn in_pod() -> Result<Config, String> {
+    let mut config = Config::incluster().map_err(|_| {
+        "no cluster to work on: set KUBECONFIG or name a file by --kubeconfig".to_owned()
+    })?;
+    config.apply_debug_overrides();
+    Ok(config)
+}
+
+/// A call without an answer that can be read.
+fn broken(error: &kube::Error) -> Failed {
+    let (trouble, why) = match error {
+        kube::Error::SerdeError(error) if error.is_data() => (Trouble::Unreadable, None),
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
+            (Trouble::Unreadable, Some(fault::sentence(error, None)))
+        }
+        other => (Trouble::Unavailable, Some(fault::sentence(other, None))),
+    };
+    Failed {
+        why,
+        ..trouble.into()
     }
 }
 
@@ -202,8 +237,8 @@ fn failed(status: &Status, secret: Option<&SecretString>) -> Failed {
         _ => Trouble::Unavailable,
     };
     Failed {
-        trouble,
         said: ServerMessage::of(status, secret),
+        ..trouble.into()
     }
 }
 
@@ -252,5 +287,29 @@ mod tests {
                 "{code} {message}: {reported}"
             );
         }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_a_cluster_that_does_not_answer() {
+        for (body, expected) in [
+            (
+                "{\"kind\":\"ApiCredential\"}",
+                "this plugin is older than the CRDs",
+            ),
+            ("<html>Sign in</html>", "sign-in page"),
+            // The body of a redirect.
+            ("", "sign-in page"),
+        ] {
+            let error = serde_json::from_str::<Vec<u8>>(body).expect_err("another form");
+            let failed = broken(&kube::Error::SerdeError(error));
+            assert_eq!(failed.trouble, Trouble::Unreadable, "{body}");
+            let why = failed.about("reading it");
+            assert!(why.contains(expected), "{body}: {why}");
+        }
+        let timeout = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let failed = broken(&kube::Error::Service(Box::new(timeout)));
+        assert_eq!(failed.trouble, Trouble::Unavailable);
+        let why = failed.about("reading it");
+        assert!(why.contains("does not answer in time"), "{why}");
     }
 }

@@ -10,6 +10,7 @@
     allow(clippy::too_many_lines, reason = "a table of cases is one function")
 )]
 
+mod any_version;
 mod authentication;
 mod browser;
 mod callback;
@@ -17,7 +18,6 @@ mod cluster;
 mod consent;
 mod device;
 mod jwks;
-mod kubeconfig;
 mod login;
 mod page;
 mod renew;

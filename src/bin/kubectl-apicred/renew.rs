@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::{
-    Renew,
+    Renew, any_version,
     cluster::{Cluster, call},
     terminal,
     wait::{Failure, Request, USUAL, until_served},
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &Renew) -> Result<(), Failure> {
     let doing = |what: &str| format!("{what} ApiCredential {}/{name}", cluster.namespace);
     let value = SystemClock.now().to_string();
     let change = json!({ "metadata": { "annotations": { (names::RENEW_REQUESTED_AT): value } } });
-    let (api, params) = (cluster.api::<ApiCredential>(), PatchParams::default());
+    let (api, params) = (any_version::credentials(&cluster), PatchParams::default());
     let changed = call(api.patch(name, &params, &Patch::Merge(&change)))
         .await
         .map_err(|failed| failed.about(&doing("changing")))?;
@@ -34,6 +34,9 @@ pub(crate) async fn run(args: &Renew) -> Result<(), Failure> {
         "renewal of {}/{name} requested",
         cluster.namespace
     ));
+    // The request was made, whatever the answer contains.
+    let changed =
+        any_version::credential(&changed).map_err(|failed| failed.about(&doing("reading")))?;
     if args.wait {
         let before = changed.status.and_then(|s| s.last_attempt);
         let request = Request { value, before };

@@ -8,7 +8,8 @@ use apicred::{
 };
 
 use crate::{
-    cluster::{Cluster, Trouble, call},
+    any_version,
+    cluster::{Cluster, Trouble},
     renew::{lasting_fault, obstacle},
     terminal,
 };
@@ -65,7 +66,7 @@ pub(crate) async fn until_served(
     let begun = Instant::now();
     let place = format!("{}/{name}", cluster.namespace);
     loop {
-        let read = call(cluster.api::<ApiCredential>().get(name)).await;
+        let read = any_version::get(cluster, name).await;
         let why = match read {
             Ok(object) => match progress(&object, request, begun.elapsed()) {
                 Progress::Served(message) => {
