@@ -292,7 +292,7 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
     let answers = operator.answers();
     let name = lease.name().to_owned();
     let mut standing = tokio::select! {
-        standing = lease.acquire() => standing,
+        standing = lease.acquire(health) => standing,
         () = stops() => return Ok(()),
         never = operator.stand_by(&name) => match never {},
     };

@@ -17,7 +17,12 @@ use url::Url;
 #[derive(Args)]
 pub(crate) struct Run {
     /// The operator's own namespace, which contains its digest key and its Lease.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "apicred-system")]
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        default_value = "apicred-system",
+        value_parser = namespace_name
+    )]
     pub(crate) namespace: String,
     /// Watch only these namespaces, and need no rights in others.
     #[arg(
@@ -82,7 +87,12 @@ pub(crate) struct Run {
     #[arg(long, env = "APICRED_LEADER_ELECT")]
     pub(crate) leader_elect: bool,
     /// Name of the Lease in the operator's namespace.
-    #[arg(long, env = "APICRED_LEASE_NAME", default_value = "apicred")]
+    #[arg(
+        long,
+        env = "APICRED_LEASE_NAME",
+        default_value = "apicred",
+        value_parser = object_name
+    )]
     pub(crate) lease_name: String,
     /// A file in an `emptyDir` volume of the pod. With it, a restarted container proves that the process before it has ended, and takes over
     /// the Lease of that process at once. If not set: it waits until the Lease has expired (15 s).
@@ -174,6 +184,13 @@ fn namespace_name(text: &str) -> Result<String, String> {
         .ok_or_else(|| "not the name of a namespace".to_owned())
 }
 
+/// A DNS subdomain (RFC 1123), like the name of most objects.
+fn object_name(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 253 && text.split('.').all(|part| namespace_name(part).is_ok());
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "not the name of an object: lower case letters, digits, - and .".to_owned())
+}
+
 /// A cloud by its name in the spec.
 fn cloud(text: &str) -> Result<Cloud, String> {
     match text {
@@ -193,6 +210,7 @@ pub(crate) struct Identity {
     #[arg(
         long = "identity-endpoint",
         env = "IDENTITY_ENDPOINT",
+        value_name = "URL",
         hide_env_values = true
     )]
     pub(crate) endpoint: Option<Url>,

@@ -111,7 +111,8 @@ async fn a_leader_that_cannot_list_one_kind_for_two_minutes_gives_its_lease_back
             assert!(took >= SYNC, "{kind} {name}: {took:?}");
             assert_eq!(holder(&leases), "", "{kind} {name}");
             // The next candidate does not have to wait until the lease expires.
-            let next = timeout(Duration::from_secs(3), lease(&leases, "next").acquire()).await;
+            let next = lease(&leases, "next");
+            let next = timeout(Duration::from_secs(3), next.acquire(&Health::default())).await;
             assert!(next.is_ok(), "{kind} {name}: another one leads");
         }
     }

@@ -12,15 +12,23 @@ use tokio::time::Instant;
 use super::{
     Authority,
     election::{GIVE_UP, LEASE, PAUSE, POLL, Record, Seen, Step},
+    refusal::{self, Fault, Verb},
 };
 use crate::{
     api::names,
     clock::Clock,
-    telemetry::tries::{Tries, warn_at_first},
+    telemetry::{
+        health::Health,
+        tries::{Tries, warn_at_first},
+    },
 };
 
 /// A call that takes longer counts as failed, so that another try fits into the time in which the lease is valid.
 const CALL: Duration = Duration::from_secs(4);
+/// Cause of a call without an answer.
+const SILENCE: &str = "the API server does not answer";
+/// Cause of a call with an unusable answer.
+const NO_VERSION: &str = "the API server returned no resourceVersion";
 
 /// A Lease, and the client to acquire it.
 pub struct Lease {
@@ -40,6 +48,18 @@ pub struct HeldLease {
     object: Object,
     /// When the last successful renewal was sent. The time of the answer would be too late: the API server may have renewed it at once.
     renewed: Instant,
+    /// Renewals that failed in a row.
+    tries: Tries,
+}
+
+/// Why a try to acquire the Lease did not succeed.
+enum Try {
+    /// Another operator holds it, or was faster.
+    Wait,
+    /// It cannot be read.
+    Read(String),
+    /// It cannot be created or taken.
+    Write(String),
 }
 
 /// Another process holds the Lease, or it could not be renewed in time.
@@ -83,71 +103,99 @@ impl Lease {
         self.authority.clone()
     }
 
-    /// Waits until this process holds the Lease. It continues whatever the API server answers, because a standby has no other work.
-    pub async fn acquire(self) -> HeldLease {
+    /// Waits until this process holds the Lease. It continues whatever the API server answers, because a standby has no other work. A refusal
+    /// that is not another leader is reported to `health`.
+    pub async fn acquire(self, health: &Health) -> HeldLease {
         let mut seen = Seen::after(self.ended.clone());
-        let (mut reported, mut tries) = (false, Tries::default());
+        let (mut reads, mut writes) = (Tries::default(), Tries::default());
+        let mut waits = false;
         loop {
-            match self.read().await {
-                Ok(found) => {
-                    let failures = tries.worked();
-                    if failures > 0 {
-                        tracing::info!(
-                            lease = self.name,
-                            tries = failures,
-                            "the lease can be read again"
-                        );
-                    }
-                    seen.observe(found.as_ref().map(record), self.began.elapsed());
-                    let sent = Instant::now();
-                    let got = match seen.step(&self.me, self.began.elapsed()) {
-                        Step::Create => self.create().await,
-                        Step::Take { transitions, .. } => {
-                            let old = found.unwrap_or_default();
-                            self.put(self.held_by(&self.me, old, transitions, LEASE))
-                                .await
-                        }
-                        Step::Wait => None,
+            match self.attempt(&mut seen, &mut reads).await {
+                Ok((object, sent)) => {
+                    tracing::info!(lease = self.name, "leading");
+                    health.set_lease(Ok(()));
+                    self.authority.renewed(sent);
+                    return HeldLease {
+                        lease: self,
+                        object,
+                        renewed: sent,
+                        tries: Tries::default(),
                     };
-                    if let Some(object) = got {
-                        tracing::info!(lease = self.name, "leading");
-                        self.authority.renewed(sent);
-                        return HeldLease {
-                            lease: self,
-                            object,
-                            renewed: sent,
-                        };
-                    }
-                    if !reported {
+                }
+                Err(Try::Wait) => {
+                    writes.worked();
+                    health.set_lease(Ok(()));
+                    if !waits {
                         tracing::info!(
                             lease = self.name,
                             "another operator leads; this one is on standby"
                         );
-                        reported = true;
+                        waits = true;
                     }
                 }
-                Err(what) => {
-                    let failure = tries.failed(what);
+                Err(Try::Read(what)) => {
+                    let failure = reads.failed(&what);
                     warn_at_first!(
                         failure,
                         lease = self.name,
                         "the lease cannot be read: {what}"
                     );
                 }
+                Err(Try::Write(what)) => {
+                    let failure = writes.failed(&what);
+                    warn_at_first!(
+                        failure,
+                        lease = self.name,
+                        "the lease cannot be acquired: {what}"
+                    );
+                    health.set_lease(Err(what));
+                }
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    async fn read(&self) -> Result<Option<Object>, &'static str> {
-        let found = tokio::time::timeout(CALL, self.api.get_opt(&self.name)).await;
-        match found {
-            Ok(Ok(object)) => Ok(object),
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                Err("the operator's role lacks get on leases")
-            }
-            _ => Err("the API server does not answer"),
+    /// One try to acquire it. Returns when the successful write was sent.
+    async fn attempt(&self, seen: &mut Seen, reads: &mut Tries) -> Result<(Object, Instant), Try> {
+        let found = self.read().await.map_err(Try::Read)?;
+        let failures = reads.worked();
+        if failures > 0 {
+            tracing::info!(
+                lease = self.name,
+                tries = failures,
+                "the lease can be read again"
+            );
         }
+        seen.observe(found.as_ref().map(record), self.began.elapsed());
+        let sent = Instant::now();
+        let written = match seen.step(&self.me, self.began.elapsed()) {
+            Step::Create => self.create().await,
+            Step::Take { transitions, .. } => {
+                let old = found.unwrap_or_default();
+                self.put(self.held_by(&self.me, old, transitions, LEASE))
+                    .await
+            }
+            Step::Wait => return Err(Try::Wait),
+        };
+        let written = written.map(|object| (object, sent));
+        written.map_err(|fault| match fault {
+            Fault::Another => Try::Wait,
+            Fault::Failed(what) => Try::Write(what),
+        })
+    }
+
+    async fn read(&self) -> Result<Option<Object>, String> {
+        let found = tokio::time::timeout(CALL, self.api.get_opt(&self.name)).await;
+        found.map_err(|_| SILENCE.to_owned())?.map_err(|error| {
+            match refusal::fault(&error, Verb::Get, self.namespace(), &self.name) {
+                Fault::Another => SILENCE.to_owned(),
+                Fault::Failed(what) => what,
+            }
+        })
+    }
+
+    fn namespace(&self) -> &str {
+        self.api.namespace().unwrap_or_default()
     }
 
     /// The object to write. All parts that do not concern the holder stay as they were read, because a PUT
@@ -174,22 +222,35 @@ impl Lease {
         object
     }
 
-    async fn create(&self) -> Option<Object> {
+    async fn create(&self) -> Result<Object, Fault> {
         let object = self.held_by(&self.me, Object::default(), 0, LEASE);
         let params = params();
-        let made = tokio::time::timeout(CALL, self.api.create(&params, &object)).await;
-        made.ok()?.ok().filter(has_version)
+        self.write(Verb::Create, self.api.create(&params, &object))
+            .await
     }
 
-    /// Replaces the Lease if it still has the version in `object`. `None`: it has not, or the result is not known.
-    async fn put(&self, object: Object) -> Option<Object> {
+    /// Replaces the Lease if it still has the version in `object`.
+    async fn put(&self, object: Object) -> Result<Object, Fault> {
         if !has_version(&object) {
             // Without a version, the API server would replace any object.
-            return None;
+            return Err(Fault::Failed(NO_VERSION.to_owned()));
         }
         let params = params();
-        let put = tokio::time::timeout(CALL, self.api.replace(&self.name, &params, &object)).await;
-        put.ok()?.ok().filter(has_version)
+        self.write(Verb::Update, self.api.replace(&self.name, &params, &object))
+            .await
+    }
+
+    async fn write(
+        &self,
+        verb: Verb,
+        call: impl Future<Output = Result<Object, kube::Error>>,
+    ) -> Result<Object, Fault> {
+        match tokio::time::timeout(CALL, call).await {
+            Ok(Ok(object)) if has_version(&object) => Ok(object),
+            Ok(Ok(_)) => Err(Fault::Failed(NO_VERSION.to_owned())),
+            Ok(Err(error)) => Err(refusal::fault(&error, verb, self.namespace(), &self.name)),
+            Err(_) => Err(Fault::Failed(SILENCE.to_owned())),
+        }
     }
 }
 
@@ -245,11 +306,21 @@ impl HeldLease {
             let next = self
                 .lease
                 .held_by(me, self.object.clone(), transitions, LEASE);
-            if let Some(object) = self.lease.put(next).await {
-                self.object = object;
-                self.renewed = sent;
-                self.lease.authority.renewed(sent);
-                return Ok(());
+            match self.lease.put(next).await {
+                Ok(object) => {
+                    self.renewed(object, sent);
+                    return Ok(());
+                }
+                // What is read below shows it.
+                Err(Fault::Another) => {}
+                Err(Fault::Failed(what)) => {
+                    let failure = self.tries.failed(&what);
+                    warn_at_first!(
+                        failure,
+                        lease = self.lease.name,
+                        "the lease cannot be renewed: {what}"
+                    );
+                }
             }
             // After a lost answer, the Lease may have our name and a version that is not known.
             match self.lease.read().await {
@@ -260,13 +331,27 @@ impl HeldLease {
         }
     }
 
+    fn renewed(&mut self, object: Object, sent: Instant) {
+        let failures = self.tries.worked();
+        if failures > 0 {
+            tracing::info!(
+                lease = self.lease.name,
+                tries = failures,
+                "the lease can be renewed again"
+            );
+        }
+        self.object = object;
+        self.renewed = sent;
+        self.lease.authority.renewed(sent);
+    }
+
     /// Releases the Lease, so that no standby has to wait for its expiry. Only after all work has ended.
     pub async fn release(self) {
         self.lease.authority.give_back();
         let short = Duration::from_secs(1);
         let transitions = record(&self.object).transitions;
         let free = self.lease.held_by("", self.object, transitions, short);
-        if self.lease.put(free).await.is_some() {
+        if self.lease.put(free).await.is_ok() {
             tracing::info!(lease = self.lease.name, "lease released");
         }
     }

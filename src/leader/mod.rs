@@ -8,6 +8,7 @@ mod authority;
 pub mod election;
 mod hold;
 pub mod predecessors;
+mod refusal;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Authority, Lease, Lost, NoAuthority, election::LEASE};
-use crate::{clock::SystemClock, scripted};
+use crate::{clock::SystemClock, scripted, telemetry::health::Health};
 
 /// How one call is handled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -169,7 +169,7 @@ async fn lead(script: impl Fn(bool, usize) -> How + Send + 'static, most: Durati
     let lease = lease(&server, "me");
     let authority = lease.authority();
     assert!(!authority.holds(), "not before it leads");
-    let mut standing = lease.acquire().await;
+    let mut standing = lease.acquire(&Health::default()).await;
     assert!(authority.holds());
     let (watched, store) = (authority.clone(), Arc::clone(&server));
     let watch = tokio::spawn(async move {
@@ -253,7 +253,7 @@ async fn a_process_that_was_stopped_inside_a_call_has_no_authority_when_it_conti
         });
         let lease = lease(&server, "me");
         let authority = lease.authority();
-        let mut standing = lease.acquire().await;
+        let mut standing = lease.acquire(&Health::default()).await;
         let mut keeps = Box::pin(standing.keep());
         // Now the call is in progress.
         assert!(timeout(Duration::from_secs(3), &mut keeps).await.is_err());
@@ -261,6 +261,26 @@ async fn a_process_that_was_stopped_inside_a_call_has_no_authority_when_it_conti
         tokio::time::advance(Duration::from_secs(20)).await;
         assert!(!authority.holds(), "before anything else has had a turn");
         assert_eq!(keeps.await, Lost);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_cannot_create_its_lease_is_not_ready_and_one_behind_another_is() {
+    let readiness = async |how: How| {
+        let server = Server::new(move |reads, _| if reads { How::Ok } else { how });
+        let health = Health::default();
+        health.set_standby(Ok(()));
+        let waits = timeout(SOME_TIME * 4, lease(&server, "me").acquire(&health)).await;
+        assert!(waits.is_err(), "{how:?}: it has no Lease");
+        health.ready()
+    };
+    assert_eq!(readiness(How::Conflict).await, Ok(()));
+    for (how, cause) in [(How::Error, "HTTP 500"), (How::Silent, "does not answer")] {
+        let why = readiness(how).await.expect_err("not ready");
+        assert!(
+            why.contains("the lease cannot be acquired") && why.contains(cause),
+            "{how:?}: {why}"
+        );
     }
 }
 
@@ -299,7 +319,7 @@ async fn others_keep_what_they_wrote_into_the_lease_and_a_hand_over_is_counted()
             assert_eq!(meta[field], there["metadata"][field], "{field}");
         }
     };
-    let mut standing = lease(&server, "me").acquire().await;
+    let mut standing = lease(&server, "me").acquire(&Health::default()).await;
     let (meta, taken) = read();
     same(&meta);
     assert_eq!(taken.holder_identity.as_deref(), Some("me"));
@@ -321,7 +341,7 @@ async fn others_keep_what_they_wrote_into_the_lease_and_a_hand_over_is_counted()
     same(&meta);
     assert_eq!(free.holder_identity.as_deref(), Some(""));
     assert_eq!(free.lease_duration_seconds, Some(1));
-    let mut next = lease(&server, "next").acquire().await;
+    let mut next = lease(&server, "next").acquire(&Health::default()).await;
     assert_eq!(read().1.lease_transitions, Some(6));
     assert!(timeout(long, next.keep()).await.is_err());
 }

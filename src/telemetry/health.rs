@@ -35,6 +35,8 @@ pub struct Health {
     echoes: Mutex<HashMap<(&'static str, ObjectName), Echo>>,
     /// Whether this process could work if it led; `None` if it leads.
     standby: Mutex<Option<Result<(), String>>>,
+    /// Why a standby cannot acquire the Lease, although no other operator has it.
+    lease: Mutex<Option<String>>,
 }
 
 /// Namespace and name of an object.
@@ -143,8 +145,14 @@ impl Health {
         *lock(&self.standby) = Some(could);
     }
 
+    /// Whether a standby can acquire the Lease as soon as no other operator has it.
+    pub fn set_lease(&self, could: Result<(), String>) {
+        *lock(&self.lease) = could.err();
+    }
+
     /// This process works.
     pub fn leads(&self) {
+        *lock(&self.lease) = None;
         *lock(&self.standby) = None;
     }
 
@@ -200,6 +208,9 @@ impl Health {
     /// A message about what is missing.
     pub fn ready(&self) -> Result<(), String> {
         if let Some(could) = lock(&self.standby).clone() {
+            if let Some(why) = lock(&self.lease).clone() {
+                return Err(format!("standby: the lease cannot be acquired: {why}"));
+            }
             return could.map_err(|why| format!("standby: {why}"));
         }
         let missing = self.unlisted();
@@ -264,6 +275,23 @@ mod tests {
         health.gone("credentials", &object("b"));
         assert!(health.alive(at(10_000)).is_ok());
         assert_eq!(health.sizes(), (0, 0));
+    }
+
+    #[test]
+    fn a_standby_that_cannot_acquire_the_lease_is_not_ready() {
+        let health = Health::default();
+        health.set_standby(Ok(()));
+        health.set_lease(Err("the quota few leaves no room".to_owned()));
+        let reported = health.ready().unwrap_err();
+        assert!(
+            reported.contains("lease") && reported.contains("quota few"),
+            "{reported}"
+        );
+        health.set_lease(Ok(()));
+        assert_eq!(health.ready(), Ok(()), "another operator leads");
+        health.set_lease(Err("the quota few leaves no room".to_owned()));
+        health.leads();
+        assert!(!health.ready().unwrap_err().contains("quota"));
     }
 
     #[test]
