@@ -124,8 +124,9 @@ async fn infer() -> Result<Config, String> {
         Ok(None) => Config::incluster()
             .map_err(|e| format!("no cluster to work on ({e}); set KUBECONFIG or run in a pod"))?,
         // A pod needs no kubeconfig.
-        Err(why) => Config::incluster()
-            .map_err(|_| format!("no cluster to work on: {why}; correct it, or run in a pod"))?,
+        Err(why) => Config::incluster().map_err(|_| {
+            format!("no cluster to work on: {why}; correct the kubeconfig, or run in a pod")
+        })?,
     };
     config.apply_debug_overrides();
     Ok(config)

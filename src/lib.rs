@@ -23,7 +23,7 @@
 //!
 //! `core` is the package `apicred-core`: it decides and does no I/O, and its modules are re-exported here. [`controller`] is
 //! the Kubernetes shell around it, [`http`] the one client that sends to issuers, [`leader`] the leader election,
-//! [`telemetry`] has logs, metrics and health, [`environment`] leaves out empty variables, [`kubeconfig`] reads
+//! [`telemetry`] has logs, metrics and health, [`environment`] leaves out empty variables, [`arguments`] hides values of the command line, [`kubeconfig`] reads
 //! the kubeconfig, [`app`] wires everything.
 
 #![cfg_attr(
@@ -32,6 +32,7 @@
 )]
 
 pub mod app;
+pub mod arguments;
 pub mod check;
 pub mod clock;
 pub mod controller;

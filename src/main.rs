@@ -11,9 +11,9 @@ use std::{
 use apicred::{
     api::crd,
     app::{self, LeaseOptions, Options},
+    arguments,
     controller::{RotationPace, Scope, Settings},
     credential::addresses,
-    environment,
     leader::predecessors,
     oauth::bundle,
     proxy::Proxy,
@@ -22,7 +22,7 @@ use apicred::{
         traces::{self, Traces},
     },
 };
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,9 +85,7 @@ fn identity_of(instance: &str) -> String {
 }
 
 fn main() -> ExitCode {
-    let command = environment::without_empty(Cli::command());
-    let cli = Cli::from_arg_matches(&command.get_matches());
-    let done = match cli.unwrap_or_else(|fault| fault.exit()).command {
+    let done = match arguments::parse::<Cli>().command {
         Command::Run(run) => operate(*run),
         Command::Check { admin, wait } => check(&admin, Duration::from_secs(wait)),
         Command::Crds { dir } => crds(dir.as_deref()),
@@ -297,7 +295,7 @@ fn cas(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
             "cannot be read ({e}); name a file with PEM certificates"
         ))
     })?;
-    bundle::roots(&text).map_err(named)
+    bundle::roots_of_file(&text).map_err(named)
 }
 
 fn check(admin: &Url, patience: Duration) -> Result<(), String> {
@@ -327,7 +325,46 @@ fn crds(dir: Option<&Path>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn no_value_that_may_contain_a_secret_is_in_an_error_of_the_command_line() {
+        const SECRET: &str = "not-to-be-shown";
+        for args in [
+            ["run", "--otlp-endpoint"],
+            ["run", "--identity-endpoint"],
+            ["check", "--admin"],
+        ] {
+            for value in [
+                format!("http://u:{SECRET}@collector.example:port"),
+                format!("http://collector.example:4318:x?token={SECRET}"),
+                SECRET.to_owned(),
+            ] {
+                let args = ["apicred"].iter().chain(&args).copied().chain([&*value]);
+                let fault = Cli::try_parse_from(args).err().expect("not a URL");
+                let message = arguments::without_value(fault).to_string();
+                assert!(message.contains("<URL>"), "{message}");
+                assert!(!message.contains(SECRET), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_the_namespace_and_of_the_lease_are_names() {
+        let parses = |flag, name| Cli::try_parse_from(["apicred", "run", flag, name]).is_ok();
+        for (name, lease, namespace) in [
+            ("a-b", true, true),
+            ("a.b", true, false),
+            ("A_b", false, false),
+            ("a/b", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(parses("--lease-name", name), lease, "{name}");
+            assert_eq!(parses("--namespace", name), namespace, "{name}");
+        }
+    }
 
     /// Otherwise `--allow-wide-cidrs false` sets the flag, and `false` becomes a value of another setting.
     #[test]

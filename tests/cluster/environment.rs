@@ -89,3 +89,21 @@ fn an_empty_environment_variable_is_as_one_that_is_not_set() {
     let ended = apicred(&["run", "--identity-endpoint", ""], &[]);
     assert!(!said(&ended).iter().any(no_cluster), "{:?}", said(&ended));
 }
+
+#[test]
+fn an_argument_that_cannot_be_read_is_not_repeated_if_it_may_contain_a_password() {
+    const SECRET: &str = "not-to-be-shown";
+    let url = format!("http://u:{SECRET}@collector.example:port");
+    for (args, set) in [
+        (&["run", "--otlp-endpoint", &url][..], &[][..]),
+        (&["run", "--identity-endpoint", &url], &[]),
+        (&["run"], &[("IDENTITY_ENDPOINT", &*url)]),
+        (&["check", "--admin", &url], &[]),
+    ] {
+        let ended = apicred(args, set);
+        assert!(!ended.status.success(), "{args:?}");
+        let said = said(&ended).into_iter().collect::<Vec<_>>().join("\n");
+        assert!(said.contains("<URL>"), "{said}");
+        assert!(!said.contains(SECRET), "{said}");
+    }
+}

@@ -21,11 +21,33 @@ pub fn fault(issuer: &Issuer) -> Option<String> {
 /// # Errors
 /// Which certificate is unusable, and why: a sentence without a full stop.
 pub fn roots(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    certificates(text, "caBundle").map_err(|fault| {
+        fault.unwrap_or_else(|| "caBundle contains no PEM certificate; it is the text itself from -----BEGIN CERTIFICATE----- on, neither a file's name nor base64 of it".to_owned())
+    })
+}
+
+/// The same for the content of a file.
+///
+/// # Errors
+/// Which certificate is unusable, and why: a sentence without a full stop.
+pub fn roots_of_file(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    certificates(text, "the file").map_err(|fault| {
+        fault.unwrap_or_else(|| "the file contains no PEM certificate; write certificates into it, each from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----".to_owned())
+    })
+}
+
+/// `place`: what contains the text. The error `None`: it contains no certificate, and nothing that is known.
+fn certificates(text: &str, place: &str) -> Result<Vec<CertificateDer<'static>>, Option<String>> {
     let blocks = pem::blocks(text);
     let mut found: Vec<CertificateDer<'static>> = Vec::new();
-    let certificates = blocks.iter().filter(|b| b.is_certificate());
-    for (nth, block) in certificates.enumerate() {
-        let named = |problem: &str| Err(format!("certificate {} of caBundle {problem}", nth + 1));
+    let listed = blocks.iter().filter(|b| b.is_certificate());
+    for (nth, block) in listed.enumerate() {
+        let named = |problem: &str| {
+            Err(Some(format!(
+                "certificate {} of {place} {problem}",
+                nth + 1
+            )))
+        };
         let der = match &block.body {
             Body::Der(der) => CertificateDer::from(der.as_slice()),
             Body::Unended => return named("is cut off: it has no line -----END CERTIFICATE-----"),
@@ -40,11 +62,11 @@ pub fn roots(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         let der = CertificateDer::from(der[..der.len() - after.len()].to_vec());
         if let Err(error) = RootCertStore::empty().add(der.clone()) {
             let subject = Card::of(&der).map_or_else(String::new, |c| format!(" ({})", c.subject));
-            return Err(format!(
-                "certificate {} of caBundle{subject} cannot be a root: {}; take it out or replace it",
+            return Err(Some(format!(
+                "certificate {} of {place}{subject} cannot be a root: {}; take it out or replace it",
                 nth + 1,
                 bounded(&error.to_string(), 80)
-            ));
+            )));
         }
         if !found.contains(&der) {
             found.push(der);
@@ -52,11 +74,11 @@ pub fn roots(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     }
     if found.is_empty() {
         return Err(match pem::form_of_text(text) {
-            Some(form) => format!("caBundle is {}; {}", form.what, form.step),
-            None if blocks.iter().any(pem::Block::is_key) => {
-                "caBundle contains a private key and no certificate; a private key never belongs into an issuer, so replace that key as well".to_owned()
-            }
-            None => "caBundle contains no PEM certificate; it is the text itself from -----BEGIN CERTIFICATE----- on, neither a file's name nor base64 of it".to_owned(),
+            Some(form) => Some(format!("{place} is {}; {}", form.what, form.step)),
+            None if blocks.iter().any(pem::Block::is_key) => Some(format!(
+                "{place} contains a private key and no certificate; a private key never belongs there, so replace that key as well"
+            )),
+            None => None,
         });
     }
     Ok(found)

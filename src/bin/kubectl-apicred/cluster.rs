@@ -109,7 +109,10 @@ impl Cluster {
     /// Connects like kubectl: flags, `KUBECONFIG`, `~/.kube/config`; without any of them, as a pod.
     pub(crate) async fn connect(target: &Target) -> Result<Self, String> {
         let context = target.context.as_deref();
-        match kubeconfig::config(target.kubeconfig.as_deref(), context).await? {
+        let found = kubeconfig::config(target.kubeconfig.as_deref(), context).await;
+        let found = found
+            .map_err(|why| format!("{why}; correct it, or name another file by --kubeconfig"))?;
+        match found {
             Some(config) => Self::of(config, target),
             None => match context {
                 Some(context) => Err(format!(

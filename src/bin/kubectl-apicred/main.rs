@@ -34,12 +34,10 @@ mod wire;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use apicred::{
-    environment,
+    arguments,
     oauth::{claims_of_challenge, sign_in::named_origin},
 };
-use clap::{
-    Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::NonEmptyStringValueParser,
-};
+use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use secrecy::SecretString;
@@ -213,9 +211,7 @@ fn ended(failure: &Failure) -> (&str, ExitCode) {
 }
 
 fn main() -> ExitCode {
-    let command = environment::without_empty(Cli::command());
-    let cli = Cli::from_arg_matches(&command.get_matches());
-    let command = cli.unwrap_or_else(|fault| fault.exit()).command;
+    let command = arguments::parse::<Cli>().command;
     // The only crypto library of apicred; no other can be installed before this line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let done = tokio::runtime::Runtime::new()

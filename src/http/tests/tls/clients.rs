@@ -380,5 +380,8 @@ fn the_certificate_of_a_bundle_that_is_unusable_is_named() {
             .unwrap_or_else(|| panic!("{case}"));
         assert!(problem.contains(reported), "{case}: {problem}");
         assert!(problem.len() < 300, "{case}: {problem}");
+        let of_file = crate::oauth::bundle::roots_of_file(&text).expect_err(case);
+        assert!(!of_file.contains("caBundle"), "{case}: {of_file}");
+        assert!(!of_file.contains("file's name"), "{case}: {of_file}");
     }
 }
