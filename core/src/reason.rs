@@ -251,6 +251,7 @@ impl Reason {
         matches!(
             self,
             Self::AudienceNotAllowed
+                | Self::CaBundleInvalid
                 | Self::ClientNotFound
                 | Self::ClientSecretForbidden
                 | Self::ClientSecretKeyMissing

@@ -44,7 +44,7 @@ use super::{
 use crate::{
     api::{ClusterTokenIssuer, TokenIssuer},
     clock::Clock,
-    credential::Key,
+    credential::{CaFault, Key},
     http::Http,
     leader::{Authority, NoAuthority, election::GIVE_UP},
     oauth::spent,
@@ -110,7 +110,7 @@ pub(super) struct Context {
     pub(super) undeclared: Undeclared,
     pub(super) discovery: DiscoveryCache,
     /// By the version of an issuer: why its `caBundle` is unusable.
-    pub(super) ca_faults: Mutex<Recent<String, Option<String>, 256>>,
+    pub(super) ca_faults: Mutex<Recent<String, Option<CaFault>, 256>>,
     /// Reported unexpected forms of secrets.
     pub(super) hints: Hints,
     pub(super) digest_key: KeyKeeper,

@@ -10,7 +10,7 @@ use super::{api::calls::Failed, context::Context, token::denied::denied};
 use crate::{
     api::{AllowedNamespaces, IssuerStatus},
     credential::{
-        Endpoint, FieldError, Issuer, OperatorIdentity, addresses,
+        CaFault, Endpoint, FieldError, Issuer, OperatorIdentity, addresses,
         annotations::{self, Place},
         binding,
     },
@@ -33,7 +33,8 @@ pub(super) enum Reconciled {
 /// The results of the checks of an issuer.
 struct Findings {
     endpoint: Option<String>,
-    works: bool,
+    /// Whether it works; `None` while this is not known.
+    works: Option<bool>,
     /// True if only the change of an object can correct it.
     stalled: bool,
     reason: Reason,
@@ -50,7 +51,7 @@ async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) ->
         Err(errors) => {
             return Findings {
                 endpoint: None,
-                works: false,
+                works: Some(false),
                 stalled: true,
                 reason: errors.first().map_or(Reason::InvalidSpec, |e| e.reason),
                 message: FieldError::join(&errors),
@@ -62,8 +63,20 @@ async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) ->
     match check(context, &issuer).await {
         (Some(found), None) => Findings {
             endpoint: Some(found.url),
-            works: true,
+            works: Some(true),
             stalled: false,
+    if let Some(CaFault::Unread(message)) = &issuer.ca_fault {
+        return Findings {
+            endpoint: None,
+            works: None,
+            stalled: false,
+            reason: Reason::Pending,
+            message: format!("the CAs of this issuer are needed first: {message}"),
+            unlisted: None,
+            // The end of the read is reported. This is the fallback.
+            reconciled: Reconciled::Unsettled,
+        };
+    }
             reason: Reason::EndpointKnown,
             message: known(&issuer).to_owned(),
             unlisted: found.unlisted,
@@ -79,7 +92,7 @@ async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) ->
             });
             Findings {
                 endpoint: found.map(|found| found.url),
-                works: false,
+                works: Some(false),
                 // A CA bundle in another object may be added together with that object.
                 stalled: token_error.stage == Stage::Own
                     && matches!(token_error.class, Class::Invalid | Class::Denied)
@@ -105,12 +118,15 @@ pub(super) async fn issuer_status(
         generation: meta.generation.unwrap_or_default(),
         now: context.clock.now(),
     };
-    let mut conditions = vec![say.condition(
-        ConditionType::Ready,
-        found.works,
-        found.reason,
-        &found.message,
-    )];
+    if let (None, Some(old)) = (found.works, old.filter(|old| is_of(old, meta))) {
+        // A restart does not withdraw what is reported about this spec.
+        return (old.clone(), found.reconciled);
+    }
+    let ready = ConditionType::Ready;
+    let mut conditions = vec![match found.works {
+        Some(works) => say.condition(ready, works, found.reason, &found.message),
+        None => say.unknown(ready, found.reason, &found.message),
+    }];
     // Only a change by a user can end this state. Tools that use kstatus then do not need to wait for their timeout.
     if found.stalled {
         conditions.push(say.condition(ConditionType::Stalled, true, found.reason, &found.message));
@@ -151,6 +167,12 @@ fn known(issuer: &Issuer) -> &'static str {
     if issuer.allowed_namespaces.as_ref().is_some_and(nobody) {
         "the token endpoint is known; no namespace may use it: name some in spec.allowedNamespaces"
     } else {
+/// Whether this status is about the present spec.
+fn is_of(status: &IssuerStatus, meta: &ObjectMeta) -> bool {
+    status.observed_generation == meta.generation
+        && ConditionType::Ready.find(&status.conditions).is_some()
+}
+
         "the token endpoint is known"
     }
 }

@@ -36,7 +36,7 @@ use self::{
     way::{Way, WithUser, may_send},
 };
 use crate::{
-    credential::{Issuer, IssuerId, addresses},
+    credential::{CaFault, Issuer, IssuerId, addresses},
     oauth::{
         Class, Method, NextStep, RawAnswer, SentSecrets, Then, TlsIdentity, TokenError,
         TokenRequest,
@@ -290,12 +290,13 @@ impl Http {
         (identity, local, fresh): (Option<&TlsIdentity>, bool, Option<Duration>),
     ) -> Result<Chosen, TokenError> {
         may_send(issuer, url, local)?;
+        // No connection is made without the CAs that the issuer names.
         if let (false, Some(fault)) = (local, &issuer.ca_fault) {
-            return Err(TokenError::local(
-                Class::Transient,
-                Reason::CaBundleInvalid,
-                format!("{fault}; correct caBundleRef, or create the object with PEM certificates"),
-            ));
+            let (reason, text) = match fault {
+                CaFault::Unread(text) => (Reason::WaitingForIssuer, text),
+                CaFault::Unusable(text) => (Reason::CaBundleInvalid, text),
+            };
+            return Err(TokenError::local(Class::Transient, reason, text.clone()));
         }
         // Requests to the machine itself do not use a proxy.
         let proxy = self.proxy.as_ref().filter(|p| !local && p.serves(url));

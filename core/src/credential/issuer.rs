@@ -125,7 +125,7 @@ pub struct Issuer {
     /// Where the root certificates are stored, if not in the spec.
     pub ca_source: Option<CaSource>,
     /// Why the root certificates are not known. No connection is made without them.
-    pub ca_fault: Option<String>,
+    pub ca_fault: Option<CaFault>,
     /// Networks that are allowed although they are not public.
     pub allowed_cidrs: Vec<IpNet>,
     /// Maximum number of requests per second.
@@ -162,6 +162,15 @@ pub struct Issuer {
     pub hop: Option<Hop>,
 }
 
+/// Why the root certificates of an issuer are not known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CaFault {
+    /// Their object is being read. This is a wait and no fault.
+    Unread(String),
+    /// An object, a right of the operator or the issuer must change first. The text contains the next step.
+    Unusable(String),
+}
+
 /// Where the CAs of an issuer are stored, if not in its spec.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CaSource {
@@ -192,7 +201,7 @@ impl std::fmt::Display for CaSource {
 impl Issuer {
     /// Sets the CAs that were found at [`Issuer::ca_source`], or the reason why there are none.
     #[must_use]
-    pub fn with_ca(mut self, found: Result<&str, &str>) -> Self {
+    pub fn with_ca(mut self, found: Result<&str, CaFault>) -> Self {
         match found {
             Ok(text) => {
                 // What is cached for this version of the issuer was obtained with these CAs.
@@ -202,7 +211,7 @@ impl Issuer {
                 self.ca_bundle = Some(text.to_owned());
                 self.ca_fault = None;
             }
-            Err(fault) => self.ca_fault = Some(fault.to_owned()),
+            Err(fault) => self.ca_fault = Some(fault),
         }
         self
     }

@@ -2,15 +2,15 @@
 
 use super::{
     FieldError, Hop,
-    issuer::{CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity},
+    issuer::{CaFault, CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity},
     limits::{USUAL_GRANTS, check_namespaces},
     place::Place,
 };
 use crate::{
     api::{
-        AllowedNamespaces, AssertionAudience, CaBundleRef, Cloud, ClusterTokenIssuer,
-        ClusterTokenIssuerSpec, EntraIssuer, IdentityEndpoint, IssuerKind, Limits, ManagedIdentity,
-        Network, RefreshTokens, Reuse, TokenIssuer,
+        AllowedNamespaces, AssertionAudience, Cloud, ClusterTokenIssuer, ClusterTokenIssuerSpec,
+        EntraIssuer, IdentityEndpoint, IssuerKind, Limits, ManagedIdentity, Network, RefreshTokens,
+        Reuse, TokenIssuer,
     },
     credential::addresses,
     oauth::renewal::ReuseRule,
@@ -72,7 +72,10 @@ impl Issuer {
         );
         let common = Common {
             ca_bundle: spec.ca_bundle.clone(),
-            ca_source: ca_source(spec.ca_bundle_ref.as_ref(), &object.metadata),
+            ca_source: spec
+                .ca_bundle_ref
+                .as_ref()
+                .map(|r| CaSource::named(r, &object.metadata)),
             limits: spec.limits.as_ref(),
             assumed: spec.assumed_lifetime,
             refresh_tokens: spec.refresh_tokens.as_ref(),
@@ -131,7 +134,10 @@ impl Issuer {
         );
         let common = Common {
             ca_bundle: spec.ca_bundle.clone(),
-            ca_source: ca_source(spec.ca_bundle_ref.as_ref(), &object.metadata),
+            ca_source: spec
+                .ca_bundle_ref
+                .as_ref()
+                .map(|r| CaSource::named(r, &object.metadata)),
             limits: spec.limits.as_ref(),
             assumed: spec.assumed_lifetime,
             refresh_tokens: spec.refresh_tokens.as_ref(),
@@ -180,7 +186,7 @@ impl Issuer {
             ca_fault: common
                 .ca_source
                 .as_ref()
-                .map(|source| format!("{source} is not read yet")),
+                .map(|source| CaFault::Unread(format!("{source} is being read"))),
             ca_bundle: common.ca_bundle,
             ca_source: common.ca_source,
             allowed_cidrs: Vec::new(),
@@ -254,16 +260,6 @@ pub(super) fn allowed_cidrs(network: Option<&Network>) -> Result<Vec<IpNet>, Vec
     } else {
         Err(errors)
     }
-}
-
-pub(super) fn ca_source(reference: Option<&CaBundleRef>, meta: &ObjectMeta) -> Option<CaSource> {
-    let reference = reference?;
-    Some(CaSource {
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        kind: reference.kind,
-        name: reference.name.clone(),
-        key: reference.key.clone().unwrap_or_else(|| "ca.crt".to_owned()),
-    })
 }
 
 fn span(duration: kube::core::Duration) -> Option<SignedDuration> {

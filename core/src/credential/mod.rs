@@ -12,6 +12,7 @@ mod allowed_issuers;
 pub mod annotations;
 mod authentication;
 pub mod binding;
+pub mod ca_limits;
 mod client;
 mod client_keys;
 mod error;
@@ -43,7 +44,7 @@ pub use client_keys::{AccountToken, Certificate, KeyPair, PrivateKey};
 pub use error::FieldError;
 pub use hop::Hop;
 pub use issuer::{
-    CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity, Places, Protocol, SecretStyle,
+    CaFault, CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity, Places, Protocol, SecretStyle,
 };
 pub use last_good::{Copied, TLS, source_of};
 pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};

@@ -6,14 +6,18 @@ use super::{
     chain::Card,
     pem::{self, Body},
 };
-use crate::{credential::Issuer, printable::bounded};
+use crate::{
+    credential::{CaFault, Issuer},
+    printable::bounded,
+};
 
 /// Why the `caBundle` of an issuer cannot be used, so that no connection to it can be trusted.
-pub fn fault(issuer: &Issuer) -> Option<String> {
+pub fn fault(issuer: &Issuer) -> Option<CaFault> {
     if let Some(fault) = &issuer.ca_fault {
         return Some(fault.clone());
     }
-    roots(issuer.ca_bundle.as_deref()?).err()
+    let fault = roots(issuer.ca_bundle.as_deref()?).err()?;
+    Some(CaFault::Unusable(fault))
 }
 
 /// The certificates of a bundle, each usable as a root. Other content, such as notes and other blocks, is ignored.

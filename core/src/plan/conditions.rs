@@ -33,7 +33,7 @@ impl Conditions<'_> {
     }
 
     /// The same with status `Unknown`.
-    pub(super) fn unknown(
+    pub fn unknown(
         &self,
         kind: ConditionType,
         reason: impl Into<StoredReason>,

@@ -52,7 +52,7 @@ pub use unusable::{invalid, unlisted};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    credential::Credential,
+    credential::{CaFault, Credential},
     publish::{
         ownership::{ForeignWrite, Target},
         template,
@@ -64,6 +64,8 @@ use schedule::later_than;
 
 /// How often a credential that waits for a change is reconciled. Watches report every change; this is the fallback.
 const RECHECK: SignedDuration = SignedDuration::from_mins(10);
+/// How often a credential is reconciled while the CAs of its issuer are being read. The end of the read is reported; this is the fallback.
+const UNREAD: SignedDuration = SignedDuration::from_secs(5);
 
 /// Decides the next step.
 pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
@@ -187,6 +189,10 @@ fn obtain(
     let asks = !matches!(step, Plan::Publish(_));
     if let (true, Some((reason, message))) = (asks, obstacle(credential, observed)) {
         return Plan::Refuse { reason, message };
+    }
+    if asks && matches!(observed.ca_fault, Some(CaFault::Unread(_))) {
+        let (until, why) = (schedule::later(now, UNREAD), Hold::CasUnread);
+        return metadata_step.unwrap_or(Plan::Hold { until, why });
     }
     let held_back = if step == Plan::Mint(Why::Due) {
         observed

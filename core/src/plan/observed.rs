@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Memory, fingerprint, notify::Rights};
 use crate::{
     api::SecretKeyRef,
-    credential::{Credential, binding::Denial},
+    credential::{CaFault, Credential, binding::Denial},
     publish::{
         Record, SourceMark,
         ownership::{ForeignWrite, Target},
@@ -35,7 +35,7 @@ pub struct Observed {
     /// Messages about copies of certificates that are not as they should be ([`crate::publish::copy_fault`]).
     pub copy_faults: Vec<String>,
     /// Why the issuer's `caBundle` cannot be used.
-    pub ca_fault: Option<String>,
+    pub ca_fault: Option<CaFault>,
     /// A ServiceAccount that is needed and does not exist, according to its watch.
     pub missing_account: Option<String>,
     /// The names in the command that grants the permission to notify pods.

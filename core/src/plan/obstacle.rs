@@ -3,7 +3,7 @@
 use super::{Observed, Plan};
 use crate::{
     Reason,
-    credential::Credential,
+    credential::{CaFault, Credential},
     oauth::Grant,
     publish::{
         noted_type,
@@ -18,7 +18,7 @@ pub(super) fn obstacle(credential: &Credential, observed: &Observed) -> Option<(
     if let Err(denial) = &observed.permission {
         return Some((denial.reason(), denial.message().to_owned()));
     }
-    if let Some(fault) = &observed.ca_fault {
+    if let Some(CaFault::Unusable(fault)) = &observed.ca_fault {
         return Some((Reason::CaBundleInvalid, fault.clone()));
     }
     let namespace = &credential.namespace;

@@ -151,7 +151,7 @@ mod tests {
         let (r, s) = ("Reconciling", "Stalled");
         let (missing, key) = (Reason::SourceMissing, Reason::SourceKeyMissing);
         #[rustfmt::skip]
-        let cases: [(&[Step], &[&str]); 10] = [
+        let cases: [(&[Step], &[&str]); 11] = [
             (&[(0, missing, 1), (119, missing, 1), (120, missing, 1), (121, missing, 1)], &[r, r, s, s]),
             // Another object is missing: its own two minutes begin.
             (&[(0, missing, 1), (119, key, 1), (120, key, 1), (239, key, 1)], &[r, r, r, s]),
@@ -164,6 +164,8 @@ mod tests {
             // The same sync may remove the older credential, or raise the quota.
             (&[(0, Reason::TargetClaimed, 1), (119, Reason::TargetClaimed, 1), (120, Reason::TargetClaimed, 1)], &[r, r, s]),
             (&[(0, Reason::TargetQuotaExceeded, 1), (120, Reason::TargetQuotaExceeded, 1)], &[r, s]),
+            // The same apply may create the ConfigMap of caBundleRef.
+            (&[(0, Reason::CaBundleInvalid, 1), (119, Reason::CaBundleInvalid, 1), (120, Reason::CaBundleInvalid, 1)], &[r, r, s]),
             (&[(0, Reason::SecretNotOwned, 1)], &[s]),
             (&[(0, Reason::InvalidSpec, 1), (1, missing, 1)], &[s, r]),
         ];

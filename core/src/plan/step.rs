@@ -120,4 +120,6 @@ pub enum Hold {
     OutOfSync,
     /// Another operator renews the token.
     AnotherOperator,
+    /// The CAs of the issuer are being read.
+    CasUnread,
 }

@@ -1,4 +1,4 @@
-//! Watches each object with a CA bundle that an issuer names. There are few of them, and no other objects are read.
+//! Watches each object with a CA bundle that an issuer names, and reads no other objects. A watch costs a connection, so their number is limited.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -6,9 +6,11 @@ use std::{
 };
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Resource, runtime::watcher::Event};
 use serde::de::DeserializeOwned;
@@ -16,12 +18,15 @@ use tokio::{sync::mpsc::UnboundedSender, task::JoinSet};
 
 use super::{index::IssuerName, scope};
 use crate::{
-    api::CaBundleKind,
-    controller::{context::Context, locks::lock},
-    credential::{CaSource, Issuer, IssuerId},
+    api::{CaBundleKind, CaBundleRef, IssuerKind},
+    controller::{api::watch::WatchError, context::Context, locks::lock},
+    credential::{CaSource, ca_limits::admit},
 };
 
-/// Runs a watch for each place that an issuer names. `changed` receives the issuers whose CAs changed.
+/// The number of consecutive failures after which a place that was never read is reported: a few seconds. An API server that is busy needs no report.
+const PATIENCE: u32 = 3;
+
+/// Runs a watch for each place that an issuer names, within limits. `changed` receives the issuers whose CAs changed.
 pub(in crate::controller) async fn run(
     context: Arc<Context>,
     changed: UnboundedSender<IssuerName>,
@@ -32,17 +37,28 @@ pub(in crate::controller) async fn run(
     loop {
         context.ca_bundles.changed.notified().await;
         while tasks.try_join_next().is_some() {}
-        let wanted: HashSet<CaSource> = named(&context).into_iter().map(|(s, _)| s).collect();
+        let named = named(&context);
+        let admitted = admit(named.iter().map(|n| (n.source.clone(), n.created)));
+        let watched: HashSet<CaSource> = admitted.watched.into_iter().collect();
         running.retain(|source, task: &mut tokio::task::AbortHandle| {
-            let stays = wanted.contains(source);
+            let stays = watched.contains(source);
             if !stays {
                 task.abort();
             }
             stays
         });
-        context.ca_bundles.retain(&wanted);
-        for source in wanted {
+        context
+            .ca_bundles
+            .retain(&named.into_iter().map(|n| n.source).collect());
+        for (source, limit) in admitted.refused {
+            let fault = limit.message(&source);
+            if context.ca_bundles.refuse(&source, fault) {
+                announce(&context, &source, &changed);
+            }
+        }
+        for source in watched {
             if let Entry::Vacant(place) = running.entry(source) {
+                context.ca_bundles.admit(place.key());
                 let task = watch(Arc::clone(&context), place.key().clone(), changed.clone());
                 place.insert(tasks.spawn(task));
             }
@@ -54,25 +70,47 @@ pub(in crate::controller) async fn run(
 pub(in crate::controller) fn unread(context: &Context) -> bool {
     named(context)
         .iter()
-        .any(|(source, _)| !context.ca_bundles.knows(source))
+        .any(|named| !context.ca_bundles.knows(&named.source))
 }
 
-/// The places that issuers name, each with its issuer. Other issuers are not parsed, because this runs at each change of an issuer.
-fn named(context: &Context) -> Vec<(CaSource, IssuerName)> {
-    let own = context.token_issuers.state().into_iter();
-    let own = own.filter(|issuer| issuer.spec.ca_bundle_ref.is_some());
-    let own = own.filter_map(|issuer| Issuer::namespaced(&issuer, &[]).ok());
-    let cluster = context.cluster_issuers.state().into_iter();
-    let cluster = cluster.filter(|issuer| issuer.spec.ca_bundle_ref.is_some());
-    let cluster = cluster.filter_map(|issuer| Issuer::cluster(&issuer).ok());
-    own.chain(cluster)
-        .filter_map(|issuer| match issuer.id {
-            IssuerId::Object(kind, namespace, name) => {
-                Some((issuer.ca_source?, (kind, namespace, name)))
-            }
-            IssuerId::Inline(_) => None,
+/// A place that an issuer names.
+struct Named {
+    source: CaSource,
+    issuer: IssuerName,
+    /// When the issuer was created.
+    created: Option<Timestamp>,
+}
+
+/// The places that issuers name. No issuer is parsed, because this runs at each change of an issuer.
+fn named(context: &Context) -> Vec<Named> {
+    let named = |kind, meta: &ObjectMeta, reference: Option<&CaBundleRef>| {
+        let source = CaSource::named(reference?, meta);
+        let name = meta.name.clone().unwrap_or_default();
+        Some(Named {
+            issuer: (kind, source.namespace.clone(), name),
+            source,
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
         })
-        .collect()
+    };
+    let own = context.token_issuers.state().into_iter().filter_map(|i| {
+        let reference = i.spec.ca_bundle_ref.as_ref();
+        named(IssuerKind::TokenIssuer, &i.metadata, reference)
+    });
+    let cluster = context.cluster_issuers.state().into_iter().filter_map(|i| {
+        let reference = i.spec.ca_bundle_ref.as_ref();
+        named(IssuerKind::ClusterTokenIssuer, &i.metadata, reference)
+    });
+    own.chain(cluster).collect()
+}
+
+/// Triggers the credentials of the issuers that name this place, and sends the issuers to the task that reports on them.
+fn announce(context: &Context, source: &CaSource, changed: &UnboundedSender<IssuerName>) {
+    for named in named(context).into_iter().filter(|n| n.source == *source) {
+        for key in lock(&context.index).of_issuer(&named.issuer) {
+            context.triggers.send(&key);
+        }
+        let _ = changed.send(named.issuer);
+    }
 }
 
 async fn watch(context: Arc<Context>, source: CaSource, changed: UnboundedSender<IssuerName>) {
@@ -114,8 +152,18 @@ async fn follow<K>(
         namespace => namespace,
     };
     let mut stream = scope::single::<K>(context, "cabundles", home, &source.name);
-    let mut listed = None;
+    let (mut listed, mut failures) = (None, 0_u32);
     while let Some(event) = stream.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(WatchError(why)) => {
+                failures += 1;
+                if failures >= PATIENCE && context.ca_bundles.failed(source, why) {
+                    announce(context, source, changed);
+                }
+                continue;
+            }
+        };
         let now = match event {
             Event::Init => {
                 listed = None;
@@ -125,18 +173,15 @@ async fn follow<K>(
                 listed = value(&object, &source.key);
                 continue;
             }
-            Event::InitDone => listed.take(),
+            Event::InitDone => {
+                failures = 0;
+                listed.take()
+            }
             Event::Apply(object) => value(&object, &source.key),
             Event::Delete(_) => None,
         };
-        if !context.ca_bundles.put(source, now.as_deref()) {
-            continue;
-        }
-        for (_, issuer) in named(context).into_iter().filter(|(s, _)| s == source) {
-            for key in lock(&context.index).of_issuer(&issuer) {
-                context.triggers.send(&key);
-            }
-            let _ = changed.send(issuer);
+        if context.ca_bundles.put(source, now.as_deref()) {
+            announce(context, source, changed);
         }
     }
 }

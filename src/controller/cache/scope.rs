@@ -61,14 +61,14 @@ fn report(
     Failed
 }
 
-/// One complete object of a namespaced kind. Failures are reported and retried. The health check does not wait for it: a
+/// One complete object of a namespaced kind. Failures are logged, retried and returned. The health check does not wait for it: a
 /// reconcile that needs it reports that it is missing.
 pub(in crate::controller) fn single<K>(
     context: &Arc<Context>,
     name: &'static str,
     namespace: &str,
     object: &str,
-) -> BoxStream<'static, Event<K>>
+) -> BoxStream<'static, Result<Event<K>, WatchError>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + serde::de::DeserializeOwned
@@ -79,9 +79,11 @@ where
     let source = Source::objects(&context.client, &url).only(format!("metadata.name={object}"));
     let (context, namespace) = (Arc::clone(context), namespace.to_owned());
     with_backoff(watch(source, |bytes| serde_json::from_slice(bytes)))
-        .filter_map(move |item| {
-            let event = item.map_err(|failure| report(&context, name, &namespace, &failure));
-            future::ready(event.ok())
+        .map(move |item| {
+            item.map_err(|failure| {
+                report(&context, name, &namespace, &failure);
+                failure.error
+            })
         })
         .boxed()
 }

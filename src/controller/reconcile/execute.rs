@@ -69,9 +69,9 @@ fn held_up(credential: &Credential, observed: &Observed, why: Hold, until: Times
     let (reason, message) = match why {
         Hold::Suspended => return Outcome::Suspended,
         Hold::Backoff => return Outcome::Backoff,
-        // `Paced` lasts for seconds only: a report and its withdrawal would cost more writes than they are worth. For a
+        // `Paced` and `CasUnread` last for seconds only: a report and its withdrawal would cost more writes than they are worth. For a
         // credential that another operator renews, the status is already reported (`left`).
-        Hold::Paced | Hold::AnotherOperator => return Outcome::Queued { until },
+        Hold::Paced | Hold::AnotherOperator | Hold::CasUnread => return Outcome::Queued { until },
         Hold::OutOfSync => return waiting_for_sync(credential, observed, until),
         Hold::Repeating => return repeating(until),
         Hold::TargetDeleting => (

@@ -13,7 +13,7 @@ use crate::controller::{
     state::{Held, State},
 };
 use crate::{
-    credential::{Credential, Issuer, Key},
+    credential::{CaFault, Credential, Issuer, Key},
     oauth::bundle,
     plan::{
         Observed,
@@ -30,7 +30,7 @@ use crate::{
 
 /// Why the issuer's `caBundle` is unusable. Determined once for each version of an issuer: reading the certificates of a large
 /// bundle takes as long as the rest of a reconcile.
-fn ca_fault(context: &Context, issuer: &Issuer) -> Option<String> {
+fn ca_fault(context: &Context, issuer: &Issuer) -> Option<CaFault> {
     if issuer.ca_fault.is_some() {
         return issuer.ca_fault.clone();
     }

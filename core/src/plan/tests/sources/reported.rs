@@ -1,6 +1,7 @@
 //! What is reported about sources while the token is valid.
 
 use super::*;
+use crate::{credential::CaFault, plan::Hold};
 
 fn reported(credential: &Credential, world: &Observed) -> Option<(String, String)> {
     let view = status(credential, world, &Outcome::Steady, None, at(0));
@@ -146,7 +147,8 @@ type Gone = (&'static str, fn(&mut Observed));
 
 const GOING: [Gone; 5] = [
     ("CaBundleInvalid", |o| {
-        o.ca_fault = Some("certificate 1 of caBundle cannot be a root".to_owned());
+        let fault = "certificate 1 of caBundle cannot be a root".to_owned();
+        o.ca_fault = Some(CaFault::Unusable(fault));
     }),
     ("ClientSecretMissing", |o| o.sources[0].present = None),
     ("NotAuthorizedByIssuer", |o| {
@@ -221,4 +223,40 @@ fn a_suspended_credential_has_no_renewal_that_could_fail() {
             "{reason}"
         );
     }
+}
+
+#[test]
+fn what_is_being_read_is_a_wait_and_no_fault() {
+    let credential = credential();
+    let reading = || Some(CaFault::Unread("key ca.crt is being read".to_owned()));
+    // The token is valid, and nothing is due.
+    let world = Observed {
+        ca_fault: reading(),
+        ..observed(&credential)
+    };
+    assert!(matches!(
+        plan(&credential, &world, at(0)),
+        Plan::Keep { .. }
+    ));
+    let view = status(&credential, &world, &Outcome::Steady, None, at(0));
+    assert!(condition(&view.status, "RenewalFailing").is_none());
+    // The first token: nothing is requested, and nothing is reported but that it is awaited.
+    let world = Observed {
+        target: Target::Absent,
+        ..world
+    };
+    let Plan::Hold { until, why } = plan(&credential, &world, at(0)) else {
+        unreachable!("no token is requested without the CAs");
+    };
+    assert_eq!((until, why), (at(5), Hold::CasUnread));
+    let view = status(&credential, &world, &Outcome::Queued { until }, None, at(0));
+    assert_eq!(condition(&view.status, "Ready").unwrap().reason, "Pending");
+    assert!(condition(&view.status, "Stalled").is_none() && view.notices.is_empty());
+    // What is known to be wrong is reported in spite of it.
+    let world = Observed {
+        permission: Err(Denial::Namespace("it does not serve secops".to_owned())),
+        ..world
+    };
+    let refused = plan(&credential, &world, at(0));
+    assert!(matches!(refused, Plan::Refuse { .. }), "{refused:?}");
 }
