@@ -313,8 +313,8 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         stopped
     }
 
-    /// The issuer object was deleted, so its pauses and the missing answers do not count any more. The rate limit stays: a
-    /// recreated object must not get a new burst.
+    /// The issuer object was deleted or names another origin, so its pauses and the missing answers do not count any more. The rate limit stays:
+    /// a recreated or edited object must not get a new burst.
     pub(super) fn forget_trouble(&mut self, now: Duration) {
         self.pauses.clear();
         self.unanswered = None;

@@ -195,7 +195,7 @@ where
         stopped
     }
 
-    /// The issuer object was deleted, and its pauses with it. Returns the dequeued credentials.
+    /// The issuer object was deleted or names another origin, and its pauses end with it. Returns the dequeued credentials.
     pub fn forget_issuer(&mut self, issuer: &I, now: Duration) -> Vec<K> {
         if let Some(turned) = self.budgets.get_mut(issuer) {
             turned.budget.forget_trouble(now);

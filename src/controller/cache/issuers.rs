@@ -50,6 +50,24 @@ impl Versions {
     }
 }
 
+/// The origin of each known issuer, to which its requests go.
+#[derive(Default)]
+struct Origins(HashMap<IssuerName, String>);
+
+impl Origins {
+    /// Stores the present origin; `None` if the issuer is not usable now. Returns true if it is another one than before: the pauses that the
+    /// server there requested say nothing about the new one.
+    fn put(&mut self, issuer: &IssuerName, origin: Option<String>) -> bool {
+        let Some(origin) = origin else { return false };
+        let before = self.0.insert(issuer.clone(), origin.clone());
+        before.is_some_and(|before| before != origin)
+    }
+
+    fn remove(&mut self, issuer: &IssuerName) {
+        self.0.remove(issuer);
+    }
+}
+
 /// Issuers of one kind: fills the store, triggers the credentials of issuers with a changed spec, and sends these issuers to
 /// `changed`. An unchanged issuer triggers nothing.
 ///
@@ -70,7 +88,7 @@ pub(in crate::controller) async fn issuers<K>(
     };
     let stream = settled(&context, name, watch, known);
     let mut stream = std::pin::pin!(stream);
-    let mut versions = Versions::default();
+    let (mut versions, mut origins) = (Versions::default(), Origins::default());
     let issuer = |object: &Readable<K>| {
         let key = key_of(object);
         (kind, key.namespace, key.name)
@@ -109,11 +127,27 @@ pub(in crate::controller) async fn issuers<K>(
             }
         }
         for issuer in &news {
-            if !versions.0.contains_key(issuer) {
+            let gone = !versions.0.contains_key(issuer);
+            if gone {
+                origins.remove(issuer);
+            }
+            if gone || origins.put(issuer, origin(&context, issuer)) {
                 context.limiter.forget_issuer(issuer);
             }
         }
         announce(&context, &changed, news);
+    }
+}
+
+/// The origin of an issuer, if it is usable.
+fn origin(context: &Context, (kind, namespace, name): &IssuerName) -> Option<String> {
+    let reference = IssuerRef {
+        kind: *kind,
+        name: name.clone(),
+    };
+    match context.issuer(namespace, &reference) {
+        IssuerLookup::Found(issuer) => Some(issuer.origin),
+        _ => None,
     }
 }
 
@@ -239,6 +273,18 @@ mod tests {
             flaw: None,
             annotations: Vec::new(),
         }
+    }
+
+    #[test]
+    fn only_another_origin_ends_the_pauses_of_an_issuer() {
+        let mut origins = Origins::default();
+        let mut put = |origin: Option<&str>| origins.put(&issuer("a"), origin.map(str::to_owned));
+        assert!(!put(Some("https://one.example")), "it is new");
+        assert!(!put(Some("https://one.example")), "another field");
+        assert!(put(Some("https://two.example")));
+        assert!(!put(None), "its spec is invalid");
+        assert!(!put(Some("https://two.example")), "and valid again");
+        assert!(put(Some("https://two.example:8443")));
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl IssuerLimiter {
         self.call(&called);
     }
 
-    /// Removes a deleted issuer object with its pauses.
+    /// Removes the pauses of an issuer object that was deleted, or whose requests now go to another origin.
     pub(in crate::controller) fn forget_issuer(&self, (kind, namespace, name): &IssuerName) {
         let issuer = IssuerId::Object(*kind, namespace.clone(), name.clone());
         let called = lock(&self.limiter).forget_issuer(&issuer, self.began.elapsed());
