@@ -44,6 +44,10 @@ struct Findings {
     reconciled: Reconciled,
 }
 
+/// Follows the message about a discovery document if the endpoint of an earlier document is used.
+const STILL_USED: &str =
+    "; until the operator restarts, the token endpoint of the last correct document is used";
+
 /// Checks an issuer.
 async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) -> Findings {
     let issuer = match parsed {
@@ -60,11 +64,6 @@ async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) ->
             };
         }
     };
-    match check(context, &issuer).await {
-        (Some(found), None) => Findings {
-            endpoint: Some(found.url),
-            works: Some(true),
-            stalled: false,
     if let Some(CaFault::Unread(message)) = &issuer.ca_fault {
         return Findings {
             endpoint: None,
@@ -77,6 +76,11 @@ async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) ->
             reconciled: Reconciled::Unsettled,
         };
     }
+    match check(context, &issuer).await {
+        (Some(found), None) => Findings {
+            endpoint: Some(found.url),
+            works: Some(true),
+            stalled: false,
             reason: Reason::EndpointKnown,
             message: known(&issuer).to_owned(),
             unlisted: found.unlisted,
@@ -90,19 +94,31 @@ async fn findings(context: &Context, parsed: Result<Issuer, Vec<FieldError>>) ->
                     "the issuer has no token endpoint and no failure; report this with the operator's log",
                 )
             });
-            Findings {
-                endpoint: found.map(|found| found.url),
-                works: Some(false),
-                // A CA bundle in another object may be added together with that object.
-                stalled: token_error.stage == Stage::Own
-                    && matches!(token_error.class, Class::Invalid | Class::Denied)
-                    && issuer.ca_fault.is_none(),
-                reason: token_error.reason,
-                message: token_error.message(),
-                unlisted: None,
-                reconciled: Reconciled::Unsettled,
-            }
+            failed(&issuer, found, &token_error)
         }
+    }
+}
+
+/// An issuer that does not work, or whose endpoint is that of an earlier document.
+fn failed(issuer: &Issuer, found: Option<Found>, token_error: &TokenError) -> Findings {
+    let fault = found.as_ref().and_then(|found| found.fault.as_ref());
+    let falls_back = fault.is_some_and(|fault| fault.message() == token_error.message());
+    let mut message = token_error.message();
+    if falls_back {
+        message.push_str(STILL_USED);
+    }
+    Findings {
+        endpoint: found.map(|found| found.url),
+        works: Some(false),
+        // A CA bundle in another object may be added together with that object.
+        stalled: token_error.stage == Stage::Own
+            && matches!(token_error.class, Class::Invalid | Class::Denied)
+            && issuer.ca_fault.is_none()
+            && !falls_back,
+        reason: token_error.reason,
+        message,
+        unlisted: None,
+        reconciled: Reconciled::Unsettled,
     }
 }
 
@@ -150,6 +166,12 @@ pub(super) async fn issuer_status(
     )
 }
 
+/// Whether this status is about the present spec.
+fn is_of(status: &IssuerStatus, meta: &ObjectMeta) -> bool {
+    status.observed_generation == meta.generation
+        && ConditionType::Ready.find(&status.conditions).is_some()
+}
+
 /// The message about annotations of an issuer: no annotation has an effect.
 fn unread(meta: &ObjectMeta) -> Option<String> {
     let keys = meta.annotations.iter().flat_map(BTreeMap::keys);
@@ -167,12 +189,6 @@ fn known(issuer: &Issuer) -> &'static str {
     if issuer.allowed_namespaces.as_ref().is_some_and(nobody) {
         "the token endpoint is known; no namespace may use it: name some in spec.allowedNamespaces"
     } else {
-/// Whether this status is about the present spec.
-fn is_of(status: &IssuerStatus, meta: &ObjectMeta) -> bool {
-    status.observed_generation == meta.generation
-        && ConditionType::Ready.find(&status.conditions).is_some()
-}
-
         "the token endpoint is known"
     }
 }
@@ -192,13 +208,15 @@ async fn check(context: &Context, issuer: &Issuer) -> (Option<Found>, Option<Tok
         .ok()
         .filter(|_| context.settings.issuer_checks && !local)
     else {
-        return (Some(found), None);
+        let fault = found.fault.clone();
+        return (Some(found), fault);
     };
     let clock = context.clock.as_ref();
     let reached = context
         .discovery
         .reached(&context.http, issuer, &place, clock);
     let fault = reached.await.err().map(|r| part("token endpoint", r));
+    let fault = fault.or_else(|| found.fault.clone());
     (Some(found), fault)
 }
 
@@ -207,6 +225,8 @@ struct Found {
     url: String,
     /// The message about `clientAuthentication` of the issuer.
     unlisted: Option<String>,
+    /// Why there is no new discovery document, if the endpoint is that of an earlier one.
+    fault: Option<TokenError>,
 }
 
 /// Adds the part that failed to the error, unless the message names another part.
@@ -247,14 +267,16 @@ async fn endpoint(context: &Context, issuer: &Issuer) -> Result<Found, TokenErro
                 .await
                 .map_err(|token_error| part("discovery document", token_error))?;
             return Ok(Found {
-                url: found.url.to_string(),
-                unlisted: found.unlisted.clone(),
+                url: found.endpoint.url.to_string(),
+                unlisted: found.endpoint.unlisted,
+                fault: found.fault.map(|f| part("discovery document", f)),
             });
         }
     };
     Ok(Found {
         url,
         unlisted: None,
+        fault: None,
     })
 }
 

@@ -23,6 +23,7 @@ mod crd;
 mod crd_addresses;
 mod crd_messages;
 mod discovery;
+mod edited_issuers;
 mod edits;
 mod environment;
 mod extension;

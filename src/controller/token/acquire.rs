@@ -390,6 +390,8 @@ pub(in crate::controller) async fn endpoint(
                 .discovery
                 .discovered(&context.http, &credential.issuer, context.clock.as_ref())
                 .await
+                // The issuer reports the fault of a fallback.
+                .map(|found| found.endpoint)
         }
     }
 }

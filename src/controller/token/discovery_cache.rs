@@ -14,7 +14,7 @@ use url::Url;
 use crate::controller::{cache::index::IssuerName, locks::lock};
 use crate::{
     clock::Clock,
-    credential::{Issuer, IssuerId},
+    credential::{Endpoint, Issuer, IssuerId, Places, SecretStyle},
     http::Http,
     issuer::lookup::discover,
     oauth::{TokenEndpoint, TokenError},
@@ -44,6 +44,53 @@ struct Entry {
     failed: Option<Failed>,
 }
 
+impl Found {
+    fn is_current(&self, now: Timestamp, doubted: bool, seed: f64) -> bool {
+        let confirmed = doubted.then_some(self.confirmed);
+        is_current(now.duration_since(self.at), confirmed, seed)
+    }
+}
+
+/// Everything in the spec of an issuer that decides what a document means. If only other fields are edited, the endpoint that is known may still be
+/// used. It is never used for another URL, other CAs or another object.
+#[derive(PartialEq)]
+struct Place {
+    uid: String,
+    endpoint: Endpoint,
+    places: Places,
+    style: Option<SecretStyle>,
+    ca_bundle: Option<String>,
+}
+
+impl Place {
+    fn of(issuer: &Issuer) -> Self {
+        let uid = issuer.version.split('/').next().unwrap_or_default();
+        Self {
+            uid: uid.to_owned(),
+            endpoint: issuer.endpoint.clone(),
+            places: issuer.places.clone(),
+            style: issuer.style,
+            ca_bundle: issuer.ca_bundle.clone(),
+        }
+    }
+}
+
+/// The result of discovery.
+pub(in crate::controller) struct Discovered {
+    /// The endpoints to use.
+    pub(in crate::controller) endpoint: TokenEndpoint,
+    /// Why there is no new document. The endpoints are then those of the last one.
+    pub(in crate::controller) fault: Option<TokenError>,
+}
+
+impl Discovered {
+    /// Endpoints of a document that is current.
+    const fn current(endpoint: TokenEndpoint) -> Self {
+        let fault = None;
+        Self { endpoint, fault }
+    }
+}
+
 struct Failed {
     version: String,
     at: Timestamp,
@@ -64,6 +111,7 @@ impl Failed {
 
 struct Found {
     version: String,
+    place: Place,
     at: Timestamp,
     /// The number of consecutive times that the document was read again because its endpoint proved wrong, and was unchanged.
     confirmed: u32,
@@ -79,7 +127,7 @@ pub(in crate::controller) struct DiscoveryCache {
     /// The time at which a server was reached, by its origin and the trusted CAs.
     reached: Mutex<HashMap<u64, Timestamp>>,
     hasher: RandomState,
-    /// Receives issuers whose endpoint has changed.
+    /// Receives issuers whose endpoint has changed, or whose document fails or works again.
     moved: Mutex<Option<mpsc::UnboundedSender<IssuerName>>>,
 }
 
@@ -90,7 +138,7 @@ impl DiscoveryCache {
         lock(&self.doubted).remove(issuer);
     }
 
-    /// Sets the channel for the names of issuers whose endpoint changed.
+    /// Sets the channel for the names of issuers whose endpoint changed, or whose document fails or works again.
     pub(in crate::controller) fn report_to(&self, moved: mpsc::UnboundedSender<IssuerName>) {
         *lock(&self.moved) = Some(moved);
     }
@@ -108,28 +156,24 @@ impl DiscoveryCache {
     }
 
     /// The token endpoint of an issuer with discovery. It is requested once, independent of the number of waiting callers; if a
-    /// new document is not available, the old endpoint is still used.
+    /// new document is not available, the old endpoint is still used, and the result contains the fault.
     pub(in crate::controller) async fn discovered(
         &self,
         http: &Http,
         issuer: &Issuer,
         clock: &dyn Clock,
-    ) -> Result<TokenEndpoint, TokenError> {
+    ) -> Result<Discovered, TokenError> {
         let slot = Arc::clone(lock(&self.slots).entry(issuer.id.clone()).or_default());
         let mut entry = slot.lock().await;
         let now = clock.now();
         let doubted = self.is_doubted(&issuer.id);
         let seed = fraction(&[&issuer.id.to_string(), "discovery"]);
         let version = issuer.version.clone();
-        let known = entry.found.as_ref().filter(|f| f.version == version);
-        if let Some(known) = known
-            && is_current(
-                now.duration_since(known.at),
-                doubted.then_some(known.confirmed),
-                seed,
-            )
-        {
-            return Ok(known.endpoint.clone());
+        let place = Place::of(issuer);
+        let known = entry.found.as_ref().filter(|f| f.place == place);
+        let current = known.filter(|f| f.version == version && f.is_current(now, doubted, seed));
+        if let Some(current) = current {
+            return Ok(Discovered::current(current.endpoint.clone()));
         }
         let known = known.map(|f| (f.endpoint.clone(), f.confirmed));
         let failed = entry.failed.as_ref().filter(|f| f.version == version);
@@ -137,7 +181,7 @@ impl DiscoveryCache {
         // A caller without an endpoint waits less than a caller with an endpoint that may still be correct.
         let before = known.as_ref().map_or(0, |_| failures.saturating_sub(1));
         if let Some(failed) = failed.filter(|f| f.is_recent(now, again(before))) {
-            return known.map(|k| k.0).ok_or_else(|| failed.token_error.clone());
+            return fallback(known.map(|k| k.0), failed.token_error.clone());
         }
         // Boxed: a caller that finds a cached document does not need this memory.
         match Box::pin(discover(http, issuer, now)).await {
@@ -152,16 +196,17 @@ impl DiscoveryCache {
                 *entry = Entry {
                     found: Some(Found {
                         version,
+                        place,
                         at: now,
                         confirmed,
                         endpoint: endpoint.clone(),
                     }),
                     failed: None,
                 };
-                if known.is_some() && !same {
+                if known.is_some() && (!same || failures > 0) {
                     self.announce(&issuer.id);
                 }
-                Ok(endpoint)
+                Ok(Discovered::current(endpoint))
             }
             Err(token_error) => {
                 // With the time at the end of the attempt: for a caller that waited for it, the failure must be recent.
@@ -171,7 +216,11 @@ impl DiscoveryCache {
                     count: failures.saturating_add(1),
                     token_error: token_error.clone(),
                 });
-                known.map(|k| k.0).ok_or(token_error)
+                // The first failure is reported on the issuer at once. Without an endpoint, the credential reports it.
+                if known.is_some() && failures == 0 {
+                    self.announce(&issuer.id);
+                }
+                fallback(known.map(|k| k.0), token_error)
             }
         }
     }
@@ -232,6 +281,15 @@ impl DiscoveryCache {
     }
 }
 
+/// The result if there is no new document: the endpoint that is known, with the fault.
+fn fallback(known: Option<TokenEndpoint>, fault: TokenError) -> Result<Discovered, TokenError> {
+    let Some(endpoint) = known else {
+        return Err(fault);
+    };
+    let fault = Some(fault);
+    Ok(Discovered { endpoint, fault })
+}
+
 /// Whether a document of this age is used without another request. `confirmed`: its endpoint proved wrong, and the document was
 /// already read again this many times without a change. `seed` spreads the times of issuers that were read together.
 fn is_current(age: SignedDuration, confirmed: Option<u32>, seed: f64) -> bool {
@@ -274,6 +332,31 @@ mod tests {
                 "{age} {confirmed:?} {seed}"
             );
         }
+    }
+
+    #[test]
+    fn an_endpoint_stays_known_after_an_edit_that_is_not_about_it() {
+        let issuer = crate::fixtures::issuer();
+        let same = |change: fn(&mut Issuer)| {
+            let mut edited = issuer.clone();
+            edited.version = "uid-1/2".to_owned();
+            change(&mut edited);
+            let mut before = issuer.clone();
+            before.version = "uid-1/1".to_owned();
+            Place::of(&before) == Place::of(&edited)
+        };
+        let url = || Endpoint::Discover("https://other.example/".parse().unwrap());
+        assert!(same(|i| i.max_in_flight = 1));
+        assert!(same(|i| i.requests_per_second = 1));
+        assert!(!same(|i| i.version = "uid-2/1".to_owned()), "a new object");
+        let moved = Issuer {
+            endpoint: url(),
+            ..issuer.clone()
+        };
+        assert!(Place::of(&moved) != Place::of(&issuer));
+        assert!(!same(|i| i.ca_bundle = Some("CA".to_owned())));
+        assert!(!same(|i| i.places.issuer = Some("https://x".to_owned())));
+        assert!(!same(|i| i.style = Some(SecretStyle::Post)));
     }
 
     #[test]
