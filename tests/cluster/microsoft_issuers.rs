@@ -155,3 +155,53 @@ fn azure_ad_b2c_external_id_and_ad_fs_with_the_settings_of_the_page() {
         }
     });
 }
+
+/// Azure AD B2C as seen by a user's refresh token: without an API in `scope` the answer has no access token
+/// (microsoft/aad_b2c_webview#47).
+fn refreshed(request: &str) -> Vec<u8> {
+    let body = request.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let sent: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes())
+        .into_owned()
+        .collect();
+    if !has(&sent, "grant_type", "refresh_token") {
+        return reply("400 Bad Request", "", br#"{"error":"invalid_request"}"#);
+    }
+    let mut answer = json!({
+        "id_token": "e30.e30.x", "token_type": "Bearer", "not_before": Timestamp::now().as_second(), "id_token_expires_in": 3600,
+        "refresh_token": "the-next-refresh-token-of-b2c", "refresh_token_expires_in": 86_400,
+    });
+    if has(&sent, "scope", B2C_SCOPES) {
+        answer["access_token"] = json!(TOKEN);
+        answer["expires_in"] = json!(3600);
+    }
+    reply("200 OK", "", answer.to_string().as_bytes())
+}
+
+const B2C_SCOPES: &str = "openid offline_access https://contoso.onmicrosoft.com/orders/read";
+
+#[test]
+fn a_refresh_at_azure_ad_b2c_names_the_api() {
+    run(async {
+        let world = World::shared().await;
+        let product = &PRODUCTS[0];
+        let place = world.place("b2c-user").await;
+        let listener = Listener::replying(refreshed);
+        put(&place, product, &listener).await;
+        let (state, key) = ("state", "refresh-token");
+        place
+            .put_secret(state, key, "the-first-refresh-token-of-b2c")
+            .await;
+        place.canaries.add("the-next-refresh-token-of-b2c");
+        let note = json!({ "apicred.dev/state-of": "c", "apicred.dev/sign-in-scopes": B2C_SCOPES });
+        let note = json!({ "metadata": { "annotations": note } });
+        place.edit_secret(state, note).await;
+        let scopes: Vec<&str> = B2C_SCOPES.split(' ').collect();
+        let spec = json!({
+            "client": { "id": product.label, "secrets": null, "public": {} },
+            "grant": { "refreshToken": { "secretRef": { "name": state, "key": key } } },
+            "scopes": scopes,
+        });
+        place.create("c", spec).await;
+        assert_eq!(place.ready("c").await.token, TOKEN);
+    });
+}

@@ -33,15 +33,25 @@ const GRAPH: [&str; 5] = [
     "https://microsoftgraph.chinacloudapi.cn",
     "00000003-0000-0000-c000-000000000000",
 ];
-/// Hosts of Entra ID, for issuers that are declared by a URL: the clouds, External ID and Azure AD B2C.
-const MICROSOFT: [&str; 6] = [
+/// Hosts of Entra ID, for issuers that are declared by a URL: the clouds, External ID and Azure AD B2C. Microsoft's libraries know the same
+/// ones (`WELL_KNOWN_AUTHORITY_HOSTS` and `WELL_KNOWN_B2C_HOSTS` of MSAL for Python).
+const MICROSOFT: [&str; 12] = [
     "login.microsoftonline.com",
+    "login.microsoft.com",
+    "login.windows.net",
+    "sts.windows.net",
     "login.microsoftonline.us",
     "login.partner.microsoftonline.cn",
-    "login.windows.net",
+    "login.chinacloudapi.cn",
     "ciamlogin.com",
     "b2clogin.com",
+    "b2clogin.cn",
+    "b2clogin.us",
+    "b2clogin.de",
 ];
+/// The end of their token URLs. In front of Azure AD B2C and External ID, customers have their own domains
+/// (learn.microsoft.com/azure/active-directory-b2c/custom-domain).
+const MICROSOFT_PATH: &str = "/oauth2/v2.0/token";
 /// Scopes for the sign-in and not for an API (OpenID Connect Core sections 5.4 and 11).
 const SIGN_IN: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 /// The long names of scopes at Google.
@@ -72,7 +82,8 @@ const CONTAINED: [(&str, &[&str]); 4] = [
 ];
 
 impl Dialect {
-    /// The dialect of an issuer, from its declared protocol and from known hosts. GitHub Enterprise has other hosts and the same path.
+    /// The dialect of an issuer, from its declared protocol and from known hosts. GitHub Enterprise and custom domains of Azure AD B2C have
+    /// other hosts and the same path.
     pub fn of(issuer: &Issuer) -> Self {
         if issuer.protocol == Protocol::GitHubApp {
             return Self::GitHubApp;
@@ -92,6 +103,7 @@ impl Dialect {
             host if below(host, "slack.com") => Self::Slack,
             "github.com" => Self::GitHub,
             _ if url.path() == "/login/oauth/access_token" => Self::GitHub,
+            _ if url.path().ends_with(MICROSOFT_PATH) => Self::Entra,
             _ => Self::Standard,
         }
     }

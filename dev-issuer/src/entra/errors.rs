@@ -206,6 +206,14 @@ pub(crate) fn resource_on_v2() -> ErrorAnswer {
     ErrorAnswer::new(BAD, "invalid_request", 901_002, text)
 }
 
+pub(crate) fn token_for_itself(client: &str) -> ErrorAnswer {
+    let text = format!(
+        "Application '{client}'({client}) is requesting a token for itself. This scenario is supported only if resource is \
+         specified using the GUID based App Identifier."
+    );
+    ErrorAnswer::new(BAD, "invalid_request", 90_009, text)
+}
+
 pub(crate) fn scope_without_default(scope: &str) -> ErrorAnswer {
     let text = format!(
         "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with \

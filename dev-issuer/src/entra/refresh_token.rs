@@ -31,12 +31,17 @@ pub(super) fn grant(
     let realm = Realm::Entra(tenant.id.clone());
     let who = (&realm, caller.client.id.as_str());
     let rule = (RefreshPolicy::Reissue, now);
-    let names_an_api = form.get("scope").is_some() || form.get("resource").is_some();
+    // v1 issues for the API of the sign-in. v2 takes a request without an API for one for the application itself
+    // (AzureAD/microsoft-authentication-library-for-js#5198).
+    let names_no_api = form.get("scope").is_none() && form.get("resource").is_none();
+    if names_no_api && version == Version::V2 {
+        return Err(errors::token_for_itself(&caller.client.id));
+    }
     let redeemed = shared.refresh_tokens.redeem(token, who, rule, |standing| {
-        let requested = if names_an_api {
-            from_form(form, version)?
-        } else {
+        let requested = if names_no_api {
             standing.scope.clone()
+        } else {
+            from_form(form, version)?
         };
         // It concerns the refresh token, not the API.
         let scope: Vec<&str> = requested
@@ -55,7 +60,7 @@ pub(super) fn grant(
     let offline = |scope: &str| scope.split(' ').any(|part| part == "offline_access");
     let renewed = match version {
         Version::V1 => true,
-        Version::V2 => form.get("scope").is_none_or(offline),
+        Version::V2 => form.get("scope").is_some_and(offline),
     };
     Ok(Granted {
         refresh_token: next.filter(|_| renewed),

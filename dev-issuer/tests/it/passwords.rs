@@ -66,6 +66,8 @@ async fn a_password_is_taken_at_both_endpoints() {
         "https://api.securitycenter.microsoft.com"
     );
     assert_ne!(refresh_token(&same), refresh);
+    // v2 refuses a refresh that names no API.
+    assert_aadsts("no API", &bench.v2(&again).await, "invalid_request", 90_009);
     // v2 replaces it only on request.
     for (scope, renewed) in [
         ("api://demo/Records.Read", false),

@@ -36,6 +36,13 @@ fn each_issuer_has_its_dialect_and_no_other_has_it() {
         ("https://login.microsoftonline.com/t/oauth2/v2.0/token", Dialect::Entra),
         ("https://contoso.b2clogin.com/t/p/oauth2/v2.0/token", Dialect::Entra),
         ("https://login.microsoftonline.com.evil.example/token", Dialect::Standard),
+        ("https://login.microsoftonline.us/t/oauth2/v2.0/token", Dialect::Entra),
+        ("https://login.chinacloudapi.cn/t/oauth2/token", Dialect::Entra),
+        ("https://contoso.b2clogin.cn/t/p/oauth2/v2.0/token", Dialect::Entra),
+        ("https://contoso.ciamlogin.com/t/oauth2/v2.0/token", Dialect::Entra),
+        // A domain of the customer in front of Azure AD B2C.
+        ("https://login.acme.example/t/p/oauth2/v2.0/token", Dialect::Entra),
+        ("https://login.acme.example/oauth2/v1/token", Dialect::Standard),
     ];
     for (url, dialect) in cases {
         assert_eq!(Dialect::of(&at(url)), dialect, "{url}");

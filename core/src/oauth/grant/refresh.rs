@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::{Circumstances, Classified, Fields, Flow, Refused, User};
 use crate::{
     api::{self, SecretKeyRef},
-    credential::{Credential, Endpoint},
+    credential::{Credential, scopes::Dialect},
     oauth::{Class, Need},
 };
 
@@ -64,7 +64,7 @@ impl Flow for RefreshToken {
     /// refresh token of the sign-in stays and expires 90 days later.
     fn scope(&self, credential: &Credential) -> String {
         let mut scopes = credential.request.scopes.clone();
-        let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
+        let entra = Dialect::of(&credential.issuer) == Dialect::Entra;
         let named = scopes.iter().any(|s| s == OFFLINE_ACCESS);
         if entra && !named && !scopes.is_empty() && credential.request.resources.is_empty() {
             scopes.push(OFFLINE_ACCESS.to_owned());

@@ -1,7 +1,7 @@
 //! The scopes that a sign-in requests.
 
 use crate::{
-    credential::{Credential, Endpoint},
+    credential::{Credential, Endpoint, scopes::Dialect},
     oauth::TokenEndpoint,
 };
 
@@ -59,7 +59,8 @@ pub fn with_wish(
 
 /// The credential as a refresh requests it. `noted` are the noted scopes of the sign-in, if there are any.
 ///
-/// Entra ID issues tokens for one API at a time, so there `scope` selects the API. Elsewhere a refresh without `scope`
+/// Entra ID issues tokens for one API at a time, so there `scope` selects the API: Entra ID refuses a refresh without it (AADSTS90009), and
+/// Azure AD B2C answers without an access token. If the spec has none, the scopes of the sign-in select it. Elsewhere a refresh without `scope`
 /// requests all that was granted (RFC 6749 section 6), and this is used: Keycloak treats a refresh whose scopes do not
 /// contain `offline_access` as one of an online session, and later refuses the access token that it issued. Scopes are sent
 /// only to request less: if the user signed in for more than the credential requests, or an administrator limits the scopes
@@ -67,16 +68,20 @@ pub fn with_wish(
 #[must_use]
 pub fn for_refresh(credential: &Credential, noted: Option<&str>) -> Credential {
     let mut changed = credential.clone();
-    if matches!(changed.issuer.endpoint, Endpoint::Entra { .. }) {
-        return changed;
-    }
-    let limited = changed.issuer.allowed_scopes.is_some();
-    let scopes = &mut changed.request.scopes;
     let noted: Vec<String> = noted
         .unwrap_or_default()
         .split_ascii_whitespace()
         .map(str::to_owned)
         .collect();
+    if Dialect::of(&changed.issuer) == Dialect::Entra {
+        let request = &mut changed.request;
+        if request.scopes.is_empty() && request.resources.is_empty() {
+            request.scopes = noted;
+        }
+        return changed;
+    }
+    let limited = changed.issuer.allowed_scopes.is_some();
+    let scopes = &mut changed.request.scopes;
     let is_narrower = of_api(&noted).iter().any(|scope| !scopes.contains(scope));
     if !scopes.is_empty() && (limited || is_narrower) {
         let of_sign_in = |scope: &String| SCOPES.contains(&scope.as_str());

@@ -241,6 +241,18 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
         // Entra ID: the scope selects the API.
         (entra(), json!(["api://demo/Read"]), all, "api://demo/Read"),
         (entra(), json!(["api://demo/Read"]), None, "api://demo/Read"),
+        // Its relatives, whatever the form in which the issuer is declared.
+        (b2c(), api_of_b2c(), all, B2C_SCOPES),
+        (b2c(), api_of_b2c(), None, B2C_SCOPES),
+        (
+            entra_by_url(),
+            json!(["api://demo/Read"]),
+            all,
+            "api://demo/Read",
+        ),
+        // Without scopes in the spec, those of the sign-in select it.
+        (b2c(), json!(null), Some(B2C_SCOPES), B2C_SCOPES),
+        (b2c(), json!(null), None, ""),
     ] {
         let credential = user_at(&issuer, &json!({ "scopes": scopes }));
         let refresh = for_refresh(&credential, noted);
@@ -250,6 +262,49 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
             "{issuer} {scopes} {noted:?}"
         );
     }
+}
+
+const B2C_SCOPES: &str = "openid offline_access https://contoso.onmicrosoft.com/api/read";
+
+fn api_of_b2c() -> serde_json::Value {
+    B2C_SCOPES.split(' ').collect()
+}
+
+fn b2c() -> serde_json::Value {
+    json!({ "oauth2": {
+        "tokenUrl": "https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1_signin/oauth2/v2.0/token",
+    } })
+}
+
+fn entra_by_url() -> serde_json::Value {
+    json!({ "oidc": { "issuerUrl": "https://login.microsoftonline.com/t/v2.0" } })
+}
+
+#[test]
+fn a_refresh_by_url_at_entra_names_its_api_and_requests_the_next_refresh_token() {
+    let sent = |issuer: serde_json::Value, change| {
+        let credential = for_refresh(&user_at(&issuer, &change), None);
+        let endpoint = known_endpoint(&credential).unwrap_or_else(|| found(None));
+        let token = [SecretString::from("r-1")];
+        let made = request(crate::oauth::request(
+            &credential,
+            &endpoint,
+            &Material::None,
+            &token,
+            moment(),
+        ));
+        let sent = pairs(body(&made)).into_iter();
+        let sent: Vec<String> = sent.filter(|(n, _)| n == "scope").map(|(_, v)| v).collect();
+        sent
+    };
+    assert_eq!(sent(b2c(), json!({ "scopes": api_of_b2c() })), [B2C_SCOPES]);
+    let read = json!({ "scopes": ["api://demo/Read"] });
+    let with_offline = ["api://demo/Read offline_access"];
+    assert_eq!(sent(entra(), read.clone()), with_offline);
+    assert_eq!(sent(entra_by_url(), read), with_offline);
+    // The v1 endpoint has no scopes.
+    let v1 = json!({ "scopes": null, "resources": ["api://demo"] });
+    assert_eq!(sent(entra_by_url(), v1), Vec::<String>::new());
 }
 
 #[test]
