@@ -67,6 +67,44 @@ pub const OF_EXTENSIONS: [&str; 5] = [
     "actor_token_type",
 ];
 
+/// Parameters of the authorization request that concern the browser and the page that it shows: those of OpenID Connect Core (section 3.1.2.1)
+/// and of OAuth 2.0 Multiple Response Types, and those of Google (developers.google.com/identity/protocols/oauth2/web-server) and Dropbox
+/// (dropbox.com/developers/documentation/http/documentation) that decide about the refresh token and the consent.
+const OF_BROWSER: [&str; 9] = [
+    "response_mode",
+    "display",
+    "prompt",
+    "hd",
+    "access_type",
+    "token_access_type",
+    "include_granted_scopes",
+    "enable_granular_consent",
+    "approval_prompt",
+];
+
+/// Parameters of the authorization request that concern the user: OpenID Connect Core section 3.1.2.1, and `domain_hint` of Entra ID. The device
+/// authorization request needs them too, because a user signs in there as well.
+const OF_USER: [&str; 7] = [
+    "login_hint",
+    "domain_hint",
+    "max_age",
+    "acr_values",
+    "id_token_hint",
+    "ui_locales",
+    "claims_locales",
+];
+
+/// True for a parameter that only the request for a sign-in has. Some token endpoints refuse it (Google: "Parameter not allowed for this
+/// message type"). All others are sent with both requests: servers differ in which of the two needs `resource`, `audience` and their own ones.
+pub fn is_of_authorization(name: &str) -> bool {
+    OF_BROWSER.contains(&name) || OF_USER.contains(&name)
+}
+
+/// True if the device authorization request (RFC 8628) has this one of them too.
+pub fn is_of_user(name: &str) -> bool {
+    OF_USER.contains(&name)
+}
+
 /// Grant types with their own key in `spec.grant`, or that need a user's browser, with the replacement.
 pub const GRANT_TYPES: [(&str, &str); 8] = [
     ("client_credentials", "grant.clientCredentials"),

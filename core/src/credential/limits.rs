@@ -151,6 +151,7 @@ fn may_add(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial> {
     let parameters = ask
         .parameters
         .iter()
+        .chain(&ask.sign_in_parameters)
         .map(|(n, v)| ("parameter", n.as_str(), v));
     // The content of a Secret is not compared with `name=value`, because the result would show whether a guess is right.
     if let Some(name) = ask.secret_parameters.keys().find(|n| !allowed.contains(n)) {

@@ -185,6 +185,8 @@ pub struct RequestParameters {
     pub audience: Option<String>,
     /// Further form parameters.
     pub parameters: BTreeMap<String, String>,
+    /// Parameters of the authorization request alone, if a user signs in: the token endpoint may refuse them.
+    pub sign_in_parameters: BTreeMap<String, String>,
     /// Further form parameters whose values are in Secrets.
     pub secret_parameters: BTreeMap<String, SecretKeyRef>,
     /// Further claims of an assertion that apicred signs.

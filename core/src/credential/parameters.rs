@@ -4,7 +4,7 @@ use super::{FieldError, binding::plain_name, fit};
 use crate::{
     api::{
         ApiCredentialSpec, Parameter,
-        parameter::{OF_EXTENSIONS, WITH_FIELDS},
+        parameter::{OF_EXTENSIONS, WITH_FIELDS, is_of_authorization},
     },
     oauth::is_public,
 };
@@ -31,6 +31,7 @@ pub(super) fn faults(spec: &ApiCredentialSpec) -> Vec<FieldError> {
     let of_extension = of_extension(spec);
     let mut errors = faults_of(&of_extension, EXTENSION, target);
     errors.extend(faults_of(&spec.parameters, "spec.parameters", target));
+    errors.extend(secret_in_browser(spec));
     for (i, parameter) in of_extension.iter().enumerate() {
         let name = plain_name(&parameter.name);
         if spec.parameters.iter().any(|p| plain_name(&p.name) == name) {
@@ -44,6 +45,26 @@ pub(super) fn faults(spec: &ApiCredentialSpec) -> Vec<FieldError> {
         }
     }
     errors
+}
+
+/// A secret value for a parameter that only the authorization request has: it would be sent nowhere.
+fn secret_in_browser(spec: &ApiCredentialSpec) -> Vec<FieldError> {
+    let grant = spec.grant.as_ref();
+    let signs_in = grant.is_some_and(|g| g.refresh_token.is_some());
+    let parameters = spec.parameters.iter().enumerate();
+    let hidden = parameters
+        .filter(|(_, p)| signs_in && p.secret_ref.is_some() && is_of_authorization(&p.name));
+    hidden
+        .map(|(i, p)| {
+            FieldError::new(
+                format!("spec.parameters[{i}].secretRef"),
+                format!(
+                    "cannot be used, because \"{}\" is sent only with a sign-in, in an address that is not secret; use value",
+                    p.name
+                ),
+            )
+        })
+        .collect()
 }
 
 fn faults_of(parameters: &[Parameter], field: &str, target: &str) -> Vec<FieldError> {

@@ -7,7 +7,10 @@ use url::Url;
 
 use super::{Endpoint, FieldError, Issuer, RequestParameters, parameters, preset, scopes};
 use crate::{
-    api::{ApiCredentialSpec, ApiPreset, Cloud, EndpointVersion},
+    api::{
+        ApiCredentialSpec, ApiPreset, Cloud, EndpointVersion, Parameter,
+        parameter::is_of_authorization,
+    },
     oauth::Grant,
 };
 
@@ -64,7 +67,11 @@ pub(super) fn of_spec(
     issuer: &Issuer,
     grant: &Grant,
 ) -> Result<RequestParameters, Vec<FieldError>> {
-    let all = parameters::all(spec);
+    let mut all = parameters::all(spec);
+    let signs_in = matches!(grant, Grant::RefreshToken(_));
+    let of_sign_in: Vec<Parameter> = all
+        .extract_if(.., |p| signs_in && is_of_authorization(&p.name))
+        .collect();
     let mut request = RequestParameters {
         scopes: spec.scopes.clone(),
         resources: spec.resources.clone(),
@@ -72,6 +79,10 @@ pub(super) fn of_spec(
         parameters: all
             .iter()
             .filter_map(|p| Some((p.name.clone(), p.value.clone()?)))
+            .collect(),
+        sign_in_parameters: of_sign_in
+            .into_iter()
+            .filter_map(|p| Some((p.name, p.value?)))
             .collect(),
         secret_parameters: all
             .iter()

@@ -108,11 +108,11 @@ pub fn authorize_url(
         query.append_pair("audience", audience);
     }
     if let Some(prompt) = prompt(credential)
-        && !request.parameters.contains_key("prompt")
+        && !request.sign_in_parameters.contains_key("prompt")
     {
         query.append_pair("prompt", prompt);
     }
-    for (name, value) in &request.parameters {
+    for (name, value) in request.parameters.iter().chain(&request.sign_in_parameters) {
         if !OWN.contains(&plain_name(name).as_str()) {
             query.append_pair(name, value);
         }

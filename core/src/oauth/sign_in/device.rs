@@ -9,6 +9,7 @@ use url::Url;
 
 use super::redeem::{explained, post};
 use crate::{
+    api::parameter::is_of_user,
     credential::Credential,
     input::{self, get, stated, text_of},
     oauth::{
@@ -82,7 +83,17 @@ pub fn device_request(
         fields.push(("code_challenge", text(challenge)));
         fields.push(("code_challenge_method", text("S256")));
     }
-    post(credential, (endpoint, url), material, fields, moment)
+    let of_user = ask.sign_in_parameters.iter();
+    let of_user = of_user.filter(|(name, _)| is_of_user(name));
+    let of_user = of_user.map(|(name, value)| (name.as_str(), text(value)));
+    let of_user = of_user.collect();
+    post(
+        credential,
+        (endpoint, url),
+        material,
+        (fields, of_user),
+        moment,
+    )
 }
 
 /// Reads the answer to it (section 3.2). Seconds are sent as numbers and as texts (facts, section 1.8).

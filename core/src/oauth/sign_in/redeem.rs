@@ -68,20 +68,21 @@ pub fn redemption(
         }
     }
     let url = endpoint.posted_by(matches!(material, Material::Tls(_)))?;
+    let fields = (fields, Vec::new());
     post(credential, (endpoint, url), material, fields, moment)
 }
 
-/// A form with these fields, the client authentication, and the parameters of the spec.
+/// A form with these fields, the client authentication, the parameters of the spec, and `further` ones.
 pub(super) fn post(
     credential: &Credential,
     (endpoint, url): (&TokenEndpoint, &Url),
     material: &Material,
-    mut fields: Fields,
+    (mut fields, mut further): (Fields, Vec<(&str, SecretString)>),
     moment: Moment<'_>,
 ) -> Result<TokenRequest, TokenError> {
     let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
     fields.append(&mut client.fields);
-    let further = plain_parameters(&credential.request);
+    further.extend(plain_parameters(&credential.request));
     Ok(client.post(url, encode::body(&fields, &further)))
 }
 

@@ -148,3 +148,55 @@ fn an_endpoint_that_is_not_https_is_reported_with_its_address() {
         assert!(message.ends_with(other), "{message}");
     }
 }
+
+/// The authorization request, the device authorization request, the redemption of a code and the refresh of one credential.
+fn all_requests(change: &serde_json::Value) -> [Vec<(String, String)>; 4] {
+    let (credential, endpoint) = ready(&user_at(&oauth2(), change), None);
+    let (none, text) = (Material::None, SecretString::from("x"));
+    let page = url(&credential, &endpoint).unwrap();
+    let ticket = Ticket::Code {
+        code: &text,
+        redirect_uri: "https://client.example.com/cb",
+        verifier: &text,
+    };
+    let device = device_request(&credential, &endpoint, &none, None, moment());
+    let code = redemption(&credential, &endpoint, &none, &ticket, moment());
+    let token = [text.clone()];
+    let refresh = crate::oauth::request(&credential, &endpoint, &none, &token, moment());
+    let [device, code, refresh] = [device, code, refresh].map(|made| pairs(body(&request(made))));
+    [pairs(page.query().unwrap()), device, code, refresh]
+}
+
+#[test]
+fn parameters_of_the_authorization_request_are_not_sent_to_the_token_endpoint() {
+    #[rustfmt::skip]
+    let cases = [
+        // Google: "Parameter not allowed for this message type: access_type".
+        ("access_type", [true, false, false, false]),
+        ("include_granted_scopes", [true, false, false, false]),
+        ("token_access_type", [true, false, false, false]),
+        ("prompt", [true, false, false, false]),
+        ("display", [true, false, false, false]),
+        ("hd", [true, false, false, false]),
+        // A user signs in with a device code too.
+        ("login_hint", [true, true, false, false]),
+        ("domain_hint", [true, true, false, false]),
+        ("acr_values", [true, true, false, false]),
+        ("max_age", [true, true, false, false]),
+        ("ui_locales", [true, true, false, false]),
+        // Names of the issuer, and those that both endpoints may need.
+        ("organization", [true, true, true, true]),
+        ("claims", [true, true, true, true]),
+        ("authorization_details", [true, true, true, true]),
+    ];
+    for (name, sent) in cases {
+        let change = json!({ "parameters": [{ "name": name, "value": "the-value" }] });
+        let has =
+            |query: Vec<(String, String)>| query.iter().any(|(n, v)| n == name && v == "the-value");
+        assert_eq!(all_requests(&change).map(has), sent, "{name}");
+    }
+    let own = json!({ "resources": ["https://a.example"], "audience": "orders" });
+    let has = |name: &str| all_requests(&own).map(|query| query.iter().any(|(n, _)| n == name));
+    assert_eq!(has("resource"), [true; 4]);
+    assert_eq!(has("audience"), [true, true, false, true]);
+}
