@@ -197,6 +197,8 @@ pub struct RequestParameters {
     pub subjects: Vec<Subject>,
     /// Other fields of the grant that are sent in the request: `requested_token_type`, `iss` and `aud` of an assertion.
     pub inputs: Vec<(&'static str, String)>,
+    /// The audience of the preset, if the spec names one.
+    pub preset: Option<&'static str>,
 }
 
 /// For whom a token is requested, if the spec names it.

@@ -97,6 +97,7 @@ pub(super) fn of_spec(
         grant: grant.key(),
         subjects: grant.subjects(),
         inputs: grant.inputs(),
+        preset: None,
     };
     let errors = match issuer.endpoint {
         Endpoint::Entra { .. } => {
@@ -165,6 +166,7 @@ fn fill(
             "already selects the scope; remove scopes and resources",
         ));
     }
+    request.preset = Some(preset.audience);
     if spec.endpoint_version == Some(EndpointVersion::V1) {
         if !spec.scopes.is_empty() {
             return Err(FieldError::new(
@@ -178,15 +180,20 @@ fn fill(
     } else if let Some(fault) = beside_default(&spec.scopes) {
         return Err(fault);
     } else {
-        // A permission without an API is one of this API.
-        for scope in &mut request.scopes {
-            let bare = !scope.contains('/') && !is_of_sign_in(scope);
-            if bare {
-                *scope = format!("{}/{scope}", preset.audience);
-            }
-        }
+        request.scopes = request.qualified(&spec.scopes);
     }
     Ok(())
+}
+
+impl RequestParameters {
+    /// These scopes as the spec would request them: with a preset, a permission without an API is one of its API.
+    pub fn qualified(&self, scopes: &[String]) -> Vec<String> {
+        let of_preset = |scope: &String| match self.preset {
+            Some(api) if !scope.contains('/') && !is_of_sign_in(scope) => format!("{api}/{scope}"),
+            _ => scope.clone(),
+        };
+        scopes.iter().map(of_preset).collect()
+    }
 }
 
 /// Scopes that are not permissions of an API (OpenID Connect Core section 5.4 and 11).

@@ -33,9 +33,10 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     let cluster = Cluster::connect(&options.target).await?;
     let name = options.target.credential.as_str();
     let subject = subject::find(&cluster, name, &options.networks.allowed_cidrs).await?;
+    let chosen = subject.credential.request.qualified(&options.scopes);
     let mut asked = subject.credential.clone();
-    if !options.scopes.is_empty() {
-        asked.request.scopes = of_api(&options.scopes);
+    if !chosen.is_empty() {
+        asked.request.scopes = of_api(&chosen);
     }
     subject::may_request(&cluster, &asked).await?;
 
@@ -70,12 +71,12 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
         force: options.force,
     };
     state.check().await?;
-    let own = if options.scopes.is_empty() {
+    let own = if chosen.is_empty() {
         credential.request.scopes.clone()
     } else {
-        options.scopes.clone()
+        chosen.clone()
     };
-    let credential = with_wish(credential, &endpoint, &options.scopes);
+    let credential = with_wish(credential, &endpoint, &chosen);
     let mut wire = Wire::new(&cluster, http, (credential, endpoint), flow, consent).await?;
     wire.own_scopes = own;
     consent::before_sign_in(&mut wire.consent, &wire.credential, &places).await?;

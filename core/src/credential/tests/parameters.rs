@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{ApiCredentialSpec, GrantKey, SecretKeyRef},
-    credential::{IssuerLookup, parse},
-    fixtures::{credential_with, issuer, object},
+    credential::{Issuer, IssuerLookup, parse},
+    fixtures::{cluster_issuer, credential_with, issuer, merge, object},
     oauth::Need,
 };
 
@@ -216,4 +216,64 @@ fn an_extension_grant_is_not_for_entra() {
     );
     let spec: ApiCredentialSpec = object(&extension("urn:x:y", &json!([]))).spec;
     assert!(spec.client.is_none(), "and it needs no client elsewhere");
+}
+
+#[test]
+fn parameters_of_a_sign_in_are_separate_only_if_a_user_signs_in() {
+    let state = json!({ "refreshToken": { "secretRef": { "name": "state", "key": "k" } } });
+    let parameters = json!([
+        { "name": "access_type", "value": "offline" }, { "name": "login_hint", "value": "ada" }, { "name": "lang", "value": "en" },
+    ]);
+    let names =
+        |map: &std::collections::BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>();
+    let user = credential_with(&json!({ "grant": state, "parameters": parameters }));
+    assert_eq!(names(&user.request.parameters), ["lang"]);
+    let of_sign_in = names(&user.request.sign_in_parameters);
+    assert_eq!(of_sign_in, ["access_type", "login_hint"]);
+    // They produce no other token, so they cause no request.
+    let without = json!([{ "name": "lang", "value": "en" }]);
+    let without = credential_with(&json!({ "grant": state, "parameters": without }));
+    let digest = crate::plan::fingerprint::request;
+    assert_eq!(digest(&user), digest(&without));
+    // Another grant has one request, which gets what the spec has.
+    let client = credential_with(&json!({ "parameters": parameters }));
+    assert_eq!(names(&client.request.parameters).len(), 3);
+    assert!(client.request.sign_in_parameters.is_empty());
+    // An address in a browser is not secret.
+    let hidden = json!([{ "name": "login_hint", "secretRef": { "name": "s", "key": "k" } }]);
+    let seen = reported(&json!({ "grant": state, "parameters": hidden }));
+    assert!(seen.contains("spec.parameters[0].secretRef"), "{seen}");
+    assert!(seen.contains("use value"), "{seen}");
+    credential_with(&json!({ "parameters": hidden }));
+}
+
+#[test]
+fn a_permission_without_an_api_is_one_of_the_preset() {
+    let state = json!({ "refreshToken": { "secretRef": { "name": "state", "key": "k" } } });
+    let chosen = ["Investigation.Read", "openid", "api://other/Read"].map(str::to_owned);
+    let of_preset = [
+        "05a65629-4c1b-48c1-a78b-804c4abdd4af/Investigation.Read",
+        "openid",
+        "api://other/Read",
+    ];
+    let entra = json!({ "entra": { "tenantId": "contoso.onmicrosoft.com" } });
+    let entra = Issuer::cluster(&cluster_issuer(&entra)).unwrap();
+    for (change, wanted) in [
+        (json!({ "api": "DefenderForCloudApps" }), of_preset),
+        (
+            json!({ "api": "DefenderForCloudApps", "endpointVersion": "V1" }),
+            of_preset,
+        ),
+        (
+            json!({ "scopes": ["User.Read"] }),
+            chosen.each_ref().map(String::as_str),
+        ),
+    ] {
+        let mut spec = json!({ "grant": state, "scopes": null });
+        merge(&mut spec, &change);
+        let credential = parse(&object(&spec), |_| IssuerLookup::Found(entra.clone())).unwrap();
+        let seen = credential.request.qualified(&chosen);
+        assert_eq!(seen, wanted, "{change}");
+        assert_eq!(credential.request.qualified(&seen), wanted, "once");
+    }
 }
