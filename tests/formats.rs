@@ -74,6 +74,7 @@ fn token(text: &str) -> Token {
         instance_url: None,
         answer: std::collections::BTreeMap::new(),
         omitted: std::collections::BTreeMap::new(),
+        ends: std::collections::BTreeMap::new(),
         claims: None,
         token_type: "Bearer".to_owned(),
         issued_at,

@@ -234,6 +234,7 @@ pub fn token(text: &str) -> Token {
         instance_url: None,
         answer: std::collections::BTreeMap::new(),
         omitted: std::collections::BTreeMap::new(),
+        ends: std::collections::BTreeMap::new(),
         claims: None,
         token_type: "Bearer".to_owned(),
         issued_at: at(0),

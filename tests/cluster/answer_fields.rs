@@ -1,11 +1,13 @@
 //! Fields of an answer other than the token (`format: AnswerField`), and permissions of a token that are not expected
 //! (`expect.exact`).
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use dev_issuer::User;
+use jiff::Timestamp;
 use serde_json::json;
 use testenv::eventually;
 
-use crate::support::{SOON, World, condition, run};
+use crate::support::{Listener, SOON, World, condition, reply, run};
 
 #[test]
 fn an_id_token_is_a_file_beside_the_access_token() {
@@ -77,6 +79,60 @@ fn an_id_token_is_a_file_beside_the_access_token() {
             "{}",
             failing.message
         );
+    });
+}
+
+/// An answer with an access token of a day, and an ID token of 20 minutes.
+fn with_short_id_token() -> Vec<u8> {
+    let now = Timestamp::now().as_second();
+    let claims = json!({ "iat": now, "exp": now + 1200 }).to_string();
+    let claims = URL_SAFE_NO_PAD.encode(claims);
+    let answer = json!({
+        "access_token": "Hq7.an-access-token-of-a-day", "token_type": "Bearer", "expires_in": 86_400,
+        "id_token": format!("eyJhbGciOiJub25lIn0.{claims}.Hq7-a-signature"),
+    });
+    reply("200 OK", "", answer.to_string().as_bytes())
+}
+
+#[test]
+fn a_published_id_token_that_ends_first_ends_the_secret() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("short-id-token").await;
+        let listener = Listener::replying(|_| with_short_id_token());
+        let oauth2 = json!({ "tokenUrl": listener.token_url });
+        let spec = json!({
+            "oauth2": oauth2, "caBundle": listener.ca_pem, "network": { "allowedCidrs": ["127.0.0.1/32"] },
+            "allowedNamespaces": { "names": [place.namespace] },
+        });
+        place.put_issuer(spec).await;
+        place.put_source("Hq7~a-client-secret-of-this-test").await;
+        let id = json!({ "format": "AnswerField", "key": "id.jwt", "field": "id_token" });
+        let with = json!([{ "format": "Token" }, { "format": "ExpiresAt" }, id]);
+        let without = json!([{ "format": "Token" }, { "format": "ExpiresAt" }]);
+        for (name, keys, longest) in [("with", with, 1200), ("without", without, 86_400)] {
+            let target = json!({ "secretName": name, "keys": keys });
+            place
+                .create(name, json!({ "scopes": ["read"], "target": target }))
+                .await;
+            let status = place
+                .until(name, "ready", |c| {
+                    let ready = condition(c, "Ready").is_some_and(|r| r.status == "True");
+                    c.status.clone().filter(|_| ready)
+                })
+                .await;
+            let left = |at: Timestamp| at.duration_since(Timestamp::now()).as_secs();
+            let end = status.expires_at.expect("an end").0;
+            assert!(
+                (longest - 600..=longest).contains(&left(end)),
+                "{name}: {end}"
+            );
+            let renewal = status.renew_at.expect("a renewal").0;
+            assert!(renewal < end, "{name}: {renewal}");
+            let secret = place.secrets().get(name).await.expect("a Secret");
+            let file = secret.data.unwrap_or_default()["expires_at"].0.clone();
+            assert_eq!(file, end.to_string().into_bytes(), "{name}");
+        }
     });
 }
 

@@ -104,6 +104,20 @@ fn own_end(
     Some(if left.is_positive() { either } else { whole? })
 }
 
+/// When a field of the answer ends, if it is a JWT. `lifetime` is that of the access token.
+pub(super) fn end_of_field(
+    text: &str,
+    lifetime: SignedDuration,
+    clock: &IssuerClock,
+) -> Option<Timestamp> {
+    let left = own_end(
+        &jwt_hints(text),
+        (lifetime, LifetimeSource::ExpiresIn),
+        clock,
+    )?;
+    clock.sent.saturating_add(left.min(LONGEST)).ok()
+}
+
 /// The earliest expiry of the unambiguous fields. `length`: the shortest stated duration.
 fn clear(
     stated: &[(&'static str, Statement)],

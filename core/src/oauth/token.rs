@@ -8,7 +8,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::{answer_fields::Omitted, token_error::SAYS};
-use crate::credential::{Issuer, scopes};
+use crate::{
+    api::TargetKey,
+    credential::{Issuer, scopes},
+};
 
 /// A token that was just received.
 #[derive(Clone)]
@@ -39,6 +42,8 @@ pub struct Token {
     pub correlation_id: Option<String>,
     /// Other fields of the answer: texts and numbers by name, for their own files.
     pub answer: Answer,
+    /// Fields in `answer` that are JWTs and expire before the access token, and when.
+    pub ends: BTreeMap<String, Timestamp>,
     /// Fields of the answer that are not in `answer`, and why.
     pub omitted: BTreeMap<String, Omitted>,
 }
@@ -50,6 +55,27 @@ impl Token {
     /// Scopes that were requested and not granted, if the answer shows it.
     pub fn not_granted(&self, issuer: &Issuer, asked: &[String]) -> Vec<String> {
         scopes::not_granted(issuer, asked, self.scope.as_deref())
+    }
+
+    /// This token with an earlier expiry, if one of these keys publishes a JWT that expires earlier: a reader of the Secret needs both. A JWT
+    /// that has already expired does not count, because it is never published ([`crate::publish::data`]).
+    pub fn limited_by(&self, keys: &[TargetKey]) -> Option<Self> {
+        let fields = keys.iter().filter_map(|key| key.field.as_ref());
+        let ends = fields.filter_map(|field| self.ends.get(field));
+        let end = *ends.filter(|end| **end > self.issued_at).min()?;
+        let lifetime_source = match self.lifetime_source {
+            LifetimeSource::ExpiresIn
+            | LifetimeSource::ExpiresOn
+            | LifetimeSource::Jwt
+            | LifetimeSource::Assumed => LifetimeSource::AnswerField,
+            // What is reported about the issuer's answer stays.
+            uncertain => uncertain,
+        };
+        Some(Self {
+            expires_at: end,
+            lifetime_source,
+            ..self.clone()
+        })
     }
 }
 
@@ -113,6 +139,8 @@ pub enum LifetimeSource {
     Unread(&'static str),
     /// There is no statement: 15 minutes.
     Guessed,
+    /// `exp` of a JWT in a field of the answer that is published beside the token.
+    AnswerField,
     /// It never expires: a static key.
     Static,
 }
@@ -142,6 +170,7 @@ impl LifetimeSource {
             Self::Earlier(..) => "Earlier",
             Self::Unread(_) => "Unread",
             Self::Guessed => "Guessed",
+            Self::AnswerField => "AnswerField",
             Self::Static => "Static",
         }
     }

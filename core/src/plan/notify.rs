@@ -11,7 +11,13 @@ use super::{
     schedule::{self, later_than},
     status::words,
 };
-use crate::{Reason, api::names, credential::Credential, publish::rejection::ServerMessage};
+use crate::{
+    Reason,
+    api::names,
+    credential::Credential,
+    oauth::LifetimeSource,
+    publish::{Record, rejection::ServerMessage},
+};
 
 /// Maximum number of pods of one credential that are notified of one write. A selector that matches more is reported.
 pub const MOST_PODS: usize = 2000;
@@ -230,24 +236,36 @@ fn allow(rights: &Rights, namespace: &str) -> String {
 
 /// The message for a lifetime that is too short for readers, and the possible fixes.
 pub(super) fn too_short(
+    credential: &Credential,
     promise: schedule::Promise,
-    lifetime: SignedDuration,
+    record: &Record,
 ) -> Option<(Reason, String)> {
+    let lifetime = record.expires_at.duration_since(record.issued_at);
     if promise.is_served(lifetime) {
         return None;
     }
+    let what = if record.lifetime == LifetimeSource::AnswerField.as_str() {
+        let keys = credential.target.keys.iter();
+        let fields: Vec<&str> = keys.filter_map(|key| key.field.as_deref()).collect();
+        format!(
+            "lifetime of a field of the answer ({} in spec.target.keys)",
+            fields.join(", ")
+        )
+    } else {
+        "token lifetime".to_owned()
+    };
     let notifying = schedule::Promise {
         notified: true,
         ..promise
     };
     let mut message = if promise.minimum.is_none() && !promise.notified {
         format!(
-            "the token lifetime {} is too short for mounted files: the kubelet needs up to 90 s to update them, so workloads read expired tokens",
+            "the {what} {} is too short for mounted files: the kubelet needs up to 90 s to update them, so workloads read expired tokens",
             words(lifetime)
         )
     } else {
         format!(
-            "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation",
+            "the {what} {} is too short for minLifetime {} and {} of Secret propagation",
             words(lifetime),
             words(promise.min_lifetime(lifetime)),
             words(promise.delay())

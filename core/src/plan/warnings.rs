@@ -146,5 +146,5 @@ fn risk(found: &Findings<'_>) -> Option<(Reason, String)> {
     }
     oauth::uncertain(&record.lifetime, lifetime)
         .or_else(|| observed.not_notified(credential))
-        .or_else(|| too_short(promise, lifetime))
+        .or_else(|| too_short(credential, promise, record))
 }

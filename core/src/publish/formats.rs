@@ -110,6 +110,15 @@ fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
 /// One field of the answer, unchanged.
 fn answer_field(token: &Token, key: &TargetKey) -> Result<String, String> {
     let field = key.field.as_deref().unwrap_or_default();
+    if token
+        .ends
+        .get(field)
+        .is_some_and(|end| *end <= token.issued_at)
+    {
+        return Err(format!(
+            "the field {field} of the issuer's answer, which spec.target.keys selects, is a JWT that has expired (its claim exp): configure the issuer to issue a new one with each answer, or remove the key"
+        ));
+    }
     let value = token.answer.get(field);
     let value = value.map(|value| value.expose_secret().to_owned());
     value.ok_or_else(|| unpublished(field, token.omitted.get(field)))
@@ -122,7 +131,7 @@ fn unpublished(field: &str, why: Option<&Omitted>) -> String {
     let (what, step) = match why {
         None => {
             return format!(
-                "the issuer's answer has no field {field}, which spec.target.keys selects: request it (an id_token often needs the scope openid), or remove the key"
+                "the issuer's answer has no field {field}, which spec.target.keys selects: request it (an id_token often needs the scope openid; some issuers return it only with a sign-in, and never with a refresh), or remove the key"
             );
         }
         Some(Omitted::RefreshToken) => {

@@ -27,13 +27,19 @@ use crate::{
     publish::{Record, SourceUse},
 };
 
-/// Writes a token that was received.
+/// Writes a token that was received. Its end is that of everything that the Secret contains.
 pub(in crate::controller) async fn publish(
     reconciliation: &mut Reconciliation<'_>,
     held: &Held,
     why: Why,
 ) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let limited = held.token.limited_by(&credential.target.keys);
+    let limited = limited.map(|token| Held {
+        token: Arc::new(token),
+        ..held.clone()
+    });
+    let held = limited.as_ref().unwrap_or(held);
     let Ok(digests) = context.digest_key.get(&context.metrics).await else {
         return write_trouble(reconciliation, Trouble::Unavailable);
     };

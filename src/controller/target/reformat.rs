@@ -88,6 +88,7 @@ fn token(credential: &Credential, record: &Record, recovered: Recovered) -> Toke
         instance_url: recovered.instance_url,
         answer: recovered.answer,
         omitted: std::collections::BTreeMap::new(),
+        ends: std::collections::BTreeMap::new(),
         claims: record.claims.clone(),
         lifetime_source: if fixed.is_some() {
             LifetimeSource::Static

@@ -367,6 +367,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Toke
         instance_url: None,
         answer: std::collections::BTreeMap::new(),
         omitted: std::collections::BTreeMap::new(),
+        ends: std::collections::BTreeMap::new(),
         claims: None,
         token_type: scheme.to_owned(),
         issued_at: crate::whole_second(now),

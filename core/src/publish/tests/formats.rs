@@ -302,3 +302,23 @@ fn fields_of_the_answer_are_refused_with_a_message() {
     });
     assert!(reported(fixed).contains("a static key has no answer"));
 }
+
+#[test]
+fn a_jwt_in_a_field_that_has_expired_is_not_published() {
+    let key = json!({ "format": "AnswerField", "field": "id_token", "key": "id" });
+    let mut token = token("t");
+    token.answer = [("id_token".to_owned(), SecretString::from("a.b.c"))].into();
+    for (end, is_published) in [(3599, true), (1, true), (0, false), (-60, false)] {
+        token.ends = [("id_token".to_owned(), at(end))].into();
+        let written = one(&token, &key);
+        assert_eq!(written.is_ok(), is_published, "{end}: {written:?}");
+        if let Err(why) = written {
+            assert!(why.contains("field id_token"), "{why}");
+            assert!(why.contains("has expired (its claim exp)"), "{why}");
+        }
+    }
+    token.answer.clear();
+    token.ends.clear();
+    let why = one(&token, &key).unwrap_err();
+    assert!(why.contains("never with a refresh"), "{why}");
+}

@@ -1,6 +1,10 @@
 //! The claims of a token only ever shorten a lifetime.
 
 use super::*;
+use crate::{
+    fixtures::credential_with,
+    oauth::{AnswerContext, RawAnswer, Token, answer},
+};
 
 #[test]
 fn a_jwt_only_ever_shortens_a_lifetime_and_needs_no_common_clock() {
@@ -104,4 +108,78 @@ fn opaque_tokens_and_what_only_looks_like_a_jwt_are_left_alone() {
         json_token(&json!({ "access_token": odd_id })).unwrap().id,
         None
     );
+}
+
+/// An answer with an access token of a day and an `id_token` from `iat` to `exp`, counted from now; its `Date` differs by `ahead`.
+fn with_id_token(claims: &Value, ahead: Option<i64>) -> Token {
+    let body = json!({ "access_token": "t", "expires_in": 86_400, "id_token": jwt(claims), "note": "a.b.c" });
+    let raw = RawAnswer {
+        date: ahead.map(|ahead| at(ahead).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()),
+        ..raw(200, "application/json", body.to_string().as_bytes())
+    };
+    let context = AnswerContext {
+        sent: at(0),
+        now: at(1),
+        assumed_lifetime: None,
+    };
+    answer(&raw, context).ok().unwrap()
+}
+
+#[test]
+fn a_published_jwt_that_ends_before_the_access_token_ends_the_token() {
+    let keys = |keys: Value| {
+        credential_with(&json!({ "target": { "keys": keys } }))
+            .target
+            .keys
+    };
+    let field = |name: &str| json!({ "format": "AnswerField", "field": name, "key": name });
+    let both = keys(json!([{ "format": "Token" }, field("id_token"), field("note")]));
+    let none = keys(json!([{ "format": "Token" }, field("note")]));
+    for (claims, ahead, end) in [
+        (json!({ "iat": NOW, "exp": NOW + 60 }), None, Some(60)),
+        (json!({ "iat": NOW, "exp": NOW + 60 }), Some(0), Some(60)),
+        // Without iat, by the issuer's clock.
+        (json!({ "exp": NOW + 60 }), Some(0), Some(60)),
+        (json!({ "exp": NOW + 400 }), Some(300), Some(100)),
+        // A clock that is wrong does not shorten it.
+        (
+            json!({ "iat": NOW + 300, "exp": NOW + 360 }),
+            None,
+            Some(60),
+        ),
+        (
+            json!({ "iat": NOW - 300, "exp": NOW - 240 }),
+            None,
+            Some(60),
+        ),
+        // Some seconds count too: the same guards apply as to a short access token.
+        (json!({ "iat": NOW, "exp": NOW + 3 }), Some(0), Some(3)),
+        // It ends with the access token, or after it, or has no end.
+        (json!({ "iat": NOW, "exp": NOW + 86_400 }), Some(0), None),
+        (json!({ "iat": NOW, "exp": NOW + 90_000 }), Some(0), None),
+        (json!({ "iat": NOW }), Some(0), None),
+        (json!({ "exp": "never" }), Some(0), None),
+        // One that has expired is never published.
+        (
+            json!({ "iat": NOW - 7200, "exp": NOW - 3600 }),
+            Some(0),
+            None,
+        ),
+    ] {
+        let token = with_id_token(&claims, ahead);
+        assert_eq!(token.expires_at, at(86_400), "{claims}");
+        let limited = token.limited_by(&both);
+        let seen = limited.as_ref().map(|t| t.expires_at);
+        assert_eq!(seen, end.map(at), "{claims} {ahead:?}");
+        if let Some(limited) = limited {
+            assert_eq!(limited.lifetime_source.note(), "AnswerField");
+            assert_eq!(limited.secret.expose_secret(), "t");
+        }
+        assert!(token.limited_by(&none).is_none(), "it is not published");
+    }
+    // What is reported about the issuer's answer stays.
+    let mut guessed = with_id_token(&json!({ "iat": NOW, "exp": NOW + 60 }), None);
+    guessed.lifetime_source = LifetimeSource::Guessed;
+    let limited = guessed.limited_by(&both).unwrap();
+    assert_eq!(limited.lifetime_source, LifetimeSource::Guessed);
 }

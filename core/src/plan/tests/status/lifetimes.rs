@@ -144,6 +144,21 @@ fn lifetimes_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
 }
 
 #[test]
+fn a_short_lifetime_of_a_published_field_names_the_field() {
+    let key = json!({ "format": "AnswerField", "field": "id_token", "key": "id" });
+    let credential =
+        credential_with(&json!({ "target": { "keys": [{ "format": "Token" }, key] } }));
+    let mut short = record(&credential, (-1, 30, 59));
+    short.lifetime = crate::oauth::LifetimeSource::AnswerField.note();
+    let world = holding(&credential, short);
+    let view = status(&credential, &world, &Outcome::Steady, None, at(0));
+    let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
+    let says =
+        "the lifetime of a field of the answer (id_token in spec.target.keys) 1 min is too short";
+    assert!(risk.message.contains(says), "{}", risk.message);
+}
+
+#[test]
 fn a_guessed_lifetime_is_reported_with_the_field_that_fixes_it() {
     let credential = credential();
     for (note, reason, seen) in [
