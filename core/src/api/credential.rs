@@ -248,7 +248,7 @@ pub struct ApiCredentialSpec {
     /// Target APIs as resource indicators (RFC 8707), each sent as a parameter `resource`. At Entra ID one, which
     /// selects the v1 endpoint. None if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub resources: Vec<String>,
     /// Target API as the `audience` parameter that Auth0 and some others need. None if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -137,9 +137,14 @@ pub(super) fn answer(
     read.map_err(|token_error| classified(token_error, raw, credential, context.now))
 }
 
-/// The answer with the field names of OAuth.
+/// The answer with the field names of OAuth, and without the repositories: each is an object with about 90 fields, of which none can be
+/// published, and an answer may list hundreds of them.
 fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
-    let fields = object(&raw.body).ok()?;
+    let mut written = written_fields(&raw.body)?;
+    if let Some(repositories) = written.get_mut("repositories") {
+        *repositories = to_raw_value(&json!([])).ok()?;
+    }
+    let fields = object(&serde_json::to_vec(&written).ok()?).ok()?;
     let token = fields.get("token")?.clone();
     let level = |(name, level): (&String, &Value)| Some(format!("{name}:{}", level.as_str()?));
     let permissions = get(&fields, "permissions").and_then(Value::as_object);
@@ -149,7 +154,7 @@ fn renamed(raw: &RawAnswer) -> Option<RawAnswer> {
         .filter_map(level)
         .collect();
     // Other fields that have a meaning in OAuth have none here. The rest can be published (`format: AnswerField`).
-    let mut fields = written_fields(&raw.body)?;
+    let mut fields = written;
     fields.retain(|name, _| !OF_OAUTH.contains(&name.as_str()));
     for (name, value) in [
         ("access_token", token),

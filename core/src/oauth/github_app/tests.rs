@@ -359,3 +359,27 @@ fn other_fields_of_the_answer_can_be_published() {
     assert!(token.refresh_token.is_none());
     assert_eq!(token.expires_at, at(3600));
 }
+
+#[test]
+fn an_answer_with_a_hundred_repositories_is_read() {
+    // About 90 fields, most of them URLs.
+    let fields = (0..90).map(|n| {
+        let url = format!("https://api.github.com/repos/contoso/a-repository/field{{/{n},x}}");
+        (format!("field_{n}_url"), json!(url))
+    });
+    let repository: Map<String, Value> = fields.collect();
+    let body = json!({
+        "token": "ghs_t", "expires_at": at(3600).to_string(), "permissions": { "contents": "read" },
+        "repository_selection": "selected", "repositories": vec![repository; 100],
+    });
+    assert!(body.to_string().len() < 1024 * 1024);
+    let token = read(201, &body).ok().unwrap();
+    assert_eq!(token.secret.expose_secret(), "ghs_t");
+    assert_eq!(token.expires_at, at(3600));
+    assert_eq!(token.scope.as_deref(), Some("contents:read"));
+    assert_eq!(
+        token.omitted.get("repositories"),
+        Some(&crate::oauth::Omitted::List)
+    );
+    assert!(token.answer.contains_key("repository_selection"));
+}
