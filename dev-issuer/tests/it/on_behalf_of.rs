@@ -58,6 +58,7 @@ async fn an_api_calls_another_on_behalf_of_its_caller() {
         ("client_id", MIDDLE),
         ("client_secret", "middle~secret.1"),
         ("refresh_token", &refresh),
+        ("scope", scope),
     ];
     assert_eq!(bench.v2(&again).await.status, 200, "without the assertion");
     let v1 = form(

@@ -33,13 +33,11 @@ async fn consent_is_the_administrators_or_the_users() {
 
     // A refresh token is valid for the consent of its sign-in, and for nothing else.
     bench.issuer.add_user(user()).unwrap();
-    let token = bench.issuer.issue_refresh_token(
-        "demo-cli",
-        USER,
-        "api://demo/Records.Write offline_access",
-    );
+    let scope = "api://demo/Records.Write offline_access";
+    let token = bench.issuer.issue_refresh_token("demo-cli", USER, scope);
     let ask = [
         ("grant_type", "refresh_token"),
+        ("scope", scope),
         ("client_id", "demo-cli"),
         ("refresh_token", &token),
     ];
@@ -75,6 +73,7 @@ async fn policies_require_more_of_a_user() {
     let token = bench.issuer.issue_refresh_token("demo-cli", USER, scope);
     let ask = [
         ("grant_type", "refresh_token"),
+        ("scope", scope),
         ("client_id", "demo-cli"),
         ("refresh_token", &token),
     ];

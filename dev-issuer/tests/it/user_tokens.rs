@@ -35,6 +35,13 @@ fn refreshing(token: &str) -> Pairs<'_> {
     ]
 }
 
+/// The same at Entra ID, where a refresh names the API.
+fn at_entra(token: &str) -> Pairs<'_> {
+    let mut pairs = refreshing(token);
+    pairs.push(("scope", "api://demo/Records.Read offline_access"));
+    pairs
+}
+
 fn refresh_token(reply: &Reply) -> String {
     let token = reply.json()["refresh_token"].as_str().map(str::to_owned);
     token.unwrap_or_else(|| panic!("no refresh token in {reply:?}"))
@@ -260,25 +267,21 @@ async fn entra_refreshes_from_old_tokens_too_and_for_other_apis() {
     let reply = entra(&bench, "api://demo/Records.Read offline_access").await;
     let first = refresh_token(&reply);
     for _ in 0..2 {
-        let reply = bench.v2(&refreshing(&first)).await;
+        let reply = bench.v2(&at_entra(&first)).await;
         assert_ne!(refresh_token(&reply), first);
         let claims = bench.issuer.validate(&reply.token()).unwrap();
         assert_eq!(claims.scp.as_deref(), Some("Records.Read"));
-        let other = form(&refreshing(&first), &[("scope", "User.Read")]);
+        let other = form(&at_entra(&first), &[("scope", "User.Read")]);
         let reply = bench.v2(&other).await;
         let claims = bench.issuer.validate(&reply.token()).unwrap();
         assert_eq!(claims.aud, "https://graph.microsoft.com");
     }
-    assert_aadsts(&bench.v2(&refreshing("x")).await, "invalid_grant", 70_000);
-    let other = form(&refreshing(&first), &[("client_id", "demo")]);
+    assert_aadsts(&bench.v2(&at_entra("x")).await, "invalid_grant", 70_000);
+    let other = form(&at_entra(&first), &[("client_id", "demo")]);
     let other = form(&other, &[("client_secret", "demo~secret.1")]);
     assert_aadsts(&bench.v2(&other).await, "invalid_grant", 70_000);
     bench.issuer.revoke_sign_ins(USER);
-    assert_aadsts(
-        &bench.v2(&refreshing(&first)).await,
-        "invalid_grant",
-        50_173,
-    );
+    assert_aadsts(&bench.v2(&at_entra(&first)).await, "invalid_grant", 50_173);
 }
 
 #[tokio::test]
@@ -323,12 +326,12 @@ async fn a_policy_challenges_refreshes_until_a_sign_in_names_it() {
     let user = User::new(USER, "another~password").policy(policy);
     bench.issuer.add_user(user).unwrap();
     bench.issuer.auto_approve(Some(USER)).unwrap();
-    let refused = bench.v2(&refreshing(&before)).await;
+    let refused = bench.v2(&at_entra(&before)).await;
     assert_aadsts(&refused, "interaction_required", 50_076);
     let claims = refused.json()["claims"].as_str().unwrap().to_owned();
     assert!(claims.contains(policy), "{claims}");
     // The claims in a refresh do not replace a sign-in.
-    let mut form = refreshing(&before);
+    let mut form = at_entra(&before);
     form.push(("claims", &claims));
     let refused = bench.v2(&form).await;
     assert_aadsts(&refused, "interaction_required", 50_076);
@@ -342,7 +345,7 @@ async fn a_policy_challenges_refreshes_until_a_sign_in_names_it() {
         let reply = bench.v2(&redeeming(&code)).await;
         assert_eq!(reply.status == 200, good, "{reply:?}");
         if good {
-            let next = bench.v2(&refreshing(&refresh_token(&reply))).await;
+            let next = bench.v2(&at_entra(&refresh_token(&reply))).await;
             assert_eq!(next.status, 200, "{next:?}");
         }
     }
