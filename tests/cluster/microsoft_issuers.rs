@@ -157,7 +157,7 @@ fn azure_ad_b2c_external_id_and_ad_fs_with_the_settings_of_the_page() {
 }
 
 /// Azure AD B2C as seen by a user's refresh token: without an API in `scope` the answer has no access token
-/// (microsoft/aad_b2c_webview#47).
+/// (`microsoft/aad_b2c_webview#47`).
 fn refreshed(request: &str) -> Vec<u8> {
     let body = request.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let sent: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes())

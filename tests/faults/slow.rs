@@ -14,6 +14,7 @@ use apicred::{
     app,
     clock::SystemClock,
     leader::{Lease, Lost},
+    telemetry::health::Health,
 };
 use futures::future::join3;
 use kube::{
@@ -84,9 +85,10 @@ async fn lease_holds(fault: Fault) {
     };
     let leader = stands("slow", Duration::from_secs(2), Arc::clone(&spoilt)).await;
     let authority = leader.authority();
-    let mut standing = leader.acquire().await;
+    let mut standing = leader.acquire(&Health::default()).await;
     let rival = stands("rival", Duration::ZERO, Arc::default()).await;
-    let mut rival = pin!(rival.acquire());
+    let health = Health::default();
+    let mut rival = pin!(rival.acquire(&health));
     tokio::select! {
         lost = standing.keep() => unreachable!("it was lost: {lost:?}"),
         _ = &mut rival => unreachable!("another one took it"),

@@ -138,13 +138,3 @@ pub(super) fn stays_there(client: &ClientAt, left: &[String], changed: Changed) 
         left.join(", ")
     )
 }
-
-/// The message of [`Notice::Elsewhere`].
-pub(super) fn stays_there(client: &ClientAt, left: &[String]) -> String {
-    format!(
-        "the ApiClient names another application now, and what apicred made for client {} at {} stays valid there: {}; name that one again, or remove these there, then the annotation apicred.dev/rotation and the keys that end with -next and -previous from the Secret",
-        client.id,
-        client.issuer,
-        left.join(", ")
-    )
-}

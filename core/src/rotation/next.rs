@@ -9,8 +9,9 @@ use super::{
     observed::{Application, Facts, Observed},
     outcome::Fault,
     settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
+    shown::Shown,
     state::{Known, Noted, Phase, Record},
-    step::{Change, Next, Notice, Shown, Step, Tried, Values},
+    step::{Change, Next, Notice, Step, Tried, Values},
 };
 
 /// Returns the next step. Pure: the same arguments give the same step, and nothing is changed.

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::{
     settings::RotationSettings,
     shared::InOther,
+    shown::Shown,
     state::{ClientAt, Known, Noted},
-    step::Shown,
     users::Lagging,
     values::NEXT,
 };

@@ -6,10 +6,10 @@ use super::{
     elsewhere::{Changed, stays_there},
     failure::Failure,
     left::{self, Left},
-    observed::Mark,
     outcome::Fault,
     proof::{NoProof, not_kept},
     shared::{Also, UNLISTED, also_stored},
+    shown::Shown,
     state::{ClientAt, Record},
 };
 
@@ -390,17 +390,4 @@ pub struct Next {
     pub keys: Vec<Shown>,
     /// The state of the rotation.
     pub record: Record,
-}
-
-/// A value of the Secret, as status shows it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Shown {
-    /// Which one: `Current`, `Next` or `Previous`.
-    pub slot: &'static str,
-    /// The issuer's id of it.
-    pub id: Option<String>,
-    /// What identifies it at the issuer.
-    pub mark: Mark,
-    /// Valid until.
-    pub until: Option<Timestamp>,
 }

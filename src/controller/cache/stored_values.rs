@@ -98,7 +98,7 @@ mod tests {
         let elsewhere = ("b/own".to_owned(), None);
         let mut secrets = all();
         secrets.apply(&secret(("a", "copy"), "2", None), now);
-        assert_eq!(found(&secrets), [elsewhere.clone()]);
+        assert_eq!(found(&secrets), std::slice::from_ref(&elsewhere));
         secrets.apply(&secret(("a", "copy"), "3", Some("c-1")), now);
         assert_eq!(found(&secrets).len(), 2);
         secrets.delete(&secret(("a", "copy"), "4", None));

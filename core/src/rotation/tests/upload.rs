@@ -251,7 +251,7 @@ fn a_certificate_that_could_not_be_copied_is_reported_before_it_is_needed_and_wh
     // cert-manager renews.
     process.seen.used_at = None;
     process.seen.used_before = true;
-    process.execute(&Outcome::Refused(Answer::default()));
+    process.execute(&Outcome::Refused(AnswerIds::default()));
     let [late] = &not_kept(&process)[..] else {
         panic!("{:?}", process.decide())
     };

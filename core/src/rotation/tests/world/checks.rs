@@ -143,8 +143,9 @@ impl World {
             reported.clear();
             for notice in &decided.notices {
                 match notice {
-                    Notice::AlsoStored { id: Some(id), .. } => reported.push(id.clone()),
-                    Notice::OfEarlier { id } => reported.push(id.clone()),
+                    Notice::AlsoStored { id: Some(id), .. } | Notice::OfEarlier { id } => {
+                        reported.push(id.clone());
+                    }
                     // A user stores a valid certificate.
                     Notice::CurrentEnded => self.edit(Edit::OwnValue),
                     Notice::Unknown { ending, .. } if *ending == values::NEXT => {
