@@ -227,8 +227,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let nobody = Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
-        let reported = check(&nobody, NOW).await.unwrap_err();
+        let unused = Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+        let reported = check(&unused, NOW).await.unwrap_err();
         assert!(reported.contains("endpoints"), "{reported}");
     }
 }

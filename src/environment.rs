@@ -114,10 +114,10 @@ mod tests {
             .env_remove("SSL_CERT_DIR")
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&again.stdout).into_owned();
+        let output = String::from_utf8_lossy(&again.stdout).into_owned();
         assert!(
-            again.status.success() && said.contains("1 passed"),
-            "{said}"
+            again.status.success() && output.contains("1 passed"),
+            "{output}"
         );
     }
 }

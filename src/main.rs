@@ -368,7 +368,7 @@ mod tests {
 
     /// Otherwise `--allow-wide-cidrs false` sets the flag, and `false` becomes a value of another setting.
     #[test]
-    fn a_word_that_belongs_to_no_flag_is_an_error() {
+    fn an_argument_without_a_flag_is_an_error() {
         let command = Cli::command();
         for program in command.get_subcommands() {
             let positional = program

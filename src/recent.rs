@@ -4,14 +4,14 @@ use std::{collections::HashMap, hash::Hash};
 
 /// At most `N` entries. A new entry replaces the one that was unused for the longest time.
 pub(crate) struct Recent<K, V, const N: usize> {
-    kept: HashMap<K, (u64, V)>,
+    entries: HashMap<K, (u64, V)>,
     turn: u64,
 }
 
 impl<K, V, const N: usize> Default for Recent<K, V, N> {
     fn default() -> Self {
         Self {
-            kept: HashMap::new(),
+            entries: HashMap::new(),
             turn: 0,
         }
     }
@@ -21,7 +21,7 @@ impl<K: Clone + Eq + Hash, V, const N: usize> Recent<K, V, N> {
     /// The entry of a key. It becomes the most recently used one.
     pub(crate) fn get(&mut self, key: &K) -> Option<&V> {
         self.turn += 1;
-        let (last, value) = self.kept.get_mut(key)?;
+        let (last, value) = self.entries.get_mut(key)?;
         *last = self.turn;
         Some(value)
     }
@@ -29,13 +29,13 @@ impl<K: Clone + Eq + Hash, V, const N: usize> Recent<K, V, N> {
     /// Inserts an entry as the most recently used one.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.turn += 1;
-        if self.kept.len() >= N && !self.kept.contains_key(&key) {
-            let oldest = self.kept.iter().min_by_key(|(_, (last, _))| *last);
+        if self.entries.len() >= N && !self.entries.contains_key(&key) {
+            let oldest = self.entries.iter().min_by_key(|(_, (last, _))| *last);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                self.kept.remove(&oldest);
+                self.entries.remove(&oldest);
             }
         }
-        self.kept.insert(key, (self.turn, value));
+        self.entries.insert(key, (self.turn, value));
     }
 }
 
@@ -51,8 +51,8 @@ mod tests {
             assert_eq!(map.get(&0), Some(&0), "after {n}");
             map.insert(n, n);
         }
-        let kept: Vec<u32> = (0..100).filter(|n| map.get(n).is_some()).collect();
-        assert_eq!(kept, [0, 97, 98, 99]);
+        let entries: Vec<u32> = (0..100).filter(|n| map.get(n).is_some()).collect();
+        assert_eq!(entries, [0, 97, 98, 99]);
     }
 
     #[test]

@@ -35,13 +35,13 @@ async fn prometheus_reads_the_rules_and_their_tests_pass() {
     let programs = PrometheusPrograms::locate_or_download()
         .await
         .expect("promtool");
-    let said = programs.promtool(root(), &["check", "rules", RULES]).await;
-    said.expect("valid rules");
+    let output = programs.promtool(root(), &["check", "rules", RULES]).await;
+    output.expect("valid rules");
     let files = unit_tests();
     let mut args = vec!["test", "rules"];
     args.extend(files.iter().map(String::as_str));
-    let said = programs.promtool(root(), &args).await;
-    said.expect("rules that do what their tests say");
+    let output = programs.promtool(root(), &args).await;
+    output.expect("rules that do what their tests say");
 }
 
 /// A test of promtool that expects nothing also passes for a rule that never fires, so each alert must fire in one test.

@@ -274,7 +274,7 @@ fn files_are_short_enough_to_be_read() {
 }
 
 #[test]
-fn the_check_sees_the_world_in_code_and_not_in_words_about_it() {
+fn the_check_finds_side_effects_in_code_and_not_in_comments() {
     let seen = |text: &str| world(&code(text)).into_iter().collect::<Vec<_>>();
     for (text, expected) in [
         ("use reqwest::Client;", "reqwest"),

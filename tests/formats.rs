@@ -196,8 +196,8 @@ fn reads(program: &str, args: &[&str], files: &[(String, PathBuf)]) {
         .map(|(_, p)| p.to_str().expect("text"))
         .collect();
     let output = run(program, &[args, &paths].concat());
-    let said = String::from_utf8(output.stdout).expect("text");
-    let read: Vec<&str> = said.split_terminator('\0').collect();
+    let output = String::from_utf8(output.stdout).expect("text");
+    let read: Vec<&str> = output.split_terminator('\0').collect();
     let expected: Vec<&str> = files.iter().map(|(text, _)| text.as_str()).collect();
     assert_eq!(read, expected, "{program}");
 }
@@ -222,7 +222,7 @@ fn curl(server: &Server, files: &[(String, PathBuf)], with: impl Fn(&str) -> [St
 }
 
 #[test]
-fn curl_sends_what_its_config_and_its_header_file_say() {
+fn curl_sends_the_token_of_its_config_and_of_its_header_file() {
     let folder = tempfile::tempdir().expect("a folder");
     for (format, option, prefix) in [("CurlConfig", "--config", ""), ("Header", "--header", "@")] {
         let files = mounted(folder.path(), &json!({ "format": format }));
@@ -270,8 +270,8 @@ fn curl_git_and_python_read_the_netrc_file() {
             .env("GIT_TERMINAL_PROMPT", "0");
         let output = git.output().expect("git");
         assert!(!output.status.success(), "there is no such repository");
-        let asked = format!("/git/{i}/info/refs?service=git-upload-pack");
-        assert_eq!(server.heard(&asked), basic(text), "{text}");
+        let requests = format!("/git/{i}/info/refs?service=git-upload-pack");
+        assert_eq!(server.heard(&requests), basic(text), "{text}");
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Manner {
     /// Requests per second, above which it answers 429; `None`: no limit.
     pub(crate) rate: Option<u32>,
     /// Lifetime of its tokens, in seconds.
-    pub(crate) life: u64,
+    pub(crate) lifetime: u64,
 }
 
 impl Default for Manner {
@@ -56,7 +56,7 @@ impl Default for Manner {
         Self {
             latency_ms: 0,
             rate: None,
-            life: 3_600,
+            lifetime: 3_600,
         }
     }
 }
@@ -239,10 +239,10 @@ async fn token(request: Request<Incoming>, state: Shared) -> Answer {
     }
     let mut token = format!("bench.{client}.{number}.");
     token.extend(std::iter::repeat_n('x', TOKEN_BYTES - token.len()));
-    let life = manner.life;
+    let lifetime = manner.lifetime;
     json(
         StatusCode::OK,
-        format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{life}}}"#),
+        format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{lifetime}}}"#),
     )
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// Lifetime of the tokens in `rotation` (120) and `soak` (24), in seconds. A rival refreshes after half of it. Half of the lifetime
     /// must be well above the time of the first tokens, so that the first and the second round do not overlap.
     #[arg(long)]
-    pub(crate) life: Option<u64>,
+    pub(crate) lifetime: Option<u64>,
     /// More arguments for `apicred run`, separated by blanks.
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub(crate) args: String,

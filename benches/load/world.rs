@@ -287,7 +287,7 @@ impl World {
             let ready = self.metrics.replace("/metrics", "/readyz");
             let began = Instant::now();
             while !answers(&ready).await {
-                self.lives()?;
+                self.check_running()?;
                 if began.elapsed() > STANDSTILL {
                     return Err("the operator does not become ready".into());
                 }
@@ -306,10 +306,10 @@ impl World {
     }
 
     /// Returns an error with its last lines if the operator has ended.
-    pub(crate) fn lives(&mut self) -> Result<()> {
+    pub(crate) fn check_running(&mut self) -> Result<()> {
         let ended = self.operator.as_mut().and_then(Process::ended);
-        ended.map_or(Ok(()), |(status, words)| {
-            Err(format!("the operator ended ({status}): {words}").into())
+        ended.map_or(Ok(()), |(status, expected)| {
+            Err(format!("the operator ended ({status}): {expected}").into())
         })
     }
 

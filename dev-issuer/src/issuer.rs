@@ -64,8 +64,8 @@ impl DevIssuer {
         let shared = Arc::new(Shared::new(origin(&main), mtls_origin, config, keys));
         let router = server::router(Arc::clone(&shared));
         let main = main.serve(Transport::Tls(Arc::clone(&tls.server)), router.clone());
-        let asking = Transport::Tls(Arc::clone(&tls.asking));
-        let mtls = mtls.map(|mtls| mtls.serve(asking, router));
+        let requests_certificate = Transport::Tls(Arc::clone(&tls.requests_certificate));
+        let mtls = mtls.map(|mtls| mtls.serve(requests_certificate, router));
         let endpoints = shared.config().identity.clone();
         let identity = identity::Listeners::start(&endpoints, &shared)?;
         Ok(Self {

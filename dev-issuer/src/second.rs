@@ -25,7 +25,7 @@ const REGISTRY: &str = "registry";
 /// The role that a pull needs.
 const PULL: &str = "AcrPull";
 /// The user name for a token, according to Microsoft's page on `az acr login`.
-const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+const NIL_GUID: &str = "00000000-0000-0000-0000-000000000000";
 /// How long the registry's token is valid.
 const THREE_HOURS: i64 = 10_800;
 /// The longest lifetime that Google allows by default, and the usual one.
@@ -92,7 +92,7 @@ pub(crate) async fn registry(State(shared): State<Arc<Shared>>, headers: HeaderM
     let audience = [service(&shared).to_owned()];
     let good = pair.is_some_and(|pair| {
         let token = pair
-            .strip_prefix(NOBODY)
+            .strip_prefix(NIL_GUID)
             .and_then(|rest| rest.strip_prefix(':'));
         token.is_some_and(|token| shared.validate(token, Some(&audience)).is_ok())
     });

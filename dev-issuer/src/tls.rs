@@ -18,7 +18,7 @@ pub(crate) struct Tls {
     pub(crate) ca_pem: String,
     pub(crate) server: Arc<ServerConfig>,
     /// The same with a request for the client's certificate.
-    pub(crate) asking: Arc<ServerConfig>,
+    pub(crate) requests_certificate: Arc<ServerConfig>,
 }
 
 impl Tls {
@@ -48,11 +48,11 @@ impl Tls {
 
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let chain = vec![certificate.der().clone()];
-        let server = |asking: bool| {
+        let server = |requests_certificate: bool| {
             let provider = Arc::new(aws_lc_rs::default_provider());
             let server = ServerConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()?;
-            let server = if asking {
+            let server = if requests_certificate {
                 server.with_client_cert_verifier(Arc::new(AnyCertificate::new()))
             } else {
                 server.with_no_client_auth()
@@ -65,7 +65,7 @@ impl Tls {
         Ok(Self {
             ca_pem: ca.pem(),
             server: server(false).map_err(failed)?,
-            asking: server(true).map_err(failed)?,
+            requests_certificate: server(true).map_err(failed)?,
         })
     }
 }

@@ -38,11 +38,11 @@ static CREDENTIALS: LazyLock<Vec<Credential>> = LazyLock::new(|| {
             all.extend(credential(issuer, &grant, &secret));
         }
     }
-    let mut lending = entra.clone();
-    lending["managedIdentity"] = json!({ "imds": {} });
+    let mut with_identity = entra.clone();
+    with_identity["managedIdentity"] = json!({ "imds": {} });
     let machine = json!({ "id": "c", "managedIdentity": {} });
     all.extend(credential(
-        &lending,
+        &with_identity,
         &json!({ "clientCredentials": {} }),
         &machine,
     ));
@@ -80,8 +80,8 @@ fn check(result: Result<Token, TokenError>, body: &str) {
                 !text.contains(['\n', '\r', '\0']),
                 "a token of several lines"
             );
-            let life = token.expires_at.duration_since(token.issued_at);
-            assert!(life <= SignedDuration::from_hours(24 * 367), "{life}");
+            let lifetime = token.expires_at.duration_since(token.issued_at);
+            assert!(lifetime <= SignedDuration::from_hours(24 * 367), "{lifetime}");
         }
         Err(token_error) => {
             let reported = token_error.message();

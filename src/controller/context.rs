@@ -187,7 +187,7 @@ impl Context {
             leads_since: clock.now(),
             limiter: IssuerLimiter::new(triggers.clone(), Arc::clone(&clock), settings.concurrency),
             http: Arc::new(
-                Http::by_way_of(settings.issuer_proxy.clone())
+                Http::with_proxy(settings.issuer_proxy.clone())
                     .trusting(settings.issuer_cas.clone()),
             ),
             single_flight: Arc::default(),

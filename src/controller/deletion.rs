@@ -67,11 +67,11 @@ pub(super) async fn run(context: Arc<Context>) {
 
 /// The credential as stored, and whether its spec is readable; `None` if it is deleted.
 fn shown(context: &Context, leaving: &Leaving) -> Option<(ApiCredential, bool)> {
-    let kept = context.credentials.get(&reference(&leaving.key))?;
-    if *kept.uid != *leaving.uid {
+    let packed = context.credentials.get(&reference(&leaving.key))?;
+    if *packed.uid != *leaving.uid {
         return None;
     }
-    Some((kept.known()?, kept.flaw().is_none()))
+    Some((packed.known()?, packed.flaw().is_none()))
 }
 
 /// Returns the result, if there is one.

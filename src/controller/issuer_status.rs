@@ -183,10 +183,10 @@ fn unread(meta: &ObjectMeta) -> Option<String> {
 
 /// The message about an issuer whose endpoint is known. An issuer without allowed namespaces is rarely intended.
 fn known(issuer: &Issuer) -> &'static str {
-    let nobody = |allowed: &AllowedNamespaces| {
+    let serves_none = |allowed: &AllowedNamespaces| {
         allowed.selector.is_none() && allowed.names.as_ref().is_none_or(Vec::is_empty)
     };
-    if issuer.allowed_namespaces.as_ref().is_some_and(nobody) {
+    if issuer.allowed_namespaces.as_ref().is_some_and(serves_none) {
         "the token endpoint is known; no namespace may use it: name some in spec.allowedNamespaces"
     } else {
         "the token endpoint is known"
@@ -231,7 +231,7 @@ struct Found {
 
 /// Adds the part that failed to the error, unless the message names another part.
 fn part(name: &'static str, token_error: TokenError) -> TokenError {
-    let asked = match token_error.stage {
+    let is_network_stage = match token_error.stage {
         Stage::Own | Stage::Proxy | Stage::Tunnel | Stage::Foreign | Stage::Answered => false,
         Stage::Name
         | Stage::Connect
@@ -240,7 +240,7 @@ fn part(name: &'static str, token_error: TokenError) -> TokenError {
         | Stage::Timeout
         | Stage::BrokenOff => true,
     };
-    if !asked || token_error.http_status.is_some() {
+    if !is_network_stage || token_error.http_status.is_some() {
         return token_error;
     }
     TokenError {

@@ -213,11 +213,11 @@ async fn synced(context: &Context) {
 
 /// Reconciles in its own task, which ends when this future is dropped.
 fn spawned(
-    kept: Arc<PackedCredential>,
+    packed: Arc<PackedCredential>,
     context: Arc<Context>,
 ) -> BoxFuture<'static, Result<Action, reconcile::Defect>> {
     let mut task = JoinSet::new();
-    task.spawn(reconcile::reconcile(kept, context).in_current_span());
+    task.spawn(reconcile::reconcile(packed, context).in_current_span());
     let ended = async move { task.join_next().await };
     ended
         .map(|ended| match ended {

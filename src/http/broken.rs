@@ -89,7 +89,7 @@ pub(super) fn not_processed(error: &(dyn Error + 'static), no_connection: bool) 
 pub(super) const fn is_reached(token_error: &TokenError, way: &Way) -> bool {
     match token_error.stage {
         Stage::ClientCertificate => true,
-        Stage::Connect | Stage::BrokenOff => way.seen.asked > 0,
+        Stage::Connect | Stage::BrokenOff => way.seen.certificate_requested > 0,
         Stage::Own
         | Stage::Proxy
         | Stage::Tunnel

@@ -52,7 +52,7 @@ pub(super) struct Settings {
     /// name, and the host of the token endpoint may differ from that of the issuer.
     pub(super) by_proxy: Option<String>,
     /// The request is for the proxy itself, with or without its user and password, and not for a server behind it.
-    pub(super) asks_proxy: Option<WithUser>,
+    pub(super) to_proxy_itself: Option<WithUser>,
     /// Each request uses a new connection, which must be set up within this time.
     pub(super) fresh: Option<Duration>,
 }
@@ -66,14 +66,14 @@ pub(super) fn build(
 ) -> Result<Warm, TokenError> {
     let seen = Arc::<Seen>::default();
     let mut builder = Client::builder()
-        .https_only(!settings.local && settings.asks_proxy.is_none())
+        .https_only(!settings.local && settings.to_proxy_itself.is_none())
         .redirect(redirect::Policy::none())
         .no_proxy()
         .retry(reqwest::retry::never())
         .tls_backend_preconfigured(tls(settings, identity, cas, &seen)?)
         .timeout(TOTAL)
         .pool_max_idle_per_host(
-            if settings.fresh.is_some() || settings.asks_proxy.is_some() {
+            if settings.fresh.is_some() || settings.to_proxy_itself.is_some() {
                 0
             } else {
                 IDLE_PER_HOST
@@ -148,7 +148,7 @@ fn through(
         )
     };
     let url = proxy.url().as_str();
-    let way = match settings.asks_proxy {
+    let way = match settings.to_proxy_itself {
         None => reqwest::Proxy::https(url),
         // A request for an http URL is sent to the proxy itself, and the proxy answers it.
         Some(_) => reqwest::Proxy::http(url),
@@ -156,7 +156,7 @@ fn through(
     let mut way = way.map_err(|_| fault())?;
     if let Some((user, password)) = proxy
         .credentials()
-        .filter(|_| settings.asks_proxy != Some(WithUser(false)))
+        .filter(|_| settings.to_proxy_itself != Some(WithUser(false)))
         .and_then(|both| both.expose_secret().split_once(':'))
     {
         let header = HeaderValue::from_str(&basic(user, password));

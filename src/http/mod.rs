@@ -145,7 +145,7 @@ impl Chosen {
 
 impl Http {
     /// Sends requests to issuers through this proxy, or directly.
-    pub fn by_way_of(proxy: Option<Proxy>) -> Self {
+    pub fn with_proxy(proxy: Option<Proxy>) -> Self {
         Self {
             proxy,
             ..Self::default()
@@ -318,7 +318,7 @@ impl Http {
             identity: identity.map(|i| i.name.clone()),
             local,
             by_proxy: proxy.and(url.host_str()).map(str::to_owned),
-            asks_proxy: None,
+            to_proxy_itself: None,
             fresh,
         };
         let warm = Box::pin(self.warm(settings, identity)).await?;

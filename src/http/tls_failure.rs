@@ -163,7 +163,7 @@ fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {
 /// Why the server refuses the client's certificate, if the alert is about that.
 fn certificate_refused(alert: AlertDescription, way: &Way) -> Option<&'static str> {
     use AlertDescription as A;
-    let asked = way.seen.asked > 0;
+    let certificate_requested = way.seen.certificate_requested > 0;
     let why = match alert {
         _ if refuses_certificate(alert) && way.seen.unfit > 0 => {
             "it accepts no signature that the client's key can make; use another kind of key, such as RSA or EC on P-256"
@@ -184,10 +184,10 @@ fn certificate_refused(alert: AlertDescription, way: &Way) -> Option<&'static st
             "the server did not get one that it can use; check which CAs it accepts"
         }
         // TLS 1.2 has no other alert for a missing client certificate.
-        A::HandshakeFailure if asked => {
+        A::HandshakeFailure if certificate_requested => {
             "check that its CA is known there, and that its intermediate certificates come after the client's own"
         }
-        A::DecryptError if asked && way.shows => {
+        A::DecryptError if certificate_requested && way.shows => {
             "its key does not fit; check the certificate and the key"
         }
         _ => return None,

@@ -33,7 +33,7 @@ const SESSIONS: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     begun: AtomicUsize,
-    asked: AtomicUsize,
+    certificate_requested: AtomicUsize,
     unfit: AtomicUsize,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Count {
     /// A handshake began, so there was a TCP connection.
     pub(super) begun: usize,
     /// The server requested a client certificate.
-    pub(super) asked: usize,
+    pub(super) certificate_requested: usize,
     /// The server requested one, and accepts no signature that the client's key can make.
     pub(super) unfit: usize,
 }
@@ -52,7 +52,7 @@ impl Seen {
     pub(super) fn count(&self) -> Count {
         Count {
             begun: self.begun.load(Relaxed),
-            asked: self.asked.load(Relaxed),
+            certificate_requested: self.certificate_requested.load(Relaxed),
             unfit: self.unfit.load(Relaxed),
         }
     }
@@ -62,7 +62,9 @@ impl Count {
     pub(super) const fn since(self, before: Self) -> Self {
         Self {
             begun: self.begun.wrapping_sub(before.begun),
-            asked: self.asked.wrapping_sub(before.asked),
+            certificate_requested: self
+                .certificate_requested
+                .wrapping_sub(before.certificate_requested),
             unfit: self.unfit.wrapping_sub(before.unfit),
         }
     }
@@ -202,7 +204,7 @@ struct Shows {
 
 impl ResolvesClientCert for Shows {
     fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.seen.asked.fetch_add(1, Relaxed);
+        self.seen.certificate_requested.fetch_add(1, Relaxed);
         let identity = self.identity.as_ref()?;
         if identity.key.choose_scheme(schemes).is_none() {
             self.seen.unfit.fetch_add(1, Relaxed);

@@ -172,13 +172,13 @@ fn credentials(proxy: Option<WithUser>, schemes: &[&str]) -> NextStep {
 }
 
 /// The proxy's answer to the second request.
-enum Said {
+enum ProxyResponse {
     Status(StatusCode, HeaderMap),
     NoHttp,
     TooLarge,
 }
 
-impl Said {
+impl ProxyResponse {
     fn of(answer: &Result<Response, reqwest::Error>) -> Option<Self> {
         match answer {
             Ok(response) => Some(Self::Status(response.status(), response.headers().clone())),
@@ -305,25 +305,34 @@ impl Http {
         };
         // Nothing is sent after the end of the exchange, because another operator may lead by then.
         let until = chosen.until.min(Instant::now() + ANSWER);
-        let asked = tokio::time::timeout_at(until, self.ask_proxy(issuer, chosen, user));
-        let said = Box::pin(asked).await.ok().flatten();
+        let second_connect =
+            tokio::time::timeout_at(until, self.repeat_connect(issuer, chosen, user));
+        let response = Box::pin(second_connect).await.ok().flatten();
         let known = chosen.proxy.unwrap_or(user);
         let place = chosen.way().place();
         // The request without the password is a different one, so only an answer 407 is relevant.
-        let said = said.filter(|said| user == known || said.is_about_credentials());
-        let token_error = match said.as_ref().and_then(|said| said.step(&place, known)) {
+        let response = response.filter(|response| user == known || response.is_about_credentials());
+        let token_error = match response
+            .as_ref()
+            .and_then(|response| response.step(&place, known))
+        {
             Some(next_step) => TokenError {
                 next_step,
-                retry_after: said.as_ref().and_then(Said::pause),
+                retry_after: response.as_ref().and_then(ProxyResponse::pause),
                 ..token_error
             },
             None => token_error,
         };
-        self.log(chosen, &token_error, said.as_ref());
+        self.log(chosen, &token_error, response.as_ref());
         token_error
     }
 
-    async fn ask_proxy(&self, issuer: &Issuer, chosen: &Chosen, user: WithUser) -> Option<Said> {
+    async fn repeat_connect(
+        &self,
+        issuer: &Issuer,
+        chosen: &Chosen,
+        user: WithUser,
+    ) -> Option<ProxyResponse> {
         let settings = Settings {
             origin: issuer.origin.clone(),
             ca_bundle: issuer.ca_bundle.clone(),
@@ -331,18 +340,18 @@ impl Http {
             identity: None,
             local: false,
             by_proxy: Some(chosen.host.clone()),
-            asks_proxy: Some(user),
+            to_proxy_itself: Some(user),
             fresh: None,
         };
         let warm = self.warm(settings, None).await.ok()?;
         // The URL omits the default port of http, and CONNECT needs a port.
         let url =
             (chosen.port != 80).then(|| format!("http://{}:{}/", chosen.host, chosen.port))?;
-        Said::of(&warm.client.request(Method::CONNECT, url).send().await)
+        ProxyResponse::of(&warm.client.request(Method::CONNECT, url).send().await)
     }
 
     /// Logs one line for the administrator of the proxy if something new was observed.
-    fn log(&self, chosen: &Chosen, token_error: &TokenError, said: Option<&Said>) {
+    fn log(&self, chosen: &Chosen, token_error: &TokenError, response: Option<&ProxyResponse>) {
         let Some(proxy) = self.proxy.as_ref().filter(|_| chosen.proxy.is_some()) else {
             return;
         };
@@ -355,8 +364,8 @@ impl Http {
         if !self.logged.is_new(&message) {
             return;
         }
-        let status = match said {
-            Some(Said::Status(status, _)) => Some(status.as_u16()),
+        let status = match response {
+            Some(ProxyResponse::Status(status, _)) => Some(status.as_u16()),
             _ => None,
         };
         tracing::warn!(

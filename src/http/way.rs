@@ -37,7 +37,7 @@ impl Way {
 
     /// Replaces an alert about the client certificate, which some servers do not send.
     pub(super) fn maybe_certificate(&self) -> &'static str {
-        match (self.shows, self.seen.asked > 0) {
+        match (self.shows, self.seen.certificate_requested > 0) {
             (true, true) => {
                 "; it requested a client certificate, and some servers close the connection like this if they do not accept it"
             }

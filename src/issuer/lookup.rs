@@ -97,7 +97,7 @@ fn named(answer: &RawAnswer, why: Unusable) -> Unusable {
 
 /// A status that is neither a document nor a redirect.
 fn refused(answer: &RawAnswer, now: Timestamp) -> Seen {
-    match (answer.status, answer.asked_pause(now)) {
+    match (answer.status, answer.requested_pause(now)) {
         (status @ (429 | 503), Some(wait)) => Seen::Later(status, wait),
         (status, _) => Seen::Status(status),
     }

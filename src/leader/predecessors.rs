@@ -41,8 +41,8 @@ pub fn ended(path: &Path, me: &str) -> Result<Vec<String>, String> {
     let mut text = String::new();
     file.take(LIMIT).read_to_string(&mut text).map_err(failed)?;
     let names: Vec<String> = text.lines().map(str::to_owned).collect();
-    let kept = &names[names.len().saturating_sub(MOST_NAMES - 1)..];
-    let mut written = kept.join("\n");
+    let latest = &names[names.len().saturating_sub(MOST_NAMES - 1)..];
+    let mut written = latest.join("\n");
     if !written.is_empty() {
         written.push('\n');
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lock_is_held_by_one_and_names_are_kept_for_the_next() {
+    fn one_process_holds_the_lock_and_names_are_stored_for_the_next() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("instance");
         std::fs::write(&path, "first\nsecond\n").expect("a file");
@@ -91,10 +91,10 @@ mod tests {
         let many: Vec<String> = (0..100).map(|n| format!("name-{n}")).collect();
         std::fs::write(&path, many.join("\n")).expect("a file");
         assert_eq!(ended(&path, "me"), Ok(many));
-        let kept = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(kept.lines().count(), MOST_NAMES);
-        assert_eq!(kept.lines().last(), Some("me"));
-        assert_eq!(kept.lines().next(), Some("name-85"));
+        let latest = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(latest.lines().count(), MOST_NAMES);
+        assert_eq!(latest.lines().last(), Some("me"));
+        assert_eq!(latest.lines().next(), Some("name-85"));
     }
 
     #[test]

@@ -77,22 +77,22 @@ impl Server {
         if *method == Method::GET {
             return match &self.lease {
                 Some(lease) => answer(200, lease),
-                None => refusal(404),
+                None => error_response(404),
             };
         }
         let mut sent: Value = serde_json::from_slice(body).unwrap();
         let at = sent["metadata"]["resourceVersion"].as_str();
-        let stands = self
+        let stored = self
             .lease
             .as_ref()
             .map(|l| l["metadata"]["resourceVersion"].clone());
-        let fits = match (*method == Method::POST, &stands) {
+        let fits = match (*method == Method::POST, &stored) {
             (true, None) => true,
             (false, Some(there)) => at == there.as_str(),
             _ => false,
         };
         if !fits {
-            return refusal(409);
+            return error_response(409);
         }
         self.version += 1;
         sent["metadata"]["resourceVersion"] = json!(self.version.to_string());
@@ -106,7 +106,7 @@ fn answer(code: u16, body: &Value) -> Response<Body> {
     scripted::answer(code, body)
 }
 
-fn refusal(code: u16) -> Response<Body> {
+fn error_response(code: u16) -> Response<Body> {
     scripted::answer(code, &scripted::failure(code))
 }
 
@@ -134,12 +134,12 @@ fn client(server: &Shared) -> Client {
                     sleep(SOME_TIME).await;
                     answer
                 }
-                How::Error => refusal(500),
+                How::Error => error_response(500),
                 How::SlowError => {
                     sleep(SOME_TIME).await;
-                    refusal(500)
+                    error_response(500)
                 }
-                How::Conflict => refusal(409),
+                How::Conflict => error_response(409),
                 How::Silent => std::future::pending().await,
                 How::SilentAnswer => {
                     serve();
@@ -230,7 +230,7 @@ proptest! {
 
     /// For each outcome of each single call.
     #[test]
-    fn nobody_may_take_over_from_a_leader_that_has_not_given_up(script in prop::collection::vec(0..ALL.len(), 1..12)) {
+    fn no_replica_takes_over_from_a_leader_that_still_leads(script in prop::collection::vec(0..ALL.len(), 1..12)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -390,7 +390,7 @@ fn a_process_that_does_not_end_by_itself_is_ended_by_a_thread_of_its_own() {
 }
 
 #[test]
-fn a_lease_that_was_given_back_ends_nobody() {
+fn a_released_lease_ends_no_process() {
     let authority = Authority::of_a_candidate();
     authority.renewed(Instant::now());
     authority.give_back();

@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_that_nobody_reads_stops_nothing_and_later_lines_come() {
+    fn a_pipe_without_reader_blocks_nothing_and_later_lines_are_written() {
         let (near, mut far) = UnixStream::pair().unwrap();
         let queue = Queue::to(near).unwrap();
         let line = |n: usize| format!("{n:08} {}\n", "x".repeat(1000)).into_bytes();

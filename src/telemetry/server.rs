@@ -45,7 +45,7 @@ pub type Hold = Arc<OnceLock<SemaphorePermit<'static>>>;
 struct Open {
     peer: IpAddr,
     /// Whether its request has arrived.
-    asked: Arc<AtomicBool>,
+    request_arrived: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -73,17 +73,17 @@ pub async fn serve(
                 if open.len() >= most {
                     close_one(&mut open);
                 }
-                let asked = Arc::<AtomicBool>::default();
+                let request_arrived = Arc::<AtomicBool>::default();
                 let served = connection(
                     stream,
                     router.clone(),
-                    Arc::clone(&asked),
+                    Arc::clone(&request_arrived),
                     deadline,
                     stopped.clone(),
                 );
                 open.push(Open {
                     peer: peer.ip(),
-                    asked,
+                    request_arrived,
                     task: tasks.spawn(served),
                 });
             }
@@ -107,13 +107,13 @@ pub async fn serve(
 async fn connection(
     stream: TcpStream,
     router: Router,
-    asked: Arc<AtomicBool>,
+    request_arrived: Arc<AtomicBool>,
     deadline: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
     let hold = Hold::default();
     let service = router.map_request(move |mut request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
+        request_arrived.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(Arc::clone(&hold));
         request
     });
@@ -142,7 +142,7 @@ async fn connection(
 fn close_one(open: &mut Vec<Open>) {
     let known: Vec<(IpAddr, bool)> = open
         .iter()
-        .map(|o| (o.peer, o.asked.load(Ordering::Relaxed)))
+        .map(|o| (o.peer, o.request_arrived.load(Ordering::Relaxed)))
         .collect();
     if let Some(at) = least_missed(&known) {
         open.remove(at).task.abort();
@@ -155,8 +155,8 @@ fn close_one(open: &mut Vec<Open>) {
 fn least_missed(open: &[(IpAddr, bool)]) -> Option<usize> {
     let of_client = |ip: IpAddr| open.iter().filter(|(peer, _)| *peer == ip).count();
     (0..open.len()).min_by_key(|at| {
-        let (peer, asked) = open[*at];
-        (Reverse(of_client(peer)), asked, *at)
+        let (peer, request_arrived) = open[*at];
+        (Reverse(of_client(peer)), request_arrived, *at)
     })
 }
 

@@ -30,7 +30,7 @@ pub enum Manner {
 
 /// The request of a client, and the answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Asked {
+pub struct ConnectRequest {
     /// Host and port, as they were written.
     pub target: String,
     /// The status; `None` while there was no answer.
@@ -49,7 +49,7 @@ struct Shared {
     manner: Mutex<Manner>,
     /// Addresses of targets whose names do not resolve to them.
     leads: Mutex<BTreeMap<String, SocketAddr>>,
-    asked: Mutex<Vec<Asked>>,
+    requests: Mutex<Vec<ConnectRequest>>,
     /// Counts how often all connections were closed.
     cuts: watch::Sender<u64>,
     /// Whether it listens.
@@ -69,7 +69,7 @@ impl ConnectProxy {
             wants: user.map(|both| format!("Basic {}", basic(both))),
             manner: Mutex::new(Manner::Open),
             leads: Mutex::default(),
-            asked: Mutex::default(),
+            requests: Mutex::default(),
             cuts: watch::Sender::new(0),
             listens: watch::Sender::new(true),
         });
@@ -83,8 +83,8 @@ impl ConnectProxy {
     }
 
     /// All requests so far.
-    pub fn asked(&self) -> Vec<Asked> {
-        lock(&self.shared.asked).clone()
+    pub fn requests(&self) -> Vec<ConnectRequest> {
+        lock(&self.shared.requests).clone()
     }
 
     /// Applies from now on. All earlier connections are closed.
@@ -201,7 +201,7 @@ async fn connect(shared: &Shared, target: &str) -> io::Result<TcpStream> {
 }
 
 fn note(shared: &Shared, target: String, status: Option<u16>) {
-    lock(&shared.asked).push(Asked { target, status });
+    lock(&shared.requests).push(ConnectRequest { target, status });
 }
 
 /// The head of a request. It is read byte by byte, so that the bytes after it remain unread.

@@ -223,11 +223,11 @@ impl ControlPlane {
 
     /// Stops everything, copies the data of etcd, and starts everything again. For [`ControlPlane::restore`].
     pub async fn backup(&mut self, name: &str) -> Result<Backup, Error> {
-        let kept = self.dir().join(format!("etcd-{name}"));
+        let backup = self.dir().join(format!("etcd-{name}"));
         self.stop_all();
-        copy_folder(&self.dir().join(ETCD_DATA), &kept)?;
+        copy_folder(&self.dir().join(ETCD_DATA), &backup)?;
         self.start_all().await?;
-        Ok(Backup(kept))
+        Ok(Backup(backup))
     }
 
     /// Restores an old state of etcd, as after a disaster: all resource versions become lower. Clients are not notified.

@@ -142,8 +142,8 @@ impl Error {
             };
         }
         let tail = tail(log, SHOWN);
-        let said = tail.to_lowercase();
-        if said.contains("address already in use") || said.contains("eaddrinuse") {
+        let output = tail.to_lowercase();
+        if output.contains("address already in use") || output.contains("eaddrinuse") {
             Self::PortTaken {
                 name: name.to_owned(),
                 tail,
@@ -164,8 +164,8 @@ pub(crate) const SHOWN: usize = 12;
 /// Whether the writer of this log ended because the disk was full. It may have reported this long before its end
 /// (Go prints the stacks of all its threads after that), or not at all.
 pub(crate) fn disk_full(log: &Path) -> bool {
-    let said = tail(log, 200).to_lowercase();
-    if said.contains("no space left on device") || said.contains("enospc") {
+    let output = tail(log, 200).to_lowercase();
+    if output.contains("no space left on device") || output.contains("enospc") {
         return true;
     }
     let probe = log.with_extension("probe");

@@ -214,8 +214,8 @@ impl Module {
     }
 
     fn explain(&self, what: String, log: PathBuf, tail: String) -> Error {
-        let said = tail.to_lowercase();
-        let any = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
+        let output = tail.to_lowercase();
+        let any = |signs: &[&str]| signs.iter().any(|sign| output.contains(sign));
         // The second message is that of toolchains before 1.21 for a version with three numbers.
         if any(&["requires go >=", "invalid go version"]) {
             let needed = directive(self.go_mod, "go").to_owned();

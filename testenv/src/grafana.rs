@@ -54,14 +54,14 @@ pub async fn dashboard_faults(json: &str) -> Result<String, Error> {
         .output()
         .await
         .map_err(|error| Error::io("running", &installed.node, error))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() || said.contains("dashboard.ts(") {
-        return Ok(said);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() || text.contains("dashboard.ts(") {
+        return Ok(text);
     }
     // The fault is not in the dashboard.
     Err(Error::Command {
         command: "tsc dashboard.ts".to_owned(),
         status: output.status.to_string(),
-        stderr: format!("{said}{}", String::from_utf8_lossy(&output.stderr)),
+        stderr: format!("{text}{}", String::from_utf8_lossy(&output.stderr)),
     })
 }

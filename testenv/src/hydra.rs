@@ -214,13 +214,13 @@ impl Hydra {
         let challenge = format!("?{parameter}={}", challenge.unwrap_or_default());
         let base = format!("{}/oauth2/auth/requests/{kind}", self.admin_url);
         let request = self.client.get(format!("{base}{challenge}"));
-        let asked = http::json("a request of a sign-in", request).await?;
+        let consent_request = http::json("a request of a sign-in", request).await?;
         let decision = if kind == "login" {
             json!({ "subject": user })
         } else {
             json!({
-                "grant_scope": asked["requested_scope"],
-                "grant_access_token_audience": asked["requested_access_token_audience"],
+                "grant_scope": consent_request["requested_scope"],
+                "grant_access_token_audience": consent_request["requested_access_token_audience"],
                 "session": { "id_token": { "preferred_username": user } },
             })
         };

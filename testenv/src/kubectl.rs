@@ -97,7 +97,7 @@ impl ControlPlane {
             "{}/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
             self.server_url()
         );
-        let wish = json!({
+        let token_request = json!({
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
             "spec": { "expirationSeconds": ttl.as_secs() },
@@ -107,7 +107,7 @@ impl ControlPlane {
             .client
             .post(url)
             .bearer_auth(&self.layout.admin_token)
-            .json(&wish);
+            .json(&token_request);
         let answer = http::json(&what, request).await?;
         let token = answer["status"]["token"]
             .as_str()

@@ -66,7 +66,7 @@ impl Package {
             env: Vec::new(),
         };
         if let Step::Failed { log, tail } = run_step(launch, &mut progress).await? {
-            let said = tail.to_lowercase();
+            let output = tail.to_lowercase();
             let network = [
                 "enotfound",
                 "econnrefused",
@@ -75,7 +75,7 @@ impl Package {
                 "econnreset",
             ];
             let what = self.what.to_owned();
-            return Err(if network.iter().any(|sign| said.contains(sign)) {
+            return Err(if network.iter().any(|sign| output.contains(sign)) {
                 Error::Download { what, tail }
             } else {
                 Error::Build { what, log, tail }

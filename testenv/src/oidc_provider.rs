@@ -332,8 +332,8 @@ impl OidcProvider {
 
     /// A refresh token, as after a sign-in of the user.
     pub async fn refresh_token(&self, client_id: &str, scope: &str) -> Result<String, Error> {
-        let ask = json!({ "clientId": client_id, "scope": scope });
-        let answer = self.control("/__sign_in", &ask).await?;
+        let body = json!({ "clientId": client_id, "scope": scope });
+        let answer = self.control("/__sign_in", &body).await?;
         Ok(answer["refreshToken"]
             .as_str()
             .unwrap_or_default()
@@ -343,22 +343,22 @@ impl OidcProvider {
     /// Returns whether this refresh token can still be used. A second use of a rotated one ends the grant, and all tokens
     /// of that grant.
     pub async fn is_alive(&self, refresh_token: &str) -> Result<bool, Error> {
-        let ask = json!({ "refreshToken": refresh_token });
-        let answer = self.control("/__alive", &ask).await?;
+        let body = json!({ "refreshToken": refresh_token });
+        let answer = self.control("/__alive", &body).await?;
         Ok(answer["alive"] == true)
     }
 
     /// The user enters this code of the device flow, and allows or denies it. Returns whether the code
     /// exists.
     pub async fn answer_device(&self, user_code: &str, allow: bool) -> Result<bool, Error> {
-        let ask = json!({ "userCode": user_code, "deny": !allow });
-        let answer = self.control("/__device", &ask).await?;
+        let body = json!({ "userCode": user_code, "deny": !allow });
+        let answer = self.control("/__device", &body).await?;
         Ok(answer["found"] == true)
     }
 
-    async fn control(&self, path: &str, ask: &Value) -> Result<Value, Error> {
+    async fn control(&self, path: &str, body: &Value) -> Result<Value, Error> {
         let url = format!("{}{path}", self.issuer_url);
-        http::json("a control of the issuer", self.client.post(url).json(ask)).await
+        http::json("a control of the issuer", self.client.post(url).json(body)).await
     }
 
     /// Kills the issuer and returns when it has ended. Opaque tokens become invalid with it; JWTs stay valid.

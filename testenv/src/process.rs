@@ -170,7 +170,7 @@ mod tests {
     }
 
     /// A process that has ended, and that its parent has not reaped yet, does not count as running.
-    fn lives(pid: u32) -> bool {
+    fn is_running(pid: u32) -> bool {
         if let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) {
             return !stat
                 .rsplit(')')
@@ -210,11 +210,11 @@ mod tests {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        assert!(lives(it.pid()) && lives(child));
+        assert!(is_running(it.pid()) && is_running(child));
         it.kill();
-        assert!(!lives(it.pid()), "the program lives on");
+        assert!(!is_running(it.pid()), "the program lives on");
         for _ in 0..100 {
-            if !lives(child) {
+            if !is_running(child) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -39,7 +39,7 @@ async fn exists(cluster: &ControlPlane, kind: &str, name: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_service_account_may_do_what_its_role_says_and_no_more() {
+async fn a_service_account_has_exactly_the_rights_of_its_role() {
     let cluster = start().await;
     cluster.kubectl_apply(READER).await.unwrap();
     let hour = Duration::from_hours(1);
@@ -48,13 +48,13 @@ async fn a_service_account_may_do_what_its_role_says_and_no_more() {
         .await
         .unwrap();
 
-    let who = cluster
+    let user = cluster
         .kubectl_as(&config, &["auth", "whoami", "-o", "json"])
         .await
         .unwrap();
     assert!(
-        who.contains("system:serviceaccount:default:reader"),
-        "{who}"
+        user.contains("system:serviceaccount:default:reader"),
+        "{user}"
     );
     // The controller manager publishes the server's authority in every namespace.
     eventually(SOON, "kube-root-ca.crt as the role's owner", async || {
@@ -86,7 +86,7 @@ async fn a_service_account_may_do_what_its_role_says_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_token_for_nobody_is_refused_with_a_message() {
+async fn a_token_for_a_missing_account_is_refused_with_a_message() {
     let cluster = start().await;
     let hour = Duration::from_hours(1);
     let error = cluster
@@ -290,7 +290,7 @@ async fn the_audit_log_counts_each_request_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_start_says_why() {
+async fn a_server_that_cannot_start_reports_the_reason() {
     let options = Options {
         apiserver_flags: vec!["--nonsense".to_owned()],
         ..Options::default()

@@ -60,14 +60,14 @@ async fn the_same_files_become_the_same_image_and_it_has_what_a_runtime_needs() 
 async fn what_is_missing_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out");
-    for (binaries, words) in [
+    for (binaries, expected) in [
         (vec![], "name the file of the licence"),
         (vec!["apicred".to_owned()], "is not PLATFORM=FILE"),
         (vec!["linux/amd64=missing".to_owned()], "no such file"),
     ] {
         let message = testenv::image(&arguments(&out, &binaries)).await;
         let message = message.expect_err("no image").to_string();
-        assert!(message.contains(words), "{message}");
+        assert!(message.contains(expected), "{message}");
         assert!(!out.exists());
     }
 }

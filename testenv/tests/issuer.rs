@@ -20,7 +20,11 @@ async fn start() -> (OidcProvider, Client) {
 }
 
 /// Asks as the client `basic`, with more parameters.
-async fn ask(issuer: &OidcProvider, client: &Client, more: &[(&str, &str)]) -> (StatusCode, Value) {
+async fn send(
+    issuer: &OidcProvider,
+    client: &Client,
+    more: &[(&str, &str)],
+) -> (StatusCode, Value) {
     let mut form = vec![("grant_type", "client_credentials")];
     form.extend_from_slice(more);
     let request = client
@@ -33,7 +37,7 @@ async fn ask(issuer: &OidcProvider, client: &Client, more: &[(&str, &str)]) -> (
 #[tokio::test]
 async fn a_resource_gets_a_jwt_for_its_audience() {
     let (issuer, client) = start().await;
-    let (status, answer) = ask(&issuer, &client, &[("resource", API), ("scope", "read")]).await;
+    let (status, answer) = send(&issuer, &client, &[("resource", API), ("scope", "read")]).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["expires_in"], 600);
     let claims = issuer
@@ -49,7 +53,7 @@ async fn a_resource_gets_a_jwt_for_its_audience() {
 #[tokio::test]
 async fn without_a_resource_the_token_is_opaque_and_live() {
     let (issuer, client) = start().await;
-    let (status, answer) = ask(&issuer, &client, &[("scope", "read write")]).await;
+    let (status, answer) = send(&issuer, &client, &[("scope", "read write")]).await;
     assert_eq!(status, 200, "{answer}");
     let token = answer["access_token"].as_str().unwrap();
     assert!(!token.contains('.'), "not a JWT");
@@ -76,7 +80,7 @@ async fn it_shows_how_a_client_authenticated() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
-    ask(&issuer, &client, &[]).await;
+    send(&issuer, &client, &[]).await;
     let seen = issuer.requests().await.unwrap();
     let ways: Vec<_> = seen
         .iter()
@@ -95,9 +99,9 @@ async fn it_shows_how_a_client_authenticated() {
 async fn what_it_answered_can_be_counted() {
     let (issuer, client) = start().await;
     for _ in 0..2 {
-        ask(&issuer, &client, &[]).await;
+        send(&issuer, &client, &[]).await;
     }
-    ask(&issuer, &client, &[("resource", "https://unknown.example")]).await;
+    send(&issuer, &client, &[("resource", "https://unknown.example")]).await;
     let wrong = client
         .post(issuer.token_url())
         .basic_auth("basic", Some("wrong"));
@@ -126,7 +130,7 @@ async fn what_it_answered_can_be_counted() {
 #[tokio::test]
 async fn it_comes_back_on_the_same_port_with_the_same_keys() {
     let (mut issuer, client) = start().await;
-    let (_, answer) = ask(&issuer, &client, &[("resource", API)]).await;
+    let (_, answer) = send(&issuer, &client, &[("resource", API)]).await;
     let url = issuer.issuer_url().to_owned();
     issuer.stop();
     assert!(

@@ -38,7 +38,10 @@ fn up() -> Up {
     let servers = ["etcd", "kube-apiserver", "kube-controller-manager"]
         .map(|name| read_number(&folder.join(format!("{name}.pid"))))
         .to_vec();
-    assert!(servers.iter().all(|pid| lives(*pid)), "all servers run");
+    assert!(
+        servers.iter().all(|pid| is_running(*pid)),
+        "all servers run"
+    );
     Up {
         owner,
         folder,
@@ -52,7 +55,7 @@ fn read_number(file: &Path) -> u32 {
 }
 
 /// A process that has ended and only waits to be reaped by its parent does not live.
-fn lives(pid: u32) -> bool {
+fn is_running(pid: u32) -> bool {
     if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         return !stat
             .rsplit(')')
@@ -72,7 +75,7 @@ fn signal(pid: u32, name: &str) -> ExitStatus {
 
 async fn nothing_is_left(folder: &Path, servers: &[u32]) {
     eventually(GONE_WITHIN, "the end of all servers", async || {
-        let left: Vec<_> = servers.iter().filter(|pid| lives(**pid)).collect();
+        let left: Vec<_> = servers.iter().filter(|pid| is_running(**pid)).collect();
         if left.is_empty() {
             Ok(())
         } else {
@@ -95,7 +98,7 @@ async fn an_owner_killed_without_warning_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_owner_asked_to_end_leaves_nothing() {
+async fn an_owner_that_receives_sigterm_leaves_no_process() {
     for name in ["TERM", "INT"] {
         let mut up = up();
         signal(up.owner.id(), name);
@@ -118,10 +121,10 @@ async fn a_dropped_control_plane_leaves_nothing() {
         Component::ControllerManager,
     ]
     .map(|component| cluster.pid_of(component));
-    assert!(servers.iter().all(|pid| lives(*pid)));
+    assert!(servers.iter().all(|pid| is_running(*pid)));
     drop(cluster);
     // No wait: drop returns when all of it is gone.
-    assert!(!servers.iter().any(|pid| lives(*pid)));
+    assert!(!servers.iter().any(|pid| is_running(*pid)));
     assert!(!folder.exists());
 }
 
@@ -129,9 +132,9 @@ async fn a_dropped_control_plane_leaves_nothing() {
 async fn a_dropped_issuer_leaves_nothing() {
     let issuer = OidcProvider::start(OidcOptions::default()).await.unwrap();
     let pid = issuer.pid();
-    assert!(lives(pid));
+    assert!(is_running(pid));
     drop(issuer);
-    assert!(!lives(pid));
+    assert!(!is_running(pid));
 }
 
 #[test]
@@ -141,7 +144,7 @@ fn run_gives_the_command_a_cluster_and_returns_its_exit_code() {
         .args(["run", "--", "/bin/sh", "-c", script])
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
         output.status.code(),
         Some(7),
@@ -149,8 +152,8 @@ fn run_gives_the_command_a_cluster_and_returns_its_exit_code() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(
-        said.contains("namespace/default") && said.contains("v4."),
-        "{said}"
+        text.contains("namespace/default") && text.contains("v4."),
+        "{text}"
     );
 }
 

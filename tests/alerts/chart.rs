@@ -164,11 +164,11 @@ async fn each_cluster_that_is_named_must_have_an_operator() {
     let file = write("rules.yaml", &groups.to_string());
     let programs = testenv::PrometheusPrograms::locate_or_download().await;
     let programs = programs.expect("promtool");
-    let said = programs.promtool(root(), &["check", "rules", &file]).await;
-    said.expect("valid rules");
+    let output = programs.promtool(root(), &["check", "rules", &file]).await;
+    output.expect("valid rules");
     let tests = write("tests.yaml", CLUSTERS);
-    let said = programs.promtool(root(), &["test", "rules", &tests]).await;
-    said.expect("rules that do what their tests say");
+    let output = programs.promtool(root(), &["test", "rules", &tests]).await;
+    output.expect("rules that do what their tests say");
 }
 
 /// Tests for promtool of the rules with `prometheusRule.clusters={eu-1,us}`: an alert for each cluster without an operator, and for each
@@ -225,14 +225,14 @@ async fn a_misspelt_alert_is_an_error_that_names_the_right_ones() {
         "prometheusRule.enabled=true",
         "prometheusRule.overrides.ApicredStuk.for=7m",
     ];
-    let said = rendered(&values).await.expect_err("an error");
+    let output = rendered(&values).await.expect_err("an error");
     assert!(
-        said.contains("there is no alert ApicredStuk") && said.contains("ApicredStuck"),
-        "{said}"
+        output.contains("there is no alert ApicredStuk") && output.contains("ApicredStuck"),
+        "{output}"
     );
     for wrong in ["for=soon", "severity=1", "enabled=maybe", "colour=red"] {
         let value = format!("prometheusRule.overrides.ApicredStuck.{wrong}");
-        let said = rendered(&["prometheusRule.enabled=true", &value]).await;
-        said.expect_err(wrong);
+        let output = rendered(&["prometheusRule.enabled=true", &value]).await;
+        output.expect_err(wrong);
     }
 }

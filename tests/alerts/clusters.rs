@@ -95,8 +95,8 @@ async fn evaluate(series: &[Value], expected: &[(String, u32)]) -> Result<(), St
     std::fs::write(&path, file.to_string()).expect("a file");
     let programs = PrometheusPrograms::locate_or_download().await;
     let args = ["test", "rules", path.to_str().expect("a path")];
-    let said = programs.expect("promtool").promtool(root(), &args).await;
-    said.map(|_| ()).map_err(|e| e.to_string())
+    let output = programs.expect("promtool").promtool(root(), &args).await;
+    output.map(|_| ()).map_err(|e| e.to_string())
 }
 
 #[tokio::test]

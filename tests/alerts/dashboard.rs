@@ -130,8 +130,11 @@ fn runbooks_and_metrics_are_named_as_they_are() {
     let named = text.split(|c: char| !c.is_ascii_alphanumeric());
     let known: BTreeSet<String> = super::alerts().into_iter().map(|a| a.name).collect();
     let mut seen = 0;
-    for word in named.filter(|w| w.starts_with("Apicred")) {
-        assert!(known.contains(word), "the dashboard names the alert {word}");
+    for expected_part in named.filter(|w| w.starts_with("Apicred")) {
+        assert!(
+            known.contains(expected_part),
+            "the dashboard names the alert {expected_part}"
+        );
         seen += 1;
     }
     assert!(seen > 5, "only {seen} alerts are named");

@@ -79,8 +79,8 @@ fn the_build_context_of_the_image_has_what_the_build_reads() {
         .current_dir(folder.path())
         .output()
         .expect("cargo runs");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{errors}");
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     let (package, program) = (built(&dockerfile, "-p "), built(&dockerfile, "--bin "));

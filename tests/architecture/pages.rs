@@ -105,7 +105,7 @@ fn each_test_that_a_page_names_exists() {
 /// With a selector, `kubectl logs` shows ten lines of each pod if `--tail` is not set; the name of a Deployment selects one of its
 /// pods, which may be the standby.
 #[test]
-fn each_command_that_reads_the_log_of_the_operator_reads_all_replicas_and_says_how_many_lines() {
+fn each_log_command_reads_all_replicas_and_sets_the_number_of_lines() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = fs::read_dir(root.join("docs")).expect("the pages");
     let mut files: Vec<_> = pages.map(|entry| entry.expect("a page").path()).collect();

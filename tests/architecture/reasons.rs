@@ -208,7 +208,7 @@ fn reporting_code() -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_page_explains_each_word_in_camel_case_and_each_reason_has_a_step() {
+fn the_page_explains_each_reason_and_each_reason_has_a_step() {
     let sample = "x(\"SecretExpiring\", \"text\", \"A\", \"With blank Here\", \"Word\")";
     assert_eq!(quoted_words(sample), ["SecretExpiring".to_owned()].into());
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");

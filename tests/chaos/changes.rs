@@ -143,9 +143,9 @@ impl Users {
             }
             Change::Renew => {
                 let now = Timestamp::now().to_string();
-                let wish = json!({ "apicred.dev/renew-requested-at": now });
-                let wish = json!({ "metadata": { "annotations": wish } });
-                user.patch(world, wish).await
+                let patch = json!({ "apicred.dev/renew-requested-at": now });
+                let patch = json!({ "metadata": { "annotations": patch } });
+                user.patch(world, patch).await
             }
             Change::Suspend => {
                 known.suspended = !known.suspended;

@@ -319,8 +319,8 @@ impl Issuer {
         let field = |name: &str| form.get(name).map(String::as_str);
         let refresh = field("refresh_token").and_then(Refresh::parse);
         let secret = field("assertion").or_else(|| field("client_secret"));
-        let proved = secret.and_then(parse_source);
-        let client = proved
+        let used_source = secret.and_then(parse_source);
+        let client = used_source
             .map(|(client, _)| client)
             .unwrap_or_default()
             .to_owned();
@@ -346,7 +346,7 @@ impl Issuer {
             let body = format!(r#"{{"error":"{error}"}}"#);
             (request, "400 Bad Request", body)
         };
-        let Some((_, number)) = proved else {
+        let Some((_, number)) = used_source else {
             return refused("invalid_client");
         };
         if field("client_id").is_some_and(|id| id != client) {
@@ -377,10 +377,10 @@ impl Issuer {
             }
             return refused("invalid_grant");
         };
-        let life = self.between(24, 61);
+        let lifetime = self.between(24, 61);
         let token = format!("access~{client}~{request}~{}", self.between(1, u64::MAX));
         let scope = field("scope").unwrap_or_default().to_owned();
-        let seconds = i64::try_from(life).unwrap_or(60);
+        let seconds = i64::try_from(lifetime).unwrap_or(60);
         self.note(&Entry::Issued {
             request,
             at: now,
@@ -392,7 +392,7 @@ impl Issuer {
             next: next.clone(),
         });
         let mut answer = serde_json::json!({
-            "access_token": token, "token_type": "Bearer", "expires_in": life,
+            "access_token": token, "token_type": "Bearer", "expires_in": lifetime,
         });
         if field("grant_type").is_some_and(|g| g.ends_with("token-exchange")) {
             answer["issued_token_type"] = "urn:ietf:params:oauth:token-type:access_token".into();

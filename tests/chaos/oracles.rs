@@ -403,12 +403,15 @@ impl<'a> Oracles<'a> {
             println!("WRONG: {fault}");
         }
         let seed = self.options.seed;
-        let word = if faults.is_empty() {
+        let expected_part = if faults.is_empty() {
             "all is right"
         } else {
             "WRONG"
         };
-        println!("chaos: {word}; seed {seed}, {} faults found", faults.len());
+        println!(
+            "chaos: {expected_part}; seed {seed}, {} faults found",
+            faults.len()
+        );
         faults.is_empty()
     }
 }

@@ -20,8 +20,8 @@ fn operator(args: &[&str], env: &[(&str, &str)]) -> String {
 }
 
 /// It reads all its settings before it connects to a cluster.
-fn accepts(said: &str) -> bool {
-    said.contains("no cluster to work on")
+fn accepts(output: &str) -> bool {
+    output.contains("no cluster to work on")
 }
 
 /// The variables of the operator's container that have a value, without those of a pod.
@@ -192,8 +192,8 @@ fn what_the_operator_refuses_is_refused_by_the_chart_with_the_fix() {
             if variable == direct {
                 env.push((proxy, "http://proxy.example:3128"));
             }
-            let said = operator(&["run"], &env);
-            assert!(!accepts(&said), "{values}: {said}");
+            let output = operator(&["run"], &env);
+            assert!(!accepts(&output), "{values}: {output}");
         }
     });
 }
@@ -225,14 +225,14 @@ fn what_the_chart_accepts_the_operator_accepts() {
             let objects = objects(&values).await;
             let args = objects.container()["args"].as_array().expect("arguments");
             let args: Vec<&str> = args.iter().filter_map(Value::as_str).collect();
-            let said = operator(&args, &environment(&objects));
-            assert!(accepts(&said), "{values}: {said}");
+            let output = operator(&args, &environment(&objects));
+            assert!(accepts(&output), "{values}: {output}");
         }
     });
 }
 
 /// The text after each `marker`, up to one of these characters.
-fn words<'a>(text: &'a str, marker: &str, end: &[char]) -> BTreeSet<&'a str> {
+fn expected<'a>(text: &'a str, marker: &str, end: &[char]) -> BTreeSet<&'a str> {
     let rest = text.split(marker).skip(1);
     rest.filter_map(|rest| rest.split(end).next()).collect()
 }
@@ -246,9 +246,9 @@ fn the_chart_knows_the_variables_and_flags_of_the_operator() {
         rest.split_once("-}}").expect("its end").0.to_owned()
     };
     let known = part("$known := dict");
-    let mut variables = words(&help, "[env: ", &['=', ']']);
+    let mut variables = expected(&help, "[env: ", &['=', ']']);
     variables.retain(|name| name.starts_with("APICRED_"));
-    assert_eq!(words(&known, "\n  \"", &['"']), variables);
+    assert_eq!(expected(&known, "\n  \"", &['"']), variables);
     let lines = help.lines().map(str::trim_start);
     let lines = lines.map(|line| line.strip_prefix("-h, ").unwrap_or(line));
     let flags = lines.filter_map(|line| line.strip_prefix("--")?.split_whitespace().next());
@@ -262,7 +262,7 @@ fn the_chart_knows_the_variables_and_flags_of_the_operator() {
 #[test]
 fn what_would_be_without_effect_or_never_start_is_refused() {
     run(async {
-        for (values, words) in [
+        for (values, expected) in [
             (
                 json!({ "extraEnv": [{ "name": "APICRED_CONCURENCY", "value": "5" }] }),
                 [
@@ -399,7 +399,7 @@ fn what_would_be_without_effect_or_never_start_is_refused() {
                 ["/grafanaDashboard/label", "want 1"],
             ),
         ] {
-            refuses(&values, &words).await;
+            refuses(&values, &expected).await;
         }
         for values in [
             json!({ "serviceMonitor": { "enabled": true, "interval": "1m", "scrapeTimeout": "60s" } }),
@@ -421,12 +421,15 @@ fn all_problems_are_reported_at_once_and_no_password_is() {
             "log": { "filter": "warning" },
         });
         let reported = refused_values(&values).await;
-        for word in [
+        for expected_part in [
             "listenAddress: ",
             "issuerProxy.existingSecret.name",
             "log.filter: ",
         ] {
-            assert!(reported.contains(word), "no {word:?} in {reported}");
+            assert!(
+                reported.contains(expected_part),
+                "no {expected_part:?} in {reported}"
+            );
         }
         assert!(!reported.contains("hunter2"), "{reported}");
     });

@@ -41,7 +41,7 @@ fn crds_of_another_release_are_reported_with_their_owner_and_both_next_steps() {
             let reported = install(&cluster, "second", "elsewhere", &[]).await;
             reported.expect_err("the CRDs belong to another release")
         };
-        let words = [
+        let arguments = [
             "release first",
             NAMESPACE,
             "--take-ownership",
@@ -49,8 +49,11 @@ fn crds_of_another_release_are_reported_with_their_owner_and_both_next_steps() {
             "crds.install=false",
         ];
         let check = |reported: &str| {
-            for word in words {
-                assert!(reported.contains(word), "no {word:?} in {reported}");
+            for expected_part in arguments {
+                assert!(
+                    reported.contains(expected_part),
+                    "no {expected_part:?} in {reported}"
+                );
             }
         };
         check(&reported().await);
@@ -86,7 +89,7 @@ fn crds_of_another_release_are_reported_with_their_owner_and_both_next_steps() {
 }
 
 #[test]
-fn crds_that_somebody_applied_by_hand_belong_to_no_release_and_issuers_wait_for_crds() {
+fn crds_applied_by_hand_belong_to_no_release_and_issuers_wait_for_crds() {
     run(async {
         let cluster = cluster().await;
         let issuer = ["--set", "issuers.contoso.entra.tenantId=contoso.example"];

@@ -257,7 +257,7 @@ fn the_pod_of_the_check_may_read_what_others_may_not() {
 }
 
 #[test]
-fn crds_are_kept_by_helm_argo_cd_and_flux_unless_somebody_says_otherwise() {
+fn crds_are_kept_by_helm_argo_cd_and_flux_unless_crds_keep_is_false() {
     run(async {
         let notes = async |values: Value| {
             let path = tempfile::NamedTempFile::new().expect("a file");
@@ -290,7 +290,7 @@ fn crds_are_kept_by_helm_argo_cd_and_flux_unless_somebody_says_otherwise() {
 }
 
 #[test]
-fn the_pod_is_as_the_values_say() {
+fn the_pod_matches_the_chart_values() {
     run(async {
         let probe = json!({ "periodSeconds": 7, "httpGet": { "path": "/livez", "port": "http" } });
         let volume = json!({ "name": "more", "emptyDir": {} });

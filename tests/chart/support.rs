@@ -47,12 +47,12 @@ pub(crate) async fn refused_values(values: &Value) -> String {
 }
 
 /// Checks that these values are refused, and that the message contains these texts.
-pub(crate) async fn refuses(values: &Value, words: &[&str]) {
+pub(crate) async fn refuses(values: &Value, expected: &[&str]) {
     let reported = refused_values(values).await;
-    for word in words {
+    for expected_part in expected {
         assert!(
-            reported.contains(word),
-            "{values}: no {word:?} in {reported}"
+            reported.contains(expected_part),
+            "{values}: no {expected_part:?} in {reported}"
         );
     }
 }

@@ -198,7 +198,7 @@ fn a_chart_that_depends_on_it_can_switch_it_off() {
 #[test]
 fn what_would_do_harm_is_refused_and_the_value_is_named() {
     run(async {
-        for (set, words) in [
+        for (set, expected) in [
             (
                 "podLabels.app\\.kubernetes\\.io/name=other",
                 ["/podLabels/app.kubernetes.io~1name", "want null"],
@@ -289,8 +289,11 @@ fn what_would_do_harm_is_refused_and_the_value_is_named() {
             ),
         ] {
             let reported = refused(&["--set", set]).await;
-            for word in words {
-                assert!(reported.contains(word), "{set}: no {word:?} in {reported}");
+            for expected_part in expected {
+                assert!(
+                    reported.contains(expected_part),
+                    "{set}: no {expected_part:?} in {reported}"
+                );
             }
         }
     });
@@ -326,8 +329,9 @@ fn a_network_is_one_of_ipv4_or_ipv6_or_refused() {
         let list = serde_json::json!({ "allowCidrs": wrong, "allowWideCidrs": true });
         let reported = refused_values(&list).await;
         for wrong in wrong {
-            let words = format!("allowCidrs: {wrong:?} is not a network; write it as 10.20.0.0/16");
-            assert!(reported.contains(&words), "{wrong}: {reported}");
+            let expected =
+                format!("allowCidrs: {wrong:?} is not a network; write it as 10.20.0.0/16");
+            assert!(reported.contains(&expected), "{wrong}: {reported}");
         }
         let fine = [
             "10.0.0.0/8",

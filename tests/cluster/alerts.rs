@@ -270,7 +270,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         let history = ["ApicredRenewalsFailing", "ApicredIssuerThrottling"];
         wanted.retain(|alert| history.iter().any(|name| alert.starts_with(name)));
         only(&prometheus, &wanted).await;
-        world.operator_lives();
+        world.operator_runs();
         drop((first, second));
     });
 }

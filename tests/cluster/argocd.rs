@@ -37,7 +37,7 @@ pub(crate) fn yaml(path: &PathBuf) -> Value {
 }
 
 /// The source of the message of a health.
-enum Says {
+enum Scripted {
     Waiting,
     Suspended,
     /// The message of this condition.
@@ -46,7 +46,7 @@ enum Says {
     Failing(&'static str),
 }
 
-impl Says {
+impl Scripted {
     fn of(&self, object: &Value) -> String {
         let message = |kind: &str| {
             let conditions = object["status"]["conditions"].as_array();
@@ -69,14 +69,14 @@ struct Case {
     file: &'static str,
     object: Value,
     status: &'static str,
-    says: Says,
+    health: Scripted,
 }
 
 fn case(
     file: &'static str,
     object: &impl serde::Serialize,
     status: &'static str,
-    says: Says,
+    health: Scripted,
 ) -> Case {
     let mut object = serde_json::to_value(object).expect("JSON");
     if let Some(meta) = object["metadata"].as_object_mut() {
@@ -86,7 +86,7 @@ fn case(
         file,
         object,
         status,
-        says,
+        health,
     }
 }
 
@@ -120,7 +120,7 @@ async fn assess(place: &Place, kind: &str, cases: &[Case]) {
     let objects: Vec<Value> = cases.iter().map(|c| c.object.clone()).collect();
     let reported = testenv::argo(ArgoScript::Health, &script, &objects).await;
     for (case, reported) in cases.iter().zip(reported.expect("healths")) {
-        let expected = json!({ "status": case.status, "message": case.says.of(&case.object) });
+        let expected = json!({ "status": case.status, "message": case.health.of(&case.object) });
         assert_eq!(reported, expected, "{kind} {}", case.file);
     }
     if std::env::var_os("APICRED_WRITE_TESTDATA").is_some() {
@@ -155,7 +155,7 @@ fn write(place: &Place, kind: &str, cases: &[Case]) {
         let path = folder(kind).join(&input);
         std::fs::write(path, serde_saphyr::to_string(&object).expect("YAML")).expect("a file");
         tests.push(json!({
-            "healthStatus": { "status": case.status, "message": case.says.of(&object) },
+            "healthStatus": { "status": case.status, "message": case.health.of(&object) },
             "inputPath": input,
         }));
     }
@@ -208,35 +208,45 @@ fn argo_cd_sees_the_health_of_a_credential() {
             .edit("shop", json!({ "spec": { "minLifetime": "2m" } }))
             .await;
         let cases = [
-            case("new", &new, "Progressing", Says::Waiting),
-            case("edited", &edited, "Progressing", Says::Waiting),
+            case("new", &new, "Progressing", Scripted::Waiting),
+            case("edited", &edited, "Progressing", Scripted::Waiting),
             case(
                 "secret_missing",
                 &get("late").await,
                 "Progressing",
-                Says::Of("Ready"),
+                Scripted::Of("Ready"),
             ),
-            case("healthy", &healthy, "Healthy", Says::Of("Ready")),
+            case("healthy", &healthy, "Healthy", Scripted::Of("Ready")),
             case(
                 "renewal_failing",
                 &failing,
                 "Healthy",
-                Says::Failing("ClientSecretMissing"),
+                Scripted::Failing("ClientSecretMissing"),
             ),
             case(
                 "degraded",
                 &get("clash").await,
                 "Degraded",
-                Says::Of("Stalled"),
+                Scripted::Of("Stalled"),
             ),
             case(
                 "suspended",
                 &get("asleep").await,
                 "Suspended",
-                Says::Suspended,
+                Scripted::Suspended,
             ),
-            case("suspended_new", &never_seen, "Progressing", Says::Waiting),
-            case("ended", &get("over").await, "Suspended", Says::Of("Ready")),
+            case(
+                "suspended_new",
+                &never_seen,
+                "Progressing",
+                Scripted::Waiting,
+            ),
+            case(
+                "ended",
+                &get("over").await,
+                "Suspended",
+                Scripted::Of("Ready"),
+            ),
         ];
         assess(&place, "ApiCredential", &cases).await;
     });
@@ -249,29 +259,38 @@ fn argo_cd_sees_the_health_of_a_client() {
         let place = world.place("argocd-client").await;
         let get = async |name: &str| place.clients().get(name).await.expect("it is there");
         place.put_client("crm", json!({})).await;
-        place.client_says("crm", "True", "ClientValid").await;
+        place
+            .until_client_reports("crm", "True", "ClientValid")
+            .await;
         let missing = json!({ "secrets": [{ "name": "late", "key": "k" }] });
         place.put_client("late", missing).await;
         place
-            .client_says("late", "False", "ClientSecretMissing")
+            .until_client_reports("late", "False", "ClientSecretMissing")
             .await;
         place
             .put_client("blank", json!({ "id": "\u{a0}crm" }))
             .await;
-        place.client_says("blank", "False", "InvalidSpec").await;
+        place
+            .until_client_reports("blank", "False", "InvalidSpec")
+            .await;
         let cases = [
-            case("healthy", &get("crm").await, "Healthy", Says::Of("Ready")),
+            case(
+                "healthy",
+                &get("crm").await,
+                "Healthy",
+                Scripted::Of("Ready"),
+            ),
             case(
                 "secret_missing",
                 &get("late").await,
                 "Progressing",
-                Says::Of("Ready"),
+                Scripted::Of("Ready"),
             ),
             case(
                 "degraded",
                 &get("blank").await,
                 "Degraded",
-                Says::Of("Stalled"),
+                Scripted::Of("Stalled"),
             ),
         ];
         assess(&place, "ApiClient", &cases).await;
@@ -324,10 +343,15 @@ async fn issuers(place: &Place, kind: &str) -> Vec<Case> {
         deleted.expect("it goes");
     }
     vec![
-        case("new", &made[0].0, "Progressing", Says::Waiting),
-        case("healthy", &made[0].1, "Healthy", Says::Of("Ready")),
-        case("unreachable", &made[1].1, "Progressing", Says::Of("Ready")),
-        case("degraded", &made[2].1, "Degraded", Says::Of("Stalled")),
+        case("new", &made[0].0, "Progressing", Scripted::Waiting),
+        case("healthy", &made[0].1, "Healthy", Scripted::Of("Ready")),
+        case(
+            "unreachable",
+            &made[1].1,
+            "Progressing",
+            Scripted::Of("Ready"),
+        ),
+        case("degraded", &made[2].1, "Degraded", Scripted::Of("Stalled")),
     ]
 }
 

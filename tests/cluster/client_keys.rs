@@ -54,9 +54,9 @@ fn made(kind: &'static SignatureAlgorithm) -> String {
 pub(crate) async fn jwks(world: &World, place: &Place, args: &[&str]) -> Value {
     let args = [&["jwks", "-n", &place.namespace], args].concat();
     let kubeconfig = world.cluster.admin_kubeconfig().into();
-    let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
-    assert!(good, "{said}");
-    serde_json::from_str(&said).expect("JSON")
+    let (good, output) = Plugin::start(&kubeconfig, &args).end().await;
+    assert!(good, "{output}");
+    serde_json::from_str(&output).expect("JSON")
 }
 
 /// Waits until renewals fail for this reason; returns the message.
@@ -100,13 +100,13 @@ fn what_jwks_prints_is_registered_and_each_kind_of_key_signs() {
         let set = jwks(world, &place, &["shared", "--client"]).await;
         assert_eq!(set["keys"][0]["kid"], "registered-1");
         let kubeconfig = world.cluster.admin_kubeconfig().into();
-        for (name, words) in [
+        for (name, expected) in [
             ("shared", "add --client"),
             ("nobody", "does not exist; check"),
         ] {
             let args = ["jwks", "-n", &place.namespace, name];
-            let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
-            assert!(!good && said.contains(words), "{said}");
+            let (good, output) = Plugin::start(&kubeconfig, &args).end().await;
+            assert!(!good && output.contains(expected), "{output}");
         }
         let client = OidcClient::new("shared", OidcClientAuth::PrivateKeyJwt);
         options.clients.push(client.jwks(set.clone(), "ES256"));
@@ -151,8 +151,8 @@ fn what_jwks_prints_is_registered_and_each_kind_of_key_signs() {
             reported.contains("client.key: key private.pem of Secret es256 holds 2 private keys"),
             "{reported}"
         );
-        let kept = place.view("token-es256").await.expect("the token stays");
-        assert_eq!(kept.token, before.token);
+        let unchanged = place.view("token-es256").await.expect("the token stays");
+        assert_eq!(unchanged.token, before.token);
         place
             .put_secret("es256", "private.pem", &String::from_utf8_lossy(&old))
             .await;
@@ -167,10 +167,10 @@ fn what_jwks_prints_is_registered_and_each_kind_of_key_signs() {
 /// A token of a ServiceAccount, as another program would store it in a Secret.
 async fn token_of(place: &Place, account: &str, audience: &str) -> String {
     let api: Api<ServiceAccount> = Api::namespaced(place.kube.clone(), &place.namespace);
-    let wish: TokenRequest =
+    let token_request: TokenRequest =
         typed(json!({ "spec": { "audiences": [audience], "expirationSeconds": 600 } }));
     let made: TokenRequest = api
-        .create_subresource("token", account, &PostParams::default(), &wish)
+        .create_subresource("token", account, &PostParams::default(), &token_request)
         .await
         .expect("a token");
     made.status.expect("a token").token
@@ -204,8 +204,8 @@ fn an_assertion_in_a_secret_is_sent_as_it_is_and_neither_for_each_change_nor_aft
         });
         place.create("c", json!({ "client": client })).await;
         let reported = place.not_ready("c", "AssertionExpired").await;
-        let words = "client.assertion: the JWT in key jwt of Secret svid expired at 2023-11-14T";
-        assert!(reported.contains(words), "{reported}");
+        let expected = "client.assertion: the JWT in key jwt of Secret svid expired at 2023-11-14T";
+        assert!(reported.contains(expected), "{reported}");
         assert_eq!(place.posts(), 0);
 
         let first = token_of(&place, "other-program", AUDIENCE).await;

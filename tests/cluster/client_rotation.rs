@@ -62,7 +62,7 @@ fn a_certificate_rotates_and_no_reader_and_no_issuer_notices() {
         assert_ne!(data["tls.key"], before["tls.key"]);
         // The token is valid, so none is requested because of a rotation.
         let status = rig
-            .says("RotationLeftover", "was not made by apicred")
+            .until_condition("RotationLeftover", "was not made by apicred")
             .await;
         // The rotation does not wait for this, so it is not an alert.
         let blocked = status
@@ -115,10 +115,10 @@ fn a_client_secret_rotates_by_another_application_that_owns_it() {
         // As a user requests it who waits until credentials use the new one.
         let kubeconfig = world.cluster.admin_kubeconfig().into();
         let args = ["rotate", "shared", "--wait", "-n", &rig.place.namespace];
-        let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
+        let (good, output) = Plugin::start(&kubeconfig, &args).end().await;
         assert!(
-            good && said.contains("credentials use the new one"),
-            "{said}"
+            good && output.contains("credentials use the new one"),
+            "{output}"
         );
         let request = rig.requested().await;
         let status = rig.switched(&request).await;
@@ -155,7 +155,9 @@ fn what_the_issuer_refuses_is_reported_and_costs_nothing() {
         rig.place.ready("a").await;
         rig.place.ready("graph-rotator").await;
         let request = rig.request().await;
-        let status = rig.says("RotationFailed", "refused to add").await;
+        let status = rig
+            .until_condition("RotationFailed", "refused to add")
+            .await;
         let blocked = status
             .conditions
             .iter()
@@ -165,7 +167,7 @@ fn what_the_issuer_refuses_is_reported_and_costs_nothing() {
             "{status:?}"
         );
         // It is in the annotation, so that the next process reports the same.
-        rig.says("RotationFailed", "a policy of the tenant does not allow it")
+        rig.until_condition("RotationFailed", "a policy of the tenant does not allow it")
             .await;
         assert_eq!(rig.at_issuer(CredentialKind::Secret), first);
         // A credential that a lost answer hides is found and removed, and the rotation continues when it can.
@@ -200,7 +202,9 @@ fn the_object_id_of_another_application_gives_no_client_secret_of_it() {
         rig.place.ready("a").await;
         rig.place.ready("graph-rotator").await;
         let request = rig.request().await;
-        let status = rig.says("RotationBlocked", "correct objectId").await;
+        let status = rig
+            .until_condition("RotationBlocked", "correct objectId")
+            .await;
         let message = format!("{status:?}");
         assert!(message.contains(&rig.other), "{message}");
         rig.point_at(json!({ "objectId": own })).await;
@@ -233,17 +237,19 @@ fn what_is_noted_of_one_application_gives_no_client_secret_of_another() {
             .await;
         rig.request().await;
         let made = status.keys[0].key_id.as_deref().expect("its ID");
-        rig.says("RotationBlocked", made).await;
+        rig.until_condition("RotationBlocked", made).await;
         rig.forget().await;
         // The value before it also belongs to the first application, as far as apicred can know.
-        rig.says("RotationBlocked", "-previous").await;
+        rig.until_condition("RotationBlocked", "-previous").await;
         let removed = json!({ "data": { "value-previous": null } });
         rig.place.edit_secret(rig::SOURCE, removed).await;
         for restarted in [false, true] {
             if restarted {
                 rig.run().await;
             }
-            let status = rig.says("RotationBlocked", "refuses the credential").await;
+            let status = rig
+                .until_condition("RotationBlocked", "refuses the credential")
+                .await;
             let added = rig.place.issuer.credentials_of(&rig.other).len();
             assert_eq!(added, before, "{status:?}");
         }
@@ -264,7 +270,7 @@ fn only_the_owner_of_a_secret_lets_it_be_rotated() {
         );
         rig.run().await;
         let request = rig.request().await;
-        rig.says("RotationBlocked", "apicred.dev/rotate-by: shared")
+        rig.until_condition("RotationBlocked", "apicred.dev/rotate-by: shared")
             .await;
         rig.place.ready("a").await;
         assert_eq!(rig.source().await.metadata.resource_version, version);
@@ -275,6 +281,7 @@ fn only_the_owner_of_a_secret_lets_it_be_rotated() {
         // If a tool restores the Secret, this is reported, and the operator does not write against the tool.
         rig.annotate_source(json!({ "argocd.argoproj.io/tracking-id": "x" }))
             .await;
-        rig.says("RotationBlocked", "belongs to Argo CD").await;
+        rig.until_condition("RotationBlocked", "belongs to Argo CD")
+            .await;
     });
 }

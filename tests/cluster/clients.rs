@@ -43,7 +43,12 @@ impl Place {
     }
 
     /// Waits until `Ready` of a client has this status and reason; returns its message.
-    pub(crate) async fn client_says(&self, name: &str, status: &str, reason: &str) -> String {
+    pub(crate) async fn until_client_reports(
+        &self,
+        name: &str,
+        status: &str,
+        reason: &str,
+    ) -> String {
         eventually(SOON, format!("{name}: {status}/{reason}"), async || {
             let client = self.clients().get(name).await.map_err(|e| e.to_string())?;
             let seen = client.status.clone().unwrap_or_default();
@@ -72,11 +77,16 @@ fn credentials_that_share_a_client_follow_its_edits() {
         let world = World::shared().await;
         let place = world.place("shared-client").await;
         place.create("a", by_client("a")).await;
-        let said = place.not_ready("a", "ClientNotFound").await;
-        assert!(said.contains("ApiClient shared does not exist"), "{said}");
+        let message = place.not_ready("a", "ClientNotFound").await;
+        assert!(
+            message.contains("ApiClient shared does not exist"),
+            "{message}"
+        );
         assert_eq!(place.posts(), 0);
         place.put_client("shared", json!({})).await;
-        place.client_says("shared", "True", "ClientValid").await;
+        place
+            .until_client_reports("shared", "True", "ClientValid")
+            .await;
         let first = place.ready("a").await;
         place.create("b", by_client("b")).await;
         place.ready("b").await;
@@ -92,7 +102,9 @@ fn credentials_that_share_a_client_follow_its_edits() {
         let edit =
             json!({ "metadata": { "labels": { "team": "x" } }, "spec": { "secrets": secrets } });
         place.edit_client("shared", edit).await;
-        place.client_says("shared", "True", "ClientValid").await;
+        place
+            .until_client_reports("shared", "True", "ClientValid")
+            .await;
         for name in ["a", "b"] {
             let end = |c: &ApiCredential| c.status.as_ref()?.client.as_ref()?.expires_at.clone();
             place.until(name, "the end of the secret", end).await;
@@ -192,31 +204,35 @@ fn a_client_reports_what_it_lacks_and_is_written_only_on_a_change() {
                 json!({ "secrets": [{ "name": "gone", "key": "k" }] }),
             )
             .await;
-        let said = place
-            .client_says("none", "False", "ClientSecretMissing")
+        let message = place
+            .until_client_reports("none", "False", "ClientSecretMissing")
             .await;
         assert_eq!(
-            said,
+            message,
             "spec.secrets: Secret gone does not exist; create it, or correct the name"
         );
         let certificate = json!({ "secrets": null, "certificates": [{ "secretName": "gone" }] });
         place.put_client("certificate", certificate).await;
         place
-            .client_says("certificate", "False", "SourceMissing")
+            .until_client_reports("certificate", "False", "SourceMissing")
             .await;
         let nowhere = json!({ "issuerRef": { "name": "nowhere-to-be-found" } });
         place.put_client("nowhere", nowhere).await;
         place
-            .client_says("nowhere", "False", "IssuerNotFound")
+            .until_client_reports("nowhere", "False", "IssuerNotFound")
             .await;
         place.put_client("blank", json!({ "id": "\u{a0}c" })).await;
-        let said = place.client_says("blank", "False", "InvalidSpec").await;
-        assert!(said.starts_with("spec.id: has a space"), "{said}");
+        let message = place
+            .until_client_reports("blank", "False", "InvalidSpec")
+            .await;
+        assert!(message.starts_with("spec.id: has a space"), "{message}");
 
         place.put_secret("gone", "k", &unique()).await;
-        place.client_says("none", "True", "ClientValid").await;
         place
-            .client_says("certificate", "False", "SourceKeyMissing")
+            .until_client_reports("none", "True", "ClientValid")
+            .await;
+        place
+            .until_client_reports("certificate", "False", "SourceKeyMissing")
             .await;
         place
             .secrets()
@@ -224,15 +240,19 @@ fn a_client_reports_what_it_lacks_and_is_written_only_on_a_change() {
             .await
             .expect("it goes");
         place
-            .client_says("none", "False", "ClientSecretMissing")
+            .until_client_reports("none", "False", "ClientSecretMissing")
             .await;
         let issuer = json!({ "spec": { "issuerRef": { "name": place.issuer_name } } });
         place.edit_client("nowhere", issuer).await;
-        place.client_says("nowhere", "True", "ClientValid").await;
+        place
+            .until_client_reports("nowhere", "True", "ClientValid")
+            .await;
         place
             .edit_client("blank", json!({ "spec": { "id": "c" } }))
             .await;
-        place.client_says("blank", "True", "ClientValid").await;
+        place
+            .until_client_reports("blank", "True", "ClientValid")
+            .await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
     });
 }

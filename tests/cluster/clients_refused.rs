@@ -30,7 +30,7 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             let spec = merge(credential.clone(), change);
             assert_eq!(send::<ApiCredential>(world, &spec).await, Ok(spec));
         }
-        for (change, path, words) in [
+        for (change, path, expected) in [
             (
                 json!({ "client": inline }),
                 "spec.clientRef",
@@ -89,7 +89,7 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             }
             let reported = send::<ApiCredential>(world, &spec).await.expect_err(path);
             assert!(
-                reported.contains(path) && reported.contains(words),
+                reported.contains(path) && reported.contains(expected),
                 "{spec}: {reported}"
             );
         }
@@ -132,7 +132,7 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             assert_eq!(send::<ApiClient>(world, &spec).await, Ok(spec));
         }
         let of_issuer = |change: Value| merge(json!({ "entra": null, "secrets": null }), change);
-        for (change, path, words) in [
+        for (change, path, expected) in [
             (
                 json!({ "secrets": null, "mtls": { "secretName": "s" } }),
                 "spec.mtls",
@@ -270,7 +270,7 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             let spec = merge(client.clone(), change);
             let reported = send::<ApiClient>(world, &spec).await.expect_err(path);
             assert!(
-                reported.contains(path) && reported.contains(words),
+                reported.contains(path) && reported.contains(expected),
                 "{spec}: {reported}"
             );
         }
@@ -288,9 +288,9 @@ fn a_rotation_of_a_client_without_one_is_refused_and_requests_nothing() {
         for more in [None, Some("--wait")] {
             let mut args = vec!["rotate", "shared", "-n", &place.namespace];
             args.extend(more);
-            let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
-            assert!(!good && said.contains("has no spec.rotation"), "{said}");
-            assert!(said.contains("set it"), "{said}");
+            let (good, output) = Plugin::start(&kubeconfig, &args).end().await;
+            assert!(!good && output.contains("has no spec.rotation"), "{output}");
+            assert!(output.contains("set it"), "{output}");
         }
         let client = place.clients().get("shared").await.expect("a client");
         assert!(

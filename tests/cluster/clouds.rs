@@ -2,7 +2,7 @@
 
 use dev_issuer::{AuthMethod, Client, Cloud, Config, DevIssuer, IdentityEndpoints, Tenant};
 use serde_json::{Value, json};
-use testenv::{Asked, ConnectProxy};
+use testenv::{ConnectProxy, ConnectRequest};
 
 use crate::{
     machine::{CUSTOMER, GIVEN, GIVEN_OBJECT, TRUSTING, anywhere, given, origin, trust},
@@ -102,11 +102,15 @@ fn an_identity_is_the_assertion_of_an_application_in_each_cloud_at_its_host_and_
                 by.into_iter().all(|m| m == AuthMethod::FederatedJwt),
                 "{cloud:?}"
             );
-            let asked = Asked {
+            let expected_request = ConnectRequest {
                 target: format!("{host}:443"),
                 status: Some(200),
             };
-            assert!(proxy.asked().contains(&asked), "{:?}", proxy.asked());
+            assert!(
+                proxy.requests().contains(&expected_request),
+                "{:?}",
+                proxy.requests()
+            );
 
             // An application that trusts the audience of another cloud.
             let (.., foreign) = CLOUDS[(number + 1) % CLOUDS.len()];
@@ -118,6 +122,6 @@ fn an_identity_is_the_assertion_of_an_application_in_each_cloud_at_its_host_and_
             let reported = place.not_ready("foreign", "FederationMismatch").await;
             assert!(reported.contains("audience"), "{reported}");
         }
-        world.operator_lives();
+        world.operator_runs();
     });
 }

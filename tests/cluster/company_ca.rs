@@ -19,7 +19,7 @@ fn an_issuer_without_a_bundle_is_trusted_only_by_the_file_of_the_operator() {
         spec.as_object_mut().expect("a spec").remove("caBundle");
         place.put_issuer(spec.clone()).await;
         world.start_operator().await;
-        place.issuer_says("TlsFailed", &[]).await;
+        place.until_issuer_reports("TlsFailed", &[]).await;
         let target = json!({ "target": { "secretName": "t" } });
         place.create("c", target).await;
         place.operator_has_seen_it().await;
@@ -40,7 +40,7 @@ fn an_issuer_without_a_bundle_is_trusted_only_by_the_file_of_the_operator() {
         assert_ne!(bundle, ca);
         without.as_object_mut().expect("a spec").remove("caBundle");
         other.put_issuer(without.clone()).await;
-        other.issuer_says("TlsFailed", &[]).await;
+        other.until_issuer_reports("TlsFailed", &[]).await;
         other.put_issuer(other.entra_issuer()).await;
         other
             .create("c", json!({ "target": { "secretName": "t" } }))
@@ -50,7 +50,7 @@ fn an_issuer_without_a_bundle_is_trusted_only_by_the_file_of_the_operator() {
         place.put_issuer(spec).await;
         place.request_renewal("c").await;
         place.issuer_ready().await;
-        world.operator_lives();
+        world.operator_runs();
     });
 }
 
@@ -62,7 +62,7 @@ fn a_file_without_a_certificate_ends_the_start_with_its_name_and_not_its_content
     let private = rcgen::KeyPair::generate().expect("a key").serialize_pem();
     std::fs::write(&key, &private).expect("a file");
     let nowhere = folder.path().join("nowhere");
-    for (file, words) in [
+    for (file, expected) in [
         (&empty, "no PEM certificate"),
         (&key, "private key"),
         (&nowhere, "cannot be read"),
@@ -73,16 +73,19 @@ fn a_file_without_a_certificate_ends_the_start_with_its_name_and_not_its_content
             .env(CA_FILE, file)
             .output()
             .expect("it starts");
-        let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
-        assert!(!ended.status.success(), "{said}");
+        let output = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+        assert!(!ended.status.success(), "{output}");
         let name = file.display().to_string();
-        for word in [CA_FILE, &name, words] {
-            assert!(said.contains(word), "no {word} in {said}");
+        for expected_part in [CA_FILE, &name, expected] {
+            assert!(
+                output.contains(expected_part),
+                "no {expected_part} in {output}"
+            );
         }
         let content = private.lines().nth(1).expect("its second line");
         assert!(
-            !said.contains("hunter2") && !said.contains(content),
-            "{said}"
+            !output.contains("hunter2") && !output.contains(content),
+            "{output}"
         );
     }
 }

@@ -173,11 +173,11 @@ fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
 
 /// A credential whose renewal is due when an operator starts, because its renew time has passed.
 async fn overdue(world: &mut World, place: &Place) -> SecretView {
-    let life = Duration::from_mins(1);
+    let lifetime = Duration::from_mins(1);
     place.add_client(
         place
             .oauth_client()
-            .lifetime(life)
+            .lifetime(lifetime)
             .refresh_in(Duration::from_secs(1)),
     );
     let old = published(world, place).await;

@@ -21,8 +21,8 @@ fn compare(
 ) -> Option<String> {
     let wrong = match (expected, reported) {
         (Ok(()), Ok(_)) => false,
-        (Err(words), Err(reported)) => {
-            !reported.contains(words) || RAW.iter().any(|raw| reported.contains(raw))
+        (Err(expected), Err(reported)) => {
+            !reported.contains(expected) || RAW.iter().any(|raw| reported.contains(raw))
         }
         _ => true,
     };

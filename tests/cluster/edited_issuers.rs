@@ -71,7 +71,7 @@ fn an_edit_without_a_document_keeps_the_endpoint_of_the_same_url_and_reports_the
         gone.store(true, Ordering::SeqCst);
         put("tenant", 9).await;
         let words = ["discovery", "last correct document is used"];
-        place.issuer_says("DiscoveryFailed", &words).await;
+        place.until_issuer_reports("DiscoveryFailed", &words).await;
         let before = posts(&listener);
         place.request_renewal("c").await;
         eventually(
@@ -82,12 +82,16 @@ fn an_edit_without_a_document_keeps_the_endpoint_of_the_same_url_and_reports_the
         .await;
         gone.store(false, Ordering::SeqCst);
         put("tenant", 10).await;
-        place.issuer_says("EndpointKnown", &["is known"]).await;
+        place
+            .until_issuer_reports("EndpointKnown", &["is known"])
+            .await;
         // The endpoint says nothing about another URL.
         gone.store(true, Ordering::SeqCst);
         let before = posts(&listener);
         put("other", 10).await;
-        place.issuer_says("DiscoveryFailed", &["404"]).await;
+        place
+            .until_issuer_reports("DiscoveryFailed", &["404"])
+            .await;
         place.request_renewal("c").await;
         place
             .until("c", "that its document is missing", |c| {

@@ -240,11 +240,11 @@ fn suspend_stops_renewals_and_resume_makes_up_for_them() {
     run(async {
         let world = World::shared().await;
         let place = world.place("suspend").await;
-        let life = Duration::from_mins(1);
+        let lifetime = Duration::from_mins(1);
         place.add_client(
             place
                 .oauth_client()
-                .lifetime(life)
+                .lifetime(lifetime)
                 .refresh_in(Duration::from_secs(6)),
         );
         let recorder = Recorder::of(&place, "token");
@@ -282,11 +282,12 @@ fn a_renewal_that_is_requested_happens_once_and_is_echoed() {
         let recorder = Recorder::of(&place, "token");
         place.create("c", json!({})).await;
         let first = place.ready("c").await;
-        let wish = place.request_renewal("c").await;
+        let renewal_id = place.request_renewal("c").await;
         place.another_token("token", &first).await;
         place
             .until("c", "the echo", |c| {
-                (c.status.as_ref()?.last_handled_renew_request.as_ref()? == &wish).then_some(())
+                (c.status.as_ref()?.last_handled_renew_request.as_ref()? == &renewal_id)
+                    .then_some(())
             })
             .await;
         assert_eq!(place.posts(), 2);

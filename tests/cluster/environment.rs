@@ -32,7 +32,7 @@ fn documented() -> BTreeSet<String> {
 }
 
 /// The lines of its output, without the times.
-fn said(ended: &Output) -> BTreeSet<String> {
+fn output_lines(ended: &Output) -> BTreeSet<String> {
     let text =
         String::from_utf8_lossy(&[&ended.stdout[..], &ended.stderr[..]].concat()).into_owned();
     let lines = text.lines().map(|line| {
@@ -63,9 +63,9 @@ fn an_empty_variable_hides_no_ca() {
         (collector, vec![]),
         (operator, vec![("KUBECONFIG", &*kubeconfig)]),
     ] {
-        let without = said(&apicred(args, &set));
+        let without = output_lines(&apicred(args, &set));
         let empty = [&set[..], &[("SSL_CERT_FILE", "")]].concat();
-        assert_eq!(said(&apicred(args, &empty)), without, "{args:?}");
+        assert_eq!(output_lines(&apicred(args, &empty)), without, "{args:?}");
     }
 }
 
@@ -76,18 +76,22 @@ fn an_empty_environment_variable_is_as_one_that_is_not_set() {
     let all = documented.iter().map(String::as_str).chain(OTHERS);
     let all: Vec<(&str, &str)> = all.map(|name| (name, "")).collect();
     let plain = apicred(&["run"], &[]);
-    let expected = said(&plain);
+    let expected = output_lines(&plain);
     let no_cluster = |line: &String| line.contains("no cluster to work on");
     assert!(expected.iter().any(no_cluster), "{expected:?}");
     for one in all.iter().map(std::slice::from_ref).chain([&all[..]]) {
         let ended = apicred(&["run"], one);
-        assert_eq!(said(&ended), expected, "{one:?}");
+        assert_eq!(output_lines(&ended), expected, "{one:?}");
         assert_eq!(ended.status.code(), plain.status.code(), "{one:?}");
     }
     an_empty_variable_hides_no_ca();
     // An empty value of a flag is a mistake.
     let ended = apicred(&["run", "--identity-endpoint", ""], &[]);
-    assert!(!said(&ended).iter().any(no_cluster), "{:?}", said(&ended));
+    assert!(
+        !output_lines(&ended).iter().any(no_cluster),
+        "{:?}",
+        output_lines(&ended)
+    );
 }
 
 #[test]
@@ -102,8 +106,11 @@ fn an_argument_that_cannot_be_read_is_not_repeated_if_it_may_contain_a_password(
     ] {
         let ended = apicred(args, set);
         assert!(!ended.status.success(), "{args:?}");
-        let said = said(&ended).into_iter().collect::<Vec<_>>().join("\n");
-        assert!(said.contains("<URL>"), "{said}");
-        assert!(!said.contains(SECRET), "{said}");
+        let errors = output_lines(&ended)
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(errors.contains("<URL>"), "{errors}");
+        assert!(!errors.contains(SECRET), "{errors}");
     }
 }

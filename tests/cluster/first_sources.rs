@@ -7,7 +7,7 @@ use testenv::eventually;
 use crate::support::{Listener, SOON, World, condition, merge, run, unique};
 
 #[test]
-fn a_parameter_out_of_a_secret_is_sent_followed_and_shown_to_nobody() {
+fn a_parameter_from_a_secret_is_sent_watched_and_never_shown() {
     run(async {
         let world = World::shared().await;
         let place = world.place("secret-parameter").await;

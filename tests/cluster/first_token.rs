@@ -134,10 +134,10 @@ fn an_oidc_issuer_is_found_by_discovery() {
 }
 
 #[test]
-fn a_token_url_is_called_with_basic_or_post_as_the_issuer_says() {
+fn a_token_url_is_called_with_basic_or_post_as_the_issuer_sets() {
     run(async {
         let world = World::shared().await;
-        for (how, method, ask) in [
+        for (how, method, request) in [
             (
                 "basic",
                 AuthMethod::ClientSecretBasic,
@@ -159,7 +159,7 @@ fn a_token_url_is_called_with_basic_or_post_as_the_issuer_says() {
             place.issuer_ready().await;
             let changes = merge(
                 json!({ "scopes": null, "parameters": [{ "name": "tenant", "value": "blue" }] }),
-                ask,
+                request,
             );
             place.create("c", changes).await;
             let view = place.ready("c").await;
@@ -177,7 +177,7 @@ fn a_token_url_is_called_with_basic_or_post_as_the_issuer_says() {
 }
 
 #[test]
-fn what_goes_over_the_wire_is_what_the_spec_says() {
+fn the_request_is_what_the_spec_sets() {
     run(async {
         let world = World::shared().await;
         let place = world.place("wire").await;
@@ -188,8 +188,8 @@ fn what_goes_over_the_wire_is_what_the_spec_says() {
         place.issuer_ready().await;
         let parameters =
             json!([{ "name": "acr_values", "value": "a b&c=d" }, { "name": "über", "value": "€" }]);
-        let ask = json!({ "scopes": ["read", "write:all"], "audience": "https://api.example/", "parameters": parameters });
-        place.create("c", ask).await;
+        let request = json!({ "scopes": ["read", "write:all"], "audience": "https://api.example/", "parameters": parameters });
+        place.create("c", request).await;
         let view = place.ready("c").await;
         assert_eq!(view.token, "opaque-5f1c9d0b7a");
 

@@ -152,7 +152,7 @@ fn a_client_secret_that_has_just_changed_and_is_refused_is_in_progress_at_first(
 }
 
 #[test]
-fn a_wrong_client_secret_fails_early_and_says_so() {
+fn a_wrong_client_secret_fails_early_and_is_reported() {
     run(async {
         // A client secret that has just changed is in progress for two minutes.
         let mut world = World::own().await;

@@ -84,8 +84,8 @@ fn a_github_app_gets_tokens_of_its_installation_and_each_error_names_its_cause()
         assert_eq!(view.claims["scope"], "contents:read metadata:read");
         assert_eq!(view.claims["sub"], format!("installation:{NUMBER}"));
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
-        let life = view.expires_at.duration_since(jiff::Timestamp::now());
-        assert!((3500..=3600).contains(&life.as_secs()), "{life}");
+        let lifetime = view.expires_at.duration_since(jiff::Timestamp::now());
+        assert!((3500..=3600).contains(&lifetime.as_secs()), "{lifetime}");
 
         // The message names a missing permission of the installation. A limit of an administrator requires the field.
         let change = json!({ "spec": { "scopes": ["issues:write"] } });
@@ -95,8 +95,8 @@ fn a_github_app_gets_tokens_of_its_installation_and_each_error_names_its_cause()
         let change = json!({ "spec": { "scopes": ["contents:read"], "resources": null } });
         place.edit("c", change).await;
         failing(&place, "ScopeNotAllowed", "set spec.resources").await;
-        let kept = place.view("token").await.expect("the token stays");
-        assert_eq!(kept.token, view.token);
+        let unchanged = place.view("token").await.expect("the token stays");
+        assert_eq!(unchanged.token, view.token);
     });
 }
 
@@ -152,28 +152,28 @@ fn git_clones_and_pushes_with_the_mounted_token_of_an_app() {
         let (mounted, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (mounted, clone) = (mounted.path(), work.path().join("clone"));
         let clone = clone.to_str().expect("text");
-        let (good, said) = git::run(git(work.path()).args(["clone", &url, clone])).await;
-        assert!(!good, "without a token: {said}");
+        let (good, output) = git::run(git(work.path()).args(["clone", &url, clone])).await;
+        assert!(!good, "without a token: {output}");
         mount(&place, mounted).await;
-        let (good, said) = git::run(git(mounted).args(["clone", &url, clone])).await;
-        assert!(good, "{said}");
+        let (good, output) = git::run(git(mounted).args(["clone", &url, clone])).await;
+        assert!(good, "{output}");
         assert!(server.has_seen(first.token_id()));
 
         // A token with read permissions does not write.
         let commit = ["-C", clone, "commit", "--allow-empty", "-m", "second"];
-        let (good, said) = git::run(git(mounted).args(commit)).await;
-        assert!(good, "{said}");
+        let (good, output) = git::run(git(mounted).args(commit)).await;
+        assert!(good, "{output}");
         let push = ["-C", clone, "push", "origin", "HEAD"];
-        let (good, said) = git::run(git(mounted).args(push)).await;
-        assert!(!good && said.contains("403"), "{said}");
+        let (good, output) = git::run(git(mounted).args(push)).await;
+        assert!(!good && output.contains("403"), "{output}");
 
         // Another token is written to the same file, and git reads it at once.
         let change = json!({ "spec": { "scopes": ["contents:write"] } });
         place.edit("c", change).await;
         let second = place.another_token("token", &first).await;
         mount(&place, mounted).await;
-        let (good, said) = git::run(git(mounted).args(push)).await;
-        assert!(good, "{said}");
+        let (good, output) = git::run(git(mounted).args(push)).await;
+        assert!(good, "{output}");
         assert!(server.has_seen(second.token_id()));
 
         // The same with a credential helper that reads the file `token`.
@@ -181,11 +181,11 @@ fn git_clones_and_pushes_with_the_mounted_token_of_an_app() {
         let again = work.path().join("again");
         let again = again.to_str().expect("text");
         let args = ["-c", &helper, "clone", &url, again];
-        let (good, said) = git::run(git(work.path()).args(args)).await;
-        assert!(good, "{said}");
+        let (good, output) = git::run(git(work.path()).args(args)).await;
+        assert!(good, "{output}");
         let log = ["-C", again, "log", "--format=%s"];
-        let (_, said) = git::run(git(mounted).args(log)).await;
-        assert_eq!(said, "second\nfirst\n");
+        let (_, output) = git::run(git(mounted).args(log)).await;
+        assert_eq!(output, "second\nfirst\n");
     });
 }
 
@@ -284,10 +284,10 @@ fn what_github_answers_is_reported_as_what_it_is() {
 }
 
 /// Waits until a condition has this reason and its message contains this text.
-async fn failing(place: &Place, reason: &str, words: &str) {
-    let wanted = |c: &Condition| c.reason == reason && c.message.contains(words);
+async fn failing(place: &Place, reason: &str, expected: &str) {
+    let wanted = |c: &Condition| c.reason == reason && c.message.contains(expected);
     place
-        .until("c", &format!("{reason}: {words}"), |c| {
+        .until("c", &format!("{reason}: {expected}"), |c| {
             let status = c.status.as_ref()?;
             status.conditions.iter().any(wanted).then_some(())
         })

@@ -134,7 +134,7 @@ fn a_pipeline_that_applies_the_same_again_and_labels_on_everything_cost_nothing(
 }
 
 #[test]
-fn a_status_that_somebody_edits_is_put_right_at_once() {
+fn an_edited_status_is_corrected_at_once() {
     run(async {
         let world = World::shared().await;
         let place = world.place("status").await;
@@ -232,7 +232,9 @@ fn a_diff_and_an_apply_by_a_second_manager_are_quiet_for_every_kind() {
         apply().await;
         let name = format!("{}-git", place.namespace);
         place.ready(&name).await;
-        place.client_says(&name, "True", "ClientValid").await;
+        place
+            .until_client_reports(&name, "True", "ClientValid")
+            .await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         // The version of each object.
         let versions = async || {
@@ -354,9 +356,10 @@ fn reloader_ignores_a_token_secret_and_an_older_one_is_left_until_its_next_token
         let world = World::shared().await;
         let place = world.place("reloader").await;
         place.create("c", json!({})).await;
-        let said = |view: &crate::support::SecretView| view.annotations.get(IGNORE).cloned();
+        let ignore_annotation =
+            |view: &crate::support::SecretView| view.annotations.get(IGNORE).cloned();
         let first = place.ready("c").await;
-        assert_eq!(said(&first).as_deref(), Some("true"));
+        assert_eq!(ignore_annotation(&first).as_deref(), Some("true"));
         // As an earlier version wrote it.
         place
             .edit_secret(
@@ -365,15 +368,15 @@ fn reloader_ignores_a_token_secret_and_an_older_one_is_left_until_its_next_token
             )
             .await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
-        assert_eq!(said(&place.ready("c").await), None);
+        assert_eq!(ignore_annotation(&place.ready("c").await), None);
         place.request_renewal("c").await;
         let second = place.another_token("token", &first).await;
-        assert_eq!(said(&second).as_deref(), Some("true"));
+        assert_eq!(ignore_annotation(&second).as_deref(), Some("true"));
         // No administrator needs to allow this key.
         let chosen = json!({ "spec": { "target": { "annotations": { IGNORE: "false" } } } });
         place.edit("c", chosen).await;
         testenv::eventually(LATER, "the user's value", async || {
-            said(&place.view("token").await?)
+            ignore_annotation(&place.view("token").await?)
                 .filter(|v| v == "false")
                 .ok_or_else(|| "not yet".to_owned())
         })

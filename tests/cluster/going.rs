@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    logs::said_of_credential,
+    logs::log_of_credential,
     service_accounts::service_account,
     support::{Listener, Place, SOON, World, condition, keys, merge, run, typed, unique},
 };
@@ -306,12 +306,12 @@ impl Stage<'_> {
         let place = self.place;
         let credential = place.credentials().get(row.name).await;
         let credential = credential.map_err(|e| e.to_string())?;
-        let says = |kind: &str| condition(&credential, kind).map(|c| (c.status, c.reason));
+        let condition_of = |kind: &str| condition(&credential, kind).map(|c| (c.status, c.reason));
         let expected = Some(("True".to_owned(), row.reason.to_owned()));
-        if says("RenewalFailing") != expected {
+        if condition_of("RenewalFailing") != expected {
             return Err(format!("{}: {:?}", row.name, credential.status));
         }
-        let ready = says("Ready").unwrap_or_default();
+        let ready = condition_of("Ready").unwrap_or_default();
         if ready != ("True".to_owned(), "TokenPublished".to_owned()) {
             return Err(format!("{}: Ready is {ready:?}", row.name));
         }
@@ -363,7 +363,7 @@ fn whatever_goes_is_reported_at_once_and_the_token_stays() {
         }
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         let sent = listener.requests().len();
-        let lines = |row: &Row| said_of_credential(world, &place.namespace, row.name);
+        let lines = |row: &Row| log_of_credential(world, &place.namespace, row.name);
         let before: Vec<usize> = rows.iter().map(|row| lines(row).len()).collect();
         for row in &rows {
             stage.go(row).await;

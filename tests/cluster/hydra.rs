@@ -8,7 +8,7 @@ use testenv::{Hydra, eventually};
 use tokio::sync::OnceCell;
 
 use crate::{
-    plugin::{Plugin, browse_by, kept, user_kubeconfig},
+    plugin::{Plugin, browse_by, unchanged, user_kubeconfig},
     providers::state,
     support::{
         Place, SOON, World,
@@ -243,7 +243,7 @@ fn a_user_signs_in_and_the_refresh_token_is_rotated_and_revoked_by_discovery_and
             let printed = sign_in(bench, &kubeconfig, &args).await;
             let lacks = id == "user-without-openid";
             assert_eq!(printed.contains("had added openid"), lacks, "{printed}");
-            kept(&place, &printed).await;
+            unchanged(&place, &printed).await;
             let mut view = place.ready("c").await;
             for _ in 0..3 {
                 let (before, _) = state(&place).await;

@@ -32,8 +32,8 @@ fn put_program(root: &Path) {
     fs::copy(program, root.join("apicred")).expect("the program");
     let linked = Command::new("ldd").arg(program).output().expect("ldd runs");
     let linked = String::from_utf8_lossy(&linked.stdout).into_owned();
-    let words = linked.split_whitespace();
-    for library in words.filter(|word| word.starts_with('/')) {
+    let expected = linked.split_whitespace();
+    for library in expected.filter(|expected_part| expected_part.starts_with('/')) {
         copy(Path::new(library), root);
     }
 }

@@ -100,7 +100,7 @@ fn bad_objects_of_every_kind_do_not_delay_a_good_one() {
 }
 
 #[test]
-fn a_slow_issuer_holds_up_nobody_else() {
+fn a_slow_issuer_delays_no_other_issuer() {
     run(async {
         let world = World::shared().await;
         let slow = world.place_with_own_issuer("slow").await;
@@ -254,7 +254,7 @@ fn four_hundred_credentials_of_two_namespaces_renew_at_once_and_each_gets_its_ow
                 break;
             }
             // All at once: one command sets an annotation on everything.
-            let wish = format!("apicred.dev/renew-requested-at=round-{round}");
+            let renewal_id = format!("apicred.dev/renew-requested-at=round-{round}");
             for place in &tenants {
                 let args = [
                     "annotate",
@@ -263,13 +263,13 @@ fn four_hundred_credentials_of_two_namespaces_renew_at_once_and_each_gets_its_ow
                     "--overwrite",
                     "-n",
                     &place.namespace,
-                    &wish,
+                    &renewal_id,
                 ];
                 world.cluster.kubectl(&args).await.expect("an annotation");
             }
         }
-        let asked = issuer.requests().len();
-        assert_eq!(asked, 2 * EACH * (ROUNDS + 1), "one request a token");
+        let requests = issuer.requests().len();
+        assert_eq!(requests, 2 * EACH * (ROUNDS + 1), "one request a token");
     });
 }
 

@@ -10,16 +10,16 @@ use testenv::eventually;
 use crate::support::{LATER, Place, Recorder, SOON, World, condition, is_well, merge, run};
 
 #[test]
-fn an_outage_keeps_the_token_warns_before_the_minimum_lifetime_breaks_and_ends_by_itself() {
+fn in_an_outage_the_token_stays_and_a_warning_comes_before_the_minimum_lifetime_breaks() {
     run(async {
         let world = World::shared().await;
         let place = world.place_with_own_issuer("outage").await;
         // Renewed after about 20 s; at risk from 25 s on; expires after 215 s.
-        let life = Duration::from_secs(215);
+        let lifetime = Duration::from_secs(215);
         place.add_client(
             place
                 .oauth_client()
-                .lifetime(life)
+                .lifetime(lifetime)
                 .refresh_in(Duration::from_secs(12)),
         );
         let recorder = Recorder::of(&place, "token");
@@ -114,7 +114,7 @@ fn a_token_that_expires_in_an_outage_is_not_called_ready_and_not_taken_away() {
 }
 
 #[test]
-fn a_429_makes_all_credentials_of_the_client_wait_as_long_as_it_says_and_no_others() {
+fn a_429_pauses_all_credentials_of_the_client_for_retry_after_and_no_others() {
     run(async {
         let world = World::shared().await;
         let place = world.place("throttled").await;
@@ -151,10 +151,10 @@ fn a_429_makes_all_credentials_of_the_client_wait_as_long_as_it_says_and_no_othe
         place.not_ready("second", "IssuerPaused").await;
         place.ready("first").await;
         place.ready("second").await;
-        let asked = place.issuer.token_requests_of(&place.client);
-        assert!(asked.len() >= 2, "{}", asked.len());
-        for next in &asked[1..] {
-            let waited = next.time.duration_since(asked[0].time).as_millis();
+        let requests = place.issuer.token_requests_of(&place.client);
+        assert!(requests.len() >= 2, "{}", requests.len());
+        for next in &requests[1..] {
+            let waited = next.time.duration_since(requests[0].time).as_millis();
             assert!(waited >= 8000, "asked again after {waited} ms");
         }
         assert_eq!(place.issuer.token_requests_of(&other).len(), 1);
@@ -341,7 +341,7 @@ fn an_issuer_with_the_wrong_ca_is_reported_and_works_once_it_is_corrected() {
         let wrong = merge(place.entra_issuer(), json!({ "caBundle": other.ca_pem() }));
         place.put_issuer(wrong).await;
         place
-            .issuer_says("TlsFailed", &["token endpoint: ", "caBundle"])
+            .until_issuer_reports("TlsFailed", &["token endpoint: ", "caBundle"])
             .await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         assert_eq!(
@@ -362,7 +362,9 @@ fn an_issuer_with_the_wrong_ca_is_reported_and_works_once_it_is_corrected() {
                 json!({ "caBundle": "not a certificate" }),
             ))
             .await;
-        place.issuer_says("CaBundleInvalid", &["caBundle"]).await;
+        place
+            .until_issuer_reports("CaBundleInvalid", &["caBundle"])
+            .await;
         let reported = renewing(&place, "CaBundleInvalid").await;
         assert!(
             reported.contains("-----BEGIN CERTIFICATE-----"),

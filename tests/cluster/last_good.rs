@@ -41,8 +41,8 @@ impl Place {
         self.add_client(certificates.iter().fold(self.oauth_client(), with));
     }
 
-    async fn wish(&self, wish: Value) {
-        let annotations = json!({ "apicred.dev/keep-last-good": wish });
+    async fn set_keep_last_good(&self, value: Value) {
+        let annotations = json!({ "apicred.dev/keep-last-good": value });
         let edit = json!({ "metadata": { "annotations": annotations } });
         self.edit_secret(TLS, edit).await;
     }
@@ -102,10 +102,10 @@ impl Place {
 
     /// Waits until a requested renewal was served.
     async fn renews(&self, name: &str) {
-        let wish = self.request_renewal(name).await;
+        let set_keep_last_good = self.request_renewal(name).await;
         let served = |c: &ApiCredential| {
             let handled = c.status.as_ref()?.last_handled_renew_request.as_deref();
-            (handled == Some(wish.as_str())).then_some(())
+            (handled == Some(set_keep_last_good.as_str())).then_some(())
         };
         self.until(name, "the renewal served", served).await;
     }
@@ -246,11 +246,11 @@ fn the_copy_is_deleted_with_its_annotation_and_with_its_secret() {
             let empty = copy.is_none_or(|c| text(&c, "tls.key").is_empty());
             empty.then_some(()).ok_or_else(|| "it has a key".to_owned())
         };
-        place.wish(json!("false")).await;
+        place.set_keep_last_good(json!("false")).await;
         eventually(SOON, "an empty copy", emptied).await;
         assert_eq!(place.holders(&old).await, [TLS]);
         // Switched on again: the next token shows that the pair works.
-        place.wish(json!("true")).await;
+        place.set_keep_last_good(json!("true")).await;
         place.renews("c").await;
         place.copy_is(&old).await;
 
@@ -295,9 +295,9 @@ fn two_credentials_share_a_certificate_and_the_slower_issuer_counts() {
             .await;
         place.ready("other").await;
         // A client secret has no copy, whatever the annotation of its Secret is.
-        let wish =
+        let set_keep_last_good =
             json!({ "metadata": { "annotations": { "apicred.dev/keep-last-good": "true" } } });
-        place.edit_secret("source", wish).await;
+        place.edit_secret("source", set_keep_last_good).await;
         let target = json!({ "target": { "secretName": "by-secret" } });
         place.create("by-secret", target).await;
         place.ready("by-secret").await;
@@ -398,7 +398,7 @@ fn a_shared_client_owns_the_copy_and_a_secret_in_the_way_stays() {
         let old = pair("old");
         place.knows(&[&old]);
         place.put_tls(TLS, &old).await;
-        place.wish(json!("true")).await;
+        place.set_keep_last_good(json!("true")).await;
         let note = unique();
         place.put_secret(COPY, "note", &note).await;
         let way = json!({ "secrets": null, "certificates": [{ "secretName": TLS }] });

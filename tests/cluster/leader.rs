@@ -99,10 +99,10 @@ fn a_restarted_container_leads_at_once_if_the_process_before_it_has_ended() {
     run(async {
         let world = World::own().await;
         let file = world.cluster.dir().join("instance").display().to_string();
-        let container = async |life: &str| {
+        let container = async |lifetime: &str| {
             let mut environment = environment("pod").to_vec();
             environment.push(("APICRED_INSTANCE_FILE", file.clone()));
-            let log = world.next_log(life);
+            let log = world.next_log(lifetime);
             let started =
                 Operator::start(world.operator_kubeconfig(), &environment, log.clone()).await;
             (started, log)
@@ -138,7 +138,7 @@ fn a_restarted_container_leads_at_once_if_the_process_before_it_has_ended() {
 }
 
 #[test]
-fn a_leader_that_slept_past_its_lease_harms_nothing_and_ends() {
+fn a_leader_that_was_suspended_beyond_its_lease_writes_nothing_and_ends() {
     run(async {
         let world = World::own().await;
         let mut sleeper = start(&world, "sleeper").await;
@@ -188,8 +188,8 @@ fn a_standby_is_ready_only_if_it_could_work() {
         let second =
             Operator::launch(world.operator_kubeconfig(), &environment("second"), log).await;
         eventually(LATER, "the missing right", async || {
-            let (code, said) = second.get("/readyz").await?;
-            (code == 503 && said.contains("the operator's role lacks list on")).then_some(())
+            let (code, body) = second.get("/readyz").await?;
+            (code == 503 && body.contains("the operator's role lacks list on")).then_some(())
         })
         .await;
         binding.metadata.resource_version = None;
@@ -226,11 +226,11 @@ pub(crate) async fn lacks(standby: &Operator, verb: &str, resource: &str) {
     let what = format!("that {verb} on {resource} is missing");
     let missing = format!("the operator's role lacks {verb} on {resource}");
     eventually(LATER, what, async || {
-        let (code, said) = standby.get("/readyz").await.ok_or("no answer")?;
-        if code == 503 && said.contains(&missing) {
+        let (code, body) = standby.get("/readyz").await.ok_or("no answer")?;
+        if code == 503 && body.contains(&missing) {
             Ok(())
         } else {
-            Err(format!("{code} {said}"))
+            Err(format!("{code} {body}"))
         }
     })
     .await;
@@ -238,8 +238,8 @@ pub(crate) async fn lacks(standby: &Operator, verb: &str, resource: &str) {
 
 pub(crate) async fn could_work(standby: &Operator) {
     eventually(LATER, "a standby that could work", async || {
-        let (code, said) = standby.get("/readyz").await.ok_or("no answer")?;
-        if code == 200 { Ok(()) } else { Err(said) }
+        let (code, body) = standby.get("/readyz").await.ok_or("no answer")?;
+        if code == 200 { Ok(()) } else { Err(body) }
     })
     .await;
 }
@@ -304,7 +304,7 @@ fn a_standby_that_may_not_write_is_not_ready() {
 
 /// A cluster without the role `system:basic-user`: the API server does not report the allowed rights, so only the lists are checked.
 #[test]
-fn a_standby_that_may_not_ask_for_its_rights_is_ready_by_its_lists() {
+fn a_standby_that_may_not_review_its_rights_is_ready_by_its_lists() {
     run(async {
         let world = World::own().await;
         let _first = start(&world, "first").await;

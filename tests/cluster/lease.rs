@@ -24,7 +24,7 @@ fn leases(world: &World) -> Api<Lease> {
 }
 
 /// Writes an unknown holder into the Lease, with a duration of so many seconds.
-async fn give_to_the_dead(world: &World, seconds: u32) {
+async fn assign_to_ended_process(world: &World, seconds: u32) {
     let spec = json!({ "holderIdentity": "dead", "leaseDurationSeconds": seconds });
     let patch = Patch::Merge(json!({ "spec": spec }));
     let params = PatchParams::default();
@@ -48,7 +48,7 @@ async fn works(place: &Place) {
 }
 
 #[test]
-fn a_lease_that_is_deleted_or_given_to_the_dead_finds_one_leader_again() {
+fn a_lease_that_is_deleted_or_assigned_to_an_ended_process_finds_one_leader_again() {
     run(async {
         let world = World::own().await;
         let mut first = start(&world, "first").await;
@@ -71,7 +71,7 @@ fn a_lease_that_is_deleted_or_given_to_the_dead_finds_one_leader_again() {
         assert_eq!(place.posts(), 2, "{now} leads");
 
         let third = start(&world, "third").await;
-        give_to_the_dead(&world, 3).await;
+        assign_to_ended_process(&world, 3).await;
         let leading = if now == "first" {
             &mut first
         } else {
@@ -92,7 +92,7 @@ fn a_lease_that_is_deleted_or_given_to_the_dead_finds_one_leader_again() {
 }
 
 #[test]
-fn a_leader_that_may_not_touch_its_lease_gives_up_and_nobody_leads_until_it_may_again() {
+fn without_access_to_the_lease_the_leader_stops_and_no_replica_leads() {
     run(async {
         let world = World::own().await;
         let mut first = start(&world, "first").await;
@@ -143,7 +143,7 @@ fn a_lease_that_is_lost_again_and_again_costs_no_token_and_doubles_nothing() {
         place.create("c", json!({})).await;
         let first = place.ready("c").await;
         for _ in 0..TIMES {
-            give_to_the_dead(&world, 1).await;
+            assign_to_ended_process(&world, 1).await;
             gives_up(&mut operator, "it").await;
             // As the kubelet does it.
             operator = start(&world, "again").await;
@@ -194,8 +194,8 @@ fn a_refresh_that_was_sent_is_stored_although_the_lease_is_lost() {
         place.edit_secret("state", of).await;
         place.create("c", user("user")).await;
         eventually(LATER, "the loss of the lease", async || {
-            let (code, said) = first.get("/readyz").await?;
-            (code == 503 && said.contains("the lease was lost")).then_some(())
+            let (code, body) = first.get("/readyz").await?;
+            (code == 503 && body.contains("the lease was lost")).then_some(())
         })
         .await;
         assert!(first.ended().is_none(), "it has something to store");
@@ -242,7 +242,7 @@ fn a_process_that_lost_its_lease_ends_although_a_thread_of_it_is_blocked() {
             .expect("it is read")
             .expect("a thread")
             .expect("a pipe");
-        give_to_the_dead(&world, 1).await;
+        assign_to_ended_process(&world, 1).await;
         let ended = eventually(LATER, "its end", async || first.ended()).await;
         // It exits normally; the thread that ends a busy process (code 3) is not needed.
         assert_eq!(ended.code(), Some(1));

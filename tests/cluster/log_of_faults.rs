@@ -4,7 +4,7 @@ use futures::future::join_all;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::logs::{said, says};
+use super::logs::{messages, until_logged};
 use crate::support::{World, a_second_after, condition, merge, run};
 
 /// A fault of a credential: its name, the change of the usual spec that causes it, the condition, the reason, and the
@@ -89,7 +89,7 @@ fn each_fault_of_a_credential_is_one_line_at_its_begin_and_one_at_its_end() {
                     };
                     place.create(name, target(fault.clone())).await;
                     let began = format!("began {kind} {reason}");
-                    says(world, place, name, &[&began]).await;
+                    until_logged(world, place, name, &[&began]).await;
                     let line = world.lines_about(Some(&place.namespace), name);
                     let line = line
                         .iter()
@@ -106,7 +106,7 @@ fn each_fault_of_a_credential_is_one_line_at_its_begin_and_one_at_its_end() {
                     let change = patch(&place.spec(target(fault)), &place.spec(target(corrected)));
                     place.edit(name, json!({ "spec": change })).await;
                     let ended = format!("ended {kind} {reason}");
-                    says(world, place, name, &[&began, &ended]).await;
+                    until_logged(world, place, name, &[&began, &ended]).await;
                     let ready = |c: &apicred::api::ApiCredential| condition(c, "Ready");
                     let ready = |c: &_| ready(c).filter(|c| c.status == "True");
                     place.until(name, "ready", ready).await;
@@ -145,12 +145,12 @@ fn faults_that_others_bring_and_take_away_are_one_line_each() {
         let at = |secret: &str| json!({ "target": { "secretName": secret } });
         // A Secret of another owner, and one that an older credential names.
         place.create("not-owned", at("theirs")).await;
-        says(world, &place, "not-owned", &["began Ready SecretNotOwned"]).await;
+        until_logged(world, &place, "not-owned", &["began Ready SecretNotOwned"]).await;
         let older = place.create("a-older", at("one")).await;
         place.ready("a-older").await;
         a_second_after(&older.metadata).await;
         place.create("claimed", at("one")).await;
-        says(world, &place, "claimed", &["began Ready TargetClaimed"]).await;
+        until_logged(world, &place, "claimed", &["began Ready TargetClaimed"]).await;
         let params = DeleteParams::default();
         place
             .secrets()
@@ -164,9 +164,9 @@ fn faults_that_others_bring_and_take_away_are_one_line_each() {
             gone => drop(gone.expect("it goes")),
         }
         let both = ["began Ready SecretNotOwned", "ended Ready SecretNotOwned"];
-        says(world, &place, "not-owned", &both).await;
+        until_logged(world, &place, "not-owned", &both).await;
         place.ready("claimed").await;
-        let lines = said(world, Some(&place.namespace), "claimed");
+        let lines = messages(world, Some(&place.namespace), "claimed");
         assert_eq!(lines[0], "began Ready TargetClaimed", "{lines:?}");
         let ended = lines.last().expect("lines");
         assert!(ended.starts_with("ended Ready"), "{lines:?}");
@@ -183,7 +183,7 @@ fn faults_that_others_bring_and_take_away_are_one_line_each() {
             .patch("applied", &params, &Patch::Apply(&theirs))
             .await;
         applied.expect("it is applied");
-        says(world, &place, "conflict", &["began Ready TargetConflict"]).await;
+        until_logged(world, &place, "conflict", &["began Ready TargetConflict"]).await;
 
         // Limits of the issuer's administrator. No renewal is due for credentials that have a token.
         let allowed = |more: Value| merge(place.entra_issuer(), more);
@@ -193,7 +193,7 @@ fn faults_that_others_bring_and_take_away_are_one_line_each() {
             ))
             .await;
         place.create("denied", at("denied")).await;
-        says(
+        until_logged(
             world,
             &place,
             "denied",
@@ -209,9 +209,9 @@ fn faults_that_others_bring_and_take_away_are_one_line_each() {
             "began Ready NotAuthorizedByIssuer",
             "changed Ready ScopeNotAllowed",
         ];
-        says(world, &place, "denied", &changed).await;
+        until_logged(world, &place, "denied", &changed).await;
         place.put_issuer(allowed(json!({}))).await;
         let ended = [changed[0], changed[1], "ended Ready ScopeNotAllowed"];
-        says(world, &place, "denied", &ended).await;
+        until_logged(world, &place, "denied", &ended).await;
     });
 }

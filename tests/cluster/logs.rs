@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[test]
-fn a_log_that_nobody_reads_and_a_full_disk_stop_nothing() {
+fn a_log_without_reader_and_a_full_disk_stop_nothing() {
     run(async {
         let mut world = World::own().await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -136,40 +136,40 @@ fn a_line_of_the_log_is_json_and_names_each_field_once() {
 }
 
 /// Lines of the log about the faults of an object, as `change condition reason`.
-pub(crate) fn said(world: &World, namespace: Option<&str>, name: &str) -> Vec<String> {
-    said_of(&world.lines_about(namespace, name))
+pub(crate) fn messages(world: &World, namespace: Option<&str>, name: &str) -> Vec<String> {
+    log_messages(&world.lines_about(namespace, name))
 }
 
 /// The same for a credential; an `ApiClient` of the same name has its own lines.
-pub(crate) fn said_of_credential(world: &World, namespace: &str, name: &str) -> Vec<String> {
+pub(crate) fn log_of_credential(world: &World, namespace: &str, name: &str) -> Vec<String> {
     let mut lines = world.lines_about(Some(namespace), name);
     lines.retain(|line| line["kind"] == "ApiCredential");
-    said_of(&lines)
+    log_messages(&lines)
 }
 
-fn said_of(lines: &[Value]) -> Vec<String> {
-    let word = |line: &Value, field: &str| line[field].as_str().unwrap_or("-").to_owned();
+fn log_messages(lines: &[Value]) -> Vec<String> {
+    let expected_part = |line: &Value, field: &str| line[field].as_str().unwrap_or("-").to_owned();
     let faults = lines.iter().filter(|line| line["change"].is_string());
     faults
         .map(|l| {
             format!(
                 "{} {} {}",
-                word(l, "change"),
-                word(l, "condition"),
-                word(l, "reason")
+                expected_part(l, "change"),
+                expected_part(l, "condition"),
+                expected_part(l, "reason")
             )
         })
         .collect()
 }
 
 /// Waits until the log has these lines about a credential, and no other.
-pub(crate) async fn says(world: &World, place: &Place, name: &str, wanted: &[&str]) {
+pub(crate) async fn until_logged(world: &World, place: &Place, name: &str, wanted: &[&str]) {
     eventually(LATER, format!("{name}: {wanted:?}"), async || {
-        let said = said(world, Some(&place.namespace), name);
-        if said == wanted {
+        let messages = messages(world, Some(&place.namespace), name);
+        if messages == wanted {
             Ok(())
         } else {
-            Err(format!("{said:?}"))
+            Err(format!("{messages:?}"))
         }
     })
     .await;
@@ -190,7 +190,7 @@ fn a_refused_request_is_one_line_with_its_ids_however_often_it_is_tried() {
         place.put_source(&place.secret).await;
         place.ready("c").await;
         eventually(SOON, "the end", async || {
-            said(world, Some(&place.namespace), "c")
+            messages(world, Some(&place.namespace), "c")
                 .last()
                 .is_some_and(|l| l.starts_with("ended"))
         })
@@ -221,27 +221,27 @@ async fn issuer_fails_and_works(world: &World, place: &Place) {
     let spec = |more: Value| merge(merge(place.entra_issuer(), oidc.clone()), more);
     let closed = json!({ "network": null });
     place.put_issuer(spec(closed)).await;
-    let says = async |wanted: &[&str]| {
+    let until_logged = async |wanted: &[&str]| {
         eventually(LATER, format!("{name}: {wanted:?}"), async || {
-            let said = said(world, None, name);
-            if said == wanted {
+            let messages = messages(world, None, name);
+            if messages == wanted {
                 Ok(())
             } else {
-                Err(format!("{said:?}"))
+                Err(format!("{messages:?}"))
             }
         })
         .await;
     };
     let began = "began Ready AddressNotAllowed";
-    says(&[began]).await;
+    until_logged(&[began]).await;
     let wrong = testenv::tls::Authority::new("somebody else").expect("a CA");
     place
         .put_issuer(spec(json!({ "caBundle": wrong.ca_pem() })))
         .await;
     let changed = "changed Ready TlsFailed";
-    says(&[began, changed]).await;
+    until_logged(&[began, changed]).await;
     place.put_issuer(spec(json!({}))).await;
-    says(&[began, changed, "ended Ready TlsFailed"]).await;
+    until_logged(&[began, changed, "ended Ready TlsFailed"]).await;
     let events = eventually(SOON, "three events about the issuer", async || {
         let events = place.events_in("default", name).await;
         if events.len() == 3 {
@@ -281,11 +281,11 @@ fn an_issuer_that_fails_has_lines_and_events() {
         )
         .await;
         eventually(LATER, "a line about it", async || {
-            let said = said(world, Some(&place.namespace), "mine");
-            if said == ["began Ready AddressNotAllowed"] {
+            let messages = messages(world, Some(&place.namespace), "mine");
+            if messages == ["began Ready AddressNotAllowed"] {
                 Ok(())
             } else {
-                Err(format!("{said:?}"))
+                Err(format!("{messages:?}"))
             }
         })
         .await;
@@ -314,7 +314,7 @@ fn a_restart_counts_what_is_not_ready_and_repeats_no_line() {
                     json!({ "client": { "secrets": absent }, "target": target }),
                 )
                 .await;
-            says(&world, &place, name, &["began Ready ClientSecretMissing"]).await;
+            until_logged(&world, &place, name, &["began Ready ClientSecretMissing"]).await;
         }
         world.take_operator().terminate().await;
         world.start_operator().await;
@@ -325,7 +325,7 @@ fn a_restart_counts_what_is_not_ready_and_repeats_no_line() {
         })
         .await;
         for name in ["a", "b", "c"] {
-            says(&world, &place, name, &["began Ready ClientSecretMissing"]).await;
+            until_logged(&world, &place, name, &["began Ready ClientSecretMissing"]).await;
         }
         // A process that has not logged the beginning logs the end.
         place
@@ -335,13 +335,13 @@ fn a_restart_counts_what_is_not_ready_and_repeats_no_line() {
             "began Ready ClientSecretMissing",
             "ended Ready ClientSecretMissing",
         ];
-        says(&world, &place, "a", &both).await;
+        until_logged(&world, &place, "a", &both).await;
     });
 }
 
 /// Each attempt of each credential reads the key again.
 #[test]
-fn a_damaged_digest_key_is_one_line_and_each_credential_says_what_to_do() {
+fn a_damaged_digest_key_is_one_log_line_and_each_credential_reports_the_next_step() {
     run(async {
         let mut world = World::own().await;
         let keys: Api<Secret> = Api::namespaced(world.admin.clone(), NAMESPACE);
@@ -380,6 +380,6 @@ fn a_damaged_digest_key_is_one_line_and_each_credential_says_what_to_do() {
         for name in names {
             place.ready(name).await;
         }
-        world.operator_lives();
+        world.operator_runs();
     });
 }

@@ -86,7 +86,7 @@ async fn allow_identity(place: &Place, source: Value) {
 }
 
 #[test]
-fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_allows_it() {
+fn each_identity_endpoint_serves_only_the_allowed_namespaces() {
     run(async {
         let mut world = World::own().await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -149,7 +149,7 @@ fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_allows_it(
             .await;
         let reported = place.not_ready("none", "IdentityNotFound").await;
         assert!(reported.contains("client.id"), "{reported}");
-        world.operator_lives();
+        world.operator_runs();
     });
 }
 
@@ -200,11 +200,11 @@ fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothi
         // The endpoints return one token until it is about to expire: apicred gets this one.
         let query =
             format!("api-version=2018-02-01&resource=api://AzureADTokenExchange&client_id={GIVEN}");
-        let asked = place
+        let requests = place
             .http
             .get(format!("{imds_url}?{query}"))
             .header("metadata", "true");
-        let answer: Value = asked
+        let answer: Value = requests
             .send()
             .await
             .expect("an answer")
@@ -285,12 +285,12 @@ fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothi
             reported.contains("no federated credential") && reported.contains("sent: issuer"),
             "{reported}"
         );
-        world.operator_lives();
+        world.operator_runs();
     });
 }
 
 #[test]
-fn a_static_key_is_published_for_those_whom_its_owner_names() {
+fn a_static_key_is_published_only_for_the_credentials_that_its_owner_names() {
     run(async {
         let world = World::shared().await;
         let place = world.place("static").await;

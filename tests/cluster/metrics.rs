@@ -45,9 +45,9 @@ async fn check(page: &str) {
     input.write_all(page.as_bytes()).await.expect("it reads");
     drop(input);
     let output = process.wait_with_output().await.expect("it ends");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "promtool: {said}");
-    assert_eq!(said, "", "promtool has something to say");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "promtool: {errors}");
+    assert_eq!(errors, "", "promtool has something to say");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn the_leader_exports_what_it_knows_and_a_standby_only_what_it_is() {
         let ns = &place.namespace;
         let issuer = &place.issuer_name;
         let good = format!("{{namespace=\"{ns}\",name=\"good\"}}");
-        let asked = format!(
+        let series = format!(
             "apicred_token_requests_total{{grant=\"ClientCredentials\",result=\"ok\",issuer=\"{issuer}\"}}"
         );
         let info = format!(
@@ -98,7 +98,7 @@ fn the_leader_exports_what_it_knows_and_a_standby_only_what_it_is() {
             ),
             ("apicred_tokens_below_floor".to_owned(), 0.0),
             (format!("apicred_credential_ready{good}"), 1.0),
-            (asked, 1.0),
+            (series, 1.0),
             (info, 1.0),
         ] {
             assert_eq!(value(&page, &series), Some(wanted), "{series}\n{page}");

@@ -14,7 +14,7 @@ use testenv::eventually;
 
 use crate::{
     clients::by_client,
-    logs::said,
+    logs::messages,
     support::{LATER, NAMESPACE, Operator, Place, SOON, World, merge, run},
     tenancy::namespaced,
 };
@@ -87,13 +87,14 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         one.put_client("shared", by_own_issuer()).await;
         one.create("by-client", by_client("by-client")).await;
         one.ready("by-client").await;
-        one.client_says("shared", "True", "ClientValid").await;
+        one.until_client_reports("shared", "True", "ClientValid")
+            .await;
         // A ClusterTokenIssuer is reported as out of scope, with the fix.
         one.create("by-cluster", json!({ "target": { "secretName": "t2" } }))
             .await;
         let message = one.not_ready("by-cluster", "IssuerOutOfScope").await;
         assert!(message.contains("clusterIssuers"), "{message}");
-        let lines = || said(&world, Some(&one.namespace), "by-cluster");
+        let lines = || messages(&world, Some(&one.namespace), "by-cluster");
         let began = "began Ready IssuerOutOfScope";
         eventually(SOON, "its line", async || lines() == [began]).await;
         // Its requests are for its namespaces and its own objects, and none for the cluster.

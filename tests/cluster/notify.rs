@@ -87,9 +87,9 @@ async fn renewed_with_right(
 async fn allowed(world: &World, place: &Place) {
     let user = format!("--as=system:serviceaccount:{NAMESPACE}:apicred");
     for verb in ["list", "patch"] {
-        let ask = ["auth", "can-i", verb, "pods", "-n", &place.namespace, &user];
-        let ask = || world.cluster.kubectl(&ask);
-        eventually(SOON, "the right", async || ask().await.map(drop)).await;
+        let can_i = ["auth", "can-i", verb, "pods", "-n", &place.namespace, &user];
+        let can_i = || world.cluster.kubectl(&can_i);
+        eventually(SOON, "the right", async || can_i().await.map(drop)).await;
     }
 }
 
@@ -359,7 +359,7 @@ fn a_storm_of_pods_is_notified_and_delays_no_renewal() {
 
 /// Argo CD and Flux apply the Deployment, and a `ReplicaSet` compares its template.
 #[test]
-fn owners_of_notified_pods_and_those_who_apply_them_see_no_change() {
+fn owners_and_appliers_of_notified_pods_see_no_change() {
     run(async {
         let world = World::shared().await;
         let place = world.place("owners").await;

@@ -27,7 +27,7 @@ async fn document(issuer_url: &str, ca: &str) -> Value {
 
 /// The answer of a front to one path.
 #[derive(Clone, Copy)]
-enum Says {
+enum Scripted {
     /// The document, with these bytes before it and this content type.
     Document(&'static [u8], &'static str),
     /// The web page of a single-page application, which is returned for every path.
@@ -41,9 +41,9 @@ enum Says {
 }
 
 /// The answers by path; `*` is every other path.
-type Answers = &'static [(&'static str, Says)];
+type Answers = &'static [(&'static str, Scripted)];
 
-const PLAIN: Says = Says::Document(b"", "application/json");
+const PLAIN: Scripted = Scripted::Document(b"", "application/json");
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 
@@ -56,22 +56,22 @@ fn front(document: Value, tenant: &'static str, answers: Answers) -> Listener {
         let mut document = document.clone();
         document["issuer"] = json!(format!("https://{}{tenant}", host.unwrap_or_default()));
         let found = answers.iter().find(|(at, _)| *at == path || *at == "*");
-        let says = found.map_or(Says::Status(404), |(_, says)| *says);
+        let says = found.map_or(Scripted::Status(404), |(_, says)| *says);
         let (status, headers, body) = match says {
-            Says::Document(before, kind) => {
+            Scripted::Document(before, kind) => {
                 let body = [before, document.to_string().as_bytes()].concat();
                 (200, format!("content-type: {kind}\r\n"), body)
             }
-            Says::Page => {
+            Scripted::Page => {
                 let page = b"<!doctype html><html><body><div id=\"root\"></div></body></html>";
                 (200, "content-type: text/html\r\n".to_owned(), page.to_vec())
             }
-            Says::Moved(status, to) => (status, format!("location: {to}\r\n"), Vec::new()),
-            Says::Away => {
+            Scripted::Moved(status, to) => (status, format!("location: {to}\r\n"), Vec::new()),
+            Scripted::Away => {
                 let to = "location: https://elsewhere.example/\r\n";
                 (302, to.to_owned(), Vec::new())
             }
-            Says::Status(status) => (status, String::new(), Vec::new()),
+            Scripted::Status(status) => (status, String::new(), Vec::new()),
         };
         let head = format!(
             "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n",
@@ -95,21 +95,21 @@ async fn put(place: &Place, front: &Listener, tenant: &str, ca: &str) {
 #[rustfmt::skip]
 const GOOD: [(&str, &str, Answers); 10] = [
     ("plain", "", &[(OPENID, PLAIN)]),
-    ("byte order mark", "", &[(OPENID, Says::Document(b"\xef\xbb\xbf", "application/json"))]),
-    ("text/plain", "", &[(OPENID, Says::Document(b"", "text/plain"))]),
-    ("octet-stream", "", &[(OPENID, Says::Document(b"", "application/octet-stream"))]),
-    ("odd charset", "", &[(OPENID, Says::Document(b"", "application/json; charset=ISO-8859-1"))]),
+    ("byte order mark", "", &[(OPENID, Scripted::Document(b"\xef\xbb\xbf", "application/json"))]),
+    ("text/plain", "", &[(OPENID, Scripted::Document(b"", "text/plain"))]),
+    ("octet-stream", "", &[(OPENID, Scripted::Document(b"", "application/octet-stream"))]),
+    ("odd charset", "", &[(OPENID, Scripted::Document(b"", "application/json; charset=ISO-8859-1"))]),
     ("RFC 8414 only", "/tenant", &[("/.well-known/oauth-authorization-server/tenant", PLAIN)]),
     ("OpenID document where RFC 8414 puts its own", "/tenant", &[("/.well-known/openid-configuration/tenant", PLAIN)]),
-    ("web page for every other path", "/tenant", &[("/.well-known/oauth-authorization-server/tenant", PLAIN), ("*", Says::Page)]),
-    ("errors for every other path", "", &[(OAUTH, PLAIN), ("*", Says::Status(500))]),
-    ("moved within the origin", "", &[(OPENID, Says::Moved(301, "/here")), ("/here", PLAIN)]),
+    ("web page for every other path", "/tenant", &[("/.well-known/oauth-authorization-server/tenant", PLAIN), ("*", Scripted::Page)]),
+    ("errors for every other path", "", &[(OAUTH, PLAIN), ("*", Scripted::Status(500))]),
+    ("moved within the origin", "", &[(OPENID, Scripted::Moved(301, "/here")), ("/here", PLAIN)]),
 ];
 
 #[rustfmt::skip]
 const BAD: [(&str, Answers, &str); 3] = [
-    ("nothing but a web page", &[("*", Says::Page)], "issuerUrl"),
-    ("moved to another origin", &[("*", Says::Away)], "https://elsewhere.example"),
+    ("nothing but a web page", &[("*", Scripted::Page)], "issuerUrl"),
+    ("moved to another origin", &[("*", Scripted::Away)], "https://elsewhere.example"),
     ("gone", &[], "issuerUrl"),
 ];
 

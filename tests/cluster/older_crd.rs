@@ -66,7 +66,7 @@ fn a_field_of_the_status_that_the_crd_lacks_is_left_out_and_reported_once() {
         };
         place.until("c", "the source is missing", failing).await;
         assert_eq!(place.ready("c").await.token, view.token);
-        let said = async || {
+        let message = async || {
             let logs = world.operator_logs();
             let lines = logs.lines().filter(|l| l.contains("upgrade the CRDs"));
             let lines: Vec<&str> = lines.collect();
@@ -75,6 +75,6 @@ fn a_field_of_the_status_that_the_crd_lacks_is_left_out_and_reported_once() {
                 .then_some(())
                 .ok_or(format!("{lines:?}"))
         };
-        eventually(SOON, "one line", said).await;
+        eventually(SOON, "one line", message).await;
     });
 }

@@ -86,7 +86,7 @@ fn a_token_for_a_time_works_is_removed_and_comes_back_with_a_later_end() {
 }
 
 #[test]
-fn a_suspension_or_a_broken_spec_does_not_keep_a_token_beyond_its_end() {
+fn a_suspension_or_an_invalid_spec_does_not_keep_a_token_beyond_not_after() {
     run(async {
         let world = World::shared().await;
         let place = world.place("beyond").await;
@@ -259,8 +259,8 @@ fn an_operator_that_is_killed_at_the_end_leaves_the_token_to_the_next_one() {
 fn an_end_that_is_moved_while_the_token_is_revoked_brings_another_token() {
     run(async {
         let world = World::shared().await;
-        let (asked, go) = (Arc::new(AtomicBool::new(false)), mpsc::channel());
-        let (seen, wait) = (Arc::clone(&asked), Mutex::new(go.1));
+        let (request_seen, go) = (Arc::new(AtomicBool::new(false)), mpsc::channel());
+        let (seen, wait) = (Arc::clone(&request_seen), Mutex::new(go.1));
         let listener = issuer(move |n| {
             seen.store(true, Ordering::SeqCst);
             if n == 0 {
@@ -272,7 +272,7 @@ fn an_end_that_is_moved_while_the_token_is_revoked_brings_another_token() {
         let place = place_at(world, "over-moved", &listener).await;
         let token = ends_soon(&place).await;
         eventually(SOON, "the revocation", async || {
-            asked.load(Ordering::SeqCst)
+            request_seen.load(Ordering::SeqCst)
         })
         .await;
         let later = json!({ "spec": { "notAfter": soon(3600) } });

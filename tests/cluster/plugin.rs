@@ -207,7 +207,7 @@ pub(crate) fn spec(place: &Place, scopes: &Value) -> Value {
 }
 
 /// The state Secret is as a sign-in leaves it, and no part of it was printed.
-pub(crate) async fn kept(place: &Place, printed: &str) -> String {
+pub(crate) async fn unchanged(place: &Place, printed: &str) -> String {
     let (token, notes) = state(place).await;
     place.canaries.add(&token);
     assert!(!printed.contains(&token), "a token in: {printed}");

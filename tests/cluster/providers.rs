@@ -383,11 +383,11 @@ fn a_refresh_token_that_died_requires_its_user_and_a_new_one_is_used_at_once() {
             "{notes:?}"
         );
         // It is not tried again.
-        let asked = answers(&provider.issuer, "user-lost").await;
+        let requests = answers(&provider.issuer, "user-lost").await;
         world
             .stays_quiet(&place, std::time::Duration::from_secs(2))
             .await;
-        assert_eq!(asked, answers(&provider.issuer, "user-lost").await);
+        assert_eq!(requests, answers(&provider.issuer, "user-lost").await);
         assert_eq!(
             place
                 .view("token")

@@ -9,7 +9,7 @@ use std::{
 use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
 use k8s_openapi::api::events::v1::Event;
 use serde_json::json;
-use testenv::{Asked, ConnectProxy, Manner, eventually};
+use testenv::{ConnectProxy, ConnectRequest, Manner, eventually};
 
 use crate::support::{LATER, Listener, Place, World, condition, issuer_of, run, unique};
 
@@ -41,7 +41,7 @@ fn bare(origin: &str) -> String {
 
 /// The hosts that were requested from the proxy.
 fn targets(proxy: &ConnectProxy) -> BTreeSet<String> {
-    proxy.asked().into_iter().map(|a| a.target).collect()
+    proxy.requests().into_iter().map(|a| a.target).collect()
 }
 
 /// Finds none of the canaries in the output of the operator.
@@ -86,16 +86,20 @@ fn tokens_come_through_the_proxy_over_one_tunnel_and_its_password_is_shown_nowhe
         past.ready("c").await;
 
         // One tunnel, however many tokens.
-        let opened = Asked {
+        let opened = ConnectRequest {
             target: bare(place.issuer.origin()),
             status: Some(200),
         };
-        assert_eq!(proxy.asked(), std::slice::from_ref(&opened));
+        assert_eq!(proxy.requests(), std::slice::from_ref(&opened));
         for _ in 0..5 {
             place.request_renewal("c").await;
             view = place.another_token("token", &view).await;
         }
-        assert_eq!(proxy.asked(), [opened], "a renewal opened another tunnel");
+        assert_eq!(
+            proxy.requests(),
+            [opened],
+            "a renewal opened another tunnel"
+        );
         assert_eq!(place.posts(), 6);
 
         // TLS verifies the server at the other end, as without a proxy.
@@ -111,8 +115,8 @@ fn tokens_come_through_the_proxy_over_one_tunnel_and_its_password_is_shown_nowhe
         discovers_and_revokes(&place, &proxy, &password).await;
         // No other host: neither the API server nor an issuer with a direct connection.
         let others = [world.cluster.server_url(), past.issuer.origin()].map(bare);
-        let asked = targets(&proxy);
-        assert!(others.iter().all(|o| !asked.contains(o)), "{asked:?}");
+        let connects = targets(&proxy);
+        assert!(others.iter().all(|o| !connects.contains(o)), "{connects:?}");
         let logs = world.operator_logs();
         assert!(
             logs.contains(&format!("http://{}", proxy.address())),
@@ -142,10 +146,15 @@ async fn discovers_and_revokes(place: &Place, proxy: &ConnectProxy, password: &s
     place.create("short", spec).await;
     place.ready("short").await;
     place.delete("short").await;
-    let printed = |word: &str| listener.requests().iter().any(|r| r.starts_with(word));
+    let printed = |expected_part: &str| {
+        listener
+            .requests()
+            .iter()
+            .any(|r| r.starts_with(expected_part))
+    };
     eventually(LATER, "a revocation", async || printed("POST /revoke ")).await;
     assert!(printed("GET /.well-known/") && printed("POST /token "));
-    let through = proxy.asked();
+    let through = proxy.requests();
     let through = through
         .iter()
         .filter(|a| a.target == bare(listener.origin()));
@@ -169,8 +178,8 @@ fn a_proxy_that_refuses_hangs_or_is_gone_is_reported_and_outlived() {
         place
             .create("kept", json!({ "target": { "secretName": "kept" } }))
             .await;
-        let mut kept = place.ready("kept").await;
-        for (name, manner, reason, word) in [
+        let mut unchanged = place.ready("kept").await;
+        for (name, manner, reason, expected_part) in [
             (
                 "gone",
                 None,
@@ -206,7 +215,7 @@ fn a_proxy_that_refuses_hangs_or_is_gone_is_reported_and_outlived() {
                 .create(name, json!({ "target": { "secretName": name } }))
                 .await;
             let message = place.not_ready(name, reason).await;
-            assert!(message.contains(word), "{name}: {message}");
+            assert!(message.contains(expected_part), "{name}: {message}");
             let port = proxy.address().port().to_string();
             assert!(
                 !message.contains(&port) && !message.contains(USER),
@@ -217,10 +226,10 @@ fn a_proxy_that_refuses_hangs_or_is_gone_is_reported_and_outlived() {
             place
                 .until("kept", reason, |c| {
                     condition(c, "RenewalFailing")
-                        .filter(|r| r.status == "True" && r.message.contains(word))
+                        .filter(|r| r.status == "True" && r.message.contains(expected_part))
                 })
                 .await;
-            assert_eq!(place.ready("kept").await.token, kept.token, "{name}");
+            assert_eq!(place.ready("kept").await.token, unchanged.token, "{name}");
             assert_eq!(place.posts(), before, "{name}: the issuer was asked");
 
             match manner {
@@ -229,7 +238,7 @@ fn a_proxy_that_refuses_hangs_or_is_gone_is_reported_and_outlived() {
             }
             place.any_token(name).await;
             place.ready(name).await;
-            kept = place.another_token("kept", &kept).await;
+            unchanged = place.another_token("kept", &unchanged).await;
         }
         shows_nothing(&world).await;
     });
@@ -317,7 +326,7 @@ fn the_chart_sets_the_proxy_and_lets_it_through() {
                 .expect("a chart")
                 .contains("ISSUER_PROXY")
         );
-        for (values, word) in [
+        for (values, expected_part) in [
             (
                 "issuerProxy.url=http://ada:pw@proxy:3128",
                 "issuerProxy.url",
@@ -330,7 +339,7 @@ fn the_chart_sets_the_proxy_and_lets_it_through() {
             ),
         ] {
             let refused = template(values).await.expect_err(values);
-            assert!(refused.contains(word), "{values}: {refused}");
+            assert!(refused.contains(expected_part), "{values}: {refused}");
         }
     });
 }

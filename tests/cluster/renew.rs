@@ -93,9 +93,9 @@ fn a_renewal_that_is_waited_for_ends_with_its_outcome() {
             .set_secrets(&place.client, other)
             .expect("a secret");
         let (code, printed) = renew(world, &place, "c", &["--timeout", "10s"]).await;
-        let words = "/c was not renewed within 10 s: ClientSecretRefused: ";
+        let expected = "/c was not renewed within 10 s: ClientSecretRefused: ";
         // The exit code of timeout(1): the token may arrive later.
-        assert!(code == Some(124) && printed.contains(words), "{printed}");
+        assert!(code == Some(124) && printed.contains(expected), "{printed}");
         assert!(!printed.contains(&place.secret), "{printed}");
         // If only a user can change the cause, the command does not wait. The second run does not wait either: its status does not change.
         let scopes = json!({ "allowedScopes": ["api://other/.default"] });
@@ -103,11 +103,11 @@ fn a_renewal_that_is_waited_for_ends_with_its_outcome() {
         place.put_issuer(issuer).await;
         for _ in 0..2 {
             let (code, printed) = renew(world, &place, "c", &["--timeout", "1m"]).await;
-            let words = "/c was not renewed: ScopeNotAllowed: ";
-            assert!(code == Some(1) && printed.contains(words), "{printed}");
+            let expected = "/c was not renewed: ScopeNotAllowed: ";
+            assert!(code == Some(1) && printed.contains(expected), "{printed}");
         }
-        let kept = place.view("token").await.expect("a token");
-        assert_eq!(kept.token, second.token);
+        let unchanged = place.view("token").await.expect("a token");
+        assert_eq!(unchanged.token, second.token);
 
         place
             .edit("c", json!({ "spec": { "suspend": true } }))
@@ -149,11 +149,11 @@ fn a_policy_that_forbids_a_renewal_request_is_quoted_by_the_plugin() {
         })
         .await;
         let (code, printed) = renew(world, &place, "c", &[]).await;
-        let words = format!(
+        let expected = format!(
             "the admission policy {} denies it: \"renewals are frozen until Monday\"; change what it names, or ask its owner to allow it",
             policy.name
         );
-        assert!(code == Some(1) && printed.contains(&words), "{printed}");
+        assert!(code == Some(1) && printed.contains(&expected), "{printed}");
         policy.lift().await;
     });
 }
@@ -177,9 +177,9 @@ fn a_policy_that_forbids_the_token_of_a_service_account_is_quoted_and_no_request
                 dry_run: true,
                 ..PostParams::default()
             };
-            let wish: TokenRequest = typed(json!({ "spec": { "audiences": [] } }));
+            let token_request: TokenRequest = typed(json!({ "spec": { "audiences": [] } }));
             let made: Result<TokenRequest, _> = accounts
-                .create_subresource("token", "workload", &params, &wish)
+                .create_subresource("token", "workload", &params, &token_request)
                 .await;
             made.is_err()
         })
@@ -189,12 +189,12 @@ fn a_policy_that_forbids_the_token_of_a_service_account_is_quoted_and_no_request
         } });
         place.create("c", client).await;
         let reported = place.not_ready("c", "ServiceAccountTokenRefused").await;
-        let words = format!(
+        let expected = format!(
             "the admission policy {} denies it: \"tokens for other clouds need a ticket\"",
             policy.name
         );
         assert!(
-            reported.contains(&words) && reported.contains("ServiceAccount workload"),
+            reported.contains(&expected) && reported.contains("ServiceAccount workload"),
             "{reported}"
         );
         assert_eq!(place.posts(), 0);

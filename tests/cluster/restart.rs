@@ -149,7 +149,7 @@ fn an_api_server_that_goes_and_comes_back_costs_no_token() {
             .start_apiserver()
             .await
             .expect("it comes back");
-        world.operator_lives();
+        world.operator_runs();
         assert_eq!(place.view("token").await.unwrap().token, view.token);
         assert_eq!(place.posts(), 1, "a broken watch is no reason for a token");
 
@@ -162,7 +162,7 @@ fn an_api_server_that_goes_and_comes_back_costs_no_token() {
         place.another_token("token", &view).await;
         place.ready("c").await;
         assert_eq!(place.posts(), 2);
-        world.operator_lives();
+        world.operator_runs();
         world.stays_quiet(&place, Duration::from_secs(3)).await;
     });
 }
@@ -182,11 +182,11 @@ fn a_proxy_in_the_environment_is_not_used() {
         place.create("c", json!({})).await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
-        let asked = proxy.accept().map(|(_, from)| from);
-        let nobody = asked
+        let connection = proxy.accept().map(|(_, from)| from);
+        let nobody = connection
             .as_ref()
             .is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock);
-        assert!(nobody, "{asked:?}");
+        assert!(nobody, "{connection:?}");
     });
 }
 
@@ -209,7 +209,7 @@ async fn waiting(place: &Place, names: &[String]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_restart_keeps_to_the_waits_of_what_fails() {
+fn a_restart_does_not_end_the_waits_of_failing_credentials() {
     run(async {
         let mut world = World::own().await;
         world.start_operator().await;
@@ -224,7 +224,7 @@ fn a_restart_keeps_to_the_waits_of_what_fails() {
             names.push(name);
         }
         place.create("kept", json!({})).await;
-        let kept = place.ready("kept").await;
+        let unchanged = place.ready("kept").await;
         place
             .edit_secret("token", json!({ "immutable": true }))
             .await;
@@ -254,7 +254,7 @@ fn a_restart_keeps_to_the_waits_of_what_fails() {
             let tally = world.since(mark, &place);
             assert_eq!(tally.count("get", "secrets"), 0, "{:?}", tally.sums());
         }
-        assert_eq!(place.view("token").await.unwrap().token, kept.token);
+        assert_eq!(place.view("token").await.unwrap().token, unchanged.token);
         // A change ends the wait.
         place
             .edit(

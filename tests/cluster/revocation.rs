@@ -238,7 +238,7 @@ fn a_token_is_revoked_whichever_way_its_credential_is_deleted() {
 }
 
 #[test]
-fn what_cannot_be_revoked_goes_at_once_and_says_so() {
+fn a_credential_that_cannot_be_revoked_is_deleted_at_once_and_reported() {
     run(async {
         let world = World::shared().await;
         let listener = issuer(|_| "400 Bad Request");

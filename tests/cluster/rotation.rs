@@ -80,11 +80,11 @@ fn the_issuers_refresh_in_moves_the_renewal_forward() {
         let world = World::shared().await;
         let place = world.place("refresh-in").await;
         // At half of its lifetime it would be 50 s.
-        let life = Duration::from_secs(100);
+        let lifetime = Duration::from_secs(100);
         place.add_client(
             place
                 .oauth_client()
-                .lifetime(life)
+                .lifetime(lifetime)
                 .refresh_in(Duration::from_secs(12)),
         );
         let recorder = Recorder::of(&place, "token");

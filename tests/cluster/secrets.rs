@@ -20,9 +20,9 @@ fn a_wrong_secret_is_reported_with_its_codes_and_corrected_in_seconds() {
         place.put_source(&wrong).await;
         place.create("c", json!({})).await;
         let message = place.not_ready("c", "ClientSecretRefused").await;
-        let asked = place.issuer.token_requests_of(&place.client);
-        assert_eq!(asked[0].aadsts, Some(7_000_215));
-        let id = asked[0].correlation_id.clone().expect("an id");
+        let requests = place.issuer.token_requests_of(&place.client);
+        assert_eq!(requests[0].aadsts, Some(7_000_215));
+        let id = requests[0].correlation_id.clone().expect("an id");
         assert!(message.contains("AADSTS7000215"), "{message}");
         assert!(message.contains(&id), "no correlation id in: {message}");
         assert!(
@@ -42,7 +42,7 @@ fn a_wrong_secret_is_reported_with_its_codes_and_corrected_in_seconds() {
             (attempt.code.as_deref(), attempt.http_status),
             (Some("AADSTS7000215"), Some(401))
         );
-        assert_eq!(attempt.correlation_id, asked[0].correlation_id);
+        assert_eq!(attempt.correlation_id, requests[0].correlation_id);
         assert_eq!(attempt.error.as_deref(), Some("invalid_client"));
         let events = eventually(SOON, "an event", async || {
             let events = place.events("c").await;
@@ -260,8 +260,8 @@ fn a_token_that_another_credential_draws_on_brings_its_reader_along_each_time() 
         let world = World::shared().await;
         let place = generic(world, "chain").await;
         place.add_client(place.oauth_client());
-        let ask = json!({ "scopes": ["read"], "audience": "api://demo" });
-        let mut first = ask.clone();
+        let request = json!({ "scopes": ["read"], "audience": "api://demo" });
+        let mut first = request.clone();
         first["target"] = json!({ "secretName": "first" });
         place.create("first", first).await;
         let mut before = place.ready("first").await;
@@ -270,7 +270,7 @@ fn a_token_that_another_credential_draws_on_brings_its_reader_along_each_time() 
         place
             .edit_secret("first", json!({ "metadata": { "annotations": allowed } }))
             .await;
-        let mut second = ask;
+        let mut second = request;
         second["target"] = json!({ "secretName": "second" });
         second["grant"] = json!({ "tokenExchange": {
             "subject": { "secretRef": { "name": "first", "key": "token" } },

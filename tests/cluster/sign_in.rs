@@ -8,10 +8,10 @@ use dev_issuer::Client as OauthClient;
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 use testenv::{
-    Asked, ConnectProxy, OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually,
+    ConnectProxy, ConnectRequest, OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually,
 };
 
-use super::plugin::{ADA, Plugin, browse, entra, kept, spec, user_kubeconfig};
+use super::plugin::{ADA, Plugin, browse, entra, spec, unchanged, user_kubeconfig};
 use crate::{
     providers::{state, user},
     support::{SOON, World, run, typed},
@@ -31,10 +31,10 @@ fn a_user_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
             .split_once("kubectl apicred ")
             .expect("a command")
             .1;
-        let words: Vec<&str> = command.split_whitespace().collect();
+        let arguments: Vec<&str> = command.split_whitespace().collect();
 
         place.issuer.auto_approve(Some(ADA)).expect("a user");
-        let mut plugin = Plugin::start(&kubeconfig, &words);
+        let mut plugin = Plugin::start(&kubeconfig, &arguments);
         let address = plugin.address().await;
         assert!(address.contains("code_challenge_method=S256"), "{address}");
         let page = browse(place.issuer.ca_pem(), &address).await;
@@ -47,7 +47,7 @@ fn a_user_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
         for part in [ADA, "api://demo/Records.Read", "key refresh_token"] {
             assert!(printed.contains(part), "no {part} in: {printed}");
         }
-        let first = kept(&place, &printed).await;
+        let first = unchanged(&place, &printed).await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
 
@@ -60,12 +60,12 @@ fn a_user_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
         place
             .edit_secret("state", json!({ "metadata": { "annotations": marks } }))
             .await;
-        let mut plugin = Plugin::start(&kubeconfig, &words);
+        let mut plugin = Plugin::start(&kubeconfig, &arguments);
         let address = plugin.address().await;
         browse(place.issuer.ca_pem(), &address).await;
         let (good, printed) = plugin.end().await;
         assert!(good, "{printed}");
-        assert_ne!(kept(&place, &printed).await, first);
+        assert_ne!(unchanged(&place, &printed).await, first);
         place.another_token("token", &view).await;
         let (_, notes) = state(&place).await;
         assert!(
@@ -121,7 +121,7 @@ fn a_user_signs_in_by_device_code_at_both_kinds_of_issuers() {
                 .expect("a known code");
             let (good, printed) = plugin.end().await;
             assert!(good && printed.contains(ADA), "{printed}");
-            kept(&place, &printed).await;
+            unchanged(&place, &printed).await;
             place.ready("c").await;
         }
     });
@@ -154,14 +154,17 @@ fn a_user_signs_in_through_a_proxy_that_he_names_and_no_other() {
             .expect("a known code");
         let (good, printed) = plugin.end().await;
         assert!(good && !printed.contains("hunter2"), "{printed}");
-        kept(&place, &printed).await;
-        let opened = Asked {
+        unchanged(&place, &printed).await;
+        let opened = ConnectRequest {
             target: place.issuer.address().to_string(),
             status: Some(200),
         };
-        assert_eq!((proxy.asked(), ambient.asked()), (vec![opened], Vec::new()));
+        assert_eq!(
+            (proxy.requests(), ambient.requests()),
+            (vec![opened], Vec::new())
+        );
 
-        for (given, word) in [
+        for (given, expected_part) in [
             (
                 format!("http://{}", proxy.address()),
                 "wants a user and password",
@@ -177,7 +180,7 @@ fn a_user_signs_in_through_a_proxy_that_he_names_and_no_other() {
         ] {
             let args: Vec<&str> = device.into_iter().chain(["--proxy", &given]).collect();
             let (good, printed) = Plugin::start(&kubeconfig, &args).end().await;
-            assert!(!good && printed.contains(word), "{printed}");
+            assert!(!good && printed.contains(expected_part), "{printed}");
             let secret = printed.contains("hunter2") || printed.contains("administrator");
             assert!(!secret, "{printed}");
         }
@@ -227,7 +230,7 @@ fn a_client_with_a_secret_signs_in_with_it_as_far_as_the_user_may_read_it() {
         let (good, printed) = plugin.end().await;
         assert!(good, "{printed}");
         assert!(!printed.contains(&place.secret), "{printed}");
-        kept(&place, &printed).await;
+        unchanged(&place, &printed).await;
         let view = place.ready("c").await;
         // A renewal that a user requests.
         let renew = ["renew", "c", "--namespace", &place.namespace];
@@ -275,7 +278,7 @@ fn at_an_issuer_of_the_namespace_the_state_secret_names_it_and_the_network_is_gu
         assert!(page.contains("You are signed in"), "{page}");
         let (good, printed) = plugin.end().await;
         assert!(good, "{printed}");
-        kept(&place, &printed).await;
+        unchanged(&place, &printed).await;
         let (_, notes) = state(&place).await;
         let origins = notes.get("apicred.dev/allowed-issuers");
         assert_eq!(origins.map(String::as_str), Some(place.issuer.origin()));
@@ -321,7 +324,7 @@ fn the_provider_that_was_not_written_here_signs_people_in_both_ways() {
             }
             let (good, printed) = plugin.end().await;
             assert!(good && printed.contains("somebody"), "{printed}");
-            let first = kept(&place, &printed).await;
+            let first = unchanged(&place, &printed).await;
             place.ready("c").await;
             eventually(SOON, "the refresh token is rotated", async || {
                 let (now, _) = state(&place).await;
@@ -369,11 +372,19 @@ fn what_would_waste_a_sign_in_is_reported_before_it() {
                 let verb = format!("--verb={verb}");
                 let make = ["create", "role", name, &verb, &what, "-n", &namespace];
                 world.cluster.kubectl(&make).await.expect("a role");
-                let (role, who) = (
+                let (role, user) = (
                     format!("--role={name}"),
                     format!("--serviceaccount={namespace}:ada"),
                 );
-                let bind = ["create", "rolebinding", name, &role, &who, "-n", &namespace];
+                let bind = [
+                    "create",
+                    "rolebinding",
+                    name,
+                    &role,
+                    &user,
+                    "-n",
+                    &namespace,
+                ];
                 world.cluster.kubectl(&bind).await.expect("a binding");
             }
         };
@@ -408,7 +419,7 @@ fn what_would_waste_a_sign_in_is_reported_before_it() {
         browse(place.issuer.ca_pem(), &address).await;
         let (good, printed) = plugin.end().await;
         assert!(good, "{printed}");
-        kept(&place, &printed).await;
+        unchanged(&place, &printed).await;
         place.ready("c").await;
     });
 }

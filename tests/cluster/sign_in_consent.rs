@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    plugin::{ADA, Plugin, browse, entra, kept, spec, user_kubeconfig},
+    plugin::{ADA, Plugin, browse, entra, spec, unchanged, user_kubeconfig},
     providers::state,
     service_accounts::cluster_issuer,
     support::{Listener, Place, SOON, World, issuer_of, run, typed},
@@ -275,7 +275,7 @@ fn a_new_state_secret_names_an_issuer_that_is_vouched_for_and_an_old_list_stays(
             // The origin is shown, without a question.
             assert!(printed.contains(&format!("  {origin}: ")), "{printed}");
             assert!(!printed.contains("[y/N]"), "{printed}");
-            kept(&place, &printed).await;
+            unchanged(&place, &printed).await;
             let (_, notes) = state(&place).await;
             let there = notes.get("apicred.dev/allowed-issuers");
             if list == origin {
@@ -301,7 +301,7 @@ fn a_new_state_secret_names_an_issuer_that_is_vouched_for_and_an_old_list_stays(
 }
 
 #[test]
-fn a_service_account_signs_nobody_in_with_a_token_for_the_api_server() {
+fn a_service_account_token_for_the_api_server_is_not_used_for_a_sign_in() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "consent-audience").await;

@@ -4,7 +4,7 @@ use dev_issuer::{Client as OauthClient, Config, DevIssuer};
 use serde_json::{Value, json};
 
 use crate::{
-    plugin::{ADA, Plugin, browse, kept, spec, user_kubeconfig},
+    plugin::{ADA, Plugin, browse, spec, unchanged, user_kubeconfig},
     support::{Place, World, run},
 };
 
@@ -64,7 +64,7 @@ fn a_refresh_of_an_offline_session_brings_a_token_that_is_of_use() {
             place.issuer.approve_device(&code, ADA).expect("a code");
             let (good, printed) = plugin.end().await;
             assert!(good, "{printed}");
-            kept(&place, &printed).await;
+            unchanged(&place, &printed).await;
             assert_eq!(noted(&place).await, scopes);
             if let Some(before) = before {
                 place.another_token("token", &before).await;
@@ -131,7 +131,7 @@ fn a_sign_in_goes_on_without_the_scopes_that_it_added_if_the_client_may_not_requ
                 let reported = format!("had added {scope}, which the credential does not name");
                 assert!(printed.contains(&reported), "no {reported:?} in: {printed}");
             }
-            kept(&place, &printed).await;
+            unchanged(&place, &printed).await;
             assert_eq!(noted(&place).await, left);
             place.ready("c").await;
         }

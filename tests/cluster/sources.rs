@@ -17,7 +17,12 @@ use crate::{
 };
 
 /// Waits until a condition has this status and reason; returns its message.
-async fn says(place: &Place, name: &str, kind: &str, (status, reason): (&str, &str)) -> String {
+async fn condition_of(
+    place: &Place,
+    name: &str,
+    kind: &str,
+    (status, reason): (&str, &str),
+) -> String {
     place
         .until(name, &format!("{kind}={status}/{reason}"), |c| {
             let found = condition(c, kind)?;
@@ -60,7 +65,7 @@ fn a_new_secret_that_the_issuer_did_not_know_yet_is_used_without_help() {
         let client = json!({ "client": { "id": place.client, "secrets": list } });
         place.create("c", client).await;
         place.ready("c").await;
-        let reported = says(
+        let reported = condition_of(
             &place,
             "c",
             "ClientCredentialExpiring",
@@ -113,11 +118,11 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
         let spec = |key: &str| json!({ "spec": { "client": { "secrets": list(key) } } });
         place.edit("c", spec("valeu")).await;
         let expiring = "ClientCredentialExpiring";
-        says(&place, "c", expiring, ("True", "ClientSecretKeyMissing")).await;
+        condition_of(&place, "c", expiring, ("True", "ClientSecretKeyMissing")).await;
         assert_eq!(place.posts(), posts);
         assert_eq!(place.ready("c").await.token, first.token);
         place.edit("c", spec("value")).await;
-        says(&place, "c", expiring, ("True", "ClientCredentialRefused")).await;
+        condition_of(&place, "c", expiring, ("True", "ClientCredentialRefused")).await;
         place.ready("c").await;
         assert_eq!(
             place.posts(),
@@ -150,7 +155,7 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
         // A missing one is reported while another one works.
         let params = DeleteParams::default();
         place.secrets().delete("source", &params).await.unwrap();
-        says(&place, "c", expiring, ("True", "ClientSecretMissing")).await;
+        condition_of(&place, "c", expiring, ("True", "ClientSecretMissing")).await;
         let rest = refs(&[("new", "value")]);
         place
             .edit("c", json!({ "spec": { "client": { "secrets": rest } } }))
@@ -177,7 +182,7 @@ fn what_was_refused_survives_a_restart() {
         place.create("c", client).await;
         place.ready("c").await;
         let expiring = "ClientCredentialExpiring";
-        says(&place, "c", expiring, ("True", "ClientCredentialRefused")).await;
+        condition_of(&place, "c", expiring, ("True", "ClientCredentialRefused")).await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         let before = place.credentials().get("c").await.unwrap();
         world.kill_operator().await;
@@ -204,7 +209,7 @@ async fn reported(
     world.stays_quiet(place, Duration::from_millis(500)).await;
     let (mark, posts) = (world.mark(), place.posts());
     go().await;
-    let reported = says(place, name, "RenewalFailing", ("True", reason)).await;
+    let reported = condition_of(place, name, "RenewalFailing", ("True", reason)).await;
     let credential = place.credentials().get(name).await;
     let credential = credential.expect("a credential");
     let renew = credential.status.as_ref().and_then(|s| s.renew_at.as_ref());
@@ -295,7 +300,7 @@ fn a_permission_of_an_issuer_that_is_taken_away_is_reported_at_once() {
             .delete(&place.issuer_name, &params)
             .await
             .unwrap();
-        says(&place, "c", "RenewalFailing", ("True", "IssuerNotFound")).await;
+        condition_of(&place, "c", "RenewalFailing", ("True", "IssuerNotFound")).await;
         usual().await;
         well(&place, "c").await;
         assert_eq!(place.posts(), 1);
@@ -380,14 +385,14 @@ fn requested_renewals_have_a_gap_and_the_last_request_is_not_lost() {
         place.create("c", json!({})).await;
         place.ready("c").await;
         let begun = jiff::Timestamp::now();
-        let mut wish = String::new();
+        let mut renewal_id = String::new();
         for _ in 0..60 {
-            wish = place.request_renewal("c").await;
+            renewal_id = place.request_renewal("c").await;
         }
         place
             .until("c", "the last request served", |c| {
                 let handled = c.status.as_ref()?.last_handled_renew_request.as_deref();
-                (handled == Some(wish.as_str())).then_some(())
+                (handled == Some(renewal_id.as_str())).then_some(())
             })
             .await;
         let seconds = jiff::Timestamp::now().duration_since(begun).as_secs();

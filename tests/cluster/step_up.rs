@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    plugin::{Plugin, browse, entra, kept, spec, user_kubeconfig},
+    plugin::{Plugin, browse, entra, spec, unchanged, user_kubeconfig},
     support::{Place, World, condition, run},
 };
 
@@ -13,15 +13,19 @@ const SCOPE: &str = "api://demo/Records.Read";
 const POLICY: &str = "5b0b1c7e-8a34-4d62-9f0e-1c2d3e4f5a6b";
 
 /// The claims that the last answer of the issuer requested.
-async fn asked(place: &Place) -> Option<String> {
+async fn requested_claims(place: &Place) -> Option<String> {
     let credential = place.credentials().get("c").await.expect("a credential");
     let status = credential.status.expect("a status");
     status.last_attempt.and_then(|last| last.claims)
 }
 
 /// Runs the plugin until the user has signed in; returns the claims in the browser's address.
-async fn sign_in(place: &Place, kubeconfig: &std::path::PathBuf, words: &[&str]) -> Vec<String> {
-    let mut plugin = Plugin::start(kubeconfig, words);
+async fn sign_in(
+    place: &Place,
+    kubeconfig: &std::path::PathBuf,
+    arguments: &[&str],
+) -> Vec<String> {
+    let mut plugin = Plugin::start(kubeconfig, arguments);
     let address = plugin.address().await;
     let sent = reqwest::Url::parse(&address).expect("an address");
     let sent = sent.query_pairs().filter(|(name, _)| name == "claims");
@@ -29,7 +33,7 @@ async fn sign_in(place: &Place, kubeconfig: &std::path::PathBuf, words: &[&str])
     browse(place.issuer.ca_pem(), &address).await;
     let (good, printed) = plugin.end().await;
     assert!(good, "{printed}");
-    kept(place, &printed).await;
+    unchanged(place, &printed).await;
     sent
 }
 
@@ -59,9 +63,9 @@ fn a_policy_challenges_a_renewal_the_status_has_the_command_and_after_the_sign_i
                 condition(c, "RenewalFailing").filter(|f| f.reason == "MfaRequired")
             })
             .await;
-        let kept = place.view("token").await.expect("a Secret");
-        assert_eq!(kept.token, first.token, "the valid token stays");
-        let claims = asked(&place).await.expect("the claims are kept");
+        let unchanged = place.view("token").await.expect("a Secret");
+        assert_eq!(unchanged.token, first.token, "the valid token stays");
+        let claims = requested_claims(&place).await.expect("the claims are kept");
         assert!(claims.contains(POLICY), "{claims}");
 
         // The claims in the status are sufficient.
@@ -69,10 +73,12 @@ fn a_policy_challenges_a_renewal_the_status_has_the_command_and_after_the_sign_i
             .message
             .split_once("kubectl apicred ")
             .expect(&failing.message);
-        let words = command.split_whitespace().take(4);
-        let words: Vec<&str> = words.map(|w| w.trim_end_matches([';', ',', '.'])).collect();
-        assert_eq!(words, ["login", "c", "--namespace", &place.namespace]);
-        let sent = sign_in(&place, &kubeconfig, &words).await;
+        let arguments = command.split_whitespace().take(4);
+        let arguments: Vec<&str> = arguments
+            .map(|w| w.trim_end_matches([';', ',', '.']))
+            .collect();
+        assert_eq!(arguments, ["login", "c", "--namespace", &place.namespace]);
+        let sent = sign_in(&place, &kubeconfig, &arguments).await;
         assert_eq!(sent, [claims], "once");
         let second = place.another_token("token", &first).await;
         assert_eq!(place.call("demo", "whoami", &second.token).await, 200);
@@ -81,7 +87,11 @@ fn a_policy_challenges_a_renewal_the_status_has_the_command_and_after_the_sign_i
                 condition(c, "RenewalFailing").is_none().then_some(())
             })
             .await;
-        assert_eq!(asked(&place).await, None, "the next sign-in has none");
+        assert_eq!(
+            requested_claims(&place).await,
+            None,
+            "the next sign-in has none"
+        );
         for _ in 0..2 {
             place.request_renewal("c").await;
             let before = place.view("token").await.expect("a Secret");
@@ -107,8 +117,8 @@ fn a_sign_in_requests_the_claims_that_an_api_requires() {
         let header = "eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiYzEifX19";
         let plain = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
         for given in [header, plain] {
-            let words = [&login[..], &[given]].concat();
-            let sent = sign_in(&place, &kubeconfig, &words).await;
+            let arguments = [&login[..], &[given]].concat();
+            let sent = sign_in(&place, &kubeconfig, &arguments).await;
             assert_eq!(sent, [plain]);
             place.ready("c").await;
         }

@@ -76,11 +76,11 @@ fn microsoft_apis_in_application_context_by_their_names() {
             let posts = place.issuer.token_requests_of(&place.client);
             let last = posts.last().expect("a request");
             assert_eq!(&last.path, path, "{name}");
-            let asked = last.resource.clone().or(last
+            let resource = last.resource.clone().or(last
                 .scope
                 .as_ref()
                 .map(|s| s.trim_end_matches("/.default").to_owned()));
-            assert_eq!(asked.as_deref(), Some(audience), "{name}");
+            assert_eq!(resource.as_deref(), Some(audience), "{name}");
         }
     });
 }
@@ -274,7 +274,7 @@ fn auth0_wants_an_audience_and_salesforce_states_no_lifetime() {
 }
 
 #[test]
-fn permissions_that_are_missing_are_reported_with_who_grants_them() {
+fn missing_permissions_are_reported_with_the_next_step() {
     run(async {
         let world = World::shared().await;
         let place = world.place("expect").await;

@@ -32,7 +32,7 @@ fn a_deleted_target_comes_back_at_once() {
 }
 
 #[test]
-fn data_that_somebody_edits_is_repaired_and_reported() {
+fn edited_data_is_corrected_and_reported() {
     run(async {
         let world = World::shared().await;
         let place = world.place("edited").await;

@@ -196,13 +196,13 @@ fn an_issuer_on_a_private_address_needs_an_administrators_permission() {
         );
         // The issuer reports this as well, and an issuer without namespaces reports that it serves none.
         place
-            .issuer_says("AddressNotAllowed", &["allowedCidrs"])
+            .until_issuer_reports("AddressNotAllowed", &["allowedCidrs"])
             .await;
         assert_eq!(place.posts(), 0);
         let nobody = json!({ "allowedNamespaces": null });
         place.put_issuer(merge(place.entra_issuer(), nobody)).await;
         place
-            .issuer_says("EndpointKnown", &["no namespace may use it"])
+            .until_issuer_reports("EndpointKnown", &["no namespace may use it"])
             .await;
         place.put_issuer(place.entra_issuer()).await;
         place.ready("c").await;

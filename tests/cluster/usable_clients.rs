@@ -41,7 +41,9 @@ fn a_client_whose_issuer_does_not_serve_its_namespace_is_not_ready() {
         let world = World::shared().await;
         let place = world.place("client-served").await;
         place.put_client("shared", json!({})).await;
-        place.client_says("shared", "True", "ClientValid").await;
+        place
+            .until_client_reports("shared", "True", "ClientValid")
+            .await;
         let allowing = |allowed: Value| {
             let mut spec = place.entra_issuer();
             spec["allowedNamespaces"] = allowed;
@@ -49,7 +51,7 @@ fn a_client_whose_issuer_does_not_serve_its_namespace_is_not_ready() {
         };
         allowing(json!({ "names": ["another"] })).await;
         let reported = place
-            .client_says("shared", "False", "NotAuthorizedByIssuer")
+            .until_client_reports("shared", "False", "NotAuthorizedByIssuer")
             .await;
         assert!(
             reported.contains(&place.namespace) && reported.contains("spec.allowedNamespaces"),
@@ -57,22 +59,26 @@ fn a_client_whose_issuer_does_not_serve_its_namespace_is_not_ready() {
         );
         // Its credentials report the same.
         place.create("a", by_client("a")).await;
-        let said = place.not_ready("a", "NotAuthorizedByIssuer").await;
-        assert!(said.contains(&reported), "{said}");
+        let message = place.not_ready("a", "NotAuthorizedByIssuer").await;
+        assert!(message.contains(&reported), "{message}");
         assert_eq!(place.posts(), 0);
 
         // With a label of the namespace, which is set and removed.
         let selector = json!({ "matchLabels": { "apicred-test-team": "blue" } });
         allowing(json!({ "selector": selector })).await;
         place.label(json!("blue")).await;
-        place.client_says("shared", "True", "ClientValid").await;
+        place
+            .until_client_reports("shared", "True", "ClientValid")
+            .await;
         place.ready("a").await;
         place.label(Value::Null).await;
         place
-            .client_says("shared", "False", "NotAuthorizedByIssuer")
+            .until_client_reports("shared", "False", "NotAuthorizedByIssuer")
             .await;
         allowing(json!({ "names": [place.namespace] })).await;
-        place.client_says("shared", "True", "ClientValid").await;
+        place
+            .until_client_reports("shared", "True", "ClientValid")
+            .await;
 
         // The installation allows only the public cloud.
         let at = |cloud: &str| {
@@ -81,13 +87,15 @@ fn a_client_whose_issuer_does_not_serve_its_namespace_is_not_ready() {
         };
         place.put_client("abroad", at("China")).await;
         let reported = place
-            .client_says("abroad", "False", "CloudNotAllowed")
+            .until_client_reports("abroad", "False", "CloudNotAllowed")
             .await;
         assert!(reported.contains("China"), "{reported}");
         place
             .edit_client("abroad", json!({ "spec": at("Public") }))
             .await;
-        place.client_says("abroad", "True", "ClientValid").await;
+        place
+            .until_client_reports("abroad", "True", "ClientValid")
+            .await;
     });
 }
 
@@ -100,7 +108,7 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
         let missing = json!({ "secrets": [entry("later")] });
         place.put_client("one", missing).await;
         let reported = place
-            .client_says("one", "False", "ClientSecretKeyMissing")
+            .until_client_reports("one", "False", "ClientSecretKeyMissing")
             .await;
         assert_eq!(
             reported,
@@ -109,10 +117,14 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
         // One of two is sufficient.
         let two = json!({ "secrets": [entry("later"), entry("client-secret")] });
         place.put_client("two", two).await;
-        place.client_says("two", "True", "ClientValid").await;
+        place
+            .until_client_reports("two", "True", "ClientValid")
+            .await;
         let pair = json!({ "secrets": null, "certificates": [{ "secretName": "source" }] });
         place.put_client("pair", pair).await;
-        place.client_says("pair", "False", "SourceKeyMissing").await;
+        place
+            .until_client_reports("pair", "False", "SourceKeyMissing")
+            .await;
 
         // After a change of the Secret alone, it is read again.
         let label = json!({ "metadata": { "labels": { "team": "x" } } });
@@ -121,7 +133,9 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
         place
             .edit_client("two", json!({ "spec": { "id": "other" } }))
             .await;
-        place.client_says("two", "True", "ClientValid").await;
+        place
+            .until_client_reports("two", "True", "ClientValid")
+            .await;
         assert_eq!(world.since(mark, &place).count("get", "secrets"), 0);
         place.edit_secret("source", label).await;
         let reads = || world.since(mark, &place).count("get", "secrets");
@@ -135,12 +149,14 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
         assert_eq!(reads(), 3);
         let more = json!({ "stringData": { "later": "a~later.value" } });
         place.edit_secret("source", more).await;
-        place.client_says("one", "True", "ClientValid").await;
+        place
+            .until_client_reports("one", "True", "ClientValid")
+            .await;
         place
             .edit_secret("source", json!({ "data": { "later": null } }))
             .await;
         place
-            .client_says("one", "False", "ClientSecretKeyMissing")
+            .until_client_reports("one", "False", "ClientSecretKeyMissing")
             .await;
 
         // A Secret that its owner reserves for another use.
@@ -148,11 +164,13 @@ fn a_client_whose_secrets_cannot_serve_it_is_not_ready() {
             .annotate("source", "publish-by", json!("somebody"))
             .await;
         let reported = place
-            .client_says("two", "False", "NotAuthorizedBySecret")
+            .until_client_reports("two", "False", "NotAuthorizedBySecret")
             .await;
         assert!(reported.contains("apicred.dev/publish-by"), "{reported}");
         place.annotate("source", "publish-by", Value::Null).await;
-        place.client_says("two", "True", "ClientValid").await;
+        place
+            .until_client_reports("two", "True", "ClientValid")
+            .await;
     });
 }
 
@@ -173,7 +191,7 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
         let at = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "own" } });
         place.put_client("shared", at).await;
         let reported = place
-            .client_says("shared", "False", "NotAuthorizedBySecret")
+            .until_client_reports("shared", "False", "NotAuthorizedBySecret")
             .await;
         assert!(
             reported.contains(&format!("apicred.dev/allowed-issuers: {origin}")),
@@ -181,14 +199,16 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
         );
         place.create("a", by_client("a")).await;
         let seen = |c: &ApiCredential| condition(c, "Ready").map(|r| (r.reason, r.message));
-        let said = place.until("a", "a reason", |c| {
+        let message = place.until("a", "a reason", |c| {
             seen(c).filter(|(reason, _)| reason == "NotAuthorizedBySecret")
         });
-        let said = said.await.1;
-        assert!(said.contains(&reported), "{said}");
+        let message = message.await.1;
+        assert!(message.contains(&reported), "{message}");
         let named = json!(format!("https://another.example, {origin}"));
         place.annotate("source", "allowed-issuers", named).await;
-        place.client_says("shared", "True", "ClientValid").await;
+        place
+            .until_client_reports("shared", "True", "ClientValid")
+            .await;
         place
             .annotate(
                 "source",
@@ -197,7 +217,7 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
             )
             .await;
         place
-            .client_says("shared", "False", "NotAuthorizedBySecret")
+            .until_client_reports("shared", "False", "NotAuthorizedBySecret")
             .await;
 
         // A ServiceAccount must name the issuer as well.
@@ -218,13 +238,15 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
         });
         place.put_client("account", by_account).await;
         let reported = place
-            .client_says("account", "False", "NotAuthorizedBySecret")
+            .until_client_reports("account", "False", "NotAuthorizedBySecret")
             .await;
         assert!(reported.contains("ServiceAccount sync"), "{reported}");
         let patch = Patch::Merge(account(json!(origin)));
         let params = PatchParams::default();
         let edited = accounts.patch("sync", &params, &patch);
         edited.await.expect("an annotation");
-        place.client_says("account", "True", "ClientValid").await;
+        place
+            .until_client_reports("account", "True", "ClientValid")
+            .await;
     });
 }

@@ -47,7 +47,9 @@ async fn a_whole_lifecycle(world: &World) -> Place {
     place.put_client("shared", json!({})).await;
     place.create("by-client", by_client("by-client")).await;
     place.ready("by-client").await;
-    place.client_says("shared", "True", "ClientValid").await;
+    place
+        .until_client_reports("shared", "True", "ClientValid")
+        .await;
     place.request_renewal("good").await;
     place.another_token("token", &first).await;
     place
@@ -186,11 +188,11 @@ fn the_role_is_enough_and_all_of_it_is_used() {
         let namespaces: Api<Namespace> = Api::all(world.admin.clone());
         let list = namespaces.list(&ListParams::default()).await.unwrap();
         let alive: BTreeSet<String> = list.items.iter().map(ResourceExt::name_any).collect();
-        let asked = world
+        let requests = world
             .cluster
             .audit_events(|e| e.user.ends_with(&format!(":{NAMESPACE}:apicred")))
             .unwrap();
-        let refused: Vec<_> = asked
+        let refused: Vec<_> = requests
             .iter()
             // The owner of a namespace grants the right on its pods; other tests check the behaviour without it.
             .filter(|e| e.resource != "pods")
@@ -200,7 +202,7 @@ fn the_role_is_enough_and_all_of_it_is_used() {
             .collect();
         assert!(refused.is_empty(), "the role lacks {refused:?}");
 
-        let used: BTreeSet<(String, String, String)> = asked
+        let used: BTreeSet<(String, String, String)> = requests
             .into_iter()
             .map(|e| {
                 let resource = if e.subresource.is_empty() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    logs::said,
+    logs::messages,
     service_accounts::service_account,
     support::{LATER, World, condition, run},
 };
@@ -113,7 +113,7 @@ fn an_annotation_without_effect_is_reported_on_an_issuer_and_for_a_service_accou
                 })
                 .await;
             // The condition and its event are one line of the log.
-            let lines = said(world, Some(&place.namespace), name);
+            let lines = messages(world, Some(&place.namespace), name);
             let about = lines.iter().filter(|l| l.ends_with("AnnotationUnknown"));
             assert!(about.count() <= 1, "{lines:?}");
             let log = world.lines_about(Some(&place.namespace), name);
@@ -129,7 +129,7 @@ fn an_annotation_without_effect_is_reported_on_an_issuer_and_for_a_service_accou
         };
         issuer(json!("https://login.example")).await;
         place
-            .issuer_says(
+            .until_issuer_reports(
                 "AnnotationUnknown",
                 &["apicred.dev/allowed-issuers belongs on the Secret"],
             )

@@ -66,12 +66,12 @@ fn a_webhook_that_is_down_holds_the_secret_up_and_costs_no_token() {
         webhook_down(&case, "", "secrets", "CREATE").await;
         in_force(&case).await;
         let (place, name) = (std::sync::Arc::clone(&case.place), case.name.clone());
-        let words = [
+        let text = [
             "the admission webhook nobody.example.test does not answer",
             "connection refused",
             "its owner must repair it",
         ];
-        forbidden(case, ("KubernetesUnavailable", &words), async || {
+        forbidden(case, ("KubernetesUnavailable", &text), async || {
             webhook_gone(&place, &name).await;
         })
         .await;
@@ -87,7 +87,7 @@ async fn unsaid(mut case: Case, code: u16, lift: impl AsyncFnOnce()) {
         place.any_token("token").await;
         eventually(LATER, format!("{name}: a refused status"), async || {
             wire.journal().iter().any(|e| {
-                e.call.words() == "patch apicredentials/status c" && e.answered == Some(code)
+                e.call.text() == "patch apicredentials/status c" && e.answered == Some(code)
             })
         })
         .await;
@@ -120,7 +120,7 @@ async fn status_refused(world: &World, place: &Place) {
 }
 
 #[test]
-fn a_webhook_that_is_down_keeps_the_status_back_and_not_the_token() {
+fn an_unavailable_webhook_delays_the_status_and_not_the_token() {
     run(in_both_modes(async |mode| {
         let world = world().await;
         let case = Case::within(world, "f18-hush", mode).await;
@@ -146,7 +146,7 @@ async fn stricter(kinds: &Api<CustomResourceDefinition>) -> (Value, Value) {
 }
 
 #[test]
-fn a_kind_that_became_stricter_keeps_the_status_back_and_not_the_token() {
+fn a_stricter_crd_delays_the_status_and_not_the_token() {
     run(async {
         let mut world = LAWLESS.lock().await;
         let world = fragile(&mut world).await;

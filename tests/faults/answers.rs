@@ -16,7 +16,7 @@ use crate::{
 const MOST: usize = 40;
 
 /// Prepares a wire before a scenario begins.
-pub(crate) type Spoiling = Box<dyn FnOnce(&Wire) + Send>;
+pub(crate) type Injection = Box<dyn FnOnce(&Wire) + Send>;
 
 /// Runs a scenario for each of these faults and each request of a single object, until one has no fault. In namespaced mode
 /// these requests are the same, so each fault meets every third of them there, and each request some of the faults.
@@ -49,22 +49,22 @@ pub(crate) async fn at_each_call(faults: &[Named]) {
     .await;
 }
 
-fn at((name, fault): &Named, k: usize, mode: Mode) -> Spoilt {
+fn at((name, fault): &Named, k: usize, mode: Mode) -> FaultCase {
     let fault = fault.clone();
-    let spoil = move |wire: &Wire| wire.spoil(k, Call::is_single, fault);
-    (format!("{name}-{k}"), mode, Box::new(spoil))
+    let inject = move |wire: &Wire| wire.inject(k, Call::is_single, fault);
+    (format!("{name}-{k}"), mode, Box::new(inject))
 }
 
 /// A scenario with a fault: its name, the mode of its operator, and the preparation of the wire.
-pub(crate) type Spoilt = (String, Mode, Spoiling);
+pub(crate) type FaultCase = (String, Mode, Injection);
 
 /// Runs these scenarios. A fault must have occurred in each of them.
-pub(crate) async fn lead_all(cases: Vec<Spoilt>) {
-    let lives = cases
+pub(crate) async fn lead_all(cases: Vec<FaultCase>) {
+    let scenarios = cases
         .into_iter()
         .map(|case| AssertUnwindSafe(lead(case)).catch_unwind());
     // All of them are run to the end, so that a broken rule shows all its effects.
-    let spoilt: Vec<_> = join_all(lives).await;
+    let spoilt: Vec<_> = join_all(scenarios).await;
     let failed = spoilt.iter().filter(|s| s.is_err()).count();
     assert_eq!(failed, 0, "lives of {} failed; see above", spoilt.len());
     let missed = spoilt.iter().filter(|s| matches!(s, Ok(false))).count();
@@ -72,8 +72,8 @@ pub(crate) async fn lead_all(cases: Vec<Spoilt>) {
 }
 
 /// Runs one scenario; returns true if a fault occurred.
-async fn lead((name, mode, spoil): Spoilt) -> bool {
-    let scenario = Scenario::lead_in(mode, &name, spoil).await;
+async fn lead((name, mode, inject): FaultCase) -> bool {
+    let scenario = Scenario::lead_in(mode, &name, inject).await;
     check(&scenario, reference().await);
     scenario.spoilt > 0
 }

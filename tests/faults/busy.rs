@@ -26,7 +26,7 @@ async fn refused(name: &str, times: usize, fits: fn(&Call) -> bool, fault: Fault
             if !call.is_single() || !fits(call) {
                 return None;
             }
-            let left = left.entry(call.words()).or_insert(times);
+            let left = left.entry(call.text()).or_insert(times);
             if *left == 0 {
                 // The next request of this kind is a different one.
                 *left = times;
@@ -47,7 +47,7 @@ fn a_server_that_answers_429_to_half_of_all_requests_fails_no_reconcile() {
     run(async {
         let busy = Fault::status(429, "TooManyRequests", &[("retry-after", "1")]);
         let scenario = refused("r5-429", 1, |_| true, busy).await;
-        assert!(!scenario.words.contains("KubernetesUnavailable"));
+        assert!(!scenario.text.contains("KubernetesUnavailable"));
         let (mut done, mut usual) = (scenario.writes.clone(), reference().await.writes.clone());
         // A first token that takes longer than a second is reported as pending first.
         let status = |writes: &mut BTreeMap<String, usize>| {
@@ -70,7 +70,7 @@ fn a_server_that_does_not_know_its_roles_yet_is_not_taken_for_one_that_forbids()
         let fits = |call: &Call| call.resource != "events";
         let scenario = refused("r5-403", 2, fits, forbidden).await;
         for reason in ["TargetWriteForbidden", "ClientSecretForbidden"] {
-            assert!(!scenario.words.contains(reason), "{reason}");
+            assert!(!scenario.text.contains(reason), "{reason}");
         }
     });
 }

@@ -9,7 +9,7 @@ use http::Request;
 use kube::client::Body;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::stream::Spoil;
+use crate::stream::StreamFault;
 
 /// The subject of a request, with the names of RBAC and audit logs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,7 +64,7 @@ impl Call {
     }
 
     /// As text.
-    pub(crate) fn words(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("{} {} {}", self.verb, self.resource, self.name)
     }
 }
@@ -103,7 +103,7 @@ pub(crate) enum Fault {
     /// The operator is killed after the server has executed it.
     CrashAfter,
     /// The watch opens, and its stream has this fault.
-    Stream(Spoil),
+    Stream(StreamFault),
 }
 
 impl Fault {

@@ -147,8 +147,8 @@ fn a_restart_without_the_list_of_clients_sends_no_refused_password() {
             refused.then(|| Fault::status(403, "Forbidden", &[]))
         });
         case.start();
-        let said = place.not_ready("c", "NamespaceNotReadable").await;
-        assert!(said.contains("may not list apiclients"), "{said}");
+        let log = place.not_ready("c", "NamespaceNotReadable").await;
+        assert!(log.contains("may not list apiclients"), "{log}");
         on.store(false, Ordering::SeqCst);
         place.not_ready("c", "PasswordRefused").await;
         case.client_is("True").await;
@@ -173,7 +173,7 @@ fn a_status_of_a_client_that_cannot_be_written_is_logged_and_written_later() {
         let on = Arc::new(AtomicBool::new(true));
         let still = Arc::clone(&on);
         case.wire.rule(move |call| {
-            let status = call.words() == "patch apiclients/status shared";
+            let status = call.text() == "patch apiclients/status shared";
             let refused = status && still.load(Ordering::SeqCst);
             refused.then(|| Fault::status(403, "Forbidden", &[]))
         });
@@ -191,8 +191,8 @@ fn a_status_of_a_client_that_cannot_be_written_is_logged_and_written_later() {
             parts.iter().all(|part| line.contains(part))
         };
         let lines = || {
-            let said = case.said.text();
-            said.lines().filter(|line| unwritten(line)).count()
+            let log = case.log.text();
+            log.lines().filter(|line| unwritten(line)).count()
         };
         let what = format!("{}: a line in the log", case.name);
         eventually(LATER, what, async || match lines() {

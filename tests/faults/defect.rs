@@ -17,17 +17,17 @@ fn work_that_panics_delays_one_credential_and_no_other() {
         let mut case = Case::within(world().await, "f03-panic", mode).await;
         let mut panicked = false;
         case.wire.rule(move |call| {
-            let hit = !panicked && call.words() == "patch secrets token";
+            let hit = !panicked && call.text() == "patch secrets token";
             panicked |= hit;
             hit.then_some(Fault::Panic)
         });
         case.start();
         case.place.create("c", json!({})).await;
         let first = case.until_ready(None).await;
-        let wish = case.place.request_renewal("c").await;
+        let renewal_id = case.place.request_renewal("c").await;
         eventually(LATER, "a panic that is reported", async || {
-            let said = case.said.text();
-            let mut lines = said.lines().filter(|line| line.contains("\"ERROR\""));
+            let log = case.log.text();
+            let mut lines = log.lines().filter(|line| line.contains("\"ERROR\""));
             lines.any(|line| line.contains(&case.place.namespace))
         })
         .await;
@@ -39,7 +39,7 @@ fn work_that_panics_delays_one_credential_and_no_other() {
 
         // It would be reconciled after a minute without this.
         case.nudge().await;
-        case.until_ready(Some((&first, Some(&wish)))).await;
+        case.until_ready(Some((&first, Some(&renewal_id)))).await;
         // The token of the work that panicked may be lost with it.
         let posts = case.place.posts();
         assert!((3..=4).contains(&posts), "O3: {posts} requests");

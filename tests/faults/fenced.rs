@@ -21,7 +21,7 @@ async fn behind_its_back(
     change: impl AsyncFnOnce(&Place),
 ) -> (Vec<Option<u16>>, apicred::api::ApiCredential) {
     let mut case = Case::within(world().await, name, mode).await;
-    let (come, go) = case.wire.hold_first(|call| call.words() == STATUS);
+    let (come, go) = case.wire.hold_first(|call| call.text() == STATUS);
     case.start();
     case.place.create("c", json!({})).await;
     come.notified().await;
@@ -31,7 +31,7 @@ async fn behind_its_back(
     case.stays_quiet(Duration::from_millis(500)).await;
     assert_eq!(case.place.posts(), 1, "{name}: O3");
     let journal = case.wire.journal();
-    let statuses = journal.iter().filter(|e| e.call.words() == STATUS);
+    let statuses = journal.iter().filter(|e| e.call.text() == STATUS);
     let answers = statuses.map(|e| e.answered).collect();
     let object = case
         .place

@@ -17,7 +17,7 @@ use crate::{
 const SILENCE: Duration = Duration::from_secs(5);
 
 #[test]
-fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
+fn connections_without_data_are_closed_and_cost_no_token() {
     run(in_both_modes(async |mode| {
         let world = world().await;
         let relay = Relay::to(world.cluster.server_url()).await;
@@ -33,8 +33,8 @@ fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
             case.stays_quiet(Duration::from_millis(300)).await;
             relay.freeze();
             // Reported on a watch that is dead.
-            let wish = case.place.request_renewal("c").await;
-            last = case.until_ready(Some((&last, Some(&wish)))).await;
+            let renewal_id = case.place.request_renewal("c").await;
+            last = case.until_ready(Some((&last, Some(&renewal_id)))).await;
             assert_eq!(case.place.posts(), 1 + round, "O3");
         }
         case.stays_quiet(Duration::from_secs(1)).await;
@@ -45,7 +45,7 @@ fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
 /// The operator switches from a server with the newest data to one that was cut off from etcd before its last writes, first with
 /// its cache, and then as a new process without one.
 #[test]
-fn an_api_server_that_serves_only_old_data_makes_nobody_decide_anything() {
+fn no_decision_is_made_on_old_data_of_the_api_server() {
     run(async {
         let mut world = FRAGILE.lock().await;
         let world = fragile(&mut world).await;
@@ -79,24 +79,24 @@ async fn serves_only_old_data(world: &World, mode: Mode) {
     let second = case.until_ready(Some((&first, Some(&second)))).await;
     case.stays_quiet(Duration::from_millis(300)).await;
 
-    let asked = |case: &Case, verb: &str| {
+    let requests = |case: &Case, verb: &str| {
         let journal = case.wire.journal();
         journal.iter().filter(|e| e.call.verb == verb).count()
     };
-    let before = asked(&case, "watch");
+    let before = requests(&case, "watch");
     relay.lead_to(past.url());
     eventually(LATER, "five watches there", async || {
-        asked(&case, "watch") >= before + 5
+        requests(&case, "watch") >= before + 5
     })
     .await;
-    let wish = case.place.request_renewal("c").await;
+    let renewal_id = case.place.request_renewal("c").await;
     case.stays_quiet(Duration::from_secs(1)).await;
     assert_eq!(case.place.posts(), 2, "with what it knows");
     case.kill().await;
-    let before = asked(&case, "list");
+    let before = requests(&case, "list");
     case.start();
     eventually(LATER, "five lists there", async || {
-        asked(&case, "list") >= before + 5
+        requests(&case, "list") >= before + 5
     })
     .await;
     case.stays_quiet(Duration::from_secs(1)).await;
@@ -105,7 +105,7 @@ async fn serves_only_old_data(world: &World, mode: Mode) {
     assert_eq!(view.version, second.version, "O1");
 
     store.go_on();
-    case.until_ready(Some((&second, Some(&wish)))).await;
+    case.until_ready(Some((&second, Some(&renewal_id)))).await;
     assert_eq!(case.place.posts(), 3, "O3");
     case.stays_quiet(Duration::from_millis(500)).await;
     case.stop().await;

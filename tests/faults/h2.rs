@@ -70,8 +70,8 @@ pub(crate) fn play(
 }
 
 /// Whether the bytes of a client contain the end of the body of a request.
-fn is_whole(said: &[u8]) -> bool {
-    let mut rest = said.get(PREFACE..).unwrap_or_default();
+fn is_whole(request: &[u8]) -> bool {
+    let mut rest = request.get(PREFACE..).unwrap_or_default();
     while let [a, b, c, kind, flags, _, _, _, _, tail @ ..] = rest {
         let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
         let Some(next) = tail.get(length..) else {
@@ -118,7 +118,7 @@ fn a_storm_of_resets_is_met_with_one_request_a_try() {
 }
 
 #[test]
-fn a_name_that_nobody_has_is_reported_and_works_once_it_is_corrected() {
+fn an_unknown_host_name_is_reported_and_works_after_its_correction() {
     run(in_both_modes(async |mode| {
         let endpoint = Endpoint::start(Vec::new());
         let mut case = Case::within(world().await, "f55-name", mode).await;

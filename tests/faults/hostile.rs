@@ -184,10 +184,10 @@ pub(crate) async fn at(mode: Mode, name: &str, endpoint: &Endpoint) -> Case {
 
 /// All of these in both modes, at once.
 pub(crate) async fn each<const N: usize>(cases: [(&str, &str, Act); N]) {
-    let lives = cases.iter().flat_map(|(name, reason, act)| {
+    let scenarios = cases.iter().flat_map(|(name, reason, act)| {
         Mode::BOTH.map(|mode| Box::pin(once(mode, name, reason, act.clone())))
     });
-    join_all(lives).await;
+    join_all(scenarios).await;
 }
 
 /// The endpoint does this once: it is reported with this reason, and the next attempt at its time succeeds.

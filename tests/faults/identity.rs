@@ -86,8 +86,8 @@ fn an_own_token_that_is_not_accepted_any_more_is_read_again_and_costs_nothing() 
         })
         .await;
 
-        let wish = case.place.request_renewal("c").await;
-        case.until_ready(Some((&first, Some(&wish)))).await;
+        let renewal_id = case.place.request_renewal("c").await;
+        case.until_ready(Some((&first, Some(&renewal_id)))).await;
         assert_eq!(case.place.posts(), 2, "O3");
         let refused = |e: &crate::calls::Entry| e.answered == Some(401);
         assert!(

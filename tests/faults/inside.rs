@@ -48,16 +48,16 @@ impl Clock for Steered {
 
 /// The log of an operator, line by line.
 #[derive(Clone, Default)]
-pub(crate) struct Said(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Said {
+impl LogBuffer {
     pub(crate) fn text(&self) -> String {
-        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&said).into_owned()
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&log).into_owned()
     }
 }
 
-impl io::Write for Said {
+impl io::Write for LogBuffer {
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         self.0
             .lock()
@@ -73,33 +73,33 @@ impl io::Write for Said {
 
 /// The observable state of the operator that was started last.
 #[derive(Clone, Default)]
-pub(crate) struct Probe(Arc<Mutex<Option<Asked>>>);
+pub(crate) struct Probe(Arc<Mutex<Option<ConnectRequest>>>);
 
-struct Asked {
+struct ConnectRequest {
     health: Arc<Health>,
     sizes: Box<dyn Fn() -> Sizes + Send>,
 }
 
 impl Probe {
-    fn asked<T>(&self, ask: impl FnOnce(&Asked) -> T) -> T {
-        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ask(asked.as_ref().expect("an operator has been started"))
+    fn probe<T>(&self, read: impl FnOnce(&ConnectRequest) -> T) -> T {
+        let probe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        read(probe.as_ref().expect("an operator has been started"))
     }
 
     /// Whether one was started. It is on its own thread.
     pub(crate) fn started(&self) -> bool {
-        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.is_some()
+        let probe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        probe.is_some()
     }
 
     /// The result of `/livez` at this time.
     pub(crate) fn alive(&self, now: Timestamp) -> Result<(), String> {
-        self.asked(|asked| asked.health.alive(now))
+        self.probe(|probe| probe.health.alive(now))
     }
 
     /// The sizes of its memory.
     pub(crate) fn sizes(&self) -> Sizes {
-        self.asked(|asked| (asked.sizes)())
+        self.probe(|probe| (probe.sizes)())
     }
 }
 
@@ -108,7 +108,7 @@ impl Probe {
 pub(crate) struct Given {
     pub(crate) wire: Wire,
     pub(crate) clock: Arc<Steered>,
-    pub(crate) said: Said,
+    pub(crate) log: LogBuffer,
     pub(crate) scope: Scope,
     /// The namespace of its digest key.
     pub(crate) namespace: String,
@@ -152,8 +152,8 @@ impl Inside {
                 // As the program does it: kube's client prints bodies that it cannot parse.
                 .with_env_filter(EnvFilter::new("info,apicred=trace,kube_client::client=off"))
                 .with_writer({
-                    let said = given.said.clone();
-                    move || said.clone()
+                    let log = given.log.clone();
+                    move || log.clone()
                 })
                 .finish();
             let _lines = tracing::subscriber::set_default(lines);
@@ -185,7 +185,7 @@ impl Inside {
                     identity: IdentityEnvironment::default(),
                     notify_rights: Arc::default(),
                 };
-                let asked = async {
+                let probe = async {
                     // A dropped sender is not a request to stop.
                     if stopped.await.is_err() {
                         std::future::pending::<()>().await;
@@ -202,7 +202,7 @@ impl Inside {
                     return tokio::select! {
                         biased;
                         _ = killed => None,
-                        ended = app::run_by(given.clock, options, client, asked) => Some(ended),
+                        ended = app::run_by(given.clock, options, client, probe) => Some(ended),
                     };
                 }
                 let health = Arc::<Health>::default();
@@ -215,11 +215,11 @@ impl Inside {
                 );
                 let sizes = Box::new(operator.sizes());
                 *given.probe.0.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Asked { health, sizes });
+                    Some(ConnectRequest { health, sizes });
                 tokio::select! {
                     biased;
                     _ = killed => None,
-                    ended = operator.run(asked) => Some(ended),
+                    ended = operator.run(probe) => Some(ended),
                 }
             });
             runtime.shutdown_background();

@@ -48,8 +48,8 @@ async fn secrets_are_seen(place: &Place) {
 pub(crate) fn creates_a_target() -> impl FnMut(&Call) -> bool + Send + 'static {
     let mut made = 0;
     move |call| {
-        made += usize::from(call.words() == "create secrets ");
-        call.words() == "create secrets " && made > 1
+        made += usize::from(call.text() == "create secrets ");
+        call.text() == "create secrets " && made > 1
     }
 }
 
@@ -117,7 +117,7 @@ async fn deleted_before_the_answer(
 fn a_late_answer_does_not_bring_back_a_secret_that_was_deleted() {
     run(async {
         deleted_before_the_answer("late-create", creates_a_target(), false).await;
-        let patches = |call: &Call| call.words() == "patch secrets token";
+        let patches = |call: &Call| call.text() == "patch secrets token";
         deleted_before_the_answer("late-patch", patches, true).await;
     });
 }
@@ -127,7 +127,7 @@ fn a_credential_that_is_deleted_while_its_status_is_answered_leaves_nothing() {
     run(async {
         let mut case = Case::new(world().await, "late-status").await;
         let place = Arc::clone(&case.place);
-        let (done, deliver) = case.wire.late_first(|call| call.words() == STATUS);
+        let (done, deliver) = case.wire.late_first(|call| call.text() == STATUS);
         case.start();
         place.create("c", json!({})).await;
         done.notified().await;
@@ -139,11 +139,11 @@ fn a_credential_that_is_deleted_while_its_status_is_answered_leaves_nothing() {
 }
 
 #[test]
-fn a_credential_that_is_deleted_and_made_again_while_its_status_is_answered_keeps_its_own_state() {
+fn a_credential_that_is_recreated_while_its_status_is_written_has_its_own_state() {
     run(async {
         let mut case = Case::new(world().await, "late-again").await;
         let place = Arc::clone(&case.place);
-        let (done, deliver) = case.wire.late_first(|call| call.words() == STATUS);
+        let (done, deliver) = case.wire.late_first(|call| call.text() == STATUS);
         case.start();
         place.create("c", json!({})).await;
         done.notified().await;

@@ -114,10 +114,10 @@ fn leaks(scenario: &Scenario) {
         scenario.name
     );
     assert!(
-        scenario.words.contains("token published"),
+        scenario.text.contains("token published"),
         "O10: {}: these are no words of an operator",
         scenario.name
     );
-    let leak = canaries.net().first_leak(&scenario.words);
+    let leak = canaries.net().first_leak(&scenario.text);
     assert_eq!(leak, None, "O10: {}", scenario.name);
 }

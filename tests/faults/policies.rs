@@ -29,7 +29,7 @@ use crate::{
 /// returns. No output of the scenario contains a secret, see the oracles.
 pub(crate) async fn forbidden(
     mut case: Case,
-    (reason, words): (&str, &[&str]),
+    (reason, text): (&str, &[&str]),
     lift: impl AsyncFnOnce(),
 ) {
     let usual = reference().await;
@@ -46,7 +46,7 @@ pub(crate) async fn forbidden(
                 Some(ready)
                     if ready.status == "False"
                         && ready.reason == reason
-                        && words.iter().all(|w| ready.message.contains(w)) =>
+                        && text.iter().all(|w| ready.message.contains(w)) =>
                 {
                     Ok(())
                 }
@@ -86,8 +86,8 @@ fn a_quota_that_leaves_no_room_is_reported_and_costs_no_token() {
             quota.is_some_and(|s| s.used.is_some_and(|u| u.contains_key("count/secrets")))
         })
         .await;
-        let words = ["the quota few ", "limited: count/secrets=2", "; raise it"];
-        forbidden(case, ("TargetQuotaExceeded", &words), async || {
+        let text = ["the quota few ", "limited: count/secrets=2", "; raise it"];
+        forbidden(case, ("TargetQuotaExceeded", &text), async || {
             quotas
                 .delete("few", &DeleteParams::default())
                 .await
@@ -142,12 +142,12 @@ fn an_admission_policy_that_refuses_the_secret_is_reported_and_costs_no_token() 
                 .expect("a binding");
             in_force(&case).await;
             let who = format!("the admission policy {name} denies the write of Secret token");
-            let words = [
+            let text = [
                 who.as_str(),
                 "\"not here: […]",
                 "ask the owner of the policy to allow it",
             ];
-            forbidden(case, (reason, &words), async || {
+            forbidden(case, (reason, &text), async || {
                 let params = DeleteParams::default();
                 bindings.delete(&name, &params).await.expect("it goes");
                 policies.delete(&name, &params).await.expect("it goes");

@@ -33,8 +33,8 @@ fn a_token_that_expires_while_its_credential_is_queued_is_reported_once_that_las
 
         let hold = place.other_asks().await;
 
-        let said = case.said.clone();
-        let reconciliations = || said.text().matches("Mint(").count();
+        let log = case.log.clone();
+        let reconciliations = || log.text().matches("Mint(").count();
         let before = reconciliations();
         case.pass(SignedDuration::from_mins(2)).await;
         eventually(

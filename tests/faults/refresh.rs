@@ -50,15 +50,15 @@ fn died_in_doubt(journal: &[Entry]) -> Option<bool> {
 }
 
 /// First token, one renewal; a user who has lost a sign-in signs in again.
-async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
+async fn lead(mode: Mode, name: &str, inject: impl FnOnce(&Wire)) -> End {
     let _turn = TURNS.acquire().await.expect("it is never closed");
     let mut user = User::new(mode, name, json!({ "reuse": "Never" })).await;
-    spoil(&user.case.wire);
+    inject(&user.case.wire);
     user.begin(json!({})).await;
     let mut lost = 0;
-    let mut wish = None;
+    let mut renewal_id = None;
     for round in 0..3 {
-        while !user.until_served(wish.as_deref()).await {
+        while !user.until_served(renewal_id.as_deref()).await {
             lost += 1;
             assert!(
                 lost <= user.case.crashes,
@@ -78,7 +78,7 @@ async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
             .await;
         }
         if round < 2 {
-            wish = Some(user.case.place.request_renewal("c").await);
+            renewal_id = Some(user.case.place.request_renewal("c").await);
         }
     }
     user.case.stays_quiet(Duration::from_millis(300)).await;
@@ -112,13 +112,13 @@ async fn at_each_call(mode: Mode, faults: &[Named]) -> Vec<End> {
     let cases = faults.iter().flat_map(|(name, fault)| {
         (1..=reference.calls).map(move |k| (format!("r-{name}-{k}"), k, fault.clone()))
     });
-    let lives = cases.map(|(name, k, fault)| {
+    let scenarios = cases.map(|(name, k, fault)| {
         AssertUnwindSafe(async move {
-            lead(mode, &name, |wire| wire.spoil(k, Call::is_single, fault)).await
+            lead(mode, &name, |wire| wire.inject(k, Call::is_single, fault)).await
         })
         .catch_unwind()
     });
-    let ends = join_all(lives).await;
+    let ends = join_all(scenarios).await;
     let failed = ends.iter().filter(|e| e.is_err()).count();
     assert_eq!(failed, 0, "lives of {} failed; see above", ends.len());
     let ends: Vec<End> = ends.into_iter().flatten().collect();
@@ -265,7 +265,7 @@ fn a_new_refresh_token_is_stored_whatever_is_wrong_with_its_answer() {
         ("cut", Act::GrantPart(150)),
     ];
     run(in_both_modes(async |mode| {
-        let lives = cases.clone().into_iter().map(async |(name, act)| {
+        let scenarios = cases.clone().into_iter().map(async |(name, act)| {
             let mut user = User::new(mode, &format!("r-odd-{name}"), json!({})).await;
             user.issuer.script([act]);
             user.begin(json!({})).await;
@@ -277,7 +277,7 @@ fn a_new_refresh_token_is_stored_whatever_is_wrong_with_its_answer() {
             user.whole(0).await;
             user.end().await;
         });
-        join_all(lives).await;
+        join_all(scenarios).await;
     }));
 }
 
@@ -296,7 +296,7 @@ fn a_credential_that_revokes_is_replaced_only_after_its_sign_in_has_ended() {
         user.begin(json!({ "deletionPolicy": "Revoke" })).await;
         assert!(user.until_served(None).await);
         let place = &user.case.place;
-        let read = |call: &Call| call.words() == "get secrets state";
+        let read = |call: &Call| call.text() == "get secrets state";
         let (come, go) = user.case.wire.hold_first(read);
         place.delete("c").await;
         come.notified().await;
@@ -387,8 +387,8 @@ fn when_the_token_has_expired_the_old_refresh_token_is_tried_once() {
                 user.until_reason("SignInRequired").await;
             } else {
                 eventually(LATER, "the last try", async || {
-                    let asked = user.issuer.requests();
-                    if asked == 3 { Ok(()) } else { Err(asked) }
+                    let requests = user.issuer.requests();
+                    if requests == 3 { Ok(()) } else { Err(requests) }
                 })
                 .await;
                 user.until("a token", |c| {
@@ -424,9 +424,12 @@ fn a_refresh_that_keeps_failing_backs_off() {
                 status.consecutive_failures.filter(|n| *n >= 5)
             })
             .await;
-        let asked = user.issuer.requests();
+        let requests = user.issuer.requests();
         let most = usize::try_from(failures).expect("a count") + 1;
-        assert!(asked <= most, "{asked} requests for {failures} failures");
+        assert!(
+            requests <= most,
+            "{requests} requests for {failures} failures"
+        );
         assert!(user.until_served(None).await);
         user.whole(0).await;
         user.end().await;

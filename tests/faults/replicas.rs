@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use crate::{
     calls::Call,
-    inside::{Inside, Said},
+    inside::{Inside, LogBuffer},
     scenario::{Mode, world},
     support::{LATER, condition, run},
     user::{TURNS, User},
@@ -36,7 +36,7 @@ use crate::{
 struct Replica {
     name: String,
     wire: Wire,
-    said: Said,
+    log: LogBuffer,
     inside: Inside,
 }
 
@@ -66,14 +66,14 @@ impl Several {
             let place = &user.case.place;
             let wire = Wire::to(&place.namespace, &place.issuer_name);
             let mut given = user.case.given(&wire);
-            let (name, said) = (format!("replica-{n}"), Said::default());
-            given.said = said.clone();
+            let (name, log) = (format!("replica-{n}"), LogBuffer::default());
+            given.log = log.clone();
             given.lease = Some((name.clone(), world.cluster.admin_kubeconfig().into()));
             let inside = Inside::start(&user.case.kubeconfig, given);
             Replica {
                 name,
                 wire,
-                said,
+                log,
                 inside,
             }
         });
@@ -121,11 +121,11 @@ impl Several {
     async fn end(self) -> usize {
         let name = self.user.case.name.clone();
         let ends = self.replicas.into_iter().map(async |replica| {
-            let (said, ended) = (replica.said, replica.inside.stop().await);
+            let (log, ended) = (replica.log, replica.inside.stop().await);
             assert!(
-                !said.text().contains("could not be stored"),
+                !log.text().contains("could not be stored"),
                 "{name}: {}",
-                said.text()
+                log.text()
             );
             match ended {
                 Ok(()) => 0,
@@ -156,13 +156,13 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
             }
         })
         .unzip();
-    let wish = several.user.case.place.request_renewal("c").await;
+    let renewal_id = several.user.case.place.request_renewal("c").await;
     let met = {
         let come = select_all(comes.iter().map(|come| Box::pin(come.notified())));
         tokio::select! {
             biased;
             _ = come => true,
-            served = several.user.until_served(Some(&wish)) => {
+            served = several.user.until_served(Some(&renewal_id)) => {
                 assert!(served, "{name}");
                 false
             }
@@ -173,7 +173,7 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
         let served = async || {
             let c = place.credentials().get("c").await.ok();
             let status = c.and_then(|c| c.status).unwrap_or_default();
-            status.last_handled_renew_request.as_ref() == Some(&wish)
+            status.last_handled_renew_request.as_ref() == Some(&renewal_id)
         };
         several.change_leader(served).await;
         for go in &goes {
@@ -188,7 +188,7 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
             let unknown =
                 |kind| condition(c, kind).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
             let ready = condition(c, "Ready")?.status == "True";
-            let served = status.last_handled_renew_request.as_ref() == Some(&wish);
+            let served = status.last_handled_renew_request.as_ref() == Some(&renewal_id);
             (ready && served && !unknown("Ready") && !unknown("RenewalFailing")).then_some(())
         })
         .await;
@@ -210,12 +210,12 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
 async fn at_each_call(mode: Mode, count: usize) {
     let calls = lead(mode, count, usize::MAX, How::Before).await;
     assert!((5..20).contains(&calls), "{calls} calls");
-    let lives = [How::Before, How::After, How::Unanswered]
+    let scenarios = [How::Before, How::After, How::Unanswered]
         .into_iter()
         .flat_map(|how| {
             (1..=calls).map(move |k| AssertUnwindSafe(lead(mode, count, k, how)).catch_unwind())
         });
-    let ends = join_all(lives).await;
+    let ends = join_all(scenarios).await;
     let failed = ends.iter().filter(|e| e.is_err()).count();
     assert_eq!(failed, 0, "lives of {} failed; see above", ends.len());
 }

@@ -69,15 +69,15 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
             case.place.create("late", late).await;
             case.place.any_token("late").await;
             versions_pass(&case).await;
-            let wish = case.place.request_renewal("c").await;
+            let renewal_id = case.place.request_renewal("c").await;
             case.place
                 .until("c", "a renewal", |c| {
                     let handled = c.status.as_ref()?.last_handled_renew_request.as_ref()?;
-                    (*handled == wish).then_some(())
+                    (*handled == renewal_id).then_some(())
                 })
                 .await;
             case.stays_quiet(Duration::from_millis(300)).await;
-            let rotation = |call: &Call| call.words() == "patch secrets token";
+            let rotation = |call: &Call| call.text() == "patch secrets token";
             let held = in_flight.then(|| case.wire.hold_first(rotation));
             if let Some((come, _)) = &held {
                 case.place.request_renewal("c").await;
@@ -92,8 +92,8 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
             if let Some((_, go)) = &held {
                 go.notify_one();
             }
-            let said = case.until_ended().await;
-            assert!(said.contains("restored backup"), "{said}");
+            let log = case.until_ended().await;
+            assert!(log.contains("restored backup"), "{log}");
 
             // As the kubelet does it. Everything in the backup is valid.
             case.start();
@@ -114,8 +114,8 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
             );
             let status = case.place.call("demo", "whoami", &view.token).await;
             assert_eq!(status, 200, "{name}: O2");
-            let wish = case.place.request_renewal("c").await;
-            case.until_ready(Some((&view, Some(&wish)))).await;
+            let renewal_id = case.place.request_renewal("c").await;
+            case.until_ready(Some((&view, Some(&renewal_id)))).await;
             assert_eq!(case.place.posts(), posts + 1, "{name}: O3");
             eventually(
                 SOON,

@@ -25,7 +25,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
     calls::Fault,
-    inside::{Given, Inside, Probe, Said, Steered},
+    inside::{Given, Inside, LogBuffer, Probe, Steered},
     oracles::mask,
     support::{LATER, Place, Recorder, SecretView, World, condition, unique},
     wire::Wire,
@@ -119,7 +119,7 @@ pub(crate) struct Case {
     pub(crate) place: Arc<Place>,
     pub(crate) wire: Wire,
     pub(crate) clock: Arc<Steered>,
-    pub(crate) said: Said,
+    pub(crate) log: LogBuffer,
     mode: Mode,
     pub(crate) kubeconfig: std::path::PathBuf,
     /// After how long it closes a silent connection, if not after the usual time.
@@ -155,23 +155,23 @@ pub(crate) struct Scenario {
     /// Secrets of others, before and after.
     pub(crate) others: (Value, Value),
     /// All readable output.
-    pub(crate) words: String,
+    pub(crate) text: String,
     /// Values that must not be in it.
     pub(crate) canaries: Vec<String>,
 }
 
 impl Scenario {
     /// Runs a scenario on a wire that `spoil` may have given a fault.
-    pub(crate) async fn lead(name: &str, spoil: impl FnOnce(&Wire)) -> Self {
-        Self::lead_in(Mode::Cluster, name, spoil).await
+    pub(crate) async fn lead(name: &str, inject: impl FnOnce(&Wire)) -> Self {
+        Self::lead_in(Mode::Cluster, name, inject).await
     }
 
     /// The same, in this mode.
-    pub(crate) async fn lead_in(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> Self {
+    pub(crate) async fn lead_in(mode: Mode, name: &str, inject: impl FnOnce(&Wire)) -> Self {
         let world = world().await;
         let turn = TURNS.acquire().await.expect("it is never closed");
         let mut case = Case::within(world, name, mode).await;
-        spoil(&case.wire);
+        inject(&case.wire);
         let scenario = case.live().await;
         // A deletion waits for the garbage collector: the next scenario may begin.
         drop(turn);
@@ -197,7 +197,7 @@ impl Case {
             place: Arc::new(place),
             wire,
             clock: Arc::default(),
-            said: Said::default(),
+            log: LogBuffer::default(),
             mode,
             kubeconfig: world.operator_kubeconfig().clone(),
             silence: None,
@@ -222,7 +222,7 @@ impl Case {
         Given {
             wire: wire.clone(),
             clock: Arc::clone(&self.clock),
-            said: self.said.clone(),
+            log: self.log.clone(),
             scope: self.mode.scope(&self.place.namespace),
             namespace: self.home.clone(),
             silence: self.silence,
@@ -283,9 +283,9 @@ impl Case {
         self.place.create("c", json!({})).await;
         self.doing = "the first token";
         let first = self.until_ready(None).await;
-        let wish = self.place.request_renewal("c").await;
+        let renewal_id = self.place.request_renewal("c").await;
         self.doing = "the renewal that was asked for";
-        let second = self.until_ready(Some((&first, Some(&wish)))).await;
+        let second = self.until_ready(Some((&first, Some(&renewal_id)))).await;
         // As a user does it: the new secret is valid before it is stored.
         let secret = format!("{}~second", unique());
         let client = dev_issuer::Client::new(&self.place.client).secret(&secret);
@@ -298,7 +298,7 @@ impl Case {
         self.doing = "the end state";
         let end = self.until_at_rest().await;
         let others = (before, self.others().await);
-        let words = self.words().await + &self.said.text();
+        let text = self.text().await + &self.log.text();
         let mut canaries = vec![self.place.secret.clone(), secret, bystander];
         let tokens = recorder.finish(&self.place);
         canaries.extend(tokens.iter().map(|t| t.token.clone()));
@@ -306,7 +306,7 @@ impl Case {
         let calls = journal.iter().filter(|e| e.call.is_single());
         Scenario {
             name: self.name.clone(),
-            calls: calls.map(|e| mask(&self.place, &e.call.words())).collect(),
+            calls: calls.map(|e| mask(&self.place, &e.call.text())).collect(),
             troubles: journal.iter().filter(|e| e.is_trouble()).count(),
             spoilt: journal.iter().filter(|e| e.spoilt).count(),
             writes: (self.wire.writes().into_iter())
@@ -317,7 +317,7 @@ impl Case {
             tokens,
             end,
             others,
-            words,
+            text,
             canaries,
         }
     }
@@ -386,9 +386,9 @@ impl Case {
                     let status = credential.status.clone().unwrap_or_default();
                     let ready = condition(&credential, "Ready").is_some_and(|c| c.status == "True");
                     let current = status.observed_generation == credential.metadata.generation;
-                    let wish = old.and_then(|(_, wish)| wish);
-                    let served =
-                        wish.is_none() || status.last_handled_renew_request.as_deref() == wish;
+                    let renewal_id = old.and_then(|(_, renewal_id)| renewal_id);
+                    let served = renewal_id.is_none()
+                        || status.last_handled_renew_request.as_deref() == renewal_id;
                     let view = self.place.view("token").await;
                     // A server that is killed between the two reads of the test returns no information about the Secret.
                     let no_word = view.as_ref().is_err_and(|e| e.starts_with("ServiceError"));
@@ -427,14 +427,14 @@ impl Case {
         let line = |e: &crate::calls::Entry| {
             let at = e.at.duration_since(first).as_millis();
             let spoilt = if e.spoilt { " (spoilt)" } else { "" };
-            format!("{at} ms: {} -> {:?}{spoilt}", e.call.words(), e.answered)
+            format!("{at} ms: {} -> {:?}{spoilt}", e.call.text(), e.answered)
         };
         journal.iter().map(line).collect()
     }
 
     fn last_words(&self) -> String {
-        let said = self.said.text();
-        let lines: Vec<&str> = said.lines().collect();
+        let log = self.log.text();
+        let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 }

@@ -34,9 +34,9 @@ pub(crate) static LAWLESS: Mutex<Option<World>> = Mutex::const_new(None);
 /// A request in the middle of a scenario.
 pub(crate) type Moment = fn(&Call) -> bool;
 
-const FIRST_SECRET: Moment = |call| call.words() == "create secrets ";
-const STATUS: Moment = |call| call.words() == "patch apicredentials/status c";
-pub(crate) const ROTATION: Moment = |call| call.words() == "patch secrets token";
+const FIRST_SECRET: Moment = |call| call.text() == "create secrets ";
+const STATUS: Moment = |call| call.text() == "patch apicredentials/status c";
+pub(crate) const ROTATION: Moment = |call| call.text() == "patch secrets token";
 
 /// The wires of two scenarios, one in each mode.
 pub(crate) struct Wires([Wire; 2]);
@@ -74,9 +74,9 @@ pub(crate) async fn disturbed(
     let ((here, go), (there, go_too)) = (one.wire.hold_first(moment), two.wire.hold_first(moment));
     let go = Go([go, go_too]);
     let frozen = [Arc::clone(&one.frozen), Arc::clone(&two.frozen)];
-    let freeze = |stands: bool| {
+    let freeze = |is_frozen: bool| {
         for frozen in &frozen {
-            frozen.store(stands, Ordering::SeqCst);
+            frozen.store(is_frozen, Ordering::SeqCst);
         }
     };
     let happen = async {
@@ -151,7 +151,7 @@ fn an_etcd_that_forgot_all_old_versions_makes_the_operator_list_again_and_costs_
         // A watch whose version the server calls too old lists again.
         eventually(LATER, "another list", async || {
             wires.all(|journal| {
-                let lists = journal.iter().filter(|e| e.call.words() == "list secrets ");
+                let lists = journal.iter().filter(|e| e.call.text() == "list secrets ");
                 lists.count() > 1
             })
         })
@@ -213,7 +213,7 @@ fn rights_that_are_taken_away_and_given_back_cost_no_token() {
         for (name, moment) in [
             (
                 "f18-rbac-start",
-                (|call| call.words() == "list secrets ") as Moment,
+                (|call| call.text() == "list secrets ") as Moment,
             ),
             ("f18-rbac-first", FIRST_SECRET),
             ("f18-rbac-rotation", ROTATION),

@@ -79,14 +79,14 @@ fn a_server_that_takes_a_second_and_more_for_each_answer_costs_nothing_and_lease
 async fn lease_holds(fault: Fault) {
     let spoilt = Arc::<AtomicBool>::default();
     // The role contains only this Lease; no other test of this world has one.
-    let stands = async |who: &'static str, by, spoilt| {
+    let replica = async |who: &'static str, by, spoilt| {
         let client = slow(by, spoilt, fault.clone()).await;
         Lease::new(client, NAMESPACE, "apicred", who, Arc::new(SystemClock))
     };
-    let leader = stands("slow", Duration::from_secs(2), Arc::clone(&spoilt)).await;
+    let leader = replica("slow", Duration::from_secs(2), Arc::clone(&spoilt)).await;
     let authority = leader.authority();
     let mut standing = leader.acquire(&Health::default()).await;
-    let rival = stands("rival", Duration::ZERO, Arc::default()).await;
+    let rival = replica("rival", Duration::ZERO, Arc::default()).await;
     let health = Health::default();
     let mut rival = pin!(rival.acquire(&health));
     tokio::select! {

@@ -30,11 +30,11 @@ fn a_token_error_of_another_request_does_not_outlive_its_mistake() {
         user.until_reason("SignInRequired").await;
         let (_, notes) = user.stored().await;
         assert!(notes["apicred.dev/sign-in-required"].is_string(), "{notes}");
-        let asked = user.issuer.requests();
+        let requests = user.issuer.requests();
         // The same request is not sent again, not even on request.
         user.case.place.request_renewal("c").await;
         user.case.stays_quiet(Duration::from_secs(1)).await;
-        assert_eq!(user.issuer.requests(), asked);
+        assert_eq!(user.issuer.requests(), requests);
         user.case.place.edit("c", id(CLIENT)).await;
         assert!(user.until_served(None).await);
         assert!(user.renew().await);
@@ -50,7 +50,7 @@ fn a_token_error_of_another_request_does_not_outlive_its_mistake() {
 }
 
 #[test]
-fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
+fn a_used_refresh_token_that_is_restored_is_not_sent() {
     run(in_both_modes(async |mode| {
         let mut user = User::new(mode, "r-back", json!({})).await;
         let (first, _) = user.stored().await;
@@ -59,7 +59,7 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
         let (second, _) = user.stored().await;
         assert!(user.renew().await);
         let (third, _) = user.stored().await;
-        let asked = user.issuer.requests();
+        let requests = user.issuer.requests();
         // By an apply, which leaves the annotations; by a replace, which drops them; the first one and a later one.
         for (token, replaces) in [
             (&first, false),
@@ -76,9 +76,9 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
             };
             let reported = user
                 .until("the reason", |c| {
-                    let said = |k| condition(c, k).filter(|c| c.reason == "RefreshTokenSpent");
-                    let said = said("Ready").or_else(|| said("RenewalFailing"))?;
-                    said.message.contains(manager).then_some(said.message)
+                    let message = |k| condition(c, k).filter(|c| c.reason == "RefreshTokenSpent");
+                    let message = message("Ready").or_else(|| message("RenewalFailing"))?;
+                    message.message.contains(manager).then_some(message.message)
                 })
                 .await;
             assert!(reported.contains("kubectl apicred login c"), "{reported}");
@@ -88,7 +88,7 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
             user.case.kill().await;
             user.case.start();
             user.until_reason("RefreshTokenSpent").await;
-            assert_eq!(user.issuer.requests(), asked, "a spent one was sent");
+            assert_eq!(user.issuer.requests(), requests, "a spent one was sent");
         }
         // The newest one, restored as well, is valid; and so is a new sign-in.
         user.put(&third).await;
@@ -122,19 +122,23 @@ fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() 
             let target = secrets.get("token").await.expect("a target");
             assert!(user.renew().await);
             let newest = secrets.get(STATE).await.expect("a state Secret");
-            let asked = user.issuer.requests();
+            let requests = user.issuer.requests();
             user.restore(&backup, in_place).await;
             if target_too {
                 user.restore(&target, in_place).await;
             }
-            let wish = user.case.place.request_renewal("c").await;
+            let renewal_id = user.case.place.request_renewal("c").await;
             let reported = user.until_reason("RefreshTokenSpent").await;
             assert!(reported.contains("velero-server"), "{name}: {reported}");
             user.case.stays_quiet(Duration::from_millis(500)).await;
-            assert_eq!(user.issuer.requests(), asked, "{name}: an old one was sent");
+            assert_eq!(
+                user.issuer.requests(),
+                requests,
+                "{name}: an old one was sent"
+            );
             // The backup was wrong, and the newest one is still there.
             user.restore(&newest, in_place).await;
-            assert!(user.until_served(Some(&wish)).await, "{name}");
+            assert!(user.until_served(Some(&renewal_id)).await, "{name}");
             user.whole(0).await;
             user.end().await;
         }))
@@ -154,7 +158,7 @@ fn a_process_knows_what_it_has_spent_for_another_credential() {
             assert!(user.until_served(None).await);
             let secrets = user.case.place.secrets();
             let backup = secrets.get(STATE).await.expect("a state Secret");
-            let asked = if copied {
+            let requests = if copied {
                 // A user stores one sign-in for two credentials, and the other one uses it first.
                 let mut copy = backup.clone();
                 copy.metadata = ObjectMeta {
@@ -170,8 +174,8 @@ fn a_process_knows_what_it_has_spent_for_another_credential() {
                 });
                 user.case.place.create("d", User::spec(spec)).await;
                 eventually(LATER, "the use of the copy", async || {
-                    let asked = user.issuer.requests();
-                    if asked == 2 { Ok(()) } else { Err(asked) }
+                    let requests = user.issuer.requests();
+                    if requests == 2 { Ok(()) } else { Err(requests) }
                 })
                 .await;
                 user.case.place.request_renewal("c").await;
@@ -186,7 +190,11 @@ fn a_process_knows_what_it_has_spent_for_another_credential() {
             };
             user.until_reason("RefreshTokenSpent").await;
             user.case.stays_quiet(Duration::from_millis(500)).await;
-            assert_eq!(user.issuer.requests(), asked, "{name}: it was sent again");
+            assert_eq!(
+                user.issuer.requests(),
+                requests,
+                "{name}: it was sent again"
+            );
             assert_eq!(user.issuer.reused(), 0, "{name}");
             user.end().await;
         }))
@@ -202,18 +210,18 @@ fn a_new_refresh_token_is_stored_over_a_spent_one_that_was_put_back_meanwhile() 
         let (first, _) = user.stored().await;
         user.begin(json!({})).await;
         assert!(user.until_served(None).await);
-        let store = |call: &Call| call.words() == "patch secrets state";
+        let store = |call: &Call| call.text() == "patch secrets state";
         let seen = AtomicUsize::new(0);
         // The first one sets the mark, the second one stores.
         let (come, go) = user
             .case
             .wire
             .hold_first(move |call| store(call) && seen.fetch_add(1, Ordering::SeqCst) == 1);
-        let wish = user.case.place.request_renewal("c").await;
+        let renewal_id = user.case.place.request_renewal("c").await;
         come.notified().await;
         user.put(&first).await;
         go.notify_one();
-        assert!(user.until_served(Some(&wish)).await);
+        assert!(user.until_served(Some(&renewal_id)).await);
         eventually(LATER, "the newest refresh token", async || {
             let (token, _) = user.stored().await;
             let current = user.issuer.family().current.clone();

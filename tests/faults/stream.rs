@@ -11,7 +11,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 /// The fault. A number is the count of whole events before it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Spoil {
+pub(crate) enum StreamFault {
     /// The server ends it.
     Cut(usize),
     /// The connection breaks in the middle of an event.
@@ -30,7 +30,7 @@ pub(crate) enum Spoil {
 
 type Lines = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-impl Spoil {
+impl StreamFault {
     /// The body of a watch, with the fault.
     pub(crate) fn body(self, body: Body) -> Body {
         let lines = lines(body);

@@ -17,7 +17,7 @@ use crate::{
     calls::{Call, Fault},
     late::{creates_a_target, delete_secret},
     scenario::{Case, world},
-    stream::Spoil,
+    stream::StreamFault,
     support::{SOON, condition, run},
 };
 
@@ -40,9 +40,9 @@ fn refuse(
 /// Waits until status reports it, and checks how often the write was tried.
 async fn reported(case: &Case) {
     let out_of_sync = |c: &apicred::api::ApiCredential| {
-        let says = |kind| condition(c, kind).filter(|c| c.reason == "TargetOutOfSync");
-        says("Ready")
-            .or_else(|| says("RenewalFailing"))
+        let condition_of = |kind| condition(c, kind).filter(|c| c.reason == "TargetOutOfSync");
+        condition_of("Ready")
+            .or_else(|| condition_of("RenewalFailing"))
             .map(|c| c.message)
     };
     let message = case.place.until("c", "a report", out_of_sync).await;
@@ -77,12 +77,12 @@ async fn reported(case: &Case) {
 
 async fn a_refused_rotation(name: &str, code: u16, reason: &'static str) {
     let mut case = Case::new(world().await, name).await;
-    let patches = |call: &Call| call.words() == "patch secrets token";
+    let patches = |call: &Call| call.text() == "patch secrets token";
     let on = refuse(&case, code, reason, patches);
     case.start();
     case.place.create("c", json!({})).await;
     let first = case.until_ready(None).await;
-    let wish = case.place.request_renewal("c").await;
+    let renewal_id = case.place.request_renewal("c").await;
     reported(&case).await;
     let c = case
         .place
@@ -94,7 +94,7 @@ async fn a_refused_rotation(name: &str, code: u16, reason: &'static str) {
     assert_eq!(ready.status, "True", "the first token still lives");
     on.store(false, Ordering::SeqCst);
     case.pass(SignedDuration::from_mins(1)).await;
-    case.until_ready(Some((&first, Some(&wish)))).await;
+    case.until_ready(Some((&first, Some(&renewal_id)))).await;
     assert_eq!(case.place.posts(), 2, "{name}: the token was held");
     case.stays_quiet(Duration::from_millis(400)).await;
     case.place.delete("c").await;
@@ -134,20 +134,20 @@ fn a_target_that_exists_and_is_not_shown_is_reported_and_costs_one_token() {
 fn a_deletion_that_the_watch_never_shows_is_found_by_the_next_write() {
     run(async {
         let mut case = Case::new(world().await, "sync-deaf").await;
-        let never = Spoil::Late("{", Duration::from_hours(1));
+        let never = StreamFault::Late("{", Duration::from_hours(1));
         case.wire.rule(move |call| {
-            let deaf = call.verb == "watch" && call.resource == "secrets";
-            deaf.then_some(Fault::Stream(never))
+            let watch_is_silent = call.verb == "watch" && call.resource == "secrets";
+            watch_is_silent.then_some(Fault::Stream(never))
         });
         case.start();
         case.place.create("c", json!({})).await;
         let first = case.until_ready(None).await;
         delete_secret(&case.place, "token").await;
-        let wish = case.place.request_renewal("c").await;
+        let renewal_id = case.place.request_renewal("c").await;
         // Before the write there is no evidence that status is wrong.
         let served = |c: &apicred::api::ApiCredential| {
             let status = c.status.as_ref()?;
-            (status.last_handled_renew_request.as_ref() == Some(&wish)).then_some(())
+            (status.last_handled_renew_request.as_ref() == Some(&renewal_id)).then_some(())
         };
         case.place.until("c", "the renewal", served).await;
         let second = case.until_ready(None).await;

@@ -14,7 +14,7 @@ use testenv::eventually;
 use crate::{
     calls::Fault,
     scenario::Case,
-    stream::Spoil,
+    stream::StreamFault,
     support::{LATER, Listener, World, issuer_of, run},
 };
 
@@ -102,12 +102,12 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
         // Each event about it makes the operator list again.
         case.wire.rule(|call| {
             let watch = call.verb == "watch" && call.resource == "apicredentials";
-            watch.then_some(Fault::Stream(Spoil::GoneAfter(UNKNOWN)))
+            watch.then_some(Fault::Stream(StreamFault::GoneAfter(UNKNOWN)))
         });
         let listener = issuer();
-        let asked = |word: &str| {
+        let requests_of = |prefix: &str| {
             let requests = listener.requests();
-            requests.iter().filter(|r| r.starts_with(word)).count()
+            requests.iter().filter(|r| r.starts_with(prefix)).count()
         };
         case.place.put_listener(&listener).await;
         case.start();
@@ -131,7 +131,7 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
                     .filter(|e| e.call.verb == "list" && e.call.resource == "apicredentials");
                 lists.count()
             };
-            let (before, posts) = (lists(), asked("POST /token "));
+            let (before, posts) = (lists(), requests_of("POST /token "));
             edit(&api, "c", &json!({ "spec": { "minLifetime": value } })).await;
             let message = until_reported(&api, "c", &[reason]).await;
             assert!(message.contains("spec"), "{message}");
@@ -140,8 +140,8 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
             })
             .await;
             // The old spec is not used any more.
-            let wish = json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": name } } });
-            edit(&api, "c", &wish).await;
+            let patch = json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": name } } });
+            edit(&api, "c", &patch).await;
             case.stays_quiet(std::time::Duration::from_millis(400))
                 .await;
             case.stop().await;
@@ -155,7 +155,7 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
             until_reported(&api, "c", &[reason]).await;
             case.stays_quiet(std::time::Duration::from_millis(400))
                 .await;
-            assert_eq!(asked("POST /token "), posts, "{name}");
+            assert_eq!(requests_of("POST /token "), posts, "{name}");
             let there = case.place.view("token").await.expect("the token stays");
             assert_eq!(there.token, first.token, "{name}");
             assert_eq!(
@@ -164,14 +164,17 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
                 "{name}"
             );
         }
-        assert_eq!(asked("POST /revoke "), 0, "{}", case.said.text());
+        assert_eq!(requests_of("POST /revoke "), 0, "{}", case.log.text());
 
         let usual = json!({ "spec": { "minLifetime": null } });
         edit(&api, "c", &usual).await;
         case.until_ready(Some((&first, None))).await;
         // It is deleted only now.
         case.place.delete("c").await;
-        eventually(LATER, "a revocation", async || asked("POST /revoke ") == 1).await;
+        eventually(LATER, "a revocation", async || {
+            requests_of("POST /revoke ") == 1
+        })
+        .await;
         case.stop().await;
     });
 }

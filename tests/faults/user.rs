@@ -152,7 +152,7 @@ impl User {
                 self.issuer.family().requests,
                 self.case.journal(),
                 self.case
-                    .said
+                    .log
                     .text()
                     .lines()
                     .rev()
@@ -167,22 +167,23 @@ impl User {
     /// Waits until a condition has this reason.
     pub(crate) async fn until_reason(&mut self, reason: &str) -> String {
         self.until(reason, |c| {
-            let says = |kind| condition(c, kind).filter(|c| c.reason == reason);
-            says("Ready")
-                .or_else(|| says("RenewalFailing"))
+            let condition_of = |kind| condition(c, kind).filter(|c| c.reason == reason);
+            condition_of("Ready")
+                .or_else(|| condition_of("RenewalFailing"))
                 .map(|c| c.message)
         })
         .await
     }
 
     /// Waits until the request is served, or a user must sign in. Returns true if it was served.
-    pub(crate) async fn until_served(&mut self, wish: Option<&str>) -> bool {
+    pub(crate) async fn until_served(&mut self, renewal_id: Option<&str>) -> bool {
         self.until("an end", |c| {
             let lost =
                 |kind| condition(c, kind).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
             let status = c.status.as_ref()?;
             let ready = condition(c, "Ready")?.status == "True";
-            let served = wish.is_none() || status.last_handled_renew_request.as_deref() == wish;
+            let served =
+                renewal_id.is_none() || status.last_handled_renew_request.as_deref() == renewal_id;
             let current = status.observed_generation == c.metadata.generation;
             if lost("Ready") || lost("RenewalFailing") {
                 Some(false)
@@ -194,8 +195,8 @@ impl User {
     }
 
     pub(crate) async fn renew(&mut self) -> bool {
-        let wish = self.case.place.request_renewal("c").await;
-        self.until_served(Some(&wish)).await
+        let renewal_id = self.case.place.request_renewal("c").await;
+        self.until_served(Some(&renewal_id)).await
     }
 
     /// The refresh token in the Secret is the one that the issuer accepts, and no second use occurred.
@@ -205,8 +206,8 @@ impl User {
         assert_eq!(family.reused, reused, "{}: a second use", self.case.name);
         assert_eq!(family.current.as_ref(), Some(&token), "{}", self.case.name);
         assert_eq!(notes[MARK], Value::Null, "{}: {notes}", self.case.name);
-        let said = self.case.said.text();
-        assert!(!said.contains(&token), "{}: O10", self.case.name);
+        let log = self.case.log.text();
+        assert!(!log.contains(&token), "{}: O10", self.case.name);
     }
 
     pub(crate) async fn end(mut self) {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    answers::{Spoiling, Spoilt, lead_all},
+    answers::{FaultCase, Injection, lead_all},
     calls::{Call, Fault},
     oracles::check,
     scenario::{Mode, Scenario, reference},
-    stream::Spoil,
+    stream::StreamFault,
     support::run,
     wire::Wire,
 };
@@ -23,25 +23,29 @@ const KINDS: [&str; 6] = [
 ];
 
 /// These scenarios in both modes: operators of single namespaces merge their watches into one.
-fn in_both_modes(cases: impl Fn() -> Vec<(String, Spoiling)>) -> Vec<Spoilt> {
-    let lives = Mode::BOTH.into_iter().flat_map(|mode| {
-        let lives = cases().into_iter();
-        lives.map(move |(name, spoil)| (name, mode, spoil))
+fn in_both_modes(cases: impl Fn() -> Vec<(String, Injection)>) -> Vec<FaultCase> {
+    let scenarios = Mode::BOTH.into_iter().flat_map(|mode| {
+        let scenarios = cases().into_iter();
+        scenarios.map(move |(name, inject)| (name, mode, inject))
     });
-    lives.collect()
+    scenarios.collect()
 }
 
 /// A fault in the first watch of a kind.
-fn first_watch(kind: &'static str, spoil: Spoil) -> Spoiling {
-    spoiling(
+fn first_watch(kind: &'static str, inject: StreamFault) -> Injection {
+    injection(
         move |call| call.verb == "watch" && call.resource == kind,
         1,
-        Fault::Stream(spoil),
+        Fault::Stream(inject),
     )
 }
 
 /// A fault in the first `times` requests that fit.
-fn spoiling(fits: impl Fn(&Call) -> bool + Send + 'static, times: usize, fault: Fault) -> Spoiling {
+fn injection(
+    fits: impl Fn(&Call) -> bool + Send + 'static,
+    times: usize,
+    fault: Fault,
+) -> Injection {
     Box::new(move |wire: &Wire| {
         let mut left = times;
         wire.rule(move |call| {
@@ -60,15 +64,15 @@ fn a_watch_that_ends_breaks_or_is_too_old_at_any_event_costs_nothing() {
             for kind in KINDS {
                 let busy = matches!(kind, "apicredentials" | "secrets");
                 for after in if busy { vec![0, 1, 3] } else { vec![0] } {
-                    for (name, spoil) in [
-                        ("cut", Spoil::Cut(after)),
-                        ("reset", Spoil::Reset(after)),
-                        ("gone", Spoil::Gone(after)),
-                        ("garbage", Spoil::Garbage(after)),
+                    for (name, inject) in [
+                        ("cut", StreamFault::Cut(after)),
+                        ("reset", StreamFault::Reset(after)),
+                        ("gone", StreamFault::Gone(after)),
+                        ("garbage", StreamFault::Garbage(after)),
                     ] {
                         cases.push((
                             format!("f13-{name}-{kind}-{after}"),
-                            first_watch(kind, spoil),
+                            first_watch(kind, inject),
                         ));
                     }
                 }
@@ -88,15 +92,15 @@ fn a_watch_that_stays_too_old_or_is_refused_is_opened_again_until_it_works() {
                 let fits = move |call: &Call| call.verb == "watch" && call.resource == kind;
                 for (name, fault) in [
                     ("always-gone", Fault::status(410, "Expired", &[])),
-                    ("always-late", Fault::Stream(Spoil::Gone(0))),
+                    ("always-late", Fault::Stream(StreamFault::Gone(0))),
                     ("forbidden", Fault::status(403, "Forbidden", &[])),
                     (
                         "busy",
                         Fault::status(429, "TooManyRequests", &[("retry-after", "3600")]),
                     ),
                 ] {
-                    let spoil = spoiling(fits, 3, fault);
-                    cases.push((format!("f13-{name}-{kind}"), spoil));
+                    let inject = injection(fits, 3, fault);
+                    cases.push((format!("f13-{name}-{kind}"), inject));
                 }
             }
             cases
@@ -119,7 +123,7 @@ fn a_list_that_fails_is_requested_again_and_nothing_is_decided_before_it_is_ther
                     ("half", Fault::Half),
                     ("reset", Fault::Reset),
                 ] {
-                    cases.push((format!("f14-{name}-{kind}"), spoiling(fits, 1, fault)));
+                    cases.push((format!("f14-{name}-{kind}"), injection(fits, 1, fault)));
                 }
             }
             cases
@@ -143,7 +147,7 @@ fn a_list_that_keeps_failing_is_requested_ever_more_rarely_until_it_works() {
             let mut wires = Vec::new();
             let scenario = Scenario::lead_in(mode, &name, |wire| {
                 let fits = move |call: &Call| call.verb == "list" && call.resource == kind;
-                spoiling(
+                injection(
                     fits,
                     REFUSALS,
                     Fault::status(503, "ServiceUnavailable", &[]),
@@ -172,29 +176,29 @@ fn events_that_come_late_or_twice_cost_no_token_and_no_write() {
     run(async {
         let late = Duration::from_secs(4);
         let watch = |call: &Call| call.verb == "watch";
-        let all = |spoil| spoiling(watch, usize::MAX, Fault::Stream(spoil));
+        let all = |inject| injection(watch, usize::MAX, Fault::Stream(inject));
         lead_all(in_both_modes(|| {
             vec![
-                ("f13-twice".to_owned(), all(Spoil::Twice)),
+                ("f13-twice".to_owned(), all(StreamFault::Twice)),
                 (
                     "f13-late-all".to_owned(),
-                    all(Spoil::Late("{", Duration::from_secs(1))),
+                    all(StreamFault::Late("{", Duration::from_secs(1))),
                 ),
                 (
                     "f13-late-secrets".to_owned(),
-                    first_watch("secrets", Spoil::Late("{", late)),
+                    first_watch("secrets", StreamFault::Late("{", late)),
                 ),
                 (
                     "f13-late-target".to_owned(),
-                    first_watch("secrets", Spoil::Late("\"name\":\"token\"", late)),
+                    first_watch("secrets", StreamFault::Late("\"name\":\"token\"", late)),
                 ),
                 (
                     "f13-late-source".to_owned(),
-                    first_watch("secrets", Spoil::Late("\"name\":\"source\"", late)),
+                    first_watch("secrets", StreamFault::Late("\"name\":\"source\"", late)),
                 ),
                 (
                     "f13-late-status".to_owned(),
-                    first_watch("apicredentials", Spoil::Late("{", late)),
+                    first_watch("apicredentials", StreamFault::Late("{", late)),
                 ),
             ]
         }))

@@ -64,7 +64,7 @@ impl Wire {
     }
 
     /// Injects a fault into the `k`-th request (from 1 on) that fits, and no other.
-    pub(crate) fn spoil(&self, k: usize, fits: fn(&Call) -> bool, fault: Fault) {
+    pub(crate) fn inject(&self, k: usize, fits: fn(&Call) -> bool, fault: Fault) {
         let mut seen = 0;
         self.rule(move |call| {
             seen += usize::from(fits(call));
@@ -145,7 +145,7 @@ impl Wire {
         for entry in self.journal() {
             let done = entry.answered.is_some_and(|code| code < 300);
             if entry.call.writes() && done {
-                *sums.entry(entry.call.words()).or_default() += 1;
+                *sums.entry(entry.call.text()).or_default() += 1;
             }
         }
         sums
@@ -176,8 +176,8 @@ impl Wire {
         let mut fault = None;
         for rule in &mut state.rules {
             // Each rule counts, also if another one has decided.
-            let wish = rule(call);
-            fault = fault.or(wish);
+            let more = rule(call);
+            fault = fault.or(more);
         }
         state.journal.push(Entry {
             call: call.clone(),
@@ -339,7 +339,7 @@ where
                     lose.notified().await;
                     Err("the connection was reset by a test".into())
                 }
-                (Some(Fault::Stream(spoil)), Some(answer)) => Ok(answer.map(|b| spoil.body(b))),
+                (Some(Fault::Stream(inject)), Some(answer)) => Ok(answer.map(|b| inject.body(b))),
                 (Some(Fault::Panic), _) => unreachable!("a defect of a test"),
                 (Some(Fault::Hole | Fault::HoleAfter), _) => std::future::pending().await,
                 (Some(Fault::Crash | Fault::CrashAfter), _) => wire.die().await,
@@ -353,9 +353,9 @@ where
 fn a_call_is_read_off_its_path() {
     let call = |method: &str, uri: &str| {
         let request = Request::builder().method(method).uri(uri);
-        Call::of(&request.body(Body::empty()).unwrap()).words()
+        Call::of(&request.body(Body::empty()).unwrap()).text()
     };
-    for (method, uri, words) in [
+    for (method, uri, text) in [
         ("GET", "/api/v1/secrets?&limit=500", "list secrets "),
         ("GET", "/api/v1/secrets?&watch=true", "watch secrets "),
         ("GET", "/api/v1/namespaces?&limit=500", "list namespaces "),
@@ -372,7 +372,7 @@ fn a_call_is_read_off_its_path() {
             "patch clustertokenissuers/status i",
         ),
     ] {
-        assert_eq!(call(method, uri), words);
+        assert_eq!(call(method, uri), text);
     }
 }
 

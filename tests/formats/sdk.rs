@@ -52,11 +52,15 @@ fn calls(language: &str, file: &str, mut program: Command) {
         .env("TOKEN_FILE", folder.path().join(file))
         .output()
         .unwrap_or_else(|e| unreachable!("{language}: {e}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{language}: {said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{language}: {errors}");
     let statuses = String::from_utf8(output.stdout).expect("text");
     let statuses: Vec<&str> = statuses.lines().collect();
-    assert_eq!(statuses, ["200", "200", "200", "401"], "{language}: {said}");
+    assert_eq!(
+        statuses,
+        ["200", "200", "200", "401"],
+        "{language}: {errors}"
+    );
     let heard = server.heard.lock().expect("the notes");
     let heard: Vec<(&str, &str)> = heard.iter().map(|(p, h)| (p.as_str(), &h[7..])).collect();
     let expected = [
@@ -96,8 +100,8 @@ fn go() {
     build.args(["build", "-mod=readonly", "-o"]);
     let built = build.arg(&program).arg(".").current_dir(example("go"));
     let output = built.env("CGO_ENABLED", "0").output().expect("go");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
     calls("go", "token.json", command(program.to_str().expect("text")));
 }
 
@@ -129,8 +133,8 @@ fn csharp() {
         let mut build = command("mcs");
         build.args(["-r:System.Net.Http", &out]);
         let output = build.arg(source).output().expect("mcs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
         let mut mono = command("mono");
         mono.arg(program);
         calls("csharp", "token", mono);

@@ -60,7 +60,7 @@ async fn once(
     report: &mut Report,
     (name, open): (&str, bool),
 ) -> Result<()> {
-    let who = ("cold", contender.name.as_str());
+    let row = ("cold", contender.name.as_str());
     let objects = options.small();
     world.grow(objects).await?;
     let place = world.traffic.read(&world.plane)?;
@@ -72,7 +72,7 @@ async fn once(
         "{objects} objects, issuer answers in 20 ms; {name}"
     ));
     report.add(
-        who,
+        row,
         "until all have a token",
         Quantity::seconds(seconds),
         Bar::None,
@@ -82,14 +82,14 @@ async fn once(
             ("speed, 10 x the rival", 10.0 * RIVAL_DEFAULT),
             ("speed, 1.5 x its best", 1.5 * RIVAL_BEST),
         ] {
-            report.add(who, what, Quantity::per_second(speed), Bar::AtLeast(bar));
+            report.add(row, what, Quantity::per_second(speed), Bar::AtLeast(bar));
         }
     } else {
-        report.add(who, "speed", Quantity::per_second(speed), Bar::None);
+        report.add(row, "speed", Quantity::per_second(speed), Bar::None);
     }
     let stats = world.issuer.stats().await?;
     report.add(
-        who,
+        row,
         "POSTs a token",
         Quantity::count(real(stats.posts) / real(objects)),
         contender.bar(Bar::Count(1.0)),
@@ -97,21 +97,21 @@ async fn once(
     let nothing = Usage::default();
     report_cpu(
         report,
-        who,
+        row,
         ("operator", Bar::None),
         (nothing, usage),
         objects,
     );
     report_cpu(
         report,
-        who,
+        row,
         ("API server", Bar::None),
         (server, after),
         objects,
     );
-    report.add(who, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
+    report.add(row, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
     report.add(
-        who,
+        row,
         "connections to the issuer",
         Quantity::count(real(stats.accepted)),
         Bar::None,
@@ -121,7 +121,7 @@ async fn once(
         stats.http2, stats.posts
     ));
     let tally = world.traffic.since(place);
-    report_requests(report, who, &tally, objects, (Bar::None, Bar::None));
+    report_requests(report, row, &tally, objects, (Bar::None, Bar::None));
     report_events(world, report).await?;
     strangers(world, report, ("cold", contender)).await
 }
@@ -148,9 +148,9 @@ pub(super) async fn strangers(
             strangers += usize::from(!held);
         }
     }
-    let who = (scenario, contender.name.as_str());
+    let row = (scenario, contender.name.as_str());
     report.add(
-        who,
+        row,
         "Secrets with another client's token",
         Quantity::count(real(strangers)),
         contender.bar(Bar::Count(0.0)),
@@ -164,7 +164,7 @@ pub(super) async fn unlimited(
     own: &Contender,
     report: &mut Report,
 ) -> Result<()> {
-    let who = ("unlimited", own.name.as_str());
+    let row = ("unlimited", own.name.as_str());
     let mut world = World::start(options, own, Limits::Open).await?;
     let objects = options.size();
     world.grow(objects).await?;
@@ -174,20 +174,20 @@ pub(super) async fn unlimited(
     let (usage, after) = (world.usage()?, world.server_usage()?);
     report.note(format!("{objects} objects, issuer answers at once"));
     report.add(
-        who,
+        row,
         "until all have a token",
         Quantity::seconds(seconds),
         Bar::None,
     );
     report.add(
-        who,
+        row,
         "speed",
         Quantity::per_second(real(objects) / seconds),
         Bar::None,
     );
     let posts = world.issuer.stats().await?.posts - before;
     report.add(
-        who,
+        row,
         "POSTs a token",
         Quantity::count(real(posts) / real(objects)),
         Bar::Count(1.0),
@@ -195,32 +195,32 @@ pub(super) async fn unlimited(
     let nothing = Usage::default();
     report_cpu(
         report,
-        who,
+        row,
         ("operator", Bar::None),
         (nothing, usage),
         objects,
     );
     report_cpu(
         report,
-        who,
+        row,
         ("API server", Bar::None),
         (server, after),
         objects,
     );
-    report.add(who, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
+    report.add(row, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
     let tally = world.traffic.since(place);
-    report_requests(report, who, &tally, objects, (Bar::None, Bar::None));
+    report_requests(report, row, &tally, objects, (Bar::None, Bar::None));
     report_events(&world, report).await?;
     world.stop_operator().await?;
     let bare = bare(&world, objects).await?;
     report.add(
-        who,
+        row,
         "the same writes, sent bare",
         Quantity::seconds(bare),
         Bar::None,
     );
     report.add(
-        who,
+        row,
         "times the bare writes",
         Quantity::times(seconds / bare),
         Bar::AtMost(OVERHEAD),

@@ -17,21 +17,21 @@ use crate::{
 const RATE: u32 = 200;
 
 pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
-    let who = ("expired", own.name.as_str());
+    let row = ("expired", own.name.as_str());
     let mut world = World::start(options, own, Limits::Open).await?;
     let objects = options.size();
     // Long enough that no token is renewed before all credentials have their first one.
-    let life = 60 + objects as u64 / 40;
-    let manner = |life| Manner {
-        life,
+    let lifetime = 60 + objects as u64 / 40;
+    let manner = |lifetime| Manner {
+        lifetime,
         ..Manner::default()
     };
-    world.issuer.set(manner(life)).await?;
+    world.issuer.set(manner(lifetime)).await?;
     fill(&mut world, objects).await?;
     world.stop_operator().await?;
     world.issuer.set(manner(3_600)).await?;
     world.set_limits(Limits::Rate(RATE)).await?;
-    tokio::time::sleep(Duration::from_secs(life + 1)).await;
+    tokio::time::sleep(Duration::from_secs(lifetime + 1)).await;
 
     let (place, posts) = (
         world.traffic.read(&world.plane)?,
@@ -44,36 +44,36 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let ideal = real(objects) / f64::from(RATE);
     report.note(format!("{objects} credentials, issuer allows {RATE}/s"));
     report.add(
-        who,
+        row,
         "until all are renewed",
         Quantity::seconds(seconds),
         Bar::AtMost(1.1 * ideal),
     );
     report.add(
-        who,
+        row,
         "speed",
         Quantity::per_second(real(objects) / seconds),
         Bar::None,
     );
     let posts = world.issuer.stats().await?.posts - posts;
     report.add(
-        who,
+        row,
         "POSTs a token",
         Quantity::count(real(posts) / real(objects)),
         Bar::Count(1.0),
     );
     let reconciliations = world.reconciles().await? / real(objects);
     report.add(
-        who,
+        row,
         "reconciliations a token",
         Quantity::count(reconciliations),
         Bar::None,
     );
     let usage = world.usage()?;
     let mine = (Usage::default(), usage);
-    report_cpu(report, who, ("operator", Bar::None), mine, objects);
-    report.add(who, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
+    report_cpu(report, row, ("operator", Bar::None), mine, objects);
+    report.add(row, "RSS, peak", Quantity::mebibytes(usage.peak), Bar::None);
     let tally = world.traffic.since(place);
-    report_requests(report, who, &tally, objects, (Bar::None, Bar::AtMost(2.0)));
+    report_requests(report, row, &tally, objects, (Bar::None, Bar::AtMost(2.0)));
     report_events(&world, report).await
 }

@@ -29,7 +29,7 @@ const FOREIGN: f64 = 8.0;
 const SETTLE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
-    let who = ("memory", own.name.as_str());
+    let row = ("memory", own.name.as_str());
     let mut world = World::start(options, own, Limits::Open).await?;
     let objects = options.size();
     fill(&mut world, objects).await?;
@@ -38,13 +38,13 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     report.note(format!("{objects} credentials, each with its Secret"));
     let report_rss = |report: &mut Report, when: &str, usage: Usage, bar| {
         report.add(
-            who,
+            row,
             format!("RSS {when}"),
             Quantity::mebibytes(usage.rss),
             bar,
         );
         let anon = format!("RSS {when}, without files");
-        report.add(who, anon, Quantity::mebibytes(usage.anon), Bar::None);
+        report.add(row, anon, Quantity::mebibytes(usage.anon), Bar::None);
     };
     report_rss(
         report,
@@ -53,7 +53,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Bar::AtMost(IDLE),
     );
     report.add(
-        who,
+        row,
         "peak of the first tokens",
         Quantity::mebibytes(usage.peak),
         Bar::None,
@@ -66,7 +66,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     relist(&mut world).await?;
     let usage = settled(&world).await?;
     report.add(
-        who,
+        row,
         "peak while all is listed again",
         Quantity::mebibytes(usage.peak),
         Bar::AtMost(RELIST),
@@ -76,7 +76,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let alone = restarted(&mut world).await?;
     report_rss(report, "idle, after a restart", alone, Bar::AtMost(IDLE));
     report.add(
-        who,
+        row,
         "peak of a restart",
         Quantity::mebibytes(alone.peak),
         Bar::None,
@@ -89,33 +89,33 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         "{count} Secrets of others, 1 KiB and managed fields each"
     ));
     report.add(
-        who,
+        row,
         "more by Secrets of others, as they come",
         Quantity::mebibytes(added),
         Bar::None,
     );
     let among = restarted(&mut world).await?;
     report.add(
-        who,
+        row,
         "more by Secrets of others, after a restart",
         Quantity::mebibytes(among.rss - alone.rss),
         Bar::AtMost(FOREIGN),
     );
     let anon = among.anon - alone.anon;
     report.add(
-        who,
+        row,
         "the same, without files",
         Quantity::mebibytes(anon),
         Bar::None,
     );
     report.add(
-        who,
+        row,
         "peak of a restart among them",
         Quantity::mebibytes(among.peak),
         Bar::None,
     );
     report.add(
-        who,
+        row,
         "bytes a Secret of others",
         Quantity::bytes((among.anon - alone.anon) * 1_048_576.0 / real(count)),
         Bar::None,
@@ -145,7 +145,7 @@ async fn relist(world: &mut World) -> Result<()> {
     world.plane.start_apiserver().await?;
     let began = Instant::now();
     loop {
-        world.lives()?;
+        world.check_running()?;
         world.traffic.read(&world.plane)?;
         let sums = world.traffic.since(place).sums();
         let listed = |what: &str| sums.get(what).is_some_and(|n| *n > 0);

@@ -111,20 +111,20 @@ async fn fill(world: &mut World, objects: usize) -> Result<f64> {
 /// The requests of one kind of work, reported for each token.
 fn report_requests(
     report: &mut Report,
-    who: (&'static str, &str),
+    row: (&'static str, &str),
     tally: &Tally<'_>,
     tokens: usize,
     bars: (Bar, Bar),
 ) {
     let each = |count: usize| real(count) / real(tokens.max(1));
     report.add(
-        who,
+        row,
         "reads a token",
         Quantity::count(each(tally.reads())),
         bars.0,
     );
     report.add(
-        who,
+        row,
         "writes a token",
         Quantity::count(each(tally.writes())),
         bars.1,
@@ -132,7 +132,7 @@ fn report_requests(
     if tally.refused() > 0 {
         let refused = real(tally.refused());
         report.add(
-            who,
+            row,
             "requests that were refused",
             Quantity::count(refused),
             Bar::None,
@@ -176,7 +176,7 @@ async fn report_events(world: &World, report: &mut Report) -> Result<()> {
 /// CPU of a process between two moments, for each token.
 fn report_cpu(
     report: &mut Report,
-    who: (&'static str, &str),
+    row: (&'static str, &str),
     (what, bar): (&str, Bar),
     (before, after): (Usage, Usage),
     tokens: usize,
@@ -184,7 +184,7 @@ fn report_cpu(
     let each = |seconds: f64| seconds * 1e3 / real(tokens.max(1));
     let (all, system) = (after.cpu - before.cpu, after.system - before.system);
     report.add(
-        who,
+        row,
         format!("CPU of the {what}, a token"),
         Quantity::milliseconds(each(all)),
         bar,

@@ -33,7 +33,7 @@ async fn once(
     limits: Limits,
     name: &str,
 ) -> Result<()> {
-    let who = ("newcomer", own.name.as_str());
+    let row = ("newcomer", own.name.as_str());
     let mut world = World::start(options, own, Limits::Open).await?;
     let objects = options.size();
     world
@@ -53,7 +53,7 @@ async fn once(
     let began = Instant::now();
     let mut count = 0;
     while world.issuer.stats().await?.posts < posts + objects + count && began.elapsed() < WATCHED {
-        world.lives()?;
+        world.check_running()?;
         world.grow(objects + count + 1).await?;
         count += 1;
         tokio::time::sleep(EVERY).await;
@@ -77,7 +77,7 @@ async fn once(
         times
     };
     let times = loop {
-        world.lives()?;
+        world.check_running()?;
         world.traffic.read(&world.plane)?;
         let times = newcomers(&world);
         if times.len() == count || waited.elapsed() > 2 * WATCHED {
@@ -91,7 +91,7 @@ async fn once(
     let bar = 2.0 + Duration::from_millis(ANSWER_MS).as_secs_f64();
     for (percent, bar) in [(50, Bar::None), (99, Bar::AtMost(bar)), (100, Bar::None)] {
         report.add(
-            who,
+            row,
             format!("object to Secret, p{percent}, {name}"),
             Quantity::seconds(percentile(&times, percent)),
             bar,
@@ -99,7 +99,7 @@ async fn once(
     }
     let without = real(count - times.len());
     report.add(
-        who,
+        row,
         "newcomers without a token",
         Quantity::count(without),
         Bar::Count(0.0),

@@ -25,7 +25,7 @@ const PODS: usize = 5;
 const ROLE: &str = "apicred-notify-pods";
 
 pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
-    let who = ("notify", own.name.as_str());
+    let row = ("notify", own.name.as_str());
     let mut world = World::start(options, own, Limits::Open).await?;
     for namespace in world.all_namespaces() {
         let role = format!("--clusterrole={ROLE}");
@@ -60,13 +60,13 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         tally.times("patch", "pods").len(),
     );
     report.add(
-        who,
+        row,
         "lists of pods a token",
         Quantity::count(each(lists)),
         Bar::Count(1.0),
     );
     report.add(
-        who,
+        row,
         "patches of pods a token",
         Quantity::count(each(patches)),
         Bar::Count(real(PODS)),
@@ -87,7 +87,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     for percent in [50, 99, 100] {
         let what = format!("Secret to annotation, p{percent}");
         report.add(
-            who,
+            row,
             what,
             Quantity::seconds(percentile(&delays, percent)),
             Bar::None,
@@ -95,14 +95,14 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     }
     let missing = real(OBJECTS * PODS - delays.len());
     report.add(
-        who,
+        row,
         "pods that were not notified",
         Quantity::count(missing),
         Bar::Count(0.0),
     );
     report_cpu(
         report,
-        who,
+        row,
         ("operator", Bar::None),
         (before, after),
         OBJECTS,

@@ -166,7 +166,7 @@ impl Price<'_> {
         what: &str,
         request: impl Fn(usize) -> F,
     ) -> Result<()> {
-        let who = ("requests", "bare");
+        let row = ("requests", "bare");
         let (before, began) = (self.world.server_usage()?, Instant::now());
         stream::iter(0..self.objects)
             .map(request)
@@ -177,14 +177,14 @@ impl Price<'_> {
         let cpu = self.world.server_usage()?.cpu - before.cpu;
         let each = cpu * 1e3 / real(self.objects);
         self.report.add(
-            who,
+            row,
             format!("{what}: API server's CPU"),
             Quantity::milliseconds(each),
             Bar::None,
         );
         let speed = real(self.objects) / seconds;
         self.report.add(
-            who,
+            row,
             format!("{what}: speed"),
             Quantity::per_second(speed),
             Bar::None,

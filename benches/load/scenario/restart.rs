@@ -16,7 +16,7 @@ pub(super) async fn run(
     contender: &Contender,
     report: &mut Report,
 ) -> Result<()> {
-    let who = ("restart", contender.name.as_str());
+    let row = ("restart", contender.name.as_str());
     let mut world = World::start(options, contender, Limits::Open).await?;
     let objects = if contender.is_own() {
         options.size()
@@ -35,7 +35,7 @@ pub(super) async fn run(
         // At rest is not sufficient: it must have reconciled every object without work to do.
         let mut reconciliations = 0.0;
         while reconciliations < real(objects) {
-            world.lives()?;
+            world.check_running()?;
             if began.elapsed().as_secs() > 120 {
                 return Err(format!(
                     "{reconciliations} reconciliations at {objects} objects in two minutes"
@@ -47,19 +47,19 @@ pub(super) async fn run(
         }
         let reconciled = began.elapsed();
         report.add(
-            who,
+            row,
             "until ready",
             Quantity::seconds(ready.as_secs_f64()),
             Bar::None,
         );
         report.add(
-            who,
+            row,
             "until each is reconciled",
             Quantity::seconds(reconciled.as_secs_f64()),
             Bar::None,
         );
         report.add(
-            who,
+            row,
             "reconciliations a credential",
             Quantity::count(reconciliations / real(objects)),
             Bar::None,
@@ -72,16 +72,16 @@ pub(super) async fn run(
     report.note(format!("{objects} objects"));
     let posts = world.issuer.stats().await?.posts - posts;
     let tally = world.traffic.since(place);
-    report.add(who, "POSTs", Quantity::count(real(posts)), strict);
+    report.add(row, "POSTs", Quantity::count(real(posts)), strict);
     report.add(
-        who,
+        row,
         "reads of the load's Secrets",
         Quantity::count(real(tally.secret_reads())),
         strict,
     );
-    report.add(who, "writes", Quantity::count(real(tally.writes())), strict);
+    report.add(row, "writes", Quantity::count(real(tally.writes())), strict);
     report.add(
-        who,
+        row,
         "CPU of the operator",
         Quantity::seconds(world.usage()?.cpu),
         Bar::None,

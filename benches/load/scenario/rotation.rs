@@ -41,19 +41,20 @@ pub(super) async fn run(
 
 /// Returns the milliseconds of CPU that a renewal costs the API server, without those that it needs without an operator.
 async fn once(options: &Options, contender: &Contender, report: &mut Report) -> Result<f64> {
-    let (who, own) = (("rotation", contender.name.as_str()), contender.is_own());
+    let (row, own) = (("rotation", contender.name.as_str()), contender.is_own());
     let mut world = World::start(options, contender, Limits::Open).await?;
-    let (objects, life) = (options.small(), options.life.unwrap_or(LIFETIME));
-    let manner = |life| Manner {
-        life,
+    let (objects, lifetime) = (options.small(), options.lifetime.unwrap_or(LIFETIME));
+    let manner = |lifetime| Manner {
+        lifetime,
         ..Manner::default()
     };
-    world.issuer.set(manner(life)).await?;
-    world.refresh = life / 2;
+    world.issuer.set(manner(lifetime)).await?;
+    world.refresh = lifetime / 2;
     world.grow(objects).await?;
     let alone = alone(&world).await?;
     // No token is renewed before this: apicred renews at half of the lifetime less a tenth of it and a round, a rival at half.
-    let renewed_from = Instant::now() + Duration::from_secs(life * if own { 38 } else { 49 } / 100);
+    let renewed_from =
+        Instant::now() + Duration::from_secs(lifetime * if own { 38 } else { 49 } / 100);
     fill(&mut world, objects).await?;
     if own {
         // The next tokens have a long lifetime: there is one round, and no second one after it.
@@ -76,7 +77,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     );
     let began = Instant::now();
     world
-        .asked(before.posts + objects, Duration::from_secs(2 * life))
+        .until_posts(before.posts + objects, Duration::from_secs(2 * lifetime))
         .await?;
     if own {
         world.at_rest().await?;
@@ -90,7 +91,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     world.traffic.read(&world.plane)?;
     let tokens = stats.posts - before.posts;
     report.note(format!(
-        "{tokens} renewals of {objects} objects in {took:.0} s; tokens of {life} s"
+        "{tokens} renewals of {objects} objects in {took:.0} s; tokens of {lifetime} s"
     ));
     let each = |value: f64| value / real(tokens.max(1));
     let tally = world.traffic.since(place);
@@ -100,13 +101,13 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
         tally.publishing()
     };
     report.add(
-        who,
+        row,
         "POSTs a renewal",
         Quantity::count(real(tokens) / real(published.max(1))),
         contender.bar(Bar::Count(1.0)),
     );
     report.add(
-        who,
+        row,
         "reconciliations a renewal",
         Quantity::count(each(reconciliations)),
         contender.bar(Bar::Count(2.0)),
@@ -115,30 +116,30 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
         contender.bar(Bar::Count(1.0)),
         contender.bar(Bar::Count(2.0)),
     );
-    report_requests(report, who, &tally, tokens, (reads, writes));
+    report_requests(report, row, &tally, tokens, (reads, writes));
     let mine = ("operator", contender.bar(Bar::AtMost(1.0)));
-    report_cpu(report, who, mine, (usage, after), tokens);
+    report_cpu(report, row, mine, (usage, after), tokens);
     let theirs = ("API server", Bar::None);
-    report_cpu(report, who, theirs, (server, server_after), tokens);
+    report_cpu(report, row, theirs, (server, server_after), tokens);
     let behalf = each((server_after.cpu - server.cpu - alone * took) * 1e3);
     report.note(format!(
         "without an operator the API server takes {:.0} ms of CPU a second",
         alone * 1e3
     ));
     report.add(
-        who,
+        row,
         "CPU of the API server, a token, without that",
         Quantity::milliseconds(behalf),
         Bar::None,
     );
     let gets = tally.times("get", "secrets");
     report.add(
-        who,
+        row,
         "reads in the API server, p99",
         Quantity::milliseconds(percentile(&gets, 99)),
         Bar::None,
     );
-    report_size(report, who, (usage, after));
+    report_size(report, row, (usage, after));
     for (what, count) in [
         (
             "connections to the issuer that were opened",
@@ -146,10 +147,10 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
         ),
         ("connections to the issuer that stand", stats.open),
     ] {
-        report.add(who, what, Quantity::count(real(count)), Bar::None);
+        report.add(row, what, Quantity::count(real(count)), Bar::None);
     }
     report_events(&world, report).await?;
-    strangers(&world, report, (who.0, contender)).await?;
+    strangers(&world, report, (row.0, contender)).await?;
     Ok(behalf)
 }
 
@@ -161,24 +162,24 @@ async fn alone(world: &World) -> Result<f64> {
 }
 
 /// Memory and descriptors, before and after the round.
-fn report_size(report: &mut Report, who: (&'static str, &str), (before, after): (Usage, Usage)) {
-    report.add(who, "RSS", Quantity::mebibytes(after.rss), Bar::None);
+fn report_size(report: &mut Report, row: (&'static str, &str), (before, after): (Usage, Usage)) {
+    report.add(row, "RSS", Quantity::mebibytes(after.rss), Bar::None);
     report.add(
-        who,
+        row,
         "RSS, its part without files",
         Quantity::mebibytes(after.anon),
         Bar::None,
     );
-    report.add(who, "RSS, peak", Quantity::mebibytes(after.peak), Bar::None);
+    report.add(row, "RSS, peak", Quantity::mebibytes(after.peak), Bar::None);
     let descriptors = (f64::from(before.descriptors), f64::from(after.descriptors));
     report.add(
-        who,
+        row,
         "descriptors before the round",
         Quantity::count(descriptors.0),
         Bar::None,
     );
     report.add(
-        who,
+        row,
         "descriptors after the round",
         Quantity::count(descriptors.1),
         Bar::None,

@@ -27,22 +27,22 @@ const DESCRIPTORS: f64 = 8.0;
 const GROWTH: f64 = 4.0;
 
 pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
-    let who = ("soak", own.name.as_str());
+    let row = ("soak", own.name.as_str());
     let mut world = World::start(options, own, Limits::Open).await?;
     let objects = options.size().min(MOST);
-    let life = options.life.unwrap_or(LIFETIME);
+    let lifetime = options.lifetime.unwrap_or(LIFETIME);
     world
         .issuer
         .set(Manner {
-            life,
+            lifetime,
             ..Manner::default()
         })
         .await?;
     fill(&mut world, objects).await?;
     // Two rounds until caches and pools have their size.
     let warm = world.issuer.stats().await?.posts + 2 * objects;
-    let two_rounds = Duration::from_secs(5 * life);
-    world.asked(warm, two_rounds).await?;
+    let two_rounds = Duration::from_secs(5 * lifetime);
+    world.until_posts(warm, two_rounds).await?;
 
     let place = world.traffic.read(&world.plane)?;
     let (began, before) = (Instant::now(), world.issuer.stats().await?);
@@ -52,7 +52,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let mut late: f64 = 0.0;
     while began.elapsed() < Duration::from_mins(options.soak_minutes()) {
         tokio::time::sleep(SAMPLE).await;
-        world.lives()?;
+        world.check_running()?;
         samples.push(world.usage()?);
         late = late.max(world.gauge("apicred_overdue_seconds").await?);
         world.traffic.read(&world.plane)?;
@@ -67,64 +67,64 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     report.note(format!(
         "{tokens} renewals of {objects} credentials in {} min, tokens of {} s, over TLS with a CA of its own; {} connections to the issuer, {} of them open",
         options.soak_minutes(),
-        life,
+        lifetime,
         stats.accepted,
         stats.open
     ));
-    report.add(who, "renewals", Quantity::count(real(tokens)), Bar::None);
+    report.add(row, "renewals", Quantity::count(real(tokens)), Bar::None);
     report.add(
-        who,
+        row,
         "descriptors, second half less first",
         Quantity::count(grown(|u| f64::from(u.descriptors))),
         Bar::Count(DESCRIPTORS),
     );
     report.add(
-        who,
+        row,
         "descriptors at the end",
         Quantity::count(f64::from(last.descriptors)),
         Bar::None,
     );
     report.add(
-        who,
+        row,
         "threads, second half less first",
         Quantity::count(grown(|u| f64::from(u.threads))),
         Bar::Count(1.0),
     );
     report.add(
-        who,
+        row,
         "RSS, second half less first",
         Quantity::mebibytes(grown(|u| u.rss)),
         Bar::AtMost(GROWTH),
     );
     report.add(
-        who,
+        row,
         "RSS at the end",
         Quantity::mebibytes(last.rss),
         Bar::None,
     );
     report.add(
-        who,
+        row,
         "latest reconciliation, seconds overdue",
         Quantity::seconds(late),
         Bar::AtMost(LATE),
     );
     let opened = real(stats.accepted - before.accepted);
     report.add(
-        who,
+        row,
         "connections opened to the issuer",
         Quantity::count(opened),
         Bar::None,
     );
     let each = |value: f64| value / real(tokens.max(1));
-    report_cpu(report, who, ("operator", Bar::None), (first, last), tokens);
+    report_cpu(report, row, ("operator", Bar::None), (first, last), tokens);
     let reconciliations = world.reconciles().await? - reconciliations;
     report.add(
-        who,
+        row,
         "reconciliations a renewal",
         Quantity::count(each(reconciliations)),
         Bar::Count(2.05),
     );
     let tally = world.traffic.since(place);
-    report_requests(report, who, &tally, tokens, (Bar::None, Bar::None));
+    report_requests(report, row, &tally, tokens, (Bar::None, Bar::None));
     report_events(&world, report).await
 }

@@ -14,7 +14,7 @@ impl World {
         let own = self.contender.is_own();
         let (mut progress, mut before) = (Instant::now(), 0);
         loop {
-            self.lives()?;
+            self.check_running()?;
             let now = self.traffic.read(&self.plane)?;
             let tally = self.traffic.since(since);
             if tally.published() >= count
@@ -35,10 +35,10 @@ impl World {
     }
 
     /// Waits until the token server has received this many requests, for at most this long.
-    pub(crate) async fn asked(&mut self, posts: usize, within: Duration) -> Result<()> {
+    pub(crate) async fn until_posts(&mut self, posts: usize, within: Duration) -> Result<()> {
         let began = Instant::now();
         loop {
-            self.lives()?;
+            self.check_running()?;
             let now = self.issuer.stats().await?.posts;
             if now >= posts {
                 return Ok(());
@@ -64,7 +64,7 @@ impl World {
         let mut last = (0, 0);
         let began = Instant::now();
         while quiet < 8 {
-            self.lives()?;
+            self.check_running()?;
             let now = (
                 self.traffic.read(&self.plane)?,
                 self.issuer.stats().await?.posts,

@@ -169,8 +169,8 @@ pub(super) fn duration(field: &str, least: &str, most: &str, example: &str) -> R
     ))
 }
 
-/// Rule of a union: exactly one of these fields. The message begins with `who`.
-pub(super) fn one_of(fields: &[&str], who: &str) -> Rule {
+/// Rule of a union: exactly one of these fields. The message begins with `subject`.
+pub(super) fn one_of(fields: &[&str], subject: &str) -> Rule {
     let has: Vec<String> = fields.iter().map(|f| format!("has(self.{f})")).collect();
     let rule = match has.as_slice() {
         [one, other] => format!("{one} != {other}"),
@@ -179,7 +179,7 @@ pub(super) fn one_of(fields: &[&str], who: &str) -> Rule {
     let (last, first) = fields.split_last().unwrap_or((&"", &[]));
     Rule::new(rule)
         .message(&*format!(
-            "{who} exactly one of {} and {last}",
+            "{subject} exactly one of {} and {last}",
             first.join(", ")
         ))
         .reason(Reason::FieldValueInvalid)

@@ -217,20 +217,20 @@ impl AuthenticationMethod {
 
     /// Values that identify the requested token, for its fingerprint: the kind, and what it names in addition to Secrets.
     pub fn fingerprint_parts(&self) -> Vec<String> {
-        let word = |w: &str| vec![w.to_owned()];
+        let one = |w: &str| vec![w.to_owned()];
         match self {
-            Self::Absent => word("none"),
-            Self::Public => word("public"),
-            Self::Secrets(_) => word("secret"),
-            Self::Certificates(_) => word("certificate"),
-            Self::Mtls(_) => word("mtls"),
+            Self::Absent => one("none"),
+            Self::Public => one("public"),
+            Self::Secrets(_) => one("secret"),
+            Self::Certificates(_) => one("certificate"),
+            Self::Mtls(_) => one("mtls"),
             Self::ServiceAccount(a) => vec![
                 "service_account".to_owned(),
                 a.name.clone(),
                 a.audience.clone().unwrap_or_default(),
             ],
-            Self::Key(_) => word("key"),
-            Self::Assertion(_) => word("assertion"),
+            Self::Key(_) => one("key"),
+            Self::Assertion(_) => one("assertion"),
             Self::ManagedIdentity(selector) => {
                 vec!["managed_identity".to_owned(), format!("{selector:?}")]
             }

@@ -140,7 +140,7 @@ pub(super) fn is_limited(wanted: &Wanted<'_>, allowed: &[String]) -> bool {
 /// If one of the kinds is not set.
 pub(super) fn must_limit(
     issuer: &Issuer,
-    ask: &RequestParameters,
+    request: &RequestParameters,
     allowed: &[String],
 ) -> Result<(), Denial> {
     let listed = Listed::of(allowed);
@@ -148,12 +148,12 @@ pub(super) fn must_limit(
         (
             "spec.scopes (permissions)",
             listed.permissions,
-            !ask.scopes.is_empty(),
+            !request.scopes.is_empty(),
         ),
         (
             "spec.resources (repositories)",
             listed.repositories,
-            !ask.resources.is_empty(),
+            !request.resources.is_empty(),
         ),
     ] {
         if is_listed && !is_set {

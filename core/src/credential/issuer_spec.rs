@@ -153,11 +153,11 @@ impl Issuer {
 
     /// Sets what an administrator allows. If not set: no namespace, the usual grants, and anything else.
     fn allow(&mut self, spec: &ClusterTokenIssuerSpec) {
-        let nobody = AllowedNamespaces {
+        let none = AllowedNamespaces {
             names: Some(Vec::new()),
             selector: None,
         };
-        self.allowed_namespaces = Some(spec.allowed_namespaces.clone().unwrap_or(nobody));
+        self.allowed_namespaces = Some(spec.allowed_namespaces.clone().unwrap_or(none));
         self.allowed_scopes.clone_from(&spec.allowed_scopes);
         self.allowed_parameters.clone_from(&spec.allowed_parameters);
         let grants = spec.allowed_grants.clone();

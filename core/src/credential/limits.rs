@@ -79,7 +79,7 @@ pub fn may_be_served(
     Ok(())
 }
 
-/// Checks that credentials of `namespace` (with these labels) may send `ask` to `issuer`.
+/// Checks that credentials of `namespace` (with these labels) may send `request` to `issuer`.
 ///
 /// # Errors
 /// The rule that forbids it.
@@ -87,22 +87,22 @@ pub fn may_request(
     issuer: &Issuer,
     namespace: &str,
     namespace_labels: Option<&BTreeMap<String, String>>,
-    ask: &RequestParameters,
+    request: &RequestParameters,
 ) -> Result<(), Denial> {
     may_be_served(issuer, namespace, namespace_labels)?;
-    may_be_granted(issuer, ask)?;
+    may_be_granted(issuer, request)?;
     if let Some(allowed) = &issuer.allowed_scopes {
         let dialect = Dialect::of(issuer);
         let is_allowed = |wanted: &Wanted<'_>| allowed.iter().any(|a| allows(dialect, a, *wanted));
         let wanted = || {
-            let scopes = ask.scopes.iter().map(|s| Wanted::Scope(s));
-            let resources = ask.resources.iter().map(|r| Wanted::Resource(r));
+            let scopes = request.scopes.iter().map(|s| Wanted::Scope(s));
+            let resources = request.resources.iter().map(|r| Wanted::Resource(r));
             scopes
                 .chain(resources)
-                .chain(ask.audience.iter().map(|a| Wanted::Audience(a)))
+                .chain(request.audience.iter().map(|a| Wanted::Audience(a)))
         };
         if issuer.protocol == Protocol::GitHubApp {
-            github::must_limit(issuer, ask, allowed)?;
+            github::must_limit(issuer, request, allowed)?;
         }
         if wanted().next().is_none() {
             return Err(Denial::Scope(format!(
@@ -123,17 +123,17 @@ pub fn may_request(
             )));
         }
     }
-    may_add(issuer, ask)?;
-    may_use_subjects(issuer, namespace, ask)
+    may_add(issuer, request)?;
+    may_use_subjects(issuer, namespace, request)
 }
 
 /// Checks whether the grant is allowed.
-fn may_be_granted(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial> {
+fn may_be_granted(issuer: &Issuer, request: &RequestParameters) -> Result<(), Denial> {
     match &issuer.allowed_grants {
-        Some(allowed) if !allowed.contains(&ask.grant) => Err(Denial::Grant(format!(
+        Some(allowed) if !allowed.contains(&request.grant) => Err(Denial::Grant(format!(
             "{} does not allow the grant {}; its administrator must add it to spec.allowedGrants",
             issuer.id,
-            ask.grant.as_str()
+            request.grant.as_str()
         ))),
         _ => Ok(()),
     }
@@ -143,25 +143,29 @@ fn may_be_granted(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial
 /// OpenID Connect Core section 5.5, User-Managed Access, `organization` of Auth0, `requested_subject` of Keycloak, `target_audience` of Google,
 /// and unknown others. So an issuer that limits scopes accepts only the parameters that its administrator lists. This includes the fields of a
 /// grant that are sent in the request: `requested_token_type`, and `iss` and `aud` of an assertion that apicred signs.
-fn may_add(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial> {
+fn may_add(issuer: &Issuer, request: &RequestParameters) -> Result<(), Denial> {
     let limited = issuer.allowed_scopes.is_some().then_some(Vec::new());
     let Some(allowed) = issuer.allowed_parameters.clone().or(limited) else {
         return Ok(());
     };
-    let parameters = ask
+    let parameters = request
         .parameters
         .iter()
-        .chain(&ask.sign_in_parameters)
+        .chain(&request.sign_in_parameters)
         .map(|(n, v)| ("parameter", n.as_str(), v));
     // The content of a Secret is not compared with `name=value`, because the result would show whether a guess is right.
-    if let Some(name) = ask.secret_parameters.keys().find(|n| !allowed.contains(n)) {
+    if let Some(name) = request
+        .secret_parameters
+        .keys()
+        .find(|n| !allowed.contains(n))
+    {
         return Err(Denial::Parameter(format!(
             "{} does not allow the parameter \"{name}\" with a value from a Secret; remove it, or ask the administrator of the issuer to add only its name to spec.allowedParameters",
             issuer.id
         )));
     }
-    let claims = ask.claims.iter().map(|(n, v)| ("claim", n.as_str(), v));
-    let inputs = ask
+    let claims = request.claims.iter().map(|(n, v)| ("claim", n.as_str(), v));
+    let inputs = request
         .inputs
         .iter()
         .filter(|(name, value)| !(*name == "requested_token_type" && value == ACCESS_TOKEN))
@@ -190,7 +194,7 @@ pub(super) fn lists(allowed: &[String], name: &str, value: &str) -> bool {
 fn may_use_subjects(
     issuer: &Issuer,
     namespace: &str,
-    ask: &RequestParameters,
+    request: &RequestParameters,
 ) -> Result<(), Denial> {
     let is_allowed = |subject: &Subject| match (&issuer.allowed_subjects, subject) {
         (Some(allowed), Subject::Name(name)) => allowed.contains(name),
@@ -200,7 +204,7 @@ fn may_use_subjects(
         (None, Subject::Name(_)) => issuer.allowed_scopes.is_none(),
         (None, Subject::Account(_)) => true,
     };
-    match ask.subjects.iter().find(|s| !is_allowed(s)) {
+    match request.subjects.iter().find(|s| !is_allowed(s)) {
         None => Ok(()),
         Some(Subject::Name(name)) => Err(Denial::Subject(format!(
             "{} does not allow requests for the subject {name:?}; its administrator must add it to spec.allowedSubjects",

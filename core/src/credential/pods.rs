@@ -19,13 +19,13 @@ pub(super) fn selector(pods: Option<&NotifyPods>) -> Result<Option<String>, Fiel
     }
     LabelSelector { labels, conditions }.check(FIELD, "pods")?;
     let labels = labels.iter().map(|(k, v)| format!("{k}={v}"));
-    let parts: Vec<String> = labels.chain(conditions.iter().map(text)).collect();
+    let parts: Vec<String> = labels.chain(conditions.iter().map(requirement)).collect();
     Ok(Some(parts.join(",")))
 }
 
 /// A condition as the API server reads it
 /// (kubernetes.io/docs/concepts/overview/working-with-objects/labels, "Set-based requirement").
-fn text(
+fn requirement(
     LabelCondition {
         key,
         operator,

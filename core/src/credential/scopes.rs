@@ -190,8 +190,8 @@ pub(super) fn is_one_api(one: &str, other: &str) -> bool {
 
 /// A permission without an API belongs to Microsoft Graph, or to the one API that a token is for, so it matches every API.
 fn covers_at_entra(granted: &str, wanted: &str) -> bool {
-    let ((granted_api, granted), (asked_api, wanted)) = (at_entra(granted), at_entra(wanted));
-    let api = match (granted_api, asked_api) {
+    let ((granted_api, granted), (wanted_api, wanted)) = (at_entra(granted), at_entra(wanted));
+    let api = match (granted_api, wanted_api) {
         (Some(one), Some(other)) => is_one_api(one, other),
         _ => true,
     };

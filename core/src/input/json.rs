@@ -198,8 +198,8 @@ fn present(value: &Value) -> bool {
 /// underscores (`expiresIn`). Null and empty texts are not values.
 pub fn get<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let plain = |name: &str| -> String {
-        let kept = name.chars().filter(|c| !matches!(c, '_' | '-'));
-        kept.flat_map(char::to_lowercase).collect()
+        let letters = name.chars().filter(|c| !matches!(c, '_' | '-'));
+        letters.flat_map(char::to_lowercase).collect()
     };
     let exact = object.get(name).filter(|value| present(value));
     exact.or_else(|| {
@@ -259,8 +259,8 @@ pub fn is_nothing(text: &str) -> bool {
     let text = text.trim();
     let dashes = text.len() <= 3 && text.chars().all(|c| "-?*".contains(c));
     let fits = |c: char| c.is_alphanumeric() || " -_/.<>()[]{}".contains(c);
-    let kept = text.chars().filter(|c| c.is_alphanumeric());
-    let bare: String = kept.flat_map(char::to_lowercase).take(24).collect();
+    let letters = text.chars().filter(|c| c.is_alphanumeric());
+    let bare: String = letters.flat_map(char::to_lowercase).take(24).collect();
     dashes || (text.chars().all(fits) && NOTHING.contains(&bare.as_str()))
 }
 
@@ -298,6 +298,6 @@ pub fn list(value: &Value) -> Vec<&str> {
         Value::String(text) => text.split(separated).collect(),
         _ => Vec::new(),
     };
-    let kept = words.into_iter().filter(|w| !w.is_empty() && is_exact(w));
-    kept.collect()
+    let exact = words.into_iter().filter(|w| !w.is_empty() && is_exact(w));
+    exact.collect()
 }

@@ -133,7 +133,7 @@ fn an_object_of_many_parts_is_not_taken_apart() {
 }
 
 #[test]
-fn a_field_has_one_value_whatever_its_name_looks_like_and_empty_is_absent() {
+fn a_field_has_one_value_in_any_spelling_and_an_empty_one_is_absent() {
     let fields = json!({
         "access_token": "t", "expiresIn": 7, "Token-Type": " Bearer ", "error": "", "scope": null, "id": " ",
         "SCOPE": "read", "accessToken": "other",

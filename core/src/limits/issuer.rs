@@ -48,13 +48,13 @@ pub struct Client {
 
 /// The scope of a pause.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Whom {
+enum PauseScope {
     Client(Client),
     Namespace(String),
     All,
 }
 
-impl Whom {
+impl PauseScope {
     /// All scopes that apply to a client.
     fn of(client: &Client) -> [Self; 3] {
         [
@@ -96,7 +96,7 @@ impl Bucket {
 
 /// The request of a credential in the queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Wish {
+pub(super) struct QueuedRequest {
     pub(super) client: Client,
     /// True if only the annotation requests the renewal, and it is not due.
     pub(super) requested: bool,
@@ -110,9 +110,9 @@ pub(super) struct Budget<K> {
     may_request: Requested,
     bucket: Bucket,
     in_flight: u32,
-    pauses: HashMap<Whom, Pause>,
+    pauses: HashMap<PauseScope, Pause>,
     queue: Queue<K>,
-    waiting: HashMap<K, Wish>,
+    waiting: HashMap<K, QueuedRequest>,
     requested: HashMap<String, Bucket>,
     /// When the last request ended without an answer; `None` if an answer followed.
     unanswered: Option<Duration>,
@@ -155,8 +155,8 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
 
     /// When the pause of this client ends, if it has one.
     pub(super) fn paused(&self, client: &Client, now: Duration) -> Option<Duration> {
-        let pauses = Whom::of(client).into_iter();
-        let until = pauses.filter_map(|whom| Some(self.pauses.get(&whom)?.until));
+        let pauses = PauseScope::of(client).into_iter();
+        let until = pauses.filter_map(|scope| Some(self.pauses.get(&scope)?.until));
         until.filter(|until| *until > now).max()
     }
 
@@ -166,9 +166,9 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
     }
 
     /// Adds an entry to the queue.
-    pub(super) fn push(&mut self, key: &K, wish: Wish, urgency: Urgency) {
-        self.queue.push(key, &wish.client.namespace, urgency);
-        self.waiting.insert(key.clone(), wish);
+    pub(super) fn push(&mut self, key: &K, queued: QueuedRequest, urgency: Urgency) {
+        self.queue.push(key, &queued.client.namespace, urgency);
+        self.waiting.insert(key.clone(), queued);
     }
 
     /// Removes an entry from the queue.
@@ -180,7 +180,11 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
     }
 
     /// Removes the next entry from the queue; its request counts as in flight from then on. `room` returns whether a namespace can get a permit.
-    pub(super) fn next(&mut self, now: Duration, room: impl Fn(&str) -> bool) -> Option<(K, Wish)> {
+    pub(super) fn next(
+        &mut self,
+        now: Duration,
+        room: impl Fn(&str) -> bool,
+    ) -> Option<(K, QueuedRequest)> {
         if !self.is_open(now) {
             return None;
         }
@@ -188,37 +192,37 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             bucket.refill(self.may_request.a_second, self.may_request.at_once, now);
         }
         let (waiting, pauses, requested) = (&self.waiting, &self.pauses, &self.requested);
-        let spent = |wish: &Wish| {
-            let bucket = requested.get(&wish.client.namespace);
-            wish.requested && bucket.is_some_and(|b| b.tokens < 1.0)
+        let spent = |queued: &QueuedRequest| {
+            let bucket = requested.get(&queued.client.namespace);
+            queued.requested && bucket.is_some_and(|b| b.tokens < 1.0)
         };
         let simple = pauses.is_empty() && requested.is_empty();
         let may = |key: &K| {
             simple
                 || waiting
                     .get(key)
-                    .is_none_or(|wish| !spent(wish) && !probed(pauses, &wish.client, now))
+                    .is_none_or(|queued| !spent(queued) && !probed(pauses, &queued.client, now))
         };
         let key = self.queue.pop(room, may)?;
-        let wish = self.waiting.remove(&key)?;
+        let queued = self.waiting.remove(&key)?;
         give_room_back(&mut self.waiting);
         self.bucket.tokens -= 1.0;
         self.in_flight += 1;
         self.listening.get_or_insert(now);
-        if wish.requested {
-            let bucket = self.requested.entry(wish.client.namespace.clone());
+        if queued.requested {
+            let bucket = self.requested.entry(queued.client.namespace.clone());
             let full = Bucket {
                 tokens: self.may_request.at_once,
                 at: now,
             };
             bucket.or_insert(full).tokens -= 1.0;
         }
-        for whom in Whom::of(&wish.client) {
-            if let Some(pause) = self.pauses.get_mut(&whom) {
+        for scope in PauseScope::of(&queued.client) {
+            if let Some(pause) = self.pauses.get_mut(&scope) {
                 pause.in_flight += 1;
             }
         }
-        Some((key, wish))
+        Some((key, queued))
     }
 
     /// True if the limits allow another request and the queue is not empty.
@@ -231,8 +235,8 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
     /// A request has ended, or was never sent.
     pub(super) fn leave(&mut self, client: &Client) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        for whom in Whom::of(client) {
-            if let Some(pause) = self.pauses.get_mut(&whom) {
+        for scope in PauseScope::of(client) {
+            if let Some(pause) = self.pauses.get_mut(&scope) {
                 pause.in_flight = pause.in_flight.saturating_sub(1);
             }
         }
@@ -246,10 +250,10 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         self.unanswered = None;
         self.listening = Some(now);
         if well {
-            for whom in Whom::of(client) {
+            for scope in PauseScope::of(client) {
                 // The answer to a request that began before the pause shows nothing about the pause.
-                if self.pauses.get(&whom).is_some_and(|p| p.until <= now) {
-                    self.pauses.remove(&whom);
+                if self.pauses.get(&scope).is_some_and(|p| p.until <= now) {
+                    self.pauses.remove(&scope);
                 }
             }
         }
@@ -276,25 +280,25 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         let until = until.min(now + LONGEST_PAUSE);
         let active = self.pauses.iter().filter(|(_, p)| p.until > now);
         let others: Vec<&Client> = active
-            .filter_map(|(whom, _)| match whom {
-                Whom::Client(other) if other.id != client.id => Some(other),
+            .filter_map(|(scope, _)| match scope {
+                PauseScope::Client(other) if other.id != client.id => Some(other),
                 _ => None,
             })
             .collect();
-        let mut whom = vec![Whom::Client(client.clone())];
+        let mut scope = vec![PauseScope::Client(client.clone())];
         if others.iter().any(|o| o.namespace == client.namespace) {
-            whom.push(Whom::Namespace(client.namespace.clone()));
+            scope.push(PauseScope::Namespace(client.namespace.clone()));
         }
         if others.iter().any(|o| o.namespace != client.namespace) {
-            whom.push(Whom::All);
+            scope.push(PauseScope::All);
             // The bucket is empty when the pause ends: the first requests test whether the issuer accepts requests again.
             self.bucket = Bucket {
                 tokens: 0.0,
                 at: until,
             };
         }
-        for whom in whom {
-            let pause = self.pauses.entry(whom).or_insert(Pause {
+        for scope in scope {
+            let pause = self.pauses.entry(scope).or_insert(Pause {
                 until,
                 in_flight: 0,
             });
@@ -304,7 +308,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         let stopped: Vec<K> = self
             .waiting
             .iter()
-            .filter(|(_, wish)| self.paused(&wish.client, now).is_some())
+            .filter(|(_, queued)| self.paused(&queued.client, now).is_some())
             .map(|(key, _)| key.clone())
             .collect();
         for key in &stopped {
@@ -327,13 +331,13 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             return None;
         }
         let rate = self.may_request.a_second;
-        let asked: HashSet<&String> = self
+        let namespaces: HashSet<&String> = self
             .waiting
             .values()
-            .filter(|wish| wish.requested)
-            .map(|wish| &wish.client.namespace)
+            .filter(|queued| queued.requested)
+            .map(|queued| &queued.client.namespace)
             .collect();
-        let requested = asked.into_iter().filter_map(|n| self.requested.get(n));
+        let requested = namespaces.into_iter().filter_map(|n| self.requested.get(n));
         let requested = requested.map(|bucket| bucket.next(rate));
         let probes = self.pauses.values().map(|p| p.until + PROBING);
         let all = requested.chain(probes).chain([self.bucket.next(self.rate)]);
@@ -371,9 +375,9 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
 }
 
 /// True if a pause of this client has expired without a successful answer since, and a request in flight tests it.
-fn probed(pauses: &HashMap<Whom, Pause>, client: &Client, now: Duration) -> bool {
-    Whom::of(client).iter().any(|whom| {
-        let pause = pauses.get(whom);
+fn probed(pauses: &HashMap<PauseScope, Pause>, client: &Client, now: Duration) -> bool {
+    PauseScope::of(client).iter().any(|scope| {
+        let pause = pauses.get(scope);
         pause.is_some_and(|p| p.until <= now && now < p.until + PROBING && p.in_flight > 0)
     })
 }

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     concurrency::{Holder, Places},
-    issuer::{Budget, Client, Wish},
+    issuer::{Budget, Client, QueuedRequest},
     queue::Urgency,
 };
 
@@ -139,11 +139,11 @@ where
             self.leave_queue(key);
             return (Entry::Paused(until), self.call(now));
         }
-        let wish = Wish {
+        let queued = QueuedRequest {
             client: request.client.clone(),
             requested: request.requested,
         };
-        budget.push(key, wish, request.urgency);
+        budget.push(key, queued, request.urgency);
         self.at.insert(key.clone(), request.issuer.clone());
         let mut called = self.call(now);
         let before = called.len();
@@ -255,12 +255,12 @@ where
             let room = |namespace: &str| {
                 places.has_room(&holder(namespace), |issuer| silent.contains(issuer))
             };
-            let Some((key, wish)) = turned.budget.next(now, room) else {
+            let Some((key, queued)) = turned.budget.next(now, room) else {
                 continue;
             };
             let grant = Grant {
-                holder: holder(&wish.client.namespace),
-                client: wish.client,
+                holder: holder(&queued.client.namespace),
+                client: queued.client,
             };
             self.turn += 1;
             turned.served = self.turn;

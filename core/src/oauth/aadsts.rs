@@ -210,8 +210,9 @@ mod tests {
         for (codes, class, _, next_step) in special {
             assert!(next_step.len() > 15, "{codes:?}");
             // A row for grants without a user never waits for one.
-            let asks = WITHOUT_USER.iter().any(|r| r.0 == *codes) && *class == Class::NeedsUser;
-            assert!(!asks, "{codes:?}");
+            let needs_user =
+                WITHOUT_USER.iter().any(|r| r.0 == *codes) && *class == Class::NeedsUser;
+            assert!(!needs_user, "{codes:?}");
         }
         for (code, error, _) in BY_ERROR {
             assert!(!seen.contains(code), "{code} stands in two tables");

@@ -42,7 +42,7 @@ pub enum Omitted {
 /// What can be published of an answer, and why the rest cannot.
 #[derive(Default)]
 pub(super) struct AnswerFields {
-    pub(super) kept: Answer,
+    pub(super) fields: Answer,
     pub(super) omitted: BTreeMap<String, Omitted>,
 }
 
@@ -81,11 +81,11 @@ pub(super) fn of(
             "" => Err(Omitted::Empty),
             text if is_refresh(text) => Err(Omitted::RefreshToken),
             text if text.len() > LONGEST => Err(Omitted::Long),
-            _ if found.kept.len() == MOST => Err(Omitted::Many),
+            _ if found.fields.len() == MOST => Err(Omitted::Many),
             text => Ok(SecretString::from(text)),
         });
         match text {
-            Ok(text) => drop(found.kept.insert(name.clone(), text)),
+            Ok(text) => drop(found.fields.insert(name.clone(), text)),
             Err(why) if found.omitted.len() < MOST_OMITTED => {
                 found.omitted.insert(name.clone(), why);
             }
@@ -132,8 +132,8 @@ mod tests {
         of(&fields, body.as_bytes(), None)
     }
 
-    fn kept(answer: &Value) -> Vec<(String, String)> {
-        let all = read(&answer.to_string()).kept;
+    fn fields(answer: &Value) -> Vec<(String, String)> {
+        let all = read(&answer.to_string()).fields;
         all.into_iter()
             .map(|(name, value)| (name, value.expose_secret().to_owned()))
             .collect()
@@ -159,12 +159,12 @@ mod tests {
                 json!(format!(r#"{{"n":{number}}}"#)).to_string(),
                 format!(r#"{{"n":1,"n":{number}}}"#),
             ] {
-                let kept = read(&body).kept;
-                let value = kept.get("n").map(ExposeSecret::expose_secret);
+                let fields = read(&body).fields;
+                let value = fields.get("n").map(ExposeSecret::expose_secret);
                 assert_eq!(value, Some(number), "{body}");
             }
         }
-        let quoted = read(r#"{"n":"1.10"}"#).kept;
+        let quoted = read(r#"{"n":"1.10"}"#).fields;
         assert_eq!(quoted["n"].expose_secret(), "1.10");
     }
 
@@ -172,13 +172,13 @@ mod tests {
     fn only_a_number_that_has_lost_its_text_is_read_from_the_body() {
         let answer = json!({ "expires_in": 3600, "minus": -7, "most": u64::MAX, "least": i64::MIN, "half": 0.5, "text": "1.10" });
         let without_body = of(answer.as_object().unwrap(), b"", None);
-        let kept: Vec<(&str, &str)> = without_body
-            .kept
+        let fields: Vec<(&str, &str)> = without_body
+            .fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.expose_secret()))
             .collect();
         assert_eq!(
-            kept,
+            fields,
             [
                 ("expires_in", "3600"),
                 ("least", "-9223372036854775808"),
@@ -213,7 +213,7 @@ mod tests {
         let number =
             read(r#"{"refresh_token":123456789012345678901,"copy":123456789012345678901}"#);
         assert_eq!(number.omitted["copy"], Omitted::RefreshToken);
-        assert!(number.kept.is_empty());
+        assert!(number.fields.is_empty());
     }
 
     #[test]
@@ -222,11 +222,11 @@ mod tests {
             "id_token": "e30.e30.x", "expiration": 1_790_003_600, "share": 0.5, "instance_url": "https://a.example",
             "list": ["a"], "object": { "b": "c" }, "truth": true, "nothing": null, "empty": "",
         });
-        let kept = kept(&answer);
-        let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
+        let fields = fields(&answer);
+        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["expiration", "id_token", "instance_url", "share"]);
-        assert_eq!(kept[0].1, "1790003600");
-        assert_eq!(kept[1].1, "e30.e30.x");
+        assert_eq!(fields[0].1, "1790003600");
+        assert_eq!(fields[1].1, "e30.e30.x");
     }
 
     #[test]
@@ -237,26 +237,26 @@ mod tests {
             "Refresh-Token",
             "x_refresh.t",
         ] {
-            assert_eq!(kept(&json!({ name: "r" })), [], "{name}");
+            assert_eq!(fields(&json!({ name: "r" })), [], "{name}");
         }
         let twice = json!({ "refresh_token": "r-1", "backup": "r-1", "other": "o" });
-        assert_eq!(kept(&twice), [("other".to_owned(), "o".to_owned())]);
+        assert_eq!(fields(&twice), [("other".to_owned(), "o".to_owned())]);
         let body = br#"{"copy":"r-2"}"#;
         let fields = object(body).unwrap();
         let of = of(&fields, body, Some(&SecretString::from("r-2")));
-        assert!(of.kept.is_empty());
+        assert!(of.fields.is_empty());
     }
 
     #[test]
     fn names_values_and_their_number_are_bounded() {
         let long = "x".repeat(LONGEST + 1);
-        assert_eq!(kept(&json!({ "a": long, "n".repeat(129): "v" })), []);
+        assert_eq!(fields(&json!({ "a": long, "n".repeat(129): "v" })), []);
         let Value::Object(mut many) = json!({}) else {
             panic!("an object");
         };
         many.extend((0..200).map(|n| (format!("f{n:03}"), json!(n))));
         let many = read(&Value::Object(many).to_string());
-        assert_eq!(many.kept.len(), MOST);
+        assert_eq!(many.fields.len(), MOST);
         assert_eq!(many.omitted["f199"], Omitted::Many);
     }
 }

@@ -28,27 +28,29 @@ const KINDS: [&str; 3] = ["access_token", "id_token", "userinfo"];
 
 /// A claims request, rebuilt from its known parts: words and marks, no text that a malicious server could want to have read back.
 #[derive(Default)]
-struct Kept {
+struct RebuiltRequest {
     request: Map<String, Value>,
     /// The paths of the parts that are not stored, such as `access_token.acrs`.
     lost: BTreeSet<String>,
 }
 
-impl Kept {
-    fn of(asked: &Map<String, Value>) -> Self {
-        let mut kept = Self::default();
-        for (kind, claims) in asked {
+impl RebuiltRequest {
+    fn of(requested: &Map<String, Value>) -> Self {
+        let mut rebuilt = Self::default();
+        for (kind, claims) in requested {
             match claims {
-                Value::Object(claims) if KINDS.contains(&kind.as_str()) => kept.take(kind, claims),
+                Value::Object(claims) if KINDS.contains(&kind.as_str()) => {
+                    rebuilt.take(kind, claims);
+                }
                 Value::Null if KINDS.contains(&kind.as_str()) => {}
                 _ => {
                     let place =
                         name_of(kind).unwrap_or_else(|| "a member that is not known".to_owned());
-                    kept.lost.insert(place);
+                    rebuilt.lost.insert(place);
                 }
             }
         }
-        kept
+        rebuilt
     }
 
     fn take(&mut self, kind: &str, claims: &Map<String, Value>) {
@@ -101,7 +103,7 @@ fn claim(name: &str, wanted: &Value) -> (Map<String, Value>, bool) {
     };
     let mut whole = true;
     for (member, stated) in wanted {
-        let kept = match (member.as_str(), stated) {
+        let rebuilt = match (member.as_str(), stated) {
             ("essential", Value::Bool(_)) => Some(stated.clone()),
             ("value", Value::String(text)) => value(name, text).map(Value::from),
             ("values", Value::Array(all)) => {
@@ -112,16 +114,18 @@ fn claim(name: &str, wanted: &Value) -> (Map<String, Value>, bool) {
             }
             _ => None,
         };
-        whole &= kept.is_some();
-        plain.extend(kept.map(|kept| (member.clone(), kept)));
+        whole &= rebuilt.is_some();
+        plain.extend(rebuilt.map(|rebuilt| (member.clone(), rebuilt)));
     }
     (plain, whole)
 }
 
 /// The claims request of an answer: JSON inside a string.
-fn in_answer(answer: &Map<String, Value>) -> Option<Kept> {
+fn in_answer(answer: &Map<String, Value>) -> Option<RebuiltRequest> {
     let text = answer.get("claims")?.as_str()?;
-    object(text.as_bytes()).ok().map(|asked| Kept::of(&asked))
+    object(text.as_bytes())
+        .ok()
+        .map(|requested| RebuiltRequest::of(&requested))
 }
 
 /// The `suberror` of an answer, and the claims that it requests, such as `acrs=c1`.
@@ -130,9 +134,9 @@ pub(super) fn requested(answer: &Map<String, Value>) -> Option<String> {
     let suberror = suberror
         .and_then(error_code)
         .map(|word| format!("suberror {word}"));
-    let claims = in_answer(answer).and_then(|kept| {
-        let words = kept.text().map(|_| kept.words()).unwrap_or_default();
-        let whole = kept.lost.is_empty() && words.is_empty() == kept.request.is_empty();
+    let claims = in_answer(answer).and_then(|rebuilt| {
+        let words = rebuilt.text().map(|_| rebuilt.words()).unwrap_or_default();
+        let whole = rebuilt.lost.is_empty() && words.is_empty() == rebuilt.request.is_empty();
         match (words.is_empty(), whole) {
             (true, true) => None,
             (true, false) => {
@@ -163,7 +167,7 @@ pub(super) fn claims(answer: &Map<String, Value>) -> Option<String> {
 /// A claims request in its plain form. The sign-in sends it. It is read from the status, where any writer could have put
 /// something else, so it is checked again.
 pub fn claims_request(text: &str) -> Option<String> {
-    Kept::of(&object(text.as_bytes()).ok()?).text()
+    RebuiltRequest::of(&object(text.as_bytes()).ok()?).text()
 }
 
 /// The claims that an API gave to a user: the JSON, or its Base64 as in the header `WWW-Authenticate`
@@ -176,21 +180,23 @@ pub fn claims_of_challenge(text: &str) -> Result<String, String> {
     let engine = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
     let plain = text.replace('-', "+").replace('_', "/");
     let decoded = || object(&engine.decode(plain).ok()?).ok();
-    let asked = object(text.as_bytes()).ok().or_else(decoded);
-    let kept = asked.map(|asked| Kept::of(&asked)).unwrap_or_default();
-    if !kept.lost.is_empty() {
-        let places: Vec<String> = kept.lost.into_iter().take(MOST).collect();
+    let requested = object(text.as_bytes()).ok().or_else(decoded);
+    let rebuilt = requested
+        .map(|requested| RebuiltRequest::of(&requested))
+        .unwrap_or_default();
+    if !rebuilt.lost.is_empty() {
+        let places: Vec<String> = rebuilt.lost.into_iter().take(MOST).collect();
         return Err(format!(
             "was not sent, because apicred does not send all of it ({}): at most {MOST} claims with at most {MOST} values each, which are words, GUIDs, IP addresses, URNs, or URLs without a query",
             places.join(", ")
         ));
     }
-    if kept.text().is_none() && !kept.request.is_empty() {
+    if rebuilt.text().is_none() && !rebuilt.request.is_empty() {
         return Err(format!(
             "was not sent, because it is longer than {LONGEST} bytes"
         ));
     }
-    kept.text().ok_or_else(|| {
+    rebuilt.text().ok_or_else(|| {
         "is no claims request: copy the value of claims from the header WWW-Authenticate of the API, or write JSON such as {\"access_token\":{\"acrs\":{\"essential\":true,\"value\":\"c1\"}}}"
             .to_owned()
     })
@@ -247,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_words_of_a_challenge_are_shown() {
+    fn only_known_values_of_a_challenge_are_shown() {
         let reported = |answer: Value| requested(answer.as_object().unwrap());
         let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"},"polids":{"values":["a-1","<b>"]}}}"#;
         assert_eq!(
@@ -326,8 +332,8 @@ mod tests {
     }
 
     #[test]
-    fn a_claims_request_is_written_again_from_its_words() {
-        for (asked, plain) in [
+    fn a_claims_request_is_rebuilt_from_its_known_values() {
+        for (requested, plain) in [
             (
                 r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#,
                 Some(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#),
@@ -352,8 +358,8 @@ mod tests {
             ("", None),
             ("c1", None),
         ] {
-            let seen = claims_request(asked);
-            assert_eq!(seen.as_deref(), plain, "{asked}");
+            let seen = claims_request(requested);
+            assert_eq!(seen.as_deref(), plain, "{requested}");
             let again = seen.as_deref().and_then(claims_request);
             assert_eq!(again, seen, "the plain form stays as it is");
         }

@@ -21,7 +21,7 @@ pub(super) struct Seen<'a> {
     /// AADSTS number.
     pub(super) code: Option<u32>,
     /// `error_description` or a similar field, in lower case.
-    pub(super) words: &'a str,
+    pub(super) text: &'a str,
     /// Who answered, if it was not a token endpoint.
     pub(super) by: Option<By>,
     /// True if the grant has a user, or if that is not known.
@@ -123,15 +123,15 @@ const NEAR: (usize, usize) = (32, 24);
 
 /// True if a server reports, in lower case, that the client's id or secret is missing in the request. It may expect them in
 /// the form while they are in the header, or the reverse.
-pub(super) fn lacks_client(words: &str) -> bool {
-    let chars: Vec<char> = words.chars().collect();
+pub(super) fn lacks_client(text: &str) -> bool {
+    let chars: Vec<char> = text.chars().collect();
     let around = |at: usize, name: &str| -> String {
-        let at = words[..at].chars().count();
+        let at = text[..at].chars().count();
         let end = (at + name.len() + NEAR.1).min(chars.len());
         chars[at.saturating_sub(NEAR.0)..end].iter().collect()
     };
     OF_CLIENT.iter().any(|name| {
-        words.match_indices(name).any(|(at, name)| {
+        text.match_indices(name).any(|(at, name)| {
             let around = around(at, name);
             LACKING.iter().any(|word| around.contains(word))
         })
@@ -177,14 +177,14 @@ pub(super) fn is_specific(code: &str) -> bool {
 }
 
 /// The code for an answer that has only a text. For statuses about the path or the service, the status is enough.
-pub(super) fn spoken(status: u16, words: &str) -> Option<&'static str> {
+pub(super) fn spoken(status: u16, text: &str) -> Option<&'static str> {
     if !matches!(status, 200..=299 | 400..=403 | 422) {
         return None;
     }
-    if lacks_client(words) {
+    if lacks_client(text) {
         return Some("invalid_client_authentication_method");
     }
-    let has = |all: &&[&str]| all.iter().any(|phrase| words.contains(phrase));
+    let has = |all: &&[&str]| all.iter().any(|phrase| text.contains(phrase));
     let row = SPOKEN.iter().find(|(lists, _)| lists.iter().all(has));
     row.map(|(_, code)| *code)
 }
@@ -293,11 +293,11 @@ const JOINED: [&str; 3] = [" or ", " and ", "/secret"];
 /// The kind of an answer. Many servers do not show whether the id or the secret is wrong ("incorrect client id or secret"):
 /// another secret of the client may then work.
 fn kind(seen: &Seen<'_>) -> Kind {
-    let named = AUTHENTICATORS.iter().any(|word| seen.words.contains(word));
-    let joined = JOINED.iter().any(|word| seen.words.contains(word));
+    let named = AUTHENTICATORS.iter().any(|word| seen.text.contains(word));
+    let joined = JOINED.iter().any(|word| seen.text.contains(word));
     match by_tables(seen) {
         Kind::ClientUnknown if named && joined => Kind::ClientRefused,
-        Kind::ClientDisabled if named && seen.words.contains(" or ") => Kind::ClientRefused,
+        Kind::ClientDisabled if named && seen.text.contains(" or ") => Kind::ClientRefused,
         kind => kind,
     }
 }
@@ -314,7 +314,7 @@ fn by_tables(seen: &Seen<'_>) -> Kind {
     }
     if let Some(error) = seen.error {
         // Auth0 answers this for a wrong secret.
-        if (seen.status, error, seen.words.trim()) == (401, "access_denied", "unauthorized") {
+        if (seen.status, error, seen.text.trim()) == (401, "access_denied", "unauthorized") {
             return Kind::ClientRefused;
         }
         // Cloud Foundry's UAA answers this for a wrong secret, Auth0 for a user that a rule denies.
@@ -329,18 +329,18 @@ fn by_tables(seen: &Seen<'_>) -> Kind {
         let fits = |(errors, asserted, phrases, _): &&(&[&str], bool, &[&str], Kind)| {
             errors.contains(&error)
                 && (!asserted || seen.asserted)
-                && phrases.iter().any(|p| seen.words.contains(p))
+                && phrases.iter().any(|p| seen.text.contains(p))
         };
         if let Some((.., kind)) = DESCRIBED.iter().find(fits) {
             return *kind;
         }
-        if matches!(error, "invalid_request" | "invalid_client") && lacks_client(seen.words) {
+        if matches!(error, "invalid_request" | "invalid_client") && lacks_client(seen.text) {
             return Kind::AuthMethod;
         }
     }
     // A server that fails does not answer 401. A text beside the code may describe a failure.
     if (seen.status, by_error) == (401, Some(Kind::Unavailable))
-        && seen.words.trim().is_empty()
+        && seen.text.trim().is_empty()
         && !seen.error.is_some_and(|error| OUTAGES.contains(&error))
     {
         return Kind::ClientRefused;
@@ -378,8 +378,8 @@ const POSSIBLE: [&str; 3] = [
 
 /// Removes the possible causes that a server lists: Ory Hydra and others that use fosite send with each `invalid_client`
 /// "(e.g., unknown client, no client authentication included, or unsupported authentication method)".
-pub(super) fn without_examples(words: &str) -> String {
-    let mut left = words.to_owned();
+pub(super) fn without_examples(text: &str) -> String {
+    let mut left = text.to_owned();
     // Only ASCII letters change, so positions in the text stay the same.
     while let Some(begin) = left.to_ascii_lowercase().find("(e.g.") {
         let end = left[begin..]

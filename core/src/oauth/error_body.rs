@@ -59,7 +59,7 @@ pub(super) fn reported<'a>(
     fields: Option<&'a Map<String, Value>>,
 ) -> Option<Cow<'a, str>> {
     if let Some(fields) = fields {
-        return words(fields).map(Cow::Borrowed);
+        return description(fields).map(Cow::Borrowed);
     }
     let kind = raw.content_type.as_deref().unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -72,7 +72,7 @@ pub(super) fn reported<'a>(
 }
 
 /// The text of the issuer, unchanged but bounded.
-pub(super) fn words<'a>(fields: &'a Map<String, Value>) -> Option<&'a str> {
+pub(super) fn description<'a>(fields: &'a Map<String, Value>) -> Option<&'a str> {
     let of = |fields: &'a Map<String, Value>, names: &[&str]| {
         names.iter().find_map(|name| text(get(fields, name)?))
     };
@@ -120,11 +120,11 @@ fn sentence(value: &Value, depth: usize) -> Option<&str> {
 /// a code that adds nothing to the status.
 pub(super) fn stated_code(text: &str) -> Option<String> {
     let head = text.split(':').next().unwrap_or_default();
-    let says = |code: &String| {
+    let is_code = |code: &String| {
         code.bytes().any(|b| b.is_ascii_lowercase()) && !NO_CODES.contains(&code.as_str())
     };
     error_code(text)
-        .filter(says)
+        .filter(is_code)
         .or_else(|| classes::known(&snake(&spaced(head))?).map(str::to_owned))
 }
 
@@ -187,8 +187,8 @@ pub(super) fn snake(text: &str) -> Option<String> {
         lower = c.is_ascii_lowercase();
         out.push(c.to_ascii_lowercase());
     }
-    let says = out.bytes().any(|b| b.is_ascii_lowercase()) && !NO_CODES.contains(&&*out);
-    says.then_some(out)
+    let has_letters = out.bytes().any(|b| b.is_ascii_lowercase()) && !NO_CODES.contains(&&*out);
+    has_letters.then_some(out)
 }
 
 #[cfg(test)]

@@ -51,8 +51,8 @@ pub fn explained(
             .next_step
             .note(Note::SentMethod(method.to_owned()));
         // A server that expects the client in the form does not find it in the header.
-        let words = reported(raw, fields(raw).as_ref()).map(|words| words.to_lowercase());
-        if method == "client_secret_basic" && words.is_some_and(|words| lacks_client(&words)) {
+        let text = reported(raw, fields(raw).as_ref()).map(|text| text.to_lowercase());
+        if method == "client_secret_basic" && text.is_some_and(|text| lacks_client(&text)) {
             let fix = "it looks for the client in the form: set clientAuthentication: {post: {}} on the issuer";
             token_error.next_step.note(Note::Clause(fix.to_owned()));
         }
@@ -121,13 +121,11 @@ fn issuer_message(raw: &RawAnswer, number: Option<u32>, echo: &SentSecrets) -> O
     if parsed.is_none() && (200..=299).contains(&raw.status) {
         return None;
     }
-    let words = reported(raw, parsed.as_ref())?;
+    let text = reported(raw, parsed.as_ref())?;
     let number = number.map(|n| format!("AADSTS{n}: "));
-    let words = number
-        .and_then(|n| words.strip_prefix(&n))
-        .unwrap_or(&words);
+    let text = number.and_then(|n| text.strip_prefix(&n)).unwrap_or(&text);
     let answered = parsed.as_ref().map(token_like::secrets);
-    echo.quote(words, &answered.unwrap_or_default())
+    echo.quote(text, &answered.unwrap_or_default())
 }
 
 /// The requested scopes, resources and audience, with the names of the spec.

@@ -148,8 +148,8 @@ fn of_message(message: &str) -> Option<&'static str> {
 }
 
 /// True for a text, in lower case, that a gateway and a token endpoint answer alike with status 401.
-pub(super) fn is_of_either(words: &str) -> bool {
-    of_message(words) == Some(EITHER)
+pub(super) fn is_of_either(text: &str) -> bool {
+    of_message(text) == Some(EITHER)
 }
 
 /// The code of a fault of Apigee's policy `OAuthV2`, without its prefix.

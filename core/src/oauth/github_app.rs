@@ -179,24 +179,24 @@ fn classified(
     now: Timestamp,
 ) -> TokenError {
     let fields = object(&raw.body).unwrap_or_default();
-    let text = |name: &str| get(&fields, name).and_then(Value::as_str);
-    let words = text("message").map(str::to_lowercase);
-    let is_from_github = |words: &String| {
-        let answered = token_error.stage == Stage::Answered && !gateway::is_of_either(words);
-        answered || text("documentation_url").is_some()
+    let field = |name: &str| get(&fields, name).and_then(Value::as_str);
+    let text = field("message").map(str::to_lowercase);
+    let is_from_github = |message: &String| {
+        let answered = token_error.stage == Stage::Answered && !gateway::is_of_either(message);
+        answered || field("documentation_url").is_some()
     };
-    let Some(words) = words.filter(is_from_github) else {
+    let Some(text) = text.filter(is_from_github) else {
         return elsewhere(token_error);
     };
     let end = response::limit_ends_after(raw, now);
     let is_limit =
-        raw.retry_after.is_some() || raw.limit_reset.is_some() || words.contains("rate limit");
-    let is_suspended = words.contains(SUSPENDED);
+        raw.retry_after.is_some() || raw.limit_reset.is_some() || text.contains("rate limit");
+    let is_suspended = text.contains(SUSPENDED);
     let (class, reason, next_step) = match raw.status {
         403 | 429 if is_limit && !is_suspended => return limited(token_error, end),
-        403 => (Class::Denied, Reason::AccessDenied, forbidden(&words).into()),
+        403 => (Class::Denied, Reason::AccessDenied, forbidden(&text).into()),
         // "'Expiration time' claim ('exp') …", "'Issued at' claim ('iat') …"
-        401 if words.contains("('exp')") || words.contains("('iat')") => {
+        401 if text.contains("('exp')") || text.contains("('iat')") => {
             let time = meaning(Kind::Time);
             (time.class, time.reason, time.next_step)
         }
@@ -230,10 +230,10 @@ fn classified(
 }
 
 /// GitHub forbids the request for a reason that only its text has. The key was accepted.
-fn forbidden(words: &str) -> &'static str {
-    if words.contains(SUSPENDED) {
+fn forbidden(text: &str) -> &'static str {
+    if text.contains(SUSPENDED) {
         "the installation is suspended: an owner of the account unsuspends it in the settings of the app's installation"
-    } else if words.contains("ip allow list") || words.contains("ip address") {
+    } else if text.contains("ip allow list") || text.contains("ip address") {
         "the account of the installation has an IP allow list: an owner of the account must allow the operator's egress address (with a proxy, the address of the proxy)"
     } else {
         "GitHub forbids this request: check the permissions of the app, and the policies of the account that installed it"

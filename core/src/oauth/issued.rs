@@ -134,9 +134,9 @@ pub(super) fn token(
     };
     let published = answer_fields::of(fields, &raw.body, refresh_token.as_ref());
     Ok(Token {
-        ends: ends(&published.kept, expires_at, &clock),
+        ends: ends(&published.fields, expires_at, &clock),
         secret: SecretString::from(token),
-        answer: published.kept,
+        answer: published.fields,
         omitted: published.omitted,
         refresh_token,
         instance_url: text("instance_url")
@@ -216,8 +216,8 @@ fn type_of(fields: &Map<String, Value>, credential: Option<&Credential>) -> Resu
         }
     };
     let plain = |text: &str| -> String {
-        let kept = text.chars().filter(char::is_ascii_alphanumeric);
-        kept.map(|c| c.to_ascii_lowercase()).collect()
+        let letters = text.chars().filter(char::is_ascii_alphanumeric);
+        letters.map(|c| c.to_ascii_lowercase()).collect()
     };
     let short = |text: &str| plain(text.trim().strip_prefix(URN).unwrap_or(text));
     let kind = short(seen);

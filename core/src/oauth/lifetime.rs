@@ -286,7 +286,7 @@ pub fn is_legacy_account_token(token: &str) -> bool {
 
 /// The words in claims about roles or scopes.
 #[derive(Default)]
-struct Words {
+struct ClaimValues {
     /// The noted words.
     noted: Vec<String>,
     /// True if these are all.
@@ -296,7 +296,7 @@ struct Words {
 }
 
 /// Words that an annotation or a condition cannot contain are only counted, and so are those beyond the limit: roles are short words.
-fn words(of: &[Option<&Value>]) -> Words {
+fn claim_values(of: &[Option<&Value>]) -> ClaimValues {
     let reported = of
         .iter()
         .any(|v| matches!(v, Some(Value::String(_) | Value::Array(_))));
@@ -314,7 +314,7 @@ fn words(of: &[Option<&Value>]) -> Words {
     let fit: Vec<String> = found.into_iter().filter(|w| is_shown(w)).collect();
     let all = reported && fit.len() == count && count <= MAX_CLAIMS;
     let noted: Vec<String> = fit.into_iter().take(MAX_CLAIMS).collect();
-    Words {
+    ClaimValues {
         more: count - noted.len(),
         noted,
         all,
@@ -336,10 +336,10 @@ fn is_shown(word: &str) -> bool {
 
 /// The claims about roles, scopes and audience.
 fn rights(claims: &Map<String, Value>) -> Claims {
-    let roles = words(&role_claims(claims));
-    let mut scopes = words(&[claims.get("scp")]);
+    let roles = claim_values(&role_claims(claims));
+    let mut scopes = claim_values(&[claims.get("scp")]);
     if scopes.noted.is_empty() && scopes.more == 0 && claims.contains_key("scope") {
-        scopes = words(&[claims.get("scope")]);
+        scopes = claim_values(&[claims.get("scope")]);
     }
     let tenant = claims.get("tid").and_then(Value::as_str);
     Claims {
@@ -349,7 +349,7 @@ fn rights(claims: &Map<String, Value>) -> Claims {
         all_scopes: scopes.all,
         more_roles: roles.more,
         more_scopes: scopes.more,
-        audience: words(&[claims.get("aud")]).noted,
+        audience: claim_values(&[claims.get("aud")]).noted,
         tenant: tenant.filter(|t| is_shown(t)).map(str::to_owned),
     }
 }

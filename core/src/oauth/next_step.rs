@@ -135,12 +135,12 @@ impl NextStep {
     fn text_for(&self, reader: Option<Reader>) -> String {
         let Sentence {
             part,
-            text: words,
+            text: sentence,
             then,
             notes,
         } = &*self.0;
         let mut text = part.map(|p| format!("{p}: ")).unwrap_or_default();
-        text.push_str(words);
+        text.push_str(sentence);
         text.push_str(reader.map_or("", |reader| then.clause(reader)));
         for note in notes {
             text.push_str(&note.to_string());

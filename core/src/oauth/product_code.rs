@@ -38,7 +38,7 @@ const NUMBERED: [(&str, RangeInclusive<usize>, bool); 6] = [
 pub(super) fn product_code(
     fields: &Map<String, Value>,
     error: Option<&str>,
-    words: Option<&str>,
+    text: Option<&str>,
 ) -> Option<String> {
     let inner = get(fields, "error").and_then(Value::as_object);
     let texts = [Some(fields), inner].into_iter().flatten().flat_map(|f| {
@@ -51,10 +51,10 @@ pub(super) fn product_code(
         .filter(|name| Some(*name) != error)
         .find(|name| numbered(name).is_some_and(|len| len == name.len()) || is_known(name));
     let begun = || {
-        let words = words?.trim_start();
-        let len = numbered(words)?;
-        let ends = words[len..].starts_with([':', ' ', '.']) || words.len() == len;
-        ends.then(|| &words[..len])
+        let text = text?.trim_start();
+        let len = numbered(text)?;
+        let ends = text[len..].starts_with([':', ' ', '.']) || text.len() == len;
+        ends.then(|| &text[..len])
     };
     let apigee = || {
         let code = gateway::apigee_code(fields)?;
@@ -95,12 +95,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::oauth::error_body::words;
+    use crate::oauth::error_body::description;
 
     fn of(body: &Value) -> Option<String> {
         let fields = body.as_object().unwrap();
         let error = fields.get("error").and_then(Value::as_str);
-        product_code(fields, error, words(fields))
+        product_code(fields, error, description(fields))
     }
 
     #[test]

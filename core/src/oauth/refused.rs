@@ -13,7 +13,7 @@ use super::{
     Class, Grant, NextStep, Note, RawAnswer, Stage, TokenError, aadsts, challenge,
     classes::{self, Seen, classify, without_examples},
     consent,
-    error_body::{self, code, stated_code, words as words_of},
+    error_body::{self, code, description, stated_code},
     error_kind::Meaning,
     gateway::{self, By},
     grant::{Refused, User},
@@ -44,21 +44,20 @@ pub(super) fn token_error(
     let error = text_of(body, "error").and_then(|code| stated_code(&code));
     let number = aadsts_code(body);
     let by = gateway::by(raw, fields);
-    let words =
-        error_body::reported(raw, fields).map(|words| without_examples(&words.to_lowercase()));
-    let words = words.unwrap_or_default();
+    let text = error_body::reported(raw, fields).map(|text| without_examples(&text.to_lowercase()));
+    let text = text.unwrap_or_default();
     let other = error.is_none().then(|| code(body)).flatten();
-    let guessed = || classes::spoken(raw.status, &words).filter(|_| by.is_none());
+    let guessed = || classes::spoken(raw.status, &text).filter(|_| by.is_none());
     let known = |code: &&str| classes::is_specific(code);
     let stated = error.as_deref().or(other.as_deref());
     let seen = Seen {
         status: raw.status,
         error: stated.filter(known).or_else(guessed).or(stated),
         code: number,
-        words: &words,
+        text: &text,
         by,
         user: credential.is_none_or(|c| c.grant.user() != User::None),
-        asserted: credential.is_some_and(|c| is_asserted(c, &words)),
+        asserted: credential.is_some_and(|c| is_asserted(c, &text)),
     };
     let Meaning {
         class,
@@ -74,7 +73,7 @@ pub(super) fn token_error(
         http_status: Some(raw.status),
         detail: Some(Box::new(Detail {
             content_type: media_type(raw, by),
-            code: product_code(body, error.as_deref(), words_of(body)),
+            code: product_code(body, error.as_deref(), description(body)),
             claims: challenge::claims(body),
             ..Detail::default()
         })),
@@ -102,8 +101,8 @@ fn with_details(step: NextStep, raw: &RawAnswer, body: &Map<String, Value>) -> N
     } else {
         step
     };
-    if let Some(asked) = challenge::requested(body) {
-        step.note(Note::Aside(asked));
+    if let Some(requested_claims) = challenge::requested(body) {
+        step.note(Note::Aside(requested_claims));
     }
     step
 }
@@ -116,12 +115,12 @@ fn guid(body: &Map<String, Value>, name: &str) -> Option<String> {
 
 /// The pause that the issuer requests, or the known one of its code, whichever is longer.
 fn pause(raw: &RawAnswer, seen: &Seen<'_>, now: Timestamp) -> Option<Duration> {
-    let asked = raw.asked_pause(now);
+    let requested_pause = raw.requested_pause(now);
     let known = seen
         .code
         .and_then(|n| aadsts::known(n, seen.error, seen.user))
         .and_then(|k| k.wait);
-    asked.max(known)
+    requested_pause.max(known)
 }
 
 /// The details of an answer whose token is refused.
@@ -145,7 +144,7 @@ const fn stage(seen: &Seen<'_>) -> Stage {
 }
 
 /// True if an assertion authenticates the client. If the document of the issuer selects how a secret is used, the text shows it.
-fn is_asserted(credential: &Credential, words: &str) -> bool {
+fn is_asserted(credential: &Credential, text: &str) -> bool {
     match &credential.authentication {
         AuthenticationMethod::Certificates(_)
         | AuthenticationMethod::Key(_)
@@ -155,9 +154,7 @@ fn is_asserted(credential: &Credential, words: &str) -> bool {
         | AuthenticationMethod::ManagedIdentity(_) => true,
         AuthenticationMethod::Secrets(_) => match credential.issuer.style {
             Some(SecretStyle::Jwt(_)) => true,
-            None => ["assertion", "jwt", "jti"]
-                .iter()
-                .any(|w| words.contains(w)),
+            None => ["assertion", "jwt", "jti"].iter().any(|w| text.contains(w)),
             Some(_) => false,
         },
         _ => false,
@@ -167,16 +164,16 @@ fn is_asserted(credential: &Credential, words: &str) -> bool {
 /// Applies the meaning of the error for the grant.
 fn apply_grant(credential: &Credential, seen: &Seen<'_>, token_error: &mut TokenError) {
     let name = format!("{}/{}", credential.namespace, credential.name);
-    let asked = Refused {
+    let refused = Refused {
         error: seen.error.unwrap_or_default(),
-        words: seen.words,
+        text: seen.text,
         credential: &name,
     };
     // A page or a gateway shows nothing about the grant.
     let of_grant = seen
         .error
         .filter(|_| seen.by.is_none())
-        .and_then(|_| credential.grant.flow().refused(&asked));
+        .and_then(|_| credential.grant.flow().refused(&refused));
     let numbered = token_error
         .aadsts
         .is_some_and(|n| aadsts::known(n, seen.error, seen.user).is_some());
@@ -312,7 +309,7 @@ fn aadsts_code(fields: &Map<String, Value>) -> Option<u32> {
     let numbers: Vec<u32> = list.iter().filter_map(number).collect();
     let known = |n: &&u32| aadsts::known(**n, None, true).is_some();
     let listed = numbers.iter().find(known).or(numbers.first()).copied();
-    let described = || number_in(words_of(fields)?.trim_start().strip_prefix("AADSTS")?);
+    let described = || number_in(description(fields)?.trim_start().strip_prefix("AADSTS")?);
     listed.or_else(described)
 }
 

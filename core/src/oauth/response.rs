@@ -67,7 +67,7 @@ impl RawAnswer {
     }
 
     /// The pause that the issuer requests. A date is relative to the `Date` of the same answer, because clocks differ.
-    pub fn asked_pause(&self, now: Timestamp) -> Option<Duration> {
+    pub fn requested_pause(&self, now: Timestamp) -> Option<Duration> {
         retry_after(self.retry_after.as_deref()?, self.clock(now))
     }
 

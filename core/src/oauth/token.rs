@@ -53,8 +53,8 @@ pub type Answer = BTreeMap<String, SecretString>;
 
 impl Token {
     /// Scopes that were requested and not granted, if the answer shows it.
-    pub fn not_granted(&self, issuer: &Issuer, asked: &[String]) -> Vec<String> {
-        scopes::not_granted(issuer, asked, self.scope.as_deref())
+    pub fn not_granted(&self, issuer: &Issuer, wanted: &[String]) -> Vec<String> {
+        scopes::not_granted(issuer, wanted, self.scope.as_deref())
     }
 
     /// This token with an earlier expiry, if one of these keys publishes a JWT that expires earlier: a reader of the Secret needs both. A JWT
@@ -178,8 +178,8 @@ impl LifetimeSource {
 
 /// What to report about an uncertain lifetime, from the note on the Secret: reason and message.
 pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String)> {
-    let mut words = note.split(' ');
-    let (name, field) = (words.next()?, words.next().unwrap_or("expires_in"));
+    let mut parts = note.split(' ');
+    let (name, field) = (parts.next()?, parts.next().unwrap_or("expires_in"));
     let set = "set assumedLifetime on the issuer";
     Some(match name {
         "Guessed" => (
@@ -195,7 +195,7 @@ pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String
             ),
         ),
         "OtherUnit" => {
-            let number = words.next().unwrap_or_default();
+            let number = parts.next().unwrap_or_default();
             let seconds = number.parse().unwrap_or_default();
             (
                 Reason::LifetimeUnclear,
@@ -214,7 +214,7 @@ pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String
             ),
         ),
         "Earlier" => {
-            let number = words.next().unwrap_or_default();
+            let number = parts.next().unwrap_or_default();
             let seconds = number.parse().unwrap_or_default();
             (
                 Reason::LifetimeUnclear,
@@ -235,13 +235,13 @@ fn span(lifetime: SignedDuration) -> String {
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
     let first = units.iter().position(|(unit, _)| seconds >= *unit);
     let mut left = seconds;
-    let mut words = Vec::new();
+    let mut parts = Vec::new();
     for (unit, name) in units.iter().skip(first.unwrap_or(3)).take(2) {
         let count = left / unit;
         left %= unit;
-        if count > 0 || words.is_empty() {
-            words.push(format!("{count} {name}"));
+        if count > 0 || parts.is_empty() {
+            parts.push(format!("{count} {name}"));
         }
     }
-    words.join(" ")
+    parts.join(" ")
 }

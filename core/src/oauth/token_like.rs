@@ -105,8 +105,8 @@ fn is_id(before: &str) -> bool {
 }
 
 fn is_secret_field(name: &str) -> bool {
-    let kept = name.chars().filter(char::is_ascii_alphanumeric);
-    let plain: String = kept.map(|c| c.to_ascii_lowercase()).collect();
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let plain: String = letters.map(|c| c.to_ascii_lowercase()).collect();
     SECRET_FIELDS.iter().any(|part| plain.contains(part))
         && !ABOUT.iter().any(|end| plain.ends_with(end))
 }

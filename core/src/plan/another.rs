@@ -16,7 +16,7 @@ use crate::{
 
 /// How long the operator that renews retains the condition that the other one has set. If the other one still runs, it sets the condition
 /// again.
-const KEPT: SignedDuration = SignedDuration::from_hours(1);
+const RETAINED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long this operator waits for the status of the other operator, to which it adds its report, and for that report to appear.
 const STATUS_AWAITED: Duration = Duration::from_secs(5);
@@ -50,8 +50,8 @@ pub fn left_to_another(
     };
     let failing = ConditionType::RenewalFailing;
     let current = old.observed_generation == Some(credential.generation);
-    let stands = failing.find(&old.conditions).is_some();
-    if current && !stands {
+    let is_reported = failing.find(&old.conditions).is_some();
+    if current && !is_reported {
         let message = format!(
             "another operator of this cluster renews the token of Secret {} as well; let one of them watch this namespace (docs/install.md#limit-the-operator-to-some-namespaces), or restart the remaining one after the other one was removed",
             credential.target.name
@@ -61,7 +61,7 @@ pub fn left_to_another(
     }
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     // Both requested the first token, and the other one has not written its status yet; or it is writing one now without the condition.
-    let most = if current && stands {
+    let most = if current && is_reported {
         Duration::from_hours(1)
     } else {
         STATUS_AWAITED
@@ -74,12 +74,12 @@ pub fn left_to_another(
 }
 
 /// The condition that the other operator has set, and until when it is retained.
-pub(super) fn kept(old: &[Condition], now: Timestamp) -> Option<(Condition, Timestamp)> {
+pub(super) fn retained(old: &[Condition], now: Timestamp) -> Option<(Condition, Timestamp)> {
     let reported = ConditionType::RenewalFailing.find(old)?;
     if Reason::parse(&reported.reason) != Some(Reason::AnotherOperator) {
         return None;
     }
-    let until = later(reported.last_transition_time.0, KEPT);
+    let until = later(reported.last_transition_time.0, RETAINED_FOR);
     // A time in the future was recorded before the clock was set back.
     (until > now && reported.last_transition_time.0 <= super::schedule::later_than(now))
         .then(|| (reported.clone(), until))

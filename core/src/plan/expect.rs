@@ -316,7 +316,7 @@ fn listed(names: &[String]) -> String {
 
 /// Where the portal shows the permissions, for the APIs that apicred knows.
 fn portal_name(credential: &Credential) -> String {
-    let asked = |audience: &str| {
+    let is_requested = |audience: &str| {
         let wanted = credential
             .request
             .scopes
@@ -334,6 +334,6 @@ fn portal_name(credential: &Credential) -> String {
     ]
     .into_iter()
     .filter_map(|api| preset(api, credential.issuer.cloud))
-    .find(|p| asked(p.audience))
+    .find(|p| is_requested(p.audience))
     .map_or_else(String::new, |p| format!(" ({})", p.portal_name))
 }

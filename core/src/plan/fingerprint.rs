@@ -23,7 +23,7 @@ pub fn request(credential: &Credential) -> String {
         Endpoint::Discover(url) => format!("issuer {url}"),
         Endpoint::Nowhere => "nowhere".to_owned(),
     };
-    let ask = &credential.request;
+    let request = &credential.request;
     let mut text = Fields::new("request/2");
     text.add(&place);
     match &credential.static_key {
@@ -32,15 +32,15 @@ pub fn request(credential: &Credential) -> String {
     }
     text.add_all(credential.authentication.fingerprint_parts().iter());
     text.add(&credential.client_id);
-    text.add_all(ask.scopes.iter());
-    text.add_all(ask.resources.iter());
-    text.add_all(ask.audience.iter());
-    text.add_all(ask.parameters.iter().flat_map(|(k, v)| [k, v]));
+    text.add_all(request.scopes.iter());
+    text.add_all(request.resources.iter());
+    text.add_all(request.audience.iter());
+    text.add_all(request.parameters.iter().flat_map(|(k, v)| [k, v]));
     if let Some(hop) = &credential.issuer.hop {
         text.add_all(hop.fingerprint_parts().iter());
     }
     // Their values are in the keyed fingerprint.
-    text.add_all(ask.secret_parameters.keys());
+    text.add_all(request.secret_parameters.keys());
     if let Some(machine) = machine(credential) {
         text.add(machine);
     }
@@ -141,9 +141,9 @@ impl DigestKey {
 }
 
 /// A number in `0..1` that is the same for the same texts: jitter that does not change at a restart.
-pub fn fraction(words: &[&str]) -> f64 {
+pub fn fraction(inputs: &[&str]) -> f64 {
     let mut text = Fields::new("jitter/1");
-    text.add_all(words.iter());
+    text.add_all(inputs.iter());
     let hash = digest(&SHA256, text.0.as_bytes());
     f64::from(number(hash.as_ref())) / (f64::from(u32::MAX) + 1.0)
 }

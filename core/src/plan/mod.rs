@@ -186,11 +186,11 @@ fn obtain(
     step: Plan,
     metadata_step: Option<Plan>,
 ) -> Plan {
-    let asks = !matches!(step, Plan::Publish(_));
-    if let (true, Some((reason, message))) = (asks, obstacle(credential, observed)) {
+    let requests_token = !matches!(step, Plan::Publish(_));
+    if let (true, Some((reason, message))) = (requests_token, obstacle(credential, observed)) {
         return Plan::Refuse { reason, message };
     }
-    if asks && matches!(observed.ca_fault, Some(CaFault::Unread(_))) {
+    if requests_token && matches!(observed.ca_fault, Some(CaFault::Unread(_))) {
         let (until, why) = (schedule::later(now, UNREAD), Hold::CasUnread);
         return metadata_step.unwrap_or(Plan::Hold { until, why });
     }

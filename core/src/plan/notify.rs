@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Observed,
     schedule::{self, later_than},
-    status::words,
+    status::duration_text,
 };
 use crate::{
     Reason,
@@ -261,21 +261,21 @@ pub(super) fn too_short(
     let mut message = if promise.minimum.is_none() && !promise.notified {
         format!(
             "the {what} {} is too short for mounted files: the kubelet needs up to 90 s to update them, so workloads read expired tokens",
-            words(lifetime)
+            duration_text(lifetime)
         )
     } else {
         format!(
             "the {what} {} is too short for minLifetime {} and {} of Secret propagation",
-            words(lifetime),
-            words(promise.min_lifetime(lifetime)),
-            words(promise.delay())
+            duration_text(lifetime),
+            duration_text(promise.min_lifetime(lifetime)),
+            duration_text(promise.delay())
         )
     };
     message.push_str("; configure a longer lifetime at the issuer");
     if promise.minimum.is_some() {
         message.push_str(", or lower spec.minLifetime");
     }
-    if !promise.notified && notifying.is_kept(lifetime) {
+    if !promise.notified && notifying.allows_minimum(lifetime) {
         message.push_str(", or set spec.target.notifyPods, which brings a new token into the files within seconds");
     }
     Some((Reason::LifetimeTooShort, message))

@@ -21,7 +21,7 @@ pub(super) enum End {
     /// Time, or another attempt, until then. Afterwards a change by a user, although attempts continue.
     Until(Timestamp),
     /// A change by a user.
-    Somebody,
+    User,
 }
 
 impl End {
@@ -30,7 +30,7 @@ impl End {
         if reason.is(Reason::waits_for_others) {
             Self::Neighbour
         } else {
-            Self::Somebody
+            Self::User
         }
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn progress(
     let shown =
         |to: Conditions<'_>| to.condition(ConditionType::Reconciling, true, reason, message);
     match fault.end {
-        End::Somebody => (stalled(), None),
+        End::User => (stalled(), None),
         End::Progress => (shown(conditions), None),
         End::Until(until) if until <= now => (stalled(), None),
         End::Until(until) => (shown(conditions), Some(until)),

@@ -96,10 +96,10 @@ impl Memory {
             let found = kind.find(&status.conditions);
             found.filter(|c| c.status == "True" && c.reason == reason)
         };
-        let words = ConditionType::Ready
+        let text = ConditionType::Ready
             .find(&status.conditions)
             .filter(|c| c.status == "False" && c.reason == reason);
-        let message = words
+        let message = text
             .or_else(|| reported(ConditionType::RenewalFailing))
             .map_or_else(
                 || "the last attempt failed".to_owned(),

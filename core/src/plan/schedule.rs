@@ -89,14 +89,15 @@ impl Promise {
 
     /// True if this lifetime allows the minimum. The latest renewal must be at least a quarter of the lifetime, and [`SHORTEST`], after the
     /// start. Otherwise tokens that cannot have the minimum would be requested all the time.
-    pub fn is_kept(self, lifetime: SignedDuration) -> bool {
+    pub fn allows_minimum(self, lifetime: SignedDuration) -> bool {
         lifetime - self.before(lifetime) >= SHORTEST.max(lifetime / 4)
     }
 
     /// True if no mounted file expires, although the lifetime is too short for the minimum: the token is renewed when [`MOUNT_LEFT`] is left.
     /// This applies only to the default minimum. A minimum that a user sets is either possible or reported.
     pub fn is_served(self, lifetime: SignedDuration) -> bool {
-        self.is_kept(lifetime) || self.minimum.is_none() && !self.notified && lifetime >= MOUNT_LEFT
+        self.allows_minimum(lifetime)
+            || self.minimum.is_none() && !self.notified && lifetime >= MOUNT_LEFT
     }
 }
 
@@ -115,12 +116,12 @@ pub fn renewal(
     let half = lifetime / 2;
     let (wait, reason) = match refresh_in {
         // An issuer that returns one second would get requests all the time.
-        Some(wish) if wish < half => (wish.max(lifetime / 10), "RefreshIn"),
+        Some(wanted) if wanted < half => (wanted.max(lifetime / 10), "RefreshIn"),
         _ => (half, "HalfLife"),
     };
     let latest = lifetime - promise.before(lifetime);
     let mounts = lifetime - MOUNT_LEFT;
-    let (wait, reason) = match (promise.is_kept(lifetime), latest < wait) {
+    let (wait, reason) = match (promise.allows_minimum(lifetime), latest < wait) {
         (true, true) => (latest, "MinLifetime"),
         (true, false) => (wait, reason),
         (false, _) if !promise.notified && lifetime >= MOUNT_LEFT && mounts < wait => {
@@ -202,11 +203,11 @@ pub fn next_attempt(retry: &Retry<'_>, now: Timestamp) -> Timestamp {
     let doubled =
         f64::from(first) * 2_f64.powi(i32::try_from(retry.failures.clamp(1, 16)).unwrap_or(16) - 1);
     let base = doubled.min(f64::from(most));
-    let asked = retry.retry_after.map_or(0.0, |d| d.as_secs_f64());
+    let requested = retry.retry_after.map_or(0.0, |d| d.as_secs_f64());
     // The jitter only delays: if an issuer requested a minute, it gets at least a minute.
     let spread = 1.0 + 0.2 * fraction(&[retry.seed, &retry.failures.to_string()]);
-    let wait =
-        SignedDuration::try_from_secs_f64(base.max(asked) * spread).unwrap_or(MIN_LIFETIME_FROM);
+    let wait = SignedDuration::try_from_secs_f64(base.max(requested) * spread)
+        .unwrap_or(MIN_LIFETIME_FROM);
     let at = later(now, wait);
     match retry.deadline {
         // Do not sleep beyond the latest time at which an attempt could ensure the minimum remaining lifetime.

@@ -250,11 +250,11 @@ impl super::Memory {
         used: Option<&SourceMark>,
         request: &str,
     ) -> Vec<RefusedSource> {
-        let stands = |r: &&RefusedSource| {
+        let still_applies = |r: &&RefusedSource| {
             r.request == request
                 && used != Some(&r.mark)
                 && sources.iter().any(|s| s.mark().as_ref() == Some(&r.mark))
         };
-        self.refused.iter().filter(stands).cloned().collect()
+        self.refused.iter().filter(still_applies).cloned().collect()
     }
 }

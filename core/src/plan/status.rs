@@ -157,7 +157,7 @@ impl Findings<'_> {
             return Some((failing, None));
         }
         self.valid?;
-        let (condition, until) = another::kept(say.previous, self.now)?;
+        let (condition, until) = another::retained(say.previous, self.now)?;
         Some((condition, Some(until)))
     }
 
@@ -261,7 +261,7 @@ fn published_message(credential: &Credential, record: &Record) -> String {
     )
 }
 
-pub(super) fn words(span: SignedDuration) -> String {
+pub(super) fn duration_text(span: SignedDuration) -> String {
     let s = span.as_secs();
     match (s / 60, s % 60) {
         (0, s) => format!("{s} s"),

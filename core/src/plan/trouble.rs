@@ -46,7 +46,7 @@ pub(super) fn trouble(
             reason: Reason::Suspended.into(),
             message: "spec.suspend is set and there is no valid token; unset it to get one"
                 .to_owned(),
-            end: End::Somebody,
+            end: End::User,
         }),
         Outcome::Waiting {
             reason, message, ..
@@ -54,7 +54,7 @@ pub(super) fn trouble(
             reason: (*reason).into(),
             message: message.clone(),
             end: match End::of(&(*reason).into()) {
-                End::Somebody => End::Progress,
+                End::User => End::Progress,
                 end => end,
             },
         }),
@@ -84,7 +84,7 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
                 reason: recalled.reason.clone(),
                 message: recalled.message.clone(),
                 end: match End::of(&recalled.reason) {
-                    End::Somebody if !recalled.stalled => End::Progress,
+                    End::User if !recalled.stalled => End::Progress,
                     end => end,
                 },
             };

@@ -37,7 +37,7 @@ pub fn invalid(
     errors: &[FieldError],
     now: Timestamp,
 ) -> View {
-    let (fault, end) = (FieldError::join(errors), End::Somebody);
+    let (fault, end) = (FieldError::join(errors), End::User);
     let awaited = errors.iter().all(|e| e.reason.waits_for_others());
     let (reason, message, end) = if let Some(ended) = over::unusable(object, facts, now) {
         (Reason::Ended, ended, end)

@@ -10,7 +10,7 @@ use super::{
     notify::too_short,
     obstacle::obstacle,
     schedule, sources,
-    status::{Findings, words},
+    status::{Findings, duration_text},
 };
 use crate::{ConditionType, Reason, StoredReason, credential::Credential, oauth};
 
@@ -139,7 +139,7 @@ fn risk(found: &Findings<'_>) -> Option<(Reason, String)> {
             Reason::RenewalFailing,
             format!(
                 "the renewal is late, and readers have less than {} left from {} on; see the condition RenewalFailing for its cause",
-                words(least),
+                duration_text(least),
                 time(end).0
             ),
         ));

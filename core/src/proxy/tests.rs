@@ -188,7 +188,7 @@ fn a_name_that_means_nothing_here_is_left_to_the_proxy_unless_it_is_of_the_insid
 
 proptest! {
     #[test]
-    fn the_proxy_is_asked_for_a_name_exactly_if_all_that_it_means_here_is_allowed(
+    fn the_proxy_gets_a_name_only_if_all_its_addresses_are_allowed(
         found in prop::collection::vec(any::<IpAddr>(), 1..6),
         near in prop::collection::vec((10u8..12, any::<u8>()), 0..3),
         net in 8u8..12,

@@ -70,7 +70,7 @@ impl CopyFault {
     /// Whether it is still true: the copy has not changed, and its Secret still requests it, or still does not. Another attempt is made only
     /// while the pair of the Secret is the one that got the last token, so it cannot be the condition.
     pub fn lasts(&self, source: Option<&SecretFacts>, copy: Option<&SecretFacts>) -> bool {
-        let requests = |s: &SecretFacts| s.uid == self.uid && !s.deleting && s.keeps_last_good;
+        let requests = |s: &SecretFacts| s.uid == self.uid && !s.deleting && s.wants_copy;
         let same = match copy {
             None => self.before.is_none(),
             Some(copy) => {

@@ -58,9 +58,9 @@ pub fn is_wanted(meta: &ObjectMeta) -> bool {
         let annotations = meta.annotations.as_ref();
         annotations.and_then(|a| a.get(key)).map(String::as_str)
     };
-    let wish = has(names::KEEP_LAST_GOOD).map(|wish| wish == "true");
+    let requested = has(names::KEEP_LAST_GOOD).map(|requested| requested == "true");
     let made_elsewhere = has(names::CERT_MANAGER).is_some();
-    wish.unwrap_or(made_elsewhere)
+    requested.unwrap_or(made_elsewhere)
         && (made_elsewhere || has(names::ROTATE_BY).is_none())
         && has(names::LAST_GOOD_OF).is_none()
 }
@@ -70,17 +70,17 @@ pub fn serves(source: Option<&SecretFacts>, copy: Option<&SecretFacts>) -> bool 
     let (Some(source), Some(copy)) = (source, copy) else {
         return false;
     };
-    let Some(kept) = copy.last_good.as_deref().filter(|_| !copy.deleting) else {
+    let Some(stored) = copy.last_good.as_deref().filter(|_| !copy.deleting) else {
         return false;
     };
     let of = (&source.uid, &source.version);
-    let same = kept.of.as_ref().is_some_and(|(u, v)| (u, v) == of);
-    source.keeps_last_good && !source.deleting && kept.is_of(source) && !same
+    let same = stored.of.as_ref().is_some_and(|(u, v)| (u, v) == of);
+    source.wants_copy && !source.deleting && stored.is_of(source) && !same
 }
 
 /// Whether another Secret, which apicred did not write, has the name of the copy.
 pub fn blocked(source: Option<&SecretFacts>, copy: Option<&SecretFacts>) -> bool {
-    source.is_some_and(|s| s.keeps_last_good) && copy.is_some_and(|c| c.last_good.is_none())
+    source.is_some_and(|s| s.wants_copy) && copy.is_some_and(|c| c.last_good.is_none())
 }
 
 /// The next step for a copy.
@@ -120,17 +120,17 @@ impl Known<'_> {
 
 /// Returns the next step.
 pub fn step(source: Option<&SecretFacts>, copy: Option<&SecretFacts>, known: Known<'_>) -> Step {
-    let wanted = source.filter(|s| !s.deleting && s.keeps_last_good);
+    let wanted = source.filter(|s| !s.deleting && s.wants_copy);
     let proven = wanted.filter(|s| known.proves(s));
     let Some(copy) = copy else {
         return proven.map_or(Step::Leave, |_| Step::Store(None));
     };
-    let Some(kept) = copy.last_good.as_deref().filter(|_| !copy.deleting) else {
+    let Some(stored) = copy.last_good.as_deref().filter(|_| !copy.deleting) else {
         // It is another writer's Secret, or is being deleted.
         return Step::Leave;
     };
     let store = || Step::Store(Some(copy.version.clone()));
-    match (&kept.of, proven) {
+    match (&stored.of, proven) {
         (Some((uid, _)), None) if wanted.is_none_or(|s| s.uid != *uid) => {
             Step::Empty(copy.version.clone(), uid.clone())
         }
@@ -138,7 +138,7 @@ pub fn step(source: Option<&SecretFacts>, copy: Option<&SecretFacts>, known: Kno
         // The copy is of an earlier Secret with this name.
         (Some((uid, _)), Some(source)) if source.uid != *uid => store(),
         (Some((_, version)), Some(source)) if *version == source.version => {
-            if kept.owners.iter().any(|owner| owner == known.owner) {
+            if stored.owners.iter().any(|owner| owner == known.owner) {
                 Step::Leave
             } else {
                 store()
@@ -175,16 +175,16 @@ pub fn create(
     }
 }
 
-/// The strategic merge patch that stores another pair, or adds an owner. `kept`: the present metadata of the copy. Labels and annotations of
+/// The strategic merge patch that stores another pair, or adds an owner. `stored`: the present metadata of the copy. Labels and annotations of
 /// others are removed: a user could create a Secret that looks like a copy, and its metadata must not copy the key to another place.
 pub fn store_patch(
     version: &str,
     of: (&str, &str),
-    (owner, kept): (&OwnerReference, &LastGood),
+    (owner, stored): (&OwnerReference, &LastGood),
     pair: &BTreeMap<String, ByteString>,
 ) -> Value {
     // The owner of an empty copy is the Secret whose pair it contained.
-    let instead = kept.of.is_none().then(replace);
+    let instead = stored.of.is_none().then(replace);
     let owners: Vec<Value> = instead.into_iter().chain([json!(owner)]).collect();
     json!({
         "metadata": {

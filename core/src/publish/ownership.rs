@@ -51,7 +51,7 @@ pub struct SecretFacts {
     /// The message about annotations below `apicred.dev` that have no effect.
     pub unread: Option<Box<str>>,
     /// Its owner requests a copy of its last good pair.
-    pub keeps_last_good: bool,
+    pub wants_copy: bool,
     /// The metadata of such a copy, if it is one.
     pub last_good: Option<Box<LastGood>>,
 }
@@ -221,7 +221,7 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
             Place::Secret,
         )
         .map(Into::into),
-        keeps_last_good: last_good::is_wanted(meta),
+        wants_copy: last_good::is_wanted(meta),
         last_good: LastGood::read(meta).map(Box::new),
     }
 }
@@ -309,8 +309,9 @@ fn foreign_write(
     // wrote. It counts as an edit only if it is not older than apicred's last write (resolution 1 s).
     let time = |e: &ManagedFieldsEntry| e.time.as_ref().map(|t| t.0);
     let written = entries.iter().filter(ours).filter_map(time).max();
-    let stands = |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t >= w));
-    if let Some(edit) = strangers.iter().find(stands) {
+    let is_current =
+        |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t >= w));
+    if let Some(edit) = strangers.iter().find(is_current) {
         return ForeignWrite::Edited(name(edit));
     }
     // A removed key has no owner.
@@ -346,12 +347,14 @@ fn touches(entry: &ManagedFieldsEntry, keys: &ManagedKeys) -> bool {
     let noted =
         || annotations().is_some_and(|a| a.keys().any(|k| is_record(k.trim_start_matches("f:"))));
     // An apply of `stringData` also changes the data, and is recorded under `stringData`.
-    let words = |key: &str| {
+    let owns_text_key = |key: &str| {
         fields(entry)
             .and_then(|f| f.get("f:stringData")?.get(format!("f:{key}")))
             .is_some()
     };
-    keys.files().any(|key| owns_data(entry, key) || words(key)) || noted()
+    keys.files()
+        .any(|key| owns_data(entry, key) || owns_text_key(key))
+        || noted()
 }
 
 fn is_record(key: &str) -> bool {

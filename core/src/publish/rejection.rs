@@ -164,7 +164,7 @@ impl ServerMessage {
     }
 
     /// Who rejects a request, without any text of the answer: for a Secret whose content is not known here.
-    pub fn who(&self) -> Option<String> {
+    pub fn rejected_by(&self) -> Option<String> {
         let (code, by, _) = self.0.as_ref()?;
         Some(match by {
             By::Policy(policy) => format!("the admission policy {policy} denies it"),
@@ -182,7 +182,7 @@ impl ServerMessage {
     /// The same with the quoted text in brackets.
     pub fn fault(&self) -> Option<String> {
         let (_, _, words) = self.0.as_ref()?;
-        let mut text = self.who()?;
+        let mut text = self.rejected_by()?;
         if !words.is_empty() {
             let _ = write!(text, ": \"{words}\"");
         }

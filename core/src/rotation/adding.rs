@@ -150,7 +150,7 @@ impl Decision<'_> {
         }
         let listed = match self.sight(Some(settled)) {
             Sight::Fresh(listed) => listed,
-            Sight::Blind => return self.fail(Why::AnswerLost, Values::Keep),
+            Sight::NotReadable => return self.fail(Why::AnswerLost, Values::Keep),
             Sight::First(step) => return step,
         };
         let named = |k: &&Key| number(k, &self.seen.names) == Some(n);
@@ -230,7 +230,7 @@ impl Decision<'_> {
                 digest: known.digest.clone(),
             });
         }
-        if self.is_blind() {
+        if self.may_not_read() {
             // Trials show whether it was added.
             return added(None);
         }

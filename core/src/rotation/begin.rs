@@ -30,8 +30,8 @@ impl Decision<'_> {
         }
         let listed = match self.sight(None) {
             Sight::Fresh(application) => Some(application),
-            Sight::Blind if self.settings.kind == Kind::Certificate => None,
-            Sight::Blind => return self.wait(self.settings.pace.again),
+            Sight::NotReadable if self.settings.kind == Kind::Certificate => None,
+            Sight::NotReadable => return self.wait(self.settings.pace.again),
             Sight::First(step) => return step,
         };
         if let Some(step) = listed.and_then(|l| self.crowded(l, notices)) {
@@ -48,7 +48,7 @@ impl Decision<'_> {
         // that is not found any more is reported: a rotation that is due is more important.
         let nameless = match self.settings.kind {
             Kind::Key => true,
-            Kind::Secret => self.is_blind(),
+            Kind::Secret => self.may_not_read(),
             Kind::Certificate => false,
         };
         let forgets = nameless && from != Place::Previous;
@@ -109,7 +109,7 @@ impl Decision<'_> {
         }
         let pause = doubled(self.settings.pace.pause, failure.times, MOST_PAUSE);
         self.ahead(later(failure.at, pause), pause)
-            .map(|until| self.until(self.wakes(until)))
+            .map(|until| self.until(self.next_due(until)))
     }
 
     /// A client secret or key that apicred did not create must get a token first, to show that the Secret belongs to this client. Otherwise a

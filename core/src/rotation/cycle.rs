@@ -30,11 +30,13 @@ impl Cycle {
 
     /// When a rotation must begin so that it completes before the credential expires.
     pub(super) fn due_by_end(self, from: Option<Timestamp>, until: Timestamp) -> Timestamp {
-        let life = from.map(|from| until.duration_since(from));
-        let margin = life.map_or(BEFORE_END, |life| BEFORE_END.min(life / 8));
+        let lifetime = from.map(|from| until.duration_since(from));
+        let margin = lifetime.map_or(BEFORE_END, |lifetime| BEFORE_END.min(lifetime / 8));
         let early = later(until, -self.overlap.saturating_add(margin));
         // If an issuer grants a shorter validity than requested, a rotation still begins at half of it at the earliest.
-        let half = from.zip(life).map(|(from, life)| later(from, life / 2));
+        let half = from
+            .zip(lifetime)
+            .map(|(from, lifetime)| later(from, lifetime / 2));
         half.map_or(early, |half| early.max(half))
     }
 

@@ -87,13 +87,13 @@ impl Failure {
             Why::NextRemoved => "the new client credential disappeared from the Secret",
         };
         let because = self.class.map(|class| match self.why {
-            Why::NotSent => class.words_of_unsent(),
-            Why::NotProven => class.words_of_silence(),
-            _ => class.words(),
+            Why::NotSent => class.reason_if_unsent(),
+            Why::NotProven => class.reason_without_answer(),
+            _ => class.text(),
         });
         let answered = self.answer.as_ref().and_then(AnswerIds::words);
         let because = answered.or_else(|| because.map(str::to_owned));
-        let because = because.map_or(String::new(), |words| format!(": {words}"));
+        let because = because.map_or(String::new(), |text| format!(": {text}"));
         format!("{what}{because}; the one before it stays in use, and apicred tries again")
     }
 }

@@ -62,7 +62,7 @@ impl Decision<'_> {
         let last = self.memory.application.as_ref().map(|a| a.read_at);
         let read_lately = last.is_some_and(|at| self.ahead(later(at, FRESH), FRESH).is_some());
         // Its id is needed later to remove it. Replicas lag, so the application is read again.
-        if idle && known.id.is_none() && !read_lately && !self.is_blind() {
+        if idle && known.id.is_none() && !read_lately && !self.may_not_read() {
             return self
                 .calls_wait(false)
                 .map_or(Step::ReadApplication, |_| trial);
@@ -126,7 +126,7 @@ impl Decision<'_> {
     /// keys.
     fn taken_out(&self, noted: Option<Known>) -> Option<Phase> {
         let key = noted.filter(|known| known.n.is_some() && known.id.is_some())?;
-        let copied = self.is_blind() && self.may_be_copied(&key);
+        let copied = self.may_not_read() && self.may_be_copied(&key);
         let from = Place::Orphan;
         (!copied).then_some(Phase::Retiring { key, from })
     }
@@ -193,7 +193,7 @@ impl Decision<'_> {
             return self.write(Phase::Steady, Values::Keep);
         }
         if !self.is_ours(key) || self.was_left(key) {
-            return self.kept(key, from);
+            return self.spared(key, from);
         }
         if !self.seen.others_known {
             return self.until_listed(from, notices);
@@ -212,10 +212,10 @@ impl Decision<'_> {
         match self.sight(None) {
             Sight::First(step) => return step,
             // A user took it out of the Secret.
-            Sight::Blind if from != Place::Orphan && self.may_be_copied(key) => {
-                return self.kept(key, from);
+            Sight::NotReadable if from != Place::Orphan && self.may_be_copied(key) => {
+                return self.spared(key, from);
             }
-            Sight::Blind => {}
+            Sight::NotReadable => {}
             Sight::Fresh(application) => {
                 let listed = application.keys.iter().find(|k| k.id == *id);
                 if listed.is_some_and(|listed| self.may_be_current(listed)) {
@@ -225,7 +225,7 @@ impl Decision<'_> {
                     return if held {
                         self.wait(self.settings.pace.again)
                     } else {
-                        self.kept(key, from)
+                        self.spared(key, from)
                     };
                 }
                 if !self.current_is_among(&application.keys, id) {
@@ -321,7 +321,7 @@ impl Decision<'_> {
 
     /// It must not be removed at the issuer. A next value is removed from the Secret nevertheless: it was tried for an hour and would be tried
     /// again and again, and another process may already have removed it at the issuer.
-    fn kept(&self, key: &Known, from: Place) -> Step {
+    fn spared(&self, key: &Known, from: Place) -> Step {
         match from {
             Place::Next => self.retired(key, from),
             // An orphan is only in this state: another state must not forget it.
@@ -351,8 +351,10 @@ impl Decision<'_> {
         self.write_with(state, values, None, |record| {
             record.replaced.retain(|id| Some(id) != key.id.as_ref());
             // It may have been kept at the issuer instead.
-            let kept = self.used_at_other(key).is_some();
-            record.spared.retain(|known| kept || known.id != key.id);
+            let used_elsewhere = self.used_at_other(key).is_some();
+            record
+                .spared
+                .retain(|known| used_elsewhere || known.id != key.id);
         })
     }
 }

@@ -47,7 +47,7 @@ impl Decision<'_> {
     pub(super) fn finds_by_name(&self) -> bool {
         match self.settings.kind {
             Kind::Secret => true,
-            Kind::Certificate => !self.is_blind(),
+            Kind::Certificate => !self.may_not_read(),
             Kind::Key => false,
         }
     }
@@ -61,7 +61,7 @@ impl Decision<'_> {
             a.id.is_some() && a.id == b.id || !a.digest.is_empty() && a.digest == b.digest
         };
         // What is also stored in another place is reported from what the issuer lists.
-        let spared = record.spared.iter().filter(|_| !self.is_blind());
+        let spared = record.spared.iter().filter(|_| !self.may_not_read());
         let noted: Vec<&Known> = noted(record).chain(spared).collect();
         let mut left: Vec<&Known> = Vec::new();
         for known in noted_by_apicred(self.record) {
@@ -179,9 +179,9 @@ fn of_thumbprint(thumbprint: Option<&str>) -> String {
 /// The part of a message about the end of a client credential, after the words that it belongs to: ` until 2027-06-30T18:00:00Z`. Empty if the end
 /// is not known.
 #[must_use]
-pub fn until_end(words: &str, end: Option<Timestamp>) -> String {
+pub fn until_end(before: &str, end: Option<Timestamp>) -> String {
     end.map_or(String::new(), |end| {
-        format!("{words} until {}", crate::whole_second(end))
+        format!("{before} until {}", crate::whole_second(end))
     })
 }
 
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_is_shown_in_whole_seconds_and_without_one_no_word_is_left() {
+    fn an_expiry_is_shown_in_whole_seconds_and_an_absent_one_not_at_all() {
         let end: Timestamp = "2027-06-30T18:00:00.75Z".parse().unwrap();
         let shown = until_end(", valid", Some(end));
         assert_eq!(shown, ", valid until 2027-06-30T18:00:00Z");

@@ -23,8 +23,8 @@ fn tenant(issuer: &Issuer) -> Option<(&str, &str)> {
 pub fn may_change(own: &Credential, manager: &Credential, tid: Option<&str>) -> Result<(), String> {
     same_tenant(&own.issuer, (&manager.issuer, tid))?;
     let (wanted, theirs) = (&own.request.scopes, &manager.request);
-    let asked = theirs.scopes.iter().all(|scope| wanted.contains(scope));
-    if asked && !theirs.scopes.is_empty() {
+    let is_requested = theirs.scopes.iter().all(|scope| wanted.contains(scope));
+    if is_requested && !theirs.scopes.is_empty() {
         return Ok(());
     }
     // The v1 endpoint names only the API.

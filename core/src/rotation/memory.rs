@@ -35,7 +35,7 @@ pub struct Memory {
     pub(super) held: Option<InHand>,
     pub(super) application: Option<Application>,
     /// When a reading of the application failed because a permission is missing, and the fault to report.
-    pub(super) blind: Option<(Timestamp, Fault)>,
+    pub(super) read_refused: Option<(Timestamp, Fault)>,
     /// The issuer added the certificate with this digest, and its id if the answer contained it.
     pub(super) added: Option<(String, Option<String>)>,
     /// Why the call to add this number failed.
@@ -80,7 +80,7 @@ impl Memory {
             announced: None,
             held: None,
             application: None,
-            blind: None,
+            read_refused: None,
             added: None,
             refused: None,
             removed: None,
@@ -191,7 +191,7 @@ impl Memory {
             (_, Outcome::Failed(fault)) => self.failed(step, fault, now),
             (Step::Write { change, .. }, Outcome::Done) => self.wrote(change),
             (Step::ReadApplication, Outcome::Application(application)) => {
-                self.blind = None;
+                self.read_refused = None;
                 self.application = Some(application.clone());
                 self.read_fault = None;
                 if lacks_caller(self.write_fault.as_ref()) {
@@ -245,7 +245,7 @@ impl Memory {
         let reads = *step == Step::ReadApplication;
         if reads && fault.class == Class::Permission {
             // An application may roll its own certificates without the permission to read itself.
-            self.blind = Some((now, fault.clone()));
+            self.read_refused = Some((now, fault.clone()));
             (self.application, self.read_fault) = (None, None);
             return;
         }

@@ -94,9 +94,9 @@ fn stopped((record, notice): (Record, Notice), keys: Vec<Shown>, now: Timestamp)
 /// Faults of calls to the issuer. If nothing is due, no change of the application is needed. A caller that was created together with the client
 /// gets its first token soon: until then the rotation is only due.
 fn reported(memory: &Memory, kind: Kind, (idle, now): (bool, Timestamp)) -> Vec<Notice> {
-    let blind = memory.blind.as_ref().map(|(_, fault)| fault);
+    let read_refused = memory.read_refused.as_ref().map(|(_, fault)| fault);
     // Certificates rotate without the permission to read the application.
-    let needed = blind.filter(|_| kind == Kind::Secret);
+    let needed = read_refused.filter(|_| kind == Kind::Secret);
     let write_fault = memory.write_fault.as_ref().filter(|_| !idle);
     let faults = memory.read_fault.iter().chain(write_fault).chain(needed);
     let faults = faults.filter(|fault| !memory.may_settle(fault, now));
@@ -160,7 +160,7 @@ pub(super) enum Sight<'a> {
     /// It was read a moment ago.
     Fresh(&'a Application),
     /// It may not be read.
-    Blind,
+    NotReadable,
     /// This step must be executed first.
     First(Step),
 }
@@ -212,8 +212,8 @@ impl Decision<'_> {
 
     /// The application as it was after `since`, read within the last minute.
     pub(super) fn sight(&self, since: Option<Timestamp>) -> Sight<'_> {
-        if self.is_blind() {
-            return Sight::Blind;
+        if self.may_not_read() {
+            return Sight::NotReadable;
         }
         if let Some(application) = &self.memory.application {
             let after = since.is_none_or(|since| application.read_at >= since);
@@ -225,17 +225,17 @@ impl Decision<'_> {
     }
 
     /// Whether the permission to read was missing a moment ago.
-    pub(super) fn is_blind(&self) -> bool {
-        self.blind_until().is_some()
+    pub(super) fn may_not_read(&self) -> bool {
+        self.not_read_before().is_some()
     }
 
     /// It is not read again before this time.
-    pub(super) fn blind_until(&self) -> Option<Timestamp> {
+    pub(super) fn not_read_before(&self) -> Option<Timestamp> {
         let lasts = match self.settings.kind {
             Kind::Secret | Kind::Key => self.settings.pace.again,
             Kind::Certificate => SWEEP,
         };
-        let (at, _) = self.memory.blind.as_ref()?;
+        let (at, _) = self.memory.read_refused.as_ref()?;
         self.ahead(later(*at, lasts), lasts)
     }
 
@@ -376,7 +376,7 @@ impl Decision<'_> {
         gap: SignedDuration,
     ) -> Step {
         let row = self.memory.row(digest, since);
-        let gap = row.asked(of, gap, &self.settings.trials);
+        let gap = row.with_requested_pause(of, gap, &self.settings.trials);
         match self.ahead(later(self.memory.last_trial(), gap), gap) {
             Some(until) => self.until(until),
             None => Step::Trial {

@@ -43,7 +43,7 @@ impl Class {
     }
 
     /// Why the call was not sent, if nothing else is known.
-    pub(super) const fn words_of_unsent(self) -> &'static str {
+    pub(super) const fn reason_if_unsent(self) -> &'static str {
         match self {
             Self::Throttled => "the issuer received too many requests",
             Self::Token => "the issuer gave no token for it",
@@ -59,7 +59,7 @@ impl Class {
     }
 
     /// Why no token was returned, if there was no answer.
-    pub(super) const fn words_of_silence(self) -> &'static str {
+    pub(super) const fn reason_without_answer(self) -> &'static str {
         match self {
             Self::Throttled => "the issuer received too many requests",
             _ => "the issuer did not answer",
@@ -67,7 +67,7 @@ impl Class {
     }
 
     /// What the answer means, if nothing else is known about it.
-    pub(super) const fn words(self) -> &'static str {
+    pub(super) const fn text(self) -> &'static str {
         match self {
             Self::Throttled => "it received too many requests",
             Self::Conflict => "another change was in progress",

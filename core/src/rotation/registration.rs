@@ -242,12 +242,12 @@ fn fault(raw: &RawAnswer, now: Timestamp) -> Fault {
             "the update was refused; check what the issuer demands of registrations",
         ),
     };
-    let asked = raw.asked_pause(now);
+    let requested = raw.requested_pause(now);
     Fault {
         class,
         sent: true,
         may_have_happened: raw.status >= 500,
-        retry_after: asked.and_then(|d| SignedDuration::try_from(d).ok()),
+        retry_after: requested.and_then(|d| SignedDuration::try_from(d).ok()),
         message: format!("the registration endpoint answered {seen}: {next}"),
     }
 }

@@ -53,7 +53,7 @@ impl Decision<'_> {
             if self.record.failure.is_some() {
                 return self.write_with(Phase::Steady, Values::Keep, None, |r| r.failure = None);
             }
-            return self.until(self.wakes(due));
+            return self.until(self.next_due(due));
         }
         self.begin(current, unknown, notices)
     }
@@ -100,7 +100,7 @@ impl Decision<'_> {
     /// A certificate that is attributed to apicred only by its subject must get a token first: it may belong to another application.
     fn untried(&self, notices: &mut Vec<Notice>) -> Option<Step> {
         let next = self.seen.slots.next.as_ref()?;
-        if !self.is_blind() || self.memory.got_token(&next.digest) {
+        if !self.may_not_read() || self.memory.got_token(&next.digest) {
             return None;
         }
         let in_vain = self.memory.row(&next.digest, None).in_vain > 0;
@@ -185,7 +185,7 @@ impl Decision<'_> {
 
     /// Reads the application once a day, and removes credentials of apicred that are in no Secret.
     fn sweep(&self, notices: &mut Vec<Notice>) -> Option<Step> {
-        if self.is_blind() {
+        if self.may_not_read() {
             return None;
         }
         let last = self.memory.application.as_ref();
@@ -203,7 +203,7 @@ impl Decision<'_> {
         let found = match self.sight(None) {
             Sight::Fresh(application) => find(application)?,
             // An issuer that does not answer must not delay a rotation.
-            Sight::Blind | Sight::First(Step::Wait { .. }) => return None,
+            Sight::NotReadable | Sight::First(Step::Wait { .. }) => return None,
             Sight::First(step) => return Some(step),
         };
         // It may not be an orphan.
@@ -304,16 +304,16 @@ impl Decision<'_> {
     }
 
     /// When something must be done before `due`. A reading that failed is repeated, because only a reading clears its fault.
-    pub(super) fn wakes(&self, due: Timestamp) -> Timestamp {
+    pub(super) fn next_due(&self, due: Timestamp) -> Timestamp {
         let application = self.memory.application.as_ref();
         let read = application.map_or_else(|| self.first_reading(), |a| later(a.read_at, SWEEP));
         let again = self.memory.not_before.filter(|_| self.unread());
-        let blind = self.blind_until();
+        let not_readable = self.not_read_before();
         let young = application.into_iter().flat_map(|a| &a.keys);
         let old = young
             .filter(|k| self.is_orphan(k) && !self.is_old(k))
             .filter_map(|k| Some(later(k.from?, self.settings.pace.orphan_age)));
-        let all = old.chain([read]).chain(blind).chain(again);
+        let all = old.chain([read]).chain(not_readable).chain(again);
         let first = all.filter(|at| *at > self.now);
         first.fold(due, Timestamp::min)
     }

@@ -246,7 +246,7 @@ pub enum Notice {
 
 impl Notice {
     /// Whether a user must act before the rotation can continue.
-    pub const fn needs_somebody(&self) -> bool {
+    pub const fn needs_user(&self) -> bool {
         if let Self::NoToken { fault, times, .. } = self {
             return !fault.class.passes() || *times >= super::trials::LASTS;
         }

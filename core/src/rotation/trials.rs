@@ -51,14 +51,19 @@ impl Row {
     }
 
     /// The same pause, or the one that the issuer requested after the last trial, if that is longer.
-    pub(super) fn asked(&self, of: Tried, own: SignedDuration, trials: &Trials) -> SignedDuration {
+    pub(super) fn with_requested_pause(
+        &self,
+        of: Tried,
+        own: SignedDuration,
+        trials: &Trials,
+    ) -> SignedDuration {
         let most = match of {
             Tried::Current => LONGEST_PAUSE,
             // The value is proven or given up within that time.
             Tried::Next => trials.at_most,
         };
-        let asked = self.fault.as_ref().and_then(|fault| fault.retry_after);
-        asked.map_or(own, |asked| own.max(asked.min(most)))
+        let requested = self.fault.as_ref().and_then(|fault| fault.retry_after);
+        requested.map_or(own, |requested| own.max(requested.min(most)))
     }
 
     /// The failure of a value that got no token, with what the issuer answered last.

@@ -87,8 +87,8 @@ impl Uploading {
         let Some(secret) = &self.secret else {
             return false;
         };
-        let kept = self.copy.as_ref().is_some_and(|c| c.mark == secret.mark);
-        kept || self.used_at.is_some() || memory.got_token(&secret.digest)
+        let is_stored = self.copy.as_ref().is_some_and(|c| c.mark == secret.mark);
+        is_stored || self.used_at.is_some() || memory.got_token(&secret.digest)
     }
 }
 
@@ -184,8 +184,8 @@ impl Decision<'_> {
             return self.wait(SWEEP);
         }
         notices.extend(self.memory.read_fault.clone().map(Notice::Blocked));
-        if !self.unread() || self.is_blind() {
-            return self.until(self.wakes(later(self.now, SWEEP)));
+        if !self.unread() || self.may_not_read() {
+            return self.until(self.next_due(later(self.now, SWEEP)));
         }
         self.calls_wait(false).unwrap_or(Step::ReadApplication)
     }
@@ -216,9 +216,9 @@ impl Decision<'_> {
         if sent.is_some_and(|sent| sent.added >= MOST_ADDED) {
             return self.proving(next, notices);
         }
-        let (arrived, blind) = (self.has_arrived(next), self.is_blind());
+        let (arrived, not_readable) = (self.has_arrived(next), self.may_not_read());
         let at = sent.filter(|sent| sent.may_have_arrived()).map(|s| s.at);
-        let lasts = if at.is_some() && (arrived || blind) {
+        let lasts = if at.is_some() && (arrived || not_readable) {
             let failures = sent.map_or(0, |sent| sent.failures);
             doubled(self.settings.trials.at_most, failures, MOST_PAUSE)
         } else {
@@ -228,7 +228,7 @@ impl Decision<'_> {
         let settled = later(at.unwrap_or(self.memory.started), lasts);
         let early = self.ahead(settled, lasts);
         // Trials show what an answer confirmed and what may not be read.
-        if at.is_some() && early.is_some() && (arrived || blind) {
+        if at.is_some() && early.is_some() && (arrived || not_readable) {
             return self.proving(next, notices);
         }
         let since = self.now;
@@ -252,7 +252,7 @@ impl Decision<'_> {
         match (self.sight(since), early) {
             (Sight::First(step), _) => step,
             (Sight::Fresh(_), Some(until)) => self.until(until),
-            (Sight::Blind, Some(_)) => self.try_next(next),
+            (Sight::NotReadable, Some(_)) => self.try_next(next),
             (_, None) => self.announce_upload(next, sent),
         }
     }
@@ -285,7 +285,7 @@ impl Decision<'_> {
         let trial = self.try_next(next);
         let idle = matches!(trial, Step::Wait { .. });
         // Status shows the key IDs.
-        let step = if idle && self.memory.application.is_none() && !self.is_blind() {
+        let step = if idle && self.memory.application.is_none() && !self.may_not_read() {
             self.calls_wait(false)
                 .map_or(Step::ReadApplication, |_| trial)
         } else {

@@ -100,15 +100,15 @@ mod tests {
         let (old, new) = (at(1_000), at(2_000));
         let text = old.to_string();
         let of_rotation = (Some(text.as_str()), Some(old));
-        let of_person = (Some("2027-06-30"), Some(old));
+        let by_user = (Some("2027-06-30"), Some(old));
         for (data, written, end, note) in [
             (alone, (None, None), Some(new), EndNote::Set(new)),
             (alone, of_rotation, Some(new), EndNote::Set(new)),
-            (alone, of_person, Some(new), EndNote::Set(new)),
+            (alone, by_user, Some(new), EndNote::Set(new)),
             (alone, of_rotation, None, EndNote::Keep),
             (shared, (None, Some(old)), Some(new), EndNote::Keep),
             (shared, of_rotation, Some(new), EndNote::Remove),
-            (shared, of_person, Some(new), EndNote::Keep),
+            (shared, by_user, Some(new), EndNote::Keep),
             (shared, (Some("some day"), None), Some(new), EndNote::Keep),
         ] {
             let data = data.map(str::to_owned);

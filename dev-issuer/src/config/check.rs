@@ -22,8 +22,8 @@ impl Config {
             let message = "no tenant has this id";
             return Err(Error::config(format!("{at}.tenant"), message));
         }
-        let life = Some(identity.lifetime_seconds);
-        check_lifetime(&format!("{at}.lifetimeSeconds"), life)?;
+        let lifetime = Some(identity.lifetime_seconds);
+        check_lifetime(&format!("{at}.lifetimeSeconds"), lifetime)?;
         self.check_granted(at, &identity.roles)
     }
 

@@ -58,7 +58,7 @@ const ROTATOR: &str = "00000000-0000-4000-8000-0000000000f2";
 const MIDDLE: &str = "00000000-0000-4000-8000-0000000000c1";
 
 fn clients() -> Vec<Client> {
-    let person = |client: Client| {
+    let for_users = |client: Client| {
         client
             .scope("demo", "Records.Read")
             .scope("cloudapps", "Investigation.Read")
@@ -108,9 +108,9 @@ fn clients() -> Vec<Client> {
             .scope("graph", "User.Read")
             .role("demo", "Records.Read"),
         // A service to which users have signed in, or that stores their passwords.
-        person(Client::new("demo-user").secret("user~secret.1")).role("demo", "Records.Read"),
+        for_users(Client::new("demo-user").secret("user~secret.1")).role("demo", "Records.Read"),
         // An API that calls others on behalf of its callers: a client and a resource with the same ID.
-        person(Client::new(MIDDLE).secret("middle~secret.1")),
+        for_users(Client::new(MIDDLE).secret("middle~secret.1")),
         // As Auth0 requires it, and as Salesforce responds.
         granted(Client::new("demo-audience").secret("audience~secret.1")).wants_audience(),
         granted(Client::new("demo-instance").secret("instance~secret.1"))

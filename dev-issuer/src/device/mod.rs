@@ -7,4 +7,4 @@ mod user_code;
 
 pub use handle::PendingDevice;
 pub(crate) use page::{entra_page, generic_page, verify};
-pub(crate) use store::{Devices, Poll, Wish};
+pub(crate) use store::{DeviceRequest, Devices, Poll};

@@ -54,7 +54,7 @@ fn answer(shared: &Shared, form: Result<Form, Malformed>, posted: bool) -> Answe
         return token_request(StatusCode::OK, &form, None);
     }
     let now = Timestamp::now();
-    let Some(wish) = shared.devices.waiting(code, now) else {
+    let Some(request) = shared.devices.waiting(code, now) else {
         let alert = "The code is unknown or has expired.";
         return token_request(StatusCode::BAD_REQUEST, &form, Some(alert));
     };
@@ -66,10 +66,10 @@ fn answer(shared: &Shared, form: Result<Form, Malformed>, posted: bool) -> Answe
             let alert = "User name or password are wrong.";
             return token_request(StatusCode::UNAUTHORIZED, &form, Some(alert));
         };
-        let text = format!("{} may now act for {}.", wish.client_id, user.name);
+        let text = format!("{} may now act for {}.", request.client_id, user.name);
         (text, Some(user.name.clone()))
     } else {
-        (format!("{} was refused.", wish.client_id), None)
+        (format!("{} was refused.", request.client_id), None)
     };
     shared.devices.decide(code, user, now);
     notice(StatusCode::OK, DEVICE_PAGE, &text)

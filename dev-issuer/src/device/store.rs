@@ -18,7 +18,7 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
 /// The request of a device.
 #[derive(Clone)]
-pub(crate) struct Wish {
+pub(crate) struct DeviceRequest {
     pub(crate) realm: Realm,
     pub(crate) client_id: String,
     pub(crate) scope: String,
@@ -48,7 +48,7 @@ pub(crate) enum Poll {
     /// No such code, or a code of another client.
     Unknown,
     /// Approved by the user of this name. The code is removed.
-    Approved(Wish, String),
+    Approved(DeviceRequest, String),
 }
 
 enum Decision {
@@ -60,7 +60,7 @@ enum Decision {
 struct Entry {
     device_code: String,
     user_code: String,
-    wish: Wish,
+    request: DeviceRequest,
     decision: Decision,
     expires: Timestamp,
     pause: SignedDuration,
@@ -73,7 +73,7 @@ struct Entry {
 pub(crate) struct Devices(Mutex<Vec<Entry>>);
 
 impl Devices {
-    pub(crate) fn start(&self, wish: Wish, config: &Config, now: Timestamp) -> Handed {
+    pub(crate) fn start(&self, request: DeviceRequest, config: &Config, now: Timestamp) -> Handed {
         let seconds = |n: u64| SignedDuration::from_secs(i64::try_from(n).unwrap_or(i64::MAX));
         let handed = Handed {
             device_code: format!("{}{}", uti(), uti()),
@@ -84,7 +84,7 @@ impl Devices {
         all.push(Entry {
             device_code: handed.device_code.clone(),
             user_code: handed.user_code.clone(),
-            wish,
+            request,
             decision: Decision::Open,
             expires: now
                 .checked_add(seconds(config.device_lifetime_seconds))
@@ -106,8 +106,10 @@ impl Devices {
     ) -> Poll {
         let mut all = self.lock();
         let found = all.iter().position(|entry| {
-            let wish = &entry.wish;
-            entry.device_code == device_code && wish.realm == *realm && wish.client_id == client_id
+            let request = &entry.request;
+            entry.device_code == device_code
+                && request.realm == *realm
+                && request.client_id == client_id
         });
         let Some(index) = found else {
             return Poll::Unknown;
@@ -129,7 +131,7 @@ impl Devices {
             Decision::Approved(_) => {
                 let entry = all.remove(index);
                 match entry.decision {
-                    Decision::Approved(user) => Poll::Approved(entry.wish, user),
+                    Decision::Approved(user) => Poll::Approved(entry.request, user),
                     Decision::Open | Decision::Declined => Poll::Unknown,
                 }
             }
@@ -137,9 +139,9 @@ impl Devices {
     }
 
     /// The request for a code that a user typed, if it still waits.
-    pub(crate) fn waiting(&self, user_code: &str, now: Timestamp) -> Option<Wish> {
+    pub(crate) fn waiting(&self, user_code: &str, now: Timestamp) -> Option<DeviceRequest> {
         let mut all = self.lock();
-        open(&mut all, user_code, now).map(|entry| entry.wish.clone())
+        open(&mut all, user_code, now).map(|entry| entry.request.clone())
     }
 
     /// Decides; `None` declines. Returns whether there was such a code.
@@ -156,7 +158,7 @@ impl Devices {
     pub(crate) fn pending(&self, now: Timestamp) -> Vec<(String, String)> {
         let all = self.lock();
         let waits = |e: &&Entry| matches!(e.decision, Decision::Open) && e.expires > now;
-        let pair = |e: &Entry| (e.user_code.clone(), e.wish.client_id.clone());
+        let pair = |e: &Entry| (e.user_code.clone(), e.request.client_id.clone());
         all.iter().filter(waits).map(pair).collect()
     }
 
@@ -195,7 +197,7 @@ mod tests {
     const ME: (&Realm, &str) = (&Realm::Generic, "tv");
 
     fn start(devices: &Devices, now: Timestamp) -> Handed {
-        let wish = Wish {
+        let request = DeviceRequest {
             realm: Realm::Generic,
             client_id: "tv".to_owned(),
             scope: String::new(),
@@ -207,11 +209,11 @@ mod tests {
             device_interval_seconds: 5,
             ..Config::default()
         };
-        devices.start(wish, &config, now)
+        devices.start(request, &config, now)
     }
 
     #[test]
-    fn whoever_polls_too_fast_must_slow_down_or_is_refused() {
+    fn a_device_that_polls_too_fast_must_slow_down_or_is_refused() {
         let devices = Devices::default();
         let now = Timestamp::now();
         let code = start(&devices, now).device_code;
@@ -244,7 +246,7 @@ mod tests {
         assert!(devices.waiting(&typed, now).is_some());
         assert!(devices.decide(&typed, Some("ada".to_owned()), now));
         assert!(!devices.decide(&typed, None, now), "decided already");
-        let poll = |code: &str, who| devices.poll(code, who, false, now);
+        let poll = |code: &str, client| devices.poll(code, client, false, now);
         let other = (&Realm::Generic, "radio");
         assert!(matches!(poll(&first.device_code, other), Poll::Unknown));
         let tenant = Realm::Entra("t".to_owned());
@@ -252,10 +254,10 @@ mod tests {
             poll(&first.device_code, (&tenant, "tv")),
             Poll::Unknown
         ));
-        let Poll::Approved(wish, user) = poll(&first.device_code, ME) else {
+        let Poll::Approved(request, user) = poll(&first.device_code, ME) else {
             panic!("not approved");
         };
-        assert_eq!((wish.client_id.as_str(), user.as_str()), ("tv", "ada"));
+        assert_eq!((request.client_id.as_str(), user.as_str()), ("tv", "ada"));
         assert!(matches!(poll(&first.device_code, ME), Poll::Unknown));
 
         assert!(devices.decide(&second.user_code, None, now));

@@ -38,13 +38,13 @@ pub(super) fn grant(
         return Err(user_errors::other_redirect(redirect_uri));
     }
     let verifier = form.get("code_verifier");
-    let proved = match (&consent.challenge, verifier) {
+    let verified = match (&consent.challenge, verifier) {
         (Some(challenge), Some(verifier)) => verifies(verifier, challenge),
         (None, None) => true,
         // RFC 9700 section 4.8.2: a verifier without a challenge is a sign of an attack.
         _ => false,
     };
-    if !proved {
+    if !verified {
         return Err(user_errors::wrong_verifier());
     }
     let agreed = Agreed {

@@ -14,7 +14,7 @@ use super::user_grant::{Agreed, issue};
 use super::user_scope::check_user_scope;
 use crate::answer::Answer;
 use crate::config::{Config, Tenant};
-use crate::device::{Poll, Wish, entra_page};
+use crate::device::{DeviceRequest, Poll, entra_page};
 use crate::form::Form;
 use crate::ids::guid;
 use crate::signin::Realm;
@@ -51,14 +51,14 @@ fn begin(
         .ok_or_else(|| errors::client_unknown(id, &tenant.id))?;
     let scope = form.get("scope").ok_or_else(|| errors::missing("scope"))?;
     check_user_scope(&config, Some(scope)).map_err(user_errors::user_scope)?;
-    let wish = Wish {
+    let request = DeviceRequest {
         realm: Realm::Entra(tenant.id.clone()),
         client_id: client.id.clone(),
         scope: scope.to_owned(),
         audience: None,
         claims: form.get("claims").map(str::to_owned),
     };
-    let handed = shared.devices.start(wish, &config, Timestamp::now());
+    let handed = shared.devices.start(request, &config, Timestamp::now());
     let page = entra_page(shared);
     let body = json!({
         "user_code": handed.user_code,
@@ -87,14 +87,14 @@ pub(super) fn grant(
     let now = Timestamp::now();
     let caller = authenticate(shared, token_request, config, tenant, now)?;
     let realm = Realm::Entra(tenant.id.clone());
-    let who = (&realm, caller.client.id.as_str());
-    match shared.devices.poll(code, who, true, now) {
-        Poll::Approved(wish, user) => {
+    let client = (&realm, caller.client.id.as_str());
+    match shared.devices.poll(code, client, true, now) {
+        Poll::Approved(request, user) => {
             let agreed = Agreed {
                 user: &user,
-                scope: &wish.scope,
+                scope: &request.scope,
                 nonce: None,
-                claims: wish.claims.as_deref(),
+                claims: request.claims.as_deref(),
             };
             issue(shared, config, tenant, &caller, &agreed)
         }

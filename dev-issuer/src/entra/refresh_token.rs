@@ -29,7 +29,7 @@ pub(super) fn grant(
     let now = Timestamp::now();
     let caller = authenticate(shared, token_request, config, tenant, now)?;
     let realm = Realm::Entra(tenant.id.clone());
-    let who = (&realm, caller.client.id.as_str());
+    let client = (&realm, caller.client.id.as_str());
     let rule = (RefreshPolicy::Reissue, now);
     // v1 issues for the API of the sign-in. v2 takes a request without an API for one for the application itself
     // (AzureAD/microsoft-authentication-library-for-js#5198).
@@ -37,25 +37,27 @@ pub(super) fn grant(
     if names_no_api && version == Version::V2 {
         return Err(errors::token_for_itself(&caller.client.id));
     }
-    let redeemed = shared.refresh_tokens.redeem(token, who, rule, |standing| {
-        let requested = if names_no_api {
-            standing.scope.clone()
-        } else {
-            from_form(form, version)?
-        };
-        // It concerns the refresh token, not the API.
-        let scope: Vec<&str> = requested
-            .split(' ')
-            .filter(|part| *part != "offline_access")
-            .collect();
-        let agreed = Agreed {
-            user: &standing.user,
-            scope: &scope.join(" "),
-            nonce: None,
-            claims: standing.claims.as_deref(),
-        };
-        issue_silently(shared, config, tenant, &caller, (&agreed, &standing.scope))
-    });
+    let redeemed = shared
+        .refresh_tokens
+        .redeem(token, client, rule, |standing| {
+            let requested = if names_no_api {
+                standing.scope.clone()
+            } else {
+                from_form(form, version)?
+            };
+            // It concerns the refresh token, not the API.
+            let scope: Vec<&str> = requested
+                .split(' ')
+                .filter(|part| *part != "offline_access")
+                .collect();
+            let agreed = Agreed {
+                user: &standing.user,
+                scope: &scope.join(" "),
+                nonce: None,
+                claims: standing.claims.as_deref(),
+            };
+            issue_silently(shared, config, tenant, &caller, (&agreed, &standing.scope))
+        });
     let (granted, next) = redeemed?;
     let offline = |scope: &str| scope.split(' ').any(|part| part == "offline_access");
     let renewed = match version {

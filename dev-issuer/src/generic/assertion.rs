@@ -10,7 +10,7 @@ use crate::state::Shared;
 pub(super) const ALGORITHMS: [Algorithm; 3] =
     [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256];
 
-pub(super) fn words(bad: Bad) -> &'static str {
+pub(super) fn description(bad: Bad) -> &'static str {
     match bad {
         Bad::Malformed => "the assertion is malformed or misses a claim",
         Bad::Algorithm => "the assertion is signed with an algorithm that is not allowed",
@@ -40,7 +40,7 @@ pub(super) fn client<'c>(
     (id, text): (Option<&str>, &str),
     now: i64,
 ) -> Result<&'c Client, ErrorAnswer> {
-    let wrong = |bad: Bad| refuse("invalid_client", words(bad));
+    let wrong = |bad: Bad| refuse("invalid_client", description(bad));
     let assertion = Assertion::read(text).map_err(wrong)?;
     let (issuer, subject) = (assertion.claim("iss"), assertion.claim("sub"));
     if let Some(trusted) = issuer.filter(|iss| config.trusted.iter().any(|t| t.issuer == **iss)) {

@@ -10,7 +10,7 @@ use super::target::check_scope;
 use super::token::{Granted, form_of};
 use super::user_grant::{Agreed, issue};
 use crate::answer::Answer;
-use crate::device::{Poll, Wish, generic_page};
+use crate::device::{DeviceRequest, Poll, generic_page};
 use crate::form::Form;
 use crate::signin::Realm;
 use crate::state::Shared;
@@ -30,14 +30,14 @@ fn begin(shared: &Shared, token_request: &TokenRequest) -> Result<Answer, ErrorA
     let scope = form.get("scope");
     check_scope(&config, caller.client, scope).map_err(|text| refuse("invalid_scope", text))?;
     let audience = form.get("audience").or_else(|| form.get("resource"));
-    let wish = Wish {
+    let request = DeviceRequest {
         realm: Realm::Generic,
         client_id: caller.client.id.clone(),
         scope: scope.unwrap_or_default().to_owned(),
         audience: audience.map(str::to_owned),
         claims: None,
     };
-    let handed = shared.devices.start(wish, &config, now);
+    let handed = shared.devices.start(request, &config, now);
     let page = generic_page(shared);
     let body = json!({
         "device_code": handed.device_code,
@@ -62,13 +62,13 @@ pub(super) fn grant(
     let config = shared.config();
     let now = Timestamp::now();
     let caller = authenticate(shared, token_request, &config, now)?;
-    let who = (&Realm::Generic, caller.client.id.as_str());
-    let (error, text) = match shared.devices.poll(code, who, false, now) {
-        Poll::Approved(wish, user) => {
+    let client = (&Realm::Generic, caller.client.id.as_str());
+    let (error, text) = match shared.devices.poll(code, client, false, now) {
+        Poll::Approved(request, user) => {
             let agreed = Agreed {
                 user: &user,
-                scope: &wish.scope,
-                audience: wish.audience.as_deref(),
+                scope: &request.scope,
+                audience: request.audience.as_deref(),
                 nonce: None,
             };
             return issue(shared, &config, &caller, form, &agreed);

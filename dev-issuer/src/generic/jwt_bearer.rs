@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::assertion::{ALGORITHMS, trusted, words};
+use super::assertion::{ALGORITHMS, description, trusted};
 use super::client_auth::{Authenticated, authenticate};
 use super::errors::{ErrorAnswer, refuse};
 use super::target::known_scope;
@@ -41,7 +41,7 @@ pub(super) fn grant(
 }
 
 fn wrong(bad: Bad) -> ErrorAnswer {
-    refuse("invalid_grant", words(bad))
+    refuse("invalid_grant", description(bad))
 }
 
 /// Only the signature authenticates the client. The assertion contains the scopes, and the user if it is not the client itself.

@@ -23,34 +23,37 @@ pub(super) fn grant(
     let config = shared.config();
     let now = Timestamp::now();
     let caller = authenticate(shared, token_request, &config, now)?;
-    let who = (&Realm::Generic, caller.client.id.as_str());
+    let client = (&Realm::Generic, caller.client.id.as_str());
     let rule = (config.refresh_policy_of(caller.client), now);
-    let redeemed = shared.refresh_tokens.redeem(token, who, rule, |standing| {
-        let granted = |part: &str| standing.scope.split(' ').any(|g| g == part);
-        let requested = form.get("scope");
-        if requested.is_some_and(|requested| !requested.split(' ').all(granted)) {
-            return Err(refuse("invalid_scope", "more than was granted at first"));
-        }
-        let scope: Vec<&str> = requested
-            .unwrap_or(&standing.scope)
-            .split(' ')
-            .filter(|part| *part != "offline_access")
-            .collect();
-        let agreed = Agreed {
-            user: &standing.user,
-            scope: &scope.join(" "),
-            audience: standing.audience.as_deref(),
-            nonce: None,
-        };
-        let mut granted = issue(shared, &config, &caller, form, &agreed)?;
-        let offline = |scope: &str| scope.split(' ').any(|part| part == "offline_access");
-        if caller.client.offline_sessions && requested.is_some_and(|requested| !offline(requested))
-        {
-            // The issuer finds no session for this audience, as if the session had ended.
-            "ended-session".clone_into(&mut granted.claims.aud);
-        }
-        Ok(granted)
-    });
+    let redeemed = shared
+        .refresh_tokens
+        .redeem(token, client, rule, |standing| {
+            let granted = |part: &str| standing.scope.split(' ').any(|g| g == part);
+            let requested = form.get("scope");
+            if requested.is_some_and(|requested| !requested.split(' ').all(granted)) {
+                return Err(refuse("invalid_scope", "more than was granted at first"));
+            }
+            let scope: Vec<&str> = requested
+                .unwrap_or(&standing.scope)
+                .split(' ')
+                .filter(|part| *part != "offline_access")
+                .collect();
+            let agreed = Agreed {
+                user: &standing.user,
+                scope: &scope.join(" "),
+                audience: standing.audience.as_deref(),
+                nonce: None,
+            };
+            let mut granted = issue(shared, &config, &caller, form, &agreed)?;
+            let offline = |scope: &str| scope.split(' ').any(|part| part == "offline_access");
+            if caller.client.offline_sessions
+                && requested.is_some_and(|requested| !offline(requested))
+            {
+                // The issuer finds no session for this audience, as if the session had ended.
+                "ended-session".clone_into(&mut granted.claims.aud);
+            }
+            Ok(granted)
+        });
     let (granted, next) = redeemed?;
     Ok(Granted {
         refresh_token: next,

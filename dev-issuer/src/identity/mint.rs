@@ -57,8 +57,8 @@ pub(super) fn token(
     let near = SignedDuration::from_secs(near.try_into().unwrap_or_default());
     let now = Timestamp::now();
     let key = (identity.client_id.clone(), name.to_owned());
-    let mut kept = shared.identity_cache.lock();
-    if let Some(old) = kept.get(&key)
+    let mut cache = shared.identity_cache.lock();
+    if let Some(old) = cache.get(&key)
         && now.duration_until(old.expires) > near
     {
         return Ok(old.clone());
@@ -71,8 +71,14 @@ pub(super) fn token(
         acr: "2",
         roles: roles.cloned().unwrap_or_default(),
     };
-    let life = identity.lifetime_seconds;
-    let mut claims = app_claims(shared, tenant, application, (resource, name), (now, life));
+    let lifetime = identity.lifetime_seconds;
+    let mut claims = app_claims(
+        shared,
+        tenant,
+        application,
+        (resource, name),
+        (now, lifetime),
+    );
     claims.xms_mirid = Some(identity.resource_id.clone());
     let fresh = Minted {
         token: shared.keys().sign("JWT", &claims),
@@ -80,7 +86,7 @@ pub(super) fn token(
         expires: Timestamp::from_second(claims.exp).unwrap_or(Timestamp::MAX),
         id: claims.uti.unwrap_or_default(),
     };
-    kept.insert(key, fresh.clone());
+    cache.insert(key, fresh.clone());
     Ok(fresh)
 }
 

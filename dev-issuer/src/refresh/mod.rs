@@ -82,15 +82,15 @@ impl RefreshTokens {
     pub(crate) fn redeem<T, E: From<BadRefresh>>(
         &self,
         token: &str,
-        who: (&Realm, &str),
+        client: (&Realm, &str),
         (policy, now): (RefreshPolicy, Timestamp),
         decide: impl FnOnce(&Consented) -> Result<T, E>,
     ) -> Result<(T, Option<String>), E> {
-        let consented = self.lock().usable(token, who, (policy, now))?;
+        let consented = self.lock().usable(token, client, (policy, now))?;
         let decided = decide(&consented)?;
         let mut all = self.lock();
         // Another request may have been faster.
-        all.usable(token, who, (policy, now))?;
+        all.usable(token, client, (policy, now))?;
         Ok((decided, all.follow(token, policy, now)))
     }
 

@@ -19,10 +19,10 @@ fn consented() -> Consented {
 fn redeem(
     tokens: &RefreshTokens,
     token: &str,
-    who: (&Realm, &str),
+    client: (&Realm, &str),
     (policy, now): (RefreshPolicy, Timestamp),
 ) -> Result<Option<String>, BadRefresh> {
-    let seen = tokens.redeem(token, who, (policy, now), |consented| {
+    let seen = tokens.redeem(token, client, (policy, now), |consented| {
         assert_eq!(consented.user, "ada");
         Ok::<_, BadRefresh>(())
     });
@@ -92,8 +92,8 @@ fn a_token_may_stay_or_be_joined_by_others() {
         Ok(Some(second.clone()))
     );
     let tenant = Realm::Entra("t".to_owned());
-    for who in [(&Realm::Generic, "other"), (&tenant, "cli")] {
-        let seen = redeem(&tokens, &first, who, reissue);
+    for client in [(&Realm::Generic, "other"), (&tenant, "cli")] {
+        let seen = redeem(&tokens, &first, client, reissue);
         assert_eq!(seen, Err(BadRefresh::Unknown));
     }
     let end = (RefreshPolicy::Reissue, now + IDLE);

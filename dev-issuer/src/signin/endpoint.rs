@@ -97,12 +97,12 @@ fn answer(
             let problem = Problem::new("access_denied", text);
             refused(shared, &realm, &wanted.way_back, &problem)
         }
-        None => unasked(shared, &config, &realm, (form, &wanted)),
+        None => undecided(shared, &config, &realm, (form, &wanted)),
     }
 }
 
 /// The user has not decided yet.
-fn unasked(
+fn undecided(
     shared: &Shared,
     config: &Config,
     realm: &Realm,

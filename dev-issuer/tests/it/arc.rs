@@ -15,12 +15,12 @@ fn key_file(challenge: &Reply) -> &Path {
 }
 
 #[tokio::test]
-async fn arc_answers_whoever_can_read_its_file_and_once() {
+async fn arc_answers_a_caller_that_can_read_its_file_once() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench(folder.path()).await;
     let url = bench.issuer.arc_url().unwrap();
-    let ask = format!("api-version=2020-06-01&resource=api://demo&client_id={GIVEN}");
-    let challenge = get(&bench, &url, &ask, &[MEANT]).await;
+    let fields = format!("api-version=2020-06-01&resource=api://demo&client_id={GIVEN}");
+    let challenge = get(&bench, &url, &fields, &[MEANT]).await;
     assert_eq!(challenge.status, 401);
     let file = key_file(&challenge);
     assert_eq!(
@@ -32,10 +32,16 @@ async fn arc_answers_whoever_can_read_its_file_and_once() {
     assert!((16..=4096).contains(&content.len()));
     let basic = format!("Basic {content}");
 
-    let wrong = get(&bench, &url, &ask, &[MEANT, ("authorization", "Basic x")]).await;
+    let wrong = get(
+        &bench,
+        &url,
+        &fields,
+        &[MEANT, ("authorization", "Basic x")],
+    )
+    .await;
     assert_eq!(wrong.status, 401);
     assert_ne!(key_file(&wrong), file, "a fresh challenge");
-    let reply = get(&bench, &url, &ask, &[MEANT, ("authorization", &basic)]).await;
+    let reply = get(&bench, &url, &fields, &[MEANT, ("authorization", &basic)]).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(
         reply.json()["client_id"],
@@ -45,7 +51,7 @@ async fn arc_answers_whoever_can_read_its_file_and_once() {
     let claims = bench.issuer.validate(&reply.token()).unwrap();
     assert_eq!(claims.roles, ["Records.Write"]);
     assert!(!file.exists());
-    let again = get(&bench, &url, &ask, &[MEANT, ("authorization", &basic)]).await;
+    let again = get(&bench, &url, &fields, &[MEANT, ("authorization", &basic)]).await;
     assert_eq!(again.status, 401);
 
     let methods: Vec<_> = bench.issuer.token_requests_of(GIVEN);
@@ -55,7 +61,7 @@ async fn arc_answers_whoever_can_read_its_file_and_once() {
 
     // Files do not pile up, and none is left behind.
     for _ in 0..70 {
-        get(&bench, &url, &ask, &[MEANT]).await;
+        get(&bench, &url, &fields, &[MEANT]).await;
     }
     let count = || {
         std::fs::read_dir(folder.path().join("tokens"))
@@ -87,11 +93,11 @@ async fn an_old_arc_agent_ignores_the_choice() {
     let bench = Bench::with(machine(identity)).await;
     assert_eq!(bench.issuer.imds_url(), None);
     let url = bench.issuer.arc_url().unwrap();
-    let ask = format!("api-version=2019-11-01&resource=api://demo&client_id={GIVEN}");
-    let challenge = get(&bench, &url, &ask, &[MEANT]).await;
+    let fields = format!("api-version=2019-11-01&resource=api://demo&client_id={GIVEN}");
+    let challenge = get(&bench, &url, &fields, &[MEANT]).await;
     let basic = std::fs::read_to_string(key_file(&challenge)).unwrap();
     let basic = format!("Basic {basic}");
-    let reply = get(&bench, &url, &ask, &[MEANT, ("authorization", &basic)]).await;
+    let reply = get(&bench, &url, &fields, &[MEANT, ("authorization", &basic)]).await;
     assert_eq!(reply.json().get("client_id"), None);
     let claims = bench.issuer.validate(&reply.token()).unwrap();
     assert_eq!(claims.client(), Some(OWN));

@@ -23,7 +23,7 @@ pub(crate) fn challenge() -> String {
 }
 
 /// The parameters of a correct authorization request; the issuer checks `scope`.
-pub(crate) fn asking<'a>(challenge: &'a str, scope: &'a str) -> Pairs<'a> {
+pub(crate) fn authorization_request<'a>(challenge: &'a str, scope: &'a str) -> Pairs<'a> {
     vec![
         ("client_id", "demo-cli"),
         ("response_type", "code"),

@@ -65,13 +65,13 @@ async fn a_certificate_in_all_its_spellings_is_as_good_as_a_secret() {
     ];
     for (path, header) in table {
         let text = signer.sign(&header, &claims("robot", &bench.url(path)));
-        let ask = form(&with_assertion(REQUEST, &text), &[]);
-        let ask = if path == V1 {
-            form(&ask, &[("scope", ""), ("resource", "api://demo")])
+        let fields = form(&with_assertion(REQUEST, &text), &[]);
+        let fields = if path == V1 {
+            form(&fields, &[("scope", ""), ("resource", "api://demo")])
         } else {
-            ask
+            fields
         };
-        let token = bench.post(path, &ask).await.token();
+        let token = bench.post(path, &fields).await.token();
         let seen = bench.issuer.validate(&token).unwrap();
         assert_eq!(seen.azpacr.as_deref(), Some("2"), "{header}");
         assert_eq!(seen.idtyp.as_deref(), Some("app"));

@@ -187,7 +187,7 @@ async fn a_basic_header_works_at_v2_alone() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_get_says_to_post() {
+async fn the_response_to_a_get_requires_a_post() {
     let bench = Bench::new().await;
     let reply = bench.get(V2).await;
     assert_refused("GET", &reply, 405, "invalid_request", 900_561);

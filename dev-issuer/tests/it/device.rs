@@ -28,19 +28,19 @@ async fn start(bench: &Bench, path: &str) -> Value {
     } else {
         "records offline_access"
     };
-    let ask = [("client_id", "demo-cli"), ("scope", scope)];
-    let reply = bench.post(path, &ask).await;
+    let fields = [("client_id", "demo-cli"), ("scope", scope)];
+    let reply = bench.post(path, &fields).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()
 }
 
 async fn poll(bench: &Bench, path: &str, device: &Value) -> Reply {
-    let ask = [
+    let fields = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
         ("client_id", "demo-cli"),
         ("device_code", text(device, "device_code")),
     ];
-    bench.post(path, &ask).await
+    bench.post(path, &fields).await
 }
 
 fn text<'v>(value: &'v Value, field: &str) -> &'v str {
@@ -225,8 +225,8 @@ async fn only_known_clients_with_good_scopes_begin() {
         assert_eq!(reply.json()["error"], error, "{path} {changes:?}");
     }
     // A client with a secret sends it to the generic issuer, as to the token endpoint.
-    let ask = [("client_id", "demo"), ("client_secret", "demo~secret.1")];
-    assert_eq!(bench.post(GENERIC, &ask).await.status, 200);
+    let fields = [("client_id", "demo"), ("client_secret", "demo~secret.1")];
+    assert_eq!(bench.post(GENERIC, &fields).await.status, 200);
     assert_eq!(bench.get(ENTRA).await.status, 405);
     assert_eq!(bench.issuer.pending_devices().len(), 1);
 }
@@ -238,19 +238,19 @@ async fn tests_and_the_admin_listener_decide_too() {
     let admin = Admin::start(Arc::clone(&issuer), "127.0.0.1:0".parse().unwrap());
     let admin = admin.await.unwrap();
     let base = format!("http://{}/devices", admin.address());
-    let ask = [("client_id", "demo-cli"), ("scope", "records")];
+    let fields = [("client_id", "demo-cli"), ("scope", "records")];
     let begin = async || {
         let url = format!("{}{GENERIC}", issuer.origin());
-        let reply = http.post(url).form(&ask).send().await.unwrap();
+        let reply = http.post(url).form(&fields).send().await.unwrap();
         reply.json::<Value>().await.unwrap()
     };
     let error = async |device: &Value| {
-        let ask = [
+        let fields = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
             ("client_id", "demo-cli"),
             ("device_code", text(device, "device_code")),
         ];
-        let request = http.post(issuer.generic_token_url()).form(&ask);
+        let request = http.post(issuer.generic_token_url()).form(&fields);
         let reply = Reply::of(request.send().await.unwrap()).await;
         reply.json()["error"].clone()
     };

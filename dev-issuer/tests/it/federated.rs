@@ -108,13 +108,13 @@ async fn the_generic_issuer_takes_it_for_itself() {
     let bench = bench(&signer).await;
     let own = bench.issuer.generic_issuer();
     let header = json!({ "alg": "RS256", "kid": "k1" });
-    let ask = form(REQUEST, &[("scope", ""), ("audience", "api://demo")]);
+    let fields = form(REQUEST, &[("scope", ""), ("audience", "api://demo")]);
     let send = async |claims: &Value, changes: &[(&str, &str)]| {
         let text = signer.sign(&header, claims);
         bench
             .post(
                 "/generic/token",
-                &form(&with_assertion(&ask, &text), changes),
+                &form(&with_assertion(&fields, &text), changes),
             )
             .await
     };

@@ -151,7 +151,7 @@ async fn known_scopes_can_be_a_closed_list() {
         ..Config::default()
     };
     let bench = Bench::with(config).await;
-    let ask = async |scope| bench.post(TOKEN, &form(DEMO, &[("scope", scope)])).await;
-    assert_eq!(ask("read").await.status, 200);
-    assert_eq!(ask("read write").await.json()["error"], "invalid_scope");
+    let fields = async |scope| bench.post(TOKEN, &form(DEMO, &[("scope", scope)])).await;
+    assert_eq!(fields("read").await.status, 200);
+    assert_eq!(fields("read write").await.json()["error"], "invalid_scope");
 }

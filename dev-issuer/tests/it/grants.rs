@@ -115,7 +115,7 @@ async fn an_assertion_of_a_trusted_issuer_needs_an_authenticated_client() {
         &json!({ "sub": "eve" }),
     );
     let text = signer.sign(&header(), &body);
-    let ask = form(
+    let fields = form(
         DEMO,
         &[
             ("grant_type", BEARER),
@@ -124,12 +124,12 @@ async fn an_assertion_of_a_trusted_issuer_needs_an_authenticated_client() {
         ],
     );
     for _ in 0..2 {
-        let reply = bench.post(TOKEN, &ask).await;
+        let reply = bench.post(TOKEN, &fields).await;
         let seen = bench.issuer.validate(&reply.token()).unwrap();
         assert_eq!((seen.sub.as_str(), seen.client()), ("eve", Some("demo")));
     }
     let reply = bench
-        .post(TOKEN, &form(&ask, &[("client_secret", "")]))
+        .post(TOKEN, &form(&fields, &[("client_secret", "")]))
         .await;
     assert_eq!(reply.status, 401);
     for (what, changes) in [
@@ -139,7 +139,7 @@ async fn an_assertion_of_a_trusted_issuer_needs_an_authenticated_client() {
     ] {
         let text = signer.sign(&header(), &with(&body, &changes));
         let reply = bench
-            .post(TOKEN, &form(&ask, &[("assertion", &text)]))
+            .post(TOKEN, &form(&fields, &[("assertion", &text)]))
             .await;
         assert_error(what, &reply, "invalid_grant");
     }

@@ -181,9 +181,9 @@ impl Rig {
     async fn add_password(
         &self,
         token: &SecretString,
-        life: SignedDuration,
+        lifetime: SignedDuration,
     ) -> Result<(String, SecretString), Fault> {
-        let until = Timestamp::now() + life;
+        let until = Timestamp::now() + lifetime;
         let address = Address::Client(APP);
         let request = self
             .graph
@@ -345,7 +345,7 @@ async fn each_flaw_of_a_proof_has_the_same_answer() {
 }
 
 #[tokio::test]
-async fn who_may_not_is_refused() {
+async fn a_caller_without_the_permission_is_refused() {
     let rig = Rig::new().await;
     let demo = rig.token(APP, "api://demo/.default").await;
     let own = rig.graph_token(APP).await;
@@ -428,8 +428,8 @@ async fn an_error_of_the_server_differs_from_a_refused_request() {
     let busy = Effect::TooManyRequests { retry_after };
     rig.bench.issuer.fault(at_graph(busy));
     let fault = rig.add_password(&owner, day()).await.err().unwrap();
-    let asked = fault.retry_after;
-    assert_eq!(asked, Some(SignedDuration::from_secs(7)), "{fault:?}");
+    let retry_after = fault.retry_after;
+    assert_eq!(retry_after, Some(SignedDuration::from_secs(7)), "{fault:?}");
     assert_class::<()>("throttled", Err(fault), Class::Throttled, false);
     assert_eq!(rig.count(CredentialKind::Secret), 2);
 

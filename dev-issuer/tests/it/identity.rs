@@ -75,7 +75,7 @@ fn number(reply: &Reply, field: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn the_metadata_service_hands_out_tokens_that_the_api_takes() {
+async fn the_metadata_service_issues_tokens_that_the_api_accepts() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench(folder.path()).await;
     let reply = imds(&bench, REQUEST).await;
@@ -183,7 +183,7 @@ async fn an_identity_is_chosen_by_any_of_its_ids() {
 }
 
 #[tokio::test]
-async fn requests_that_nobody_meant_are_refused() {
+async fn malformed_requests_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench(folder.path()).await;
     let issuer = &bench.issuer;
@@ -265,24 +265,24 @@ async fn app_service_wants_its_header() {
     let folder = tempfile::tempdir().unwrap();
     let bench = bench(folder.path()).await;
     let url = bench.issuer.app_service_url().unwrap();
-    let ask = "api-version=2019-08-01&resource=api://demo";
+    let fields = "api-version=2019-08-01&resource=api://demo";
     let right = [("x-identity-header", HEADER)];
     for headers in [
         &[][..],
         &[("x-identity-header", "canary-identity-heade")],
         &[MEANT],
     ] {
-        let reply = get(&bench, &url, ask, headers).await;
+        let reply = get(&bench, &url, fields, headers).await;
         assert_eq!(reply.status, 401, "{headers:?}");
         assert_eq!(reply.json()["statusCode"], 401);
     }
-    let reply = get(&bench, &url, ask, &right).await;
+    let reply = get(&bench, &url, fields, &right).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     let claims = bench.issuer.validate(&reply.token()).unwrap();
     assert_eq!(number(&reply, "expires_on"), claims.exp);
     assert_eq!(reply.json()["client_id"], OWN);
     assert_eq!(reply.json().get("expires_in"), None);
-    let query = format!("{ask}&mi_res_id={GIVEN_RESOURCE}");
+    let query = format!("{fields}&mi_res_id={GIVEN_RESOURCE}");
     let given = get(&bench, &url, &query, &right).await;
     assert_eq!(given.json()["client_id"], GIVEN);
 

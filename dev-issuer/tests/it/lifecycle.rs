@@ -12,14 +12,14 @@ async fn an_issuer_that_was_down_comes_back_as_it_was() {
     let token = bench.demo_token().await;
     let kept_open = bench.issuer.hold("demo", Point::Received);
     let url = bench.issuer.token_url_v2();
-    let ask = || bench.http.post(&url).form(DEMO).send();
-    let (sent, ()) = tokio::join!(ask(), async {
+    let fields = || bench.http.post(&url).form(DEMO).send();
+    let (sent, ()) = tokio::join!(fields(), async {
         kept_open.reached().await;
         bench.issuer.stop().await;
     });
     assert!(sent.is_err(), "it was in flight when the issuer went");
     drop(kept_open);
-    let refused = ask().await.unwrap_err();
+    let refused = fields().await.unwrap_err();
     assert!(refused.is_connect(), "{refused:?}");
     bench.issuer.stop().await;
 

@@ -261,7 +261,7 @@ async fn a_bound_token_opens_the_api_only_with_its_certificate() {
 }
 
 #[tokio::test]
-async fn discovery_names_the_endpoints_that_ask_for_certificates() {
+async fn discovery_names_the_endpoints_that_request_certificates() {
     let bench = bench(&[]).await;
     let path = "/generic/.well-known/openid-configuration";
     let metadata = bench.get(path).await.json();

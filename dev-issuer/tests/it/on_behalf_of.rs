@@ -24,11 +24,11 @@ pub(crate) const OBO: &[(&str, &str)] = &[
 async fn an_api_calls_another_on_behalf_of_its_caller() {
     let bench = Bench::new().await;
     // The whole way: a user's token for the API in the middle, and with it one for the next.
-    let ask = form(ROPC, &[("scope", "api://middle/access_as_user")]);
-    let first = bench.v2(&ask).await.token();
+    let fields = form(ROPC, &[("scope", "api://middle/access_as_user")]);
+    let first = bench.v2(&fields).await.token();
     assert_eq!(bench.call("/api/middle/x", &first).await.status, 200);
-    let ask = form(OBO, &[("assertion", &first)]);
-    let reply = bench.v2(&ask).await;
+    let fields = form(OBO, &[("assertion", &first)]);
+    let reply = bench.v2(&fields).await;
     assert_eq!(
         reply.json().get("refresh_token"),
         None,
@@ -51,7 +51,7 @@ async fn an_api_calls_another_on_behalf_of_its_caller() {
     );
 
     let scope = "https://graph.microsoft.com/.default offline_access";
-    let reply = bench.v2(&form(&ask, &[("scope", scope)])).await;
+    let reply = bench.v2(&form(&fields, &[("scope", scope)])).await;
     let refresh = refresh_token(&reply);
     let again = [
         ("grant_type", "refresh_token"),
@@ -62,7 +62,7 @@ async fn an_api_calls_another_on_behalf_of_its_caller() {
     ];
     assert_eq!(bench.v2(&again).await.status, 200, "without the assertion");
     let v1 = form(
-        &ask,
+        &fields,
         &[("scope", ""), ("resource", "https://graph.microsoft.com")],
     );
     let v1 = bench.post(V1, &v1).await;
@@ -73,8 +73,9 @@ async fn an_api_calls_another_on_behalf_of_its_caller() {
 #[tokio::test]
 async fn only_a_fresh_token_of_a_user_for_oneself_can_be_exchanged() {
     let bench = Bench::new().await;
-    let token =
-        |audience: &str, user: &str, life| bench.issuer.issue_user_token(audience, user, life);
+    let token = |audience: &str, user: &str, lifetime| {
+        bench.issuer.issue_user_token(audience, user, lifetime)
+    };
     for audience in [MIDDLE, &format!("api://{MIDDLE}"), "api://middle"] {
         let good = token(audience, USER, HOUR);
         let reply = bench.v2(&form(OBO, &[("assertion", &good)])).await;
@@ -106,7 +107,7 @@ async fn only_a_fresh_token_of_a_user_for_oneself_can_be_exchanged() {
         let reply = bench.v2(&form(OBO, &[("assertion", &assertion)])).await;
         assert_aadsts(what, &reply, "invalid_grant", code);
     }
-    let ask = form(OBO, &[("assertion", &good)]);
+    let fields = form(OBO, &[("assertion", &good)]);
     for (what, changes, status, code) in [
         ("no assertion", [("assertion", "")], 400, 900_144),
         ("no use", [("requested_token_use", "")], 400, 900_144),
@@ -126,14 +127,14 @@ async fn only_a_fresh_token_of_a_user_for_oneself_can_be_exchanged() {
             65_001,
         ),
     ] {
-        let reply = bench.v2(&form(&ask, &changes)).await;
+        let reply = bench.v2(&form(&fields, &changes)).await;
         let seen = (reply.status, reply.json()["error_codes"][0].clone());
         assert_eq!(seen, (status, json!(code)), "{what}: {reply:?}");
     }
     let common = "/common/oauth2/v2.0/token";
     assert_aadsts(
         "common",
-        &bench.post(common, &ask).await,
+        &bench.post(common, &fields).await,
         "invalid_request",
         50_059,
     );
@@ -162,7 +163,7 @@ async fn a_public_client_has_nothing_to_exchange_with() {
     let id = "00000000-0000-4000-8000-0000000000c2";
     bench.issuer.add_client(Client::new(id).public()).unwrap();
     let token = bench.issuer.issue_user_token(id, USER, HOUR);
-    let ask = form(
+    let fields = form(
         OBO,
         &[
             ("assertion", &token),
@@ -170,7 +171,7 @@ async fn a_public_client_has_nothing_to_exchange_with() {
             ("client_secret", ""),
         ],
     );
-    let reply = bench.v2(&ask).await;
+    let reply = bench.v2(&fields).await;
     assert_eq!(
         (reply.status, &reply.json()["error_codes"][0]),
         (401, &json!(7_000_218))

@@ -10,28 +10,28 @@ use crate::support::{Bench, DEMO, form};
 const TOKEN: &str = "/generic/token";
 
 #[tokio::test]
-async fn an_audience_must_be_named_where_the_client_says_so() {
+async fn a_client_may_require_an_audience() {
     let bench = Bench::new().await;
     let changes = [
         ("client_id", "demo-audience"),
         ("client_secret", "audience~secret.1"),
         ("scope", ""),
     ];
-    let ask = form(DEMO, &changes);
+    let fields = form(DEMO, &changes);
     for (what, audience) in [
         ("none", ""),
         ("unknown", "api://nobody"),
         ("not granted", "00000000-0000-4000-8000-0000000000c1"),
     ] {
         let reply = bench
-            .post(TOKEN, &form(&ask, &[("audience", audience)]))
+            .post(TOKEN, &form(&fields, &[("audience", audience)]))
             .await;
         let seen = (reply.status, reply.json()["error"].clone());
         assert_eq!(seen, (403, json!("access_denied")), "{what}: {reply:?}");
     }
     for name in ["audience", "resource"] {
         let reply = bench
-            .post(TOKEN, &form(&ask, &[(name, "api://demo")]))
+            .post(TOKEN, &form(&fields, &[(name, "api://demo")]))
             .await;
         assert_eq!(
             bench.call("/api/demo/records", &reply.token()).await.status,
@@ -44,18 +44,18 @@ async fn an_audience_must_be_named_where_the_client_says_so() {
         .default_audience("api://demo")
         .role("demo", "Records.Read");
     bench.issuer.add_client(usual).unwrap();
-    let ask = form(
-        &ask,
+    let fields = form(
+        &fields,
         &[("client_id", "usual"), ("client_secret", "usual~secret.1")],
     );
     let claims = bench
         .issuer
-        .validate(&bench.post(TOKEN, &ask).await.token());
+        .validate(&bench.post(TOKEN, &fields).await.token());
     assert_eq!(claims.unwrap().aud, "api://demo");
 }
 
 #[tokio::test]
-async fn an_answer_may_say_where_to_call_and_not_for_how_long() {
+async fn a_response_may_contain_instance_url_and_no_lifetime() {
     let bench = Bench::new().await;
     let changes = [
         ("client_id", "demo-instance"),
@@ -88,12 +88,12 @@ async fn an_answer_may_say_where_to_call_and_not_for_how_long() {
     let refresh = bench
         .issuer
         .issue_generic_refresh_token("demo-instance", user, "a");
-    let ask = form(DEMO, &changes);
-    let ask = form(
-        &ask,
+    let fields = form(DEMO, &changes);
+    let fields = form(
+        &fields,
         &[("grant_type", "refresh_token"), ("refresh_token", &refresh)],
     );
-    let json = bench.post(TOKEN, &ask).await.json();
+    let json = bench.post(TOKEN, &fields).await.json();
     assert!(
         json["instance_url"].is_string() && json.get("expires_in").is_none(),
         "{json}"

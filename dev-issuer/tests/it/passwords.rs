@@ -143,7 +143,7 @@ async fn the_generic_issuer_takes_a_password_too() {
         ..Config::default()
     };
     let bench = Bench::with(config).await;
-    let ask = [
+    let fields = [
         ("grant_type", "password"),
         ("client_id", "demo-user"),
         ("client_secret", "user~secret.1"),
@@ -152,7 +152,7 @@ async fn the_generic_issuer_takes_a_password_too() {
         ("scope", "records offline_access"),
         ("audience", "api://demo"),
     ];
-    let reply = bench.post(TOKEN, &ask).await;
+    let reply = bench.post(TOKEN, &fields).await;
     assert!(reply.json()["refresh_token"].is_string(), "{reply:?}");
     let seen = bench.issuer.validate(&reply.token()).unwrap();
     assert_eq!(seen.preferred_username.as_deref(), Some(USER));
@@ -168,16 +168,16 @@ async fn the_generic_issuer_takes_a_password_too() {
         ("scope", ("scope", "else"), "invalid_scope"),
         ("audience", ("audience", "api://nobody"), "invalid_target"),
     ] {
-        let reply = bench.post(TOKEN, &form(&ask, &[changes])).await;
+        let reply = bench.post(TOKEN, &form(&fields, &[changes])).await;
         assert_error(what, &reply, error);
     }
     let reply = bench
-        .post(TOKEN, &form(&ask, &[("client_secret", "x")]))
+        .post(TOKEN, &form(&fields, &[("client_secret", "x")]))
         .await;
     assert_eq!(reply.status, 401);
     let mfa = User::new(USER, PASSWORD).needs_mfa();
     bench.issuer.add_user(mfa).unwrap();
-    let reply = bench.post(TOKEN, &ask).await;
+    let reply = bench.post(TOKEN, &fields).await;
     assert_eq!(
         (reply.status, &reply.json()["error"]),
         (403, &json!("mfa_required"))

@@ -35,22 +35,22 @@ async fn consent_is_the_administrators_or_the_users() {
     bench.issuer.add_user(user()).unwrap();
     let scope = "api://demo/Records.Write offline_access";
     let token = bench.issuer.issue_refresh_token("demo-cli", USER, scope);
-    let ask = [
+    let fields = [
         ("grant_type", "refresh_token"),
         ("scope", scope),
         ("client_id", "demo-cli"),
         ("refresh_token", &token),
     ];
-    assert_eq!(bench.v2(&ask).await.status, 200);
+    assert_eq!(bench.v2(&fields).await.status, 200);
     let other = form(
-        &ask,
+        &fields,
         &[("scope", "https://graph.microsoft.com/User.Read.All")],
     );
     let reply = bench.v2(&other).await;
     assert_aadsts("another API", &reply, "invalid_grant", 65_001);
     assert_eq!(reply.json()["suberror"], "consent_required");
     bench.issuer.remove_user(USER);
-    assert_aadsts("gone", &bench.v2(&ask).await, "invalid_grant", 50_034);
+    assert_aadsts("gone", &bench.v2(&fields).await, "invalid_grant", 50_034);
 }
 
 #[tokio::test]
@@ -59,8 +59,8 @@ async fn policies_require_more_of_a_user() {
     let mfa = User::new(USER, PASSWORD).needs_mfa();
     bench.issuer.add_user(mfa).unwrap();
     let assertion = bench.issuer.issue_user_token(MIDDLE, USER, HOUR);
-    for ask in [ROPC, &form(OBO, &[("assertion", &assertion)])] {
-        let reply = bench.v2(ask).await;
+    for fields in [ROPC, &form(OBO, &[("assertion", &assertion)])] {
+        let reply = bench.v2(fields).await;
         assert_aadsts("MFA", &reply, "interaction_required", 50_076);
         let json = reply.json();
         assert_eq!(json["suberror"], "basic_action");
@@ -71,13 +71,13 @@ async fn policies_require_more_of_a_user() {
     // A refresh token from a sign-in that met the policy works until a policy forbids that as well.
     let scope = "api://demo/.default offline_access";
     let token = bench.issuer.issue_refresh_token("demo-cli", USER, scope);
-    let ask = [
+    let fields = [
         ("grant_type", "refresh_token"),
         ("scope", scope),
         ("client_id", "demo-cli"),
         ("refresh_token", &token),
     ];
-    assert_eq!(bench.v2(&ask).await.status, 200);
+    assert_eq!(bench.v2(&fields).await.status, 200);
     for (code, error, suberror) in [
         (53_003, "interaction_required", json!("message_only")),
         (50_158, "interaction_required", json!("basic_action")),
@@ -86,7 +86,7 @@ async fn policies_require_more_of_a_user() {
     ] {
         let user = User::new(USER, PASSWORD).refused(code);
         bench.issuer.add_user(user).unwrap();
-        let reply = bench.v2(&ask).await;
+        let reply = bench.v2(&fields).await;
         assert_aadsts("refused", &reply, error, code);
         assert_eq!(reply.json()["suberror"], suberror, "{code}");
     }
@@ -97,7 +97,7 @@ async fn policies_require_more_of_a_user() {
 #[tokio::test]
 async fn any_number_can_be_had_for_a_client() {
     let bench = Bench::new().await;
-    let ask = crate::support::DEMO;
+    let fields = crate::support::DEMO;
     for (code, status, error) in [
         (53_003, 400, "interaction_required"),
         (65_001, 400, "invalid_grant"),
@@ -111,7 +111,7 @@ async fn any_number_can_be_had_for_a_client() {
         let fault = Fault::new(Effect::Aadsts { code }).client("demo").times(1);
         bench.issuer.fault(fault);
         let id = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
-        let request = bench.http.post(bench.issuer.token_url_v2()).form(ask);
+        let request = bench.http.post(bench.issuer.token_url_v2()).form(fields);
         let request = request.header("client-request-id", id);
         let reply = Reply::of(request.send().await.unwrap()).await;
         let json = reply.json();
@@ -126,7 +126,7 @@ async fn any_number_can_be_had_for_a_client() {
         assert_eq!(record.aadsts, Some(code));
         assert_eq!(record.fault.as_deref(), Some("aadsts"));
     }
-    assert_eq!(bench.v2(ask).await.status, 200);
+    assert_eq!(bench.v2(fields).await.status, 200);
     let fault: Fault = serde_json::from_str(r#"{"effect": {"aadsts": {"code": 53003}}}"#).unwrap();
     assert_eq!(fault, Fault::new(Effect::Aadsts { code: 53_003 }));
 }

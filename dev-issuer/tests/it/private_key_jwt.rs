@@ -36,8 +36,8 @@ async fn a_signature_is_as_good_as_a_secret() {
         let body = with(&claims("robot", ""), &json!({ "aud": aud }));
         let text = signer.sign(&json!({ "alg": alg, "kid": kid }), &body);
         // The client id may be missing: it is in the assertion.
-        let ask = form(&with_assertion(REQUEST, &text), &[("client_id", "")]);
-        let reply = bench.post(TOKEN, &ask).await;
+        let fields = form(&with_assertion(REQUEST, &text), &[("client_id", "")]);
+        let reply = bench.post(TOKEN, &fields).await;
         assert_eq!(
             bench.call("/api/demo/records", &reply.token()).await.status,
             200,
@@ -45,7 +45,7 @@ async fn a_signature_is_as_good_as_a_secret() {
         );
         let record = bench.issuer.token_requests_of("robot").pop().unwrap();
         assert_eq!(record.auth_method, AuthMethod::PrivateKeyJwt);
-        let reply = bench.post(TOKEN, &ask).await;
+        let reply = bench.post(TOKEN, &fields).await;
         assert_eq!(reply.json()["error"], "invalid_client", "{alg}: a copy");
         assert!(reply.body.contains("used before"), "{reply:?}");
     }
@@ -110,7 +110,7 @@ async fn flaws_are_refused() {
 }
 
 #[tokio::test]
-async fn a_key_is_good_for_what_its_set_says() {
+async fn a_key_is_valid_only_for_the_uses_in_its_jwks() {
     let signer = Signer::rsa();
     for (field, value, good) in [
         ("alg", "PS256", false),

@@ -87,7 +87,7 @@ async fn it_serves_and_takes_orders_and_ends_on_a_signal() {
     let ca = std::fs::read_to_string(folder.path().join(state["ca"].as_str().unwrap())).unwrap();
     let http = trusting(&ca).build().unwrap();
     let token_url = state["tokenUrl"].as_str().unwrap();
-    let ask = async |secret: &str| {
+    let fields = async |secret: &str| {
         let request = http
             .post(token_url)
             .form(&form(DEMO, &[("client_secret", secret)]));
@@ -97,10 +97,10 @@ async fn it_serves_and_takes_orders_and_ends_on_a_signal() {
     let status =
         async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
 
-    assert_eq!(ask("demo~secret.1").await.json()["expires_in"], 77);
+    assert_eq!(fields("demo~secret.1").await.json()["expires_in"], 77);
     let fault = json!({"client": "demo", "times": 1, "effect": {"status": {"status": 503}}});
     assert_eq!(status(http.post(admin("/faults")).json(&fault)).await, 204);
-    assert_eq!(ask("demo~secret.1").await.status, 503);
+    assert_eq!(fields("demo~secret.1").await.status, 503);
     assert_eq!(
         status(
             http.post(admin("/faults"))
@@ -153,8 +153,8 @@ async fn it_serves_and_takes_orders_and_ends_on_a_signal() {
         .await,
         422
     );
-    assert_eq!(ask("demo~secret.1").await.status, 401);
-    let fresh = ask("fresh-secret").await;
+    assert_eq!(fields("demo~secret.1").await.status, 401);
+    let fresh = fields("fresh-secret").await;
     assert_eq!(fresh.json()["expires_in"], 30);
 
     let graph = json!({

@@ -37,8 +37,8 @@ async fn no_secret_and_no_token_is_recorded_or_logged() {
     let _guard = tracing::subscriber::set_default(subscriber);
     // With a single subscriber, `tracing` decides in the first thread that reaches a log line whether it is needed, and
     // that thread may be of another test. With two subscribers, it checks both.
-    let deaf = tracing_subscriber::fmt().with_writer(io::sink).finish();
-    let _second = tracing::Dispatch::new(deaf);
+    let sink = tracing_subscriber::fmt().with_writer(io::sink).finish();
+    let _second = tracing::Dispatch::new(sink);
 
     let bench = Bench::new().await;
     let canary = "canary~Secret/4711";

@@ -21,12 +21,12 @@ fn issued(bench: &Bench) -> String {
 }
 
 async fn refresh(bench: &Bench, token: &str) -> Reply {
-    let ask = [
+    let fields = [
         ("grant_type", "refresh_token"),
         ("client_id", "cli"),
         ("refresh_token", token),
     ];
-    bench.post(TOKEN, &ask).await
+    bench.post(TOKEN, &fields).await
 }
 
 /// The next one, if there is one.
@@ -42,7 +42,7 @@ fn assert_over(reply: &Reply) {
 }
 
 #[tokio::test]
-async fn a_kept_token_stays_and_no_other_comes() {
+async fn without_rotation_the_refresh_token_stays_and_no_new_one_is_issued() {
     let bench = bench(RefreshPolicy::Keep).await;
     let first = issued(&bench);
     for _ in 0..2 {
@@ -63,7 +63,7 @@ async fn reissuing_leaves_old_ones_good() {
 }
 
 #[tokio::test]
-async fn grace_saves_who_lost_the_answer() {
+async fn the_grace_period_accepts_a_client_that_lost_the_response() {
     let bench = bench(RefreshPolicy::Rotate { grace: 60 }).await;
     let first = issued(&bench);
     let lost = next(&refresh(&bench, &first).await).unwrap();
@@ -123,13 +123,13 @@ async fn an_error_for_another_reason_uses_nothing_up() {
         ("scope", "records else", "invalid_scope"),
         ("audience", "api://nobody", "invalid_target"),
     ] {
-        let ask = [
+        let fields = [
             ("grant_type", "refresh_token"),
             ("client_id", "cli"),
             ("refresh_token", token.as_str()),
             (name, value),
         ];
-        assert_eq!(bench.post(TOKEN, &ask).await.json()["error"], error);
+        assert_eq!(bench.post(TOKEN, &fields).await.json()["error"], error);
     }
     assert!(bench.issuer.is_alive(&token));
     assert_over(&refresh(&bench, "x").await);
@@ -184,13 +184,13 @@ async fn an_offline_session_is_of_use_only_with_its_scope_or_without_any() {
         (Some("records offline_access"), 200),
         (Some("records"), 401),
     ] {
-        let mut ask = vec![
+        let mut fields = vec![
             ("grant_type", "refresh_token"),
             ("client_id", "cli"),
             ("refresh_token", token.as_str()),
         ];
-        ask.extend(scope.map(|scope| ("scope", scope)));
-        let reply = bench.post(TOKEN, &ask).await;
+        fields.extend(scope.map(|scope| ("scope", scope)));
+        let reply = bench.post(TOKEN, &fields).await;
         let access = reply.json()["access_token"].as_str().unwrap().to_owned();
         assert_eq!(
             bench.call("/api/demo/whoami", &access).await.status,
@@ -207,8 +207,8 @@ async fn a_scope_that_a_client_may_not_request_is_refused_where_a_sign_in_begins
     let client = Client::new("cli").public().refused_scope("openid");
     bench.issuer.add_client(client).unwrap();
     for (scope, status) in [("openid records", 400), ("records", 200)] {
-        let ask = [("client_id", "cli"), ("scope", scope)];
-        let reply = bench.post("/generic/device_authorization", &ask).await;
+        let fields = [("client_id", "cli"), ("scope", scope)];
+        let reply = bench.post("/generic/device_authorization", &fields).await;
         assert_eq!(reply.status, status, "{reply:?}");
         if status == 400 {
             assert_eq!(reply.json()["error"], "invalid_scope");

@@ -27,13 +27,13 @@ async fn a_refresh_token_is_revoked_with_its_family() {
             .issue_generic_refresh_token("demo-user", USER, "a")
     };
     let (first, other) = (issued(), issued());
-    let ask = [
+    let fields = [
         ("grant_type", "refresh_token"),
         ("client_id", "demo-user"),
         ("client_secret", "user~secret.1"),
         ("refresh_token", &first),
     ];
-    let reply = bench.post(TOKEN, &ask).await;
+    let reply = bench.post(TOKEN, &fields).await;
     let second = reply.json()["refresh_token"].as_str().unwrap().to_owned();
     assert!(bench.issuer.family_alive(&first));
     let hint = ("token_type_hint", "refresh_token");
@@ -44,7 +44,7 @@ async fn a_refresh_token_is_revoked_with_its_family() {
     }
     assert!(bench.issuer.is_alive(&other), "another sign-in");
     let reply = bench
-        .post(TOKEN, &form(&ask, &[("refresh_token", &second)]))
+        .post(TOKEN, &form(&fields, &[("refresh_token", &second)]))
         .await;
     assert_eq!(reply.json()["error"], "invalid_grant");
     let record = bench
@@ -61,8 +61,8 @@ async fn a_refresh_token_is_revoked_with_its_family() {
 #[tokio::test]
 async fn the_api_refuses_an_access_token_that_was_taken_back() {
     let bench = Bench::new().await;
-    let ask = form(DEMO, &[("scope", ""), ("audience", "api://demo")]);
-    let token = bench.post(TOKEN, &ask).await.token();
+    let fields = form(DEMO, &[("scope", ""), ("audience", "api://demo")]);
+    let token = bench.post(TOKEN, &fields).await.token();
     let id = bench.issuer.validate(&token).unwrap().jti.unwrap();
     assert_eq!(bench.call("/api/demo/whoami", &token).await.status, 200);
     assert!(!bench.issuer.is_revoked(&id));
@@ -78,8 +78,8 @@ async fn only_the_client_itself_can_take_its_tokens_back() {
     let refresh = bench
         .issuer
         .issue_generic_refresh_token("demo-user", USER, "a");
-    let ask = form(DEMO, &[("scope", "")]);
-    let access = bench.post(TOKEN, &ask).await.token();
+    let fields = form(DEMO, &[("scope", "")]);
+    let access = bench.post(TOKEN, &fields).await.token();
     for token in [&refresh, &access] {
         let reply = bench
             .post(REVOKE, &revoking("demo-short", "short~secret.1", token))

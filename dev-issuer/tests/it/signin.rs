@@ -3,8 +3,8 @@
 use dev_issuer::{Client, Config, Effect, Error, Fault, Surface, User};
 
 use crate::browser::{
-    ENTRA, GENERIC, LOOPBACK, PASSWORD, USER, asking, challenge, code, hidden, open, press,
-    redeeming, redirected,
+    ENTRA, GENERIC, LOOPBACK, PASSWORD, USER, authorization_request, challenge, code, hidden, open,
+    press, redeeming, redirected,
 };
 use crate::support::{Bench, form};
 
@@ -23,7 +23,7 @@ async fn a_user_signs_in_with_the_page() {
     let bench = Bench::new().await;
     let challenge = challenge();
     for (authorize, token, scope) in BOTH {
-        let mut query = asking(&challenge, scope);
+        let mut query = authorization_request(&challenge, scope);
         query.push(("login_hint", "ada<b>"));
         let page = open(&bench, authorize, &query).await;
         assert_eq!(page.status, 200, "{page:?}");
@@ -40,7 +40,7 @@ async fn a_user_signs_in_with_the_page() {
         let reply = bench.post(token, &redeeming(&redirected["code"])).await;
         assert_eq!(reply.status, 200, "{reply:?}");
 
-        let query = asking(&challenge, scope);
+        let query = authorization_request(&challenge, scope);
         let page = open(&bench, authorize, &query).await;
         let denied = press(&bench, authorize, &page, ("", "", "deny")).await;
         let redirected = crate::browser::redirected(&denied, LOOPBACK);
@@ -49,7 +49,7 @@ async fn a_user_signs_in_with_the_page() {
         assert!(!redirected.contains_key("code"));
     }
     // A link must not decide, even if a user is made to click it.
-    let mut link = asking(&challenge, "records");
+    let mut link = authorization_request(&challenge, "records");
     link.extend([
         ("user", USER),
         ("password", PASSWORD),
@@ -61,12 +61,12 @@ async fn a_user_signs_in_with_the_page() {
 }
 
 #[tokio::test]
-async fn whoever_cannot_be_trusted_with_an_answer_gets_none() {
+async fn an_untrusted_redirect_uri_gets_no_response() {
     let bench = Bench::new().await;
     bench.issuer.auto_approve(Some(USER)).unwrap();
     let challenge = challenge();
     for (authorize, _, scope) in BOTH {
-        let good = asking(&challenge, scope);
+        let good = authorization_request(&challenge, scope);
         for (name, value, text) in [
             ("client_id", "", "client_id"),
             ("client_id", "nobody", "AADSTS700016"),
@@ -112,18 +112,18 @@ async fn other_faults_are_reported_to_the_client() {
             ("prompt", "maybe", "invalid_request"),
             ("scope", "a\"b", "invalid_scope"),
         ] {
-            let query = form(&asking(&challenge, scope), &[(name, value)]);
+            let query = form(&authorization_request(&challenge, scope), &[(name, value)]);
             let redirected = redirected(&open(&bench, authorize, &query).await, LOOPBACK);
             assert_eq!(redirected["error"], error, "{authorize} {name}={value}");
             assert_eq!(redirected["state"], "st&te=1");
         }
         let without = [("code_challenge", ""), ("code_challenge_method", "")];
-        let query = form(&asking(&challenge, scope), &without);
+        let query = form(&authorization_request(&challenge, scope), &without);
         let redirected = redirected(&open(&bench, authorize, &query).await, LOOPBACK);
         assert_eq!(redirected["error"], "invalid_request", "a public client");
     }
     bench.issuer.auto_approve(None).unwrap();
-    let mut silent = asking(&challenge, "records");
+    let mut silent = authorization_request(&challenge, "records");
     silent.push(("prompt", "none"));
     let redirected = redirected(&open(&bench, GENERIC, &silent).await, LOOPBACK);
     assert_eq!(redirected["error"], "login_required");
@@ -135,7 +135,7 @@ async fn form_post_sends_the_code_in_a_body() {
     bench.issuer.auto_approve(Some(USER)).unwrap();
     let challenge = challenge();
     for (authorize, token, scope) in BOTH {
-        let mut query = asking(&challenge, scope);
+        let mut query = authorization_request(&challenge, scope);
         query.push(("response_mode", "form_post"));
         let page = open(&bench, authorize, &query).await;
         assert_eq!(page.status, 200);
@@ -148,13 +148,13 @@ async fn form_post_sends_the_code_in_a_body() {
 }
 
 #[tokio::test]
-async fn a_code_is_good_once_for_whom_it_was_made() {
+async fn a_code_is_valid_once_for_its_client() {
     let bench = Bench::new().await;
     let other = Client::new("other").public().redirect_uri(LOOPBACK);
     bench.issuer.add_client(other).unwrap();
     let challenge = challenge();
     for (authorize, token, scope) in BOTH {
-        let query = asking(&challenge, scope);
+        let query = authorization_request(&challenge, scope);
         let wrong = "x".repeat(43);
         for (name, value) in [
             ("code_verifier", ""),
@@ -181,7 +181,12 @@ async fn a_code_is_good_once_for_whom_it_was_made() {
         assert_eq!(unknown.json()["error"], "invalid_grant");
     }
     // Nor at the other issuer.
-    let code = code(&bench, GENERIC, &asking(&challenge, "records")).await;
+    let code = code(
+        &bench,
+        GENERIC,
+        &authorization_request(&challenge, "records"),
+    )
+    .await;
     let reply = bench.v2(&redeeming(&code)).await;
     assert_eq!(reply.json()["error"], "invalid_grant");
 }
@@ -190,7 +195,7 @@ async fn a_code_is_good_once_for_whom_it_was_made() {
 async fn sign_ins_are_recorded_without_secrets_and_fail_on_demand() {
     let bench = Bench::new().await;
     let challenge = challenge();
-    let query = asking(&challenge, "records offline_access");
+    let query = authorization_request(&challenge, "records offline_access");
     let page = open(&bench, GENERIC, &query).await;
     let sent = press(&bench, GENERIC, &page, (USER, PASSWORD, "allow")).await;
     let code = redirected(&sent, LOOPBACK)["code"].clone();
@@ -230,7 +235,7 @@ async fn sign_ins_are_recorded_without_secrets_and_fail_on_demand() {
 async fn users_come_and_go() {
     let bench = Bench::new().await;
     let challenge = challenge();
-    let query = asking(&challenge, "records");
+    let query = authorization_request(&challenge, "records");
     let user = User::new("bob@contoso.example", "bob~password.1");
     bench.issuer.add_user(user).unwrap();
     let page = open(&bench, GENERIC, &query).await;

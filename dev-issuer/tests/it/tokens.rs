@@ -89,22 +89,22 @@ async fn the_resource_decides_the_form_of_the_token() {
         ("v2", "https://graph.microsoft.com//.default", v1, graph_slash, "1.0"),
         ("v1", graph_slash, v1, graph_slash, "1.0"),
     ];
-    for (endpoint, asked, document, audience, version) in table {
+    for (endpoint, requested, document, audience, version) in table {
         let reply = if endpoint == "v2" {
-            bench.v2(&form(DEMO, &[("scope", asked)])).await
+            bench.v2(&form(DEMO, &[("scope", requested)])).await
         } else {
-            let request = form(DEMO, &[("scope", ""), ("resource", asked)]);
+            let request = form(DEMO, &[("scope", ""), ("resource", requested)]);
             bench.post("/{tenant}/oauth2/token", &request).await
         };
         let claims = verified(&bench, document, audience, &reply.token()).await;
-        assert_eq!(claims["ver"], version, "{asked}");
+        assert_eq!(claims["ver"], version, "{requested}");
         let (client, acr, absent) = match version {
             "2.0" => ("azp", "azpacr", "appid"),
             _ => ("appid", "appidacr", "azp"),
         };
-        assert_eq!(claims[client], "demo", "{asked}");
-        assert_eq!(claims[acr], "1", "{asked}");
-        assert_eq!(claims[absent], Value::Null, "{asked}");
+        assert_eq!(claims[client], "demo", "{requested}");
+        assert_eq!(claims[acr], "1", "{requested}");
+        assert_eq!(claims[absent], Value::Null, "{requested}");
         assert_eq!(claims["tid"], bench.issuer.tenant());
         assert_eq!(claims["oid"], claims["sub"]);
         assert!(claims["roles"].as_array().is_some_and(|r| r.len() == 1));
@@ -190,7 +190,7 @@ async fn lifetimes_and_refresh_in_follow_the_client() {
 }
 
 #[tokio::test]
-async fn several_secrets_are_good_at_once_and_the_record_says_which() {
+async fn several_client_secrets_are_valid_and_the_record_names_the_one_used() {
     let bench = Bench::new().await;
     let past = "2020-01-01T00:00:00Z".parse().unwrap();
     let secrets = vec![

@@ -6,8 +6,8 @@ use dev_issuer::{AuthMethod, Client, User};
 use serde_json::Value;
 
 use crate::browser::{
-    ENTRA, GENERIC, LOOPBACK, Pairs, USER, VERIFIER, asking, challenge, code, open, redeeming,
-    redirected,
+    ENTRA, GENERIC, LOOPBACK, Pairs, USER, VERIFIER, authorization_request, challenge, code, open,
+    redeeming, redirected,
 };
 use crate::support::{Bench, Reply, form};
 
@@ -16,13 +16,13 @@ const TOKEN: &str = "/generic/token";
 /// Signs in at Entra and redeems the code.
 async fn entra(bench: &Bench, scope: &str) -> Reply {
     let challenge = challenge();
-    let code = code(bench, ENTRA, &asking(&challenge, scope)).await;
+    let code = code(bench, ENTRA, &authorization_request(&challenge, scope)).await;
     bench.v2(&redeeming(&code)).await
 }
 
 async fn generic(bench: &Bench, changes: &[(&str, &str)]) -> Reply {
     let challenge = challenge();
-    let query = form(&asking(&challenge, "records"), changes);
+    let query = form(&authorization_request(&challenge, "records"), changes);
     let code = code(bench, GENERIC, &query).await;
     bench.post(TOKEN, &redeeming(&code)).await
 }
@@ -109,7 +109,7 @@ async fn scopes_that_entra_does_not_know_are_refused_before_the_sign_in() {
         ("openid offline_access", "AADSTS70011"),
         ("", "AADSTS900144"),
     ] {
-        let query = form(&asking(&challenge, "x"), &[("scope", scope)]);
+        let query = form(&authorization_request(&challenge, "x"), &[("scope", scope)]);
         let redirected = redirected(&open(&bench, ENTRA, &query).await, LOOPBACK);
         assert_eq!(redirected["error"], "invalid_scope", "{scope}");
         assert!(
@@ -123,10 +123,10 @@ async fn scopes_that_entra_does_not_know_are_refused_before_the_sign_in() {
 }
 
 #[tokio::test]
-async fn entra_says_by_number_what_is_wrong_with_a_code() {
+async fn entra_reports_by_number_what_is_wrong_with_a_code() {
     let bench = Bench::new().await;
     let challenge = challenge();
-    let query = asking(&challenge, "api://demo/Records.Read");
+    let query = authorization_request(&challenge, "api://demo/Records.Read");
     let code_of = async || code(&bench, ENTRA, &query).await;
     let first = code_of().await;
     assert_eq!(bench.v2(&redeeming(&first)).await.status, 200);
@@ -230,7 +230,7 @@ async fn the_generic_issuer_names_itself_and_the_user() {
     assert_eq!(id["sub"], claims.sub.as_str());
 
     let challenge = challenge();
-    let query = asking(&challenge, "records");
+    let query = authorization_request(&challenge, "records");
     let redirected = redirected(&open(&bench, GENERIC, &query).await, LOOPBACK);
     assert_eq!(redirected["iss"], bench.issuer.generic_issuer());
     let other = form(
@@ -339,7 +339,7 @@ async fn a_policy_challenges_refreshes_until_a_sign_in_names_it() {
     let other = claims.replace("5b0b1c7e", "00000000");
     for (claims, good) in [(other.as_str(), false), (claims.as_str(), true)] {
         let challenge = challenge();
-        let mut query = asking(&challenge, scope);
+        let mut query = authorization_request(&challenge, scope);
         query.push(("claims", claims));
         let code = code(&bench, ENTRA, &query).await;
         let reply = bench.v2(&redeeming(&code)).await;

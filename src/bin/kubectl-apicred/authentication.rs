@@ -222,7 +222,7 @@ async fn account_token(
     let denied = |denial: binding::Denial| denial.message().to_owned();
     let api = cluster.api::<ServiceAccount>();
     let request = async |audiences: Vec<String>, dry_run: bool| {
-        let wish = TokenRequest {
+        let token_request = TokenRequest {
             spec: TokenRequestSpec {
                 audiences,
                 expiration_seconds: Some(account.seconds),
@@ -235,7 +235,7 @@ async fn account_token(
             ..PostParams::default()
         };
         let made: Result<TokenRequest, _> =
-            call(api.create_subresource("token", name, &params, &wish)).await;
+            call(api.create_subresource("token", name, &params, &token_request)).await;
         made.map_err(|failed| failed.about(&doing))
     };
     // Without an audience, the API server adds its own audiences to the request, and returns them in the answer. The operator reads

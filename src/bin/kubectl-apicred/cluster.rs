@@ -46,7 +46,7 @@ pub(crate) enum Trouble {
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) trouble: Trouble,
-    said: ServerMessage,
+    server_message: ServerMessage,
     /// Why there is no answer, or none that can be read.
     why: Option<String>,
 }
@@ -55,7 +55,7 @@ impl From<Trouble> for Failed {
     fn from(trouble: Trouble) -> Self {
         Self {
             trouble,
-            said: ServerMessage::default(),
+            server_message: ServerMessage::default(),
             why: None,
         }
     }
@@ -64,7 +64,10 @@ impl From<Trouble> for Failed {
 impl Failed {
     /// The message if no more specific one is known. `doing` is, for example, "reading Secret team/state".
     pub(crate) fn about(&self, doing: &str) -> String {
-        let rule = self.said.fault().filter(|_| !self.said.is_rights());
+        let rule = self
+            .server_message
+            .fault()
+            .filter(|_| !self.server_message.is_rights());
         let why = match self.trouble {
             Trouble::NotFound => "it does not exist; check the name and the namespace".to_owned(),
             Trouble::Conflict => {
@@ -240,7 +243,7 @@ fn failed(status: &Status, secret: Option<&SecretString>) -> Failed {
         _ => Trouble::Unavailable,
     };
     Failed {
-        said: ServerMessage::of(status, secret),
+        server_message: ServerMessage::of(status, secret),
         ..trouble.into()
     }
 }

@@ -7,7 +7,7 @@ use apicred::{
     http::Http,
     oauth::sign_in::{
         Consent, Flow, Part, Pkce, Sender, Ticket, authorize_url, destinations, for_sign_in,
-        no_refresh_token, of_api, origins, with_wish,
+        no_refresh_token, of_api, origins, with_requested_scopes,
     },
     proxy::Proxy,
 };
@@ -34,13 +34,13 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     let name = options.target.credential.as_str();
     let subject = subject::find(&cluster, name, &options.networks.allowed_cidrs).await?;
     let chosen = subject.credential.request.qualified(&options.scopes);
-    let mut asked = subject.credential.clone();
+    let mut requested = subject.credential.clone();
     if !chosen.is_empty() {
-        asked.request.scopes = of_api(&chosen);
+        requested.request.scopes = of_api(&chosen);
     }
-    subject::may_request(&cluster, &asked).await?;
+    subject::may_request(&cluster, &requested).await?;
 
-    let http = Http::by_way_of(proxy);
+    let http = Http::with_proxy(proxy);
     // From here on, one copy of the credential and of its issuer is used: a later change was not shown to the user.
     let mut credential = for_sign_in(&subject.credential);
     if let Some(claims) = claims(&options, &subject) {
@@ -76,18 +76,18 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     } else {
         chosen.clone()
     };
-    let credential = with_wish(credential, &endpoint, &chosen);
+    let credential = with_requested_scopes(credential, &endpoint, &chosen);
     let mut wire = Wire::new(&cluster, http, (credential, endpoint), flow, consent).await?;
     wire.own_scopes = own;
     consent::before_sign_in(&mut wire.consent, &wire.credential, &places).await?;
 
-    let said = if options.device {
+    let lines = if options.device {
         let signed_in = device::sign_in(&mut wire, places, options.timeout).await?;
         keep(&subject, &wire, &state, &signed_in).await?
     } else {
         by_browser(&options, &subject, &mut wire, &state).await?
     };
-    for line in said {
+    for line in lines {
         terminal::out(&line);
     }
     Ok(())
@@ -150,18 +150,18 @@ async fn by_browser(
     let done = match wire.redeem(&ticket).await {
         Ok(signed_in) => keep(subject, wire, state, &signed_in)
             .await
-            .map(|said| (said, signed_in.user)),
+            .map(|lines| (lines, signed_in.user)),
         Err(token_error) => Err(wire.explain(&token_error)),
     };
     match done {
-        Ok((said, user)) => {
-            let who = user.map_or_else(String::new, |name| format!(" as {name}"));
+        Ok((lines, user)) => {
+            let user_part = user.map_or_else(String::new, |name| format!(" as {name}"));
             let text = format!(
-                "You are signed in{who}. The refresh token is in {}.",
+                "You are signed in{user_part}. The refresh token is in {}.",
                 state.place()
             );
             visitor.show(Page::done(text)).await;
-            Ok(said)
+            Ok(lines)
         }
         Err(why) => {
             visitor.show(Page::failed(why.clone())).await;
@@ -181,10 +181,10 @@ async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, C
     let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
     let door = Door::open(entra, options.redirect_uri.as_ref(), options.port).await?;
     let redirect_uri = door.redirect_uri.clone();
-    let (pkce, word) = (Pkce::new(&random()), wire::state());
+    let (pkce, oauth_state) = (Pkce::new(&random()), wire::state());
     let request = (
         redirect_uri.as_str(),
-        word.as_str(),
+        oauth_state.as_str(),
         pkce.challenge.as_str(),
     );
     let url = authorize_url(&wire.credential, &wire.endpoint, request)
@@ -209,7 +209,7 @@ async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, C
         consent: &wire.consent,
     };
     let patience = options.timeout.unwrap_or(PATIENCE);
-    let came = door.wait(&word, sender, patience).await?;
+    let came = door.wait(&oauth_state, sender, patience).await?;
     Ok((Authorization { redirect_uri, pkce }, came))
 }
 

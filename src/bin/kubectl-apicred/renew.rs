@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_nobody_will_serve_is_reported() {
+    fn a_renewal_request_that_will_not_be_served_is_reported() {
         let none = json!({});
         let seen = json!({ "observedGeneration": 2 });
         let stalled = json!({ "observedGeneration": 2, "conditions": [{

@@ -17,10 +17,10 @@ impl Report<'_> {
     /// The lines for the terminal.
     pub(crate) fn lines(&self) -> Vec<String> {
         let credential = self.credential;
-        let who = self
+        let user_part = self
             .user
             .map_or_else(String::new, |name| format!(" as {name}"));
-        let mut lines = vec![format!("Signed in{who}.")];
+        let mut lines = vec![format!("Signed in{user_part}.")];
         let mut line = |name: &str, value: String| {
             if !value.is_empty() {
                 lines.push(format!("  {name:<12}{value}"));

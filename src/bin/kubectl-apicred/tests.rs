@@ -40,8 +40,11 @@ fn the_command_that_the_operator_names_is_one() {
         .split_once("kubectl apicred ")
         .expect("a command")
         .1;
-    let words = std::iter::once("kubectl-apicred").chain(command.split(' '));
-    let Command::Login(login) = Cli::try_parse_from(words).expect("a command line").command else {
+    let arguments = std::iter::once("kubectl-apicred").chain(command.split(' '));
+    let Command::Login(login) = Cli::try_parse_from(arguments)
+        .expect("a command line")
+        .command
+    else {
         panic!("another command");
     };
     assert_eq!(login.target.credential, "alerts");
@@ -62,7 +65,7 @@ async fn a_network_that_opens_too_much_is_refused_before_any_request() {
     ] {
         let login = |more: &[&str]| {
             let nowhere = "--kubeconfig=/nonexistent/of-a-test";
-            let words = [
+            let arguments = [
                 "kubectl-apicred",
                 "login",
                 "c",
@@ -70,8 +73,10 @@ async fn a_network_that_opens_too_much_is_refused_before_any_request() {
                 "--allow-cidr",
                 network,
             ];
-            let words = words.iter().chain(more);
-            let Command::Login(login) = Cli::try_parse_from(words).expect("a command line").command
+            let arguments = arguments.iter().chain(more);
+            let Command::Login(login) = Cli::try_parse_from(arguments)
+                .expect("a command line")
+                .command
             else {
                 panic!("another command");
             };
@@ -101,13 +106,13 @@ fn flags_that_contradict_each_other_are_refused() {
         ["--timeout=1s", "--device"],
         ["--timeout=x", "--device"],
     ] {
-        let words = ["kubectl-apicred", "login", "c"].into_iter().chain(flags);
-        assert!(Cli::try_parse_from(words).is_err(), "{flags:?}");
+        let arguments = ["kubectl-apicred", "login", "c"].into_iter().chain(flags);
+        assert!(Cli::try_parse_from(arguments).is_err(), "{flags:?}");
     }
     // A variable of a shell that is not set.
     for command in ["login", "renew", "jwks", "rotate"] {
-        let words = ["kubectl-apicred", command, ""];
-        assert!(Cli::try_parse_from(words).is_err(), "{command}");
+        let arguments = ["kubectl-apicred", command, ""];
+        assert!(Cli::try_parse_from(arguments).is_err(), "{command}");
     }
     for (flags, good) in [
         (vec![], true),
@@ -117,8 +122,8 @@ fn flags_that_contradict_each_other_are_refused() {
         // A deadline of zero.
         (vec!["--timeout=2m"], false),
     ] {
-        let words = ["kubectl-apicred", "renew", "c"].into_iter();
-        let parsed = Cli::try_parse_from(words.chain(flags.iter().copied()));
+        let arguments = ["kubectl-apicred", "renew", "c"].into_iter();
+        let parsed = Cli::try_parse_from(arguments.chain(flags.iter().copied()));
         assert_eq!(parsed.is_ok(), good, "{flags:?}");
     }
     assert_eq!(timeout("90s"), Ok(Duration::from_secs(90)));
@@ -216,7 +221,7 @@ fn mixed_up() -> Credential {
 }
 
 #[test]
-fn a_secret_of_somebody_else_is_left_alone() {
+fn a_secret_of_another_owner_is_not_changed() {
     let credential = user(None);
     let none = json!({});
     #[rustfmt::skip]

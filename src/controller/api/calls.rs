@@ -209,7 +209,7 @@ where
     F: Future<Output = Result<T, kube::Error>>,
 {
     let deadline = Instant::now() + DEADLINE;
-    let mut refusals = 0;
+    let mut forbidden_count = 0;
     loop {
         if !wanted() {
             return Err((Trouble::Unwanted, None));
@@ -221,7 +221,7 @@ where
             Err(_) => return Err((Trouble::Unavailable, None)),
         };
         let trouble = trouble(&error);
-        let pause = again_after(&error, trouble, &mut refusals);
+        let pause = again_after(&error, trouble, &mut forbidden_count);
         let pause = pause.map(|pause| jitter(pause, ids::random::<1>()[0]));
         let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) else {
             let kube::Error::Api(status) = error else {
@@ -234,19 +234,23 @@ where
 }
 
 /// The wait before a request is repeated that failed with `error`. Only for a request that was certainly not processed.
-fn again_after(error: &kube::Error, trouble: Trouble, refusals: &mut usize) -> Option<Duration> {
+fn again_after(
+    error: &kube::Error,
+    trouble: Trouble,
+    forbidden_count: &mut usize,
+) -> Option<Duration> {
     if let kube::Error::Api(status) = error
         && status.code == 429
     {
-        let asked = status.details.as_ref().map(|d| d.retry_after_seconds);
-        let asked = asked
+        let retry_after = status.details.as_ref().map(|d| d.retry_after_seconds);
+        let retry_after = retry_after
             .filter(|s| *s > 0)
             .map(|s| Duration::from_secs(s.into()));
-        return Some(asked.unwrap_or(BUSY).min(LONGEST_PAUSE));
+        return Some(retry_after.unwrap_or(BUSY).min(LONGEST_PAUSE));
     }
     if trouble == Trouble::Forbidden {
-        let pause = ROLES_LOAD.get(*refusals).copied();
-        *refusals += 1;
+        let pause = ROLES_LOAD.get(*forbidden_count).copied();
+        *forbidden_count += 1;
         return pause;
     }
     was_not_sent(error).then_some(BUSY)

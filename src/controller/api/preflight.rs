@@ -105,7 +105,7 @@ pub(in crate::controller) async fn repeat(context: &Arc<Context>, lease: &str) -
             // An API server that does not respond is not a problem of this process.
             Err(Missing::List(_, Trouble::Unavailable)) if ready => {}
             Err(missing) => {
-                let why = missing.words();
+                let why = missing.text();
                 if reported.as_ref() != Some(&why) {
                     tracing::warn!("not ready to lead: {why}");
                 }
@@ -125,7 +125,7 @@ enum Missing {
 }
 
 impl Missing {
-    fn words(&self) -> String {
+    fn text(&self) -> String {
         match self {
             Self::List(kind, Trouble::Forbidden) => {
                 format!("the operator's role lacks list on {kind}")
@@ -193,12 +193,12 @@ async fn may(context: &Context, needed: Vec<Right>) -> Result<(), Missing> {
     for right in needed {
         let review = review(&right);
         let params = PostParams::default();
-        let asked = call_once(
+        let response = call_once(
             &context.metrics,
             "preflight",
             reviews.create(&params, &review),
         );
-        match asked.await {
+        match response.await {
             Ok(answer) if answer.status.as_ref().is_none_or(|s| s.allowed) => {}
             Ok(_) => return Err(Missing::Right(right)),
             Err(Trouble::Unavailable) => {
@@ -357,16 +357,16 @@ mod tests {
     #[test]
     fn a_right_is_checked_as_the_api_server_knows_it() {
         let right = rights(&[IN_EACH_NAMESPACE[2]], "team-a").remove(0);
-        let asked = review(&right).spec.resource_attributes.unwrap();
+        let attributes = review(&right).spec.resource_attributes.unwrap();
         let text = |text: &str| Some(text.to_owned());
-        assert_eq!(asked.group, text("apicred.dev"));
-        assert_eq!(asked.resource, text("apicredentials"));
-        assert_eq!(asked.subresource, text("status"));
-        assert_eq!(asked.verb, text("patch"));
-        assert_eq!(asked.namespace, text("team-a"));
-        assert_eq!(asked.name, None);
+        assert_eq!(attributes.group, text("apicred.dev"));
+        assert_eq!(attributes.resource, text("apicredentials"));
+        assert_eq!(attributes.subresource, text("status"));
+        assert_eq!(attributes.verb, text("patch"));
+        assert_eq!(attributes.namespace, text("team-a"));
+        assert_eq!(attributes.name, None);
         assert_eq!(
-            Missing::Right(right).words(),
+            Missing::Right(right).text(),
             "the operator's role lacks patch on apicredentials/status in namespace team-a"
         );
         let home = at_home("apicred-system", "apicred", true);

@@ -102,16 +102,16 @@ mod tests {
             (".metadata.name: field not declared in schema", vec![]),
             (".status.new: expected string, got 1", vec![]),
         ];
-        for (said, expected) in cases {
+        for (warning, expected) in cases {
             let mut object = status.clone();
             assert_eq!(
-                take_out(&mut object, &format!("{about}{said}")),
+                take_out(&mut object, &format!("{about}{warning}")),
                 expected,
-                "{said}"
+                "{warning}"
             );
             let text = object.to_string();
             let left = text.matches("\"new\"").count();
-            assert_eq!(left, 3 - expected.len(), "{said}: {text}");
+            assert_eq!(left, 3 - expected.len(), "{warning}: {text}");
             assert!(text.contains("Current") && text.contains("\"old\":2"));
         }
     }

@@ -154,7 +154,13 @@ mod tests {
         world.list(&[("a", "1", "1"), ("b", "2", "2")]);
         // It becomes unusable in the watch, is unusable in a list, and was unusable from the start.
         assert_eq!(world.on(Event::Apply(unusable("a", "1", "3"))), ["apply a"]);
-        assert!(world.store.state().iter().any(|kept| kept.flaw().is_some()));
+        assert!(
+            world
+                .store
+                .state()
+                .iter()
+                .any(|packed| packed.flaw().is_some())
+        );
         for object in [unusable("a", "1", "3"), unusable("a", "1", "4")] {
             let changed = object.meta().resource_version.as_deref() == Some("4");
             world.on(Event::Init);

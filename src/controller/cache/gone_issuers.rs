@@ -14,7 +14,7 @@ use crate::{controller::locks::lock, credential::Issuer};
 /// withdrawn: it must not receive any further client secret.
 const TOGETHER: Duration = Duration::from_mins(10);
 /// How long a deleted issuer is stored. A credential whose deletion was seen at the last moment has its token revoked within this time.
-const KEPT: Duration = Duration::from_mins(15);
+const RETAINED_FOR: Duration = Duration::from_mins(15);
 
 /// The issuers, each with the time at which this process saw its deletion.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl GoneIssuers {
         named: impl Fn(&IssuerName) -> bool,
     ) -> Vec<IssuerName> {
         let mut gone = lock(&self.0);
-        let over = |at: Instant| now.saturating_duration_since(at) > KEPT;
+        let over = |at: Instant| now.saturating_duration_since(at) > RETAINED_FOR;
         let forgotten = gone.extract_if(|name, (at, _)| over(*at) || !named(name));
         forgotten.map(|(name, _)| name).collect()
     }
@@ -102,7 +102,7 @@ mod tests {
         assert!(gone.forget(last, named).is_empty());
         assert!(gone.get(&a, at + TOGETHER).is_some());
         assert_eq!(
-            gone.forget(at + KEPT + Duration::from_millis(1), named),
+            gone.forget(at + RETAINED_FOR + Duration::from_millis(1), named),
             std::slice::from_ref(&a)
         );
         assert_eq!(gone.get(&a, at), None);

@@ -106,16 +106,16 @@ impl PackedCredential {
 pub(in crate::controller) fn packed_event(
     event: &Event<Readable<ApiCredential>>,
 ) -> Event<PackedCredential> {
-    let kept = |object: &Readable<ApiCredential>| match &object.0 {
+    let packed = |object: &Readable<ApiCredential>| match &object.0 {
         Ok(object) => PackedCredential::from(object),
         Err(unusable) => PackedCredential::from(unusable.as_ref()),
     };
     match event {
         Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(kept(object)),
+        Event::InitApply(object) => Event::InitApply(packed(object)),
         Event::InitDone => Event::InitDone,
-        Event::Apply(object) => Event::Apply(kept(object)),
-        Event::Delete(object) => Event::Delete(kept(object)),
+        Event::Apply(object) => Event::Apply(packed(object)),
+        Event::Delete(object) => Event::Delete(packed(object)),
     }
 }
 
@@ -133,12 +133,12 @@ pub(in crate::controller) fn placeholder(unusable: &Unusable) -> ApiCredential {
 impl From<&Unusable> for PackedCredential {
     fn from(unusable: &Unusable) -> Self {
         // Its spec is never used, see `open`.
-        let mut kept = Self::from(placeholder(unusable));
+        let mut packed = Self::from(placeholder(unusable));
         let mut hasher = DefaultHasher::new();
-        (kept.triggers, &unusable.flaw).hash(&mut hasher);
-        kept.triggers = hasher.finish();
-        kept.flaw = Some(Arc::new(unusable.flaw.clone()));
-        kept
+        (packed.triggers, &unusable.flaw).hash(&mut hasher);
+        packed.triggers = hasher.finish();
+        packed.flaw = Some(Arc::new(unusable.flaw.clone()));
+        packed
     }
 }
 
@@ -276,10 +276,10 @@ mod tests {
     fn what_is_packed_comes_out_as_it_was() {
         for status in [json!(null), json!({}), reported()] {
             let object = object(&status);
-            let kept = PackedCredential::from(&object);
-            assert_eq!(kept.open().as_ref(), Some(&object));
+            let packed = PackedCredential::from(&object);
+            assert_eq!(packed.open().as_ref(), Some(&object));
             assert_eq!(
-                (&*kept.uid, &*kept.version),
+                (&*packed.uid, &*packed.version),
                 ("7e4dd9bb-4f7d-4ccd-b6a2-1d8f6c2b9a10", "4711")
             );
         }
@@ -300,27 +300,27 @@ mod tests {
             )
         };
         let object = object(&reported());
-        let kept = unusable(&object, "4712");
-        assert!(kept.open().is_none());
-        let (placeholder, flaw) = kept.open_unusable().unwrap();
+        let packed = unusable(&object, "4712");
+        assert!(packed.open().is_none());
+        let (placeholder, flaw) = packed.open_unusable().unwrap();
         assert_eq!(*flaw, Flaw::DoesNotFit("spec.target".to_owned()));
         assert_eq!(placeholder.status, object.status);
         assert_eq!(placeholder.metadata.uid, object.metadata.uid);
-        assert!(kept.shown.published);
+        assert!(packed.shown.published);
         // It triggers a reconcile when it becomes unusable, but not at each change of its status.
-        assert!(!PackedCredential::from(&object).is_same_trigger(&kept));
-        assert!(unusable(&object, "4713").is_same_trigger(&kept));
+        assert!(!PackedCredential::from(&object).is_same_trigger(&packed));
+        assert!(unusable(&object, "4713").is_same_trigger(&packed));
     }
 
     #[test]
     fn a_body_that_is_spoilt_is_no_credential() {
-        let kept = PackedCredential::from(object(&reported()));
-        for cut in 0..kept.body.len() {
-            let body = Arc::from(&kept.body[..cut]);
+        let packed = PackedCredential::from(object(&reported()));
+        for cut in 0..packed.body.len() {
+            let body = Arc::from(&packed.body[..cut]);
             assert!(
                 PackedCredential {
                     body,
-                    ..kept.clone()
+                    ..packed.clone()
                 }
                 .open()
                 .is_none(),
@@ -333,11 +333,11 @@ mod tests {
     fn it_is_small() {
         let object = object(&reported());
         let json = serde_json::to_vec(&object).unwrap();
-        let kept = PackedCredential::from(&object);
+        let packed = PackedCredential::from(&object);
         assert!(
-            kept.body.len() * 2 < json.len(),
+            packed.body.len() * 2 < json.len(),
             "{} of {}",
-            kept.body.len(),
+            packed.body.len(),
             json.len()
         );
     }
@@ -351,7 +351,7 @@ mod tests {
             (Some(true), Some(true))
         );
         assert_eq!(shown.expires_at, Some(1_785_150_001));
-        assert_eq!(shown.proof_expires_at, Some(1_782_864_000));
+        assert_eq!(shown.client_credential_expires_at, Some(1_782_864_000));
         let shown = PackedCredential::from(object(&json!({}))).shown;
         assert_eq!(
             (shown.ready, shown.published, shown.expires_at),

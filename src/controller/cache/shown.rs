@@ -35,7 +35,7 @@ pub(in crate::controller) struct Shown {
     pub(in crate::controller) renew_at: Option<i64>,
     /// The remaining lifetime in seconds that readers of the token can rely on.
     pub(in crate::controller) min_lifetime: Option<u32>,
-    pub(in crate::controller) proof_expires_at: Option<i64>,
+    pub(in crate::controller) client_credential_expires_at: Option<i64>,
 }
 
 impl Shown {
@@ -81,7 +81,7 @@ impl Shown {
                 let least = promise(object).min_lifetime(lifetime).as_secs();
                 u32::try_from(least.max(0)).unwrap_or(u32::MAX)
             }),
-            proof_expires_at: status
+            client_credential_expires_at: status
                 .client
                 .as_ref()
                 .and_then(|client| client.expires_at.as_ref())
@@ -91,7 +91,7 @@ impl Shown {
     }
 
     /// Whether its token has less remaining lifetime than the minimum.
-    pub(in crate::controller) fn below_floor(&self, now: i64) -> bool {
+    pub(in crate::controller) fn below_minimum(&self, now: i64) -> bool {
         let least = i64::from(self.min_lifetime.unwrap_or_default());
         self.expires_at.is_some_and(|at| at - now < least)
     }
@@ -244,19 +244,19 @@ mod tests {
         let usual = shown(&json!({}), &json!([]));
         assert_eq!(usual.min_lifetime, Some(900));
         assert_eq!(usual.renew_at, Some(at("2026-07-27T10:30:00Z")));
-        assert!(!usual.below_floor(at("2026-07-27T10:45:00Z")));
-        assert!(usual.below_floor(at("2026-07-27T10:45:01Z")));
+        assert!(!usual.below_minimum(at("2026-07-27T10:45:00Z")));
+        assert!(usual.below_minimum(at("2026-07-27T10:45:01Z")));
         assert!(!usual.expired(at("2026-07-27T10:59:59Z")));
         assert!(
             usual.expired(at("2026-07-27T11:00:00Z"))
-                && usual.below_floor(at("2026-07-27T11:00:00Z"))
+                && usual.below_minimum(at("2026-07-27T11:00:00Z"))
         );
         let longer = shown(&json!({ "minLifetime": "30m" }), &json!([]));
         assert_eq!(longer.min_lifetime, Some(1800));
-        assert!(longer.below_floor(at("2026-07-27T10:31:00Z")));
+        assert!(longer.below_minimum(at("2026-07-27T10:31:00Z")));
         let suspended = shown(&json!({ "suspend": true }), &json!([]));
         assert!(
-            !suspended.below_floor(at("2026-07-28T00:00:00Z"))
+            !suspended.below_minimum(at("2026-07-28T00:00:00Z"))
                 && !suspended.expired(at("2026-07-28T00:00:00Z"))
         );
         let times = |of: Shown| (of.published, of.expires_at, of.renew_at, of.min_lifetime);

@@ -74,16 +74,16 @@ pub(in crate::controller) async fn credentials(
             }
             _ => None,
         };
-        let kept = packed_event(&event);
-        writer.apply_watcher_event(&kept);
+        let packed = packed_event(&event);
+        writer.apply_watcher_event(&packed);
         note(&context, &event, &mut listed);
         context
             .health
             .event_seen("credentials", context.clock.now());
-        if let Event::Apply(kept) | Event::InitApply(kept) = kept
-            && known.is_none_or(|known| !known.is_same_trigger(&kept))
+        if let Event::Apply(packed) | Event::InitApply(packed) = packed
+            && known.is_none_or(|known| !known.is_same_trigger(&packed))
         {
-            context.triggers.send(&key_of(&kept));
+            context.triggers.send(&key_of(&packed));
         }
     }
 }

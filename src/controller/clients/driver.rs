@@ -103,7 +103,7 @@ pub(super) struct Driver {
     pub(super) uploads: Uploads,
     pub(super) in_vain: InVain,
     /// Whether this process has observed everything, so that it may change the status.
-    pub(super) looked: bool,
+    pub(super) observed_all: bool,
     pub(super) failures: u32,
 }
 
@@ -136,7 +136,7 @@ impl Driver {
             token: None,
             uploads: Uploads::default(),
             in_vain: InVain::default(),
-            looked: false,
+            observed_all: false,
             failures: 0,
         }
     }

@@ -106,7 +106,7 @@ mod tests {
         // "https://issuer.example/register/c": the address from the response.
         let moved_there = json!({ "uri": "aHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZS9yZWdpc3Rlci9j" });
         let by = |by: &str| json!({ "apicred.dev/rotate-by": by });
-        let named = |by_whom: &str, data: &Value| json!({ "metadata": { "uid": "2", "annotations": by(by_whom) }, "data": data });
+        let named = |client: &str, data: &Value| json!({ "metadata": { "uid": "2", "annotations": by(client) }, "data": data });
         assert_eq!(of("1", json!({})), Holder::Same);
         assert_eq!(of("1", json!({ "immutable": true })), Holder::Immutable);
         // The new token, the token before it with a line end, and a token that the owner stored in the meantime.

@@ -110,12 +110,12 @@ fn fault(token_error: &TokenError) -> Fault {
         oauth::Class::Transient => Class::Transient,
         _ => Class::Token,
     };
-    let asked = token_error.retry_after.map(SignedDuration::try_from);
+    let retry_after = token_error.retry_after.map(SignedDuration::try_from);
     // Must not contain anything that differs in each response: otherwise the report would change with each attempt.
     let code = token_error.code().or_else(|| token_error.error.clone());
     let code = code.map_or(String::new(), |code| format!(" ({code})"));
     Fault {
-        retry_after: asked.and_then(Result::ok),
+        retry_after: retry_after.and_then(Result::ok),
         ..not_sent(
             class,
             format!("{}{code}: {}", token_error.reason, token_error.next_step),
@@ -162,7 +162,8 @@ impl ClientPlace {
         let permit = self.turn().await?;
         let parts = (material, Vec::new());
         let (request, id, _) = exchange::build(credential, &endpoint, parts, context).await?;
-        let came = exchange::ask(context, credential, request, id, Manner::default()).await;
+        let came =
+            exchange::request_token(context, credential, request, id, Manner::default()).await;
         drop(permit);
         came.result
     }

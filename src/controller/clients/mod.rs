@@ -186,7 +186,7 @@ impl Rotation {
         let view = match (self, old) {
             (Self::Nothing, _) | (Self::Unknown, None) => return,
             (Self::Unknown, Some(old)) => return keep(status, old),
-            (Self::Known(view), Some(old)) if view.kept => {
+            (Self::Known(view), Some(old)) if view.initial => {
                 keep(status, old);
                 let kind = ConditionType::RotationBlocked;
                 status.conditions.retain(|c| !kind.is(c));
@@ -229,9 +229,9 @@ impl Rotation {
 
 /// Retains the part of the status about a rotation.
 fn keep(status: &mut ApiClientStatus, old: &ApiClientStatus) {
-    let kept = old.conditions.iter();
-    let kept = kept.filter(|c| c.type_.starts_with(ROTATION));
-    status.conditions.extend(kept.cloned());
+    let rotation_conditions = old.conditions.iter();
+    let rotation_conditions = rotation_conditions.filter(|c| c.type_.starts_with(ROTATION));
+    status.conditions.extend(rotation_conditions.cloned());
     status.keys.clone_from(&old.keys);
     status.rotation_state.clone_from(&old.rotation_state);
     status.next_rotation_at.clone_from(&old.next_rotation_at);

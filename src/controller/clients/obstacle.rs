@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_owner_lets_a_client_change_a_secret_that_nobody_else_fills() {
+    fn only_the_owner_allows_a_client_to_change_a_secret_that_no_other_tool_fills() {
         let key = Key::new("secops", "defender");
         let reported = |meta: &Json, immutable: bool| {
             let mut all =
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn what_never_lets_a_secret_be_used_is_reported_before_the_permission_of_its_owner() {
         let key = Key::new("secops", "defender");
-        let said = |kind, secret: Json| {
+        let message_for = |kind, secret: Json| {
             let secret = serde_json::from_value(secret).unwrap();
             let keys = ["tls-combined.pem".to_owned()];
             found(&secret, (kind, &keys), &key, "u").unwrap_or_default()
@@ -255,22 +255,22 @@ mod tests {
         let by_cert_manager = json!({ "metadata": {
             "name": "s", "annotations": { "cert-manager.io/certificate-name": "c" },
         } });
-        let text = said(Kind::Certificate, by_cert_manager.clone());
+        let text = message_for(Kind::Certificate, by_cert_manager.clone());
         assert!(text.contains("use the keys tls.crt and tls.key"), "{text}");
         assert!(!text.contains("of its own"), "{text}");
         // A client secret has no such keys.
-        let text = said(Kind::Secret, by_cert_manager);
+        let text = message_for(Kind::Secret, by_cert_manager);
         assert!(text.contains("a Secret of its own"), "{text}");
         let label = json!({ "reconcile.external-secrets.io/managed": "true" });
         let of_another = json!({ "metadata": { "name": "s", "labels": label } });
-        let text = said(Kind::Secret, of_another);
+        let text = message_for(Kind::Secret, of_another);
         assert!(text.contains("belongs to another tool or object"), "{text}");
-        let text = said(
+        let text = message_for(
             Kind::Secret,
             json!({ "metadata": { "name": "s" }, "immutable": true }),
         );
         assert!(text.contains("is immutable"), "{text}");
-        let text = said(Kind::Secret, json!({ "metadata": { "name": "s" } }));
+        let text = message_for(Kind::Secret, json!({ "metadata": { "name": "s" } }));
         assert!(text.contains("rotate-by: defender"), "{text}");
     }
 }

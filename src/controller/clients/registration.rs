@@ -24,7 +24,7 @@ use crate::{
 impl Execution<'_> {
     pub(super) async fn read_registration(&mut self) -> Result<Outcome, Fault> {
         let mut access = self.access()?;
-        let read = self.ask(&mut access, Access::read).await?;
+        let read = self.send(&mut access, Access::read).await?;
         Ok(Outcome::Application(read.application(self.now())))
     }
 
@@ -66,7 +66,7 @@ impl Execution<'_> {
         change: impl FnOnce(&Registration) -> Value,
     ) -> Result<Registration, Fault> {
         let mut access = self.access()?;
-        let before = self.ask(&mut access, Access::read).await;
+        let before = self.send(&mut access, Access::read).await;
         // The read failed, so nothing was changed, and no change was requested.
         let before = before.map_err(|fault| Fault {
             sent: false,
@@ -74,12 +74,12 @@ impl Execution<'_> {
             ..fault
         })?;
         let metadata = change(&before);
-        self.ask(&mut access, |access| access.update(&metadata))
+        self.send(&mut access, |access| access.update(&metadata))
             .await
     }
 
     /// Sends one request. A new registration access token and a new address are stored, and are in `access` afterwards.
-    async fn ask(
+    async fn send(
         &mut self,
         access: &mut Access,
         request: impl FnOnce(&Access) -> GraphRequest,

@@ -17,7 +17,7 @@ impl Driver {
     /// Reports that nothing can be done, with the reason. The rest of the status is retained.
     pub(super) fn blocked(&self, why: String) {
         let view = lock(&self.shared.view).clone();
-        let view = view.unwrap_or_else(View::kept);
+        let view = view.unwrap_or_else(View::initial);
         let view = view.blocked(why).also(self.held_nowhere());
         self.report(self.with_open(view));
     }

@@ -137,7 +137,7 @@ impl Driver {
             let (next, now) = self.decide(&client, &sight).await;
             self.begins(&next.step);
             // Until then the status shows what the previous process has observed.
-            if self.looked {
+            if self.observed_all {
                 self.decided(&next);
             }
             if let Step::Wait { until } = next.step {
@@ -145,7 +145,7 @@ impl Driver {
                 return Reconciled::Sleep(wait(until, now));
             }
             if let Some(pause) = self.step(&sight, &next, now).await {
-                self.looked = true;
+                self.observed_all = true;
                 return Reconciled::Sleep(pause);
             }
         }
@@ -158,7 +158,7 @@ impl Driver {
         }
         if matches!(step, Step::Wait { .. }) {
             self.stuck = None;
-            self.looked = true;
+            self.observed_all = true;
         }
     }
 
@@ -291,12 +291,12 @@ impl Driver {
             .as_ref()
             .map_err(|flaw| joined(vec![flaw.error()]))?;
         let issuer = |reference: &IssuerRef| context.issuer(&self.key.namespace, reference);
-        let (found, proof) = parse_client(spec, issuer).map_err(joined)?;
+        let (found, authentication) = parse_client(spec, issuer).map_err(joined)?;
         let pace = (
             context.settings.rotation.trials,
             context.settings.rotation.pace,
         );
-        let rotating = rotating(spec, (&found, &proof), pace);
+        let rotating = rotating(spec, (&found, &authentication), pace);
         let rotating = rotating.map_err(|fault| joined(vec![fault]))?;
         let rotating = rotating.ok_or_else(|| "there is no rotation".to_owned())?;
         let (object, asked_by) = self

@@ -43,8 +43,8 @@ impl Driver {
         // Within a day, if an orphan is removed after an hour. The time differs for each client, so that a restart causes no burst.
         let within = pace.orphan_age.as_secs_f64() * 24.0 * fraction(&[&self.uid]);
         let within = SignedDuration::try_from_secs_f64(within).unwrap_or_default();
-        let looked = status.is_some_and(|status| status.rotation_state.is_some());
+        let was_observed = status.is_some_and(|status| status.rotation_state.is_some());
         let memory = Memory::new(now, pace).reading_by(schedule::later(now, within));
-        self.memory = memory.reconciled_before(looked);
+        self.memory = memory.reconciled_before(was_observed);
     }
 }

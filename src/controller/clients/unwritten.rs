@@ -21,10 +21,10 @@ pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<St
     if failed.trouble == Trouble::Unavailable && before + 1 < SELDOM {
         return None;
     }
-    let who = failed.server_message.who();
-    let who = who.unwrap_or_else(|| failed.trouble.as_str().to_owned());
+    let rejected_by = failed.server_message.rejected_by();
+    let rejected_by = rejected_by.unwrap_or_else(|| failed.trouble.as_str().to_owned());
     Some(format!(
-        "Secret {secret} could not be written, so the rotation waits: {who}; allow apicred to write it; the operator's log contains the message of the API server"
+        "Secret {secret} could not be written, so the rotation waits: {rejected_by}; allow apicred to write it; the operator's log contains the message of the API server"
     ))
 }
 
@@ -99,10 +99,10 @@ mod tests {
             until: jiff::Timestamp::UNIX_EPOCH,
         };
         assert_eq!(stuck("orders", &step, SELDOM - 1), None);
-        let said = stuck("orders", &step, SELDOM).expect("a report");
-        assert!(said.contains("make a key pair") && said.contains("Secret orders"));
+        let message = stuck("orders", &step, SELDOM).expect("a report");
+        assert!(message.contains("make a key pair") && message.contains("Secret orders"));
         let remove = Step::RemoveKey { id: "k".to_owned() };
-        let said = stuck("orders", &remove, SELDOM + 9).expect("a report");
-        assert!(said.contains("remove a certificate"), "{said}");
+        let message = stuck("orders", &remove, SELDOM + 9).expect("a report");
+        assert!(message.contains("remove a certificate"), "{message}");
     }
 }

@@ -102,13 +102,13 @@ impl Driver {
                 return Err((why, LONGEST));
             }
         };
-        let Some(kept) = LastGood::read(&copy.metadata) else {
+        let Some(stored) = LastGood::read(&copy.metadata) else {
             let why = format!(
                 "Secret {name} has the name of the last good certificate, and apicred did not create it; delete it, or remove rotation"
             );
             return Err((why, RECHECK));
         };
-        let same = kept.of.is_some_and(|(uid, _)| Some(uid) == of.uid);
+        let same = stored.of.is_some_and(|(uid, _)| Some(uid) == of.uid);
         let stays = copy.metadata.deletion_timestamp.is_none();
         Ok(copy.data.filter(|_| same && stays))
     }

@@ -33,14 +33,14 @@ pub(in crate::controller) struct View {
     /// What a rotation replaced and does not remove. Nothing waits for it.
     pub(super) left: Option<String>,
     /// This process has not observed the rotation yet: the observations of the previous process are retained in the status.
-    pub(super) kept: bool,
+    pub(super) initial: bool,
 }
 
 impl View {
     /// The view before the first reconcile of this process.
-    pub(super) fn kept() -> Self {
+    pub(super) fn initial() -> Self {
         Self {
-            kept: true,
+            initial: true,
             ..Self::default()
         }
     }
@@ -79,7 +79,7 @@ impl View {
                 Notice::Due | Notice::Requested { .. } | Notice::Crowded { .. } => {
                     view.due = Some(notice.message());
                 }
-                Notice::NoToken { .. } if !notice.needs_somebody() => {
+                Notice::NoToken { .. } if !notice.needs_user() => {
                     view.due = Some(notice.message());
                 }
                 Notice::Failed(failure) => view.failed = Some(failure.message()),

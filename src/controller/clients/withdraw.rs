@@ -52,8 +52,8 @@ impl Driver {
                         return false;
                     }
                     may_be_gone |= fault.may_have_happened;
-                    let asked = fault.retry_after.map(Duration::try_from);
-                    pause = asked.and_then(Result::ok).unwrap_or(own).max(own);
+                    let requested = fault.retry_after.map(Duration::try_from);
+                    pause = requested.and_then(Result::ok).unwrap_or(own).max(own);
                 }
             }
             if Instant::now() + pause > until || self.context.refreshes.are_awaited() {

@@ -51,7 +51,7 @@ impl Context {
             s.marks.doubt = match token_state {
                 TokenState::Unknown => mark.map(|m| (sent.token.clone(), m)),
                 TokenState::Intact => sent.how.doubt.clone().map(|m| (sent.token.clone(), m)),
-                TokenState::Rotated | TokenState::Kept | TokenState::Dead => None,
+                TokenState::Rotated | TokenState::Unchanged | TokenState::Dead => None,
             };
         });
     }

@@ -63,8 +63,8 @@ impl Context {
     /// The credentials with an answer that could not be stored yet, in the version of the request.
     pub(in crate::controller) fn unsaved(&self) -> Vec<(Key, Credential)> {
         let states = lock(&self.states);
-        let kept = states.iter();
-        kept.filter_map(|(key, s)| Some((key.clone(), s.unsaved.as_ref()?.credential.clone())))
+        let held = states.iter();
+        held.filter_map(|(key, s)| Some((key.clone(), s.unsaved.as_ref()?.credential.clone())))
             .collect()
     }
 
@@ -163,7 +163,7 @@ impl Context {
     /// Whether this credential ever had a token, according to its status.
     pub(in crate::controller) fn has_published(&self, key: &Key) -> bool {
         let object = self.credentials.get(&reference(key));
-        object.is_some_and(|kept| kept.shown.published)
+        object.is_some_and(|packed| packed.shown.published)
     }
 
     /// Removes the state of a deleted credential.

@@ -7,7 +7,7 @@ fn a_failure_names_the_part_that_failed() {
             TokenError::local(Class::Transient, Reason::InternalError, "this is wrong").at(stage);
         part("token endpoint", token_error).next_step.to_string()
     };
-    for asked in [
+    for retry_after in [
         Stage::Name,
         Stage::Connect,
         Stage::Tls,
@@ -16,9 +16,9 @@ fn a_failure_names_the_part_that_failed() {
         Stage::BrokenOff,
     ] {
         assert_eq!(
-            reported(asked),
+            reported(retry_after),
             "token endpoint: this is wrong",
-            "{asked:?}"
+            "{retry_after:?}"
         );
     }
     for own in [

@@ -36,9 +36,9 @@ fn count_once(context: &Context) {
     let credentials = context.credentials.state();
     let not_ready = credentials
         .iter()
-        .filter(|kept| kept.shown.ready == Some(false));
+        .filter(|packed| packed.shown.ready == Some(false));
     let not_ready: Vec<String> = not_ready
-        .filter_map(|kept| ready(&kept.status()?.conditions))
+        .filter_map(|packed| ready(&packed.status()?.conditions))
         .collect();
     report_count("credentials", credentials.len(), &not_ready);
     let issuers = readiness(context);

@@ -57,9 +57,9 @@ fn objects(context: &Context) -> Objects {
     objects.unreadable[3] = u64::try_from(context.clients.unreadable()).unwrap_or(u64::MAX);
     objects.rotations_stopped = context.clients.rotations_stopped();
     let now = context.clock.now().as_second();
-    for kept in context.credentials.state() {
-        objects.unreadable[0] += u64::from(kept.flaw().is_some());
-        count(&mut objects, &kept.shown, now);
+    for packed in context.credentials.state() {
+        objects.unreadable[0] += u64::from(packed.flaw().is_some());
+        count(&mut objects, &packed.shown, now);
     }
     objects
 }
@@ -73,7 +73,7 @@ fn count(objects: &mut Objects, shown: &Shown, now: i64) {
     if let Some(reason) = shown.failing {
         *objects.failing.entry(text(reason)).or_default() += 1;
     }
-    objects.below_floor += u64::from(shown.below_floor(now));
+    objects.below_minimum += u64::from(shown.below_minimum(now));
     objects.expired += u64::from(shown.expired(now));
     let expiry = shown.expires_at.into_iter();
     objects.soonest_expiry = expiry.chain(objects.soonest_expiry).min();
@@ -132,9 +132,9 @@ impl Each {
     }
 }
 
-fn one(kept: &PackedCredential) -> OneCredential<'_> {
-    let (namespace, name) = kept.name();
-    let shown = &kept.shown;
+fn one(packed: &PackedCredential) -> OneCredential<'_> {
+    let (namespace, name) = packed.name();
+    let shown = &packed.shown;
     OneCredential {
         namespace,
         name,
@@ -142,32 +142,32 @@ fn one(kept: &PackedCredential) -> OneCredential<'_> {
         expires_at: shown.expires_at,
         renew_at: shown.renew_at,
         min_lifetime: shown.min_lifetime.map(i64::from),
-        client_expires_at: shown.proof_expires_at,
+        client_expires_at: shown.client_credential_expires_at,
         client_expiring: shown.client_expires_soon(),
     }
 }
 
 impl EachCredential for Each {
     fn each(&self, see: &mut dyn FnMut(&OneCredential<'_>)) {
-        for kept in &self.credentials {
-            see(&one(kept));
+        for packed in &self.credentials {
+            see(&one(packed));
         }
     }
 
     fn each_info(&self, see: &mut dyn FnMut(&OneCredential<'_>, &Info<'_>)) {
         let index = lock(&self.context.index);
-        for kept in &self.credentials {
-            let one = one(kept);
-            let (issuer, secret) = index.issuer_and_target(&key_of(kept.as_ref()));
+        for packed in &self.credentials {
+            let one = one(packed);
+            let (issuer, secret) = index.issuer_and_target(&key_of(packed.as_ref()));
             let (issuer_kind, issuer) = match issuer {
                 Some((IssuerKind::ClusterTokenIssuer, _, name)) => {
                     ("ClusterTokenIssuer", name.as_str())
                 }
                 Some((IssuerKind::TokenIssuer, _, name)) => ("TokenIssuer", name.as_str()),
-                None if kept.shown.is_static => ("", ""),
+                None if packed.shown.is_static => ("", ""),
                 None => ("Entra", ""),
             };
-            let api = kept.shown.api.map_or("", ApiPreset::as_str);
+            let api = packed.shown.api.map_or("", ApiPreset::as_str);
             let info = Info {
                 issuer_kind,
                 issuer,

@@ -82,7 +82,7 @@ fn refusal(failed: &Failed) -> Option<String> {
         Trouble::Forbidden | Trouble::Quota | Trouble::Invalid
     );
     let lasts = refused || failed.server_message.is_webhook_down();
-    failed.server_message.who().filter(|_| lasts)
+    failed.server_message.rejected_by().filter(|_| lasts)
 }
 
 /// The owner of a copy: the ApiClient if `clientRef` is set, else the credential.
@@ -180,8 +180,8 @@ impl<'a> Task<'a> {
             Step::Leave => Ok(()),
             Step::Store(version) => match source {
                 Some(source) => {
-                    let kept = copy.as_ref().and_then(|c| c.last_good.as_deref());
-                    self.store(source, version.as_deref().zip(kept)).await
+                    let stored = copy.as_ref().and_then(|c| c.last_good.as_deref());
+                    self.store(source, version.as_deref().zip(stored)).await
                 }
                 None => Ok(()),
             },
@@ -203,7 +203,7 @@ impl<'a> Task<'a> {
     async fn store(
         &self,
         seen: &SecretFacts,
-        kept: Option<(&str, &LastGood)>,
+        stored: Option<(&str, &LastGood)>,
     ) -> Result<(), Failed> {
         let Pair {
             context,
@@ -230,8 +230,8 @@ impl<'a> Task<'a> {
         let hidden = std::str::from_utf8(&key.1.0).ok().map(SecretString::from);
         let pair: BTreeMap<String, ByteString> = [certificate, key].into();
         let of = (seen.uid.as_str(), seen.version.as_str());
-        if let Some((version, kept)) = kept {
-            let patch = last_good::store_patch(version, of, (&self.owner, kept), &pair);
+        if let Some((version, stored)) = stored {
+            let patch = last_good::store_patch(version, of, (&self.owner, stored), &pair);
             return self.pair.patch(&patch, hidden.as_ref()).await;
         }
         let made = last_good::create(self.pair.namespace, copy, of, &self.owner, pair);
@@ -343,14 +343,15 @@ pub(in crate::controller) async fn sweep(context: Arc<Context>) {
             };
             let by = Key::new(namespace.as_str(), "");
             let pair = Pair::new(&context, &namespace, (source, &copy), by);
-            let (seen, kept) = pair.seen();
+            let (seen, stored) = pair.seen();
             let known = Known {
                 used: None,
                 name: source,
                 owner: "",
                 needed: false,
             };
-            if let Step::Empty(version, uid) = last_good::step(seen.as_ref(), kept.as_ref(), known)
+            if let Step::Empty(version, uid) =
+                last_good::step(seen.as_ref(), stored.as_ref(), known)
             {
                 // A failed write is retried by the next sweep.
                 let _ = pair.empty(&version, &uid).await;

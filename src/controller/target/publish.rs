@@ -99,8 +99,8 @@ fn is_repeated(
     let observed = &reconciliation.observed;
     let old = observed.record()?;
     // The same token in other formats is not a loop.
-    let asked_for = why == Why::Requested || observed.memory.unreadable;
-    if old.fingerprint != held.fingerprint || asked_for {
+    let is_requested = why == Why::Requested || observed.memory.unreadable;
+    if old.fingerprint != held.fingerprint || is_requested {
         return None;
     }
     // The token was obtained with the last good certificate instead of a new one. It is written, so that the new certificate is not read repeatedly.

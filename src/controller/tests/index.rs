@@ -92,7 +92,7 @@ fn a_secret_finds_its_readers_and_its_writer() {
 }
 
 #[test]
-fn a_service_account_finds_those_who_need_it() {
+fn a_service_account_maps_to_its_credentials() {
     let mut index = Index::default();
     let account = json!({ "serviceAccount": { "name": "sync" } });
     let mut client = account.clone();
@@ -192,7 +192,7 @@ fn the_others_are_triggered_when_a_target_becomes_free() {
 }
 
 #[test]
-fn an_object_that_did_not_change_concerns_nobody() {
+fn an_unchanged_object_triggers_no_reconcile() {
     let mut index = Index::default();
     insert(&mut index, &credential("old", 1, &json!({})));
     insert(&mut index, &credential("young", 2, &json!({})));
@@ -219,7 +219,7 @@ fn an_object_that_is_recreated_loses_its_seniority() {
 }
 
 #[test]
-fn a_relist_drops_who_is_gone_and_triggers_their_rivals() {
+fn a_relist_removes_missing_credentials_and_triggers_their_rivals() {
     let mut index = Index::default();
     insert(&mut index, &credential("old", 1, &json!({})));
     insert(&mut index, &credential("young", 2, &json!({})));

@@ -54,7 +54,7 @@ fn urgency() -> Urgency {
 const STEPS: [i64; 3] = [-3_600, 0, 3_600];
 
 #[tokio::test(start_paused = true)]
-async fn a_place_of_one_who_never_comes_goes_on_in_seconds_whatever_the_wall_clock_does() {
+async fn an_unused_queue_turn_passes_on_in_seconds_whatever_the_wall_clock_does() {
     for step in STEPS {
         let (triggers, requeued) = Triggers::new();
         let mut requeued = UnboundedReceiverStream::new(requeued);

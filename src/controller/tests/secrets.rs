@@ -382,7 +382,7 @@ fn a_read_corrects_the_cache_unless_the_watch_has_shown_more_meanwhile() {
 }
 
 #[test]
-fn a_list_of_one_namespace_says_nothing_of_another_one() {
+fn a_list_of_one_namespace_does_not_affect_another_one() {
     let of = |namespace: &str, version: &str| ObjectMeta {
         namespace: Some(namespace.to_owned()),
         ..meta("a", "1", version)

@@ -108,7 +108,7 @@ async fn a_new_refresh_token_is_tried_to_be_stored_for_the_whole_time_that_it_ha
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_keeps_what_it_cannot_store_and_goes_on() {
+async fn a_leader_holds_what_it_cannot_store_and_continues() {
     for (name, meets) in MEETS {
         let seen = Seen::default();
         let until = Duration::from_hours(1);

@@ -293,7 +293,7 @@ fn blames_grant(token_error: &TokenError) -> bool {
 async fn unless_moved(
     context: &Context,
     credential: &Credential,
-    asked: &TokenEndpoint,
+    used_endpoint: &TokenEndpoint,
     token_error: TokenError,
 ) -> TokenError {
     let lasting = token_error.until_change || token_error.retry_at.is_some();
@@ -302,7 +302,7 @@ async fn unless_moved(
         return token_error;
     }
     match endpoint(context, credential).await {
-        Ok(now) if (&now.url, &now.mtls_url) != (&asked.url, &asked.mtls_url) => TokenError {
+        Ok(now) if (&now.url, &now.mtls_url) != (&used_endpoint.url, &used_endpoint.mtls_url) => TokenError {
             class: Class::Transient,
             next_step: "the discovery document of the issuer now names another token endpoint; apicred uses it for the next request".into(),
             ..token_error

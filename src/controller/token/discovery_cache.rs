@@ -103,9 +103,9 @@ impl Failed {
     /// Whether it is too early for the next attempt, which follows after `wait` or after the time that the server requests.
     fn is_recent(&self, now: Timestamp, wait: SignedDuration) -> bool {
         let age = now.duration_since(self.at);
-        let asked = self.token_error.retry_after.unwrap_or_default();
-        let asked = SignedDuration::try_from(asked).unwrap_or_default();
-        age < wait.max(asked) && !age.is_negative()
+        let retry_after = self.token_error.retry_after.unwrap_or_default();
+        let retry_after = SignedDuration::try_from(retry_after).unwrap_or_default();
+        age < wait.max(retry_after) && !age.is_negative()
     }
 }
 
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_reached_for_whoever_trusts_the_same_there() {
+    fn a_server_is_reachable_for_issuers_with_the_same_trust() {
         let endpoints = DiscoveryCache::default();
         let issuer = crate::fixtures::issuer();
         let key = |change: fn(&mut Issuer), origin: &str| {

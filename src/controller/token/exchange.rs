@@ -145,9 +145,9 @@ async fn challenged(
         .exchange(&credential.issuer, request, Manner::default());
     let exchanged = begun.answer_of(exchanged).await;
     if let Ok(answer) = &exchanged
-        && let Some(proved) = identity::after_challenge(context, &local, answer).await?
+        && let Some(answered_challenge) = identity::after_challenge(context, &local, answer).await?
     {
-        let parts = (Material::Local(proved), Vec::new());
+        let parts = (Material::Local(answered_challenge), Vec::new());
         let (request, id, _) = build(credential, endpoint, parts, context).await?;
         return send(context, credential, request, id).await;
     }
@@ -177,7 +177,9 @@ async fn send(
     id: String,
 ) -> Result<Token, TokenError> {
     let manner = Manner::default();
-    let token = ask(context, credential, request, id, manner).await.result?;
+    let token = request_token(context, credential, request, id, manner)
+        .await
+        .result?;
     complete(context, credential, token).await
 }
 
@@ -207,7 +209,7 @@ async fn complete(
 }
 
 /// Sends a token request and reads the response.
-pub(in crate::controller) async fn ask(
+pub(in crate::controller) async fn request_token(
     context: &Context,
     credential: &Credential,
     request: TokenRequest,
@@ -325,7 +327,7 @@ pub(super) fn measure(
     let (grant, issuer) = (credential.grant.key(), &credential.issuer.id);
     context
         .metrics
-        .asked(grant, issuer, result, begun.elapsed());
+        .record_token_request(grant, issuer, result, begun.elapsed());
 }
 
 /// Whether there was no response at all.
@@ -350,7 +352,7 @@ fn pause(token_error: &TokenError) -> Option<Duration> {
     }
     match (token_error.class, token_error.retry_after) {
         (Class::Throttled, None) => Some(Duration::from_secs(30)),
-        (Class::Throttled | Class::Transient, asked) => asked,
+        (Class::Throttled | Class::Transient, requested) => requested,
         _ => None,
     }
 }

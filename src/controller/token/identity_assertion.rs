@@ -53,8 +53,8 @@ async fn token(
     let mut echo = SentSecrets::of(&request);
     let sent = whole_second(context.clock.now());
     let mut raw = context.http.send(&own.issuer, request).await?;
-    if let Some(proved) = identity::after_challenge(context, local, &raw).await? {
-        let request = oauth::identity_request(&proved, selector, resource);
+    if let Some(answered_challenge) = identity::after_challenge(context, local, &raw).await? {
+        let request = oauth::identity_request(&answered_challenge, selector, resource);
         echo = SentSecrets::of(&request);
         raw = context.http.send(&own.issuer, request).await?;
     }

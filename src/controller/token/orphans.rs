@@ -20,7 +20,7 @@ pub(in crate::controller) fn store(context: &Arc<Context>) {
     let answers = {
         // Both locks in the order of `Orphans::concern`, so that each answer is always in one of the lists.
         let mut storing = lock(&context.orphans.storing);
-        let answers = take(&mut *lock(&context.orphans.kept));
+        let answers = take(&mut *lock(&context.orphans.waiting));
         storing.extend(answers.iter().map(|answered| answered.credential.key()));
         answers
     };

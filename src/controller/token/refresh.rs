@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{
-    exchange::{Acquired, ask, build, not_leading},
+    exchange::{Acquired, build, not_leading, request_token},
     inputs::{Read, digest_key},
     refresh_answer::{abandoned, store},
     refresh_token::{Answered, Came, StateSecret},
@@ -273,7 +273,7 @@ impl Refresh {
                 break;
             }
             context.clear_void_marks(&self.key, &credential.uid);
-            let mut came = ask(context, credential, request, id, manner).await;
+            let mut came = request_token(context, credential, request, id, manner).await;
             // Retry immediately: the mark decides what is done next, or the window for a second use is short.
             if let Err(token_error) = &mut came.result
                 && matches!(token_error.stage, Stage::BrokenOff | Stage::Timeout)

@@ -46,7 +46,7 @@ pub(super) async fn store(
     let stored = state_secret::finish(context, credential, &mut answered).await;
     let irreplaceable = matches!(
         token_state,
-        TokenState::Rotated | TokenState::Kept | TokenState::Dead
+        TokenState::Rotated | TokenState::Unchanged | TokenState::Dead
     );
     match stored {
         Ok(Stored::Yes) => context.clear_void_marks(key, &uid),
@@ -99,15 +99,15 @@ pub(in crate::controller) async fn store_unsaved(
     credential: &Credential,
     key: &Key,
 ) -> Unsaved {
-    let Some(kept) = context.take_unsaved(key, &credential.uid) else {
+    let Some(unsaved) = context.take_unsaved(key, &credential.uid) else {
         return Unsaved::Nothing;
     };
-    let current = kept.request == fingerprint::request(credential);
+    let current = unsaved.request == fingerprint::request(credential);
     let in_flight = context.refreshes.begin();
     let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
     let work = async move {
         let _in_flight = in_flight;
-        store(&context, &credential, &key, *kept).await
+        store(&context, &credential, &key, *unsaved).await
     };
     let task = tokio::spawn(work.in_current_span());
     match task.await.unwrap_or_else(|_| Err(abandoned())) {
@@ -131,8 +131,8 @@ impl Answers {
     pub async fn stored(&self) {
         let context = &self.0;
         loop {
-            let kept = context.unsaved();
-            let tries = kept.iter().map(async |(key, credential)| {
+            let unsaved = context.unsaved();
+            let tries = unsaved.iter().map(async |(key, credential)| {
                 store_unsaved(context, credential, key).await;
             });
             futures::future::join_all(tries).await;

@@ -131,7 +131,7 @@ impl Answered {
 /// Answers to refreshes whose credential no longer exists.
 #[derive(Default)]
 pub(in crate::controller) struct Orphans {
-    pub(super) kept: Mutex<Vec<Answered>>,
+    pub(super) waiting: Mutex<Vec<Answered>>,
     /// The credentials whose new refresh token is being stored, one entry for each answer.
     pub(super) storing: Mutex<Vec<Key>>,
     pub(super) raised: Notify,
@@ -141,7 +141,7 @@ impl Orphans {
     /// Takes over the answer of a credential that was removed.
     pub(in crate::controller) fn adopt(&self, answered: Option<Box<Answered>>) {
         if let Some(answered) = answered {
-            lock(&self.kept).push(*answered);
+            lock(&self.waiting).push(*answered);
             self.raised.notify_one();
         }
     }
@@ -149,11 +149,13 @@ impl Orphans {
     /// Whether a new refresh token of this credential is not stored yet. Until then the refresh token in the state Secret is a used one.
     pub(in crate::controller) fn concern(&self, key: &Key) -> bool {
         lock(&self.storing).contains(key)
-            || lock(&self.kept).iter().any(|a| a.credential.key() == *key)
+            || lock(&self.waiting)
+                .iter()
+                .any(|a| a.credential.key() == *key)
     }
 
     /// The number of answers whose storing has not started yet.
     pub(in crate::controller) fn len(&self) -> usize {
-        lock(&self.kept).len()
+        lock(&self.waiting).len()
     }
 }

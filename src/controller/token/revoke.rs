@@ -239,7 +239,7 @@ fn revoked(answer: &RawAnswer, now: Timestamp) -> Result<(), TokenError> {
     };
     Err(TokenError {
         http_status: Some(answer.status),
-        retry_after: answer.asked_pause(now),
+        retry_after: answer.requested_pause(now),
         ..token_error.at(Stage::Answered)
     })
 }
@@ -255,11 +255,11 @@ async fn is_own(
     let others = lock(&context.secrets).sharing(&credential.namespace, &credential.uid, &digest);
     let stays = |(name, uid): &(String, String)| {
         let key = Key::new(credential.namespace.as_str(), name.as_str());
-        let kept = context.credentials.get(&reference(&key));
-        let object = kept.filter(|kept| *kept.uid == **uid);
+        let packed = context.credentials.get(&reference(&key));
+        let object = packed.filter(|packed| *packed.uid == **uid);
         // A credential that cannot be read counts as one that is not being deleted.
-        object.is_some_and(|kept| {
-            let meta = kept.open().map(|object| object.metadata);
+        object.is_some_and(|packed| {
+            let meta = packed.open().map(|object| object.metadata);
             meta.is_none_or(|meta| meta.deletion_timestamp.is_none())
         })
     };

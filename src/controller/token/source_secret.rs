@@ -176,7 +176,7 @@ pub(super) async fn open_copy<'a>(
         last_good::is_wanted(&source.meta),
     );
     let mut copy = get(context, credential, &copied.copy.name, Lacking::SOURCE).await?;
-    let of = LastGood::read(&copy.meta).and_then(|kept| kept.of);
+    let of = LastGood::read(&copy.meta).and_then(|stored| stored.of);
     if !wanted || of.is_none_or(|(of, _)| of != *uid) {
         return refuse(
             "is not a copy that may be used now; apicred reads it again after its next change",

@@ -94,7 +94,8 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
     let other = issuer != Some(&answered.state.issuer);
     let mut changes = renewal::after(&notes, rule, &answered.sent, what);
     // The response of the issuer proves that the refresh token belongs to this issuer.
-    if matches!(token_state, TokenState::Rotated | TokenState::Kept) && (changes.is_some() || other)
+    if matches!(token_state, TokenState::Rotated | TokenState::Unchanged)
+        && (changes.is_some() || other)
     {
         let noted = (names::ISSUED_BY, Some(answered.state.issuer.clone()));
         changes.get_or_insert_default().extend([noted]);
@@ -296,14 +297,15 @@ fn api(context: &Context, credential: &Credential) -> Api<Secret> {
 pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> TokenError {
     let name = &state.reference.name;
     // Only names: a policy message may quote the refresh token in the Secret.
-    let who = state.server_message.who();
-    let who = who.map_or_else(String::new, |who| format!(" ({who})"));
+    let rejected_by = state.server_message.rejected_by();
+    let rejected_by =
+        rejected_by.map_or_else(String::new, |rejected_by| format!(" ({rejected_by})"));
     match trouble {
         Trouble::Forbidden => TokenError::local(
             Class::Denied,
             Reason::StateWriteForbidden,
             format!(
-                "apicred may not write Secret {name}, which contains the refresh token{who}; grant its role patch on secrets in this namespace, or ask the owner of the admission policy to allow it"
+                "apicred may not write Secret {name}, which contains the refresh token{rejected_by}; grant its role patch on secrets in this namespace, or ask the owner of the admission policy to allow it"
             ),
         ),
         Trouble::NotFound => TokenError::local(
@@ -315,13 +317,13 @@ pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> T
             Class::Denied,
             Reason::StateWriteForbidden,
             format!(
-                "the API server rejects the change of Secret {name}, which contains the refresh token{who}; make it mutable, or ask the owner of the admission policy to allow it"
+                "the API server rejects the change of Secret {name}, which contains the refresh token{rejected_by}; make it mutable, or ask the owner of the admission policy to allow it"
             ),
         ),
         Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => TokenError::local(
             Class::Transient,
             Reason::KubernetesUnavailable,
-            format!("Secret {name} could not be written{who}; apicred tries again"),
+            format!("Secret {name} could not be written{rejected_by}; apicred tries again"),
         ),
     }
 }

@@ -34,13 +34,13 @@ pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// A server that sends the same answer to every client and records the requests.
-pub(super) struct Says {
+pub(super) struct Scripted {
     pub(super) port: u16,
     heads: Arc<Mutex<Vec<String>>>,
     visits: Arc<AtomicUsize>,
 }
 
-impl Says {
+impl Scripted {
     pub(super) async fn this(answer: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -79,7 +79,7 @@ impl Says {
 }
 
 pub(super) fn through(url: &str, direct: &[String]) -> Http {
-    Http::by_way_of(Proxy::parse(&SecretString::from(url.to_owned()), direct).ok())
+    Http::with_proxy(Proxy::parse(&SecretString::from(url.to_owned()), direct).ok())
 }
 
 pub(super) fn issuer() -> Issuer {
@@ -88,7 +88,7 @@ pub(super) fn issuer() -> Issuer {
     issuer
 }
 
-pub(super) async fn ask(http: &Http, url: &str) -> TokenError {
+pub(super) async fn send(http: &Http, url: &str) -> TokenError {
     http.get(&issuer(), Url::parse(url).unwrap())
         .await
         .err()
@@ -98,7 +98,7 @@ pub(super) async fn ask(http: &Http, url: &str) -> TokenError {
 #[test]
 fn what_a_proxy_answers_is_reported_as_the_proxys_and_nothing_was_sent() {
     run(async {
-        for (answer, reason, word) in [
+        for (answer, reason, expected_part) in [
             (
                 "HTTP/1.1 403 Forbidden\r\n\r\n",
                 "ProxyRefused",
@@ -132,16 +132,16 @@ fn what_a_proxy_answers_is_reported_as_the_proxys_and_nothing_was_sent() {
                 "before the TLS handshake was complete",
             ),
         ] {
-            let proxy = Says::this(answer).await;
+            let proxy = Scripted::this(answer).await;
             let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
-            let reported = ask(&http, "https://127.0.0.9:9/x?secret=1").await;
+            let reported = send(&http, "https://127.0.0.9:9/x?secret=1").await;
             assert_eq!(
                 (reported.reason.as_str(), reported.class),
                 (reason, Class::Transient),
                 "{answer}"
             );
             assert!(
-                reported.next_step.to_string().contains(word),
+                reported.next_step.to_string().contains(expected_part),
                 "{answer}: {}",
                 reported.next_step
             );
@@ -154,12 +154,12 @@ fn what_a_proxy_answers_is_reported_as_the_proxys_and_nothing_was_sent() {
                 assert!(!head.contains("secret"), "{head}");
             }
             // A second request shows what the proxy answered.
-            let asked = if reason == "ProxyRefused" || reason == "ProxyCredentialsRefused" {
+            let connects = if reason == "ProxyRefused" || reason == "ProxyCredentialsRefused" {
                 2
             } else {
                 1
             };
-            assert_eq!(proxy.visits(), asked, "{answer}");
+            assert_eq!(proxy.visits(), connects, "{answer}");
         }
     });
 }
@@ -170,26 +170,26 @@ fn a_proxy_that_is_not_there_is_reported() {
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = gone.local_addr().unwrap().port();
         drop(gone);
-        for (url, word) in [
+        for (url, expected_part) in [
             (format!("http://127.0.0.1:{port}"), "connection refused"),
             ("http://nobody.invalid:3128".to_owned(), "DNS"),
         ] {
-            let reported = ask(&through(&url, &[]), "https://127.0.0.9:9/").await;
+            let reported = send(&through(&url, &[]), "https://127.0.0.9:9/").await;
             assert_eq!(
                 (reported.reason.as_str(), reported.not_sent),
                 ("ProxyUnreachable", true),
                 "{url}"
             );
             assert!(
-                reported.next_step.to_string().contains(word),
+                reported.next_step.to_string().contains(expected_part),
                 "{}",
                 reported.next_step
             );
         }
         // Plain HTTP where TLS is expected.
-        let plain = Says::this("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let plain = Scripted::this("HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let http = through(&format!("https://127.0.0.1:{}", plain.port), &[]);
-        let reported = ask(&http, "https://127.0.0.9:9/").await;
+        let reported = send(&http, "https://127.0.0.9:9/").await;
         assert_eq!(reported.reason.as_str(), "ProxyUnreachable");
         assert!(
             reported
@@ -260,12 +260,12 @@ fn a_proxy_behind_tls_is_spoken_to_if_its_certificate_is_trusted() {
 fn user_and_password_go_to_the_proxy_and_are_reported_if_they_are_wrong() {
     run(async {
         let refuses = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
-        let proxy = Says::this(refuses).await;
+        let proxy = Scripted::this(refuses).await;
         let http = through(
             &format!("http://ada:p%40%C3%BC@127.0.0.1:{}", proxy.port),
             &[],
         );
-        let reported = ask(&http, "https://127.0.0.9:9/").await;
+        let reported = send(&http, "https://127.0.0.9:9/").await;
         assert_eq!(reported.reason.as_str(), "ProxyCredentialsRefused");
         assert!(
             reported.next_step.to_string().contains("corrects them"),
@@ -284,16 +284,16 @@ fn user_and_password_go_to_the_proxy_and_are_reported_if_they_are_wrong() {
 #[test]
 fn direct_connections_and_the_machines_own_identity_do_not_use_the_proxy() {
     run(async {
-        let proxy = Says::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
+        let proxy = Scripted::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
         let url = format!("http://127.0.0.1:{}", proxy.port);
         let http = through(&url, &["127.0.0.9".to_owned()]);
         assert_eq!(
-            ask(&http, "https://127.0.0.9:9/").await.reason.as_str(),
+            send(&http, "https://127.0.0.9:9/").await.reason.as_str(),
             "IssuerUnreachable"
         );
         assert_eq!(proxy.visits(), 0);
 
-        let identity = Says::this("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+        let identity = Scripted::this("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
         let mut allowing = issuer();
         allowing.operator_identity = Some(OperatorIdentity::AppService);
         let request = TokenRequest {
@@ -317,13 +317,13 @@ fn direct_connections_and_the_machines_own_identity_do_not_use_the_proxy() {
 }
 
 #[test]
-fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
+fn no_address_is_sent_to_a_proxy_that_a_direct_connection_would_refuse() {
     run(async {
-        let proxy = Says::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
+        let proxy = Scripted::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
         let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
         // An allowed address. The connection that it leaves open is not used for other addresses.
         assert_eq!(
-            ask(&http, "https://127.0.0.9:9/").await.reason.as_str(),
+            send(&http, "https://127.0.0.9:9/").await.reason.as_str(),
             "ProxyRefused"
         );
         for url in [
@@ -334,7 +334,7 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
             "https://metadata.google.internal/",
             "https://idp/",
         ] {
-            let reported = ask(&http, url).await;
+            let reported = send(&http, url).await;
             assert_eq!(
                 (reported.reason.as_str(), reported.class),
                 ("AddressNotAllowed", Class::Invalid),
@@ -350,7 +350,7 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
         assert_eq!(reported.reason.as_str(), "AddressNotAllowed");
         assert_eq!(proxy.visits(), 2, "the one that is fit, and why not");
         // For an allowed IPv6 address, the message states that a name is needed.
-        let reported = ask(&http, "https://[2606:4700::1111]/").await;
+        let reported = send(&http, "https://[2606:4700::1111]/").await;
         assert!(
             reported.next_step.to_string().contains("IPv6"),
             "{}",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::proxied::{Says, ask, issuer, over_tls, run, through};
+use super::proxied::{Scripted, issuer, over_tls, run, send, through};
 use crate::{
     credential::Endpoint,
     http::Http,
@@ -14,7 +14,7 @@ use crate::{
 #[test]
 fn the_status_of_a_proxy_and_what_must_be_allowed_are_reported() {
     run(async {
-        for (answer, words) in [
+        for (answer, expected) in [
             (
                 "HTTP/1.1 403 Forbidden\r\n\r\n",
                 [
@@ -64,13 +64,13 @@ fn the_status_of_a_proxy_and_what_must_be_allowed_are_reported() {
                 ["does not answer in HTTP", "https://"],
             ),
         ] {
-            let proxy = Says::this(answer).await;
+            let proxy = Scripted::this(answer).await;
             let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
-            let reported = ask(&http, "https://127.0.0.9:9/x?secret=1").await;
+            let reported = send(&http, "https://127.0.0.9:9/x?secret=1").await;
             let message = reported.message();
             assert_eq!(reported.reason.as_str(), "ProxyRefused", "{answer}");
-            for word in words {
-                assert!(message.contains(word), "{answer}: {message}");
+            for expected_part in expected {
+                assert!(message.contains(expected_part), "{answer}: {message}");
             }
             // Users of namespaces need not know the address of the proxy, nor other parts of its answer.
             for hidden in [&*proxy.port.to_string(), "portal", "secret"] {
@@ -101,7 +101,7 @@ fn the_schemes_of_a_proxy_are_named_and_a_refused_password_is_not_tried_again() 
         Box::leak(format!("HTTP/1.1 407 No\r\n{}\r\n", lines.concat()).into_boxed_str())
     };
     run(async {
-        for (schemes, user, words) in [
+        for (schemes, user, expected) in [
             (
                 "Negotiate;NTLM",
                 "",
@@ -133,17 +133,17 @@ fn the_schemes_of_a_proxy_are_named_and_a_refused_password_is_not_tried_again() 
                 ["is given none", "an administrator adds them"],
             ),
         ] {
-            let proxy = Says::this(wants(schemes)).await;
+            let proxy = Scripted::this(wants(schemes)).await;
             let http = through(&format!("http://{user}127.0.0.1:{}", proxy.port), &[]);
-            let reported = ask(&http, "https://127.0.0.9:9/").await;
+            let reported = send(&http, "https://127.0.0.9:9/").await;
             let message = reported.message();
             assert_eq!(
                 reported.reason.as_str(),
                 "ProxyCredentialsRefused",
                 "{schemes}"
             );
-            for word in words {
-                assert!(message.contains(word), "{schemes}: {message}");
+            for expected_part in expected {
+                assert!(message.contains(expected_part), "{schemes}: {message}");
             }
             assert!(
                 !message.to_ascii_lowercase().contains("hunter2"),
@@ -165,9 +165,9 @@ fn the_schemes_of_a_proxy_are_named_and_a_refused_password_is_not_tried_again() 
 #[test]
 fn a_proxy_that_wants_its_password_gets_it_with_the_second_question() {
     run(async {
-        let proxy = Says::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
+        let proxy = Scripted::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
         let http = through(&format!("http://ada:hunter2@127.0.0.1:{}", proxy.port), &[]);
-        let reported = ask(&http, "https://127.0.0.9:9/").await;
+        let reported = send(&http, "https://127.0.0.9:9/").await;
         assert!(
             reported.message().contains("HTTP 403"),
             "{}",
@@ -203,7 +203,7 @@ fn what_is_no_http_is_not_called_a_broken_connection() {
             "a".repeat(600_000)
         );
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(500));
-        for (answer, reason, word) in [
+        for (answer, reason, expected_part) in [
             (
                 "hello this is ssh\r\n",
                 "MalformedAnswer",
@@ -234,7 +234,7 @@ fn what_is_no_http_is_not_called_a_broken_connection() {
             // A server that answers has usually read the request.
             assert!(!reported.not_sent, "{start}");
             assert!(
-                reported.message().contains(word),
+                reported.message().contains(expected_part),
                 "{start}: {}",
                 reported.message()
             );
@@ -279,7 +279,7 @@ fn an_address_that_only_the_discovery_document_names_is_reported_as_such() {
 }
 
 #[test]
-fn a_user_who_wrote_no_url_is_not_told_to_correct_one() {
+fn the_advice_to_correct_a_url_is_given_only_if_a_user_wrote_one() {
     run(async {
         let url = Url::parse("https://login.nobody.invalid/").unwrap();
         let reported = Http::default()

@@ -148,7 +148,7 @@ const BOTH: [&rustls::SupportedProtocolVersion; 2] =
 enum Does {
     Tls(Box<ServerConfig>),
     /// Reads once, writes this, and closes.
-    Says(Vec<u8>),
+    Scripted(Vec<u8>),
     Closes,
     Resets,
     /// Accepts the connection, and then neither reads nor writes.
@@ -192,7 +192,7 @@ async fn serve(
                 let _ = stream.shutdown().await;
             }
         }
-        (_, Some(Does::Says(bytes))) => {
+        (_, Some(Does::Scripted(bytes))) => {
             let _ = stream.read(&mut head).await;
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
@@ -216,7 +216,7 @@ fn issuer(bundle: Option<&str>) -> Issuer {
     issuer
 }
 
-async fn asked(does: Does, bundle: Option<&str>) -> Result<u16, TokenError> {
+async fn send(does: Does, bundle: Option<&str>) -> Result<u16, TokenError> {
     let port = start(does).await;
     let url = Url::parse(&format!("https://localhost:{port}/x?secret=1")).unwrap();
     let answer = Http::default().get(&issuer(bundle), url).await;
@@ -233,14 +233,17 @@ async fn asked(does: Does, bundle: Option<&str>) -> Result<u16, TokenError> {
 }
 
 /// Sends a request and compares the message with these words, in addition to the checks for all messages.
-async fn reported(case: &str, does: Does, bundle: Option<&str>, words: &[&str]) -> TokenError {
-    let token_error = asked(does, bundle)
+async fn reported(case: &str, does: Does, bundle: Option<&str>, expected: &[&str]) -> TokenError {
+    let token_error = send(does, bundle)
         .await
         .err()
         .unwrap_or_else(|| panic!("{case}: answered"));
     let text = token_error.next_step.to_string();
-    for word in words {
-        assert!(text.contains(word), "{case}: no {word:?} in {text}");
+    for expected_part in expected {
+        assert!(
+            text.contains(expected_part),
+            "{case}: no {expected_part:?} in {text}"
+        );
     }
     assert!(token_error.not_sent, "{case}: {text}");
     assert!(text.len() < 900, "{case}: {} bytes", text.len());
@@ -340,8 +343,8 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
             ("self-signed, another bundle", &own, Some(&other_pem), &["self-signed", "not in caBundle"]),
             ("self-signed as a CA", &own_ca, Some(&own_ca_pem), &["CA:TRUE", "CA:FALSE"]),
         ];
-        for (case, shows, bundle, words) in cases {
-            let token_error = reported(case, tls(shows), bundle, words).await;
+        for (case, shows, bundle, expected) in cases {
+            let token_error = reported(case, tls(shows), bundle, expected).await;
             assert_eq!(
                 (token_error.reason.as_str(), token_error.class),
                 ("TlsFailed", Class::Transient),
@@ -353,11 +356,7 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
             ("the intermediate is trusted", &alone, &middle.pem()),
             ("self-signed and trusted", &own, &own_pem),
         ] {
-            assert_eq!(
-                asked(tls(shows), Some(bundle)).await.unwrap(),
-                200,
-                "{case}"
-            );
+            assert_eq!(send(tls(shows), Some(bundle)).await.unwrap(), 200, "{case}");
         }
         // The CA was recreated with the same name.
         let again = root("Root");
@@ -409,12 +408,12 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_reported_with_its_names() {
         .await;
         // Both roots in the bundle, or a new root with the same key: no error.
         let both = format!("{top_pem}{}", again.pem());
-        assert_eq!(asked(tls(&renewed), Some(&both)).await.unwrap(), 200);
+        assert_eq!(send(tls(&renewed), Some(&both)).await.unwrap(), 200);
         let key = KeyPair::from_pem(&top.key().serialize_pem()).unwrap();
         let prolonged = Ca::self_signed(ca_params("Root"), key).unwrap();
         let bundle = prolonged.pem();
         assert_ne!(bundle, top_pem);
-        assert_eq!(asked(tls(&whole), Some(&bundle)).await.unwrap(), 200);
+        assert_eq!(send(tls(&whole), Some(&bundle)).await.unwrap(), 200);
     });
 }
 
@@ -443,7 +442,7 @@ fn the_cas_of_the_operator_are_trusted_beside_those_of_the_issuer() {
 }
 
 #[test]
-fn what_a_certificate_says_wrongly_is_reported() {
+fn invalid_fields_of_a_certificate_are_reported() {
     run(async {
         let top = root("Root");
         let pem = top.pem();
@@ -491,8 +490,8 @@ fn what_a_certificate_says_wrongly_is_reported() {
             ("SHA-1", by_hand(true, ECDSA_SHA1, "Root", top.key()), &["SHA-1"]),
             ("a hostile subject", Shows::leaf(&hostile, &top, &[]), &["expired"]),
         ];
-        for (case, shows, words) in cases {
-            let token_error = reported(case, tls(&shows), Some(&pem), words).await;
+        for (case, shows, expected) in cases {
+            let token_error = reported(case, tls(&shows), Some(&pem), expected).await;
             assert_eq!(token_error.reason.as_str(), "TlsFailed", "{case}");
         }
     });

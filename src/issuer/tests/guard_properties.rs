@@ -178,7 +178,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(5_000))]
 
     #[test]
-    fn whatever_the_address_the_guard_says_what_the_registries_say(address in address()) {
+    fn for_every_address_the_guard_agrees_with_the_iana_registries(address in address()) {
         prop_assert_eq!(allowed(address, &[]), open(address), "{}", address);
     }
 

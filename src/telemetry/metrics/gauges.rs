@@ -46,7 +46,7 @@ pub struct Objects {
     /// Credentials whose renewal fails, by reason.
     pub failing: BTreeMap<&'static str, u64>,
     /// Tokens with less lifetime left than the minimum.
-    pub below_floor: u64,
+    pub below_minimum: u64,
     /// Tokens that have expired.
     pub expired: u64,
     /// When the next token expires, Unix seconds.
@@ -145,7 +145,7 @@ pub(super) fn objects(page: &mut Page, objects: &Objects) {
     list(page, Id::Credentials, &objects.ready);
     by_reason(page, Id::NotReady, &objects.not_ready);
     by_reason(page, Id::Failing, &objects.failing);
-    list(page, Id::BelowFloor, &[objects.below_floor]);
+    list(page, Id::BelowMinimum, &[objects.below_minimum]);
     list(page, Id::Expired, &[objects.expired]);
     let soonest = objects.soonest_expiry.map(Value::Whole);
     one(page, Id::SoonestExpiry, &[], soonest);

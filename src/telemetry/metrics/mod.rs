@@ -96,7 +96,13 @@ impl Metrics {
     }
 
     /// Counts a token request, with or without an answer.
-    pub fn asked(&self, grant: GrantKey, issuer: &IssuerId, result: &'static str, took: Duration) {
+    pub fn record_token_request(
+        &self,
+        grant: GrantKey,
+        issuer: &IssuerId,
+        result: &'static str,
+        took: Duration,
+    ) {
         lock(&self.issuers).count(grant, issuer, result);
         self.observe(Id::TokenRequestDuration, &[result], took.as_secs_f64());
     }

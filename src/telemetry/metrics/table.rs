@@ -128,7 +128,7 @@ table! {
         "ApiCredentials whose condition Ready is False, by its reason; a reason without any has no series";
     Failing: "apicred_credentials_failing", Kind::Gauge, None, &[REASON], Leader, "0.1.0",
         "ApiCredentials whose renewal fails, whether or not their token is still valid, by the reason of RenewalFailing, else of Ready; waits such as Suspended are not counted; a reason without any has no series";
-    BelowFloor: "apicred_tokens_below_floor", Kind::Gauge, None, &[], Leader, "0.1.0",
+    BelowMinimum: "apicred_tokens_below_floor", Kind::Gauge, None, &[], Leader, "0.1.0",
         "Tokens with less lifetime left than minLifetime, expired ones included; those of suspended ApiCredentials are not counted";
     Expired: "apicred_tokens_expired", Kind::Gauge, None, &[], Leader, "0.1.0",
         "Expired tokens in Secrets; those of suspended ApiCredentials are not counted";

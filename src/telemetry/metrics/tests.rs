@@ -42,7 +42,7 @@ fn full(format: Format) -> String {
     let metrics = Metrics::default();
     let issuer = cluster("contoso");
     metrics.expect(GrantKey::RefreshToken, &issuer);
-    metrics.asked(
+    metrics.record_token_request(
         GrantKey::ClientCredentials,
         &issuer,
         "ok",
@@ -146,7 +146,7 @@ fn labels_are_enums_but_the_issuer_and_what_must_be_enabled() {
     let metrics = Metrics::default();
     for n in 0..3 * MOST_ISSUERS {
         let issuer = cluster(&format!("issuer-{n}"));
-        metrics.asked(
+        metrics.record_token_request(
             GrantKey::ClientCredentials,
             &issuer,
             "ok",
@@ -157,7 +157,7 @@ fn labels_are_enums_but_the_issuer_and_what_must_be_enabled() {
         IssuerId::Inline("https://login.example/tenant".to_owned()),
         IssuerId::Object(IssuerKind::TokenIssuer, "ns".to_owned(), "mine".to_owned()),
     ] {
-        metrics.asked(
+        metrics.record_token_request(
             GrantKey::ClientCredentials,
             &issuer,
             "denied",
@@ -264,7 +264,7 @@ fn series_of_enums_exist_from_the_start_at_zero() {
 }
 
 #[test]
-fn a_standby_says_what_it_is_and_nothing_of_what_it_does_not_know() {
+fn a_standby_exports_only_metrics_of_the_process() {
     let page = Metrics::default().encode(&Snapshot::default(), Format::Prometheus);
     assert!(page.contains("\napicred_leader 0\n"), "{page}");
     let build = format!(

@@ -19,7 +19,7 @@ impl Format {
     /// neither
     /// format, gets the one that all clients can read.
     pub fn of(accept: Option<&str>) -> Self {
-        let mut wishes = [0.0_f32; 2];
+        let mut weights = [0.0_f32; 2];
         for range in accept.unwrap_or_default().split(',') {
             let mut parts = range.split(';').map(str::trim);
             let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -29,9 +29,9 @@ impl Format {
                 _ => continue,
             };
             let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
-            wishes[at] = wishes[at].max(weight.unwrap_or(1.0));
+            weights[at] = weights[at].max(weight.unwrap_or(1.0));
         }
-        if wishes[1] > 0.0 && wishes[1] >= wishes[0] {
+        if weights[1] > 0.0 && weights[1] >= weights[0] {
             Self::OpenMetrics
         } else {
             Self::Prometheus

@@ -83,7 +83,7 @@ async fn a_probe_is_answered_among_any_number_of_slow_clients() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_end_is_not_waited_for_and_not_kept() {
+async fn a_request_head_that_does_not_end_is_neither_awaited_nor_stored() {
     let (address, _stop, _server) = start(LONG).await;
     // The server waits no longer than HEAD for a head, also if only half of it arrives.
     for text in ["", "GET /livez HTTP/1.1\r\nx: y\r\n"] {
@@ -163,7 +163,10 @@ fn the_client_with_the_most_connections_loses_its_oldest_idle_one() {
         (vec![(1, true), (2, false), (3, false)], Some(1)),
     ];
     for (open, victim) in cases {
-        let open: Vec<(IpAddr, bool)> = open.iter().map(|(n, asked)| (ip(*n), *asked)).collect();
+        let open: Vec<(IpAddr, bool)> = open
+            .iter()
+            .map(|(n, request_arrived)| (ip(*n), *request_arrived))
+            .collect();
         assert_eq!(least_missed(&open), victim, "{open:?}");
     }
 }

@@ -8,7 +8,7 @@ use crate::support::{objects, refuses, run};
 #[test]
 fn what_the_chart_owns_cannot_be_set_beside_its_values() {
     run(async {
-        for (values, words) in [
+        for (values, expected) in [
             (
                 json!({ "extraArgs": ["--leader-elect=false"] }),
                 ["--leader-elect belongs to the chart", "remove it"],
@@ -64,7 +64,7 @@ fn what_the_chart_owns_cannot_be_set_beside_its_values() {
                 ["--metrics-per-credential has no value", "write it alone"],
             ),
         ] {
-            refuses(&values, &words).await;
+            refuses(&values, &expected).await;
         }
         for values in [
             json!({ "extraArgs": ["--arc-folder", "/arc", "--fast-rotations", "--identity-endpoint=http://169.254.1.1/msi"] }),
@@ -76,8 +76,8 @@ fn what_the_chart_owns_cannot_be_set_beside_its_values() {
             let objects = objects(&values).await;
             let args = objects.container()["args"].as_array().expect("arguments");
             let args: Vec<&str> = args.iter().filter_map(|a| a.as_str()).collect();
-            let said = operator(&args, &environment(&objects));
-            assert!(accepts(&said), "{values}: {said}");
+            let output = operator(&args, &environment(&objects));
+            assert!(accepts(&output), "{values}: {output}");
         }
     });
 }

@@ -42,7 +42,7 @@ fn a_network_is_too_wide_for_the_chart_if_it_is_for_the_operator() {
             let parsed = network.parse().expect("a network");
             let expected = addresses::check_allowed(&[parsed], false).is_err();
             let names = [" is ", " contains "].map(|verb| format!("allowCidrs: {network}{verb}"));
-            let found = names.iter().any(|words| reported.contains(words));
+            let found = names.iter().any(|expected| reported.contains(expected));
             assert_eq!(found, expected, "{network}: {reported}");
             wide += usize::from(expected);
         }

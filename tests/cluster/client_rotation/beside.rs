@@ -7,7 +7,7 @@ use super::rig::{Rig, SOURCE};
 use crate::support::{World, run, unique};
 
 #[test]
-fn what_somebody_stored_beside_a_client_secret_is_neither_tried_nor_replaced() {
+fn a_value_stored_beside_a_client_secret_is_neither_tried_nor_replaced() {
     run(async {
         let world = World::own().await;
         for ending in ["-next", "-previous"] {
@@ -20,7 +20,7 @@ fn what_somebody_stored_beside_a_client_secret_is_neither_tried_nor_replaced() {
             rig.run().await;
             rig.place.ready("a").await;
             rig.place.ready("graph-rotator").await;
-            let status = rig.says("RotationBlocked", ending).await;
+            let status = rig.until_condition("RotationBlocked", ending).await;
             // Not even its first characters are shown.
             let others = status.keys.iter().any(|key| key.state != "Current");
             assert!(!others, "{status:?}");

@@ -85,9 +85,9 @@ fn the_token_of_a_manager_that_names_another_issuer_is_not_sent_there() {
         edited.expect("an edit");
         rig.point_at(json!({ "issuerRef": lab.reference })).await;
         rig.request().await;
-        rig.says("RotationBlocked", &rig.app).await;
+        rig.until_condition("RotationBlocked", &rig.app).await;
         rig.forget().await;
-        rig.says("RotationBlocked", "a token of an earlier spec")
+        rig.until_condition("RotationBlocked", "a token of an earlier spec")
             .await;
         let held_still = rig.place.view("token-of-the-owner").await;
         assert_eq!(held_still.expect("a token").token, held.token);
@@ -125,7 +125,7 @@ fn a_token_that_another_writer_put_into_the_secret_of_a_manager_is_not_sent() {
         replaced.expect("a token of somebody else");
         let before = rig.place.issuer.api_calls().len();
         rig.request().await;
-        rig.says(
+        rig.until_condition(
             "RotationBlocked",
             "has a token that is not known to this operator",
         )
@@ -150,9 +150,10 @@ fn the_own_token_and_the_proof_of_a_client_that_names_another_issuer_are_not_sen
         rig.annotate_source(allowed).await;
         rig.point_at(json!({ "issuerRef": lab.reference })).await;
         rig.request().await;
-        rig.says("RotationBlocked", &rig.app).await;
+        rig.until_condition("RotationBlocked", &rig.app).await;
         rig.forget().await;
-        rig.says("RotationBlocked", "may not be sent to").await;
+        rig.until_condition("RotationBlocked", "may not be sent to")
+            .await;
         assert_eq!(lab.listener.requests(), Vec::<String>::new());
         // When the owner allows the other one, only tokens of that issuer are sent there.
         rig.annotate_source(json!({ "apicred.dev/allowed-issuers": null }))
@@ -191,15 +192,15 @@ fn what_apicred_made_for_one_application_is_named_while_the_client_names_another
         rig.point_at(json!({ "id": rig.other, "objectId": null }))
             .await;
         rig.adopt(&first).await;
-        let status = rig.says("RotationBlocked", &made).await;
+        let status = rig.until_condition("RotationBlocked", &made).await;
         let condition = status
             .conditions
             .iter()
             .find(|c| c.type_ == "RotationBlocked");
-        let said = &condition.expect("a condition").message;
+        let message = &condition.expect("a condition").message;
         assert!(
-            said.contains(&rig.app) && said.contains(rig.place.issuer.origin()),
-            "{said}"
+            message.contains(&rig.app) && message.contains(rig.place.issuer.origin()),
+            "{message}"
         );
         let events: Api<Event> = Api::namespaced(rig.place.kube.clone(), &rig.place.namespace);
         let named = async || {

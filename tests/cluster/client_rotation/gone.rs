@@ -108,17 +108,17 @@ async fn goes(world: &World, way: Way) {
         "a credential of a client was removed at the issuer",
         "it stays valid there; remove it at the issuer",
     );
-    let words = if let Way::Refused = way {
+    let expected = if let Way::Refused = way {
         named
     } else {
         removed
     };
-    let said = async || {
+    let message = async || {
         let log = log();
         let last = log.lines().rev().take(3).collect::<Vec<_>>().join("\n");
-        log.contains(words).then_some(()).ok_or(last)
+        log.contains(expected).then_some(()).ok_or(last)
     };
-    eventually(LATER, format!("{way:?}: {words}"), said).await;
+    eventually(LATER, format!("{way:?}: {expected}"), message).await;
     let left = rig.at_issuer(KIND);
     if let Way::Refused = way {
         assert_eq!(left, all, "{way:?}");

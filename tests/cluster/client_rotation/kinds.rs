@@ -39,8 +39,9 @@ fn a_client_secret_of_apicred_stays_and_is_named_when_its_client_gets_certificat
             "rotation": { "overlap": "1s" },
         });
         rig.point_at(certificate).await;
-        rig.says("RotationBlocked", "has certificates now").await;
-        rig.says("RotationBlocked", &made).await;
+        rig.until_condition("RotationBlocked", "has certificates now")
+            .await;
+        rig.until_condition("RotationBlocked", &made).await;
         // Credentials use the certificate meanwhile, and nothing is removed.
         rig.renews().await;
         assert_eq!(rig.at_issuer(CredentialKind::Secret), ids);

@@ -67,7 +67,7 @@ async fn leaves(world: &World, way: Way) {
     let all = rig.at_issuer(CredentialKind::Secret);
     assert!(all.iter().any(|id| id == made), "{way:?}: {all:?}");
     if let Way::Renamed = way {
-        rig.says("RotationBlocked", made).await;
+        rig.until_condition("RotationBlocked", made).await;
     }
 }
 

@@ -28,8 +28,8 @@ fn a_manager_that_does_not_exist_is_reported_before_it_is_needed() {
         let calls = rig.place.issuer.api_calls().len();
         let by = |name: &str| json!({ "rotation": { "managementRef": { "name": name } } });
         rig.point_at(by("nobody")).await;
-        let words = "ApiCredential nobody does not exist in this namespace";
-        rig.says("RotationBlocked", words).await;
+        let expected = "ApiCredential nobody does not exist in this namespace";
+        rig.until_condition("RotationBlocked", expected).await;
         rig.point_at(by("graph-rotator")).await;
         let is_blocked = async || {
             let status = rig.status().await;
@@ -42,7 +42,7 @@ fn a_manager_that_does_not_exist_is_reported_before_it_is_needed() {
         eventually(LATER, "what is corrected is reported no more", is_blocked).await;
         // It is deleted later.
         rig.place.delete("graph-rotator").await;
-        rig.says(
+        rig.until_condition(
             "RotationBlocked",
             "ApiCredential graph-rotator does not exist",
         )
@@ -50,7 +50,7 @@ fn a_manager_that_does_not_exist_is_reported_before_it_is_needed() {
         assert_eq!(rig.place.issuer.api_calls().len(), calls, "nothing was due");
         // The next process reports it as well, from its first reconciliation on.
         rig.run().await;
-        rig.says(
+        rig.until_condition(
             "RotationBlocked",
             "ApiCredential graph-rotator does not exist",
         )

@@ -37,19 +37,19 @@ fn a_secret_that_an_admission_policy_protects_is_named_with_the_policy() {
         })
         .await;
         let request = rig.request().await;
-        let words = format!("Secret {SOURCE} could not be written");
-        let status = rig.says("RotationBlocked", &words).await;
+        let expected = format!("Secret {SOURCE} could not be written");
+        let status = rig.until_condition("RotationBlocked", &expected).await;
         let mut all = status.conditions.iter();
         let blocked = all.find(|c| c.type_ == "RotationBlocked");
-        let said = blocked.map(|c| c.message.as_str()).expect("a message");
+        let message = blocked.map(|c| c.message.as_str()).expect("a message");
         let named = format!("the admission policy {} denies it", rig.place.namespace);
-        assert!(said.contains(&named), "{said}");
+        assert!(message.contains(&named), "{message}");
         policy.lift().await;
         // A user made the first credential, so it stays.
         rig.switched(&request).await;
         rig.until("what was refused is over", |s| {
             let mut all = s.conditions.iter();
-            !all.any(|c| c.message.contains(&words))
+            !all.any(|c| c.message.contains(&expected))
         })
         .await;
     });

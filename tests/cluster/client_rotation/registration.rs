@@ -339,7 +339,7 @@ fn a_registration_access_token_is_sent_to_no_other_host() {
         rig.run().await;
         rig.place.ready("a").await;
         rig.request().await;
-        rig.says("RotationBlocked", "neither on the host of the issuer")
+        rig.until_condition("RotationBlocked", "neither on the host of the issuer")
             .await;
         let came = stranger.accept();
         assert!(came.is_err(), "{came:?}");
@@ -387,8 +387,8 @@ fn a_registration_access_token_that_cannot_be_stored_is_reported_and_stored_when
         let policy = reconciled_and_locked(&mut rig).await;
         let before = rig.token_in_secret().await;
         let request = rig.request().await;
-        let words = format!("could not be stored in Secret {SOURCE} (");
-        rig.says("RotationBlocked", &words).await;
+        let expected = format!("could not be stored in Secret {SOURCE} (");
+        rig.until_condition("RotationBlocked", &expected).await;
         assert_eq!(rig.token_in_secret().await, before);
         policy.lift().await;
         eventually(LATER, "the token in the Secret", async || {
@@ -418,16 +418,16 @@ fn a_registration_access_token_finds_a_secret_that_was_created_again() {
         ];
         let data: Value = keys.iter().map(|key| (*key, text(key))).collect();
         rig.request().await;
-        let words = format!("could not be stored in Secret {SOURCE} (");
-        rig.says("RotationBlocked", &words).await;
+        let expected = format!("could not be stored in Secret {SOURCE} (");
+        rig.until_condition("RotationBlocked", &expected).await;
         let secrets = rig.place.secrets();
         let deleted = secrets.delete(SOURCE, &DeleteParams::default()).await;
         deleted.expect("it goes");
-        rig.says("RotationBlocked", "because the Secret was deleted")
+        rig.until_condition("RotationBlocked", "because the Secret was deleted")
             .await;
         rig.place.put_secrets(SOURCE, &data).await;
-        let words = "has no annotation apicred.dev/rotate-by: shared";
-        rig.says("RotationBlocked", words).await;
+        let expected = "has no annotation apicred.dev/rotate-by: shared";
+        rig.until_condition("RotationBlocked", expected).await;
         policy.lift().await;
         rig.annotate_source(json!({ "apicred.dev/rotate-by": "shared" }))
             .await;

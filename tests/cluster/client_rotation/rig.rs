@@ -268,11 +268,11 @@ impl<'w> Rig<'w> {
     }
 
     /// Waits until the message of a condition contains this text.
-    pub(super) async fn says(&self, kind: &str, words: &str) -> ApiClientStatus {
+    pub(super) async fn until_condition(&self, kind: &str, expected: &str) -> ApiClientStatus {
         let fits = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
-            c.type_ == kind && c.status == "True" && c.message.contains(words)
+            c.type_ == kind && c.status == "True" && c.message.contains(expected)
         };
-        let what = format!("{kind}: {words}");
+        let what = format!("{kind}: {expected}");
         self.until(&what, |status| status.conditions.iter().any(fits))
             .await
     }
@@ -426,7 +426,7 @@ impl Rig<'_> {
     /// Renews the credential whenever a new one waits for it. Returns when the operator ends or the request is answered; returns true
     /// if the operator ended.
     pub(super) async fn followed_through(&mut self, request: &str) -> bool {
-        let mut asked = false;
+        let mut request_seen = false;
         let begun = std::time::Instant::now();
         loop {
             assert!(begun.elapsed() < LATER * 2, "{:?}", self.status().await);
@@ -436,9 +436,9 @@ impl Rig<'_> {
             let status = self.status().await;
             let has = |state: &str| status.keys.iter().any(|k| k.state == state);
             let handled = status.last_handled_rotate_request.as_deref() == Some(request);
-            if handled && has("Previous") && !asked {
+            if handled && has("Previous") && !request_seen {
                 self.place.request_renewal("a").await;
-                asked = true;
+                request_seen = true;
             }
             let rest = status.rotation_state.as_deref() == Some("Steady") && status.keys.len() == 1;
             if handled && rest {

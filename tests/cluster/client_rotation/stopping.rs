@@ -61,8 +61,8 @@ async fn stopped(world: &World, answer: Answer) {
     rig.place.issuer.fault(answer.fault());
     let alone = rig.place.namespace.clone();
     rig.start(None, &alone).await;
-    let asked = async || (rig.place.issuer.pending_faults() == 0).then_some(());
-    eventually(LATER, format!("{answer:?}: the request"), asked).await;
+    let request_seen = async || (rig.place.issuer.pending_faults() == 0).then_some(());
+    eventually(LATER, format!("{answer:?}: the request"), request_seen).await;
     let mut operator = rig.operator.take().expect("it runs");
     operator.signal("TERM").await;
     let status = operator.wait(GRACE).await;

@@ -12,7 +12,7 @@ use crate::{
 const BLOCKED: u32 = 53_003;
 
 #[test]
-fn a_rotation_that_gets_no_token_says_why_and_changes_nothing() {
+fn a_rotation_that_gets_no_token_reports_the_reason_and_changes_nothing() {
     run(async {
         let world = World::own().await;
         let mut rig = Rig::with_secret(&world, "no-token", soon()).await;
@@ -35,10 +35,10 @@ fn a_rotation_that_gets_no_token_says_why_and_changes_nothing() {
             "-n",
             namespace,
         ];
-        let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
-        assert!(!good && said.contains("AADSTS53003"), "{said}");
+        let (good, output) = Plugin::start(&kubeconfig, &args).end().await;
+        assert!(!good && output.contains("AADSTS53003"), "{output}");
         let request = rig.requested().await;
-        rig.says("RotationBlocked", "AADSTS53003").await;
+        rig.until_condition("RotationBlocked", "AADSTS53003").await;
         assert_eq!(rig.at_issuer(CredentialKind::Secret).len(), 1);
         assert_eq!(rig.data().await.len(), 1);
         rig.place.issuer.clear_faults();

@@ -92,12 +92,12 @@ fn nothing_is_removed_that_a_secret_of_an_unlisted_namespace_uses() {
         rig.switched(&request).await;
         rig.place.request_renewal("a").await;
         let blocked = "could not list the Secrets of every namespace";
-        rig.says("RotationBlocked", blocked).await;
+        rig.until_condition("RotationBlocked", blocked).await;
         assert!(rig.at_issuer(CredentialKind::Secret).contains(&used));
 
         admit(&world, &theirs.namespace).await;
         let left = format!("credential {used} is also in a Secret of another namespace");
-        rig.says("RotationLeftover", &left).await;
+        rig.until_condition("RotationLeftover", &left).await;
         let settled = |s: &ApiClientStatus| {
             let blocked = s.conditions.iter().any(|c| c.type_ == "RotationBlocked");
             s.rotation_state.as_deref() == Some("Steady") && !blocked

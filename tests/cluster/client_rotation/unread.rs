@@ -33,24 +33,24 @@ async fn rotate_twice(rig: &mut Rig<'_>) -> (Vec<String>, ApiClientStatus) {
     ids.push(added(rig, &ids));
     // A user made the first one, so it stays. The rotation does not wait for that.
     let status = rig
-        .says("RotationLeftover", "was not made by apicred")
+        .until_condition("RotationLeftover", "was not made by apicred")
         .await;
     let first = status.keys.iter().find(|k| k.state == "Previous");
     let thumbprint = first
         .and_then(|key| key.thumbprint.as_deref())
         .expect("one");
-    let said = |s: &ApiClientStatus| format!("{:?}", s.conditions);
-    assert!(said(&status).contains(thumbprint), "{status:#?}");
+    let message = |s: &ApiClientStatus| format!("{:?}", s.conditions);
+    assert!(message(&status).contains(thumbprint), "{status:#?}");
     let steady = |s: &ApiClientStatus| s.rotation_state.as_deref() == Some("Steady");
     let status = rig.until("the end of the overlap", steady).await;
     assert!(!blocked(&status), "{status:#?}");
-    let said = async || {
+    let message = async || {
         let all = rig.events("RotationLeftover").await;
         (all.len() == 1)
             .then_some(())
             .ok_or_else(|| format!("{all:?}"))
     };
-    eventually(LATER, "one event".to_owned(), said).await;
+    eventually(LATER, "one event".to_owned(), message).await;
 
     let request = rig.request().await;
     rig.follows_through(&request).await;
@@ -72,14 +72,14 @@ fn what_apicred_added_is_removed_by_the_id_that_the_answer_has() {
 }
 
 #[test]
-fn what_has_no_known_id_stays_until_it_ends_and_an_event_says_so() {
+fn a_credential_without_known_id_stays_until_it_expires_and_an_event_reports_it() {
     run(async {
         let world = World::own().await;
         let mut rig = Rig::without_permission(&world, "unread-unnamed").await;
         let (ids, status) = rotate_twice(&mut rig).await;
         assert_eq!(rig.at_issuer(CredentialKind::Certificate), ids);
         assert_eq!(status.keys[0].key_id, None);
-        let said = async || {
+        let message = async || {
             let all = rig.events("RotationLeftover").await;
             let own = |note: &&String| {
                 let words = ["/1 is not used", "thumbprint", "stays valid there until"];
@@ -90,7 +90,7 @@ fn what_has_no_known_id_stays_until_it_ends_and_an_event_says_so() {
                 n => Err(format!("{n}: {all:?}")),
             }
         };
-        eventually(LATER, "an event".to_owned(), said).await;
+        eventually(LATER, "an event".to_owned(), message).await;
     });
 }
 

@@ -199,7 +199,7 @@ fn a_certificate_of_cert_manager_is_uploaded_by_the_owner_of_the_application() {
 
         // Only cert-manager can make a certificate.
         let request = rig.request().await;
-        rig.says("RotationBlocked", "cmctl renew").await;
+        rig.until_condition("RotationBlocked", "cmctl renew").await;
         let version = rig.renewed(&second).await;
         rig.uploaded(&mark).await;
         let answered =
@@ -225,7 +225,7 @@ fn an_upload_that_is_cut_by_a_restart_is_reported_and_answers_its_request() {
         rig.run().await;
         let mark = rig.rests(&first).await;
         let request = rig.request().await;
-        rig.says("RotationBlocked", "cmctl renew").await;
+        rig.until_condition("RotationBlocked", "cmctl renew").await;
         // The replicas that issue tokens do not have it for a while.
         rig.place.issuer.set_replica_lag(ReplicaLag {
             reads: Duration::ZERO,
@@ -264,7 +264,8 @@ fn an_upload_that_lacks_the_object_id_is_reported_before_one_begins() {
         rig.point_at(json!({ "objectId": null })).await;
         rig.run().await;
         rig.place.ready("a").await;
-        rig.says("RotationBlocked", "set spec.objectId").await;
+        rig.until_condition("RotationBlocked", "set spec.objectId")
+            .await;
         // Another process sees the same state, and reports nothing new.
         let before = rig.place.issuer.api_calls().len();
         rig.run().await;
@@ -276,7 +277,8 @@ fn an_upload_that_lacks_the_object_id_is_reported_before_one_begins() {
             let reported = rig.reported().await;
             reported.iter().filter(|r| *r == "RotationBlocked").count()
         };
-        rig.says("RotationBlocked", "set spec.objectId").await;
+        rig.until_condition("RotationBlocked", "set spec.objectId")
+            .await;
         assert_eq!(blocked(&rig).await, 1);
         rig.point_at(json!({ "objectId": own })).await;
         rig.rests(&first).await;
@@ -297,14 +299,16 @@ fn without_a_valid_certificate_that_got_a_token_nothing_is_uploaded() {
             .annotate_source(json!({ "apicred.dev/keep-last-good": "false" }))
             .await;
         absent.run().await;
-        absent.says("RotationBlocked", "keep-last-good").await;
+        absent
+            .until_condition("RotationBlocked", "keep-last-good")
+            .await;
         absent.place.ready("a").await;
         absent.renewed(&second).await;
         absent
             .annotate_source(json!({ "apicred.dev/keep-last-good": null }))
             .await;
         absent
-            .says(
+            .until_condition(
                 "RotationBlocked",
                 "there is no copy of the certificate that got a token before",
             )
@@ -316,7 +320,7 @@ fn without_a_valid_certificate_that_got_a_token_nothing_is_uploaded() {
         expired.place.edit_secret(COPY, edit).await;
         expired.renewed(&second).await;
         expired
-            .says(
+            .until_condition(
                 "RotationBlocked",
                 "the last good certificate of the Secret has expired",
             )

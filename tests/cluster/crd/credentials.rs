@@ -468,12 +468,12 @@ fn bad_credentials_are_refused_with_a_message() {
                 "needs a key of format DockerConfig",
             ),
         ];
-        for (changes, words) in cases {
+        for (changes, expected) in cases {
             let reported = send::<ApiCredential>(world, &merge(least(), changes.clone())).await;
             let reported = reported.expect_err(&format!("{changes} was taken"));
             assert!(
-                reported.contains(words),
-                "{changes}: {words:?} is not in: {reported}"
+                reported.contains(expected),
+                "{changes}: {expected:?} is not in: {reported}"
             );
         }
     });

@@ -59,7 +59,7 @@ fn issuers_are_taken_or_refused_with_a_message() {
         let one = "an issuer has exactly one of entra, oidc, oauth2 and githubApp";
         let auth = |how: Value| oauth2(json!({ "clientAuthentication": how }));
         let with = |changes: Value| merge(oauth2(json!({})), changes);
-        for (spec, words) in [
+        for (spec, expected) in [
             (json!({}), one),
             (merge(oauth2(json!({})), entra(json!({}))), one),
             (
@@ -182,12 +182,12 @@ fn issuers_are_taken_or_refused_with_a_message() {
             ] {
                 let reported = reported.expect_err(&format!("{spec} was taken"));
                 assert!(
-                    reported.contains(words),
-                    "{spec}: {words:?} is not in: {reported}"
+                    reported.contains(expected),
+                    "{spec}: {expected:?} is not in: {reported}"
                 );
             }
         }
-        for (spec, words) in [
+        for (spec, expected) in [
             (
                 with(json!({ "allowedNamespaces": {} })),
                 "needs names or selector",
@@ -210,8 +210,8 @@ fn issuers_are_taken_or_refused_with_a_message() {
                 .await
                 .expect_err(&format!("{spec} was taken"));
             assert!(
-                reported.contains(words),
-                "{spec}: {words:?} is not in: {reported}"
+                reported.contains(expected),
+                "{spec}: {expected:?} is not in: {reported}"
             );
         }
     });

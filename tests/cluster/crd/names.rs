@@ -31,7 +31,7 @@ fn names_of_issuers_and_keys_of_client_secrets_are_checked() {
             "this is not the name of an object",
             "a key is made of letters",
         );
-        for (issuer, key, words) in [
+        for (issuer, key, expected) in [
             ("ns/i", "k", name),
             ("My Issuer", "k", name),
             ("Issuer", "k", name),
@@ -48,7 +48,10 @@ fn names_of_issuers_and_keys_of_client_secrets_are_checked() {
                 send::<ApiClient>(world, &client(issuer, key)).await,
             ] {
                 let reported = reported.expect_err(&format!("{issuer} and {key} were taken"));
-                assert!(reported.contains(words), "{issuer} and {key}: {reported}");
+                assert!(
+                    reported.contains(expected),
+                    "{issuer} and {key}: {reported}"
+                );
             }
         }
         for (issuer, key) in [("a", ".env"), ("a--b.c-1", "tls.crt"), ("0.a", "A_b-c.1")] {

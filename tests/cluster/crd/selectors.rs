@@ -15,11 +15,11 @@ fn condition(condition: &Value) -> Value {
 }
 
 #[test]
-fn selectors_of_namespaces_are_taken_or_refused_in_words() {
+fn namespace_selectors_are_accepted_or_refused_with_a_message() {
     run(async {
         let world = World::shared().await;
         let (operator, label) = ("In and NotIn need values", "a condition compares a label");
-        for (spec, words) in [
+        for (spec, expected) in [
             (
                 condition(&json!({ "key": "team", "operator": "NotIn" })),
                 operator,
@@ -81,8 +81,8 @@ fn selectors_of_namespaces_are_taken_or_refused_in_words() {
                 .await
                 .expect_err(&format!("{spec} was taken"));
             assert!(
-                reported.contains(words),
-                "{spec}: {words:?} is not in: {reported}"
+                reported.contains(expected),
+                "{spec}: {expected:?} is not in: {reported}"
             );
         }
         for spec in [

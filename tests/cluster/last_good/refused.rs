@@ -155,7 +155,7 @@ fn a_role_that_does_not_allow_the_copy_is_reported_once_also_after_a_restart() {
         };
         grant(without(&all, "create", "secrets")).await;
         may_create(&world, false).await;
-        place.wish(json!("true")).await;
+        place.set_keep_last_good(json!("true")).await;
         place.renews("c").await;
         let refused =
             "Secret tls-last-good cannot be written (the operator's role does not allow create)";

@@ -90,14 +90,14 @@ impl Tally {
 
     fn in_words(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let events = self.0.iter().filter(|e| wanted(&e.verb));
-        let words = events.map(|e| {
+        let expected = events.map(|e| {
             let (verb, what, at) = (&e.verb, name(e), e.request_received);
             format!(
                 "{verb} {what} {}/{} -> {} ({at})",
                 e.namespace, e.name, e.code
             )
         });
-        words.collect()
+        expected.collect()
     }
 
     /// Everything except watches, counted: for messages.

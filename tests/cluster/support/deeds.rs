@@ -100,13 +100,13 @@ impl Place {
 
     /// Requests a renewal with the annotation; returns the value that status must echo.
     pub(crate) async fn request_renewal(&self, name: &str) -> String {
-        let wish = unique();
+        let renewal_id = unique();
         self.edit(
             name,
-            json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": wish } } }),
+            json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": renewal_id } } }),
         )
         .await;
-        wish
+        renewal_id
     }
 
     /// Waits until a check of a credential holds.

@@ -65,8 +65,8 @@ impl GitServer {
             ],
             &["-C", &work, "push", "--quiet", "origin", "main"],
         ] {
-            let (good, said) = run(git(folder.path()).args(args)).await;
-            assert!(good, "git {args:?}: {said}");
+            let (good, output) = run(git(folder.path()).args(args)).await;
+            assert!(good, "git {args:?}: {output}");
         }
         let rules = Arc::new(Rules {
             issuer,
@@ -122,10 +122,10 @@ pub(crate) fn git(home: &Path) -> Command {
 /// Runs it to its end; returns whether it succeeded, and its output.
 pub(crate) async fn run(command: &mut Command) -> (bool, String) {
     let output = command.output().await.expect("git");
-    let said = [output.stdout, output.stderr].concat();
+    let text = [output.stdout, output.stderr].concat();
     (
         output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
+        String::from_utf8_lossy(&text).into_owned(),
     )
 }
 

@@ -72,8 +72,8 @@ impl Listener {
                     ServerConnection::new(Arc::clone(&config)).expect("a usable configuration");
                 let stream = StreamOwned::new(connection, stream);
                 // The operator checks whether a server responds, with a request without content.
-                let said = serve(stream, &answer);
-                if let Some(request) = said.filter(|r| !r.starts_with("HEAD ")) {
+                let served = serve(stream, &answer);
+                if let Some(request) = served.filter(|r| !r.starts_with("HEAD ")) {
                     notes
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)

@@ -122,7 +122,7 @@ impl Operator {
     }
 
     /// Sends a request with another method to its admin server; returns the status.
-    pub(crate) async fn ask(&self, method: &str, path: &str) -> Option<u16> {
+    pub(crate) async fn request(&self, method: &str, path: &str) -> Option<u16> {
         let method = reqwest::Method::from_bytes(method.as_bytes()).ok()?;
         let client = reqwest::Client::builder().no_proxy().build().ok()?;
         let url = format!("http://{}{path}", self.admin);

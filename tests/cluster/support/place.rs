@@ -201,15 +201,17 @@ impl Place {
     }
 
     /// Waits until the condition of this place's issuer has this reason, and its message contains all these texts.
-    pub(crate) async fn issuer_says(&self, reason: &str, words: &[&str]) {
+    pub(crate) async fn until_issuer_reports(&self, reason: &str, expected: &[&str]) {
         let reported = async || {
             let issuer = self.issuers().get(&self.issuer_name).await;
             let issuer = issuer.map_err(|e| e.to_string())?;
             let status = issuer.status.unwrap_or_default();
-            let fits = status
-                .conditions
-                .iter()
-                .any(|c| c.reason == reason && words.iter().all(|word| c.message.contains(word)));
+            let fits = status.conditions.iter().any(|c| {
+                c.reason == reason
+                    && expected
+                        .iter()
+                        .all(|expected_part| c.message.contains(expected_part))
+            });
             let present = status.observed_generation == issuer.metadata.generation;
             if fits && present {
                 Ok(())

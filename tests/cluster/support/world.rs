@@ -143,7 +143,7 @@ impl World {
     }
 
     /// Panics if the operator ended without a request.
-    pub(crate) fn operator_lives(&mut self) {
+    pub(crate) fn operator_runs(&mut self) {
         if let Some(operator) = &mut self.operator {
             let ended = operator.ended();
             assert!(ended.is_none(), "the operator ended: {ended:?}");

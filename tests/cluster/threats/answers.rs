@@ -21,7 +21,7 @@ async fn answer(place: &Place, status: &'static str, text: String) -> Listener {
 }
 
 #[test]
-fn what_an_issuer_answers_is_shown_to_nobody() {
+fn the_response_of_an_issuer_is_never_shown() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t6").await;
@@ -113,7 +113,7 @@ fn a_forged_token_prolongs_nothing_and_is_reported_within_bounds() {
         let huge = "x".repeat(20_000);
         let crowd: Vec<String> = (0..2_000).map(|n| format!("Role.Number.{n}")).collect();
         let odd = "Roles\n  type: Ready\n\u{1b}[31m\u{202e}";
-        for (name, life, claims, most) in [
+        for (name, lifetime, claims, most) in [
             (
                 "far",
                 json!(600),
@@ -160,7 +160,8 @@ fn a_forged_token_prolongs_nothing_and_is_reported_within_bounds() {
             ("negative", Value::Null, json!({ "exp": -1 }), 900),
         ] {
             let token = forged(&claims);
-            let text = json!({ "access_token": token, "token_type": "Bearer", "expires_in": life });
+            let text =
+                json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime });
             let _listener = answer(&place, "200 OK", text.to_string()).await;
             let expect =
                 json!({ "roles": ["Needed"], "tenant": "11111111-1111-1111-1111-111111111111" });
@@ -182,8 +183,8 @@ fn a_forged_token_prolongs_nothing_and_is_reported_within_bounds() {
                 .as_ref()
                 .and_then(|s| s.expires_at.as_ref().map(|t| t.0));
             if let Some(end) = end {
-                let life = end.as_second() - now;
-                assert!(life <= most + 60, "{name}: believed for {life} s");
+                let lifetime = end.as_second() - now;
+                assert!(lifetime <= most + 60, "{name}: believed for {lifetime} s");
             } else {
                 assert_eq!(checked.0.status, "False", "{name}: ready without an end");
             }

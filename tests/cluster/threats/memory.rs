@@ -107,7 +107,7 @@ fn objects_as_large_as_they_may_be_do_not_end_the_operator() {
                 Operator::launch(world.operator_kubeconfig(), &environment, log).await;
             until_ready(&mut operator).await;
             touch(&place, name).await;
-            let wish = place.request_renewal("c").await;
+            let renewal_id = place.request_renewal("c").await;
             eventually(2 * LATER, "a token beside them", async || {
                 let object = place
                     .credentials()
@@ -115,7 +115,7 @@ fn objects_as_large_as_they_may_be_do_not_end_the_operator() {
                     .await
                     .map_err(|e| e.to_string())?;
                 let status = object.status.unwrap_or_default();
-                let served = status.last_handled_renew_request.as_deref() == Some(&wish);
+                let served = status.last_handled_renew_request.as_deref() == Some(&renewal_id);
                 served.then_some(()).ok_or_else(|| format!("{status:?}"))
             })
             .await;

@@ -122,11 +122,11 @@ fn no_spelling_of_an_inner_address_is_connected_to() {
         }
         assert!(checked > 60, "only {checked} were tried");
         assert_eq!(door.knocks.load(Ordering::SeqCst), 0, "somebody knocked");
-        let asked = world
+        let connects = world
             .cluster
             .audit_events(|e| e.uri.contains("/token?") || e.uri.contains(".well-known"))
             .unwrap();
-        assert!(asked.is_empty(), "the API server was asked");
+        assert!(connects.is_empty(), "the API server was asked");
         assert_eq!(foreign_secrets(&place).await, before);
         attacker.learns_nothing(&place).await;
     });
@@ -187,8 +187,8 @@ fn no_inner_address_is_requested_from_a_proxy() {
         assert!(checked > 25, "only {checked} were tried");
         // The issuer of the place does not belong to an attacker: whether it is reached is checked through the proxy.
         let inside = format!(":{}", door.port);
-        let asked = || proxy.asked().into_iter().map(|a| a.target);
-        let of_the_inside: Vec<String> = asked().filter(|t| t.ends_with(&inside)).collect();
+        let connects = || proxy.requests().into_iter().map(|a| a.target);
+        let of_the_inside: Vec<String> = connects().filter(|t| t.ends_with(&inside)).collect();
         assert_eq!(of_the_inside, Vec::<String>::new(), "the proxy was asked");
 
         // An issuer that is requested from the proxy does not lead to an internal address either.
@@ -202,12 +202,15 @@ fn no_inner_address_is_requested_from_a_proxy() {
             .create("led", json!({ "target": { "secretName": "led" } }))
             .await;
         place.not_ready("led", "AddressNotAllowed").await;
-        let asked: Vec<String> = asked().collect();
+        let connects: Vec<String> = connects().collect();
         assert!(
-            asked.iter().any(|t| listener.origin().ends_with(t)),
-            "{asked:?}"
+            connects.iter().any(|t| listener.origin().ends_with(t)),
+            "{connects:?}"
         );
-        assert!(!asked.iter().any(|t| t.ends_with(&inside)), "{asked:?}");
+        assert!(
+            !connects.iter().any(|t| t.ends_with(&inside)),
+            "{connects:?}"
+        );
         assert_eq!(door.knocks.load(Ordering::SeqCst), 0, "somebody knocked");
         attacker.learns_nothing(&place).await;
     });
@@ -300,11 +303,11 @@ fn a_network_that_opens_this_machine_or_metadata_on_the_side_is_refused() {
                 .args(["run", "--allow-cidr", cidr])
                 .output()
                 .unwrap();
-            let said = String::from_utf8_lossy(&started.stderr);
+            let output = String::from_utf8_lossy(&started.stderr);
             assert!(!started.status.success());
             assert!(
-                said.contains(cidr) && said.contains("--allow-wide-cidrs"),
-                "{said}"
+                output.contains(cidr) && output.contains("--allow-wide-cidrs"),
+                "{output}"
             );
         }
         let meant = json!({ "allowedCidrs": ["0.0.0.0/0"], "allowWideCidrs": true });

@@ -156,7 +156,7 @@ fn a_field_that_names_another_namespace_is_refused_and_a_name_cannot_climb_out()
 }
 
 #[test]
-fn a_target_gives_no_rights_and_steers_nobody() {
+fn a_target_grants_no_rights_and_controls_no_other_tool() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t5").await;

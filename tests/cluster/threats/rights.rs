@@ -117,9 +117,9 @@ fn the_operators_roles_are_these_and_no_more() {
             }
             for role in of_kind(&objects, "ClusterRole").chain(of_kind(&objects, "Role")) {
                 for (group, resource, verb) in rights(role) {
-                    for word in [&group, &resource, &verb] {
+                    for expected_part in [&group, &resource, &verb] {
                         assert!(
-                            !word.contains('*'),
+                            !expected_part.contains('*'),
                             "a wildcard in {}",
                             role["metadata"]["name"]
                         );
@@ -161,7 +161,7 @@ fn the_operators_roles_are_these_and_no_more() {
 }
 
 #[test]
-fn each_rule_of_the_role_says_which_code_needs_it() {
+fn each_rule_of_the_role_names_the_code_that_needs_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = ["rbac.yaml", "_rules.tpl", "notify-pods.yaml"]
         .map(|file| root.join("charts/apicred/templates").join(file))
@@ -169,8 +169,8 @@ fn each_rule_of_the_role_says_which_code_needs_it() {
         .concat();
     let (mut comment, mut rules) = (String::new(), 0);
     for line in text.lines().map(str::trim_start) {
-        if let Some(words) = line.strip_prefix('#') {
-            comment.push_str(words);
+        if let Some(expected) = line.strip_prefix('#') {
+            comment.push_str(expected);
         } else if line.starts_with("- apiGroups") {
             rules += 1;
             let named: Vec<&str> = comment
@@ -201,7 +201,7 @@ fn each_rule_of_the_role_says_which_code_needs_it() {
 }
 
 #[test]
-fn whoever_takes_the_operators_token_takes_no_more_than_its_role() {
+fn the_operators_token_has_only_the_rights_of_its_role() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t9").await;
@@ -350,16 +350,19 @@ fn the_admin_port_shows_three_things_and_takes_no_orders() {
             let issuers = |line: &&str| !line.starts_with("apicred_token_requests_total{");
             let text: Vec<&str> = text.lines().filter(issuers).collect();
             let text = text.join("\n");
-            for word in [
+            for expected_part in [
                 &place.namespace,
                 &place.client,
                 &place.issuer.tenant().to_owned(),
             ] {
-                assert!(!text.contains(word.as_str()), "{path} names {word}");
+                assert!(
+                    !text.contains(expected_part.as_str()),
+                    "{path} names {expected_part}"
+                );
             }
             for method in ["POST", "PUT", "DELETE", "PATCH"] {
                 assert_eq!(
-                    operator.ask(method, path).await,
+                    operator.request(method, path).await,
                     Some(405),
                     "{method} {path}"
                 );

@@ -89,7 +89,7 @@ fn got_nothing(place: &Place, listener: &Listener) {
 }
 
 #[test]
-fn whoever_makes_issuers_and_credentials_has_no_secret_sent_to_himself() {
+fn a_user_who_creates_issuers_and_credentials_receives_no_secret() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t1").await;
@@ -200,9 +200,9 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
         for (way, changes) in ways() {
             // Only the grant of Entra ID obtains nothing that could be revoked.
             let policy = if way == "obo" { "Delete" } else { "Revoke" };
-            let wish = json!({ "issuerRef": theirs, "deletionPolicy": policy, "target": { "secretName": way } });
+            let patch = json!({ "issuerRef": theirs, "deletionPolicy": policy, "target": { "secretName": way } });
             attacker
-                .credential(way, merge(place.spec(changes), wish))
+                .credential(way, merge(place.spec(changes), patch))
                 .await
                 .unwrap();
             attacker

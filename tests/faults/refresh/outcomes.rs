@@ -48,7 +48,7 @@ fn an_outcome_that_is_unknown_is_never_taken_for_a_token_error() {
         ("part", Act::GrantPart(60)),
     ];
     run(in_both_modes(async |mode| {
-        let lives = cases.clone().into_iter().map(async |(name, act)| {
+        let scenarios = cases.clone().into_iter().map(async |(name, act)| {
             let mut user = User::new(
                 mode,
                 &format!("r-unknown-{name}"),
@@ -64,7 +64,7 @@ fn an_outcome_that_is_unknown_is_never_taken_for_a_token_error() {
             assert_eq!(seen, (1, 0), "{name}");
             user.end().await;
         });
-        join_all(lives).await;
+        join_all(scenarios).await;
     }));
 }
 
@@ -108,17 +108,17 @@ fn an_http2_stream_that_was_refused_costs_no_sign_in() {
         ("goaway-late", goaway(1), false),
     ];
     run(in_both_modes(async |mode| {
-        let lives = cases.clone().map(async |(name, frames, kept)| {
+        let scenarios = cases.clone().map(async |(name, frames, stored)| {
             let mut user =
                 User::new(mode, &format!("r-h2-{name}"), json!({ "reuse": "Never" })).await;
             let endpoint = Endpoint::start(vec![Raw::Frames(frames)]);
             let tokens = json!({ "reuse": "Never" });
             user.put_issuer(&endpoint.url, &endpoint.ca, tokens).await;
             user.begin(json!({})).await;
-            assert_eq!(user.until_served(None).await, kept, "{name}");
+            assert_eq!(user.until_served(None).await, stored, "{name}");
             user.end().await;
         });
-        join_all(lives).await;
+        join_all(scenarios).await;
     }));
 }
 
@@ -144,12 +144,15 @@ fn a_request_that_cannot_be_built_leaves_no_doubt() {
         assert!(user.until_served(None).await);
         let change = |algorithm| json!({ "spec": by(algorithm) });
         user.case.place.edit("c", change("ES256")).await;
-        let wish = user.case.place.request_renewal("c").await;
+        let renewal_id = user.case.place.request_renewal("c").await;
         user.until_reason("MaterialInvalid").await;
         let (_, notes) = user.stored().await;
         assert_eq!(notes[MARK], Value::Null, "{notes}");
         user.case.place.edit("c", change("RS256")).await;
-        assert!(user.until_served(Some(&wish)).await, "the sign-in was lost");
+        assert!(
+            user.until_served(Some(&renewal_id)).await,
+            "the sign-in was lost"
+        );
         user.whole(0).await;
         user.end().await;
     }));

@@ -131,7 +131,7 @@ impl Case {
     }
 
     /// All readable output about the case.
-    pub(crate) async fn words(&self) -> String {
+    pub(crate) async fn text(&self) -> String {
         let credential = self.place.credentials().get("c").await.ok();
         let issuer = self.place.issuers().get(&self.place.issuer_name).await.ok();
         let events = self.place.events("c").await;

@@ -92,21 +92,24 @@ fn undeclared(path: &str, schema: &Value, required: bool, out: &mut Vec<String>)
         .into_iter()
         .flatten()
     {
-        let said = |key: &str| rule[key].as_str().unwrap_or_default();
-        if said("reason").is_empty()
-            || said("message").is_empty() && said("messageExpression").is_empty()
+        let rule_field = |key: &str| rule[key].as_str().unwrap_or_default();
+        if rule_field("reason").is_empty()
+            || rule_field("message").is_empty() && rule_field("messageExpression").is_empty()
         {
             fault(format!(
                 "a rule without reason or message: {}",
-                said("rule")
+                rule_field("rule")
             ));
         }
         // A rule of a single value needs no path: the API server shows the path of the value.
-        let first = said("fieldPath").split('.').nth(1).unwrap_or_default();
+        let first = rule_field("fieldPath")
+            .split('.')
+            .nth(1)
+            .unwrap_or_default();
         if schema.get("properties").is_some() && schema["properties"].get(first).is_none() {
             fault(format!(
                 "a rule without a path to a field: {}",
-                said("rule")
+                rule_field("rule")
             ));
         }
     }
@@ -134,7 +137,7 @@ fn undeclared(path: &str, schema: &Value, required: bool, out: &mut Vec<String>)
 }
 
 #[test]
-fn every_field_list_and_rule_of_every_kind_says_what_it_is() {
+fn every_field_list_and_rule_of_every_kind_is_described() {
     for (name, crd) in values().unwrap() {
         for version in crd["spec"]["versions"].as_array().unwrap() {
             let schema = &version["schema"]["openAPIV3Schema"]["properties"];
@@ -159,7 +162,7 @@ fn the_walk_sees_what_has_no_description() {
             "a": { "type": "string", "description": "None if not set." },
         } })
     };
-    let said = |field: Value| {
+    let rule_field = |field: Value| {
         let mut out = Vec::new();
         undeclared("spec.x", &field, false, &mut out);
         out.len()
@@ -193,7 +196,7 @@ fn the_walk_sees_what_has_no_description() {
             0,
         ),
     ] {
-        assert_eq!(said(field.clone()), faults, "{field}");
+        assert_eq!(rule_field(field.clone()), faults, "{field}");
     }
 }
 

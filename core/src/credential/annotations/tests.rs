@@ -167,10 +167,10 @@ fn a_misspelt_or_misplaced_annotation_is_reported_with_what_was_meant() {
             "did you mean apicred.dev/rotate-by?",
         ),
     ] {
-        let said = reported(&[key], place).unwrap_or_else(|| panic!("{key}"));
+        let message = reported(&[key], place).unwrap_or_else(|| panic!("{key}"));
         assert!(
-            said.starts_with(key) && said.contains(what),
-            "{key}: {said}"
+            message.starts_with(key) && message.contains(what),
+            "{key}: {message}"
         );
     }
 }
@@ -217,9 +217,12 @@ fn few_names_are_reported_and_each_is_short_and_printable() {
         "apicred.dev/d",
         "apicred.dev/e",
     ];
-    let said = reported(&keys, Place::Secret).unwrap();
-    assert!(said.ends_with("; and 2 more") && said.len() < 400, "{said}");
-    assert!(!said.contains('\u{202e}'));
+    let message = reported(&keys, Place::Secret).unwrap();
+    assert!(
+        message.ends_with("; and 2 more") && message.len() < 400,
+        "{message}"
+    );
+    assert!(!message.contains('\u{202e}'));
 }
 
 /// Every annotation of `api::names` is known here, so that a new one is not reported as unknown.

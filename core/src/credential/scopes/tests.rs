@@ -124,17 +124,17 @@ fn granted_scopes_are_compared_as_the_issuer_writes_them() {
         (OTHER, &["contents:read"], Some("contents:write"), &["contents:read"]),
         (OTHER, &["metadata:read"], Some("contents:read"), &["metadata:read"]),
     ];
-    for (token_url, asked, granted, lacking) in cases {
+    for (token_url, requested, granted, lacking) in cases {
         let issuer = match *token_url {
             "" => entra(),
             GITHUB_APP => github_app(),
             _ => at(token_url),
         };
-        let asked: Vec<String> = asked.iter().map(|s| (*s).to_owned()).collect();
+        let requested: Vec<String> = requested.iter().map(|s| (*s).to_owned()).collect();
         assert_eq!(
-            not_granted(&issuer, &asked, *granted),
+            not_granted(&issuer, &requested, *granted),
             *lacking,
-            "{token_url} {asked:?} {granted:?}"
+            "{token_url} {requested:?} {granted:?}"
         );
     }
 }

@@ -119,7 +119,7 @@ fn a_token_for_an_api_server_that_is_stored_in_a_secret_goes_to_no_issuer_that_i
 }
 
 #[test]
-fn a_service_account_says_where_its_tokens_go_and_for_which_audiences() {
+fn annotations_of_a_service_account_limit_issuers_and_audiences() {
     let account = |audience: Option<&str>| {
         let account = json!({ "name": "robot", "audience": audience });
         json!({ "client": { "secrets": null, "serviceAccount": account } })

@@ -150,7 +150,7 @@ fn a_network_that_opens_more_than_its_author_may_know_is_reported() {
     ] {
         assert_eq!(reported(fine), None, "{fine}");
     }
-    for (wide, says) in [
+    for (wide, expected) in [
         ("0.0.0.0/0", "wider than /8"),
         ("::/0", "wider than /16"),
         ("126.0.0.0/7", "wider than /8"),
@@ -173,7 +173,7 @@ fn a_network_that_opens_more_than_its_author_may_know_is_reported() {
         ("fe80::/10", "wider than /16"),
     ] {
         let fault = reported(wide).unwrap_or_default();
-        assert!(fault.contains(says), "{wide}: {fault}");
+        assert!(fault.contains(expected), "{wide}: {fault}");
         assert!(fault.starts_with(wide), "{fault}");
     }
 }

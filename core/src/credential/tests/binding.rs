@@ -30,7 +30,7 @@ pub(super) fn namespaced(spec: &Value) -> Issuer {
 }
 
 #[test]
-fn administrators_and_the_known_entra_hosts_vouch_and_nobody_else() {
+fn only_administrators_and_the_known_entra_hosts_vouch() {
     let send = |issuer: &Issuer| may_send(issuer, "client", None).is_ok();
     assert!(send(&cluster(&json!({}))));
     assert!(send(&namespaced(
@@ -196,8 +196,8 @@ fn a_registration_access_token_goes_to_the_issuer_or_its_token_endpoint_alone() 
     for (issuer, annotations, address, may) in cases {
         let address = address.parse().unwrap();
         let posted = (&address, "https://t.example.com");
-        let said = may_manage(issuer, posted, "client", annotations);
-        assert_eq!(said.is_ok(), may, "{address} {said:?}");
+        let message = may_manage(issuer, posted, "client", annotations);
+        assert_eq!(message.is_ok(), may, "{address} {message:?}");
     }
 }
 

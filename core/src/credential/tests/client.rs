@@ -186,7 +186,7 @@ fn a_client_or_its_issuer_that_is_missing_has_a_reason_of_its_own() {
 }
 
 #[test]
-fn a_reference_that_nobody_resolved_is_no_credential() {
+fn an_unresolved_reference_is_no_credential() {
     let faults = parse(&naming(&json!({})), |_| IssuerLookup::Found(issuer()));
     assert!(faults.is_err());
     let inline = object(&json!({}));
@@ -314,8 +314,8 @@ fn an_id_with_a_colon_is_refused_where_a_raw_basic_header_would_split_it() {
                 continue;
             };
             assert_eq!(fault.field, field);
-            for words in ["has a colon", "encoding Form", "post"] {
-                assert!(fault.problem.contains(words), "{fault}");
+            for expected in ["has a colon", "encoding Form", "post"] {
+                assert!(fault.problem.contains(expected), "{fault}");
             }
         }
     }

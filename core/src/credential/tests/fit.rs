@@ -51,7 +51,7 @@ fn with(mut base: Value, more: &Value) -> Value {
 
 #[test]
 fn what_does_not_fit_is_reported_with_its_field_and_the_fix() {
-    let lending = |how: Value| with(entra(), &json!({ "managedIdentity": how }));
+    let with_identity = |how: Value| with(entra(), &json!({ "managedIdentity": how }));
     let key = reference();
     #[rustfmt::skip]
     let cases = [
@@ -67,17 +67,17 @@ fn what_does_not_fit_is_reported_with_its_field_and_the_fix() {
         (generic(), client(&json!({ "assertion": { "secretName": "alerts-token", "key": "k" } })), "spec.client.assertion.secretName", "again with another target.secretName"),
         (generic(), client(&json!({ "key": { "secretName": "t", "key": "k" }, "assertion": { "secretName": "t", "key": "k" } })), "spec.client", "has key and assertion, but"),
         (entra(), client(&json!({ "managedIdentity": { "asAssertion": {} } })), "spec.client.managedIdentity", "ClusterTokenIssuer"),
-        (lending(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "asAssertion": {} } })), "spec.client.id", "is missing"),
-        (lending(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "clientId": "c" } })), "spec.client.managedIdentity", "asAssertion only"),
-        (lending(json!({ "imds": {} })), client(&json!({ "managedIdentity": { "clientId": "c", "objectId": "o", "asAssertion": {} } })), "spec.client.managedIdentity", "once"),
-        (lending(json!({ "workloadIdentity": {} })), client(&json!({ "managedIdentity": { "asAssertion": {} } })), "spec.client.managedIdentity.asAssertion", "is a client assertion already"),
+        (with_identity(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "asAssertion": {} } })), "spec.client.id", "is missing"),
+        (with_identity(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "clientId": "c" } })), "spec.client.managedIdentity", "asAssertion only"),
+        (with_identity(json!({ "imds": {} })), client(&json!({ "managedIdentity": { "clientId": "c", "objectId": "o", "asAssertion": {} } })), "spec.client.managedIdentity", "once"),
+        (with_identity(json!({ "workloadIdentity": {} })), client(&json!({ "managedIdentity": { "asAssertion": {} } })), "spec.client.managedIdentity.asAssertion", "is a client assertion already"),
         (entra(), json!({ "deletionPolicy": "Revoke" }), "spec.deletionPolicy", "no revocation endpoint"),
         (generic(), json!({ "client": NONE }), "spec.client", "is missing"),
         (generic(), client(&json!({ "public": {} })), "spec.client.public", "cannot use this grant"),
         (generic(), client(&json!({ "managedIdentity": {}, "id": NONE })), "spec.client.managedIdentity", "ClusterTokenIssuer"),
-        (lending(json!({ "workloadIdentity": {} })), client(&json!({ "id": NONE, "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "by client.id only"),
-        (lending(json!({ "imds": {} })), with(client(&json!({ "managedIdentity": {} })), &json!({ "grant": { "password": { "username": "u", "passwordRef": key } } })), "spec.client.managedIdentity", "remove grant"),
-        (lending(json!({ "imds": {} })), client(&json!({ "id": "a", "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "once"),
+        (with_identity(json!({ "workloadIdentity": {} })), client(&json!({ "id": NONE, "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "by client.id only"),
+        (with_identity(json!({ "imds": {} })), with(client(&json!({ "managedIdentity": {} })), &json!({ "grant": { "password": { "username": "u", "passwordRef": key } } })), "spec.client.managedIdentity", "remove grant"),
+        (with_identity(json!({ "imds": {} })), client(&json!({ "id": "a", "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "once"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://kubernetes.default.svc.cluster.local" } })), "spec.client.serviceAccount.audience", "sign in to the cluster"),
         (entra(), client(&json!({ "secrets": [{ "name": "other/client", "key": "k" }] })), "spec.client", "write the name alone"),
         (entra(), client(&json!({ "certificates": [{ "secretName": "../client" }] })), "spec.client", "write the name alone"),
@@ -151,14 +151,14 @@ fn what_does_not_fit_is_reported_with_its_field_and_the_fix() {
         (generic(), json!({ "target": { "keys": [{ "format": "Netrc" }] } }), "spec.target.keys[0].host", "is missing"),
         (generic(), json!({ "target": { "keys": [{ "format": "Token" }, { "format": "Json", "key": "token" }] } }), "spec.target.keys[1].key", "is used twice"),
     ];
-    for (issuer, change, field, words) in cases {
+    for (issuer, change, field, expected) in cases {
         let faults = parsed(&issuer, &change).expect_err(&change.to_string());
         let found = faults
             .iter()
-            .find(|f| f.field == field && f.problem.contains(words));
+            .find(|f| f.field == field && f.problem.contains(expected));
         assert!(
             found.is_some(),
-            "{change}: no \"{words}\" at {field} in {faults:?}"
+            "{change}: no \"{expected}\" at {field} in {faults:?}"
         );
     }
 }
@@ -270,7 +270,7 @@ fn old_and_new_names_are_one_api() {
 }
 
 #[test]
-fn a_secret_serves_a_static_key_or_a_refresh_only_if_it_says_so() {
+fn a_secret_is_used_as_static_key_or_refresh_token_only_with_its_annotation() {
     let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "static": { "tokenRef": reference() } });
     let fixed = parse(&object(&fixed), |_| IssuerLookup::Missing).unwrap();
     let refresh = json!({ "grant": { "refreshToken": { "secretRef": reference() } } });

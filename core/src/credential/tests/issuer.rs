@@ -88,7 +88,7 @@ fn all_faults_of_an_issuer_are_reported_at_once() {
 }
 
 #[test]
-fn an_issuer_that_names_nobody_serves_nobody() {
+fn an_issuer_without_allowed_namespaces_serves_no_namespace() {
     let issuer = Issuer::cluster(&cluster_issuer(
         &json!({ "oauth2": { "tokenUrl": "https://i/t" } }),
     ))

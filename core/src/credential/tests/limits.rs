@@ -8,7 +8,7 @@ use crate::{
     fixtures::{map, object, parse_both},
 };
 
-fn asks(issuer: &Issuer, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+fn is_allowed(issuer: &Issuer, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
     may_request(issuer, namespace, labels, &RequestParameters::default()).is_ok()
 }
 
@@ -42,7 +42,11 @@ fn namespaces_are_allowed_by_name_or_by_label_and_else_not() {
         } else {
             cluster(&json!({ "allowedNamespaces": rule }))
         };
-        assert_eq!(asks(&issuer, "secops", Some(&labels)), allowed, "{rule}");
+        assert_eq!(
+            is_allowed(&issuer, "secops", Some(&labels)),
+            allowed,
+            "{rule}"
+        );
     }
 }
 
@@ -58,11 +62,15 @@ fn absent_labels_match_only_the_negative_operators() {
     ] {
         let rule = json!({ "selector": { "matchExpressions": [{ "key": "env", "operator": operator, "values": values }] } });
         let issuer = cluster(&json!({ "allowedNamespaces": rule }));
-        assert_eq!(asks(&issuer, "secops", Some(&none)), allowed, "{operator}");
+        assert_eq!(
+            is_allowed(&issuer, "secops", Some(&none)),
+            allowed,
+            "{operator}"
+        );
         // A namespace whose labels are not known yet is allowed only by its name.
-        assert!(!asks(&issuer, "secops", None), "{operator}");
+        assert!(!is_allowed(&issuer, "secops", None), "{operator}");
     }
-    assert!(asks(
+    assert!(is_allowed(
         &cluster(&json!({ "allowedNamespaces": { "names": ["secops"] } })),
         "secops",
         None
@@ -78,36 +86,36 @@ fn only_allowed_scopes_resources_and_audiences_may_be_requested() {
     at_entra["entra"] = json!({ "tenantId": "contoso.example" });
     let entra = cluster(&at_entra);
     let resource_at = |issuer: &Issuer, resource: &str| {
-        let ask = RequestParameters {
+        let request = RequestParameters {
             resources: vec![resource.to_owned()],
             ..RequestParameters::default()
         };
-        may_request(issuer, "secops", Some(&BTreeMap::new()), &ask).is_ok()
+        may_request(issuer, "secops", Some(&BTreeMap::new()), &request).is_ok()
     };
-    let ask = |scopes: &[&str], resource: Option<&str>, audience: Option<&str>| {
-        let ask = RequestParameters {
+    let request = |scopes: &[&str], resource: Option<&str>, audience: Option<&str>| {
+        let request = RequestParameters {
             scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
             resources: resource.map(str::to_owned).into_iter().collect(),
             audience: audience.map(str::to_owned),
             ..RequestParameters::default()
         };
-        may_request(&issuer, "secops", Some(&BTreeMap::new()), &ask)
+        may_request(&issuer, "secops", Some(&BTreeMap::new()), &request)
     };
-    assert!(ask(&["api/.default"], None, None).is_ok());
-    assert!(ask(&["api/.default", "urn:r"], None, None).is_ok());
+    assert!(request(&["api/.default"], None, None).is_ok());
+    assert!(request(&["api/.default", "urn:r"], None, None).is_ok());
     // The v1 form of an allowed scope, at the issuer that supports it.
     for resource in ["api", "api/"] {
         assert!(resource_at(&entra, resource) && !resource_at(&issuer, resource));
     }
     assert!(resource_at(&issuer, "urn:r"));
-    assert!(ask(&[], None, Some("urn:r")).is_ok());
+    assert!(request(&[], None, Some("urn:r")).is_ok());
     for refused in [
-        ask(&[], None, None),
-        ask(&["API/.default"], None, None),
-        ask(&["api/.default", "more"], None, None),
-        ask(&["api/.default more"], None, None),
-        ask(&["api/.default"], Some("other"), None),
-        ask(&["api/.default"], None, Some("other")),
+        request(&[], None, None),
+        request(&["API/.default"], None, None),
+        request(&["api/.default", "more"], None, None),
+        request(&["api/.default more"], None, None),
+        request(&["api/.default"], Some("other"), None),
+        request(&["api/.default"], None, Some("other")),
     ] {
         let denial = refused.unwrap_err();
         assert_eq!(denial.reason().as_str(), "ScopeNotAllowed");
@@ -131,22 +139,22 @@ fn only_allowed_scopes_resources_and_audiences_may_be_requested() {
 
 #[test]
 fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() {
-    let asks = |rules: Value, parameters: &[(&str, &str)], claims: &[(&str, &str)]| {
+    let is_allowed = |rules: Value, parameters: &[(&str, &str)], claims: &[(&str, &str)]| {
         let mut all = json!({ "allowedNamespaces": { "selector": {} } });
         for (name, rule) in rules.as_object().unwrap() {
             all[name] = rule.clone();
         }
-        let ask = RequestParameters {
+        let request = RequestParameters {
             scopes: vec!["api".to_owned()],
             parameters: map(parameters),
             claims: map(claims),
             ..RequestParameters::default()
         };
-        may_request(&cluster(&all), "secops", Some(&BTreeMap::new()), &ask)
+        may_request(&cluster(&all), "secops", Some(&BTreeMap::new()), &request)
     };
     let limited = json!({ "allowedScopes": ["api"] });
     let refused = |rules: &Value, parameters: &[(&str, &str)], claims: &[(&str, &str)]| {
-        let denial = asks(rules.clone(), parameters, claims).unwrap_err();
+        let denial = is_allowed(rules.clone(), parameters, claims).unwrap_err();
         assert_eq!(denial.reason().as_str(), "ParameterNotAllowed");
         denial.message().to_owned()
     };
@@ -166,7 +174,7 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
             "{message}"
         );
         assert!(
-            asks(json!({}), &[(name, "x")], &[(name, "x")]).is_ok(),
+            is_allowed(json!({}), &[(name, "x")], &[(name, "x")]).is_ok(),
             "{name}"
         );
     }
@@ -187,14 +195,14 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
             name: "s".to_owned(),
             key: "k".to_owned(),
         };
-        let ask = RequestParameters {
+        let request = RequestParameters {
             scopes: vec!["api".to_owned()],
             secret_parameters: [("hint".to_owned(), reference)].into(),
             ..RequestParameters::default()
         };
-        let asked = may_request(&cluster(&rules), "secops", Some(&BTreeMap::new()), &ask);
-        assert_eq!(asked.is_ok(), taken, "{allowed}");
-        if let Err(denial) = asked {
+        let result = may_request(&cluster(&rules), "secops", Some(&BTreeMap::new()), &request);
+        assert_eq!(result.is_ok(), taken, "{allowed}");
+        if let Err(denial) = result {
             assert_eq!(denial.reason().as_str(), "ParameterNotAllowed");
             assert!(
                 denial.message().contains("add only its name"),
@@ -205,7 +213,7 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
     }
     let some = json!({ "allowedScopes": ["api"], "allowedParameters": ["a", "organization=one"] });
     assert!(
-        asks(
+        is_allowed(
             some.clone(),
             &[("a", "x"), ("organization", "one")],
             &[("a", "=")]
@@ -228,13 +236,13 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
 #[test]
 fn an_issuer_of_the_own_namespace_needs_no_permission() {
     let issuer = namespaced(&json!({ "oauth2": { "tokenUrl": "https://i.example.com/t" } }));
-    assert!(asks(&issuer, "secops", None));
+    assert!(is_allowed(&issuer, "secops", None));
 }
 
 #[test]
 fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
     let key = json!({ "name": "s", "key": "k" });
-    let asks = |rules: Value, grant: Value| {
+    let is_allowed = |rules: Value, grant: Value| {
         let issuer = cluster(&rules);
         let lookup = |_: &_| IssuerLookup::Found(issuer.clone());
         let public = json!({ "secrets": null, "public": {} });
@@ -316,7 +324,7 @@ fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
     ];
     for (rules, grant, expected) in cases {
         assert_eq!(
-            asks(all(rules.clone()), grant.clone()),
+            is_allowed(all(rules.clone()), grant.clone()),
             expected,
             "{rules} {grant}"
         );

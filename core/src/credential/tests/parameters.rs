@@ -186,10 +186,10 @@ fn each_fault_of_a_parameter_is_reported_with_its_field() {
             "use the field of the spec",
         ));
     }
-    for (spec, field, words) in cases {
+    for (spec, field, expected) in cases {
         let reported = reported(&spec);
         assert!(
-            reported.contains(&field) && reported.contains(words),
+            reported.contains(&field) && reported.contains(expected),
             "{spec}: {reported}"
         );
     }

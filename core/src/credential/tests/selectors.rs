@@ -22,7 +22,7 @@ fn condition(condition: &Value) -> Value {
 }
 
 #[test]
-fn a_selector_that_kubernetes_refuses_is_refused_and_selects_nobody() {
+fn a_selector_that_kubernetes_refuses_is_refused_and_selects_no_namespace() {
     let (key, values) = (
         "spec.allowedNamespaces.selector.matchExpressions[0].key",
         "spec.allowedNamespaces.selector.matchExpressions[0].values",

@@ -38,7 +38,7 @@ const STEERING: [&str; 23] = [
 ];
 
 #[test]
-fn a_target_has_no_label_and_no_annotation_that_nobody_allowed() {
+fn a_target_has_only_allowed_labels_and_annotations() {
     for key in STEERING {
         for field in ["labels", "annotations"] {
             let credential = credential_with(&json!({ "target": { field: { key: "x" } } }));

@@ -109,17 +109,17 @@ fn two_silent_cluster_issuers_leave_room_for_a_healthy_one_in_the_same_namespace
     let mut longest = 0;
     let mut since = BTreeMap::new();
     let mut healthy = 0;
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for n in 0..50 {
         for namespace in ["a", "b", "c"] {
             for issuer in ["dead-1", "dead-2"] {
-                asked.push(format!("{issuer} {namespace} {n}"));
+                requested.push(format!("{issuer} {namespace} {n}"));
             }
         }
     }
     for second in 0..180 {
         let now = s(second);
-        let mut come = std::mem::take(&mut asked);
+        let mut come = std::mem::take(&mut requested);
         for namespace in ["a", "b", "c"] {
             let key = format!("well {namespace} {second}");
             since.insert(key.clone(), second);
@@ -170,13 +170,13 @@ fn an_issuer_that_does_not_answer_is_recognized_by_its_requests_and_not_only_by_
     let mut limiter = Named::new(32);
     let held = take(&mut limiter, "slow", "a", false, 4);
     assert_eq!(held.len(), 4);
-    let ask = |limiter: &mut Named, key: &str, now| {
+    let enqueue = |limiter: &mut Named, key: &str, now| {
         limiter
             .enter(&key.to_owned(), &request("slow", "b", false), now)
             .0
     };
     assert_eq!(
-        ask(&mut limiter, "late", s(4)),
+        enqueue(&mut limiter, "late", s(4)),
         Entry::Wait,
         "an eighth is held"
     );

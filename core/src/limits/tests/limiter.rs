@@ -153,7 +153,7 @@ fn the_timer_is_set_to_the_moment_at_which_the_next_one_may_come() {
 }
 
 #[test]
-fn the_bound_in_flight_holds_until_somebody_leaves() {
+fn the_limit_of_requests_in_flight_holds_until_one_ends() {
     let mut limiter = Places::new(100);
     let a = go(&mut limiter, "a", &limited(100, 2), s(0));
     let b = go(&mut limiter, "b", &limited(100, 2), s(0));
@@ -228,7 +228,7 @@ fn a_repeated_request_keeps_its_place_and_may_become_more_urgent() {
 }
 
 #[test]
-fn nobody_overtakes_the_queue() {
+fn no_request_overtakes_the_queue() {
     let mut limiter = Places::new(100);
     let running = go(&mut limiter, "running", &limited(100, 1), s(0));
     waits(&mut limiter, "waiting", &limited(100, 1), s(0));

@@ -118,7 +118,7 @@ fn the_answer_has_its_end_and_its_permissions() {
 
 #[test]
 fn each_status_of_github_has_its_next_step() {
-    for (status, message, reason, words) in [
+    for (status, message, reason, expected) in [
         (
             401,
             "A JSON web token could not be decoded",
@@ -149,7 +149,7 @@ fn each_status_of_github_has_its_next_step() {
     ] {
         let token_error = read(status, &json!({ "message": message })).err().unwrap();
         assert_eq!(token_error.reason, reason, "{status} {message}");
-        assert!(token_error.message().contains(words), "{token_error:?}");
+        assert!(token_error.message().contains(expected), "{token_error:?}");
         assert_eq!(token_error.about_client, status == 401);
     }
     let token_error = read(502, &json!({ "message": "Server Error" }))
@@ -161,7 +161,7 @@ fn each_status_of_github_has_its_next_step() {
 #[test]
 fn a_forbidden_request_has_the_reason_of_github_and_blames_no_key() {
     let listed = "Although you appear to have the correct authorization credentials, the `contoso` organization has an IP allow list enabled, and your IP address is not permitted to access this resource.";
-    for (message, words) in [
+    for (message, expected) in [
         (listed, "egress address"),
         (
             "`contoso` has an IP allow list enabled, and 192.0.2.1 is not permitted to access this resource.",
@@ -178,7 +178,7 @@ fn a_forbidden_request_has_the_reason_of_github_and_blames_no_key() {
             assert_eq!(token_error.reason, Reason::AccessDenied, "{text}");
             assert_eq!(token_error.class, Class::Denied, "{text}");
             assert!(!token_error.about_client, "{text}");
-            assert!(text.contains(words), "{text}");
+            assert!(text.contains(expected), "{text}");
             for not in ["public key", "may answer", "limits"] {
                 assert!(!text.contains(not), "{text}");
             }
@@ -283,12 +283,12 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
         // No text: the header is enough.
         (403, "Access blocked", None, Some(from.to_string()), None, Some(1799)),
     ];
-    for (status, words, asked, end, date, wait) in cases {
+    for (status, expected, retry_after, end, date, wait) in cases {
         let raw = RawAnswer {
-            retry_after: asked.map(str::to_owned),
+            retry_after: retry_after.map(str::to_owned),
             limit_reset: end.clone(),
             date: date.map(str::to_owned),
-            ..json_answer(status, &json!({ "message": words }))
+            ..json_answer(status, &json!({ "message": expected }))
         };
         let token_error = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
         let token_error = token_error.err().unwrap();
@@ -297,7 +297,7 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
         assert_eq!(
             token_error.retry_after.map(|w| w.as_secs()),
             wait,
-            "{words} {asked:?} {end:?}"
+            "{expected} {retry_after:?} {end:?}"
         );
         // The message reports that the time is missing only if it is.
         assert_eq!(
@@ -307,7 +307,7 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
         );
     }
     // The reset time of a limit is not about another error.
-    for (status, words, reason) in [
+    for (status, expected, reason) in [
         (
             403,
             "This installation has been suspended",
@@ -322,14 +322,14 @@ fn a_limit_is_waited_for_until_the_end_that_github_names() {
     ] {
         let raw = RawAnswer {
             limit_reset: Some(from.to_string()),
-            ..json_answer(status, &json!({ "message": words }))
+            ..json_answer(status, &json!({ "message": expected }))
         };
         let token_error = crate::oauth::answer_to(&credential(&json!({})), &raw, at(0), at(1));
         let token_error = token_error.err().unwrap();
         assert_eq!(
             (token_error.reason, token_error.retry_after),
             (reason, None),
-            "{words}"
+            "{expected}"
         );
     }
 }

@@ -158,14 +158,14 @@ impl Flow for JwtBearer {
         match self {
             Self::Ready(_) => vec!["ready".to_owned()],
             Self::Signed(s) => {
-                let mut words = vec!["signed".to_owned()];
-                words.extend(
+                let mut inputs = vec!["signed".to_owned()];
+                inputs.extend(
                     [&s.issuer, &s.subject, &s.audience].map(|w| w.clone().unwrap_or_default()),
                 );
-                words.extend(s.claims.iter().flat_map(|(k, v)| [k.clone(), v.clone()]));
+                inputs.extend(s.claims.iter().flat_map(|(k, v)| [k.clone(), v.clone()]));
                 // Claims are pairs, so a single text is none of them.
-                words.extend(s.scopes_in.map(|place| format!("scopes in {place:?}")));
-                words
+                inputs.extend(s.scopes_in.map(|place| format!("scopes in {place:?}")));
+                inputs
             }
         }
     }

@@ -77,7 +77,7 @@ pub(super) struct Refused<'a> {
     /// `error`, or the code that is used instead.
     pub(super) error: &'a str,
     /// `error_description` in lower case: evidence where `error` has several meanings.
-    pub(super) words: &'a str,
+    pub(super) text: &'a str,
     /// `namespace/name` of the credential.
     pub(super) credential: &'a str,
 }
@@ -88,7 +88,7 @@ impl Refused<'_> {
     }
 
     fn mentions(&self, phrases: &[&str]) -> bool {
-        phrases.iter().any(|p| self.words.contains(p))
+        phrases.iter().any(|p| self.text.contains(p))
     }
 }
 

@@ -80,7 +80,7 @@ impl Flow for Password {
             "account",
         ];
         let doubtful = refused.is(&["invalid_request"])
-            && (refused.words.is_empty() || refused.mentions(&of_user));
+            && (refused.text.is_empty() || refused.mentions(&of_user));
         (wrong || doubtful).then(|| Classified {
             class: Class::Denied,
             reason: Reason::PasswordRefused,

@@ -28,7 +28,7 @@ fn the_issuers_message_is_shown_in_one_line_of_bounded_length() {
     ]);
     let long = "word ".repeat(100);
     let cut = format!("{}…", &long[..MOST].trim());
-    for (words, shown) in [
+    for (text, shown) in [
         (
             "Invalid client or Invalid client credentials",
             Some("Invalid client or Invalid client credentials"),
@@ -61,7 +61,7 @@ fn the_issuers_message_is_shown_in_one_line_of_bounded_length() {
         ("hT9~xkCd-42-QqZzWw77", None),
         (" \r\n ", None),
     ] {
-        assert_eq!(echo.quote(words, &[]).as_deref(), shown, "{words}");
+        assert_eq!(echo.quote(text, &[]).as_deref(), shown, "{text}");
     }
 }
 
@@ -86,8 +86,8 @@ fn a_basic_header_is_cut_out_encoded_and_decoded() {
         ("a+b/secret value", "refused: […]"),
         ("a%2Bb%2Fsecret%20value", "refused: […]"),
     ] {
-        let words = format!("refused: {leak}");
-        assert_eq!(echo.quote(&words, &[]).as_deref(), Some(left), "{leak}");
+        let text = format!("refused: {leak}");
+        assert_eq!(echo.quote(&text, &[]).as_deref(), Some(left), "{leak}");
     }
 }
 
@@ -125,15 +125,15 @@ fn encoded(secret: &str, how: usize, from: usize) -> String {
 }
 
 #[test]
-fn a_scope_that_the_issuer_repeats_says_nothing_about_a_secret() {
-    let words = "The scope api://abc8q~Xk2 is not known";
-    let said = |secret: &str| {
+fn a_scope_in_the_issuers_message_does_not_reveal_whether_a_secret_was_guessed() {
+    let text = "The scope api://abc8q~Xk2 is not known";
+    let quoted = |secret: &str| {
         let scope = ("scope", "api://abc8q~Xk2");
-        echo(&[("client_id", "c"), ("client_secret", secret), scope]).quote(words, &[])
+        echo(&[("client_id", "c"), ("client_secret", secret), scope]).quote(text, &[])
     };
     // A correct guess and a wrong one.
-    assert_eq!(said("abc8Q~xk2Zzqqqqqqqq"), said("qrs8Q~0000000000000"));
-    assert_eq!(said("8q~xk"), Some(words.to_owned()));
+    assert_eq!(quoted("abc8Q~xk2Zzqqqqqqqq"), quoted("qrs8Q~0000000000000"));
+    assert_eq!(quoted("8q~xk"), Some(text.to_owned()));
 }
 
 proptest! {
@@ -146,8 +146,8 @@ proptest! {
         before in "[a-z ]{0,20}", after in "[a-z ]{0,20}", how in 0..7_usize, from in 0..4_usize,
     ) {
         let echo = echo(&[("client_id", "c"), (field, &secret)]);
-        let words = format!("{before}{}{after}", encoded(&secret, how, from));
-        if let Some(shown) = echo.quote(&words, &[]) {
+        let text = format!("{before}{}{after}", encoded(&secret, how, from));
+        if let Some(shown) = echo.quote(&text, &[]) {
             let net = Net::of(&[SecretString::from(secret.as_str())], &[]);
             prop_assert!(!net.catches(&shown), "{shown}");
             let lower = shown.to_ascii_lowercase();

@@ -24,7 +24,7 @@ pub(super) fn is_about_another(credential: &Credential, seen: &Seen<'_>) -> bool
     let failure = seen.error.is_some_and(classes::names_failure);
     let input = match credential.grant {
         Grant::Password(_) => {
-            failure || seen.words.contains("password") || gateway::is_of_either(seen.words)
+            failure || seen.text.contains("password") || gateway::is_of_either(seen.text)
         }
         Grant::RefreshToken(_) => failure,
         _ => false,
@@ -153,7 +153,7 @@ pub(super) fn client_refused(
         step.note(Note::Clause(note));
     }
     let has_error = token_error.error.is_some();
-    if seen.status == 401 && !has_error && gateway::is_of_either(seen.words) {
+    if seen.status == 401 && !has_error && gateway::is_of_either(seen.text) {
         let note =
             "a gateway before the token endpoint can answer this as well: check what it requires";
         step.note(Note::Clause(note.to_owned()));

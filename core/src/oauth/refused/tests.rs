@@ -27,7 +27,7 @@ fn messages_and_numbers_are_found_under_each_spelling_of_their_names() {
         (json!({ "error_description": 5 }), None),
         (json!({}), None),
     ] {
-        assert_eq!(words_of(body.as_object().unwrap()), expected, "{body}");
+        assert_eq!(description(body.as_object().unwrap()), expected, "{body}");
     }
     for (body, expected) in [
         (json!({ "error_codes": [7_000_215] }), Some(7_000_215)),

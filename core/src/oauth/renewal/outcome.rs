@@ -17,7 +17,7 @@ pub enum TokenState {
     /// Spent; the new one is here.
     Rotated,
     /// Used, and still valid.
-    Kept,
+    Unchanged,
     /// Not used: the request was not sent, or refused for another reason.
     Intact,
     /// Not known.
@@ -30,7 +30,7 @@ pub enum TokenState {
 pub fn token_state(granted: &Granted, token_error: Option<&TokenError>) -> TokenState {
     match (granted, token_error) {
         (Granted::New(_), _) => TokenState::Rotated,
-        (Granted::Same, _) | (Granted::Nothing, None) => TokenState::Kept,
+        (Granted::Same, _) | (Granted::Nothing, None) => TokenState::Unchanged,
         (Granted::Nothing, Some(token_error)) => without_grant(token_error),
     }
 }
@@ -104,8 +104,12 @@ pub fn after(
     let marked = sent.how != Send::default();
     match token_state {
         TokenState::Unknown => None,
-        TokenState::Kept if !marked && notes.rotates == Some(false) && notes.dead.is_none() => None,
-        TokenState::Rotated | TokenState::Kept => {
+        TokenState::Unchanged
+            if !marked && notes.rotates == Some(false) && notes.dead.is_none() =>
+        {
+            None
+        }
+        TokenState::Rotated | TokenState::Unchanged => {
             let rotated = token_state == TokenState::Rotated;
             let mut changes = Changes::from([
                 (names::IN_FLIGHT_SINCE, None),

@@ -70,20 +70,20 @@ pub fn device_request(
             format!("{why}, or leave --device out"),
         )
     })?;
-    let ask = &credential.request;
+    let request = &credential.request;
     let text = |value: &str| SecretString::from(value);
     let mut fields: Fields = Vec::new();
-    let scope = ask.scopes.join(" ");
+    let scope = request.scopes.join(" ");
     if !scope.is_empty() {
         fields.push(("scope", text(&scope)));
     }
-    fields.extend(ask.resources.iter().map(|r| ("resource", text(r))));
-    fields.extend(ask.audience.as_deref().map(|a| ("audience", text(a))));
+    fields.extend(request.resources.iter().map(|r| ("resource", text(r))));
+    fields.extend(request.audience.as_deref().map(|a| ("audience", text(a))));
     if let Some(challenge) = challenge {
         fields.push(("code_challenge", text(challenge)));
         fields.push(("code_challenge_method", text("S256")));
     }
-    let of_user = ask.sign_in_parameters.iter();
+    let of_user = request.sign_in_parameters.iter();
     let of_user = of_user.filter(|(name, _)| is_of_user(name));
     let of_user = of_user.map(|(name, value)| (name.as_str(), text(value)));
     let of_user = of_user.collect();
@@ -223,8 +223,8 @@ impl Pace {
             ),
             // No answer: polls more slowly until the code expires.
             _ if matches!(token_error.class, Class::Transient | Class::Throttled) => {
-                let asked = token_error.retry_after.unwrap_or_default();
-                self.interval = (self.interval * 2).min(BOUNDS.1).max(asked);
+                let retry_after = token_error.retry_after.unwrap_or_default();
+                self.interval = (self.interval * 2).min(BOUNDS.1).max(retry_after);
                 Poll::Again
             }
             _ => Poll::Over(token_error),

@@ -16,10 +16,10 @@ mod callback;
 mod consent;
 mod device;
 mod redeem;
+mod requested_scopes;
 #[cfg(test)]
 mod tests;
 mod user;
-mod wish;
 
 pub use authorize::{Pkce, authorize_url, random_text};
 pub use callback::{Callback, Sender, callback};
@@ -28,5 +28,7 @@ pub use consent::{
 };
 pub use device::{Device, Pace, Poll, device_answer, device_request};
 pub use redeem::{Ticket, no_refresh_token, redeemed, redemption};
+pub use requested_scopes::{
+    SCOPES, added, for_refresh, for_sign_in, of_api, with_fewer_scopes, with_requested_scopes,
+};
 pub use user::user_name;
-pub use wish::{SCOPES, added, for_refresh, for_sign_in, of_api, with_fewer_scopes, with_wish};

@@ -29,9 +29,9 @@ fn names_of_authentication_contexts_are_sent_as_they_are() {
         "40.80.27.150",
         "2001:db8::1",
     ] {
-        let asked = acrs(value);
-        assert_eq!(claims_of_challenge(&asked).as_deref(), Ok(&*asked));
-        assert_eq!(claims_request(&asked).as_deref(), Some(&*asked));
+        let claims = acrs(value);
+        assert_eq!(claims_of_challenge(&claims).as_deref(), Ok(&*claims));
+        assert_eq!(claims_request(&claims).as_deref(), Some(&*claims));
         let several = json!({ "id_token": { "acr": { "values": ["c1", value] } } }).to_string();
         assert_eq!(claims_of_challenge(&several).as_deref(), Ok(&*several));
     }
@@ -88,10 +88,10 @@ fn refused(claims: &str) -> TokenError {
 }
 
 #[test]
-fn what_is_not_kept_of_an_issuers_request_is_reported() {
+fn parts_of_a_claims_request_that_are_not_stored_are_reported() {
     let whole = refused(&acrs("urn:microsoft:req1"));
-    let kept = whole.detail.as_ref().and_then(|d| d.claims.clone());
-    assert_eq!(kept, Some(acrs("urn:microsoft:req1")));
+    let stored = whole.detail.as_ref().and_then(|d| d.claims.clone());
+    assert_eq!(stored, Some(acrs("urn:microsoft:req1")));
     let message = whole.message();
     assert!(message.contains("acrs=urn:microsoft:req1"), "{message}");
     assert!(!message.contains("does not store"), "{message}");

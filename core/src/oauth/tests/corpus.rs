@@ -151,7 +151,7 @@ fn credential(assumed: Option<&str>, grant: &Value) -> Credential {
 }
 
 #[test]
-fn each_answer_of_a_real_server_becomes_what_the_table_says() {
+fn each_response_of_a_real_server_is_classified_as_in_the_table() {
     let usual = credential(None, &json!({ "clientCredentials": {} }));
     for (name, made) in ANSWERS {
         match (answer_to(&usual, &raw(name), at(0), at(1)), made) {
@@ -164,14 +164,14 @@ fn each_answer_of_a_real_server_becomes_what_the_table_says() {
                     "{name}"
                 );
             }
-            (Err(token_error), Refused(class, reason, words)) => {
+            (Err(token_error), Refused(class, reason, expected)) => {
                 let reported = token_error.message();
                 assert_eq!(token_error.class, *class, "{name}: {reported}");
                 assert!(
                     reason.is_empty() || token_error.reason.as_str() == *reason,
                     "{name}: {token_error:?}"
                 );
-                assert!(reported.contains(words), "{name}: {reported}");
+                assert!(reported.contains(expected), "{name}: {reported}");
             }
             (Ok(token), Refused(..)) => panic!("{name}: a token until {}", token.expires_at),
             (Err(token_error), Token(..)) => panic!("{name}: {}", token_error.message()),

@@ -96,9 +96,10 @@ fn every_well_known_url_is_requested_in_order_and_once() {
         ),
     ];
     for (issuer, paths) in cases {
-        let asked: Vec<String> = addresses(&url(issuer)).iter().map(Url::to_string).collect();
+        let addresses_read: Vec<String> =
+            addresses(&url(issuer)).iter().map(Url::to_string).collect();
         let expected: Vec<String> = paths.iter().map(|p| format!("https://i{p}")).collect();
-        assert_eq!(asked, expected, "{issuer}");
+        assert_eq!(addresses_read, expected, "{issuer}");
     }
 }
 
@@ -253,15 +254,18 @@ fn an_issuer_that_was_found_is_named_with_the_way_out() {
         (json!(7), &["names no issuer"]),
         (json!([]), &["names no issuer"]),
     ];
-    for (named, words) in cases {
+    for (named, expected) in cases {
         let token_error = of(&json!({ "issuer": named }), None).unwrap_err();
         assert_eq!(
             (token_error.class, token_error.reason.as_str()),
             (Class::Invalid, "DiscoveryFailed")
         );
         let message = token_error.message();
-        for word in words {
-            assert!(message.contains(word), "{named}: {word:?} in {message}");
+        for expected_part in expected {
+            assert!(
+                message.contains(expected_part),
+                "{named}: {expected_part:?} in {message}"
+            );
         }
         assert!(
             message.len() < 500 && message.bytes().all(|b| (0x20..=0x7e).contains(&b)),
@@ -287,11 +291,11 @@ fn an_endpoint_that_leads_away_from_tls_or_is_none_is_refused() {
         (json!("file:///etc/passwd"), "is not a URL"),
         (json!("javascript:x"), "is not a URL"),
     ];
-    for (bad, words) in cases {
+    for (bad, expected) in cases {
         let token_error = of(&json!({ "token_endpoint": bad }), None).unwrap_err();
         let message = token_error.message();
         assert!(
-            message.contains(words) && message.contains("oauth2.tokenUrl"),
+            message.contains(expected) && message.contains("oauth2.tokenUrl"),
             "{bad}: {message}"
         );
         assert!(
@@ -367,7 +371,7 @@ fn urls_of_a_spec_have_no_line_end_and_are_https() {
             "oidc" => json!({ "issuerUrl": ISSUER }),
             _ => json!({ "tokenUrl": ISSUER }),
         };
-        for (url, words) in [
+        for (url, expected) in [
             ("https://i.example.com/x\n", "line end"),
             ("https://i.example.com/x ", "line end or a blank"),
             ("https://i.exa\tmple.com/x", "line end"),
@@ -379,7 +383,7 @@ fn urls_of_a_spec_have_no_line_end_and_are_https() {
             let faults = Issuer::namespaced(&token_issuer(&spec), &[]).unwrap_err();
             assert_eq!(faults.len(), 1);
             assert_eq!(faults[0].field, format!("spec.{kind}.{field}"));
-            assert!(faults[0].problem.contains(words), "{:?}", faults[0]);
+            assert!(faults[0].problem.contains(expected), "{:?}", faults[0]);
         }
     }
 }

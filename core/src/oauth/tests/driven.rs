@@ -149,8 +149,8 @@ fn a_redirect_to_a_login_page_is_no_matter_of_a_url_that_has_moved() {
 }
 
 #[test]
-fn a_redirect_that_only_adds_or_removes_a_slash_says_so() {
-    for (location, words) in [
+fn a_redirect_that_only_adds_or_removes_a_slash_is_reported_as_such() {
+    for (location, expected) in [
         ("/token/", "the same URL with a slash at its end"),
         (
             "https://as.example.com/token/",
@@ -168,6 +168,6 @@ fn a_redirect_that_only_adds_or_removes_a_slash_says_so() {
             ..raw(301, "", b"")
         };
         let message = refused("cc", &answer).message();
-        assert!(message.contains(words), "{location}: {message}");
+        assert!(message.contains(expected), "{location}: {message}");
     }
 }

@@ -47,10 +47,10 @@ fn ends(body: &Value, ahead: Option<i64>, expected: (i64, &str)) {
     );
 }
 
-fn expired(body: &Value, ahead: Option<i64>, age: Option<i64>, words: &str) {
+fn expired(body: &Value, ahead: Option<i64>, age: Option<i64>, expected: &str) {
     let (reason, message) = made(body, ahead, age).unwrap_err();
     assert_eq!(reason, "TokenExpired", "{ahead:?} {body}");
-    assert!(message.contains(words), "{message}");
+    assert!(message.contains(expected), "{message}");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn the_time_in_a_cache_is_over() {
 fn what_contradicts_itself_is_reported_with_both_statements() {
     let (reason, message) = uncertain("Earlier exp 3600", secs(30)).unwrap();
     assert_eq!(reason.as_str(), "LifetimeUnclear");
-    for words in ["valid for 1 h,", "exp ends it after 30 s", "cache"] {
-        assert!(message.contains(words), "{message}");
+    for expected in ["valid for 1 h,", "exp ends it after 30 s", "cache"] {
+        assert!(message.contains(expected), "{message}");
     }
 }

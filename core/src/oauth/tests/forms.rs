@@ -198,17 +198,20 @@ fn what_is_no_key_in_pem_is_named_with_what_converts_it() {
         ("text", b"hello".to_vec(), "no private key"),
         ("empty", b" \n".to_vec(), "empty"),
     ];
-    for (case, bytes, word) in keys {
+    for (case, bytes, expected_part) in keys {
         let problem = identity(certificate.as_bytes(), &bytes)
             .err()
             .unwrap_or_else(|| panic!("{case}"));
-        assert!(problem.contains(word), "{case}: {problem}");
+        assert!(problem.contains(expected_part), "{case}: {problem}");
         assert!(
             problem.len() < 300 && !problem.contains("AAAA"),
             "{case}: {problem}"
         );
         let signing = read(&bytes).and_then(|text| SigningKey::from_pem(&text).map(|_| ()));
-        assert!(signing.is_err_and(|p| p.contains(word)), "{case}: to sign");
+        assert!(
+            signing.is_err_and(|p| p.contains(expected_part)),
+            "{case}: to sign"
+        );
     }
     #[rustfmt::skip]
     let certificates: Vec<(&str, Vec<u8>, &str)> = vec![
@@ -223,11 +226,11 @@ fn what_is_no_key_in_pem_is_named_with_what_converts_it() {
         ("text", b"hello".to_vec(), "not PEM"),
         ("another's", other_certificate.clone().into(), "does not belong"),
     ];
-    for (case, bytes, word) in certificates {
+    for (case, bytes, expected_part) in certificates {
         let problem = identity(&bytes, key.as_bytes())
             .err()
             .unwrap_or_else(|| panic!("{case}"));
-        assert!(problem.contains(word), "{case}: {problem}");
+        assert!(problem.contains(expected_part), "{case}: {problem}");
         assert!(problem.len() < 300, "{case}: {problem}");
     }
 }

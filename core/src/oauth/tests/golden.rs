@@ -226,7 +226,7 @@ fn identity(rsa: bool) -> (Identity, Vec<u8>) {
 }
 
 #[test]
-fn rfc_8705_section_2_the_client_id_is_all_that_the_body_says_of_the_client() {
+fn rfc_8705_section_2_the_body_contains_only_the_client_id() {
     let (identity, _) = identity(true);
     let material = Material::Tls(Box::new(identity));
     let change =

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::answer::{raw, read};
 use crate::oauth::{Granted, granted, granted_in_part};
 
-fn word(granted: &Granted) -> String {
+fn expected_part(granted: &Granted) -> String {
     match granted {
         Granted::Nothing => "nothing".to_owned(),
         Granted::Same => "same".to_owned(),
@@ -16,7 +16,7 @@ fn word(granted: &Granted) -> String {
 }
 
 fn reported(status: u16, kind: &str, body: &str) -> String {
-    word(&granted(&raw(status, kind, body.as_bytes())))
+    expected_part(&granted(&raw(status, kind, body.as_bytes())))
 }
 
 fn json_granted(body: &Value) -> String {
@@ -110,9 +110,9 @@ fn a_new_refresh_token_is_read_in_lenient_encodings() {
         }
     }
     let mut bytes = b"{\"name\":\"\xff\",\"refresh_token\":\"rt-2\"}".to_vec();
-    assert_eq!(word(&granted(&raw(200, "", &bytes))), "rt-2");
+    assert_eq!(expected_part(&granted(&raw(200, "", &bytes))), "rt-2");
     bytes.truncate(bytes.len() - 2);
-    assert_eq!(word(&granted(&raw(200, "", &bytes))), "nothing");
+    assert_eq!(expected_part(&granted(&raw(200, "", &bytes))), "nothing");
     let many = format!(
         "{{\"refresh_token\":\"rt-2\",\"x\":[{}0]}}",
         "0,".repeat(20_000)
@@ -152,7 +152,7 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
         "same"
     );
     // IBM Cloud, and what templates write.
-    for word in [
+    for expected_part in [
         "not_supported",
         "NOT_SUPPORTED",
         "Not Supported",
@@ -169,13 +169,13 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
         "false",
         "not applicable",
     ] {
-        let both = json!({ "access_token": "a", "refresh_token": word });
-        assert_eq!(json_granted(&both), "same", "{word}");
-        let alone = json!({ "access_token": word, "refresh_token": word });
-        assert_eq!(json_granted(&alone), "nothing", "{word}");
-        let form = format!("access_token=a&refresh_token={word}&x=");
+        let both = json!({ "access_token": "a", "refresh_token": expected_part });
+        assert_eq!(json_granted(&both), "same", "{expected_part}");
+        let alone = json!({ "access_token": expected_part, "refresh_token": expected_part });
+        assert_eq!(json_granted(&alone), "nothing", "{expected_part}");
+        let form = format!("access_token=a&refresh_token={expected_part}&x=");
         let kind = "application/x-www-form-urlencoded";
-        assert_eq!(reported(200, kind, &form), "same", "{word}");
+        assert_eq!(reported(200, kind, &form), "same", "{expected_part}");
     }
     // Any other text is a token, however short.
     for token in ["no", "nul", "none-1", "1/none", "n/a=", "!"] {
@@ -192,7 +192,7 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
 #[test]
 fn an_answer_that_broke_off_gives_what_is_whole() {
     let reported = |body: &str| {
-        word(&granted_in_part(&raw(
+        expected_part(&granted_in_part(&raw(
             200,
             "application/json",
             body.as_bytes(),
@@ -200,7 +200,7 @@ fn an_answer_that_broke_off_gives_what_is_whole() {
     };
     let form = |body: &str| {
         let kind = "application/x-www-form-urlencoded";
-        word(&granted_in_part(&raw(200, kind, body.as_bytes())))
+        expected_part(&granted_in_part(&raw(200, kind, body.as_bytes())))
     };
     assert_eq!(reported("{\"refresh_token\":\"rt-2\",\"access_tok"), "rt-2");
     assert_eq!(reported("{\"refresh_token\":\"rt-"), "nothing");

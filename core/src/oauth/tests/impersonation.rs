@@ -71,8 +71,8 @@ fn an_assertion_before_impersonation_has_the_scope_of_the_platform() {
         (false, &none, json!(null), (None, None)),
         (false, &some, json!("Parameter"), (None, own)),
     ];
-    for (second, asked, place, expected) in cases {
-        let seen = scopes(&credential(second, asked, &place), &file);
-        assert_eq!(seen, expected, "{second} {asked} {place}");
+    for (second, retry_after, place, expected) in cases {
+        let seen = scopes(&credential(second, retry_after, &place), &file);
+        assert_eq!(seen, expected, "{second} {retry_after} {place}");
     }
 }

@@ -176,8 +176,8 @@ proptest! {
         let credential = named(name);
         let echo = SentSecrets::of(&sent(&named("cc"), &secret));
         let repeated = json!({ "error": "invalid_client", "error_description": format!("{quoted}{secret}{quoted}"), "message": secret });
-        let said = raw(status, JSON, repeated.to_string().as_bytes());
-        for answer in [hostile::raw(&wire), said] {
+        let raw_answer = raw(status, JSON, repeated.to_string().as_bytes());
+        for answer in [hostile::raw(&wire), raw_answer] {
             let Err(token_error) = answer_to(&credential, &answer, at(0), at(1)) else { continue };
             let message = explained(token_error, &credential, &answer, &echo, at(1)).message();
             prop_assert!(message.len() < 4096 && !message.chars().any(char::is_control), "{message}");

@@ -21,7 +21,7 @@ mod ready_jwt;
 mod renewal;
 mod request;
 mod revocation;
-mod said;
 mod servers;
+mod statements;
 mod token_error;
 mod types;

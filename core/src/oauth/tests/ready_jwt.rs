@@ -82,9 +82,9 @@ fn what_is_around_a_jwt_is_refused_with_the_fix() {
         (format!("{header}.{claims}."), "is an unsigned JWT"),
         ("a.b.c.d.e".to_owned(), "is an encrypted JWT"),
     ];
-    for (text, words) in cases {
+    for (text, expected) in cases {
         let problem = stored_assertion(text.as_bytes()).expect_err(&text);
-        assert!(problem.contains(words), "{text}: {problem}");
+        assert!(problem.contains(expected), "{text}: {problem}");
         assert!(problem.contains("store"), "{text}: {problem}");
         assert!(!problem.contains(&claims[..8]), "{problem}");
     }
@@ -121,7 +121,7 @@ fn granted(on_behalf_of: bool, stored: &str) -> Result<TokenRequest, String> {
 fn an_assertion_of_a_grant_has_nothing_around_it() {
     let jwt = signed("RS256");
     for on_behalf_of in [false, true] {
-        for (stored, words) in [
+        for (stored, expected) in [
             (json!({ "token": jwt }).to_string(), "its field token"),
             (format!("\"{jwt}\""), "quotation marks"),
             (format!("bearer {jwt}"), "Authorization header"),
@@ -131,7 +131,7 @@ fn an_assertion_of_a_grant_has_nothing_around_it() {
             ),
         ] {
             let problem = granted(on_behalf_of, &stored).err().expect(&stored);
-            assert!(problem.contains(words), "{problem}");
+            assert!(problem.contains(expected), "{problem}");
             assert!(problem.contains("key k of Secret a"), "{problem}");
         }
         // The issuer decides whether it is accepted.

@@ -132,7 +132,7 @@ fn a_token_error_belongs_to_the_request_that_got_it() {
 #[test]
 fn a_mark_that_this_process_set_without_a_request_is_no_doubt() {
     let own = Mark::new(at(-500), "me-1", false);
-    let stands = |m: &Mark| Notes {
+    let with_mark = |m: &Mark| Notes {
         mark: Some(m.clone()),
         ..Notes::default()
     };
@@ -146,7 +146,7 @@ fn a_mark_that_this_process_set_without_a_request_is_no_doubt() {
     let say = |notes: &Notes, remembered: &Remembered| {
         step_of(notes, rule(NEVER, 0), &attempt(remembered))
     };
-    assert_eq!(say(&stands(&own), &void(None)), "mark");
+    assert_eq!(say(&with_mark(&own), &void(None)), "mark");
     // Another process, another time, or nothing remembered after a restart.
     for other in [
         Mark::new(at(-500), "me-2", false),
@@ -154,18 +154,18 @@ fn a_mark_that_this_process_set_without_a_request_is_no_doubt() {
         Mark::new(at(-500), "me-1", true),
     ] {
         assert_eq!(
-            say(&stands(&other), &void(None)),
+            say(&with_mark(&other), &void(None)),
             "RefreshOutcomeUnknown",
             "{other:?}"
         );
     }
     assert_eq!(
-        say(&stands(&own), &Remembered::default()),
+        say(&with_mark(&own), &Remembered::default()),
         "RefreshOutcomeUnknown"
     );
     // It replaced the mark of a request whose outcome is unknown: that doubt stays.
     assert_eq!(
-        say(&stands(&own), &void(Some(mark(-900)))),
+        say(&with_mark(&own), &void(Some(mark(-900)))),
         "RefreshOutcomeUnknown"
     );
 }
@@ -331,7 +331,7 @@ fn what_a_process_has_spent_it_remembers_within_bounds() {
 }
 
 #[test]
-fn a_refresh_token_that_was_spent_is_not_sent_whoever_put_it_back() {
+fn a_used_refresh_token_is_not_sent_again_if_it_is_restored() {
     let spent = Notes {
         spent: vec![Spent::new("token", at(-500), true)],
         ..Notes::default()

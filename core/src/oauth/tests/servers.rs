@@ -200,7 +200,7 @@ fn an_assertion_that_is_refused_is_a_matter_of_the_client_and_a_500_is_tried_aga
 fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
     let grant = json!({ "grant": { "refreshToken": { "secretRef": key() } } });
     let refresh = credential(&grant);
-    for (status, error, reason, kept) in [
+    for (status, error, reason, is_unchanged) in [
         (400, "invalid_grant", "SignInRequired", TokenState::Dead),
         (401, "invalid_grant", "SignInRequired", TokenState::Dead),
         (
@@ -226,7 +226,7 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
         );
         assert_eq!(
             token_state(&Granted::Nothing, Some(&token_error)),
-            kept,
+            is_unchanged,
             "{status} {error}"
         );
     }
@@ -263,7 +263,7 @@ fn numbers_types_and_scopes_in_all_forms_seen_make_a_token() {
         (token.expires_at, token.refresh_token.is_none()),
         (at(59), true)
     );
-    let asked = ["read".to_owned(), "write".to_owned()];
+    let requested = ["read".to_owned(), "write".to_owned()];
     for (scope, lacking) in [
         (json!(null), &[][..]),
         (json!(""), &[]),
@@ -276,7 +276,7 @@ fn numbers_types_and_scopes_in_all_forms_seen_make_a_token() {
     ] {
         let token = given(&json!({ "access_token": "t", "expires_in": 60, "scope": scope }));
         assert_eq!(
-            token.not_granted(&crate::fixtures::issuer(), &asked),
+            token.not_granted(&crate::fixtures::issuer(), &requested),
             lacking,
             "{scope}"
         );

@@ -72,17 +72,17 @@ fn both_operators_write_one_status() {
         Some(Reason::AnotherOperator)
     );
     // Neither operator overwrites the other's report.
-    let kept = owner(Some(&reported.status), 2);
-    assert_eq!(kept.status, reported.status);
-    assert_eq!(kept.notices, []);
-    let again = other(&kept.status, 3);
+    let unchanged = owner(Some(&reported.status), 2);
+    assert_eq!(unchanged.status, reported.status);
+    assert_eq!(unchanged.notices, []);
+    let again = other(&unchanged.status, 3);
     assert!(again.requeue > soon, "it stands");
     assert_eq!(
         (again.status, again.notices.len()),
         (reported.status.clone(), 0)
     );
     // An hour after the other operator has stopped, the owner removes the condition.
-    assert!(kept.requeue <= std::time::Duration::from_hours(1));
+    assert!(unchanged.requeue <= std::time::Duration::from_hours(1));
     let over = owner(Some(&reported.status), 3601).status;
     assert!(
         ConditionType::RenewalFailing

@@ -243,8 +243,8 @@ fn each_state_of_the_world_has_its_plan() {
 #[test]
 fn a_plan_names_the_moment_it_waits_for() {
     let credential = credential();
-    let kept = plan(&credential, &observed(&credential), at(0));
-    assert_eq!(kept, Plan::Keep { until: at(1500) });
+    let unchanged = plan(&credential, &observed(&credential), at(0));
+    assert_eq!(unchanged, Plan::Keep { until: at(1500) });
     let mut waiting = observed(&credential);
     due(&mut waiting);
     failed(&credential, &mut waiting, 77);
@@ -301,7 +301,7 @@ fn a_rejected_spec_names_the_next_step() {
 }
 
 #[test]
-fn the_plan_after_a_published_token_is_keep() {
+fn after_a_published_token_the_plan_is_keep() {
     let credential = credential_with(&json!({ "target": { "labels": { "team": "blue" } } }));
     let token = crate::fixtures::token("t0ken");
     let sources = record(&credential, (0, 1, 2)).sources;

@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn a_due_token_is_never_just_kept((credential, world) in any_world()) {
+    fn a_due_token_is_never_left_unchanged((credential, world) in any_world()) {
         let is_due = world.record().is_none_or(|r| r.renew_at <= at(0) || r.expires_at <= at(0));
         if is_due && !world.deleting {
             let plan = plan(&credential, &world, at(0));

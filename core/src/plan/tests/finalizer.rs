@@ -122,7 +122,7 @@ fn what_may_pass_is_tried_again_and_what_does_not_is_not() {
         assert!(matches!(ended, Attempt::Impossible(_)), "{class:?}");
     }
     for class in [Class::Transient, Class::Throttled] {
-        for (tries, asked, next) in [
+        for (tries, retry_after, next) in [
             (1, None, 11),
             (2, None, 12),
             (3, None, 14),
@@ -131,7 +131,7 @@ fn what_may_pass_is_tried_again_and_what_does_not_is_not() {
             (u32::MAX, None, 18),
             (1, Some(s(30)), 40),
         ] {
-            let ended = Attempt::failed(&token_error(class, asked), s(10), tries);
+            let ended = Attempt::failed(&token_error(class, retry_after), s(10), tries);
             let Attempt::Failed { next: at, .. } = ended else {
                 panic!("{class:?}")
             };

@@ -136,11 +136,11 @@ proptest! {
     }
 
     #[test]
-    fn a_fraction_is_in_zero_to_one_and_stable(words in prop::collection::vec(".{0,8}", 0..4)) {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let fraction_now = fraction(&words);
+    fn a_fraction_is_in_zero_to_one_and_stable(expected in prop::collection::vec(".{0,8}", 0..4)) {
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        let fraction_now = fraction(&expected);
         prop_assert!((0.0..1.0).contains(&fraction_now));
-        prop_assert_eq!(fraction_now.to_bits(), fraction(&words).to_bits());
+        prop_assert_eq!(fraction_now.to_bits(), fraction(&expected).to_bits());
     }
 }
 

@@ -97,7 +97,7 @@ impl Process {
     }
 
     /// The lines as `change condition reason`.
-    fn says(&mut self, seconds: i64, texts: &[&str]) -> Vec<String> {
+    fn lines(&mut self, seconds: i64, texts: &[&str]) -> Vec<String> {
         short(&self.step(seconds, texts, None))
     }
 }
@@ -124,20 +124,20 @@ fn each_condition_that_begins_changes_or_ends_is_one_line() {
     ] {
         let mut process = Process::finds(&WELL);
         let with = |reason: &str| format!("{kind}=True/{reason}");
-        let mut says = |seconds, more: Option<&str>| {
+        let mut lines = |seconds, more: Option<&str>| {
             let fault = more.map(with);
             let ready = "Ready=True/TokenPublished";
             let all: Vec<&str> = [ready].into_iter().chain(fault.as_deref()).collect();
             process.step(seconds, &all, None)
         };
-        let began = says(0, Some("SecretExpiring"));
+        let began = lines(0, Some("SecretExpiring"));
         assert_eq!(short(&began), [format!("began {kind} SecretExpiring")]);
         assert_eq!(began.lines[0].level, Level::Warn);
-        assert_eq!(short(&says(1, Some("SecretExpiring"))), [""; 0]);
-        let changed = says(2, Some("SecretExpired"));
+        assert_eq!(short(&lines(1, Some("SecretExpiring"))), [""; 0]);
+        let changed = lines(2, Some("SecretExpired"));
         assert_eq!(short(&changed), [format!("changed {kind} SecretExpired")]);
         assert_eq!(changed.lines[0].was, Some("SecretExpiring".into()));
-        let ended = says(3, None);
+        let ended = lines(3, None);
         assert_eq!(short(&ended), [format!("ended {kind} SecretExpired")]);
         let end = &ended.lines[0];
         assert_eq!(
@@ -145,11 +145,11 @@ fn each_condition_that_begins_changes_or_ends_is_one_line() {
             (Level::Info, ConditionStatus::False)
         );
         assert_eq!(end.since, Some(at(-60)));
-        assert_eq!(short(&says(4, None)), [""; 0]);
+        assert_eq!(short(&lines(4, None)), [""; 0]);
     }
     let mut process = Process::finds(&WELL);
-    let says = process.says(0, &["Ready=False/InvalidSpec"]);
-    assert_eq!(says, ["began Ready InvalidSpec"]);
+    let lines = process.lines(0, &["Ready=False/InvalidSpec"]);
+    assert_eq!(lines, ["began Ready InvalidSpec"]);
     let end = process.step(1, &WELL, None);
     assert_eq!(short(&end), ["ended Ready InvalidSpec"]);
     assert_eq!(end.lines[0].status, ConditionStatus::True);
@@ -159,7 +159,7 @@ fn each_condition_that_begins_changes_or_ends_is_one_line() {
 #[test]
 fn a_condition_of_another_version_is_no_line() {
     let mut process = Process::finds(&[WELL[0], "OneOfTomorrow=True/SecretExpiring"]);
-    assert_eq!(process.says(0, &WELL), [""; 0]);
+    assert_eq!(process.lines(0, &WELL), [""; 0]);
     assert!(process.journal.is_empty());
 }
 
@@ -175,7 +175,7 @@ fn progress_and_the_first_reconcile_are_no_news() {
         &WELL,
         &["Ready=True/TokenPublished", "Reconciling=True/Renewing"],
     ] {
-        assert_eq!(process.says(0, texts), [""; 0], "{texts:?}");
+        assert_eq!(process.lines(0, texts), [""; 0], "{texts:?}");
     }
 }
 
@@ -218,19 +218,19 @@ fn a_fault_that_shows_in_several_conditions_is_one_line() {
 fn a_change_of_the_reason_ends_nothing_and_a_token_that_expires_is_news() {
     let mut process = Process::finds(&WELL);
     let late = ["Ready=True/TokenPublished", "RenewalFailing=True/A"];
-    assert_eq!(process.says(0, &late), ["began RenewalFailing A"]);
+    assert_eq!(process.lines(0, &late), ["began RenewalFailing A"]);
     let out = ["Ready=False/A", "RenewalFailing=True/A"];
-    assert_eq!(process.says(1, &out), ["began Ready A"]);
+    assert_eq!(process.lines(1, &out), ["began Ready A"]);
     let stalled = ["Ready=False/B", "RenewalFailing=True/B", "Stalled=True/B"];
-    assert_eq!(process.says(2, &stalled), ["changed Ready B"]);
-    assert_eq!(process.says(3, &out), ["changed Ready A"]);
-    assert_eq!(process.says(4, &WELL), ["ended Ready A"]);
+    assert_eq!(process.lines(2, &stalled), ["changed Ready B"]);
+    assert_eq!(process.lines(3, &out), ["changed Ready A"]);
+    assert_eq!(process.lines(4, &WELL), ["ended Ready A"]);
     // An object is missing and was not created.
     let missing = ["Ready=False/B", "Reconciling=True/B"];
-    assert_eq!(process.says(5, &missing), ["began Ready B"]);
+    assert_eq!(process.lines(5, &missing), ["began Ready B"]);
     let stalled = ["Ready=False/B", "Stalled=True/B"];
-    assert_eq!(process.says(125, &stalled), [""; 0], "the same fault");
-    assert_eq!(process.says(126, &WELL), ["ended Ready B"]);
+    assert_eq!(process.lines(125, &stalled), [""; 0], "the same fault");
+    assert_eq!(process.lines(126, &WELL), ["ended Ready B"]);
 }
 
 #[test]

@@ -53,11 +53,11 @@ fn the_last_good_certificate_serves_while_the_new_one_is_refused() {
     let view = status(&credential, &world, &Outcome::Steady, None, at(0));
     let reported = condition(&view.status, "ClientCredentialExpiring").unwrap();
     assert_eq!(reported.reason, "ClientCredentialRefused");
-    for words in [
+    for expected in [
         "the issuer refused the certificate in Secret tls (key tls.key)",
         "the last good certificate of Secret tls, kept in Secret tls-last-good",
     ] {
-        assert!(reported.message.contains(words), "{}", reported.message);
+        assert!(reported.message.contains(expected), "{}", reported.message);
     }
     // Its Secret is deleted, and so is the copy: no pair can get a token.
     world.sources.pop();

@@ -117,10 +117,10 @@ fn a_new_process_notifies_of_a_recent_write_that_it_does_not_know_of() {
 }
 
 #[test]
-fn what_keeps_pods_from_being_notified_is_reported_with_the_next_step() {
+fn failed_pod_notifications_are_reported_with_the_next_step() {
     let credential = notifying();
     let refused = Trouble::Refused("the admission policy no-pods denies it".to_owned());
-    for (trouble, times, says) in [
+    for (trouble, times, expected) in [
         (
             Trouble::Forbidden("list"),
             1,
@@ -138,13 +138,13 @@ fn what_keeps_pods_from_being_notified_is_reported_with_the_next_step() {
         let world = world(&credential, (5, 3600), Some(failed(times, &trouble)));
         let view = status(&credential, &world, &Outcome::Steady, None, at(0));
         let risk = condition(&view.status, "LifetimeAtRisk");
-        match says {
+        match expected {
             None => assert!(risk.is_none(), "{trouble:?}: {risk:?}"),
-            Some(words) => {
+            Some(expected) => {
                 let risk = risk.unwrap();
-                let words = words.replace("team-a", &credential.namespace);
+                let expected = expected.replace("team-a", &credential.namespace);
                 assert_eq!(risk.reason, "PodsNotNotified");
-                assert!(risk.message.contains(&words), "{}", risk.message);
+                assert!(risk.message.contains(&expected), "{}", risk.message);
                 let event = view
                     .notices
                     .iter()
@@ -295,16 +295,24 @@ fn without_the_role_of_the_chart_the_missing_right_is_named_and_no_role() {
         });
         let view = status(&credential, &world, &Outcome::Steady, None, at(0));
         let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
-        for words in [
+        for expected in [
             "rbac.create",
             "notifyPods.create",
             "right to list and patch pods",
             "ServiceAccount apicred-system:apicred",
         ] {
-            assert!(risk.message.contains(words), "{words}: {}", risk.message);
+            assert!(
+                risk.message.contains(expected),
+                "{expected}: {}",
+                risk.message
+            );
         }
-        for words in ["rolebinding", "notify-pods"] {
-            assert!(!risk.message.contains(words), "{words}: {}", risk.message);
+        for expected in ["rolebinding", "notify-pods"] {
+            assert!(
+                !risk.message.contains(expected),
+                "{expected}: {}",
+                risk.message
+            );
         }
     }
 }

@@ -160,13 +160,13 @@ fn a_failed_renewal_is_retried_while_the_minimum_lifetime_can_still_be_saved() {
 #[test]
 fn a_failure_keeps_what_is_remembered_of_refused_secrets() {
     let credential = credential();
-    let asked = fingerprint::request(&credential);
+    let request = fingerprint::request(&credential);
     let mut world = observed(&credential);
     world.memory.refuse(refused(&credential, "7"));
     let memory = fail(&credential, &world, token_error(Class::Denied), at(0));
-    assert!(memory.refused_source(&mark("7"), &asked).is_some());
+    assert!(memory.refused_source(&mark("7"), &request).is_some());
     assert!(
-        memory.refused_source(&mark("8"), &asked).is_none(),
+        memory.refused_source(&mark("8"), &request).is_none(),
         "another version is another secret"
     );
     assert!(

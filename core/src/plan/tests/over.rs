@@ -48,7 +48,7 @@ fn refused(plan: &Plan) -> bool {
 }
 
 #[test]
-fn the_end_comes_at_its_second_and_before_everything_that_could_keep_the_token() {
+fn not_after_applies_at_its_second_and_takes_precedence() {
     let credential = ending(&json!({}));
     let world = observed(&credential);
     assert!(matches!(
@@ -118,7 +118,7 @@ fn a_later_end_or_none_brings_a_token_again() {
 }
 
 #[test]
-fn the_status_says_so_once_and_until_then_comes_back_in_time() {
+fn the_end_is_reported_once_and_the_requeue_before_it_is_in_time() {
     let credential = ending(&json!({}));
     let before = status(
         &credential,
@@ -168,7 +168,7 @@ fn a_credential_that_became_unusable_ends_all_the_same() {
         expiry_unreadable: false,
         rotated_until: None,
         unread: None,
-        keeps_last_good: false,
+        wants_copy: false,
         last_good: None,
     };
     let live = facts(published(

@@ -78,11 +78,13 @@ const NOTIFIED: [Renewal; 10] = [
 fn the_renew_point_is_the_earliest_useful_moment_less_its_jitter() {
     let kubelet = RENEWALS.map(|case| (case, false));
     let notified = NOTIFIED.map(|case| (case, true));
-    for ((lifetime, wish, user, latest, rule), notified) in kubelet.into_iter().chain(notified) {
+    for ((lifetime, refresh_in, user, latest, rule), notified) in
+        kubelet.into_iter().chain(notified)
+    {
         let renewal = renewal(
             at(0),
             at(lifetime),
-            wish.map(secs),
+            refresh_in.map(secs),
             Promise {
                 minimum: user.map(secs),
                 notified,
@@ -91,8 +93,9 @@ fn the_renew_point_is_the_earliest_useful_moment_less_its_jitter() {
         );
         let after = i64::try_from(renewal.at.duration_since(at(0)).as_millis()).unwrap();
         let jitter = (lifetime * 100).min(latest / 5) + round(lifetime) * 1000;
-        let case =
-            format!("lifetime {lifetime}, wish {wish:?}, minimum {user:?}, notified {notified}");
+        let case = format!(
+            "lifetime {lifetime}, wish {refresh_in:?}, minimum {user:?}, notified {notified}"
+        );
         assert_eq!(renewal.reason, rule, "{case}");
         assert!(after <= latest, "{case}: {after} is later than {latest}");
         assert!(

@@ -207,7 +207,7 @@ fn when_all_are_refused_all_are_tried_in_order() {
 }
 
 #[test]
-fn what_another_request_was_refused_says_nothing() {
+fn a_refusal_of_another_request_does_not_count() {
     let credential = several(&["new", "old"]);
     let mut world = world(&credential, "old");
     world.memory.refuse(RefusedSource {
@@ -218,7 +218,7 @@ fn what_another_request_was_refused_says_nothing() {
 }
 
 #[test]
-fn an_entry_before_the_one_in_use_that_nobody_tried_is_read_at_once() {
+fn an_untried_entry_before_the_one_in_use_is_read_at_once() {
     let credential = several(&["new", "old"]);
     let mut world = world(&credential, "old");
     assert_eq!(plan(&credential, &world, at(0)), Plan::Verify);
@@ -266,7 +266,7 @@ prop_compose! {
     /// Up to four secrets in any state, one of them in use, some refused.
     fn any_list()(
         count in 1_usize..5, used in 0_usize..4, present in any::<[bool; 4]>(), requested: bool, absent: bool,
-        refusals in prop::collection::vec(prop::option::of((-40 * DAY..0, -40 * DAY..0, any::<bool>())), 4),
+        any_refused in prop::collection::vec(prop::option::of((-40 * DAY..0, -40 * DAY..0, any::<bool>())), 4),
     ) -> (Credential, Observed) {
         let names = ["a", "b", "c", "d"];
         let mut credential = several(&names[..count]);
@@ -283,10 +283,10 @@ prop_compose! {
                 source.present = None;
             }
         }
-        for (name, refusal) in names[..count].iter().zip(refusals) {
-            if let Some((since, last, by_issuer)) = refusal {
-                let refusal = refused(&credential, name, since.min(last), last);
-                world.memory.refuse(RefusedSource { by_issuer, ..refusal });
+        for (name, refused_source) in names[..count].iter().zip(any_refused) {
+            if let Some((since, last, by_issuer)) = refused_source {
+                let refused_source = refused(&credential, name, since.min(last), last);
+                world.memory.refuse(RefusedSource { by_issuer, ..refused_source });
             }
         }
         (credential, world)
@@ -307,9 +307,9 @@ proptest! {
     #[test]
     fn a_refused_secret_delays_one_that_works_by_one_request_at_most((credential, world) in any_list()) {
         let credential = Credential { renew_requested: None, ..credential };
-        let asked = fingerprint::request(&credential);
+        let request = fingerprint::request(&credential);
         let list = candidates(&credential, &world, at(0));
-        let bad = |s: &Source| s.mark().is_some_and(|m| world.memory.refused_source(&m, &asked).is_some());
+        let bad = |s: &Source| s.mark().is_some_and(|m| world.memory.refused_source(&m, &request).is_some());
         if let Some(first) = list.iter().position(|c| c.source.is_some_and(|s| !bad(s))) {
             let before = list[..first].iter().filter(|c| c.source.is_some_and(bad)).count();
             prop_assert!(before <= 1);
@@ -321,22 +321,22 @@ proptest! {
     #[test]
     fn no_refused_secret_is_refused_for_ever((credential, world) in any_list(), days in 1_i64..400) {
         let now = later(at(0), SignedDuration::from_hours(24 * days));
-        let asked = fingerprint::request(&credential);
+        let request = fingerprint::request(&credential);
         let list = candidates(&credential, &world, now);
-        let refusal = |s: &Source| world.memory.refused_source(&s.mark()?, &asked).cloned();
+        let refused_source = |s: &Source| world.memory.refused_source(&s.mark()?, &request).cloned();
         let used = world.record().and_then(|r| r.sources.used.clone());
-        let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
+        let good = |s: &Source| s.present.is_some() && refused_source(s).is_none();
         // An entry that is missing or refused is not used any more.
         let used = used.and_then(|u| world.sources.iter().position(|s| u.is(&s.reference) && good(s)));
         let first_good = || world.sources.iter().position(good);
         let waiting = world.sources.iter().take(used.or_else(first_good).unwrap_or(0));
-        let waiting = waiting.filter(|s| refusal(s).is_some_and(|r| r.by_issuer)).count();
+        let waiting = waiting.filter(|s| refused_source(s).is_some_and(|r| r.by_issuer)).count();
         let first = list.first().and_then(|c| c.source);
         if waiting > 0 && credential.renew_requested.is_none() {
             let retried = list.iter().take_while(|c| c.trial || first == c.source).any(|c| {
-                c.source.is_some_and(|s| refusal(s).is_some_and(|r| r.by_issuer))
+                c.source.is_some_and(|s| refused_source(s).is_some_and(|r| r.by_issuer))
             });
-            let all_bad = world.sources.iter().filter(|s| s.present.is_some()).all(|s| refusal(s).is_some());
+            let all_bad = world.sources.iter().filter(|s| s.present.is_some()).all(|s| refused_source(s).is_some());
             prop_assert!(retried || all_bad, "{:?}", list);
         }
     }

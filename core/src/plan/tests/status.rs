@@ -27,16 +27,16 @@ pub(super) fn condition<'a>(status: &'a ApiCredentialStatus, kind: &str) -> Opti
 
 /// Conditions as `Ready=True/TokenPublished RenewalFailing=True/IssuerTimeout`.
 pub(super) fn short(status: &ApiCredentialStatus) -> String {
-    let words: Vec<String> = status
+    let expected: Vec<String> = status
         .conditions
         .iter()
         .map(|c| format!("{}={}/{}", c.type_, c.status, c.reason))
         .collect();
-    words.join(" ")
+    expected.join(" ")
 }
 
 #[test]
-fn conditions_say_what_is_up() {
+fn conditions_report_the_state() {
     let credential = credential();
     for state in states(&credential) {
         let (name, expected) = (state.name, state.conditions);
@@ -246,7 +246,7 @@ pub(super) fn facts(target: &Target) -> SecretFacts {
         expiry_unreadable: false,
         rotated_until: None,
         unread: None,
-        keeps_last_good: false,
+        wants_copy: false,
         last_good: None,
     }
 }
@@ -346,7 +346,7 @@ fn what_may_still_come_stalls_after_two_minutes_without_another_event() {
 }
 
 #[test]
-fn an_invalid_spec_says_nothing_about_the_secret_of_another() {
+fn an_invalid_spec_reports_nothing_about_another_credentials_secret() {
     let mut foreign = published(
         &credential(),
         Some(record(&credential(), (-300, 1500, 3300))),

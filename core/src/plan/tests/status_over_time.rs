@@ -192,7 +192,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn reporting_the_same_twice_changes_nothing_and_notifies_nobody((world, outcome) in any_reconcile(), later in 0_i64..30) {
+    fn reporting_the_same_twice_changes_nothing_and_sends_no_event((world, outcome) in any_reconcile(), later in 0_i64..30) {
         let credential = credential();
         let first = status(&credential, &world, &outcome, None, at(0));
         let same = status(&credential, &world, &outcome, Some(&first.status), at(0));

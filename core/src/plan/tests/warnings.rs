@@ -115,15 +115,15 @@ fn of_what_is_rotated_nothing_is_reported_before_the_rotation_is_late() {
             let mut world = holding(&credential, with);
             let noted = RotatedUntil::read(&BTreeMap::from([noted.annotation()]));
             world.sources[0].rotated_until = noted.map(Box::new);
-            let said =
+            let warning =
                 |now: i64| reported(&credential, &world, "ClientCredentialExpiring", now * DAY);
             let label = format!("{kind}, every {every} of {validity} days");
-            assert_eq!(said(quiet), None, "{label}");
-            let (reason, message) = said(late).expect(&label);
+            assert_eq!(warning(quiet), None, "{label}");
+            let (reason, message) = warning(late).expect(&label);
             assert_eq!(reason, format!("{kind}Expiring"), "{label}");
-            let words = ["its rotation is late", "the conditions of ApiClient shared"];
-            assert!(words.iter().all(|w| message.contains(w)), "{message}");
-            let (reason, message) = said(validity).expect(&label);
+            let expected = ["its rotation is late", "the conditions of ApiClient shared"];
+            assert!(expected.iter().all(|w| message.contains(w)), "{message}");
+            let (reason, message) = warning(validity).expect(&label);
             assert_eq!(reason, format!("{kind}Expired"), "{label}");
             assert!(message.contains("its rotation is late"), "{message}");
         }

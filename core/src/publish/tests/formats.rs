@@ -242,7 +242,7 @@ fn a_field_of_the_answer_is_a_file_and_is_read_back() {
         reported.contains("the issuer's answer has no field id_token"),
         "{reported}"
     );
-    for (why, words, step) in [
+    for (why, expected, step) in [
         (
             Omitted::RefreshToken,
             "is the refresh token",
@@ -267,7 +267,7 @@ fn a_field_of_the_answer_is_a_file_and_is_read_back() {
             "{reported}"
         );
         assert!(
-            reported.contains(words) && reported.contains(step),
+            reported.contains(expected) && reported.contains(step),
             "{reported}"
         );
     }

@@ -77,7 +77,7 @@ fn empty() -> Step {
 }
 
 #[test]
-fn a_copy_is_kept_for_cert_manager_and_for_owners_who_ask_for_it() {
+fn a_copy_is_stored_for_cert_manager_and_if_the_owner_requests_it() {
     for (annotations, wanted) in [
         (json!({ "apicred.dev/keep-last-good": "true" }), true),
         (json!({ "apicred.dev/keep-last-good": "True" }), false),
@@ -161,7 +161,7 @@ fn a_copy_that_others_need_is_not_replaced_and_gets_their_owners() {
 }
 
 #[test]
-fn without_its_secret_or_the_wish_the_copy_is_emptied() {
+fn without_its_secret_or_its_annotation_the_copy_is_emptied() {
     let stored = copy("source/1");
     let unwanted = examine(&meta("2", &json!({})));
     let again = SecretFacts {
@@ -237,11 +237,11 @@ fn the_writes_name_version_owner_and_origin() {
     let made = create("ns", COPY, ("source", "1"), &owner, pair.clone());
     let facts = examine(&made.metadata);
     let of = Some(("source".to_owned(), "1".to_owned()));
-    let kept = LastGood {
+    let stored = LastGood {
         of,
         owners: vec![ME.to_owned()],
     };
-    assert_eq!(facts.last_good.as_deref(), Some(&kept));
+    assert_eq!(facts.last_good.as_deref(), Some(&stored));
     // It is not a target of the credential, and no controller owns it.
     assert_eq!((facts.published, facts.controller), (None, None));
     assert_eq!(made.type_.as_deref(), Some("kubernetes.io/tls"));
@@ -265,7 +265,7 @@ fn the_writes_name_version_owner_and_origin() {
     let noted = &patch["metadata"]["annotations"]["apicred.dev/last-good-of"];
     assert_eq!(noted, "source/2");
     // An owner that is listed with others stays.
-    let patch = store_patch("102", ("source", "2"), (&owner, &kept), &pair);
+    let patch = store_patch("102", ("source", "2"), (&owner, &stored), &pair);
     assert_eq!(patch["metadata"]["ownerReferences"], json!([owner]));
 }
 

@@ -84,8 +84,8 @@ fn foreign_write_on(credential: &Credential, entries: &[Value]) -> ForeignWrite 
 
 #[test]
 fn writes_of_others_are_seen_in_managed_fields() {
-    let edited = |who: &str| ForeignWrite::Edited(who.to_owned());
-    let claimed = |who: &str| ForeignWrite::Claimed(who.to_owned());
+    let edited = |manager: &str| ForeignWrite::Edited(manager.to_owned());
+    let claimed = |manager: &str| ForeignWrite::Claimed(manager.to_owned());
     let without = |key: &str| KEYS.into_iter().filter(|k| *k != key).collect::<Vec<_>>();
     #[rustfmt::skip]
     let cases = [
@@ -235,7 +235,7 @@ fn a_secret_is_ours_by_uid_and_nothing_less() {
 }
 
 #[test]
-fn a_secret_is_adopted_only_by_whom_it_names_and_never_from_a_controller() {
+fn a_secret_is_adopted_only_by_the_named_credential_and_never_from_a_controller() {
     let credential = credential();
     let bare = json!({ "labels": null, "annotations": null, "ownerReferences": null });
     let of = |adopt_by: &str, change: &Value| {

@@ -81,29 +81,31 @@ fn any_mark() -> impl Strategy<Value = SourceMark> {
 
 fn any_refused_source() -> impl Strategy<Value = RefusedSource> {
     let times = (0_i64..4_000_000_000, 0_i64..4_000_000_000);
-    let words = ("[A-Za-z]{1,20}", any::<bool>(), prop::option::of(".{0,20}"));
-    (any_mark(), times, words).prop_map(|(mark, (since, at), (reason, by_issuer, fingerprint))| {
-        RefusedSource {
-            mark,
-            // Reported by the request of the record beside it.
-            request: String::new(),
-            since: Timestamp::from_second(since).unwrap(),
-            at: Timestamp::from_second(at).unwrap(),
-            reason: reason.as_str().into(),
-            by_issuer,
-            not_before: (since % 2 == 0).then(|| Timestamp::from_second(at).unwrap()),
-            fingerprint,
-        }
-    })
+    let expected = ("[A-Za-z]{1,20}", any::<bool>(), prop::option::of(".{0,20}"));
+    (any_mark(), times, expected).prop_map(
+        |(mark, (since, at), (reason, by_issuer, fingerprint))| {
+            RefusedSource {
+                mark,
+                // Reported by the request of the record beside it.
+                request: String::new(),
+                since: Timestamp::from_second(since).unwrap(),
+                at: Timestamp::from_second(at).unwrap(),
+                reason: reason.as_str().into(),
+                by_issuer,
+                not_before: (since % 2 == 0).then(|| Timestamp::from_second(at).unwrap()),
+                fingerprint,
+            }
+        },
+    )
 }
 
 fn any_claims() -> impl Strategy<Value = Claims> {
-    let words = || prop::collection::vec(".{0,20}", 0..3);
+    let expected = || prop::collection::vec(".{0,20}", 0..3);
     let flags = any::<(bool, bool, u16, u16)>();
     (
-        words(),
-        words(),
-        words(),
+        expected(),
+        expected(),
+        expected(),
         prop::option::of(".{0,20}"),
         flags,
     )

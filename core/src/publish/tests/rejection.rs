@@ -28,7 +28,7 @@ fn sentence(code: u16, message: &str, causes: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn each_kind_of_rejection_is_reported_with_who_rejects_and_what_to_do() {
+fn each_kind_of_rejection_is_reported_with_its_source_and_the_next_step() {
     // Texts of kube-apiserver 1.34, and of the components that it calls.
     let policy = "secrets \"t\" is forbidden: ValidatingAdmissionPolicy 'platform-42' with binding 'all-teams' denied request: secrets called vap- are forbidden by platform policy 42";
     let webhook = "admission webhook \"validate.kyverno.svc-fail\" denied the request: \n\nresource Secret/n/t was blocked\n";
@@ -45,7 +45,7 @@ fn each_kind_of_rejection_is_reported_with_who_rejects_and_what_to_do() {
         "metadata.labels",
         "Invalid value: \"-x\": a valid label must be an empty string or consist of alphanumeric characters",
     );
-    for (code, message, causes, who, what) in [
+    for (code, message, causes, manager, what) in [
         (
             422,
             policy,
@@ -155,7 +155,10 @@ fn each_kind_of_rejection_is_reported_with_who_rejects_and_what_to_do() {
         (413, "", vec![], "HTTP 413;", "ask an administrator"),
     ] {
         let reported = sentence(code, message, &causes);
-        assert!(reported.contains(who), "{message}\n{reported}\n{who}");
+        assert!(
+            reported.contains(manager),
+            "{message}\n{reported}\n{manager}"
+        );
         assert!(reported.contains(what), "{message}\n{reported}\n{what}");
         let (_, next) = reported.rsplit_once("; ").expect("a next step");
         assert!(
@@ -217,9 +220,9 @@ fn nothing_that_was_sent_or_stood_there_is_repeated() {
             vec![("data[token]", message.as_str())],
             vec![(token, token)],
         ] {
-            let said = read(403, &message, &causes, Some(token));
-            let reported =
-                said.sentence("t", TYPES).expect("a sentence") + &said.fault().expect("a fault");
+            let rejection = read(403, &message, &causes, Some(token));
+            let reported = rejection.sentence("t", TYPES).expect("a sentence")
+                + &rejection.fault().expect("a fault");
             // The part of the file that contains the token.
             let file = &json[24..24 + token.len()];
             for secret in [
@@ -240,7 +243,7 @@ fn nothing_that_was_sent_or_stood_there_is_repeated() {
 
 #[test]
 fn names_of_kubernetes_are_not_taken_for_data() {
-    for word in [
+    for expected_part in [
         "ValidatingAdmissionPolicyBinding",
         "system:serviceaccount:apicred-system:apicred",
         "disallow-secrets-without-a-team-label-2024-01",
@@ -252,15 +255,15 @@ fn names_of_kubernetes_are_not_taken_for_data() {
         "11111111-aaaa-bbbb-cccc-000000000001",
         "K8sRequiredLabelsConstraintTemplate",
     ] {
-        let reported = sentence(400, &format!("says {word} so"), &[]);
-        assert!(reported.contains(word), "{reported}");
+        let reported = sentence(400, &format!("says {expected_part} so"), &[]);
+        assert!(reported.contains(expected_part), "{reported}");
     }
 }
 
 #[test]
-fn the_name_of_a_rule_is_reported_without_a_word_of_it() {
+fn the_name_of_a_rule_is_reported_without_its_text() {
     let token = "an-opaque-refresh-token";
-    for (code, message, who) in [
+    for (code, message, manager) in [
         (
             422,
             format!("ValidatingAdmissionPolicy 'p-1' with binding 'b' denied request: {token}"),
@@ -278,7 +281,10 @@ fn the_name_of_a_rule_is_reported_without_a_word_of_it() {
         ),
         (422, token.to_owned(), "the API server answers HTTP 422"),
     ] {
-        assert_eq!(read(code, &message, &[], None).who().as_deref(), Some(who));
+        assert_eq!(
+            read(code, &message, &[], None).rejected_by().as_deref(),
+            Some(manager)
+        );
     }
-    assert_eq!(ServerMessage::default().who(), None);
+    assert_eq!(ServerMessage::default().rejected_by(), None);
 }

@@ -165,16 +165,16 @@ fn a_render_leaves_token_and_notes_alone() {
 }
 
 #[test]
-fn reloader_ignores_the_secret_unless_its_user_says_otherwise() {
-    let said = |wanted: &Template, before: &ManagedKeys| {
+fn reloader_ignores_the_secret_unless_the_spec_sets_otherwise() {
+    let ignore_value = |wanted: &Template, before: &ManagedKeys| {
         let patch = render_patch("42", wanted, before);
         patch["metadata"]["annotations"][names::RELOADER_IGNORE].clone()
     };
     let chosen = json!({ "target": { "annotations": { (names::RELOADER_IGNORE): "false" } } });
     let ((usual, noted), (other, _)) = (made(&json!({})), made(&chosen));
-    assert_eq!(said(&usual, &before()), "true");
-    assert_eq!(said(&other, &usual.keys()), "false");
-    assert_eq!(said(&usual, &other.keys()), "true", "taken back");
+    assert_eq!(ignore_value(&usual, &before()), "true");
+    assert_eq!(ignore_value(&other, &usual.keys()), "false");
+    assert_eq!(ignore_value(&usual, &other.keys()), "true", "taken back");
     let created = create("secops", "s", &usual, &noted, files("t0ken")).metadata;
     let mut wanted = created.annotations.unwrap();
     assert_eq!(wanted[names::RELOADER_IGNORE], "true");

@@ -131,10 +131,10 @@ pub fn removed(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Result<(), Fault>
     if (200..300).contains(&raw.status) {
         return Ok(());
     }
-    let said = error(raw).map(|e| e.message.to_ascii_lowercase());
+    let message = error(raw).map(|e| e.message.to_ascii_lowercase());
     // A 404 may be about the application: the object ID is wrong, or a replica lags.
-    let gone = said.is_some_and(|said| {
-        said.contains("no ") && said.contains("credential") && said.contains("found")
+    let gone = message.is_some_and(|message| {
+        message.contains("no ") && message.contains("credential") && message.contains("found")
     });
     if gone {
         Ok(())
@@ -264,7 +264,7 @@ fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
         class,
         sent: true,
         may_have_happened: raw.status >= 500,
-        retry_after: asked(raw, now),
+        retry_after: requested_pause(raw, now),
         // Without the id of the request: a message that differs each time would be written and reported each time.
         message: format!("Microsoft Graph answered {seen}: {next_step}"),
     }
@@ -274,7 +274,7 @@ fn class(status: u16, error: &GraphError, kind: Kind) -> Class {
     let code = error.code.to_ascii_lowercase();
     let message = error.message.to_ascii_lowercase();
     let is = |part: &str| code.contains(part);
-    let says = |part: &str| message.contains(part);
+    let mentions = |part: &str| message.contains(part);
     if status == 429 || is("toomanyrequests") || is("throttled") {
         Class::Throttled
     } else if is("concurrencyviolation") || status == 409 {
@@ -283,7 +283,7 @@ fn class(status: u16, error: &GraphError, kind: Kind) -> Class {
         Class::Transient
     } else if is("toomanyapppasswords") || is("resourcesizeexceeded") {
         Class::Full
-    } else if is("apppolicy") || says("assigned policy") || says("app management policy") {
+    } else if is("apppolicy") || mentions("assigned policy") || mentions("app management policy") {
         Class::Policy
     } else if is("missingormalformed") && kind == Kind::Certificate {
         Class::Proof
@@ -293,7 +293,7 @@ fn class(status: u16, error: &GraphError, kind: Kind) -> Class {
         Class::Permission
     } else if status == 404 {
         Class::NoApplication
-    } else if says("proof") {
+    } else if mentions("proof") {
         Class::Proof
     } else {
         Class::Invalid
@@ -318,8 +318,8 @@ fn of_policy(error: &GraphError, kind: Kind) -> &'static str {
 }
 
 /// The pause that the answer requests. A component in front of Graph requests it in the same way.
-fn asked(raw: &RawAnswer, now: Timestamp) -> Option<SignedDuration> {
-    SignedDuration::try_from(raw.asked_pause(now)?).ok()
+fn requested_pause(raw: &RawAnswer, now: Timestamp) -> Option<SignedDuration> {
+    SignedDuration::try_from(raw.requested_pause(now)?).ok()
 }
 
 /// An answer that is not from Graph.
@@ -332,7 +332,7 @@ fn foreign(raw: &RawAnswer, may_have_happened: bool, now: Timestamp) -> Fault {
         },
         sent: true,
         may_have_happened,
-        retry_after: asked(raw, now),
+        retry_after: requested_pause(raw, now),
         message: format!(
             "the host of Microsoft Graph answered HTTP {} {}; check proxies on the way",
             raw.status,

@@ -28,7 +28,7 @@ impl Memory {
     pub fn asked_anew(&mut self) {
         (self.failures, self.not_before) = (0, self.asked_until);
         self.removes_at = self.removes_at.and(self.asked_until);
-        self.blind = None;
+        self.read_refused = None;
         for sent in &mut self.sent {
             if sent.fault.is_some() && !sent.may_have_arrived() {
                 sent.failures = 0;

@@ -24,7 +24,7 @@ fn is_due(process: &Process) -> bool {
 }
 
 #[test]
-fn a_request_that_status_says_was_answered_is_not_answered_again() {
+fn a_request_that_status_reports_as_answered_is_not_answered_again() {
     // Nothing shows that it was answered.
     let mut process = requested();
     assert!(is_due(&process));
@@ -47,7 +47,7 @@ fn a_request_that_status_says_was_answered_is_not_answered_again() {
 }
 
 #[test]
-fn a_request_that_failed_is_still_to_be_answered_whatever_status_says() {
+fn a_failed_request_is_still_answered_whatever_status_reports() {
     let mut process = requested();
     // Status was written while the rotation was in progress, and a late copy is read.
     process.seen.handled = Some(REQUEST.to_owned());

@@ -15,8 +15,8 @@ use crate::{
 const CLIENT: &str = "1c1b7a0e-0000-4000-8000-000000000002";
 
 #[test]
-fn an_answer_that_is_not_of_graph_says_how_long_to_wait() {
-    for (asked, waits) in [(Some("120"), Some(120)), (Some("soon"), None), (None, None)] {
+fn retry_after_of_a_response_that_is_not_from_graph_is_used() {
+    for (retry_after, waits) in [(Some("120"), Some(120)), (Some("soon"), None), (None, None)] {
         for (status, class) in [
             (429, Class::Throttled),
             (503, Class::Transient),
@@ -24,7 +24,7 @@ fn an_answer_that_is_not_of_graph_says_how_long_to_wait() {
             (200, Class::Transient),
         ] {
             let raw = RawAnswer {
-                retry_after: asked.map(str::to_owned),
+                retry_after: retry_after.map(str::to_owned),
                 ..RawAnswer::new(status, b"<html>busy</html>".to_vec())
             };
             let now = at(0);
@@ -38,7 +38,7 @@ fn an_answer_that_is_not_of_graph_says_how_long_to_wait() {
                 let fault = fault.expect("it is no answer of Microsoft Graph");
                 assert_eq!(fault.class, class, "{status}");
                 let waits = waits.map(SignedDuration::from_secs);
-                assert_eq!(fault.retry_after, waits, "{status} {asked:?}");
+                assert_eq!(fault.retry_after, waits, "{status} {retry_after:?}");
             }
         }
     }
@@ -47,7 +47,7 @@ fn an_answer_that_is_not_of_graph_says_how_long_to_wait() {
 #[test]
 fn a_date_counts_from_the_date_of_the_same_answer() {
     const NOON: &str = "Wed, 21 Oct 2026 12:00:00 GMT";
-    for (asked, date, waits) in [
+    for (retry_after, date, waits) in [
         ("Wed, 21 Oct 2026 12:02:00 GMT", Some(NOON), Some(120)),
         ("Wed, 21 Oct 2026 11:59:00 GMT", Some(NOON), Some(0)),
         ("Wed, 21 Oct 2026 18:00:00 GMT", Some(NOON), Some(3600)),
@@ -58,7 +58,7 @@ fn a_date_counts_from_the_date_of_the_same_answer() {
     ] {
         for body in ["<html>busy</html>", r#"{"error":"x"}"#] {
             let raw = RawAnswer {
-                retry_after: Some(asked.to_owned()),
+                retry_after: Some(retry_after.to_owned()),
                 date: date.map(str::to_owned),
                 ..RawAnswer::new(429, body.into())
             };
@@ -66,8 +66,8 @@ fn a_date_counts_from_the_date_of_the_same_answer() {
             let graph = application(&raw, CLIENT, Kind::Secret, now).err().unwrap();
             let own = registration(&raw, "c-1", now).err().unwrap();
             let waits = waits.map(SignedDuration::from_secs);
-            assert_eq!(graph.retry_after, waits, "{asked} {date:?}");
-            assert_eq!(own.retry_after, waits, "{asked} {date:?}");
+            assert_eq!(graph.retry_after, waits, "{retry_after} {date:?}");
+            assert_eq!(own.retry_after, waits, "{retry_after} {date:?}");
         }
     }
 }

@@ -103,11 +103,11 @@ fn nothing_is_sent_for_another_application_and_a_user_learns_what_is_left_there(
             }
             let orphan = matches!(&state, Phase::Retiring { from, .. } if *from == Place::Orphan);
             assert_eq!(left.contains(&"key-0".to_owned()), orphan);
-            let said = next.notices[0].message();
-            for words in ["client c-1", "https://issuer.example", "key-3"] {
-                assert!(said.contains(words), "{said}");
+            let message = next.notices[0].message();
+            for expected in ["client c-1", "https://issuer.example", "key-3"] {
+                assert!(message.contains(expected), "{message}");
             }
-            assert!(next.notices[0].needs_somebody());
+            assert!(next.notices[0].needs_user());
             // Status shows the values, but nothing about the credentials of the other application.
             let ids = next.keys.iter().filter_map(|shown| shown.id.as_deref());
             assert!(kind == Kind::Key || ids.count() == 0, "{:?}", next.keys);
@@ -172,7 +172,7 @@ fn nothing_is_sent_or_forgotten_about_credentials_of_another_kind() {
                 _ => "has client secrets now, and the certificates that apicred made",
             };
             assert!(said.contains(words) && said.contains("key-3"), "{said}");
-            assert!(next.notices[0].needs_somebody());
+            assert!(next.notices[0].needs_user());
 
             // The user takes it back.
             process.settings = RotationSettings::of(kind);
@@ -223,9 +223,9 @@ fn a_record_without_a_kind_gets_one_at_the_next_write() {
 fn a_client_secret_that_was_requested_and_not_answered_is_named_by_its_name() {
     let mut process = process(Kind::Secret, Phase::Adding { n: 4, since: at(0) });
     names(&mut process, "c-2", Kind::Secret);
-    let said = process.decide().notices[0].message();
+    let message = process.decide().notices[0].message();
     let name = process.seen.names.name(4);
-    assert!(said.contains(&name), "{said}");
+    assert!(message.contains(&name), "{message}");
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn a_certificate_without_an_object_id_blocks_its_rotation_before_one_is_due() {
 }
 
 #[test]
-fn a_busy_issuer_is_asked_again_for_the_same_number() {
+fn a_request_to_a_busy_issuer_is_repeated_with_the_same_number() {
     for kind in [Kind::Secret, Kind::Certificate] {
         for class in [Class::Throttled, Class::Conflict] {
             let mut process = Process::announced(kind);
@@ -209,12 +209,12 @@ fn a_busy_issuer_is_asked_again_for_the_same_number() {
 #[test]
 fn an_issuer_that_stays_busy_ends_the_rotation() {
     let mut process = Process::announced(Kind::Secret);
-    let mut asked = 0;
+    let mut requests = 0;
     let failure = loop {
         let step = process.decide().step;
         match step {
             Step::AddPassword { .. } => {
-                asked += 1;
+                requests += 1;
                 process.does(&failed(Class::Throttled));
             }
             Step::Wait { until } => process.now = until,
@@ -225,7 +225,7 @@ fn an_issuer_that_stays_busy_ends_the_rotation() {
         }
     };
     assert_eq!(failure.record.state, Phase::Steady);
-    assert_eq!(asked, 6);
+    assert_eq!(requests, 6);
 }
 
 /// The stored failure of the rotation, if each call to add a credential fails like this.
@@ -256,9 +256,9 @@ fn ends(kind: Kind, (class, sent): (Class, bool)) -> Failure {
 }
 
 #[test]
-fn the_issuer_refused_only_what_it_was_asked_and_did_refuse() {
+fn a_refusal_is_reported_only_if_the_request_was_sent_and_refused() {
     for kind in [Kind::Secret, Kind::Certificate] {
-        for (class, sent, why, words) in [
+        for (class, sent, why, expected) in [
             (
                 Class::Policy,
                 true,
@@ -325,12 +325,12 @@ fn the_issuer_refused_only_what_it_was_asked_and_did_refuse() {
                 (why, Some(class)),
                 "{kind:?} {class:?} {sent}"
             );
-            let said = failure.message();
-            assert!(said.contains(words), "{said}");
+            let message = failure.message();
+            assert!(message.contains(expected), "{message}");
             assert_eq!(
-                said.contains("refused to add"),
+                message.contains("refused to add"),
                 why == Why::AddRefused,
-                "{said}"
+                "{message}"
             );
         }
     }
@@ -369,7 +369,7 @@ fn a_reading_that_succeeds_does_not_hide_why_the_issuer_refused() {
 }
 
 #[test]
-fn who_requests_a_rotation_again_does_not_wait_for_the_pause_after_a_failure() {
+fn a_repeated_rotation_request_does_not_wait_for_the_pause_after_a_failure() {
     let mut process = Process::announced(Kind::Secret);
     let record = process.record();
     record.answering = Some("first".to_owned());
@@ -394,7 +394,7 @@ fn who_requests_a_rotation_again_does_not_wait_for_the_pause_after_a_failure() {
 }
 
 #[test]
-fn a_secret_is_looked_for_in_the_time_after_it_was_requested_however_late_that_was() {
+fn a_client_secret_is_searched_for_from_the_time_of_its_request() {
     let mut process = Process::announced(Kind::Secret);
     // The process was paused between the announcement and the call.
     process.pass(process.settings.pace.settles);

@@ -55,7 +55,7 @@ fn body(request: &GraphRequest) -> Value {
     serde_json::from_str(request.body.as_ref().unwrap().expose_secret()).unwrap()
 }
 
-fn refusal(status: u16, code: &str, message: &str) -> RawAnswer {
+fn error_answer(status: u16, code: &str, message: &str) -> RawAnswer {
     let inner = json!({ "date": "2026-01-01T00:00:00", "request-id": ID, "client-request-id": ID });
     json_answer(
         status,
@@ -159,7 +159,7 @@ fn each_cloud_has_its_host() {
 }
 
 #[test]
-fn a_proof_says_who_and_for_ten_minutes_at_most() {
+fn a_proof_names_the_application_and_is_valid_for_ten_minutes_at_most() {
     let certificate = rsa();
     let proof = proof_of_possession(&certificate, (PROOF_AUDIENCE, OBJECT), at(0)).unwrap();
     let proof = proof.expose_secret();

@@ -46,7 +46,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         (1_usize..12, any::<bool>(), any::<bool>())
             .prop_map(|(back, values, note)| Edit::Restore { back, values, note }),
         Just(Edit::RemoveNote),
-        Just(Edit::SpoilNote),
+        Just(Edit::DamageAnnotation),
         Just(Edit::RemoveNext),
         Just(Edit::RemovePrevious),
         Just(Edit::PutPreviousBack),
@@ -313,7 +313,7 @@ fn a_public_key_that_comes_after_it_was_given_up_is_removed() {
 
 /// Its annotation is deleted, and the issuer does not have it, so apicred treats it as made by others. A user removes it.
 #[test]
-fn a_next_value_that_nobody_knows_ends_no_rotation_for_good() {
+fn an_unknown_next_value_stops_no_rotation_forever() {
     for (added, removed) in (4..8).flat_map(|a| (0..6).map(move |r| (a, r))) {
         let mut ops = vec![goes_on(0); added];
         ops.extend([fails(0, Wrong::Refused(Class::Policy)), Op::Pass(400)]);

@@ -65,7 +65,7 @@ fn lists(process: &mut Process, thumbprints: &[&str]) {
 }
 
 #[test]
-fn a_certificate_whose_id_nobody_knows_is_named_until_it_ends_and_blocks_nothing() {
+fn a_certificate_with_unknown_id_is_reported_until_it_expires_and_blocks_nothing() {
     let until = at(10 * DAY);
     let mut process = replaced(until);
     refuse_to_read(&mut process);
@@ -76,11 +76,11 @@ fn a_certificate_whose_id_nobody_knows_is_named_until_it_ends_and_blocks_nothing
     };
     let notices = process.decide().notices;
     assert_eq!(notices, std::slice::from_ref(&expected));
-    assert!(!expected.needs_somebody());
+    assert!(!expected.needs_user());
     let message = expected.message();
     // A key ID in the spec would have no effect, because it is not known which certificate it belongs to.
-    let words = ["thumbprint AB01", "until 2026-", "end with -previous"];
-    assert!(words.iter().all(|w| message.contains(w)), "{message}");
+    let parts = ["thumbprint AB01", "until 2026-", "end with -previous"];
+    assert!(parts.iter().all(|w| message.contains(w)), "{message}");
     assert!(!message.contains("adopt"), "{message}");
     process.settings.adopt = Some("0f0f0f0f-0000-4000-8000-000000000000".to_owned());
     assert_eq!(process.decide().notices, std::slice::from_ref(&expected));

@@ -65,7 +65,7 @@ fn the_token_of_a_tenant_that_is_named_by_a_domain_shows_its_id() {
 #[test]
 fn a_token_of_the_same_tenant_alone_manages_a_client() {
     let of = |tenant: &str| entra(&json!({ "tenantId": tenant }));
-    for (own, manager, words) in [
+    for (own, manager, expected) in [
         (ONE, ONE, None),
         (ONE, &*ONE.to_uppercase(), None),
         ("contoso.onmicrosoft.com", "Contoso.onmicrosoft.com", None),
@@ -75,20 +75,22 @@ fn a_token_of_the_same_tenant_alone_manages_a_client() {
         (ONE, "contoso.onmicrosoft.com", Some("write its ID in both")),
         ("contoso.com", "fabrikam.com", Some("write its ID in both")),
     ] {
-        let said = refused(&of(own), (&of(manager), &json!({})));
-        let as_expected = match (words, &said) {
+        let refusal_text = refused(&of(own), (&of(manager), &json!({})));
+        let as_expected = match (expected, &refusal_text) {
             (None, None) => true,
-            (Some(words), Some(said)) => {
-                said.contains(words) && said.contains(own) && said.contains(manager)
+            (Some(expected), Some(refusal_text)) => {
+                refusal_text.contains(expected)
+                    && refusal_text.contains(own)
+                    && refusal_text.contains(manager)
             }
             _ => false,
         };
-        assert!(as_expected, "{own} by {manager}: {said:?}");
+        assert!(as_expected, "{own} by {manager}: {refusal_text:?}");
     }
 }
 
 #[test]
-fn a_token_of_another_cloud_or_of_an_issuer_that_nobody_vouches_for_manages_none() {
+fn a_token_of_another_cloud_or_of_an_issuer_without_voucher_manages_no_client() {
     let public = entra(&json!({ "tenantId": ONE }));
     let government = entra(&json!({ "tenantId": ONE, "cloud": "USGov" }));
     let host = json!({
@@ -108,24 +110,27 @@ fn a_token_of_another_cloud_or_of_an_issuer_that_nobody_vouches_for_manages_none
         (&own, &public),
         (&own, &another),
     ] {
-        let said = refused(own, (manager, &plain)).unwrap();
-        assert!(said.contains("another issuer"), "{said}");
+        let refusal_text = refused(own, (manager, &plain)).unwrap();
+        assert!(refusal_text.contains("another issuer"), "{refusal_text}");
     }
 }
 
 #[test]
 fn a_token_for_something_else_or_of_the_v1_endpoint_manages_no_client() {
     let issuer = entra(&json!({ "tenantId": ONE }));
-    let said = |change: &Value| refused(&issuer, (&issuer, change));
-    let v1 = said(&json!({ "endpointVersion": "V1" })).unwrap();
+    let refusal_text = |change: &Value| refused(&issuer, (&issuer, change));
+    let v1 = refusal_text(&json!({ "endpointVersion": "V1" })).unwrap();
     assert!(v1.contains("remove endpointVersion"), "{v1}");
     for other in [
         json!({ "api": "DefenderForEndpoint" }),
         json!({ "api": "DefenderForEndpoint", "endpointVersion": "V1" }),
     ] {
-        let said = said(&other).unwrap();
-        assert!(said.contains("set api: MicrosoftGraph"), "{other}: {said}");
+        let refusal_text = refusal_text(&other).unwrap();
+        assert!(
+            refusal_text.contains("set api: MicrosoftGraph"),
+            "{other}: {refusal_text}"
+        );
     }
     let written = json!({ "api": null, "scopes": ["https://graph.microsoft.com/.default"] });
-    assert_eq!(said(&written), None);
+    assert_eq!(refusal_text(&written), None);
 }

@@ -91,7 +91,7 @@ fn a_credential_that_does_not_follow_ends_no_rotation_for_good() {
 }
 
 #[test]
-fn a_rotation_that_is_requested_in_the_overlap_says_when_it_begins_and_how_to_begin_it_now() {
+fn a_rotation_requested_in_the_overlap_reports_its_start_and_how_to_start_it_now() {
     let mut process = overlap(Kind::Secret);
     let noon = at(DAY / 2);
     let next = decide(&mut process, noon);
@@ -102,8 +102,8 @@ fn a_rotation_that_is_requested_in_the_overlap_says_when_it_begins_and_how_to_be
     process.seen.requested = Some("now".to_owned());
     let next = decide(&mut process, noon);
     assert_eq!(next.notices, [Notice::Requested { at: at(DAY) }]);
-    let said = next.notices[0].message();
-    assert!(said.contains("lower rotation.overlap"), "{said}");
+    let message = next.notices[0].message();
+    assert!(message.contains("lower rotation.overlap"), "{message}");
     assert_eq!(next.step, Step::Wait { until: at(DAY) });
     assert_eq!(next.rotates_at, Some(at(DAY)));
 
@@ -216,7 +216,7 @@ fn what_an_earlier_client_of_the_secret_made_goes_on_and_may_be_adopted() {
     let next = process.decide();
     assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
     assert_eq!(next.notices, of_earlier);
-    assert!(!of_earlier[0].needs_somebody() && of_earlier[0].message().contains("key-5"));
+    assert!(!of_earlier[0].needs_user() && of_earlier[0].message().contains("key-5"));
     process.settings.adopt = Some("key-5".to_owned());
     let step = process.does(&Outcome::Done);
     let Step::Write { change, .. } = &step else {

@@ -15,7 +15,7 @@ fn a_credential_is_reported_when_its_renewal_is_overdue_and_not_before() {
         // It renews in 20 minutes, and is overdue five minutes after that.
         let renews_at = over + 1_200;
         process.seen.lagging = Some(lags(renews_at));
-        for (now, wakes) in [
+        for (now, next_due) in [
             (over, over + again),
             (renews_at, renews_at + 300),
             (renews_at + 299, renews_at + 300),
@@ -24,7 +24,13 @@ fn a_credential_is_reported_when_its_renewal_is_overdue_and_not_before() {
             process.seen.used_at = Some(at(now));
             let next = process.decide();
             assert_eq!(next.notices, [], "{kind:?} {now}");
-            assert_eq!(next.step, Step::Wait { until: at(wakes) }, "{kind:?} {now}");
+            assert_eq!(
+                next.step,
+                Step::Wait {
+                    until: at(next_due)
+                },
+                "{kind:?} {now}"
+            );
         }
         process.now = at(renews_at + 300);
         let name = "app".to_owned();

@@ -119,10 +119,10 @@ fn why_the_issuer_refused_is_noted() {
     };
     let policy = failure(r#","class":"Policy""#);
     assert_eq!(policy.class, Some(Class::Policy));
-    let said = policy.message();
+    let message = policy.message();
     assert!(
-        said.contains("refused to add") && said.contains("policy of the tenant"),
-        "{said}"
+        message.contains("refused to add") && message.contains("policy of the tenant"),
+        "{message}"
     );
     // Of an earlier version, and of a later one.
     assert_eq!(failure("").class, None);

@@ -164,7 +164,7 @@ fn each_error_has_its_class_and_shows_no_text_of_the_server() {
         assert!(!fault.message.contains("old-token"), "{}", fault.message);
         assert_eq!(fault.retry_after.is_some(), status == 429);
     }
-    for (body, words) in [
+    for (body, expected) in [
         (json!({ "client_id": "c-2" }), "of another client"),
         (json!({}), "of another client"),
         (json!([]), "without a JSON document"),
@@ -176,7 +176,7 @@ fn each_error_has_its_class_and_shows_no_text_of_the_server() {
         let Err(fault) = registration(&answer(200, &body), "c-1", at(0)) else {
             panic!("{body} is of no use")
         };
-        assert!(fault.message.contains(words), "{}", fault.message);
+        assert!(fault.message.contains(expected), "{}", fault.message);
     }
 }
 

@@ -72,8 +72,8 @@ fn a_key_with_no_room_for_the_other_values_is_refused_before_anything_is_sent() 
     ] {
         let fault = refused.expect_err(field);
         assert_eq!(fault.field, field);
-        let said = format!("{fault:?}");
-        assert!(said.contains("at most 244 characters"), "{said}");
+        let text = format!("{fault:?}");
+        assert!(text.contains("at most 244 characters"), "{text}");
         assert!(fits.is_ok(), "{fits:?}");
     }
 }
@@ -82,8 +82,8 @@ fn a_key_with_no_room_for_the_other_values_is_refused_before_anything_is_sent() 
 fn no_key_of_a_pair_is_where_a_rotation_stores_another_value() {
     for (a, b) in [("a", "a-next"), ("a-previous", "a"), ("a-next", "a")] {
         let fault = certificate(a, b).expect_err("one would replace the other");
-        let said = format!("{fault:?}");
-        assert!(said.contains("another value"), "{said}");
+        let text = format!("{fault:?}");
+        assert!(text.contains("another value"), "{text}");
     }
     assert!(certificate("a", "a-key").is_ok());
 }

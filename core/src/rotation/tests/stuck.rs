@@ -126,8 +126,8 @@ fn a_rotation_that_is_needed_begins_if_the_issuer_does_not_list_the_current_valu
     assert_eq!(next.notices, [Notice::CurrentNotListed]);
     let until = process.now + process.settings.pace.again;
     assert_eq!(next.step, Step::Wait { until });
-    let said = next.notices[0].message();
-    assert!(said.contains("request a rotation"), "{said}");
+    let message = next.notices[0].message();
+    assert!(message.contains("request a rotation"), "{message}");
 
     process.seen.requested = Some("now".to_owned());
     begins(&process);

@@ -84,11 +84,11 @@ fn answer() -> AnswerIds {
 }
 
 #[test]
-fn trials_of_a_new_value_wait_as_long_as_the_issuer_asks_and_it_is_given_up_in_time() {
+fn trials_of_a_new_value_respect_retry_after_and_end_in_time() {
     let seconds = SignedDuration::from_secs;
     for kind in [Kind::Secret, Kind::Certificate] {
         for class in [Class::Throttled, Class::Transient] {
-            for (asked, waits) in [
+            for (retry_after, waits) in [
                 (None, seconds(30)),
                 (Some(seconds(0)), seconds(30)),
                 (Some(seconds(29)), seconds(30)),
@@ -101,17 +101,17 @@ fn trials_of_a_new_value_wait_as_long_as_the_issuer_asks_and_it_is_given_up_in_t
                 let mut process = Process::of(kind);
                 process.proves();
                 process.tries_next(&Outcome::NoAnswer(
-                    fault(class, asked),
+                    fault(class, retry_after),
                     AnswerIds::default(),
                 ));
-                assert_eq!(process.waits(), waits, "{kind:?} {class:?} {asked:?}");
+                assert_eq!(process.waits(), waits, "{kind:?} {class:?} {retry_after:?}");
                 process.pass(waits);
                 let trial = matches!(process.decide().step, Step::Trial { .. });
-                assert_eq!(trial, waits < seconds(3_570), "{asked:?}");
+                assert_eq!(trial, waits < seconds(3_570), "{retry_after:?}");
                 if trial {
                     // A pause that the issuer requested applies only once.
                     process.tries_next(&Outcome::Token);
-                    assert_eq!(process.waits(), seconds(30), "{asked:?}");
+                    assert_eq!(process.waits(), seconds(30), "{retry_after:?}");
                 }
             }
         }
@@ -126,7 +126,7 @@ fn trials_of_a_new_value_wait_as_long_as_the_issuer_asks_and_it_is_given_up_in_t
 }
 
 #[test]
-fn a_rotation_that_was_given_up_says_what_the_issuer_answered_last() {
+fn a_rotation_that_was_given_up_reports_the_issuers_last_answer() {
     let all = [
         "HTTP 401, invalid_client, AADSTS7000215",
         "correlation id 0f0f0f0f-6d52",
@@ -138,7 +138,7 @@ fn a_rotation_that_was_given_up_says_what_the_issuer_answered_last() {
     };
     let busy = fault(Class::Throttled, None);
     let silent = fault(Class::Transient, None);
-    for (outcome, words) in [
+    for (outcome, expected) in [
         (Outcome::Refused(answer()), &all[..]),
         // The application is disabled: the answer is not about the credential.
         (
@@ -172,8 +172,8 @@ fn a_rotation_that_was_given_up_says_what_the_issuer_answered_last() {
         let failure = process.gives_up(&outcome);
         assert_eq!(failure.why, Why::NotProven);
         let message = failure.message();
-        for word in words {
-            assert!(message.contains(word), "{outcome:?}: {message}");
+        for expected_part in expected {
+            assert!(message.contains(expected_part), "{outcome:?}: {message}");
         }
         assert!(!message.contains("700016"), "{message}");
         let again = failure.repeated().message();
@@ -199,7 +199,7 @@ fn trials_that_bring_no_token_become_rare_and_their_reason_is_reported() {
             let notices = process.decide().notices;
             let found = |n: &&Notice| matches!(n, Notice::NoToken { of: Tried::Current, fault: f, .. } if *f == fault);
             let found = notices.iter().find(found).cloned();
-            found.map(|notice| (notice.needs_somebody(), notice.message()))
+            found.map(|notice| (notice.needs_user(), notice.message()))
         };
         let begun = process.now;
         let (mut trials, mut pauses) = (0, Vec::new());

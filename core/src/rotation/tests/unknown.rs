@@ -68,7 +68,7 @@ fn begins(step: &Step) -> bool {
 }
 
 #[test]
-fn a_rotation_that_somebody_requests_does_not_wait_for_one_lost_credential() {
+fn a_requested_rotation_does_not_wait_for_one_lost_credential() {
     for (lost, begun) in [(vec![], true), (vec![2], true), (vec![2, 3], false)] {
         let mut process = requested(Kind::Secret);
         let keys: Vec<Key> = lost.iter().map(|n| made(&process, *n, -600)).collect();
@@ -108,7 +108,7 @@ fn a_rotation_that_is_due_names_what_it_waits_for() {
 }
 
 #[test]
-fn a_value_that_somebody_stored_beside_it_is_not_tried_and_not_replaced() {
+fn a_value_that_a_user_stored_beside_it_is_not_tried_and_not_replaced() {
     for kind in [Kind::Secret, Kind::Certificate] {
         for ending in [values::NEXT, values::PREVIOUS] {
             let mut process = requested(kind);
@@ -122,7 +122,7 @@ fn a_value_that_somebody_stored_beside_it_is_not_tried_and_not_replaced() {
             assert!(matches!(next.step, Step::Wait { .. }), "{:?}", next.step);
             let notice = strange(ending, &[]);
             assert!(next.notices.contains(&notice), "{:?}", next.notices);
-            assert!(notice.needs_somebody() && notice.message().contains(ending));
+            assert!(notice.needs_user() && notice.message().contains(ending));
             // Not even its first characters.
             let shown: Vec<&str> = next.keys.iter().map(|key| key.slot).collect();
             assert_eq!(shown, ["Current"], "{kind:?}");
@@ -177,7 +177,7 @@ fn in_state(kind: Kind, state: Phase) -> Process {
 }
 
 #[test]
-fn what_somebody_stores_in_place_of_a_new_credential_is_not_sent_shown_or_removed() {
+fn a_value_that_a_user_stores_in_place_of_a_new_credential_is_not_sent_shown_or_removed() {
     for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
         for theirs in [Some(slot("theirs")), None] {
             for state in [
@@ -295,7 +295,7 @@ fn a_proven_credential_waits_until_the_place_of_the_one_before_it_is_free() {
 }
 
 #[test]
-fn a_write_does_not_note_what_somebody_stored_beside_it() {
+fn a_write_does_not_record_a_value_that_a_user_stored_beside_it() {
     let mut process = Process::of(Kind::Secret);
     process.seen.noted = Noted::Absent;
     process.seen.slots.previous = Some(slot("theirs"));

@@ -206,12 +206,12 @@ fn without_need_nothing_is_announced() {
         process.seen.copy.clone_from(copy);
         process.seen.used_at = used_at;
         let next = process.decide();
-        let word = match next.step {
+        let expected_part = match next.step {
             Step::Wait { .. } => "wait",
             Step::Trial { of, .. } => of.as_str(),
             other => unreachable!("{other:?}"),
         };
-        assert_eq!(word, step, "{:?}", process.seen);
+        assert_eq!(expected_part, step, "{:?}", process.seen);
         let expected: Vec<Notice> = notice.into_iter().collect();
         assert_eq!(next.notices, expected, "{:?}", process.seen);
     }
@@ -229,7 +229,7 @@ fn without_need_nothing_is_announced() {
 /// The messages about the certificate of the Secret if the copy of an earlier one is missing.
 fn not_kept(process: &Process) -> Vec<String> {
     let notices = process.decide().notices;
-    assert!(notices.iter().all(Notice::needs_somebody), "{notices:?}");
+    assert!(notices.iter().all(Notice::needs_user), "{notices:?}");
     notices.iter().map(Notice::message).collect()
 }
 
@@ -357,7 +357,7 @@ fn what_a_rotation_made_before_cert_manager_filled_the_secret_is_named() {
                 panic!("{:?}", next.notices)
             };
             assert_eq!(*named, left);
-            assert!(!notice.needs_somebody());
+            assert!(!notice.needs_user());
             let said = notice.message();
             assert!(
                 said.contains("cert-manager makes") && said.contains("key-9"),

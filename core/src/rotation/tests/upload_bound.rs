@@ -54,7 +54,7 @@ fn announced(readable: bool, answer: &Outcome) -> (Vec<i64>, bool) {
 }
 
 #[test]
-fn what_the_issuer_says_it_has_added_is_announced_twice_at_most() {
+fn a_certificate_that_the_issuer_confirmed_is_uploaded_twice_at_most() {
     for readable in [false, true] {
         let (times, reported) = announced(readable, &Outcome::KeyAdded(None));
         assert_eq!(times.len(), 2, "{readable} {times:?}");

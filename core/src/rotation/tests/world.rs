@@ -86,7 +86,7 @@ pub(super) enum Edit {
         note: bool,
     },
     RemoveNote,
-    SpoilNote,
+    DamageAnnotation,
     RemoveNext,
     RemovePrevious,
     PutPreviousBack,

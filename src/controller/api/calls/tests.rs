@@ -13,8 +13,8 @@ fn answer(code: u16, details: &Value) -> kube::Error {
     kube::Error::Api(Box::new(status))
 }
 
-fn pause(error: &kube::Error, refusals: &mut usize) -> Option<u64> {
-    again_after(error, trouble(error), refusals).map(|pause| pause.as_secs())
+fn pause(error: &kube::Error, forbidden_count: &mut usize) -> Option<u64> {
+    again_after(error, trouble(error), forbidden_count).map(|pause| pause.as_secs())
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn a_request_that_was_not_done_is_repeated_and_no_other() {
 }
 
 #[test]
-fn a_403_counts_after_two_repetitions_unless_it_says_more() {
-    let (mut refusals, forbidden) = (0, answer(403, &Value::Null));
-    let pauses = [(); 4].map(|()| pause(&forbidden, &mut refusals));
+fn a_403_counts_after_two_repetitions_unless_its_message_is_specific() {
+    let (mut forbidden_count, forbidden) = (0, answer(403, &Value::Null));
+    let pauses = [(); 4].map(|()| pause(&forbidden, &mut forbidden_count));
     assert_eq!(pauses, [Some(1), Some(2), None, None]);
     let terminating =
         json!({ "causes": [{ "reason": "NamespaceTerminating", "message": "", "field": "" }] });
@@ -78,7 +78,7 @@ fn a_pause_is_up_to_a_quarter_longer() {
 }
 
 #[tokio::test]
-async fn what_nobody_wants_is_not_sent() {
+async fn an_unwanted_request_is_not_sent() {
     let sent = Cell::new(0);
     let request = || {
         sent.set(sent.get() + 1);

@@ -48,21 +48,21 @@ impl World {
 
     /// Fills the cache as the store of kube is filled, and returns the changes.
     fn take(&mut self, reported: Reported<Object>) -> Vec<String> {
-        let mut words = Vec::new();
+        let mut expected = Vec::new();
         for event in reported.changes {
-            let word = |word: &str, o: &Object| {
+            let expected_part = |expected_part: &str, o: &Object| {
                 let (namespace, name) = name(&o.metadata);
-                format!("{word} {namespace}/{name}")
+                format!("{expected_part} {namespace}/{name}")
             };
             let mut cache = lock(&self.cache.0);
-            words.push(match event {
+            expected.push(match event {
                 Event::Init => {
                     self.buffer.clear();
                     "init".to_owned()
                 }
                 Event::InitApply(o) => {
                     self.buffer.insert(name(&o.metadata), o.metadata.clone());
-                    word("has", &o)
+                    expected_part("has", &o)
                 }
                 Event::InitDone => {
                     *cache = std::mem::take(&mut self.buffer);
@@ -70,17 +70,17 @@ impl World {
                 }
                 Event::Apply(o) => {
                     cache.insert(name(&o.metadata), o.metadata.clone());
-                    word("apply", &o)
+                    expected_part("apply", &o)
                 }
                 Event::Delete(o) => {
                     cache.remove(&name(&o.metadata));
-                    word("delete", &o)
+                    expected_part("delete", &o)
                 }
             });
         }
         self.synced
             .extend(reported.synced.map(|part| part.to_string()));
-        words
+        expected
     }
 
     fn on(&mut self, part: &str, event: Event<Object>) -> Vec<String> {

@@ -93,7 +93,7 @@ fn what_is_of_no_use_is_not_held() {
 }
 
 #[test]
-fn somebody_else_who_holds_a_part_of_the_status_leaves_a_trace() {
+fn another_field_manager_of_the_status_leaves_a_marker() {
     let mut object = good();
     object["metadata"]["managedFields"] =
         json!([{ "manager": "kubectl", "subresource": "status" }]);

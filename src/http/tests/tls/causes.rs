@@ -31,23 +31,23 @@ fn servers_that_speak_another_language_are_reported() {
         foo.alpn_protocols = vec![b"foo".to_vec()];
         #[rustfmt::skip]
         let cases: [(&str, Does, &str, &[&str]); 14] = [
-            ("handshake_failure", Does::Says(alert(40)), "TlsFailed", NOTHING_COMMON),
-            ("insufficient_security", Does::Says(alert(71)), "TlsFailed", NOTHING_COMMON),
-            ("protocol_version", Does::Says(alert(70)), "TlsFailed", NOTHING_COMMON),
-            ("TLS 1.0", Does::Says(hello_of_tls_1_0()), "TlsFailed", NOTHING_COMMON),
-            ("unrecognized_name", Does::Says(alert(112)), "TlsFailed", &["no certificate for this host"]),
-            ("internal_error", Does::Says(alert(80)), "TlsFailed", &["failed in the TLS handshake"]),
-            ("an alert that nobody knows", Does::Says(alert(200)), "TlsFailed", &["alert 200"]),
+            ("handshake_failure", Does::Scripted(alert(40)), "TlsFailed", NOTHING_COMMON),
+            ("insufficient_security", Does::Scripted(alert(71)), "TlsFailed", NOTHING_COMMON),
+            ("protocol_version", Does::Scripted(alert(70)), "TlsFailed", NOTHING_COMMON),
+            ("TLS 1.0", Does::Scripted(hello_of_tls_1_0()), "TlsFailed", NOTHING_COMMON),
+            ("unrecognized_name", Does::Scripted(alert(112)), "TlsFailed", &["no certificate for this host"]),
+            ("internal_error", Does::Scripted(alert(80)), "TlsFailed", &["failed in the TLS handshake"]),
+            ("an alert that nobody knows", Does::Scripted(alert(200)), "TlsFailed", &["alert 200"]),
             ("ALPN", Does::Tls(Box::new(foo)), "TlsFailed", &["HTTP/2", "HTTP/1.1", "ALPN"]),
-            ("plain HTTP", Does::Says(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), "TlsFailed", &["does not speak TLS at this port"]),
-            ("SSH", Does::Says(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), "TlsFailed", &["does not speak TLS at this port"]),
-            ("nothing", Does::Says(Vec::new()), "IssuerUnreachable", &["localhost:PORT closed the connection in the TLS handshake"]),
+            ("plain HTTP", Does::Scripted(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), "TlsFailed", &["does not speak TLS at this port"]),
+            ("SSH", Does::Scripted(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), "TlsFailed", &["does not speak TLS at this port"]),
+            ("nothing", Does::Scripted(Vec::new()), "IssuerUnreachable", &["localhost:PORT closed the connection in the TLS handshake"]),
             ("closes", Does::Closes, "IssuerUnreachable", &["closed the connection in the TLS handshake"]),
             ("resets", Does::Resets, "IssuerUnreachable", &["reset the connection in the TLS handshake"]),
             ("stalls", Does::Stalls, "IssuerTimeout", &["localhost:PORT accepts connections", "TLS handshake in time"]),
         ];
-        for (case, does, reason, words) in cases {
-            let token_error = reported(case, does, Some(&pem), words).await;
+        for (case, does, reason, expected) in cases {
+            let token_error = reported(case, does, Some(&pem), expected).await;
             assert_eq!(
                 (token_error.reason.as_str(), token_error.class),
                 (reason, Class::Transient),
@@ -70,9 +70,9 @@ fn hosts_that_are_not_reached_are_named_with_the_cause() {
         };
         let refused = at(format!("https://localhost:{port}/")).await;
         assert_eq!(refused.reason.as_str(), "IssuerUnreachable");
-        let words = format!("no connection to localhost:{port}: connection refused");
+        let expected = format!("no connection to localhost:{port}: connection refused");
         assert!(
-            refused.next_step.to_string().contains(&words),
+            refused.next_step.to_string().contains(&expected),
             "{}",
             refused.next_step
         );
@@ -110,7 +110,7 @@ fn each_cause_of_no_connection_has_its_own_message() {
         },
     };
     let mut seen = std::collections::BTreeSet::new();
-    for (kind, kinds, begun, reason, word) in [
+    for (kind, kinds, begun, reason, expected_part) in [
         (
             K::ConnectionRefused,
             (true, false),
@@ -190,12 +190,12 @@ fn each_cause_of_no_connection_has_its_own_message() {
         ),
     ] {
         let token_error = broken::plain(&Error::from(kind), kinds, &way(begun));
-        assert_eq!(token_error.reason.as_str(), reason, "{word}");
+        assert_eq!(token_error.reason.as_str(), reason, "{expected_part}");
         let text = token_error.next_step.to_string();
         assert!(
-            text.contains(word) && text.contains("idp.example:8443"),
-            "{word}: {text}"
+            text.contains(expected_part) && text.contains("idp.example:8443"),
+            "{expected_part}: {text}"
         );
-        assert!(seen.insert(text), "{word} twice");
+        assert!(seen.insert(text), "{expected_part} twice");
     }
 }

@@ -60,14 +60,14 @@ fn a_client_certificate_that_is_missing_or_refused_is_no_fault_of_the_bundle() {
                 ("not yet valid", Some(client(&early, &key, Some(&clients))), "refuses the client certificate"),
                 ("for servers alone", Some(client(&of_server, &key, Some(&clients))), "refuses the client certificate"),
             ];
-            for (case, identity, word) in cases {
+            for (case, identity, expected_part) in cases {
                 let token_error = shown(&http, port, &top.pem(), identity)
                     .await
                     .err()
                     .unwrap();
                 let text = token_error.next_step.to_string();
                 assert!(
-                    text.contains(word) && !text.contains("caBundle"),
+                    text.contains(expected_part) && !text.contains("caBundle"),
                     "{case} {versions:?}: {text}"
                 );
                 assert_eq!(
@@ -120,7 +120,7 @@ async fn cut_short(port: u16, with: Vec<u8>) -> u16 {
 
 /// A server that has already read a secret could show it to others in its next certificate.
 #[test]
-fn a_certificate_does_not_repeat_a_secret_to_those_who_read_messages() {
+fn a_certificate_cannot_copy_a_secret_into_a_message() {
     run(async {
         let (secret, host) = ("hT9~xkCd-42-QqZz", "localhost");
         let encoded = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();

@@ -167,12 +167,12 @@ async fn helm(root: &Path, more: &[&str]) -> Result<String, String> {
     let args = ["template", "apicred", &chart, "--namespace", NAMESPACE];
     let output = testenv::run_helm(&[&args, more].concat()).await;
     let text = output.map_err(|e| e.to_string())?.stdout;
-    let kept = text.lines().filter(|line| {
+    let remaining = text.lines().filter(|line| {
         let line = line.trim_start();
         !OF_HELM.iter().any(|of_helm| line.starts_with(of_helm))
     });
-    let kept: Vec<&str> = kept.collect();
-    let text = kept.join("\n");
+    let remaining: Vec<&str> = remaining.collect();
+    let text = remaining.join("\n");
     Ok(format!(
         "{WRITTEN}{}\n",
         text.trim().trim_start_matches("---\n")

@@ -147,11 +147,11 @@ impl Cluster {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
+        let output = String::from_utf8_lossy(&output.stderr);
         Err(format!(
             "`{name} {}` failed: {}",
             args.join(" "),
-            said.trim()
+            output.trim()
         ))
     }
 }

@@ -35,14 +35,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 type Outcome<T> = Result<T, String>;
 
 /// The options of the demo, from the environment: `make demo` has no arguments.
-struct Wishes {
+struct Options {
     /// Keep everything running until Ctrl-C.
     keep: bool,
     /// Use the cluster of `KUBECONFIG`.
     current_cluster: bool,
 }
 
-impl Wishes {
+impl Options {
     fn read() -> Outcome<Self> {
         if let Some(argument) = std::env::args().nth(1) {
             return Err(format!(
@@ -111,15 +111,15 @@ async fn main() -> ExitCode {
 
 async fn play(console: &Console) -> Outcome<u8> {
     let mut signals = Signals::listen()?;
-    let wishes = Wishes::read()?;
+    let options = Options::read()?;
     let mut stage = Stage::default();
     let outcome = tokio::select! {
-        outcome = story::run(console, &wishes, &mut stage) => outcome.map(|()| 0),
+        outcome = story::run(console, &options, &mut stage) => outcome.map(|()| 0),
         code = signals.next() => Ok(code),
     };
     let outcome = match outcome {
-        Ok(0) if wishes.keep => {
-            stage.how_to_look_around(console);
+        Ok(0) if options.keep => {
+            stage.print_commands(console);
             signals.next().await;
             Ok(0)
         }

@@ -118,7 +118,7 @@ impl Rotation {
         })
     }
 
-    fn words(&self, what: &str) -> String {
+    fn summary(&self, what: &str) -> String {
         match self.state.as_str() {
             "Adding" => format!("a new {what} is added at the issuer, and is in the Secret"),
             "Proving" => format!("the new {what} gets tokens alone before it is used"),
@@ -223,8 +223,8 @@ async fn create_certificate(stage: &mut Stage, client: &str) -> Outcome<()> {
 /// Runs kubectl in the namespace of the demo, and shows the command as a user types it, with its output.
 async fn shown(console: &Console, stage: &Stage, args: &[&str], typed: &str) -> Outcome<()> {
     let all = [&["-n", NAMESPACE][..], args].concat();
-    let said = stage.cluster()?.kubectl(&all).await?;
-    console.shell(&format!("kubectl -n {NAMESPACE} {typed}"), &said);
+    let output = stage.cluster()?.kubectl(&all).await?;
+    console.shell(&format!("kubectl -n {NAMESPACE} {typed}"), &output);
     Ok(())
 }
 
@@ -236,8 +236,8 @@ async fn follow(
 ) -> Outcome<Rotation> {
     let seen = Rotation::read(stage, of).await?;
     if seen.state != before.state {
-        let words = seen.words(of.what);
-        console.step(&format!("{}: rotation {}: {words}", of.name, seen.state));
+        let summary = seen.summary(of.what);
+        console.step(&format!("{}: rotation {}: {summary}", of.name, seen.state));
     }
     Ok(seen)
 }

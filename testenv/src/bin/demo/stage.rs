@@ -92,7 +92,7 @@ impl Stage {
     }
 
     /// Commands to look around, for `KEEP=1`.
-    pub(crate) fn how_to_look_around(&self, console: &Console) {
+    pub(crate) fn print_commands(&self, console: &Console) {
         let (Ok(cluster), Ok(issuer), Ok(operator)) =
             (self.cluster(), self.issuer(), self.operator())
         else {

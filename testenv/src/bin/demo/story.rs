@@ -7,15 +7,15 @@ use testenv::wait_until;
 use crate::children::Folder;
 use crate::issuer::Issuer;
 use crate::renewal::{self, SHORT_LIFETIME, SUBJECTS};
-use crate::{Outcome, Wishes, cluster::Cluster, console::Console, operator, operator::Operator};
+use crate::{Options, Outcome, cluster::Cluster, console::Console, operator, operator::Operator};
 use crate::{source, stage::Stage, token::Token, trouble};
 
 /// The namespace of the demo's credentials (`examples/demo/`).
 pub(crate) const NAMESPACE: &str = "apicred-demo";
 
 /// Runs all scenes.
-pub(crate) async fn run(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcome<()> {
-    set_up(console, wishes, stage).await?;
+pub(crate) async fn run(console: &Console, options: &Options, stage: &mut Stage) -> Outcome<()> {
+    set_up(console, options, stage).await?;
     first_tokens(console, stage).await?;
     call_apis(console, stage).await?;
     renewal::renewal(console, stage).await?;
@@ -23,10 +23,10 @@ pub(crate) async fn run(console: &Console, wishes: &Wishes, stage: &mut Stage) -
     count(console, stage).await
 }
 
-async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcome<()> {
+async fn set_up(console: &Console, options: &Options, stage: &mut Stage) -> Outcome<()> {
     console.scene("1. Kubernetes control plane, issuer, operator");
     stage.folder = Some(Folder::new()?);
-    let cluster = if wishes.current_cluster {
+    let cluster = if options.current_cluster {
         Cluster::current(console, stage.folder()?).await?
     } else {
         console
@@ -60,13 +60,13 @@ async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcom
     console
         .during("helm install", operator::install(stage.cluster()?))
         .await?;
-    console.step(if wishes.current_cluster {
+    console.step(if options.current_cluster {
         "chart installed with replicas=0: the operator runs on this machine, where the issuer is"
     } else {
         "chart installed with replicas=0: this cluster has no node, so the operator runs as a process on this machine"
     });
 
-    let operator = Operator::start(stage.cluster()?, stage.folder()?, wishes.keep);
+    let operator = Operator::start(stage.cluster()?, stage.folder()?, options.keep);
     let operator = console.during("the operator", operator).await?;
     stage.operator = Some(operator);
     console.step("the operator is ready; it has only the rights of the chart's ServiceAccount");
@@ -115,8 +115,8 @@ pub(crate) async fn apply(console: &Console, stage: &Stage, name: &str) -> Outco
     let text = text
         .replace("${ISSUER_ORIGIN}", &issuer.origin)
         .replace("${ISSUER_CA}", &ca);
-    let said = stage.cluster()?.apply(&text).await?;
-    console.shell(&format!("kubectl apply -f examples/demo/{name}"), &said);
+    let output = stage.cluster()?.apply(&text).await?;
+    console.shell(&format!("kubectl apply -f examples/demo/{name}"), &output);
     Ok(())
 }
 
@@ -131,7 +131,7 @@ pub(crate) async fn ready(
         if let Err(why) = stage.check() {
             return Ok(Err(why));
         }
-        let look = async {
+        let renewal_shown = async {
             let object = stage
                 .cluster()?
                 .json(&["-n", NAMESPACE, "get", "ac", name])
@@ -144,7 +144,7 @@ pub(crate) async fn ready(
             ready.ok_or_else(|| "it has no condition yet".to_owned())
         };
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        match look.await {
+        match renewal_shown.await {
             Ok(c) if c["status"] == status => Ok(Ok((text(&c["reason"]), text(&c["message"])))),
             Ok(c) => Err(format!("{}: {}", text(&c["reason"]), text(&c["message"]))),
             Err(why) => Err(why),

@@ -22,7 +22,7 @@ fn a_copy_that_cannot_be_written_is_reported_before_the_next_certificate_needs_i
         rig.place.ready("a").await;
         let why = "Secret shared-client-last-good cannot be written (the quota few leaves no room)";
         let early = format!("it cannot prove the next one: {why}");
-        rig.says("RotationBlocked", &early).await;
+        rig.until_condition("RotationBlocked", &early).await;
         let reported = rig.reported().await;
         let blocked = reported
             .iter()
@@ -30,13 +30,13 @@ fn a_copy_that_cannot_be_written_is_reported_before_the_next_certificate_needs_i
         assert_eq!(blocked.count(), 1, "{reported:?}");
 
         rig.renewed(&second).await;
-        rig.says("RotationBlocked", &format!("was not kept: {why}"))
+        rig.until_condition("RotationBlocked", &format!("was not kept: {why}"))
             .await;
         // The next process does not know why there is no copy.
         rig.kill().await;
         rig.run().await;
         let unknown = "there is no copy of the certificate that got a token before";
-        rig.says("RotationBlocked", unknown).await;
+        rig.until_condition("RotationBlocked", unknown).await;
         assert_eq!(rig.at_issuer(CERTIFICATE).len(), 1);
 
         // A user uploads it, and makes room.

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn identities_are_selected_by_one_name() {
-    let lending = with(entra(), &json!({ "managedIdentity": { "imds": {} } }));
+    let with_identity = with(entra(), &json!({ "managedIdentity": { "imds": {} } }));
     #[rustfmt::skip]
     let cases = [
         (json!({ "id": NONE, "managedIdentity": {} }), Selector::System),
@@ -13,7 +13,7 @@ fn identities_are_selected_by_one_name() {
         (json!({ "id": NONE, "managedIdentity": { "resourceId": "/r" } }), Selector::Resource("/r".to_owned())),
     ];
     for (change, selector) in cases {
-        let credential = parsed(&lending, &client(&change)).unwrap();
+        let credential = parsed(&with_identity, &client(&change)).unwrap();
         assert_eq!(
             credential.authentication,
             AuthenticationMethod::ManagedIdentity(selector)

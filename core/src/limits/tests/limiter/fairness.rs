@@ -78,15 +78,15 @@ fn short_lifetimes_of_one_namespace_do_not_break_the_minimum_lifetime_of_another
     let mut grants = HashMap::new();
     for now in 0..6_000_i64 {
         let moment = s(u64::try_from(now).unwrap());
-        let ask = |limiter: &mut Limiter<&'static str, (bool, u32)>,
-                   key: (bool, u32),
-                   ends: &BTreeMap<(bool, u32), i64>| {
+        let enqueue = |limiter: &mut Limiter<&'static str, (bool, u32)>,
+                       key: (bool, u32),
+                       ends: &BTreeMap<(bool, u32), i64>| {
             let before = if key.0 { BEFORE } else { 80 + 120 };
             let urgency = Urgency::new(Some(at(ends[&key])), secs(before), 0, at(now));
-            let mut asks = request(if key.0 { "long" } else { "short" }, urgency);
-            asks.requests_per_second = RATE;
-            asks.max_in_flight = 16;
-            limiter.enter(&key, &asks, moment)
+            let mut request = request(if key.0 { "long" } else { "short" }, urgency);
+            request.requests_per_second = RATE;
+            request.max_in_flight = 16;
+            limiter.enter(&key, &request, moment)
         };
         let mut come: Vec<(bool, u32)> = Vec::new();
         while let Some((at, key)) = due.first().copied().filter(|(at, _)| *at <= now) {
@@ -100,13 +100,13 @@ fn short_lifetimes_of_one_namespace_do_not_break_the_minimum_lifetime_of_another
             if key.0 {
                 worst = worst.min(ends[&key] - BEFORE - now);
             }
-            let life = if key.0 { 3_600 } else { 240 };
-            ends.insert(key, now + life);
+            let lifetime = if key.0 { 3_600 } else { 240 };
+            ends.insert(key, now + lifetime);
             due.insert((now + if key.0 { 1_600 } else { 40 }, key));
             come.extend(limiter.leave(&grant, moment));
         }
         while let Some(key) = come.pop() {
-            let (entry, called) = ask(&mut limiter, key, &ends);
+            let (entry, called) = enqueue(&mut limiter, key, &ends);
             match entry {
                 Entry::Go(grant) => {
                     grants.insert(key, grant);
@@ -142,7 +142,7 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0_u8..12, 1_i64..1000, prop::bool::weighted(0.2)).prop_map(|(key, end, asked)| Step::Enter(key, end, asked)),
+        6 => (0_u8..12, 1_i64..1000, prop::bool::weighted(0.2)).prop_map(|(key, end, requested)| Step::Enter(key, end, requested)),
         4 => (0_u8..12).prop_map(Step::Leave),
         4 => (0_u64..3000).prop_map(Step::Pass),
         1 => (0_u8..12, 0_u64..5000).prop_map(|(key, by)| Step::Pause(key, by)),
@@ -156,7 +156,7 @@ proptest! {
     #[test]
     fn the_bounds_hold_and_the_whole_queue_is_served(steps in prop::collection::vec(any_step(), 1..120), most in 1_u32..4, rate in 1_u32..20, places in 1_u16..9) {
         let mut limiter: Limiter<u8, u8> = Limiter::new(places);
-        let asks = |key: u8, end: i64, requested: bool| Request {
+        let request = |key: u8, end: i64, requested: bool| Request {
             issuer: key % 3,
             own: key.is_multiple_of(3),
             client: Client { namespace: ["a", "b"][usize::from(key % 2)].to_owned(), id: (key % 4).to_string() },
@@ -175,7 +175,7 @@ proptest! {
             match step {
                 Step::Enter(key, ..) if running.contains_key(&key) => {}
                 Step::Enter(key, end, requested) => {
-                    let (entry, more) = limiter.enter(&key, &asks(key, end, requested), now);
+                    let (entry, more) = limiter.enter(&key, &request(key, end, requested), now);
                     news = more;
                     waiting.remove(&key);
                     called.remove(&key);
@@ -190,11 +190,11 @@ proptest! {
                 },
                 Step::Pass(by) => now += ms(by),
                 Step::Pause(key, by) => {
-                    for key in limiter.pause(&(key % 3), &asks(key, 1, false).client, now + ms(by), now) {
+                    for key in limiter.pause(&(key % 3), &request(key, 1, false).client, now + ms(by), now) {
                         prop_assert!(waiting.remove(&key));
                     }
                 }
-                Step::Answered(key, well) => limiter.answered(&(key % 3), &asks(key, 1, false).client, well, now),
+                Step::Answered(key, well) => limiter.answered(&(key % 3), &request(key, 1, false).client, well, now),
                 Step::ForgetIssuer(issuer) => news = limiter.forget_issuer(&issuer, now),
                 Step::Forget(key) => {
                     news = limiter.forget(&key, now);
@@ -224,7 +224,7 @@ proptest! {
             next.extend(limiter.call(now));
             for key in next {
                 waiting.remove(&key);
-                if let (Entry::Go(grant), _) = limiter.enter(&key, &asks(key, 1, false), now) {
+                if let (Entry::Go(grant), _) = limiter.enter(&key, &request(key, 1, false), now) {
                     running.insert(key, grant);
                 }
             }

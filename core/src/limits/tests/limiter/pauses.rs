@@ -22,7 +22,7 @@ fn throttle(
 #[test]
 fn a_throttled_client_pauses_itself_then_its_namespace_then_everybody() {
     let mut limiter = Places::new(100);
-    let asks = |limiter: &mut Places, namespace, id, now| {
+    let enqueue = |limiter: &mut Places, namespace, id, now| {
         let key = format!("{namespace} {id}");
         match limiter.enter(&key, &of_client(namespace, id), now).0 {
             Entry::Paused(until) => Some(until),
@@ -33,17 +33,17 @@ fn a_throttled_client_pauses_itself_then_its_namespace_then_everybody() {
             Entry::Wait => unreachable!("nobody else is there"),
         }
     };
-    assert_eq!(asks(&mut limiter, "a", "one", s(0)), None);
+    assert_eq!(enqueue(&mut limiter, "a", "one", s(0)), None);
     throttle(&mut limiter, "a", "one", s(60), s(0));
     throttle(&mut limiter, "a", "one", s(30), s(0));
     assert_eq!(
-        asks(&mut limiter, "a", "one", s(1)),
+        enqueue(&mut limiter, "a", "one", s(1)),
         Some(s(60)),
         "never shortened"
     );
-    assert_eq!(asks(&mut limiter, "a", "two", s(1)), None);
+    assert_eq!(enqueue(&mut limiter, "a", "two", s(1)), None);
     assert_eq!(
-        asks(&mut limiter, "b", "one", s(1)),
+        enqueue(&mut limiter, "b", "one", s(1)),
         None,
         "who may use any name"
     );
@@ -51,24 +51,24 @@ fn a_throttled_client_pauses_itself_then_its_namespace_then_everybody() {
     for id in ["two", "three", "four"] {
         throttle(&mut limiter, "a", id, s(60), s(2));
     }
-    assert_eq!(asks(&mut limiter, "a", "five", s(3)), Some(s(60)));
-    assert_eq!(asks(&mut limiter, "b", "other", s(3)), None);
+    assert_eq!(enqueue(&mut limiter, "a", "five", s(3)), Some(s(60)));
+    assert_eq!(enqueue(&mut limiter, "b", "other", s(3)), None);
     // The same client ID in another namespace does not count as a second client.
     throttle(&mut limiter, "b", "one", s(60), s(4));
     throttle(&mut limiter, "a", "five", s(60), s(4));
     let mut one = Places::new(100);
-    assert_eq!(asks(&mut one, "a", "one", s(0)), None);
+    assert_eq!(enqueue(&mut one, "a", "one", s(0)), None);
     throttle(&mut one, "a", "one", s(60), s(0));
     throttle(&mut one, "b", "one", s(60), s(0));
-    assert_eq!(asks(&mut one, "c", "two", s(1)), None);
+    assert_eq!(enqueue(&mut one, "c", "two", s(1)), None);
     // Another client ID in another namespace does.
     throttle(&mut one, "b", "two", s(90), s(1));
-    assert_eq!(asks(&mut one, "c", "two", s(2)), Some(s(90)));
-    assert_eq!(asks(&mut one, "c", "two", s(89)), Some(s(90)));
+    assert_eq!(enqueue(&mut one, "c", "two", s(2)), Some(s(90)));
+    assert_eq!(enqueue(&mut one, "c", "two", s(89)), Some(s(90)));
 }
 
 #[test]
-fn a_pause_that_is_over_pauses_nobody_with_a_second_client() {
+fn an_expired_pause_is_not_widened_by_a_second_client() {
     let mut limiter = Places::new(100);
     let first = go(&mut limiter, "a", &of_client("a", "one"), s(0));
     throttle(&mut limiter, "a", "one", s(60), s(0));
@@ -116,7 +116,7 @@ fn a_pause_goes_with_its_issuer_and_the_rate_does_not() {
 }
 
 #[test]
-fn who_is_queued_when_a_pause_comes_is_dequeued_to_report_it() {
+fn a_queued_request_is_dequeued_when_a_pause_begins_to_report_it() {
     let mut limiter = Places::new(100);
     let running = go(&mut limiter, "running", &limited(10, 1), s(0));
     for key in ["a", "b"] {
@@ -176,14 +176,14 @@ fn after_a_pause_one_at_a_time_finds_out_and_a_good_answer_opens_the_door() {
 #[test]
 fn requested_renewals_of_a_namespace_have_a_budget_and_are_made_later() {
     let mut limiter = Places::new(1000);
-    let asked = Request {
+    let renewal = Request {
         requested: true,
         ..request("greedy", until(3000))
     };
     let mut went = Vec::new();
     for n in 0..300 {
         let key = format!("{n:03}");
-        if let Entry::Go(grant) = limiter.enter(&key, &asked, s(0)).0 {
+        if let Entry::Go(grant) = limiter.enter(&key, &renewal, s(0)).0 {
             went.push(grant);
         }
     }
@@ -207,7 +207,7 @@ fn requested_renewals_of_a_namespace_have_a_budget_and_are_made_later() {
     while let Some(next) = limiter.next_moment(now) {
         now = next;
         for key in limiter.call(now) {
-            let grant = go(&mut limiter, &key, &asked, now);
+            let grant = go(&mut limiter, &key, &renewal, now);
             limiter.leave(&grant, now);
             later += 1;
         }
@@ -220,17 +220,17 @@ fn requested_renewals_of_a_namespace_have_a_budget_and_are_made_later() {
 
 /// Otherwise a quota of a thousand tokens per month would be used up in minutes.
 #[test]
-fn an_issuer_says_how_many_renewals_a_namespace_may_request() {
+fn an_issuer_limits_the_renewals_that_a_namespace_may_request() {
     for (a_minute, at_once, apart) in [(1, 1, 60), (12, 12, 5), (600, 300, 0)] {
         let mut limiter = Places::new(1000);
-        let asked = Request {
+        let renewal = Request {
             requested: true,
             requested_per_minute: Some(a_minute),
             ..request("greedy", until(3000))
         };
         let mut went = Vec::new();
         for n in 0..300 {
-            let entry = limiter.enter(&format!("{n:03}"), &asked, s(0)).0;
+            let entry = limiter.enter(&format!("{n:03}"), &renewal, s(0)).0;
             if let Entry::Go(grant) = entry {
                 went.push(grant);
             }

@@ -171,7 +171,7 @@ fn what_cannot_be_shown_in_a_terminal_is_no_device_code() {
     ] {
         assert!(device(&change).is_err(), "{change}");
     }
-    for (change, words) in [
+    for (change, expected) in [
         (
             json!({ "verification_uri": "http://example.com/device" }),
             "names no https verification_uri but one at http://example.com; correct",
@@ -194,7 +194,7 @@ fn what_cannot_be_shown_in_a_terminal_is_no_device_code() {
         ),
     ] {
         let message = device(&change).err().unwrap().next_step.to_string();
-        assert!(message.contains(words), "{change}: {message}");
+        assert!(message.contains(expected), "{change}: {message}");
     }
     // An invalid URL that is only for convenience is ignored.
     let odd = json!({ "verification_uri_complete": "file:///etc/passwd" });
@@ -255,7 +255,7 @@ fn polls_go_on_slow_down_and_end() {
 }
 
 #[test]
-fn a_refused_code_says_what_to_do() {
+fn a_refused_code_is_reported_with_the_next_step() {
     let reported = |issuer: &Value, change: &Value, status, body: &Value| {
         let credential = user_at(issuer, change);
         let answer = raw(status, body);
@@ -364,7 +364,7 @@ fn the_user_is_read_from_either_token_and_shown_harmlessly() {
 
 #[test]
 fn scopes_that_were_not_granted_are_named() {
-    let asked = [
+    let claims = [
         "api://demo/Records.Read",
         "Alert.Read",
         "api://x/.default",
@@ -373,7 +373,7 @@ fn scopes_that_were_not_granted_are_named() {
     .map(str::to_owned);
     let tenant = json!({ "entra": { "tenantId": "contoso.example" } });
     let entra = Issuer::cluster(&crate::fixtures::cluster_issuer(&tenant)).unwrap();
-    let lacking = |given: &Token| given.not_granted(&entra, &asked);
+    let lacking = |given: &Token| given.not_granted(&entra, &claims);
     let mut given = token("t");
     assert_eq!(lacking(&given), Vec::<String>::new());
     given.scope = Some("records.read openid".to_owned());

@@ -97,7 +97,7 @@ fn a_sign_in_page_of_another_origin_than_the_token_endpoint_is_refused() {
 }
 
 #[test]
-fn a_user_is_asked_where_nobody_vouches_and_once() {
+fn the_user_must_confirm_an_issuer_that_is_not_vouched_for_once() {
     let (credential, endpoint) = one_host();
     let places = destinations(&credential, &endpoint, Flow::Browser);
     let mut consent = Consent::new(&credential.issuer, Vec::new());
@@ -156,7 +156,7 @@ fn the_page_for_a_device_code_is_checked_like_any_other() {
 }
 
 #[test]
-fn an_issuer_that_is_vouched_for_is_shown_and_not_asked_about() {
+fn a_vouched_issuer_is_shown_and_needs_no_confirmation() {
     let credential = user_at(&oidc(), &json!({}));
     let endpoint = TokenEndpoint {
         url: url("https://oauth2.example.com/token"),
@@ -337,10 +337,10 @@ proptest! {
         let page = if flow == Flow::Browser { place(2) } else { place(3) };
         match consent.check(&places) {
             Err(_) => prop_assert_ne!(page.origin(), endpoint.url.origin()),
-            Ok(asks) => {
+            Ok(needs_consent) => {
                 prop_assert_eq!(page.origin(), endpoint.url.origin());
                 let all = [place(0), place(1), page].iter().all(|u| consent.covers(u));
-                prop_assert_eq!(asks, !all);
+                prop_assert_eq!(needs_consent, !all);
             }
         }
     }

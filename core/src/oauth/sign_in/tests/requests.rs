@@ -11,7 +11,7 @@ use crate::{
         Material, TokenEndpoint, TokenError, TokenRequest, known_endpoint,
         sign_in::{
             Pkce, Ticket, added, authorize_url, device_request, for_refresh, for_sign_in, of_api,
-            redemption, with_fewer_scopes, with_wish,
+            redemption, with_fewer_scopes, with_requested_scopes,
         },
     },
 };
@@ -58,7 +58,7 @@ fn header(request: &TokenRequest, name: &str) -> Option<String> {
 fn ready(credential: &Credential, endpoint: Option<TokenEndpoint>) -> (Credential, TokenEndpoint) {
     let credential = for_sign_in(credential);
     let endpoint = endpoint.unwrap_or_else(|| known_endpoint(&credential).unwrap());
-    (with_wish(credential, &endpoint, &[]), endpoint)
+    (with_requested_scopes(credential, &endpoint, &[]), endpoint)
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_refresh_token_is_requested_as_the_issuer_expects_it() {
         let credential = for_sign_in(&user_at(&issuer, &change));
         let endpoint = known_endpoint(&credential).unwrap_or_else(|| found(known));
         let chosen: Vec<String> = chosen.iter().map(|s| (*s).to_owned()).collect();
-        with_wish(credential, &endpoint, &chosen)
+        with_requested_scopes(credential, &endpoint, &chosen)
             .request
             .scopes
             .join(" ")
@@ -317,7 +317,7 @@ fn after_invalid_scope_a_sign_in_requests_fewer_of_the_scopes_that_it_added() {
             chosen.iter().map(|s| (*s).to_owned()).collect()
         };
         let endpoint = known_endpoint(&credential).unwrap_or_else(|| found(known));
-        let mut at = with_wish(credential, &endpoint, &own[..chosen.len()]);
+        let mut at = with_requested_scopes(credential, &endpoint, &own[..chosen.len()]);
         let mut steps = Vec::new();
         while let Some((fewer, removed)) = with_fewer_scopes(&at, &own) {
             assert!(removed.iter().all(|s| added(&at, &own).contains(s)));

@@ -78,11 +78,11 @@ fn what_is_no_single_private_key_that_signs_is_named_with_the_way_out() {
         ("broken JSON", RSA[..60].to_owned(), "is truncated JSON"),
         ("a list", "[1]".to_owned(), "is a JSON list"),
     ];
-    for (case, text, words) in cases {
+    for (case, text, expected) in cases {
         let problem = file(text.as_bytes())
             .and_then(|text| ClientKey::read(text.expose_secret()).map(|_| ()))
             .expect_err(case);
-        assert!(problem.contains(words), "{case}: {problem}");
+        assert!(problem.contains(expected), "{case}: {problem}");
         assert!(problem.len() < 300, "{case}: {problem}");
         let reported = settings(None, None).sentence(&problem);
         assert!(
@@ -148,7 +148,7 @@ fn a_stored_assertion_is_a_signed_jwt_and_not_sent_after_its_end() {
         let (header, claims) = (json!({ "alg": algorithm }), json!({ "exp": NOW + 600 }));
         format!("{}.{}.{signature}", part(&header), part(&claims))
     };
-    for (text, words) in [
+    for (text, expected) in [
         (
             format!("Bearer {}", jwt(&json!({}))),
             "is the value of an Authorization header",
@@ -164,6 +164,6 @@ fn a_stored_assertion_is_a_signed_jwt_and_not_sent_after_its_end() {
         ("a\nb".to_owned(), "line break"),
     ] {
         let problem = stored_assertion(text.as_bytes()).expect_err(&text);
-        assert!(problem.contains(words), "{text}: {problem}");
+        assert!(problem.contains(expected), "{text}: {problem}");
     }
 }

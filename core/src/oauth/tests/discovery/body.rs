@@ -57,12 +57,12 @@ fn a_body_that_is_no_document_is_named_without_being_shown() {
         (b"{\"issuer\":", "is truncated JSON"),
         (b"Not Found", "is text"),
     ];
-    for (body, words) in cases {
+    for (body, expected) in cases {
         let token_error = read_as(ISSUER, body, None).unwrap_err();
         assert_eq!(token_error.reason.as_str(), "DiscoveryFailed");
         let message = token_error.message();
         assert!(
-            message.contains(words) && message.contains("oauth2.tokenUrl"),
+            message.contains(expected) && message.contains("oauth2.tokenUrl"),
             "{message}"
         );
         assert!(!format!("{token_error:?}").contains("C4NARY"));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn of_many_answers_the_one_that_says_the_most_is_reported() {
+fn of_several_failures_the_most_specific_is_reported() {
     use Seen::{Loop, Redirect, Status};
     let page = || Seen::Unusable(Unusable::NotDocument(NotObject::WebPage));
     let other = || Seen::Unusable(Unusable::Issuer(Some("https://o.example.com".to_owned())));
@@ -37,12 +37,12 @@ fn of_many_answers_the_one_that_says_the_most_is_reported() {
         (vec![large(), Status(404)], Class::Transient, Some(200), &["larger than 1 MiB"]),
         (vec![Status(404), Status(503), away(), other()], Class::Invalid, None, &["another issuer, \"https://o.example.com\""]),
     ];
-    for (seen, class, status, words) in cases {
-        let asked: Vec<(Url, Seen)> = addresses(&url(ISSUER))
+    for (seen, class, status, expected) in cases {
+        let addresses_read: Vec<(Url, Seen)> = addresses(&url(ISSUER))
             .into_iter()
             .zip(seen.clone())
             .collect();
-        let token_error = conclude(ISSUER, &asked);
+        let token_error = conclude(ISSUER, &addresses_read);
         let wait = seen.iter().find_map(|s| match s {
             Seen::Later(_, wait) => Some(*wait),
             _ => None,
@@ -58,8 +58,11 @@ fn of_many_answers_the_one_that_says_the_most_is_reported() {
             "{seen:?}"
         );
         let message = token_error.message();
-        for word in words {
-            assert!(message.contains(word), "{word:?} in {message}");
+        for expected_part in expected {
+            assert!(
+                message.contains(expected_part),
+                "{expected_part:?} in {message}"
+            );
         }
         assert!(message.len() < 800, "{message}");
     }
@@ -68,7 +71,7 @@ fn of_many_answers_the_one_that_says_the_most_is_reported() {
 /// Every stage, and whether a failure at it means that the whole host does not answer, and whether it disproves the endpoint:
 /// for a request that was not sent, and for one that may have been.
 #[test]
-fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong() {
+fn each_stage_shows_whether_the_host_is_silent_or_the_endpoint_is_wrong() {
     let at = |stage, not_sent| TokenError {
         not_sent,
         ..TokenError::local(Class::Transient, Reason::AccessDenied, "").at(stage)
@@ -117,24 +120,24 @@ fn an_endpoint_is_wrong_by_what_a_move_leaves_behind() {
         error: error.map(str::to_owned),
         ..TokenError::local(Class::Invalid, Reason::AccessDenied, "").at(stage)
     };
-    let (page, word) = (Stage::Foreign, Stage::Answered);
+    let (page, expected_part) = (Stage::Foreign, Stage::Answered);
     for (token_error, wrong) in [
-        (answered(404, word, None), true),
+        (answered(404, expected_part, None), true),
         (answered(404, page, None), true),
-        (answered(405, word, None), true),
-        (answered(410, word, None), true),
-        (answered(421, word, None), true),
-        (answered(308, word, None), true),
+        (answered(405, expected_part, None), true),
+        (answered(410, expected_part, None), true),
+        (answered(421, expected_part, None), true),
+        (answered(308, expected_part, None), true),
         (answered(200, page, None), true),
         // An OAuth answer comes from a token endpoint, whatever its status.
-        (answered(404, word, Some("invalid_client")), false),
-        (answered(200, word, None), false),
+        (answered(404, expected_part, Some("invalid_client")), false),
+        (answered(200, expected_part, None), false),
         (answered(200, Stage::BrokenOff, None), false),
         (answered(200, Stage::Timeout, None), false),
-        (answered(400, word, Some("invalid_scope")), false),
-        (answered(401, word, None), false),
+        (answered(400, expected_part, Some("invalid_scope")), false),
+        (answered(401, expected_part, None), false),
         (answered(403, page, None), false),
-        (answered(429, word, None), false),
+        (answered(429, expected_part, None), false),
         (answered(503, page, None), false),
     ] {
         assert_eq!(disproves(&token_error), wrong, "{token_error:?}");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_a_document_says_of_assertions_is_stored() {
+fn assertion_settings_of_a_discovery_document_are_stored() {
     use SigningAlgorithm::{ES256, PS256, RS256};
     let algorithms = |list: Value| {
         let change = json!({ "token_endpoint_auth_signing_alg_values_supported": list });
@@ -69,7 +69,7 @@ fn check(body: &[u8]) {
 }
 
 #[test]
-fn the_secret_travels_as_the_spec_says_else_as_the_issuer_offers() {
+fn the_client_secret_is_sent_as_in_the_spec_else_as_in_the_discovery_document() {
     use SecretAlgorithm::{HS256, HS384, HS512};
     use SecretStyle::{BasicForm, BasicRaw, Jwt, Post};
     let methods = |list: Value| json!({ "token_endpoint_auth_methods_supported": list });
@@ -140,18 +140,18 @@ fn a_method_of_the_spec_that_the_document_does_not_list_is_named_with_those_that
         ),
     ] {
         let found = of(&methods(json!(lists)), Some(style)).ok().unwrap();
-        let said = found.unlisted.unwrap();
-        assert!(said.starts_with(selects), "{said}");
+        let message = found.unlisted.unwrap();
+        assert!(message.starts_with(selects), "{message}");
         assert!(
-            said.contains("(it lists client_secret_post, private_key_jwt)"),
-            "{said}"
+            message.contains("(it lists client_secret_post, private_key_jwt)"),
+            "{message}"
         );
     }
-    let said = of(&methods(json!(["x"])), Some(Post))
+    let message = of(&methods(json!(["x"])), Some(Post))
         .ok()
         .unwrap()
         .unlisted;
-    assert!(said.unwrap().contains("none that apicred knows"));
+    assert!(message.unwrap().contains("none that apicred knows"));
     for (change, style) in [
         (methods(json!(lists)), Some(Post)),
         (methods(json!(lists)), None),

@@ -12,7 +12,7 @@ fn an_optional_endpoint_that_is_not_https_is_remembered_with_the_reason() {
             "oidc.deviceAuthorizationUrl",
         ),
     ] {
-        for (there, words) in [
+        for (there, expected) in [
             (
                 json!("http://i.example.com/realm/x?secret"),
                 "but one at http://i.example.com; correct",
@@ -28,7 +28,7 @@ fn an_optional_endpoint_that_is_not_https_is_remembered_with_the_reason() {
             let found = of(&json!({ field: there }), None).unwrap();
             for certificate in [false, true] {
                 let message = found.unused(field, certificate).expect(field);
-                assert!(message.contains(words), "{message}");
+                assert!(message.contains(expected), "{message}");
                 assert!(
                     message.contains(&format!("names no https {field}")),
                     "{message}"

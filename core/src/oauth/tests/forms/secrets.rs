@@ -5,7 +5,7 @@ use super::*;
 const SECRET: &str = "demo~secret.1";
 
 #[test]
-fn what_a_refused_secret_looks_like_is_reported_and_not_what_it_is() {
+fn the_form_of_a_refused_secret_is_reported_and_not_its_value() {
     let b64 = |text: &str| STANDARD.encode(text);
     let base64 = Some("base64 of something else");
     let (begin, end, inside) = (
@@ -79,8 +79,8 @@ fn what_a_refused_secret_looks_like_is_reported_and_not_what_it_is() {
             .unwrap_or_else(|problem| panic!("{stored}: {problem}"));
         match (material.odd("demo-client"), reported) {
             (None, None) => {}
-            (Some(odd), Some(word)) => {
-                assert!(odd.contains(word), "{stored}: {odd}");
+            (Some(odd), Some(expected_part)) => {
+                assert!(odd.contains(expected_part), "{stored}: {odd}");
                 assert!(!odd.contains("demo"), "{stored}: {odd}");
                 assert_eq!(odd, crate::printable::printable(&odd));
             }
@@ -138,9 +138,9 @@ fn what_a_grant_uses_is_checked_as_well() {
             reported.map(|t| (0, t.0)),
             "{stored}"
         );
-        if let (Some(odd), Some((_, word))) = (odd, reported) {
+        if let (Some(odd), Some((_, expected_part))) = (odd, reported) {
             assert!(
-                odd.form.contains(word) && !odd.form.contains("demo"),
+                odd.form.contains(expected_part) && !odd.form.contains("demo"),
                 "{}",
                 odd.form
             );

@@ -31,7 +31,7 @@ type SignedCase<'a> = (
 );
 
 #[test]
-fn client_assertions_say_exactly_this() {
+fn client_assertions_have_exactly_these_claims() {
     let (rsa, rsa_public) = identity(true);
     let (s256, sha1) = (rsa.thumbprint_s256(), rsa.thumbprint_sha1());
     let rsa = Material::Signer(Box::new(rsa), 0);
@@ -155,9 +155,9 @@ fn keys_come_in_three_forms_and_what_does_not_fit_is_reported() {
         (pem.as_str(), "nothing".to_owned(), "no private key"),
         (pem.as_str(), encrypted.to_owned(), "pass phrase"),
     ];
-    for (certificate, key, word) in cases {
+    for (certificate, key, expected_part) in cases {
         let problem = Identity::from_pem(certificate, &key).err().unwrap();
-        assert!(problem.contains(word), "{problem}");
+        assert!(problem.contains(expected_part), "{problem}");
         assert!(!problem.contains("BEGIN"), "{problem}");
     }
     // An RSA key cannot sign ES256, and Entra ID accepts no EC key.
@@ -304,9 +304,9 @@ fn a_damaged_key_file_is_named_as_what_it_is() {
         (STANDARD.encode(&pem), "is base64 of PEM"),
         (pem.clone(), "is a PEM key without an issuer"),
     ];
-    for (text, words) in cases {
-        let problem = of(None, &text).err().expect(words);
-        assert!(problem.contains(words), "{words}: {problem}");
+    for (text, expected) in cases {
+        let problem = of(None, &text).err().expect(expected);
+        assert!(problem.contains(expected), "{expected}: {problem}");
         assert!(
             problem.starts_with("key key.json of Secret g is "),
             "{problem}"

@@ -109,14 +109,14 @@ fn a_server_error_with_the_status_of_a_wrong_secret_is_no_outage() {
         assert_eq!((seen, tried), (reason, next), "{status} {body}: {message}");
     }
     let servicenow = rows[0].1;
-    for (name, words) in [
+    for (name, expected) in [
         ("password", "user name or password"),
         ("refresh", "refresh token"),
     ] {
         let token_error = refused(name, &raw(401, JSON, servicenow.as_bytes()));
         let message = token_error.message();
         assert_eq!(token_error.reason.as_str(), "ClientRefused", "{message}");
-        assert!(message.contains(words), "{message}");
+        assert!(message.contains(expected), "{message}");
         assert_eq!(token_error.until_change, name == "password", "{message}");
         assert!(!token_error.about_client, "{message}");
     }
@@ -158,7 +158,7 @@ fn the_page_of_nginx_about_a_client_certificate_is_known_whatever_server_signs_i
         "openresty",
         "tengine",
     ] {
-        for (name, sentence, words, not) in [
+        for (name, sentence, expected, not) in [
             ("cc", none, "received none: set client.mtls", "although"),
             (
                 "mtls",
@@ -181,9 +181,9 @@ fn the_page_of_nginx_about_a_client_certificate_is_known_whatever_server_signs_i
         ] {
             let (reason, tried, message) = blamed(name, 400, HTML, &page(sentence, server));
             // No client secret helps.
-            let expected = ("CertificateRefused", name == "mtls");
-            assert_eq!((reason, tried), expected, "{message}");
-            assert!(message.contains(words), "{server}: {message}");
+            let wanted = ("CertificateRefused", name == "mtls");
+            assert_eq!((reason, tried), wanted, "{message}");
+            assert!(message.contains(expected), "{server}: {message}");
             assert!(!message.contains(not), "{server}: {message}");
         }
     }

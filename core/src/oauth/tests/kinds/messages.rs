@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn no_number_asks_a_grant_without_a_user_for_one() {
+fn no_aadsts_code_requires_a_user_for_a_grant_without_a_user() {
     let numbers = (16_000..16_010)
         .chain(28_000..28_010)
         .chain(50_000..50_300)
@@ -31,8 +31,11 @@ fn no_number_asks_a_grant_without_a_user_for_one() {
                 let case = format!("{name} {number} {error}: {}", token_error.message());
                 assert_ne!(token_error.class, NeedsUser, "{case}");
                 assert!(!token_error.message().contains("apicred login"), "{case}");
-                for words in ["user signs in", "must sign in", "sign in again", "person"] {
-                    assert!(!token_error.next_step.to_string().contains(words), "{case}");
+                for expected in ["user signs in", "must sign in", "sign in again", "person"] {
+                    assert!(
+                        !token_error.next_step.to_string().contains(expected),
+                        "{case}"
+                    );
                 }
             }
         }
@@ -40,14 +43,14 @@ fn no_number_asks_a_grant_without_a_user_for_one() {
 }
 
 #[test]
-fn the_issuers_message_is_shown_where_somebody_vouches_and_nowhere_else() {
+fn the_issuers_message_is_shown_only_for_vouched_issuers() {
     let secret = "hT9~xkCd-42-QqZzWw77";
     let body = json!({ "error": "invalid_client", "error_description": format!("no client for {secret} here") });
     let answer = raw(401, JSON, body.to_string().as_bytes());
     let spec = json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } });
     let vouched = Issuer::cluster(&cluster_issuer(&spec)).unwrap();
     let own = Issuer::namespaced(&token_issuer(&spec), &[]).unwrap();
-    for (issuer, said) in [(vouched, Some("no client for […] here")), (own, None)] {
+    for (issuer, message) in [(vouched, Some("no client for […] here")), (own, None)] {
         let credential = parse(&object(&json!({})), |_| IssuerLookup::Found(issuer)).unwrap();
         let echo = SentSecrets::of(&sent(&credential, secret));
         let reported = answer_to(&credential, &answer, at(0), at(1));
@@ -57,7 +60,7 @@ fn the_issuers_message_is_shown_where_somebody_vouches_and_nowhere_else() {
             .detail
             .as_ref()
             .and_then(|a| a.issuer_message.as_deref());
-        assert_eq!(shown, said);
+        assert_eq!(shown, message);
         assert!(
             !token_error.message().contains("xkCd"),
             "{}",
@@ -179,7 +182,7 @@ fn a_clock_that_is_off_is_named_beside_a_failed_assertion_and_nowhere_else() {
         let at = at(1 + seconds).to_zoned(jiff::tz::TimeZone::UTC);
         Some(at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
     };
-    for (name, status, off, said) in [
+    for (name, status, off, message) in [
         ("certificate", 401, -45, Some("clock is 45 s ahead of")),
         ("certificate", 500, -120, Some("clock is 120 s ahead of")),
         ("account", 401, 120, Some("clock is 120 s behind")),
@@ -194,11 +197,11 @@ fn a_clock_that_is_off_is_named_beside_a_failed_assertion_and_nowhere_else() {
         let reported = refused(name, &answer).message();
         assert_eq!(
             reported.contains("clock is"),
-            said.is_some(),
+            message.is_some(),
             "{name}: {reported}"
         );
         assert!(
-            said.is_none_or(|said| reported.contains(said)),
+            message.is_none_or(|message| reported.contains(message)),
             "{name}: {reported}"
         );
     }

@@ -19,23 +19,23 @@ fn a_jwt_only_ever_shortens_a_lifetime_and_needs_no_common_clock() {
             })
             .ok()
     };
-    let says = LifetimeSource::ExpiresIn;
+    let from_expires_in = LifetimeSource::ExpiresIn;
     assert_eq!(
         lifetime(json!({ "iat": NOW, "exp": NOW + 600 }), json!(3600)),
-        Some((600, says))
+        Some((600, from_expires_in))
     );
     assert_eq!(
         lifetime(json!({ "iat": NOW, "exp": NOW + 9999 }), json!(3600)),
-        Some((3600, says))
+        Some((3600, from_expires_in))
     );
     // An issuer whose clock is ten minutes ahead or behind.
     assert_eq!(
         lifetime(json!({ "iat": NOW + 600, "exp": NOW + 4200 }), json!(3600)),
-        Some((3600, says))
+        Some((3600, from_expires_in))
     );
     assert_eq!(
         lifetime(json!({ "iat": NOW - 600, "exp": NOW + 3000 }), json!(3600)),
-        Some((3600, says))
+        Some((3600, from_expires_in))
     );
     // A backdated token, as of Entra ID, is valid only for the time until its expiry.
     assert_eq!(
@@ -44,12 +44,12 @@ fn a_jwt_only_ever_shortens_a_lifetime_and_needs_no_common_clock() {
     );
     assert_eq!(
         lifetime(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), json!(3600)),
-        Some((1200, says))
+        Some((1200, from_expires_in))
     );
     // By our clock it has expired: that shows nothing, but its lifetime does.
     assert_eq!(
         lifetime(json!({ "iat": NOW - 900, "exp": NOW - 300 }), json!(3600)),
-        Some((600, says))
+        Some((600, from_expires_in))
     );
     // Nothing in the answer: the token's own expiry.
     assert_eq!(
@@ -68,11 +68,11 @@ fn a_jwt_only_ever_shortens_a_lifetime_and_needs_no_common_clock() {
     );
     assert_eq!(
         lifetime(json!({ "exp": "x" }), json!(3600)),
-        Some((3600, says))
+        Some((3600, from_expires_in))
     );
     assert_eq!(
         lifetime(json!({ "exp": 1e300, "iat": -1e300 }), json!(3600)),
-        Some((3600, says))
+        Some((3600, from_expires_in))
     );
 }
 

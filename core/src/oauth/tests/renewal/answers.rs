@@ -50,8 +50,8 @@ fn what_became_of_a_refresh_token_that_was_sent() {
         ("doubtful", of(Some(400), Class::NeedsUser, Some("invalid_request")), TokenState::Intact),
         ("a new one beside a fault", token_state(&new(), Some(&token_error(Some(200), Class::Invalid, None))), TokenState::Rotated),
         ("a new one in an answer that broke off", token_state(&new(), Some(&lost)), TokenState::Rotated),
-        ("none beside a fault", token_state(&Granted::Same, Some(&token_error(Some(200), Class::Invalid, None))), TokenState::Kept),
-        ("a token", token_state(&Granted::Same, None), TokenState::Kept),
+        ("none beside a fault", token_state(&Granted::Same, Some(&token_error(Some(200), Class::Invalid, None))), TokenState::Unchanged),
+        ("a token", token_state(&Granted::Same, None), TokenState::Unchanged),
     ];
     for (what, seen, expected) in cases {
         assert_eq!(seen, expected, "{what}");
@@ -98,7 +98,7 @@ fn what_is_noted_after_an_answer() {
     assert_eq!(spent::read(&list), [Spent::new("token", at(0), true)]);
     assert_eq!(
         noted(
-            write(&usual, TokenState::Kept, None),
+            write(&usual, TokenState::Unchanged, None),
             names::SPENT_REFRESH_TOKENS
         ),
         None

@@ -40,7 +40,7 @@ proptest! {
         match token_state(&Granted::Nothing, Some(&token_error)) {
             TokenState::Intact | TokenState::Dead => prop_assert!(evidence, "{token_error:?}"),
             TokenState::Unknown => prop_assert!(!not_sent),
-            TokenState::Rotated | TokenState::Kept => prop_assert!(false, "nothing was granted"),
+            TokenState::Rotated | TokenState::Unchanged => prop_assert!(false, "nothing was granted"),
         }
         // Whatever the rest of an answer is, a new refresh token in it is the valid one.
         let new = Granted::New(SecretString::from("new"));
@@ -49,16 +49,16 @@ proptest! {
 
     /// For every result, only a grant removes a doubt.
     #[test]
-    fn a_doubt_ends_by_a_grant_alone(token_state in prop::sample::select(vec![TokenState::Rotated, TokenState::Kept, TokenState::Intact, TokenState::Unknown, TokenState::Dead]), last in any::<bool>()) {
+    fn a_doubt_ends_by_a_grant_alone(token_state in prop::sample::select(vec![TokenState::Rotated, TokenState::Unchanged, TokenState::Intact, TokenState::Unknown, TokenState::Dead]), last in any::<bool>()) {
         let doubt = mark(-500);
         let own = last.then(|| Mark::new(at(0), "me-1", true));
         let there = own.clone().unwrap_or_else(|| doubt.clone());
         let notes = Notes { mark: Some(there.clone()), ..Notes::default() };
         let changes = after(&notes, rule(None, 0), &sent(own, Some(doubt)), (token_state, None, None));
-        let stands = match noted(changes, names::IN_FLIGHT_SINCE) {
+        let with_mark = match noted(changes, names::IN_FLIGHT_SINCE) {
             None => Some(there.text),
             Some(text) => text,
         };
-        prop_assert_eq!(stands.is_none(), matches!(token_state, TokenState::Rotated | TokenState::Kept));
+        prop_assert_eq!(with_mark.is_none(), matches!(token_state, TokenState::Rotated | TokenState::Unchanged));
     }
 }

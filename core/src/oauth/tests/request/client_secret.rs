@@ -112,9 +112,9 @@ fn a_secret_that_signs_is_as_long_as_the_hash() {
         };
         assert_eq!(refused.reason, Reason::ClientSecretInvalid);
         assert!(refused.about_client, "another one of the list is tried");
-        let said = refused.message();
-        for words in [name, &format!("the {least} bytes"), "clientAuthentication"] {
-            assert!(said.contains(words), "{said}");
+        let message = refused.message();
+        for expected in [name, &format!("the {least} bytes"), "clientAuthentication"] {
+            assert!(message.contains(expected), "{message}");
         }
     }
 }
@@ -181,15 +181,15 @@ fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
             (Ok(Material::Secret(secret)), Ok(text)) => {
                 assert_eq!(secret.expose_secret(), text, "{shown}");
             }
-            (Err(problem), Err(word)) => {
-                assert!(problem.contains(word), "{shown}: {problem}");
+            (Err(problem), Err(expected_part)) => {
+                assert!(problem.contains(expected_part), "{shown}: {problem}");
                 assert!(
                     !problem.contains("secret\n") && !problem.contains("lines"),
                     "{problem}"
                 );
             }
             (Ok(_), Ok(_)) => panic!("{shown} became something else"),
-            (Ok(_), Err(word)) => panic!("{shown} passed, though: {word}"),
+            (Ok(_), Err(expected_part)) => panic!("{shown} passed, though: {expected_part}"),
             (Err(problem), Ok(_)) => panic!("{shown}: {problem}"),
         }
     }

@@ -11,7 +11,7 @@ fn the_same_failure_at_each_retry_is_counted_and_reported_once_an_hour() {
         let failed = Some(attempt(60 * minute, "A"));
         lines.extend(process.step(60 * minute, &bad, failed).lines);
         // Another reconcile without an attempt.
-        assert_eq!(process.says(60 * minute + 1, &bad), [""; 0]);
+        assert_eq!(process.lines(60 * minute + 1, &bad), [""; 0]);
     }
     let reported: Vec<_> = lines.iter().map(|l| (l.change, l.repeats)).collect();
     let repeated = Change::Repeated;
@@ -54,28 +54,28 @@ fn a_change_of_the_reason_has_the_count_of_the_one_before() {
 }
 
 #[test]
-fn what_status_says_already_is_not_reported_again_after_a_restart() {
+fn what_status_already_reports_is_not_reported_again_after_a_restart() {
     let bad = [
         "Ready=False/A: because of 1",
         "Stalled=True/A: because of 1",
     ];
     let mut process = Process::finds(&bad);
-    assert_eq!(process.says(0, &bad), [""; 0]);
+    assert_eq!(process.lines(0, &bad), [""; 0]);
     // A new version of apicred has better messages.
     let better = [
         "Ready=False/A: in better words",
         "Stalled=True/A: in better words",
     ];
-    assert_eq!(process.says(1, &better), [""; 0]);
+    assert_eq!(process.lines(1, &better), [""; 0]);
     assert_eq!(
         short(&process.step(2, &better, Some(attempt(2, "A")))),
         [""; 0]
     );
-    assert_eq!(process.says(3, &["Ready=False/B"]), ["changed Ready B"]);
-    assert_eq!(Process::finds(&bad).says(4, &WELL), ["ended Ready A"]);
+    assert_eq!(process.lines(3, &["Ready=False/B"]), ["changed Ready B"]);
+    assert_eq!(Process::finds(&bad).lines(4, &WELL), ["ended Ready A"]);
     // The count of its failures continues.
     let mut process = Process::finds(&bad);
-    process.says(0, &bad);
+    process.lines(0, &bad);
     let entry = process.step(HOUR, &bad, Some(attempt(HOUR, "A")));
     assert_eq!(short(&entry), ["repeated Ready A"]);
     assert_eq!(entry.lines[0].since, Some(at(-60)));
@@ -95,19 +95,19 @@ fn other_times_counts_and_ids_are_no_other_message() {
     ];
     for (before, after, news) in cases {
         let mut process = Process::finds(&WELL);
-        let text = |words: &str| format!("Ready=False/A: {words}");
-        process.says(0, &[&text(before)]);
-        let says = process.says(1, &[&text(after)]);
+        let text = |expected: &str| format!("Ready=False/A: {expected}");
+        process.lines(0, &[&text(before)]);
+        let lines = process.lines(1, &[&text(after)]);
         assert_eq!(
-            says.len(),
+            lines.len(),
             usize::from(news),
-            "{before} / {after}: {says:?}"
+            "{before} / {after}: {lines:?}"
         );
     }
 }
 
 #[test]
-fn an_edit_that_corrects_nothing_and_says_something_else_is_a_change() {
+fn an_edit_that_corrects_nothing_and_changes_the_reason_is_a_change() {
     let (was, mut is) = (
         conditions(&["Ready=False/ClientUnknown: client 6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50"]),
         conditions(&["Ready=False/ClientUnknown: client 00000000-1d2b-4c5f-9a7e-0b1c2d3e4f50"]),
@@ -143,12 +143,12 @@ fn a_condition_that_flaps_is_counted_too() {
         "reported with its count"
     );
     // A fault that lasts is reported within the hour although it was counted at first.
-    assert_eq!(process.says(7000, &bad), [""; 0]);
-    let says = process.says(2 * HOUR, &bad);
-    assert_eq!(says, ["repeated RenewalFailing LifetimeTooShort"]);
-    assert_eq!(process.says(11_000, &WELL).len(), 1);
+    assert_eq!(process.lines(7000, &bad), [""; 0]);
+    let lines = process.lines(2 * HOUR, &bad);
+    assert_eq!(lines, ["repeated RenewalFailing LifetimeTooShort"]);
+    assert_eq!(process.lines(11_000, &WELL).len(), 1);
     // A fault that ended is forgotten.
-    process.says(16_000, &WELL);
+    process.lines(16_000, &WELL);
     assert!(process.journal.is_empty());
 }
 

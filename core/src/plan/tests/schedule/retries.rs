@@ -43,7 +43,7 @@ fn each_class_waits_in_its_own_range() {
 }
 
 #[test]
-fn nobody_sleeps_past_the_moment_that_still_saves_the_minimum_lifetime() {
+fn no_wait_exceeds_the_last_attempt_for_the_minimum_lifetime() {
     let by = |class, deadline, retry_after| {
         waits(&Retry {
             deadline: Some(at(deadline)),
@@ -62,9 +62,9 @@ fn nobody_sleeps_past_the_moment_that_still_saves_the_minimum_lifetime() {
             by(class, -50, None) >= 3600.0,
             "{class:?} after the deadline"
         );
-        let asked = Some(Duration::from_secs(200));
+        let retry_after = Some(Duration::from_secs(200));
         assert!(
-            by(class, 100, asked) >= 200.0,
+            by(class, 100, retry_after) >= 200.0,
             "{class:?}: the issuer's word comes first"
         );
     }

@@ -46,7 +46,7 @@ fn lifetimes_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
     const NOTIFY: &str = "spec.target.notifyPods";
     let notify = json!({ "selector": { "matchLabels": { "app": "a" } } });
     // Lifetime, minLifetime, notified; parts of the message with the fixes, and a fix that it must not contain.
-    for (lifetime, minimum, notified, says, none) in [
+    for (lifetime, minimum, notified, expected, none) in [
         (
             60,
             None,
@@ -119,21 +119,21 @@ fn lifetimes_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
         };
         let mut credential = credential_with(&json!({ "target": target }));
         credential.min_lifetime = minimum.map(secs);
-        let short_life = holding(
+        let short_lifetime = holding(
             &credential,
             record(&credential, (-1, lifetime / 2, lifetime - 1)),
         );
-        let view = status(&credential, &short_life, &Outcome::Steady, None, at(0));
+        let view = status(&credential, &short_lifetime, &Outcome::Steady, None, at(0));
         let risk = condition(&view.status, "LifetimeAtRisk");
         let case = format!("{lifetime} {minimum:?} {notified}");
-        if says.is_empty() {
+        if expected.is_empty() {
             assert!(risk.is_none(), "{case}: {risk:?}");
             continue;
         }
         let risk = risk.unwrap_or_else(|| panic!("{case}"));
         assert_eq!(risk.reason, "LifetimeTooShort", "{case}");
-        for words in says {
-            assert!(risk.message.contains(words), "{case}: {}", risk.message);
+        for expected in expected {
+            assert!(risk.message.contains(expected), "{case}: {}", risk.message);
         }
         assert!(
             none.is_none_or(|none| !risk.message.contains(none)),

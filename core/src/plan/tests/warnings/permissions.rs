@@ -330,7 +330,7 @@ fn jwt(claims: &Value) -> String {
 }
 
 #[test]
-fn roles_are_found_where_issuers_put_them_and_silence_is_no_proof() {
+fn roles_are_found_where_issuers_put_them_and_an_absent_claim_is_not_evaluated() {
     let many: Vec<String> = (0..100).map(|n| format!("role-{n:03}")).collect();
     let roles = |role: &str| json!({ "roles": [role] });
     let scopes = |scope: &str| json!({ "scopes": [scope] });

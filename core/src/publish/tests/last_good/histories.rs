@@ -36,7 +36,7 @@ struct History {
     uid: u32,
     pair: u32,
     version: u32,
-    wish: bool,
+    requested: bool,
     /// Content, UID and version of origin, version.
     copy: Option<(Option<u32>, String, u32)>,
     known: Vec<u32>,
@@ -52,8 +52,11 @@ impl History {
     }
 
     fn facts(&self) -> (SecretFacts, Option<SecretFacts>) {
-        let wish = if self.wish { "true" } else { "false" };
-        let mut source = examine(&meta("", &json!({ "apicred.dev/keep-last-good": wish })));
+        let requested = if self.requested { "true" } else { "false" };
+        let mut source = examine(&meta(
+            "",
+            &json!({ "apicred.dev/keep-last-good": requested }),
+        ));
         source.uid = self.uid.to_string();
         source.version = self.version.to_string();
         let copy = self.copy.as_ref().map(|(_, of, version)| SecretFacts {
@@ -97,7 +100,7 @@ impl History {
         match step(Some(&source), copy.as_ref(), known) {
             Step::Leave => {}
             Step::Store(version) => {
-                assert!(self.wish && self.proven.contains(&self.pair));
+                assert!(self.requested && self.proven.contains(&self.pair));
                 let there = self
                     .copy
                     .as_ref()
@@ -109,7 +112,7 @@ impl History {
             }
             Step::Empty(_, uid) => {
                 assert!(
-                    !self.wish || uid != self.uid.to_string(),
+                    !self.requested || uid != self.uid.to_string(),
                     "somebody took it back"
                 );
                 let now = self.tick();
@@ -127,7 +130,7 @@ impl History {
             }
             Event::Touch => self.version = now,
             Event::Register => self.known.push(self.pair),
-            Event::Wish(wish) => (self.wish, self.version) = (wish, now),
+            Event::Wish(requested) => (self.requested, self.version) = (requested, now),
             Event::Recreate => (self.uid, self.pair, self.version) = (now, now, now),
             Event::Renew => self.renew(),
             Event::Settle => self.settle(),
@@ -142,7 +145,7 @@ proptest! {
     #[test]
     fn the_copy_has_only_what_got_a_token(list in prop::collection::vec(events(), 1..60)) {
         let mut history = History {
-            clock: 1, uid: 1, pair: 1, version: 1, wish: true, copy: None,
+            clock: 1, uid: 1, pair: 1, version: 1, requested: true, copy: None,
             known: vec![1], proven: Vec::new(), used: None,
         };
         for event in list {
@@ -151,7 +154,7 @@ proptest! {
             prop_assert!(held.is_none_or(|held| history.proven.contains(&held)));
             let (source, copy) = history.facts();
             if serves(Some(&source), copy.as_ref()) {
-                prop_assert!(history.wish);
+                prop_assert!(history.requested);
                 let of = &history.copy.as_ref().unwrap().1;
                 let uid = format!("{}/", history.uid);
                 prop_assert!(of.starts_with(&uid), "{} {}", of, uid);
@@ -161,7 +164,7 @@ proptest! {
         let copy = history.copy.clone();
         history.settle();
         prop_assert_eq!(&history.copy, &copy, "settled");
-        if !history.wish {
+        if !history.requested {
             prop_assert!(copy.is_none_or(|(held, ..)| held.is_none()));
         }
     }

@@ -39,7 +39,7 @@ fn a_secret_of_an_earlier_credential_of_this_name_waits_for_the_garbage_collecto
 }
 
 #[test]
-fn a_secret_of_anybody_else_is_never_taken_over() {
+fn a_secret_of_another_owner_is_never_taken_over() {
     let owner = |change: &Value| {
         let mut owner = json!({
             "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "name": "alerts", "uid": "earlier",

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn credentials_are_read_with_what_tells_them() {
+fn credentials_are_read_with_their_identifying_fields() {
     let certificate = rsa();
     let Some(Mark::Certificate { sha1, sha256 }) = thumbprints(&certificate) else {
         unreachable!()
@@ -91,7 +91,7 @@ fn a_new_secret_is_read_once_and_a_broken_answer_may_have_made_one() {
         let fault = new_password(&json_answer(200, &body), at(0)).err().unwrap();
         assert!(fault.may_have_happened, "{body}");
     }
-    let fault = new_password(&refusal(503, "serviceNotAvailable", ""), at(0))
+    let fault = new_password(&error_answer(503, "serviceNotAvailable", ""), at(0))
         .err()
         .unwrap();
     assert!(fault.may_have_happened);
@@ -131,7 +131,7 @@ fn each_error_has_its_class() {
     ];
     for (status, code, message, kind, class) in table {
         // A 404 here is about the application, so its credential stays.
-        let raw = refusal(status, code, message);
+        let raw = error_answer(status, code, message);
         let fault = removed(&raw, kind, at(0)).err().unwrap();
         assert_eq!(fault.class, class, "{code}: {message}");
         assert_eq!(fault.may_have_happened, status >= 500, "{code}");
@@ -140,7 +140,7 @@ fn each_error_has_its_class() {
         assert!(shown.contains(code) && !shown.contains(ID), "{shown}");
         assert_eq!(request_id(&raw).as_deref(), Some(ID));
     }
-    let mut raw = refusal(429, "TooManyRequests", "");
+    let mut raw = error_answer(429, "TooManyRequests", "");
     raw.retry_after = Some("17".to_owned());
     let fault = new_key(&raw, at(0)).err().unwrap();
     assert_eq!(fault.retry_after.map(|d| d.as_secs()), Some(17));
@@ -150,7 +150,7 @@ fn each_error_has_its_class() {
 fn an_application_with_too_many_credentials_needs_a_user_who_removes_one() {
     for code in ["TooManyAppPasswords", "Directory_ResourceSizeExceeded"] {
         for kind in [Kind::Secret, Kind::Certificate] {
-            let fault = new_key_or_password(&refusal(400, code, ""), kind);
+            let fault = new_key_or_password(&error_answer(400, code, ""), kind);
             assert!(!fault.class.passes() && !fault.may_have_happened);
             for words in [
                 code,
@@ -175,13 +175,13 @@ fn a_policy_is_met_by_what_it_is_about() {
         ("Forbidden", "The certificate authority is not trusted as per assigned policy 'x'.", Kind::Certificate, "self-signed"),
         ("AnotherRuleAsPerAppPolicy", "", Kind::Certificate, "new credential; have the policy exempt"),
     ];
-    for (code, message, kind, words) in table {
-        let fault = new_key_or_password(&refusal(403, code, message), kind);
+    for (code, message, kind, expected) in table {
+        let fault = new_key_or_password(&error_answer(403, code, message), kind);
         assert_eq!(fault.class, Class::Policy, "{code}: {message}");
-        assert!(fault.message.contains(words), "{}", fault.message);
+        assert!(fault.message.contains(expected), "{}", fault.message);
         assert!(fault.message.contains("exempt this application"));
         let lower = fault.message.contains("rotation.validity");
-        assert_eq!(lower, words.starts_with("lower"), "{}", fault.message);
+        assert_eq!(lower, expected.starts_with("lower"), "{}", fault.message);
     }
 }
 
@@ -194,7 +194,7 @@ fn new_key_or_password(raw: &RawAnswer, kind: Kind) -> Fault {
 }
 
 #[test]
-fn what_is_not_there_is_removed_and_a_page_of_a_proxy_says_nothing() {
+fn a_missing_credential_counts_as_removed_and_a_proxy_page_is_not_evaluated() {
     for (status, code, message) in [
         (
             400,
@@ -208,7 +208,7 @@ fn what_is_not_there_is_removed_and_a_page_of_a_proxy_says_nothing() {
         ),
     ] {
         assert_eq!(
-            removed(&refusal(status, code, message), Kind::Secret, at(0)),
+            removed(&error_answer(status, code, message), Kind::Secret, at(0)),
             Ok(())
         );
     }
@@ -231,7 +231,7 @@ proptest! {
     /// Any bytes give a value or a fault, and the fault contains none of them.
     #[test]
     fn whatever_comes_is_read_and_never_shown(status in 100_u16..600, code in "[a-z0-9]{12,40}", message in ".{0,60}") {
-        let answer = refusal(status, &format!("{code}1"), &message);
+        let answer = error_answer(status, &format!("{code}1"), &message);
         let faults = [
             application(&answer, CLIENT, Kind::Secret, at(0)).err(),
             new_password(&answer, at(0)).err(),

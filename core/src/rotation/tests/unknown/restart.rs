@@ -25,8 +25,7 @@ fn what_a_rotation_stored_is_known_again_by_what_the_issuer_lists() {
 /// The same without the permission to read the application. The subject of a certificate shows who created it, and a token shows that it
 /// belongs to this application.
 #[test]
-fn a_certificate_of_a_rotation_whose_annotation_is_lost_is_tried_before_somebody_is_asked_to_remove_it()
- {
+fn a_certificate_whose_annotation_is_lost_is_tried_before_a_user_must_remove_it() {
     let lost = |name: Option<String>| {
         let mut process = Process::of(Kind::Certificate);
         process.seen.noted = Noted::Absent;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn who_may_not_read_the_application_announces_again_after_an_hour() {
+fn without_the_right_to_read_the_application_an_upload_is_repeated_after_an_hour() {
     let mut process = Process::new();
     let mut announced = Vec::new();
     let (mut trials, mut reads) = (0, 0);
@@ -51,13 +51,13 @@ fn without_an_object_id_what_would_stop_an_upload_is_reported_before_one_begins(
     assert_eq!(process.execute(&outcome), Step::ReadApplication);
     let next = process.decide();
     assert_eq!(next.record.state.as_str(), "Steady");
-    let [Notice::Blocked(said)] = next.notices.as_slice() else {
+    let [Notice::Blocked(message)] = next.notices.as_slice() else {
         panic!("{:?}", next.notices)
     };
     assert!(
-        said.message.contains("set spec.objectId"),
+        message.message.contains("set spec.objectId"),
         "{}",
-        said.message
+        message.message
     );
     // A user grants the permission: it is read again, and then once a day.
     let lists = process.lists(&[2]);
@@ -141,8 +141,8 @@ fn an_upload_that_was_not_sent_is_not_reported_as_refused() {
         });
         let failure = failure.expect("a failure");
         assert_eq!((failure.why, failure.class), (Why::NotSent, Some(class)));
-        let said = failure.message();
-        assert!(said.contains("the issuer was not asked"), "{said}");
+        let message = failure.message();
+        assert!(message.contains("the issuer was not asked"), "{message}");
     }
 }
 

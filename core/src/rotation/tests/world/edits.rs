@@ -54,7 +54,7 @@ impl World {
         self.disturbed += 1;
         self.lost_note |= matches!(
             edit,
-            Edit::RemoveNote | Edit::SpoilNote | Edit::Restore { note: true, .. }
+            Edit::RemoveNote | Edit::DamageAnnotation | Edit::Restore { note: true, .. }
         );
         let mut content = self.content().clone();
         let suffixed = |suffix: &str| format!("{KEY}{suffix}");
@@ -87,7 +87,7 @@ impl World {
                 content.data.insert(KEY.to_owned(), value);
             }
             Edit::RemoveNote => content.note.clear(),
-            Edit::SpoilNote => {
+            Edit::DamageAnnotation => {
                 content
                     .note
                     .insert(names::ROTATION.to_owned(), "{".to_owned());

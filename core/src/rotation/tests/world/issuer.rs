@@ -122,8 +122,8 @@ impl World {
                     "what is announced is what was observed"
                 );
                 let id = self.announce(&name, &value, late);
-                let said = self.reveals_id || self.settings.kind == Kind::Key;
-                Outcome::KeyAdded(id.filter(|_| said))
+                let reveals = self.reveals_id || self.settings.kind == Kind::Key;
+                Outcome::KeyAdded(id.filter(|_| reveals))
             }
             Step::RemoveKey { id } | Step::RemovePassword { id } => {
                 self.remove(id);
@@ -216,14 +216,14 @@ impl World {
             Kind::Key => Some(KeyMark::Thumbprint(k.value.clone())),
         };
         // A registration contains only the key itself.
-        let says = self.settings.kind != Kind::Key;
+        let reveals = self.settings.kind != Kind::Key;
         let keys = shown
             .map(|k| Key {
                 id: k.id.clone(),
-                name: k.name.clone().filter(|_| says),
+                name: k.name.clone().filter(|_| reveals),
                 mark: mark(k),
-                from: says.then(|| at(k.made + offset)),
-                until: says.then(|| at(k.made + 180 * 86_400)),
+                from: reveals.then(|| at(k.made + offset)),
+                until: reveals.then(|| at(k.made + 180 * 86_400)),
             })
             .collect();
         Application {

@@ -74,7 +74,7 @@ fn a_device_code_is_requested_and_redeemed_as_in_rfc_8628() {
         "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code\
          &device_code=GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS&client_id=1406020730"
     );
-    let proved = request(device_request(
+    let authenticated = request(device_request(
         &credential,
         &endpoint,
         &none,
@@ -82,11 +82,11 @@ fn a_device_code_is_requested_and_redeemed_as_in_rfc_8628() {
         moment(),
     ));
     assert!(
-        body(&proved).contains(&format!(
+        body(&authenticated).contains(&format!(
             "&code_challenge={CHALLENGE}&code_challenge_method=S256"
         )),
         "{}",
-        body(&proved)
+        body(&authenticated)
     );
 }
 

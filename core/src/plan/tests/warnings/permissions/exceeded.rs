@@ -64,17 +64,20 @@ fn a_token_with_more_than_is_expected_is_reported_if_that_is_wanted() {
         (&roles, Some(held(json!(["read", secret_like]), "")), None, Some(&["1 whose names are not shown"])),
         (&json!({ "roles": ["read"] }), Some(held(json!(["read", "write"]), "")), None, None),
     ];
-    for (expect, claims, scope, words) in cases {
+    for (expect, claims, scope, expected) in cases {
         let seen = exceeded(expect, claims.as_ref(), scope);
         assert_eq!(
             seen.is_some(),
-            words.is_some(),
+            expected.is_some(),
             "{expect} {claims:?} {scope:?}: {seen:?}"
         );
-        let (Some(seen), Some(words)) = (seen, words) else {
+        let (Some(seen), Some(expected)) = (seen, expected) else {
             continue;
         };
-        assert!(words.iter().all(|w| seen.contains(w)), "{words:?}: {seen}");
+        assert!(
+            expected.iter().all(|w| seen.contains(w)),
+            "{expected:?}: {seen}"
+        );
         assert!(!seen.contains(&secret_like[..8]), "{seen}");
     }
     // At Entra ID values are not case-sensitive, and the message names the place in the portal.

@@ -43,10 +43,10 @@ fn permissions_with_odd_names_and_beyond_the_bound_are_counted() {
         (scopes.clone(), None, Some(&format!("read {secret_like}")), Some("(1 whose")),
         (scopes.clone(), None, Some("read verwaltung-ä"), Some("verwaltung")),
     ];
-    for (expect, claims, scope, words) in cases {
+    for (expect, claims, scope, expected) in cases {
         let seen = exceeded(&expect, claims.as_ref(), scope);
-        let as_expected = match (&seen, words) {
-            (Some(seen), Some(words)) => seen.contains(words),
+        let as_expected = match (&seen, expected) {
+            (Some(seen), Some(expected)) => seen.contains(expected),
             (None, None) => true,
             _ => false,
         };

@@ -36,7 +36,7 @@ fn the_text_of_a_success_is_never_quoted() {
 }
 
 #[test]
-fn tokens_of_an_answer_are_cut_out_of_its_words_however_short() {
+fn tokens_of_a_response_are_removed_from_its_text_at_any_length() {
     for (body, secret, left) in [
         (
             json!({ "message": format!("token {TOKEN} issued") }),
@@ -110,7 +110,7 @@ fn tokens_of_an_answer_are_cut_out_of_its_words_however_short() {
 
 #[test]
 fn ids_stay_readable() {
-    for words in [
+    for text in [
         format!("Application with identifier '{TOKEN}' was not found in the directory '{OTHER}'."),
         format!("The user has not consented to use the application with ID '{TOKEN}' named 'x'."),
         format!("Tenant '{TOKEN}' not found."),
@@ -124,15 +124,15 @@ fn ids_stay_readable() {
         "invalid refresh_token: it is expired".to_owned(),
         "unsupported token_type: bearer2".to_owned(),
     ] {
-        let body = json!({ "error": "invalid_client", "error_description": words }).to_string();
+        let body = json!({ "error": "invalid_client", "error_description": text }).to_string();
         let message = message(401, JSON, &body);
-        assert!(message.contains(&words), "{message}");
+        assert!(message.contains(&text), "{message}");
     }
     // The scheme of the header is part of the fix.
-    let words = "Client authentication method client_secret_basic is not supported";
-    let body = json!({ "error": "invalid_client", "error_description": words }).to_string();
+    let text = "Client authentication method client_secret_basic is not supported";
+    let body = json!({ "error": "invalid_client", "error_description": text }).to_string();
     let message = refused_by_basic(&raw(401, JSON, body.as_bytes())).message();
-    assert!(message.contains(words), "{message}");
+    assert!(message.contains(text), "{message}");
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn a_token_in_xml_is_not_requested_each_minute() {
 }
 
 #[test]
-fn a_refresh_token_in_an_envelope_is_kept() {
-    let kept = |body: &str| match granted(&raw(200, JSON, body.as_bytes())) {
+fn a_refresh_token_in_an_envelope_is_stored() {
+    let refresh_token = |body: &str| match granted(&raw(200, JSON, body.as_bytes())) {
         Granted::New(token) => secrecy::ExposeSecret::expose_secret(&token).to_owned(),
         Granted::Same => "same".to_owned(),
         Granted::Nothing => "nothing".to_owned(),
@@ -197,10 +197,10 @@ fn a_refresh_token_in_an_envelope_is_kept() {
             "nothing",
         ),
     ] {
-        assert_eq!(kept(&body.to_string()), expected, "{body}");
+        assert_eq!(refresh_token(&body.to_string()), expected, "{body}");
     }
     let xml = |token: &str| {
-        kept(&format!(
+        refresh_token(&format!(
             "<o><access_token>a</access_token><refresh_token>{token}</refresh_token></o>"
         ))
     };
@@ -241,8 +241,8 @@ fn a_server_that_misses_the_client_is_answered_with_the_method_and_the_setting()
             "ClientAuthenticationUnsupported",
             "{message}"
         );
-        for words in ["client_secret_basic", "clientAuthentication: {post: {}}"] {
-            assert!(message.contains(words), "{message}");
+        for text in ["client_secret_basic", "clientAuthentication: {post: {}}"] {
+            assert!(message.contains(text), "{message}");
         }
         // If the form was used, the form is not recommended.
         let posted = message_of(body);
@@ -251,13 +251,13 @@ fn a_server_that_misses_the_client_is_answered_with_the_method_and_the_setting()
             "{posted}"
         );
     }
-    for (words, reason) in [
+    for (text, reason) in [
         ("unknown client_id x", "ClientUnknown"),
         ("the client_id is not valid", "ClientUnknown"),
     ] {
-        let body = json!({ "message": words }).to_string();
+        let body = json!({ "message": text }).to_string();
         let token_error = refused("cc", &raw(400, JSON, body.as_bytes()));
-        assert_eq!(token_error.reason.as_str(), reason, "{words}");
+        assert_eq!(token_error.reason.as_str(), reason, "{text}");
     }
 }
 
@@ -266,7 +266,7 @@ fn message_of(body: &Value) -> String {
 }
 
 #[test]
-fn what_is_said_about_an_answer_is_true() {
+fn statements_about_a_response_are_true() {
     let of = |status: u16, body: Value| -> TokenError {
         refused("cc", &raw(status, JSON, body.to_string().as_bytes()))
     };

@@ -30,7 +30,7 @@ pub fn for_sign_in(credential: &Credential) -> Credential {
 /// token URL gets only the scopes of the credential: `offline_access` is defined by OpenID Connect, and servers such as
 /// GitLab refuse unknown scopes.
 #[must_use]
-pub fn with_wish(
+pub fn with_requested_scopes(
     mut credential: Credential,
     endpoint: &TokenEndpoint,
     chosen: &[String],
@@ -97,27 +97,30 @@ pub fn for_refresh(credential: &Credential, noted: Option<&str>) -> Credential {
 /// The request of a sign-in after the issuer answered `invalid_scope`: with fewer of the scopes that the sign-in added to
 /// `own`, first without those that only name the user, then without all of them. Also returns the removed ones. `None` if there are none.
 #[must_use]
-pub fn with_fewer_scopes(wished: &Credential, own: &[String]) -> Option<(Credential, Vec<String>)> {
-    if matches!(wished.issuer.endpoint, Endpoint::Entra { .. }) {
+pub fn with_fewer_scopes(
+    requested: &Credential,
+    own: &[String],
+) -> Option<(Credential, Vec<String>)> {
+    if matches!(requested.issuer.endpoint, Endpoint::Entra { .. }) {
         return None;
     }
-    let mut removed = added(wished, own);
+    let mut removed = added(requested, own);
     if removed.iter().any(|s| s == "openid") {
         removed.retain(|s| s != "offline_access");
     }
     if removed.is_empty() {
         return None;
     }
-    let mut fewer = wished.clone();
+    let mut fewer = requested.clone();
     fewer.request.scopes.retain(|s| !removed.contains(s));
     Some((fewer, removed))
 }
 
 /// The scopes that a sign-in added to the credential's own.
 #[must_use]
-pub fn added(wished: &Credential, own: &[String]) -> Vec<String> {
+pub fn added(requested: &Credential, own: &[String]) -> Vec<String> {
     let of_sign_in = |s: &&String| SCOPES.contains(&s.as_str()) && !own.contains(s);
-    wished
+    requested
         .request
         .scopes
         .iter()
