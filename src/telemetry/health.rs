@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_standby_has_no_lists_whatever_readiness_says() {
+    fn a_standby_has_no_lists_whatever_readiness_reports() {
         let health = Health::default();
         health.set_standby(Err("not checked yet".to_owned()));
         assert!(health.ready().is_err());

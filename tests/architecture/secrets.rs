@@ -12,19 +12,19 @@ const OPENERS: &[&str] = &[
     "oauth/encode.rs",                       // into the bytes of a request
     "oauth/client_auth.rs",                  // into a Basic header
     "oauth/assertion.rs",                    // a client secret, to sign with
-    "oauth/answer_fields.rs",                // to leave the refresh token out
-    "oauth/hop.rs",                          // a token, into the bytes of a second request
-    "oauth/redaction.rs",                    // to cut it out of an issuer's words
-    "oauth/needs.rs",                        // into the fingerprint
-    "oauth/keys.rs",                         // a private key, to sign with
-    "oauth/client_key.rs",                   // a new key, to write it as a JWK
-    "oauth/grant/jwt_bearer.rs",             // a key file, to sign with
-    "http/mod.rs",                           // onto the wire
-    "http/connect.rs",                       // a certificate's key, for the handshake
-    "proxy/mod.rs",                          // a proxy's URL, to take user and password out of it
-    "publish/formats.rs",                    // into the Secret
-    "rotation/graph.rs",                     // proofs and tokens, into the bytes of a request
-    "rotation/graph/answer.rs",              // its first characters, as Graph shows them
+    "oauth/answer_fields.rs", // to leave the refresh token out, and for the end of a JWT
+    "oauth/hop.rs",           // a token, into the bytes of a second request
+    "oauth/redaction.rs",     // to cut it out of an issuer's words
+    "oauth/needs.rs",         // into the fingerprint
+    "oauth/keys.rs",          // a private key, to sign with
+    "oauth/client_key.rs",    // a new key, to write it as a JWK
+    "oauth/grant/jwt_bearer.rs", // a key file, to sign with
+    "http/mod.rs",            // onto the wire
+    "http/connect.rs",        // a certificate's key, for the handshake
+    "proxy/mod.rs",           // a proxy's URL, to take user and password out of it
+    "publish/formats.rs",     // into the Secret
+    "rotation/graph.rs",      // proofs and tokens, into the bytes of a request
+    "rotation/graph/answer.rs", // its first characters, as Graph shows them
     "rotation/registration.rs", // a registration access token, into the bytes of a request
     "controller/token/source_secret.rs", // read from a Secret
     "controller/token/material.rs", // a certificate and its key, read from a Secret

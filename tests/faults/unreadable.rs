@@ -225,7 +225,7 @@ fn a_credential_that_cannot_be_read_ends_at_its_time() {
 }
 
 #[test]
-fn an_issuer_that_cannot_be_read_serves_nobody_by_its_old_rules() {
+fn an_unreadable_issuer_does_not_serve_by_its_old_spec() {
     run(async {
         let world = World::own().await;
         let mut case = Case::new(&world, "f59-issuer").await;

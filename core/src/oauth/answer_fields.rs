@@ -3,10 +3,11 @@
 
 use std::{borrow::Cow, cell::LazyCell, collections::BTreeMap};
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Number, Value};
 
-use super::token::Answer;
+use super::{issuer_clock::IssuerClock, lifetime, token::Answer};
 use crate::input::{get, text_of, written_fields};
 
 /// Most fields that are stored of one answer.
@@ -108,6 +109,20 @@ fn exact_text(
         Value::Array(_) => Err(Omitted::List),
         Value::Object(_) => Err(Omitted::Object),
     }
+}
+
+/// The fields that are JWTs and expire before the access token.
+pub(super) fn ends(
+    fields: &Answer,
+    expires_at: Timestamp,
+    clock: &IssuerClock,
+) -> BTreeMap<String, Timestamp> {
+    let lifetime = expires_at.duration_since(clock.sent);
+    let ends = fields.iter().filter_map(|(name, text)| {
+        let end = lifetime::end_of_field(text.expose_secret(), lifetime, clock)?;
+        (end < expires_at).then(|| (name.clone(), end))
+    });
+    ends.collect()
 }
 
 /// True if a field of this name may be published. A refresh token may not, in any spelling of its name.

@@ -2,11 +2,9 @@
 //!
 //! If not, the next request waits for minutes, because the issuer would issue the same again.
 
-use std::collections::BTreeMap;
-
 use crate::Reason;
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
@@ -14,7 +12,6 @@ use super::{
     issuer_clock::IssuerClock,
     lifetime::{self, NoExpiry, is_guid},
     refused,
-    token::Answer,
     token_error::{MOST_DIGITS, SAYS},
 };
 use crate::{
@@ -134,7 +131,7 @@ pub(super) fn token(
     };
     let published = answer_fields::of(fields, &raw.body, refresh_token.as_ref());
     Ok(Token {
-        ends: ends(&published.fields, expires_at, &clock),
+        ends: answer_fields::ends(&published.fields, expires_at, &clock),
         secret: SecretString::from(token),
         answer: published.fields,
         omitted: published.omitted,
@@ -151,20 +148,6 @@ pub(super) fn token(
         id: jwt.id,
         correlation_id: text("correlation_id").filter(|id| is_guid(id)),
     })
-}
-
-/// The fields that are JWTs and expire before the access token.
-fn ends(
-    fields: &Answer,
-    expires_at: Timestamp,
-    clock: &IssuerClock,
-) -> BTreeMap<String, Timestamp> {
-    let lifetime = expires_at.duration_since(clock.sent);
-    let ends = fields.iter().filter_map(|(name, text)| {
-        let end = lifetime::end_of_field(text.expose_secret(), lifetime, clock)?;
-        (end < expires_at).then(|| (name.clone(), end))
-    });
-    ends.collect()
 }
 
 /// Granted scopes: one text (RFC 6749 section 3.3), or a list, as Twitch sends it.
