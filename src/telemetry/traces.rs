@@ -17,10 +17,10 @@ use tracing::Span;
 use tracing_subscriber::{Layer, Registry};
 use url::Url;
 
-/// Target of the spans that are only for traces. Log lines do not show them.
+/// Target of spans that exist only for traces. The log filters them out.
 pub const TARGET: &str = "apicred::traces";
 
-/// Sends spans.
+/// The `tracing` layer that sends spans.
 pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Creates a span for traces; without a collector it has no effect.
@@ -112,12 +112,12 @@ pub use without_otel::{Traces, start};
 mod without_otel {
     use super::{Spans, Url};
 
-    /// There is nothing to end.
+    /// Traces of a build that cannot send any.
     #[derive(Debug, Default)]
     pub struct Traces;
 
     impl Traces {
-        /// Sends the remaining spans.
+        /// Does nothing.
         pub fn end(self) {}
     }
 
@@ -210,19 +210,19 @@ mod with_otel {
             .with_threads(false)
             .with_target(false)
             .with_tracked_inactivity(false)
-            // A span of a credential, and the spans in it. No events.
+            // The span of a reconciliation, and the spans in it. No events.
             .with_filter(filter_fn(|of| {
                 of.is_span() && (of.target() == TARGET || of.name() == "reconcile")
             }));
         Ok((spans.boxed(), Traces(provider)))
     }
 
-    /// The client of the collector. It has a separate thread: the SDK waits for answers on a thread without a runtime, even while the
+    /// The HTTP client for the collector. It runs on a separate thread: the SDK waits for answers on a thread without a runtime, even while the
     /// operator's runtime shuts down.
     #[derive(Debug)]
     struct Sender {
         client: reqwest::Client,
-        // Never dropped: a runtime must not wait for a collector when it ends.
+        // Never dropped: dropping a runtime waits for its tasks, and one may wait for the collector.
         runtime: &'static Runtime,
         host: String,
         fails: AtomicBool,
@@ -272,7 +272,7 @@ mod with_otel {
             let client = self.client.clone();
             let sent = self.runtime.spawn(async move {
                 let answer = client.execute(request.try_into()?).await?;
-                // The body contains nothing that is used.
+                // The body is not used.
                 let mut response = Response::new(Bytes::new());
                 *response.status_mut() = answer.status();
                 Ok::<_, HttpError>(response)

@@ -69,7 +69,7 @@ impl Call {
     }
 }
 
-/// The fate of a request.
+/// The fault that a request gets.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
     /// A program in between answers, and the server does not receive the request: status, headers, body.

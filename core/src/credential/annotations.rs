@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use crate::{api::names, printable};
 
-/// What a user may set on an `ApiCredential`.
+/// Annotations that a user may set on an `ApiCredential`.
 const ON_CREDENTIAL: [&str; 1] = [names::RENEW_REQUESTED_AT];
-/// On an `ApiClient`.
+/// Annotations that a user may set on an `ApiClient`. The next two lists: on a Secret, and on a ServiceAccount.
 const ON_CLIENT: [&str; 1] = [names::ROTATE_REQUESTED_AT];
 const ON_SECRET: [&str; 8] = [
     names::SECRET_EXPIRES_AT,
@@ -21,7 +21,7 @@ const ON_SECRET: [&str; 8] = [
     names::KEEP_LAST_GOOD,
 ];
 const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
-/// The spec of an issuer defines all that it allows.
+/// An issuer has no annotations: its spec contains everything.
 const ON_ISSUER: [&str; 0] = [];
 /// What apicred itself writes on Secrets, in addition to [`names::RECORD`].
 const WRITTEN: [&str; 12] = [
@@ -64,12 +64,12 @@ pub enum Place {
     Issuer,
 }
 
-/// Whether a key has apicred's prefix, or a misspelt form of it.
+/// Whether the prefix of a key is `apicred.dev`, another one-part domain of `apicred`, or differs from it by at most two letters.
 pub fn looks_ours(key: &str) -> bool {
     let Some((prefix, _)) = key.split_once('/') else {
         return false;
     };
-    // Few other prefixes remain, so these can be compared.
+    // The edit distance is computed only for prefixes that contain `api`, because this is called for every annotation of every Secret. A misspelling without `api` is not found.
     let other_domain = prefix
         .strip_prefix("apicred.")
         .is_some_and(|domain| !domain.contains('.'));
@@ -143,7 +143,7 @@ fn fault(key: &str, place: Place) -> Option<String> {
     let near = all
         .map(|name| (strsim::osa_distance(&plain(key), &plain(name)), *name))
         .filter(|(distance, name)| *distance <= 2.max(name.len() / 6))
-        // The first of those with the same distance: the object's own names are first in the list.
+        // `min_by_key` returns the first of equal distances, so a name that is valid on this object is preferred.
         .min_by_key(|(distance, _)| *distance);
     Some(match near {
         Some((_, name)) => format!("is not known; did you mean {name}?"),

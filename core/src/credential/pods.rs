@@ -5,7 +5,7 @@ use crate::api::{LabelCondition, LabelOperator, NotifyPods};
 
 const FIELD: &str = "spec.target.notifyPods.selector";
 
-/// The text of the selector. `None` if no pod is notified.
+/// The label selector as text, for the query `labelSelector` of the API server. `None` if `notifyPods` is not set.
 pub(super) fn selector(pods: Option<&NotifyPods>) -> Result<Option<String>, FieldError> {
     let Some(NotifyPods { selector }) = pods else {
         return Ok(None);

@@ -62,7 +62,7 @@ const LONG: [(&str, &str); 2] = [
         "https://www.googleapis.com/auth/userinfo.profile",
     ),
 ];
-/// The permission that GitHub adds to all others.
+/// The permission that GitHub adds to each token of a GitHub App.
 const IMPLIED: &str = "metadata:read";
 /// Scopes of GitHub that include others.
 const CONTAINED: [(&str, &[&str]); 4] = [
@@ -115,7 +115,7 @@ impl Dialect {
         parts.filter(|s| !s.is_empty()).collect()
     }
 
-    /// Whether this scope is often granted without being listed in the answer. A refresh token or an ID token shows it.
+    /// Whether this scope may be granted although the answer does not list it. A refresh token or an ID token in the answer then shows that it was granted.
     fn is_silent(self, scope: &str) -> bool {
         match self {
             Self::GitHubApp => scope == IMPLIED,
@@ -142,7 +142,7 @@ impl Dialect {
     }
 }
 
-/// `admin:org` includes `write:org`, which includes `read:org`. The others are in the table.
+/// Scopes of GitHub: `admin:org` includes `write:org`, which includes `read:org`. Other inclusions are in [`CONTAINED`].
 fn contains_at_github(granted: &str, wanted: &str) -> bool {
     let listed = CONTAINED
         .iter()
@@ -216,7 +216,7 @@ pub fn not_granted(issuer: &Issuer, wanted: &[String], granted: Option<&str>) ->
         .flat_map(|scope| scope.split(|c: char| by_commas && c == ','))
         .filter(|scope| !scope.is_empty());
     let granted: Vec<&str> = granted.collect();
-    // `.default` means all permissions.
+    // `<api>/.default` requests all permissions, so no single scope of the answer must match it.
     let whatever = |scope: &str| {
         dialect == Dialect::Entra && at_entra(scope).1.eq_ignore_ascii_case(".default")
     };
@@ -227,7 +227,7 @@ pub fn not_granted(issuer: &Issuer, wanted: &[String], granted: Option<&str>) ->
         .collect()
 }
 
-/// The scopes that none of the held scopes covers.
+/// The wanted scopes that no scope in `held` includes.
 pub(crate) fn lacking(issuer: &Issuer, wanted: &[String], held: &[String]) -> Vec<String> {
     let dialect = Dialect::of(issuer);
     let has = |scope: &str| held.iter().any(|h| h == scope || dialect.covers(h, scope));
@@ -235,7 +235,7 @@ pub(crate) fn lacking(issuer: &Issuer, wanted: &[String], held: &[String]) -> Ve
     lacks.cloned().collect()
 }
 
-/// Whether the issuer adds this permission to a token without a request.
+/// Whether the issuer adds this permission to a token although it was not requested.
 pub(crate) fn is_implied(issuer: &Issuer, scope: &str) -> bool {
     Dialect::of(issuer) == Dialect::GitHubApp && scope == IMPLIED
 }
@@ -281,7 +281,7 @@ pub fn allows(dialect: Dialect, entry: &str, wanted: Wanted<'_>) -> bool {
     match wanted {
         Wanted::Scope(scope) => match (entry_api, whole(scope)) {
             (Some(allowed), Some(api)) => is_same_api(&allowed, &api),
-            // A resource in the list.
+            // The entry is a resource (v1), the credential requests `<api>/.default` (v2).
             (None, Some(api)) => is_same_api(entry, &api),
             (_, None) => entry.eq_ignore_ascii_case(scope),
         },
@@ -290,7 +290,7 @@ pub fn allows(dialect: Dialect, entry: &str, wanted: Wanted<'_>) -> bool {
     }
 }
 
-/// The same, without the aliases that apicred knows: a guess must not widen an administrator's list.
+/// Like [`is_one_api`], but without aliases (`api://GUID` and `GUID`, the names of Microsoft Graph): an alias must not widen an administrator's list.
 fn is_same_api(one: &str, other: &str) -> bool {
     let bare = |api: &str| api.strip_suffix('/').unwrap_or(api).to_ascii_lowercase();
     bare(one) == bare(other)

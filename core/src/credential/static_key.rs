@@ -9,21 +9,21 @@ use crate::{
     input, oauth,
 };
 
-/// Age after which a warning asks for a new key, if not set: 90 days.
+/// `maxAge` if not set: 90 days.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(90 * 24);
-/// The scheme that Cloud App Security requires.
+/// `scheme` if not set. Cloud App Security requires it.
 const SCHEME: &str = "Token";
 
 /// Where the key is and how it is published.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StaticKey {
-    /// Where it is.
+    /// The key of a Secret that contains it.
     pub token: SecretKeyRef,
     /// The scheme in the `Authorization` header.
     pub scheme: String,
     /// When it was created, if the spec sets it.
     pub created_at: Option<Timestamp>,
-    /// Age after which a warning asks for a new key.
+    /// Age of the key after which `StaticKeyOld` is reported.
     pub max_age: SignedDuration,
 }
 

@@ -1,4 +1,4 @@
-//! Namespaces of an issuer that Kubernetes accepts neither as a name nor as a selector. Their meaning is unknown, so no namespace is served.
+//! Values of `allowedNamespaces` that are neither valid names nor a valid selector. They are refused, and no namespace is served.
 
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ fn a_selector_that_kubernetes_refuses_is_refused_and_selects_no_namespace() {
             (field, Reason::InvalidSpec),
             "{namespaces}"
         );
-        // The rule itself does not allow any namespace either, however it was parsed.
+        // Even if parsing had accepted the value, the check serves no namespace.
         let mut lax = Issuer::cluster(&issuer(&json!({ "names": [] }))).unwrap();
         let allowed: AllowedNamespaces = serde_json::from_value(namespaces.clone()).unwrap();
         lax.allowed_namespaces = Some(AllowedNamespaces {

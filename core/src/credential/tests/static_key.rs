@@ -1,4 +1,4 @@
-//! Which bytes of a Secret are a static key.
+//! Which contents of a Secret are accepted as a static key, and how faults are reported.
 
 use secrecy::ExposeSecret;
 

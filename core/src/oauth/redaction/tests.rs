@@ -81,7 +81,7 @@ fn a_basic_header_is_cut_out_encoded_and_decoded() {
     let echo = SentSecrets::of(&request(&[], sent));
     assert_eq!(echo.method(), Some("client_secret_basic"));
     for (leak, left) in [
-        // It begins with the client's id, which is not a secret.
+        // The header begins with the client ID, which is not a secret, so its first characters stay.
         (header.as_str(), "refused: Basic Y2x[…]"),
         ("a+b/secret value", "refused: […]"),
         ("a%2Bb%2Fsecret%20value", "refused: […]"),
@@ -131,7 +131,7 @@ fn a_scope_in_the_issuers_message_does_not_reveal_whether_a_secret_was_guessed()
         let scope = ("scope", "api://abc8q~Xk2");
         echo(&[("client_id", "c"), ("client_secret", secret), scope]).quote(text, &[])
     };
-    // A correct guess and a wrong one.
+    // The scope of the request contains a guess of the secret. The quoted text must be the same for a correct and a wrong guess.
     assert_eq!(quoted("abc8Q~xk2Zzqqqqqqqq"), quoted("qrs8Q~0000000000000"));
     assert_eq!(quoted("8q~xk"), Some(text.to_owned()));
 }

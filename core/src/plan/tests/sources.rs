@@ -39,7 +39,7 @@ fn mark(name: &str, version: &str) -> SourceMark {
     }
 }
 
-/// A token with a lifetime of an hour that was requested with `used`; all secrets in the list are at version 1.
+/// The observed state of a credential whose token (lifetime one hour) was requested with the secret `used`. All secrets of the list are at version 1.
 fn world(credential: &Credential, used: &str) -> Observed {
     let mut noted = record(credential, (-300, 1500, 3300));
     noted.sources.used = Some(mark(used, "1"));
@@ -117,10 +117,10 @@ fn a_retry_costs_one_request_a_renewal_and_each_has_its_turn() {
     assert_eq!(order(&credential, &world, 0), ["b?", "c", "d", "a?"]);
     world.memory.refuse(refused(&credential, "b", -60, -5));
     assert_eq!(order(&credential, &world, 0), ["a?", "c", "d", "b?"]);
-    // An entry after the one in use is not wanted.
+    // A refused entry after the one in use is tried last, although its refusal is the oldest.
     world.memory.refuse(refused(&credential, "d", -60, -30));
     assert_eq!(order(&credential, &world, 0), ["a?", "c", "b?", "d?"]);
-    // After a failed attempt only the renewal itself matters.
+    // After a failed attempt the entry in use is tried first.
     super::decision::failed(&credential, &mut world, 0);
     assert_eq!(order(&credential, &world, 0), ["c", "a?", "b?", "d?"]);
 }
@@ -228,7 +228,7 @@ fn an_untried_entry_before_the_one_in_use_is_read_at_once() {
         plan(&credential, &world, at(0)),
         Plan::Keep { .. }
     ));
-    // As soon as it changes.
+    // It is verified again as soon as it changes.
     world.sources[0].present = Some(("uid".to_owned(), "2".to_owned()));
     assert_eq!(plan(&credential, &world, at(0)), Plan::Verify);
     world.memory.verified.push(mark("new", "2"));
@@ -236,7 +236,7 @@ fn an_untried_entry_before_the_one_in_use_is_read_at_once() {
         plan(&credential, &world, at(0)),
         Plan::Keep { .. }
     ));
-    // After the one in use, nothing is read.
+    // Entries after the one in use are not read.
     let credential = several(&["old", "older"]);
     let world = self::world(&credential, "old");
     assert!(matches!(
@@ -316,7 +316,7 @@ proptest! {
         }
     }
 
-    /// However often it was refused, it is tried at the first renewal after a day, if it is listed before the one that the renewal would use
+    /// A refused entry is tried again at the first renewal after a day, however often it was refused, if it is listed before the entry that the renewal
     /// otherwise.
     #[test]
     fn no_refused_secret_is_refused_for_ever((credential, world) in any_list(), days in 1_i64..400) {

@@ -86,7 +86,7 @@ fn its_secret_notes_neither_an_end_nor_a_renewal() {
         .filter_map(|(k, v)| Some((k, v?)))
         .collect();
     assert_eq!(Record::read(&written), Some(record));
-    // A token must have all three.
+    // The record of an OAuth token has all three.
     let usual = crate::fixtures::record(&self::credential(), (-300, 1500, 3300));
     assert!(!usual.is_static() && usual.annotations()[names::EXPIRES_AT].is_some());
 }
@@ -116,7 +116,7 @@ fn its_status_shows_neither_an_end_nor_a_renewal() {
     let credential = static_credential();
     let world = world(&credential);
     let status = plan::status(&credential, &world, &Outcome::Steady, None, at(60)).status;
-    // The spec or the issuer cannot be used any more, while the key remains published.
+    // The spec has become invalid, and the key is still published.
     let meta: ObjectMeta = create(
         "secops",
         "alerts-token",

@@ -14,7 +14,7 @@ use crate::{
 
 const DAY: i64 = 86_400;
 
-/// The certificate of a user was replaced, and expires at this time. Number 1 is in use.
+/// A process in which a rotation has replaced a user's certificate. The replaced one expires at `until`; the certificate with number 1 is in use.
 fn replaced(until: Timestamp) -> Process {
     let mut process = Process::of(Kind::Certificate);
     process.seen.slots.previous = Some(Slot {
@@ -78,7 +78,7 @@ fn a_certificate_with_unknown_id_is_reported_until_it_expires_and_blocks_nothing
     assert_eq!(notices, std::slice::from_ref(&expected));
     assert!(!expected.needs_user());
     let message = expected.message();
-    // A key ID in the spec would have no effect, because it is not known which certificate it belongs to.
+    // The message does not mention `adopt`: without a known key ID, `adopt.keyId` would have no effect.
     let parts = ["thumbprint AB01", "until 2026-", "end with -previous"];
     assert!(parts.iter().all(|w| message.contains(w)), "{message}");
     assert!(!message.contains("adopt"), "{message}");
@@ -108,7 +108,7 @@ fn a_certificate_that_is_removed_at_the_issuer_is_reported_no_more() {
         matches!(&notices[..], [Notice::Foreign { id: Some(id), .. }] if id == "id-of-ab01");
     assert!(named, "{notices:?}");
     assert!(notices[0].message().contains("rotation.adopt.keyId"));
-    // Its ID is recorded by now, or was never recorded.
+    // With a recorded ID and without one.
     for id in [Some("id-of-ab01".to_owned()), None] {
         process.record().previous.as_mut().unwrap().id = id;
         lists(&mut process, &["aa"]);
@@ -116,7 +116,7 @@ fn a_certificate_that_is_removed_at_the_issuer_is_reported_no_more() {
     }
 }
 
-/// Its own certificate is removed by the ID in the answer to adding it, although the application may not be read.
+/// apicred removes a certificate that it added by the key ID from the response to adding it. This needs no right to read the application.
 #[test]
 fn a_certificate_of_apicred_is_removed_without_the_right_to_read() {
     let mut process = replaced(at(10 * DAY));

@@ -1,4 +1,4 @@
-//! Properties for each lifetime, requested time and jitter.
+//! Properties of the schedule for any lifetime, `refresh_in`, minimum lifetime and jitter.
 
 use super::*;
 use crate::fixtures::any_class;
@@ -10,7 +10,7 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
 }
 
 prop_compose! {
-    /// Lifetime, requested time and minimum as issuers and users may set them.
+    /// Lifetime and `refresh_in` of an issuer, `minLifetime` of a user, and the seed of the jitter.
     fn any_lifetime()(
         lifetime in prop_oneof![1_i64..7200, 1_i64..40_000_000],
         refresh_in in prop::option::of(-10_i64..100_000),
@@ -77,7 +77,7 @@ proptest! {
     fn no_token_is_renewed_at_once((lifetime, refresh_in, user, seed) in any_lifetime(), phase: u32) {
         let renewal = renewal(at(0), at(lifetime), refresh_in, promise(user), Spread { seed: &seed, phase });
         let after = renewal.at.duration_since(at(0));
-        // The time for the kubelet takes precedence, and two tokens are 10 s apart.
+        // With `MountDelay` the time for the kubelet takes precedence over this rule. Two tokens are still 10 s apart.
         if renewal.reason == "MountDelay" {
             prop_assert!(after >= SHORTEST, "{} after {}", after, lifetime);
             return Ok(());
@@ -124,7 +124,7 @@ proptest! {
         let retry_after = retry_after.map(Duration::from_secs);
         let of = |failures| waits(&Retry { retry_after, propagating, ..retry(class, failures) });
         let (this, next) = (of(failures), of(failures + 1));
-        // Only the fifth that spreads many credentials may differ when the maximum is reached.
+        // At the maximum, a wait differs from the next one only by the random fifth that spreads credentials.
         prop_assert!(next * 1.2 >= this, "{} then {}", this, next);
         let retry_after = retry_after.map_or(0.0, |a| a.as_secs_f64());
         prop_assert!(this >= retry_after && this <= retry_after.max(3600.0) * 1.2);

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_is_late() {
     let credential = credential();
-    // Lifetime of an hour: minimum 15 min, mount delay 2 min, notice 6 min: reported after 37 min.
+    // A lifetime of 60 min minus 15 min minimum, 2 min mount delay and 6 min notice: reported after 37 min (2220 s).
     for (age, trouble, reported) in [
         (2200, true, false),
         (2220, true, true),
