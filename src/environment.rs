@@ -28,7 +28,7 @@ fn without(command: Command, omitted: fn(&OsStr) -> bool) -> Command {
         .mut_subcommands(|command| without(command, omitted))
 }
 
-/// The CAs in `SSL_CERT_FILE` and `SSL_CERT_DIR`; if not set, those of the system. A CA that cannot be read is left out.
+/// The CAs in `SSL_CERT_FILE` and `SSL_CERT_DIR`; if not set, those of the system. A CA that cannot be read is ignored.
 pub fn cas() -> Vec<CertificateDer<'static>> {
     let found = load_native_certs().certs;
     // The library uses the empty variable as the name of a file, and then reads no other file.

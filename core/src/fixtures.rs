@@ -5,7 +5,7 @@
     clippy::panic,
     clippy::unwrap_used,
     missing_docs,
-    reason = "for tests alone"
+    reason = "only for tests"
 )]
 
 use std::collections::BTreeMap;

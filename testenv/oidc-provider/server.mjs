@@ -36,7 +36,7 @@ const provider = new Provider(issuer, {
     client_secret: client.secret || undefined,
     token_endpoint_auth_method: client.authMethod,
     token_endpoint_auth_signing_alg: client.signingAlg ?? undefined,
-    // A native application may ask for offline access and be called back on any port of its own machine.
+    // A native application may request offline access and use a redirect URI with any port of its own machine.
     application_type: client.redirectUris.length ? 'native' : 'web',
     grant_types: client.grants,
     redirect_uris: client.redirectUris,
@@ -75,7 +75,7 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: false },
     deviceFlow: { enabled: true },
     revocation: { enabled: true, allowedPolicy: () => true },
-    // Whoever registers may change what he registered; each change gives another registration access token.
+    // A client may change its own registration. Each change returns another registration access token.
     registration: { enabled: true },
     registrationManagement: { enabled: true, rotateRegistrationAccessToken: true },
     mTLS: {
@@ -109,8 +109,8 @@ const provider = new Provider(issuer, {
   },
 });
 
-// Who asked and how. The package takes a secret either way, whatever the client is registered for,
-// so a test that cares has to look here.
+// Which client sent the request, and with which authentication method. The package accepts both methods for a secret,
+// so a test of the method must read this record.
 function caller(ctx) {
   const [scheme, value = ''] = ctx.get('authorization').split(' ');
   const params = ctx.oidc?.params ?? {};
@@ -155,7 +155,7 @@ async function verify(request, response) {
   }
 }
 
-// The one user consents to everything as soon as he is asked.
+// The only user consents to every request at once.
 async function grantOf(clientId, scope, grantId) {
   const grant = (grantId && await provider.Grant.find(grantId)) || new provider.Grant({ accountId: config.account, clientId });
   grant.addOIDCScope(scope);
@@ -233,7 +233,7 @@ const server = createServer(
   {
     cert: readFileSync(config.certificateFile),
     key: readFileSync(config.privateKeyFile),
-    // Asked for and not demanded: most clients have none. One that no authority vouches for is recognised
+    // Requested and not required: most clients have no certificate. One that no authority vouches for is recognised
     // by `authorized`.
     requestCert: true,
     rejectUnauthorized: false,

@@ -64,7 +64,7 @@ pub fn eventually<C: Check>(
     async move {
         match wait_until(deadline, what, check).await {
             Ok(value) => value,
-            #[expect(clippy::panic, reason = "a test that waits in vain has failed")]
+            #[expect(clippy::panic, reason = "a test whose wait times out has failed")]
             Err(error) => panic!("{caller}: {error}"),
         }
     }

@@ -102,7 +102,7 @@ impl ControlPlane {
             "kind": "TokenRequest",
             "spec": { "expirationSeconds": ttl.as_secs() },
         });
-        let what = format!("asking for a token of ServiceAccount {namespace}/{name}");
+        let what = format!("requesting a token of ServiceAccount {namespace}/{name}");
         let request = self
             .client
             .post(url)

@@ -287,7 +287,7 @@ impl OidcProvider {
         let Some(client) = self.options.clients.first() else {
             return Err(Error::Answer {
                 what: what.to_owned(),
-                answer: "the issuer has no client that could ask".to_owned(),
+                answer: "the issuer has no client that could send a request".to_owned(),
             });
         };
         let request = self
@@ -309,7 +309,7 @@ impl OidcProvider {
 
     /// The answers of the token endpoint since the last start, counted by client, status and error.
     pub async fn requests(&self) -> Result<Vec<SeenRequest>, Error> {
-        let what = "asking the issuer what it saw";
+        let what = "reading the requests that the issuer recorded";
         let url = format!("{}/__requests", self.issuer_url);
         let answer = http::json(what, self.client.get(url)).await?;
         serde_json::from_value(answer).map_err(|error| Error::Answer {

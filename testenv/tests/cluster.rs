@@ -1,4 +1,4 @@
-//! What a control plane must do for the tests that stand on it.
+//! What the tests require of a control plane.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 fn context(ignore: &str) -> Vec<&str> {
     let lines = ignore.lines().map(str::trim);
     let mut patterns = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    assert_eq!(patterns.next(), Some("*"), "everything is left out first");
+    assert_eq!(patterns.next(), Some("*"), "everything is excluded first");
     patterns.filter_map(|line| line.strip_prefix('!')).collect()
 }
 

@@ -316,7 +316,7 @@ async fn recover(world: &mut World, place: &Place, old: Option<&SecretView>) {
         assert_eq!(
             place.posts(),
             before,
-            "O3: the published token was good, and yet another was asked for"
+            "O3: the published token was good, and another one was requested"
         );
     }
     world.stays_quiet(place, Duration::from_millis(500)).await;

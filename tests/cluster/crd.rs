@@ -42,11 +42,7 @@ fn the_files_are_what_the_program_prints() {
     }
     for folder in ["crds", "charts/apicred/files/crds"] {
         let there = std::fs::read_dir(repository(folder)).unwrap().count();
-        assert_eq!(
-            there,
-            files.len(),
-            "a file in {folder} that no kind stands behind"
-        );
+        assert_eq!(there, files.len(), "a file in {folder} without a kind");
     }
 }
 

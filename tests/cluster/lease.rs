@@ -119,7 +119,7 @@ fn without_access_to_the_lease_the_leader_stops_and_no_replica_leads() {
             refused.count() > 2
         })
         .await;
-        assert_eq!(place.posts(), 1, "a token was asked for without a lease");
+        assert_eq!(place.posts(), 1, "a token was requested without a lease");
         assert!(second.ended().is_none(), "a standby goes on standing by");
 
         binding.metadata.resource_version = None;

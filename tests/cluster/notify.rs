@@ -311,7 +311,7 @@ fn the_next_leader_notifies_of_a_write_that_the_last_one_did_not() {
         world.start_operator().await;
         notified(&place, &["a-1"], issued).await;
         let tally = world.since(mark, &place);
-        assert_eq!(tally.count("list", "pods"), 1, "only where it is asked for");
+        assert_eq!(tally.count("list", "pods"), 1, "only where it is requested");
         assert_eq!(tally.count("patch", "pods"), 1);
         assert_eq!(place.posts(), posts, "no token is requested for it");
     });

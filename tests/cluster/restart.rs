@@ -65,7 +65,7 @@ async fn starts_quietly(world: &mut World, place: &Place) {
     assert_eq!(
         place.issuer.requests().len(),
         posts,
-        "a restart asked for a token"
+        "a restart requested a token"
     );
     assert_eq!(operator.reconciles().await, u64::from(MANY), "one each");
     let ready = operator.metric("apicred_credentials{ready=\"true\"}").await;

@@ -186,7 +186,11 @@ fn a_foreign_secret_in_the_way_is_left_as_it_is() {
             before,
             "O5: not a byte of it may change"
         );
-        assert_eq!(place.posts(), 0, "what cannot be written is not asked for");
+        assert_eq!(
+            place.posts(),
+            0,
+            "no token is requested that cannot be written"
+        );
 
         // The deletion of the credential does not change the Secret.
         place.delete("c").await;
@@ -281,7 +285,7 @@ fn of_two_credentials_for_one_secret_the_older_wins_until_it_goes() {
         place.create("younger", json!({})).await;
         let message = place.not_ready("younger", "TargetClaimed").await;
         assert!(message.contains("older"), "it does not say who: {message}");
-        assert_eq!(place.posts(), 1, "the one that loses asks for nothing");
+        assert_eq!(place.posts(), 1, "the younger credential requests nothing");
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.view("token").await.unwrap().version, first.version);
 
@@ -351,7 +355,7 @@ fn an_immutable_target_is_reported() {
         let posts = place.posts();
         assert!(
             posts <= 2,
-            "a token that cannot be written is not asked for again and again: {posts}"
+            "a token that cannot be written is not requested repeatedly: {posts}"
         );
         assert_eq!(place.view("token").await.unwrap().token, first.token);
         place

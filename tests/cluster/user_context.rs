@@ -80,7 +80,7 @@ fn user_context_by_refresh_token_at_entra() {
             place.issuer.revoke_sign_ins(&user(label));
             place.request_renewal("c").await;
             let late = place
-                .until("c", "the user is asked for", |c| {
+                .until("c", "a user is required", |c| {
                     condition(c, "RenewalFailing").filter(|r| r.status == "True")
                 })
                 .await;

@@ -67,7 +67,7 @@ fn a_status_that_is_not_known_is_not_written_over_but_read() {
             let params = PatchParams::default();
             let credentials = place.credentials();
             let written = credentials.patch_status("c", &params, &status);
-            written.await.expect("a status of somebody else");
+            written.await.expect("a status that another manager wrote");
         })
         .await;
         assert_eq!(answers.first(), Some(&Some(409)));

@@ -284,7 +284,7 @@ impl Case {
         self.doing = "the first token";
         let first = self.until_ready(None).await;
         let renewal_id = self.place.request_renewal("c").await;
-        self.doing = "the renewal that was asked for";
+        self.doing = "the requested renewal";
         let second = self.until_ready(Some((&first, Some(&renewal_id)))).await;
         // As a user does it: the new secret is valid before it is stored.
         let secret = format!("{}~second", unique());

@@ -27,7 +27,7 @@ pub struct GitHubApp {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.graphHost) || has(self.authorityHost)")
     .reason(Reason::FieldValueForbidden).field_path(".graphHost")
-    .message("tokens of Entra ID go to its own Microsoft Graph alone: remove graphHost, or set authorityHost"))]
+    .message("tokens of Entra ID are sent only to its own Microsoft Graph: remove graphHost, or set authorityHost"))]
 pub struct EntraIssuer {
     /// Tenant: its GUID or one of its verified domains.
     #[schemars(length(min = 1, max = 253))]

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// For a name that no Secret can have.
-pub(super) const NOT_A_SECRET: &str = "is not a valid Secret name; write the name alone (no namespace): lower case letters, digits, '-' and '.'";
+pub(super) const NOT_A_SECRET: &str = "is not a valid Secret name; write only the name (no namespace): lower case letters, digits, '-' and '.'";
 
 /// The parts that must fit together: the spec, and what was parsed from it.
 struct Parts<'a> {

@@ -14,7 +14,7 @@ pub(super) fn of_client(authentication: &AuthenticationMethod) -> Option<FieldEr
         AuthenticationMethod::Key(key) => {
             let other = key.algorithm.is_some_and(|a| a != SigningAlgorithm::RS256);
             other.then(|| {
-                let problem = "GitHub takes RS256 alone; remove algorithm";
+                let problem = "GitHub accepts only RS256; remove algorithm";
                 FieldError::new("spec.client.key.algorithm", problem)
             })
         }
@@ -34,7 +34,7 @@ pub(super) fn faults(spec: &ApiCredentialSpec, grant: &Grant) -> Vec<FieldError>
         (
             "spec.expect.roles",
             expects(|e| !e.roles.is_empty()),
-            "is not for a GitHub App, whose answer names permissions alone; set expect.scopes to them (contents:read)",
+            "is not for a GitHub App, whose answer names only permissions; set expect.scopes to them (contents:read)",
         ),
         (
             "spec.expect.audience",

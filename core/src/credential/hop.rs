@@ -33,7 +33,7 @@ pub enum Hop {
 }
 
 /// For a host that a user of the namespace must not name.
-const OF_ADMIN: &str = "a TokenIssuer sends tokens to the hosts of the product alone; ask an administrator for a ClusterTokenIssuer";
+const OF_ADMIN: &str = "a TokenIssuer sends tokens only to the hosts of the product; ask an administrator for a ClusterTokenIssuer";
 
 impl Hop {
     /// The URL of the request.
@@ -83,7 +83,7 @@ impl Hop {
         if !is_origin(&url) {
             return Err(FieldError::new(
                 REGISTRY,
-                "must be the host of the registry alone, such as contoso.azurecr.io",
+                "must be only the host of the registry, such as contoso.azurecr.io",
             ));
         }
         let host = url.host_str().unwrap_or_default();

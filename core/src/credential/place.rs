@@ -187,7 +187,7 @@ fn graph(entra: &EntraIssuer, at: &str) -> Result<Option<Url>, FieldError> {
         (Some(_), None) => Ok(None),
         (None, Some(_)) => Err(FieldError::new(
             field(),
-            "tokens of Entra ID go to its own Microsoft Graph alone; remove graphHost, or set authorityHost",
+            "tokens of Entra ID are sent only to its own Microsoft Graph; remove graphHost, or set authorityHost",
         )),
         (Some(_), Some(host)) => {
             let mut url = https_url(&field(), host)?;

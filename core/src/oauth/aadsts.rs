@@ -215,7 +215,7 @@ mod tests {
             assert!(!needs_user, "{codes:?}");
         }
         for (code, error, _) in BY_ERROR {
-            assert!(!seen.contains(code), "{code} stands in two tables");
+            assert!(!seen.contains(code), "{code} is in two tables");
             let last = BY_ERROR.iter().rfind(|row| row.0 == *code);
             assert_eq!(last.map(|row| row.1), Some(""), "{code} {error}");
         }

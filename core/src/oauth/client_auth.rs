@@ -111,7 +111,7 @@ fn signed(material: &Material, around: &Circumstances<'_>) -> Result<SecretStrin
     Ok(SecretString::from(assertion))
 }
 
-/// Why a client secret cannot sign. Anybody who reads an assertion can guess its key without limit, so the key must be as
+/// Why a client secret cannot sign. A user who reads an assertion can test guesses of its key without limit, so the key must be as
 /// long as the hash (RFC 7518 section 3.2). Another secret of the list may work.
 pub(super) fn too_short(material: &Material, style: SecretStyle) -> Option<TokenError> {
     let (Material::Secret(secret), SecretStyle::Jwt(algorithm)) = (material, style) else {

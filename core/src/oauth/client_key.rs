@@ -158,6 +158,6 @@ fn of_pem(text: &str) -> Result<PrivateKeyDer<'static>, String> {
     let count = keys.len();
     let only = keys.pop().filter(|_| count == 1);
     only.ok_or_else(|| {
-        format!("holds {count} private keys; store the one alone whose public key is registered")
+        format!("holds {count} private keys; store only the one whose public key is registered")
     })
 }

@@ -57,7 +57,7 @@ pub(super) fn private(text: &str) -> Result<Jwk, String> {
             }),
             [_] | [] => Err("is a JWK set without a key; store one private JWK".to_owned()),
             several => Err(format!(
-                "is a JWK set with {} keys; store the private JWK alone whose public key is registered",
+                "is a JWK set with {} keys; store only the private JWK whose public key is registered",
                 several.len()
             )),
         };

@@ -146,7 +146,7 @@ pub fn secret_text(bytes: &[u8]) -> Result<SecretString, String> {
         _ => {
             let what = match input::text(bytes) {
                 Ok(text) if text.as_bytes() == bytes => {
-                    "has a control character (U+0000) inside; store the value alone".to_owned()
+                    "has a control character (U+0000) inside; store only the value".to_owned()
                 }
                 Ok(_) => "is UTF-16, as PowerShell writes it; store the value as UTF-8".to_owned(),
                 Err(why) => format!("{why}; store the value itself, as text"),
@@ -169,7 +169,7 @@ pub fn secret_text(bytes: &[u8]) -> Result<SecretString, String> {
         } else if is_wrapped_base64(text) {
             "is Base64 with line breaks, as base64 and openssl write it; store it in one line (base64 -w0 FILE)"
         } else {
-            "has a line break or control character inside; store the value alone"
+            "has a line break or control character inside; store only the value"
         };
         return Err(what.to_owned());
     }

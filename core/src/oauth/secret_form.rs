@@ -208,7 +208,7 @@ fn assignment(text: &str) -> Option<String> {
     // Padding of base64 is not a value.
     if fits && named && !value.trim_matches(['=', ' ']).is_empty() {
         return Some(
-            "is a whole line with a name in front of the value; store the value alone".to_owned(),
+            "is a whole line with a name in front of the value; store only the value".to_owned(),
         );
     }
     None
@@ -276,12 +276,12 @@ fn json(text: &str) -> Option<String> {
                 .find(|n| object.get(**n).is_some_and(Value::is_string))
             {
                 Some(name) => {
-                    format!("is a JSON object; store the value of its field {name} alone")
+                    format!("is a JSON object; store only the value of its field {name}")
                 }
-                None => "is a JSON object; store the value alone".to_owned(),
+                None => "is a JSON object; store only the value".to_owned(),
             },
         ),
-        Value::Array(_) => Some("is a JSON array; store the value alone".to_owned()),
+        Value::Array(_) => Some("is a JSON array; store only the value".to_owned()),
         _ => None,
     }
 }

@@ -219,7 +219,7 @@ pub fn uncertain(note: &str, lifetime: SignedDuration) -> Option<(Reason, String
             (
                 Reason::LifetimeUnclear,
                 format!(
-                    "{SAYS} that the token is valid for {}, and {field} ends it after {}, which counts; find out whether a gateway or proxy between repeats answers from a cache, or correct the lifetime that the issuer states",
+                    "{SAYS} that the token is valid for {}, and according to {field} it expires after {}, which counts; find out whether a gateway or proxy between repeats answers from a cache, or correct the lifetime that the issuer states",
                     span(SignedDuration::from_secs(seconds)),
                     span(lifetime)
                 ),

@@ -1,6 +1,6 @@
 //! Each state of a credential that status distinguishes: for tests of the status, and of tools that read it.
 
-#![allow(missing_docs, reason = "for tests alone")]
+#![allow(missing_docs, reason = "only for tests")]
 
 use super::{Minted, Observed, Outcome, Why, fail};
 use crate::{
@@ -50,7 +50,7 @@ pub fn refused() -> Outcome {
 pub fn waiting() -> Outcome {
     Outcome::Waiting {
         reason: Reason::IssuerPaused,
-        message: "asked for a pause".to_owned(),
+        message: "requested a pause".to_owned(),
         until: at(20),
     }
 }

@@ -89,7 +89,7 @@ impl Published {
 }
 
 /// A writer whose name the Secret does not contain.
-pub const UNNAMED: &str = "somebody";
+pub const UNNAMED: &str = "another writer";
 
 /// Other field managers of apicred's fields.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -81,7 +81,7 @@ impl Failure {
         let what = match self.why {
             Why::AddRefused => "the issuer refused to add a new client credential",
             Why::NotAdded => "the issuer did not add a new client credential",
-            Why::NotSent => "the issuer was not asked for a new client credential",
+            Why::NotSent => "no new client credential was requested from the issuer",
             Why::AnswerLost => "the answer to adding a client credential was lost",
             Why::NotProven => "no token came with the new client credential",
             Why::NextRemoved => "the new client credential disappeared from the Secret",

@@ -54,7 +54,7 @@ impl Decision<'_> {
         }
         notices.extend(row.without_token(Tried::Next));
         let trial = match self.trial((Tried::Next, Some(since)), &slot.digest, trials.gap) {
-            // The time limit applies even if the issuer asked for a longer pause.
+            // The time limit applies even if the issuer requested a longer pause.
             Step::Wait { until } if tried => self.until(until.min(ends)),
             trial => trial,
         };
@@ -350,7 +350,7 @@ impl Decision<'_> {
         };
         self.write_with(state, values, None, |record| {
             record.replaced.retain(|id| Some(id) != key.id.as_ref());
-            // It may have been kept at the issuer instead.
+            // It may have been left at the issuer instead.
             let used_elsewhere = self.used_at_other(key).is_some();
             record
                 .spared

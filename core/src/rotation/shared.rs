@@ -30,7 +30,7 @@ pub enum Also {
 }
 
 impl InOther {
-    /// Whether it is this value. Digests are computed with a key of the operator, so nobody who lacks the value can write one that fits. A key ID
+    /// Whether it is this value. Digests are computed with a key of the operator, so a user without the value cannot write a matching one. A key ID
     /// is not secret: in another namespace it proves nothing, because a user there could prevent the removal of a stolen credential.
     fn is(&self, known: &Known) -> bool {
         let same_value = !known.digest.is_empty() && self.value.digest == known.digest;
@@ -174,6 +174,6 @@ pub(super) fn also_stored(id: Option<&str>, place: &Also) -> String {
         ),
     };
     format!(
-        "{which} {stored}, so apicred does not remove it, and it stays valid at the issuer; if nobody uses it, remove it there{then}"
+        "{which} {stored}, so apicred does not remove it, and it stays valid at the issuer; if it is not in use, remove it there{then}"
     )
 }

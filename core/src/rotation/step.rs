@@ -61,7 +61,7 @@ pub enum Step {
         /// The issuer's id of it.
         id: String,
     },
-    /// Request a token with only this value. A refusal is recorded only in [`super::Memory`].
+    /// Request a token with only this value. A rejection by the issuer is recorded only in [`super::Memory`].
     Trial {
         /// Which value.
         of: Tried,

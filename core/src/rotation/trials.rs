@@ -23,7 +23,7 @@ pub(super) struct Row {
     pub(super) count: u32,
     pub(super) first: Option<Timestamp>,
     pub(super) last: Option<Timestamp>,
-    /// Whether the last answer was a refusal.
+    /// Whether the issuer refused the value in the last trial.
     pub(super) refused: bool,
     /// Why the last one got no token, if the issuer did not refuse the value.
     pub(super) fault: Option<Fault>,

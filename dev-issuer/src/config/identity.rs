@@ -137,8 +137,7 @@ impl IdentityEndpoints {
             ("arc.listen", arc.map(|a| a.listen)),
         ] {
             if address.is_some_and(|a| !is_local(a.ip())) {
-                let message =
-                    "must be loopback or link-local: it gives tokens to whoever can reach it";
+                let message = "must be loopback or link-local: it gives tokens to every caller that can reach it";
                 return Err(Error::config(format!("identity.{field}"), message));
             }
         }

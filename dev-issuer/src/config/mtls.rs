@@ -54,7 +54,7 @@ impl Client {
         self
     }
 
-    /// Allows it to authenticate with exactly this certificate, given as PEM, whoever signed it
+    /// Allows it to authenticate with exactly this certificate, given as PEM, whichever CA signed it
     /// (`self_signed_tls_client_auth`).
     #[must_use]
     pub fn tls_certificate(mut self, pem: impl Into<String>) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! Numbers and texts: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>. That page gives neither the
 //! `error` string nor the HTTP status of most; those are as reported from the real service, else 400
-//! and the string that RFC 6749 section 5.2 asks for.
+//! and the string that RFC 6749 section 5.2 defines.
 
 use http::header::HeaderName;
 use http::{HeaderValue, StatusCode};

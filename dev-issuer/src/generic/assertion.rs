@@ -17,7 +17,7 @@ pub(super) fn description(bad: Bad) -> &'static str {
         Bad::UnknownKey | Bad::ExpiredKey => "the assertion is signed with an unknown key",
         Bad::Signature => "the signature of the assertion is wrong",
         Bad::Times => "the assertion is not within its time",
-        Bad::Audience => "the assertion is for somebody else",
+        Bad::Audience => "the assertion is for another audience",
         Bad::Replayed => "the assertion was used before",
     }
 }

@@ -50,7 +50,8 @@ pub(super) fn authenticate<'c>(
     if let Some(text) = token_request.parameter("client_assertion") {
         let named = token_request.parameter("client_assertion_type") == Some(JWT_BEARER);
         if in_body.is_some() || token_request.basic.is_some() || !named {
-            let text = "one way to prove a client, and the right client_assertion_type";
+            let text =
+                "exactly one client authentication method, and the right client_assertion_type";
             return Err(refuse("invalid_request", text));
         }
         let given = (token_request.parameter("client_id"), text);

@@ -73,7 +73,7 @@ pub(super) fn grant(
             };
             return issue(shared, &config, &caller, form, &agreed);
         }
-        Poll::Pending => ("authorization_pending", "nobody has decided yet"),
+        Poll::Pending => ("authorization_pending", "the user has not decided yet"),
         Poll::TooEarly => ("slow_down", "wait five seconds longer from now on"),
         Poll::Declined => ("access_denied", "the user refused"),
         Poll::Expired => ("expired_token", "the device code has expired"),

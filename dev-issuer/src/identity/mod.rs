@@ -2,7 +2,7 @@
 //! Service and the agent of Azure Arc.
 //! <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
 //!
-//! The three differ in how a caller proves its permission, and in the form of the answer. The returned token is the
+//! The three differ in how a caller authenticates, and in the form of the answer. The returned token is the
 //! same: a token of the tenant for the identity itself, from a cache that no caller can clear.
 
 mod app_service;
@@ -45,7 +45,7 @@ trait Endpoint: Send + Sync + 'static {
     /// Its parameter name for the resource ID of an identity.
     const RESOURCE_ID: &str;
 
-    /// How the caller tries to prove its permission.
+    /// How the caller authenticates.
     fn auth_method(&self, head: &Parts) -> AuthMethod;
 
     fn decide(&self, shared: &Shared, head: &Parts, wanted: &IdentityRequest) -> Answer;

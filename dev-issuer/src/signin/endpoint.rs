@@ -82,7 +82,7 @@ fn answer(
             return refused(shared, &realm, &way_back, &problem);
         }
     };
-    // Only a form can decide: a link from another person must not.
+    // Only a form can decide: a link from another user must not.
     match form.get("decision").filter(|_| posted) {
         Some("allow") => {
             let (name, password) = (form.get("user"), form.get("password"));
@@ -136,7 +136,7 @@ fn sign_in(form: &Form, wanted: &AuthorizationRequest, alert: Option<&str>) -> A
         name: "password",
         label: "Password",
     });
-    let text = format!("{} asks for: {}", wanted.client_id, wanted.scope);
+    let text = format!("{} requests: {}", wanted.client_id, wanted.scope);
     let page = Page {
         title: "Sign in",
         text: &text,

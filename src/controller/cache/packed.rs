@@ -373,7 +373,7 @@ mod tests {
         );
         assert!(
             !with(&|o| o.metadata.managed_fields = Some(vec![])),
-            "a status of somebody else"
+            "a status that another manager wrote"
         );
         assert!(!with(&|o| o.metadata.generation = Some(3)), "a spec");
         assert!(
@@ -382,7 +382,7 @@ mod tests {
         );
         assert!(
             !with(&|o| o.metadata.annotations = None),
-            "a renewal that is asked for"
+            "a requested renewal"
         );
         assert!(
             !with(&|o| o.metadata.deletion_timestamp = o.metadata.creation_timestamp.clone()),
@@ -390,7 +390,7 @@ mod tests {
         );
         assert!(
             !with(&|o| o.metadata.finalizers = Some(vec![names::REVOKE_FINALIZER.to_owned()])),
-            "a finalizer that somebody added or removed"
+            "a finalizer that another writer added or removed"
         );
     }
 }

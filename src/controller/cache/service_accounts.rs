@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(
             take(Event::Apply(event("sync"))),
             Some(Vec::new()),
-            "an annotation on it triggers nobody"
+            "an annotation on it triggers no reconcile"
         );
         let odd = |key: &str| {
             let json = json!({ "metadata": { "namespace": "secops", "name": "sync", "annotations": { key: "x" } } });

@@ -142,7 +142,7 @@ async fn a_pause_ends_in_its_time_and_is_reported_by_the_clock_that_people_see()
         tokio::time::advance(Duration::from_mins(7)).await;
         assert!(
             matches!(enter(), Admission::Go(_)),
-            "{step}: the pause is over"
+            "{step}: the pause has ended"
         );
     }
 }

@@ -133,7 +133,7 @@ fn a_list_that_broke_off_changes_nothing() {
     assert_eq!(
         version(&secrets, "a").as_deref(),
         Some("1"),
-        "the old list stands while a new one comes"
+        "the old list remains while a new one arrives"
     );
     assert!(relist(&mut secrets, &[meta("a", "1", "1")], 1).is_empty());
     assert!(secrets.finish(&all(), at(2)).is_empty(), "no list, no news");

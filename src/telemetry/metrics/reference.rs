@@ -12,11 +12,11 @@ const INTRODUCTION: &str = "# Metrics
 <!-- Written by `make metrics` from src/telemetry/metrics/table.rs. `make lint` compares. -->
 
 The operator serves its metrics at `/metrics` on port 8080, as OpenMetrics or in the text format of Prometheus, as the `Accept` header
-asks. All names begin with `apicred_`, except those of the process.
+requests. All names begin with `apicred_`, except those of the process.
 
 - Each label value in a list [below](#labels) has its series from the start, at 0. So `increase()` and `rate()` see the first
   failure.
-- A process that stands by exports the metrics of [each process](#each-process), with `apicred_leader` 0, and no others: it does not know
+- A standby process exports the metrics of [each process](#each-process), with `apicred_leader` 0, and no others: it does not know
   the objects. Until the first lists are complete, the leader has no series for numbers of objects.
 - The replicas export the same names. Use `max` or `sum` over them: only the leader has values of objects.
 - No secret, token or text of an issuer is a label value.
@@ -103,7 +103,7 @@ fn labels(page: &mut String) {
     page.push_str(
         "
 - `grant` is the key in `spec.grant`, as in `allowedGrants` of an issuer. Requests of a managed identity count as `ClientCredentials`.
-- `result` of a token request is `ok` or the error class: `invalid` (the request is wrong until somebody changes it), `denied` (the client was
+- `result` of a token request is `ok` or the error class: `invalid` (the request is wrong until a user changes it), `denied` (the client was
   refused), `needs_user` (a user must sign in or consent), `throttled`, `transient` (worth trying again soon, also if no answer came).
 - `issuer_kind` of `apicred_credential_info` is `ClusterTokenIssuer`, `TokenIssuer`, `Entra` for `spec.entra`, or empty for a static
   key. `api` is empty if `spec.api` is not set.

@@ -107,7 +107,7 @@ table! {
     BuildInfo: "apicred_build_info", Kind::Gauge, None, BUILD, Process, "0.1.0",
         "Always 1; the labels are the version of the program and its source revision, which is unknown unless APICRED_REVISION was set at its build";
     Leader: "apicred_leader", Kind::Gauge, None, &[], Process, "0.1.0",
-        "1 if this process leads, 0 if it stands by";
+        "1 if this process is the leader, 0 if it is on standby";
     LogLinesDropped: "apicred_log_lines_dropped_total", Kind::Counter, None, &[], Process, "0.1.0",
         "Log lines that were dropped because standard error was blocked or full";
     ProcessCpu: "process_cpu_seconds_total", Kind::Counter, SECONDS, &[], Process, "0.1.0",
@@ -143,7 +143,7 @@ table! {
     Issuers: "apicred_issuers", Kind::Gauge, None, &[ISSUER_KINDS, READY], Leader, "0.1.0",
         "Issuer objects, by whether the last check by this operator was successful; before its first check, by the status of their condition Ready";
     RotationsStopped: "apicred_client_rotations_stopped", Kind::Gauge, None, &[STOPPED], Leader, "0.1.0",
-        "ApiClients whose rotation waits for somebody or for the issuer (condition RotationBlocked), or whose last one failed (RotationFailed)";
+        "ApiClients whose rotation waits for a user or for the issuer (condition RotationBlocked), or whose last one failed (RotationFailed)";
     TokenRequests: "apicred_token_requests_total", Kind::Counter, None, TOKEN_REQUESTS, Leader, "0.1.0",
         "Token requests to issuers, repeated ones and those for a client assertion included; a grant and an issuer have series from the first reconciliation of an ApiCredential with both";
     TokenRequestDuration: "apicred_token_request_duration_seconds", OF_TOKEN_REQUESTS, SECONDS, &[RESULTS], Leader, "0.1.0",

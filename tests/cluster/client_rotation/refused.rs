@@ -47,7 +47,7 @@ fn a_secret_that_an_admission_policy_protects_is_named_with_the_policy() {
         policy.lift().await;
         // A user made the first credential, so it stays.
         rig.switched(&request).await;
-        rig.until("what was refused is over", |s| {
+        rig.until("the refusal has ended", |s| {
             let mut all = s.conditions.iter();
             !all.any(|c| c.message.contains(&expected))
         })

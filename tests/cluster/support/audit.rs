@@ -59,7 +59,7 @@ impl World {
         assert_eq!(
             place.posts(),
             posts,
-            "O7: a token was asked for although nothing was due"
+            "O7: a token was requested although nothing was due"
         );
     }
 }

@@ -111,7 +111,7 @@ impl World {
     pub(crate) async fn start_operator(&mut self) {
         assert!(
             self.operator.is_none(),
-            "two operators would both ask for tokens"
+            "two operators would both request tokens"
         );
         let log = self.next_log("operator");
         self.operator = Some(Operator::start(&self.kubeconfig, &self.environment, log).await);

@@ -223,7 +223,7 @@ fn a_repeated_request_keeps_its_place_and_may_become_more_urgent() {
     let b = go(&mut limiter, "b", &urgent, s(60));
     assert_eq!(limiter.leave(&b, s(61)), ["c"]);
     let c = go(&mut limiter, "c", &urgent, s(61));
-    assert_eq!(limiter.leave(&c, s(61)), ["a"], "and stands in line once");
+    assert_eq!(limiter.leave(&c, s(61)), ["a"], "and is queued once");
     assert_eq!(limiter.sizes(), (1, 1));
 }
 

@@ -136,7 +136,7 @@ pub fn named_origin(text: &str) -> Result<String, String> {
         Ok(url.origin().ascii_serialization())
     } else {
         Err(
-            "write the origin alone: https://host[:port], without a user, path, query or fragment"
+            "write only the origin: https://host[:port], without a user, path, query or fragment"
                 .to_owned(),
         )
     }

@@ -266,7 +266,7 @@ fn no_last_try_is_made_while_the_first_request_may_be_under_way() {
     for since in [-151, -100_000, 151, 100_000] {
         let last =
             matches!(step(since, &none), Step::Send(Send { mark: Some(m), .. }) if m.last_try);
-        assert!(last, "{since}: it is over, or somebody's text");
+        assert!(last, "{since}: it has passed, or another writer set it");
     }
     // This process knows the end of its own request, but not of another mark's request.
     let own = |since| Remembered {

@@ -76,7 +76,7 @@ fn both_operators_write_one_status() {
     assert_eq!(unchanged.status, reported.status);
     assert_eq!(unchanged.notices, []);
     let again = other(&unchanged.status, 3);
-    assert!(again.requeue > soon, "it stands");
+    assert!(again.requeue > soon, "it is still reported");
     assert_eq!(
         (again.status, again.notices.len()),
         (reported.status.clone(), 0)

@@ -369,5 +369,5 @@ fn the_end_of_a_client_secret_is_a_time_a_date_or_reported() {
     }
     let without = facts(None);
     assert_eq!(without.secret_expires_at, None);
-    assert!(!without.expiry_unreadable, "nothing is said");
+    assert!(!without.expiry_unreadable, "nothing is reported");
 }

@@ -291,7 +291,7 @@ fn a_refusal_is_reported_only_if_the_request_was_sent_and_refused() {
                 Class::Throttled,
                 false,
                 Why::NotSent,
-                "was not asked for a new client credential: the issuer received too many requests",
+                "no new client credential was requested from the issuer: the issuer received too many requests",
             ),
             (
                 Class::Transient,

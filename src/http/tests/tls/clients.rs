@@ -194,7 +194,7 @@ fn a_server_that_demands_a_client_certificate_is_reached_and_another_one_is_not(
                 true,
                 "IssuerUnreachable",
             ),
-            ("asks for none", plain, true, ""),
+            ("requests none", plain, true, ""),
             // No certificate was requested, so the same alert means that no cipher is in common.
             (
                 "alert 40, not asked",

@@ -41,7 +41,7 @@ fn the_form_of_a_refused_secret_is_reported_and_not_its_value() {
         ("demo\u{2013}secret.1", Some("typographic character (U+2013)")), ("demo\u{2026}secret", Some("U+2026")),
         (r#"{"client_secret":"demo~secret.1"}"#, Some("its field client_secret alone")),
         (r#"{"appId":"demo","password":"demo~secret.1"}"#, Some("its field password alone")),
-        (r#" {"demo":"demo~secret.1"} "#, Some("JSON object; store the value alone")),
+        (r#" {"demo":"demo~secret.1"} "#, Some("JSON object; store only the value")),
         (r#"["demo~secret.1"]"#, Some("JSON array")),
         ("6f1c8f0e-8a3d-4b7e-9c55-0d2f1e6a7b8c", Some("a GUID")), ("{6F1C8F0E-8A3D-4B7E-9C55-0D2F1E6A7B8C}", Some("a GUID")),
         ("demo%7Esecret.1", Some("URL-encoded")), ("demo%2Bsecret%2F1", Some("URL-encoded")),

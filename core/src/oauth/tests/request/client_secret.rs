@@ -170,9 +170,9 @@ fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
         (saml.trim_end().as_bytes(), Err("one line (base64 -w0 FILE)")),
         (windows.as_bytes(), Err("one line (base64 -w0 FILE)")),
         // Several values, and a text.
-        (b"c2VjcmV0\nc2VjcmV0", Err("store the value alone")),
-        (notes.as_bytes(), Err("store the value alone")),
-        (blank.as_bytes(), Err("store the value alone")),
+        (b"c2VjcmV0\nc2VjcmV0", Err("store only the value")),
+        (notes.as_bytes(), Err("store only the value")),
+        (blank.as_bytes(), Err("store only the value")),
         (too_long.as_bytes(), Err("64 KiB")),
     ];
     for (bytes, expected) in cases {

@@ -29,7 +29,7 @@ pub(super) fn of_credential() -> Vec<Row> {
         ("client.mtls.certificateKey", json!("b"), CONTENT),
         ("client.mtls.privateKeyKey", json!("b"), CONTENT),
         ("client.mtls.secretName", json!("b"), CONTENT),
-        ("client.secrets.[].expiresAt", json!("2031-01-01"), Some("when a warning asks for a new client secret")),
+        ("client.secrets.[].expiresAt", json!("2031-01-01"), Some("when a warning requests a new client secret")),
         ("client.secrets.[].key", json!("b"), CONTENT),
         ("client.secrets.[].name", json!("b"), CONTENT),
         ("client.serviceAccount.audience", json!("b"), TOKEN),
