@@ -108,8 +108,8 @@ fn a_key_that_cannot_be_read_back_is_read_from_its_source() {
         let world = World::shared().await;
         let place = world.place("hidden").await;
         let key = "a-plain~static.key";
-        of_static_key(&place, key, json!([{ "format": "DotEnv" }])).await;
-        has(&place, &[".env"]).await;
+        of_static_key(&place, key, json!([{ "format": "TokenType" }])).await;
+        has(&place, &["token_type"]).await;
         // While it is suspended, it only waits, and sends no request.
         place
             .edit("c", json!({ "spec": { "suspend": true } }))
@@ -121,7 +121,7 @@ fn a_key_that_cannot_be_read_back_is_read_from_its_source() {
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         let reads = world.since(mark, &place).count("get", "secrets");
         assert!(reads <= 2, "{reads} reads");
-        has(&place, &[".env"]).await;
+        has(&place, &["token_type"]).await;
         place
             .edit("c", json!({ "spec": { "suspend": false } }))
             .await;
