@@ -106,7 +106,7 @@ fn a_published_id_token_that_ends_first_ends_the_secret() {
             "allowedNamespaces": { "names": [place.namespace] },
         });
         place.put_issuer(spec).await;
-        place.put_source("Hq7~a-client-secret-of-this-test").await;
+        place.put_source("Hq7~9fK2mX4vB8nR1tZ6wQ3e").await;
         let id = json!({ "format": "AnswerField", "key": "id.jwt", "field": "id_token" });
         let with = json!([{ "format": "Token" }, { "format": "ExpiresAt" }, id]);
         let without = json!([{ "format": "Token" }, { "format": "ExpiresAt" }]);

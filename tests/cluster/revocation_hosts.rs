@@ -193,7 +193,7 @@ fn the_assertion_of_a_revocation_is_for_the_token_endpoint() {
         spec["oauth2"]["clientAuthentication"] = json!({ "secretJwt": {} });
         place.put_issuer(spec).await;
         place
-            .put_source("a client secret of forty-eight bytes, or some more")
+            .put_source("x7Qm2Vf9Kd4Rz8Np1Wt6Yb3Hs5Lc0Gj7Ua2Eo9Ii4Xk8Mv1Tz6")
             .await;
         place
             .put_tls("signer", &keys(Kind::Rsa, "signer", None))

@@ -196,6 +196,8 @@ fn the_role_is_enough_and_all_of_it_is_used() {
             .iter()
             // The owner of a namespace grants the right on its pods; other tests check the behaviour without it.
             .filter(|e| e.resource != "pods")
+            // A quota refuses new objects with the same status: `last_good::refused`.
+            .filter(|e| !e.namespace.contains("last-good-quota"))
             // A namespace that is being deleted refuses new objects with the same status.
             .filter(|e| e.code == 403 && (e.namespace.is_empty() || alive.contains(&e.namespace)))
             .map(|e| (&e.verb, &e.resource, &e.subresource, &e.name))
