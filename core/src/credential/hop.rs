@@ -236,11 +236,11 @@ mod tests {
         for (spec, words) in [
             (
                 entra(&registry("a.azurecr.io/path")),
-                "the host of the registry alone",
+                "only the host of the registry",
             ),
             (
                 entra(&registry("a.azurecr.io?x")),
-                "the host of the registry alone",
+                "only the host of the registry",
             ),
             (entra(&registry("user@a.azurecr.io")), "neither a user"),
             (entra(&registry("a b")), "a line end or a blank"),

@@ -38,7 +38,7 @@ pub(super) fn blank(text: &str) -> Option<String> {
         return Some("begins or ends with a blank; store the value without it".to_owned());
     }
     if text.contains(char::is_whitespace) {
-        return Some("has a space inside; store only the value, without spaces".to_owned());
+        return Some("has a blank inside; store only the value, in one piece".to_owned());
     }
     if text.ends_with("\\n") || text.ends_with("\\r") {
         return Some(

@@ -63,6 +63,8 @@ impl Decision<'_> {
             n: Some(held.n),
             from: Some(held.from),
             until: held.until,
+            // A Secret of another namespace that uses it is recognized only by its digest.
+            digest: held.slot.digest.clone(),
             ..Known::default()
         };
         let from = Place::Orphan;

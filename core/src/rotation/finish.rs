@@ -249,10 +249,19 @@ impl Decision<'_> {
         }
     }
 
-    /// The pause after a removal that failed. Nothing is read during it, because a reading precedes each removal.
+    /// The pause after a removal that failed. Nothing is read during it, because a reading precedes each removal. A rotation that is due does not
+    /// wait for it.
     fn removal_waits(&self) -> Option<Step> {
-        let at = self.memory.removes_at?;
-        self.ahead(at, MOST_PAUSE).map(|until| self.until(until))
+        let until = self.ahead(self.memory.removes_at?, MOST_PAUSE)?;
+        let due = self.due_at();
+        let begins = if due > self.now {
+            due
+        } else if self.is_unremovable() {
+            later(self.now, self.settings.pace.again)
+        } else {
+            until
+        };
+        Some(self.until(until.min(begins)))
     }
 
     /// This step or, if the issuer refuses the current value, the beginning of the next rotation.

@@ -69,7 +69,8 @@ impl Decision<'_> {
             let kept = noted.iter().any(|noted| same(noted, known));
             let also = self.used_at_other(known).is_some();
             let twice = left.iter().any(|other| same(other, known));
-            if !(removed || kept || also || twice || self.is_certainly_gone(known)) {
+            let named = self.is_held_by_name(known);
+            if !(removed || kept || also || twice || named || self.is_certainly_gone(known)) {
                 left.push(known);
             }
         }
@@ -95,9 +96,23 @@ impl Decision<'_> {
         }
     }
 
+    /// Whether it is still a value of the Secret, although its digest does not fit: its text has another form, or the operator lost its key for
+    /// digests. The subject of a certificate has its number.
+    fn is_held_by_name(&self, known: &Known) -> bool {
+        let names = self
+            .seen
+            .slots
+            .all()
+            .filter_map(|slot| slot.name.as_deref());
+        let mut numbers = names.filter_map(|name| self.seen.names.number(name));
+        self.seen.slots.with(&known.digest).is_none() && numbers.any(|n| known.n == Some(n))
+    }
+
     /// Whether a value that apicred created is recorded and was taken out of the Secret, and nothing finds it later.
     pub(super) fn forgets(&self) -> bool {
-        let lost = |known: &Known| self.seen.slots.with(&known.digest).is_none();
+        let lost = |known: &Known| {
+            self.seen.slots.with(&known.digest).is_none() && !self.is_held_by_name(known)
+        };
         !self.finds_by_name() && noted_by_apicred(self.record).any(lost)
     }
 

@@ -263,13 +263,11 @@ impl Facts {
         let mut about = |slot: &Option<Slot>| {
             let slot = slot.as_ref()?;
             let noted = pool.iter().find(|k| k.digest == slot.digest);
-            let mut known = noted.map_or_else(
-                || Known {
-                    digest: slot.digest.clone(),
-                    ..Known::default()
-                },
-                |k| (*k).clone(),
-            );
+            // A public key is the same in another notation, and if the operator lost its key for digests.
+            let id = slot.mark.id();
+            let noted = noted.or_else(|| pool.iter().find(|k| id.is_some() && k.id == id));
+            let mut known = noted.map_or_else(Known::default, |k| (*k).clone());
+            known.digest.clone_from(&slot.digest);
             if let Some((application, _)) = application
                 && let Some(id) = &known.id
                 && application.contradicts(id, slot)

@@ -152,7 +152,7 @@ fn the_time_in_a_cache_is_over() {
 fn what_contradicts_itself_is_reported_with_both_statements() {
     let (reason, message) = uncertain("Earlier exp 3600", secs(30)).unwrap();
     assert_eq!(reason.as_str(), "LifetimeUnclear");
-    for expected in ["valid for 1 h,", "exp ends it after 30 s", "cache"] {
+    for expected in ["valid for 1 h,", "exp it expires after 30 s", "cache"] {
         assert!(message.contains(expected), "{message}");
     }
 }

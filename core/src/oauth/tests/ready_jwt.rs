@@ -51,7 +51,7 @@ fn what_is_around_a_jwt_is_refused_with_the_fix() {
     let (header, claims) = (part(&json!({ "alg": "RS256" })), part(&json!({ "exp": 1 })));
     #[rustfmt::skip]
     let cases = [
-        (json!({ "token": jwt }).to_string(), "is a JSON object; store the value of its field token alone"),
+        (json!({ "token": jwt }).to_string(), "is a JSON object; store only the value of its field token"),
         (json!({ "access_token": jwt, "expires_in": 60 }).to_string(), "its field access_token"),
         (json!([jwt]).to_string(), "is a JSON array"),
         (format!("\"{jwt}\""), "quotation marks"),

@@ -100,8 +100,8 @@ fn writes_of_others_are_seen_in_managed_fields() {
         ("claimed long ago", vec![own(9), entry("argocd", "Apply", 5, &["token_type"], &[])], claimed("argocd")),
         ("claimed and edited", vec![own(0), entry("kubectl", "Update", 5, &["token"], &[]), entry("argocd", "Apply", 5, &["token"], &[])], claimed("argocd")),
         ("apply of labels only", vec![own(0), entry("argocd", "Apply", 5, &[], &[])], ForeignWrite::None),
-        ("a key taken away", vec![entry("apicred", "Update", 0, &without("token_type"), &[])], edited("somebody")),
-        ("the token taken away", vec![entry("apicred", "Update", 0, &without("token"), &[])], edited("somebody")),
+        ("a key taken away", vec![entry("apicred", "Update", 0, &without("token_type"), &[])], edited("another writer")),
+        ("the token taken away", vec![entry("apicred", "Update", 0, &without("token"), &[])], edited("another writer")),
         ("token_type written in the second of our write", vec![own(5), entry("kubectl-edit", "Update", 5, &["token_type"], &[])], edited("kubectl-edit")),
         ("token_type written after it", vec![own(5), entry("kubectl-edit", "Update", 6, &["token_type"], &[])], edited("kubectl-edit")),
         ("list cleared", vec![], ForeignWrite::None),
@@ -157,7 +157,7 @@ fn writes_of_others_are_seen_on_the_keys_that_were_chosen_and_no_others() {
         let gone = foreign_write_on(&credential, &[own(&[])]);
         assert_eq!(
             gone,
-            ForeignWrite::Edited("somebody".to_owned()),
+            ForeignWrite::Edited("another writer".to_owned()),
             "{format}"
         );
     }
@@ -188,7 +188,7 @@ fn a_static_key_that_was_there_before_stays_with_its_writer_and_is_no_edit() {
         edited
     );
     let gone = foreign_write_on(&credential, &[own]);
-    assert_eq!(gone, ForeignWrite::Edited("somebody".to_owned()));
+    assert_eq!(gone, ForeignWrite::Edited("another writer".to_owned()));
 }
 
 #[test]

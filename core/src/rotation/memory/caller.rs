@@ -19,7 +19,8 @@ impl Memory {
             }
         }
         if lacks_caller(self.read_fault.as_ref()) || lacks_caller(self.write_fault.as_ref()) {
-            (self.failures, self.not_before, self.removes_at) = (0, None, None);
+            (self.failures, self.not_before) = (0, self.asked_until);
+            self.removes_at = self.removes_at.and(self.asked_until);
         }
     }
 

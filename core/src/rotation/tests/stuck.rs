@@ -194,6 +194,23 @@ fn a_removal_that_is_refused_is_repeated_ever_more_rarely_whatever_is_read_meanw
             "{class:?}"
         );
         assert_eq!(pauses[15], DAY, "{class:?}");
+
+        // A rotation that becomes due meanwhile does not wait for the end of the pause.
+        let mut days = 0;
+        while let Step::Wait { until } = process.decide().step
+            && until.duration_since(process.now).as_secs() == DAY
+        {
+            days += 1;
+            assert!(days < 100, "{class:?}: it was due after 90 days");
+            process.pass(process.waits());
+            process.seen.used_at = Some(process.now);
+            let keys = vec![key(&process, 0, Some("pre")), key(&process, 1, Some("val"))];
+            process.does(&Outcome::Application(Application {
+                read_at: process.now,
+                keys,
+            }));
+            process.does(&failed(class));
+        }
     }
 }
 

@@ -200,3 +200,27 @@ fn values_are_recognized_by_what_the_issuer_lists_if_no_digest_fits_any_more() {
         assert!(next.rotates_at.is_none_or(|at| at > process.now));
     }
 }
+
+/// The digest is one of the text: a key in another notation has another, and so has each value if the operator lost its key for digests.
+#[test]
+fn a_public_key_is_known_by_its_thumbprint_if_its_digest_does_not_fit_any_more() {
+    let mut process = Process::of(Kind::Key);
+    process.record().state = Phase::Steady;
+    let current = process.seen.slots.current.as_mut().expect("a key");
+    let id = current.mark.id();
+    current.digest = "in another notation".to_owned();
+    process.record().current = Some(Known {
+        digest: "as it was stored".to_owned(),
+        id: id.clone(),
+        n: Some(1),
+        ..Known::default()
+    });
+    let next = process.decide();
+    assert_eq!(next.notices, []);
+    assert_eq!(next.keys[0].id, id);
+    if let Step::Write { change, .. } = &next.step {
+        assert_eq!(change.leaves, [], "it is in use");
+    }
+    let current = next.record.current.expect("it is known");
+    assert_eq!((&current.id, current.n), (&id, Some(1)));
+}

@@ -142,7 +142,10 @@ fn an_upload_that_was_not_sent_is_not_reported_as_refused() {
         let failure = failure.expect("a failure");
         assert_eq!((failure.why, failure.class), (Why::NotSent, Some(class)));
         let message = failure.message();
-        assert!(message.contains("the issuer was not asked"), "{message}");
+        assert!(
+            message.contains("no new client credential was requested"),
+            "{message}"
+        );
     }
 }
 
