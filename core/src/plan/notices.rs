@@ -115,7 +115,8 @@ fn began(
     if matches!(outcome, Outcome::Waiting { reason, .. } if reason.is_wait()) {
         return None;
     }
-    let planned = reason.is(|r| r == Reason::Ended);
+    // A token that is still in its Secret after the end is a fault.
+    let planned = reason.is(|r| r == Reason::Ended) && !matches!(outcome, Outcome::Failed);
     Some(Notice {
         severity: if planned {
             Severity::Normal

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Plan, conditions::time};
+use super::{Cause, Outcome, Plan, conditions::time};
 use crate::{
     Reason,
     api::{ApiCredential, DeletionPolicy},
@@ -44,6 +44,36 @@ fn ended(end: Timestamp, emptied: Option<&str>) -> String {
         "spec.notAfter was {}: {left}; set a later time, or delete this credential",
         time(end).0
     )
+}
+
+/// The message about a token that is still in the Secret of an expired credential: after the end it does not count as valid, whatever prevents
+/// its removal.
+pub(super) fn unremoved(
+    credential: &Credential,
+    observed: &super::Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Option<String> {
+    let end = credential.end.filter(|end| *end <= now)?;
+    observed.target.published().filter(|p| !p.is_emptied())?;
+    let (end, secret) = (time(end).0, credential.target.name.as_str());
+    let cause = match outcome {
+        Outcome::Failed | Outcome::Backoff => {
+            let failure = observed.memory.failure.as_ref();
+            failure.map(|failure| match &failure.cause {
+                Cause::Seen(token_error) => token_error.message(),
+                Cause::Recalled(recalled) => recalled.message.clone(),
+            })
+        }
+        Outcome::Waiting { message, .. } => Some(message.clone()),
+        _ => None,
+    };
+    Some(match cause {
+        Some(cause) => format!(
+            "spec.notAfter was {end}: the token could not be removed from Secret {secret}: {cause}; apicred tries again; correct this, or delete the Secret"
+        ),
+        None => format!("spec.notAfter was {end}: apicred removes the token from Secret {secret}"),
+    })
 }
 
 /// The message about a credential that has expired and whose spec cannot be used any more. `None` if it has not expired.

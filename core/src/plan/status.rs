@@ -11,6 +11,7 @@ use super::{
     conditions::{Conditions, time},
     expiry, fingerprint,
     notices::{Notice, notices},
+    over,
     progress::progress,
     schedule, sources,
     trouble::{FIRST, Trouble, trouble},
@@ -67,7 +68,10 @@ pub fn status(
         credential,
         observed,
         outcome,
-        valid: observed.valid(credential, now),
+        // At the end the token may have been revoked, although its removal from the Secret fails.
+        valid: observed
+            .valid(credential, now)
+            .filter(|_| !over::is_over(credential.end, now)),
         trouble: trouble.as_ref(),
         ending: ending.as_ref(),
         now,
@@ -163,6 +167,9 @@ impl Findings<'_> {
 
     fn failing(&self, say: Conditions<'_>) -> Option<Condition> {
         let failing = ConditionType::RenewalFailing;
+        if over::is_over(self.credential.end, self.now) {
+            return None;
+        }
         match self.trouble {
             Some(t) if self.valid.is_some() => {
                 Some(say.condition(failing, true, &t.reason, &t.message))

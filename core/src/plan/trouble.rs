@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Cause, Failure, Observed, Outcome,
+    Cause, Failure, Observed, Outcome, over,
     progress::{End, Fault, GRACE},
     schedule,
 };
@@ -40,6 +40,13 @@ pub(super) fn trouble(
     outcome: &Outcome,
     now: Timestamp,
 ) -> Option<Trouble> {
+    if let Some(message) = over::unremoved(credential, observed, outcome, now) {
+        return Some(Trouble {
+            reason: Reason::Ended.into(),
+            message,
+            end: End::User,
+        });
+    }
     match outcome {
         Outcome::Steady | Outcome::Minted(_) | Outcome::Queued { .. } | Outcome::Released => None,
         Outcome::Suspended => observed.valid(credential, now).is_none().then(|| Trouble {

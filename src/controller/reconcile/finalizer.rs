@@ -20,7 +20,7 @@ use crate::{
     plan::{
         Observed, Outcome, Plan, Why,
         finalizer::{Facts, Step, step, time_left},
-        schedule,
+        over, schedule,
     },
     telemetry::tries::warn_at_first,
 };
@@ -45,6 +45,8 @@ pub(super) async fn settle(
         last: None,
     };
     let wanted = match step(facts, Duration::ZERO, Duration::MAX) {
+        // The removal of a token does not wait for a finalizer.
+        Step::Add if over::is_over(credential.end, context.clock.now()) => return None,
         Step::Add => true,
         Step::Remove(_) if !observed.deleting => false,
         _ => return None,

@@ -8,15 +8,17 @@ use kube::{
 
 use super::rejected::write_trouble;
 use crate::controller::{
-    api::calls::{Failed, call_with_message},
+    api::calls::{Failed, Trouble, call_with_message},
     context::Context,
     notify,
     reconciliation::Reconciliation,
     requeue::reference,
 };
 use crate::{
+    Reason,
     api::{ApiCredential, names},
     credential::Key,
+    oauth::{Class, TokenError},
     plan::{Outcome, over},
     publish::{
         empty_patch,
@@ -42,8 +44,24 @@ pub(in crate::controller) async fn empty(reconciliation: &mut Reconciliation<'_>
             notify::wrote(context, credential, context.clock.now());
             reconciliation.again()
         }
-        Err(failed) => write_trouble(reconciliation, failed),
+        Err(failed) => refused(reconciliation, failed),
     }
+}
+
+/// The outcome of a removal that the API server did not carry out. Nothing is created after the end, so the message has no advice about that.
+fn refused(reconciliation: &mut Reconciliation<'_>, failed: Failed) -> Outcome {
+    let reason = match failed.trouble {
+        Trouble::Conflict | Trouble::NotFound | Trouble::Unwanted | Trouble::Terminating => {
+            return write_trouble(reconciliation, failed);
+        }
+        Trouble::Forbidden => Reason::TargetWriteForbidden,
+        Trouble::Quota | Trouble::Invalid => Reason::TargetInvalid,
+        Trouble::Unavailable => Reason::KubernetesUnavailable,
+    };
+    let cause = failed.server_message.fault();
+    let cause = cause.unwrap_or_else(|| "the Kubernetes API did not answer".to_owned());
+    // The class only determines the time of the next attempt: the removal is repeated whatever the cause is.
+    reconciliation.failed(TokenError::local(Class::Transient, reason, cause))
 }
 
 /// Removes the token for a credential whose spec or issuer is no longer usable: such a credential expires as well. Returns whether

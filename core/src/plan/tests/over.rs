@@ -7,7 +7,8 @@ use crate::{
     api::DeletionPolicy,
     credential::{Credential, FieldError, IssuerLookup, parse},
     fixtures::{at, credential_with, issuer, object, observed, ours, published, record},
-    plan::{Observed, Outcome, Plan, Severity, Why, invalid, over, plan, status},
+    oauth::{Class, TokenError},
+    plan::{Observed, Outcome, Plan, Severity, Why, fail, invalid, over, plan, status},
     publish::{
         ManagedKeys,
         ownership::{ForeignWrite, Published, SecretFacts, Target},
@@ -210,5 +211,48 @@ fn an_end_that_is_no_time_is_refused() {
         let object = object(&json!({ "notAfter": text }));
         let faults = parse(&object, |_| IssuerLookup::Found(issuer())).unwrap_err();
         assert_eq!(faults[0].field, "spec.notAfter", "{text}");
+    }
+}
+
+#[test]
+fn a_token_that_cannot_be_removed_does_not_count_as_valid() {
+    for suspend in [false, true] {
+        let credential = ending(&json!({ "suspend": suspend }));
+        let world = observed(&credential);
+        let before = status(&credential, &world, &Outcome::Steady, None, at(-30)).status;
+        let cause = "it is immutable";
+        let refused = TokenError::local(Class::Transient, Reason::TargetInvalid, cause);
+        let failed = Observed {
+            memory: fail(&credential, &world, refused, at(1)),
+            ..world.clone()
+        };
+        let waiting = Outcome::Waiting {
+            reason: Reason::TargetOutOfSync,
+            message: cause.to_owned(),
+            until: at(10),
+        };
+        for (world, outcome, severity) in [
+            (&failed, Outcome::Failed, Severity::Warning),
+            (&world, waiting, Severity::Normal),
+        ] {
+            let view = status(&credential, world, &outcome, Some(&before), at(1));
+            let reported = view.status.conditions.iter();
+            let reported: Vec<_> = reported
+                .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
+                .collect();
+            let ended = [("Ready", "False", "Ended"), ("Stalled", "True", "Ended")];
+            assert_eq!(reported, ended, "{outcome:?}");
+            let message = &view.status.conditions[0].message;
+            assert!(
+                message.contains("could not be removed from Secret"),
+                "{message}"
+            );
+            assert!(message.contains(cause), "{message}");
+            assert_eq!(view.notices[0].severity, severity);
+            assert!(view.requeue.as_secs() <= 60, "{:?}", view.requeue);
+        }
+        // The removal has not been tried yet.
+        let view = status(&credential, &world, &Outcome::Steady, Some(&before), at(1));
+        assert_eq!(view.status.conditions[0].reason, "Ended");
     }
 }
