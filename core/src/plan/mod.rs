@@ -104,7 +104,7 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
         let why = Hold::AnotherOperator;
         return Plan::Hold { until, why };
     }
-    if observed.target == Target::Deleting {
+    if matches!(observed.target, Target::Deleting(_)) {
         return Plan::Hold {
             until: schedule::later(now, SignedDuration::from_secs(5)),
             why: Hold::TargetDeleting,

@@ -103,8 +103,9 @@ pub(super) fn target_obstacle(credential: &Credential, observed: &Observed) -> O
                 refuse(Reason::TargetInvalid, other_type(name, (Some(has), wanted)))
             }
         },
-        Target::Absent | Target::Deleting | Target::Adoptable { .. } | Target::OwnerGone { .. } => {
-            None
-        }
+        Target::Absent
+        | Target::Deleting(_)
+        | Target::Adoptable { .. }
+        | Target::OwnerGone { .. } => None,
     }
 }

@@ -71,7 +71,8 @@ fn version(target: &Target) -> Option<String> {
     match target {
         Target::Ours { version, .. }
         | Target::Adoptable { version }
+        | Target::Deleting(Some((version, _)))
         | Target::OwnerGone { version, .. } => Some(version.clone()),
-        Target::Absent | Target::Deleting | Target::Foreign(_) => None,
+        Target::Absent | Target::Deleting(None) | Target::Foreign(_) => None,
     }
 }

@@ -23,10 +23,11 @@ pub(super) fn step(
     now: Timestamp,
 ) -> Option<Plan> {
     let end = credential.end.filter(|end| *end <= now)?;
-    if observed.target.published().is_some_and(|p| !p.is_emptied()) {
+    let own = observed.target.own();
+    if own.is_some_and(|(_, published)| !published.is_emptied()) {
         return Some(Plan::Empty);
     }
-    let left = observed.target.published().is_some();
+    let left = own.is_some();
     Some(Plan::Refuse {
         reason: Reason::Ended,
         message: ended(end, left.then_some(credential.target.name.as_str())),
@@ -55,7 +56,7 @@ pub(super) fn unremoved(
     now: Timestamp,
 ) -> Option<String> {
     let end = credential.end.filter(|end| *end <= now)?;
-    observed.target.published().filter(|p| !p.is_emptied())?;
+    observed.target.own().filter(|(_, p)| !p.is_emptied())?;
     let (end, secret) = (time(end).0, credential.target.name.as_str());
     let cause = match outcome {
         Outcome::Failed | Outcome::Backoff => {
@@ -96,7 +97,7 @@ pub(super) fn unusable(
 /// The published Secret of this same object.
 fn own<'a>(object: &ApiCredential, facts: Option<&'a SecretFacts>) -> Option<&'a Published> {
     let uid = object.metadata.uid.as_deref()?;
-    let published = facts.filter(|f| !f.deleting)?.published.as_deref();
+    let published = facts?.published.as_deref();
     published.filter(|p| p.credential_uid == uid)
 }
 

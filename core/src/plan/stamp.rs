@@ -61,7 +61,7 @@ pub(super) fn stamp_if(credential: &Credential, observed: &Observed, held: bool)
     // A refused write is not relevant any more when the Secret is deleted.
     text.push_str(match observed.target {
         Target::Absent => "|absent",
-        Target::Deleting => "|deleting",
+        Target::Deleting(_) => "|deleting",
         Target::Ours { .. } => "|ours",
         Target::Adoptable { .. } => "|adoptable",
         Target::OwnerGone { .. } => "|owner-gone",

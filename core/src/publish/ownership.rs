@@ -107,8 +107,9 @@ pub enum ForeignWrite {
 pub enum Target {
     /// It does not exist.
     Absent,
-    /// Being deleted; wait until it is deleted.
-    Deleting,
+    /// Being deleted; wait until it is deleted. A finalizer may delay this. If the Secret belongs to this credential: its resourceVersion and what
+    /// apicred published there.
+    Deleting(Option<(String, Box<Published>)>),
     /// It belongs to this credential.
     Ours {
         /// The resourceVersion of these facts.
@@ -140,6 +141,16 @@ impl Target {
     pub fn published(&self) -> Option<&Published> {
         match self {
             Self::Ours { published, .. } => Some(published),
+            _ => None,
+        }
+    }
+
+    /// The resourceVersion and what apicred published there, if the Secret belongs to this credential, even if it is being deleted.
+    pub fn own(&self) -> Option<(&str, &Published)> {
+        match self {
+            Self::Ours { version, published } | Self::Deleting(Some((version, published))) => {
+                Some((version, published))
+            }
             _ => None,
         }
     }
@@ -233,7 +244,9 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
         return Target::Absent;
     };
     if facts.deleting {
-        return Target::Deleting;
+        let own = facts.published.as_ref();
+        let own = own.filter(|p| p.credential_uid == credential.uid && facts.controller.is_none());
+        return Target::Deleting(own.map(|p| (facts.version.clone(), p.clone())));
     }
     if let Some(controller) = &facts.controller {
         return Target::Foreign(format!("it is controlled by {controller}"));

@@ -126,8 +126,21 @@ pub(super) fn revoke_ended(
     plan: &mut Plan,
 ) -> Option<Outcome> {
     let (key, uid) = (credential.key(), credential.uid.as_str());
-    let wanted = *plan == Plan::Empty && credential.target.deletion == DeletionPolicy::Revoke;
-    let done = context.with_state(&key, uid, |s| s.revoked_at_end);
+    let (done, has) = context.with_state(&key, uid, |s| {
+        (s.revoked_at_end, s.revocable.is_some() || s.held.is_some())
+    });
+    // The Secret may be deleted before the end, and a token may never have been written: this process has the token all the same.
+    let left = has
+        && matches!(
+            plan,
+            Plan::Refuse {
+                reason: Reason::Ended,
+                ..
+            }
+        );
+    let under_way = context.leaving.has(uid);
+    let wanted =
+        (*plan == Plan::Empty || left) && credential.target.deletion == DeletionPolicy::Revoke;
     if !wanted {
         // The token was revoked, and `notAfter` was extended since: the readers need another token. The write of a token clears this state.
         if let (Some(true), Plan::Keep { .. }) = (done, &plan) {
@@ -137,11 +150,12 @@ pub(super) fn revoke_ended(
         }
         return None;
     }
-    if done.is_some() {
+    // A token that was issued after that revocation is revoked as well.
+    if done.is_some() && !has && !under_way {
         return None;
     }
     let now = context.clock.now();
-    if !context.leaving.has(uid) {
+    if !under_way {
         let (token, unwritten) = context.take_revocable(&key, uid);
         context.leaving.send(Leaving {
             deadline: time_left(credential.end.unwrap_or(now), now),

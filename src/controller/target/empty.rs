@@ -22,7 +22,7 @@ use crate::{
     plan::{Outcome, over},
     publish::{
         empty_patch,
-        ownership::{Published, SecretFacts, Target},
+        ownership::{Published, SecretFacts},
     },
     telemetry::tries::warn_at_first,
 };
@@ -30,13 +30,13 @@ use crate::{
 /// Removes the token for a credential with a valid spec.
 pub(in crate::controller) async fn empty(reconciliation: &mut Reconciliation<'_>) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
-    let Target::Ours { version, published } = &reconciliation.observed.target else {
+    let Some(own) = reconciliation.observed.target.own() else {
         return reconciliation.again();
     };
     // A token that was requested before the expiry and is not written yet is no longer needed.
     reconciliation.drop_held();
     let whose = (credential.uid.as_str(), credential.target.name.as_str());
-    match write(context, &reconciliation.key, whose, (version, published)).await {
+    match write(context, &reconciliation.key, whose, own).await {
         Ok(()) => {
             let memory = &mut reconciliation.observed.memory;
             memory.out_of_sync = None;

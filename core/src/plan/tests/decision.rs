@@ -152,7 +152,7 @@ const CASES: &[Case] = &[
     ("it is suspended, and the garbage collector has time", |c, o| { o.target = owner_gone(30); c.suspend = true; }, "hold Suspended"),
     ("and an older credential names it", |_, o| { o.target = owner_gone(0); o.senior = Some("old".to_owned()); }, "refuse TargetClaimed"),
     ("adoptable", |_, o| o.target = Target::Adoptable { version: "1".to_owned() }, "mint adopted"),
-    ("going", |_, o| o.target = Target::Deleting, "hold TargetDeleting"),
+    ("going", |_, o| o.target = Target::Deleting(None), "hold TargetDeleting"),
     ("an older one names the free target", |_, o| { o.target = Target::Absent; o.senior = Some("old".to_owned()); }, "refuse TargetClaimed"),
     ("an older one owns the target", |_, o| { o.target = Target::Foreign("x".to_owned()); o.senior = Some("old".to_owned()); }, "refuse TargetClaimed"),
     ("an older one names the target that is ours already", |_, o| o.senior = Some("old".to_owned()), "keep"),

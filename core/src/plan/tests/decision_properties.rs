@@ -33,7 +33,7 @@ fn any_target(credential: Credential) -> impl Strategy<Value = Target> {
     ]);
     prop_oneof![
         1 => Just(Target::Absent),
-        1 => Just(Target::Deleting),
+        1 => Just(Target::Deleting(None)),
         1 => Just(Target::Adoptable { version: "1".to_owned() }),
         2 => Just(Target::Foreign("x".to_owned())),
         8 => (record, foreign_write).prop_map(|(mut published, foreign_write)| {

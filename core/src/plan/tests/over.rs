@@ -85,7 +85,8 @@ fn after_the_end_nothing_is_requested_whatever_the_target_is() {
     let credential = ending(&json!({}));
     for target in [
         Target::Absent,
-        Target::Deleting,
+        Target::Deleting(None),
+        Target::Deleting(Some(("42".to_owned(), Box::new(emptied(&credential))))),
         Target::Foreign("it is another's".to_owned()),
         Target::Adoptable {
             version: "1".to_owned(),
@@ -98,12 +99,25 @@ fn after_the_end_nothing_is_requested_whatever_the_target_is() {
         let Plan::Refuse { message, .. } = plan else {
             continue;
         };
-        let had = target.published().is_some();
+        let had = target.own().is_some();
         assert_eq!(message.contains("contains no token any more"), had);
         assert_ne!(message.contains(": no token is requested;"), had);
     }
     let world = with(&credential, |o| o.deleting = true);
     assert_eq!(plan(&credential, &world, at(1)), Plan::Release);
+}
+
+#[test]
+fn a_token_in_a_secret_that_a_finalizer_retains_is_removed() {
+    for suspend in [false, true] {
+        let credential = ending(&json!({ "suspend": suspend }));
+        let world = with(&credential, |o| {
+            let live = published(&credential, Some(record(&credential, (-300, 1500, 3300))));
+            o.target = Target::Deleting(Some(("42".to_owned(), Box::new(live))));
+        });
+        assert_eq!(plan(&credential, &world, at(0)), Plan::Empty);
+        assert!(!matches!(plan(&credential, &world, at(-1)), Plan::Empty));
+    }
 }
 
 #[test]
@@ -188,7 +202,11 @@ fn a_credential_that_became_unusable_ends_all_the_same() {
     assert_eq!(of(Some(&other), at(0)), None, "only its own Secret");
     let mut going = live.clone();
     going.deleting = true;
-    assert_eq!(of(Some(&going), at(0)), None);
+    assert_eq!(
+        of(Some(&going), at(0)).as_deref(),
+        Some("42"),
+        "a finalizer delays its deletion"
+    );
     let mut revoked = object.clone();
     revoked.spec.deletion_policy = Some(DeletionPolicy::Revoke);
     let unrevoked = |facts: &SecretFacts, now| over::unrevoked(&revoked, Some(facts), now);

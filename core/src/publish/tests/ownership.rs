@@ -197,10 +197,9 @@ fn a_secret_is_ours_by_uid_and_nothing_less() {
     let of = |change: &Value| target(&credential, Some(&examine(&meta(&credential, change))));
     assert_eq!(target(&credential, None), Target::Absent);
     assert!(matches!(of(&json!({})), Target::Ours { .. }));
-    assert_eq!(
-        of(&json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" })),
-        Target::Deleting
-    );
+    let going = of(&json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }));
+    assert!(matches!(going, Target::Deleting(Some(_))), "{going:?}");
+    assert!(going.own().is_some() && going.published().is_none());
     let foreign = |change: &Value| match of(change) {
         Target::Foreign(whose) => whose,
         other => panic!("{change}: {other:?}"),
@@ -265,7 +264,7 @@ fn a_secret_is_adopted_only_by_the_named_credential_and_never_from_a_controller(
             "alerts",
             &json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" })
         ),
-        Target::Deleting
+        Target::Deleting(None)
     );
     // It was published for an earlier credential of this name: the Secret may still request the new one.
     let orphan = json!({ "labels": { (names::MANAGED_BY): "apicred" }, "annotations": { (names::CREDENTIAL_UID): "old" } });

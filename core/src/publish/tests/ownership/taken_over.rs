@@ -63,7 +63,7 @@ fn a_secret_of_another_owner_is_never_taken_over() {
         assert!(matches!(target, Target::Foreign(_)), "{change}: {target:?}");
     }
     let deleting = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
-    assert_eq!(earlier(&deleting, 3_000), Target::Deleting);
+    assert_eq!(earlier(&deleting, 3_000), Target::Deleting(None));
     let living = owner(&json!({ "uid": UID }));
     let mut ours = json!({ "annotations": { (names::CREDENTIAL_UID): UID } });
     crate::fixtures::merge(&mut ours, &living);
