@@ -174,10 +174,15 @@ impl Context {
                 .adopt(states.remove(key).and_then(|state| state.unsaved));
             give_room_back(&mut states);
         }
-        self.limiter.forget(key);
-        self.health.forget(key);
+        self.retire(key);
         let object = (key.namespace.clone(), key.name.clone());
         self.health.gone("credentials", &object);
+    }
+
+    /// Removes a credential for which no more tokens are requested from the queue and from the health report. Its tokens are still known.
+    pub(in crate::controller) fn retire(&self, key: &Key) {
+        self.limiter.forget(key);
+        self.health.forget(key);
     }
 
     /// Stores which copies of its certificates the API server did not let this credential write now. An earlier fault stays until the copy

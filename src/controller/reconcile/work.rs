@@ -95,7 +95,12 @@ impl Watched<'_> {
         let label = label(&outcome);
         match outcome {
             Outcome::Released => {
-                context.forget(self.key);
+                if self.is_deleting() {
+                    context.forget(self.key);
+                } else {
+                    // Its namespace is being deleted: the object follows, and its token must be revoked then, perhaps after its Secret.
+                    context.retire(self.key);
+                }
                 return Ended {
                     outcome: label,
                     requeue: None,
