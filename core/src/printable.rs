@@ -30,6 +30,12 @@ pub fn bounded(text: &str, most: usize) -> String {
     }
 }
 
+/// The first bytes of a text, up to a whole character.
+#[must_use]
+pub(crate) fn head(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 /// Whether it is a letter, mark, digit, sign or the ordinary blank, according to the tables that `{:?}` uses.
 fn is_printable(c: char) -> bool {
     if c.is_ascii() {

@@ -38,7 +38,7 @@ mod warnings;
 
 pub use another::left_to_another;
 pub use memory::{Cause, Failure, Memory, OwnWrites, Recalled};
-pub use notices::{Notice, Severity};
+pub use notices::{Notice, Severity, event_instance, event_name, event_note};
 pub use observed::{Observed, Source};
 pub use out_of_sync::OutOfSync;
 pub use outcome::{Minted, NewToken, Outcome, fail, record};

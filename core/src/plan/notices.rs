@@ -1,7 +1,30 @@
 //! Decides which changes of a status are events.
 
 use super::{Outcome, Why};
-use crate::{ConditionType, Reason, StoredReason, api::ApiCredentialStatus};
+use crate::{ConditionType, Reason, StoredReason, api::ApiCredentialStatus, printable::head};
+
+/// Longest note of an event in bytes (not in characters). The API server rejects a longer one.
+const MAX_NOTE: usize = 1024;
+/// Most bytes of an object's name in the name of an event, which has at most 253.
+const MAX_STEM: usize = 200;
+/// Longest name of a reporting instance. The API server rejects a longer one.
+const MAX_INSTANCE: usize = 128;
+
+/// The note of an event, cut to the length that the API server accepts.
+pub fn event_note(note: &str) -> &str {
+    head(note, MAX_NOTE)
+}
+
+/// The name of the reporting instance of an event, cut to the length that the API server accepts.
+pub fn event_instance(name: &str) -> &str {
+    head(name, MAX_INSTANCE)
+}
+
+/// The name of an event about an object. Each part between dots begins and ends with a letter or digit, also where the object's name is cut.
+pub fn event_name(object: &str, suffix: &str) -> String {
+    let stem = head(object, MAX_STEM).trim_end_matches(['.', '-']);
+    format!("{stem}.{suffix}")
+}
 
 /// An event on a change of state.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -171,4 +194,29 @@ fn warnings(old: &ApiCredentialStatus, new: &ApiCredentialStatus) -> Vec<Notice>
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_the_length_and_the_name_that_the_api_server_accepts() {
+        let long = "証".repeat(900);
+        assert_eq!(event_note(&long).len(), 1023, "at whole characters");
+        assert_eq!(event_note("short"), "short");
+        assert_eq!(event_instance(&"a".repeat(253)).len(), 128);
+        for after in [".b", "-b", "--b", "b", ""] {
+            for stem in 196..=201 {
+                let object = format!("{}{after}", "a".repeat(stem));
+                let name = event_name(&object, "0123456789abcdef");
+                let part = |p: &str| {
+                    let edge = |c: char| c.is_ascii_alphanumeric();
+                    p.starts_with(edge) && p.ends_with(edge)
+                };
+                assert!(name.split('.').all(part), "{name}");
+                assert!(name.len() <= 253);
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::{
     oauth::redaction::{CUT, Net},
-    printable::bounded,
+    printable::{bounded, head},
 };
 
 /// Maximum number of bytes of a message that are read.
@@ -209,11 +209,6 @@ pub fn other_type(name: &str, (has, wanted): (Option<&str>, &str)) -> String {
     format!(
         "Secret {name} has {has} and spec.target.type is {wanted}, but the type of a Secret cannot change; delete the Secret, and apicred creates it again"
     )
-}
-
-/// The first bytes of a text, up to a whole character.
-fn head(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
 }
 
 /// Whether no word of a text looks like a token or like base64.

@@ -26,7 +26,7 @@ use crate::{
     api::{ApiCredential, ApiCredentialStatus, TokenIssuer},
     credential::Key,
     plan::{
-        Notice, Severity,
+        Notice, Severity, event_instance, event_name, event_note,
         finalizer::End,
         journal::{Change, Entry, Line, Step},
     },
@@ -36,8 +36,6 @@ use crate::{
 const TRIES: usize = 3;
 /// How long the watch may take to deliver the change that caused a conflict.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// The maximum length of an event's note (the limit of the API server is 1 kB).
-const MAX_NOTE: usize = 1000;
 
 /// The status in the cluster, as far as this process knows: its own last write until the watch delivers it, else the status that the watch delivered.
 pub(in crate::controller) fn known_status(
@@ -278,31 +276,20 @@ fn event(
     notice: &Notice,
     now: Timestamp,
 ) -> Event {
-    let cut = notice
-        .note
-        .char_indices()
-        .nth(MAX_NOTE)
-        .map_or(notice.note.as_str(), |(at, _)| &notice.note[..at]);
-    // Names of objects have at most 253 characters.
-    let stem: String = regarding
-        .name
-        .iter()
-        .flat_map(|n| n.chars())
-        .take(200)
-        .collect();
+    let object = regarding.name.as_deref().unwrap_or_default();
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{stem}.{}", ids::hex(&ids::random::<8>()))),
+            name: Some(event_name(object, &ids::hex(&ids::random::<8>()))),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(now)),
-        note: Some(cut.to_owned()),
+        note: Some(event_note(&notice.note).to_owned()),
         reason: Some(notice.reason.to_string()),
         regarding: Some(regarding.clone()),
         reporting_controller: Some("apicred.dev/operator".to_owned()),
-        reporting_instance: Some(context.settings.instance.clone()),
+        reporting_instance: Some(event_instance(&context.settings.instance).to_owned()),
         type_: Some(
             match notice.severity {
                 Severity::Normal => "Normal",

@@ -12,9 +12,7 @@ use crate::controller::{
     api::{calls::call_once, ids},
     context::Context,
 };
-
-/// The maximum length of a Secret's name within the name of an Event, which has at most 253 characters.
-const MAX_STEM: usize = 200;
+use crate::plan::{event_instance, event_name, event_note};
 
 /// Reports it once. Repetitions are reported as a number.
 pub(in crate::controller) async fn report(context: &Context, namespace: &str, hint: &Hint) {
@@ -57,19 +55,19 @@ fn event(namespace: &str, hint: &Hint, context: &Context) -> Event {
     // One Event for each content of the Secret and each form, independent of how often the issuer rejects it.
     let reported = format!("{}/{}/{}/{form}", mark.uid, mark.version, mark.key);
     let digest = digest(&SHA256, reported.as_bytes());
-    let stem: String = mark.name.chars().take(MAX_STEM).collect();
+    let note = format!(
+        "the issuer refused the {noun} in key {}: the stored value {form}",
+        mark.key
+    );
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{stem}.{}", ids::hex(&digest.as_ref()[..8]))),
+            name: Some(event_name(&mark.name, &ids::hex(&digest.as_ref()[..8]))),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(context.clock.now())),
-        note: Some(format!(
-            "the issuer refused the {noun} in key {}: the stored value {form}",
-            mark.key
-        )),
+        note: Some(event_note(&note).to_owned()),
         reason: Some(reason.to_string()),
         regarding: Some(ObjectReference {
             api_version: Some("v1".to_owned()),
@@ -80,7 +78,7 @@ fn event(namespace: &str, hint: &Hint, context: &Context) -> Event {
             ..ObjectReference::default()
         }),
         reporting_controller: Some("apicred.dev/operator".to_owned()),
-        reporting_instance: Some(context.settings.instance.clone()),
+        reporting_instance: Some(event_instance(&context.settings.instance).to_owned()),
         type_: Some("Warning".to_owned()),
         ..Event::default()
     }
