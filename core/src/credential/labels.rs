@@ -65,7 +65,7 @@ impl LabelSelector<'_> {
 }
 
 /// A label's key: a name, with a DNS name before a slash if there is one.
-fn is_key(key: &str) -> bool {
+pub(super) fn is_key(key: &str) -> bool {
     let name = |name: &str| !name.is_empty() && is_value(name);
     match key.split_once('/') {
         None => name(key),
@@ -80,7 +80,7 @@ pub(super) fn is_part(part: &str) -> bool {
 }
 
 /// A label's value: empty, or up to 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends.
-fn is_value(value: &str) -> bool {
+pub(super) fn is_value(value: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let edge = |c: char| c.is_ascii_alphanumeric();
     value.len() <= 63

@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::{
-    FieldError, TargetSecret, fit, pods,
+    FieldError, TargetSecret, fit,
+    labels::{is_key, is_value},
+    pods,
     target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
     api::{ApiCredentialSpec, TargetFormat, TargetKey},
     oauth::may_be_published,
 };
+
+/// What Kubernetes accepts as a label or annotation.
+const GRAMMAR: &str = "a key is a name of up to 63 letters, digits, '-', '_' and '.', with a DNS name and '/' before it if you like, and the value of a label is such a name or empty";
 
 /// The target Secret of `spec`, or every fault of it.
 pub(super) fn parse(spec: &ApiCredentialSpec) -> Result<TargetSecret, Vec<FieldError>> {
@@ -27,6 +32,20 @@ pub(super) fn parse(spec: &ApiCredentialSpec) -> Result<TargetSecret, Vec<FieldE
             FieldError::new(
                 field,
                 format!("\"{k}\" is a key of another owner; use a key with your own prefix"),
+            )
+        }));
+        // The API server reads annotation keys without regard to case.
+        let valid = |key: &str, value: &str| {
+            if label {
+                is_key(key) && is_value(value)
+            } else {
+                is_key(&key.to_ascii_lowercase())
+            }
+        };
+        errors.extend(map.iter().filter(|(k, v)| !valid(k, v)).map(|(k, _)| {
+            FieldError::new(
+                field,
+                format!("\"{k}\" is not one that Kubernetes accepts; {GRAMMAR}"),
             )
         }));
     }

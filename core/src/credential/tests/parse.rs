@@ -154,6 +154,10 @@ fn each_fault_names_its_field() {
         (json!({ "target": { "annotations": { "app.kubernetes.io/name": "me" } } }), vec!["spec.target.annotations"]),
         (json!({ "target": { "labels": { "k8s.io/x": "1", "a.fluxcd.io/x": "1", "fine": "1" } } }), vec!["spec.target.labels", "spec.target.labels"]),
         (json!({ "target": { "annotations": { "apicred.dev/expires-at": "x" } } }), vec!["spec.target.annotations"]),
+        (json!({ "target": { "annotations": { "example.com/foo bar": "x" } } }), vec!["spec.target.annotations"]),
+        (json!({ "target": { "annotations": { "a..example.com/foo": "x", "Example.com/Fine": "any text!" } } }), vec!["spec.target.annotations"]),
+        (json!({ "target": { "labels": { "a..example.com/foo": "x" } } }), vec!["spec.target.labels"]),
+        (json!({ "target": { "labels": { "example.com/foo": "no label" } } }), vec!["spec.target.labels"]),
         (json!({ "target": { "annotations": { "argocd.argoproj.io/sync-options": "x" } } }), vec!["spec.target.annotations"]),
     ];
     for (change, expected) in cases {
