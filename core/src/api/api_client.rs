@@ -125,7 +125,7 @@ pub struct ApiClientStatus {
     pub observed_generation: Option<i64>,
     /// `Ready`: credentials of this namespace can use the client: its issuer serves them, and a source of its authentication exists and may be
     /// sent there. The others only while true: `Stalled` (the spec or permissions must change), `RotationDue`, `RotationBlocked`,
-    /// `RotationFailed`, `RotationLeftover`.
+    /// `RotationFailed`, `RotationLeftover`, `AnnotationsIgnored`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

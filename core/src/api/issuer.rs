@@ -332,7 +332,7 @@ pub struct IssuerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`: the spec is valid, and CA bundle, proxy, discovery and token endpoint work. The others only while true: `Stalled`
-    /// (the spec must be changed), `AnnotationsIgnored`.
+    /// (the spec must be changed), `AnnotationsIgnored`, `ClientAuthenticationUnlisted`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -15,7 +15,8 @@ pub struct ApiCredentialStatus {
     pub observed_generation: Option<i64>,
     /// `Ready` always: `True` if the Secret has a valid token of this spec, `Unknown` while the first one is requested. The others only while
     /// true: `Reconciling` (no valid token, and progress is expected), `Stalled` (no valid token, and a user must change something),
-    /// `RenewalFailing`, `LifetimeAtRisk`, `PermissionsMissing`, `ClientCredentialExpiring`, `AnnotationsIgnored`.
+    /// `RenewalFailing`, `LifetimeAtRisk`, `PermissionsMissing` (or `Unknown`), `PermissionsExceeded`, `ClientCredentialExpiring`,
+    /// `AnnotationsIgnored`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
