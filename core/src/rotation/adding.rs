@@ -65,7 +65,6 @@ impl Decision<'_> {
             until: held.until,
             // A Secret of another namespace that uses it is recognized only by its digest.
             digest: held.slot.digest.clone(),
-            ..Known::default()
         };
         let from = Place::Orphan;
         let state = Phase::Retiring { key, from };
