@@ -168,7 +168,7 @@ fn refreshed(request: &str) -> Vec<u8> {
     }
     let mut answer = json!({
         "id_token": "e30.e30.x", "token_type": "Bearer", "not_before": Timestamp::now().as_second(), "id_token_expires_in": 3600,
-        "refresh_token": "the-next-refresh-token-of-b2c", "refresh_token_expires_in": 86_400,
+        "refresh_token": "Kp4Ys7Mz1Xv8Lq3Gt", "refresh_token_expires_in": 86_400,
     });
     if has(&sent, "scope", B2C_SCOPES) {
         answer["access_token"] = json!(TOKEN);
@@ -189,9 +189,9 @@ fn a_refresh_at_azure_ad_b2c_names_the_api() {
         put(&place, product, &listener).await;
         let (state, key) = ("state", "refresh-token");
         place
-            .put_secret(state, key, "the-first-refresh-token-of-b2c")
+            .put_secret(state, key, "Hn5Tq9Wd2Rf6Bz1Kx")
             .await;
-        place.canaries.add("the-next-refresh-token-of-b2c");
+        place.canaries.add("Kp4Ys7Mz1Xv8Lq3Gt");
         let note = json!({ "apicred.dev/state-of": "c", "apicred.dev/sign-in-scopes": B2C_SCOPES });
         let note = json!({ "metadata": { "annotations": note } });
         place.edit_secret(state, note).await;

@@ -106,7 +106,7 @@ fn a_refresh_token_without_discovery_is_revoked_at_the_issuers_of_both_kinds() {
             for (number, way) in ENDS.into_iter().enumerate() {
                 let name = format!("{kind}-{number}");
                 let state = format!("state-{name}");
-                let first = format!("f1rst-refresh-token-of-{name}");
+                let first = format!("Zq8Vx3Lk7Tn5Wd2~{name}");
                 place.put_secret(&state, "k", &first).await;
                 allow(&place, &state, Some(&name), &[listener.origin()]).await;
                 let key = json!({ "name": state, "key": "k" });
