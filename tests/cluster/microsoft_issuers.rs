@@ -188,9 +188,7 @@ fn a_refresh_at_azure_ad_b2c_names_the_api() {
         let listener = Listener::replying(refreshed);
         put(&place, product, &listener).await;
         let (state, key) = ("state", "refresh-token");
-        place
-            .put_secret(state, key, "Hn5Tq9Wd2Rf6Bz1Kx")
-            .await;
+        place.put_secret(state, key, "Hn5Tq9Wd2Rf6Bz1Kx").await;
         place.canaries.add("Kp4Ys7Mz1Xv8Lq3Gt");
         let note = json!({ "apicred.dev/state-of": "c", "apicred.dev/sign-in-scopes": B2C_SCOPES });
         let note = json!({ "metadata": { "annotations": note } });
