@@ -164,7 +164,7 @@ pub fn answer_to(
 }
 
 /// `Retry-After` in its two forms (RFC 9110 section 10.2.3), at most an hour. An invalid value is ignored. `now` is a time of
-/// the server's clock: see [`RawAnswer::asked_pause`].
+/// the server's clock: see [`RawAnswer::requested_pause`].
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = if let Ok(seconds) = value.parse::<u64>() {

@@ -52,7 +52,7 @@ pub fn random_text(random: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(random)
 }
 
-/// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `credential` must come from [`super::with_wish`].
+/// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `credential` must come from [`super::with_requested_scopes`].
 ///
 /// # Errors
 /// When the issuer has no authorization endpoint or no token endpoint for this client, or the query of the endpoint sets a parameter of the request.

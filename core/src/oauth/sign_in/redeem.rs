@@ -34,7 +34,7 @@ pub enum Ticket<'a> {
     },
 }
 
-/// Builds the request. `credential` must come from [`super::with_wish`].
+/// Builds the request. `credential` must come from [`super::with_requested_scopes`].
 ///
 /// # Errors
 /// If the client authentication cannot be used.
