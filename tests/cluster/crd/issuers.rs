@@ -119,7 +119,7 @@ fn issuers_are_taken_or_refused_with_a_message() {
             (oidc("https://a.example?x=y"), "no user, query or fragment"),
             (
                 oidc("https://a.example/.well-known/openid-configuration"),
-                "remove /.well-known/",
+                "leave out /.well-known/",
             ),
             (
                 entra(json!({ "tenantId": "Contoso" })),
