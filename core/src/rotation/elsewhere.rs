@@ -38,14 +38,10 @@ impl Record {
 
     /// What apicred created and has not removed, except the values of `slots`: by ID, or by name if the issuer has not returned the ID.
     fn made(&self, names: &Names, kind: Kind, slots: &Slots) -> Vec<String> {
-        let retiring = match &self.state {
-            Phase::Retiring { key, .. } => Some(key),
-            _ => None,
-        };
         let noted = self.all().filter(|k| k.n.is_some());
         let by_name = |n: u32| (kind != Kind::Key).then(|| names.name(n));
         let label = |known: &Known| known.id.clone().or_else(|| by_name(known.n?));
-        let left = noted.chain(retiring);
+        let left = noted.chain(self.retiring());
         let left = left.filter(|known| slots.with(&known.digest).is_none());
         let mut made: Vec<String> = left.filter_map(label).collect();
         // The answer was lost.

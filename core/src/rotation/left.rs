@@ -164,13 +164,19 @@ impl Decision<'_> {
     }
 }
 
+impl Record {
+    /// The credential that is being removed.
+    pub(super) fn retiring(&self) -> Option<&Known> {
+        match &self.state {
+            Phase::Retiring { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+}
+
 /// The credentials that a record is about.
 fn noted(record: &Record) -> impl Iterator<Item = &Known> {
-    let retiring = match &record.state {
-        Phase::Retiring { key, .. } => Some(key),
-        _ => None,
-    };
-    record.all().chain(retiring)
+    record.all().chain(record.retiring())
 }
 
 fn noted_by_apicred(record: &Record) -> impl Iterator<Item = &Known> {

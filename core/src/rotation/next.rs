@@ -119,10 +119,7 @@ pub(super) fn facts(
         from: Some(held.from),
         until: held.until,
     });
-    let retiring = match &record.state {
-        Phase::Retiring { key, .. } => Some(key),
-        _ => None,
-    };
+    let retiring = record.retiring();
     let spared = record.spared.iter();
     // The issuer's list shows whether one of another kind is in use again.
     let spared = spared.filter(|_| settings.kind == Kind::Certificate);
@@ -292,9 +289,9 @@ impl Decision<'_> {
         }
         edit(&mut record);
         let leaves = self.leaves(&record);
-        // If a user puts it back, its ID is known.
-        for known in &leaves {
-            if self.settings.kind == Kind::Certificate {
+        if self.settings.kind == Kind::Certificate {
+            // If a user puts it back, its ID is known.
+            for known in &leaves {
                 record.spares(known);
             }
         }

@@ -19,22 +19,26 @@ impl Memory {
             }
         }
         if lacks_caller(self.read_fault.as_ref()) || lacks_caller(self.write_fault.as_ref()) {
-            (self.failures, self.not_before) = (0, self.asked_until);
-            self.removes_at = self.removes_at.and(self.asked_until);
+            self.ends_pauses();
         }
     }
 
-    /// A user requests a rotation, or `managementRef` names another object: what failed before may be corrected. Calls wait only for a pause that
-    /// the issuer requested. What is reported stays until a call succeeds.
+    /// A user requests a rotation, or `managementRef` names another object: what failed before may be corrected. What is
+    /// reported stays until a call succeeds.
     pub fn asked_anew(&mut self) {
-        (self.failures, self.not_before) = (0, self.asked_until);
-        self.removes_at = self.removes_at.and(self.asked_until);
+        self.ends_pauses();
         self.read_refused = None;
         for sent in &mut self.sent {
             if sent.fault.is_some() && !sent.may_have_arrived() {
                 sent.failures = 0;
             }
         }
+    }
+
+    /// Calls wait only for a pause that the issuer requested.
+    fn ends_pauses(&mut self) {
+        (self.failures, self.not_before) = (0, self.asked_until);
+        self.removes_at = self.removes_at.and(self.asked_until);
     }
 
     /// For a process that continues what another one reported as blocked. That is not withdrawn before a call succeeds.
