@@ -40,12 +40,12 @@ pub(super) fn fault(error: &kube::Error, verb: Verb, namespace: &str, name: &str
         .iter()
         .flat_map(|d| &d.causes)
         .any(|c| c.reason == "NamespaceTerminating");
-    let (verb, code) = (verb.as_str(), status.code);
-    Fault::Failed(match code {
+    let answered = || said.fault().unwrap_or_else(|| sentence(error, None));
+    Fault::Failed(match status.code {
         409 => return Fault::Another,
         401 => "the API server does not accept the operator's credentials; check the token of its ServiceAccount".to_owned(),
         // A Lease that does not exist is created, so a 404 is about the namespace.
-        404 if verb == "create" => format!(
+        404 if verb == Verb::Create => format!(
             "namespace {namespace} of the operator does not exist; create it, or correct --namespace (POD_NAMESPACE)"
         ),
         404 => format!("Lease {namespace}/{name} was deleted; apicred tries again"),
@@ -53,15 +53,16 @@ pub(super) fn fault(error: &kube::Error, verb: Verb, namespace: &str, name: &str
             "namespace {namespace} of the operator is being deleted; install the operator in another one"
         ),
         403 if said.is_rights() => format!(
-            "the operator's role lacks {verb} on leases in namespace {namespace}; give it the Role of the chart, or correct --namespace (POD_NAMESPACE)"
+            "the operator's role lacks {} on leases in namespace {namespace}; give it the Role of the chart, or correct --namespace (POD_NAMESPACE)",
+            verb.as_str()
         ),
         400 | 403 | 413 | 422 => format!(
             "{}; allow Lease {namespace}/{name}, or correct --lease-name (APICRED_LEASE_NAME)",
-            said.fault().unwrap_or_else(|| format!("the API server answers HTTP {code}"))
+            answered()
         ),
         _ => format!(
             "{}; apicred tries again",
-            said.fault().unwrap_or_else(|| format!("the API server answers HTTP {code}"))
+            answered()
         ),
     })
 }
