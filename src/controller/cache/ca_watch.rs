@@ -49,13 +49,15 @@ pub(in crate::controller) async fn run(
         });
         context
             .ca_bundles
-            .retain(&named.into_iter().map(|n| n.source).collect());
+            .retain(&named.iter().map(|n| n.source.clone()).collect());
+        let mut news = HashSet::new();
         for (source, limit) in admitted.refused {
             let fault = limit.message(&source);
             if context.ca_bundles.refuse(&source, fault) {
-                announce(&context, &source, &changed);
+                news.insert(source);
             }
         }
+        announce(&context, named, |source| news.contains(source), &changed);
         for source in watched {
             if let Entry::Vacant(place) = running.entry(source) {
                 context.ca_bundles.admit(place.key());
@@ -103,9 +105,14 @@ fn named(context: &Context) -> Vec<Named> {
     own.chain(cluster).collect()
 }
 
-/// Triggers the credentials of the issuers that name this place, and sends the issuers to the task that reports on them.
-fn announce(context: &Context, source: &CaSource, changed: &UnboundedSender<IssuerName>) {
-    for named in named(context).into_iter().filter(|n| n.source == *source) {
+/// Triggers the credentials of the issuers that name places with news, and sends the issuers to the task that reports on them.
+fn announce(
+    context: &Context,
+    named: Vec<Named>,
+    is_news: impl Fn(&CaSource) -> bool,
+    changed: &UnboundedSender<IssuerName>,
+) {
+    for named in named.into_iter().filter(|n| is_news(&n.source)) {
         for key in lock(&context.index).of_issuer(&named.issuer) {
             context.triggers.send(&key);
         }
@@ -159,7 +166,7 @@ async fn follow<K>(
             Err(WatchError(why)) => {
                 failures += 1;
                 if failures >= PATIENCE && context.ca_bundles.failed(source, why) {
-                    announce(context, source, changed);
+                    announce(context, named(context), |s| s == source, changed);
                 }
                 continue;
             }
@@ -181,7 +188,7 @@ async fn follow<K>(
             Event::Delete(_) => None,
         };
         if context.ca_bundles.put(source, now.as_deref()) {
-            announce(context, source, changed);
+            announce(context, named(context), |s| s == source, changed);
         }
     }
 }
