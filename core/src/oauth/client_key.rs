@@ -37,7 +37,7 @@ impl ClientKey {
     /// # Errors
     /// The rest of a sentence that begins with the key's name.
     pub fn read(text: &str) -> Result<Self, String> {
-        let bare = text.trim_start_matches(|c: char| c.is_whitespace() || pem::is_invisible(c));
+        let bare = text.trim_start_matches(pem::is_around);
         let (key, own_id, algorithm, form) = if bare.starts_with(['{', '[']) {
             let jwk = jwk::private(bare)?;
             let form = if jwk.is_in_set {

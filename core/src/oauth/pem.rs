@@ -109,12 +109,17 @@ fn decode(body: &str) -> Body {
         // Headers of RFC 1421, and attributes of the predecessors of RFC 7468.
         .filter(|line| !line.contains(':'))
         .flat_map(str::chars)
-        .filter(|c| !c.is_whitespace() && !is_invisible(*c))
+        .filter(|c| !is_around(*c))
         .collect();
     match LENIENT.decode(bare) {
         Ok(der) if !der.is_empty() => Body::Der(der),
         _ => Body::Damaged,
     }
+}
+
+/// Whether this character may stand around a key without a meaning.
+pub(super) fn is_around(c: char) -> bool {
+    c.is_whitespace() || is_invisible(c)
 }
 
 /// Invisible characters that word processors, chats and web pages leave in copied text: soft hyphen, zero-width characters,
@@ -210,7 +215,7 @@ const PATH: Form = form(
 
 /// The kind of a text, if it is known and is neither certificates nor a plain private key in PEM.
 pub(super) fn form_of_text(text: &str) -> Option<Form> {
-    let text = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
+    let text = text.trim_matches(is_around);
     let by_label = blocks(text).iter().find_map(|block| {
         Some(match block.label {
             _ if matches!(block.body, Body::Encrypted) => ENCRYPTED,

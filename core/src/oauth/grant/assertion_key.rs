@@ -51,7 +51,7 @@ impl AssertionKey {
                 algorithm: None,
             });
         }
-        let bare = text.trim_start_matches(|c: char| c.is_whitespace() || pem::is_invisible(c));
+        let bare = text.trim_start_matches(pem::is_around);
         // PEM does not begin with a brace.
         if bare.starts_with('{') {
             return of_json(bare);
