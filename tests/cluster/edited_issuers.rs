@@ -9,10 +9,7 @@ use std::{
 };
 
 use apicred::api::TokenIssuer;
-use kube::{
-    Api,
-    api::{ListParams, Patch, PatchParams},
-};
+use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 use testenv::eventually;
 
@@ -143,12 +140,7 @@ fn a_ca_bundle_that_is_applied_with_its_users_is_no_fault_and_too_many_are() {
         let origin = place.issuer.origin();
         let annotations =
             json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origin } } });
-        let params = PatchParams::default();
-        let secrets = place.secrets();
-        secrets
-            .patch("source", &params, &Patch::Merge(&annotations))
-            .await
-            .unwrap();
+        place.edit_secret("source", annotations).await;
         let issuer = |name: &str, roots: &str| {
             json!({
                 "apiVersion": "apicred.dev/v1alpha1", "kind": "TokenIssuer",

@@ -54,12 +54,7 @@ fn a_parameter_from_a_secret_is_sent_watched_and_never_shown() {
         assert!(hidden.iter().all(|h| !seen.contains(h)), "{seen}");
         // Its owner restricts it to another issuer.
         let pin = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": "https://other.example" } } });
-        let params = PatchParams::default();
-        let secrets = place.secrets();
-        secrets
-            .patch("hint", &params, &Patch::Merge(&pin))
-            .await
-            .unwrap();
+        place.edit_secret("hint", pin).await;
         place.request_renewal("c").await;
         place
             .until("c", "the pin", |c| {
