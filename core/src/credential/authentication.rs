@@ -105,6 +105,11 @@ pub enum Selector {
 }
 
 impl AuthenticationMethod {
+    /// Whether the client shows a certificate in the TLS handshake. Issuers may have other endpoints for such clients (RFC 8705 section 5).
+    pub const fn shows_certificate(&self) -> bool {
+        matches!(self, Self::Mtls(_))
+    }
+
     /// Parses `spec.client`. If not set, the result is [`AuthenticationMethod::Absent`].
     ///
     /// # Errors

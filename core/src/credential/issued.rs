@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::{AuthenticationMethod, Credential, Endpoint, Issuer, IssuerId, binding::Denial};
+use super::{Credential, Endpoint, Issuer, IssuerId, binding::Denial};
 use crate::{
     api::{IssuerKind, names},
     oauth::TokenEndpoint,
@@ -43,7 +43,7 @@ pub fn issuer_mark(credential: &Credential, endpoint: &TokenEndpoint) -> String 
         Endpoint::Entra { authority } => authority.to_ascii_lowercase(),
         Endpoint::Discover(identifier) => {
             let origin = endpoint.url.origin().ascii_serialization();
-            let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+            let certificate = credential.authentication.shows_certificate();
             let posted = endpoint.posted(certificate).origin().ascii_serialization();
             let alias = if posted == origin {
                 String::new()

@@ -62,6 +62,11 @@ pub enum Material {
 }
 
 impl Material {
+    /// Whether the client shows a certificate in the TLS handshake.
+    pub const fn shows_certificate(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// A client secret from the bytes of a Secret's key.
     ///
     /// # Errors

@@ -257,7 +257,7 @@ fn for_credential(
             AuthenticationMethod::Public | AuthenticationMethod::Absent
         );
     }
-    let is_mtls = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    let is_mtls = credential.authentication.shows_certificate();
     if is_mtls && (seen.by == Some(By::NoCertificate) || seen.status == 496) {
         token_error.next_step = advice::CERTIFICATE_LOST.into();
     }

@@ -18,7 +18,7 @@ use crate::controller::{
     context::Context, limiter::issuers::Permit, reconciliation::Reconciliation,
 };
 use crate::{
-    credential::{AuthenticationMethod, Credential, Key, binding},
+    credential::{Credential, Key, binding},
     oauth::{
         self, AnswerIds, Class, Grant, LifetimeSource, Note, Stage, Token, TokenEndpoint,
         TokenError, discovery,
@@ -77,7 +77,7 @@ async fn acquire_noting(
             context.limiter.unanswered(credential);
         }
     })?;
-    let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    let certificate = credential.authentication.shows_certificate();
     // A corrected document is found by the next attempts.
     let posted = endpoint.posted_by(certificate).map(drop);
     posted.inspect_err(|_| context.discovery.doubt(&credential.issuer.id))?;

@@ -57,7 +57,7 @@ impl Read {
         credential: &Credential,
         endpoint: &TokenEndpoint,
     ) -> Result<(), TokenError> {
-        let certificate = matches!(self.material, Material::Tls(_));
+        let certificate = self.material.shows_certificate();
         self.may_reach(credential, endpoint.posted(certificate))?;
         self.state.as_ref().map_or(Ok(()), |state| {
             let (name, notes) = (&state.reference.name, state.annotations.as_ref());

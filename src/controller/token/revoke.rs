@@ -26,7 +26,7 @@ use crate::controller::{
 use crate::{
     Reason,
     credential::{
-        AuthenticationMethod, Credential, Endpoint, Key,
+        Credential, Endpoint, Key,
         binding::{self, IssuedBy},
     },
     limits::queue::Urgency,
@@ -57,7 +57,7 @@ pub(in crate::controller) async fn attempt(
         .0
         .map_err(|denial| TokenError::local(Class::Invalid, denial.reason(), denial.message()))?;
     let endpoint = acquire::endpoint(context, credential).await?;
-    let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    let certificate = credential.authentication.shows_certificate();
     let Some(to) = endpoint.revoked_at(certificate).cloned() else {
         return Err(fault(endpoint.unused("revocation_endpoint", certificate).unwrap_or(
             "the issuer names no revocation endpoint; set oauth2.revocationUrl (or oidc.revocationUrl) on it if it has one",

@@ -18,7 +18,7 @@ pub(super) const CERTIFICATE_LOST: &str = "the server at the token endpoint requ
 /// Whether the answer may be about something that another client secret does not change. A password or a refresh token is never sent
 /// again because of a guess, and no client secret helps a server that requires a client certificate.
 pub(super) fn is_about_another(credential: &Credential, seen: &Seen<'_>) -> bool {
-    let is_mtls = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    let is_mtls = credential.authentication.shows_certificate();
     let certificate = matches!(seen.by, Some(By::NoCertificate | By::CertificateNotTrusted))
         || matches!(seen.status, 495 | 496);
     let failure = seen.error.is_some_and(classes::names_failure);

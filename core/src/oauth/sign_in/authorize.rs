@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::{
-    credential::{AuthenticationMethod, Credential, Endpoint, binding::plain_name},
+    credential::{Credential, Endpoint, binding::plain_name},
     oauth::{Class, TokenEndpoint, TokenError},
 };
 
@@ -61,7 +61,7 @@ pub fn authorize_url(
     endpoint: &TokenEndpoint,
     (redirect_uri, state, challenge): (&str, &str, &str),
 ) -> Result<Url, TokenError> {
-    let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    let certificate = credential.authentication.shows_certificate();
     // A code that cannot be redeemed is not requested.
     endpoint.posted_by(certificate)?;
     let mut url = endpoint.authorization.clone().ok_or_else(|| {

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     api::DeletionPolicy,
-    credential::{AuthenticationMethod, Credential, Endpoint, Issuer},
+    credential::{Credential, Endpoint, Issuer},
     oauth::TokenEndpoint,
 };
 
@@ -85,7 +85,7 @@ pub fn destinations(
     endpoint: &TokenEndpoint,
     flow: Flow,
 ) -> Vec<Destination> {
-    let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
+    let certificate = credential.authentication.shows_certificate();
     let page = match flow {
         Flow::Browser => (Part::SignInPage, endpoint.authorization.as_ref()),
         Flow::Device => (Part::DeviceCode, endpoint.device_at(certificate)),

@@ -57,7 +57,7 @@ pub fn device_request(
     challenge: Option<&str>,
     moment: Moment<'_>,
 ) -> Result<TokenRequest, TokenError> {
-    let certificate = matches!(material, Material::Tls(_));
+    let certificate = material.shows_certificate();
     // A code that cannot be redeemed is not requested.
     endpoint.posted_by(certificate)?;
     let url = endpoint.device_at(certificate).ok_or_else(|| {

@@ -67,7 +67,7 @@ pub fn redemption(
             fields.extend(verifier.map(|v| ("code_verifier", v.clone())));
         }
     }
-    let url = endpoint.posted_by(matches!(material, Material::Tls(_)))?;
+    let url = endpoint.posted_by(material.shows_certificate())?;
     let fields = (fields, Vec::new());
     post(credential, (endpoint, url), material, fields, moment)
 }
