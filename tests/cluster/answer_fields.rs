@@ -88,7 +88,7 @@ fn with_short_id_token() -> Vec<u8> {
     let claims = json!({ "iat": now, "exp": now + 1200 }).to_string();
     let claims = URL_SAFE_NO_PAD.encode(claims);
     let answer = json!({
-        "access_token": "Hq7.an-access-token-of-a-day", "token_type": "Bearer", "expires_in": 86_400,
+        "access_token": "Hq7.n4Vx8Lr2Tz6Wm0Kc", "token_type": "Bearer", "expires_in": 86_400,
         "id_token": format!("eyJhbGciOiJub25lIn0.{claims}.Hq7-a-signature"),
     });
     reply("200 OK", "", answer.to_string().as_bytes())

@@ -49,7 +49,7 @@ impl AnswerIds {
     }
 
     /// Text for messages. None: there was no answer.
-    pub fn words(&self) -> Option<String> {
+    pub fn text(&self) -> Option<String> {
         let status = self.http_status.map(|status| format!("HTTP {status}"));
         let parts = [status, self.error.clone(), self.code.clone()];
         let parts: Vec<String> = parts.into_iter().flatten().collect();

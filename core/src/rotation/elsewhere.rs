@@ -109,12 +109,12 @@ pub(super) fn stays_there(client: &ClientAt, left: &[String], changed: Changed) 
         Changed::Kind { before, now } => (
             format!(
                 "the ApiClient has {} now, and the {} that apicred made",
-                now.words(),
-                before.words()
+                now.plural(),
+                before.plural()
             ),
             format!(
                 "; name {} of this Secret again, or remove these there",
-                before.words()
+                before.plural()
             ),
         ),
         Changed::Maker => (

@@ -91,7 +91,7 @@ impl Failure {
             Why::NotProven => class.reason_without_answer(),
             _ => class.text(),
         });
-        let answered = self.answer.as_ref().and_then(AnswerIds::words);
+        let answered = self.answer.as_ref().and_then(AnswerIds::text);
         let because = answered.or_else(|| because.map(str::to_owned));
         let because = because.map_or(String::new(), |text| format!(": {text}"));
         format!("{what}{because}; the one before it stays in use, and apicred tries again")

@@ -57,7 +57,7 @@ pub struct Memory {
     pub(super) failures: u32,
     pub(super) not_before: Option<Timestamp>,
     /// The end of the pause that the issuer requested. Nothing but a call that succeeds shortens it.
-    asked_until: Option<Timestamp>,
+    requested_until: Option<Timestamp>,
     /// Since when each call failed because the caller has no token.
     caller_since: Option<Timestamp>,
     /// The fault of the last reading of the application, if it failed.
@@ -94,7 +94,7 @@ impl Memory {
             wrote_at: None,
             failures: 0,
             not_before: None,
-            asked_until: None,
+            requested_until: None,
             caller_since: None,
             read_fault: None,
             write_fault: None,
@@ -237,7 +237,7 @@ impl Memory {
     }
 
     fn answered(&mut self) {
-        (self.failures, self.not_before, self.asked_until) = (0, None, None);
+        (self.failures, self.not_before, self.requested_until) = (0, None, None);
         self.caller_since = None;
     }
 
@@ -267,15 +267,15 @@ impl Memory {
             LONGEST_PAUSE
         };
         let own = doubled(first, times, most);
-        let asked = |own: SignedDuration| {
-            let pause = fault.retry_after.map_or(own, |asked| asked.max(own));
+        let pause_until = |own: SignedDuration| {
+            let pause = fault.retry_after.map_or(own, |pause| pause.max(own));
             later(now, pause.min(LONGEST_PAUSE))
         };
-        self.not_before = Some(asked(own));
-        self.asked_until = fault.retry_after.map(|_| asked(SignedDuration::ZERO));
+        self.not_before = Some(pause_until(own));
+        self.requested_until = fault.retry_after.map(|_| pause_until(SignedDuration::ZERO));
         if step.removes() {
             self.unremoved = self.unremoved.saturating_add(1);
-            self.removes_at = Some(asked(doubled(first, self.unremoved, MOST_PAUSE)));
+            self.removes_at = Some(pause_until(doubled(first, self.unremoved, MOST_PAUSE)));
         }
         if let Step::AddKey { n, .. } | Step::AddPassword { n, .. } = step {
             self.refused = Some((*n, fault.clone()));

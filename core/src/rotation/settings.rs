@@ -53,7 +53,7 @@ pub enum Kind {
 
 impl Kind {
     /// Its name in messages, in the plural.
-    pub(super) const fn words(self) -> &'static str {
+    pub(super) const fn plural(self) -> &'static str {
         match self {
             Self::Secret => "client secrets",
             Self::Certificate => "certificates",

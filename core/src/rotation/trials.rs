@@ -72,7 +72,7 @@ impl Row {
         let answer = self.answer.clone();
         Failure {
             class: class.filter(|class| class.passes()),
-            answer: answer.words().is_some().then_some(answer),
+            answer: answer.text().is_some().then_some(answer),
             ..failure
         }
     }

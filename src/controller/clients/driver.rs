@@ -8,10 +8,10 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    asking::InVain,
     issuer::{ClientPlace, GraphToken, OwnToken},
     patience::Patience,
     seen::ClientValue,
+    trial_request::FailedRequests,
     view::Shared,
 };
 use crate::controller::{context::Context, token::refreshes::InFlight};
@@ -77,7 +77,7 @@ pub(super) struct Driver {
     /// The application that the fields above belong to.
     pub(super) application: Option<Application>,
     /// The last request of a rotation, and the name in `managementRef`: a change shows that a user may have corrected something.
-    pub(super) asked: (Option<String>, Option<String>),
+    pub(super) last_request: (Option<String>, Option<String>),
     /// The object in `managementRef`, as last observed.
     pub(super) caller: Caller,
     /// A registration access token that is not stored in a Secret yet.
@@ -101,7 +101,7 @@ pub(super) struct Driver {
     /// Digest of the registration access token in the Secret.
     pub(super) token: Option<String>,
     pub(super) uploads: Uploads,
-    pub(super) in_vain: InVain,
+    pub(super) failed_requests: FailedRequests,
     /// Whether this process has observed everything, so that it may change the status.
     pub(super) observed_all: bool,
     pub(super) failures: u32,
@@ -122,7 +122,7 @@ impl Driver {
             own: None,
             object_id: None,
             application: None,
-            asked: (None, None),
+            last_request: (None, None),
             caller: None,
             unstored: None,
             lost: None,
@@ -135,7 +135,7 @@ impl Driver {
             patience: Patience::default(),
             token: None,
             uploads: Uploads::default(),
-            in_vain: InVain::default(),
+            failed_requests: FailedRequests::default(),
             observed_all: false,
             failures: 0,
         }

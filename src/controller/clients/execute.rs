@@ -106,11 +106,11 @@ impl Execution<'_> {
         };
         let place = &self.sight.place;
         let outcome = place.trial(value.material(), &self.sight.secret).await;
-        if let (Outcome::NoAnswer(fault, _), Some(name)) = (&outcome, &place.asked_by)
+        if let (Outcome::NoAnswer(fault, _), Some(name)) = (&outcome, &place.requested_by)
             && fault.class == Class::Token
         {
             // Another credential of the client may get a token.
-            let times = self.driver.in_vain.entry(name.clone()).or_default();
+            let times = self.driver.failed_requests.entry(name.clone()).or_default();
             *times = times.saturating_add(1);
         }
         outcome

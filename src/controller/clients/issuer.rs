@@ -59,7 +59,7 @@ pub(super) struct ClientPlace {
     /// Represents the client in limits and requests. It requests a token for Microsoft Graph.
     pub(super) credential: Credential,
     /// The `ApiCredential` whose request a trial sends, at an issuer with registrations (RFC 7592).
-    pub(super) asked_by: Option<String>,
+    pub(super) requested_by: Option<String>,
 }
 
 /// The client's own token for Microsoft Graph.
@@ -189,7 +189,7 @@ impl ClientPlace {
                 } else {
                     let sent = token_error.stage != oauth::Stage::Own && !token_error.not_sent;
                     let fault = fault(&token_error);
-                    let message = match &self.asked_by {
+                    let message = match &self.requested_by {
                         Some(name) if fault.class == Class::Token => format!(
                             "the request of ApiCredential {name} was tried: {}",
                             fault.message

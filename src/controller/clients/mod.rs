@@ -7,7 +7,7 @@
 //! | [`rotate`] | the loop: observes, lets `core/rotation` decide, executes, and stores the result |
 //! | [`obstacle`] | other writers of the Secret, because of which it must not be changed |
 //! | [`seen`] | the inputs of a decision: the Secret, its values, the credentials that use it |
-//! | [`asking`] | the credential whose request a trial sends |
+//! | [`trial_request`] | the credential whose request a trial sends |
 //! | [`takeover`] | what the status shows about the work of the previous process |
 //! | [`held`] | a client secret that is not stored in a Secret yet, also if the client changes or is deleted |
 //! | [`withdraw`] | its removal at the issuer, if it can no longer be stored in a Secret |
@@ -24,7 +24,6 @@
 //! | [`upload`] | a certificate that cert-manager created: the copy that proves it |
 //! | [`view`], [`report`] | the content of status, log, events and metrics |
 
-mod asking;
 mod driver;
 mod execute;
 mod held;
@@ -41,6 +40,7 @@ mod seen;
 mod stamp;
 mod step_name;
 mod takeover;
+mod trial_request;
 mod unstored;
 mod unwritten;
 mod upload;

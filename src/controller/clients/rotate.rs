@@ -9,7 +9,6 @@ use kube::Api;
 use serde_json::json;
 
 use super::{
-    asking::asking,
     driver::{Driver, RECHECK, Sight},
     execute::Execution,
     held::{Application, REMOVED},
@@ -18,6 +17,7 @@ use super::{
     patience::{LONGEST, PAUSE},
     seen::{in_others, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
+    trial_request::trial_request,
     upload::{copy_of, joined},
     view::Shared,
 };
@@ -299,7 +299,7 @@ impl Driver {
         let rotating = rotating(spec, (&found, &authentication), pace);
         let rotating = rotating.map_err(|fault| joined(vec![fault]))?;
         let rotating = rotating.ok_or_else(|| "there is no rotation".to_owned())?;
-        let (object, asked_by) = self
+        let (object, requested_by) = self
             .object(&rotating)
             .ok_or_else(|| "the request cannot be made; this is a defect of apicred".to_owned())?;
         let client = |_: &str| ClientLookup::Found(Box::new(spec.clone()));
@@ -315,14 +315,14 @@ impl Driver {
             ClientPlace {
                 context,
                 credential,
-                asked_by,
+                requested_by,
             },
         ))
     }
 
     /// Represents the client in limits and requests. Names of objects contain no slash, so it cannot conflict with a credential.
     fn object(&self, rotating: &Rotating) -> Option<(ApiCredential, Option<String>)> {
-        let mut asked_by = None;
+        let mut requested_by = None;
         let mut object: ApiCredential = serde_json::from_value(json!({
             "apiVersion": "apicred.dev/v1alpha1",
             "kind": "ApiCredential",
@@ -336,15 +336,16 @@ impl Driver {
             Registry::Graph(_) => object.spec.api = Some(ApiPreset::MicrosoftGraph),
             // Other issuers may issue tokens only for what a credential of this client requests.
             Registry::Registration { .. } => {
-                let asking = asking(&self.context, &self.key, rotating, &self.in_vain);
-                if let Some((name, spec)) = asking {
-                    asked_by = Some(name);
+                let trial_request =
+                    trial_request(&self.context, &self.key, rotating, &self.failed_requests);
+                if let Some((name, spec)) = trial_request {
+                    requested_by = Some(name);
                     let target = std::mem::replace(&mut object.spec, spec).target;
                     object.spec.target = target;
                 }
             }
         }
-        Some((object, asked_by))
+        Some((object, requested_by))
     }
 
     /// All observations, except the requests in the client resource.

@@ -61,13 +61,13 @@ impl Driver {
 
     /// Ends the pauses of calls that failed for a reason that may be corrected by now.
     pub(super) fn follows(&mut self, client: &CachedClient) {
-        let asked = (
+        let last_request = (
             client.rotate_requested.clone(),
             client.manager().map(str::to_owned),
         );
-        if asked != self.asked {
-            self.memory.asked_anew();
-            self.asked = asked;
+        if last_request != self.last_request {
+            self.memory.requested_again();
+            self.last_request = last_request;
         }
         let caller = self.caller_now();
         if caller != self.caller {

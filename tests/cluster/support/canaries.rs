@@ -36,6 +36,13 @@ fn is_key(block: &str) -> bool {
         .is_some_and(|label| label.contains("PRIVATE KEY"))
 }
 
+/// Whether this could be a part of a name or of a message.
+fn is_words(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|b| b.is_ascii_lowercase() || b"-_. ".contains(b))
+}
+
 /// Values that must not be readable outside of a Secret.
 #[derive(Default)]
 pub(crate) struct Canaries(Mutex<BTreeSet<String>>);
@@ -93,9 +100,12 @@ impl Canaries {
                 Some((_, signature)) if value.starts_with("eyJ") => signature,
                 _ => value.as_str(),
             };
+            // A part that could be a word of a message identifies nothing, unless the whole value is words.
+            let only_words = secret.as_bytes().windows(WINDOW).all(is_words);
             for form in forms(secret) {
                 windows.extend(
                     form.windows(WINDOW)
+                        .filter(|w| only_words || !is_words(w))
                         .filter_map(|w| <[u8; WINDOW]>::try_from(w).ok()),
                 );
             }
@@ -145,6 +155,8 @@ fn the_net_catches_parts_in_every_encoding() {
     let canaries = Canaries::default();
     canaries.add("0123456789abcdef~+/%&= ghijklmnopqrstuv");
     canaries.add("eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9.c2lnbmF0dXJlLW9mLWEtdG9rZW4");
+    canaries.add("Hq7.an-access-token-of-a-day");
+    canaries.add("only-words-of-a-password");
     let algorithm = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
     let certificate =
         "-----BEGIN CERTIFICATE-----\nNOTHING+OF+THIS+IS+SECRET\n-----END CERTIFICATE-----\n";
@@ -159,12 +171,15 @@ fn the_net_catches_parts_in_every_encoding() {
         &STANDARD_NO_PAD.encode("client:0123456789abcdef~+/%&= ghijklmnopqrstuv"),
         &URL_SAFE_NO_PAD.encode("x0123456789abcdef~+/%&= ghijklmnopqrstuv"),
         "…dXJlLW9mLWEtdG9r",
+        "Hq7.an-access-token-of-a-day",
+        "of-a-password",
     ] {
         assert!(net.first_leak(leak).is_some(), "{leak}");
     }
     for fine in [
         "eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9",
         "0123456",
+        "x-access-token",
         "nothing to see here, move along",
         "no -----BEGIN PRIVATE KEY----- there",
         algorithm,

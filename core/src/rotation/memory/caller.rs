@@ -25,7 +25,7 @@ impl Memory {
 
     /// A user requests a rotation, or `managementRef` names another object: what failed before may be corrected. What is
     /// reported stays until a call succeeds.
-    pub fn asked_anew(&mut self) {
+    pub fn requested_again(&mut self) {
         self.ends_pauses();
         self.read_refused = None;
         for sent in &mut self.sent {
@@ -37,8 +37,8 @@ impl Memory {
 
     /// Calls wait only for a pause that the issuer requested.
     fn ends_pauses(&mut self) {
-        (self.failures, self.not_before) = (0, self.asked_until);
-        self.removes_at = self.removes_at.and(self.asked_until);
+        (self.failures, self.not_before) = (0, self.requested_until);
+        self.removes_at = self.removes_at.and(self.requested_until);
     }
 
     /// For a process that continues what another one reported as blocked. That is not withdrawn before a call succeeds.

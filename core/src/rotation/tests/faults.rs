@@ -111,12 +111,12 @@ fn a_fault_that_was_corrected_is_noticed_within_a_quarter_of_an_hour_however_lon
 #[test]
 fn who_requests_a_rotation_waits_only_for_the_pause_that_the_issuer_requested() {
     let hours = SignedDuration::from_hours(2);
-    for asked in [None, Some(hours)] {
+    for retry_after in [None, Some(hours)] {
         let Outcome::Failed(fault) = failed(Class::Throttled) else {
             unreachable!("it failed")
         };
         let refused = Outcome::Failed(Fault {
-            retry_after: asked,
+            retry_after,
             ..fault
         });
         let mut process = Process::of(Kind::Secret);
@@ -127,9 +127,9 @@ fn who_requests_a_rotation_waits_only_for_the_pause_that_the_issuer_requested() 
         process.does(&refused);
         process.pass(process.settings.pace.call_pause);
         process.seen.requested = Some("now".to_owned());
-        process.memory.asked_anew();
+        process.memory.requested_again();
         assert_eq!(process.blocked().len(), 1, "no call has succeeded");
-        match asked {
+        match retry_after {
             None => assert_eq!(process.decide().step, Step::ReadApplication),
             Some(_) => assert_eq!(process.waits(), hours - process.settings.pace.call_pause),
         }
@@ -139,7 +139,7 @@ fn who_requests_a_rotation_waits_only_for_the_pause_that_the_issuer_requested() 
     process.does(&failed(Class::Permission));
     process.seen.requested = Some("now".to_owned());
     assert!(process.waits() > process.settings.pace.call_pause);
-    process.memory.asked_anew();
+    process.memory.requested_again();
     assert_eq!(process.decide().step, Step::ReadApplication);
 }
 

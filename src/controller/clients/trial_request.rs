@@ -8,25 +8,25 @@ use crate::controller::{context::Context, locks::lock, lookup::permission, reque
 use crate::{api::ApiCredentialSpec, credential::Key, rotation::Rotating};
 
 /// How often a request of each credential was refused for another reason than the value that was tried.
-pub(super) type InVain = BTreeMap<String, u32>;
+pub(super) type FailedRequests = BTreeMap<String, u32>;
 
 /// A credential whose request can be sent. The first one in order is used.
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Rank {
     /// Whether the issuer's limits do not allow its request.
     denied: bool,
-    in_vain: u32,
+    failed_requests: u32,
     /// Whether it has no valid token by this Secret, which would show that its request succeeds.
     without_token: bool,
     name: String,
 }
 
 /// The request of a credential of this client that needs only the client for authentication, and the name of the credential.
-pub(super) fn asking(
+pub(super) fn trial_request(
     context: &Context,
     client: &Key,
     rotating: &Rotating,
-    in_vain: &InVain,
+    failed_requests: &FailedRequests,
 ) -> Option<(String, ApiCredentialSpec)> {
     let source = (client.namespace.clone(), rotating.secret.clone());
     let uid = lock(&context.secrets)
@@ -51,7 +51,7 @@ pub(super) fn asking(
         let has_token = user.is_some_and(|user| user.is_valid && user.version.is_some());
         let rank = Rank {
             denied: permission(context, &credential).0.is_err(),
-            in_vain: in_vain.get(&key.name).copied().unwrap_or_default(),
+            failed_requests: failed_requests.get(&key.name).copied().unwrap_or_default(),
             without_token: !has_token,
             name: key.name.clone(),
         };
@@ -67,9 +67,9 @@ mod tests {
 
     #[test]
     fn a_credential_that_gets_no_token_is_followed_by_the_next_one() {
-        let rank = |name: &str, denied, in_vain, without_token| Rank {
+        let rank = |name: &str, denied, failed_requests, without_token| Rank {
             denied,
-            in_vain,
+            failed_requests,
             without_token,
             name: name.to_owned(),
         };
