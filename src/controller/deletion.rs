@@ -104,7 +104,8 @@ async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leavi
                 if !context.may_act() {
                     return None;
                 }
-                record::report_end(context, &object, &leaving.key, &end).await;
+                let token_end = record::token_end(context, &object, &leaving.key);
+                record::report_end(context, &object, &leaving.key, (&end, token_end)).await;
                 if !leaving.ended {
                     remove(context, &object, leaving).await;
                 }

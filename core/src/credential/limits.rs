@@ -92,7 +92,7 @@ pub fn may_request(
     may_be_served(issuer, namespace, namespace_labels)?;
     may_be_granted(issuer, request)?;
     if let Some(allowed) = &issuer.allowed_scopes {
-        let dialect = Dialect::of(issuer);
+        let dialect = Dialect::of_host(issuer);
         let is_allowed = |wanted: &Wanted<'_>| allowed.iter().any(|a| allows(dialect, a, *wanted));
         let wanted = || {
             let scopes = request.scopes.iter().map(|s| Wanted::Scope(s));

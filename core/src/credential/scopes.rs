@@ -82,9 +82,21 @@ const CONTAINED: [(&str, &[&str]); 4] = [
 ];
 
 impl Dialect {
-    /// The dialect of an issuer, from its declared protocol and from known hosts. GitHub Enterprise and custom domains of Azure AD B2C have
-    /// other hosts and the same path.
+    /// The dialect of an issuer, to read its answers. GitHub Enterprise and custom domains of Azure AD B2C have other hosts and the same path.
     pub fn of(issuer: &Issuer) -> Self {
+        let (Endpoint::Fixed(url) | Endpoint::Discover(url)) = &issuer.endpoint else {
+            return Self::of_host(issuer);
+        };
+        match Self::of_host(issuer) {
+            Self::Standard if url.path() == "/login/oauth/access_token" => Self::GitHub,
+            Self::Standard if url.path().ends_with(MICROSOFT_PATH) => Self::Entra,
+            known => known,
+        }
+    }
+
+    /// The dialect of an issuer, from its declared protocol and from known hosts. A server with an unknown host may compare scopes in another
+    /// way than its path suggests, so only this is used for what an administrator allows.
+    pub fn of_host(issuer: &Issuer) -> Self {
         if issuer.protocol == Protocol::GitHubApp {
             return Self::GitHubApp;
         }
@@ -102,8 +114,6 @@ impl Dialect {
             "oauth2.googleapis.com" | "accounts.google.com" | "www.googleapis.com" => Self::Google,
             host if below(host, "slack.com") => Self::Slack,
             "github.com" => Self::GitHub,
-            _ if url.path() == "/login/oauth/access_token" => Self::GitHub,
-            _ if url.path().ends_with(MICROSOFT_PATH) => Self::Entra,
             _ => Self::Standard,
         }
     }

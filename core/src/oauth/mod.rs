@@ -92,7 +92,7 @@ pub use revocation::{Revoked, revocation};
 pub(crate) use secret_form::form_in_header;
 pub use signing_key::{Curve, KeyShape};
 pub use stored_assertion::{expired_assertion, stored_assertion};
-pub use token::{Answer, Claims, LifetimeSource, Token, uncertain};
+pub use token::{Answer, Claims, LifetimeSource, Token, end_after_fields, is_uncertain, uncertain};
 pub use token_error::{Class, Stage, TokenError, error_code};
 
 pub(crate) use unread::compression;

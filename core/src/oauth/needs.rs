@@ -92,6 +92,15 @@ impl Material {
         }
     }
 
+    /// Distinguishes two requests in progress beside [`Self::fingerprint_input`]: another program replaces a stored assertion before it
+    /// expires. Those that apicred requests are always new.
+    pub fn in_flight_input(&self) -> &str {
+        match self {
+            Self::Stored(assertion) => assertion.expose_secret(),
+            _ => "",
+        }
+    }
+
     /// Distinguishes two client authentications, for the keyed fingerprint. An assertion does not count, whether apicred requests it or another
     /// program stores it: it is valid for minutes, and a new one does not produce a different token.
     pub fn fingerprint_input(&self) -> &str {

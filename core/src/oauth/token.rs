@@ -11,6 +11,7 @@ use super::{answer_fields::Omitted, token_error::SAYS};
 use crate::{
     api::TargetKey,
     credential::{Issuer, scopes},
+    whole_second,
 };
 
 /// A token that was just received.
@@ -57,22 +58,31 @@ impl Token {
         scopes::not_granted(issuer, wanted, self.scope.as_deref())
     }
 
+    /// When a Secret with these keys expires: with the token, or with a published field that expires earlier.
+    pub fn end_with(&self, keys: &[TargetKey]) -> Timestamp {
+        self.end_of_fields(keys).unwrap_or(self.expires_at)
+    }
+
+    fn end_of_fields(&self, keys: &[TargetKey]) -> Option<Timestamp> {
+        let fields = keys.iter().filter_map(|key| key.field.as_ref());
+        let ends = fields.filter_map(|field| self.ends.get(field));
+        ends.filter(|end| **end > self.issued_at).min().copied()
+    }
+
     /// This token with an earlier expiry, if one of these keys publishes a JWT that expires earlier: a reader of the Secret needs both. A JWT
     /// that has already expired does not count, because it is never published ([`crate::publish::data`]).
     pub fn limited_by(&self, keys: &[TargetKey]) -> Option<Self> {
-        let fields = keys.iter().filter_map(|key| key.field.as_ref());
-        let ends = fields.filter_map(|field| self.ends.get(field));
-        let end = *ends.filter(|end| **end > self.issued_at).min()?;
+        let expires_at = self.end_of_fields(keys)?;
         let lifetime_source = match self.lifetime_source {
             LifetimeSource::ExpiresIn
             | LifetimeSource::ExpiresOn
             | LifetimeSource::Jwt
-            | LifetimeSource::Assumed => LifetimeSource::AnswerField,
+            | LifetimeSource::Assumed => LifetimeSource::AnswerField(self.expires_at),
             // What is reported about the issuer's answer stays.
             uncertain => uncertain,
         };
         Some(Self {
-            expires_at: end,
+            expires_at,
             lifetime_source,
             ..self.clone()
         })
@@ -139,8 +149,8 @@ pub enum LifetimeSource {
     Unread(&'static str),
     /// There is no statement: 15 minutes.
     Guessed,
-    /// `exp` of a JWT in a field of the answer that is published beside the token.
-    AnswerField,
+    /// `exp` of a JWT in a field of the answer that is published beside the token. The token itself expires at this later time.
+    AnswerField(Timestamp),
     /// It never expires: a static key.
     Static,
 }
@@ -154,6 +164,7 @@ impl LifetimeSource {
                 format!("{name} {field} {number}")
             }
             Self::TooLong(field) | Self::Unread(field) => format!("{name} {field}"),
+            Self::AnswerField(end) => format!("{name} {}", whole_second(end)),
             _ => name.to_owned(),
         }
     }
@@ -170,10 +181,20 @@ impl LifetimeSource {
             Self::Earlier(..) => "Earlier",
             Self::Unread(_) => "Unread",
             Self::Guessed => "Guessed",
-            Self::AnswerField => "AnswerField",
+            Self::AnswerField(_) => "AnswerField",
             Self::Static => "Static",
         }
     }
+}
+
+/// When the token itself expires, from the note on the Secret, if a published field of the answer expires earlier.
+pub fn end_after_fields(note: &str) -> Option<Timestamp> {
+    note.strip_prefix("AnswerField ")?.parse().ok()
+}
+
+/// Whether the lifetime was not stated, so that the token may be valid for longer than recorded, from the note on the Secret.
+pub fn is_uncertain(note: &str) -> bool {
+    uncertain(note, SignedDuration::ZERO).is_some()
 }
 
 /// What to report about an uncertain lifetime, from the note on the Secret: reason and message.

@@ -83,6 +83,7 @@ pub fn in_flight(
     text.add(&format!("{:?}", credential.issuer.id));
     text.add(&credential.issuer.version);
     text.add(&format!("{endpoint:?}"));
+    text.add(material.in_flight_input());
     // Two entries of a list of certificates may contain the same certificate, with other settings.
     if let Material::Signer(_, place) = material {
         text.add(&place.to_string());

@@ -15,7 +15,6 @@ use crate::{
     Reason,
     api::names,
     credential::Credential,
-    oauth::LifetimeSource,
     publish::{Record, rejection::ServerMessage},
 };
 
@@ -244,7 +243,7 @@ pub(super) fn too_short(
     if promise.is_served(lifetime) {
         return None;
     }
-    let what = if record.lifetime == LifetimeSource::AnswerField.as_str() {
+    let what = if record.is_limited() {
         let keys = credential.target.keys.iter();
         let fields: Vec<&str> = keys.filter_map(|key| key.field.as_deref()).collect();
         format!(

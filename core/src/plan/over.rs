@@ -118,5 +118,5 @@ pub fn unrevoked(object: &ApiCredential, facts: Option<&SecretFacts>, now: Times
     let wanted = object.spec.deletion_policy == Some(DeletionPolicy::Revoke);
     let record = of_unusable(object, facts, now).map(|(_, published)| published.record.as_ref());
     // If nothing is known of its lifetime, it may be valid.
-    wanted && record.is_some_and(|record| record.is_none_or(|record| record.expires_at > now))
+    wanted && record.is_some_and(|record| record.is_none_or(|record| record.may_be_valid(now)))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     StoredReason,
     api::{SecretKeyRef, names},
-    oauth::{Claims, LifetimeSource, Validity},
+    oauth::{self, Claims, LifetimeSource, Validity},
 };
 
 /// The facts of one published token.
@@ -16,7 +16,7 @@ use crate::{
 pub struct Record {
     /// When it was requested.
     pub issued_at: Timestamp,
-    /// When it expires; [`ENDLESS`] for a static key.
+    /// When the Secret expires: the token, or a published field of the answer that expires earlier; [`ENDLESS`] for a static key.
     pub expires_at: Timestamp,
     /// When the next one is due; [`ENDLESS`] for a static key.
     pub renew_at: Timestamp,
@@ -179,6 +179,26 @@ impl Record {
     /// Returns true for a static key. Such a record has no expiry and no renewal.
     pub fn is_static(&self) -> bool {
         is_static(&self.lifetime)
+    }
+
+    /// When the token itself expires, as far as the issuer stated it.
+    pub fn token_end(&self) -> Timestamp {
+        oauth::end_after_fields(&self.lifetime).unwrap_or(self.expires_at)
+    }
+
+    /// When the token itself expires, if the issuer stated it. A lifetime that was assumed may be too short.
+    pub fn stated_end(&self) -> Option<Timestamp> {
+        (!oauth::is_uncertain(&self.lifetime)).then(|| self.token_end())
+    }
+
+    /// Whether the issuer may still accept the token.
+    pub fn may_be_valid(&self, now: Timestamp) -> bool {
+        self.stated_end().is_none_or(|end| end > now)
+    }
+
+    /// Whether a published field of the answer expires before the token.
+    pub fn is_limited(&self) -> bool {
+        oauth::end_after_fields(&self.lifetime).is_some()
     }
 
     /// The record as annotations. Times have whole seconds; an expiry time is rounded down, so it is never too late.

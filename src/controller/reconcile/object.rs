@@ -106,6 +106,7 @@ impl Watched<'_> {
     async fn empty(self) {
         let (context, object, facts) = (self.context, self.object, self.target_facts());
         let unrevoked = over::unrevoked(object, facts.as_ref(), context.clock.now());
+        let token_end = record::token_end(context, object, self.key);
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         // A revocation may have begun before the spec was changed; it is reported on its own.
         let begun = context.leaving.has(uid)
@@ -113,7 +114,7 @@ impl Watched<'_> {
         let emptied = empty_unusable(context, object, self.key, facts.as_ref()).await;
         if emptied && unrevoked && !begun {
             let end = End::NotRevoked("the credential could not be used at its end".to_owned());
-            record::report_end(context, object, self.key, &end).await;
+            record::report_end(context, object, self.key, (&end, token_end)).await;
         }
     }
 

@@ -124,7 +124,7 @@ fn has_held(state: &mut State, credential: &Credential, now: Timestamp) -> bool 
     let request = fingerprint::request(credential);
     let fits = |h: &Held| {
         h.issued.request == request
-            && h.token.expires_at > now
+            && h.token.end_with(&credential.target.keys) > now
             && h.renew_requested == credential.renew_requested
     };
     if !state.held.as_ref().is_some_and(fits) {

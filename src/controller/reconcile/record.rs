@@ -18,6 +18,7 @@ use crate::controller::{
     },
     cache::{calls_under_way::newer, packed::PackedCredential},
     context::Context,
+    locks::lock,
     rechecks::is_lasting,
     requeue::reference,
 };
@@ -301,20 +302,31 @@ fn event(
     }
 }
 
+/// When the published token of this object expires at the issuer, if it is stated.
+pub(in crate::controller) fn token_end(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+) -> Option<Timestamp> {
+    let target = object.spec.target.secret_name.clone();
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let secrets = lock(&context.secrets);
+    let published = secrets.published(&(key.namespace.clone(), target), uid)?;
+    published.record.as_ref()?.stated_end()
+}
+
 /// Reports the result of a revocation: in the log, in the metric and, if the token was not revoked, as an event.
 pub(in crate::controller) async fn report_end(
     context: &Context,
     object: &ApiCredential,
     key: &Key,
-    end: &End,
+    (end, token_end): (&End, Option<Timestamp>),
 ) {
     let (namespace, credential) = (&key.namespace, &key.name);
     if let Some(result) = end.label() {
         context.metrics.revoked(result);
     }
-    let status = object.status.as_ref();
-    let expires_at: Option<Timestamp> = status.and_then(|s| s.expires_at.as_ref()).map(|at| at.0);
-    match end.warning(expires_at) {
+    match end.warning(token_end) {
         Some(note) => {
             // Events cannot be created in a namespace that is being deleted. The result is then only in the log.
             tracing::warn!(namespace, credential, "{note}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     rejected::{unfit, write_trouble},
@@ -20,11 +20,8 @@ use crate::controller::{
 use crate::{
     Reason,
     api::DeletionPolicy,
-    plan::{
-        Memory, Minted, NewToken, Outcome, Why, record,
-        schedule::{self, later_than},
-    },
-    publish::{Record, SourceUse},
+    plan::{self, Memory, Minted, NewToken, Outcome, Received, Why, record},
+    publish::Record,
 };
 
 /// Writes a token that was received. Its end is that of everything that the Secret contains.
@@ -49,7 +46,15 @@ pub(in crate::controller) async fn publish(
         other => return unwanted(reconciliation, other),
     }
     let token_digest = token_digest(digests, &held.token);
-    if let Some(until) = is_repeated(reconciliation, held, why, &token_digest) {
+    let received = Received {
+        fingerprint: &held.fingerprint,
+        token_digest: &token_digest,
+        sources: &held.sources,
+        expires_at: held.token.expires_at,
+        limited: limited.is_some(),
+        why,
+    };
+    if let Some(until) = repeated_until(reconciliation, &received) {
         return repeated(reconciliation, why, until);
     }
     let observed = &reconciliation.observed;
@@ -87,41 +92,17 @@ fn unwanted(reconciliation: &Reconciliation<'_>, wanted: Wanted) -> Outcome {
     reconciliation.again()
 }
 
-/// The time before which no new request is sent, if this is the token that the Secret contains or a token that does not expire
-/// later. `expires-at` never decreases for one fingerprint, and an issuer that caches tokens would otherwise make apicred write in a loop.
-fn is_repeated(
+/// The time before which no new request is sent, if the issuer repeats the token that the Secret contains.
+fn repeated_until(
     reconciliation: &Reconciliation<'_>,
-    held: &Held,
-    why: Why,
-    token_digest: &str,
+    received: &Received<'_>,
 ) -> Option<Timestamp> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let observed = &reconciliation.observed;
-    let old = observed.record()?;
-    // The same token in other formats is not a loop.
-    let is_requested = why == Why::Requested || observed.memory.unreadable;
-    if old.fingerprint != held.fingerprint || is_requested {
-        return None;
-    }
-    // The token was obtained with the last good certificate instead of a new one. It is written, so that the new certificate is not read repeatedly.
-    if !same_place(&old.sources, &held.sources) {
-        return None;
-    }
     let now = context.clock.now();
     observed.valid(credential, now)?;
-    let repeats = old.issued_at <= later_than(now)
-        && (old.token_digest == token_digest || held.token.expires_at <= old.expires_at);
-    let left = old.expires_at.duration_since(now);
-    repeats.then(|| schedule::later(now, (left / 4).max(SignedDuration::from_secs(30))))
-}
-
-/// Whether both tokens were obtained with the same Secret and key.
-fn same_place(old: &SourceUse, new: &SourceUse) -> bool {
-    let place = |sources: &SourceUse| {
-        let used = sources.used.as_ref();
-        used.map(|used| (used.name.clone(), used.key.clone()))
-    };
-    place(old) == place(new)
+    let old = observed.record().filter(|_| !observed.memory.unreadable)?;
+    plan::repeated_until(old, received, now)
 }
 
 fn repeated(reconciliation: &mut Reconciliation<'_>, why: Why, until: Timestamp) -> Outcome {

@@ -74,7 +74,7 @@ pub(in crate::controller) async fn published(
     }
     Ok(PublishedToken {
         token,
-        expires_at: record.expires_at,
+        expires_at: record.token_end(),
         issued: IssuedBy {
             request: record.request,
             issuer: record.issuer,

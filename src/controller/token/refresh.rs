@@ -55,7 +55,7 @@ pub(in crate::controller) struct Refresh {
 /// What a refresh must know about the published token.
 #[derive(Clone, Default)]
 pub(in crate::controller) struct Published {
-    /// When it expires.
+    /// When the token itself expires. A second use of a refresh token may revoke it.
     pub(in crate::controller) until: Option<Timestamp>,
     /// The version of the state Secret after the previous refresh.
     pub(in crate::controller) state: Option<SourceMark>,
@@ -64,7 +64,7 @@ pub(in crate::controller) struct Published {
 impl Published {
     pub(in crate::controller) fn of(record: Option<&Record>) -> Self {
         Self {
-            until: record.map(|r| r.expires_at),
+            until: record.map(Record::token_end),
             state: record.and_then(|r| r.sources.with.first().cloned()),
         }
     }

@@ -107,6 +107,14 @@ fn only_allowed_scopes_resources_and_audiences_may_be_requested() {
     for resource in ["api", "api/"] {
         assert!(resource_at(&entra, resource) && !resource_at(&issuer, resource));
     }
+    // A path is no proof that the server compares scopes as Entra ID does.
+    let mut by_path = rules.clone();
+    by_path["oauth2"] = json!({ "tokenUrl": "https://sso.corp.example/t/oauth2/v2.0/token" });
+    assert!(!resource_at(&cluster(&by_path), "api"));
+    let mut by_host = rules.clone();
+    by_host["oauth2"] =
+        json!({ "tokenUrl": "https://login.microsoftonline.com/t/oauth2/v2.0/token" });
+    assert!(resource_at(&cluster(&by_host), "api"));
     assert!(resource_at(&issuer, "urn:r"));
     assert!(request(&[], None, Some("urn:r")).is_ok());
     for refused in [

@@ -60,7 +60,8 @@ pub fn with_requested_scopes(
 /// The credential as a refresh requests it. `noted` are the noted scopes of the sign-in, if there are any.
 ///
 /// Entra ID issues tokens for one API at a time, so there `scope` selects the API: Entra ID refuses a refresh without it (AADSTS90009), and
-/// Azure AD B2C answers without an access token. If the spec has none, the scopes of the sign-in select it. Elsewhere a refresh without `scope`
+/// Azure AD B2C answers without an access token. If the spec has none, the scopes of the sign-in select it, unless an
+/// administrator limits the scopes. Elsewhere a refresh without `scope`
 /// requests all that was granted (RFC 6749 section 6), and this is used: Keycloak treats a refresh whose scopes do not
 /// contain `offline_access` as one of an online session, and later refuses the access token that it issued. Scopes are sent
 /// only to request less: if the user signed in for more than the credential requests, or an administrator limits the scopes
@@ -73,14 +74,15 @@ pub fn for_refresh(credential: &Credential, noted: Option<&str>) -> Credential {
         .split_ascii_whitespace()
         .map(str::to_owned)
         .collect();
+    // What an administrator limits was checked in the spec. Users can edit the noted scopes, which were not checked.
+    let limited = changed.issuer.allowed_scopes.is_some();
     if Dialect::of(&changed.issuer) == Dialect::Entra {
         let request = &mut changed.request;
-        if request.scopes.is_empty() && request.resources.is_empty() {
+        if !limited && request.scopes.is_empty() && request.resources.is_empty() {
             request.scopes = noted;
         }
         return changed;
     }
-    let limited = changed.issuer.allowed_scopes.is_some();
     let scopes = &mut changed.request.scopes;
     let is_narrower = of_api(&noted).iter().any(|scope| !scopes.contains(scope));
     if !scopes.is_empty() && (limited || is_narrower) {

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::{
@@ -254,6 +255,10 @@ fn requests_that_differ_in_anything_that_is_sent_are_not_sent_as_one() {
         let certificate = certificate.self_signed(&key).unwrap();
         let identity = Identity::from_pem(&certificate.pem(), &key.serialize_pem()).ok();
         let material = Material::Signer(Box::new(identity.unwrap()), place);
+        seen.push(flight(&credential(), SecretStyle::Post, &material));
+    }
+    for stored in ["one", "two"] {
+        let material = Material::Stored(SecretString::from(stored));
         seen.push(flight(&credential(), SecretStyle::Post, &material));
     }
     let mut endpoint = TokenEndpoint::bare(

@@ -14,6 +14,7 @@ mod out_of_sync;
 mod outcome;
 mod over;
 mod pace;
+mod repeated;
 mod restart;
 mod schedule;
 mod sources;

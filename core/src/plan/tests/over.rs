@@ -7,7 +7,7 @@ use crate::{
     api::DeletionPolicy,
     credential::{Credential, FieldError, IssuerLookup, parse},
     fixtures::{at, credential_with, issuer, object, observed, ours, published, record},
-    oauth::{Class, TokenError},
+    oauth::{Class, LifetimeSource, TokenError},
     plan::{Observed, Outcome, Plan, Severity, Why, fail, invalid, over, plan, status},
     publish::{
         ManagedKeys,
@@ -213,6 +213,14 @@ fn a_credential_that_became_unusable_ends_all_the_same() {
     assert!(unrevoked(&live, at(0)) && !over::unrevoked(&object, Some(&live), at(0)));
     assert!(!unrevoked(&live, at(-1)), "it has not ended");
     assert!(!unrevoked(&live, at(3300)), "it has expired");
+    let mut limited = record(&credential, (-300, 100, 200));
+    limited.lifetime = LifetimeSource::AnswerField(at(3300)).note();
+    let limited = facts(published(&credential, Some(limited)));
+    assert!(
+        unrevoked(&limited, at(3299)),
+        "only a published field has expired"
+    );
+    assert!(!unrevoked(&limited, at(3300)));
     assert!(!unrevoked(&facts(emptied(&credential)), at(0)));
     assert!(
         unrevoked(&facts(published(&credential, None)), at(0)),

@@ -253,6 +253,9 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
         // Without scopes in the spec, those of the sign-in select it.
         (b2c(), json!(null), Some(B2C_SCOPES), B2C_SCOPES),
         (b2c(), json!(null), None, ""),
+        // Not if an administrator limits the scopes: users can edit the noted ones.
+        (limited(b2c()), json!(null), Some(B2C_SCOPES), ""),
+        (limited(b2c()), json!(["read"]), Some(B2C_SCOPES), "read"),
     ] {
         let credential = user_at(&issuer, &json!({ "scopes": scopes }));
         let refresh = for_refresh(&credential, noted);

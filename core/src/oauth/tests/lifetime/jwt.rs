@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     fixtures::credential_with,
-    oauth::{AnswerContext, RawAnswer, Token, answer},
+    oauth::{AnswerContext, RawAnswer, Token, answer, end_after_fields},
 };
 
 #[test]
@@ -171,8 +171,12 @@ fn a_published_jwt_that_ends_before_the_access_token_ends_the_token() {
         let limited = token.limited_by(&both);
         let seen = limited.as_ref().map(|t| t.expires_at);
         assert_eq!(seen, end.map(at), "{claims} {ahead:?}");
+        assert_eq!(token.end_with(&both), at(end.unwrap_or(86_400)), "{claims}");
+        assert_eq!(token.end_with(&none), at(86_400), "{claims}");
         if let Some(limited) = limited {
-            assert_eq!(limited.lifetime_source.note(), "AnswerField");
+            let note = limited.lifetime_source.note();
+            assert_eq!(note, format!("AnswerField {}", at(86_400)));
+            assert_eq!(end_after_fields(&note), Some(at(86_400)));
             assert_eq!(limited.secret.expose_secret(), "t");
         }
         assert!(token.limited_by(&none).is_none(), "it is not published");

@@ -149,7 +149,7 @@ fn a_short_lifetime_of_a_published_field_names_the_field() {
     let credential =
         credential_with(&json!({ "target": { "keys": [{ "format": "Token" }, key] } }));
     let mut short = record(&credential, (-1, 30, 59));
-    short.lifetime = crate::oauth::LifetimeSource::AnswerField.note();
+    short.lifetime = crate::oauth::LifetimeSource::AnswerField(at(3600)).note();
     let world = holding(&credential, short);
     let view = status(&credential, &world, &Outcome::Steady, None, at(0));
     let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
