@@ -37,9 +37,9 @@ pub struct Target {
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^app[.]kubernetes[.]io/(name|component|part-of|version)$') || !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
         .reason(Reason::FieldValueInvalid)
         .message("labels of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only, save app.kubernetes.io/name, component, part-of and version"),
-        validation = Rule::new("self.all(k, self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9][-a-z0-9.]{0,252}/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$'))")
+        validation = Rule::new("self.all(k, self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9]+((-+|[.])[a-z0-9]+)*/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$'))")
         .reason(Reason::FieldValueInvalid)
-        .message(Message::Expression("'label \\'' + self.filter(k, !(self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9][-a-z0-9.]{0,252}/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$')))[0] + '\\' is not valid: a label\\'s key is a name of up to 63 letters, digits, - _ and ., with a DNS prefix if you like; its value is such a name or empty'".into())))]
+        .message(Message::Expression("'label \\'' + self.filter(k, !(self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9]+((-+|[.])[a-z0-9]+)*/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$')))[0] + '\\' is not valid: a label\\'s key is a name of up to 63 letters, digits, - _ and ., with a DNS prefix if you like; its value is such a name or empty'".into())))]
     pub labels: BTreeMap<String, String>,
     /// Annotations for the Secret: what the administrator allows (chart value `targetMetadata.allow`). None if not set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

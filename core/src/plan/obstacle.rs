@@ -82,6 +82,12 @@ pub(super) fn target_obstacle(credential: &Credential, observed: &Observed) -> O
         );
     }
     match &observed.target {
+        Target::OfAnother(owner) => refuse(
+            Reason::TargetClaimed,
+            format!(
+                "Secret {name} belongs to ApiCredential {owner}; if that one is deleted, the garbage collector deletes the Secret; otherwise create this credential again with another target.secretName"
+            ),
+        ),
         Target::Foreign(whose) => refuse(
             Reason::SecretNotOwned,
             format!(

@@ -73,6 +73,6 @@ fn version(target: &Target) -> Option<String> {
         | Target::Adoptable { version }
         | Target::Deleting(Some((version, _)))
         | Target::OwnerGone { version, .. } => Some(version.clone()),
-        Target::Absent | Target::Deleting(None) | Target::Foreign(_) => None,
+        Target::Absent | Target::Deleting(None) | Target::OfAnother(_) | Target::Foreign(_) => None,
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn stamp_if(credential: &Credential, observed: &Observed, held: bool)
         Target::Ours { .. } => "|ours",
         Target::Adoptable { .. } => "|adoptable",
         Target::OwnerGone { .. } => "|owner-gone",
-        Target::Foreign(_) => "|foreign",
+        Target::OfAnother(_) | Target::Foreign(_) => "|foreign",
     });
     fingerprint::inputs(&[&text])
 }

@@ -132,6 +132,8 @@ pub enum Target {
         /// The time that the garbage collector still has.
         left: Duration,
     },
+    /// Controlled by this other `ApiCredential`. If that one was deleted, as in a renaming, the garbage collector deletes the Secret in seconds.
+    OfAnother(String),
     /// It belongs to another owner, which the text describes.
     Foreign(String),
 }
@@ -251,10 +253,10 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
     if let Some(controller) = &facts.controller {
         return Target::Foreign(format!("it is controlled by {controller}"));
     }
-    match &facts.published {
+    match facts.published.as_deref() {
         Some(published) if published.credential_uid == credential.uid => Target::Ours {
             version: facts.version.clone(),
-            published: published.clone(),
+            published: Box::new(published.clone()),
         },
         Some(published) if published.owner.as_ref() == Some(&credential.name) => {
             Target::OwnerGone {
@@ -272,6 +274,9 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
                 version: facts.version.clone(),
             }
         }
+        Some(Published {
+            owner: Some(owner), ..
+        }) => Target::OfAnother(owner.clone()),
         // A retained Secret has no owner reference. Only a user knows whether it is still used.
         Some(published) if published.credential == credential.name => Target::Foreign(format!(
             "it was written for an earlier ApiCredential {} and no longer has an owner",

@@ -189,6 +189,16 @@ impl ServerMessage {
         Some(text)
     }
 
+    /// The right that RBAC does not grant, such as `patch on secrets`.
+    pub fn missing_right(&self) -> Option<String> {
+        let Some((_, By::Rights(verb), words)) = &self.0 else {
+            return None;
+        };
+        let (_, named) = words.split_once("resource \"")?;
+        let (resource, _) = named.split_once('"')?;
+        Some(format!("{verb} on {resource}"))
+    }
+
     /// True for RBAC, false for other rules.
     pub fn is_rights(&self) -> bool {
         matches!(self.0, Some((_, By::Rights(_), _)))

@@ -76,13 +76,17 @@ impl Failed {
             Trouble::Unauthorized => {
                 "the cluster does not know you; sign in to the cluster first".to_owned()
             }
-            Trouble::Forbidden => match rule {
-                Some(rule) => format!("{rule}; change what it names, or ask its owner to allow it"),
-                None => {
-                    "your rights do not allow it; ask an administrator to bind the Role in docs/sign-in.md to you"
-                        .to_owned()
+            Trouble::Forbidden => {
+                if let Some(rule) = rule {
+                    format!("{rule}; change what it names, or ask its owner to allow it")
+                } else {
+                    let right = self.server_message.missing_right();
+                    let right = right.map_or_else(String::new, |right| format!(" ({right})"));
+                    format!(
+                        "your rights do not allow it{right}; ask an administrator for a Role as in docs/sign-in.md, \"Rights\""
+                    )
                 }
-            },
+            }
             Trouble::Quota => format!(
                 "{}; raise it or delete a Secret",
                 rule.as_deref()
@@ -270,7 +274,7 @@ mod tests {
         #[rustfmt::skip]
         let cases = [
             (403, "secrets \"state\" is forbidden: User \"ada\" cannot patch resource \"secrets\" in API group \"\" in the namespace \"team\"",
-                "your rights do not allow it; ask an administrator to bind the Role in docs/sign-in.md to you"),
+                "your rights do not allow it (patch on secrets); ask an administrator for a Role as in docs/sign-in.md"),
             (403, "secrets \"state\" is forbidden: ValidatingAdmissionPolicy 'plain' with binding 'all' denied request: labels are needed",
                 "the admission policy plain denies it: \"labels are needed\"; change what it names"),
             (422, "secrets \"state\" is forbidden: ValidatingAdmissionPolicy 'plain' with binding 'all' denied request: labels are needed",

@@ -46,7 +46,11 @@ pub(super) async fn write(
     let template = template(credential);
     let data = data(&held.token, &template.keys).map_err(WriteTrouble::Unfit)?;
     match &observed.target {
-        Target::Absent | Target::Deleting(_) | Target::OwnerGone { .. } | Target::Foreign(_) => {
+        Target::Absent
+        | Target::Deleting(_)
+        | Target::OwnerGone { .. }
+        | Target::OfAnother(_)
+        | Target::Foreign(_) => {
             let secret = create(
                 &credential.namespace,
                 &credential.target.name,

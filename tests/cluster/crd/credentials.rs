@@ -253,6 +253,10 @@ fn bad_credentials_are_refused_with_a_message() {
                 "label '-team' is not valid: a label's key is a name",
             ),
             (
+                json!({ "target": { "labels": { "a..example.com/team": "a" } } }),
+                "label 'a..example.com/team' is not valid: a label's key is a name",
+            ),
+            (
                 json!({ "minLifetime": "1d" }),
                 "minLifetime must be a duration between 10s and 24h, such as 15m; its units are h, m and s",
             ),

@@ -144,6 +144,7 @@ const CASES: &[Case] = &[
     ("notes damaged", |_, o| edit(o, |p| p.record = None), "mint edited"),
     ("edited and drifted", |_, o| { edit(o, |p| p.foreign_write = ForeignWrite::Edited("kubectl".to_owned())); drift(o); }, "mint edited"),
     ("claimed", |_, o| edit(o, |p| p.foreign_write = ForeignWrite::Claimed("argocd".to_owned())), "refuse TargetConflict"),
+    ("of a credential that may be deleted", |_, o| o.target = Target::OfAnother("old".to_owned()), "refuse TargetClaimed"),
     ("foreign", |_, o| o.target = Target::Foreign("x".to_owned()), "refuse SecretNotOwned"),
     ("the Secret of an earlier credential of this name", |_, o| o.target = owner_gone(30), "hold OwnerGone"),
     ("and the garbage collector forgets it", |_, o| o.target = owner_gone(0), "take over"),

@@ -231,6 +231,11 @@ fn a_secret_is_ours_by_uid_and_nothing_less() {
         "an owner that does not control is no rival"
     );
     assert!(matches!(of(&owner(UID, true)), Target::Ours { .. }));
+    // A renamed credential: the garbage collector deletes the Secret of the earlier one.
+    let owned = json!({ "annotations": { (names::CREDENTIAL_UID): "other" }, "ownerReferences": [{
+        "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "name": "old", "uid": "other", "controller": true,
+    }] });
+    assert_eq!(of(&owned), Target::OfAnother("old".to_owned()));
 }
 
 #[test]
