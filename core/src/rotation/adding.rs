@@ -147,7 +147,7 @@ impl Decision<'_> {
         let sent = self.memory.wrote_at.filter(|at| *at <= self.now);
         let settled = later(sent.unwrap_or(since).max(since), self.settings.pace.settles);
         if settled > self.now {
-            return self.until(settled);
+            return Step::wait_until(settled);
         }
         let listed = match self.sight(Some(settled)) {
             Sight::Fresh(listed) => listed,

@@ -109,7 +109,7 @@ impl Decision<'_> {
         }
         let pause = doubled(self.settings.pace.pause, failure.times, MOST_PAUSE);
         self.ahead(later(failure.at, pause), pause)
-            .map(|until| self.until(self.next_due(until)))
+            .map(|until| Step::wait_until(self.next_due(until)))
     }
 
     /// A client secret or key that apicred did not create must get a token first, to show that the Secret belongs to this client. Otherwise a

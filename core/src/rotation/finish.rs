@@ -55,7 +55,7 @@ impl Decision<'_> {
         notices.extend(row.without_token(Tried::Next));
         let trial = match self.trial((Tried::Next, Some(since)), &slot.digest, trials.gap) {
             // The time limit applies even if the issuer requested a longer pause.
-            Step::Wait { until } if tried => self.until(until.min(ends)),
+            Step::Wait { until } if tried => Step::wait_until(until.min(ends)),
             trial => trial,
         };
         let idle = matches!(trial, Step::Wait { .. });
@@ -148,7 +148,7 @@ impl Decision<'_> {
             if self.is_requested() {
                 notices.push(Notice::Requested { at: retire_at });
             }
-            return self.until(retire_at);
+            return Step::wait_until(retire_at);
         }
         if known.id.is_none()
             && let Sight::First(step) = self.sight(None)
@@ -167,10 +167,10 @@ impl Decision<'_> {
             // Its token is renewed on schedule. Until then this is not an error.
             let overdue = later(lagging.renews_at, SKEW);
             if overdue > self.now {
-                return self.until(again.min(overdue));
+                return Step::wait_until(again.min(overdue));
             }
             notices.push(Notice::UsersLag { name: lagging.name });
-            return self.until(again);
+            return Step::wait_until(again);
         }
         if let Some(step) = self.prove_current(notices) {
             return self.unless_refused(step, Place::Previous, notices);
@@ -199,7 +199,7 @@ impl Decision<'_> {
             return self.until_listed(from, notices);
         }
         if let Some(until) = self.may_be_added_yet(from) {
-            return self.until(until);
+            return Step::wait_until(until);
         }
         if self.is_unremovable()
             && let Some(step) = self.instead(from, notices)
@@ -261,7 +261,7 @@ impl Decision<'_> {
         } else {
             until
         };
-        Some(self.until(until.min(begins)))
+        Some(Step::wait_until(until.min(begins)))
     }
 
     /// This step or, if the issuer refuses the current value, the beginning of the next rotation.

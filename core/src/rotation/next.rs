@@ -164,12 +164,7 @@ pub(super) enum Sight<'a> {
 
 impl Decision<'_> {
     pub(super) fn wait(&self, by: SignedDuration) -> Step {
-        self.until(later(self.now, by))
-    }
-
-    #[expect(clippy::unused_self, reason = "reads like its neighbours")]
-    pub(super) fn until(&self, until: Timestamp) -> Step {
-        Step::Wait { until }
+        Step::wait_until(later(self.now, by))
     }
 
     /// The values of the Secret. A value that does not belong to a rotation is not shown, not even its first characters.
@@ -194,7 +189,7 @@ impl Decision<'_> {
         at > later(self.now, at_most.saturating_add(SKEW))
     }
 
-    /// Only one call at a time, and none during a pause that the issuer requested.
+    /// Returns a wait during a pause that the issuer requested and, for writes, until `between_writes` has passed since the last write.
     pub(super) fn calls_wait(&self, writes: bool) -> Option<Step> {
         let pause = self.memory.not_before.and_then(|at| self.ahead(at, SWEEP));
         let spaced = self.memory.wrote_at.filter(|_| writes);
@@ -204,7 +199,7 @@ impl Decision<'_> {
                 self.settings.pace.between_writes,
             )
         });
-        pause.max(spaced).map(|until| self.until(until))
+        pause.max(spaced).map(Step::wait_until)
     }
 
     /// The application as it was after `since`, read within the last minute.
@@ -375,7 +370,7 @@ impl Decision<'_> {
         let row = self.memory.row(digest, since);
         let gap = row.with_requested_pause(of, gap, &self.settings.trials);
         match self.ahead(later(self.memory.last_trial(), gap), gap) {
-            Some(until) => self.until(until),
+            Some(until) => Step::wait_until(until),
             None => Step::Trial {
                 of,
                 digest: digest.to_owned(),

@@ -103,7 +103,7 @@ impl Decision<'_> {
     pub(super) fn until_listed(&self, from: Place, notices: &mut Vec<Notice>) -> Step {
         let settles = self.settings.pace.settles;
         if let Some(until) = self.ahead(later(self.memory.started, settles), settles) {
-            return self.until(until);
+            return Step::wait_until(until);
         }
         notices.push(Notice::OthersUnlisted);
         let other = self.instead(from, notices);

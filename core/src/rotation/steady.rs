@@ -53,7 +53,7 @@ impl Decision<'_> {
             if self.record.failure.is_some() {
                 return self.write_with(Phase::Steady, Values::Keep, None, |r| r.failure = None);
             }
-            return self.until(self.next_due(due));
+            return Step::wait_until(self.next_due(due));
         }
         self.begin(current, unknown, notices)
     }
@@ -351,7 +351,7 @@ impl Decision<'_> {
                         .map_or(until, |from| later(from, self.settings.pace.orphan_age)),
                 }
             }));
-            return Some(self.until(until));
+            return Some(Step::wait_until(until));
         }
         if extra.iter().any(|k| self.is_in_use(k)) {
             // One of them is the current value: it is not an orphan, and there is room.

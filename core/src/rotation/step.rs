@@ -92,6 +92,10 @@ impl Step {
 }
 
 impl Step {
+    pub(super) const fn wait_until(until: Timestamp) -> Self {
+        Self::Wait { until }
+    }
+
     /// Whether it removes a credential at the issuer.
     pub(super) const fn removes(&self) -> bool {
         matches!(self, Self::RemoveKey { .. } | Self::RemovePassword { .. })

@@ -185,7 +185,7 @@ impl Decision<'_> {
         }
         notices.extend(self.memory.read_fault.clone().map(Notice::Blocked));
         if !self.unread() || self.may_not_read() {
-            return self.until(self.next_due(later(self.now, SWEEP)));
+            return Step::wait_until(self.next_due(later(self.now, SWEEP)));
         }
         self.calls_wait(false).unwrap_or(Step::ReadApplication)
     }
@@ -251,7 +251,7 @@ impl Decision<'_> {
         let since = (settled <= self.now).then_some(settled);
         match (self.sight(since), early) {
             (Sight::First(step), _) => step,
-            (Sight::Fresh(_), Some(until)) => self.until(until),
+            (Sight::Fresh(_), Some(until)) => Step::wait_until(until),
             (Sight::NotReadable, Some(_)) => self.try_next(next),
             (_, None) => self.announce_upload(next, sent),
         }
@@ -315,7 +315,7 @@ impl Decision<'_> {
     /// Announces it, unless the issuer refused that a short while ago.
     fn announce_upload(&self, next: &Slot, sent: Option<&Sent>) -> Step {
         let paused = sent.and_then(|sent| self.refused_until(sent));
-        let waits = paused.map(|until| self.until(until));
+        let waits = paused.map(Step::wait_until);
         waits
             .or_else(|| self.calls_wait(true))
             .unwrap_or_else(|| Step::AddKey {
