@@ -266,9 +266,9 @@ fn a_target_that_is_a_source_and_a_secret_that_is_none_are_refused() {
             extension(json!({ "name": name, "secretRef": { "name": "other", "key": "k" } }))
         };
         let no_secret =
-            Err("spec.parameters[0].secretRef: Forbidden: this parameter is no secret: set value");
+            Err("spec.parameters[0].secretRef: Forbidden: this parameter is not secret: set value");
         let no_secret_there = Err(
-            "spec.grant.extension.parameters[0].secretRef: Forbidden: this parameter is no secret",
+            "spec.grant.extension.parameters[0].secretRef: Forbidden: this parameter is not secret",
         );
         let rows = vec![
             (

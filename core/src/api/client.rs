@@ -286,7 +286,7 @@ pub struct ServiceAccountToken {
         .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId"),
     validation = Rule::new("!has(self.clientId) || (has(self.asAssertion) && !has(self.objectId) && !has(self.resourceId))")
         .reason(Reason::FieldValueForbidden).field_path(".clientId")
-        .message("managedIdentity.clientId goes with asAssertion only, and without objectId and resourceId; if the identity is the client, set client.id")
+        .message("managedIdentity.clientId requires asAssertion, without objectId and resourceId; if the identity is the client, set client.id")
 )]
 pub struct ManagedIdentityClient {
     /// The token of the identity is the client assertion of the application `client.id`, which has a federated credential for

@@ -126,7 +126,7 @@ use super::{
         .message("a static key has no issuer, client or grant: remove issuerRef, entra, client, clientRef and grant, or remove static"),
     validation = Rule::new("!has(self.static) || !(has(self.api) || has(self.endpointVersion) || has(self.scopes) || has(self.resources) || has(self.audience) || has(self.parameters) || has(self.expect) || has(self.minLifetime))")
         .reason(Reason::FieldValueForbidden).field_path(".static")
-        .message("a static key is not requested or renewed: static goes with target, suspend and deletionPolicy only"),
+        .message("a static key is not requested or renewed: with static, set only target, suspend and deletionPolicy"),
     validation = Rule::new("!has(self.static) || !has(self.deletionPolicy) || self.deletionPolicy != 'Revoke'")
         .reason(Reason::FieldValueForbidden).field_path(".deletionPolicy")
         .message("a static key is revoked where it was created: set deletionPolicy to Delete or Retain"),

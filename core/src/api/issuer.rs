@@ -144,7 +144,7 @@ pub struct TokenIssuerSpec {
     validation = super::rules::google_without_entra(),
     validation = Rule::new("!has(self.managedIdentity) || has(self.entra)")
     .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
-    .message("managedIdentity is Azure's: it goes with entra"))]
+    .message("managedIdentity is Azure's: it requires entra"))]
 pub struct ClusterTokenIssuerSpec {
     /// Microsoft Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -144,7 +144,7 @@ fn secret_if_referred(fields: &[&str]) -> Rule {
     Rule::new(format!("!has(self.secretRef) || !(self.name in [{names}])"))
         .reason(Reason::FieldValueForbidden)
         .field_path(".secretRef")
-        .message("this parameter is no secret: set value instead of secretRef")
+        .message("this parameter is not secret: set value instead of secretRef")
 }
 
 /// Names that a parameter of an extension grant may not have.

@@ -45,7 +45,7 @@ pub(super) fn validity() -> Rule {
     ))
     .reason(Reason::FieldValueInvalid)
     .field_path(".validity")
-    .message("validity must be at least every + overlap (4320h, 2160h and 24h if not set): otherwise the old credential ends before the new one takes over")
+    .message("validity must be at least every + overlap (4320h, 2160h and 24h if not set): otherwise the old credential expires before the new one takes over")
 }
 
 /// Rule of the credential that a rotation adopts: other issuers have other IDs, and an ID of the other form would have no effect.
