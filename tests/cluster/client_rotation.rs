@@ -62,7 +62,7 @@ fn a_certificate_rotates_and_no_reader_and_no_issuer_notices() {
         assert_ne!(data["tls.key"], before["tls.key"]);
         // The token is valid, so none is requested because of a rotation.
         let status = rig
-            .until_condition("RotationLeftover", "was not made by apicred")
+            .until_condition("RotationLeftover", "was not created by apicred")
             .await;
         // The rotation does not wait for this, so it is not an alert.
         let blocked = status

@@ -107,7 +107,7 @@ pub fn in_the_way(source: &str, copy: &str) -> String {
 
 fn not_kept(source: &str, why: &str, step: &str) -> String {
     format!(
-        "the certificate in Secret {source} is not kept as the last good one: {why}; {step}, or set the annotation {}: \"false\" on Secret {source}",
+        "the certificate in Secret {source} is not stored as the last good one: {why}; {step}, or set the annotation {}: \"false\" on Secret {source}",
         names::KEEP_LAST_GOOD
     )
 }

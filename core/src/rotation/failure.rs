@@ -83,7 +83,7 @@ impl Failure {
             Why::NotAdded => "the issuer did not add a new client credential",
             Why::NotSent => "no new client credential was requested from the issuer",
             Why::AnswerLost => "the answer to adding a client credential was lost",
-            Why::NotProven => "no token came with the new client credential",
+            Why::NotProven => "no token was obtained with the new client credential",
             Why::NextRemoved => "the new client credential disappeared from the Secret",
         };
         let because = self.class.map(|class| match self.why {

@@ -31,7 +31,7 @@ impl Left {
         let which = of_thumbprint(self.thumbprint.as_deref());
         match &self.id {
             Some(id) => format!(
-                "credential {id}{which} was made by apicred and is not in use any more, and apicred does not remove it; it stays valid at the issuer{until}; if no other program uses it, remove it there"
+                "credential {id}{which} was created by apicred and is not in use any more, and apicred does not remove it; it stays valid at the issuer{until}; if no other program uses it, remove it there"
             ),
             None => format!(
                 "the credential whose name ends with {} is not used any more{which}, and its key ID is not known; if the issuer has it, it stays valid there{until}, or until a user removes it",
@@ -216,11 +216,11 @@ pub(super) fn foreign(
     let which = of_thumbprint(thumbprint);
     match id {
         Some(id) => format!(
-            "credential {id} was not made by apicred and stays valid at the issuer{until}; remove it there, or name it in rotation.adopt.keyId"
+            "credential {id} was not created by apicred and stays valid at the issuer{until}; remove it there, or name it in rotation.adopt.keyId"
         ),
         // A key ID has no effect in the spec until it is known which value it belongs to.
         None => format!(
-            "the credential before this one{which} was not made by apicred, and its key ID is not known; if the issuer has it, it stays valid there{until}; if it is not in use, remove it there, and the keys that end with -previous from the Secret"
+            "the credential before this one{which} was not created by apicred, and its key ID is not known; if the issuer has it, it stays valid there{until}; if it is not in use, remove it there, and the keys that end with -previous from the Secret"
         ),
     }
 }
@@ -228,14 +228,14 @@ pub(super) fn foreign(
 /// The message of [`Notice::OfAnother`].
 pub(super) fn of_another(id: &str) -> String {
     format!(
-        "credential {id} was made by apicred for another ApiClient and stays valid at the issuer; remove it there if it is not in use"
+        "credential {id} was created by apicred for another ApiClient and stays valid at the issuer; remove it there if it is not in use"
     )
 }
 
 /// The message of [`Notice::OfEarlier`].
 pub(super) fn of_earlier(id: &str) -> String {
     format!(
-        "credential {id} was made by apicred for an earlier ApiClient of this Secret, is not in the Secret, and stays valid at the issuer; if it is not in use, remove it there, or name it in rotation.adopt.keyId"
+        "credential {id} was created by apicred for an earlier ApiClient of this Secret, is not in the Secret, and stays valid at the issuer; if it is not in use, remove it there, or name it in rotation.adopt.keyId"
     )
 }
 

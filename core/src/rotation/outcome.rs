@@ -53,7 +53,7 @@ impl Class {
             Self::Invalid => "the client does not have all that it needs",
             Self::Transient => "something that it needs did not answer",
             Self::Conflict | Self::Policy | Self::Permission | Self::Full => {
-                "what comes before it was refused"
+                "an earlier call was refused"
             }
         }
     }

@@ -21,7 +21,7 @@ impl NoProof {
             }
             Self::NotKept(Some(why)) => {
                 return refused(&format!(
-                    "the certificate that got a token before, which could prove that it belongs to the client, was not kept: {why}"
+                    "the certificate that got a token before, which could prove that it belongs to the client, could not be copied: {why}"
                 ));
             }
         };
@@ -30,12 +30,12 @@ impl NoProof {
 }
 
 fn refused(why: &str) -> String {
-    format!("the issuer refuses the certificate in the Secret, and {why}; upload it by hand")
+    format!("the issuer refuses the certificate in the Secret, and {why}; upload it manually")
 }
 
-/// The message about a certificate that got a token and is not kept, so that it will not prove the next one.
+/// The message about a certificate that got a token and could not be copied, so that it cannot prove the next one.
 pub(super) fn not_kept(why: &str) -> String {
     format!(
-        "the certificate that got a token is not kept, so that it cannot prove the next one: {why}; make that write possible"
+        "the certificate that got a token could not be copied, so apicred cannot upload the next one: {why}; make that write possible"
     )
 }

@@ -238,7 +238,7 @@ pub enum Notice {
     Ambiguous,
     /// Another tool created the certificate in the Secret, the issuer refuses it, and there is no earlier certificate to prove it.
     NoLastGood(NoProof),
-    /// The certificate that got a token could not be copied, so that it cannot prove the next one. Contains the reason.
+    /// The certificate that got a token could not be copied, so apicred cannot upload the next one. Contains the reason.
     NotKept(String),
     /// Another tool created the certificate in the Secret, and the earlier one has expired.
     LastGoodEnded,
@@ -295,7 +295,7 @@ impl Notice {
             Self::Blocked(fault) => return fault.message.clone(),
             Self::NoToken { of, fault, .. } => return without_token(*of, fault),
             Self::CurrentEnded => {
-                "the certificate in the Secret has expired, and only a valid one can prove that another belongs to the client; upload a new one by hand"
+                "the certificate in the Secret has expired, and only a valid one can prove that another belongs to the client; upload a new one manually"
             }
             Self::CurrentRefused => {
                 "the issuer refuses the credential in the Secret, so nothing is removed; store a valid one"
@@ -321,7 +321,7 @@ impl Notice {
             Self::Crowded { id, until } => return crowded(id, *until),
             Self::UsersLag { name } => {
                 return format!(
-                    "not every credential has a token by the new client credential, so that the previous one stays: ApiCredential {name} has none; see what it reports, or renew it"
+                    "not every credential has a token that was obtained with the new client credential, so that the previous one stays: ApiCredential {name} has none; see what it reports, or renew it"
                 );
             }
             Self::Ambiguous => {
@@ -330,7 +330,7 @@ impl Notice {
             Self::NoLastGood(proof) => return proof.message(),
             Self::NotKept(why) => return not_kept(why),
             Self::LastGoodEnded => {
-                "the last good certificate of the Secret has expired, and only a valid one can prove that the new one belongs to the client; upload the new one by hand"
+                "the last good certificate of the Secret has expired, and only a valid one can prove that the new one belongs to the client; upload the new one manually"
             }
             Self::NotRenewed => {
                 "the certificate in the Secret has expired; have cert-manager renew it"
@@ -352,7 +352,10 @@ fn without_token(of: Tried, fault: &Fault) -> String {
         ),
         Tried::Next => ("new client credential", ", so it does not take over"),
     };
-    format!("no token came with the {value}{so}: {}", fault.message)
+    format!(
+        "no token was obtained with the {value}{so}: {}",
+        fault.message
+    )
 }
 
 /// The message of [`Notice::Unknown`].

@@ -33,7 +33,7 @@ async fn rotate_twice(rig: &mut Rig<'_>) -> (Vec<String>, ApiClientStatus) {
     ids.push(added(rig, &ids));
     // A user made the first one, so it stays. The rotation does not wait for that.
     let status = rig
-        .until_condition("RotationLeftover", "was not made by apicred")
+        .until_condition("RotationLeftover", "was not created by apicred")
         .await;
     let first = status.keys.iter().find(|k| k.state == "Previous");
     let thumbprint = first
@@ -117,7 +117,7 @@ fn a_certificate_of_apicred_that_a_user_replaces_is_named_once() {
         let said = async || {
             let all = rig.events("RotationLeftover").await;
             let own = |note: &&String| {
-                let words = [made.as_str(), "was made by apicred"];
+                let words = [made.as_str(), "was created by apicred"];
                 words.iter().all(|word| note.contains(word))
             };
             match all.iter().filter(own).count() {

@@ -111,7 +111,7 @@ fn the_messages_name_both_secrets_who_refused_and_one_next_step() {
         (
             storing.message(),
             [
-                "the certificate in Secret tls is not kept as the last good one",
+                "the certificate in Secret tls is not stored as the last good one",
                 "Secret tls-last-good cannot be written (the quota few leaves no room)",
                 off,
             ],
@@ -119,7 +119,7 @@ fn the_messages_name_both_secrets_who_refused_and_one_next_step() {
         (
             in_the_way("tls", "tls-last-good"),
             [
-                "the certificate in Secret tls is not kept as the last good one",
+                "the certificate in Secret tls is not stored as the last good one",
                 "Secret tls-last-good exists, and apicred did not create it; delete or rename Secret tls-last-good",
                 off,
             ],

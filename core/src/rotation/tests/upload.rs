@@ -256,7 +256,7 @@ fn a_certificate_that_could_not_be_copied_is_reported_before_it_is_needed_and_wh
         panic!("{:?}", process.decide())
     };
     assert!(
-        late.contains(why) && late.contains("upload it by hand"),
+        late.contains(why) && late.contains("upload it manually"),
         "{late}"
     );
     // Another process does not know why.

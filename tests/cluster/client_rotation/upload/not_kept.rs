@@ -1,4 +1,4 @@
-//! The certificate that got a token cannot be copied, so that it cannot prove the next one.
+//! The certificate that got a token cannot be copied, so apicred cannot upload the next one.
 
 use dev_issuer::Client as OauthClient;
 use serde_json::json;
@@ -21,7 +21,7 @@ fn a_copy_that_cannot_be_written_is_reported_before_the_next_certificate_needs_i
         rig.run().await;
         rig.place.ready("a").await;
         let why = "Secret shared-client-last-good cannot be written (the quota few leaves no room)";
-        let early = format!("it cannot prove the next one: {why}");
+        let early = format!("apicred cannot upload the next one: {why}");
         rig.until_condition("RotationBlocked", &early).await;
         let reported = rig.reported().await;
         let blocked = reported
@@ -30,8 +30,11 @@ fn a_copy_that_cannot_be_written_is_reported_before_the_next_certificate_needs_i
         assert_eq!(blocked.count(), 1, "{reported:?}");
 
         rig.renewed(&second).await;
-        rig.until_condition("RotationBlocked", &format!("was not kept: {why}"))
-            .await;
+        rig.until_condition(
+            "RotationBlocked",
+            &format!("the client, could not be copied: {why}"),
+        )
+        .await;
         // The next process does not know why there is no copy.
         rig.kill().await;
         rig.run().await;
