@@ -126,7 +126,7 @@ fn handshake(error: &rustls::Error) -> &'static str {
     }
 }
 
-const NO_HTTP: &str = "the server speaks neither HTTP/2 nor HTTP/1.1 at this port (ALPN); correct the port or the server";
+const NO_HTTP: &str = "the server supports neither HTTP/2 nor HTTP/1.1 at this port (ALPN); correct the port or the server";
 
 /// What an alert of the server means, and whether it is about the client's certificate.
 fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {

@@ -149,7 +149,7 @@ fn credentials(proxy: Option<WithUser>, schemes: &[&str]) -> NextStep {
     let offered = schemes.join(", ");
     if !schemes.is_empty() && !schemes.contains(&"Basic") {
         return format!(
-            "the proxy for issuers wants {offered} (HTTP 407), and apicred can only send Basic; have Basic turned on there for apicred, or have its addresses allowed without authentication"
+            "the proxy for issuers requires {offered} (HTTP 407), and apicred can only send Basic; have Basic turned on there for apicred, or have its addresses allowed without authentication"
         )
         .into();
     }
@@ -165,7 +165,9 @@ fn credentials(proxy: Option<WithUser>, schemes: &[&str]) -> NextStep {
         )
     } else {
         NextStep::new(
-            format!("the proxy for issuers wants a user and password and is given none{scheme}"),
+            format!(
+                "the proxy for issuers requires a user and password, and none is configured{scheme}"
+            ),
             Then::SetProxyPassword,
         )
     }

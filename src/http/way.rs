@@ -62,7 +62,7 @@ pub(super) fn may_send(issuer: &Issuer, url: &Url, local: bool) -> Result<(), To
             return Err(TokenError::local(
                 Class::Invalid,
                 Reason::TlsRequired,
-                "apicred speaks to issuers over https only",
+                "apicred connects to issuers only over https",
             ));
         }
         addresses::check_literal(url, &issuer.allowed_cidrs)

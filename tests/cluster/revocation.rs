@@ -316,7 +316,7 @@ fn a_namespace_is_deleted_whatever_goes_first() {
             assert!(lines.any(|l| l.contains("revoked")), "{name}");
             let mut lines = logs.lines().filter(about);
             assert!(
-                !lines.any(|l| l.contains("its Secret was deleted first")),
+                !lines.any(|l| l.contains("its Secret was deleted before the revocation")),
                 "{name}"
             );
         }

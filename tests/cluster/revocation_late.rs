@@ -116,7 +116,10 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         world.start_operator().await;
         gone(&place, "later", SOON).await;
         let note = warned(&place, "later").await;
-        let reason = format!("ClusterTokenIssuer {} was deleted first", place.issuer_name);
+        let reason = format!(
+            "ClusterTokenIssuer {} was deleted before this credential",
+            place.issuer_name
+        );
         assert!(note.contains(&reason), "{note}");
     });
 }

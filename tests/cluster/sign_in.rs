@@ -167,7 +167,7 @@ fn a_user_signs_in_through_a_proxy_that_he_names_and_no_other() {
         for (given, expected_part) in [
             (
                 format!("http://{}", proxy.address()),
-                "wants a user and password",
+                "requires a user and password",
             ),
             (
                 format!("http://ada:wrong@{}", proxy.address()),

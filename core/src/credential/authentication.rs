@@ -300,7 +300,7 @@ fn of_identity(
     let fault = |problem: &str| FieldError::new("spec.client.managedIdentity", problem);
     if identity.client_id.is_some() && !asserts {
         return Err(fault(
-            "has clientId, which goes with asAssertion only; set client.id to it",
+            "has clientId, which can only be used with asAssertion; set client.id to it",
         ));
     }
     let own = identity.client_id.as_deref();

@@ -110,7 +110,11 @@ pub fn resolve(
                 "ApiClient {name} does not exist in this namespace; create it or correct the name"
             )));
         }
-        ClientLookup::Deleted => return Err(absent(format!("ApiClient {name} was deleted first"))),
+        ClientLookup::Deleted => {
+            return Err(absent(format!(
+                "ApiClient {name} was deleted before this credential"
+            )));
+        }
         ClientLookup::Faulty(faults) => {
             let reason = faults.first().map_or(Reason::InvalidSpec, |f| f.reason);
             let problem = format!(

@@ -86,7 +86,7 @@ impl Parts<'_> {
         if self.issuer.hop.is_some() && matches!(self.grant, Grant::RefreshToken(_)) {
             say(
                 "spec.grant.refreshToken",
-                "does not go with secondRequest of this issuer; use another issuer, or another grant",
+                "cannot be combined with secondRequest of this issuer; use another issuer, or another grant",
             );
         }
         match (self.grant, self.entra()) {
@@ -124,7 +124,7 @@ impl Parts<'_> {
             ),
             (AuthenticationMethod::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => (
                 "spec.client.public",
-                "a public client cannot use this grant; set client.secrets, certificate or serviceAccount",
+                "a public client cannot use this grant; set client.secrets, client.certificates or client.serviceAccount",
             ),
             (AuthenticationMethod::ManagedIdentity(_), _) => (
                 "spec.client.managedIdentity",

@@ -234,7 +234,7 @@ mod tests {
                     "githubApp": { "installationId": 1 },
                     "secondRequest": { "googleServiceAccount": { "email": "r@p.example" } },
                 }),
-                "does not go with githubApp",
+                "cannot be combined with githubApp",
             ),
             (
                 json!({

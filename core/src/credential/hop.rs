@@ -58,7 +58,7 @@ impl Hop {
         if place.protocol == Protocol::GitHubApp {
             return Err(FieldError::new(
                 "spec.secondRequest",
-                "does not go with githubApp; remove it",
+                "cannot be combined with githubApp; remove it",
             ));
         }
         let entra = matches!(place.endpoint, Endpoint::Entra { .. });
@@ -94,7 +94,7 @@ impl Hop {
         if !entra {
             return Err(FieldError::new(
                 "spec.secondRequest.azureContainerRegistry",
-                "takes tokens of Entra ID: it goes with entra; correct one of them",
+                "takes tokens of Entra ID: it can only be used with entra; correct one of them",
             ));
         }
         Ok(Self::AzureContainerRegistry {
@@ -244,7 +244,7 @@ mod tests {
             ),
             (entra(&registry("user@a.azurecr.io")), "neither a user"),
             (entra(&registry("a b")), "a line end or a blank"),
-            (oauth2(&registry("a.azurecr.io")), "it goes with entra"),
+            (oauth2(&registry("a.azurecr.io")), "only be used with entra"),
             (entra(&account("r@p.example")), "with oauth2"),
             (oauth2(&account("r")), "e-mail address"),
             (oauth2(&account("../r@p.example")), "e-mail address"),

@@ -40,7 +40,7 @@ impl LabelSelector<'_> {
             if listed == condition.values.is_empty() {
                 return Err(FieldError::new(
                     field("values"),
-                    "does not go with the operator; In and NotIn need values, Exists and DoesNotExist have none",
+                    "does not fit the operator; In and NotIn need values, Exists and DoesNotExist have none",
                 ));
             }
         }

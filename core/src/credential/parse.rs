@@ -220,7 +220,7 @@ pub(super) fn find(
             ])
         }
         IssuerLookup::Deleted => {
-            let problem = format!("{name} was deleted first");
+            let problem = format!("{name} was deleted before this credential");
             Err(vec![
                 FieldError::new("spec.issuerRef", problem).because(Reason::IssuerNotFound),
             ])

@@ -34,7 +34,7 @@ impl Then {
             (Self::TryAgain, Reader::Cluster) => "; apicred tries again",
             (Self::TryAgain, Reader::Command) => "; run the command again",
             (Self::Pause, Reader::Cluster) => "; apicred pauses",
-            (Self::Pause, Reader::Command) => "; run the command again in a while",
+            (Self::Pause, Reader::Command) => "; run the command again later",
             (Self::SetProxyPassword, Reader::Cluster) => "; an administrator adds them",
             (Self::SetProxyPassword, Reader::Command) => "; put them into APICRED_PROXY",
             (Self::CorrectProxy, Reader::Cluster) => "; an administrator corrects them",

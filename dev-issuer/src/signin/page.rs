@@ -75,11 +75,11 @@ pub(super) fn form_post(action: &str, fields: &[(&str, &str)]) -> Answer {
         .map(|(name, value)| Field::Hidden(name, value).html())
         .collect();
     let body = format!(
-        "<form method=\"post\" action=\"{}\">\n{inputs}<button>Go on</button>\n</form>\n\
+        "<form method=\"post\" action=\"{}\">\n{inputs}<button>Continue</button>\n</form>\n\
          <script>document.forms[0].submit()</script>\n",
         escape(action)
     );
-    let mut answer = html(StatusCode::OK, "Going on", &body);
+    let mut answer = html(StatusCode::OK, "Redirecting", &body);
     answer.headers.remove(CONTENT_SECURITY_POLICY);
     answer
 }

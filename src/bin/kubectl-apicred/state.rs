@@ -37,7 +37,7 @@ impl State<'_> {
         let name = self.reference.name.as_str();
         let missing = |verb: &str| {
             format!(
-                "you may not {verb} {}, where the refresh token goes; docs/sign-in.md has a Role that allows it",
+                "you may not {verb} {}, in which the refresh token is stored; docs/sign-in.md has a Role that allows it",
                 self.place()
             )
         };

@@ -115,7 +115,7 @@ impl<'a> Wire<'a> {
             return text;
         }
         format!(
-            "{text}; the sign-in added {} to the scopes of the credential: name with --scopes what the issuer knows",
+            "{text}; the sign-in added {} to the scopes of the credential: set --scopes to the scopes that the issuer supports",
             added.join(" and ")
         )
     }

@@ -77,7 +77,7 @@ pub(super) async fn settle(
         }
         Trouble::Forbidden | Trouble::Invalid => (
             Reason::FinalizerForbidden,
-            "apicred may not add its finalizer, without which deletionPolicy Revoke cannot be kept; let the operator's role patch apicredentials, and admission policies admit it",
+            "apicred may not add its finalizer, without which deletionPolicy Revoke cannot be applied; let the operator's role patch apicredentials, and admission policies admit it",
         ),
         _ => (
             Reason::KubernetesUnavailable,

@@ -294,7 +294,7 @@ fn passing(text: &str) -> TokenError {
 /// Why a token is not revoked that is not in a Secret, or not as it was published.
 fn not_published(why: NoToken) -> TokenError {
     match why {
-        NoToken::NoSecret => fault("its Secret was deleted first"),
+        NoToken::NoSecret => fault("its Secret was deleted before the revocation"),
         NoToken::Unreadable => passing("its Secret cannot be read"),
         NoToken::NoDigestKey => no_digest_key(),
         NoToken::NotOwned => fault("its Secret does not belong to this credential any more"),

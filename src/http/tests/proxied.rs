@@ -122,7 +122,7 @@ fn what_a_proxy_answers_is_reported_as_the_proxys_and_nothing_was_sent() {
             (
                 "HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic\r\n\r\n",
                 "ProxyCredentialsRefused",
-                "given none",
+                "none is configured",
             ),
             ("", "ProxyUnreachable", "without a response"),
             // It opens the connection, and then sends something that is not TLS.

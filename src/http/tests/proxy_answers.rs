@@ -115,7 +115,7 @@ fn the_schemes_of_a_proxy_are_named_and_a_refused_password_is_not_tried_again() 
             (
                 "Digest realm=\"hunter2\"",
                 "ada:hunter2@",
-                ["wants Digest", "can only send Basic"],
+                ["requires Digest", "can only send Basic"],
             ),
             (
                 "Basic realm=\"x\"",
@@ -125,12 +125,12 @@ fn the_schemes_of_a_proxy_are_named_and_a_refused_password_is_not_tried_again() 
             (
                 "Negotiate;basic realm=\"x\"",
                 "",
-                ["is given none", "Basic"],
+                ["none is configured", "Basic"],
             ),
             (
                 "Hunter2Scheme",
                 "",
-                ["is given none", "an administrator adds them"],
+                ["none is configured", "an administrator adds them"],
             ),
         ] {
             let proxy = Scripted::this(wants(schemes)).await;

@@ -151,14 +151,14 @@ fn a_client_or_its_issuer_that_is_missing_has_a_reason_of_its_own() {
     assert_eq!(
         (&*gone.problem, gone.reason),
         (
-            "ApiClient defender was deleted first",
+            "ApiClient defender was deleted before this credential",
             Reason::ClientNotFound
         )
     );
     let missing = |_: &_| IssuerLookup::Deleted;
     let gone = parse(&crate::fixtures::object(&json!({})), missing);
     let gone = gone.unwrap_err().remove(0);
-    assert!(gone.problem.ends_with(" was deleted first"), "{gone}");
+    assert!(gone.problem.ends_with(" before this credential"), "{gone}");
     let flaw = FieldError::new("spec.secrets", "does not fit").because(Reason::NotReadable);
     let clients = |_: &str| ClientLookup::Faulty(vec![flaw]);
     let faulty = parse_with_client(&naming(&json!({})), clients, lookup).unwrap_err();
