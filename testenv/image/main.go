@@ -178,7 +178,7 @@ func annotations(s settings) map[string]string {
 	return all
 }
 
-// roots is what browsers trust. Roots that they trust for a part of all certificates only are left out: PEM has no word for that.
+// roots is what browsers trust. Roots that they trust for a part of all certificates only are not included, because PEM cannot express that.
 func roots() []byte {
 	var all bytes.Buffer
 	for root := range bundle.Roots() {

@@ -195,7 +195,7 @@ fn a_credential_deleted_in_flight_leaves_no_secret() {
 fn a_credential_recreated_in_flight_gets_a_token_of_its_own() {
     run(async {
         let world = World::shared().await;
-        let place = world.place("anew").await;
+        let place = world.place("again").await;
         let recorder = Recorder::of(&place, "token");
         let hold = place.issuer.hold(&place.client, Point::BeforeAnswer);
         let old = place.create("c", json!({})).await;

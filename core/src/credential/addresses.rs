@@ -96,7 +96,7 @@ pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), AddressNotAllowed
 /// Shortest accepted prefixes of IPv4 and IPv6: a wider network contains addresses of many owners.
 const SHORTEST: (u8, u8) = (8, 16);
 
-/// Addresses that are dangerous to allow: at most of them a metadata service issues credentials of the machine.
+/// Addresses that are dangerous to allow, and what answers there. Most of them belong to a service that issues credentials of the machine.
 pub const DANGEROUS: [(&str, &str); 11] = [
     ("169.254.169.254", "the metadata service of most clouds"),
     ("169.254.170.2", "the credentials of ECS tasks"),
@@ -155,7 +155,7 @@ pub fn local_networks() -> Vec<IpNet> {
         .collect()
 }
 
-/// Returns true for plain http to the machine itself. Only endpoints of managed identities may use it.
+/// Returns true for plain http to a loopback address, a link-local IPv4 address or `localhost`. Only endpoints of managed identities may use it.
 pub fn is_local(url: &Url) -> bool {
     url.scheme() == "http"
         && match url.host() {

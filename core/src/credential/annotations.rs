@@ -8,8 +8,9 @@ use crate::{api::names, printable};
 
 /// Annotations that a user may set on an `ApiCredential`.
 const ON_CREDENTIAL: [&str; 1] = [names::RENEW_REQUESTED_AT];
-/// Annotations that a user may set on an `ApiClient`. The next two lists: on a Secret, and on a ServiceAccount.
+/// Annotations that a user may set on an `ApiClient`.
 const ON_CLIENT: [&str; 1] = [names::ROTATE_REQUESTED_AT];
+/// Annotations that a user may set on a Secret.
 const ON_SECRET: [&str; 8] = [
     names::SECRET_EXPIRES_AT,
     names::ALLOWED_ISSUERS,
@@ -20,6 +21,7 @@ const ON_SECRET: [&str; 8] = [
     names::ROTATE_BY,
     names::KEEP_LAST_GOOD,
 ];
+/// Annotations that a user may set on a ServiceAccount.
 const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
 /// An issuer has no annotations: its spec contains everything.
 const ON_ISSUER: [&str; 0] = [];
@@ -64,7 +66,7 @@ pub enum Place {
     Issuer,
 }
 
-/// Whether the prefix of a key is `apicred.dev`, another one-part domain of `apicred`, or differs from it by at most two letters.
+/// Whether the prefix of a key is `apicred`, `apicred.TLD`, or contains `api` and differs from `apicred.dev` by at most two letters.
 pub fn looks_ours(key: &str) -> bool {
     let Some((prefix, _)) = key.split_once('/') else {
         return false;

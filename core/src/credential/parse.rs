@@ -35,7 +35,7 @@ pub enum IssuerLookup {
 
 /// Bounds of `minLifetime`.
 const MIN_LIFETIME: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
-/// Annotations are cut to this length before they are compared or returned in status.
+/// The value of `renew-requested-at` is cut to this length before it is compared or written to status.
 pub const MAX_RENEW_REQUEST: usize = 128;
 
 /// Parses `object`. `lookup` finds the issuer object that it refers to.

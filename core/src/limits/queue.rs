@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 const PRESSING: SignedDuration = SignedDuration::from_mins(5);
 /// The minimum lifetime of a credential without a token counts as violated for this time.
 const WITHOUT: SignedDuration = SignedDuration::from_mins(10);
-/// A credential with this number of failures in a row is not urgent any more: a new credential never waits behind broken ones.
+/// A credential with this number of failures in a row is in [`Class::Broken`], which is served first in one of eight turns.
 const BROKEN: u32 = 2;
 /// The class that is served first, in a cycle of eight turns.
 const TURNS: [Class; 8] = [
@@ -180,7 +180,8 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         }
     }
 
-    /// Removes the next entry of those that `may`: it selects the namespace first, then the entry.
+    /// Removes and returns the next entry. `group_may`: whether a namespace may be served. `may`: whether an entry may be served. The queue
+    /// selects the namespace first, then the entry.
     pub(super) fn pop(
         &mut self,
         group_may: impl Fn(&str) -> bool,

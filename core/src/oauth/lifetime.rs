@@ -54,8 +54,15 @@ pub(super) enum NoExpiry {
     Cached(SignedDuration),
 }
 
-/// The expiry of a token, and its source: the earliest expiry of all unambiguous fields, the JWT, the issuer's
-/// `assumedLifetime`, a field that needs an assumption about its unit, a guess. The expiry in a JWT always counts.
+/// The expiry of a token, and its source. The first of these that is known is used:
+///
+/// 1. the earliest expiry of all unambiguous fields;
+/// 2. the expiry in the JWT;
+/// 3. the issuer's `assumedLifetime`;
+/// 4. a field that needs an assumption about its unit;
+/// 5. a guess.
+///
+/// If the JWT expires earlier than that, the expiry in the JWT is used.
 ///
 /// # Errors
 /// When the token has expired according to the answer, or the answer states only zero.
@@ -118,7 +125,7 @@ pub(super) fn end_of_field(
     clock.sent.saturating_add(left.min(LONGEST)).ok()
 }
 
-/// The earliest expiry of the unambiguous fields. `length`: the shortest stated duration.
+/// The earliest expiry of the unambiguous fields.
 fn clear(
     stated: &[(&'static str, Statement)],
     clock: &IssuerClock,

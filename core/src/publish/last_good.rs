@@ -51,8 +51,8 @@ impl LastGood {
     }
 }
 
-/// Whether this Secret is to have a copy. A copy has none, and neither has a Secret whose pair apicred itself replaces: it proves the next pair
-/// before. It never replaces a pair of cert-manager.
+/// Whether apicred must keep a copy of this Secret. A copy is not copied again. If apicred itself replaces the pair of the Secret, no copy is
+/// needed, because the present pair proves the next one before it is replaced. apicred never replaces a pair of cert-manager.
 pub fn is_wanted(meta: &ObjectMeta) -> bool {
     let has = |key: &str| {
         let annotations = meta.annotations.as_ref();

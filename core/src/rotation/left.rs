@@ -52,7 +52,7 @@ impl Decision<'_> {
         }
     }
 
-    /// What this record does not contain any more and nothing finds later.
+    /// The credentials of apicred that `record` does not contain any more and that apicred cannot find at the issuer later.
     pub(super) fn leaves(&self, record: &Record) -> Vec<Known> {
         if self.finds_by_name() {
             return Vec::new();

@@ -7,7 +7,7 @@
 //! ```text
 //!            due                    value is stored           5 trials in a row
 //!  Steady ────────▶ Adding{n} ─────────────────▶ Added ─────────────────────▶ Switched
-//!    ▲                  │ answer lost: look for n    │ 1 h without proof            │ overlap ends, all follow
+//!    ▲                  │ lost: search for name n    │ 1 h without proof            │ overlap ends, all follow
 //!    │                  ▼                            ▼                             ▼
 //!    └──────────── Retiring(orphan)          Retiring(next)              Retiring(previous)
 //! ```
@@ -15,7 +15,7 @@
 //! | State | What happens | After a crash |
 //! |---|---|---|
 //! | `Steady` | waits until `every` has passed, the value will soon expire or a user requests a rotation. Reads the application once a day and removes orphans: ours by name, in no Secret, older than an hour | the same |
-//! | `Adding{n}` | written *before* the call, which is sent within 10 s or announced again. Secret: `addPassword` with the display name `apicred/<cluster>/<uid>/<n>`. Certificate: the key pair is stored in the same write, then `addKey` | no blind repeat. Secret: after 5 minutes name n is looked up at the issuer; its value is lost, so it is removed. Certificate: announced again if it is not listed |
+//! | `Adding{n}` | written *before* the call, which is sent within 10 s or announced again. Secret: `addPassword` with the display name `apicred/<cluster>/<uid>/<n>`. Certificate: the key pair is stored in the same write, then `addKey` | no blind repeat. Secret: after 5 minutes apicred searches for name n at the issuer. It removes that credential, because its value is lost. Certificate: announced again if it is not listed |
 //! | `Added` | *proving*: token requests with only the next value, 30 s apart, until 5 in a row over 2 minutes succeed. Trials before this state do not count. If an hour has passed and the last trial got no token, the value is given up and removed from the Secret | counts from 0, and tries it at least once |
 //! | `Switched` | *overlap*: next has become current, and current previous. Waits for `overlap`, and until no credential has a valid token by the previous value; the latter at most until the next rotation is requested or must begin | the same |
 //! | `Retiring{key}` | written *before* the call. Removes one credential at the issuer, then its value | repeats; a credential that does not exist counts as removed |

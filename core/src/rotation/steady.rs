@@ -122,13 +122,14 @@ impl Decision<'_> {
         self.seen.slots.holds(ending) && !known
     }
 
-    /// The notice about it.
+    /// The notice about keys with this ending that contain something that does not belong to a rotation.
     pub(super) fn strange(&self, ending: &'static str) -> Notice {
         let keys = self.seen.slots.under(ending).cloned().collect();
         Notice::Unknown { ending, keys }
     }
 
-    /// The same while a rotation is in progress. If the current value is not the recorded one, digests cannot be compared.
+    /// The notices about the keys with both endings while a rotation is in progress. There are none if the current value is not the recorded one,
+    /// because digests cannot be compared then.
     pub(super) fn strangers(&self) -> impl Iterator<Item = Notice> {
         let current = self.facts.current.as_ref();
         let holds = current.is_some_and(|known| self.is_noted(known));
@@ -138,6 +139,7 @@ impl Decision<'_> {
             .map(|ending| self.strange(ending))
     }
 
+    /// Whether the annotation contains this value.
     pub(super) fn is_noted(&self, known: &Known) -> bool {
         self.record.all().any(|noted| noted.digest == known.digest)
     }
@@ -173,8 +175,8 @@ impl Decision<'_> {
             && slot.is_some_and(|slot| keys.any(|key| key.is(slot) == Same::Yes))
     }
 
-    /// Stores once which credential of the issuer the current value is, after the issuer's list has shown it; and that a user took a value out
-    /// of the Secret that nothing finds later.
+    /// Returns a write of the annotation in two cases. The issuer's list shows which credential the current value is, and the annotation does
+    /// not contain this yet. Or a user removed a value from the Secret, and apicred cannot find its credential at the issuer later.
     fn learnt(&self) -> Option<Step> {
         let known = self.facts.current.as_ref()?;
         let noted = self.record.current.as_ref();

@@ -1,4 +1,4 @@
-//! The endpoints on which a machine hands out tokens of its managed identities.
+//! The endpoints on which a machine issues tokens of its managed identities.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -120,10 +120,10 @@ const CASES: &[Case] = &[
         c.renew_requested = Some("a".to_owned());
         edit(o, |p| p.record.as_mut().unwrap().renew_handled = Some("a".to_owned()));
     }, "keep"),
-    ("a served request is taken off", |_, o| edit(o, |p| p.record.as_mut().unwrap().renew_handled = Some("a".to_owned())), "keep"),
+    ("a served request is removed", |_, o| edit(o, |p| p.record.as_mut().unwrap().renew_handled = Some("a".to_owned())), "keep"),
     ("another scope", |c, _| c.request.scopes = vec!["other".to_owned()], "mint spec_changed"),
     ("a label only", |c, _| { c.target.labels.insert("team".to_owned(), "blue".to_owned()); }, "render"),
-    ("a label taken off by somebody", |_, o| drift(o), "render"),
+    ("a label removed by another writer", |_, o| drift(o), "render"),
     // Sources.
     ("source moved", |_, o| moved(o), "verify"),
     ("source moved and read", |_, o| { moved(o); o.memory.verified = vec![mark("8")]; }, "keep"),

@@ -316,8 +316,8 @@ proptest! {
         }
     }
 
-    /// A refused entry is tried again at the first renewal after a day, however often it was refused, if it is listed before the entry that the renewal
-    /// otherwise.
+    /// A refused entry is tried again at the first renewal after a day, however often it was refused, if it is listed before the entry that the
+    /// renewal would otherwise use.
     #[test]
     fn no_refused_secret_is_refused_for_ever((credential, world) in any_list(), days in 1_i64..400) {
         let now = later(at(0), SignedDuration::from_hours(24 * days));

@@ -218,7 +218,7 @@ fn a_secret_is_ours_by_uid_and_nothing_less() {
     );
     assert!(
         matches!(of(&json!({ "labels": null })), Target::Ours { .. }),
-        "a label that was taken off is put back"
+        "a label that was removed is added again"
     );
     assert_eq!(
         foreign(&json!({ "labels": null, "annotations": null, "ownerReferences": null })),

@@ -136,7 +136,7 @@ fn a_rotation_demands_its_version_takes_off_old_keys_and_carries_the_token() {
     assert_eq!(
         annotations[names::CREDENTIAL],
         "alerts",
-        "still wanted, so not taken off"
+        "still wanted, so not removed"
     );
     assert_eq!(patch["data"].as_object().unwrap().len(), 5);
     assert_eq!(patch["data"]["token"], "dDBrZW4=");

@@ -68,7 +68,7 @@ pub(super) fn sent(mark: Option<Mark>, doubt: Option<Mark>) -> Sent {
     }
 }
 
-#[expect(clippy::option_option, reason = "not written, taken off, or written")]
+#[expect(clippy::option_option, reason = "not written, removed, or written")]
 pub(super) fn noted(changes: Option<Changes>, name: &str) -> Option<Option<String>> {
     changes?.get(name).cloned()
 }
