@@ -42,7 +42,7 @@ pub(crate) struct Addresses {
 
 /// How it answers.
 #[derive(Clone, Copy, Deserialize, Serialize)]
-pub(crate) struct Manner {
+pub(crate) struct IssuerBehaviour {
     /// Time that an answer takes.
     pub(crate) latency_ms: u64,
     /// Requests per second, above which it answers 429; `None`: no limit.
@@ -51,7 +51,7 @@ pub(crate) struct Manner {
     pub(crate) lifetime: u64,
 }
 
-impl Default for Manner {
+impl Default for IssuerBehaviour {
     fn default() -> Self {
         Self {
             latency_ms: 0,
@@ -84,7 +84,7 @@ pub(crate) struct Stats {
 
 #[derive(Default)]
 struct State {
-    manner: Manner,
+    behaviour: IssuerBehaviour,
     stats: Stats,
     by_client: HashMap<String, u32>,
     now: usize,
@@ -210,21 +210,21 @@ async fn token(request: Request<Incoming>, state: Shared) -> Answer {
             .map(|(_, id)| id.into_owned())
             .unwrap_or_default()
     });
-    let (manner, number, throttled) = with(&state, |s| {
+    let (behaviour, number, throttled) = with(&state, |s| {
         let mine = s.by_client.entry(client.clone()).or_default();
         *mine += 1;
         s.stats.most = s.stats.most.max(*mine);
         s.stats.clients = s.by_client.len();
         s.stats.posts += 1;
         s.stats.http2 += usize::from(http2);
-        let throttled = s.manner.rate.is_some_and(|rate| s.is_too_fast(rate));
+        let throttled = s.behaviour.rate.is_some_and(|rate| s.is_too_fast(rate));
         s.stats.throttled += usize::from(throttled);
         s.now += 1;
         s.stats.crowd = s.stats.crowd.max(s.now);
-        (s.manner, s.stats.posts, throttled)
+        (s.behaviour, s.stats.posts, throttled)
     });
-    if manner.latency_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(manner.latency_ms)).await;
+    if behaviour.latency_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
     }
     with(&state, |s| s.now -= 1);
     if throttled {
@@ -239,7 +239,7 @@ async fn token(request: Request<Incoming>, state: Shared) -> Answer {
     }
     let mut token = format!("bench.{client}.{number}.");
     token.extend(std::iter::repeat_n('x', TOKEN_BYTES - token.len()));
-    let lifetime = manner.lifetime;
+    let lifetime = behaviour.lifetime;
     json(
         StatusCode::OK,
         format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{lifetime}}}"#),
@@ -260,11 +260,11 @@ impl State {
 
 async fn control(request: Request<Incoming>, state: Shared) -> Answer {
     if request.method() == http::Method::POST {
-        let Ok(manner) = serde_json::from_slice(&body(request).await) else {
+        let Ok(behaviour) = serde_json::from_slice(&body(request).await) else {
             return json(StatusCode::BAD_REQUEST, "{}".to_owned());
         };
         with(&state, |s| {
-            s.manner = manner;
+            s.behaviour = behaviour;
             s.bucket = None;
         });
     }

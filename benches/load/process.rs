@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, ChildStdin, Command},
 };
 
-use crate::{Result, issuer::Addresses, issuer::Manner, issuer::Stats};
+use crate::{Result, issuer::Addresses, issuer::IssuerBehaviour, issuer::Stats};
 
 /// Arguments: the log file, then the command line. Its stdin is a pipe that only the harness holds: when the harness ends,
 /// in whatever way, the kernel closes the pipe, and the reader kills the program.
@@ -185,8 +185,8 @@ impl TokenServer {
     }
 
     /// Changes how it answers.
-    pub(crate) async fn set(&self, manner: Manner) -> Result<()> {
-        let request = self.http.post(&self.addresses.control).json(&manner);
+    pub(crate) async fn set(&self, behaviour: IssuerBehaviour) -> Result<()> {
+        let request = self.http.post(&self.addresses.control).json(&behaviour);
         request.send().await?.error_for_status()?;
         Ok(())
     }

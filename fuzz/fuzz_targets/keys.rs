@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use apicred::{
     api::ApiCredential,
     credential::{Credential, Issuer, IssuerLookup, parse},
-    oauth::{Identity, Material, Moment, file, known_endpoint, request, word},
+    oauth::{Identity, Material, RequestContext, file, known_endpoint, request, word},
 };
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -61,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
     {
         assert!(problem.len() < 400, "{} bytes", problem.len());
     }
-    let moment = Moment {
+    let moment = RequestContext {
         now: Timestamp::from_second(1_790_000_000).expect("in range"),
         request_id: "r",
         assertion_id: "a",

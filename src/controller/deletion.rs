@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
-    api::{self, calls::Trouble, existence::metadata},
+    api::{self, calls::ApiErrorKind, existence::metadata},
     context::Context,
     limiter::namespaces::NamespaceLimiter,
     reconcile::{Defect, contained, record},
@@ -172,14 +172,16 @@ async fn attempt(
 async fn remove(context: &Context, object: &ApiCredential, leaving: &Leaving) {
     let (mut pause, longest) = AGAIN;
     let mut reported: Option<Instant> = None;
-    while let Err(trouble) = api::finalizer::set(context, &leaving.key, &leaving.uid, false).await {
-        if trouble == Trouble::Unwanted {
+    while let Err(error_kind) =
+        api::finalizer::set(context, &leaving.key, &leaving.uid, false).await
+    {
+        if error_kind == ApiErrorKind::Unwanted {
             return;
         }
         // An API server that is not available does not accept an event either.
         let due = reported.is_none_or(|at| at.elapsed() >= REPORT_AGAIN);
-        if due && trouble != Trouble::Unavailable {
-            not_removed(context, object, &leaving.key, trouble).await;
+        if due && error_kind != ApiErrorKind::Unavailable {
+            not_removed(context, object, &leaving.key, error_kind).await;
             reported = Some(Instant::now());
         }
         sleep(pause).await;
@@ -188,12 +190,17 @@ async fn remove(context: &Context, object: &ApiCredential, leaving: &Leaving) {
 }
 
 /// Reports a finalizer that cannot be removed: in the log, and as an event if a configuration change is required.
-async fn not_removed(context: &Context, object: &ApiCredential, key: &Key, trouble: Trouble) {
+async fn not_removed(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+    error_kind: ApiErrorKind,
+) {
     let (namespace, credential) = (&key.namespace, &key.name);
-    let result = trouble.as_str();
+    let result = error_kind.as_str();
     let note = "the finalizer cannot be removed, which delays the deletion; allow the operator's role to patch apicredentials, and let admission policies admit it";
     tracing::warn!(namespace, credential, result, "{note}");
-    if !matches!(trouble, Trouble::Forbidden | Trouble::Invalid) {
+    if !matches!(error_kind, ApiErrorKind::Forbidden | ApiErrorKind::Invalid) {
         return;
     }
     let notice = Notice {

@@ -11,7 +11,7 @@ use crate::{
     api::{AllowedNamespaces, IssuerStatus},
     credential::{
         CaFault, Endpoint, FieldError, Issuer, OperatorIdentity, addresses,
-        annotations::{self, Place},
+        annotations::{self, AnnotatedKind},
         binding,
     },
     oauth::{Class, Stage, TokenError},
@@ -175,7 +175,7 @@ fn is_of(status: &IssuerStatus, meta: &ObjectMeta) -> bool {
 /// The message about annotations of an issuer: no annotation has an effect.
 fn unread(meta: &ObjectMeta) -> Option<String> {
     let keys = meta.annotations.iter().flat_map(BTreeMap::keys);
-    let reported = annotations::unread(keys, Place::Issuer)?;
+    let reported = annotations::unread(keys, AnnotatedKind::Issuer)?;
     Some(format!(
         "an annotation has no effect: {reported}; what an issuer allows is in its spec"
     ))

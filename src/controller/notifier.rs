@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     api::names,
-    plan::notify::{MOST_PODS, PAUSES, Trouble, is_due, patch},
+    plan::notify::{MOST_PODS, NotifyError, PAUSES, is_due, patch},
 };
 
 /// Concurrent requests for pods. The API server answers each one within milliseconds.
@@ -53,7 +53,7 @@ pub(super) async fn run(context: Arc<Context>) {
             let work = notify(&context, &limiter, &write);
             let result = contained(DEADLINE, Box::pin(work)).await;
             let result =
-                result.unwrap_or_else(|_| Some(Err(failed(&context, Trouble::Unavailable))));
+                result.unwrap_or_else(|_| Some(Err(failed(&context, NotifyError::Unavailable))));
             if let Some(result) = result {
                 ended(&context, &write, result);
             }
@@ -74,7 +74,7 @@ async fn notify(
     context: &Context,
     limiter: &NamespaceLimiter,
     write: &Write,
-) -> Option<Result<(), Trouble>> {
+) -> Option<Result<(), NotifyError>> {
     let mut last = None;
     for pause in iter::once(Duration::ZERO).chain(PAUSES.iter().map(|p| p.unsigned_abs())) {
         tokio::time::sleep(pause).await;
@@ -82,7 +82,7 @@ async fn notify(
             return last;
         }
         let result = pass(context, limiter, write).await;
-        let again = result.as_ref().is_err_and(|trouble| !trouble.lasts());
+        let again = result.as_ref().is_err_and(|error_kind| !error_kind.lasts());
         last = Some(result);
         if !again {
             break;
@@ -92,14 +92,18 @@ async fn notify(
 }
 
 /// Stores the result. The credential is reconciled if its status changes, or for another attempt.
-fn ended(context: &Context, write: &Write, result: Result<(), Trouble>) {
+fn ended(context: &Context, write: &Write, result: Result<(), NotifyError>) {
     if context.notification_ended(&write.key, &write.uid, result) {
         context.triggers.send(&write.key);
     }
 }
 
 /// Lists the pods once, and patches each pod that was not notified of the write.
-async fn pass(context: &Context, limiter: &NamespaceLimiter, write: &Write) -> Result<(), Trouble> {
+async fn pass(
+    context: &Context,
+    limiter: &NamespaceLimiter,
+    write: &Write,
+) -> Result<(), NotifyError> {
     let (mut found, mut more, mut result) = (0, String::new(), Ok(()));
     loop {
         let Some(page) = list(context, limiter, write, &more).await? else {
@@ -108,18 +112,18 @@ async fn pass(context: &Context, limiter: &NamespaceLimiter, write: &Write) -> R
         found += page.pods.len();
         let mut due = page.pods;
         due.retain(|pod| is_due(pod.seen(), write.written));
-        if let Err(trouble) = all(context, limiter, write, due).await {
-            if trouble.lasts() {
-                return Err(trouble);
+        if let Err(error_kind) = all(context, limiter, write, due).await {
+            if error_kind.lasts() {
+                return Err(error_kind);
             }
-            result = Err(trouble);
+            result = Err(error_kind);
         }
         more = page.more;
         if more.is_empty() {
             return result;
         }
         if found >= MOST_PODS {
-            return Err(failed(context, Trouble::TooMany));
+            return Err(failed(context, NotifyError::TooMany));
         }
     }
 }
@@ -130,15 +134,18 @@ async fn list(
     limiter: &NamespaceLimiter,
     write: &Write,
     from: &str,
-) -> Result<Option<PodPage>, Trouble> {
+) -> Result<Option<PodPage>, NotifyError> {
     let namespace = &write.key.namespace;
     let _permit = limiter.acquire(namespace).await;
     let wanted = || is_wanted(context, write);
     let request = || pods::page(&context.client, namespace, &write.selector, from);
     match call_with_message(&context.metrics, "list_pods", wanted, request, None).await {
         Ok(page) => Ok(Some(page)),
-        Err(error) if is_over(error.trouble) => Ok(None),
-        Err(error) => Err(failed(context, Trouble::of("list", &error.server_message))),
+        Err(error) if is_over(error.error_kind) => Ok(None),
+        Err(error) => Err(failed(
+            context,
+            NotifyError::of("list", &error.server_message),
+        )),
     }
 }
 
@@ -148,7 +155,7 @@ async fn all(
     limiter: &NamespaceLimiter,
     write: &Write,
     due: Vec<SelectedPod>,
-) -> Result<(), Trouble> {
+) -> Result<(), NotifyError> {
     // If the role forbids one patch, it forbids the patch of every pod.
     let forbidden = AtomicBool::new(false);
     let forbidden = &forbidden;
@@ -156,17 +163,17 @@ async fn all(
         let _permit = limiter.acquire(&write.key.namespace).await;
         let wanted = || !forbidden.load(Ordering::Relaxed) && is_wanted(context, write);
         let result = one(context, write, &pod, wanted).await;
-        if let Err(Trouble::Forbidden(_)) = result {
+        if let Err(NotifyError::Forbidden(_)) = result {
             forbidden.store(true, Ordering::Relaxed);
         }
         result
     });
     let results = stream::iter(patches).buffer_unordered(IN_A_NAMESPACE);
     results
-        .fold(Ok(()), |all: Result<(), Trouble>, result| {
+        .fold(Ok(()), |all: Result<(), NotifyError>, result| {
             // A permanent error is reported before a temporary one.
             let all = match (all, result) {
-                (Err(known), Err(trouble)) if !known.lasts() => Err(trouble),
+                (Err(known), Err(error_kind)) if !known.lasts() => Err(error_kind),
                 (all @ Err(_), _) => all,
                 (Ok(()), result) => result,
             };
@@ -180,7 +187,7 @@ async fn one(
     write: &Write,
     pod: &SelectedPod,
     wanted: impl FnMut() -> bool,
-) -> Result<(), Trouble> {
+) -> Result<(), NotifyError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &write.key.namespace);
     let params = PatchParams {
         field_manager: Some(names::MANAGER.to_owned()),
@@ -193,26 +200,29 @@ async fn one(
             context.metrics.notified("ok");
             Ok(())
         }
-        Err(error) if is_over(error.trouble) => Ok(()),
-        Err(error) => Err(failed(context, Trouble::of("patch", &error.server_message))),
+        Err(error) if is_over(error.error_kind) => Ok(()),
+        Err(error) => Err(failed(
+            context,
+            NotifyError::of("patch", &error.server_message),
+        )),
     }
 }
 
 /// Counts a failure, which `ApicredPodsNotNotified` reports.
-fn failed(context: &Context, trouble: Trouble) -> Trouble {
+fn failed(context: &Context, error_kind: NotifyError) -> NotifyError {
     context.metrics.notified("failed");
-    trouble
+    error_kind
 }
 
 /// Whether this pod no longer needs a notification: it was deleted, or a new pod with the same name mounts the newest file, or
 /// its namespace is being deleted, or a newer write is being notified.
-fn is_over(trouble: calls::Trouble) -> bool {
+fn is_over(error_kind: calls::ApiErrorKind) -> bool {
     matches!(
-        trouble,
-        calls::Trouble::NotFound
-            | calls::Trouble::Conflict
-            | calls::Trouble::Terminating
-            | calls::Trouble::Unwanted
+        error_kind,
+        calls::ApiErrorKind::NotFound
+            | calls::ApiErrorKind::Conflict
+            | calls::ApiErrorKind::Terminating
+            | calls::ApiErrorKind::Unwanted
     )
 }
 

@@ -10,7 +10,7 @@ use std::{
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
-    api::calls::{Failed, Trouble},
+    api::calls::{ApiErrorKind, Failed},
     locks::lock,
 };
 
@@ -27,13 +27,20 @@ pub(super) fn after_lost_status(lost: u32) -> Duration {
 
 /// Whether a status that could not be written is reported again, after this number of consecutive failures. The watches report
 /// an API server that does not respond, and they report it once.
-pub(super) fn is_reported_again(lost: u32, trouble: Trouble) -> bool {
-    lost.is_multiple_of(REPORTED) && !matches!(trouble, Trouble::Unavailable | Trouble::Unwanted)
+pub(super) fn is_reported_again(lost: u32, error_kind: ApiErrorKind) -> bool {
+    lost.is_multiple_of(REPORTED)
+        && !matches!(
+            error_kind,
+            ApiErrorKind::Unavailable | ApiErrorKind::Unwanted
+        )
 }
 
 /// Whether the first failed status write is logged. The log line of each further attempt would be the same.
 pub(super) fn is_lasting(failed: &Failed) -> bool {
-    let rejected = matches!(failed.trouble, Trouble::Forbidden | Trouble::Invalid);
+    let rejected = matches!(
+        failed.error_kind,
+        ApiErrorKind::Forbidden | ApiErrorKind::Invalid
+    );
     rejected || failed.server_message.is_webhook_down()
 }
 
@@ -73,13 +80,13 @@ impl<N: Clone + Eq + Hash + Send + 'static> Rechecks<N> {
             *count
         };
         let first = count == 1 && is_lasting(failed);
-        if first || is_reported_again(count, failed.trouble) {
+        if first || is_reported_again(count, failed.error_kind) {
             tracing::warn!(
                 kind = object.kind,
                 namespace = object.namespace,
                 name = object.name,
                 tries = count,
-                result = failed.trouble.as_str(),
+                result = failed.error_kind.as_str(),
                 server_message = failed.server_message.fault(),
                 "the status cannot be written, so only the log has it; apicred tries again"
             );
@@ -141,7 +148,7 @@ mod tests {
     #[test]
     fn a_status_that_cannot_be_written_waits_longer_each_time_until_it_is() {
         let rechecks = Rechecks::default();
-        let failed = Failed::from(Trouble::Forbidden);
+        let failed = Failed::from(ApiErrorKind::Forbidden);
         let lost = || rechecks.lost(&"shared", OBJECT, &failed).as_secs();
         let waits: Vec<u64> = (0..7).map(|_| lost()).collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
@@ -156,12 +163,15 @@ mod tests {
 
     #[test]
     fn a_status_that_stays_unwritten_is_reported_now_and_then() {
-        let reported = |trouble| (1..=24).filter(move |n| is_reported_again(*n, trouble));
-        assert_eq!(reported(Trouble::Forbidden).collect::<Vec<_>>(), [12, 24]);
-        assert_eq!(reported(Trouble::Unavailable).count(), 0);
-        assert!(is_lasting(&Trouble::Invalid.into()));
+        let reported = |error_kind| (1..=24).filter(move |n| is_reported_again(*n, error_kind));
+        assert_eq!(
+            reported(ApiErrorKind::Forbidden).collect::<Vec<_>>(),
+            [12, 24]
+        );
+        assert_eq!(reported(ApiErrorKind::Unavailable).count(), 0);
+        assert!(is_lasting(&ApiErrorKind::Invalid.into()));
         assert!(
-            !is_lasting(&Trouble::Conflict.into()),
+            !is_lasting(&ApiErrorKind::Conflict.into()),
             "the watch brings the next version"
         );
     }

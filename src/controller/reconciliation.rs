@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     context::Context,
-    state::{Held, Revocable},
+    state::{Revocable, UnpublishedToken},
 };
 use crate::{
     credential::{Credential, Key},
@@ -63,13 +63,13 @@ impl<'a> Reconciliation<'a> {
     }
 
     /// Retains a token that is not written yet, so that another attempt to write needs no request to the issuer.
-    pub(super) fn hold(&mut self, held: Held) {
+    pub(super) fn hold(&mut self, held: UnpublishedToken) {
         self.with_state(|state| state.held = Some(held));
         self.observed.held = true;
     }
 
     /// The token that is not written yet.
-    pub(super) fn held(&self) -> Option<Held> {
+    pub(super) fn held(&self) -> Option<UnpublishedToken> {
         self.with_state(|state| state.held.clone())
     }
 

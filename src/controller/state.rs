@@ -28,7 +28,7 @@ pub(super) struct State {
     pub(super) memory: Memory,
     /// This process has not decided anything for it yet: the wait in its status applies.
     pub(super) undecided: bool,
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<UnpublishedToken>,
     /// The response to a refresh that could not be stored yet. It exists only in memory.
     pub(super) unsaved: Option<Box<Answered>>,
     /// Marks on the state Secret, where this process knows more than the Secret contains.
@@ -86,7 +86,7 @@ impl State {
 
 /// A token that was received and could not be written yet.
 #[derive(Clone)]
-pub(super) struct Held {
+pub(super) struct UnpublishedToken {
     pub(super) token: Arc<Token>,
     pub(super) sources: SourceUse,
     pub(super) fingerprint: String,

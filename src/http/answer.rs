@@ -6,7 +6,7 @@ use reqwest::header::{
     AGE, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 
-use super::{Broken, Chosen, broken, patience::Patience, way::Way};
+use super::{Broken, Chosen, broken, patience::Patience, target::RequestTarget};
 use crate::oauth::{RawAnswer, TokenError, too_large};
 
 /// How many requests a rate limit still allows, and when the limit is reset
@@ -33,10 +33,10 @@ pub(super) async fn head(
     patience: &mut Patience,
 ) -> Result<reqwest::Response, TokenError> {
     let sent = patience.wait(request.send()).await;
-    let sent = sent.ok_or_else(|| broken::late(&chosen.way()))?;
+    let sent = sent.ok_or_else(|| broken::late(&chosen.target()))?;
     sent.map_err(|error| TokenError {
         not_sent: broken::not_processed(&error, error.is_connect()),
-        ..transport(&error, &chosen.way())
+        ..transport(&error, &chosen.target())
     })
 }
 
@@ -81,8 +81,8 @@ pub(super) async fn whole(
                 }
                 too_large(&answer, &chosen.host)
             }
-            Some(Err(error)) => transport(&error, &chosen.way()),
-            None => broken::late(&chosen.way()),
+            Some(Err(error)) => transport(&error, &chosen.target()),
+            None => broken::late(&chosen.target()),
         };
         return Err(Broken {
             token_error,
@@ -92,12 +92,12 @@ pub(super) async fn whole(
 }
 
 /// What went wrong below HTTP. The texts of the libraries are not shown.
-pub(super) fn transport(error: &reqwest::Error, way: &Way) -> TokenError {
+pub(super) fn transport(error: &reqwest::Error, target: &RequestTarget) -> TokenError {
     let known = error
         .source()
-        .and_then(|cause| broken::token_error(cause, way));
+        .and_then(|cause| broken::token_error(cause, target));
     known.unwrap_or_else(|| {
         let kind = (error.is_connect(), error.is_timeout());
-        broken::plain(error, kind, way)
+        broken::plain(error, kind, target)
     })
 }

@@ -7,9 +7,9 @@ use std::{error::Error, io};
 use rustls::AlertDescription;
 
 use super::{
+    target::RequestTarget,
     tls_failure::{refuses_certificate, tls_error, tls_failure},
     tunnel::Tunnel,
-    way::Way,
 };
 use crate::{
     bounded,
@@ -21,22 +21,25 @@ use crate::{
 const DEPTH: usize = 16;
 
 /// A failure that is more specific than "no connection".
-pub(super) fn token_error(error: &(dyn Error + 'static), way: &Way) -> Option<TokenError> {
+pub(super) fn token_error(
+    error: &(dyn Error + 'static),
+    target: &RequestTarget,
+) -> Option<TokenError> {
     let mut tunnel = None;
     for this in causes(error) {
         if let Some(refused) = this.downcast_ref::<AddressNotAllowed>() {
             return Some(refused.clone().into());
         }
-        if let (Some(missing), None) = (this.downcast_ref::<NameNotFound>(), way.proxy) {
-            return Some(not_found(*missing, way));
+        if let (Some(missing), None) = (this.downcast_ref::<NameNotFound>(), target.proxy) {
+            return Some(not_found(*missing, target));
         }
-        if way.proxy.is_some() && tunnel.is_none() {
+        if target.proxy.is_some() && tunnel.is_none() {
             tunnel = Tunnel::of(this);
         }
         if let Some(hyper) = this.downcast_ref::<hyper::Error>()
             && hyper.is_parse()
         {
-            return Some(no_http(hyper, way));
+            return Some(no_http(hyper, target));
         }
         if let Some(tls) = tls_error(this) {
             return Some(if tunnel.is_some() {
@@ -47,11 +50,11 @@ pub(super) fn token_error(error: &(dyn Error + 'static), way: &Way) -> Option<To
                 )
                 .at(Stage::Proxy)
             } else {
-                tls_failure(tls, way)
+                tls_failure(tls, target)
             });
         }
     }
-    tunnel.map(|tunnel| tunnel.token_error(error, way.proxy))
+    tunnel.map(|tunnel| tunnel.token_error(error, target.proxy))
 }
 
 pub(super) fn causes<'a>(
@@ -86,10 +89,10 @@ pub(super) fn not_processed(error: &(dyn Error + 'static), no_connection: bool) 
 /// Returns true if the server was reached over TLS, and its certificate accepted, although the request failed. Such a server requires a
 /// client certificate, which a credential with `client.mtls` sends, or it closed the connection after it had requested one: TLS 1.2 has no alert
 /// for a missing certificate, and some servers send none.
-pub(super) const fn is_reached(token_error: &TokenError, way: &Way) -> bool {
+pub(super) const fn is_reached(token_error: &TokenError, target: &RequestTarget) -> bool {
     match token_error.stage {
         Stage::ClientCertificate => true,
-        Stage::Connect | Stage::BrokenOff => way.seen.certificate_requested > 0,
+        Stage::Connect | Stage::BrokenOff => target.seen.certificate_requested > 0,
         Stage::Own
         | Stage::Proxy
         | Stage::Tunnel
@@ -102,8 +105,8 @@ pub(super) const fn is_reached(token_error: &TokenError, way: &Way) -> bool {
 }
 
 /// The server sent something over TLS that is not valid HTTP. It may have processed the request.
-fn no_http(error: &hyper::Error, way: &Way) -> TokenError {
-    let place = way.place();
+fn no_http(error: &hyper::Error, target: &RequestTarget) -> TokenError {
+    let place = target.place();
     let (reason, text) = if error.is_parse_too_large() {
         (
             Reason::AnswerTooLarge,
@@ -122,10 +125,10 @@ fn no_http(error: &hyper::Error, way: &Way) -> TokenError {
     TokenError::local(Class::Transient, reason, text).at(Stage::BrokenOff)
 }
 
-fn not_found(missing: NameNotFound, way: &Way) -> TokenError {
-    let host = bounded(&way.host, 253);
+fn not_found(missing: NameNotFound, target: &RequestTarget) -> TokenError {
+    let host = bounded(&target.host, 253);
     let text = match missing {
-        NameNotFound::Unknown if way.built_in => format!(
+        NameNotFound::Unknown if target.built_in => format!(
             "DNS has no address for {host}, a host of Microsoft Entra ID; make public names known to the cluster's DNS, or have an administrator set a proxy for issuers"
         ),
         NameNotFound::Unknown => format!(
@@ -152,8 +155,8 @@ pub(super) fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKin
 }
 
 /// No answer, or not the whole answer, arrived in time.
-pub(super) fn late(way: &Way) -> TokenError {
-    let text = format!("{} did not answer in time", way.place());
+pub(super) fn late(target: &RequestTarget) -> TokenError {
+    let text = format!("{} did not answer in time", target.place());
     let text = NextStep::new(text, Then::TryAgain);
     TokenError::local(Class::Transient, Reason::IssuerTimeout, text).at(Stage::Timeout)
 }
@@ -162,15 +165,15 @@ pub(super) fn late(way: &Way) -> TokenError {
 pub(super) fn plain(
     error: &(dyn Error + 'static),
     (connecting, timed_out): (bool, bool),
-    way: &Way,
+    target: &RequestTarget,
 ) -> TokenError {
-    let place = way.place();
+    let place = target.place();
     let stage = match (connecting, timed_out) {
         (_, true) => Stage::Timeout,
         (true, false) => Stage::Connect,
         (false, false) => Stage::BrokenOff,
     };
-    let (reason, text) = match (connecting, timed_out, way.proxy.is_some()) {
+    let (reason, text) = match (connecting, timed_out, target.proxy.is_some()) {
         (true, true, true) => (
             Reason::ProxyTimeout,
             NextStep::new(
@@ -178,7 +181,7 @@ pub(super) fn plain(
                 Then::TryAgain,
             ),
         ),
-        (true, true, false) if way.seen.begun > 0 => (
+        (true, true, false) if target.seen.begun > 0 => (
             Reason::IssuerTimeout,
             format!(
                 "{place} accepts connections and does not finish the TLS handshake in time; check that this port uses TLS, and check devices between"
@@ -192,7 +195,7 @@ pub(super) fn plain(
             )
             .into(),
         ),
-        (false, true, _) => return late(way),
+        (false, true, _) => return late(target),
         (true, false, true) => (
             Reason::IssuerUnreachable,
             format!(
@@ -200,7 +203,7 @@ pub(super) fn plain(
             )
             .into(),
         ),
-        (true, false, false) => (Reason::IssuerUnreachable, not_connected(error, way).into()),
+        (true, false, false) => (Reason::IssuerUnreachable, not_connected(error, target).into()),
         (false, false, _) => (
             Reason::IssuerUnreachable,
             NextStep::new(
@@ -211,7 +214,7 @@ pub(super) fn plain(
                             "was reset before the whole answer arrived",
                         _ => "ended before the whole answer arrived",
                     },
-                    way.maybe_certificate()
+                    target.maybe_certificate()
                 ),
                 Then::TryAgain,
             ),
@@ -220,18 +223,18 @@ pub(super) fn plain(
     TokenError::local(Class::Transient, reason, text).at(stage)
 }
 
-fn not_connected(error: &(dyn Error + 'static), way: &Way) -> String {
+fn not_connected(error: &(dyn Error + 'static), target: &RequestTarget) -> String {
     use io::ErrorKind as K;
-    let place = way.place();
+    let place = target.place();
     let kind = system_error(error);
-    if way.seen.begun > 0 {
+    if target.seen.begun > 0 {
         let what = match kind {
             Some(K::ConnectionReset | K::BrokenPipe) => "reset",
             _ => "closed",
         };
         return format!(
             "{place} {what} the connection in the TLS handshake{}; check that this port uses TLS, and check the rules of firewalls and gateways between",
-            way.maybe_certificate()
+            target.maybe_certificate()
         );
     }
     match kind {

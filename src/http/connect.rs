@@ -14,8 +14,8 @@ use tower::filter::AsyncFilterLayer;
 
 use super::{
     TOTAL,
+    target::WithUser,
     trust::{self, Seen},
-    way::WithUser,
 };
 use crate::{
     Reason,
@@ -148,12 +148,12 @@ fn through(
         )
     };
     let url = proxy.url().as_str();
-    let way = match settings.to_proxy_itself {
+    let target = match settings.to_proxy_itself {
         None => reqwest::Proxy::https(url),
         // A request for an http URL is sent to the proxy itself, and the proxy answers it.
         Some(_) => reqwest::Proxy::http(url),
     };
-    let mut way = way.map_err(|_| fault())?;
+    let mut target = target.map_err(|_| fault())?;
     if let Some((user, password)) = proxy
         .credentials()
         .filter(|_| settings.to_proxy_itself != Some(WithUser(false)))
@@ -162,11 +162,11 @@ fn through(
         let header = HeaderValue::from_str(&basic(user, password));
         let mut header = header.map_err(|_| fault())?;
         header.set_sensitive(true);
-        way = way.custom_http_auth(header);
+        target = target.custom_http_auth(header);
     }
     let host = proxy.url().host_str().unwrap_or_default().to_owned();
     builder = builder
-        .proxy(way)
+        .proxy(target)
         .connect_timeout(settings.fresh.unwrap_or(CONNECT_BY_PROXY))
         .dns_resolver(Arc::new(ProxyResolver::new(host)));
     // The address was already checked.

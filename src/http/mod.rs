@@ -19,12 +19,12 @@ mod answer;
 mod broken;
 mod connect;
 mod patience;
+mod target;
 #[cfg(test)]
 mod tests;
 mod tls_failure;
 mod trust;
 mod tunnel;
-mod way;
 
 pub(crate) use tls_failure::tls_error;
 
@@ -32,8 +32,8 @@ use self::{
     answer::{head, read, transport, whole},
     connect::{CONNECT, Settings, Warm, build},
     patience::Patience,
+    target::{RequestTarget, WithUser, may_send},
     trust::{Count, Seen},
-    way::{Way, WithUser, may_send},
 };
 use crate::{
     credential::{CaFault, Issuer, IssuerId, addresses},
@@ -56,7 +56,7 @@ const MAX_CLIENTS: usize = 256;
 
 /// How a request is sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct SendOptions {
     /// Use a new connection. The server may close an idle connection at the moment of the request,
     /// and then it is not known whether the request was read.
     pub fresh: bool,
@@ -64,7 +64,7 @@ pub struct Manner {
     pub deadline: Duration,
 }
 
-impl Default for Manner {
+impl Default for SendOptions {
     fn default() -> Self {
         Self {
             fresh: false,
@@ -129,9 +129,9 @@ struct Chosen {
 }
 
 impl Chosen {
-    /// The way of a failed request.
-    fn way(&self) -> Way {
-        Way {
+    /// The target of a failed request.
+    fn target(&self) -> RequestTarget {
+        RequestTarget {
             host: self.host.clone(),
             port: self.port,
             built_in: self.built_in,
@@ -168,11 +168,11 @@ impl Http {
         issuer: &Issuer,
         request: TokenRequest,
     ) -> Result<RawAnswer, TokenError> {
-        let sent = self.exchange(issuer, request, Manner::default()).await;
+        let sent = self.exchange(issuer, request, SendOptions::default()).await;
         sent.map_err(|broken| broken.token_error)
     }
 
-    /// Sends a token request in this manner.
+    /// Sends a token request with these options.
     ///
     /// # Errors
     /// A token error if no complete answer arrived, and the part that arrived.
@@ -180,12 +180,12 @@ impl Http {
         &self,
         issuer: &Issuer,
         request: TokenRequest,
-        manner: Manner,
+        options: SendOptions,
     ) -> Result<RawAnswer, Broken> {
         // Boxed: otherwise it would enlarge the future of each caller.
-        let prepared = Box::pin(self.prepare(issuer, request, manner)).await;
+        let prepared = Box::pin(self.prepare(issuer, request, options)).await;
         let (request, chosen) = prepared.map_err(not_sent)?;
-        let patience = Patience::new(manner.deadline);
+        let patience = Patience::new(options.deadline);
         match Box::pin(read(request, &chosen, patience)).await {
             Ok(answer) => Ok(answer),
             Err(broken) => Err(Broken {
@@ -199,14 +199,14 @@ impl Http {
         &self,
         issuer: &Issuer,
         request: TokenRequest,
-        manner: Manner,
+        options: SendOptions,
     ) -> Result<(reqwest::RequestBuilder, Chosen), TokenError> {
         // Shorter than the deadline, so that a failed connection is distinguished from an answer that did not arrive.
-        let fresh = manner.fresh.then(|| CONNECT.min(manner.deadline * 3 / 4));
-        let way = (request.tls.as_ref(), request.local, fresh);
-        let mut chosen = self.client(issuer, &request.url, way).await?;
+        let fresh = options.fresh.then(|| CONNECT.min(options.deadline * 3 / 4));
+        let target = (request.tls.as_ref(), request.local, fresh);
+        let mut chosen = self.client(issuer, &request.url, target).await?;
         chosen.secrets = Some(SentSecrets::of(&request));
-        chosen.until = Instant::now() + manner.deadline;
+        chosen.until = Instant::now() + options.deadline;
         let client = &chosen.client;
         let mut headers = HeaderMap::new();
         let content = match request.method {
@@ -234,7 +234,7 @@ impl Http {
             Method::PutJson => client.put(request.url).headers(headers).body(body),
             Method::Get => client.get(request.url).headers(headers),
         };
-        Ok((built.timeout(manner.deadline + STOPPED), chosen))
+        Ok((built.timeout(options.deadline + STOPPED), chosen))
     }
 
     /// Gets a public document of an issuer.
@@ -272,9 +272,9 @@ impl Http {
         match chosen.client.head(root).send().await {
             Ok(_) => Ok(()),
             Err(error) => {
-                let way = chosen.way();
-                let token_error = transport(&error, &way);
-                if broken::is_reached(&token_error, &way) {
+                let target = chosen.target();
+                let token_error = transport(&error, &target);
+                if broken::is_reached(&token_error, &target) {
                     Ok(())
                 } else {
                     Err(Box::pin(self.explained(issuer, &chosen, token_error)).await)

@@ -5,7 +5,7 @@ use std::{error::Error, io};
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::way::Way;
+use super::target::RequestTarget;
 use crate::{
     bounded,
     oauth::{
@@ -41,18 +41,18 @@ pub(crate) fn tls_error<'a>(mut cause: &'a (dyn Error + 'static)) -> Option<&'a 
     }
 }
 
-pub(super) fn tls_failure(error: &rustls::Error, way: &Way) -> TokenError {
+pub(super) fn tls_failure(error: &rustls::Error, target: &RequestTarget) -> TokenError {
     let failed = |what: String| {
         TokenError::local(
             Class::Transient,
             Reason::TlsFailed,
-            format!("{}: {what}", way.place()),
+            format!("{}: {what}", target.place()),
         )
         .at(Stage::Tls)
     };
     match error {
         rustls::Error::AlertReceived(alert) => {
-            let (what, about_certificate) = alerted(*alert, way);
+            let (what, about_certificate) = alerted(*alert, target);
             let token_error = failed(what);
             if about_certificate {
                 // The result stays the same until the configuration changes, here or at the issuer.
@@ -60,7 +60,7 @@ pub(super) fn tls_failure(error: &rustls::Error, way: &Way) -> TokenError {
                     class: Class::Denied,
                     reason: Reason::ClientCertificateRefused,
                     stage: Stage::ClientCertificate,
-                    about_client: way.shows,
+                    about_client: target.shows,
                     ..token_error
                 };
             }
@@ -73,11 +73,11 @@ pub(super) fn tls_failure(error: &rustls::Error, way: &Way) -> TokenError {
             };
             failed(match (refused, cause) {
                 (Some(refused), _) => {
-                    let refused = match &way.hide {
+                    let refused = match &target.hide {
                         Some(net) => refused.without(net),
                         None => refused.clone(),
                     };
-                    chain::sentence(&refused, &way.host, way.proxy.is_some())
+                    chain::sentence(&refused, &target.host, target.proxy.is_some())
                 }
                 (None, CertificateError::BadSignature) => {
                     "the server's signature does not fit its certificate; its certificate and private key do not belong together".to_owned()
@@ -129,13 +129,13 @@ fn handshake(error: &rustls::Error) -> &'static str {
 const NO_HTTP: &str = "the server supports neither HTTP/2 nor HTTP/1.1 at this port (ALPN); correct the port or the server";
 
 /// What an alert of the server means, and whether it is about the client's certificate.
-fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {
+fn alerted(alert: AlertDescription, target: &RequestTarget) -> (String, bool) {
     use AlertDescription as A;
     let name = alert
         .as_str()
         .map_or_else(|| u8::from(alert).to_string(), |name| bounded(name, 40));
-    if let Some(why) = certificate_refused(alert, way) {
-        let text = if way.shows {
+    if let Some(why) = certificate_refused(alert, target) {
+        let text = if target.shows {
             format!("the server refuses the client certificate (alert {name}): {why}")
         } else {
             format!(
@@ -161,11 +161,11 @@ fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {
 }
 
 /// Why the server refuses the client's certificate, if the alert is about that.
-fn certificate_refused(alert: AlertDescription, way: &Way) -> Option<&'static str> {
+fn certificate_refused(alert: AlertDescription, target: &RequestTarget) -> Option<&'static str> {
     use AlertDescription as A;
-    let certificate_requested = way.seen.certificate_requested > 0;
+    let certificate_requested = target.seen.certificate_requested > 0;
     let why = match alert {
-        _ if refuses_certificate(alert) && way.seen.unfit > 0 => {
+        _ if refuses_certificate(alert) && target.seen.unfit > 0 => {
             "it accepts no signature that the client's key can make; use another kind of key, such as RSA or EC on P-256"
         }
         A::UnknownCA => {
@@ -187,7 +187,7 @@ fn certificate_refused(alert: AlertDescription, way: &Way) -> Option<&'static st
         A::HandshakeFailure if certificate_requested => {
             "check that its CA is known there, and that its intermediate certificates come after the client's own"
         }
-        A::DecryptError if certificate_requested && way.shows => {
+        A::DecryptError if certificate_requested && target.shows => {
             "its key does not fit; check the certificate and the key"
         }
         _ => return None,

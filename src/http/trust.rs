@@ -21,7 +21,7 @@ use crate::{
     environment,
     oauth::{
         bundle,
-        chain::{Card, Refused, Shown},
+        chain::{CertificateSummary, Refused, Shown},
         pem,
     },
 };
@@ -93,12 +93,16 @@ pub(super) fn certified(text: &str) -> Option<CertifiedKey> {
 pub(super) fn roots(
     ca_bundle: Option<&str>,
     cas: &[CertificateDer<'static>],
-) -> Result<(RootCertStore, Option<Vec<Card>>), String> {
+) -> Result<(RootCertStore, Option<Vec<CertificateSummary>>), String> {
     let mut roots = RootCertStore::empty();
     let mut anchors = None;
     if let Some(text) = ca_bundle {
         let own = bundle::roots(text)?;
-        anchors = Some(own.iter().filter_map(|der| Card::of(der)).collect());
+        anchors = Some(
+            own.iter()
+                .filter_map(|der| CertificateSummary::of(der))
+                .collect(),
+        );
         roots.add_parsable_certificates(own);
     }
     roots.add_parsable_certificates(cas.iter().cloned());
@@ -118,7 +122,7 @@ pub(super) fn roots(
 /// An error of rustls; usually because there are no roots.
 pub(super) fn config(
     roots: RootCertStore,
-    anchors: Option<Vec<Card>>,
+    anchors: Option<Vec<CertificateSummary>>,
     identity: Option<CertifiedKey>,
     seen: &Arc<Seen>,
 ) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
@@ -149,7 +153,7 @@ pub(super) fn config(
 #[derive(Debug)]
 struct Verifier {
     real: Arc<WebPkiServerVerifier>,
-    anchors: Option<Vec<Card>>,
+    anchors: Option<Vec<CertificateSummary>>,
 }
 
 impl ServerCertVerifier for Verifier {

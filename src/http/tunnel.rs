@@ -23,7 +23,7 @@ use super::{
     Chosen, Http,
     broken::{causes, system_error},
     connect::Settings,
-    way::WithUser,
+    target::WithUser,
 };
 use crate::{
     Reason, clock,
@@ -311,7 +311,7 @@ impl Http {
             tokio::time::timeout_at(until, self.repeat_connect(issuer, chosen, user));
         let response = Box::pin(second_connect).await.ok().flatten();
         let known = chosen.proxy.unwrap_or(user);
-        let place = chosen.way().place();
+        let place = chosen.target().place();
         // The request without the password is a different one, so only an answer 407 is relevant.
         let response = response.filter(|response| user == known || response.is_about_credentials());
         let token_error = match response
@@ -372,7 +372,7 @@ impl Http {
         };
         tracing::warn!(
             proxy = proxy.url().origin().ascii_serialization(),
-            place = chosen.way().place(),
+            place = chosen.target().place(),
             status,
             reason = token_error.reason.as_str(),
             "the proxy for issuers opens no connection: {message}"

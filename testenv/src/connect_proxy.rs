@@ -19,7 +19,7 @@ const MAX_HEAD: usize = 8192;
 
 /// How it answers clients.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Manner {
+pub enum ProxyBehaviour {
     /// Connects them.
     Open,
     /// Answers with this status.
@@ -46,7 +46,7 @@ pub struct ConnectProxy {
 struct Shared {
     /// The required value of `Proxy-Authorization`.
     wants: Option<String>,
-    manner: Mutex<Manner>,
+    behaviour: Mutex<ProxyBehaviour>,
     /// Addresses of targets whose names do not resolve to them.
     leads: Mutex<BTreeMap<String, SocketAddr>>,
     requests: Mutex<Vec<ConnectRequest>>,
@@ -67,7 +67,7 @@ impl ConnectProxy {
         let basic = |(user, password)| STANDARD.encode(format!("{user}:{password}"));
         let shared = Arc::new(Shared {
             wants: user.map(|both| format!("Basic {}", basic(both))),
-            manner: Mutex::new(Manner::Open),
+            behaviour: Mutex::new(ProxyBehaviour::Open),
             leads: Mutex::default(),
             requests: Mutex::default(),
             cuts: watch::Sender::new(0),
@@ -88,8 +88,8 @@ impl ConnectProxy {
     }
 
     /// Applies from now on. All earlier connections are closed.
-    pub fn behave(&self, manner: Manner) {
-        *lock(&self.shared.manner) = manner;
+    pub fn behave(&self, behaviour: ProxyBehaviour) {
+        *lock(&self.shared.behaviour) = behaviour;
         self.cut();
     }
 
@@ -165,17 +165,17 @@ async fn tunnel(mut near: TcpStream, shared: &Shared) -> io::Result<()> {
         name.eq_ignore_ascii_case("proxy-authorization")
             .then(|| value.trim().to_owned())
     });
-    let manner = *lock(&shared.manner);
+    let behaviour = *lock(&shared.behaviour);
     let mut far = None;
-    let status = match manner {
+    let status = match behaviour {
         _ if target.is_empty() => 405,
-        Manner::Hang => {
+        ProxyBehaviour::Hang => {
             note(shared, target, None);
             return std::future::pending().await;
         }
-        Manner::Refuse(status) => status,
-        Manner::Open if shared.wants.is_some() && given != shared.wants => 407,
-        Manner::Open => match connect(shared, &target).await {
+        ProxyBehaviour::Refuse(status) => status,
+        ProxyBehaviour::Open if shared.wants.is_some() && given != shared.wants => 407,
+        ProxyBehaviour::Open => match connect(shared, &target).await {
             Ok(stream) => {
                 far = Some(stream);
                 200

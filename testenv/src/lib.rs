@@ -63,7 +63,7 @@ pub mod tls;
 mod tools;
 
 pub use audit::{AuditEvent, AuditMark};
-pub use connect_proxy::{ConnectProxy, ConnectRequest, Manner};
+pub use connect_proxy::{ConnectProxy, ConnectRequest, ProxyBehaviour};
 pub use control_plane::{AnotherApiServer, Backup, Component, ControlPlane, Options};
 pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};

@@ -9,7 +9,7 @@ use std::{
 use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
 use k8s_openapi::api::events::v1::Event;
 use serde_json::json;
-use testenv::{ConnectProxy, ConnectRequest, Manner, eventually};
+use testenv::{ConnectProxy, ConnectRequest, ProxyBehaviour, eventually};
 
 use crate::support::{LATER, Listener, Place, World, condition, issuer_of, run, unique};
 
@@ -188,23 +188,28 @@ fn a_proxy_that_refuses_hangs_or_is_gone_is_reported_and_outlived() {
             ),
             (
                 "no",
-                Some(Manner::Refuse(403)),
+                Some(ProxyBehaviour::Refuse(403)),
                 "ProxyRefused",
                 "allowed there",
             ),
             (
                 "bad",
-                Some(Manner::Refuse(502)),
+                Some(ProxyBehaviour::Refuse(502)),
                 "ProxyRefused",
                 "cannot be reached",
             ),
             (
                 "who",
-                Some(Manner::Refuse(407)),
+                Some(ProxyBehaviour::Refuse(407)),
                 "ProxyCredentialsRefused",
                 "corrects",
             ),
-            ("hangs", Some(Manner::Hang), "ProxyTimeout", "in time"),
+            (
+                "hangs",
+                Some(ProxyBehaviour::Hang),
+                "ProxyTimeout",
+                "in time",
+            ),
         ] {
             let before = place.posts();
             match manner {
@@ -233,7 +238,7 @@ fn a_proxy_that_refuses_hangs_or_is_gone_is_reported_and_outlived() {
             assert_eq!(place.posts(), before, "{name}: the issuer was asked");
 
             match manner {
-                Some(_) => proxy.behave(Manner::Open),
+                Some(_) => proxy.behave(ProxyBehaviour::Open),
                 None => proxy.start_again().await.expect("its port"),
             }
             place.any_token(name).await;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     Result,
     contender::Contender,
-    issuer::Manner,
+    issuer::IssuerBehaviour,
     options::Options,
     process::Usage,
     report::{Bar, Quantity, Report, real},
@@ -42,11 +42,11 @@ pub(super) async fn run(
     };
     for (limits, name) in modes {
         let mut world = World::start(options, contender, *limits).await?;
-        let manner = Manner {
+        let behaviour = IssuerBehaviour {
             latency_ms: 20,
-            ..Manner::default()
+            ..IssuerBehaviour::default()
         };
-        world.issuer.set(manner).await?;
+        world.issuer.set(behaviour).await?;
         let open = *limits == Limits::Open;
         once(options, contender, &mut world, report, (name, open)).await?;
     }

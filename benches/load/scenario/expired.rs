@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     Result,
     contender::Contender,
-    issuer::Manner,
+    issuer::IssuerBehaviour,
     options::Options,
     process::Usage,
     report::{Bar, Quantity, Report, real},
@@ -22,14 +22,14 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let objects = options.size();
     // Long enough that no token is renewed before all credentials have their first one.
     let lifetime = 60 + objects as u64 / 40;
-    let manner = |lifetime| Manner {
+    let behaviour = |lifetime| IssuerBehaviour {
         lifetime,
-        ..Manner::default()
+        ..IssuerBehaviour::default()
     };
-    world.issuer.set(manner(lifetime)).await?;
+    world.issuer.set(behaviour(lifetime)).await?;
     fill(&mut world, objects).await?;
     world.stop_operator().await?;
-    world.issuer.set(manner(3_600)).await?;
+    world.issuer.set(behaviour(3_600)).await?;
     world.set_limits(Limits::Rate(RATE)).await?;
     tokio::time::sleep(Duration::from_secs(lifetime + 1)).await;
 

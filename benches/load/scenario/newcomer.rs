@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     Result,
     contender::Contender,
-    issuer::Manner,
+    issuer::IssuerBehaviour,
     options::Options,
     report::{Bar, Quantity, Report, percentile, real},
     scenario::fill,
@@ -38,9 +38,9 @@ async fn once(
     let objects = options.size();
     world
         .issuer
-        .set(Manner {
+        .set(IssuerBehaviour {
             latency_ms: ANSWER_MS,
-            ..Manner::default()
+            ..IssuerBehaviour::default()
         })
         .await?;
     fill(&mut world, objects).await?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     Result,
     contender::Contender,
-    issuer::Manner,
+    issuer::IssuerBehaviour,
     options::Options,
     process::Usage,
     report::{Bar, Quantity, Report, percentile, real},
@@ -44,11 +44,11 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     let (row, own) = (("rotation", contender.name.as_str()), contender.is_own());
     let mut world = World::start(options, contender, Limits::Open).await?;
     let (objects, lifetime) = (options.small(), options.lifetime.unwrap_or(LIFETIME));
-    let manner = |lifetime| Manner {
+    let behaviour = |lifetime| IssuerBehaviour {
         lifetime,
-        ..Manner::default()
+        ..IssuerBehaviour::default()
     };
-    world.issuer.set(manner(lifetime)).await?;
+    world.issuer.set(behaviour(lifetime)).await?;
     world.refresh = lifetime / 2;
     world.grow(objects).await?;
     let alone = alone(&world).await?;
@@ -58,7 +58,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     fill(&mut world, objects).await?;
     if own {
         // The next tokens have a long lifetime: there is one round, and no second one after it.
-        world.issuer.set(manner(3_600)).await?;
+        world.issuer.set(behaviour(3_600)).await?;
         world.at_rest().await?;
     } else {
         // A rival that requests tokens at fixed times never finishes, and one that is too slow for these times is never at rest.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     Result,
     contender::Contender,
-    issuer::Manner,
+    issuer::IssuerBehaviour,
     options::Options,
     process::Usage,
     report::{Bar, Quantity, Report, real},
@@ -33,9 +33,9 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let lifetime = options.lifetime.unwrap_or(LIFETIME);
     world
         .issuer
-        .set(Manner {
+        .set(IssuerBehaviour {
             lifetime,
-            ..Manner::default()
+            ..IssuerBehaviour::default()
         })
         .await?;
     fill(&mut world, objects).await?;

@@ -53,7 +53,7 @@ const SHOWN: usize = 80;
 
 /// The object that has an annotation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum AnnotatedKind {
     /// An `ApiCredential`.
     Credential,
     /// An `ApiClient`.
@@ -80,7 +80,7 @@ pub fn looks_ours(key: &str) -> bool {
 }
 
 /// The sentence about annotations that have no effect on this object. Values are neither read nor shown.
-pub fn unread<'a>(keys: impl Iterator<Item = &'a String>, place: Place) -> Option<String> {
+pub fn unread<'a>(keys: impl Iterator<Item = &'a String>, place: AnnotatedKind) -> Option<String> {
     let mut reported = String::new();
     let mut count = 0;
     for (key, why) in keys.filter_map(|key| Some((key, fault(key, place)?))) {
@@ -103,19 +103,19 @@ pub fn unread<'a>(keys: impl Iterator<Item = &'a String>, place: Place) -> Optio
     }
 }
 
-fn fault(key: &str, place: Place) -> Option<String> {
+fn fault(key: &str, place: AnnotatedKind) -> Option<String> {
     if !looks_ours(key) {
         return None;
     }
     let known = match place {
-        Place::Credential => ON_CREDENTIAL.as_slice(),
-        Place::Client => ON_CLIENT.as_slice(),
-        Place::Secret => ON_SECRET.as_slice(),
-        Place::Account => ON_ACCOUNT.as_slice(),
-        Place::Issuer => ON_ISSUER.as_slice(),
+        AnnotatedKind::Credential => ON_CREDENTIAL.as_slice(),
+        AnnotatedKind::Client => ON_CLIENT.as_slice(),
+        AnnotatedKind::Secret => ON_SECRET.as_slice(),
+        AnnotatedKind::Account => ON_ACCOUNT.as_slice(),
+        AnnotatedKind::Issuer => ON_ISSUER.as_slice(),
     };
     let written = WRITTEN.contains(&key) || names::RECORD.contains(&key);
-    if known.contains(&key) || place == Place::Secret && written {
+    if known.contains(&key) || place == AnnotatedKind::Secret && written {
         return None;
     }
     let elsewhere = [

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Reason,
     api::{ApiCredentialSpec, DeletionPolicy, TargetFormat},
-    oauth::{Grant, Need},
+    oauth::{Grant, RequiredInput},
 };
 
 /// For a name that no Secret can have.
@@ -178,7 +178,7 @@ impl Parts<'_> {
     fn accounts_of_grant(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();
         for need in self.grant.needs() {
-            if let Need::Account(account) = need {
+            if let RequiredInput::Account(account) = need {
                 let fault = |(field, problem)| {
                     FieldError::new("spec.grant", format!("serviceAccount.{field} {problem}"))
                 };
@@ -278,7 +278,7 @@ pub(super) fn inputs(static_key: Option<&StaticKey>, grant: &Grant) -> Vec<Input
         return vec![(StaticKey::FIELD, key.token.name.clone())];
     }
     let needs = grant.needs();
-    let references = needs.iter().filter_map(Need::reference);
+    let references = needs.iter().filter_map(RequiredInput::reference);
     references
         .map(|key| ("spec.grant", key.name.clone()))
         .collect()

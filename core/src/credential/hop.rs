@@ -4,7 +4,7 @@ use url::Url;
 
 use super::{
     Endpoint, FieldError, Protocol,
-    place::{Place, https_url},
+    place::{IssuerEndpoints, https_url},
 };
 use crate::api::{AzureContainerRegistry, GoogleServiceAccount, SecondRequest};
 
@@ -49,7 +49,7 @@ impl Hop {
     /// to hosts of Microsoft and Google, because it was obtained with Secrets that this user might not be allowed to read.
     pub(super) fn parse(
         spec: Option<&SecondRequest>,
-        place: &Place,
+        place: &IssuerEndpoints,
         own: bool,
     ) -> Result<Option<Self>, FieldError> {
         let Some(spec) = spec else {

@@ -65,7 +65,7 @@ pub enum Protocol {
 /// Addresses of the issuer in the spec, other than the first one that is requested. With discovery, endpoints in the spec take precedence over
 /// those of the document.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Places {
+pub struct OptionalEndpoints {
     /// Identifier of the issuer, to be compared exactly: `issuerUrl` with discovery.
     pub issuer: Option<String>,
     /// Revocation endpoint.
@@ -149,7 +149,7 @@ pub struct Issuer {
     /// National cloud, at Entra ID.
     pub cloud: Cloud,
     /// The identifier and the other endpoints in the spec.
-    pub places: Places,
+    pub places: OptionalEndpoints,
     /// Microsoft Graph, with its version, if the issuer is Entra ID.
     pub graph: Option<Url>,
     /// The audience of client assertions, if the issuer sets it.

@@ -4,7 +4,7 @@ use super::{
     FieldError, Hop,
     issuer::{CaFault, CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity},
     limits::{USUAL_GRANTS, check_namespaces},
-    place::Place,
+    place::IssuerEndpoints,
 };
 use crate::{
     api::{
@@ -39,7 +39,7 @@ impl Issuer {
             authority_host: None,
             graph_host: None,
         };
-        let place = Place::entra(&entra, "spec.entra").map_err(|e| vec![e])?;
+        let place = IssuerEndpoints::entra(&entra, "spec.entra").map_err(|e| vec![e])?;
         let id = IssuerId::Inline(format!("{}/{tenant}", place.origin));
         Ok(Self::assemble(id, String::new(), place, Common::default()))
     }
@@ -47,7 +47,12 @@ impl Issuer {
     /// The issuer of a static key: there is none.
     pub fn nowhere() -> Self {
         let id = IssuerId::Inline("none".to_owned());
-        Self::assemble(id, String::new(), Place::nowhere(), Common::default())
+        Self::assemble(
+            id,
+            String::new(),
+            IssuerEndpoints::nowhere(),
+            Common::default(),
+        )
     }
 
     /// A namespaced issuer. `extra` are the networks that the installation allows for every such issuer.
@@ -56,7 +61,7 @@ impl Issuer {
     /// All faults of its spec.
     pub fn namespaced(object: &TokenIssuer, extra: &[IpNet]) -> Result<Self, Vec<FieldError>> {
         let spec = &object.spec;
-        let place = Place::of(
+        let place = IssuerEndpoints::of(
             spec.entra.as_ref(),
             spec.oidc.as_ref(),
             spec.oauth2.as_ref(),
@@ -99,7 +104,7 @@ impl Issuer {
         let spec = &object.spec;
         let mut errors = Vec::new();
         let cidrs = allowed_cidrs(spec.network.as_ref()).map_err(|faults| errors.extend(faults));
-        let place = Place::of(
+        let place = IssuerEndpoints::of(
             spec.entra.as_ref(),
             spec.oidc.as_ref(),
             spec.oauth2.as_ref(),
@@ -165,7 +170,7 @@ impl Issuer {
         self.allowed_subjects.clone_from(&spec.allowed_subjects);
     }
 
-    fn assemble(id: IssuerId, version: String, place: Place, common: Common<'_>) -> Self {
+    fn assemble(id: IssuerId, version: String, place: IssuerEndpoints, common: Common<'_>) -> Self {
         let limit = |value: Option<i32>, default| {
             value
                 .and_then(|v| u32::try_from(v).ok())

@@ -44,7 +44,8 @@ pub use client_keys::{AccountToken, Certificate, KeyPair, PrivateKey};
 pub use error::FieldError;
 pub use hop::Hop;
 pub use issuer::{
-    CaFault, CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity, Places, Protocol, SecretStyle,
+    CaFault, CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity, OptionalEndpoints, Protocol,
+    SecretStyle,
 };
 pub use last_good::{Copied, TLS, source_of};
 pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};
@@ -62,7 +63,7 @@ use binding::Use;
 
 use crate::{
     api::{DeletionPolicy, Expectation, GrantKey, SecretKeyRef, SecretType, TargetKey},
-    oauth::{Grant, Need, account_audience},
+    oauth::{Grant, RequiredInput, account_audience},
 };
 
 /// A valid credential with its issuer.
@@ -152,15 +153,15 @@ impl Credential {
 
     /// What must be read in addition to the client authentication, with its purpose: the static key, or the inputs of the grant and then the
     /// values of parameters that are in Secrets, by their names.
-    pub fn inputs(&self) -> Vec<(Use, Need)> {
+    pub fn inputs(&self) -> Vec<(Use, RequiredInput)> {
         if let Some(key) = &self.static_key {
-            return vec![(Use::StaticKey, Need::Line(key.token.clone()))];
+            return vec![(Use::StaticKey, RequiredInput::Line(key.token.clone()))];
         }
         let grant = self.grant.needs().into_iter();
         let parameters = self.request.secret_parameters.values();
         grant
             .map(|need| (Use::Grant, need))
-            .chain(parameters.map(|key| (Use::Parameter, Need::Line(key.clone()))))
+            .chain(parameters.map(|key| (Use::Parameter, RequiredInput::Line(key.clone()))))
             .collect()
     }
 

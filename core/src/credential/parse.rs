@@ -107,7 +107,7 @@ pub fn parse(
         end: spec.end(),
         suspend: spec.suspend.unwrap_or_default(),
         renew_requested: annotations.and_then(renew_requested),
-        unread: annotations::unread(keys, annotations::Place::Credential),
+        unread: annotations::unread(keys, annotations::AnnotatedKind::Credential),
     })
 }
 

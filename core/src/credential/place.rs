@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Endpoint, FieldError, Places, Protocol, SecretStyle, preset};
+use super::{Endpoint, FieldError, OptionalEndpoints, Protocol, SecretStyle, preset};
 use crate::api::{
     ApiPreset, BasicEncoding, ClientAuthentication, Cloud, EntraIssuer, GitHubApp, OAuth2Issuer,
     OidcIssuer,
@@ -22,17 +22,17 @@ pub const fn entra_authority(cloud: Cloud) -> &'static str {
 }
 
 /// The addresses of an issuer.
-pub(super) struct Place {
+pub(super) struct IssuerEndpoints {
     pub(super) endpoint: Endpoint,
     pub(super) protocol: Protocol,
     pub(super) style: Option<SecretStyle>,
     pub(super) origin: String,
     pub(super) cloud: Cloud,
-    pub(super) places: Places,
+    pub(super) places: OptionalEndpoints,
     pub(super) graph: Option<Url>,
 }
 
-impl Place {
+impl IssuerEndpoints {
     pub(super) fn nowhere() -> Self {
         Self::at(Endpoint::Nowhere, None, String::new())
     }
@@ -44,7 +44,7 @@ impl Place {
             style,
             origin,
             cloud: Cloud::Public,
-            places: Places::default(),
+            places: OptionalEndpoints::default(),
             graph: None,
         }
     }
@@ -72,7 +72,7 @@ impl Place {
     }
 }
 
-fn oidc_place(oidc: &OidcIssuer) -> Result<Place, FieldError> {
+fn oidc_place(oidc: &OidcIssuer) -> Result<IssuerEndpoints, FieldError> {
     let url = https_url("spec.oidc.issuerUrl", &oidc.issuer_url)?;
     let style = oidc.client_authentication.as_ref().map(style);
     let origin = origin(&url);
@@ -81,19 +81,19 @@ fn oidc_place(oidc: &OidcIssuer) -> Result<Place, FieldError> {
             .map(|t| https_url(&format!("spec.oidc.{field}"), t))
             .transpose()
     };
-    let places = Places {
+    let places = OptionalEndpoints {
         issuer: Some(oidc.issuer_url.clone()),
         revocation: further("revocationUrl", &oidc.revocation_url)?,
         authorization: further("authorizationUrl", &oidc.authorization_url)?,
         device: further("deviceAuthorizationUrl", &oidc.device_authorization_url)?,
     };
-    Ok(Place {
+    Ok(IssuerEndpoints {
         places,
-        ..Place::at(Endpoint::Discover(url), style, origin)
+        ..IssuerEndpoints::at(Endpoint::Discover(url), style, origin)
     })
 }
 
-fn oauth2_place(oauth2: &OAuth2Issuer) -> Result<Place, FieldError> {
+fn oauth2_place(oauth2: &OAuth2Issuer) -> Result<IssuerEndpoints, FieldError> {
     let url = https_url("spec.oauth2.tokenUrl", &oauth2.token_url)?;
     // RFC 6749 section 2.3.1: every server that issues secrets must support Basic.
     let style = oauth2
@@ -101,15 +101,15 @@ fn oauth2_place(oauth2: &OAuth2Issuer) -> Result<Place, FieldError> {
         .as_ref()
         .map_or(SecretStyle::BasicForm, style);
     let origin = origin(&url);
-    let place = Place::at(Endpoint::Fixed(url), Some(style), origin);
-    Ok(Place {
+    let place = IssuerEndpoints::at(Endpoint::Fixed(url), Some(style), origin);
+    Ok(IssuerEndpoints {
         places: places(oauth2, &place.origin)?,
         ..place
     })
 }
 
 /// GitHub has an endpoint for each installation.
-fn github_place(github: &GitHubApp) -> Result<Place, FieldError> {
+fn github_place(github: &GitHubApp) -> Result<IssuerEndpoints, FieldError> {
     const FIELD: &str = "spec.githubApp.apiUrl";
     let mut url = https_url(FIELD, github.api_url.as_deref().unwrap_or(GITHUB))?;
     if url.query().is_some() {
@@ -128,13 +128,13 @@ fn github_place(github: &GitHubApp) -> Result<Place, FieldError> {
     );
     url.set_path(&path);
     let origin = origin(&url);
-    Ok(Place {
+    Ok(IssuerEndpoints {
         protocol: Protocol::GitHubApp,
-        ..Place::at(Endpoint::Fixed(url), None, origin)
+        ..IssuerEndpoints::at(Endpoint::Fixed(url), None, origin)
     })
 }
 
-fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {
+fn entra_place(entra: &EntraIssuer, at: &str) -> Result<IssuerEndpoints, FieldError> {
     let tenant = &entra.tenant_id;
     let well_formed = !tenant.is_empty()
         && tenant
@@ -167,10 +167,10 @@ fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {
     let endpoint = Endpoint::Entra {
         authority: format!("{host}/{tenant}"),
     };
-    Ok(Place {
+    Ok(IssuerEndpoints {
         cloud: entra.cloud.unwrap_or_default(),
         graph: graph(entra, at)?,
-        ..Place::at(endpoint, Some(SecretStyle::Post), host)
+        ..IssuerEndpoints::at(endpoint, Some(SecretStyle::Post), host)
     })
 }
 
@@ -204,7 +204,7 @@ fn graph(entra: &EntraIssuer, at: &str) -> Result<Option<Url>, FieldError> {
 }
 
 /// The other endpoints that a spec names. The revocation endpoint receives tokens, so it must be on the host that receives secrets.
-fn places(spec: &OAuth2Issuer, home: &str) -> Result<Places, FieldError> {
+fn places(spec: &OAuth2Issuer, home: &str) -> Result<OptionalEndpoints, FieldError> {
     let url = |field: &str, text: &Option<String>| {
         text.as_deref()
             .map(|t| https_url(&format!("spec.oauth2.{field}"), t))
@@ -217,7 +217,7 @@ fn places(spec: &OAuth2Issuer, home: &str) -> Result<Places, FieldError> {
             "must be on the host of tokenUrl: tokens are sent to it",
         ));
     }
-    Ok(Places {
+    Ok(OptionalEndpoints {
         issuer: spec.issuer.clone(),
         revocation,
         authorization: url("authorizationUrl", &spec.authorization_url)?,

@@ -20,13 +20,13 @@ pub struct Holder<I> {
 
 /// The permits in use. `I` identifies an issuer.
 #[derive(Debug)]
-pub(super) struct Places<I> {
+pub(super) struct Permits<I> {
     all: u32,
     held: HashMap<Holder<I>, u32>,
     total: u32,
 }
 
-impl<I: Clone + Eq + Hash> Places<I> {
+impl<I: Clone + Eq + Hash> Permits<I> {
     pub(super) fn new(places: u16) -> Self {
         Self {
             all: u32::from(places.max(1)),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    concurrency::{Holder, Places},
+    concurrency::{Holder, Permits},
     issuer::{Budget, Client, QueuedRequest},
     queue::Urgency,
 };
@@ -73,7 +73,7 @@ pub struct Load {
 #[derive(Debug)]
 pub struct Limiter<I, K> {
     budgets: HashMap<I, Turned<K>>,
-    places: Places<I>,
+    places: Permits<I>,
     /// The issuer in whose queue a credential is.
     at: HashMap<K, I>,
     called: HashMap<K, (Grant<I>, Duration)>,
@@ -97,7 +97,7 @@ where
     pub fn new(places: u16) -> Self {
         Self {
             budgets: HashMap::new(),
-            places: Places::new(places),
+            places: Permits::new(places),
             at: HashMap::new(),
             called: HashMap::new(),
             turn: 0,

@@ -3,7 +3,7 @@
 use rustls::{RootCertStore, pki_types::CertificateDer};
 
 use super::{
-    chain::Card,
+    chain::CertificateSummary,
     pem::{self, Body},
 };
 use crate::{
@@ -65,7 +65,8 @@ fn certificates(text: &str, place: &str) -> Result<Vec<CertificateDer<'static>>,
         // OpenSSL's TRUSTED CERTIFICATE has its settings after the certificate.
         let der = CertificateDer::from(der[..der.len() - after.len()].to_vec());
         if let Err(error) = RootCertStore::empty().add(der.clone()) {
-            let subject = Card::of(&der).map_or_else(String::new, |c| format!(" ({})", c.subject));
+            let subject = CertificateSummary::of(&der)
+                .map_or_else(String::new, |c| format!(" ({})", c.subject));
             return Err(Some(format!(
                 "certificate {} of {place}{subject} cannot be a root: {}; take it out or replace it",
                 nth + 1,

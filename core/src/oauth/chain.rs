@@ -10,7 +10,7 @@ use rustls::{
     pki_types::{CertificateDer, UnixTime},
 };
 
-pub use super::card::Card;
+pub use super::certificate_summary::CertificateSummary;
 use super::redaction::Net;
 use crate::input::at_second;
 
@@ -38,11 +38,11 @@ impl Refused {
     /// The same without secrets that the server repeats. The names in `caBundle` come from the administrator and stay.
     #[must_use]
     pub fn without(&self, net: &Net) -> Self {
-        let cut = |card: &Card| Card {
-            subject: net.cut(&card.subject),
-            issuer: net.cut(&card.issuer),
-            names: card.names.iter().map(|name| net.cut(name)).collect(),
-            ..card.clone()
+        let cut = |summary: &CertificateSummary| CertificateSummary {
+            subject: net.cut(&summary.subject),
+            issuer: net.cut(&summary.issuer),
+            names: summary.names.iter().map(|name| net.cut(name)).collect(),
+            ..summary.clone()
         };
         Self {
             cause: self.cause.clone(),
@@ -66,11 +66,11 @@ impl Refused {
 pub struct Shown {
     /// Their number.
     sent: usize,
-    leaf: Option<Card>,
+    leaf: Option<CertificateSummary>,
     /// The others that can be read.
-    above: Vec<Card>,
+    above: Vec<CertificateSummary>,
     /// Subjects of `caBundle`; `None` if it is not set.
-    anchors: Option<Vec<Card>>,
+    anchors: Option<Vec<CertificateSummary>>,
 }
 
 impl Shown {
@@ -78,18 +78,22 @@ impl Shown {
     pub fn new(
         leaf: &CertificateDer<'_>,
         above: &[CertificateDer<'_>],
-        anchors: Option<&[Card]>,
+        anchors: Option<&[CertificateSummary]>,
     ) -> Self {
         Self {
             sent: 1 + above.len(),
-            leaf: Card::of(leaf),
-            above: above.iter().take(16).filter_map(|c| Card::of(c)).collect(),
-            anchors: anchors.map(<[Card]>::to_vec),
+            leaf: CertificateSummary::of(leaf),
+            above: above
+                .iter()
+                .take(16)
+                .filter_map(|c| CertificateSummary::of(c))
+                .collect(),
+            anchors: anchors.map(<[CertificateSummary]>::to_vec),
         }
     }
 
     /// The last certificate of the chain: its issuer was not sent, or it is self-issued.
-    fn top(&self) -> Option<&Card> {
+    fn top(&self) -> Option<&CertificateSummary> {
         let mut top = self.leaf.as_ref()?;
         for _ in 0..=self.above.len() {
             let next = (self.above.iter()).find(|c| c.subject_raw == top.issuer_raw);
@@ -103,12 +107,13 @@ impl Shown {
 
     /// A certificate that was sent instead of the signing one: with the same name, but with another key according to their
     /// identifiers.
-    fn stale(&self) -> Option<&Card> {
+    fn stale(&self) -> Option<&CertificateSummary> {
         let mut below = self.leaf.as_ref()?;
         for _ in 0..=self.above.len() {
-            let of_name = |c: &&Card| c.subject_raw == below.issuer_raw;
+            let of_name = |c: &&CertificateSummary| c.subject_raw == below.issuer_raw;
             let above = self.above.iter().find(of_name)?;
-            let fits = |c: &&Card| of_name(c) && (c.key.is_none() || c.key == below.signer);
+            let fits =
+                |c: &&CertificateSummary| of_name(c) && (c.key.is_none() || c.key == below.signer);
             if below.signer.is_some() && !self.above.iter().any(|c| fits(&c)) {
                 return Some(above);
             }
@@ -127,7 +132,7 @@ impl Shown {
 
     /// A description of the certificate that expired at this time.
     fn expired_certificate(&self, at: Option<i64>) -> String {
-        let of = |c: &&Card| at.is_none_or(|at| c.until == at);
+        let of = |c: &&CertificateSummary| at.is_none_or(|at| c.until == at);
         if self.leaf.as_ref().is_none_or(|leaf| of(&leaf)) {
             return "the server's certificate".to_owned();
         }

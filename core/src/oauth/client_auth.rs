@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Class, Material, TokenEndpoint, TokenError, assertion, encode,
-    grant::{Circumstances, Fields},
+    grant::{Fields, GrantContext},
 };
 use crate::{
     Reason,
@@ -26,7 +26,7 @@ const NOT_LOADED: &str = "internal error: the client credential was not loaded; 
 /// A sentence for the user if this client authentication cannot be used.
 pub(super) fn authenticate(
     material: &Material,
-    around: &Circumstances<'_>,
+    around: &GrantContext<'_>,
 ) -> Result<(Fields, Option<SecretString>), String> {
     let credential = around.credential;
     let id = credential.client_id.as_str();
@@ -91,7 +91,7 @@ fn asserted(id: &str, assertion: SecretString) -> Fields {
 }
 
 /// The assertion signed with the key of the client.
-fn signed(material: &Material, around: &Circumstances<'_>) -> Result<SecretString, String> {
+fn signed(material: &Material, around: &GrantContext<'_>) -> Result<SecretString, String> {
     let credential = around.credential;
     let (id, issuer) = (credential.client_id.as_str(), &credential.issuer);
     let audience = audience(issuer, around.endpoint);
@@ -138,7 +138,7 @@ pub(super) fn too_short(material: &Material, style: SecretStyle) -> Option<Token
 fn with_secret(
     id: &str,
     secret: &SecretString,
-    around: &Circumstances<'_>,
+    around: &GrantContext<'_>,
 ) -> (Fields, Option<SecretString>) {
     let header = |id: &str, secret: &str| Some(SecretString::from(encode::basic(id, secret)));
     match around.endpoint.style {

@@ -2,7 +2,7 @@
 
 use rustls::pki_types::CertificateDer;
 
-use super::card::Card;
+use super::certificate_summary::CertificateSummary;
 
 /// Longest chain that is sent.
 const MAX_CHAIN: usize = 10;
@@ -19,7 +19,7 @@ enum Fit {
 }
 
 /// How well `above` fits as the issuer of `below`, as far as names and identifiers show it.
-fn fit(above: &Card, below: &Card) -> Option<Fit> {
+fn fit(above: &CertificateSummary, below: &CertificateSummary) -> Option<Fit> {
     // A name may be encoded in two ways (RFC 5280 section 7.1).
     let named =
         above.subject_raw == below.issuer_raw || above.subject.eq_ignore_ascii_case(&below.issuer);
@@ -31,8 +31,8 @@ fn fit(above: &Card, below: &Card) -> Option<Fit> {
 }
 
 /// True if no other certificate certifies it.
-fn is_root(card: &Card) -> bool {
-    card.self_issued && (card.signer.is_none() || card.signer == card.key)
+fn is_root(summary: &CertificateSummary) -> bool {
+    summary.self_issued && (summary.signer.is_none() || summary.signer == summary.key)
 }
 
 /// The chain from the certificate at `leaf` upwards, in its order: without duplicates and without other certificates.
@@ -41,25 +41,25 @@ pub(super) fn of(
     leaf: usize,
 ) -> Vec<CertificateDer<'static>> {
     let leaf = stored.remove(leaf);
-    let mut below = Card::of(&leaf);
+    let mut below = CertificateSummary::of(&leaf);
     let mut chain = vec![leaf];
     stored.retain(|other| *other != chain[0]);
-    let mut others: Vec<(CertificateDer<'static>, Card)> = stored
+    let mut others: Vec<(CertificateDer<'static>, CertificateSummary)> = stored
         .into_iter()
-        .filter_map(|der| Card::of(&der).map(|card| (der, card)))
+        .filter_map(|der| CertificateSummary::of(&der).map(|summary| (der, summary)))
         .collect();
-    while let Some(card) = below.take().filter(|card| !is_root(card)) {
+    while let Some(summary) = below.take().filter(|summary| !is_root(summary)) {
         let fits = others.iter().enumerate();
-        let fits = fits.filter_map(|(at, (_, other))| Some((fit(other, &card)?, at)));
+        let fits = fits.filter_map(|(at, (_, other))| Some((fit(other, &summary)?, at)));
         // Of several that fit equally well, the first one of the text.
         let best = fits.max_by(|(one, at), (other, behind)| one.cmp(other).then(behind.cmp(at)));
         let Some((_, at)) = best.filter(|_| chain.len() < MAX_CHAIN) else {
             break;
         };
-        let (der, card) = others.remove(at);
+        let (der, summary) = others.remove(at);
         others.retain(|(other, _)| *other != der);
         chain.push(der);
-        below = Some(card);
+        below = Some(summary);
     }
     chain
 }

@@ -4,9 +4,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    Class, Material, Method, Moment, TlsIdentity, TokenEndpoint, TokenError, TokenRequest,
+    Class, Material, Method, RequestContext, TlsIdentity, TokenEndpoint, TokenError, TokenRequest,
     client_auth,
-    grant::{Circumstances, Fields},
+    grant::{Fields, GrantContext},
 };
 use crate::{
     Reason,
@@ -30,9 +30,9 @@ impl ClientRequest {
         credential: &Credential,
         endpoint: &TokenEndpoint,
         material: &Material,
-        moment: Moment<'_>,
+        moment: RequestContext<'_>,
     ) -> Result<Self, TokenError> {
-        let around = Circumstances {
+        let around = GrantContext {
             credential,
             endpoint,
             now: moment.now,

@@ -4,7 +4,7 @@ use crate::Reason;
 use jiff::Timestamp;
 
 use super::{
-    Class, Grant, Need, Note, RawAnswer, SentSecrets, TokenError, classes::lacks_client,
+    Class, Grant, Note, RawAnswer, RequiredInput, SentSecrets, TokenError, classes::lacks_client,
     error_body::reported, grant::JwtBearer, redaction::CLIENT_SECRET_JWT, response::fields,
     token_like,
 };
@@ -98,7 +98,7 @@ fn sends_identity(credential: &Credential) -> bool {
         AuthenticationMethod::ServiceAccount(_)
             | AuthenticationMethod::ManagedIdentity(_)
             | AuthenticationMethod::IdentityAssertion(_)
-    ) || needs.iter().any(|n| matches!(n, Need::Account(_)))
+    ) || needs.iter().any(|n| matches!(n, RequiredInput::Account(_)))
 }
 
 /// True if an assertion is sent. The issuer compares its times with its own clock.

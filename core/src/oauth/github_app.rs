@@ -10,8 +10,8 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json, value::to_raw_value};
 
 use super::{
-    AnswerContext, Class, Material, Method, Moment, NextStep, RawAnswer, Stage, Then, Token,
-    TokenEndpoint, TokenError, TokenRequest, assertion,
+    AnswerContext, Class, Material, Method, NextStep, RawAnswer, RequestContext, Stage, Then,
+    Token, TokenEndpoint, TokenError, TokenRequest, assertion,
     error_kind::{Kind, meaning},
     gateway,
     response::{self, AnswerForm},
@@ -76,7 +76,7 @@ pub(super) fn request(
     credential: &Credential,
     endpoint: &TokenEndpoint,
     material: &Material,
-    moment: Moment<'_>,
+    moment: RequestContext<'_>,
 ) -> Result<TokenRequest, String> {
     let (AuthenticationMethod::Key(settings), Material::Key(key)) =
         (&credential.authentication, material)

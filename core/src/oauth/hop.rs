@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn the_first_request_to_google_has_the_scope_of_the_exchange() {
         let endpoint = crate::oauth::known_endpoint(&google(&json!(["s"]))).unwrap();
-        let moment = crate::oauth::Moment {
+        let moment = crate::oauth::RequestContext {
             now: at(0),
             request_id: "r",
             assertion_id: "a",

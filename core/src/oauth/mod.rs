@@ -9,7 +9,7 @@ mod answer_fields;
 mod answer_ids;
 mod assertion;
 pub mod bundle;
-mod card;
+mod certificate_summary;
 pub mod chain;
 mod challenge;
 mod classes;
@@ -79,13 +79,16 @@ pub(crate) use lifetime::claims_of;
 pub(crate) use lifetime::is_guid;
 pub use lifetime::{audiences, is_legacy_account_token};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file, identity_request};
-pub use needs::{Material, Need, Odd, account_audience, file, odd_grant_input, secret_text};
+pub use needs::{
+    Material, Odd, RequiredInput, account_audience, file, odd_grant_input, secret_text,
+};
 pub use next_step::{NextStep, Note, Reader, Then};
 pub use possession::{PROOF_AUDIENCE, proof_of_possession};
 pub(crate) use possession::{hex, leaf};
 pub use redaction::{SentSecrets, is_public};
 pub use request::{
-    Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, Unused, known_endpoint, request,
+    Method, RequestContext, TlsIdentity, TokenEndpoint, TokenRequest, Unused, known_endpoint,
+    request,
 };
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};

@@ -15,7 +15,7 @@ const MAX_TEXT: usize = 64 * 1024;
 
 /// An input to read.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Need {
+pub enum RequiredInput {
     /// One line of a Secret: a secret, a token, a password.
     Line(SecretKeyRef),
     /// A file of a Secret: keys in PEM or JSON.
@@ -24,7 +24,7 @@ pub enum Need {
     Account(AccountToken),
 }
 
-impl Need {
+impl RequiredInput {
     /// The key of the Secret, if it is read from one.
     pub const fn reference(&self) -> Option<&SecretKeyRef> {
         match self {
@@ -136,7 +136,7 @@ pub fn odd_grant_input(grant: &Grant, grant_inputs: &[SecretString]) -> Option<O
     stored.enumerate().find_map(|(place, (need, grant_input))| {
         let text = grant_input.expose_secret();
         let (noun, form) = match (grant, need) {
-            (_, Need::File(_) | Need::Account(_))
+            (_, RequiredInput::File(_) | RequiredInput::Account(_))
             | (Grant::ClientCredentials | Grant::Extension(_), _) => return None,
 
             (Grant::RefreshToken(_), _) => ("refresh token", secret_form::of_refresh_token(text)),

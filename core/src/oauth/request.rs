@@ -9,7 +9,7 @@ use super::{
     Class, Material, TokenError,
     client_request::ClientRequest,
     encode, github_app,
-    grant::{Circumstances, Fields},
+    grant::{Fields, GrantContext},
     hop, managed_identity,
 };
 use crate::{
@@ -206,7 +206,7 @@ pub struct TokenRequest {
 
 /// The values that differ for each request.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment<'a> {
+pub struct RequestContext<'a> {
     /// Now.
     pub now: Timestamp,
     /// A UUID. It is sent to Entra ID as `client-request-id`, so that its sign-in logs and ours can be joined.
@@ -265,7 +265,7 @@ pub fn request(
     endpoint: &TokenEndpoint,
     material: &Material,
     grant_inputs: &[SecretString],
-    moment: Moment<'_>,
+    moment: RequestContext<'_>,
 ) -> Result<TokenRequest, TokenError> {
     if let (AuthenticationMethod::ManagedIdentity(selector), Material::Local(local)) =
         (&credential.authentication, material)
@@ -280,7 +280,7 @@ pub fn request(
     if credential.issuer.protocol == Protocol::GitHubApp {
         return github_app::request(credential, endpoint, material, moment).map_err(fault);
     }
-    let around = Circumstances {
+    let around = GrantContext {
         credential,
         endpoint,
         now: moment.now,

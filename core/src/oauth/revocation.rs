@@ -4,8 +4,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    Material, Moment, TokenEndpoint, TokenError, TokenRequest, client_request::ClientRequest,
-    encode, grant::Fields,
+    Material, RequestContext, TokenEndpoint, TokenError, TokenRequest,
+    client_request::ClientRequest, encode, grant::Fields,
 };
 use crate::credential::Credential;
 
@@ -28,7 +28,7 @@ pub fn revocation(
     (endpoint, to): (&TokenEndpoint, &Url),
     material: &Material,
     (token, kind): (&SecretString, Revoked),
-    moment: Moment<'_>,
+    moment: RequestContext<'_>,
 ) -> Result<TokenRequest, TokenError> {
     let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
     let hint = match kind {

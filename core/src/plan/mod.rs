@@ -19,6 +19,7 @@ mod out_of_sync;
 mod outcome;
 pub mod over;
 mod pace;
+mod problem;
 mod progress;
 mod recall;
 mod repeated;
@@ -33,7 +34,6 @@ mod step;
 mod stored_condition;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod unusable;
 mod warnings;
 
@@ -48,7 +48,7 @@ pub use repeated::{Received, repeated_until};
 pub use sources::{Choice, candidates, untried};
 pub use stamp::stamp;
 pub use status::{View, status};
-pub use step::{Hold, Plan, Why};
+pub use step::{Hold, Plan, RenewalCause};
 pub use unusable::{invalid, unlisted};
 
 use jiff::{SignedDuration, Timestamp};
@@ -60,7 +60,7 @@ use crate::{
         template,
     },
 };
-use need::{Need, need};
+use need::{RenewalNeed, need};
 use obstacle::{obstacle, target_obstacle};
 use schedule::later_than;
 
@@ -117,13 +117,13 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
         return step.clone();
     }
     let step = match need(credential, observed, now) {
-        Need::Nothing => {
+        RenewalNeed::Nothing => {
             let until = observed.record().map_or(now, |r| r.renew_at);
             return metadata_step.unwrap_or(Plan::Keep { until });
         }
-        Need::Verify => Plan::Verify,
-        Need::Token(why) if observed.held => Plan::Publish(why),
-        Need::Token(why) => Plan::Mint(why),
+        RenewalNeed::Verify => Plan::Verify,
+        RenewalNeed::Token(why) if observed.held => Plan::Publish(why),
+        RenewalNeed::Token(why) => Plan::Mint(why),
     };
     obtain(credential, observed, now, step, metadata_step)
 }
@@ -196,7 +196,7 @@ fn obtain(
         let (until, why) = (schedule::later(now, UNREAD), Hold::CasUnread);
         return metadata_step.unwrap_or(Plan::Hold { until, why });
     }
-    let held_back = if step == Plan::Mint(Why::Due) {
+    let held_back = if step == Plan::Mint(RenewalCause::Due) {
         observed
             .memory
             .not_before
@@ -212,7 +212,7 @@ fn obtain(
         .filter(|f| f.next_attempt == Timestamp::MAX || f.at <= later_than(now))
         .map(|f| (f.next_attempt, Hold::Backoff));
     let calm = match &step {
-        Plan::Mint(Why::Due | Why::Expired) => observed
+        Plan::Mint(RenewalCause::Due | RenewalCause::Expired) => observed
             .record()
             .map(|r| schedule::later(r.issued_at, schedule::SHORTEST))
             .filter(|t| *t > now && *t <= schedule::later(now, schedule::SHORTEST))
@@ -226,7 +226,7 @@ fn obtain(
     };
     let why = match &step {
         Plan::Mint(why) => Some(*why),
-        Plan::Verify => Some(Why::SourceChanged),
+        Plan::Verify => Some(RenewalCause::SourceChanged),
         _ => None,
     };
     let paced = why

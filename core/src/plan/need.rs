@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Observed, Source, Why, fingerprint, reformats, schedule::later_than, sources};
+use super::{
+    Observed, RenewalCause, Source, fingerprint, reformats, schedule::later_than, sources,
+};
 use crate::{
     credential::Credential,
     publish::{
@@ -12,52 +14,52 @@ use crate::{
 };
 
 /// The answer.
-pub(super) enum Need {
+pub(super) enum RenewalNeed {
     /// No.
     Nothing,
     /// A source has changed, but may still have the same content.
     Verify,
     /// Yes.
-    Token(Why),
+    Token(RenewalCause),
 }
 
 /// Returns whether a token is needed, according to the annotations of the Secret.
-pub(super) fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
+pub(super) fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> RenewalNeed {
     let Some(published) = observed.target.published() else {
-        return Need::Token(match observed.target {
-            Target::Adoptable { .. } => Why::Adopted,
-            _ => Why::Absent,
+        return RenewalNeed::Token(match observed.target {
+            Target::Adoptable { .. } => RenewalCause::Adopted,
+            _ => RenewalCause::Absent,
         });
     };
     // The credential had expired, and now has another end.
     if published.is_emptied() {
-        return Need::Token(Why::SpecChanged);
+        return RenewalNeed::Token(RenewalCause::SpecChanged);
     }
     let Some(record) = published
         .record
         .as_ref()
         .filter(|_| published.foreign_write == ForeignWrite::None)
     else {
-        return Need::Token(Why::Edited);
+        return RenewalNeed::Token(RenewalCause::Edited);
     };
     if record.request != fingerprint::request(credential) {
-        return Need::Token(Why::SpecChanged);
+        return RenewalNeed::Token(RenewalCause::SpecChanged);
     }
     if credential.renew_requested.is_some() && credential.renew_requested != record.renew_handled {
-        return Need::Token(Why::Requested);
+        return RenewalNeed::Token(RenewalCause::Requested);
     }
     if reformats(credential, observed) && observed.memory.unreadable {
-        return Need::Token(Why::SpecChanged);
+        return RenewalNeed::Token(RenewalCause::SpecChanged);
     }
     let Some(sources) = sources_of(record, observed) else {
-        return Need::Token(Why::SourceChanged);
+        return RenewalNeed::Token(RenewalCause::SourceChanged);
     };
     if record.expires_at <= now {
-        return Need::Token(Why::Expired);
+        return RenewalNeed::Token(RenewalCause::Expired);
     }
     // Requested in the future: the clock was ahead then, so the recorded expiry time is later than the real one.
     if record.renew_at <= now || record.issued_at > later_than(now) {
-        return Need::Token(Why::Due);
+        return RenewalNeed::Token(RenewalCause::Due);
     }
     // Not changed; or deleted, and then the token can be used until it is due.
     let moved = |(used, source): &(&SourceMark, &Source)| {
@@ -66,9 +68,9 @@ pub(super) fn need(credential: &Credential, observed: &Observed, now: Timestamp)
         source.present.is_some() && !seen.iter().flatten().any(known)
     };
     if sources.iter().any(moved) || !sources::untried(credential, observed).is_empty() {
-        Need::Verify
+        RenewalNeed::Verify
     } else {
-        Need::Nothing
+        RenewalNeed::Nothing
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decides which changes of a status are events.
 
-use super::{Outcome, Why};
+use super::{Outcome, RenewalCause};
 use crate::{ConditionType, Reason, StoredReason, api::ApiCredentialStatus, printable::head};
 
 /// Longest note of an event in bytes (not in characters). The API server rejects a longer one.
@@ -47,7 +47,7 @@ pub enum Severity {
 }
 
 /// Why there is no token, or why the renewal of the present one fails: reason and message.
-fn trouble(status: &ApiCredentialStatus) -> Option<(StoredReason, String)> {
+fn problem(status: &ApiCredentialStatus) -> Option<(StoredReason, String)> {
     let ready = ConditionType::Ready
         .find(&status.conditions)
         .filter(|c| c.status == "False");
@@ -114,12 +114,12 @@ fn published(
     let Outcome::Minted(minted) = outcome else {
         return None;
     };
-    if minted.why == Why::Edited {
+    if minted.why == RenewalCause::Edited {
         let note = "another writer changed the token in the Secret; a new one was published";
         return Some(warning(Reason::TargetRepaired.into(), note.to_owned()));
     }
     // A second operator is not a fault of the renewal that has just succeeded.
-    let failed = trouble(old)
+    let failed = problem(old)
         .is_some_and(|l| !l.0.is(Reason::is_wait) && l.0.known() != Some(Reason::AnotherOperator));
     failed.then(|| normal(Reason::Renewed, note()))
 }
@@ -130,8 +130,8 @@ fn began(
     new: &ApiCredentialStatus,
     outcome: &Outcome,
 ) -> Option<Notice> {
-    let (reason, note) = trouble(new)?;
-    if trouble(old).is_some_and(|(old, _)| old == reason) {
+    let (reason, note) = problem(new)?;
+    if problem(old).is_some_and(|(old, _)| old == reason) {
         return None;
     }
     // If an issuer requested a pause, only the credential whose request was answered reports it. Other waits are temporary.

@@ -62,7 +62,7 @@ pub struct Notified {
     /// The newest write that was passed to the notifier.
     pub written: Option<Timestamp>,
     /// Number of writes and attempts in a row after which not all pods were notified, and the last cause.
-    pub failed: Option<(u32, Trouble)>,
+    pub failed: Option<(u32, NotifyError)>,
     /// When the last write is tried again because of a reported failure, and how often in a row.
     again: Option<(Timestamp, u32)>,
     /// An attempt is in progress.
@@ -78,11 +78,11 @@ impl Notified {
 
     /// Records the result for one write. Returns true if the credential must be reconciled: what is reported changes, or the write is tried
     /// again later.
-    pub fn ended(&mut self, result: Result<(), Trouble>, now: Timestamp) -> bool {
+    pub fn ended(&mut self, result: Result<(), NotifyError>, now: Timestamp) -> bool {
         let before = self.reported().cloned();
-        self.failed = result.err().map(|trouble| {
+        self.failed = result.err().map(|error| {
             let count = self.failed.take().map_or(0, |(count, _)| count);
-            (count.saturating_add(1), trouble)
+            (count.saturating_add(1), error)
         });
         let (first, longest) = AGAIN;
         let tries = self.again.map_or(0, |(_, tries)| tries);
@@ -102,15 +102,15 @@ impl Notified {
     }
 
     /// What is reported, if anything.
-    pub fn reported(&self) -> Option<&Trouble> {
-        let (count, trouble) = self.failed.as_ref()?;
-        (*count >= REPORTED || trouble.lasts()).then_some(trouble)
+    pub fn reported(&self) -> Option<&NotifyError> {
+        let (count, error) = self.failed.as_ref()?;
+        (*count >= REPORTED || error.lasts()).then_some(error)
     }
 }
 
 /// Why not all pods were notified.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Trouble {
+pub enum NotifyError {
     /// The role of the operator does not allow this verb on pods here.
     Forbidden(&'static str),
     /// The selector matches more pods than are notified.
@@ -121,7 +121,7 @@ pub enum Trouble {
     Unavailable,
 }
 
-impl Trouble {
+impl NotifyError {
     /// Why a call of this verb failed, according to the answer.
     pub fn of(verb: &'static str, server_message: &ServerMessage) -> Self {
         if server_message.is_rights() {
@@ -151,7 +151,7 @@ impl Observed {
     /// What readers of this credential's token can rely on at present. While pods cannot be notified, only the kubelet updates their files.
     pub fn promise(&self, credential: &Credential) -> schedule::Promise {
         let failing = self.memory.notified.as_ref().and_then(Notified::reported);
-        let failing = failing.is_some_and(|trouble| *trouble != Trouble::TooMany);
+        let failing = failing.is_some_and(|error| *error != NotifyError::TooMany);
         schedule::Promise {
             minimum: credential.min_lifetime,
             notified: credential.target.notify_pods.is_some() && !failing,
@@ -192,27 +192,27 @@ impl Observed {
     /// What is reported about failed notifications.
     pub(super) fn not_notified(&self, credential: &Credential) -> Option<(Reason, String)> {
         credential.target.notify_pods.as_ref()?;
-        let trouble = self.memory.notified.as_ref()?.reported()?;
+        let error = self.memory.notified.as_ref()?.reported()?;
         let namespace = &credential.namespace;
         let so = "so their files are updated up to 90 s later";
         Some((
             Reason::PodsNotNotified,
-            match trouble {
-                Trouble::Forbidden(verb) => {
+            match error {
+                NotifyError::Forbidden(verb) => {
                     let allow = allow(&self.notify_rights, namespace);
                     format!(
                         "apicred may not {verb} pods in namespace {namespace} (spec.target.notifyPods), {so}; {allow}"
                     )
                 }
-                Trouble::TooMany => format!(
+                NotifyError::TooMany => format!(
                     "spec.target.notifyPods selects more than {MOST_PODS} pods in namespace {namespace}, and the others are updated up to 90 s later; select only the pods that mount Secret {}",
                     credential.target.name
                 ),
-                Trouble::Refused(server_message) => format!(
+                NotifyError::Refused(server_message) => format!(
                     "pods in namespace {namespace} cannot be notified ({server_message}), {so}; correct spec.target.notifyPods, or ask an administrator to allow the annotation {}",
                     names::TOKEN_UPDATED_AT
                 ),
-                Trouble::Unavailable => format!(
+                NotifyError::Unavailable => format!(
                     "the API server did not answer while pods in namespace {namespace} were notified, {so}; apicred tries again within 10 minutes"
                 ),
             },

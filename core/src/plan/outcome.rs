@@ -3,7 +3,7 @@
 use crate::Reason;
 use jiff::Timestamp;
 
-use super::{Cause, Failure, Memory, Observed, Why, expect, fingerprint, schedule, stamp};
+use super::{Cause, Failure, Memory, Observed, RenewalCause, expect, fingerprint, schedule, stamp};
 use crate::{
     credential::Credential,
     oauth::{LifetimeSource, Token, TokenError, Validity},
@@ -52,7 +52,7 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Minted {
     /// Why it was needed.
-    pub why: Why,
+    pub why: RenewalCause,
     /// When it was requested.
     pub at: Timestamp,
     /// Issuer's id of the exchange.

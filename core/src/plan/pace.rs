@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Memory, Observed, Why, schedule::later};
+use super::{Memory, Observed, RenewalCause, schedule::later};
 use crate::credential::Credential;
 
 /// Repairs in quick succession.
@@ -27,12 +27,12 @@ const AT_ONCE: i32 = 5;
 
 impl Memory {
     /// Remembers a token that was published. Another tool that undoes each write would otherwise cost a request each time.
-    pub fn published(&mut self, why: Why, now: Timestamp) {
+    pub fn published(&mut self, why: RenewalCause, now: Timestamp) {
         let close = self
             .repairs
             .filter(|r| now.duration_since(r.at) < REPAIRS_APART);
         self.repairs = match why {
-            Why::Edited | Why::Absent | Why::Adopted => Some(Repairs {
+            RenewalCause::Edited | RenewalCause::Absent | RenewalCause::Adopted => Some(Repairs {
                 count: close.map_or(0, |r| r.count) + 1,
                 at: now,
             }),
@@ -41,8 +41,11 @@ impl Memory {
     }
 
     /// Until when a repair waits. The first ones do not wait, then 10 s, doubling to five minutes.
-    pub fn calm_until(&self, why: Why) -> Option<Timestamp> {
-        if !matches!(why, Why::Edited | Why::Absent | Why::Adopted) {
+    pub fn calm_until(&self, why: RenewalCause) -> Option<Timestamp> {
+        if !matches!(
+            why,
+            RenewalCause::Edited | RenewalCause::Absent | RenewalCause::Adopted
+        ) {
             return None;
         }
         let repairs = self.repairs.filter(|r| r.count > REPAIRS_AT_ONCE)?;
@@ -59,14 +62,15 @@ impl Observed {
     pub fn paced_until(
         &self,
         credential: &Credential,
-        why: Why,
+        why: RenewalCause,
         now: Timestamp,
     ) -> Option<Timestamp> {
         // The wait after a failure has passed, so time causes this attempt.
         if self.failure(credential).is_some() {
             return None;
         }
-        let timed = matches!(why, Why::Due | Why::Expired) && self.memory.failure.is_none();
+        let timed = matches!(why, RenewalCause::Due | RenewalCause::Expired)
+            && self.memory.failure.is_none();
         if timed {
             return None;
         }
@@ -77,7 +81,7 @@ impl Observed {
         // Renewals by annotation need no burst, because each gives the same result.
         let answered = self
             .record()
-            .filter(|r| why == Why::Requested && r.renew_handled.is_some())
+            .filter(|r| why == RenewalCause::Requested && r.renew_handled.is_some())
             .map(|r| r.issued_at);
         let failed = self
             .memory
@@ -97,7 +101,7 @@ impl Observed {
 
     /// Counts an attempt. A single one is visible on the Secret or as a failure, so nothing must be remembered about it. Attempts in quick
     /// succession are spaced.
-    pub fn attempted(&mut self, credential: &Credential, why: Why, now: Timestamp) {
+    pub fn attempted(&mut self, credential: &Credential, why: RenewalCause, now: Timestamp) {
         let repeated = self.failure(credential).is_some();
         let window = APART * AT_ONCE;
         let paid = self
@@ -108,7 +112,8 @@ impl Observed {
         let close = paid.is_some()
             || self.record().is_some_and(|r| recent(r.issued_at))
             || self.memory.failure.as_ref().is_some_and(|f| recent(f.at));
-        let timed = matches!(why, Why::Due | Why::Expired) && self.memory.failure.is_none();
+        let timed = matches!(why, RenewalCause::Due | RenewalCause::Expired)
+            && self.memory.failure.is_none();
         self.memory.paced_until = if repeated || timed {
             paid
         } else if close {

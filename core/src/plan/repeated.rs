@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Why,
+    RenewalCause,
     schedule::{later, later_than},
 };
 use crate::publish::{Record, SourceUse};
@@ -25,14 +25,14 @@ pub struct Received<'a> {
     /// Whether a published field of the answer expires before the token.
     pub limited: bool,
     /// Why it was requested.
-    pub why: Why,
+    pub why: RenewalCause,
 }
 
 /// The time before which no new request is sent, if this is the token of `old` or a token that does not expire later. `old` is valid.
 /// `expires-at` never decreases for one fingerprint, and an issuer that caches tokens would otherwise make apicred write in a loop.
 pub fn repeated_until(old: &Record, new: &Received<'_>, now: Timestamp) -> Option<Timestamp> {
     // The same token in other formats is not a loop.
-    if old.fingerprint != new.fingerprint || new.why == Why::Requested {
+    if old.fingerprint != new.fingerprint || new.why == RenewalCause::Requested {
         return None;
     }
     // The token was obtained with the last good certificate instead of a new one. It is written, so that the new certificate is not read

@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, reason = "only for tests")]
 
-use super::{Minted, Observed, Outcome, Why, fail};
+use super::{Minted, Observed, Outcome, RenewalCause, fail};
 use crate::{
     credential::Credential,
     fixtures::{at, holding, observed, record},
@@ -26,7 +26,7 @@ pub fn token_error(class: Class) -> TokenError {
     TokenError::local(class, Reason::RequestRefused, "check the client")
 }
 
-pub fn minted(why: Why) -> Outcome {
+pub fn minted(why: RenewalCause) -> Outcome {
     Outcome::Minted(Minted {
         why,
         at: at(-300),
@@ -82,7 +82,7 @@ pub fn states(credential: &Credential) -> Vec<State> {
     #[rustfmt::skip]
     let states = vec![
         ("healthy", healthy(), Outcome::Steady, "Ready=True/TokenPublished", "Current"),
-        ("just published", healthy(), minted(Why::Due), "Ready=True/TokenPublished", "Current"),
+        ("just published", healthy(), minted(RenewalCause::Due), "Ready=True/TokenPublished", "Current"),
         ("nothing yet", empty(), Outcome::Queued { until: at(1) }, "Ready=Unknown/Pending Reconciling=True/Pending", "InProgress"),
         ("first, in the queue", empty(), queued(), "Ready=Unknown/WaitingForIssuer Reconciling=True/WaitingForIssuer", "InProgress"),
         ("expired, in the queue", gone(), queued(), "Ready=False/WaitingForIssuer Reconciling=True/WaitingForIssuer RenewalFailing=True/WaitingForIssuer", "InProgress"),

@@ -12,9 +12,9 @@ use super::{
     expiry, fingerprint,
     notices::{Notice, notices},
     over,
+    problem::{FIRST, Problem, problem},
     progress::progress,
     schedule, sources,
-    trouble::{FIRST, Trouble, trouble},
     warnings::{foreseen, warnings},
 };
 use crate::{
@@ -48,7 +48,7 @@ pub(super) struct Findings<'a> {
     /// The record of the token, if the Secret contains a valid one for this spec.
     pub(super) valid: Option<&'a Record>,
     /// Why there is no token, or why its renewal fails.
-    pub(super) trouble: Option<&'a Trouble>,
+    pub(super) problem: Option<&'a Problem>,
     /// The client's secret or certificate that expires first.
     pub(super) ending: Option<&'a expiry::Ending>,
     pub(super) now: Timestamp,
@@ -62,7 +62,7 @@ pub fn status(
     previous: Option<&ApiCredentialStatus>,
     now: Timestamp,
 ) -> View {
-    let trouble = trouble(credential, observed, outcome, now);
+    let problem = problem(credential, observed, outcome, now);
     let ending = expiry::ending(credential, observed);
     let found = Findings {
         credential,
@@ -72,7 +72,7 @@ pub fn status(
         valid: observed
             .valid(credential, now)
             .filter(|_| !over::is_over(credential.end, now)),
-        trouble: trouble.as_ref(),
+        problem: problem.as_ref(),
         ending: ending.as_ref(),
         now,
     };
@@ -116,7 +116,7 @@ impl Findings<'_> {
         if let Some(record) = record {
             token_facts(&mut status, record);
         }
-        if let (Some(failure), true) = (failure, self.trouble.is_some()) {
+        if let (Some(failure), true) = (failure, self.problem.is_some()) {
             status.consecutive_failures = i32::try_from(failure.failures).ok();
             status.next_attempt =
                 (failure.next_attempt != Timestamp::MAX).then(|| time(failure.next_attempt));
@@ -133,7 +133,7 @@ impl Findings<'_> {
 
     fn ready(&self, say: Conditions<'_>) -> Condition {
         let ready = ConditionType::Ready;
-        match (self.valid, self.trouble) {
+        match (self.valid, self.problem) {
             (Some(record), _) => {
                 let message = published_message(self.credential, record);
                 say.condition(ready, true, Reason::TokenPublished, &message)
@@ -151,7 +151,7 @@ impl Findings<'_> {
 
     /// `Reconciling` or `Stalled` while there is no valid token, and when time alone changes it.
     fn progress(&self, say: Conditions<'_>) -> Option<(Condition, Option<Timestamp>)> {
-        let fault = self.trouble.map_or(FIRST, Trouble::fault);
+        let fault = self.problem.map_or(FIRST, Problem::fault);
         self.valid.is_none().then(|| progress(say, fault))
     }
 
@@ -170,7 +170,7 @@ impl Findings<'_> {
         if over::is_over(self.credential.end, self.now) {
             return None;
         }
-        match self.trouble {
+        match self.problem {
             Some(t) if self.valid.is_some() => {
                 Some(say.condition(failing, true, &t.reason, &t.message))
             }

@@ -23,9 +23,9 @@ pub enum Plan {
     /// Read a source that changed, or that is listed before the one in use and was not tried. Request a token if its content is new.
     Verify,
     /// Request a token.
-    Mint(Why),
+    Mint(RenewalCause),
     /// Write the token that is held.
-    Publish(Why),
+    Publish(RenewalCause),
     /// Wait, although a step is due.
     Hold {
         /// Until when.
@@ -62,7 +62,7 @@ impl Plan {
 
 /// Why a token is needed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Why {
+pub enum RenewalCause {
     /// There is no Secret.
     Absent,
     /// The Secret requested adoption.
@@ -81,7 +81,7 @@ pub enum Why {
     Edited,
 }
 
-impl Why {
+impl RenewalCause {
     /// The metric label and the text in logs.
     pub const fn as_str(self) -> &'static str {
         match self {

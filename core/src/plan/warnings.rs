@@ -130,7 +130,7 @@ fn risk(found: &Findings<'_>) -> Option<(Reason, String)> {
     let record = found.valid?;
     let lifetime = record.expires_at.duration_since(record.issued_at);
     let promise = observed.promise(credential);
-    if found.trouble.is_some()
+    if found.problem.is_some()
         && now >= schedule::risk_at(record.issued_at, record.expires_at, promise)
     {
         let least = promise.min_lifetime(lifetime);

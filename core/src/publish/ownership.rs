@@ -17,7 +17,7 @@ use crate::{
     api::names,
     credential::{
         Credential,
-        annotations::{Place, unread},
+        annotations::{AnnotatedKind, unread},
         binding::is_named,
         end_of_secret,
     },
@@ -231,7 +231,7 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
         rotated_until: annotations.and_then(RotatedUntil::read).map(Box::new),
         unread: unread(
             annotations.into_iter().flat_map(|a| a.keys()),
-            Place::Secret,
+            AnnotatedKind::Secret,
         )
         .map(Into::into),
         wants_copy: last_good::is_wanted(meta),

@@ -3,12 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    failure::Why,
+    failure::FailureCause,
     memory::{Memory, later},
-    next::{Decision, Sight, failed},
+    next::{ApplicationRead, Decision, failed},
     observed::{Application, Key, Same, Slot, Slots, number},
     settings::{Kind, MOST_BUSY, SENT_WITHIN},
-    state::{Known, Phase, Place},
+    state::{Phase, RemovalSource, ValueRecord},
     step::{Change, Notice, Step, Values},
     values::NEXT,
 };
@@ -42,9 +42,9 @@ impl Decision<'_> {
         })
     }
 
-    fn held_known(&self, n: u32, id: Option<String>) -> Option<Known> {
+    fn held_known(&self, n: u32, id: Option<String>) -> Option<ValueRecord> {
         let held = self.memory.held.as_ref().filter(|held| held.n == n)?;
-        Some(Known {
+        Some(ValueRecord {
             digest: held.slot.digest.clone(),
             id: held.id.clone().or(id).or_else(|| held.slot.mark.id()),
             n: Some(n),
@@ -58,7 +58,7 @@ impl Decision<'_> {
     pub(super) fn withdrawn(&self) -> Option<Step> {
         let held = self.memory.held.as_ref()?;
         let id = held.id.clone()?;
-        let key = Known {
+        let key = ValueRecord {
             id: Some(id),
             n: Some(held.n),
             from: Some(held.from),
@@ -66,7 +66,7 @@ impl Decision<'_> {
             // A Secret of another namespace that uses it is recognized only by its digest.
             digest: held.slot.digest.clone(),
         };
-        let from = Place::Orphan;
+        let from = RemovalSource::Orphan;
         let state = Phase::Retiring { key, from };
         let stored = self.seen.slots.with(&held.slot.digest).is_some();
         (!stored).then(|| self.write(state, Values::Keep))
@@ -85,9 +85,9 @@ impl Decision<'_> {
     }
 
     /// Why number n was certainly not added: the issuer refused it or was too busy, or the call was not sent.
-    pub(super) fn not_added(&self, n: u32) -> Option<Why> {
+    pub(super) fn not_added(&self, n: u32) -> Option<FailureCause> {
         let (of, fault) = self.memory.refused.as_ref()?;
-        (*of == n && !fault.may_have_happened).then(|| Why::of(fault))
+        (*of == n && !fault.may_have_happened).then(|| FailureCause::of(fault))
     }
 
     /// The issuer was busy and certainly did nothing, or nothing was sent. The same number is announced again after the pause that applies to
@@ -122,7 +122,7 @@ impl Decision<'_> {
             notices.push(self.strange(NEXT));
             return match known {
                 Some(_) => self.wait(self.settings.pace.again),
-                None => self.fail(Why::NotSent, Values::Keep),
+                None => self.fail(FailureCause::NotSent, Values::Keep),
             };
         }
         if let Some(known) = known {
@@ -149,24 +149,26 @@ impl Decision<'_> {
         if settled > self.now {
             return Step::wait_until(settled);
         }
-        let listed = match self.sight(Some(settled)) {
-            Sight::Fresh(listed) => listed,
-            Sight::NotReadable => return self.fail(Why::AnswerLost, Values::Keep),
-            Sight::First(step) => return step,
+        let listed = match self.application_read(Some(settled)) {
+            ApplicationRead::Fresh(listed) => listed,
+            ApplicationRead::NotReadable => {
+                return self.fail(FailureCause::AnswerLost, Values::Keep);
+            }
+            ApplicationRead::First(step) => return step,
         };
         let named = |k: &&Key| number(k, &self.seen.names) == Some(n);
         let found = listed.keys.iter().filter(named).find(|k| self.is_orphan(k));
         match found {
             Some(key) if !self.current_refused() => self
                 .prove_current(notices)
-                .unwrap_or_else(|| self.retire_orphan(key, Some(Why::AnswerLost))),
+                .unwrap_or_else(|| self.retire_orphan(key, Some(FailureCause::AnswerLost))),
             // The sweep removes it once the current value works again.
-            _ => self.fail(Why::AnswerLost, Values::Keep),
+            _ => self.fail(FailureCause::AnswerLost, Values::Keep),
         }
     }
 
     /// Returns true if the issuer lists the next key pair. The id of a public key is known before that.
-    fn is_there(&self, known: &Known, slot: &Slot) -> bool {
+    fn is_there(&self, known: &ValueRecord, slot: &Slot) -> bool {
         if slot.mark.id().is_none() {
             return known.id.is_some();
         }
@@ -176,17 +178,17 @@ impl Decision<'_> {
 
     /// The issuer did not confirm the next key pair. If it has a certificate nevertheless, the certificate is found by its name. A public key
     /// has no name, and a call whose answer was lost may have added it: it is removed before its thumbprint is forgotten.
-    fn give_up(&self, n: u32, (known, slot): (&Known, &Slot), why: Why) -> Step {
+    fn give_up(&self, n: u32, (known, slot): (&ValueRecord, &Slot), why: FailureCause) -> Step {
         if self.settings.kind != Kind::Key {
             return self.fail(why, Values::DropNext);
         }
         let state = Phase::Retiring {
-            key: Known {
+            key: ValueRecord {
                 id: known.id.clone().or_else(|| slot.mark.id()),
                 n: known.n.or(Some(n)),
                 ..known.clone()
             },
-            from: Place::Next,
+            from: RemovalSource::Next,
         };
         let failure = self.failure(why);
         self.write_with(state, Values::Keep, None, |r| failed(r, failure))
@@ -239,9 +241,11 @@ impl Decision<'_> {
             self.memory.wrote_at.unwrap_or(since).max(since),
             self.settings.pace.settles,
         );
-        match self.sight(Some(later(self.now, -self.settings.pace.between_writes))) {
-            Sight::First(step) => step,
-            Sight::Fresh(_) if self.ahead(settled, self.settings.pace.settles).is_some() => {
+        match self.application_read(Some(later(self.now, -self.settings.pace.between_writes))) {
+            ApplicationRead::First(step) => step,
+            ApplicationRead::Fresh(_)
+                if self.ahead(settled, self.settings.pace.settles).is_some() =>
+            {
                 self.wait(self.settings.pace.between_writes)
             }
             // The answer confirmed it, and replicas lag: trials show whether it was added.
@@ -251,7 +255,7 @@ impl Decision<'_> {
                 let made = self.facts.next.as_ref().and_then(|k| k.from);
                 let at_most = self.settings.trials.at_most;
                 if made.is_none_or(|made| later(made, at_most) <= self.now) {
-                    return self.give_up(n, (known, slot), Why::AnswerLost);
+                    return self.give_up(n, (known, slot), FailureCause::AnswerLost);
                 }
                 // The key pair is in the Secret, so a repeated announcement creates no orphan.
                 self.write_with(state, Values::Keep, Some(n), |_| {})

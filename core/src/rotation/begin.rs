@@ -2,10 +2,10 @@
 
 use super::{
     memory::{doubled, later},
-    next::{Decision, Sight},
+    next::{ApplicationRead, Decision},
     observed::Slot,
     settings::{Kind, MOST_PAUSE, MOST_UNREMOVED},
-    state::{Known, Phase, Place},
+    state::{Phase, RemovalSource, ValueRecord},
     step::{Notice, Step, Values},
     values::{NEXT, PREVIOUS},
 };
@@ -28,11 +28,11 @@ impl Decision<'_> {
         if let Some(step) = self.calls_wait(true) {
             return step;
         }
-        let listed = match self.sight(None) {
-            Sight::Fresh(application) => Some(application),
-            Sight::NotReadable if self.settings.kind == Kind::Certificate => None,
-            Sight::NotReadable => return self.wait(self.settings.pace.again),
-            Sight::First(step) => return step,
+        let listed = match self.application_read(None) {
+            ApplicationRead::Fresh(application) => Some(application),
+            ApplicationRead::NotReadable if self.settings.kind == Kind::Certificate => None,
+            ApplicationRead::NotReadable => return self.wait(self.settings.pace.again),
+            ApplicationRead::First(step) => return step,
         };
         if let Some(step) = listed.and_then(|l| self.crowded(l, notices)) {
             return step;
@@ -42,7 +42,7 @@ impl Decision<'_> {
 
     /// Begins the next rotation if it is due and the previous credential cannot be removed: the issuer refuses the current one or does not
     /// list it, or the removal fails again and again. The previous credential stays until the new one has taken over. None: the state stays.
-    pub(super) fn instead(&self, from: Place, notices: &mut Vec<Notice>) -> Option<Step> {
+    pub(super) fn instead(&self, from: RemovalSource, notices: &mut Vec<Notice>) -> Option<Step> {
         let current = self.seen.slots.current.as_ref()?;
         // Another state does not contain the credential. If it is in no Secret, it is found again only by its name at the issuer. A certificate
         // that is not found any more is reported: a rotation that is due is more important.
@@ -51,7 +51,7 @@ impl Decision<'_> {
             Kind::Secret => self.may_not_read(),
             Kind::Certificate => false,
         };
-        let forgets = nameless && from != Place::Previous;
+        let forgets = nameless && from != RemovalSource::Previous;
         // Only a valid certificate that the issuer accepts can sign the proof for another one.
         let mute = self.settings.kind == Kind::Certificate && self.current_refused();
         if forgets || mute || self.due_at() > self.now || self.paused().is_some() {
@@ -59,13 +59,15 @@ impl Decision<'_> {
         }
         match from {
             // The orphan of an earlier rotation is removed before the overlap of the previous value begins. It is found by its name later.
-            Place::Orphan if self.record.failure.is_none() && self.left_over().is_some() => {
+            RemovalSource::Orphan
+                if self.record.failure.is_none() && self.left_over().is_some() =>
+            {
                 let retire_at = later(self.now, self.settings.overlap);
                 return Some(self.write(Phase::Switched { retire_at }, Values::Keep));
             }
             // The next credential would overwrite this value. Without it, the credential counts as one that leaves no room.
-            Place::Next => return Some(self.write(self.given_up(), Values::DropNext)),
-            Place::Orphan | Place::Previous => {}
+            RemovalSource::Next => return Some(self.write(self.given_up(), Values::DropNext)),
+            RemovalSource::Orphan | RemovalSource::Previous => {}
         }
         let unknown = self.unknown(NEXT) || self.unknown(PREVIOUS);
         let step = self.begin(current, unknown, notices);
@@ -79,7 +81,7 @@ impl Decision<'_> {
     }
 
     /// The previous credential, if the present rotation began before it was removed. No overlap applies to it any more.
-    fn left_over(&self) -> Option<&Known> {
+    fn left_over(&self) -> Option<&ValueRecord> {
         let previous = self.facts.previous.as_ref();
         previous.filter(|known| self.is_ours(known) && self.is_noted(known))
     }
@@ -90,7 +92,7 @@ impl Decision<'_> {
         let retire_at = later(self.now, self.settings.overlap);
         left.map_or(Phase::Switched { retire_at }, |known| Phase::Retiring {
             key: known.clone(),
-            from: Place::Orphan,
+            from: RemovalSource::Orphan,
         })
     }
 

@@ -6,7 +6,7 @@
 use super::{
     observed::{Names, Slots},
     settings::Kind,
-    state::{ClientAt, Known, Phase, Record},
+    state::{ClientAt, Phase, Record, ValueRecord},
     step::Notice,
 };
 
@@ -40,7 +40,7 @@ impl Record {
     fn made(&self, names: &Names, kind: Kind, slots: &Slots) -> Vec<String> {
         let noted = self.all().filter(|k| k.n.is_some());
         let by_name = |n: u32| (kind != Kind::Key).then(|| names.name(n));
-        let label = |known: &Known| known.id.clone().or_else(|| by_name(known.n?));
+        let label = |known: &ValueRecord| known.id.clone().or_else(|| by_name(known.n?));
         let left = noted.chain(self.retiring());
         let left = left.filter(|known| slots.with(&known.digest).is_none());
         let mut made: Vec<String> = left.filter_map(label).collect();

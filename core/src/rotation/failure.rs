@@ -12,7 +12,7 @@ pub struct Failure {
     /// When it failed.
     pub at: Timestamp,
     /// What happened.
-    pub why: Why,
+    pub why: FailureCause,
     /// Number of failures in a row.
     pub times: u32,
     /// The value of `rotate-requested-at` that it was for. A later request does not wait for the pause.
@@ -38,7 +38,7 @@ fn known_class<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Class>, D:
 
 /// Why a rotation failed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum Why {
+pub enum FailureCause {
     /// The issuer refused to add a credential.
     AddRefused,
     /// The issuer was too busy to add one, or a component between it and this process answered.
@@ -53,7 +53,7 @@ pub enum Why {
     NextRemoved,
 }
 
-impl Why {
+impl FailureCause {
     /// Why a call added no credential.
     pub(super) const fn of(fault: &Fault) -> Self {
         match (fault.sent, fault.may_have_happened, fault.class.passes()) {
@@ -79,16 +79,16 @@ impl Failure {
     /// What was observed, and what follows.
     pub fn message(&self) -> String {
         let what = match self.why {
-            Why::AddRefused => "the issuer refused to add a new client credential",
-            Why::NotAdded => "the issuer did not add a new client credential",
-            Why::NotSent => "no new client credential was requested from the issuer",
-            Why::AnswerLost => "the answer to adding a client credential was lost",
-            Why::NotProven => "no token was obtained with the new client credential",
-            Why::NextRemoved => "the new client credential disappeared from the Secret",
+            FailureCause::AddRefused => "the issuer refused to add a new client credential",
+            FailureCause::NotAdded => "the issuer did not add a new client credential",
+            FailureCause::NotSent => "no new client credential was requested from the issuer",
+            FailureCause::AnswerLost => "the answer to adding a client credential was lost",
+            FailureCause::NotProven => "no token was obtained with the new client credential",
+            FailureCause::NextRemoved => "the new client credential disappeared from the Secret",
         };
         let because = self.class.map(|class| match self.why {
-            Why::NotSent => class.reason_if_unsent(),
-            Why::NotProven => class.reason_without_answer(),
+            FailureCause::NotSent => class.reason_if_unsent(),
+            FailureCause::NotProven => class.reason_without_answer(),
             _ => class.text(),
         });
         let answered = self.answer.as_ref().and_then(AnswerIds::text);

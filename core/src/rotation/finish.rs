@@ -4,11 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::memory::later;
 use super::{
-    failure::Why,
-    next::{Decision, Sight, failed},
+    failure::FailureCause,
+    next::{ApplicationRead, Decision, failed},
     observed::{Application, Key, Same},
     settings::{FRESH, Kind, MOST_PAUSE, SKEW},
-    state::{Known, Phase, Place},
+    state::{Phase, RemovalSource, ValueRecord},
     step::{Notice, Step, Tried, Values},
     values::{NEXT, PREVIOUS},
 };
@@ -47,9 +47,9 @@ impl Decision<'_> {
         if ends <= self.now && tried {
             let state = Phase::Retiring {
                 key: known.clone(),
-                from: Place::Next,
+                from: RemovalSource::Next,
             };
-            let failure = row.explains(self.failure(Why::NotProven));
+            let failure = row.explains(self.failure(FailureCause::NotProven));
             return self.write_with(state, Values::Keep, None, |r| failed(r, failure));
         }
         notices.extend(row.without_token(Tried::Next));
@@ -73,7 +73,7 @@ impl Decision<'_> {
     /// The next value was taken out of the Secret. If its id is known, it is removed now: a public key has no name by which it could be found
     /// later, and a certificate may rotate without the permission to read the application.
     pub(super) fn next_removed(&self) -> Step {
-        let noted = self.record.next.clone().map(|known| Known {
+        let noted = self.record.next.clone().map(|known| ValueRecord {
             id: known.id.clone().or_else(|| self.id_of_added(&known)),
             ..known
         });
@@ -81,9 +81,9 @@ impl Decision<'_> {
             return step;
         }
         let Some(state) = self.taken_out(noted) else {
-            return self.fail(Why::NextRemoved, Values::Keep);
+            return self.fail(FailureCause::NextRemoved, Values::Keep);
         };
-        let failure = self.failure(Why::NextRemoved);
+        let failure = self.failure(FailureCause::NextRemoved);
         self.write_with(state, Values::Keep, None, |record| {
             record.next = None;
             failed(record, failure);
@@ -101,7 +101,7 @@ impl Decision<'_> {
     }
 
     /// The id in the answer to adding it, which is not recorded yet.
-    fn id_of_added(&self, known: &Known) -> Option<String> {
+    fn id_of_added(&self, known: &ValueRecord) -> Option<String> {
         let added = self.memory.added.as_ref();
         let (_, id) = added.filter(|(digest, _)| *digest == known.digest)?;
         id.clone()
@@ -109,14 +109,14 @@ impl Decision<'_> {
 
     /// The reading of the application that shows whether a certificate is found later by its name. None: it is known.
     fn seen_first(&self) -> Option<Step> {
-        match self.sight(None) {
-            Sight::First(step) if self.settings.kind == Kind::Certificate => Some(step),
+        match self.application_read(None) {
+            ApplicationRead::First(step) if self.settings.kind == Kind::Certificate => Some(step),
             _ => None,
         }
     }
 
     /// The same, if a value that a user took out of the Secret cannot be removed without a reading.
-    fn unsure_of(&self, noted: Option<&Known>) -> Option<Step> {
+    fn unsure_of(&self, noted: Option<&ValueRecord>) -> Option<Step> {
         let known = noted?;
         let unsure = known.id.is_none() || self.may_be_copied(known);
         unsure.then(|| self.seen_first()).flatten()
@@ -124,10 +124,10 @@ impl Decision<'_> {
 
     /// The removal at the issuer of a value that a user took out of the Secret. None: its id is not known, or it is perhaps in use under other
     /// keys.
-    fn taken_out(&self, noted: Option<Known>) -> Option<Phase> {
+    fn taken_out(&self, noted: Option<ValueRecord>) -> Option<Phase> {
         let key = noted.filter(|known| known.n.is_some() && known.id.is_some())?;
         let copied = self.may_not_read() && self.may_be_copied(&key);
-        let from = Place::Orphan;
+        let from = RemovalSource::Orphan;
         (!copied).then_some(Phase::Retiring { key, from })
     }
 
@@ -151,7 +151,7 @@ impl Decision<'_> {
             return Step::wait_until(retire_at);
         }
         if known.id.is_none()
-            && let Sight::First(step) = self.sight(None)
+            && let ApplicationRead::First(step) = self.application_read(None)
         {
             return step;
         }
@@ -173,16 +173,21 @@ impl Decision<'_> {
             return Step::wait_until(again);
         }
         if let Some(step) = self.prove_current(notices) {
-            return self.unless_refused(step, Place::Previous, notices);
+            return self.unless_refused(step, RemovalSource::Previous, notices);
         }
         let state = Phase::Retiring {
             key: known.clone(),
-            from: Place::Previous,
+            from: RemovalSource::Previous,
         };
         self.write(state, Values::Keep)
     }
 
-    pub(super) fn retiring(&self, key: &Known, from: Place, notices: &mut Vec<Notice>) -> Step {
+    pub(super) fn retiring(
+        &self,
+        key: &ValueRecord,
+        from: RemovalSource,
+        notices: &mut Vec<Notice>,
+    ) -> Step {
         let Some(id) = &key.id else {
             return self.seen_first().unwrap_or_else(|| self.retired(key, from));
         };
@@ -209,19 +214,21 @@ impl Decision<'_> {
         if let Some(step) = self.removal_waits().or_else(|| self.calls_wait(true)) {
             return step;
         }
-        match self.sight(None) {
-            Sight::First(step) => return step,
+        match self.application_read(None) {
+            ApplicationRead::First(step) => return step,
             // A user took it out of the Secret.
-            Sight::NotReadable if from != Place::Orphan && self.may_be_copied(key) => {
+            ApplicationRead::NotReadable
+                if from != RemovalSource::Orphan && self.may_be_copied(key) =>
+            {
                 return self.spared(key, from);
             }
-            Sight::NotReadable => {}
-            Sight::Fresh(application) => {
+            ApplicationRead::NotReadable => {}
+            ApplicationRead::Fresh(application) => {
                 let listed = application.keys.iter().find(|k| k.id == *id);
                 if listed.is_some_and(|listed| self.may_be_current(listed)) {
                     notices.push(Notice::Ambiguous);
                     // Without this state, the overlap of a value that is still in the Secret would begin again and again.
-                    let held = from == Place::Previous && self.facts.previous.is_some();
+                    let held = from == RemovalSource::Previous && self.facts.previous.is_some();
                     return if held {
                         self.wait(self.settings.pace.again)
                     } else {
@@ -236,7 +243,7 @@ impl Decision<'_> {
             }
         }
         if let Some(step) = self.prove_current(notices) {
-            let hopeless = from == Place::Orphan && self.current_refused();
+            let hopeless = from == RemovalSource::Orphan && self.current_refused();
             return if hopeless {
                 self.write(Phase::Steady, Values::Keep)
             } else {
@@ -265,7 +272,7 @@ impl Decision<'_> {
     }
 
     /// This step or, if the issuer refuses the current value, the beginning of the next rotation.
-    fn unless_refused(&self, step: Step, from: Place, notices: &mut Vec<Notice>) -> Step {
+    fn unless_refused(&self, step: Step, from: RemovalSource, notices: &mut Vec<Notice>) -> Step {
         let refused = self.current_refused();
         let other = refused.then(|| self.instead(from, notices));
         other.flatten().unwrap_or(step)
@@ -273,31 +280,31 @@ impl Decision<'_> {
 
     /// A call that was sent before the public key was given up may still add it. The key is removed after that time, because nothing would find
     /// it later.
-    fn may_be_added_yet(&self, from: Place) -> Option<Timestamp> {
+    fn may_be_added_yet(&self, from: RemovalSource) -> Option<Timestamp> {
         let given_up = self.record.failure.as_ref();
-        let given_up =
-            given_up.filter(|_| self.settings.kind == Kind::Key && from != Place::Previous)?;
+        let given_up = given_up
+            .filter(|_| self.settings.kind == Kind::Key && from != RemovalSource::Previous)?;
         let settles = self.settings.pace.settles;
         self.ahead(later(given_up.at, settles), settles)
     }
 
     /// Whether the value that is about to be removed is in another slot: a user, a backup or GitOps put it back.
-    fn is_needed(&self, key: &Known, from: Place) -> bool {
-        let same = |known: &Option<Known>| {
-            let same_value = |k: &Known| !key.digest.is_empty() && k.digest == key.digest;
+    fn is_needed(&self, key: &ValueRecord, from: RemovalSource) -> bool {
+        let same = |known: &Option<ValueRecord>| {
+            let same_value = |k: &ValueRecord| !key.digest.is_empty() && k.digest == key.digest;
             known
                 .as_ref()
                 .is_some_and(|k| k.id == key.id || same_value(k))
         };
         let facts = &self.facts;
         same(&facts.current)
-            || (from != Place::Next && same(&facts.next))
-            || (from != Place::Previous && same(&facts.previous))
+            || (from != RemovalSource::Next && same(&facts.next))
+            || (from != RemovalSource::Previous && same(&facts.previous))
     }
 
     /// Whether it may be under other keys of the Secret. Only the issuer's list still has the thumbprint of a value that is not under the keys of
     /// the rotation.
-    fn may_be_copied(&self, key: &Known) -> bool {
+    fn may_be_copied(&self, key: &ValueRecord) -> bool {
         let slots = &self.seen.slots;
         slots.with(&key.digest).is_none() && !slots.other_keys.is_empty()
     }
@@ -330,11 +337,11 @@ impl Decision<'_> {
 
     /// It must not be removed at the issuer. A next value is removed from the Secret nevertheless: it was tried for an hour and would be tried
     /// again and again, and another process may already have removed it at the issuer.
-    fn spared(&self, key: &Known, from: Place) -> Step {
+    fn spared(&self, key: &ValueRecord, from: RemovalSource) -> Step {
         match from {
-            Place::Next => self.retired(key, from),
+            RemovalSource::Next => self.retired(key, from),
             // An orphan is only in this state: another state must not forget it.
-            Place::Previous | Place::Orphan => {
+            RemovalSource::Previous | RemovalSource::Orphan => {
                 self.write_with(Phase::Steady, Values::Keep, None, |record| {
                     record.spares(key);
                 })
@@ -343,18 +350,20 @@ impl Decision<'_> {
     }
 
     /// It was removed at the issuer, or was never there.
-    fn retired(&self, key: &Known, from: Place) -> Step {
+    fn retired(&self, key: &ValueRecord, from: RemovalSource) -> Step {
         let slots = &self.seen.slots;
         let holds =
             |slot: &Option<super::Slot>| slot.as_ref().is_some_and(|s| s.digest == key.digest);
         let values = match from {
-            Place::Next if holds(&slots.next) => Values::DropNext,
-            Place::Previous if holds(&slots.previous) => Values::DropPrevious,
+            RemovalSource::Next if holds(&slots.next) => Values::DropNext,
+            RemovalSource::Previous if holds(&slots.previous) => Values::DropPrevious,
             _ => Values::Keep,
         };
         // A rotation that began before the previous credential was removed was given up.
         let state = match from {
-            Place::Next | Place::Orphan if self.record.failure.is_some() => self.given_up(),
+            RemovalSource::Next | RemovalSource::Orphan if self.record.failure.is_some() => {
+                self.given_up()
+            }
             _ => Phase::Steady,
         };
         self.write_with(state, values, None, |record| {

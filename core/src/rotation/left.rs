@@ -7,7 +7,7 @@ use super::{
     next::Decision,
     observed::{Application, Mark, Same, Slot},
     settings::Kind,
-    state::{Known, Phase, Record},
+    state::{Phase, Record, ValueRecord},
     step::Notice,
 };
 
@@ -53,17 +53,17 @@ impl Decision<'_> {
     }
 
     /// The credentials of apicred that `record` does not contain any more and that apicred cannot find at the issuer later.
-    pub(super) fn leaves(&self, record: &Record) -> Vec<Known> {
+    pub(super) fn leaves(&self, record: &Record) -> Vec<ValueRecord> {
         if self.finds_by_name() {
             return Vec::new();
         }
-        let same = |a: &Known, b: &Known| {
+        let same = |a: &ValueRecord, b: &ValueRecord| {
             a.id.is_some() && a.id == b.id || !a.digest.is_empty() && a.digest == b.digest
         };
         // What is also stored in another place is reported from what the issuer lists.
         let spared = record.spared.iter().filter(|_| !self.may_not_read());
-        let noted: Vec<&Known> = noted(record).chain(spared).collect();
-        let mut left: Vec<&Known> = Vec::new();
+        let noted: Vec<&ValueRecord> = noted(record).chain(spared).collect();
+        let mut left: Vec<&ValueRecord> = Vec::new();
         for known in noted_by_apicred(self.record) {
             let removed = known.id.is_some() && known.id == self.memory.removed;
             let kept = noted.iter().any(|noted| same(noted, known));
@@ -78,13 +78,13 @@ impl Decision<'_> {
     }
 
     /// Whether the issuer never had it, or it has expired.
-    fn is_certainly_gone(&self, known: &Known) -> bool {
+    fn is_certainly_gone(&self, known: &ValueRecord) -> bool {
         let refused = known.id.is_none() && known.n.is_some_and(|n| self.not_added(n).is_some());
         refused || known.until.is_some_and(|until| until <= self.now)
     }
 
     /// How it is reported.
-    pub(super) fn left(&self, known: &Known) -> Left {
+    pub(super) fn left(&self, known: &ValueRecord) -> Left {
         let slot = self.seen.slots.with(&known.digest);
         Left {
             id: known.id.clone(),
@@ -98,7 +98,7 @@ impl Decision<'_> {
 
     /// Whether it is still a value of the Secret, although its digest does not fit: its text has another form, or the operator lost its key for
     /// digests. The subject of a certificate has its number.
-    fn is_held_by_name(&self, known: &Known) -> bool {
+    fn is_held_by_name(&self, known: &ValueRecord) -> bool {
         let names = self
             .seen
             .slots
@@ -110,14 +110,14 @@ impl Decision<'_> {
 
     /// Whether a value that apicred created is recorded and was taken out of the Secret, and nothing finds it later.
     pub(super) fn forgets(&self) -> bool {
-        let lost = |known: &Known| {
+        let lost = |known: &ValueRecord| {
             self.seen.slots.with(&known.digest).is_none() && !self.is_held_by_name(known)
         };
         !self.finds_by_name() && noted_by_apicred(self.record).any(lost)
     }
 
     /// What is reported about a credential that was replaced and is not removed. None: it has expired, or the issuer does not list it.
-    pub(super) fn stays(&self, known: &Known) -> Option<Notice> {
+    pub(super) fn stays(&self, known: &ValueRecord) -> Option<Notice> {
         let listed = known.id.as_ref().and_then(|id| self.listed(id));
         let application = self.memory.application.as_ref();
         if application.is_some_and(|application| self.is_gone(known, application)) {
@@ -148,13 +148,13 @@ impl Decision<'_> {
     }
 
     /// The value of the Secret that this is about.
-    fn previous_of(&self, known: &Known) -> Option<&Slot> {
+    fn previous_of(&self, known: &ValueRecord) -> Option<&Slot> {
         let slot = self.seen.slots.previous.as_ref();
         slot.filter(|slot| slot.digest == known.digest)
     }
 
     /// Whether it is certainly not among the credentials of the application.
-    fn is_gone(&self, known: &Known, application: &Application) -> bool {
+    fn is_gone(&self, known: &ValueRecord, application: &Application) -> bool {
         let mut keys = application.keys.iter();
         if let Some(id) = &known.id {
             return keys.all(|key| key.id != *id);
@@ -166,7 +166,7 @@ impl Decision<'_> {
 
 impl Record {
     /// The credential that is being removed.
-    pub(super) fn retiring(&self) -> Option<&Known> {
+    pub(super) fn retiring(&self) -> Option<&ValueRecord> {
         match &self.state {
             Phase::Retiring { key, .. } => Some(key),
             _ => None,
@@ -175,11 +175,11 @@ impl Record {
 }
 
 /// The credentials that a record is about.
-fn noted(record: &Record) -> impl Iterator<Item = &Known> {
+fn noted(record: &Record) -> impl Iterator<Item = &ValueRecord> {
     record.all().chain(record.retiring())
 }
 
-fn noted_by_apicred(record: &Record) -> impl Iterator<Item = &Known> {
+fn noted_by_apicred(record: &Record) -> impl Iterator<Item = &ValueRecord> {
     noted(record).filter(|known| known.n.is_some())
 }
 

@@ -10,7 +10,7 @@ pub(super) use sent::Sent;
 
 use super::{
     observed::Application,
-    outcome::{Class, Fault, InHand, Outcome},
+    outcome::{Class, Fault, Outcome, UnstoredValue},
     settings::{MOST_PAUSE, MOST_READ_PAUSE, PROOF_LASTS, Pace, SKEW},
     step::{Change, Step, Tried},
     trials::Row,
@@ -32,7 +32,7 @@ pub struct Memory {
     pub(super) reconciled_before: bool,
     /// This process wrote `Adding` with this number and has not sent the call.
     pub(super) announced: Option<u32>,
-    pub(super) held: Option<InHand>,
+    pub(super) held: Option<UnstoredValue>,
     pub(super) application: Option<Application>,
     /// When a reading of the application failed because a permission is missing, and the fault to report.
     pub(super) read_refused: Option<(Timestamp, Fault)>,
@@ -124,7 +124,7 @@ impl Memory {
     }
 
     /// The value that the shell must not drop: the issuer has it or will soon have it, and no Secret contains it.
-    pub fn held(&self) -> Option<&InHand> {
+    pub fn held(&self) -> Option<&UnstoredValue> {
         self.held.as_ref()
     }
 

@@ -108,19 +108,22 @@ pub mod values;
 pub use crate::oauth::AnswerIds;
 pub use cycle::Cycle;
 pub use elsewhere::Changed;
-pub use failure::{Failure, Why};
+pub use failure::{Failure, FailureCause};
 pub use left::{Left, until_end};
 pub use manager::may_change;
 pub use memory::Memory;
 pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
-pub use outcome::{Class, Fault, InHand, Outcome};
+pub use outcome::{Class, Fault, Outcome, UnstoredValue};
 pub use proof::NoProof;
 pub use settings::{Kind, Pace, RotationSettings, Trials};
 pub use shared::{Also, InOther};
 pub use shown::Shown;
 pub use spec::{Registry, Rotating, rotating};
-pub use state::{ClientAt, Known, Noted, Phase, Place, Record, RotatedUntil, Stored, value_digest};
+pub use state::{
+    ClientAt, Phase, Record, RemovalSource, RotatedUntil, Stored, StoredRecord, ValueRecord,
+    value_digest,
+};
 pub use step::{Change, Next, Notice, Step, Tried, Values};
 pub use upload::{Before, Uploading, upload};
 pub use users::{Lagging, User, lagging, used_at, used_before};

@@ -4,22 +4,22 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     elsewhere::elsewhere,
-    failure::{Failure, Why},
+    failure::{Failure, FailureCause},
     memory::{Memory, later},
     observed::{Application, Facts, Observed},
     outcome::Fault,
     settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
     shown::Shown,
-    state::{Known, Noted, Phase, Record},
+    state::{Phase, Record, StoredRecord, ValueRecord},
     step::{Change, Next, Notice, Step, Tried, Values},
 };
 
 /// Returns the next step. Pure: the same arguments give the same step, and nothing is changed.
 pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: Timestamp) -> Next {
     let record = match &seen.noted {
-        Noted::Absent => Record::default(),
-        Noted::Record(record) => (**record).clone(),
-        Noted::Unreadable => {
+        StoredRecord::Absent => Record::default(),
+        StoredRecord::Record(record) => (**record).clone(),
+        StoredRecord::Unreadable => {
             return stopped(
                 (Record::default(), Notice::StateUnreadable),
                 Vec::new(),
@@ -112,7 +112,7 @@ pub(super) fn facts(
     record: &Record,
     now: Timestamp,
 ) -> Facts {
-    let held = memory.held.as_ref().map(|held| Known {
+    let held = memory.held.as_ref().map(|held| ValueRecord {
         digest: held.slot.digest.clone(),
         id: held.id.clone().or_else(|| held.slot.mark.id()),
         n: Some(held.n),
@@ -124,7 +124,7 @@ pub(super) fn facts(
     // The issuer's list shows whether one of another kind is in use again.
     let spared = spared.filter(|_| settings.kind == Kind::Certificate);
     let all = record.all().chain(retiring).chain(held.as_ref());
-    let pool: Vec<&Known> = all.chain(spared).collect();
+    let pool: Vec<&ValueRecord> = all.chain(spared).collect();
     let application = memory.application.as_ref();
     let read = application.map(|a| (a, is_fresh(a, now)));
     // A record about a value that is not in the Secret does not keep the issuer's credential from being recognized: if the operator lost its
@@ -153,7 +153,7 @@ pub(super) struct Decision<'a> {
 }
 
 /// What is known of the application.
-pub(super) enum Sight<'a> {
+pub(super) enum ApplicationRead<'a> {
     /// It was read a moment ago.
     Fresh(&'a Application),
     /// It may not be read.
@@ -203,17 +203,17 @@ impl Decision<'_> {
     }
 
     /// The application as it was after `since`, read within the last minute.
-    pub(super) fn sight(&self, since: Option<Timestamp>) -> Sight<'_> {
+    pub(super) fn application_read(&self, since: Option<Timestamp>) -> ApplicationRead<'_> {
         if self.may_not_read() {
-            return Sight::NotReadable;
+            return ApplicationRead::NotReadable;
         }
         if let Some(application) = &self.memory.application {
             let after = since.is_none_or(|since| application.read_at >= since);
             if after && is_fresh(application, self.now) {
-                return Sight::Fresh(application);
+                return ApplicationRead::Fresh(application);
             }
         }
-        Sight::First(self.calls_wait(false).unwrap_or(Step::ReadApplication))
+        ApplicationRead::First(self.calls_wait(false).unwrap_or(Step::ReadApplication))
     }
 
     /// Whether the permission to read was missing a moment ago.
@@ -303,17 +303,17 @@ impl Decision<'_> {
     }
 
     /// Whether it is still a value of the Secret.
-    fn is_held(&self, known: Option<&Known>) -> bool {
+    fn is_held(&self, known: Option<&ValueRecord>) -> bool {
         known.is_some_and(|known| self.seen.slots.with(&known.digest).is_some())
     }
 
     /// The rotation failed, and starts again from the beginning after a pause.
-    pub(super) fn fail(&self, why: Why, values: Values) -> Step {
+    pub(super) fn fail(&self, why: FailureCause, values: Values) -> Step {
         let failure = self.failure(why);
         self.write_with(self.given_up(), values, None, |r| failed(r, failure))
     }
 
-    pub(super) fn failure(&self, why: Why) -> Failure {
+    pub(super) fn failure(&self, why: FailureCause) -> Failure {
         let before = self.record.failure.as_ref().map_or(0, |f| f.times);
         Failure {
             at: self.now,
@@ -322,7 +322,7 @@ impl Decision<'_> {
             requested: None,
             class: self
                 .unadded()
-                .filter(|fault| Why::of(fault) == why)
+                .filter(|fault| FailureCause::of(fault) == why)
                 .map(|fault| fault.class),
             answer: None,
         }

@@ -6,7 +6,7 @@ use super::{
     settings::RotationSettings,
     shared::InOther,
     shown::Shown,
-    state::{ClientAt, Known, Noted},
+    state::{ClientAt, StoredRecord, ValueRecord},
     users::Lagging,
     values::NEXT,
 };
@@ -185,7 +185,7 @@ pub struct Observed {
     /// resourceVersion of the Secret that was read.
     pub version: String,
     /// The content of its annotation.
-    pub noted: Noted,
+    pub noted: StoredRecord,
     /// Its values.
     pub slots: Slots,
     /// The client to which they belong, according to the client resource now.
@@ -245,9 +245,9 @@ impl Key {
 /// The values of the Secret with what is known about each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
-    pub(super) current: Option<Known>,
-    pub(super) next: Option<Known>,
-    pub(super) previous: Option<Known>,
+    pub(super) current: Option<ValueRecord>,
+    pub(super) next: Option<ValueRecord>,
+    pub(super) previous: Option<ValueRecord>,
 }
 
 impl Facts {
@@ -256,7 +256,7 @@ impl Facts {
     /// credential that the hint belongs to. `taken`: IDs that belong to other values.
     pub(super) fn of(
         seen: &Observed,
-        (pool, mut taken): (&[&Known], Vec<String>),
+        (pool, mut taken): (&[&ValueRecord], Vec<String>),
         application: Option<(&Application, bool)>,
         settings: &RotationSettings,
     ) -> Self {
@@ -266,7 +266,7 @@ impl Facts {
             // A public key is the same in another notation, and if the operator lost its key for digests.
             let id = slot.mark.id();
             let noted = noted.or_else(|| pool.iter().find(|k| id.is_some() && k.id == id));
-            let mut known = noted.map_or_else(Known::default, |k| (*k).clone());
+            let mut known = noted.map_or_else(ValueRecord::default, |k| (*k).clone());
             known.digest.clone_from(&slot.digest);
             if let Some((application, _)) = application
                 && let Some(id) = &known.id
@@ -296,11 +296,11 @@ impl Facts {
             Some(known)
         };
         // If the application cannot be read, the subject of a certificate shows that apicred created it.
-        let by_subject = |known: Option<Known>, slot: &Option<Slot>| {
+        let by_subject = |known: Option<ValueRecord>, slot: &Option<Slot>| {
             let name = slot.as_ref().and_then(|slot| slot.name.as_deref());
             let name = name.filter(|_| application.is_none());
             let n = name.and_then(|name| seen.names.number(name));
-            known.map(|known| Known {
+            known.map(|known| ValueRecord {
                 n: known.n.or(n),
                 ..known
             })
@@ -319,7 +319,7 @@ impl Facts {
             ("Next", &slots.next, &self.next),
             ("Previous", &slots.previous, &self.previous),
         ];
-        let shown = |(name, slot, known): (&'static str, &Option<Slot>, &Option<Known>)| {
+        let shown = |(name, slot, known): (&'static str, &Option<Slot>, &Option<ValueRecord>)| {
             let known = known.as_ref();
             Some(Shown {
                 slot: name,
@@ -331,7 +331,7 @@ impl Facts {
         all.into_iter().filter_map(shown).collect()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Known> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &ValueRecord> {
         [&self.current, &self.next, &self.previous]
             .into_iter()
             .flatten()

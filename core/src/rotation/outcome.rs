@@ -101,7 +101,7 @@ pub struct Fault {
 
 /// A value that this process holds and that is not in the Secret yet. The shell holds the value itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct InHand {
+pub struct UnstoredValue {
     /// The number for which it was created.
     pub n: u32,
     /// The value.
@@ -124,7 +124,7 @@ pub enum Outcome {
     /// The application was read.
     Application(Application),
     /// A key pair was created, or a secret was added. The shell holds the value.
-    Held(InHand),
+    Held(UnstoredValue),
     /// The certificate was added, with its id if the issuer returned it.
     KeyAdded(Option<String>),
     /// The issuer returned a token.

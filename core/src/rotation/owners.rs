@@ -4,14 +4,14 @@ use super::{
     next::Decision,
     observed::{Key, Same, is_named, maker, number},
     settings::Kind,
-    state::Known,
+    state::ValueRecord,
     step::Notice,
 };
 
 impl Decision<'_> {
     /// Whether apicred created it and no other Secret uses it, or `adopt` names it. A Secret is copied with its annotation, so the other Secret
     /// may be that of another client resource.
-    pub(super) fn is_ours(&self, known: &Known) -> bool {
+    pub(super) fn is_ours(&self, known: &ValueRecord) -> bool {
         let named =
             |id: &String| self.settings.adopt.as_ref() == Some(id) && !self.is_of_another(id);
         let made = known.n.is_some() && self.used_at_other(known).is_none();
@@ -105,9 +105,9 @@ impl Decision<'_> {
         let ids = ids.filter(|id| !goes(id) || self.is_of_another(id));
         let left = ids.filter(|id| !is_held(id) && is_there(id));
         let left = left.chain(earlier);
-        let known = |id: &String| Known {
+        let known = |id: &String| ValueRecord {
             id: Some(id.clone()),
-            ..Known::default()
+            ..ValueRecord::default()
         };
         notices.extend(left.filter_map(|id| self.stays(&known(id))));
     }

@@ -5,7 +5,7 @@ use super::{
     memory::later,
     next::Decision,
     observed::{Key, Same, is_named, number},
-    state::{Known, Place, Record, Stored},
+    state::{Record, RemovalSource, Stored, ValueRecord},
     step::{Notice, Step},
 };
 
@@ -32,7 +32,7 @@ pub enum Also {
 impl InOther {
     /// Whether it is this value. Digests are computed with a key of the operator, so a user without the value cannot write a matching one. A key ID
     /// is not secret: in another namespace it proves nothing, because a user there could prevent the removal of a stolen credential.
-    fn is(&self, known: &Known) -> bool {
+    fn is(&self, known: &ValueRecord) -> bool {
         let same_value = !known.digest.is_empty() && self.value.digest == known.digest;
         let same_id = known.id.is_some() && self.value.id == known.id;
         same_value || self.secret.is_some() && same_id
@@ -47,7 +47,7 @@ impl InOther {
 
 impl Decision<'_> {
     /// Where credentials use this value, although a rotation replaced it here or gave it up: another Secret has it as its current or next value.
-    pub(super) fn used_at_other(&self, known: &Known) -> Option<Also> {
+    pub(super) fn used_at_other(&self, known: &ValueRecord) -> Option<Also> {
         let mut others = self.seen.in_others.iter();
         let found = others.find(|other| !other.value.replaced && other.is(known));
         let slots = &self.seen.slots;
@@ -90,7 +90,7 @@ impl Decision<'_> {
     }
 
     /// Whether a credential that is about to be removed was left under other keys or in another Secret meanwhile.
-    pub(super) fn was_left(&self, known: &Known) -> bool {
+    pub(super) fn was_left(&self, known: &ValueRecord) -> bool {
         let slots = &self.seen.slots;
         let mut held = [&slots.next, &slots.previous].into_iter().flatten();
         let listed = known.id.as_ref().and_then(|id| self.listed(id));
@@ -100,7 +100,7 @@ impl Decision<'_> {
 
     /// Waits with a removal until all Secrets are listed: one that is not listed yet may use the credential. Lists arrive within seconds. If
     /// they do not, this is reported, and the next rotation does not wait.
-    pub(super) fn until_listed(&self, from: Place, notices: &mut Vec<Notice>) -> Step {
+    pub(super) fn until_listed(&self, from: RemovalSource, notices: &mut Vec<Notice>) -> Step {
         let settles = self.settings.pace.settles;
         if let Some(until) = self.ahead(later(self.memory.started, settles), settles) {
             return Step::wait_until(until);
@@ -136,7 +136,7 @@ const MOST_SPARED: usize = 4;
 
 impl Record {
     /// Records a value that is taken out of the Secret while another one uses it: the issuer has no digest by which it could be found later.
-    pub(super) fn spares(&mut self, known: &Known) {
+    pub(super) fn spares(&mut self, known: &ValueRecord) {
         if known.id.is_none()
             || known.n.is_none()
             || self.all().any(|held| held.digest == known.digest)

@@ -40,9 +40,9 @@ pub enum Phase {
     /// A credential is about to be removed at the issuer. Written before the call.
     Retiring {
         /// The credential.
-        key: Known,
+        key: ValueRecord,
         /// Which value it is.
-        from: Place,
+        from: RemovalSource,
     },
 }
 
@@ -61,7 +61,7 @@ impl Phase {
 
 /// What is removed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum Place {
+pub enum RemovalSource {
     /// The next credential, which was given up.
     Next,
     /// The previous credential, after the overlap.
@@ -73,7 +73,7 @@ pub enum Place {
 /// What is known about a value of the Secret.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Known {
+pub struct ValueRecord {
     /// Keyed digest of the value: the facts here are about this value and no other. Empty for an orphan.
     pub digest: String,
     /// The issuer's id of it. None: the issuer did not return it, or the application could not be read.
@@ -142,20 +142,20 @@ pub struct Record {
     pub n: u32,
     /// About the current value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub current: Option<Known>,
+    pub current: Option<ValueRecord>,
     /// About the next value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Known>,
+    pub next: Option<ValueRecord>,
     /// About the previous value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<Known>,
+    pub previous: Option<ValueRecord>,
     /// IDs of credentials that apicred did not create and that were replaced in this Secret, the latest last: `adopt` may name these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<String>,
     /// Values that were replaced while another Secret used them, and certificates that a user took out of the Secret and that are not found at
     /// the issuer later; the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub spared: Vec<Known>,
+    pub spared: Vec<ValueRecord>,
     /// In the overlap: when it began. Its end follows from the overlap that is set now. None: another state, or an earlier version wrote this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched_at: Option<Timestamp>,
@@ -183,7 +183,7 @@ const MOST_MAKERS: usize = 4;
 
 /// The content of an annotation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Noted {
+pub enum StoredRecord {
     /// Nothing: the Secret was never rotated, or lost its annotations.
     Absent,
     /// This version cannot read it. Nothing is written or removed until a user has removed it.
@@ -202,7 +202,7 @@ struct Versioned<R> {
 
 impl Record {
     /// All known values.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Known> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &ValueRecord> {
         [&self.current, &self.next, &self.previous]
             .into_iter()
             .flatten()
@@ -247,7 +247,7 @@ impl Record {
     }
 
     /// Records a credential that apicred did not create and that is taken out of the Secret.
-    pub(super) fn replaces(&mut self, known: Option<&Known>) {
+    pub(super) fn replaces(&mut self, known: Option<&ValueRecord>) {
         let foreign = known.filter(|known| known.n.is_none());
         let Some(id) = foreign.and_then(|known| known.id.clone()) else {
             return;
@@ -293,13 +293,15 @@ impl Record {
     }
 
     /// Reads the annotations of a Secret.
-    pub fn read(annotations: &BTreeMap<String, String>) -> Noted {
+    pub fn read(annotations: &BTreeMap<String, String>) -> StoredRecord {
         let Some(text) = annotations.get(names::ROTATION) else {
-            return Noted::Absent;
+            return StoredRecord::Absent;
         };
         match serde_json::from_str::<Versioned<Self>>(text) {
-            Ok(read) if read.v == VERSION => Noted::Record(Box::new(read.record.in_one_case())),
-            _ => Noted::Unreadable,
+            Ok(read) if read.v == VERSION => {
+                StoredRecord::Record(Box::new(read.record.in_one_case()))
+            }
+            _ => StoredRecord::Unreadable,
         }
     }
 }
@@ -316,18 +318,18 @@ pub(super) fn in_one_case(id: String) -> String {
 /// A value of a Secret, as the annotation describes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stored {
-    /// See [`Known`].
+    /// See [`ValueRecord`].
     pub digest: String,
-    /// See [`Known`].
+    /// See [`ValueRecord`].
     pub id: Option<String>,
-    /// See [`Known`].
+    /// See [`ValueRecord`].
     pub n: Option<u32>,
     /// Whether a rotation replaced it.
     pub replaced: bool,
 }
 
 impl Stored {
-    fn of(known: &Known, replaced: bool) -> Self {
+    fn of(known: &ValueRecord, replaced: bool) -> Self {
         Self {
             digest: known.digest.clone(),
             id: known.id.clone(),
@@ -354,7 +356,7 @@ const LONGEST: usize = 128;
 impl RotatedUntil {
     /// Reads the annotations of a Secret.
     pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
-        let Noted::Record(record) = Record::read(annotations) else {
+        let StoredRecord::Record(record) = Record::read(annotations) else {
             return None;
         };
         let values = [

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::{
     cycle::Cycle,
-    failure::Why,
+    failure::FailureCause,
     memory::later,
-    next::{Decision, Sight, failed},
+    next::{ApplicationRead, Decision, failed},
     observed::{Application, Key, Same, Slot, number},
     settings::{Kind, SKEW, SWEEP},
-    state::{Known, Phase, Place},
+    state::{Phase, RemovalSource, ValueRecord},
     step::{Notice, Step, Tried, Values},
     values::{NEXT, PREVIOUS},
 };
@@ -22,7 +22,7 @@ enum Beside {
     /// rotation replaces it: a user may have stored it there for another purpose.
     Unknown(&'static str),
     /// They need no step, or there are none.
-    Known,
+    ValueRecord,
 }
 
 impl Decision<'_> {
@@ -36,7 +36,7 @@ impl Decision<'_> {
                 notices.push(self.strange(ending));
                 true
             }
-            Beside::Known => false,
+            Beside::ValueRecord => false,
         };
         self.replaced(notices);
         self.left_in_others(notices);
@@ -65,7 +65,7 @@ impl Decision<'_> {
         let application = self.memory.application.as_ref();
         let unread = slots.previous.is_some() && application.is_none() && !self.is_previous_known();
         if (slots.next.is_some() || unread)
-            && let Sight::First(step) = self.sight(None)
+            && let ApplicationRead::First(step) = self.application_read(None)
         {
             return Beside::Does(step);
         }
@@ -83,7 +83,7 @@ impl Decision<'_> {
             return if slots.holds(PREVIOUS) {
                 Beside::Unknown(PREVIOUS)
             } else {
-                Beside::Known
+                Beside::ValueRecord
             };
         };
         if self.is_ours(previous) {
@@ -94,7 +94,7 @@ impl Decision<'_> {
             return Beside::Unknown(PREVIOUS);
         }
         notices.extend(self.stays(previous));
-        Beside::Known
+        Beside::ValueRecord
     }
 
     /// A certificate that is attributed to apicred only by its subject must get a token first: it may belong to another application.
@@ -140,14 +140,14 @@ impl Decision<'_> {
     }
 
     /// Whether the annotation contains this value.
-    pub(super) fn is_noted(&self, known: &Known) -> bool {
+    pub(super) fn is_noted(&self, known: &ValueRecord) -> bool {
         self.record.all().any(|noted| noted.digest == known.digest)
     }
 
     /// Whether apicred created the next value. While a rotation is in progress, it must be the recorded one: a user may have stored another one
     /// in its place. For a public key only the annotation shows that, so it is enough if the issuer has it.
     pub(super) fn is_next_known(&self) -> bool {
-        let made = |known: &Known| {
+        let made = |known: &ValueRecord| {
             let noted = self.record.next.as_ref();
             let noted = noted.filter(|noted| noted.digest == known.digest && noted.id.is_some());
             known.n.is_some() || self.record.state != Phase::Steady && noted.is_some()
@@ -160,7 +160,7 @@ impl Decision<'_> {
     pub(super) fn is_previous_known(&self) -> bool {
         let current = self.facts.current.as_ref();
         let rotated = current.is_some_and(|current| current.n.is_some());
-        let is_rotated = |known: &Known| {
+        let is_rotated = |known: &ValueRecord| {
             self.is_noted(known) || self.is_ours(known) || known.id.is_some() && rotated
         };
         self.facts.previous.as_ref().is_some_and(is_rotated)
@@ -202,11 +202,13 @@ impl Decision<'_> {
         if !overdue && last.and_then(find).is_none() {
             return None;
         }
-        let found = match self.sight(None) {
-            Sight::Fresh(application) => find(application)?,
+        let found = match self.application_read(None) {
+            ApplicationRead::Fresh(application) => find(application)?,
             // An issuer that does not answer must not delay a rotation.
-            Sight::NotReadable | Sight::First(Step::Wait { .. }) => return None,
-            Sight::First(step) => return Some(step),
+            ApplicationRead::NotReadable | ApplicationRead::First(Step::Wait { .. }) => {
+                return None;
+            }
+            ApplicationRead::First(step) => return Some(step),
         };
         // It may not be an orphan.
         if !self.seen.others_known {
@@ -241,17 +243,17 @@ impl Decision<'_> {
         at.unwrap_or(Timestamp::MIN)
     }
 
-    pub(super) fn retire_orphan(&self, key: &Key, why: Option<Why>) -> Step {
-        let known = Known {
+    pub(super) fn retire_orphan(&self, key: &Key, why: Option<FailureCause>) -> Step {
+        let known = ValueRecord {
             id: Some(key.id.clone()),
             n: self.made(key),
             from: key.from,
             until: key.until,
-            ..Known::default()
+            ..ValueRecord::default()
         };
         let state = Phase::Retiring {
             key: known,
-            from: Place::Orphan,
+            from: RemovalSource::Orphan,
         };
         self.write_with(state, Values::Keep, None, |record| {
             if let Some(why) = why {

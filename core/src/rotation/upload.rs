@@ -21,13 +21,13 @@ use jiff::Timestamp;
 
 use super::{
     elsewhere::before_upload,
-    failure::{Failure, Why},
+    failure::{Failure, FailureCause},
     memory::{Memory, Sent, doubled, later},
-    next::{Decision, Sight, facts},
+    next::{ApplicationRead, Decision, facts},
     observed::{Facts, Names, Observed, Same, Slot, Slots},
     proof::NoProof,
     settings::{MOST_BUSY, MOST_PAUSE, RotationSettings, SWEEP},
-    state::{ClientAt, Noted, Phase, Record},
+    state::{ClientAt, Phase, Record, StoredRecord},
     step::{Next, Notice, Step, Tried},
 };
 
@@ -101,7 +101,7 @@ pub fn upload(
 ) -> Next {
     let observed = Observed {
         version: String::new(),
-        noted: Noted::Absent,
+        noted: StoredRecord::Absent,
         slots: seen.slots(),
         client: ClientAt::default(),
         names: Names::new("", ""),
@@ -249,10 +249,10 @@ impl Decision<'_> {
             return self.try_next(next);
         }
         let since = (settled <= self.now).then_some(settled);
-        match (self.sight(since), early) {
-            (Sight::First(step), _) => step,
-            (Sight::Fresh(_), Some(until)) => Step::wait_until(until),
-            (Sight::NotReadable, Some(_)) => self.try_next(next),
+        match (self.application_read(since), early) {
+            (ApplicationRead::First(step), _) => step,
+            (ApplicationRead::Fresh(_), Some(until)) => Step::wait_until(until),
+            (ApplicationRead::NotReadable, Some(_)) => self.try_next(next),
             (_, None) => self.announce_upload(next, sent),
         }
     }
@@ -276,7 +276,7 @@ impl Decision<'_> {
     fn proving(&self, next: &Slot, notices: &mut Vec<Notice>) -> (Phase, Step) {
         let row = self.memory.row(&next.digest, None);
         if self.in_vain(next) {
-            let failure = row.explains(self.failure(Why::NotProven));
+            let failure = row.explains(self.failure(FailureCause::NotProven));
             // Each trial has another ID, and trials continue.
             notices.push(Notice::Failed(failure.repeated()));
         }
@@ -340,7 +340,7 @@ impl Decision<'_> {
         if let Some(fault) = refused.filter(|fault| !fault.class.passes()) {
             notices.push(Notice::Failed(Failure {
                 class: Some(fault.class),
-                ..self.failure(Why::of(fault))
+                ..self.failure(FailureCause::of(fault))
             }));
         }
         let faults = [self.memory.read_fault.as_ref(), refused];

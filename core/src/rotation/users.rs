@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{settings::SKEW, state::Noted};
+use super::{settings::SKEW, state::StoredRecord};
 
 /// A credential that names the Secret, from what is stored with its token.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -57,11 +57,11 @@ pub fn used_before(users: &[User]) -> bool {
 /// current one.
 pub fn lagging(
     users: &[User],
-    noted: &Noted,
+    noted: &StoredRecord,
     version: &str,
     overlap: SignedDuration,
 ) -> Option<Lagging> {
-    let Noted::Record(record) = noted else {
+    let StoredRecord::Record(record) = noted else {
         return None;
     };
     let (switched, _) = record.overlaps(overlap)?;
@@ -89,7 +89,7 @@ mod tests {
     fn a_credential_follows_with_this_version_or_a_token_that_is_younger_than_the_switch() {
         let hour = SignedDuration::from_hours(1);
         let state = |state| {
-            Noted::Record(Box::new(Record {
+            StoredRecord::Record(Box::new(Record {
                 state,
                 ..Record::default()
             }))
@@ -130,15 +130,15 @@ mod tests {
             (vec![now(), user(None, 0)], &switched, None),
             (vec![now(), expired], &switched, None),
             (vec![now(), user(Some("6"), 0)], &state(Phase::Steady), None),
-            (vec![now()], &Noted::Absent, None),
-            (vec![now()], &Noted::Unreadable, None),
+            (vec![now()], &StoredRecord::Absent, None),
+            (vec![now()], &StoredRecord::Unreadable, None),
         ] {
             let seen = lagging(&users, noted, "7", hour);
             let name = seen.as_ref().map(|lagging| lagging.name.as_str());
             assert_eq!(name, lags, "{users:?} {noted:?}");
         }
         // The overlap was edited after the switch.
-        let edited = Noted::Record(Box::new(Record {
+        let edited = StoredRecord::Record(Box::new(Record {
             state: Phase::Switched {
                 retire_at: at(3_600),
             },

@@ -4,7 +4,7 @@ use apicred::api::ApiCredential;
 use kube::{Api, api::DynamicObject};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Failed, Trouble, call};
+use crate::cluster::{ApiErrorKind, Cluster, Failed, call};
 
 /// The fields of the status that a renewal needs.
 const STATUS: [&str; 5] = [
@@ -40,7 +40,7 @@ pub(crate) fn credential(object: &DynamicObject) -> Result<ApiCredential, Failed
         read(part)
     };
     let found = read(whole.clone()).or_else(known);
-    found.ok_or_else(|| Trouble::Unreadable.into())
+    found.ok_or_else(|| ApiErrorKind::Unreadable.into())
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use k8s_openapi::api::{
 use kube::api::PostParams;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::cluster::{Cluster, Failed, Trouble, call};
+use crate::cluster::{ApiErrorKind, Cluster, Failed, call};
 
 /// Client authentication material, and its name in messages.
 pub(crate) struct Candidate {
@@ -172,8 +172,8 @@ async fn open(
 ) -> Result<Secret, String> {
     let secret = call(cluster.api::<Secret>().get(name))
         .await
-        .map_err(|failed| match failed.trouble {
-            Trouble::Forbidden => format!(
+        .map_err(|failed| match failed.error_kind {
+            ApiErrorKind::Forbidden => format!(
                 "the client secret is in Secret {name}, which you may not read: ask a user with this right to sign in, or register a public client (client.public)"
             ),
             _ => failed.about(&format!("reading Secret {name}")),
@@ -246,7 +246,7 @@ async fn account_token(
     let token = request(vec![audience], false)
         .await?
         .status
-        .ok_or_else(|| Failed::from(Trouble::Unavailable).about(&doing))?
+        .ok_or_else(|| Failed::from(ApiErrorKind::Unavailable).about(&doing))?
         .token;
     binding::may_leave(name, &token, &own).map_err(denied)?;
     Ok(SecretString::from(token))

@@ -35,39 +35,39 @@ const ANSWER: Duration = Duration::from_mins(5);
 const ATTEMPTS: usize = 8;
 
 /// An open redirect listener.
-pub(crate) struct Door {
+pub(crate) struct RedirectListener {
     /// Exactly the value that was sent to the issuer.
     pub(crate) redirect_uri: String,
-    visits: mpsc::Receiver<Visit>,
+    requests: mpsc::Receiver<BrowserRequest>,
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
 }
 
-struct Visit {
+struct BrowserRequest {
     query: String,
     answer: oneshot::Sender<Page>,
 }
 
 /// The connected browser, which waits for a page.
-pub(crate) struct Visitor {
-    door: Door,
+pub(crate) struct WaitingBrowser {
+    listener: RedirectListener,
     answer: oneshot::Sender<Page>,
 }
 
 /// The request with which the browser returned.
-pub(crate) enum Came {
+pub(crate) enum CallbackResult {
     /// The code.
-    Code(SecretString, Visitor),
+    Code(SecretString, WaitingBrowser),
     /// The issuer or the user refused.
-    Refused(TokenError, Visitor),
+    Refused(TokenError, WaitingBrowser),
 }
 
-impl Visitor {
+impl WaitingBrowser {
     /// Shows the last page and closes the listener.
     pub(crate) async fn show(self, page: Page) {
         // A browser that has disconnected needs no page.
         let _ = self.answer.send(page);
-        self.door.close().await;
+        self.listener.close().await;
     }
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn address(entra: bool, given: Option<&Url>, port: u16) -> String {
     }
 }
 
-impl Door {
+impl RedirectListener {
     /// Starts to listen.
     pub(crate) async fn open(
         entra: bool,
@@ -132,9 +132,9 @@ impl Door {
         let redirect_uri = address(entra, given, local.port());
         let path =
             Url::parse(&redirect_uri).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
-        let (sender, visits) = mpsc::channel(4);
+        let (sender, requests) = mpsc::channel(4);
         let (stop, stopped) = watch::channel(false);
-        let router = Router::new().fallback(visit).with_state((path, sender));
+        let router = Router::new().fallback(request).with_state((path, sender));
         let servers = listeners
             .into_iter()
             .map(|listener| {
@@ -150,7 +150,7 @@ impl Door {
             .collect();
         Ok(Self {
             redirect_uri,
-            visits,
+            requests,
             stop,
             servers,
         })
@@ -162,19 +162,31 @@ impl Door {
         state: &str,
         sender: Sender<'_>,
         patience: Duration,
-    ) -> Result<Came, String> {
+    ) -> Result<CallbackResult, String> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
-            let visit = tokio::time::timeout_at(deadline, self.visits.recv()).await;
-            let Ok(Some(Visit { query, answer })) = visit else {
+            let request = tokio::time::timeout_at(deadline, self.requests.recv()).await;
+            let Ok(Some(BrowserRequest { query, answer })) = request else {
                 return Err("no sign-in before the timeout; run the command again. After an error, an issuer may not return the browser: read its page".to_owned());
             };
             match callback(&query, state, sender) {
                 Callback::Code(code) => {
-                    return Ok(Came::Code(code, Visitor { door: self, answer }));
+                    return Ok(CallbackResult::Code(
+                        code,
+                        WaitingBrowser {
+                            listener: self,
+                            answer,
+                        },
+                    ));
                 }
                 Callback::Refused(token_error) => {
-                    return Ok(Came::Refused(token_error, Visitor { door: self, answer }));
+                    return Ok(CallbackResult::Refused(
+                        token_error,
+                        WaitingBrowser {
+                            listener: self,
+                            answer,
+                        },
+                    ));
                 }
                 Callback::Stray => {
                     let _ = answer.send(Page::stray());
@@ -185,8 +197,8 @@ impl Door {
 
     async fn close(mut self) {
         // Connections that were not handled get their answer when they are dropped.
-        self.visits.close();
-        while self.visits.try_recv().is_ok() {}
+        self.requests.close();
+        while self.requests.try_recv().is_ok() {}
         self.stop.send_replace(true);
         let all = futures::future::join_all(self.servers);
         let _ = tokio::time::timeout(FAREWELL, all).await;
@@ -221,8 +233,8 @@ async fn listen(fixed: Option<u16>, both: bool, six: bool) -> io::Result<Vec<Tcp
     }
 }
 
-async fn visit(
-    State((path, visits)): State<(String, mpsc::Sender<Visit>)>,
+async fn request(
+    State((path, requests)): State<(String, mpsc::Sender<BrowserRequest>)>,
     method: Method,
     uri: Uri,
 ) -> Page {
@@ -234,7 +246,11 @@ async fn visit(
     }
     let (answer, page) = oneshot::channel();
     let query = uri.query().unwrap_or_default().to_owned();
-    if visits.send(Visit { query, answer }).await.is_err() {
+    if requests
+        .send(BrowserRequest { query, answer })
+        .await
+        .is_err()
+    {
         return Page::stray();
     }
     page.await.unwrap_or_else(|_| Page::stray())

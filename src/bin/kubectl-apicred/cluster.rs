@@ -30,7 +30,7 @@ pub(crate) struct Cluster {
 
 /// The error classes of a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Trouble {
+pub(crate) enum ApiErrorKind {
     NotFound,
     Conflict,
     Forbidden,
@@ -45,16 +45,16 @@ pub(crate) enum Trouble {
 /// A failed call, and the API server's message.
 #[derive(Debug)]
 pub(crate) struct Failed {
-    pub(crate) trouble: Trouble,
+    pub(crate) error_kind: ApiErrorKind,
     server_message: ServerMessage,
     /// Why there is no answer, or none that can be read.
     why: Option<String>,
 }
 
-impl From<Trouble> for Failed {
-    fn from(trouble: Trouble) -> Self {
+impl From<ApiErrorKind> for Failed {
+    fn from(error_kind: ApiErrorKind) -> Self {
         Self {
-            trouble,
+            error_kind,
             server_message: ServerMessage::default(),
             why: None,
         }
@@ -68,15 +68,17 @@ impl Failed {
             .server_message
             .fault()
             .filter(|_| !self.server_message.is_rights());
-        let why = match self.trouble {
-            Trouble::NotFound => "it does not exist; check the name and the namespace".to_owned(),
-            Trouble::Conflict => {
+        let why = match self.error_kind {
+            ApiErrorKind::NotFound => {
+                "it does not exist; check the name and the namespace".to_owned()
+            }
+            ApiErrorKind::Conflict => {
                 "another user changed it at the same time; run the command again".to_owned()
             }
-            Trouble::Unauthorized => {
+            ApiErrorKind::Unauthorized => {
                 "the cluster does not know you; sign in to the cluster first".to_owned()
             }
-            Trouble::Forbidden => {
+            ApiErrorKind::Forbidden => {
                 if let Some(rule) = rule {
                     format!("{rule}; change what it names, or ask its owner to allow it")
                 } else {
@@ -87,20 +89,20 @@ impl Failed {
                     )
                 }
             }
-            Trouble::Quota => format!(
+            ApiErrorKind::Quota => format!(
                 "{}; raise it or delete a Secret",
                 rule.as_deref()
                     .unwrap_or("a quota of the namespace is used up")
             ),
-            Trouble::Invalid => format!(
+            ApiErrorKind::Invalid => format!(
                 "{}; change what it names, or ask its owner to allow it",
                 rule.as_deref().unwrap_or("the API server rejects it")
             ),
-            Trouble::Unreadable => self.why.clone().unwrap_or_else(|| {
+            ApiErrorKind::Unreadable => self.why.clone().unwrap_or_else(|| {
                 "the answer cannot be read: this plugin is older than the CRDs; update it"
                     .to_owned()
             }),
-            Trouble::Unavailable => match (rule, &self.why) {
+            ApiErrorKind::Unavailable => match (rule, &self.why) {
                 (Some(rule), _) => format!("{rule}; run the command again"),
                 (None, Some(why)) => why.clone(),
                 (None, None) => {
@@ -208,7 +210,7 @@ pub(crate) async fn call_with<T>(
         Ok(Ok(value)) => Ok(value),
         Ok(Err(kube::Error::Api(status))) => Err(failed(&status, secret)),
         Ok(Err(error)) => Err(broken(&error)),
-        Err(_) => Err(Trouble::Unavailable.into()),
+        Err(_) => Err(ApiErrorKind::Unavailable.into()),
     }
 }
 
@@ -223,32 +225,35 @@ fn in_pod() -> Result<Config, String> {
 
 /// A call without an answer that can be read.
 fn broken(error: &kube::Error) -> Failed {
-    let (trouble, why) = match error {
-        kube::Error::SerdeError(error) if error.is_data() => (Trouble::Unreadable, None),
+    let (error_kind, why) = match error {
+        kube::Error::SerdeError(error) if error.is_data() => (ApiErrorKind::Unreadable, None),
         kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
-            (Trouble::Unreadable, Some(fault::sentence(error, None)))
+            (ApiErrorKind::Unreadable, Some(fault::sentence(error, None)))
         }
-        other => (Trouble::Unavailable, Some(fault::sentence(other, None))),
+        other => (
+            ApiErrorKind::Unavailable,
+            Some(fault::sentence(other, None)),
+        ),
     };
     Failed {
         why,
-        ..trouble.into()
+        ..error_kind.into()
     }
 }
 
 fn failed(status: &Status, secret: Option<&SecretString>) -> Failed {
-    let trouble = match status.code {
-        401 => Trouble::Unauthorized,
-        403 if status.message.contains("exceeded quota") => Trouble::Quota,
-        403 => Trouble::Forbidden,
-        404 => Trouble::NotFound,
-        409 => Trouble::Conflict,
-        400 | 413 | 422 => Trouble::Invalid,
-        _ => Trouble::Unavailable,
+    let error_kind = match status.code {
+        401 => ApiErrorKind::Unauthorized,
+        403 if status.message.contains("exceeded quota") => ApiErrorKind::Quota,
+        403 => ApiErrorKind::Forbidden,
+        404 => ApiErrorKind::NotFound,
+        409 => ApiErrorKind::Conflict,
+        400 | 413 | 422 => ApiErrorKind::Invalid,
+        _ => ApiErrorKind::Unavailable,
     };
     Failed {
         server_message: ServerMessage::of(status, secret),
-        ..trouble.into()
+        ..error_kind.into()
     }
 }
 
@@ -312,13 +317,13 @@ mod tests {
         ] {
             let error = serde_json::from_str::<Vec<u8>>(body).expect_err("another form");
             let failed = broken(&kube::Error::SerdeError(error));
-            assert_eq!(failed.trouble, Trouble::Unreadable, "{body}");
+            assert_eq!(failed.error_kind, ApiErrorKind::Unreadable, "{body}");
             let why = failed.about("reading it");
             assert!(why.contains(expected), "{body}: {why}");
         }
         let timeout = std::io::Error::from(std::io::ErrorKind::TimedOut);
         let failed = broken(&kube::Error::Service(Box::new(timeout)));
-        assert_eq!(failed.trouble, Trouble::Unavailable);
+        assert_eq!(failed.error_kind, ApiErrorKind::Unavailable);
         let why = failed.about("reading it");
         assert!(why.contains("does not answer in time"), "{why}");
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use apicred::{
     credential::Endpoint,
     oauth::sign_in::{
-        Destination, Device, Pace, Part, Pkce, Poll, Ticket, device_answer, device_request,
+        Destination, Device, Pace, Part, Pkce, Poll, RedeemableCode, device_answer, device_request,
     },
 };
 
@@ -54,7 +54,7 @@ pub(crate) async fn sign_in(
             interval: device.interval,
         },
     );
-    let ticket = Ticket::Device {
+    let ticket = RedeemableCode::Device {
         code: &device.code,
         verifier: pkce.as_ref().map(|p| &p.verifier),
     };

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 
 use crate::{
     Jwks,
-    cluster::{Cluster, Trouble, call},
+    cluster::{ApiErrorKind, Cluster, call},
     subject, terminal,
 };
 
@@ -55,7 +55,7 @@ async fn of_credential(
         Ok(object) => object,
         Err(failed) => {
             let seen = failed.about(&format!("reading {what}"));
-            let absent = failed.trouble == Trouble::NotFound;
+            let absent = failed.error_kind == ApiErrorKind::NotFound;
             let other = absent && is_client(cluster, name).await;
             return Err(if other {
                 format!("{what} does not exist, but an ApiClient of this name does; add --client")

@@ -6,15 +6,15 @@ use apicred::{
     credential::{Endpoint, addresses, binding::issuer_mark},
     http::Http,
     oauth::sign_in::{
-        Consent, Flow, Part, Pkce, Sender, Ticket, authorize_url, destinations, for_sign_in,
-        no_refresh_token, of_api, origins, with_requested_scopes,
+        Consent, Flow, Part, Pkce, RedeemableCode, Sender, authorize_url, destinations,
+        for_sign_in, no_refresh_token, of_api, origins, with_requested_scopes,
     },
     proxy::Proxy,
 };
 
 use crate::{
     Login, browser,
-    callback::{Came, Door},
+    callback::{CallbackResult, RedirectListener},
     cluster::Cluster,
     consent, device,
     page::Page,
@@ -124,25 +124,25 @@ async fn by_browser(
     wire: &mut Wire<'_>,
     state: &State<'_>,
 ) -> Result<Vec<String>, String> {
-    let (sent, code, visitor) = loop {
+    let (sent, code, browser) = loop {
         let (sent, came) = authorize(options, wire).await?;
-        let (token_error, visitor) = match came {
-            Came::Code(code, visitor) => break (sent, code, visitor),
-            Came::Refused(token_error, visitor) => (token_error, visitor),
+        let (token_error, browser) = match came {
+            CallbackResult::Code(code, browser) => break (sent, code, browser),
+            CallbackResult::Refused(token_error, browser) => (token_error, browser),
         };
         let why = wire.explain(&token_error);
         let Some(again) = wire.request_fewer_scopes(&token_error) else {
-            visitor.show(Page::failed(why.clone())).await;
+            browser.show(Page::failed(why.clone())).await;
             return Err(why);
         };
         terminal::err(&again);
-        visitor
+        browser
             .show(Page::failed(format!(
                 "{again} Continue at the address that the command line shows."
             )))
             .await;
     };
-    let ticket = Ticket::Code {
+    let ticket = RedeemableCode::Code {
         code: &code,
         redirect_uri: &sent.redirect_uri,
         verifier: &sent.pkce.verifier,
@@ -160,11 +160,11 @@ async fn by_browser(
                 "You are signed in{user_part}. The refresh token is in {}.",
                 state.place()
             );
-            visitor.show(Page::done(text)).await;
+            browser.show(Page::done(text)).await;
             Ok(lines)
         }
         Err(why) => {
-            visitor.show(Page::failed(why.clone())).await;
+            browser.show(Page::failed(why.clone())).await;
             Err(why)
         }
     }
@@ -177,10 +177,14 @@ struct Authorization {
 }
 
 /// Opens the sign-in page and waits until the browser returns.
-async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, Came), String> {
+async fn authorize(
+    options: &Login,
+    wire: &Wire<'_>,
+) -> Result<(Authorization, CallbackResult), String> {
     let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
-    let door = Door::open(entra, options.redirect_uri.as_ref(), options.port).await?;
-    let redirect_uri = door.redirect_uri.clone();
+    let listener =
+        RedirectListener::open(entra, options.redirect_uri.as_ref(), options.port).await?;
+    let redirect_uri = listener.redirect_uri.clone();
     let (pkce, oauth_state) = (Pkce::new(&random()), wire::state());
     let request = (
         redirect_uri.as_str(),
@@ -209,7 +213,7 @@ async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, C
         consent: &wire.consent,
     };
     let patience = options.timeout.unwrap_or(PATIENCE);
-    let came = door.wait(&oauth_state, sender, patience).await?;
+    let came = listener.wait(&oauth_state, sender, patience).await?;
     Ok((Authorization { redirect_uri, pkce }, came))
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     Rotate, Target,
-    cluster::{Cluster, Trouble, call},
+    cluster::{ApiErrorKind, Cluster, call},
     terminal,
     wait::Failure,
 };
@@ -95,7 +95,9 @@ async fn until_rotated(
                 }
             },
             // The cluster may become available again in time.
-            Err(failed) if failed.trouble == Trouble::Unavailable => Some(failed.about(&about)),
+            Err(failed) if failed.error_kind == ApiErrorKind::Unavailable => {
+                Some(failed.about(&about))
+            }
             Err(failed) => return Err(Failure::Failed(failed.about(&about))),
         };
         if begun.elapsed() + PERIOD > timeout {

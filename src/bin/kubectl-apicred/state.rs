@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Failed, Trouble, call, call_with};
+use crate::cluster::{ApiErrorKind, Cluster, Failed, call, call_with};
 
 /// Owner of the fields that this module writes.
 const MANAGER: &str = "kubectl-apicred";
@@ -68,7 +68,7 @@ impl State<'_> {
         let scopes = scopes.join(" ");
         let api = self.cluster.api::<Secret>();
         let name = self.reference.name.as_str();
-        let mut last = Failed::from(Trouble::Unavailable);
+        let mut last = Failed::from(ApiErrorKind::Unavailable);
         for attempt in 0..TRIES {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
@@ -99,8 +99,8 @@ impl State<'_> {
                 Err(failed) => last = failed,
             }
             if !matches!(
-                last.trouble,
-                Trouble::Conflict | Trouble::NotFound | Trouble::Unavailable
+                last.error_kind,
+                ApiErrorKind::Conflict | ApiErrorKind::NotFound | ApiErrorKind::Unavailable
             ) {
                 break;
             }

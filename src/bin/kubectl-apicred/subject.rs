@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::Api;
 
-use crate::cluster::{Cluster, Failed, Trouble, call};
+use crate::cluster::{ApiErrorKind, Cluster, Failed, call};
 
 /// The credential that the user signs in for, and its details.
 pub(crate) struct Subject {
@@ -35,8 +35,8 @@ pub(crate) async fn find(
     let what = format!("ApiCredential {}/{name}", cluster.namespace);
     let object = call(cluster.api::<ApiCredential>().get(name))
         .await
-        .map_err(|failed| match failed.trouble {
-            Trouble::NotFound => {
+        .map_err(|failed| match failed.error_kind {
+            ApiErrorKind::NotFound => {
                 format!("{what} does not exist, or apicred is not installed in this cluster")
             }
             _ => failed.about(&format!("reading {what}")),
@@ -77,7 +77,7 @@ pub(crate) async fn find(
 pub(crate) async fn client(cluster: &Cluster, name: &str) -> Result<ClientLookup, String> {
     match call(cluster.api::<ApiClient>().get(name)).await {
         Ok(object) => Ok(ClientLookup::Found(Box::new(object.spec))),
-        Err(failed) if failed.trouble == Trouble::NotFound => Ok(ClientLookup::Missing),
+        Err(failed) if failed.error_kind == ApiErrorKind::NotFound => Ok(ClientLookup::Missing),
         Err(failed) => Err(failed.about(&format!("reading ApiClient {name}"))),
     }
 }
@@ -102,8 +102,12 @@ async fn issuer(
     match (parsed, reference.kind) {
         (Ok(Ok(issuer)), _) => Ok(IssuerLookup::Found(with_ca(cluster, issuer).await?)),
         (Ok(Err(faults)), _) => Ok(IssuerLookup::Faulty(faults)),
-        (Err(failed), _) if failed.trouble == Trouble::NotFound => Ok(IssuerLookup::Missing),
-        (Err(failed), IssuerKind::ClusterTokenIssuer) if failed.trouble == Trouble::Forbidden => {
+        (Err(failed), _) if failed.error_kind == ApiErrorKind::NotFound => {
+            Ok(IssuerLookup::Missing)
+        }
+        (Err(failed), IssuerKind::ClusterTokenIssuer)
+            if failed.error_kind == ApiErrorKind::Forbidden =>
+        {
             Err(format!(
                 "you may not read ClusterTokenIssuer {name}, which contains the sign-in addresses; ask an administrator for get on clustertokenissuers.apicred.dev (docs/sign-in.md)"
             ))

@@ -1,6 +1,6 @@
 //! Tests that need neither a cluster nor an issuer.
 
-mod door;
+mod listener;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use apicred::{
 
 use crate::{
     any_version,
-    cluster::{Cluster, Trouble},
+    cluster::{ApiErrorKind, Cluster},
     renew::{lasting_fault, obstacle},
     terminal,
 };
@@ -79,7 +79,7 @@ pub(crate) async fn until_served(
                 Progress::Waits(why) => why,
             },
             // The cluster may become available again in time.
-            Err(failed) if failed.trouble == Trouble::Unavailable => {
+            Err(failed) if failed.error_kind == ApiErrorKind::Unavailable => {
                 Some(failed.about(&format!("reading ApiCredential {place}")))
             }
             Err(failed) => {

@@ -9,10 +9,10 @@ use apicred::{
     http::Http,
     issuer::lookup::discover,
     oauth::{
-        Material, Moment, Note, RawAnswer, Reader, SentSecrets, Token, TokenEndpoint, TokenError,
-        TokenRequest, explained, known_endpoint,
+        Material, Note, RawAnswer, Reader, RequestContext, SentSecrets, Token, TokenEndpoint,
+        TokenError, TokenRequest, explained, known_endpoint,
         sign_in::{
-            Consent, Flow, Ticket, added, random_text, redeemed, redemption, user_name,
+            Consent, Flow, RedeemableCode, added, random_text, redeemed, redemption, user_name,
             with_fewer_scopes,
         },
     },
@@ -121,11 +121,14 @@ impl<'a> Wire<'a> {
     }
 
     /// Redeems a code.
-    pub(crate) async fn redeem(&mut self, ticket: &Ticket<'_>) -> Result<SignedIn, TokenError> {
+    pub(crate) async fn redeem(
+        &mut self,
+        ticket: &RedeemableCode<'_>,
+    ) -> Result<SignedIn, TokenError> {
         let build = |credential: &Credential,
                      endpoint: &TokenEndpoint,
                      material: &Material,
-                     moment: Moment<'_>| {
+                     moment: RequestContext<'_>| {
             redemption(credential, endpoint, material, ticket, moment)
         };
         self.exchange(build, |credential, raw, sent, now| {
@@ -162,7 +165,7 @@ impl<'a> Wire<'a> {
             &Credential,
             &TokenEndpoint,
             &Material,
-            Moment<'_>,
+            RequestContext<'_>,
         ) -> Result<TokenRequest, TokenError>,
         read: impl Fn(&Credential, &RawAnswer, Timestamp, Timestamp) -> Result<T, TokenError>,
     ) -> Result<T, TokenError> {
@@ -170,7 +173,7 @@ impl<'a> Wire<'a> {
         let mut last = None;
         for (at, candidate) in self.candidates.iter().enumerate() {
             let (id, assertion, now) = (uuid(), uuid(), SystemClock.now());
-            let moment = Moment {
+            let moment = RequestContext {
                 now,
                 request_id: &id,
                 assertion_id: &assertion,

@@ -30,7 +30,7 @@ pub(in crate::controller) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The kinds of errors.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::controller) enum Trouble {
+pub(in crate::controller) enum ApiErrorKind {
     /// Another writer was faster.
     Conflict,
     /// The object does not exist.
@@ -49,7 +49,7 @@ pub(in crate::controller) enum Trouble {
     Unwanted,
 }
 
-impl Trouble {
+impl ApiErrorKind {
     pub(in crate::controller) const fn as_str(self) -> &'static str {
         match self {
             Self::Conflict => "conflict",
@@ -76,7 +76,7 @@ pub(in crate::controller) async fn call<T, F>(
     metrics: &Metrics,
     operation: &'static str,
     request: impl FnMut() -> F,
-) -> Result<T, Trouble>
+) -> Result<T, ApiErrorKind>
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
@@ -89,13 +89,13 @@ pub(in crate::controller) async fn call_while<T, F>(
     operation: &'static str,
     wanted: impl FnMut() -> bool,
     request: impl FnMut() -> F,
-) -> Result<T, Trouble>
+) -> Result<T, ApiErrorKind>
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
     let begun = Begun::now(operation);
     let tried = tries(wanted, request).instrument(begun.span.clone()).await;
-    let result = tried.map_err(|(trouble, _)| trouble);
+    let result = tried.map_err(|(error_kind, _)| error_kind);
     count(metrics, operation, &result, &begun);
     result
 }
@@ -103,15 +103,15 @@ where
 /// A failed call with the message of the API server.
 #[derive(Debug)]
 pub(in crate::controller) struct Failed {
-    pub(in crate::controller) trouble: Trouble,
+    pub(in crate::controller) error_kind: ApiErrorKind,
     pub(in crate::controller) server_message: ServerMessage,
 }
 
-impl From<Trouble> for Failed {
-    fn from(trouble: Trouble) -> Self {
+impl From<ApiErrorKind> for Failed {
+    fn from(error_kind: ApiErrorKind) -> Self {
         let server_message = ServerMessage::default();
         Self {
-            trouble,
+            error_kind,
             server_message,
         }
     }
@@ -130,15 +130,15 @@ where
 {
     let (mut server_message, begun) = (ServerMessage::default(), Begun::now(operation));
     let tried = tries(wanted, request).instrument(begun.span.clone()).await;
-    let result = tried.map_err(|(trouble, status)| {
+    let result = tried.map_err(|(error_kind, status)| {
         server_message = status.map_or_else(ServerMessage::default, |status| {
             ServerMessage::of(&status, token)
         });
-        trouble
+        error_kind
     });
     count(metrics, operation, &result, &begun);
-    result.map_err(|trouble| Failed {
-        trouble,
+    result.map_err(|error_kind| Failed {
+        error_kind,
         server_message,
     })
 }
@@ -148,12 +148,12 @@ pub(in crate::controller) async fn call_once<T>(
     metrics: &Metrics,
     operation: &'static str,
     request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Trouble> {
+) -> Result<T, ApiErrorKind> {
     let begun = Begun::now(operation);
     let sent = tokio::time::timeout(DEADLINE, request).instrument(begun.span.clone());
     let result = match sent.await {
-        Ok(answer) => answer.map_err(|error| trouble(&error)),
-        Err(_) => Err(Trouble::Unavailable),
+        Ok(answer) => answer.map_err(|error| error_kind(&error)),
+        Err(_) => Err(ApiErrorKind::Unavailable),
     };
     count(metrics, operation, &result, &begun);
     result
@@ -204,7 +204,7 @@ fn span_name(operation: &str) -> &'static str {
 async fn tries<T, F>(
     mut wanted: impl FnMut() -> bool,
     mut request: impl FnMut() -> F,
-) -> Result<T, (Trouble, Option<Box<Status>>)>
+) -> Result<T, (ApiErrorKind, Option<Box<Status>>)>
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
@@ -212,22 +212,22 @@ where
     let mut forbidden_count = 0;
     loop {
         if !wanted() {
-            return Err((Trouble::Unwanted, None));
+            return Err((ApiErrorKind::Unwanted, None));
         }
         // Boxed: the future of a request is large, and most requests need one attempt.
         let error = match tokio::time::timeout_at(deadline, Box::pin(request())).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
-            Err(_) => return Err((Trouble::Unavailable, None)),
+            Err(_) => return Err((ApiErrorKind::Unavailable, None)),
         };
-        let trouble = trouble(&error);
-        let pause = again_after(&error, trouble, &mut forbidden_count);
+        let error_kind = error_kind(&error);
+        let pause = again_after(&error, error_kind, &mut forbidden_count);
         let pause = pause.map(|pause| jitter(pause, ids::random::<1>()[0]));
         let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) else {
             let kube::Error::Api(status) = error else {
-                return Err((trouble, None));
+                return Err((error_kind, None));
             };
-            return Err((trouble, Some(status)));
+            return Err((error_kind, Some(status)));
         };
         tokio::time::sleep(pause).await;
     }
@@ -236,7 +236,7 @@ where
 /// The wait before a request is repeated that failed with `error`. Only for a request that was certainly not processed.
 fn again_after(
     error: &kube::Error,
-    trouble: Trouble,
+    error_kind: ApiErrorKind,
     forbidden_count: &mut usize,
 ) -> Option<Duration> {
     if let kube::Error::Api(status) = error
@@ -248,7 +248,7 @@ fn again_after(
             .map(|s| Duration::from_secs(s.into()));
         return Some(retry_after.unwrap_or(BUSY).min(LONGEST_PAUSE));
     }
-    if trouble == Trouble::Forbidden {
+    if error_kind == ApiErrorKind::Forbidden {
         let pause = ROLES_LOAD.get(*forbidden_count).copied();
         *forbidden_count += 1;
         return pause;
@@ -280,17 +280,17 @@ fn jitter(pause: Duration, random: u8) -> Duration {
 fn count<T>(
     metrics: &Metrics,
     operation: &'static str,
-    result: &Result<T, Trouble>,
+    result: &Result<T, ApiErrorKind>,
     begun: &Begun,
 ) {
     let label = result.as_ref().map_or_else(|t| t.as_str(), |_| "ok");
-    let sent = !matches!(result, Err(Trouble::Unwanted));
+    let sent = !matches!(result, Err(ApiErrorKind::Unwanted));
     metrics.called(operation, label, sent.then(|| begun.clock.elapsed()));
     traces::conclude(&begun.span, label, sent && result.is_err());
-    if let Err(trouble) = result {
+    if let Err(error_kind) = result {
         tracing::debug!(
             operation,
-            trouble = trouble.as_str(),
+            error_kind = error_kind.as_str(),
             "call of the Kubernetes API failed"
         );
     }
@@ -347,9 +347,9 @@ struct Version {
     resource_version: String,
 }
 
-fn trouble(error: &kube::Error) -> Trouble {
+fn error_kind(error: &kube::Error) -> ApiErrorKind {
     let kube::Error::Api(status) = error else {
-        return Trouble::Unavailable;
+        return ApiErrorKind::Unavailable;
     };
     let terminating = status
         .details
@@ -357,14 +357,14 @@ fn trouble(error: &kube::Error) -> Trouble {
         .flat_map(|d| &d.causes)
         .any(|c| c.reason == "NamespaceTerminating");
     match status.code {
-        403 if terminating => Trouble::Terminating,
-        403 if status.message.contains("exceeded quota") => Trouble::Quota,
+        403 if terminating => ApiErrorKind::Terminating,
+        403 if status.message.contains("exceeded quota") => ApiErrorKind::Quota,
         // A 401 does not concern permissions: the process's own token has expired, and is read again within a minute.
-        403 => Trouble::Forbidden,
-        404 => Trouble::NotFound,
-        409 => Trouble::Conflict,
-        400 | 413 | 422 => Trouble::Invalid,
-        _ => Trouble::Unavailable,
+        403 => ApiErrorKind::Forbidden,
+        404 => ApiErrorKind::NotFound,
+        409 => ApiErrorKind::Conflict,
+        400 | 413 | 422 => ApiErrorKind::Invalid,
+        _ => ApiErrorKind::Unavailable,
     }
 }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, api::ListParams};
 
-use super::calls::{Trouble, call};
+use super::calls::{ApiErrorKind, call};
 use crate::controller::context::Context;
 use crate::{api::ApiCredential, credential::Key};
 
@@ -12,7 +12,7 @@ pub(in crate::controller) async fn is_gone(
     context: &Context,
     uid: &str,
     key: &Key,
-) -> Result<bool, Trouble> {
+) -> Result<bool, ApiErrorKind> {
     let living = metadata(context, key).await?;
     Ok(living.is_none_or(|m| m.uid.as_deref() != Some(uid) || m.deletion_timestamp.is_some()))
 }
@@ -21,7 +21,7 @@ pub(in crate::controller) async fn is_gone(
 pub(in crate::controller) async fn metadata(
     context: &Context,
     key: &Key,
-) -> Result<Option<ObjectMeta>, Trouble> {
+) -> Result<Option<ObjectMeta>, ApiErrorKind> {
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
     // Read with a list, so that the role needs no further verb.
     let this = ListParams::default().fields(&format!("metadata.name={}", key.name));

@@ -8,7 +8,7 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    calls::{Trouble, call_while},
+    calls::{ApiErrorKind, call_while},
     existence::metadata,
 };
 use crate::controller::context::Context;
@@ -33,7 +33,7 @@ pub(in crate::controller) async fn set(
     key: &Key,
     uid: &str,
     present: bool,
-) -> Result<(), Trouble> {
+) -> Result<(), ApiErrorKind> {
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
     for _ in 0..TRIES {
         let found = metadata(context, key).await?;
@@ -45,7 +45,7 @@ pub(in crate::controller) async fn set(
         }
         if present && meta.deletion_timestamp.is_some() {
             // The API server does not add a finalizer to an object that is being deleted.
-            return Err(Trouble::Unwanted);
+            return Err(ApiErrorKind::Unwanted);
         }
         let mut all = meta.finalizers.unwrap_or_default();
         all.retain(|finalizer| finalizer != names::REVOKE_FINALIZER);
@@ -59,10 +59,10 @@ pub(in crate::controller) async fn set(
         let may = || context.may_act();
         let write = || api.patch_metadata(&key.name, &params, &patch);
         match call_while(&context.metrics, "patch_finalizer", may, write).await {
-            Ok(_) | Err(Trouble::NotFound) => return Ok(()),
-            Err(Trouble::Conflict) => {}
-            Err(trouble) => return Err(trouble),
+            Ok(_) | Err(ApiErrorKind::NotFound) => return Ok(()),
+            Err(ApiErrorKind::Conflict) => {}
+            Err(error_kind) => return Err(error_kind),
         }
     }
-    Err(Trouble::Conflict)
+    Err(ApiErrorKind::Conflict)
 }

@@ -19,7 +19,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::calls::{Trouble, call, call_once};
+use super::calls::{ApiErrorKind, call, call_once};
 use crate::api::{ApiClient, ApiCredential, ClusterTokenIssuer, TokenIssuer};
 use crate::controller::context::Context;
 
@@ -103,7 +103,7 @@ pub(in crate::controller) async fn repeat(context: &Arc<Context>, lease: &str) -
                 context.health.set_standby(Ok(()));
             }
             // An API server that does not respond is not a problem of this process.
-            Err(Missing::List(_, Trouble::Unavailable)) if ready => {}
+            Err(Missing::List(_, ApiErrorKind::Unavailable)) if ready => {}
             Err(missing) => {
                 let why = missing.text();
                 if reported.as_ref() != Some(&why) {
@@ -120,17 +120,17 @@ pub(in crate::controller) async fn repeat(context: &Arc<Context>, lease: &str) -
 /// What is missing for a leader.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Missing {
-    List(&'static str, Trouble),
+    List(&'static str, ApiErrorKind),
     Right(Right),
 }
 
 impl Missing {
     fn text(&self) -> String {
         match self {
-            Self::List(kind, Trouble::Forbidden) => {
+            Self::List(kind, ApiErrorKind::Forbidden) => {
                 format!("the operator's role lacks list on {kind}")
             }
-            Self::List(kind, Trouble::NotFound) => {
+            Self::List(kind, ApiErrorKind::NotFound) => {
                 format!("the API server does not serve {kind}; are the CRDs installed?")
             }
             Self::List(kind, _) => format!("the API server does not answer a list of {kind}"),
@@ -201,8 +201,8 @@ async fn may(context: &Context, needed: Vec<Right>) -> Result<(), Missing> {
         match response.await {
             Ok(answer) if answer.status.as_ref().is_none_or(|s| s.allowed) => {}
             Ok(_) => return Err(Missing::Right(right)),
-            Err(Trouble::Unavailable) => {
-                return Err(Missing::List(right.resource, Trouble::Unavailable));
+            Err(ApiErrorKind::Unavailable) => {
+                return Err(Missing::List(right.resource, ApiErrorKind::Unavailable));
             }
             Err(_) => return Ok(()),
         }
@@ -282,7 +282,7 @@ where
     let listed = call(&context.metrics, "preflight", || api.list_metadata(&params)).await;
     listed
         .map(drop)
-        .map_err(|trouble| Missing::List(kind, trouble))
+        .map_err(|error_kind| Missing::List(kind, error_kind))
 }
 
 #[cfg(test)]

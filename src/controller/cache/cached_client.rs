@@ -13,7 +13,7 @@ use crate::{
     api::{ApiClient, ApiClientSpec, ApiClientStatus, IssuerKind, names},
     credential::{
         AuthenticationMethod, MAX_RENEW_REQUEST,
-        annotations::{self, Place},
+        annotations::{self, AnnotatedKind},
     },
     printable,
 };
@@ -52,7 +52,7 @@ impl From<Readable<ApiClient>> for CachedClient {
             let requested = noted.and_then(|a| a.get(names::ROTATE_REQUESTED_AT));
             let cut = |v: &String| printable(v).chars().take(MAX_RENEW_REQUEST).collect();
             let keys = noted.into_iter().flat_map(BTreeMap::keys);
-            let unread = annotations::unread(keys, Place::Client);
+            let unread = annotations::unread(keys, AnnotatedKind::Client);
             let deleting = meta.deletion_timestamp.is_some();
             (requested.map(cut), unread, deleting)
         };
@@ -125,18 +125,24 @@ impl CachedClient {
     }
 
     /// The objects that its status depends on.
-    pub(super) fn needs(&self, home: &str) -> HashSet<Need> {
+    pub(super) fn needs(&self, home: &str) -> HashSet<Dependency> {
         let own = |name: &str| (home.to_owned(), name.to_owned());
-        let secrets = self.sources.iter().map(|name| Need::Secret(own(name)));
-        let copies = self.copy.iter().map(|name| Need::Secret(own(name)));
-        let account = self.account.iter().map(|name| Need::Account(own(name)));
+        let secrets = self
+            .sources
+            .iter()
+            .map(|name| Dependency::Secret(own(name)));
+        let copies = self.copy.iter().map(|name| Dependency::Secret(own(name)));
+        let account = self
+            .account
+            .iter()
+            .map(|name| Dependency::Account(own(name)));
         let spec = self.spec.as_ref().ok();
         let issuer = spec.and_then(|s| s.issuer_ref.as_ref()).map(|r| {
             let home = match r.kind {
                 IssuerKind::TokenIssuer => home,
                 IssuerKind::ClusterTokenIssuer => "",
             };
-            Need::Issuer((r.kind, home.to_owned(), r.name.clone()))
+            Dependency::Issuer((r.kind, home.to_owned(), r.name.clone()))
         });
         secrets.chain(copies).chain(account).chain(issuer).collect()
     }
@@ -153,7 +159,7 @@ pub(in crate::controller) struct Opened {
 
 /// An object that a client depends on.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Need {
+pub(super) enum Dependency {
     /// Namespace and name of a Secret.
     Secret(SecretName),
     /// Namespace and name of a ServiceAccount.

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::Notify;
 
 use super::{
-    cached_client::{CachedClient, Need, Opened},
+    cached_client::{CachedClient, Dependency, Opened},
     changes::covers,
     index::{IssuerName, SecretName},
     readable::identity,
@@ -23,12 +23,12 @@ use crate::{
 
 /// The clients, and an index of the clients that need an object.
 #[derive(Default)]
-struct Held {
+struct Entry {
     clients: HashMap<Key, Arc<CachedClient>>,
-    by_need: HashMap<Need, HashSet<Key>>,
+    by_need: HashMap<Dependency, HashSet<Key>>,
 }
 
-impl Held {
+impl Entry {
     fn put(&mut self, key: &Key, client: Arc<CachedClient>) -> Option<Arc<CachedClient>> {
         let known = self.remove(key);
         for need in client.needs(&key.namespace) {
@@ -55,7 +55,7 @@ impl Held {
 /// The known clients, and those whose status must be checked.
 #[derive(Default)]
 pub(in crate::controller) struct Clients {
-    held: Mutex<Held>,
+    held: Mutex<Entry>,
     unchecked: Mutex<HashSet<Key>>,
     /// Clients that changed before the first list of credentials was complete: the credentials that were listed so far cannot
     /// be read yet. Locked together with the index.
@@ -152,7 +152,7 @@ impl Clients {
 
     /// Checks the clients that authenticate with this Secret.
     pub(in crate::controller) fn check_source(&self, secret: &SecretName) {
-        self.check_need(&Need::Secret(secret.clone()));
+        self.check_need(&Dependency::Secret(secret.clone()));
     }
 
     /// Checks the clients that are rotated with the token of this credential.
@@ -165,7 +165,7 @@ impl Clients {
 
     /// Checks the clients that are registered at this issuer.
     pub(in crate::controller) fn check_issuer(&self, issuer: &IssuerName) {
-        self.check_need(&Need::Issuer(issuer.clone()));
+        self.check_need(&Dependency::Issuer(issuer.clone()));
     }
 
     /// Checks the clients that authenticate with one of these ServiceAccounts; `None`: with any ServiceAccount.
@@ -173,7 +173,7 @@ impl Clients {
         match accounts {
             Some(accounts) => {
                 for account in accounts {
-                    self.check_need(&Need::Account(account.clone()));
+                    self.check_need(&Dependency::Account(account.clone()));
                 }
             }
             None => self.check_those(|_, client| client.has_account()),
@@ -193,7 +193,7 @@ impl Clients {
         }
     }
 
-    fn check_need(&self, need: &Need) {
+    fn check_need(&self, need: &Dependency) {
         let concerned = lock(&self.held).by_need.get(need).cloned();
         if let Some(keys) = concerned {
             self.check(keys);
@@ -261,7 +261,7 @@ impl Clients {
     }
 
     pub(super) fn clear(&self) {
-        *lock(&self.held) = Held::default();
+        *lock(&self.held) = Entry::default();
     }
 
     /// The metadata of the clients in a part of the cluster.

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     api::{ApiCredential, ApiCredentialSpec, IssuerKind},
     credential::{AuthenticationMethod, Key, Seniority},
-    oauth::{Grant, Need},
+    oauth::{Grant, RequiredInput},
 };
 
 /// Namespace and name of a Secret.
@@ -284,7 +284,7 @@ fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let grant = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
     let grant_sources = grant.unwrap_or_default();
     let static_key = spec.static_key.iter().map(|key| &key.token_ref);
-    let grant_sources = grant_sources.iter().filter_map(Need::reference);
+    let grant_sources = grant_sources.iter().filter_map(RequiredInput::reference);
     let mut names: Vec<String> = authentication
         .alternatives()
         .iter()

@@ -19,7 +19,7 @@ use crate::{
         AccountToken, AuthenticationMethod, Credential, Issuer,
         binding::{self, Denial},
     },
-    oauth::{Need, known_endpoint},
+    oauth::{RequiredInput, known_endpoint},
 };
 
 /// ServiceAccounts by namespace and name.
@@ -210,19 +210,19 @@ fn needed(credential: &Credential) -> Vec<String> {
 /// Names of ServiceAccounts in the authentication of a client and in the needs of a grant.
 pub(in crate::controller) fn of(
     authentication: &AuthenticationMethod,
-    needs: &[Need],
+    needs: &[RequiredInput],
 ) -> Vec<String> {
     let tokens = tokens(authentication, needs).into_iter();
     tokens.map(|account| account.name).collect()
 }
 
-fn tokens(authentication: &AuthenticationMethod, needs: &[Need]) -> Vec<AccountToken> {
+fn tokens(authentication: &AuthenticationMethod, needs: &[RequiredInput]) -> Vec<AccountToken> {
     let client = match authentication {
         AuthenticationMethod::ServiceAccount(account) => Some(account),
         _ => None,
     };
     let needs = needs.iter().filter_map(|need| match need {
-        Need::Account(account) => Some(account),
+        RequiredInput::Account(account) => Some(account),
         _ => None,
     });
     client.into_iter().chain(needs).cloned().collect()

@@ -31,7 +31,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     use super::*;
-    use crate::rotation::{Known, Record};
+    use crate::rotation::{Record, ValueRecord};
 
     fn client(id: &str) -> ClientAt {
         ClientAt {
@@ -44,9 +44,9 @@ mod tests {
     fn secret((namespace, name): (&str, &str), version: &str, id: Option<&str>) -> ObjectMeta {
         let record = id.map(|id| Record {
             client: Some(client(id)),
-            current: Some(Known {
+            current: Some(ValueRecord {
                 digest: format!("{namespace}/{name}"),
-                ..Known::default()
+                ..ValueRecord::default()
             }),
             ..Record::default()
         });

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::readable;
 use crate::{
     api::names,
-    credential::annotations::{Place, looks_ours, unread},
+    credential::annotations::{AnnotatedKind, looks_ours, unread},
     publish::ManagedKeys,
 };
 
@@ -45,7 +45,7 @@ pub(in crate::controller) fn account(
 ) -> Result<PartialObjectMeta<ServiceAccount>, serde_json::Error> {
     let mut object: PartialObjectMeta<ServiceAccount> = serde_json::from_slice(json)?;
     let mut annotations = std::mem::take(&mut object.metadata.annotations).unwrap_or_default();
-    let reported = unread(annotations.keys(), Place::Account);
+    let reported = unread(annotations.keys(), AnnotatedKind::Account);
     annotations.retain(|key, _| {
         [names::ALLOWED_ISSUERS, names::ALLOWED_AUDIENCES].contains(&key.as_str())
     });

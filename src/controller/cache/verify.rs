@@ -9,7 +9,7 @@ use kube::Api;
 
 use super::index::SecretName;
 use crate::controller::{
-    api::calls::{Trouble, call},
+    api::calls::{ApiErrorKind, call},
     context::Context,
     locks::lock,
 };
@@ -75,7 +75,7 @@ async fn settle(context: &Context, name: &SecretName) -> bool {
         let mut secrets = lock(&context.secrets);
         match &read {
             Ok(found) => secrets.read_ends(name, number, Some(&found.metadata), now),
-            Err(Trouble::NotFound) => {
+            Err(ApiErrorKind::NotFound) => {
                 context.health.gone("secrets", name);
                 secrets.read_ends(name, number, None, now)
             }
@@ -87,5 +87,5 @@ async fn settle(context: &Context, name: &SecretName) -> bool {
             context.triggers.send(&key);
         }
     }
-    matches!(read, Ok(_) | Err(Trouble::NotFound))
+    matches!(read, Ok(_) | Err(ApiErrorKind::NotFound))
 }

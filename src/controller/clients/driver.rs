@@ -143,7 +143,7 @@ impl Driver {
 }
 
 /// All inputs of one step.
-pub(super) struct Sight {
+pub(super) struct StepInputs {
     pub(super) rotating: Rotating,
     pub(super) place: ClientPlace,
     pub(super) secret: Secret,
@@ -154,7 +154,7 @@ pub(super) struct Sight {
     pub(super) upload: Option<Uploading>,
 }
 
-impl Sight {
+impl StepInputs {
     /// The value that credentials use.
     pub(super) fn current(&self) -> Option<ClientValue> {
         self.value("")

@@ -11,18 +11,18 @@ use kube::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    driver::{Driver, Sight},
+    driver::{Driver, StepInputs},
     issuer::{GraphToken, not_sent},
     keypair,
     seen::ClientValue,
     unwritten::unwritten,
 };
-use crate::controller::api::calls::{Trouble, call_with_message};
+use crate::controller::api::calls::{ApiErrorKind, call_with_message};
 use crate::{
     api::names,
     oauth::{KeyShape, PROOF_AUDIENCE, proof_of_possession},
     rotation::{
-        Change, Class, Fault, InHand, Kind, Outcome, Registry, Step, Tried, Values,
+        Change, Class, Fault, Kind, Outcome, Registry, Step, Tried, UnstoredValue, Values,
         graph::{self, Address, Graph},
     },
     telemetry::tries::warn_at_first,
@@ -31,7 +31,7 @@ use crate::{
 /// One step with all its inputs.
 pub(super) struct Execution<'a> {
     pub(super) driver: &'a mut Driver,
-    pub(super) sight: &'a Sight,
+    pub(super) inputs: &'a StepInputs,
 }
 
 /// An input of the step no longer exists, although the decision was made a short time ago.
@@ -46,10 +46,10 @@ fn refuses_token(fault: &Fault) -> bool {
 
 impl Execution<'_> {
     pub(super) async fn run(mut self, step: &Step) -> Outcome {
-        let own = matches!(self.sight.rotating.registry, Registry::Registration { .. });
+        let own = matches!(self.inputs.rotating.registry, Registry::Registration { .. });
         let result = match step {
             // An upload never has this step: its values are joined from two Secrets and are not the content of this Secret.
-            Step::Write { .. } if self.sight.upload.is_some() => Ok(moved()),
+            Step::Write { .. } if self.inputs.upload.is_some() => Ok(moved()),
             Step::Write { version, change } => Ok(self.write(version, change).await),
             Step::ReadApplication if own => self.read_registration().await,
             Step::ReadApplication => self.read().await,
@@ -76,7 +76,7 @@ impl Execution<'_> {
     }
 
     fn graph(&self) -> Result<Graph, Fault> {
-        match &self.sight.rotating.registry {
+        match &self.inputs.rotating.registry {
             Registry::Graph(base) => Ok(Graph::new(base.clone())),
             Registry::Registration { .. } => Err(not_sent(
                 Class::Invalid,
@@ -86,15 +86,15 @@ impl Execution<'_> {
     }
 
     fn object_id(&self) -> Option<String> {
-        let declared = self.sight.rotating.object_id.clone();
+        let declared = self.inputs.rotating.object_id.clone();
         declared.or_else(|| self.driver.object_id.clone())
     }
 
     /// A value, if it is the one that the step refers to.
     pub(super) fn value(&self, of: Tried, digest: &str) -> Option<ClientValue> {
         let (value, slot) = match of {
-            Tried::Current => (self.sight.current(), &self.sight.slots.current),
-            Tried::Next => (self.sight.next(), &self.sight.slots.next),
+            Tried::Current => (self.inputs.current(), &self.inputs.slots.current),
+            Tried::Next => (self.inputs.next(), &self.inputs.slots.next),
         };
         slot.as_ref().filter(|slot| slot.digest == digest)?;
         value
@@ -104,8 +104,8 @@ impl Execution<'_> {
         let Some(value) = self.value(of, digest) else {
             return moved();
         };
-        let place = &self.sight.place;
-        let outcome = place.trial(value.material(), &self.sight.secret).await;
+        let place = &self.inputs.place;
+        let outcome = place.trial(value.material(), &self.inputs.secret).await;
         if let (Outcome::NoAnswer(fault, _), Some(name)) = (&outcome, &place.requested_by)
             && fault.class == Class::Token
         {
@@ -118,11 +118,11 @@ impl Execution<'_> {
 
     /// The token for calls of Microsoft Graph.
     async fn token(&mut self) -> Result<GraphToken, Fault> {
-        let sight = self.sight;
-        if let Some(manager) = &sight.rotating.manager {
-            return sight.place.managed_by(manager, &sight.secret).await;
+        let inputs = self.inputs;
+        if let Some(manager) = &inputs.rotating.manager {
+            return inputs.place.managed_by(manager, &inputs.secret).await;
         }
-        let (Some(current), Some(slot)) = (sight.current(), &sight.slots.current) else {
+        let (Some(current), Some(slot)) = (inputs.current(), &inputs.slots.current) else {
             return Err(not_sent(
                 Class::Proof,
                 "the Secret has no valid certificate; store one",
@@ -130,7 +130,7 @@ impl Execution<'_> {
         };
         let with = (current.material(), slot.digest.as_str());
         let cached = &mut self.driver.own;
-        sight.place.own(cached, with, &sight.secret).await
+        inputs.place.own(cached, with, &inputs.secret).await
     }
 
     /// The proof of possession with the current certificate. It is sent together with `_token`, which may be sent there.
@@ -141,7 +141,7 @@ impl Execution<'_> {
                 "the object ID of the application is not known, and the client may not read it; set spec.objectId",
             ));
         };
-        let Some(ClientValue::Certificate(identity, _)) = self.sight.current() else {
+        let Some(ClientValue::Certificate(identity, _)) = self.inputs.current() else {
             return Err(not_sent(
                 Class::Proof,
                 "the Secret has no valid certificate; store one",
@@ -157,7 +157,7 @@ impl Execution<'_> {
         let address = self.address(object.as_deref());
         let answer = self.call(&token, |graph, call| graph.read(address, call));
         let answer = answer.await?;
-        let rotating = &self.sight.rotating;
+        let rotating = &self.inputs.rotating;
         let (client, kind) = (&rotating.client_id, rotating.settings.kind);
         let read = graph::application(&answer, client, kind, self.now());
         let named = object.is_some();
@@ -173,7 +173,7 @@ impl Execution<'_> {
     }
 
     async fn make(&mut self, n: u32, name: &str, until: Timestamp) -> Outcome {
-        if self.sight.rotating.settings.kind == Kind::Key {
+        if self.inputs.rotating.settings.kind == Kind::Key {
             return self.make_key(n).await;
         }
         let (bits, name, now) = (self.bits(), name.to_owned(), self.now());
@@ -183,24 +183,24 @@ impl Execution<'_> {
             return Outcome::NotWritten;
         };
         let span = (pair.from, Some(pair.until));
-        let held = pair.under(&self.sight.rotating.keys);
+        let held = pair.under(&self.inputs.rotating.keys);
         self.hold(held, n, None, span)
     }
 
     /// The key size of a new certificate in bits.
     fn bits(&self) -> usize {
-        let current = || match self.sight.current()? {
+        let current = || match self.inputs.current()? {
             ClientValue::Certificate(identity, _) => Some(identity.key().ok()?.shape()),
             _ => None,
         };
-        let chosen = self.sight.rotating.bits;
+        let chosen = self.inputs.rotating.bits;
         chosen.unwrap_or_else(|| keypair::bits_after(current()))
     }
 
     /// Generates a private key like the current one.
     async fn make_key(&mut self, n: u32) -> Outcome {
         let (Some(ClientValue::Key(current, _)), [key]) =
-            (self.sight.current(), self.sight.rotating.keys.as_slice())
+            (self.inputs.current(), self.inputs.rotating.keys.as_slice())
         else {
             return moved();
         };
@@ -221,13 +221,13 @@ impl Execution<'_> {
         id: Option<String>,
         (from, until): (Timestamp, Option<Timestamp>),
     ) -> Outcome {
-        let value = ClientValue::read(&self.sight.rotating, &held, "");
-        let slot = value.and_then(|value| value.slot(&self.sight.rotating, &self.sight.digests));
+        let value = ClientValue::read(&self.inputs.rotating, &held, "");
+        let slot = value.and_then(|value| value.slot(&self.inputs.rotating, &self.inputs.digests));
         let Some(slot) = slot else {
             return moved();
         };
         self.driver.held = held;
-        Outcome::Held(InHand {
+        Outcome::Held(UnstoredValue {
             n,
             slot,
             id,
@@ -276,7 +276,7 @@ impl Execution<'_> {
         });
         let answer = answer.await?;
         let new = graph::new_password(&answer, self.now())?;
-        let key = self.sight.rotating.reference.key.clone();
+        let key = self.inputs.rotating.reference.key.clone();
         let value = new.value.expose_secret().as_bytes().to_vec();
         let held = BTreeMap::from([(key, ByteString(value))]);
         let span = (new.from.unwrap_or(sent), new.until.or(Some(until)));
@@ -309,7 +309,7 @@ impl Execution<'_> {
 
     /// The address of the application: by its object ID if set, else by its client ID.
     fn address<'a>(&'a self, object: Option<&'a str>) -> Address<'a> {
-        let client = Address::Client(&self.sight.rotating.client_id);
+        let client = Address::Client(&self.inputs.rotating.client_id);
         object.map_or(client, Address::Object)
     }
 
@@ -320,26 +320,26 @@ impl Execution<'_> {
         build: impl FnOnce(&Graph, graph::GraphCall<'_>) -> Option<graph::GraphRequest>,
     ) -> Result<crate::oauth::RawAnswer, Fault> {
         let graph = self.graph()?;
-        let place = &self.sight.place;
+        let place = &self.inputs.place;
         place.call(token, |call| build(&graph, call)).await
     }
 
     /// Writes the source Secret once, with the version that was read.
     async fn write(&mut self, version: &str, change: &Change) -> Outcome {
         let patch = Patch::Merge(self.patch(version, change));
-        let (driver, sight) = (&mut *self.driver, self.sight);
+        let (driver, inputs) = (&mut *self.driver, self.inputs);
         let context = &driver.context;
-        let credential = &sight.place.credential;
+        let credential = &inputs.place.credential;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
         let params = PatchParams {
             field_manager: Some(names::MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let secret = sight.rotating.secret.as_str();
+        let secret = inputs.rotating.secret.as_str();
         let request = || api.patch_metadata(secret, &params, &patch);
         // A value that was requested is stored, even if another process now leads.
         let stores =
-            change.values == Values::StoreNext && sight.rotating.settings.kind == Kind::Secret;
+            change.values == Values::StoreNext && inputs.rotating.settings.kind == Kind::Secret;
         let may = || stores || context.may_act();
         let under_way = context.own_write(credential, secret);
         let hidden = driver.held.values().next();
@@ -367,17 +367,17 @@ impl Execution<'_> {
             }
             Err(failed) => {
                 drop(under_way);
-                if !matches!(failed.trouble, Trouble::Conflict | Trouble::Unwanted) {
+                let kind = failed.error_kind;
+                if !matches!(kind, ApiErrorKind::Conflict | ApiErrorKind::Unwanted) {
                     let server_message = failed.server_message.fault();
-                    let (uid, result) = (&driver.uid, failed.trouble.as_str());
-                    let failure = context.failed("client secret", uid, result);
+                    let failure = context.failed("client secret", &driver.uid, kind.as_str());
                     warn_at_first!(
                         failure,
                         namespace = credential.namespace,
                         secret,
                         server_message,
                         "the Secret of a client could not be written and is tried again: {}",
-                        failed.trouble.as_str()
+                        kind.as_str()
                     );
                     driver.unwritten = unwritten(secret, &failed, driver.failures);
                 }

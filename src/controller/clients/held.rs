@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    driver::{self, Driver, Sight},
+    driver::{self, Driver, StepInputs},
     patience::Patience,
 };
 use crate::{
@@ -36,8 +36,8 @@ impl Driver {
     }
 
     /// Resets the state if the spec now names another application: nothing that is known about one application is valid for another one.
-    pub(super) async fn rotates(&mut self, sight: &Sight) -> Application {
-        let (rotating, issuer) = (&sight.rotating, &sight.place.credential.issuer);
+    pub(super) async fn rotates(&mut self, inputs: &StepInputs) -> Application {
+        let (rotating, issuer) = (&inputs.rotating, &inputs.place.credential.issuer);
         let application = driver::Application {
             client_id: rotating.client_id.clone(),
             kind: rotating.settings.kind,
@@ -45,7 +45,7 @@ impl Driver {
             object_id: rotating.object_id.clone(),
             endpoint: issuer.endpoint.clone(),
             graph: issuer.graph.clone(),
-            uploads: sight.upload.is_some(),
+            uploads: inputs.upload.is_some(),
         };
         let mut result = Application::Same;
         if self.application.as_ref() != Some(&application) {
@@ -71,7 +71,7 @@ impl Driver {
             }
             self.application = Some(application);
         }
-        self.of = Some((rotating.clone(), sight.place.clone()));
+        self.of = Some((rotating.clone(), inputs.place.clone()));
         result
     }
 
@@ -151,16 +151,16 @@ impl Driver {
         let Some(of) = self.of.clone() else {
             return Some(true);
         };
-        let sight = self.sight_of(of.clone()).await.ok()?;
-        let seen = self.observed(&sight);
+        let inputs = self.sight_of(of.clone()).await.ok()?;
+        let seen = self.observed(&inputs);
         if self.found(&seen.slots) {
             return Some(true);
         }
         let now = self.context.clock.now();
-        let next = next(&seen, &self.memory, &sight.rotating.settings, now);
+        let next = next(&seen, &self.memory, &inputs.rotating.settings, now);
         let stores =
             matches!(&next.step, Step::Write { change, .. } if change.values == Values::StoreNext);
-        if stores && self.step(&sight, &next, now).await.is_some() {
+        if stores && self.step(&inputs, &next, now).await.is_some() {
             // A write that failed may have taken effect.
             let slots = self.observed(&self.sight_of(of).await.ok()?).slots;
             self.found(&slots);

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::controller::api::calls::Trouble;
+use crate::controller::api::calls::ApiErrorKind;
 use crate::{
     api::names,
     credential::{Key, binding::is_named},
@@ -23,7 +23,7 @@ pub(super) enum Holder {
     /// A Secret that must not receive the token, with the reason.
     Another(String),
     /// Unknown, because the Secret could not be read.
-    Unread(Trouble),
+    Unread(ApiErrorKind),
     /// There is no such Secret.
     Gone,
 }

@@ -26,7 +26,7 @@ use crate::{
         Credential, Issuer, Key,
         binding::{self, Denial, IssuedBy, Use, issuer_mark},
     },
-    http::Manner,
+    http::SendOptions,
     limits::queue::Urgency,
     oauth::{
         self, AnswerIds, Material, Method, RawAnswer, Token, TokenEndpoint, TokenError,
@@ -163,7 +163,7 @@ impl ClientPlace {
         let parts = (material, Vec::new());
         let (request, id, _) = exchange::build(credential, &endpoint, parts, context).await?;
         let came =
-            exchange::request_token(context, credential, request, id, Manner::default()).await;
+            exchange::request_token(context, credential, request, id, SendOptions::default()).await;
         drop(permit);
         came.result
     }

@@ -11,7 +11,7 @@ use crate::{
     api::names,
     plan::conditions::time,
     rotation::{
-        Change, Kind, Known, Values,
+        Change, Kind, ValueRecord, Values,
         values::{EndNote, changes},
     },
 };
@@ -19,15 +19,15 @@ use crate::{
 impl Execution<'_> {
     /// Only the issuer knows the expiry of a client secret.
     fn end_note(&self, change: &Change, keys: &[&str]) -> EndNote {
-        let sight = self.sight;
-        if change.values != Values::Promote || sight.rotating.settings.kind != Kind::Secret {
+        let inputs = self.inputs;
+        if change.values != Values::Promote || inputs.rotating.settings.kind != Kind::Secret {
             return EndNote::Keep;
         }
-        let until = |known: &Option<Known>| known.as_ref().and_then(|known| known.until);
-        let annotations = sight.secret.metadata.annotations.iter().flatten();
+        let until = |known: &Option<ValueRecord>| known.as_ref().and_then(|known| known.until);
+        let annotations = inputs.secret.metadata.annotations.iter().flatten();
         let mut written = annotations.filter(|(name, _)| *name == names::SECRET_EXPIRES_AT);
         let written = written.next().map(|(_, text)| text.as_str());
-        let data = sight.secret.data.iter().flatten().map(|(key, _)| key);
+        let data = inputs.secret.data.iter().flatten().map(|(key, _)| key);
         let (before, end) = (
             until(&change.record.previous),
             until(&change.record.current),
@@ -37,10 +37,10 @@ impl Execution<'_> {
 
     /// The values that change in the source Secret, and the record of the rotation.
     pub(super) fn patch(&self, version: &str, change: &Change) -> Json {
-        let (driver, sight) = (&*self.driver, self.sight);
+        let (driver, inputs) = (&*self.driver, self.inputs);
         let none = BTreeMap::new();
-        let data = sight.secret.data.as_ref().unwrap_or(&none);
-        let keys: Vec<&str> = sight.rotating.keys.iter().map(String::as_str).collect();
+        let data = inputs.secret.data.as_ref().unwrap_or(&none);
+        let keys: Vec<&str> = inputs.rotating.keys.iter().map(String::as_str).collect();
         let data = changes(&keys, data, change.values, &driver.held);
         let encoded =
             |value: Option<ByteString>| value.map_or(Json::Null, |v| json!(STANDARD.encode(v.0)));

@@ -33,7 +33,7 @@ impl Execution<'_> {
         let Some(ClientValue::Key(next, _)) = self.value(Tried::Next, digest) else {
             return Ok(Outcome::NotWritten);
         };
-        let AuthenticationMethod::Key(settings) = &self.sight.place.credential.authentication
+        let AuthenticationMethod::Key(settings) = &self.inputs.place.credential.authentication
         else {
             return Ok(Outcome::NotWritten);
         };
@@ -84,7 +84,7 @@ impl Execution<'_> {
         access: &mut Access,
         request: impl FnOnce(&Access) -> GraphRequest,
     ) -> Result<Registration, Fault> {
-        let (place, secret) = (&self.sight.place, &self.sight.secret);
+        let (place, secret) = (&self.inputs.place, &self.inputs.secret);
         let posted = place.may_manage(&access.url, secret).await?;
         let leads = self.driver.context.may_refresh().await;
         leads.map_err(|_| {
@@ -100,7 +100,7 @@ impl Execution<'_> {
         if let Some(address) = self.address_in(&raw, &access.url, &posted) {
             self.moves(access, address).await?;
         }
-        let read = registration(&raw, &self.sight.rotating.client_id, self.now());
+        let read = registration(&raw, &self.inputs.rotating.client_id, self.now());
         let read = read.map_err(|fault| self.with_refused(fault))?;
         // The issuer accepted the token.
         self.driver.lost = None;
@@ -115,13 +115,13 @@ impl Execution<'_> {
             token: access.token.clone(),
         };
         let sent = self
-            .sight
+            .inputs
             .place
             .send(there.read(), "the registration endpoint");
         let Ok(raw) = sent.await else {
             return Ok(());
         };
-        let serves = registration(&raw, &self.sight.rotating.client_id, self.now()).is_ok();
+        let serves = registration(&raw, &self.inputs.rotating.client_id, self.now()).is_ok();
         let token = renewed(&raw, &access.token);
         let used = serves.then(|| address.clone());
         self.keep(access, (token, used), in_flight).await?;
@@ -147,11 +147,11 @@ impl Execution<'_> {
         }
         let token = token.unwrap_or_else(|| access.token.clone());
         let before = std::mem::replace(&mut access.token, token.clone());
-        let Registry::Registration { url, token: key } = &self.sight.rotating.registry else {
+        let Registry::Registration { url, token: key } = &self.inputs.rotating.registry else {
             return Err(no_registration());
         };
-        let name = self.sight.rotating.secret.clone();
-        let uid = self.sight.secret.metadata.uid.clone();
+        let name = self.inputs.rotating.secret.clone();
+        let uid = self.inputs.secret.metadata.uid.clone();
         self.driver.unstored = Some(Unstored {
             secret: (name, uid, key.clone()),
             registration: (url.clone(), access.url.clone()),
@@ -191,7 +191,7 @@ impl Execution<'_> {
     /// still used, which many issuers accept: behind a proxy they do not know their own address.
     fn address_in(&mut self, raw: &RawAnswer, before: &Url, posted: &str) -> Option<Url> {
         let url = moved(raw, before)?;
-        let (place, secret) = (&self.sight.place, &self.sight.secret);
+        let (place, secret) = (&self.inputs.place, &self.inputs.secret);
         if place.may_manage_at((&url, posted), secret).is_ok() {
             // An address that did not work is not tried again at each request.
             let refused = self.driver.refused_address.as_ref();
@@ -221,16 +221,16 @@ impl Execution<'_> {
 
     /// The address and the token from the Secret.
     fn access(&self) -> Result<Access, Fault> {
-        let Registry::Registration { url, token } = &self.sight.rotating.registry else {
+        let Registry::Registration { url, token } = &self.inputs.rotating.registry else {
             return Err(no_registration());
         };
-        let secret = &self.sight.rotating.secret;
+        let secret = &self.inputs.rotating.secret;
         let lacks = |key: &str, what: &str| {
             let text = format!("key {key} of Secret {secret} {what}");
             not_sent(Class::Caller, text)
         };
         let text = |key: &str| {
-            let data = self.sight.secret.data.as_ref();
+            let data = self.inputs.secret.data.as_ref();
             let bytes = data.and_then(|data| data.get(key));
             let bytes = bytes.ok_or_else(|| {
                 lacks(

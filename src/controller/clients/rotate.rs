@@ -9,7 +9,7 @@ use kube::Api;
 use serde_json::json;
 
 use super::{
-    driver::{Driver, RECHECK, Sight},
+    driver::{Driver, RECHECK, StepInputs},
     execute::Execution,
     held::{Application, REMOVED},
     issuer::ClientPlace,
@@ -22,7 +22,7 @@ use super::{
     view::Shared,
 };
 use crate::controller::{
-    api::calls::{Trouble, call},
+    api::calls::{ApiErrorKind, call},
     cache::cached_client::CachedClient,
     context::Context,
     lookup::permission,
@@ -117,14 +117,14 @@ impl Driver {
                 return Reconciled::Sleep(PAUSE);
             }
             self.follows(&client);
-            let sight = match self.sight(&client).await {
-                Ok(sight) => sight,
+            let inputs = match self.inputs(&client).await {
+                Ok(inputs) => inputs,
                 Err((why, again)) => {
                     self.blocked(why);
                     return Reconciled::Sleep(again);
                 }
             };
-            match Box::pin(self.rotates(&sight)).await {
+            match Box::pin(self.rotates(&inputs)).await {
                 Application::Same => {}
                 Application::Stored => continue,
                 Application::Unstored(why) => {
@@ -132,9 +132,9 @@ impl Driver {
                     return Reconciled::Sleep(self.until_stored());
                 }
             }
-            self.has_token(sight.registration_token());
-            self.unmanaged = sight.unmanaged();
-            let (next, now) = self.decide(&client, &sight).await;
+            self.has_token(inputs.registration_token());
+            self.unmanaged = inputs.unmanaged();
+            let (next, now) = self.decide(&client, &inputs).await;
             self.begins(&next.step);
             // Until then the status shows what the previous process has observed.
             if self.observed_all {
@@ -144,7 +144,7 @@ impl Driver {
                 self.failures = 0;
                 return Reconciled::Sleep(wait(until, now));
             }
-            if let Some(pause) = self.step(&sight, &next, now).await {
+            if let Some(pause) = self.step(&inputs, &next, now).await {
                 self.observed_all = true;
                 return Reconciled::Sleep(pause);
             }
@@ -163,19 +163,19 @@ impl Driver {
     }
 
     /// The Secret was read from the API server a short time ago, so the decision does not depend on the cache.
-    async fn decide(&mut self, client: &CachedClient, sight: &Sight) -> (Next, Timestamp) {
-        let settings = &sight.rotating.settings;
+    async fn decide(&mut self, client: &CachedClient, inputs: &StepInputs) -> (Next, Timestamp) {
+        let settings = &inputs.rotating.settings;
         let now = self.context.clock.now();
-        let Some(pairs) = &sight.upload else {
+        let Some(pairs) = &inputs.upload else {
             let seen = Observed {
                 requested: client.rotate_requested.clone(),
                 handled: client.handled(),
-                ..self.observed(sight)
+                ..self.observed(inputs)
             };
             self.found(&seen.slots);
             return (next(&seen, &self.memory, settings, now), now);
         };
-        let mut seen = self.uploading(client, sight, pairs);
+        let mut seen = self.uploading(client, inputs, pairs);
         if self.uploaded(&seen).await {
             seen.handled.clone_from(&seen.requested);
         }
@@ -187,14 +187,14 @@ impl Driver {
     /// Executes one step. Returns a wait if it failed for another reason than the issuer.
     pub(super) async fn step(
         &mut self,
-        sight: &Sight,
+        inputs: &StepInputs,
         next: &Next,
         now: Timestamp,
     ) -> Option<Duration> {
         self.memory.before(&next.step, now);
         let execution = Execution {
             driver: self,
-            sight,
+            inputs,
         };
         let outcome = execution.run(&next.step).await;
         self.memory
@@ -222,7 +222,7 @@ impl Driver {
             self.in_flight = None;
         }
         if outcome == Outcome::NotWritten {
-            return Some(self.had_no_effect(sight, next));
+            return Some(self.had_no_effect(inputs, next));
         }
         // A read precedes a step that may again have no effect.
         if next.step != Step::ReadApplication {
@@ -232,7 +232,7 @@ impl Driver {
     }
 
     /// All inputs of a step, or why nothing can be done and when to reconcile again.
-    async fn sight(&self, client: &CachedClient) -> Result<Sight, (String, Duration)> {
+    async fn inputs(&self, client: &CachedClient) -> Result<StepInputs, (String, Duration)> {
         let of = self.place(client).map_err(|fault| (fault, RECHECK))?;
         self.sight_of(of).await
     }
@@ -241,13 +241,13 @@ impl Driver {
     pub(super) async fn sight_of(
         &self,
         (rotating, place): (Rotating, ClientPlace),
-    ) -> Result<Sight, (String, Duration)> {
+    ) -> Result<StepInputs, (String, Duration)> {
         let context = &self.context;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
         let name = rotating.secret.as_str();
         let read = call(&context.metrics, "get_secret", || api.get(name)).await;
-        let mut secret = read.map_err(|trouble| match trouble {
-            Trouble::NotFound => (format!("Secret {name} does not exist; create it"), RECHECK),
+        let mut secret = read.map_err(|error_kind| match error_kind {
+            ApiErrorKind::NotFound => (format!("Secret {name} does not exist; create it"), RECHECK),
             _ => (
                 format!("Secret {name} cannot be read; apicred tries again"),
                 LONGEST,
@@ -272,7 +272,7 @@ impl Driver {
         let none = BTreeMap::new();
         let all = || slots(&rotating, secret.data.as_ref().unwrap_or(&none), digests);
         let slots = upload.as_ref().map_or_else(all, Uploading::slots);
-        Ok(Sight {
+        Ok(StepInputs {
             rotating,
             place,
             slots,
@@ -349,21 +349,21 @@ impl Driver {
     }
 
     /// All observations, except the requests in the client resource.
-    pub(super) fn observed(&self, sight: &Sight) -> Observed {
-        let meta = &sight.secret.metadata;
+    pub(super) fn observed(&self, inputs: &StepInputs) -> Observed {
+        let meta = &inputs.secret.metadata;
         let version = meta.resource_version.clone().unwrap_or_default();
         let none = BTreeMap::new();
         let noted = Record::read(meta.annotations.as_ref().unwrap_or(&none));
         let uid = meta.uid.as_deref().unwrap_or_default();
-        let users = users(&self.context, &self.key.namespace, &sight.rotating, uid);
+        let users = users(&self.context, &self.key.namespace, &inputs.rotating, uid);
         Observed {
-            lagging: lagging(&users, &noted, &version, sight.rotating.settings.overlap),
+            lagging: lagging(&users, &noted, &version, inputs.rotating.settings.overlap),
             used_at: used_at(&users, &version),
-            slots: sight.slots.clone(),
-            names: sight.names(&self.uid),
+            slots: inputs.slots.clone(),
+            names: inputs.names(&self.uid),
             others_known: self.context.unsynced.has_all_secrets(),
-            in_others: in_others(&self.context, &self.key.namespace, &sight.rotating),
-            client: sight.rotating.client(),
+            in_others: in_others(&self.context, &self.key.namespace, &inputs.rotating),
+            client: inputs.rotating.client(),
             requested: None,
             handled: None,
             version,

@@ -16,7 +16,7 @@ use super::{
     driver::{Driver, Unstored},
     holder::{Holder, holder},
 };
-use crate::controller::api::calls::{Failed, Trouble, call, call_with_message};
+use crate::controller::api::calls::{ApiErrorKind, Failed, call, call_with_message};
 use crate::{Reason, api::names, plan::Severity, telemetry::tries::warn_at_first};
 
 impl Unstored {
@@ -64,7 +64,7 @@ impl Driver {
         let Some(unstored) = &self.unstored else {
             return Ok(());
         };
-        let mut failed = Failed::from(Trouble::Conflict);
+        let mut failed = Failed::from(ApiErrorKind::Conflict);
         // The Secret contains the token of the request, as far as is known: it was read a short time ago.
         if first {
             match self.patch_token(unstored).await {
@@ -82,9 +82,9 @@ impl Driver {
                 true
             }
             Holder::Same => !first,
-            Holder::Unread(trouble) => {
+            Holder::Unread(error_kind) => {
                 if !first {
-                    failed = (*trouble).into();
+                    failed = (*error_kind).into();
                 }
                 false
             }
@@ -142,7 +142,7 @@ impl Driver {
             self.lost(&name, &because).await;
             return Ok(());
         }
-        let result = failed.trouble.as_str();
+        let result = failed.error_kind.as_str();
         let failure = self
             .context
             .failed("registration access token", &self.uid, result);
@@ -264,18 +264,18 @@ impl Driver {
                 (&self.key, &self.uid),
             ),
             Ok(None) => Holder::Gone,
-            Err(trouble) => Holder::Unread(trouble),
+            Err(error_kind) => Holder::Unread(error_kind),
         }
     }
 
     /// The Secret with this name from the API server and not from the cache; `None` if it does not exist.
-    pub(super) async fn secret_now(&self, name: &str) -> Result<Option<Secret>, Trouble> {
+    pub(super) async fn secret_now(&self, name: &str) -> Result<Option<Secret>, ApiErrorKind> {
         let context = &self.context;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
         match call(&context.metrics, "get_secret", || api.get(name)).await {
             Ok(found) => Ok(Some(found)),
-            Err(Trouble::NotFound) => Ok(None),
-            Err(trouble) => Err(trouble),
+            Err(ApiErrorKind::NotFound) => Ok(None),
+            Err(error_kind) => Err(error_kind),
         }
     }
 }

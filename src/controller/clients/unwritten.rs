@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    driver::{Driver, Sight},
+    driver::{Driver, StepInputs},
     patience::pause,
     step_name::StepName,
 };
 use crate::{
-    controller::api::calls::{Failed, Trouble},
+    controller::api::calls::{ApiErrorKind, Failed},
     rotation::{Next, Step},
 };
 
@@ -18,11 +18,11 @@ const SELDOM: u32 = 3;
 /// The message about a failed write; `before` is the number of consecutive failures before it. The message of the API server
 /// may repeat the content of the Secret, so it is only in the log.
 pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<String> {
-    if failed.trouble == Trouble::Unavailable && before + 1 < SELDOM {
+    if failed.error_kind == ApiErrorKind::Unavailable && before + 1 < SELDOM {
         return None;
     }
     let rejected_by = failed.server_message.rejected_by();
-    let rejected_by = rejected_by.unwrap_or_else(|| failed.trouble.as_str().to_owned());
+    let rejected_by = rejected_by.unwrap_or_else(|| failed.error_kind.as_str().to_owned());
     Some(format!(
         "Secret {secret} could not be written, so the rotation waits: {rejected_by}; allow apicred to write it; the operator's log contains the message of the API server"
     ))
@@ -30,9 +30,9 @@ pub(super) fn unwritten(secret: &str, failed: &Failed, before: u32) -> Option<St
 
 impl Driver {
     /// Handles a step without effect. Returns the wait before the next attempt.
-    pub(super) fn had_no_effect(&mut self, sight: &Sight, next: &Next) -> Duration {
+    pub(super) fn had_no_effect(&mut self, inputs: &StepInputs, next: &Next) -> Duration {
         let times = self.failures.saturating_add(1);
-        let stuck = stuck(&sight.rotating.secret, &next.step, times);
+        let stuck = stuck(&inputs.rotating.secret, &next.step, times);
         // The response of the API server is more precise.
         self.stuck = stuck.filter(|_| self.unwritten.is_none());
         self.decided(next);
@@ -78,14 +78,14 @@ mod tests {
 
     #[test]
     fn a_write_that_the_api_server_refuses_is_reported_at_once() {
-        let failed = |trouble: Trouble| Failed::from(trouble);
-        let reported = unwritten("orders", &failed(Trouble::Invalid), 0).expect("a report");
+        let failed = |error_kind: ApiErrorKind| Failed::from(error_kind);
+        let reported = unwritten("orders", &failed(ApiErrorKind::Invalid), 0).expect("a report");
         assert!(
             reported.starts_with("Secret orders could not be written")
                 && reported.contains("invalid")
         );
         // A short failure is not reported.
-        let unavailable = failed(Trouble::Unavailable);
+        let unavailable = failed(ApiErrorKind::Unavailable);
         assert_eq!(unwritten("orders", &unavailable, SELDOM - 2), None);
         // Reported as early as the step itself would be reported.
         assert!(unwritten("orders", &unavailable, SELDOM - 1).is_some());

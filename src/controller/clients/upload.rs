@@ -9,12 +9,12 @@ use k8s_openapi::{
 use kube::Api;
 
 use super::{
-    driver::{Driver, RECHECK, Sight},
+    driver::{Driver, RECHECK, StepInputs},
     patience::LONGEST,
     seen::{ClientValue, users},
 };
 use crate::controller::{
-    api::calls::{Trouble, call},
+    api::calls::{ApiErrorKind, call},
     cache::cached_client::CachedClient,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     plan::fingerprint::DigestKey,
     publish::last_good::{self, LastGood},
     rotation::{
-        Before, Kind, Noted, Record, Registry, Rotating, Uploading, used_at, used_before,
+        Before, Kind, Record, Registry, Rotating, StoredRecord, Uploading, used_at, used_before,
         values::NEXT,
     },
 };
@@ -96,7 +96,7 @@ impl Driver {
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
         let copy = match call(&context.metrics, "get_secret", || api.get(name)).await {
             Ok(copy) => copy,
-            Err(Trouble::NotFound) => return Ok(None),
+            Err(ApiErrorKind::NotFound) => return Ok(None),
             Err(_) => {
                 let why = format!("Secret {name} cannot be read; apicred tries again");
                 return Err((why, LONGEST));
@@ -117,28 +117,28 @@ impl Driver {
     pub(super) fn uploading(
         &self,
         client: &CachedClient,
-        sight: &Sight,
+        inputs: &StepInputs,
         pairs: &Uploading,
     ) -> Uploading {
-        let meta = &sight.secret.metadata;
+        let meta = &inputs.secret.metadata;
         let (uid, version) = (meta.uid.as_deref(), meta.resource_version.as_deref());
         let namespace = &self.key.namespace;
         let users = users(
             &self.context,
             namespace,
-            &sight.rotating,
+            &inputs.rotating,
             uid.unwrap_or_default(),
         );
         let none = BTreeMap::new();
         let noted = Record::read(meta.annotations.as_ref().unwrap_or(&none));
         let before = match noted {
-            Noted::Record(record) => Some(Before {
+            StoredRecord::Record(record) => Some(Before {
                 record,
-                names: sight.names(&self.uid),
+                names: inputs.names(&self.uid),
             }),
-            Noted::Absent | Noted::Unreadable => None,
+            StoredRecord::Absent | StoredRecord::Unreadable => None,
         };
-        let source = (namespace.clone(), sight.rotating.secret.clone());
+        let source = (namespace.clone(), inputs.rotating.secret.clone());
         Uploading {
             before,
             used_at: used_at(&users, version.unwrap_or_default()),

@@ -10,7 +10,7 @@ use crate::{
     Reason,
     api::{IssuerRef, names},
     controller::{
-        api::calls::{Trouble, call},
+        api::calls::{ApiErrorKind, call},
         cache::{
             cached_client::{CachedClient, Opened},
             readable::Flaw,
@@ -114,7 +114,7 @@ pub(super) async fn check(context: &Context, key: &Key, client: &CachedClient) -
                 Err(found) => fault = fault.or(Some(found)),
             },
             Ok(None) => {}
-            Err(Trouble::Forbidden) => fault = fault.or(Some(forbidden(&source.name))),
+            Err(ApiErrorKind::Forbidden) => fault = fault.or(Some(forbidden(&source.name))),
             Err(_) => unknown = true,
         }
     }
@@ -176,7 +176,11 @@ fn allows(
 }
 
 /// The current Secret with this name, if it exists.
-async fn open(context: &Context, key: &Key, name: &str) -> Result<Option<Arc<Opened>>, Trouble> {
+async fn open(
+    context: &Context,
+    key: &Key,
+    name: &str,
+) -> Result<Option<Arc<Opened>>, ApiErrorKind> {
     let seen = {
         let secrets = lock(&context.secrets);
         let seen = secrets.get(&(key.namespace.clone(), name.to_owned()));
@@ -203,8 +207,8 @@ async fn open(context: &Context, key: &Key, name: &str) -> Result<Option<Arc<Ope
     let read = call(&context.metrics, "get_secret", || api.get(name)).await;
     let secret = match read {
         Ok(secret) => secret,
-        Err(Trouble::NotFound) => return Ok(None),
-        Err(trouble) => return Err(trouble),
+        Err(ApiErrorKind::NotFound) => return Ok(None),
+        Err(error_kind) => return Err(error_kind),
     };
     let opened = Arc::new(Opened {
         meta: trimmed(secret.metadata),

@@ -15,7 +15,7 @@ use crate::{
     api::ApiCredentialStatus,
     credential::{Credential, Key},
     limits::queue::give_room_back,
-    plan::notify::Trouble,
+    plan::notify::NotifyError,
     publish::copy_fault::CopyFault,
 };
 
@@ -134,7 +134,7 @@ impl Context {
         &self,
         key: &Key,
         uid: &str,
-        result: Result<(), Trouble>,
+        result: Result<(), NotifyError>,
     ) -> bool {
         let now = self.clock.now();
         self.with_state(key, uid, |state| {

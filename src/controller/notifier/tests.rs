@@ -43,7 +43,10 @@ fn with_pods(pages: usize, rest: usize, written: Timestamp) -> Operator {
 }
 
 /// The result for one write, and the number of failures that are counted.
-async fn result(mut operator: Operator, written: Timestamp) -> (Option<Result<(), Trouble>>, u64) {
+async fn result(
+    mut operator: Operator,
+    written: Timestamp,
+) -> (Option<Result<(), NotifyError>>, u64) {
     let store = &mut operator.writers.credentials;
     store.apply_watcher_event(&Event::Apply(PackedCredential::from(&object(&json!({})))));
     let (context, credential) = (&operator.context, credential());
@@ -74,7 +77,7 @@ async fn result(mut operator: Operator, written: Timestamp) -> (Option<Result<()
 #[tokio::test(start_paused = true)]
 async fn a_selector_that_matches_too_many_pods_counts_as_a_failure() {
     let written = Timestamp::from_second(1_800_000_000).unwrap();
-    let too_many = Some(Err(Trouble::TooMany));
+    let too_many = Some(Err(NotifyError::TooMany));
     for (pages, rest, expected) in [
         (0, 0, (Some(Ok(())), 0)),
         (1, 20, (Some(Ok(())), 0)),
@@ -93,7 +96,7 @@ async fn each_pass_whose_list_failed_counts_once() {
     let written = Timestamp::from_second(1_800_000_000).unwrap();
     let broken = operator(client(|_, _, _| refuse(500)), &Arc::default());
     let (outcome, failed) = result(broken, written).await;
-    let trouble = outcome.unwrap().unwrap_err();
-    assert!(!trouble.lasts(), "{trouble:?}");
+    let error_kind = outcome.unwrap().unwrap_err();
+    assert!(!error_kind.lasts(), "{error_kind:?}");
     assert_eq!(failed, u64::try_from(PAUSES.len()).unwrap() + 1);
 }

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::controller::{
-    api::{calls::Trouble, finalizer},
+    api::{calls::ApiErrorKind, finalizer},
     context::Context,
     locks::lock,
     requeue::key_of,
@@ -18,7 +18,7 @@ use crate::{
     api::{ApiCredential, DeletionPolicy},
     credential::{Credential, Key},
     plan::{
-        Observed, Outcome, Plan, Why,
+        Observed, Outcome, Plan, RenewalCause,
         finalizer::{Facts, Step, step, time_left},
         over, schedule,
     },
@@ -52,14 +52,14 @@ pub(super) async fn settle(
         _ => return None,
     };
     let set = finalizer::set(context, &credential.key(), &credential.uid, wanted).await;
-    let Err(trouble) = set else {
+    let Err(error_kind) = set else {
         context.worked("finalizer", &credential.uid);
         return None;
     };
     let now = context.clock.now();
     let renews = matches!(plan, Plan::Mint(_) | Plan::Publish(_));
     if !wanted || renews && observed.valid(credential, now).is_some() {
-        let result = trouble.as_str();
+        let result = error_kind.as_str();
         let failure = context.failed("finalizer", &credential.uid, result);
         warn_at_first!(
             failure,
@@ -69,13 +69,13 @@ pub(super) async fn settle(
         );
         return None;
     }
-    let (reason, message) = match trouble {
+    let (reason, message) = match error_kind {
         // The credential is being deleted, or another process is the leader.
-        Trouble::Unwanted => {
+        ApiErrorKind::Unwanted => {
             let until = schedule::later(now, SignedDuration::from_secs(1));
             return Some(Outcome::Queued { until });
         }
-        Trouble::Forbidden | Trouble::Invalid => (
+        ApiErrorKind::Forbidden | ApiErrorKind::Invalid => (
             Reason::FinalizerForbidden,
             "apicred may not add its finalizer, without which deletionPolicy Revoke cannot be applied; let the operator's role patch apicredentials, and admission policies admit it",
         ),
@@ -144,7 +144,7 @@ pub(super) fn revoke_ended(
     if !wanted {
         // The token was revoked, and `notAfter` was extended since: the readers need another token. The write of a token clears this state.
         if let (Some(true), Plan::Keep { .. }) = (done, &plan) {
-            *plan = Plan::Mint(Why::SpecChanged);
+            *plan = Plan::Mint(RenewalCause::SpecChanged);
         } else if done == Some(false) {
             context.with_state(&key, uid, |s| s.revoked_at_end = None);
         }

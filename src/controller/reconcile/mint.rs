@@ -4,11 +4,11 @@ use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::controller::{
-    api::{calls::Trouble, existence::is_gone},
+    api::{calls::ApiErrorKind, existence::is_gone},
     limiter::issuers::{Admission, Permit},
     reconciliation::Reconciliation,
-    state::Held,
-    target::{publish::publish, rejected::write_trouble},
+    state::UnpublishedToken,
+    target::{publish::publish, rejected::write_failed},
     token::{
         acquire::{Acquisition, acquire},
         exchange::Acquired,
@@ -18,7 +18,7 @@ use crate::controller::{
 use crate::{
     credential::{Credential, binding::IssuedBy},
     limits::queue::Urgency,
-    plan::{Outcome, Why, fingerprint, schedule},
+    plan::{Outcome, RenewalCause, fingerprint, schedule},
     publish::RefusedSource,
     whole_second,
 };
@@ -30,14 +30,14 @@ pub(super) const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 /// Requests a token and publishes it. `first` was already read.
 pub(super) async fn mint(
     reconciliation: &mut Reconciliation<'_>,
-    why: Why,
+    why: RenewalCause,
     first: Option<Read>,
 ) -> Outcome {
-    if why == Why::Absent && reconciliation.context.has_published(&reconciliation.key) {
+    if why == RenewalCause::Absent && reconciliation.context.has_published(&reconciliation.key) {
         match was_deleted(reconciliation).await {
             Ok(false) => {}
             Ok(true) => return Outcome::Released,
-            Err(trouble) => return write_trouble(reconciliation, trouble),
+            Err(error_kind) => return write_failed(reconciliation, error_kind),
         }
     }
     let now = reconciliation.context.clock.now();
@@ -64,7 +64,7 @@ pub(super) async fn mint(
 /// Requests a free request slot of the issuer. If there is none, the outcome is to wait.
 fn enter(
     reconciliation: &mut Reconciliation<'_>,
-    why: Why,
+    why: RenewalCause,
     now: Timestamp,
 ) -> Result<Permit, Box<Outcome>> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
@@ -77,7 +77,7 @@ fn enter(
     let failures = observed.memory.failure.as_ref().map_or(0, |f| f.failures);
     let urgency = Urgency::new(valid.map(|r| r.expires_at), before, failures, now);
     // A renewal that is due anyway does not count as requested.
-    let requested = why == Why::Requested && valid.is_some_and(|r| r.renew_at > now);
+    let requested = why == RenewalCause::Requested && valid.is_some_and(|r| r.renew_at > now);
     let key = &reconciliation.key;
     match context.limiter.enter(credential, key, urgency, requested) {
         Admission::Go(permit) => {
@@ -112,7 +112,7 @@ fn paused(credential: &Credential, until: Timestamp) -> Outcome {
 }
 
 /// The token with the data that is written together with it.
-fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> Held {
+fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> UnpublishedToken {
     let credential = reconciliation.credential;
     let observed = &mut reconciliation.observed;
     let Acquired {
@@ -131,7 +131,7 @@ fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> Held {
     // Also if nothing is written, so that a source that was tried is not tried again immediately.
     let used = sources.used.as_ref();
     sources.refused = (observed.memory).refused_to_store(&observed.sources, used, &request);
-    Held {
+    UnpublishedToken {
         token,
         sources,
         fingerprint,
@@ -145,7 +145,7 @@ fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> Held {
 /// Whether a missing Secret that had a token was deleted because its credential is deleted: the garbage collector may have
 /// deleted it before the watch delivers the deletion of the credential. Each new Secret would then be collected as well, and
 /// cost a token. This is checked with the API server, and only in this case.
-async fn was_deleted(reconciliation: &Reconciliation<'_>) -> Result<bool, Trouble> {
+async fn was_deleted(reconciliation: &Reconciliation<'_>) -> Result<bool, ApiErrorKind> {
     let uid = &reconciliation.credential.uid;
     is_gone(reconciliation.context, uid, &reconciliation.key).await
 }

@@ -157,11 +157,11 @@ impl Watched<'_> {
             }
         }
         // An event reports a change of the status, so it is sent only if the status is written.
-        if let Err(trouble) = written {
-            if exists && is_reported_again(lost, trouble) {
+        if let Err(error_kind) = written {
+            if exists && is_reported_again(lost, error_kind) {
                 tracing::warn!(
                     tries = lost,
-                    result = trouble.as_str(),
+                    result = error_kind.as_str(),
                     "the status cannot be written; only the log contains the state of the credential"
                 );
             }

@@ -10,7 +10,7 @@ use crate::controller::{
     context::Context,
     locks::lock,
     lookup::{client_sources, of_secrets, permission},
-    state::{Held, State},
+    state::{State, UnpublishedToken},
 };
 use crate::{
     credential::{CaFault, Credential, Issuer, Key},
@@ -122,7 +122,7 @@ fn noted_target(state: &mut State, target: Target, target_uid: String) -> Target
 /// Whether there is a token that is not written yet and that this spec still wants. Any other unwritten token is removed.
 fn has_held(state: &mut State, credential: &Credential, now: Timestamp) -> bool {
     let request = fingerprint::request(credential);
-    let fits = |h: &Held| {
+    let fits = |h: &UnpublishedToken| {
         h.issued.request == request
             && h.token.end_with(&credential.target.keys) > now
             && h.renew_requested == credential.renew_requested

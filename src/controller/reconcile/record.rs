@@ -13,7 +13,7 @@ use serde_json::json;
 use super::log_lines::{self, Subject};
 use crate::controller::{
     api::{
-        calls::{Trouble, apply_status, call_once, call_with_message},
+        calls::{ApiErrorKind, apply_status, call_once, call_with_message},
         ids,
     },
     cache::{calls_under_way::newer, packed::PackedCredential},
@@ -65,7 +65,7 @@ pub(in crate::controller) async fn write_status(
     key: &Key,
     known: Option<&ApiCredentialStatus>,
     status: &ApiCredentialStatus,
-) -> Result<(), Trouble> {
+) -> Result<(), ApiErrorKind> {
     if known == Some(status) {
         return Ok(());
     }
@@ -87,9 +87,9 @@ pub(in crate::controller) async fn write_status(
                 context.wrote_status(key, uid, &version, status);
                 return Ok(());
             }
-            Err(failed) if failed.trouble == Trouble::Terminating => return Ok(()),
+            Err(failed) if failed.error_kind == ApiErrorKind::Terminating => return Ok(()),
             Err(failed)
-                if failed.trouble == Trouble::Conflict
+                if failed.error_kind == ApiErrorKind::Conflict
                     && still_fits(context, key, uid, &version, known).await => {}
             // Another conflict, or a 404, may be caused by a busy store or by a kind that is temporarily not served. If the
             // object was deleted or recreated, the watch delivers this, and there is no retry.
@@ -102,11 +102,11 @@ pub(in crate::controller) async fn write_status(
                         "the status cannot be written; apicred tries again"
                     );
                 }
-                return Err(failed.trouble);
+                return Err(failed.error_kind);
             }
         }
     }
-    Err(Trouble::Conflict)
+    Err(ApiErrorKind::Conflict)
 }
 
 /// The last version of this object that the watch delivered.

@@ -8,7 +8,7 @@ use crate::controller::{
 };
 use crate::{
     oauth::{self, Class, TokenError},
-    plan::{Outcome, Source, Why, fingerprint, untried},
+    plan::{Outcome, RenewalCause, Source, fingerprint, untried},
     publish::{Record, RefusedSource, SourceMark},
 };
 
@@ -55,7 +55,7 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
         }
         // Another entry of the list, or the last good certificate, may work.
         Err(token_error) if checked.replaced && token_error.class == Class::Invalid => {
-            mint(reconciliation, Why::SourceChanged, None).await
+            mint(reconciliation, RenewalCause::SourceChanged, None).await
         }
         Err(token_error) => reconciliation.failed(token_error),
     }
@@ -114,7 +114,7 @@ fn unchanged(reconciliation: &mut Reconciliation<'_>, checked: Checked) -> Outco
 
 /// The content is different.
 async fn changed(reconciliation: &mut Reconciliation<'_>, checked: Checked, read: Read) -> Outcome {
-    let why = Why::SourceChanged;
+    let why = RenewalCause::SourceChanged;
     // The token was already requested and could not be written: the next attempt needs no request to the issuer.
     let held = reconciliation.held();
     if let Some(held) = held.filter(|h| h.fingerprint == read.fingerprint) {

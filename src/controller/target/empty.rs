@@ -6,9 +6,9 @@ use kube::{
     api::{Patch, PatchParams},
 };
 
-use super::rejected::write_trouble;
+use super::rejected::write_failed;
 use crate::controller::{
-    api::calls::{Failed, Trouble, call_with_message},
+    api::calls::{ApiErrorKind, Failed, call_with_message},
     context::Context,
     notify,
     reconciliation::Reconciliation,
@@ -50,13 +50,16 @@ pub(in crate::controller) async fn empty(reconciliation: &mut Reconciliation<'_>
 
 /// The outcome of a removal that the API server did not carry out. Nothing is created after the end, so the message has no advice about that.
 fn refused(reconciliation: &mut Reconciliation<'_>, failed: Failed) -> Outcome {
-    let reason = match failed.trouble {
-        Trouble::Conflict | Trouble::NotFound | Trouble::Unwanted | Trouble::Terminating => {
-            return write_trouble(reconciliation, failed);
+    let reason = match failed.error_kind {
+        ApiErrorKind::Conflict
+        | ApiErrorKind::NotFound
+        | ApiErrorKind::Unwanted
+        | ApiErrorKind::Terminating => {
+            return write_failed(reconciliation, failed);
         }
-        Trouble::Forbidden => Reason::TargetWriteForbidden,
-        Trouble::Quota | Trouble::Invalid => Reason::TargetInvalid,
-        Trouble::Unavailable => Reason::KubernetesUnavailable,
+        ApiErrorKind::Forbidden => Reason::TargetWriteForbidden,
+        ApiErrorKind::Quota | ApiErrorKind::Invalid => Reason::TargetInvalid,
+        ApiErrorKind::Unavailable => Reason::KubernetesUnavailable,
     };
     let cause = failed.server_message.fault();
     let cause = cause.unwrap_or_else(|| "the Kubernetes API did not answer".to_owned());
@@ -82,7 +85,7 @@ pub(in crate::controller) async fn empty_unusable(
         context.worked("empty", uid);
         return true;
     };
-    let result = failed.trouble.as_str();
+    let result = failed.error_kind.as_str();
     let failure = context.failed("empty", uid, result);
     warn_at_first!(
         failure,

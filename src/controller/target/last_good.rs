@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::controller::{
-    api::calls::{Failed, Trouble, call_with_message},
+    api::calls::{ApiErrorKind, Failed, call_with_message},
     context::Context,
     locks::lock,
 };
@@ -56,12 +56,12 @@ pub(in crate::controller) async fn settle(
             continue;
         };
         // The watch reports changes that were made in the meantime.
-        failed |= fault.trouble != Trouble::Unwanted;
+        failed |= fault.error_kind != ApiErrorKind::Unwanted;
         let Some(why) = refusal(&fault) else {
             continue;
         };
         let (uid, secret) = (&credential.uid, &copied.copy.name);
-        let failure = context.failed(WHAT, uid, fault.trouble.as_str());
+        let failure = context.failed(WHAT, uid, fault.error_kind.as_str());
         warn_at_first!(
             failure,
             namespace = credential.namespace,
@@ -78,8 +78,8 @@ pub(in crate::controller) async fn settle(
 /// Who refused a write, if a user must act. No text of the answer: it may repeat the request.
 fn refusal(failed: &Failed) -> Option<String> {
     let refused = matches!(
-        failed.trouble,
-        Trouble::Forbidden | Trouble::Quota | Trouble::Invalid
+        failed.error_kind,
+        ApiErrorKind::Forbidden | ApiErrorKind::Quota | ApiErrorKind::Invalid
     );
     let lasts = refused || failed.server_message.is_webhook_down();
     failed.server_message.rejected_by().filter(|_| lasts)
@@ -222,10 +222,10 @@ impl<'a> Task<'a> {
         let mut data = secret.data.unwrap_or_default();
         let pair = [TLS.0, TLS.1].map(|key| data.remove_entry(key));
         let [Some(certificate), Some(key)] = pair else {
-            return Err(Trouble::Unwanted.into());
+            return Err(ApiErrorKind::Unwanted.into());
         };
         if !same {
-            return Err(Trouble::Unwanted.into());
+            return Err(ApiErrorKind::Unwanted.into());
         }
         let hidden = std::str::from_utf8(&key.1.0).ok().map(SecretString::from);
         let pair: BTreeMap<String, ByteString> = [certificate, key].into();
@@ -299,11 +299,11 @@ impl<'a> Pair<'a> {
                     && found.metadata.deletion_timestamp.is_none()
                     && last_good::is_wanted(&found.metadata)
             }
-            Err(failed) if failed.trouble == Trouble::NotFound => false,
+            Err(failed) if failed.error_kind == ApiErrorKind::NotFound => false,
             Err(failed) => return Err(failed),
         };
         if asks {
-            return Err(Trouble::Unwanted.into());
+            return Err(ApiErrorKind::Unwanted.into());
         }
         let patch = last_good::empty_patch(version, (self.source, uid));
         self.patch(&patch, None).await

@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::{rejected::write_trouble, wanted::wants_metadata, write::patch_secret};
+use super::{rejected::write_failed, wanted::wants_metadata, write::patch_secret};
 use crate::controller::{api::existence::is_gone, reconciliation::Reconciliation};
 use crate::{
     plan::Outcome,
@@ -29,7 +29,7 @@ pub(in crate::controller) async fn take_over(reconciliation: &mut Reconciliation
     match is_gone(context, &credential.uid, &reconciliation.key).await {
         Ok(false) => {}
         Ok(true) => return Outcome::Released,
-        Err(trouble) => return write_trouble(reconciliation, trouble),
+        Err(error_kind) => return write_failed(reconciliation, error_kind),
     }
     let patch = take_over_patch(version, &template(credential), uid);
     let wanted = || wants_metadata(reconciliation);
@@ -38,7 +38,7 @@ pub(in crate::controller) async fn take_over(reconciliation: &mut Reconciliation
             reconciliation.observed.memory.out_of_sync = None;
             reconciliation.again()
         }
-        Err(trouble) => write_trouble(reconciliation, trouble),
+        Err(error_kind) => write_failed(reconciliation, error_kind),
     }
 }
 
@@ -50,8 +50,8 @@ pub(in crate::controller) async fn patch_metadata(
     let credential = reconciliation.credential;
     let waiting = reconciliation.observed.failure(credential).is_some();
     let wanted = || wants_metadata(reconciliation);
-    if let Err(trouble) = patch_secret(reconciliation, wanted, patch).await {
-        return write_trouble(reconciliation, trouble);
+    if let Err(error_kind) = patch_secret(reconciliation, wanted, patch).await {
+        return write_failed(reconciliation, error_kind);
     }
     reconciliation.observed.memory.out_of_sync = None;
     if waiting {

@@ -5,40 +5,40 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    rejected::{unfit, write_trouble},
+    rejected::{unfit, write_failed},
     wanted::{Wanted, wanted},
-    write::{WriteTrouble, write},
+    write::{WriteError, write},
 };
 use crate::controller::{
-    api::calls::Trouble,
+    api::calls::ApiErrorKind,
     context::Context,
     notify,
     reconciliation::Reconciliation,
-    state::{Held, Revocable},
+    state::{Revocable, UnpublishedToken},
     token::digest_key::token_digest,
 };
 use crate::{
     Reason,
     api::DeletionPolicy,
-    plan::{self, Memory, Minted, NewToken, Outcome, Received, Why, record},
+    plan::{self, Memory, Minted, NewToken, Outcome, Received, RenewalCause, record},
     publish::Record,
 };
 
 /// Writes a token that was received. Its end is that of everything that the Secret contains.
 pub(in crate::controller) async fn publish(
     reconciliation: &mut Reconciliation<'_>,
-    held: &Held,
-    why: Why,
+    held: &UnpublishedToken,
+    why: RenewalCause,
 ) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let limited = held.token.limited_by(&credential.target.keys);
-    let limited = limited.map(|token| Held {
+    let limited = limited.map(|token| UnpublishedToken {
         token: Arc::new(token),
         ..held.clone()
     });
     let held = limited.as_ref().unwrap_or(held);
     let Ok(digests) = context.digest_key.get(&context.metrics).await else {
-        return write_trouble(reconciliation, Trouble::Unavailable);
+        return write_failed(reconciliation, ApiErrorKind::Unavailable);
     };
     // The check is made after the wait for the key, and again immediately before each attempt to write.
     match wanted(reconciliation) {
@@ -75,12 +75,12 @@ pub(in crate::controller) async fn publish(
     };
     match write(reconciliation, &record, held).await {
         Ok(()) => published(reconciliation, &record, held, why),
-        Err(WriteTrouble::Call(failed)) if failed.trouble == Trouble::Unwanted => {
+        Err(WriteError::Call(failed)) if failed.error_kind == ApiErrorKind::Unwanted => {
             let now = wanted(reconciliation);
             unwanted(reconciliation, now)
         }
-        Err(WriteTrouble::Call(failed)) => write_trouble(reconciliation, failed),
-        Err(WriteTrouble::Unfit(problem)) => unfit(reconciliation, problem),
+        Err(WriteError::Call(failed)) => write_failed(reconciliation, failed),
+        Err(WriteError::Unfit(problem)) => unfit(reconciliation, problem),
     }
 }
 
@@ -105,10 +105,14 @@ fn repeated_until(
     plan::repeated_until(old, received, now)
 }
 
-fn repeated(reconciliation: &mut Reconciliation<'_>, why: Why, until: Timestamp) -> Outcome {
+fn repeated(
+    reconciliation: &mut Reconciliation<'_>,
+    why: RenewalCause,
+    until: Timestamp,
+) -> Outcome {
     reconciliation.observed.memory.failure = None;
     reconciliation.drop_held();
-    if why == Why::SourceChanged {
+    if why == RenewalCause::SourceChanged {
         // No renewal is due: another client secret was tried, and its result is stored.
         return reconciliation.again();
     }
@@ -120,8 +124,8 @@ fn repeated(reconciliation: &mut Reconciliation<'_>, why: Why, until: Timestamp)
 fn published(
     reconciliation: &mut Reconciliation<'_>,
     record: &Record,
-    held: &Held,
-    why: Why,
+    held: &UnpublishedToken,
+    why: RenewalCause,
 ) -> Outcome {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let revocable = (credential.target.deletion == DeletionPolicy::Revoke).then(|| Revocable {
@@ -138,7 +142,7 @@ fn published(
     };
     let now = context.clock.now();
     // The first token of a credential is not a repair.
-    if why != Why::Absent || context.has_published(&reconciliation.key) {
+    if why != RenewalCause::Absent || context.has_published(&reconciliation.key) {
         observed.memory.published(why, now);
     }
     notify::wrote(context, credential, now);
@@ -162,7 +166,7 @@ fn published(
 }
 
 /// Counts a written token, and measures the remaining lifetime of the token that it replaces.
-fn measure(context: &Context, old: Option<&Record>, why: Why) {
+fn measure(context: &Context, old: Option<&Record>, why: RenewalCause) {
     context.metrics.published(why.as_str());
     // A static key has no known expiry.
     let Some(old) = old.filter(|old| !old.is_static()) else {
@@ -172,7 +176,7 @@ fn measure(context: &Context, old: Option<&Record>, why: Why) {
     let left = old.expires_at.duration_since(now);
     context.metrics.replaced(left.as_secs_f64());
     // Other renewals happen before they are due.
-    if matches!(why, Why::Due | Why::Expired) {
+    if matches!(why, RenewalCause::Due | RenewalCause::Expired) {
         let late = now.duration_since(old.renew_at);
         context.metrics.renewed(late.as_secs_f64());
     }

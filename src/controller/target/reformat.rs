@@ -7,10 +7,10 @@ use kube::Api;
 
 use super::{
     metadata::patch_metadata,
-    rejected::{unfit, write_trouble},
+    rejected::{unfit, write_failed},
 };
 use crate::controller::{
-    api::calls::{Trouble, call},
+    api::calls::{ApiErrorKind, call},
     notify,
     reconciliation::Reconciliation,
     token::digest_key::token_digest,
@@ -37,11 +37,11 @@ pub(in crate::controller) async fn reformat(reconciliation: &mut Reconciliation<
     let request = || api.get(&credential.target.name);
     let secret = match call(&context.metrics, "get_secret", request).await {
         Ok(secret) => secret,
-        Err(trouble) => return write_trouble(reconciliation, trouble),
+        Err(error_kind) => return write_failed(reconciliation, error_kind),
     };
     if secret.metadata.resource_version.as_ref() != Some(&version) {
         // The Secret changed after it was observed; the watch will report the change.
-        return write_trouble(reconciliation, Trouble::Conflict);
+        return write_failed(reconciliation, ApiErrorKind::Conflict);
     }
     let written = &published.managed_keys.data;
     let recovered = recover(&secret.data.unwrap_or_default(), written);
@@ -53,7 +53,7 @@ pub(in crate::controller) async fn reformat(reconciliation: &mut Reconciliation<
     };
     let token = token(credential, &record, recovered);
     let Ok(digests) = context.digest_key.get(&context.metrics).await else {
-        return write_trouble(reconciliation, Trouble::Unavailable);
+        return write_failed(reconciliation, ApiErrorKind::Unavailable);
     };
     if token_digest(digests, &token) != record.token_digest {
         // The value is not the published token, for whatever reason. It must not be copied into further keys.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::controller::{
-    api::calls::{Failed, Trouble},
+    api::calls::{ApiErrorKind, Failed},
     reconciliation::Reconciliation,
 };
 use crate::{
@@ -24,24 +24,32 @@ pub(super) fn unfit(reconciliation: &mut Reconciliation<'_>, problem: String) ->
 }
 
 /// The outcome of a reconciliation whose write the API server did not carry out.
-pub(in crate::controller) fn write_trouble(
+pub(in crate::controller) fn write_failed(
     reconciliation: &mut Reconciliation<'_>,
     failed: impl Into<Failed>,
 ) -> Outcome {
     let Failed {
-        trouble,
+        error_kind,
         server_message,
     } = failed.into();
-    match trouble {
-        Trouble::Conflict | Trouble::NotFound => {
+    match error_kind {
+        ApiErrorKind::Conflict | ApiErrorKind::NotFound => {
             return out_of_sync(reconciliation, &server_message);
         }
-        Trouble::Unwanted => return reconciliation.again(),
-        Trouble::Terminating => return Outcome::Released,
-        Trouble::Forbidden | Trouble::Quota | Trouble::Invalid | Trouble::Unavailable => {}
+        ApiErrorKind::Unwanted => return reconciliation.again(),
+        ApiErrorKind::Terminating => return Outcome::Released,
+        ApiErrorKind::Forbidden
+        | ApiErrorKind::Quota
+        | ApiErrorKind::Invalid
+        | ApiErrorKind::Unavailable => {}
     }
     let target = &reconciliation.observed.target;
-    let token_error = rejected(reconciliation.credential, target, trouble, &server_message);
+    let token_error = rejected(
+        reconciliation.credential,
+        target,
+        error_kind,
+        &server_message,
+    );
     reconciliation.failed(token_error)
 }
 
@@ -49,7 +57,7 @@ pub(in crate::controller) fn write_trouble(
 fn rejected(
     credential: &Credential,
     target: &Target,
-    trouble: Trouble,
+    error_kind: ApiErrorKind,
     server_message: &ServerMessage,
 ) -> TokenError {
     let name = &credential.target.name;
@@ -59,22 +67,22 @@ fn rejected(
     };
     let sentence = server_message.sentence(name, (has, credential.target.type_.as_str()));
     let or = |text: &str| sentence.clone().unwrap_or_else(|| text.to_owned());
-    match trouble {
-        Trouble::Forbidden => TokenError::local(
+    match error_kind {
+        ApiErrorKind::Forbidden => TokenError::local(
             Class::Denied,
             Reason::TargetWriteForbidden,
             or(
                 "apicred may not write the target Secret; give its role create and patch on secrets here",
             ),
         ),
-        Trouble::Quota => TokenError::local(
+        ApiErrorKind::Quota => TokenError::local(
             Class::Denied,
             Reason::TargetQuotaExceeded,
             or(
                 "the namespace's quota leaves no room for the target Secret; raise it or delete a Secret",
             ),
         ),
-        Trouble::Invalid => TokenError::local(
+        ApiErrorKind::Invalid => TokenError::local(
             Class::Invalid,
             Reason::TargetInvalid,
             or("the API server rejects the target Secret; correct spec.target"),

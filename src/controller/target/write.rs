@@ -13,7 +13,7 @@ use crate::controller::{
     api::calls::{Failed, call_with_message},
     context::Context,
     reconciliation::Reconciliation,
-    state::Held,
+    state::UnpublishedToken,
 };
 use crate::{
     api::names,
@@ -22,13 +22,13 @@ use crate::{
 };
 
 /// Why a token could not be written.
-pub(super) enum WriteTrouble {
+pub(super) enum WriteError {
     Call(Failed),
     /// The token does not fit a format.
     Unfit(String),
 }
 
-impl From<Failed> for WriteTrouble {
+impl From<Failed> for WriteError {
     fn from(failed: Failed) -> Self {
         Self::Call(failed)
     }
@@ -38,13 +38,13 @@ impl From<Failed> for WriteTrouble {
 pub(super) async fn write(
     reconciliation: &Reconciliation<'_>,
     record: &Record,
-    held: &Held,
-) -> Result<(), WriteTrouble> {
+    held: &UnpublishedToken,
+) -> Result<(), WriteError> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     let observed = &reconciliation.observed;
     let is_wanted = || wanted(reconciliation) == Wanted::Here;
     let template = template(credential);
-    let data = data(&held.token, &template.keys).map_err(WriteTrouble::Unfit)?;
+    let data = data(&held.token, &template.keys).map_err(WriteError::Unfit)?;
     match &observed.target {
         Target::Absent
         | Target::Deleting(_)

@@ -34,7 +34,7 @@ type Meets = fn() -> Reply;
 
 /// The result of writes for this time.
 #[derive(Clone, Copy, Debug)]
-struct Trouble {
+struct FailingWrites {
     until: Duration,
     meets: Meets,
 }
@@ -47,7 +47,7 @@ struct Seen {
 }
 
 /// An operator whose API server has one state Secret, with the refresh token that was sent.
-fn operator(trouble: Trouble, seen: &Seen) -> Operator {
+fn operator(failing: FailingWrites, seen: &Seen) -> Operator {
     let (began, seen) = (Instant::now(), seen.clone());
     let api = move |method: &Method, _: &http::Uri, body: &Value| {
         let metadata = json!({
@@ -62,8 +62,8 @@ fn operator(trouble: Trouble, seen: &Seen) -> Operator {
             );
         }
         seen.tries.fetch_add(1, Ordering::SeqCst);
-        if began.elapsed() < trouble.until {
-            return (trouble.meets)();
+        if began.elapsed() < failing.until {
+            return (failing.meets)();
         }
         assert_eq!(body["stringData"]["token"], "the-new");
         seen.stored.fetch_add(1, Ordering::SeqCst);
@@ -92,7 +92,8 @@ async fn a_new_refresh_token_is_tried_to_be_stored_for_the_whole_time_that_it_ha
         for (until, authority) in [(18, Authority::always()), (29, lost()), (120, lost())] {
             let seen = Seen::default();
             let until = Duration::from_secs(until);
-            let operator = operator(Trouble { until, meets }, &seen).with_authority(authority);
+            let operator =
+                operator(FailingWrites { until, meets }, &seen).with_authority(authority);
             let began = Instant::now();
             let credential = credential();
             let mut answered = Answered::of_a_test(&credential, "the-old", "the-new");
@@ -112,7 +113,7 @@ async fn a_leader_holds_what_it_cannot_store_and_continues() {
     for (name, meets) in MEETS {
         let seen = Seen::default();
         let until = Duration::from_hours(1);
-        let operator = operator(Trouble { until, meets }, &seen);
+        let operator = operator(FailingWrites { until, meets }, &seen);
         let began = Instant::now();
         let credential = credential();
         let mut answered = Answered::of_a_test(&credential, "the-old", "the-new");
@@ -135,7 +136,7 @@ async fn what_only_the_leader_has_is_stored_before_the_process_ends() {
     for (name, meets) in MEETS {
         let seen = Seen::default();
         let until = Duration::from_secs(90);
-        let mut operator = operator(Trouble { until, meets }, &seen);
+        let mut operator = operator(FailingWrites { until, meets }, &seen);
         let store = &mut operator.writers.credentials;
         store.apply_watcher_event(&Event::Apply(PackedCredential::from(&object(&json!({})))));
         let credential = credential();
@@ -170,11 +171,11 @@ async fn what_only_the_leader_has_is_stored_before_the_process_ends() {
 async fn what_only_the_leader_has_is_stored_although_its_credential_is_deleted_or_replaced() {
     for (name, replaced) in [("deleted", false), ("replaced", true)] {
         let seen = Seen::default();
-        let trouble = Trouble {
+        let failing = FailingWrites {
             until: Duration::from_secs(5),
             meets: || refuse(500),
         };
-        let mut operator = operator(trouble, &seen);
+        let mut operator = operator(failing, &seen);
         let store = &mut operator.writers.credentials;
         let there = object(&json!({}));
         store.apply_watcher_event(&Event::Apply(PackedCredential::from(&there)));
@@ -215,11 +216,11 @@ async fn what_only_the_leader_has_is_stored_although_its_credential_is_deleted_o
 #[tokio::test(start_paused = true)]
 async fn what_belongs_to_no_credential_is_stored_before_the_process_ends() {
     let seen = Seen::default();
-    let trouble = Trouble {
+    let failing = FailingWrites {
         until: Duration::from_secs(10),
         meets: || Reply::Silence,
     };
-    let operator = operator(trouble, &seen);
+    let operator = operator(failing, &seen);
     let context = Arc::clone(&operator.context);
     let credential = credential();
     let key = credential.key();

@@ -56,7 +56,7 @@ async fn acquire_noting(
     match refresh_answer::store_unsaved(context, credential, &reconciliation.key).await {
         Unsaved::Nothing => {}
         Unsaved::Settled => first = None,
-        Unsaved::Came(result) => return *result,
+        Unsaved::RefreshResult(result) => return *result,
     }
     if let Some(fixed) = &credential.static_key {
         let read = match first {

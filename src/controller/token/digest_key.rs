@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::controller::{
     api::{
-        calls::{Failed, Trouble, call_with_message},
+        calls::{ApiErrorKind, Failed, call_with_message},
         ids,
     },
     locks::lock,
@@ -78,7 +78,7 @@ impl KeyKeeper {
     async fn load(&self, metrics: &Metrics) -> Result<DigestKey, NoKey> {
         match self.stored(metrics).await {
             Ok(secret) => return self.read(&secret),
-            Err(failed) if failed.trouble == Trouble::NotFound => {}
+            Err(failed) if failed.error_kind == ApiErrorKind::NotFound => {}
             Err(failed) => return Err(failed.into()),
         }
         let key = ids::random::<32>();
@@ -105,7 +105,7 @@ impl KeyKeeper {
         match made {
             Ok(made) => self.read(&made),
             // Another replica created it in the meantime.
-            Err(failed) if failed.trouble == Trouble::Conflict => {
+            Err(failed) if failed.error_kind == ApiErrorKind::Conflict => {
                 self.read(&self.stored(metrics).await?)
             }
             Err(failed) => Err(failed.into()),
@@ -145,26 +145,31 @@ fn step(namespace: &str, why: &NoKey) -> String {
     };
     let said = &failed.server_message;
     let rule = said.fault().filter(|_| !said.is_rights());
-    if let (Trouble::Forbidden | Trouble::Invalid, Some(rule)) = (failed.trouble, &rule) {
+    if let (ApiErrorKind::Forbidden | ApiErrorKind::Invalid, Some(rule)) =
+        (failed.error_kind, &rule)
+    {
         return format!(
             "the operator's Secret {NAME} in namespace {namespace} cannot be read or created: {rule}; an administrator must change what it names, or allow this Secret"
         );
     }
-    match failed.trouble {
+    match failed.error_kind {
         // The Secret is created if it does not exist, so a 404 means that the namespace does not exist.
-        Trouble::NotFound => format!(
+        ApiErrorKind::NotFound => format!(
             "namespace {namespace} of the operator does not exist; an administrator must create it, or correct --namespace (POD_NAMESPACE)"
         ),
-        Trouble::Terminating => format!(
+        ApiErrorKind::Terminating => format!(
             "namespace {namespace} of the operator is being deleted, so its Secret {NAME} cannot be created; install the operator in another one"
         ),
-        Trouble::Forbidden => format!(
+        ApiErrorKind::Forbidden => format!(
             "the operator may not read or create its Secret {NAME} in namespace {namespace}; an administrator must give it the Role of the chart, or correct --namespace (POD_NAMESPACE)"
         ),
-        Trouble::Quota => format!(
+        ApiErrorKind::Quota => format!(
             "a quota in namespace {namespace} leaves no room for the operator's Secret {NAME}; an administrator must raise it"
         ),
-        Trouble::Invalid | Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => {
+        ApiErrorKind::Invalid
+        | ApiErrorKind::Conflict
+        | ApiErrorKind::Unavailable
+        | ApiErrorKind::Unwanted => {
             let rule = rule.map_or_else(String::new, |rule| format!(" ({rule})"));
             format!("the operator's digest key cannot be read{rule}; apicred tries again")
         }
@@ -208,19 +213,19 @@ mod tests {
         let rights = "User \"apicred\" cannot create resource \"secrets\"";
         #[rustfmt::skip]
         let cases = [
-            (Trouble::NotFound, none(), ["namespace nosuch of the operator does not exist", "--namespace"]),
-            (Trouble::Terminating, none(), ["namespace nosuch", "being deleted"]),
-            (Trouble::Forbidden, none(), ["namespace nosuch", "Role"]),
-            (Trouble::Forbidden, answered(403, rights), ["namespace nosuch", "Role"]),
-            (Trouble::Forbidden, answered(403, hook), ["the admission webhook guard.example denies it: \"no owner label\"", "an administrator must"]),
-            (Trouble::Invalid, answered(422, denied), ["the admission policy plain denies it: \"no owner label\"", "an administrator must"]),
-            (Trouble::Quota, none(), ["quota in namespace nosuch", "raise it"]),
-            (Trouble::Unavailable, none(), ["cannot be read", "tries again"]),
-            (Trouble::Unavailable, answered(500, down), ["guard.example does not answer", "tries again"]),
+            (ApiErrorKind::NotFound, none(), ["namespace nosuch of the operator does not exist", "--namespace"]),
+            (ApiErrorKind::Terminating, none(), ["namespace nosuch", "being deleted"]),
+            (ApiErrorKind::Forbidden, none(), ["namespace nosuch", "Role"]),
+            (ApiErrorKind::Forbidden, answered(403, rights), ["namespace nosuch", "Role"]),
+            (ApiErrorKind::Forbidden, answered(403, hook), ["the admission webhook guard.example denies it: \"no owner label\"", "an administrator must"]),
+            (ApiErrorKind::Invalid, answered(422, denied), ["the admission policy plain denies it: \"no owner label\"", "an administrator must"]),
+            (ApiErrorKind::Quota, none(), ["quota in namespace nosuch", "raise it"]),
+            (ApiErrorKind::Unavailable, none(), ["cannot be read", "tries again"]),
+            (ApiErrorKind::Unavailable, answered(500, down), ["guard.example does not answer", "tries again"]),
         ];
-        for (trouble, server_message, words) in cases {
+        for (error_kind, server_message, words) in cases {
             let failed = Failed {
-                trouble,
+                error_kind,
                 server_message,
             };
             let step = step("nosuch", &NoKey::Failed(failed));

@@ -14,7 +14,7 @@ use url::Url;
 use crate::controller::{cache::index::IssuerName, locks::lock};
 use crate::{
     clock::Clock,
-    credential::{Endpoint, Issuer, IssuerId, Places, SecretStyle},
+    credential::{Endpoint, Issuer, IssuerId, OptionalEndpoints, SecretStyle},
     http::Http,
     issuer::lookup::discover,
     oauth::{TokenEndpoint, TokenError},
@@ -54,15 +54,15 @@ impl Found {
 /// Everything in the spec of an issuer that decides what a document means. If only other fields are edited, the endpoint that is known may still be
 /// used. It is never used for another URL, other CAs or another object.
 #[derive(PartialEq)]
-struct Place {
+struct DiscoveryKey {
     uid: String,
     endpoint: Endpoint,
-    places: Places,
+    places: OptionalEndpoints,
     style: Option<SecretStyle>,
     ca_bundle: Option<String>,
 }
 
-impl Place {
+impl DiscoveryKey {
     fn of(issuer: &Issuer) -> Self {
         let uid = issuer.version.split('/').next().unwrap_or_default();
         Self {
@@ -111,7 +111,7 @@ impl Failed {
 
 struct Found {
     version: String,
-    place: Place,
+    place: DiscoveryKey,
     at: Timestamp,
     /// The number of consecutive times that the document was read again because its endpoint proved wrong, and was unchanged.
     confirmed: u32,
@@ -169,7 +169,7 @@ impl DiscoveryCache {
         let doubted = self.is_doubted(&issuer.id);
         let seed = fraction(&[&issuer.id.to_string(), "discovery"]);
         let version = issuer.version.clone();
-        let place = Place::of(issuer);
+        let place = DiscoveryKey::of(issuer);
         let known = entry.found.as_ref().filter(|f| f.place == place);
         let current = known.filter(|f| f.version == version && f.is_current(now, doubted, seed));
         if let Some(current) = current {
@@ -343,7 +343,7 @@ mod tests {
             change(&mut edited);
             let mut before = issuer.clone();
             before.version = "uid-1/1".to_owned();
-            Place::of(&before) == Place::of(&edited)
+            DiscoveryKey::of(&before) == DiscoveryKey::of(&edited)
         };
         let url = || Endpoint::Discover("https://other.example/".parse().unwrap());
         assert!(same(|i| i.max_in_flight = 1));
@@ -353,7 +353,7 @@ mod tests {
             endpoint: url(),
             ..issuer.clone()
         };
-        assert!(Place::of(&moved) != Place::of(&issuer));
+        assert!(DiscoveryKey::of(&moved) != DiscoveryKey::of(&issuer));
         assert!(!same(|i| i.ca_bundle = Some("CA".to_owned())));
         assert!(!same(|i| i.places.issuer = Some("https://x".to_owned())));
         assert!(!same(|i| i.style = Some(SecretStyle::Post)));

@@ -9,14 +9,14 @@ use std::{
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{attempt::TokenAttempt, begun::Begun, identity, refresh_token::Came};
+use super::{attempt::TokenAttempt, begun::Begun, identity, refresh_token::RefreshResult};
 use crate::controller::{api::ids, context::Context};
 use crate::{
     credential::{AuthenticationMethod, Credential, OperatorIdentity},
-    http::{Broken, Manner},
+    http::{Broken, SendOptions},
     oauth::{
-        self, AnswerContext, Class, Grant, Granted, Material, Moment, RawAnswer, Stage, Token,
-        TokenEndpoint, TokenError, TokenRequest, Validity, discovery, grant::JwtBearer,
+        self, AnswerContext, Class, Grant, Granted, Material, RawAnswer, RequestContext, Stage,
+        Token, TokenEndpoint, TokenError, TokenRequest, Validity, discovery, grant::JwtBearer,
     },
     plan::fingerprint,
     publish::{SourceMark, SourceUse},
@@ -68,7 +68,7 @@ pub(in crate::controller) async fn build(
     let (credential, endpoint, now) = (credential.clone(), endpoint.clone(), context.clock.now());
     let make = move || {
         let (id, assertion) = (ids::uuid(), ids::uuid());
-        let moment = Moment {
+        let moment = RequestContext {
             now,
             request_id: &id,
             assertion_id: &assertion,
@@ -142,7 +142,7 @@ async fn challenged(
     let begun = Begun::now(context, credential, &request);
     let exchanged = context
         .http
-        .exchange(&credential.issuer, request, Manner::default());
+        .exchange(&credential.issuer, request, SendOptions::default());
     let exchanged = begun.answer_of(exchanged).await;
     if let Ok(answer) = &exchanged
         && let Some(answered_challenge) = identity::after_challenge(context, &local, answer).await?
@@ -176,8 +176,8 @@ async fn send(
     request: TokenRequest,
     id: String,
 ) -> Result<Token, TokenError> {
-    let manner = Manner::default();
-    let token = request_token(context, credential, request, id, manner)
+    let options = SendOptions::default();
+    let token = request_token(context, credential, request, id, options)
         .await
         .result?;
     complete(context, credential, token).await
@@ -201,7 +201,7 @@ async fn complete(
         };
         oauth::second_answer(credential, raw, moment)
     };
-    let came = send_once(context, credential, request, Manner::default(), read).await;
+    let came = send_once(context, credential, request, SendOptions::default(), read).await;
     came.result.map(|completed| Token {
         correlation_id: token.correlation_id,
         ..completed
@@ -214,13 +214,13 @@ pub(in crate::controller) async fn request_token(
     credential: &Credential,
     request: TokenRequest,
     id: String,
-    manner: Manner,
-) -> Came {
+    options: SendOptions,
+) -> RefreshResult {
     let came = send_once(
         context,
         credential,
         request,
-        manner,
+        options,
         token_reader(credential, id),
     )
     .await;
@@ -249,17 +249,17 @@ async fn send_once(
     context: &Context,
     credential: &Credential,
     request: TokenRequest,
-    manner: Manner,
+    options: SendOptions,
     read: impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, TokenError>,
-) -> Came {
+) -> RefreshResult {
     if !context.may_act() {
-        return Came {
+        return RefreshResult {
             granted: Granted::Nothing,
             result: Err(not_leading()),
         };
     }
     let begun = Begun::now(context, credential, &request);
-    let exchanged = context.http.exchange(&credential.issuer, request, manner);
+    let exchanged = context.http.exchange(&credential.issuer, request, options);
     let exchanged = begun.answer_of(exchanged).await;
     concluded(context, credential, &begun, exchanged, read)
 }
@@ -271,7 +271,7 @@ fn concluded(
     begun: &Begun,
     exchanged: Result<RawAnswer, Broken>,
     read: impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, TokenError>,
-) -> Came {
+) -> RefreshResult {
     let (granted, result) = match exchanged {
         Ok(raw) => {
             let now = context.clock.now();
@@ -291,7 +291,7 @@ fn concluded(
     traces::conclude(&begun.span, class_of(&result), result.is_err());
     measure(context, credential, &result, begun.clock);
     inform(context, credential, result.as_ref().err());
-    Came { granted, result }
+    RefreshResult { granted, result }
 }
 
 /// Reports the result of a request to the rate limiter: an error, or a success.

@@ -23,7 +23,7 @@ use crate::{
         AuthenticationMethod, Credential, Lacking, StaticKey,
         binding::{self, IssuedBy, Use},
     },
-    oauth::{self, Class, Grant, Material, Need, TokenEndpoint, TokenError},
+    oauth::{self, Class, Grant, Material, RequiredInput, TokenEndpoint, TokenError},
     plan::{Source, fingerprint, fingerprint::DigestKey},
     publish::{SourceMark, rejection::ServerMessage},
     telemetry::traces,
@@ -111,7 +111,7 @@ impl Read {
         }
         let needs = credential.grant.needs();
         for (need, grant_input) in needs.iter().zip(&mut self.grant_inputs) {
-            if let Need::Account(account) = need {
+            if let RequiredInput::Account(account) = need {
                 *grant_input = account_token(context, credential, account, endpoint).await?;
             }
         }
@@ -195,12 +195,12 @@ impl Inputs {
         let mut inputs = Self::default();
         for (purpose, need) in credential.inputs() {
             let (reference, take): (_, Taken) = match &need {
-                Need::Line(reference) if purpose == Use::StaticKey => {
+                RequiredInput::Line(reference) if purpose == Use::StaticKey => {
                     (reference, StaticKey::from_secret_bytes)
                 }
-                Need::Line(reference) => (reference, oauth::secret_text),
-                Need::File(reference) => (reference, oauth::file),
-                Need::Account(_) => {
+                RequiredInput::Line(reference) => (reference, oauth::secret_text),
+                RequiredInput::File(reference) => (reference, oauth::file),
+                RequiredInput::Account(_) => {
                     inputs.values.push(SecretString::from(""));
                     continue;
                 }

@@ -12,7 +12,7 @@ use crate::{
     },
     oauth::{self, Class, ClientKey, Identity, Material, TokenError},
     plan::fingerprint::DigestKey,
-    rotation::{Noted, Record, values::PREVIOUS},
+    rotation::{Record, StoredRecord, values::PREVIOUS},
 };
 
 /// The list in the spec and the observed list are the same. Otherwise there is a defect.
@@ -76,7 +76,7 @@ pub(super) fn before(
     key: &str,
     digests: &DigestKey,
 ) -> Option<Material> {
-    let Noted::Record(record) = Record::read(secret.meta.annotations.as_ref()?) else {
+    let StoredRecord::Record(record) = Record::read(secret.meta.annotations.as_ref()?) else {
         return None;
     };
     let current = current(secret, credential, key)?;

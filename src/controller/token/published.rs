@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::digest_key::secret_digest;
 use crate::controller::{
-    api::calls::{Trouble, call},
+    api::calls::{ApiErrorKind, call},
     context::Context,
 };
 use crate::{
@@ -53,8 +53,8 @@ pub(in crate::controller) async fn published(
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
     let target = credential.target.name.as_str();
     let secret = call(&context.metrics, "get_secret", || api.get(target)).await;
-    let secret = secret.map_err(|trouble| match trouble {
-        Trouble::NotFound => NoToken::NoSecret,
+    let secret = secret.map_err(|error_kind| match error_kind {
+        ApiErrorKind::NotFound => NoToken::NoSecret,
         _ => NoToken::Unreadable,
     })?;
     let published = examine(&secret.metadata).published;

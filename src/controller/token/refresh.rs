@@ -13,11 +13,11 @@ use super::{
     exchange::{Acquired, build, not_leading, request_token},
     inputs::{Read, digest_key},
     refresh_answer::{abandoned, store},
-    refresh_token::{Answered, Came, StateSecret},
+    refresh_token::{Answered, RefreshResult, StateSecret},
     state_secret::{self, PATIENCE as STORING},
 };
 use crate::controller::{
-    api::calls::{DEADLINE, Trouble},
+    api::calls::{ApiErrorKind, DEADLINE},
     context::Context,
     limiter::issuers::Permit,
     locks::lock,
@@ -25,7 +25,7 @@ use crate::controller::{
 use crate::{
     api::names,
     credential::{Credential, Key, binding},
-    http::{Manner, TOTAL},
+    http::{SendOptions, TOTAL},
     oauth::{
         Class, Granted, Material, Stage, TokenEndpoint, TokenError, TokenRequest,
         renewal::{self, Notes, Send, Sent, Step, TokenState},
@@ -110,13 +110,13 @@ impl Refresh {
         let (sent, in_doubt) = self.begin(digests, &token, &fingerprint).await?;
         // 3. Send, unless it is unknown whether the mark is set. In this case remove it: no other process can know that no
         // request was sent for it, and this process may lose its lease.
-        let manner = Manner {
+        let options = SendOptions {
             fresh: !self.credential.issuer.reuse.is_always(),
             deadline: Duration::try_from(deadline).unwrap_or_default(),
         };
         let mut came = match in_doubt {
-            None => self.send(requests, manner, &sent).await,
-            Some(token_error) => Came {
+            None => self.send(requests, options, &sent).await,
+            Some(token_error) => RefreshResult {
                 granted: Granted::Nothing,
                 result: Err(TokenError {
                     not_sent: true,
@@ -244,12 +244,12 @@ impl Refresh {
         )]
         .into();
         let written = state_secret::write(context, credential, &mut self.state, &changes, None);
-        let trouble = match written.await {
+        let error_kind = match written.await {
             Ok(()) => return Ok(None),
-            Err(trouble) => trouble,
+            Err(error_kind) => error_kind,
         };
-        let token_error = state_secret::trouble(&self.state, trouble);
-        if trouble == Trouble::Unavailable {
+        let token_error = state_secret::error_kind(&self.state, error_kind);
+        if error_kind == ApiErrorKind::Unavailable {
             return Ok(Some(token_error));
         }
         context.drop_mark(key, uid, how);
@@ -260,20 +260,20 @@ impl Refresh {
     async fn send(
         &self,
         requests: Vec<(TokenRequest, String)>,
-        manner: Manner,
+        options: SendOptions,
         sent: &Sent,
-    ) -> Came {
+    ) -> RefreshResult {
         let (context, credential) = (&self.context, &self.credential);
         let window = Duration::try_from(credential.issuer.reuse.window).unwrap_or_default();
         let began = Instant::now();
-        let mut last: Option<Came> = None;
+        let mut last: Option<RefreshResult> = None;
         for (request, id) in requests {
             let again = last.is_some();
             if again && began.elapsed() >= window {
                 break;
             }
             context.clear_void_marks(&self.key, &credential.uid);
-            let mut came = request_token(context, credential, request, id, manner).await;
+            let mut came = request_token(context, credential, request, id, options).await;
             // Retry immediately: the mark decides what is done next, or the window for a second use is short.
             if let Err(token_error) = &mut came.result
                 && matches!(token_error.stage, Stage::BrokenOff | Stage::Timeout)
@@ -289,7 +289,7 @@ impl Refresh {
                 _ => return came,
             }
         }
-        last.unwrap_or_else(|| Came {
+        last.unwrap_or_else(|| RefreshResult {
             granted: Granted::Nothing,
             result: Err(TokenError::local(
                 Class::Transient,

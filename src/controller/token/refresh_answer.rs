@@ -90,7 +90,7 @@ pub(in crate::controller) enum Unsaved {
     /// The answer is stored, or was replaced by another sign-in, and it does not belong to the current request. The Secret must be read again.
     Settled,
     /// The result of the answer.
-    Came(Box<Result<Acquired, TokenError>>),
+    RefreshResult(Box<Result<Acquired, TokenError>>),
 }
 
 /// Stores an answer that could not be stored before. This runs in its own task, because the answer must not be lost with the reconcile.
@@ -113,7 +113,7 @@ pub(in crate::controller) async fn store_unsaved(
     match task.await.unwrap_or_else(|_| Err(abandoned())) {
         Err(token_error) if token_error.reason == Reason::StateChanged => Unsaved::Settled,
         Ok(_) if !current => Unsaved::Settled,
-        result => Unsaved::Came(Box::new(result)),
+        result => Unsaved::RefreshResult(Box::new(result)),
     }
 }
 

@@ -48,7 +48,7 @@ impl StateSecret {
 }
 
 /// The result of a request.
-pub(in crate::controller) struct Came {
+pub(in crate::controller) struct RefreshResult {
     /// The change of the refresh token that the response grants, independent of its other content.
     pub(in crate::controller) granted: Granted,
     pub(in crate::controller) result: Result<Token, TokenError>,
@@ -60,7 +60,7 @@ pub(in crate::controller) struct Answered {
     /// The refresh token that was sent.
     pub(in crate::controller) token: SecretString,
     pub(in crate::controller) sent: Sent,
-    pub(in crate::controller) came: Came,
+    pub(in crate::controller) came: RefreshResult,
     /// Keyed digest of the new refresh token.
     pub(in crate::controller) new: Option<String>,
     /// The Secret that authenticated the client.
@@ -102,7 +102,7 @@ impl Answered {
                 how: Send::default(),
                 spent: Vec::new(),
             },
-            came: Came {
+            came: RefreshResult {
                 granted: Granted::New(SecretString::from(new)),
                 result: Ok(token("an-access-token")),
             },

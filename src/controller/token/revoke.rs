@@ -31,7 +31,8 @@ use crate::{
     },
     limits::queue::Urgency,
     oauth::{
-        Class, Grant, Moment, RawAnswer, Revoked, Stage, TokenEndpoint, TokenError, revocation,
+        Class, Grant, RawAnswer, RequestContext, Revoked, Stage, TokenEndpoint, TokenError,
+        revocation,
     },
     plan::{Source, fingerprint, fingerprint::DigestKey},
     publish::ownership::Published,
@@ -192,7 +193,7 @@ impl Revocation<'_> {
         read.complete(context, credential, Some(&self.endpoint))
             .await?;
         let (id, assertion) = (ids::uuid(), ids::uuid());
-        let moment = Moment {
+        let moment = RequestContext {
             now: context.clock.now(),
             request_id: &id,
             assertion_id: &assertion,

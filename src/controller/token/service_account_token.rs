@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::denied::{denied, unavailable};
 use crate::controller::{
-    api::calls::{Failed, Trouble, call_with_message},
+    api::calls::{ApiErrorKind, Failed, call_with_message},
     context::Context,
 };
 use crate::{
@@ -73,14 +73,16 @@ fn account_error(name: &str, right: &str, failed: &Failed) -> TokenError {
         .as_ref()
         .map_or_else(String::new, |server_message| format!(" ({server_message})"));
     let refuse = |class, reason, text: String| TokenError::local(class, reason, text);
-    match failed.trouble {
-        Trouble::NotFound => refuse(
+    match failed.error_kind {
+        ApiErrorKind::NotFound => refuse(
             Class::Invalid,
             Reason::ServiceAccountMissing,
             format!("ServiceAccount {name} does not exist{bracket}; create it or correct the name"),
         ),
         // Denied by RBAC, or without a message.
-        Trouble::Forbidden if failed.server_message.is_rights() || server_message.is_none() => {
+        ApiErrorKind::Forbidden
+            if failed.server_message.is_rights() || server_message.is_none() =>
+        {
             refuse(
                 Class::Transient,
                 Reason::ServiceAccountForbidden,
@@ -89,14 +91,14 @@ fn account_error(name: &str, right: &str, failed: &Failed) -> TokenError {
                 ),
             )
         }
-        Trouble::Forbidden | Trouble::Invalid | Trouble::Quota => refuse(
+        ApiErrorKind::Forbidden | ApiErrorKind::Invalid | ApiErrorKind::Quota => refuse(
             Class::Invalid,
             Reason::ServiceAccountTokenRefused,
             format!(
                 "the API server refuses a token of ServiceAccount {name}{bracket}; correct audience or expirationSeconds, or ask the owner of the policy that it names to allow it"
             ),
         ),
-        Trouble::Terminating => refuse(
+        ApiErrorKind::Terminating => refuse(
             Class::Invalid,
             Reason::ServiceAccountTokenRefused,
             format!(
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
     use crate::publish::rejection::{Answer, ServerMessage};
 
-    fn refused(trouble: Trouble, code: u16, message: &str) -> TokenError {
+    fn refused(error_kind: ApiErrorKind, code: u16, message: &str) -> TokenError {
         let answer = Answer {
             code,
             message,
@@ -132,7 +134,7 @@ mod tests {
             "sync",
             "create on serviceaccounts/token",
             &Failed {
-                trouble,
+                error_kind,
                 server_message,
             },
         )
@@ -143,16 +145,16 @@ mod tests {
         let policy = "serviceaccounts \"sync\" is forbidden: ValidatingAdmissionPolicy 'audiences' with binding 'all' denied request: only api:// audiences";
         #[rustfmt::skip]
         let cases = [
-            (Trouble::NotFound, 404, "serviceaccounts \"sync\" not found", "ServiceAccountMissing", Class::Invalid, "serviceaccounts \"sync\" not found"),
-            (Trouble::Forbidden, 403, "serviceaccounts \"sync\" is forbidden: User \"system:serviceaccount:apicred:apicred\" cannot create resource \"serviceaccounts/token\" in API group \"\"", "ServiceAccountForbidden", Class::Transient, "chart value serviceAccountTokens"),
-            (Trouble::Forbidden, 403, policy, "ServiceAccountTokenRefused", Class::Invalid, "the admission policy audiences denies it: \"only api:// audiences\""),
-            (Trouble::Invalid, 422, policy, "ServiceAccountTokenRefused", Class::Invalid, "the admission policy audiences denies it: \"only api:// audiences\""),
-            (Trouble::Invalid, 400, "admission webhook \"guard.example\" denied the request: not at night", "ServiceAccountTokenRefused", Class::Invalid, "the admission webhook guard.example denies it: \"not at night\""),
-            (Trouble::Invalid, 422, "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes", "ServiceAccountTokenRefused", Class::Invalid, "less than 10 minutes"),
-            (Trouble::Unavailable, 500, "Internal error occurred: failed calling webhook \"guard.example\": refused", "KubernetesUnavailable", Class::Transient, "the admission webhook guard.example does not answer"),
+            (ApiErrorKind::NotFound, 404, "serviceaccounts \"sync\" not found", "ServiceAccountMissing", Class::Invalid, "serviceaccounts \"sync\" not found"),
+            (ApiErrorKind::Forbidden, 403, "serviceaccounts \"sync\" is forbidden: User \"system:serviceaccount:apicred:apicred\" cannot create resource \"serviceaccounts/token\" in API group \"\"", "ServiceAccountForbidden", Class::Transient, "chart value serviceAccountTokens"),
+            (ApiErrorKind::Forbidden, 403, policy, "ServiceAccountTokenRefused", Class::Invalid, "the admission policy audiences denies it: \"only api:// audiences\""),
+            (ApiErrorKind::Invalid, 422, policy, "ServiceAccountTokenRefused", Class::Invalid, "the admission policy audiences denies it: \"only api:// audiences\""),
+            (ApiErrorKind::Invalid, 400, "admission webhook \"guard.example\" denied the request: not at night", "ServiceAccountTokenRefused", Class::Invalid, "the admission webhook guard.example denies it: \"not at night\""),
+            (ApiErrorKind::Invalid, 422, "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes", "ServiceAccountTokenRefused", Class::Invalid, "less than 10 minutes"),
+            (ApiErrorKind::Unavailable, 500, "Internal error occurred: failed calling webhook \"guard.example\": refused", "KubernetesUnavailable", Class::Transient, "the admission webhook guard.example does not answer"),
         ];
-        for (trouble, code, message, reason, class, words) in cases {
-            let token_error = refused(trouble, code, message);
+        for (error_kind, code, message, reason, class, words) in cases {
+            let token_error = refused(error_kind, code, message);
             assert_eq!(
                 (token_error.reason.as_str(), token_error.class),
                 (reason, class),
@@ -165,12 +167,16 @@ mod tests {
             );
         }
         // Without a response there is no message.
-        let silent = account_error("sync", "get on serviceaccounts", &Trouble::Forbidden.into());
+        let silent = account_error(
+            "sync",
+            "get on serviceaccounts",
+            &ApiErrorKind::Forbidden.into(),
+        );
         assert_eq!(silent.reason, Reason::ServiceAccountForbidden);
         let silent = account_error(
             "sync",
             "get on serviceaccounts",
-            &Trouble::Unavailable.into(),
+            &ApiErrorKind::Unavailable.into(),
         );
         assert_eq!(silent.reason, Reason::KubernetesUnavailable);
     }

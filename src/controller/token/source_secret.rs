@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::denied::{denied, unavailable};
 use crate::controller::{
-    api::calls::{Trouble, call},
+    api::calls::{ApiErrorKind, call},
     context::Context,
 };
 use crate::{
@@ -123,13 +123,13 @@ async fn get(
     lacking: Lacking,
 ) -> Result<Opened, TokenError> {
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
-    let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|trouble| match trouble {
-        Trouble::NotFound => TokenError::local(
+    let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|error_kind| match error_kind {
+        ApiErrorKind::NotFound => TokenError::local(
             Class::Invalid,
             lacking.secret,
             format!("Secret {name} does not exist; create it"),
         ),
-        Trouble::Forbidden => TokenError::local(
+        ApiErrorKind::Forbidden => TokenError::local(
             Class::Transient,
             Reason::ClientSecretForbidden,
             format!("apicred may not read Secret {name}; its role lacks get on secrets in this namespace"),

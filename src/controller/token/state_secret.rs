@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::refresh_token::{Answered, StateSecret};
 use crate::controller::{
-    api::calls::{Trouble, call, call_with_message},
+    api::calls::{ApiErrorKind, call, call_with_message},
     context::Context,
     locks::lock,
 };
@@ -69,7 +69,7 @@ pub(in crate::controller) async fn finish(
                 moved = true;
                 continue;
             }
-            Try::Moved => trouble(&answered.state, Trouble::Conflict),
+            Try::Moved => error_kind(&answered.state, ApiErrorKind::Conflict),
             Try::Failed(token_error) => token_error,
         };
         let pause = pause(began.elapsed());
@@ -107,7 +107,7 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
     match write(context, credential, state, &changes, new.as_ref()).await {
         Ok(()) => Try::Done(Stored::Yes),
         // Another writer changed the Secret in the meantime, or this process did and the response was lost.
-        Err(Trouble::Conflict | Trouble::NotFound) => {
+        Err(ApiErrorKind::Conflict | ApiErrorKind::NotFound) => {
             match stored_token(context, credential, answered).await {
                 Ok(StoredToken::New) => Try::Done(Stored::Yes),
                 // An older token was restored while the request was in flight: the new token is valid.
@@ -119,7 +119,7 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
                 Err(token_error) => Try::Failed(token_error),
             }
         }
-        Err(other) => Try::Failed(trouble(&answered.state, other)),
+        Err(other) => Try::Failed(error_kind(&answered.state, other)),
     }
 }
 
@@ -130,7 +130,7 @@ pub(in crate::controller) async fn write(
     state: &mut StateSecret,
     changes: &Changes,
     token: Option<&SecretString>,
-) -> Result<(), Trouble> {
+) -> Result<(), ApiErrorKind> {
     let mut change = json!({
         "metadata": { "resourceVersion": state.version, "annotations": changes },
     });
@@ -153,7 +153,7 @@ pub(in crate::controller) async fn write(
     let made = Box::pin(write).await;
     let made = made.map_err(|failed| {
         state.server_message = failed.server_message;
-        failed.trouble
+        failed.error_kind
     })?;
     let version = made.metadata.resource_version.clone().unwrap_or_default();
     let before = std::mem::take(&mut state.version);
@@ -185,7 +185,7 @@ async fn stored_token(
     let name = answered.state.reference.name.clone();
     let secrets = api(context, credential);
     let read = call(&context.metrics, "get_secret", || secrets.get(&name)).await;
-    let mut secret = read.map_err(|t| trouble(&answered.state, t))?;
+    let mut secret = read.map_err(|t| error_kind(&answered.state, t))?;
     let data = secret.data.take().unwrap_or_default();
     let there = data.get(&answered.state.reference.key);
     let there = there.filter(|bytes| !bytes.0.is_empty());
@@ -234,7 +234,7 @@ async fn digest(
     token: &SecretString,
 ) -> Result<String, TokenError> {
     let digests = context.digest_key.get(&context.metrics).await;
-    let digests = digests.map_err(|_| trouble(state, Trouble::Unavailable))?;
+    let digests = digests.map_err(|_| error_kind(state, ApiErrorKind::Unavailable))?;
     Ok(digests.refresh_token(token.expose_secret()))
 }
 
@@ -254,8 +254,8 @@ pub(in crate::controller) async fn spent_on_target(
             let noted = annotations.get(names::SPENT_REFRESH_TOKENS);
             Ok(spent::read(noted.map_or("", String::as_str)))
         }
-        Err(Trouble::NotFound) => Ok(Vec::new()),
-        Err(_) => Err(trouble(state, Trouble::Unavailable)),
+        Err(ApiErrorKind::NotFound) => Ok(Vec::new()),
+        Err(_) => Err(error_kind(state, ApiErrorKind::Unavailable)),
     }
 }
 
@@ -294,37 +294,44 @@ fn api(context: &Context, credential: &Credential) -> Api<Secret> {
 }
 
 /// The error of a call for the state Secret, as a message.
-pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> TokenError {
+pub(in crate::controller) fn error_kind(
+    state: &StateSecret,
+    error_kind: ApiErrorKind,
+) -> TokenError {
     let name = &state.reference.name;
     // Only names: a policy message may quote the refresh token in the Secret.
     let rejected_by = state.server_message.rejected_by();
     let rejected_by =
         rejected_by.map_or_else(String::new, |rejected_by| format!(" ({rejected_by})"));
-    match trouble {
-        Trouble::Forbidden => TokenError::local(
+    match error_kind {
+        ApiErrorKind::Forbidden => TokenError::local(
             Class::Denied,
             Reason::StateWriteForbidden,
             format!(
                 "apicred may not write Secret {name}, which contains the refresh token{rejected_by}; grant its role patch on secrets in this namespace, or ask the owner of the admission policy to allow it"
             ),
         ),
-        Trouble::NotFound => TokenError::local(
+        ApiErrorKind::NotFound => TokenError::local(
             Class::Invalid,
             Reason::SignInRequired,
             format!("Secret {name} with the refresh token was deleted; sign in again"),
         ),
-        Trouble::Invalid | Trouble::Quota | Trouble::Terminating => TokenError::local(
-            Class::Denied,
-            Reason::StateWriteForbidden,
-            format!(
-                "the API server rejects the change of Secret {name}, which contains the refresh token{rejected_by}; make it mutable, or ask the owner of the admission policy to allow it"
-            ),
-        ),
-        Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => TokenError::local(
-            Class::Transient,
-            Reason::KubernetesUnavailable,
-            format!("Secret {name} could not be written{rejected_by}; apicred tries again"),
-        ),
+        ApiErrorKind::Invalid | ApiErrorKind::Quota | ApiErrorKind::Terminating => {
+            TokenError::local(
+                Class::Denied,
+                Reason::StateWriteForbidden,
+                format!(
+                    "the API server rejects the change of Secret {name}, which contains the refresh token{rejected_by}; make it mutable, or ask the owner of the admission policy to allow it"
+                ),
+            )
+        }
+        ApiErrorKind::Conflict | ApiErrorKind::Unavailable | ApiErrorKind::Unwanted => {
+            TokenError::local(
+                Class::Transient,
+                Reason::KubernetesUnavailable,
+                format!("Secret {name} could not be written{rejected_by}; apicred tries again"),
+            )
+        }
     }
 }
 

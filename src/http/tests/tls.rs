@@ -29,7 +29,7 @@ use url::Url;
 use crate::{
     api::Cloud,
     credential::Issuer,
-    http::{Http, Manner, broken, trust::Count, way::Way},
+    http::{Http, SendOptions, broken, target::RequestTarget, trust::Count},
     oauth::{Class, Identity, Method, TlsIdentity, TokenError, TokenRequest},
 };
 

@@ -1,7 +1,7 @@
 //! Labels and their values. Values are fixed lists, so that all series exist from the start; the exceptions are
 //! bounded or must be enabled.
 
-use crate::{api::GrantKey, oauth::Class, plan::Why};
+use crate::{api::GrantKey, oauth::Class, plan::RenewalCause};
 
 /// Maximum number of issuer names that are label values; further ones are `other`.
 pub const MOST_ISSUERS: usize = 50;
@@ -129,14 +129,14 @@ pub(super) const TOKEN_REQUESTS: &[Label] = &[GRANTS, RESULTS, ISSUERS];
 pub(super) const CAUSES: Label = Label::fixed(
     "cause",
     &[
-        Why::Absent.as_str(),
-        Why::Adopted.as_str(),
-        Why::Expired.as_str(),
-        Why::Due.as_str(),
-        Why::Requested.as_str(),
-        Why::SpecChanged.as_str(),
-        Why::SourceChanged.as_str(),
-        Why::Edited.as_str(),
+        RenewalCause::Absent.as_str(),
+        RenewalCause::Adopted.as_str(),
+        RenewalCause::Expired.as_str(),
+        RenewalCause::Due.as_str(),
+        RenewalCause::Requested.as_str(),
+        RenewalCause::SpecChanged.as_str(),
+        RenewalCause::SourceChanged.as_str(),
+        RenewalCause::Edited.as_str(),
     ],
 );
 /// How a reconciliation ended.

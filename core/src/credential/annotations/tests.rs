@@ -1,13 +1,13 @@
 use super::*;
 
-fn reported(keys: &[&str], place: Place) -> Option<String> {
+fn reported(keys: &[&str], place: AnnotatedKind) -> Option<String> {
     let keys: Vec<String> = keys.iter().map(|k| (*k).to_owned()).collect();
     unread(keys.iter(), place)
 }
 
 #[test]
 fn a_misspelt_or_misplaced_annotation_is_reported_with_what_was_meant() {
-    use Place::{Account, Client, Credential, Issuer, Secret};
+    use AnnotatedKind::{Account, Client, Credential, Issuer, Secret};
     for (place, key, what) in [
         (
             Client,
@@ -178,20 +178,20 @@ fn a_misspelt_or_misplaced_annotation_is_reported_with_what_was_meant() {
 #[test]
 fn what_is_read_and_what_is_of_others_is_not_reported() {
     for (place, keys) in [
-        (Place::Credential, ON_CREDENTIAL.as_slice()),
-        (Place::Secret, ON_SECRET.as_slice()),
-        (Place::Secret, WRITTEN.as_slice()),
-        (Place::Secret, names::RECORD.as_slice()),
-        (Place::Account, ON_ACCOUNT.as_slice()),
+        (AnnotatedKind::Credential, ON_CREDENTIAL.as_slice()),
+        (AnnotatedKind::Secret, ON_SECRET.as_slice()),
+        (AnnotatedKind::Secret, WRITTEN.as_slice()),
+        (AnnotatedKind::Secret, names::RECORD.as_slice()),
+        (AnnotatedKind::Account, ON_ACCOUNT.as_slice()),
         (
-            Place::Issuer,
+            AnnotatedKind::Issuer,
             &[
                 "cert-manager.io/issuer",
                 "kubectl.kubernetes.io/last-applied-configuration",
             ],
         ),
         (
-            Place::Credential,
+            AnnotatedKind::Credential,
             &[
                 "kubectl.kubernetes.io/last-applied-configuration",
                 "argocd.argoproj.io/sync-wave",
@@ -217,7 +217,7 @@ fn few_names_are_reported_and_each_is_short_and_printable() {
         "apicred.dev/d",
         "apicred.dev/e",
     ];
-    let message = reported(&keys, Place::Secret).unwrap();
+    let message = reported(&keys, AnnotatedKind::Secret).unwrap();
     assert!(
         message.ends_with("; and 2 more") && message.len() < 400,
         "{message}"

@@ -6,7 +6,7 @@ use crate::{
     api::{ApiCredentialSpec, GrantKey, SecretKeyRef},
     credential::{Issuer, IssuerLookup, parse},
     fixtures::{cluster_issuer, credential_with, issuer, merge, object},
-    oauth::Need,
+    oauth::RequiredInput,
 };
 
 fn extension(grant_type: &str, parameters: &Value) -> Value {
@@ -109,11 +109,11 @@ fn a_parameter_of_an_extension_grant_is_one_of_the_request() {
         key: "k".to_owned(),
     };
     let needs = [
-        Need::Line(source.clone()),
-        Need::Line(source.clone()),
-        Need::Line(source),
+        RequiredInput::Line(source.clone()),
+        RequiredInput::Line(source.clone()),
+        RequiredInput::Line(source),
     ];
-    let read: Vec<Need> = credential
+    let read: Vec<RequiredInput> = credential
         .inputs()
         .into_iter()
         .map(|(_, need)| need)

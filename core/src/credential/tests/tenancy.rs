@@ -23,8 +23,8 @@ use crate::{
     },
     fixtures::{at, cluster_issuer, object, parse_both, token_issuer},
     oauth::{
-        ClientKey, Identity, Material, Moment, Need, TokenEndpoint, account_audience, discovery,
-        known_endpoint, request,
+        ClientKey, Identity, Material, RequestContext, RequiredInput, TokenEndpoint,
+        account_audience, discovery, known_endpoint, request,
     },
 };
 

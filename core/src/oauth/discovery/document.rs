@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{SecretAlgorithm, SigningAlgorithm},
-    credential::{Places, SecretStyle},
+    credential::{OptionalEndpoints, SecretStyle},
     input::{self, NotObject},
     oauth::{self, TokenEndpoint, Unused, request::TOKEN_ENDPOINT},
 };
@@ -242,7 +242,7 @@ fn secret_algorithm(document: &Map<String, Value>) -> Option<SecretAlgorithm> {
 
 /// The endpoints of a document. Those of the spec have priority: an administrator knows endpoints that a document does not list.
 #[must_use]
-pub fn completed(found: TokenEndpoint, places: &Places) -> TokenEndpoint {
+pub fn completed(found: TokenEndpoint, places: &OptionalEndpoints) -> TokenEndpoint {
     let with = |own: &Option<Url>, found: Option<Url>| own.clone().or(found);
     // An alias belongs to the endpoint of the document.
     let alias = |own: &Option<Url>, found: Option<Url>| found.filter(|_| own.is_none());

@@ -27,7 +27,7 @@ fn made(change: &Value, kind: &'static SignatureAlgorithm) -> Result<TokenReques
         KeyPair::generate_for(kind)
     };
     let key = ClientKey::read(&pem.unwrap().serialize_pem()).unwrap();
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "r",
         assertion_id: "a",

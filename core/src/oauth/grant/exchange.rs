@@ -3,11 +3,11 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{Circumstances, Classified, Fields, Flow, Refused};
+use super::{Classified, Fields, Flow, GrantContext, Refused};
 use crate::{
     api::{self, TokenSource},
     credential::{AccountToken, FieldError, Subject},
-    oauth::{Class, Need},
+    oauth::{Class, RequiredInput},
 };
 
 /// Token types of RFC 8693 section 3.
@@ -25,15 +25,15 @@ pub struct Exchange {
 /// A token and its type.
 #[derive(Clone, Debug, PartialEq)]
 struct Party {
-    need: Need,
+    need: RequiredInput,
     token_type: String,
 }
 
 impl Party {
     fn parse(spec: &TokenSource, field: &str) -> Result<Self, FieldError> {
         let (need, usual) = match (&spec.secret_ref, &spec.service_account) {
-            (Some(reference), None) => (Need::Line(reference.clone()), ACCESS_TOKEN),
-            (None, Some(account)) => (Need::Account(AccountToken::from(account)), JWT),
+            (Some(reference), None) => (RequiredInput::Line(reference.clone()), ACCESS_TOKEN),
+            (None, Some(account)) => (RequiredInput::Account(AccountToken::from(account)), JWT),
             _ => {
                 return Err(FieldError::new(
                     field,
@@ -49,7 +49,7 @@ impl Party {
 
     fn fingerprint_parts(&self) -> [String; 2] {
         let from = match &self.need {
-            Need::Account(a) => format!(
+            RequiredInput::Account(a) => format!(
                 "account {} {}",
                 a.name,
                 a.audience.as_deref().unwrap_or_default()
@@ -99,7 +99,7 @@ impl Flow for Exchange {
         "urn:ietf:params:oauth:grant-type:token-exchange"
     }
 
-    fn needs(&self) -> Vec<Need> {
+    fn needs(&self) -> Vec<RequiredInput> {
         self.parties().map(|p| p.need.clone()).collect()
     }
 
@@ -113,7 +113,7 @@ impl Flow for Exchange {
     fn fields(
         &self,
         grant_inputs: &[SecretString],
-        _: &Circumstances<'_>,
+        _: &GrantContext<'_>,
     ) -> Result<Fields, String> {
         let names = [
             ("subject_token", "subject_token_type"),
@@ -135,7 +135,7 @@ impl Flow for Exchange {
 
     fn subjects(&self) -> Vec<Subject> {
         let account = |p: &Party| match &p.need {
-            Need::Account(a) => Some(Subject::Account(a.name.clone())),
+            RequiredInput::Account(a) => Some(Subject::Account(a.name.clone())),
             _ => None,
         };
         self.parties().filter_map(account).collect()

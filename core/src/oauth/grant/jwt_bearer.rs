@@ -7,14 +7,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Circumstances, Classified, Fields, Flow, Refused, alone,
+    Classified, Fields, Flow, GrantContext, Refused, alone,
     assertion_key::{AssertionKey, is_key_file},
 };
 use crate::{
     api::{self, ScopePlace, SecretKeyRef, SigningAlgorithm},
     credential::{FieldError, Subject},
     oauth::{
-        Class, Need,
+        Class, RequiredInput,
         assertion::{self, BACKDATED, Header, LIFETIME},
         hop,
     },
@@ -84,7 +84,7 @@ impl Signed {
     fn sign(
         &self,
         grant_input: &SecretString,
-        around: &Circumstances<'_>,
+        around: &GrantContext<'_>,
     ) -> Result<String, String> {
         let of = |problem: String| {
             let reference = &self.key;
@@ -147,10 +147,10 @@ impl Flow for JwtBearer {
         "urn:ietf:params:oauth:grant-type:jwt-bearer"
     }
 
-    fn needs(&self) -> Vec<Need> {
+    fn needs(&self) -> Vec<RequiredInput> {
         vec![match self {
-            Self::Ready(reference) => Need::Line(reference.clone()),
-            Self::Signed(signed) => Need::File(signed.key.clone()),
+            Self::Ready(reference) => RequiredInput::Line(reference.clone()),
+            Self::Signed(signed) => RequiredInput::File(signed.key.clone()),
         }]
     }
 
@@ -173,7 +173,7 @@ impl Flow for JwtBearer {
     fn fields(
         &self,
         grant_inputs: &[SecretString],
-        around: &Circumstances<'_>,
+        around: &GrantContext<'_>,
     ) -> Result<Fields, String> {
         let grant_input = grant_inputs.first().ok_or("there is no assertion")?;
         let assertion = match self {

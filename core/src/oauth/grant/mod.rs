@@ -18,7 +18,7 @@ pub use exchange::Exchange;
 pub use jwt_bearer::{JwtBearer, Signed};
 pub use refresh::{RefreshToken, not_signed_in, sign_in};
 
-use super::{Class, Need, TokenEndpoint, stored_assertion::alone};
+use super::{Class, RequiredInput, TokenEndpoint, stored_assertion::alone};
 use crate::{
     api::{self, GrantKey},
     credential::{Credential, FieldError, Subject},
@@ -45,7 +45,7 @@ pub enum Grant {
 }
 
 /// The circumstances of one request, for the grants that sign or name something.
-pub struct Circumstances<'a> {
+pub struct GrantContext<'a> {
     /// The credential.
     pub credential: &'a Credential,
     /// The endpoint of the request.
@@ -110,7 +110,7 @@ pub(super) trait Flow {
     /// Value of `grant_type`.
     fn grant_type(&self) -> &str;
     /// The inputs to read before a request, in the order in which [`Flow::fields`] gets them.
-    fn needs(&self) -> Vec<Need> {
+    fn needs(&self) -> Vec<RequiredInput> {
         Vec::new()
     }
     /// Values that identify the requested token, for its fingerprint. The content of [`Flow::needs`] is added by the caller.
@@ -124,7 +124,7 @@ pub(super) trait Flow {
     fn fields(
         &self,
         _grant_inputs: &[SecretString],
-        _around: &Circumstances<'_>,
+        _around: &GrantContext<'_>,
     ) -> Result<Fields, String> {
         Ok(Vec::new())
     }
@@ -248,7 +248,7 @@ impl Grant {
     }
 
     /// The inputs to read before a request.
-    pub fn needs(&self) -> Vec<Need> {
+    pub fn needs(&self) -> Vec<RequiredInput> {
         self.flow().needs()
     }
 

@@ -4,10 +4,10 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{Circumstances, Classified, Fields, Flow, REQUIRES_USER, Refused, User, alone};
+use super::{Classified, Fields, Flow, GrantContext, REQUIRES_USER, Refused, User, alone};
 use crate::{
     api::{self, SecretKeyRef},
-    oauth::{Class, Need},
+    oauth::{Class, RequiredInput},
 };
 
 /// The Secret of the user's token.
@@ -29,8 +29,8 @@ impl Flow for OnBehalfOf {
         "urn:ietf:params:oauth:grant-type:jwt-bearer"
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::Line(self.assertion.clone())]
+    fn needs(&self) -> Vec<RequiredInput> {
+        vec![RequiredInput::Line(self.assertion.clone())]
     }
 
     fn fingerprint_parts(&self) -> Vec<String> {
@@ -40,7 +40,7 @@ impl Flow for OnBehalfOf {
     fn fields(
         &self,
         grant_inputs: &[SecretString],
-        _: &Circumstances<'_>,
+        _: &GrantContext<'_>,
     ) -> Result<Fields, String> {
         let assertion = grant_inputs.first().ok_or("there is no user token")?;
         Ok(vec![

@@ -5,11 +5,11 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{Circumstances, Classified, Fields, Flow, Refused, User};
+use super::{Classified, Fields, Flow, GrantContext, Refused, User};
 use crate::{
     api::{self, SecretKeyRef},
     credential::Subject,
-    oauth::{Class, Need},
+    oauth::{Class, RequiredInput},
 };
 
 /// A user and the Secret of the password.
@@ -33,8 +33,8 @@ impl Flow for Password {
         "password"
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::Line(self.password.clone())]
+    fn needs(&self) -> Vec<RequiredInput> {
+        vec![RequiredInput::Line(self.password.clone())]
     }
 
     fn fingerprint_parts(&self) -> Vec<String> {
@@ -44,7 +44,7 @@ impl Flow for Password {
     fn fields(
         &self,
         grant_inputs: &[SecretString],
-        _: &Circumstances<'_>,
+        _: &GrantContext<'_>,
     ) -> Result<Fields, String> {
         let password = grant_inputs.first().ok_or("there is no password")?;
         Ok(vec![

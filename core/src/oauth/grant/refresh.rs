@@ -3,11 +3,11 @@
 use crate::Reason;
 use secrecy::SecretString;
 
-use super::{Circumstances, Classified, Fields, Flow, Refused, User};
+use super::{Classified, Fields, Flow, GrantContext, Refused, User};
 use crate::{
     api::{self, SecretKeyRef},
     credential::{Credential, scopes::Dialect},
-    oauth::{Class, Need},
+    oauth::{Class, RequiredInput},
 };
 
 /// The scope that requests a refresh token (OpenID Connect Core section 11).
@@ -33,14 +33,14 @@ impl Flow for RefreshToken {
         "refresh_token"
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::Line(self.state.clone())]
+    fn needs(&self) -> Vec<RequiredInput> {
+        vec![RequiredInput::Line(self.state.clone())]
     }
 
     fn fields(
         &self,
         grant_inputs: &[SecretString],
-        _: &Circumstances<'_>,
+        _: &GrantContext<'_>,
     ) -> Result<Fields, String> {
         let token = grant_inputs.first().ok_or("there is no refresh token")?;
         Ok(vec![("refresh_token", token.clone())])

@@ -13,8 +13,8 @@ use crate::{
     credential::Credential,
     input::{self, get, stated, text_of},
     oauth::{
-        AnswerContext, Class, Material, Moment, RawAnswer, TokenEndpoint, TokenError, TokenRequest,
-        answer, compression, discovery::not_https, grant::Fields, response::fields,
+        AnswerContext, Class, Material, RawAnswer, RequestContext, TokenEndpoint, TokenError,
+        TokenRequest, answer, compression, discovery::not_https, grant::Fields, response::fields,
     },
 };
 
@@ -55,7 +55,7 @@ pub fn device_request(
     endpoint: &TokenEndpoint,
     material: &Material,
     challenge: Option<&str>,
-    moment: Moment<'_>,
+    moment: RequestContext<'_>,
 ) -> Result<TokenRequest, TokenError> {
     let certificate = material.shows_certificate();
     // A code that cannot be redeemed is not requested.

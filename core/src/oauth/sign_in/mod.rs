@@ -27,7 +27,7 @@ pub use consent::{
     Consent, Destination, Flow, Part, destinations, discovery, named_origin, origins,
 };
 pub use device::{Device, Pace, Poll, device_answer, device_request};
-pub use redeem::{Ticket, no_refresh_token, redeemed, redemption};
+pub use redeem::{RedeemableCode, no_refresh_token, redeemed, redemption};
 pub use requested_scopes::{
     SCOPES, added, for_refresh, for_sign_in, of_api, with_fewer_scopes, with_requested_scopes,
 };

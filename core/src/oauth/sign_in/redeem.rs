@@ -8,14 +8,14 @@ use url::Url;
 use crate::{
     credential::{Credential, Endpoint},
     oauth::{
-        AnswerContext, Class, Material, Moment, RawAnswer, Token, TokenEndpoint, TokenError,
-        TokenRequest, answer, client_request::ClientRequest, encode, grant::Fields,
+        AnswerContext, Class, Material, RawAnswer, RequestContext, Token, TokenEndpoint,
+        TokenError, TokenRequest, answer, client_request::ClientRequest, encode, grant::Fields,
         request::plain_parameters,
     },
 };
 
 /// What is redeemed.
-pub enum Ticket<'a> {
+pub enum RedeemableCode<'a> {
     /// An authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
     Code {
         /// The code.
@@ -42,12 +42,12 @@ pub fn redemption(
     credential: &Credential,
     endpoint: &TokenEndpoint,
     material: &Material,
-    ticket: &Ticket<'_>,
-    moment: Moment<'_>,
+    ticket: &RedeemableCode<'_>,
+    moment: RequestContext<'_>,
 ) -> Result<TokenRequest, TokenError> {
     let mut fields: Fields = Vec::new();
     match ticket {
-        Ticket::Code {
+        RedeemableCode::Code {
             code,
             redirect_uri,
             verifier,
@@ -60,7 +60,7 @@ pub fn redemption(
             let resources = credential.request.resources.iter();
             fields.extend(resources.map(|r| ("resource", SecretString::from(r.as_str()))));
         }
-        Ticket::Device { code, verifier } => {
+        RedeemableCode::Device { code, verifier } => {
             let grant = "urn:ietf:params:oauth:grant-type:device_code";
             fields.push(("grant_type", SecretString::from(grant)));
             fields.push(("device_code", (*code).clone()));
@@ -78,7 +78,7 @@ pub(super) fn post(
     (endpoint, url): (&TokenEndpoint, &Url),
     material: &Material,
     (mut fields, mut further): (Fields, Vec<(&str, SecretString)>),
-    moment: Moment<'_>,
+    moment: RequestContext<'_>,
 ) -> Result<TokenRequest, TokenError> {
     let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
     fields.append(&mut client.fields);

@@ -29,7 +29,7 @@ use crate::{
     credential::{AuthenticationMethod, PrivateKey, SecretStyle},
     fixtures::{NOW, at, credential_with},
     oauth::{
-        ClientKey, Material, Moment, TokenEndpoint, expired_assertion, file, request,
+        ClientKey, Material, RequestContext, TokenEndpoint, expired_assertion, file, request,
         signing_key::{Curve, Public},
         stored_assertion,
     },
@@ -101,7 +101,7 @@ fn sent(key: ClientKey, change: &Value, endpoint: &TokenEndpoint) -> (Value, Val
         Public::Ed25519(x) => x.to_vec(),
     };
     let material = Material::Key(Box::new(key));
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "r",
         assertion_id: "assertion-id",

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::{
     api::{SecretAlgorithm, SigningAlgorithm},
-    credential::{Issuer, Places, SecretStyle},
+    credential::{Issuer, OptionalEndpoints, SecretStyle},
     fixtures::{cluster_issuer, token_issuer},
     input::NotObject,
     oauth::{
@@ -337,7 +337,10 @@ fn endpoints_of_the_spec_go_before_those_of_the_document() {
     assert_eq!(at(found.revoked_at(false)), "https://i.example.com/revoke");
     assert_eq!(at(found.device_at(true)), "https://m.example.com/device");
     assert_eq!(found.device_at(false), None);
-    assert_eq!(completed(found.clone(), &Places::default()), found);
+    assert_eq!(
+        completed(found.clone(), &OptionalEndpoints::default()),
+        found
+    );
 
     let completed = completed(found, &issuer.places);
     for certificate in [false, true] {

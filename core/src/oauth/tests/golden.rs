@@ -20,7 +20,7 @@ use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{NOW, at, cluster_issuer, object},
     oauth::{
-        Identity, Local, Material, Method, Moment, TokenEndpoint, TokenError, TokenRequest,
+        Identity, Local, Material, Method, RequestContext, TokenEndpoint, TokenError, TokenRequest,
         known_endpoint, request,
     },
 };
@@ -57,7 +57,7 @@ fn build(
         .iter()
         .map(|s| SecretString::from(*s))
         .collect();
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "request-id",
         assertion_id: "assertion-id",

@@ -10,7 +10,7 @@ use url::Url;
 use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
-    oauth::{GOOGLE_SCOPE, Material, Moment, TokenEndpoint, request},
+    oauth::{GOOGLE_SCOPE, Material, RequestContext, TokenEndpoint, request},
 };
 
 fn credential(second: bool, scopes: &Value, place: &Value) -> Credential {
@@ -32,7 +32,7 @@ fn credential(second: bool, scopes: &Value, place: &Value) -> Credential {
 fn scopes(credential: &Credential, file: &str) -> (Option<String>, Option<String>) {
     let url = Url::parse("https://oauth2.googleapis.com/token").unwrap();
     let endpoint = TokenEndpoint::bare(url, SecretStyle::BasicForm);
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "r",
         assertion_id: "a",

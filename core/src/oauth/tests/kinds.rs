@@ -14,7 +14,7 @@ use crate::{
     fixtures::{at, cluster_issuer, object, token_issuer},
     oauth::{
         Class::{self, Denied, Invalid, NeedsUser, Throttled, Transient},
-        Material, Moment, RawAnswer, SentSecrets, TokenEndpoint, TokenError, TokenRequest,
+        Material, RawAnswer, RequestContext, SentSecrets, TokenEndpoint, TokenError, TokenRequest,
         answer_to, explained, request,
     },
 };
@@ -113,7 +113,7 @@ fn named(name: &str) -> Credential {
 fn sent(credential: &Credential, secret: &str) -> TokenRequest {
     let url = "https://as.example.com/token".parse().unwrap();
     let endpoint = TokenEndpoint::bare(url, SecretStyle::Post);
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "r",
         assertion_id: "a",

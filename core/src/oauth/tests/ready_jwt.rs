@@ -9,7 +9,7 @@ use url::Url;
 use crate::{
     credential::{Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{NOW, at, cluster_issuer, object},
-    oauth::{Material, Moment, TokenEndpoint, TokenRequest, request, stored_assertion},
+    oauth::{Material, RequestContext, TokenEndpoint, TokenRequest, request, stored_assertion},
 };
 
 fn part(value: &Value) -> String {
@@ -107,7 +107,7 @@ fn granted(on_behalf_of: bool, stored: &str) -> Result<TokenRequest, String> {
     let change = json!({ "grant": { grant: { "assertionRef": { "name": "a", "key": "k" } } } });
     let credential = parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap();
     let endpoint = TokenEndpoint::bare(Url::parse(url).unwrap(), SecretStyle::BasicForm);
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "r",
         assertion_id: "a",

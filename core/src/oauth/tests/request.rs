@@ -13,7 +13,9 @@ use crate::{
     Reason,
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
-    oauth::{Material, Moment, SentSecrets, TokenEndpoint, TokenRequest, known_endpoint, request},
+    oauth::{
+        Material, RequestContext, SentSecrets, TokenEndpoint, TokenRequest, known_endpoint, request,
+    },
 };
 
 /// A secret with all unusual characters that were seen.
@@ -30,7 +32,7 @@ fn built(credential: &Credential, secret: &str) -> TokenRequest {
 }
 
 fn made(credential: &Credential, endpoint: &TokenEndpoint, secret: &str) -> TokenRequest {
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "0-id",
         assertion_id: "1-id",
@@ -123,7 +125,7 @@ fn values_of_secrets_follow_the_other_parameters_and_what_the_grant_needs() {
     let inputs = credential.grant_sources();
     let keys: Vec<&str> = inputs.iter().map(|input| input.key.as_str()).collect();
     assert_eq!(keys, ["k", "2", "1"], "the grant's first, then by name");
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "0-id",
         assertion_id: "1-id",
@@ -163,7 +165,7 @@ fn no_parameter_is_sent_twice() {
         let mut credential = credential(&oauth2(&json!({ "post": {} })), &spec);
         let names = |credential: &Credential| -> Vec<String> {
             let endpoint = known_endpoint(credential).unwrap();
-            let moment = Moment {
+            let moment = RequestContext {
                 now: at(0),
                 request_id: "0-id",
                 assertion_id: "1-id",

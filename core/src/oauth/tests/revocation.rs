@@ -10,7 +10,7 @@ use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
     oauth::{
-        ClientKey, Identity, Material, Moment, Revoked, TokenEndpoint, TokenRequest,
+        ClientKey, Identity, Material, RequestContext, Revoked, TokenEndpoint, TokenRequest,
         known_endpoint, request, revocation,
     },
 };
@@ -42,7 +42,7 @@ fn discovered() -> TokenEndpoint {
 /// The same client requests a token and revokes it.
 fn both(credential: &Credential, material: &Material) -> [TokenRequest; 2] {
     let endpoint = known_endpoint(credential).unwrap_or_else(discovered);
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "r",
         assertion_id: "a",

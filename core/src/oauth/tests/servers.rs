@@ -18,7 +18,8 @@ use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
     oauth::{
-        Class, Granted, Material, Moment, RawAnswer, Token, TokenEndpoint, TokenError, answer_to,
+        Class, Granted, Material, RawAnswer, RequestContext, Token, TokenEndpoint, TokenError,
+        answer_to,
         renewal::{TokenState, token_state},
         request,
     },
@@ -127,7 +128,7 @@ fn a_wrong_secret_is_recognized_by_status_and_place_and_not_by_one_code() {
 
 #[test]
 fn basic_is_encoded_so_that_servers_that_decode_read_it_and_one_method_is_used() {
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "r",
         assertion_id: "a",
@@ -298,7 +299,7 @@ fn an_exchange_takes_the_extra_parameters_that_some_servers_want() {
         "https://as.example.com/token".parse().unwrap(),
         SecretStyle::Post,
     );
-    let moment = Moment {
+    let moment = RequestContext {
         now: at(0),
         request_id: "r",
         assertion_id: "a",

@@ -3,7 +3,7 @@ use jiff::SignedDuration;
 use crate::{
     ConditionType, Reason,
     fixtures::{at, credential, holding, record},
-    plan::{Hold, Observed, Outcome, Plan, Why, left_to_another, plan, status},
+    plan::{Hold, Observed, Outcome, Plan, RenewalCause, left_to_another, plan, status},
 };
 
 /// A token with a lifetime of an hour from another operator, with a source that was changed since.
@@ -36,7 +36,10 @@ fn what_another_operator_renews_is_left_alone_until_the_minimum_lifetime_is_at_r
         let step = plan(credential, &world, now);
         assert_eq!(step, Plan::Hold { until, why });
     }
-    assert_eq!(plan(&credential, &world, until), Plan::Mint(Why::Due));
+    assert_eq!(
+        plan(&credential, &world, until),
+        Plan::Mint(RenewalCause::Due)
+    );
     // Its own token is not affected.
     let own = Observed {
         another_operator: false,

@@ -13,7 +13,7 @@ use crate::{
     fixtures::{at, credential, observed},
     oauth::{AnswerIds, Class},
     plan::{
-        Outcome, Why,
+        Outcome, RenewalCause,
         journal::{Change, Entry, Journal, Level, Line, Seen, Step, summary},
         status,
     },
@@ -196,7 +196,7 @@ fn a_fault_that_shows_in_several_conditions_is_one_line() {
         (&good, waiting(), "began RenewalFailing IssuerPaused", "ended RenewalFailing IssuerPaused", ""),
     ];
     for (world, outcome, began, ended, also) in cases {
-        let well = status(&credential, &good, &minted(Why::Due), None, at(0)).status;
+        let well = status(&credential, &good, &minted(RenewalCause::Due), None, at(0)).status;
         let bad = status(&credential, world, &outcome, Some(&well), at(1)).status;
         let mut journal = Journal::default();
         let entry = journal.step((&well).into(), (&bad).into(), at_time(at(1)));

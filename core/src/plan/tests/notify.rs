@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     super::{
         Observed, Outcome,
-        notify::{MOST_PODS, Notified, Pod, Rights, Trouble, is_due, patch},
+        notify::{MOST_PODS, Notified, NotifyError, Pod, Rights, is_due, patch},
         status,
     },
     status::condition,
@@ -40,10 +40,10 @@ fn world(
     world
 }
 
-fn failed(times: u32, trouble: &Trouble) -> Notified {
+fn failed(times: u32, error: &NotifyError) -> Notified {
     let mut notified = Notified::default();
     for _ in 0..times {
-        notified.ended(Err(trouble.clone()), at(0));
+        notified.ended(Err(error.clone()), at(0));
     }
     notified
 }
@@ -119,27 +119,31 @@ fn a_new_process_notifies_of_a_recent_write_that_it_does_not_know_of() {
 #[test]
 fn failed_pod_notifications_are_reported_with_the_next_step() {
     let credential = notifying();
-    let refused = Trouble::Refused("the admission policy no-pods denies it".to_owned());
-    for (trouble, times, expected) in [
+    let refused = NotifyError::Refused("the admission policy no-pods denies it".to_owned());
+    for (error, times, expected) in [
         (
-            Trouble::Forbidden("list"),
+            NotifyError::Forbidden("list"),
             1,
             Some(
                 "apicred may not list pods in namespace team-a (spec.target.notifyPods), so their files are updated up to 90 s later; allow it: kubectl create rolebinding apicred-notify-pods --namespace team-a --clusterrole=apicred-notify-pods --serviceaccount=apicred-system:apicred",
             ),
         ),
-        (Trouble::Forbidden("patch"), 1, Some("may not patch pods")),
-        (Trouble::TooMany, 1, Some("more than 2000 pods")),
+        (
+            NotifyError::Forbidden("patch"),
+            1,
+            Some("may not patch pods"),
+        ),
+        (NotifyError::TooMany, 1, Some("more than 2000 pods")),
         (refused.clone(), 2, None),
         (refused, 3, Some("the admission policy no-pods denies it")),
-        (Trouble::Unavailable, 2, None),
-        (Trouble::Unavailable, 3, Some("did not answer")),
+        (NotifyError::Unavailable, 2, None),
+        (NotifyError::Unavailable, 3, Some("did not answer")),
     ] {
-        let world = world(&credential, (5, 3600), Some(failed(times, &trouble)));
+        let world = world(&credential, (5, 3600), Some(failed(times, &error)));
         let view = status(&credential, &world, &Outcome::Steady, None, at(0));
         let risk = condition(&view.status, "LifetimeAtRisk");
         match expected {
-            None => assert!(risk.is_none(), "{trouble:?}: {risk:?}"),
+            None => assert!(risk.is_none(), "{error:?}: {risk:?}"),
             Some(expected) => {
                 let risk = risk.unwrap();
                 let expected = expected.replace("team-a", &credential.namespace);
@@ -159,7 +163,7 @@ fn failed_pod_notifications_are_reported_with_the_next_step() {
 #[test]
 fn a_report_changes_with_its_cause_alone_and_ends_with_a_success() {
     let mut notified = Notified::default();
-    let away = || Err(Trouble::Unavailable);
+    let away = || Err(NotifyError::Unavailable);
     let turns = [away(), away(), away(), away(), Ok(()), Ok(()), away()];
     let reported = turns.map(|result| {
         let reconciled = notified.ended(result, at(0));
@@ -172,8 +176,8 @@ fn a_report_changes_with_its_cause_alone_and_ends_with_a_success() {
         [quiet, quiet, failing, failing, ended, quiet, quiet]
     );
     for verb in ["list", "list", "patch"] {
-        assert!(notified.ended(Err(Trouble::Forbidden(verb)), at(0)));
-        assert_eq!(notified.reported(), Some(&Trouble::Forbidden(verb)));
+        assert!(notified.ended(Err(NotifyError::Forbidden(verb)), at(0)));
+        assert_eq!(notified.reported(), Some(&NotifyError::Forbidden(verb)));
     }
 }
 
@@ -181,12 +185,12 @@ fn a_report_changes_with_its_cause_alone_and_ends_with_a_success() {
 #[test]
 fn what_is_reported_is_tried_again_until_it_ends() {
     let credential = notifying();
-    let refused = Trouble::Refused("the admission policy no-pods denies it".to_owned());
-    for trouble in [
-        Trouble::Forbidden("patch"),
-        Trouble::TooMany,
+    let refused = NotifyError::Refused("the admission policy no-pods denies it".to_owned());
+    for error in [
+        NotifyError::Forbidden("patch"),
+        NotifyError::TooMany,
         refused,
-        Trouble::Unavailable,
+        NotifyError::Unavailable,
     ] {
         let mut notified = Notified::default();
         let mut now = 0;
@@ -196,8 +200,8 @@ fn what_is_reported_is_tried_again_until_it_ends() {
         notified.handed(at(-5));
         while notified.reported().is_none() {
             let none = seen(&notified).to_notify(&credential, at(now));
-            assert_eq!(none, None, "{trouble:?} is not reported yet");
-            notified.ended(Err(trouble.clone()), at(now));
+            assert_eq!(none, None, "{error:?} is not reported yet");
+            notified.ended(Err(error.clone()), at(now));
         }
         for _ in 0..7 {
             let view = status(
@@ -209,17 +213,17 @@ fn what_is_reported_is_tried_again_until_it_ends() {
             );
             let pause = i64::try_from(view.requeue.as_secs()).unwrap();
             let early = seen(&notified).to_notify(&credential, at(now + pause - 1));
-            assert_eq!(early, None, "{trouble:?} before {pause} s");
+            assert_eq!(early, None, "{error:?} before {pause} s");
             now += pause;
             let due = seen(&notified).to_notify(&credential, at(now));
-            assert_eq!(due, Some(at(-5)), "{trouble:?} after {pause} s");
+            assert_eq!(due, Some(at(-5)), "{error:?} after {pause} s");
             pauses.push(pause);
             notified.handed(at(-5));
             let under_way = seen(&notified);
             assert_eq!(under_way.to_notify(&credential, at(now)), None, "once");
-            notified.ended(Err(trouble.clone()), at(now));
+            notified.ended(Err(error.clone()), at(now));
         }
-        assert_eq!(pauses, [30, 60, 120, 240, 480, 600, 600], "{trouble:?}");
+        assert_eq!(pauses, [30, 60, 120, 240, 480, 600, 600], "{error:?}");
         notified.handed(at(-5));
         assert!(notified.ended(Ok(()), at(now)));
         let view = status(
@@ -233,7 +237,7 @@ fn what_is_reported_is_tried_again_until_it_ends() {
         assert_eq!(seen(&notified).to_notify(&credential, at(now + 3000)), None);
         // The next failure begins with the shortest pause.
         while notified.reported().is_none() {
-            notified.ended(Err(trouble.clone()), at(now));
+            notified.ended(Err(error.clone()), at(now));
         }
         let view = status(
             &credential,
@@ -245,7 +249,7 @@ fn what_is_reported_is_tried_again_until_it_ends() {
         assert!(view.requeue.as_secs() <= 30, "{:?}", view.requeue);
     }
     let plain = credential_with(&json!({}));
-    let failing = world(&plain, (5, 3600), Some(failed(1, &Trouble::TooMany)));
+    let failing = world(&plain, (5, 3600), Some(failed(1, &NotifyError::TooMany)));
     assert_eq!(
         failing.to_notify(&plain, at(31)),
         None,
@@ -266,12 +270,12 @@ fn while_pods_cannot_be_notified_the_kubelet_is_what_counts() {
     let barred = world(
         &credential,
         (5, 60),
-        Some(failed(1, &Trouble::Forbidden("list"))),
+        Some(failed(1, &NotifyError::Forbidden("list"))),
     );
     assert!(!barred.promise(&credential).notified);
     assert_eq!(risk(&barred).as_deref(), Some("PodsNotNotified"));
     // Most pods are notified.
-    let many = world(&credential, (5, 60), Some(failed(1, &Trouble::TooMany)));
+    let many = world(&credential, (5, 60), Some(failed(1, &NotifyError::TooMany)));
     assert!(many.promise(&credential).notified);
     let mut plain = credential_with(&json!({}));
     assert!(!works.promise(&plain).notified);
@@ -287,7 +291,7 @@ fn without_the_role_of_the_chart_the_missing_right_is_named_and_no_role() {
         let mut world = world(
             &credential,
             (5, 60),
-            Some(failed(1, &Trouble::Forbidden(verb))),
+            Some(failed(1, &NotifyError::Forbidden(verb))),
         );
         world.notify_rights = Arc::new(Rights {
             role: String::new(),

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     fixtures::{at, credential, observed},
-    plan::{Hold, Memory, Plan, Why, plan},
+    plan::{Hold, Memory, Plan, RenewalCause, plan},
     publish::ownership::Target,
 };
 
@@ -61,7 +61,10 @@ fn no_step_that_ends_with_a_write_is_taken_while_it_waits() {
     let credential = credential();
     let mut world = observed(&credential);
     world.target = Target::Absent;
-    assert_eq!(plan(&credential, &world, at(0)), Plan::Mint(Why::Absent));
+    assert_eq!(
+        plan(&credential, &world, at(0)),
+        Plan::Mint(RenewalCause::Absent)
+    );
     for held in [false, true] {
         world.held = held;
         world.memory.out_of_sync = None;

@@ -3,7 +3,10 @@ use crate::{
     credential::Credential,
     fixtures::{at, credential, holding, mark, observed, record, refused, secs, token},
     oauth::{Class, TokenError},
-    plan::{Memory, NewToken, Observed, OwnWrites, Why, fail, fingerprint, record as note, stamp},
+    plan::{
+        Memory, NewToken, Observed, OwnWrites, RenewalCause, fail, fingerprint, record as note,
+        stamp,
+    },
     publish::ownership::Target,
 };
 
@@ -231,19 +234,23 @@ fn repairs_are_free_five_times_then_wait_longer_and_longer() {
     let mut now = 0;
     let mut waits = Vec::new();
     for _ in 0..12 {
-        memory.published(Why::Edited, at(now));
-        let calm = memory.calm_until(Why::Absent).unwrap_or(at(now));
+        memory.published(RenewalCause::Edited, at(now));
+        let calm = memory.calm_until(RenewalCause::Absent).unwrap_or(at(now));
         let wait = calm.duration_since(at(now)).as_secs();
         waits.push(wait);
         now += wait + 1;
     }
     assert_eq!(waits, [0, 0, 0, 0, 0, 10, 20, 40, 80, 160, 300, 300]);
-    assert_eq!(memory.calm_until(Why::Due), None, "a rotation is no repair");
+    assert_eq!(
+        memory.calm_until(RenewalCause::Due),
+        None,
+        "a rotation is no repair"
+    );
     // A rotation in between changes nothing, ten quiet minutes do.
-    memory.published(Why::Due, at(now));
-    assert!(memory.calm_until(Why::Edited).is_some());
-    memory.published(Why::Edited, at(now + 700));
-    assert_eq!(memory.calm_until(Why::Edited), None);
+    memory.published(RenewalCause::Due, at(now));
+    assert!(memory.calm_until(RenewalCause::Edited).is_some());
+    memory.published(RenewalCause::Edited, at(now + 700));
+    assert_eq!(memory.calm_until(RenewalCause::Edited), None);
 }
 
 #[test]

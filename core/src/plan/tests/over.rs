@@ -8,7 +8,7 @@ use crate::{
     credential::{Credential, FieldError, IssuerLookup, parse},
     fixtures::{at, credential_with, issuer, object, observed, ours, published, record},
     oauth::{Class, LifetimeSource, TokenError},
-    plan::{Observed, Outcome, Plan, Severity, Why, fail, invalid, over, plan, status},
+    plan::{Observed, Outcome, Plan, RenewalCause, Severity, fail, invalid, over, plan, status},
     publish::{
         ManagedKeys,
         ownership::{ForeignWrite, Published, SecretFacts, Target},
@@ -127,7 +127,7 @@ fn a_later_end_or_none_brings_a_token_again() {
         let world = with(&credential, |o| o.target = ours(emptied(&credential)));
         assert_eq!(
             plan(&credential, &world, at(1)),
-            Plan::Mint(Why::SpecChanged)
+            Plan::Mint(RenewalCause::SpecChanged)
         );
     }
 }

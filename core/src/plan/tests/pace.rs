@@ -7,7 +7,7 @@ use crate::{
     credential::Credential,
     fixtures::{at, credential, holding, observed, record},
     oauth::{Class, TokenError},
-    plan::{Hold, Observed, Plan, Why, fail, plan},
+    plan::{Hold, Observed, Plan, RenewalCause, fail, plan},
     publish::ownership::Target,
 };
 
@@ -31,7 +31,7 @@ fn play(
         change(now, &mut credential, &mut world);
         let why = match plan(&credential, &world, at(now)) {
             Plan::Mint(why) => why,
-            Plan::Verify => Why::SourceChanged,
+            Plan::Verify => RenewalCause::SourceChanged,
             _ => continue,
         };
         sent.push(now);
@@ -104,7 +104,7 @@ fn an_edit_just_after_a_token_came_is_served_at_once() {
     credential.request.scopes.push("more".to_owned());
     assert_eq!(
         plan(&credential, &world, at(0)),
-        Plan::Mint(Why::SpecChanged)
+        Plan::Mint(RenewalCause::SpecChanged)
     );
 }
 

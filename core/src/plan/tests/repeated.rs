@@ -3,7 +3,7 @@
 use crate::{
     fixtures::{at, credential, mark, record, secs},
     oauth::LifetimeSource,
-    plan::{Received, Why, repeated_until},
+    plan::{Received, RenewalCause, repeated_until},
     publish::{Record, SourceMark, SourceUse},
 };
 
@@ -24,7 +24,7 @@ fn is_repeated(old: &Record, change: impl FnOnce(&mut Received<'_>)) -> bool {
         sources: &old.sources,
         expires_at: old.expires_at,
         limited: false,
-        why: Why::Due,
+        why: RenewalCause::Due,
     };
     change(&mut new);
     repeated_until(old, &new, at(600)).is_some()
@@ -42,7 +42,7 @@ fn a_token_from_the_cache_of_an_issuer_is_not_written_again() {
                 sources: &old.sources,
                 expires_at: at(4200),
                 limited: false,
-                why: Why::Due,
+                why: RenewalCause::Due,
             },
             at(600)
         ),
@@ -57,7 +57,11 @@ fn a_token_from_the_cache_of_an_issuer_is_not_written_again() {
             false,
         ),
         ("another one, not later", |n| n.token_digest = "x", true),
-        ("requested by the user", |n| n.why = Why::Requested, false),
+        (
+            "requested by the user",
+            |n| n.why = RenewalCause::Requested,
+            false,
+        ),
         ("another request", |n| n.fingerprint = "x", false),
     ] {
         assert_eq!(is_repeated(&old, change), repeats, "{what}");
@@ -75,7 +79,7 @@ fn a_token_from_the_cache_of_an_issuer_is_not_written_again() {
         token_digest: &old.token_digest,
         expires_at: at(3600),
         limited: false,
-        why: Why::Due,
+        why: RenewalCause::Due,
     };
     assert_eq!(repeated_until(&old, &new, at(600)), None, "another Secret");
 }

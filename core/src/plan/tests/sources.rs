@@ -13,8 +13,8 @@ use crate::{
     credential::{Credential, binding::Denial},
     fixtures::{at, credential, credential_with, holding, observed, record},
     plan::{
-        Memory, Observed, Outcome, Plan, Severity, Source, Why, candidates, fingerprint, plan,
-        schedule::later, status, untried,
+        Memory, Observed, Outcome, Plan, RenewalCause, Severity, Source, candidates, fingerprint,
+        plan, schedule::later, status, untried,
     },
     publish::{RefusedSource, SourceMark, ownership::Target},
 };
@@ -155,7 +155,7 @@ fn certificates_of_a_list_are_tried_in_order_and_from_their_first_day_on() {
     world.memory.refuse(early);
     assert_eq!(order(&credential, &world, 0), ["old", "new?"]);
     assert_eq!(order(&credential, &world, HOUR), ["new?", "old"]);
-    let view = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
+    let view = status(&credential, &world, &minted(RenewalCause::Due), None, at(0)).status;
     let reported = condition(&view, "ClientCredentialExpiring").unwrap();
     assert!(
         reported
@@ -165,7 +165,7 @@ fn certificates_of_a_list_are_tried_in_order_and_from_their_first_day_on() {
         reported.message
     );
     world.sources[0].present = None;
-    let view = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
+    let view = status(&credential, &world, &minted(RenewalCause::Due), None, at(0)).status;
     let reported = condition(&view, "ClientCredentialExpiring").unwrap();
     assert_eq!(reported.reason, "SourceMissing");
     let shown = &view.refused()[0];

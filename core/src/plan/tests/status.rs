@@ -14,7 +14,7 @@ use crate::{
     },
     oauth::{Class, TokenError},
     plan::{
-        Observed, Outcome, Why, fail, invalid,
+        Observed, Outcome, RenewalCause, fail, invalid,
         states::{failing, minted, missing, states, token_error, waiting},
         status, unlisted,
     },
@@ -192,7 +192,7 @@ fn a_transition_time_moves_exactly_when_the_status_flips() {
 fn status_shows_the_facts_of_the_secret_and_of_the_last_attempt() {
     let credential = credential();
     let world = observed(&credential);
-    let fresh = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
+    let fresh = status(&credential, &world, &minted(RenewalCause::Due), None, at(0)).status;
     assert_eq!(fresh.client_in_use().as_deref(), Some("client/secret"));
     assert_eq!(fresh.issued_at.unwrap().0, at(-300));
     assert_eq!(fresh.renew_at.unwrap().0, at(1500));

@@ -10,7 +10,7 @@ use crate::{
     fixtures::{at, credential, holding, json_answer, observed, record},
     oauth::{AnswerContext, Class, RawAnswer, TokenError, answer},
     plan::{
-        Observed, Outcome, Severity, View, Why, fail,
+        Observed, Outcome, RenewalCause, Severity, View, fail,
         states::{failing, minted, refused, token_error, waiting},
         status,
     },
@@ -21,7 +21,13 @@ use crate::{
 fn a_restart_with_nothing_due_finds_its_own_status_again() {
     let credential = credential();
     let world = observed(&credential);
-    let before = status(&credential, &world, &minted(Why::Absent), None, at(-300));
+    let before = status(
+        &credential,
+        &world,
+        &minted(RenewalCause::Absent),
+        None,
+        at(-300),
+    );
     // The process remembers nothing; it has only the Secret and the old status.
     let after = status(
         &credential,
@@ -55,21 +61,21 @@ fn events_report_changes_and_never_a_healthy_rotation() {
             at(0),
         )
     };
-    let first = say(&good, &minted(Why::Absent), None);
+    let first = say(&good, &minted(RenewalCause::Absent), None);
     assert!(first.notices.is_empty(), "status says it");
     let mut none = failing(&credential, observed(&credential), Class::Denied);
     none.target = Target::Absent;
     let broken = say(&none, &Outcome::Failed, None);
-    let late = say(&good, &minted(Why::Absent), Some(&broken));
+    let late = say(&good, &minted(RenewalCause::Absent), Some(&broken));
     assert_eq!(reasons(&late), [(Severity::Normal, "TokenPublished")]);
-    let rotation = say(&good, &minted(Why::Due), Some(&first));
+    let rotation = say(&good, &minted(RenewalCause::Due), Some(&first));
     assert!(rotation.notices.is_empty());
     let failed = say(&bad, &Outcome::Failed, Some(&rotation));
     assert_eq!(reasons(&failed), [(Severity::Warning, "RequestRefused")]);
     let again = say(&bad, &Outcome::Backoff, Some(&failed));
     assert!(
         again.notices.is_empty(),
-        "the same trouble is reported once"
+        "the same problem is reported once"
     );
     let mut other = bad.clone();
     other.memory = fail(
@@ -82,18 +88,18 @@ fn events_report_changes_and_never_a_healthy_rotation() {
     assert_eq!(
         reasons(&changed),
         [(Severity::Warning, "InvalidRequest")],
-        "another trouble is news"
+        "another problem is news"
     );
-    let recovered = say(&good, &minted(Why::Due), Some(&again));
+    let recovered = say(&good, &minted(RenewalCause::Due), Some(&again));
     assert_eq!(reasons(&recovered), [(Severity::Normal, "Renewed")]);
-    let repaired = say(&good, &minted(Why::Edited), Some(&recovered));
+    let repaired = say(&good, &minted(RenewalCause::Edited), Some(&recovered));
     assert_eq!(reasons(&repaired), [(Severity::Warning, "TargetRepaired")]);
     let paused = say(&good, &waiting(), Some(&recovered));
     assert!(
         paused.notices.is_empty(),
         "a pause of the issuer is reported by the credential that met it"
     );
-    let resumed = say(&good, &minted(Why::Due), Some(&paused));
+    let resumed = say(&good, &minted(RenewalCause::Due), Some(&paused));
     assert!(
         resumed.notices.is_empty(),
         "the end of a pause is no recovery"
@@ -177,7 +183,7 @@ prop_compose! {
         }
         let outcome = match kind {
             0 | 1 => Outcome::Steady,
-            2 => minted(Why::Due),
+            2 => minted(RenewalCause::Due),
             3 => waiting(),
             4 => refused(),
             5 => Outcome::Suspended,

@@ -12,7 +12,7 @@ use crate::{
     fixtures::{at, cluster_issuer, credential_with, holding, mark, object, observed, record},
     oauth::{Claims, Validity},
     plan::{Observed, Outcome, Source, status},
-    rotation::{ClientAt, Cycle, Known, Record, RotatedUntil},
+    rotation::{ClientAt, Cycle, Record, RotatedUntil, ValueRecord},
 };
 
 const DAY: i64 = 86_400;
@@ -94,10 +94,10 @@ fn of_what_is_rotated_nothing_is_reported_before_the_rotation_is_late() {
                 rotated: Some(Box::new(rotated(every, overlap))),
                 ..credential_with(spec)
             };
-            let current = Known {
+            let current = ValueRecord {
                 from: Some(at(0)),
                 until: Some(at(validity * DAY)),
-                ..Known::default()
+                ..ValueRecord::default()
             };
             let noted = Record {
                 client: Some(ClientAt::of(
@@ -137,10 +137,10 @@ fn the_end_of_a_secret_that_is_rotated_is_that_of_its_rotation() {
     let credential = credential_with(&json!({ "client": { "secrets": [entry] } }));
     let mut world = observed(&credential);
     world.sources[0].expires_at = Some(at(25 * DAY));
-    let current = Known {
+    let current = ValueRecord {
         from: Some(at(0)),
         until: Some(at(180 * DAY)),
-        ..Known::default()
+        ..ValueRecord::default()
     };
     let own = ClientAt::of(&credential.issuer.endpoint, &credential.client_id);
     let noted = |client: &ClientAt| {

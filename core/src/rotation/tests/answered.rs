@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::process::{Process, failed};
 use crate::{
     fixtures::at,
-    rotation::{Class, Failure, Kind, Noted, Outcome, Phase, Record, Step, Why},
+    rotation::{Class, Failure, FailureCause, Kind, Outcome, Phase, Record, Step, StoredRecord},
 };
 
 const REQUEST: &str = "2026-11-30T08:00:00Z";
@@ -37,7 +37,7 @@ fn a_request_that_status_reports_as_answered_is_not_answered_again() {
     let next = process.decide();
     assert_eq!(next.record.handled.as_deref(), Some(REQUEST));
     // The annotation was removed; the issuer lists the credential.
-    process.seen.noted = Noted::Absent;
+    process.seen.noted = StoredRecord::Absent;
     let listed = process.application();
     process.memory.after(&Step::ReadApplication, &listed, at(0));
     assert!(!is_due(&process));
@@ -53,7 +53,7 @@ fn a_failed_request_is_still_answered_whatever_status_reports() {
     process.seen.handled = Some(REQUEST.to_owned());
     process.record().failure = Some(Failure {
         at: at(-90_000),
-        why: Why::NotProven,
+        why: FailureCause::NotProven,
         times: 1,
         requested: Some(REQUEST.to_owned()),
         class: None,
@@ -179,7 +179,7 @@ fn a_request_is_still_open_if_the_secret_is_replaced_by_an_earlier_one_before_th
             .clone_from(&process.decide().record.handled);
         process.seen.slots.next = None;
         match handled {
-            None => process.seen.noted = Noted::Absent,
+            None => process.seen.noted = StoredRecord::Absent,
             Some(handled) => {
                 let record = process.record();
                 record.state = Phase::Steady;

@@ -5,8 +5,8 @@ use crate::{
     credential::Endpoint,
     fixtures::at,
     rotation::{
-        Changed, ClientAt, Kind, Known, Mark, Noted, Notice, Outcome, Phase, Place, Record,
-        RotationSettings, Slot, Slots, Step,
+        Changed, ClientAt, Kind, Mark, Notice, Outcome, Phase, Record, RemovalSource,
+        RotationSettings, Slot, Slots, Step, StoredRecord, ValueRecord,
     },
 };
 
@@ -27,8 +27,8 @@ fn slot(value: &str, client: &str, kind: Kind) -> Slot {
     }
 }
 
-fn known(value: &str, n: u32) -> Known {
-    Known {
+fn known(value: &str, n: u32) -> ValueRecord {
+    ValueRecord {
         digest: format!("{value} of c-1"),
         id: Some(value.to_owned()),
         n: Some(n),
@@ -71,9 +71,9 @@ fn states() -> Vec<Phase> {
         Phase::Adding { n: 3, since },
         Phase::Added { since },
         Phase::Switched { retire_at: since },
-        retiring(known("key-3", 3), Place::Next),
-        retiring(known("key-1", 1), Place::Previous),
-        retiring(known("key-0", 0), Place::Orphan),
+        retiring(known("key-3", 3), RemovalSource::Next),
+        retiring(known("key-1", 1), RemovalSource::Previous),
+        retiring(known("key-0", 0), RemovalSource::Orphan),
     ]
 }
 
@@ -101,7 +101,8 @@ fn nothing_is_sent_for_another_application_and_a_user_learns_what_is_left_there(
             for id in ["key-1", "key-2", "key-3"] {
                 assert!(left.contains(&id.to_owned()), "{state:?}: {left:?}");
             }
-            let orphan = matches!(&state, Phase::Retiring { from, .. } if *from == Place::Orphan);
+            let orphan =
+                matches!(&state, Phase::Retiring { from, .. } if *from == RemovalSource::Orphan);
             assert_eq!(left.contains(&"key-0".to_owned()), orphan);
             let message = next.notices[0].message();
             for expected in ["client c-1", "https://issuer.example", "key-3"] {
@@ -119,7 +120,7 @@ fn nothing_is_sent_for_another_application_and_a_user_learns_what_is_left_there(
             names(&mut process, "c-2", kind);
             process.seen.slots.next = None;
             process.seen.slots.previous = None;
-            process.seen.noted = Noted::Absent;
+            process.seen.noted = StoredRecord::Absent;
             let next = process.decide();
             assert!(!matches!(
                 next.notices.as_slice(),
@@ -164,7 +165,8 @@ fn nothing_is_sent_or_forgotten_about_credentials_of_another_kind() {
             for id in ["key-1", "key-2", "key-3"] {
                 assert!(left.contains(&id.to_owned()), "{state:?}: {left:?}");
             }
-            let orphan = matches!(&state, Phase::Retiring { from, .. } if *from == Place::Orphan);
+            let orphan =
+                matches!(&state, Phase::Retiring { from, .. } if *from == RemovalSource::Orphan);
             assert_eq!(left.contains(&"key-0".to_owned()), orphan);
             let said = next.notices[0].message();
             let words = match kind {
@@ -256,7 +258,7 @@ fn what_an_earlier_version_wrote_is_read_as_it_was() {
     for state in states() {
         let mut process = process(Kind::Secret, state);
         let named = process.decide();
-        if let Noted::Record(record) = &mut process.seen.noted {
+        if let StoredRecord::Record(record) = &mut process.seen.noted {
             record.client = None;
         }
         let unnamed = process.decide();

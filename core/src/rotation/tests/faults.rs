@@ -6,8 +6,8 @@ use super::process::{Process, failed};
 use crate::{
     fixtures::at,
     rotation::{
-        Change, Class, Failure, Fault, InHand, Kind, Mark, Notice, Outcome, Phase, Slot, Step,
-        Values, Why, graph::unnamed,
+        Change, Class, Failure, FailureCause, Fault, Kind, Mark, Notice, Outcome, Phase, Slot,
+        Step, UnstoredValue, Values, graph::unnamed,
     },
 };
 
@@ -262,60 +262,75 @@ fn a_refusal_is_reported_only_if_the_request_was_sent_and_refused() {
             (
                 Class::Policy,
                 true,
-                Why::AddRefused,
+                FailureCause::AddRefused,
                 "refused to add a new client credential: a policy",
             ),
-            (Class::Invalid, true, Why::AddRefused, "refused to add"),
+            (
+                Class::Invalid,
+                true,
+                FailureCause::AddRefused,
+                "refused to add",
+            ),
             (
                 Class::Token,
                 true,
-                Why::AddRefused,
+                FailureCause::AddRefused,
                 "did not accept the token of the caller",
             ),
             // It was too busy.
             (
                 Class::Throttled,
                 true,
-                Why::NotAdded,
+                FailureCause::NotAdded,
                 "did not add a new client credential: it received too many requests",
             ),
             (
                 Class::Conflict,
                 true,
-                Why::NotAdded,
+                FailureCause::NotAdded,
                 "another change was in progress",
             ),
-            (Class::Transient, true, Why::NotAdded, "did not add"),
+            (
+                Class::Transient,
+                true,
+                FailureCause::NotAdded,
+                "did not add",
+            ),
             // The call was not sent.
             (
                 Class::Throttled,
                 false,
-                Why::NotSent,
+                FailureCause::NotSent,
                 "no new client credential was requested from the issuer: the issuer received too many requests",
             ),
             (
                 Class::Transient,
                 false,
-                Why::NotSent,
+                FailureCause::NotSent,
                 "something that it needs did not answer",
             ),
             (
                 Class::Caller,
                 false,
-                Why::NotSent,
+                FailureCause::NotSent,
                 "there was no valid token for it",
             ),
             (
                 Class::Token,
                 false,
-                Why::NotSent,
+                FailureCause::NotSent,
                 "the issuer gave no token for it",
             ),
-            (Class::Proof, false, Why::NotSent, "no valid certificate"),
+            (
+                Class::Proof,
+                false,
+                FailureCause::NotSent,
+                "no valid certificate",
+            ),
             (
                 Class::Invalid,
                 false,
-                Why::NotSent,
+                FailureCause::NotSent,
                 "does not have all that it needs",
             ),
         ] {
@@ -329,7 +344,7 @@ fn a_refusal_is_reported_only_if_the_request_was_sent_and_refused() {
             assert!(message.contains(expected), "{message}");
             assert_eq!(
                 message.contains("refused to add"),
-                why == Why::AddRefused,
+                why == FailureCause::AddRefused,
                 "{message}"
             );
         }
@@ -347,7 +362,7 @@ fn a_reading_that_succeeds_does_not_hide_why_the_issuer_refused() {
     assert_eq!(process.blocked(), ["Policy"]);
     // The next rotation succeeds, and its credential takes over.
     let from = process.now;
-    let held = InHand {
+    let held = UnstoredValue {
         n: 3,
         slot: Slot {
             digest: "next".to_owned(),

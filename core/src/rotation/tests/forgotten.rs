@@ -5,8 +5,8 @@ use super::process::{Process, failed};
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Change, Class, InOther, Key, KeyMark, Kind, Known, Left, Mark, Outcome, Phase,
-        Place, Slot, Step, Stored, Values, Why,
+        Application, Change, Class, FailureCause, InOther, Key, KeyMark, Kind, Left, Mark, Outcome,
+        Phase, RemovalSource, Slot, Step, Stored, ValueRecord, Values,
     },
 };
 
@@ -24,12 +24,12 @@ fn certificate(digest: &str) -> Slot {
     }
 }
 
-fn known(digest: &str, n: u32, id: Option<&str>) -> Known {
-    Known {
+fn known(digest: &str, n: u32, id: Option<&str>) -> ValueRecord {
+    ValueRecord {
         digest: digest.to_owned(),
         id: id.map(str::to_owned),
         n: Some(n),
-        ..Known::default()
+        ..ValueRecord::default()
     }
 }
 
@@ -71,7 +71,10 @@ fn a_next_certificate_that_a_user_removes_is_removed_at_the_issuer_by_its_id() {
     let mut process = blind(proving(Some("key-2")));
     let change = written(&mut process);
     let why = change.record.failure.map(|failure| failure.why);
-    assert_eq!((why, change.leaves), (Some(Why::NextRemoved), vec![]));
+    assert_eq!(
+        (why, change.leaves),
+        (Some(FailureCause::NextRemoved), vec![])
+    );
     let id = "key-2".to_owned();
     assert_eq!(process.does(&Outcome::Done), Step::RemoveKey { id });
     let change = written(&mut process);
@@ -121,7 +124,7 @@ fn the_id_in_an_answer_that_is_not_recorded_counts() {
     let Phase::Retiring { key, from } = written(&mut process).record.state else {
         panic!("a removal")
     };
-    assert_eq!((key.id, from), (id, Place::Orphan));
+    assert_eq!((key.id, from), (id, RemovalSource::Orphan));
 }
 
 #[test]
@@ -247,7 +250,7 @@ fn a_certificate_that_is_dropped_without_its_id_is_named_with_its_thumbprint() {
     let record = process.record();
     let key = known("ab", 0, None);
     record.previous = Some(key.clone());
-    let from = Place::Previous;
+    let from = RemovalSource::Previous;
     record.state = Phase::Retiring { key, from };
     let change = written(&mut process);
     assert_eq!(change.values, Values::DropPrevious);

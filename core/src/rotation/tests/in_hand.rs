@@ -5,7 +5,10 @@ use jiff::SignedDuration;
 use super::process::Process;
 use crate::{
     fixtures::at,
-    rotation::{InHand, Kind, Mark, Noted, Outcome, Phase, Place, Slot, Slots, Step, Values},
+    rotation::{
+        Kind, Mark, Outcome, Phase, RemovalSource, Slot, Slots, Step, StoredRecord, UnstoredValue,
+        Values,
+    },
 };
 
 fn slot(digest: &str) -> Slot {
@@ -20,7 +23,7 @@ fn slot(digest: &str) -> Slot {
 /// A process that got a client secret and has stored nothing.
 fn holding() -> Process {
     let mut process = Process::announced(Kind::Secret);
-    let held = InHand {
+    let held = UnstoredValue {
         n: 3,
         slot: slot("made"),
         id: Some("key-3".to_owned()),
@@ -83,7 +86,7 @@ fn what_no_announcement_waits_for_any_more_is_removed_at_the_issuer() {
         // The Secret was deleted, and created again with a copy of the annotation or without it.
         process.record().state = Phase::Steady;
         if !noted {
-            process.seen.noted = Noted::Absent;
+            process.seen.noted = StoredRecord::Absent;
         }
         let Step::Write { change, .. } = process.does(&Outcome::NotWritten) else {
             panic!("it is withdrawn");
@@ -92,7 +95,10 @@ fn what_no_announcement_waits_for_any_more_is_removed_at_the_issuer() {
             panic!("{change:?}");
         };
         assert_eq!((key.id.as_deref(), key.n), (Some("key-3"), Some(3)));
-        assert_eq!((*from, change.values), (Place::Orphan, Values::Keep));
+        assert_eq!(
+            (*from, change.values),
+            (RemovalSource::Orphan, Values::Keep)
+        );
         assert!(process.memory.held().is_some(), "nothing was written");
         process.does(&Outcome::Done);
         assert!(process.memory.held().is_none(), "its ID is stored");

@@ -7,8 +7,8 @@ use super::process::Process;
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Class, Fault, Key, KeyMark, Kind, Known, Mark, Notice, Outcome, Phase, Place,
-        Slot, Step,
+        Application, Class, Fault, Key, KeyMark, Kind, Mark, Notice, Outcome, Phase, RemovalSource,
+        Slot, Step, ValueRecord,
     },
 };
 
@@ -26,11 +26,11 @@ fn replaced(until: Timestamp) -> Process {
         name: None,
         validity: Some((at(-DAY), until)),
     });
-    process.record().previous = Some(Known {
+    process.record().previous = Some(ValueRecord {
         digest: "previous".to_owned(),
         from: Some(at(-DAY)),
         until: Some(until),
-        ..Known::default()
+        ..ValueRecord::default()
     });
     process
 }
@@ -126,7 +126,7 @@ fn a_certificate_of_apicred_is_removed_without_the_right_to_read() {
     let key = previous.clone();
     process.record().state = Phase::Retiring {
         key,
-        from: Place::Previous,
+        from: RemovalSource::Previous,
     };
     let id = "key-0".to_owned();
     assert_eq!(process.decide().step, Step::RemoveKey { id });
@@ -162,7 +162,7 @@ fn a_credential_that_is_adopted_when_it_is_in_no_secret_any_more_is_removed() {
     };
     assert_eq!(
         (key.id.as_deref(), from),
-        (Some("key-0"), crate::rotation::Place::Orphan)
+        (Some("key-0"), crate::rotation::RemovalSource::Orphan)
     );
     let removal = Step::RemovePassword {
         id: "key-0".to_owned(),

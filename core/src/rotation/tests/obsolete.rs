@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::process::{Process, failed};
 use crate::{
     fixtures::at,
-    rotation::{Class, Key, KeyMark, Kind, Mark, Noted, Notice, Outcome, Phase, Slot, Step},
+    rotation::{Class, Key, KeyMark, Kind, Mark, Notice, Outcome, Phase, Slot, Step, StoredRecord},
 };
 
 fn reports(process: &Process) -> bool {
@@ -88,7 +88,7 @@ fn a_failure_ends_when_its_request_is_withdrawn_and_not_before() {
     process.does(&Outcome::Done);
     process.pass(process.settings.pace.call_pause);
     process.does(&process.application());
-    let Noted::Record(record) = &process.seen.noted else {
+    let StoredRecord::Record(record) = &process.seen.noted else {
         panic!("a record");
     };
     assert!(record.failure.is_some() && reports(&process));

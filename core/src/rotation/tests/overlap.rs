@@ -6,8 +6,8 @@ use super::process::Process;
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Key, KeyMark, Kind, Known, Lagging, Mark, Names, Next, Noted, Notice, Outcome,
-        Phase, Place, Record, Slot, Step,
+        Application, Key, KeyMark, Kind, Lagging, Mark, Names, Next, Notice, Outcome, Phase,
+        Record, RemovalSource, Slot, Step, StoredRecord, ValueRecord,
     },
 };
 
@@ -24,11 +24,11 @@ pub(super) fn overlap(kind: Kind) -> Process {
     });
     let record = process.record();
     record.state = Phase::Switched { retire_at: at(DAY) };
-    record.previous = Some(Known {
+    record.previous = Some(ValueRecord {
         digest: "previous".to_owned(),
         id: Some("key-0".to_owned()),
         n: Some(0),
-        ..Known::default()
+        ..ValueRecord::default()
     });
     process
 }
@@ -47,7 +47,7 @@ fn removes_the_previous_one(next: &Next) -> bool {
     matches!(
         change.record.state,
         Phase::Retiring {
-            from: Place::Previous,
+            from: RemovalSource::Previous,
             ..
         }
     )
@@ -115,7 +115,7 @@ fn a_rotation_requested_in_the_overlap_reports_its_start_and_how_to_start_it_now
     };
     let soon = noon + SignedDuration::from_mins(1);
     assert_eq!(change.record.state, Phase::Switched { retire_at: soon });
-    process.seen.noted = Noted::Record(Box::new(change.record));
+    process.seen.noted = StoredRecord::Record(Box::new(change.record));
     // The write gave the Secret another version, so no credential has a token by it yet.
     process.seen.lagging = Some(lags(0));
     assert!(removes_the_previous_one(&decide(&mut process, soon)));
@@ -145,12 +145,12 @@ fn lists(process: &mut Process, id: &str, name: Option<String>) {
 fn a_credential_of_a_user_is_noted_when_it_is_replaced_and_reported_as_long_as_it_is_listed() {
     // Twice: the second rotation replaces the previous value with another one.
     let mut noted = Record::default();
-    let foreign = |id: &str| Known {
+    let foreign = |id: &str| ValueRecord {
         id: Some(id.to_owned()),
-        ..Known::default()
+        ..ValueRecord::default()
     };
     noted.replaces(Some(&foreign("key-0")));
-    let own = Known {
+    let own = ValueRecord {
         n: Some(1),
         ..foreign("key-1")
     };
@@ -225,7 +225,10 @@ fn what_an_earlier_client_of_the_secret_made_goes_on_and_may_be_adopted() {
     let Phase::Retiring { key, from } = &change.record.state else {
         panic!("{step:?}")
     };
-    assert_eq!((key.id.as_deref(), *from), (Some("key-5"), Place::Orphan));
+    assert_eq!(
+        (key.id.as_deref(), *from),
+        (Some("key-5"), RemovalSource::Orphan)
+    );
     let own = process.seen.names.uid().to_owned();
     assert_eq!(change.record.makers, ["earlier-uid".to_owned(), own]);
     let id = "key-5".to_owned();
@@ -252,10 +255,10 @@ fn a_credential_that_its_owner_replaces_in_the_middle_of_a_rotation_is_named() {
         let mut process = Process::of(kind);
         let since = process.now;
         process.record().state = Phase::Added { since };
-        process.record().next = Some(Known {
+        process.record().next = Some(ValueRecord {
             digest: "next".to_owned(),
             n: Some(2),
-            ..Known::default()
+            ..ValueRecord::default()
         });
         if let Some(current) = &mut process.record().current {
             current.n = None;
@@ -344,6 +347,6 @@ fn overlap_since(switch: Timestamp) -> Process {
         panic!("{:?}", process.decide().step);
     };
     assert_eq!(change.record.switched_at, Some(switch));
-    process.seen.noted = Noted::Record(Box::new(change.record));
+    process.seen.noted = StoredRecord::Record(Box::new(change.record));
     process
 }

@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Class, ClientAt, Fault, Key, KeyMark, Kind, Known, Mark, Memory, Names, Next,
-        Noted, Notice, Observed, Outcome, Phase, Record, RotationSettings, Slot, Slots, Step, next,
+        Application, Class, ClientAt, Fault, Key, KeyMark, Kind, Mark, Memory, Names, Next, Notice,
+        Observed, Outcome, Phase, Record, RotationSettings, Slot, Slots, Step, StoredRecord,
+        ValueRecord, next,
     },
 };
 
@@ -39,7 +40,7 @@ pub(super) fn failed(class: Class) -> Outcome {
 
 impl Process {
     pub(super) fn record(&mut self) -> &mut Record {
-        let Noted::Record(record) = &mut self.seen.noted else {
+        let StoredRecord::Record(record) = &mut self.seen.noted else {
             panic!("a record");
         };
         record
@@ -60,7 +61,7 @@ impl Process {
             name: None,
             validity: None,
         };
-        let known = Known {
+        let known = ValueRecord {
             digest: "current".to_owned(),
             id: Some("key-1".to_owned()),
             n: Some(1),
@@ -75,7 +76,7 @@ impl Process {
         };
         let seen = Observed {
             version: "1".to_owned(),
-            noted: Noted::Record(Box::new(record)),
+            noted: StoredRecord::Record(Box::new(record)),
             slots: Slots {
                 current: Some(current),
                 ..Slots::default()
@@ -130,7 +131,7 @@ impl Process {
         let step = self.decide().step;
         self.memory.before(&step, self.now);
         if let (Step::Write { change, .. }, Outcome::Done) = (&step, outcome) {
-            self.seen.noted = Noted::Record(Box::new(change.record.clone()));
+            self.seen.noted = StoredRecord::Record(Box::new(change.record.clone()));
         }
         self.memory.after(&step, outcome, self.now);
         step
@@ -167,15 +168,15 @@ impl Process {
         }
         let since = process.now;
         let state = Phase::Adding { n: 2, since };
-        let Noted::Record(record) = &mut process.seen.noted else {
+        let StoredRecord::Record(record) = &mut process.seen.noted else {
             unreachable!("it was set above")
         };
         record.state = state;
         record.n = 2;
-        record.next = process.seen.slots.next.as_ref().map(|slot| Known {
+        record.next = process.seen.slots.next.as_ref().map(|slot| ValueRecord {
             digest: slot.digest.clone(),
             n: Some(2),
-            ..Known::default()
+            ..ValueRecord::default()
         });
         process.memory.announced = Some(2);
         process

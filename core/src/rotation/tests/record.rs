@@ -7,13 +7,13 @@ use crate::{
     fixtures::at,
     plan::fingerprint::DigestKey,
     rotation::{
-        AnswerIds, Class, ClientAt, Failure, Kind, Known, Names, Noted, Phase, Place, Record,
-        RotatedUntil, Why, value_digest,
+        AnswerIds, Class, ClientAt, Failure, FailureCause, Kind, Names, Phase, Record,
+        RemovalSource, RotatedUntil, StoredRecord, ValueRecord, value_digest,
     },
 };
 
-fn known(id: &str) -> Known {
-    Known {
+fn known(id: &str) -> ValueRecord {
+    ValueRecord {
         digest: "d".to_owned(),
         id: Some(id.to_owned()),
         n: Some(3),
@@ -45,9 +45,9 @@ fn every_state_is_read_as_it_was_written() {
         Phase::Adding { n: 7, since },
         Phase::Added { since },
         Phase::Switched { retire_at: since },
-        retiring(Place::Next),
-        retiring(Place::Previous),
-        retiring(Place::Orphan),
+        retiring(RemovalSource::Next),
+        retiring(RemovalSource::Previous),
+        retiring(RemovalSource::Orphan),
     ] {
         let record = Record {
             state,
@@ -55,13 +55,13 @@ fn every_state_is_read_as_it_was_written() {
             kind: Some(Kind::Certificate),
             n: 7,
             current: Some(known("a")),
-            next: Some(Known::default()),
+            next: Some(ValueRecord::default()),
             replaced: vec!["key-0".to_owned()],
             makers: vec!["uid".to_owned()],
             handled: Some("now".to_owned()),
             failure: Some(Failure {
                 at: since,
-                why: Why::NotProven,
+                why: FailureCause::NotProven,
                 times: 2,
                 requested: Some("before".to_owned()),
                 class: Some(Class::Policy),
@@ -76,11 +76,14 @@ fn every_state_is_read_as_it_was_written() {
         let written = BTreeMap::from([record.annotation()]);
         let end = RotatedUntil::read(&written).expect("values");
         assert_eq!(end.of(&client(), Kind::Secret), None, "it has no end");
-        assert_eq!(Record::read(&written), Noted::Record(Box::new(record)));
+        assert_eq!(
+            Record::read(&written),
+            StoredRecord::Record(Box::new(record))
+        );
     }
-    assert_eq!(Record::read(&BTreeMap::new()), Noted::Absent);
+    assert_eq!(Record::read(&BTreeMap::new()), StoredRecord::Absent);
     let ends = Record {
-        current: Some(Known {
+        current: Some(ValueRecord {
             until: Some(at(9)),
             ..known("a")
         }),
@@ -113,7 +116,7 @@ fn why_the_issuer_refused_is_noted() {
         let text = format!(r#"{{"v":1,"state":{state},"n":1,"failure":{failed}}}"#);
         let annotations = BTreeMap::from([(names::ROTATION.to_owned(), text)]);
         match Record::read(&annotations) {
-            Noted::Record(record) => record.failure.expect("a failure"),
+            StoredRecord::Record(record) => record.failure.expect("a failure"),
             other => panic!("{other:?}"),
         }
     };
@@ -145,12 +148,15 @@ fn what_another_version_wrote_is_left_alone() {
     ] {
         assert_eq!(
             Record::read(&annotations(text)),
-            Noted::Unreadable,
+            StoredRecord::Unreadable,
             "{text}"
         );
     }
     let good = r#"{"v":1,"state":{"name":"Adding","n":1,"since":"2026-01-01T00:00:00Z"},"n":1}"#;
-    assert!(matches!(Record::read(&annotations(good)), Noted::Record(_)));
+    assert!(matches!(
+        Record::read(&annotations(good)),
+        StoredRecord::Record(_)
+    ));
 }
 
 #[test]
@@ -195,10 +201,10 @@ fn only_the_value_that_a_rotation_made_and_put_there_is_its_own() {
         ..client()
     };
     let put = |client: Option<ClientAt>, n: Option<u32>| Record {
-        current: Some(Known {
+        current: Some(ValueRecord {
             digest: value_digest(&digests, &self::client(), &["a", "b"]),
             n,
-            ..Known::default()
+            ..ValueRecord::default()
         }),
         client,
         ..Record::default()
@@ -237,19 +243,19 @@ fn only_the_value_that_a_rotation_made_and_put_there_is_its_own() {
 fn the_number_and_the_key_id_of_a_step_are_of_one_credential() {
     let since = at(0);
     let of = |n, id: Option<&str>| {
-        Some(Known {
+        Some(ValueRecord {
             n: Some(n),
             id: id.map(str::to_owned),
             ..known("")
         })
     };
-    let retiring = Known {
+    let retiring = ValueRecord {
         n: None,
         ..known("foreign")
     };
     let retired = Phase::Retiring {
         key: retiring,
-        from: Place::Previous,
+        from: RemovalSource::Previous,
     };
     let added = || Phase::Added { since };
     for (state, current, next, subject) in [
@@ -305,7 +311,7 @@ fn a_key_id_that_an_earlier_version_stored_is_read_in_lower_case() {
     // A thumbprint of a public key: upper and lower case differ.
     const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
     for (id, read) in [(ID, ID.to_lowercase()), (THUMBPRINT, THUMBPRINT.to_owned())] {
-        let (key, from) = (known(id), Place::Orphan);
+        let (key, from) = (known(id), RemovalSource::Orphan);
         let record = Record {
             state: Phase::Retiring { key, from },
             current: Some(known(id)),
@@ -316,7 +322,7 @@ fn a_key_id_that_an_earlier_version_stored_is_read_in_lower_case() {
             ..Record::default()
         };
         let written = BTreeMap::from([record.annotation()]);
-        let Noted::Record(record) = Record::read(&written) else {
+        let StoredRecord::Record(record) = Record::read(&written) else {
             panic!("a record");
         };
         let Phase::Retiring { key, .. } = &record.state else {

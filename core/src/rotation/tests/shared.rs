@@ -4,8 +4,8 @@ use super::{overlap::overlap, process::Process};
 use crate::{
     fixtures::at,
     rotation::{
-        Also, Application, InOther, Key, KeyMark, Kind, Known, Mark, Notice, Outcome, Phase, Place,
-        Step, Stored,
+        Also, Application, InOther, Key, KeyMark, Kind, Mark, Notice, Outcome, Phase,
+        RemovalSource, Step, Stored, ValueRecord,
     },
 };
 
@@ -107,7 +107,7 @@ fn a_removal_that_began_before_the_copy_was_seen_is_not_continued() {
     let mut process = overlap(Kind::Secret);
     reads(&mut process, None);
     let key = process.record().previous.clone().expect("a value");
-    let from = Place::Previous;
+    let from = RemovalSource::Previous;
     process.record().state = Phase::Retiring { key, from };
     assert!(retires(&process));
     process.seen.in_others = vec![other(None, None, "previous")];
@@ -121,10 +121,10 @@ fn a_removal_that_began_before_the_copy_was_seen_is_not_continued() {
 #[test]
 fn nothing_is_removed_before_the_secrets_of_all_namespaces_are_listed() {
     for kind in [Kind::Secret, Kind::Certificate] {
-        for from in [Place::Previous, Place::Orphan] {
+        for from in [RemovalSource::Previous, RemovalSource::Orphan] {
             let mut process = overlap(kind);
             let mut key = process.record().previous.clone().expect("a value");
-            if from == Place::Orphan {
+            if from == RemovalSource::Orphan {
                 key = process.record().previous.take().expect("a value");
                 process.seen.slots.previous = None;
             }
@@ -230,11 +230,11 @@ fn a_rotation_that_is_due_does_not_wait_for_what_another_secret_stores() {
 fn a_value_that_leaves_the_secret_while_a_copy_uses_it_is_no_orphan_later() {
     let mut process = Process::of(Kind::Secret);
     process.seen.in_others = vec![other(None, Some("key-0"), "previous")];
-    process.record().previous = Some(Known {
+    process.record().previous = Some(ValueRecord {
         digest: "previous".to_owned(),
         id: Some("key-0".to_owned()),
         n: Some(0),
-        ..Known::default()
+        ..ValueRecord::default()
     });
     reads(&mut process, None);
     assert!(!retires(&process));
@@ -256,11 +256,11 @@ fn a_value_that_leaves_the_secret_while_a_copy_uses_it_is_no_orphan_later() {
 #[test]
 fn a_value_that_another_resource_created_is_no_orphan_if_only_this_annotation_has_it() {
     let mut process = Process::of(Kind::Secret);
-    process.record().spared = vec![Known {
+    process.record().spared = vec![ValueRecord {
         digest: "previous".to_owned(),
         id: Some("key-0".to_owned()),
         n: Some(0),
-        ..Known::default()
+        ..ValueRecord::default()
     }];
     reads(&mut process, Some("uid-of-the-first"));
     assert!(!retires(&process));

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        AnswerIds, Application, Class, Key, KeyMark, Kind, Known, Mark, Notice, Outcome, Phase,
-        Place, Record, Slot, Step, Values,
+        AnswerIds, Application, Class, Key, KeyMark, Kind, Mark, Notice, Outcome, Phase, Record,
+        RemovalSource, Slot, Step, ValueRecord, Values,
     },
 };
 
@@ -45,7 +45,7 @@ fn retiring(kind: Kind) -> Process {
     let previous = process.record().previous.clone().expect("a previous one");
     process.record().state = Phase::Retiring {
         key: previous,
-        from: Place::Previous,
+        from: RemovalSource::Previous,
     };
     process
 }
@@ -220,12 +220,12 @@ fn a_rotation_instead_of_the_removal_of_an_orphan_skips_no_overlap() {
     let mut process = retiring(Kind::Secret);
     let orphan = key(&process, 6, Some("oth"));
     process.record().state = Phase::Retiring {
-        key: Known {
+        key: ValueRecord {
             id: Some(orphan.id.clone()),
             n: Some(6),
-            ..Known::default()
+            ..ValueRecord::default()
         },
-        from: Place::Orphan,
+        from: RemovalSource::Orphan,
     };
     process.seen.requested = Some("now".to_owned());
     let previous = key(&process, 0, Some("pre"));
@@ -258,7 +258,10 @@ fn what_is_left_of_the_rotation_before_is_removed_when_the_new_credential_has_ta
         let Phase::Retiring { key, from } = &noted.state else {
             panic!("{noted:?}");
         };
-        assert_eq!((key.id.as_deref(), *from), (Some("key-0"), Place::Orphan));
+        assert_eq!(
+            (key.id.as_deref(), *from),
+            (Some("key-0"), RemovalSource::Orphan)
+        );
         let ids = [&noted.current, &noted.previous].map(|k| k.clone().and_then(|k| k.id));
         assert_eq!(ids, [Some("key-2".to_owned()), Some("key-1".to_owned())]);
     }
@@ -267,17 +270,17 @@ fn what_is_left_of_the_rotation_before_is_removed_when_the_new_credential_has_ta
 #[test]
 fn a_public_key_that_is_in_no_secret_is_not_forgotten() {
     for (kind, from, forgotten) in [
-        (Kind::Key, Place::Orphan, false),
-        (Kind::Key, Place::Next, false),
-        (Kind::Key, Place::Previous, true),
-        (Kind::Secret, Place::Orphan, true),
+        (Kind::Key, RemovalSource::Orphan, false),
+        (Kind::Key, RemovalSource::Next, false),
+        (Kind::Key, RemovalSource::Previous, true),
+        (Kind::Secret, RemovalSource::Orphan, true),
     ] {
         let mut process = retiring(kind);
         let Phase::Retiring { key, .. } = process.record().state.clone() else {
             panic!("it was set above");
         };
         process.record().state = Phase::Retiring { key, from };
-        if from != Place::Previous {
+        if from != RemovalSource::Previous {
             process.seen.slots.previous = None;
             process.record().previous = None;
         }

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 
 use super::process::{Process, failed};
 use crate::rotation::{
-    AnswerIds, Class, Failure, Fault, Kind, Known, Mark, Names, Noted, Notice, Outcome, Phase,
-    Place, Slot, Step, Tried, Values, Why,
+    AnswerIds, Class, Failure, FailureCause, Fault, Kind, Mark, Names, Notice, Outcome, Phase,
+    RemovalSource, Slot, Step, StoredRecord, Tried, ValueRecord, Values,
 };
 
 impl Process {
@@ -18,13 +18,13 @@ impl Process {
             validity: None,
         });
         let since = self.now;
-        if let Noted::Record(record) = &mut self.seen.noted {
+        if let StoredRecord::Record(record) = &mut self.seen.noted {
             record.state = Phase::Added { since };
-            record.next = Some(Known {
+            record.next = Some(ValueRecord {
                 digest: "next".to_owned(),
                 id: Some("key-2".to_owned()),
                 n: Some(2),
-                ..Known::default()
+                ..ValueRecord::default()
             });
         }
     }
@@ -52,8 +52,7 @@ impl Process {
                 }
                 Step::Write { change, .. } => {
                     let state = &change.record.state;
-                    let given_up =
-                        matches!(state, Phase::Retiring { from, .. } if *from == Place::Next);
+                    let given_up = matches!(state, Phase::Retiring { from, .. } if *from == RemovalSource::Next);
                     assert!(given_up, "{state:?}");
                     return change.record.failure.expect("a failure");
                 }
@@ -170,7 +169,7 @@ fn a_rotation_that_was_given_up_reports_the_issuers_last_answer() {
             ..AnswerIds::default()
         }));
         let failure = process.gives_up(&outcome);
-        assert_eq!(failure.why, Why::NotProven);
+        assert_eq!(failure.why, FailureCause::NotProven);
         let message = failure.message();
         for expected_part in expected {
             assert!(message.contains(expected_part), "{outcome:?}: {message}");
@@ -252,12 +251,12 @@ fn trials_before_a_value_was_given_up_do_not_count_when_it_is_tried_again() {
     });
     let added = |process: &mut Process| {
         let since = process.now;
-        if let Noted::Record(record) = &mut process.seen.noted {
+        if let StoredRecord::Record(record) = &mut process.seen.noted {
             record.state = Phase::Added { since };
-            record.next = Some(Known {
+            record.next = Some(ValueRecord {
                 digest: "next".to_owned(),
                 n: Some(2),
-                ..Known::default()
+                ..ValueRecord::default()
             });
         }
     };

@@ -11,8 +11,9 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        AnswerIds, Change, Class, InHand, Key, KeyMark, Kind, Known, Mark, Noted, Notice, Outcome,
-        Phase, Place, Record, Slot, Step, Tried, Values, Why, values,
+        AnswerIds, Change, Class, FailureCause, Key, KeyMark, Kind, Mark, Notice, Outcome, Phase,
+        Record, RemovalSource, Slot, Step, StoredRecord, Tried, UnstoredValue, ValueRecord, Values,
+        values,
     },
 };
 
@@ -166,11 +167,11 @@ fn in_state(kind: Kind, state: Phase) -> Process {
     let record = process.record();
     record.n = 2;
     record.state = state;
-    record.next = Some(Known {
+    record.next = Some(ValueRecord {
         digest: "next".to_owned(),
         id: Some("key-2".to_owned()),
         n: Some(2),
-        ..Known::default()
+        ..ValueRecord::default()
     });
     process.seen.slots.next = Some(slot("next"));
     process
@@ -205,10 +206,10 @@ fn a_value_that_a_user_stores_in_place_of_a_new_credential_is_not_sent_shown_or_
                     panic!("{kind:?}: {:?}", change.record.state);
                 };
                 assert_eq!(key.id.as_deref(), Some("key-2"));
-                assert_eq!(*from, Place::Orphan);
+                assert_eq!(*from, RemovalSource::Orphan);
                 assert!(change.leaves.is_empty(), "{:?}", change.leaves);
                 let why = change.record.failure.map(|failure| failure.why);
-                assert_eq!(why, Some(Why::NextRemoved));
+                assert_eq!(why, Some(FailureCause::NextRemoved));
             }
         }
     }
@@ -216,7 +217,7 @@ fn a_value_that_a_user_stores_in_place_of_a_new_credential_is_not_sent_shown_or_
 
 #[test]
 fn a_client_secret_that_the_issuer_made_waits_until_its_place_is_free() {
-    let held = InHand {
+    let held = UnstoredValue {
         n: 2,
         slot: slot("made"),
         id: Some("key-2".to_owned()),
@@ -245,7 +246,7 @@ fn a_client_secret_that_the_issuer_made_waits_until_its_place_is_free() {
     };
     assert_eq!(change.record.state, Phase::Steady);
     let why = change.record.failure.map(|failure| failure.why);
-    assert_eq!(why, Some(Why::NotSent));
+    assert_eq!(why, Some(FailureCause::NotSent));
 
     // It was stored while the request was in progress.
     let mut process = adding();
@@ -297,7 +298,7 @@ fn a_proven_credential_waits_until_the_place_of_the_one_before_it_is_free() {
 #[test]
 fn a_write_does_not_record_a_value_that_a_user_stored_beside_it() {
     let mut process = Process::of(Kind::Secret);
-    process.seen.noted = Noted::Absent;
+    process.seen.noted = StoredRecord::Absent;
     process.seen.slots.previous = Some(slot("theirs"));
     assert_eq!(process.does(&process.application()), Step::ReadApplication);
     let step = process.does(&Outcome::Done);

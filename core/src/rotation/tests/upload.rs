@@ -11,9 +11,9 @@ use super::{
 use crate::{
     fixtures::at,
     rotation::{
-        AnswerIds, Application, Before, Class, Fault, Key, KeyMark, Kind, Known, Mark, Memory,
-        Names, Next, NoProof, Notice, Outcome, Phase, Place, Record, RotationSettings, Slot, Step,
-        Tried, Uploading, Why, graph::unnamed, upload,
+        AnswerIds, Application, Before, Class, FailureCause, Fault, Key, KeyMark, Kind, Mark,
+        Memory, Names, Next, NoProof, Notice, Outcome, Phase, Record, RemovalSource,
+        RotationSettings, Slot, Step, Tried, Uploading, ValueRecord, graph::unnamed, upload,
     },
 };
 
@@ -323,11 +323,11 @@ fn a_process_that_begins_waits_for_what_the_one_before_it_announced() {
 /// A rotation was in the Secret before cert-manager filled it: what apicred made then is named, and the upload does not wait for a user.
 #[test]
 fn what_a_rotation_made_before_cert_manager_filled_the_secret_is_named() {
-    let known = |n: u32| Known {
+    let known = |n: u32| ValueRecord {
         digest: format!("digest-{n}"),
         id: Some(format!("key-{n}")),
         n: Some(n),
-        ..Known::default()
+        ..ValueRecord::default()
     };
     for (current, left) in [
         (0, vec!["key-0", "key-8", "key-9"]),
@@ -345,7 +345,7 @@ fn what_a_rotation_made_before_cert_manager_filled_the_secret_is_named() {
                     next: Some(known(8)),
                     state: Phase::Retiring {
                         key: known(9),
-                        from: Place::Orphan,
+                        from: RemovalSource::Orphan,
                     },
                     ..Record::default()
                 }),
@@ -369,7 +369,7 @@ fn what_a_rotation_made_before_cert_manager_filled_the_secret_is_named() {
     let mut process = Process::new();
     let record = Record {
         client: Some(client("c-1")),
-        current: Some(Known {
+        current: Some(ValueRecord {
             n: None,
             ..known(0)
         }),

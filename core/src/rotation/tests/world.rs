@@ -17,8 +17,8 @@ use super::process::client;
 use crate::{
     fixtures::at,
     rotation::{
-        Class, ClientAt, Kind, Left, Mark, Memory, Names, Next, Noted, Observed, Pace, Record,
-        RotationSettings, Slot, Slots, Step, next, values,
+        Class, ClientAt, Kind, Left, Mark, Memory, Names, Next, Observed, Pace, Record,
+        RotationSettings, Slot, Slots, Step, StoredRecord, next, values,
     },
 };
 
@@ -328,7 +328,7 @@ impl World {
     /// The recorded state.
     pub(super) fn state(&self) -> &'static str {
         match Record::read(&self.content().note) {
-            Noted::Record(record) => record.state.as_str(),
+            StoredRecord::Record(record) => record.state.as_str(),
             _ => "none",
         }
     }

@@ -14,25 +14,25 @@ fn answer(code: u16, details: &Value) -> kube::Error {
 }
 
 fn pause(error: &kube::Error, forbidden_count: &mut usize) -> Option<u64> {
-    again_after(error, trouble(error), forbidden_count).map(|pause| pause.as_secs())
+    again_after(error, error_kind(error), forbidden_count).map(|pause| pause.as_secs())
 }
 
 #[test]
 fn each_trouble_is_counted_under_its_name() {
     let all = [
-        Trouble::Conflict,
-        Trouble::NotFound,
-        Trouble::Terminating,
-        Trouble::Forbidden,
-        Trouble::Quota,
-        Trouble::Invalid,
-        Trouble::Unavailable,
-        Trouble::Unwanted,
+        ApiErrorKind::Conflict,
+        ApiErrorKind::NotFound,
+        ApiErrorKind::Terminating,
+        ApiErrorKind::Forbidden,
+        ApiErrorKind::Quota,
+        ApiErrorKind::Invalid,
+        ApiErrorKind::Unavailable,
+        ApiErrorKind::Unwanted,
     ];
     let metrics = Metrics::default();
-    for trouble in all {
+    for error_kind in all {
         // A value that the table does not contain makes a test fail.
-        metrics.called("get_secret", trouble.as_str(), None);
+        metrics.called("get_secret", error_kind.as_str(), None);
     }
 }
 
@@ -86,7 +86,7 @@ async fn an_unwanted_request_is_not_sent() {
     };
     let metrics = Metrics::default();
     let result = call_while(&metrics, "get_secret", || false, request).await;
-    assert_eq!((result, sent.get()), (Err(Trouble::Unwanted), 0));
+    assert_eq!((result, sent.get()), (Err(ApiErrorKind::Unwanted), 0));
     let result = call_while(&metrics, "get_secret", || true, request).await;
     assert_eq!((result, sent.get()), (Ok(()), 1));
 }

@@ -97,7 +97,7 @@ fn hosts_that_are_not_reached_are_named_with_the_cause() {
 #[test]
 fn each_cause_of_no_connection_has_its_own_message() {
     use std::io::{Error, ErrorKind as K};
-    let way = |begun| Way {
+    let target = |begun| RequestTarget {
         host: "idp.example".to_owned(),
         port: 8443,
         built_in: false,
@@ -189,7 +189,7 @@ fn each_cause_of_no_connection_has_its_own_message() {
             "did not answer in time",
         ),
     ] {
-        let token_error = broken::plain(&Error::from(kind), kinds, &way(begun));
+        let token_error = broken::plain(&Error::from(kind), kinds, &target(begun));
         assert_eq!(token_error.reason.as_str(), reason, "{expected_part}");
         let text = token_error.next_step.to_string();
         assert!(

@@ -31,7 +31,7 @@ async fn shown(
         local: false,
     };
     let issuer = issuer(Some(bundle));
-    let sent = http.exchange(&issuer, request, Manner::default());
+    let sent = http.exchange(&issuer, request, SendOptions::default());
     sent.await.map(|a| a.status).map_err(|b| b.token_error)
 }
 
@@ -149,7 +149,7 @@ fn a_certificate_cannot_copy_a_secret_into_a_message() {
                 };
                 let http = Http::default();
                 let issuer = issuer(Some(&bundle));
-                let sent = http.exchange(&issuer, request, Manner::default());
+                let sent = http.exchange(&issuer, request, SendOptions::default());
                 let reported = sent.await.err().unwrap().token_error.message();
                 for part in ["hT9~xkCd", "42-QqZz", "xkcd-42", "42-qqzz"] {
                     assert!(!reported.contains(part), "{subject} {name}: {reported}");

@@ -43,7 +43,7 @@ impl Drawn {
             .grant
             .needs()
             .iter()
-            .any(|n| matches!(n, Need::Account(_)));
+            .any(|n| matches!(n, RequiredInput::Account(_)));
         if accounts {
             let notes = self.annotations(2);
             let audience = account_audience(credential, Some(&endpoint));
@@ -63,13 +63,13 @@ impl Drawn {
             AuthenticationMethod::ServiceAccount(_) => Material::Assertion(SecretString::from("s")),
             _ => Material::None,
         };
-        let read = |(_, need): &(Use, Need)| match need {
-            Need::File(_) => SecretString::from(KEY.1.as_str()),
-            Need::Line(key) => SecretString::from(format!("{}-content", key.name)),
-            Need::Account(_) => SecretString::from("s"),
+        let read = |(_, need): &(Use, RequiredInput)| match need {
+            RequiredInput::File(_) => SecretString::from(KEY.1.as_str()),
+            RequiredInput::Line(key) => SecretString::from(format!("{}-content", key.name)),
+            RequiredInput::Account(_) => SecretString::from("s"),
         };
         let grant_inputs: Vec<_> = credential.inputs().iter().map(read).collect();
-        let moment = Moment {
+        let moment = RequestContext {
             now: at(0),
             request_id: "r",
             assertion_id: "a",

@@ -10,11 +10,11 @@ use url::Url;
 use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
-    oauth::{Moment, RawAnswer, TokenEndpoint},
+    oauth::{RawAnswer, RequestContext, TokenEndpoint},
 };
 
-fn moment() -> Moment<'static> {
-    Moment {
+fn moment() -> RequestContext<'static> {
+    RequestContext {
         now: at(0),
         request_id: "0-id",
         assertion_id: "1-id",

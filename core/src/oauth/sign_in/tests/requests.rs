@@ -10,8 +10,8 @@ use crate::{
     oauth::{
         Material, TokenEndpoint, TokenError, TokenRequest, known_endpoint,
         sign_in::{
-            Pkce, Ticket, added, authorize_url, device_request, for_refresh, for_sign_in, of_api,
-            redemption, with_fewer_scopes, with_requested_scopes,
+            Pkce, RedeemableCode, added, authorize_url, device_request, for_refresh, for_sign_in,
+            of_api, redemption, with_fewer_scopes, with_requested_scopes,
         },
     },
 };

@@ -131,7 +131,7 @@ fn a_stored_assertion_is_a_signed_jwt_and_not_sent_after_its_end() {
             );
         }
         // The form contains it unchanged.
-        let moment = Moment {
+        let moment = RequestContext {
             now: at(0),
             request_id: "r",
             assertion_id: "a",

@@ -101,9 +101,9 @@ fn a_client_with_a_certificate_does_not_fall_back_from_an_endpoint_that_is_named
         ];
         assert!(all.iter().all(Option::is_some), "{there}");
         // An endpoint of the spec replaces both of the document.
-        let own = Places {
+        let own = OptionalEndpoints {
             revocation: Some(url("https://i.example.com/own")),
-            ..Places::default()
+            ..OptionalEndpoints::default()
         };
         let completed = completed(found, &own);
         assert_eq!(completed.revoked_at(true), own.revocation.as_ref());

@@ -100,7 +100,7 @@ fn a_secret_that_signs_is_as_long_as_the_hash() {
             continue;
         }
         let endpoint = known_endpoint(&credential).unwrap();
-        let moment = Moment {
+        let moment = RequestContext {
             now: at(0),
             request_id: "0-id",
             assertion_id: "1-id",

@@ -85,8 +85,15 @@ fn the_end_of_a_hidden_fault_is_an_event_as_its_beginning() {
     let good = world(&credential, "new");
     let mut bad = world(&credential, "old");
     bad.memory.refuse(refused(&credential, "new", -60, 0));
-    let say =
-        |world: &Observed, before| status(&credential, world, &minted(Why::Due), before, at(0));
+    let say = |world: &Observed, before| {
+        status(
+            &credential,
+            world,
+            &minted(RenewalCause::Due),
+            before,
+            at(0),
+        )
+    };
     let events = |view: &crate::plan::View| -> Vec<(Severity, String)> {
         let notices = view.notices.iter();
         notices

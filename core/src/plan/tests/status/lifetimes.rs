@@ -6,7 +6,7 @@ use super::*;
 fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_is_late() {
     let credential = credential();
     // A lifetime of 60 min minus 15 min minimum, 2 min mount delay and 6 min notice: reported after 37 min (2220 s).
-    for (age, trouble, reported) in [
+    for (age, problem, reported) in [
         (2200, true, false),
         (2220, true, true),
         (2700, true, true),
@@ -16,7 +16,7 @@ fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_i
             &credential,
             record(&credential, (-age, -age + 1800, 3600 - age)),
         );
-        let (world, outcome) = if trouble {
+        let (world, outcome) = if problem {
             (
                 failing(&credential, world, Class::Transient),
                 Outcome::Failed,

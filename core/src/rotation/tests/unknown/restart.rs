@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn what_a_rotation_stored_is_known_again_by_what_the_issuer_lists() {
     let mut process = Process::of(Kind::Secret);
-    process.seen.noted = Noted::Absent;
+    process.seen.noted = StoredRecord::Absent;
     process.seen.slots.next = Some(slot("next"));
     let mut next = made(&process, 2, -600);
     next.mark = Some(KeyMark::Hint("imp".to_owned()));
@@ -28,7 +28,7 @@ fn what_a_rotation_stored_is_known_again_by_what_the_issuer_lists() {
 fn a_certificate_whose_annotation_is_lost_is_tried_before_a_user_must_remove_it() {
     let lost = |name: Option<String>| {
         let mut process = Process::of(Kind::Certificate);
-        process.seen.noted = Noted::Absent;
+        process.seen.noted = StoredRecord::Absent;
         let mark = Mark::Certificate {
             sha1: "cc".to_owned(),
             sha256: "dd".to_owned(),
@@ -113,7 +113,7 @@ fn a_restart_with_nothing_due_reads_no_application() {
         record.current = record
             .current
             .take()
-            .map(|known| Known { id: None, ..known });
+            .map(|known| ValueRecord { id: None, ..known });
     };
     for edit in [of_replaced as fn(&mut Record), of_no_id] {
         let mut process = restarted(Kind::Secret);
@@ -122,13 +122,13 @@ fn a_restart_with_nothing_due_reads_no_application() {
         assert_eq!(process.decide().step, Step::ReadApplication);
     }
     let mut process = restarted(Kind::Certificate);
-    process.seen.noted = Noted::Absent;
+    process.seen.noted = StoredRecord::Absent;
     assert_eq!(process.decide().step, Step::ReadApplication);
     // The previous process could not read anything, or there was nothing to learn: a reading for a certificate waits. The age of a client
     // secret is known only to the issuer.
     for (kind, waits) in [(Kind::Certificate, true), (Kind::Secret, false)] {
         let mut process = restarted(kind);
-        process.seen.noted = Noted::Absent;
+        process.seen.noted = StoredRecord::Absent;
         let validity = Some((at(-9_000), at(180 * 24 * HOUR)));
         if let Some(current) = &mut process.seen.slots.current {
             current.validity = validity.filter(|_| waits);
@@ -159,11 +159,11 @@ fn values_are_recognized_by_what_the_issuer_lists_if_no_digest_fits_any_more() {
     process.record().state = Phase::Switched {
         retire_at: at(HOUR),
     };
-    process.record().previous = Some(Known {
+    process.record().previous = Some(ValueRecord {
         digest: "previous".to_owned(),
         id: Some("key-0".to_owned()),
         n: Some(1),
-        ..Known::default()
+        ..ValueRecord::default()
     });
     let Outcome::Application(mut listed) = process.application() else {
         unreachable!("it was read")
@@ -209,11 +209,11 @@ fn a_public_key_is_known_by_its_thumbprint_if_its_digest_does_not_fit_any_more()
     let current = process.seen.slots.current.as_mut().expect("a key");
     let id = current.mark.id();
     current.digest = "in another notation".to_owned();
-    process.record().current = Some(Known {
+    process.record().current = Some(ValueRecord {
         digest: "as it was stored".to_owned(),
         id: id.clone(),
         n: Some(1),
-        ..Known::default()
+        ..ValueRecord::default()
     });
     let next = process.decide();
     assert_eq!(next.notices, []);

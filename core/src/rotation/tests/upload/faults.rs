@@ -101,7 +101,7 @@ fn what_the_issuer_refuses_is_reported_and_repeated_ever_more_rarely() {
         }
         assert_eq!(count, within_an_hour, "{class:?}");
         let notices = process.decide().notices;
-        let failed = |n: &Notice| matches!(n, Notice::Failed(f) if f.why == Why::AddRefused && f.class == Some(class));
+        let failed = |n: &Notice| matches!(n, Notice::Failed(f) if f.why == FailureCause::AddRefused && f.class == Some(class));
         assert_eq!(
             notices.iter().any(failed),
             class != Class::Conflict,
@@ -140,7 +140,10 @@ fn an_upload_that_was_not_sent_is_not_reported_as_refused() {
             _ => None,
         });
         let failure = failure.expect("a failure");
-        assert_eq!((failure.why, failure.class), (Why::NotSent, Some(class)));
+        assert_eq!(
+            (failure.why, failure.class),
+            (FailureCause::NotSent, Some(class))
+        );
         let message = failure.message();
         assert!(
             message.contains("no new client credential was requested"),
@@ -168,6 +171,6 @@ fn a_certificate_that_gets_no_token_is_reported_and_tried_more_rarely() {
         process.execute(&outcome);
     }
     assert!((120..130).contains(&trials), "{trials}");
-    let failed = |n: &Notice| matches!(n, Notice::Failed(f) if f.why == Why::NotProven);
+    let failed = |n: &Notice| matches!(n, Notice::Failed(f) if f.why == FailureCause::NotProven);
     assert!(process.decide().notices.iter().any(failed));
 }

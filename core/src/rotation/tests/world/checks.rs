@@ -1,7 +1,7 @@
 //! What must be true after each step, and at the end.
 
 use super::{Edit, IssuerKey, LAG, World, Wrong};
-use crate::rotation::{Kind, Left, Next, Noted, Notice, Phase, Record, Step, values};
+use crate::rotation::{Kind, Left, Next, Notice, Phase, Record, Step, StoredRecord, values};
 
 impl World {
     /// What must be true after each step of apicred.
@@ -116,8 +116,8 @@ impl World {
         let noted = self.observed(0, 0).noted;
         let own = self.client();
         let is_of_another = |record: &Record| record.client.as_ref().is_some_and(|c| *c != own);
-        let elsewhere = matches!(&noted, Noted::Record(record) if is_of_another(record));
-        if elsewhere || noted == Noted::Unreadable {
+        let elsewhere = matches!(&noted, StoredRecord::Record(record) if is_of_another(record));
+        if elsewhere || noted == StoredRecord::Unreadable {
             self.edit(Edit::RemoveNote);
         }
         if elsewhere {
@@ -155,7 +155,7 @@ impl World {
                     _ => {}
                 }
             }
-            let steady = matches!(self.observed(0, 0).noted, Noted::Record(r)
+            let steady = matches!(self.observed(0, 0).noted, StoredRecord::Record(r)
                 if r.state == Phase::Steady && r.handled.as_deref() == Some("last") && r.failure.is_none());
             quiet = if steady { quiet + 1 } else { 0 };
             // Without hints a foreign value may be any of apicred's; its owner removes it.

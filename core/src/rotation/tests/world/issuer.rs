@@ -7,8 +7,8 @@ use super::{IssuerKey, KEY, LAG, World, Wrong};
 use crate::{
     fixtures::at,
     rotation::{
-        AnswerIds, Application, Change, Class, Fault, InHand, Key, KeyMark, Kind, Outcome, Step,
-        Tried, values,
+        AnswerIds, Application, Change, Class, Fault, Key, KeyMark, Kind, Outcome, Step, Tried,
+        UnstoredValue, values,
     },
 };
 
@@ -153,7 +153,7 @@ impl World {
         Some(self.add(Some(name.to_owned()), value, LAG))
     }
 
-    fn hold(&mut self, actor: usize, n: u32, value: String, id: Option<String>) -> InHand {
+    fn hold(&mut self, actor: usize, n: u32, value: String, id: Option<String>) -> UnstoredValue {
         // Clocks differ.
         let begins = self.t + self.actors[actor].offset - 300;
         let span = (begins, begins + 180 * 86_400);
@@ -163,7 +163,7 @@ impl World {
         self.actors[actor].values.insert(slot.digest.clone(), value);
         let from = self.now(actor);
         let until = from + SignedDuration::from_hours(180 * 24);
-        InHand {
+        UnstoredValue {
             n,
             slot,
             id,

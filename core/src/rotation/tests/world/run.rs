@@ -112,7 +112,7 @@ impl World {
             seen = self.observed(actor, 0);
             decided = decide(self, &seen);
         }
-        if let Noted::Record(record) = &seen.noted {
+        if let StoredRecord::Record(record) = &seen.noted {
             self.seen_states.insert(record.state.as_str());
         }
         self.note(|t| format!("{t} [{actor}] {:?} {:?}", decided.step, decided.notices));

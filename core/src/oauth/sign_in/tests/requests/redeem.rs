@@ -11,7 +11,7 @@ fn a_code_is_redeemed_as_in_rfc_6749_section_4_1_3_and_rfc_7636_section_4_5() {
         SecretString::from("SplxlOBeZQQYbYS6WxSbIA"),
         SecretString::from(VERIFIER),
     );
-    let ticket = Ticket::Code {
+    let ticket = RedeemableCode::Code {
         code: &code,
         redirect_uri: "https://client.example.com/cb",
         verifier: &verifier,
@@ -63,7 +63,7 @@ fn a_device_code_is_requested_and_redeemed_as_in_rfc_8628() {
     // Section 3.1; the order of fields has no meaning.
     assert_eq!(body(&made), "scope=example_scope&client_id=1406020730");
     let code = SecretString::from("GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS");
-    let ticket = Ticket::Device {
+    let ticket = RedeemableCode::Device {
         code: &code,
         verifier: None,
     };
@@ -154,7 +154,7 @@ fn all_requests(change: &serde_json::Value) -> [Vec<(String, String)>; 4] {
     let (credential, endpoint) = ready(&user_at(&oauth2(), change), None);
     let (none, text) = (Material::None, SecretString::from("x"));
     let page = url(&credential, &endpoint).unwrap();
-    let ticket = Ticket::Code {
+    let ticket = RedeemableCode::Code {
         code: &text,
         redirect_uri: "https://client.example.com/cb",
         verifier: &text,

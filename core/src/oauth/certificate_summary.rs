@@ -11,7 +11,7 @@ const MAX_HOST: usize = 64;
 
 /// The displayed properties of a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Card {
+pub struct CertificateSummary {
     /// Its subject, bounded and printable.
     pub subject: String,
     /// Its issuer, bounded and printable.
@@ -33,7 +33,7 @@ pub struct Card {
     pub(super) signer: Option<Vec<u8>>,
 }
 
-impl Card {
+impl CertificateSummary {
     /// Reads a certificate in DER. `None` if it is not X.509.
     pub fn of(der: &[u8]) -> Option<Self> {
         let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::user;
 use crate::{
-    callback::{Came, Door},
+    callback::{CallbackResult, RedirectListener},
     page::Page,
     wire::explain,
 };
@@ -33,14 +33,14 @@ fn sender(consent: &Consent) -> Sender<'_> {
 }
 
 /// Requests a page like a browser, without waiting for the end of the answer.
-async fn get(door: &Url, path_and_query: &str) -> String {
+async fn get(listener: &Url, path_and_query: &str) -> String {
     let (host, port) = (
-        door.host_str().expect("a host"),
-        door.port().expect("a port"),
+        listener.host_str().expect("a host"),
+        listener.port().expect("a port"),
     );
     let mut stream = TcpStream::connect((host, port))
         .await
-        .expect("an open door");
+        .expect("an open listener");
     let request = format!(
         "GET {path_and_query} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n"
     );
@@ -54,9 +54,11 @@ async fn get(door: &Url, path_and_query: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
-    let door = Door::open(false, None, None).await.expect("a port");
-    let at = Url::parse(&door.redirect_uri).expect("a URL");
+async fn the_listener_waits_for_the_right_browser_and_shows_the_last_page() {
+    let listener = RedirectListener::open(false, None, None)
+        .await
+        .expect("a port");
+    let at = Url::parse(&listener.redirect_uri).expect("a URL");
     assert_eq!(at.path(), "/callback");
     let browser = tokio::spawn(async move {
         let favicon = get(&at, "/favicon.ico").await;
@@ -65,15 +67,15 @@ async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
         assert!(forged.starts_with("HTTP/1.1 400"), "{forged}");
         get(&at, "/callback?code=good&state=word").await
     });
-    let came = door
+    let came = listener
         .wait("word", sender(&allowed()), Duration::from_secs(20))
         .await
-        .expect("a visitor");
-    let Came::Code(code, visitor) = came else {
+        .expect("a browser");
+    let CallbackResult::Code(code, waiting) = came else {
         panic!("a refusal");
     };
     assert_eq!(code.expose_secret(), "good");
-    visitor.show(Page::done("As ada.".to_owned())).await;
+    waiting.show(Page::done("As ada.".to_owned())).await;
     let page = browser.await.expect("a page");
     assert!(
         page.contains("As ada.") && page.contains("no-store"),
@@ -83,15 +85,17 @@ async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
 
 #[tokio::test]
 async fn a_failure_ends_the_wait_and_so_does_the_deadline() {
-    let door = Door::open(true, None, None).await.expect("a port");
-    let at = Url::parse(&door.redirect_uri).expect("a URL");
+    let listener = RedirectListener::open(true, None, None)
+        .await
+        .expect("a port");
+    let at = Url::parse(&listener.redirect_uri).expect("a URL");
     assert_eq!(at.path(), "/");
     let browser = tokio::spawn(async move { get(&at, "/?error=access_denied&state=word").await });
-    let came = door
+    let came = listener
         .wait("word", sender(&allowed()), Duration::from_secs(20))
         .await
-        .expect("a visitor");
-    let Came::Refused(token_error, visitor) = came else {
+        .expect("a browser");
+    let CallbackResult::Refused(token_error, waiting) = came else {
         panic!("a code");
     };
     let reported = explain(&token_error);
@@ -99,12 +103,14 @@ async fn a_failure_ends_the_wait_and_so_does_the_deadline() {
         reported.contains("access_denied") && reported.contains("declined"),
         "{reported}"
     );
-    visitor.show(Page::failed(reported)).await;
+    waiting.show(Page::failed(reported)).await;
     let page = browser.await.expect("a page");
     assert!(page.contains("Not signed in"), "{page}");
 
-    let door = Door::open(true, None, None).await.expect("a port");
-    let reported = door
+    let listener = RedirectListener::open(true, None, None)
+        .await
+        .expect("a port");
+    let reported = listener
         .wait("word", sender(&allowed()), Duration::from_millis(50))
         .await;
     assert!(
@@ -117,12 +123,17 @@ async fn a_failure_ends_the_wait_and_so_does_the_deadline() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_reported() {
-    let first = Door::open(true, None, None).await.expect("a port");
+    let first = RedirectListener::open(true, None, None)
+        .await
+        .expect("a port");
     let port = Url::parse(&first.redirect_uri).expect("a URL").port();
-    let reported = Door::open(true, None, port).await.err().expect("taken");
+    let reported = RedirectListener::open(true, None, port)
+        .await
+        .err()
+        .expect("taken");
     assert!(reported.contains("--port"), "{reported}");
     let given = Url::parse("http://localhost:1/").expect("a URL");
-    let reported = Door::open(true, Some(&given), Some(2))
+    let reported = RedirectListener::open(true, Some(&given), Some(2))
         .await
         .err()
         .expect("two ports");
@@ -130,12 +141,12 @@ async fn a_port_that_is_taken_is_reported() {
 }
 
 /// Sends these bytes, and returns the answer until the end of the connection.
-async fn send(door: &Url, bytes: &[u8]) -> String {
+async fn send(listener: &Url, bytes: &[u8]) -> String {
     let place = (
-        door.host_str().expect("a host"),
-        door.port().expect("a port"),
+        listener.host_str().expect("a host"),
+        listener.port().expect("a port"),
     );
-    let mut stream = TcpStream::connect(place).await.expect("an open door");
+    let mut stream = TcpStream::connect(place).await.expect("an open listener");
     // The listener may close the connection in the middle.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
@@ -198,9 +209,11 @@ fn nonsense() -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn what_others_send_to_the_door_is_turned_away_and_the_user_comes_through() {
-    let door = Door::open(false, None, None).await.expect("a port");
-    let at = Url::parse(&door.redirect_uri).expect("a URL");
+async fn requests_of_other_programs_are_rejected_and_the_user_comes_through() {
+    let listener = RedirectListener::open(false, None, None)
+        .await
+        .expect("a port");
+    let at = Url::parse(&listener.redirect_uri).expect("a URL");
     let all = tokio::spawn(async move {
         // Clients that hold connections without sending anything, or that never finish: more than the limit of the listener.
         let place = ("127.0.0.1", at.port().expect("a port"));
@@ -231,15 +244,15 @@ async fn what_others_send_to_the_door_is_turned_away_and_the_user_comes_through(
         page
     });
     let consent = allowed();
-    let waits = door.wait("word", sender(&consent), Duration::from_mins(1));
-    let Came::Code(code, visitor) = waits.await.expect("a visitor") else {
+    let waits = listener.wait("word", sender(&consent), Duration::from_mins(1));
+    let CallbackResult::Code(code, browser) = waits.await.expect("a browser") else {
         panic!("a refusal");
     };
     assert_eq!(code.expose_secret(), "good");
     // It ends in time although other clients still hold connections.
     let reported = timeout(
         Duration::from_secs(20),
-        visitor.show(Page::done("As ada.".to_owned())),
+        browser.show(Page::done("As ada.".to_owned())),
     );
     reported.await.expect("an end");
     let page = all.await.expect("a page");
@@ -248,23 +261,25 @@ async fn what_others_send_to_the_door_is_turned_away_and_the_user_comes_through(
 
 #[tokio::test]
 async fn only_the_first_answer_to_a_sign_in_counts() {
-    let door = Door::open(false, None, None).await.expect("a port");
-    let at = Url::parse(&door.redirect_uri).expect("a URL");
+    let listener = RedirectListener::open(false, None, None)
+        .await
+        .expect("a port");
+    let at = Url::parse(&listener.redirect_uri).expect("a URL");
     let first = tokio::spawn({
         let at = at.clone();
         async move { get(&at, "/callback?code=good&state=word").await }
     });
     let consent = allowed();
-    let waits = door.wait("word", sender(&consent), Duration::from_mins(1));
-    let Came::Code(code, visitor) = waits.await.expect("a visitor") else {
+    let waits = listener.wait("word", sender(&consent), Duration::from_mins(1));
+    let CallbackResult::Code(code, browser) = waits.await.expect("a browser") else {
         panic!("a refusal");
     };
     // While the code is redeemed, another client sends a different code with the correct state.
     let again = request("GET /callback?code=evil&state=word", "");
     let place = ("127.0.0.1", at.port().expect("a port"));
-    let mut second = TcpStream::connect(place).await.expect("an open door");
+    let mut second = TcpStream::connect(place).await.expect("an open listener");
     second.write_all(&again).await.expect("a request");
-    visitor.show(Page::done("As ada.".to_owned())).await;
+    browser.show(Page::done("As ada.".to_owned())).await;
     assert_eq!(code.expose_secret(), "good");
     assert!(first.await.expect("a page").contains("As ada."));
     let mut answer = Vec::new();

@@ -10,13 +10,13 @@ use super::{
 use crate::{Reason, StoredReason, credential::Credential, oauth::Class};
 
 /// What is reported about the state, in addition to the facts of the token.
-pub(super) struct Trouble {
+pub(super) struct Problem {
     pub(super) reason: StoredReason,
     pub(super) message: String,
     end: End,
 }
 
-impl Trouble {
+impl Problem {
     pub(super) fn fault(&self) -> Fault<'_> {
         Fault {
             reason: &self.reason,
@@ -33,15 +33,15 @@ pub(super) const FIRST: Fault<'static> = Fault {
     end: End::Progress,
 };
 
-/// The trouble after a step with this outcome.
-pub(super) fn trouble(
+/// The problem after a step with this outcome.
+pub(super) fn problem(
     credential: &Credential,
     observed: &Observed,
     outcome: &Outcome,
     now: Timestamp,
-) -> Option<Trouble> {
+) -> Option<Problem> {
     if let Some(message) = over::unremoved(credential, observed, outcome, now) {
-        return Some(Trouble {
+        return Some(Problem {
             reason: Reason::Ended.into(),
             message,
             end: End::User,
@@ -49,7 +49,7 @@ pub(super) fn trouble(
     }
     match outcome {
         Outcome::Steady | Outcome::Minted(_) | Outcome::Queued { .. } | Outcome::Released => None,
-        Outcome::Suspended => observed.valid(credential, now).is_none().then(|| Trouble {
+        Outcome::Suspended => observed.valid(credential, now).is_none().then(|| Problem {
             reason: Reason::Suspended.into(),
             message: "spec.suspend is set and there is no valid token; unset it to get one"
                 .to_owned(),
@@ -57,7 +57,7 @@ pub(super) fn trouble(
         }),
         Outcome::Waiting {
             reason, message, ..
-        } => Some(Trouble {
+        } => Some(Problem {
             reason: (*reason).into(),
             message: message.clone(),
             end: match End::of(&(*reason).into()) {
@@ -65,7 +65,7 @@ pub(super) fn trouble(
                 end => end,
             },
         }),
-        Outcome::Refused { reason, message } => Some(Trouble {
+        Outcome::Refused { reason, message } => Some(Problem {
             reason: (*reason).into(),
             message: message.clone(),
             // A sign-in that is in progress may create the state Secret.
@@ -83,11 +83,11 @@ pub(super) fn trouble(
     }
 }
 
-fn failed(credential: &Credential, failure: &Failure) -> Trouble {
+fn failed(credential: &Credential, failure: &Failure) -> Problem {
     let token_error = match &failure.cause {
         Cause::Seen(token_error) => token_error,
         Cause::Recalled(recalled) => {
-            return Trouble {
+            return Problem {
                 reason: recalled.reason.clone(),
                 message: recalled.message.clone(),
                 end: match End::of(&recalled.reason) {
@@ -109,7 +109,7 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
         token_error.class,
         Class::Invalid | Class::Denied | Class::NeedsUser
     );
-    Trouble {
+    Problem {
         reason: token_error.reason.into(),
         message,
         end: match failure.changed {

@@ -1,4 +1,4 @@
-//! The way of a request: where it may be sent, and the details that explain its failure.
+//! The target of a request: where it may be sent, and the details that explain its failure.
 
 use url::Url;
 
@@ -9,8 +9,8 @@ use crate::{
     oauth::{Class, TokenError, redaction::Net},
 };
 
-/// The way of a failed request.
-pub(super) struct Way {
+/// The target of a failed request.
+pub(super) struct RequestTarget {
     /// Host of the URL, and its port.
     pub(super) host: String,
     pub(super) port: u16,
@@ -30,7 +30,7 @@ pub(super) struct Way {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct WithUser(pub(super) bool);
 
-impl Way {
+impl RequestTarget {
     pub(super) fn place(&self) -> String {
         format!("{}:{}", bounded(&self.host, 253), self.port)
     }
