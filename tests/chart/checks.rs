@@ -282,6 +282,13 @@ fn what_would_be_without_effect_or_never_start_is_refused() {
                 ["extraEnv: the chart sets POD_NAME", "remove it"],
             ),
             (
+                json!({ "extraEnv": [{ "name": "APICRED_WATCH_NAMESPACES", "value": "team-a" }] }),
+                [
+                    "extraEnv: APICRED_WATCH_NAMESPACES belongs to the chart",
+                    "use the value watchNamespaces",
+                ],
+            ),
+            (
                 json!({ "extraEnv": [{ "name": "A" }, { "name": "A" }] }),
                 ["extraEnv: A is set twice", "remove one"],
             ),

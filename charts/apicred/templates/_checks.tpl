@@ -172,12 +172,18 @@ reported at once. The operator refuses most of them too, but here `helm upgrade`
   "APICRED_WATCH_NAMESPACES" "watchNamespaces" -}}
 {{- $set := list -}}
 {{- range include "apicred.env" . | fromYamlArray -}}{{- $set = append $set .name -}}{{- end -}}
+{{- /* Variables on which other objects of the chart depend (ports, Roles, the Lease), also if they are not set now. */ -}}
+{{- $depends := list "APICRED_ADMIN_LISTEN" "APICRED_CLUSTER_ISSUERS" "APICRED_LEADER_ELECT" "APICRED_LEASE_NAME" "APICRED_NOTIFY_PODS_ROLE" "APICRED_WATCH_NAMESPACES" -}}
 {{- $own := list -}}
 {{- range .Values.extraEnv -}}
 {{- if and (hasPrefix "APICRED_" .name) (not (hasKey $known .name)) -}}
 {{- printf "extraEnv: the operator has no variable %s; its variables are %s\n" .name (keys $known | sortAlpha | join ", ") -}}
 {{- else if has .name $set -}}
 {{- printf "extraEnv: the chart sets %s; remove it here" .name -}}
+{{- with get $known .name -}}{{- printf ", and use the value %s" . -}}{{- end -}}
+{{- print "\n" -}}
+{{- else if has .name $depends -}}
+{{- printf "extraEnv: %s belongs to the chart; remove it here" .name -}}
 {{- with get $known .name -}}{{- printf ", and use the value %s" . -}}{{- end -}}
 {{- print "\n" -}}
 {{- else if has .name $own -}}

@@ -39,12 +39,23 @@ pub(super) fn nearly(
         let host = text.split(['/', '?', '#']).next().unwrap_or_default();
         host.to_ascii_lowercase()
     };
-    let mut entries = list.into_iter().flat_map(|list| list.split(','));
-    let near = entries.find(|entry| host(entry) == host(origin));
-    near.map_or_else(String::new, |entry| {
-        format!(
+    let entries = || list.into_iter().flat_map(|list| list.split(','));
+    if let Some(entry) = entries().find(|entry| host(entry) == host(origin)) {
+        return format!(
             " (it has {}; an entry is the scheme, the host and the port, without a path)",
             bounded(entry.trim(), SHOWN)
-        )
-    })
+        );
+    }
+    let is_other = |c: char| c.is_whitespace() || ";'\"[]".contains(c);
+    let mut parts = entries().flat_map(|entry| entry.split(is_other));
+    if parts.any(|part| host(part) == host(origin)) {
+        return " (it contains the origin, but not as an entry: entries are separated by commas, without quotes or brackets)".to_owned();
+    }
+    let pattern = entries().any(|entry| entry.contains('*'));
+    let text = " (an entry with * is not a pattern: list each origin)";
+    if pattern {
+        text.to_owned()
+    } else {
+        String::new()
+    }
 }

@@ -303,7 +303,7 @@ fn of_requests(spec: &ApiCredentialSpec) -> [(&'static str, bool); 9] {
 }
 
 /// Whether an object can have this name (RFC 1123 subdomain).
-pub(super) fn is_object_name(name: &str) -> bool {
+pub fn is_object_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {
             !label.is_empty()

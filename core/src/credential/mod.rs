@@ -42,6 +42,7 @@ pub use authentication::{AuthenticationMethod, Lacking, Selector};
 pub use client::{ClientLookup, RotatedBy, parse_client, parse_with_client, resolve};
 pub use client_keys::{AccountToken, Certificate, KeyPair, PrivateKey};
 pub use error::FieldError;
+pub use fit::is_object_name;
 pub use hop::Hop;
 pub use issuer::{
     CaFault, CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity, OptionalEndpoints, Protocol,

@@ -137,6 +137,7 @@ impl Cluster {
         let namespace = target
             .namespace
             .clone()
+            .filter(|namespace| !namespace.is_empty())
             .unwrap_or_else(|| config.default_namespace.clone());
         let program = fault::program(&config.auth_info);
         let client = Client::try_from(config).map_err(|e| {

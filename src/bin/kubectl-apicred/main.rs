@@ -33,11 +33,12 @@ mod wire;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
+use apicred::credential::is_object_name;
 use apicred::{
     arguments,
     oauth::{claims_of_challenge, sign_in::named_origin},
 };
-use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
+use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use secrecy::SecretString;
@@ -74,10 +75,10 @@ enum Command {
 #[derive(Args)]
 struct Target {
     /// Name of the ApiCredential.
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = object_name)]
     credential: String,
     /// Its namespace. If not set: the namespace of the context.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// Context of the kubeconfig. If not set: the current one.
     #[arg(long)]
@@ -111,10 +112,10 @@ struct Jwks {
 #[derive(Args)]
 struct Rotate {
     /// Name of the ApiClient.
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = object_name)]
     client: String,
     /// Its namespace. If not set: the namespace of the context.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// Context of the kubeconfig. If not set: the current one.
     #[arg(long)]
@@ -190,6 +191,37 @@ struct Networks {
     /// Accept an --allow-cidr that contains this machine or a metadata service, or is very wide.
     #[arg(long)]
     allow_wide_cidrs: bool,
+}
+
+/// The name of an object. It becomes a part of the URL of a request, so no other text is accepted.
+fn object_name(text: &str) -> Result<String, String> {
+    const KINDS: [&str; 6] = [
+        "ac",
+        "acl",
+        "apicredential",
+        "apicredentials",
+        "apiclient",
+        "apiclients",
+    ];
+    if is_object_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(match text.split_once('/') {
+        Some((kind, name)) if KINDS.contains(&kind) && is_object_name(name) => {
+            format!("write the name without the kind: {name}")
+        }
+        _ => {
+            "a name has only lowercase letters, digits, - and ., and at most 253 of them".to_owned()
+        }
+    })
+}
+
+/// A namespace. An empty text is that of the context, as with kubectl: scripts pass variables that are not set.
+fn namespace(text: &str) -> Result<String, String> {
+    if text.is_empty() || is_object_name(text) && !text.contains('.') && text.len() <= 63 {
+        return Ok(text.to_owned());
+    }
+    Err("a namespace has only lowercase letters, digits and -, and at most 63 of them".to_owned())
 }
 
 /// `90s`, `5m`.

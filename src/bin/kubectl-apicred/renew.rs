@@ -70,8 +70,7 @@ pub(crate) fn obstacle(object: &ApiCredential) -> Option<String> {
             "the operator has not reported on its last change yet; its status follows".to_owned(),
         );
     }
-    lasting_fault(status)
-        .map(|c| format!("its last renewal was refused ({}): {}", c.reason, c.message))
+    lasting_fault(status).map(|c| format!("it gets no token now ({}): {}", c.reason, c.message))
 }
 
 /// A fault that lasts until a user changes something: `Stalled`, or, while a valid token hides that condition, a fault that

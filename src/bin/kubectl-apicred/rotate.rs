@@ -51,6 +51,9 @@ pub(crate) async fn run(args: &Rotate) -> Result<(), Failure> {
     if args.wait {
         return until_rotated(&cluster, name, &value, args.timeout.unwrap_or(USUAL)).await;
     }
+    if let Some(why) = obstacle(&present) {
+        terminal::err(&format!("note: the rotation is blocked: {why}"));
+    }
     Ok(())
 }
 
@@ -60,7 +63,7 @@ enum Progress {
     Rotated,
     Failed(String),
     /// Not served yet: the current step, and the obstacle.
-    Waits(String, Option<String>),
+    Waits(Option<String>, Option<String>),
 }
 
 async fn until_rotated(
@@ -87,8 +90,11 @@ async fn until_rotated(
                 Progress::Waits(state, why) => {
                     let now = Some((state, why));
                     if let Some((state, why)) = now.as_ref().filter(|_| reported != now) {
-                        let because = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-                        terminal::out(&format!("{place}: {state}{because}"));
+                        let parts = [state.as_deref(), why.as_deref()].into_iter().flatten();
+                        let parts: Vec<&str> = parts.collect();
+                        if !parts.is_empty() {
+                            terminal::out(&format!("{place}: {}", parts.join(": ")));
+                        }
                     }
                     reported = now;
                     reported.as_ref().and_then(|(_, why)| why.clone())
@@ -113,6 +119,20 @@ async fn until_rotated(
     }
 }
 
+/// Whether only another spec can end what blocks a rotation.
+fn is_permanent(why: &str) -> bool {
+    why.starts_with("spec.rotation")
+}
+
+/// Why a rotation does not begin soon, according to the object before the request.
+fn obstacle(object: &ApiClient) -> Option<&str> {
+    let conditions = &object.status.as_ref()?.conditions;
+    let blocked = ConditionType::RotationBlocked.find(conditions);
+    blocked
+        .filter(|c| c.status == "True")
+        .map(|c| c.message.as_str())
+}
+
 /// A request is answered when credentials use the new credential. Until then the state shows what is in progress.
 fn progress(object: &ApiClient, value: &str) -> Progress {
     let status = object.status.clone().unwrap_or_default();
@@ -128,7 +148,7 @@ fn progress(object: &ApiClient, value: &str) -> Progress {
     let is_ours = |noted: &Option<String>| {
         noted.as_deref() == Some(value) || noted.is_some() && noted.as_ref() == wanted
     };
-    let state = status.rotation_state.as_deref().unwrap_or("Unknown");
+    let state = status.rotation_state.clone();
     if is_ours(&status.last_handled_rotate_request) {
         return Progress::Rotated;
     }
@@ -146,8 +166,13 @@ fn progress(object: &ApiClient, value: &str) -> Progress {
         );
     }
     let why = condition(ConditionType::RotationBlocked);
+    // An older status may be about an earlier spec.
+    let is_current = status.observed_generation == object.metadata.generation;
+    if let Some(why) = why.as_ref().filter(|why| is_current && is_permanent(why)) {
+        return Progress::Failed(why.clone());
+    }
     let due = || condition(ConditionType::RotationDue);
-    Progress::Waits(state.to_owned(), why.or_else(due))
+    Progress::Waits(state, why.or_else(due))
 }
 
 #[cfg(test)]
@@ -160,7 +185,7 @@ mod tests {
         let noted = annotation.map(|value| json!({ names::ROTATE_REQUESTED_AT: value }));
         let object = json!({
             "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiClient",
-            "metadata": { "name": "c", "namespace": "team", "annotations": noted },
+            "metadata": { "name": "c", "namespace": "team", "generation": 2, "annotations": noted },
             "spec": { "id": "c", "rotation": {} }, "status": status,
         });
         serde_json::from_value(object).expect("a client")
@@ -179,12 +204,18 @@ mod tests {
             json!({ "rotationState": state, "lastHandledRotateRequest": handled, "conditions": conditions })
         };
         let waits = |state: &str, why: Option<&str>| {
-            Progress::Waits(state.to_owned(), why.map(str::to_owned))
+            Progress::Waits(Some(state.to_owned()), why.map(str::to_owned))
         };
         let failed = |request: &str| {
             let mut status = status("Steady", None, Some("RotationFailed"));
             status["lastFailedRotateRequest"] = json!(request);
             status
+        };
+        let blocked_by_spec = |generation: Option<i64>| {
+            json!({ "observedGeneration": generation, "conditions": [{
+                "type": "RotationBlocked", "status": "True", "reason": "SpecInvalid",
+                "message": "spec.rotation: needs Entra ID", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }] })
         };
         for (wanted, status, expected) in [
             ("now", status("Steady", None, None), waits("Steady", None)),
@@ -233,6 +264,17 @@ mod tests {
                 "later",
                 status("Overlap", Some("later"), None),
                 Progress::Rotated,
+            ),
+            // Only another spec can end this.
+            (
+                "now",
+                blocked_by_spec(Some(2)),
+                Progress::Failed("spec.rotation: needs Entra ID".to_owned()),
+            ),
+            (
+                "now",
+                blocked_by_spec(Some(1)),
+                Progress::Waits(None, Some("spec.rotation: needs Entra ID".to_owned())),
             ),
             // A failure from before the request is not its result.
             (

@@ -34,6 +34,37 @@ fn the_command_line_is_sound() {
 }
 
 #[test]
+fn only_a_name_and_a_namespace_become_a_part_of_a_url() {
+    let parsed = |arguments: &[&str]| {
+        let arguments = [&["kubectl-apicred"], arguments].concat();
+        Cli::try_parse_from(arguments)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    for (name, says) in [
+        ("first/status", "a name has only lowercase letters"),
+        ("ac/first", "write the name without the kind: first"),
+        ("first?fieldManager=x", "a name has only"),
+        ("../first", "a name has only"),
+        ("First", "a name has only"),
+        ("-", "a name has only"),
+        ("", "a name has only"),
+    ] {
+        for command in ["renew", "rotate", "jwks", "login"] {
+            let refused = parsed(&[command, name]).expect_err(name);
+            assert!(refused.contains(says), "{command} {name}: {refused}");
+        }
+    }
+    for namespace in ["team/x", "te am", "team?x=", "a.b", "Team"] {
+        let refused = parsed(&["renew", "first", "-n", namespace]).expect_err(namespace);
+        assert!(refused.contains("a namespace has only"), "{refused}");
+    }
+    for namespace in ["team", ""] {
+        assert_eq!(parsed(&["rotate", "a.b-1", "-n", namespace]), Ok(()));
+    }
+}
+
+#[test]
 fn the_command_that_the_operator_names_is_one() {
     let reported = grant::sign_in("team/alerts");
     let command = reported

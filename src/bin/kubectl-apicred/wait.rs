@@ -18,7 +18,7 @@ use crate::{
 const PERIOD: Duration = Duration::from_millis(500);
 /// How long an older fault is not treated as final: the operator needs time to see the request, and
 /// writes no status if the fault is the same as before.
-const OLD_FAULT: Duration = Duration::from_secs(10);
+const OLD_FAULT: Duration = Duration::from_secs(5);
 /// How long to wait if the user does not set a timeout.
 pub(crate) const USUAL: Duration = Duration::from_mins(1);
 
@@ -209,7 +209,7 @@ mod tests {
             // The next attempt after the last failure is near, but another fault prevents it now.
             (mine, &none, status(json!([ready(), late("ScopeNotAllowed")]), soon), 1, "failed ScopeNotAllowed: ScopeNotAllowed in words"),
             // A lasting fault: from before the request, or from an attempt after it.
-            (mine, &none, status(json!([ready(), stalled("ScopeNotAllowed")]), json!({ "lastAttempt": attempt })), 1, "waits its last renewal was refused (ScopeNotAllowed)"),
+            (mine, &none, status(json!([ready(), stalled("ScopeNotAllowed")]), json!({ "lastAttempt": attempt })), 1, "waits it gets no token now (ScopeNotAllowed)"),
             (mine, &none, status(json!([ready(), stalled("ScopeNotAllowed")]), json!({ "lastAttempt": attempt })), 10, "failed ScopeNotAllowed: ScopeNotAllowed in words"),
             (mine, &none, status(json!([ready(), stalled("ClientSecretRefused")]), json!({ "lastAttempt": again })), 1, "failed ClientSecretRefused: ClientSecretRefused in words"),
             // No operator will serve it.

@@ -231,7 +231,13 @@ impl<'a> Wire<'a> {
 
 /// A token error for an interactive user, who can run the command again.
 pub(crate) fn explain(token_error: &TokenError) -> String {
-    token_error.message_for(Reader::Command)
+    let text = token_error.message_for(Reader::Command);
+    if token_error.reason == Reason::AddressNotAllowed {
+        return format!(
+            "{text}; the operator's own settings do not apply to this command: if you know this network, add --allow-cidr NETWORK"
+        );
+    }
+    text
 }
 
 /// A random secret for one request: `state`, a PKCE verifier.

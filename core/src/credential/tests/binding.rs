@@ -86,6 +86,33 @@ fn a_denial_shows_the_entry_that_was_meant_and_no_other() {
         }
         assert!(!message.contains("other.example"), "{message}");
     }
+    for (list, says) in [
+        (
+            "https://other.example https://i.example.com",
+            Some("separated by commas"),
+        ),
+        (
+            "https://other.example\nhttps://i.example.com",
+            Some("separated by commas"),
+        ),
+        ("[\"https://i.example.com\"]", Some("separated by commas")),
+        (
+            "https://other.example;i.example.com",
+            Some("separated by commas"),
+        ),
+        ("https://*.example.com", Some("is not a pattern")),
+        ("*", Some("is not a pattern")),
+        ("https://other.example https://third.example", None),
+    ] {
+        let notes = map(&[(ALLOWED_ISSUERS, list)]);
+        let denial = may_send(&issuer, "client", Some(&notes)).unwrap_err();
+        let message = denial.message();
+        match says {
+            Some(says) => assert!(message.contains(says), "{list}: {message}"),
+            None => assert!(!message.contains(" (it "), "{message}"),
+        }
+        assert!(!message.contains("other.example"), "{message}");
+    }
     // At Entra ID an entry means a tenant, and the host is more than that.
     let entra = namespaced(&json!({ "entra": { "tenantId": "contoso.example" } }));
     let notes = map(&[(
