@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::FilterExt, filter::filter_fn, layer::SubscriberExt,
-    util::SubscriberInitExt,
+    EnvFilter, Layer, filter::FilterExt, filter::LevelFilter, filter::filter_fn,
+    layer::SubscriberExt, util::SubscriberInitExt,
 };
 
 use super::{
@@ -22,13 +22,28 @@ pub enum LogFormat {
     Json,
 }
 
+/// A filter. `EnvFilter` takes a word that is no level for a target, and then nothing is logged.
+fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
+    let is_word = |directive: &&str| {
+        !directive.is_empty()
+            && !directive.contains(['=', '['])
+            && directive.parse::<LevelFilter>().is_err()
+    };
+    if let Some(word) = filter.split(',').map(str::trim).find(is_word) {
+        return Err(format!(
+            "{word} is not a level; levels are off, error, warn, info, debug and trace, also for one target (apicred=debug)"
+        ));
+    }
+    EnvFilter::try_new(filter).map_err(|e| e.to_string())
+}
+
 /// Starts logging to standard error, without waiting for a blocked reader ([`lines`]). `filter` is a tracing filter such as `info,apicred=debug`.
 /// `spans` sends traces.
 ///
 /// # Errors
 /// When the filter cannot be read or logging has started already.
 pub fn init(format: LogFormat, filter: &str, spans: Option<Spans>) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-filter: {e}"))?;
+    let filter = parse_filter(filter).map_err(|why| format!("--log-filter: {why}"))?;
     // kube opens a span around each of ours, with the same names in it. The verifier of certificates logs every refused one
     // as an error, without the server; the reconcile reports it with the server.
     let filter = [
@@ -66,4 +81,28 @@ pub fn init(format: LogFormat, filter: &str, spans: Option<Spans>) -> Result<(),
         .with(lines.with_filter(filter))
         .try_init()
         .map_err(|e| format!("cannot start logging: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for fine in [
+            "info",
+            "INFO",
+            "3",
+            "off",
+            "",
+            "info,apicred=debug",
+            "info,[span{a=b}]=warn",
+        ] {
+            assert!(parse_filter(fine).is_ok(), "{fine}");
+        }
+        for word in ["verbose", "info,verbose", " warning"] {
+            let why = parse_filter(word).expect_err(word);
+            assert!(why.contains("is not a level; levels are off"), "{why}");
+        }
+    }
 }

@@ -127,3 +127,66 @@ fn each_log_command_reads_all_replicas_and_sets_the_number_of_lines() {
     }
     assert!(seen > 8, "only {seen} commands were checked");
 }
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// The targets of links in a page. A link in code is none.
+fn links(page: &str) -> Vec<String> {
+    let mut in_code = false;
+    let lines = page.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        in_code ^= fence;
+        !in_code && !fence
+    });
+    let parts = lines.flat_map(|line| line.split("](").skip(1));
+    parts
+        .filter_map(|part| Some(part.split_once(')')?.0.to_owned()))
+        .collect()
+}
+
+#[test]
+fn each_link_between_pages_has_a_heading() {
+    assert_eq!(anchor("## What `a` is: (b), c"), "what-a-is-b-c");
+    assert_eq!(
+        links("[a](b.md#c) [d](#e)\n```\n[f](g)\n```"),
+        ["b.md#c", "#e"]
+    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(root.join("docs")).expect("the pages");
+    let mut files: Vec<_> = pages.map(|entry| entry.expect("a page").path()).collect();
+    for other in ["README.md", "CONTRIBUTING.md", "charts/apicred/README.md"] {
+        files.push(root.join(other));
+    }
+    let mut seen = 0;
+    for path in &files {
+        let page = fs::read_to_string(path).expect("a page");
+        for link in links(&page) {
+            let Some((file, heading)) = link.split_once('#') else {
+                continue;
+            };
+            if file.contains("://") {
+                continue;
+            }
+            seen += 1;
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().expect("a folder").join(file),
+            };
+            let text = fs::read_to_string(&target).unwrap_or_default();
+            let mut headings = text.lines().filter(|line| line.starts_with('#'));
+            assert!(
+                headings.any(|line| anchor(line) == heading),
+                "{}: no heading for {link}",
+                path.display()
+            );
+        }
+    }
+    assert!(seen > 100, "only {seen} links were checked");
+}
