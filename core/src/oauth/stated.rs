@@ -145,9 +145,13 @@ fn seconds(number: f64, sent: Timestamp) -> Statement {
     }
 }
 
-/// Three days or more, and whole thousands that are not whole days: 3,600,000 rather than 3600 or 2,592,000.
+/// Three days or more, and whole thousands that are not whole days: 3,600,000 rather than 3600 or 2,592,000. A number that is
+/// both whole days and whole 5 minutes in milliseconds is three hours (125 days) or six (250 days). A server that counts down
+/// may be less than a second below: 3,599,946.
 const fn looks_like_milliseconds(stated: i64) -> bool {
-    stated >= 300_000 && stated % 1000 == 0 && stated % 86_400 != 0
+    let rounded = stated + (1000 - stated % 1000) % 1000;
+    let thousands = rounded == stated && stated % 86_400 != 0;
+    stated >= 300_000 && (thousands || rounded % 300_000 == 0)
 }
 
 fn whole(number: f64) -> i64 {

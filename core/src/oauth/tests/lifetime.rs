@@ -53,7 +53,12 @@ fn expires_in_is_read_in_every_form_seen() {
         (json!(2_592_000), 2_592_000, "ExpiresIn"),
         (json!(5_184_000), 5_184_000, "ExpiresIn"),
         (json!(5_011_271), 5_011_271, "ExpiresIn"),
+        (json!(5_183_944), 5_183_944, "ExpiresIn"),
+        (json!(7_776_000), 7_776_000, "ExpiresIn"),
+        (json!(15_552_000), 15_552_000, "ExpiresIn"),
         (json!(31_536_000), 31_536_000, "ExpiresIn"),
+        (json!(31_535_999), 31_535_999, "ExpiresIn"),
+        (json!("125d"), 10_800_000, "ExpiresIn"),
         // The expiry time instead of the time until then.
         (json!(NOW + 3600), 3600, "ExpiresOn"),
         (json!((NOW + 3600) * 1000), 3600, "ExpiresOn"),
@@ -63,6 +68,25 @@ fn expires_in_is_read_in_every_form_seen() {
         (json!("3599000"), 3599, "OtherUnit expires_in 3599000"),
         (json!(900_000), 900, "OtherUnit expires_in 900000"),
         (json!(86_399_946), 86_399, "OtherUnit expires_in 86399946"),
+        // Three and six hours in milliseconds are also whole days: 125 and 250.
+        (json!(10_800_000), 10_800, "OtherUnit expires_in 10800000"),
+        (json!("21600000"), 21_600, "OtherUnit expires_in 21600000"),
+        (json!("1.08e7"), 10_800, "OtherUnit expires_in 10800000"),
+        (json!(2.16e7), 21_600, "OtherUnit expires_in 21600000"),
+        (json!("10800000.0"), 10_800, "OtherUnit expires_in 10800000"),
+        (json!(10_799_946), 10_799, "OtherUnit expires_in 10799946"),
+        (json!(3_599_946), 3599, "OtherUnit expires_in 3599946"),
+        (json!(43_200_000), 43_200, "OtherUnit expires_in 43200000"),
+        (
+            json!(10_800_000_000_i64),
+            10_800,
+            "OtherUnit expires_in 10800000000",
+        ),
+        (
+            json!("21600000000000"),
+            21_600,
+            "OtherUnit expires_in 21600000000000",
+        ),
         (
             json!(3_600_000_000_i64),
             3600,
