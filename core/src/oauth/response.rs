@@ -163,12 +163,15 @@ pub fn answer_to(
     }
 }
 
-/// `Retry-After` in its two forms (RFC 9110 section 10.2.3), at most an hour. An invalid value is ignored. `now` is a time of
-/// the server's clock: see [`RawAnswer::requested_pause`].
+/// `Retry-After` in its two forms (RFC 9110 section 10.2.3), at most an hour. Some servers send a fraction of a second, which is
+/// rounded up. An invalid value is ignored. `now` is a time of the server's clock: see [`RawAnswer::requested_pause`].
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
-    let wait = if let Ok(seconds) = value.parse::<u64>() {
-        Duration::from_secs(seconds)
+    let decimal = value.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let seconds = value.parse::<f64>().ok().filter(|_| decimal);
+    let wait = if let Some(seconds) = seconds {
+        let seconds = seconds.min(MAX_RETRY_AFTER.as_secs_f64());
+        Duration::from_secs_f64(seconds.ceil())
     } else {
         let at = http_date(value)?;
         Duration::try_from(at.duration_since(now)).unwrap_or_default()

@@ -297,7 +297,9 @@ fn retry_after_is_read_in_both_forms_and_cut_to_an_hour() {
         ("0", Some(0)), ("120", Some(120)), (" 60 ", Some(60)), ("3600", Some(3600)), ("99999", Some(3600)),
         ("Wed, 21 Oct 2026 07:30:00 GMT", Some(120)), ("Wed, 21 Oct 2026 07:28:00 GMT", Some(0)),
         ("Wed, 21 Oct 2015 07:28:00 GMT", Some(0)), ("Thu, 31 Dec 2099 23:59:59 GMT", Some(3600)), ("Fri, 31 Dec 9999 23:59:59 GMT", Some(3600)),
-        ("", None), ("soon", None), ("-5", None), ("1.5", None), ("1e9", None), ("60, 120", None),
+        // A fraction is rounded up: a request before the end of the pause would be refused again.
+        ("65.5", Some(66)), ("65.0", Some(65)), (" 0.2 ", Some(1)), ("3599.2", Some(3600)), ("99999.9", Some(3600)), ("99999999999999999999999", Some(3600)),
+        ("", None), ("soon", None), ("-5", None), ("-1.5", None), ("1e9", None), ("60, 120", None), ("1.2.3", None), (".", None), ("1,5", None), ("inf", None),
     ];
     for (value, expected) in cases {
         assert_eq!(
