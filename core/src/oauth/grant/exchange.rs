@@ -158,7 +158,17 @@ impl Flow for Exchange {
                 until_change: false,
             });
         }
-        let of_token = refused.is(&["invalid_grant", "invalid_token", "invalid_subject_token"])
+        // Google's STS. It receives no client authentication: the token is the credential.
+        if refused.is(&["unauthorized_client"]) && refused.mentions(&["attribute condition"]) {
+            return Some(Classified {
+                class: Class::Denied,
+                reason: Reason::SubjectTokenRefused,
+                next_step: "the attribute condition of the workload identity pool provider does not admit the subject token: compare the condition with the claims of the token".to_owned(),
+                until_change: false,
+            });
+        }
+        let of_token = (refused.is(&["unauthorized_client"]) && refused.mentions(&["given credential"]))
+            || refused.is(&["invalid_grant", "invalid_token", "invalid_subject_token"])
             // Keycloak, for a token whose audience does not include the client.
             || (refused.is(&["access_denied"]) && refused.mentions(&["token audience"]));
         // The same code has other meanings. The text, if there is one, distinguishes them.
