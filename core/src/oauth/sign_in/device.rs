@@ -14,7 +14,13 @@ use crate::{
     input::{self, get, stated, text_of},
     oauth::{
         AnswerContext, Class, Material, RawAnswer, RequestContext, TokenEndpoint, TokenError,
-        TokenRequest, answer, compression, discovery::not_https, grant::Fields, response::fields,
+        TokenRequest, answer,
+        classes::is_specific,
+        compression,
+        discovery::not_https,
+        error_body::{code, description, snake},
+        grant::Fields,
+        response::fields,
     },
 };
 
@@ -176,6 +182,31 @@ fn malformed(page: Option<&str>) -> TokenError {
 
 fn unusable(message: String) -> TokenError {
     TokenError::local(Class::Invalid, Reason::MalformedAnswer, message)
+}
+
+/// The codes that [`Pace::after`] reads: those of section 3.5, and the names of Entra ID and GitHub.
+const CODES: [&str; 6] = [
+    "authorization_pending",
+    "slow_down",
+    "access_denied",
+    "authorization_declined",
+    "expired_token",
+    "bad_verification_code",
+];
+
+/// The code of an attempt whose `error` is missing or unknown: in another spelling, in the field of a product, or as the whole
+/// text (Twitch: `{"status": 400, "message": "authorization_pending"}`).
+pub(super) fn stated_elsewhere(raw: &RawAnswer, token_error: &TokenError) -> Option<&'static str> {
+    let known = token_error.error.as_deref().is_some_and(is_specific);
+    if known || token_error.reason == Reason::GatewayRefused {
+        return None;
+    }
+    let fields = fields(raw)?;
+    let error = text_of(&fields, "error").and_then(|error| snake(&error));
+    let text = description(&fields).map(|text| text.trim().to_ascii_lowercase());
+    let all = [error, code(&fields), text];
+    let find = |seen: String| CODES.into_iter().find(|code| *code == seen);
+    all.into_iter().flatten().find_map(find)
 }
 
 /// The polling interval.

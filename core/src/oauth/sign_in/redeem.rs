@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 
+use super::device::stated_elsewhere;
 use crate::{
     credential::{Credential, Endpoint},
     oauth::{
@@ -101,7 +102,17 @@ pub fn redeemed(
         now,
         assumed_lifetime: credential.issuer.assumed_lifetime,
     };
-    answer(raw, context).map_err(|token_error| explained(credential, token_error))
+    answer(raw, context).map_err(|token_error| {
+        let elsewhere = stated_elsewhere(raw, &token_error).map(str::to_owned);
+        let error = elsewhere.or_else(|| token_error.error.clone());
+        explained(
+            credential,
+            TokenError {
+                error,
+                ..token_error
+            },
+        )
+    })
 }
 
 /// The meaning of a token error in a sign-in: the user is present, and a code is valid once and for minutes.

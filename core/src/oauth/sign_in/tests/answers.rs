@@ -255,6 +255,49 @@ fn polls_go_on_slow_down_and_end() {
 }
 
 #[test]
+fn a_poll_reads_the_code_wherever_the_issuer_states_it() {
+    let credential = user_at(&oauth2(), &json!({}));
+    #[rustfmt::skip]
+    let elsewhere = [
+        // Twitch.
+        (400, json!({ "status": 400, "message": "authorization_pending" }), Ok(5)),
+        (400, json!({ "status": 400, "message": "slow_down" }), Ok(10)),
+        (400, json!({ "status": 400, "message": "EXPIRED_TOKEN" }), Err("SignInExpired")),
+        (400, json!({ "status": 400, "message": "Access_Denied" }), Err("SignInDeclined")),
+        (400, json!({ "status": 400, "message": "invalid device code" }), Err("RequestRefused")),
+        (400, json!({ "error": "AUTHORIZATION_PENDING" }), Ok(5)),
+        (400, json!({ "error": "AuthorizationPending" }), Ok(5)),
+        (400, json!({ "error": "SLOW_DOWN" }), Ok(10)),
+        (400, json!({ "error": "Expired_Token" }), Err("SignInExpired")),
+        (400, json!({ "error": "ACCESS_DENIED" }), Err("SignInDeclined")),
+        (400, json!({ "error": "AUTHORIZATION_DECLINED" }), Err("SignInDeclined")),
+        (400, json!({ "error": { "code": "authorization_pending" } }), Ok(5)),
+        (428, json!({ "error": { "code": 428, "status": "SLOW_DOWN" } }), Ok(10)),
+        (400, json!({ "errorCode": "authorization_pending" }), Ok(5)),
+        (400, json!({ "errorCode": "expired_token", "errorSummary": "the code is old" }), Err("SignInExpired")),
+        (400, json!({ "code": "BadRequest", "message": "authorization_pending" }), Ok(5)),
+        (400, json!({ "error": "bad_request", "error_description": "authorization_pending" }), Ok(5)),
+        (200, json!({ "status": "authorization_pending" }), Ok(5)),
+        // A code in `error` that is known decides, and a sentence is no code.
+        (401, json!({ "error": "invalid_client", "error_description": "access_denied" }), Err("ClientRefused")),
+        (400, json!({ "error": "invalid_grant", "error_description": "authorization_pending" }), Err("CodeRefused")),
+        (401, json!({ "message": "no authorization_pending for this client id" }), Err("ClientUnknown")),
+    ];
+    for (status, body, expected) in elsewhere {
+        let answer = raw(status, &body);
+        let token_error = redeemed(&credential, &answer, at(0), at(0)).err().unwrap();
+        let mut pace = Pace {
+            interval: Duration::from_secs(5),
+        };
+        let seen = match pace.after(token_error) {
+            Poll::Again => Ok(pace.interval.as_secs()),
+            Poll::Over(token_error) => Err(token_error.reason.as_str()),
+        };
+        assert_eq!(seen, expected, "{status} {body}");
+    }
+}
+
+#[test]
 fn a_refused_code_is_reported_with_the_next_step() {
     let reported = |issuer: &Value, change: &Value, status, body: &Value| {
         let credential = user_at(issuer, change);
