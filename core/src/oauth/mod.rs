@@ -91,7 +91,7 @@ pub use request::{
     request,
 };
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
-pub use revocation::{Revoked, revocation};
+pub use revocation::{Revoked, revocation, revocation_answer};
 pub(crate) use secret_form::form_in_header;
 pub use signing_key::{Curve, KeyShape};
 pub use stored_assertion::{expired_assertion, stored_assertion};

@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 
@@ -31,8 +30,8 @@ use crate::{
     },
     limits::queue::Urgency,
     oauth::{
-        Class, Grant, RawAnswer, RequestContext, Revoked, Stage, TokenEndpoint, TokenError,
-        revocation,
+        Class, Grant, RequestContext, Revoked, SentSecrets, TokenEndpoint, TokenError, explained,
+        revocation, revocation_answer,
     },
     plan::{Source, fingerprint, fingerprint::DigestKey},
     publish::ownership::Published,
@@ -204,9 +203,14 @@ impl Revocation<'_> {
         if !context.may_act() {
             return Err(passing("this process is no longer the leader"));
         }
+        let echo = SentSecrets::of(&request);
         let answer = context.http.send(&credential.issuer, request).await;
         drop(permit);
-        let ended = answer.and_then(|answer| revoked(&answer, context.clock.now()));
+        let ended = answer.and_then(|raw| {
+            let now = context.clock.now();
+            let explain = |token_error| explained(token_error, credential, &raw, &echo, now);
+            revocation_answer(&self.to, &raw, now).map_err(explain)
+        });
         exchange::inform(context, credential, ended.as_ref().err());
         ended
     }
@@ -225,24 +229,6 @@ impl Revocation<'_> {
             }),
         }
     }
-}
-
-/// Reads the response of a revocation endpoint (RFC 7009 section 2.2).
-fn revoked(answer: &RawAnswer, now: Timestamp) -> Result<(), TokenError> {
-    let token_error = match answer.status {
-        200..=299 => return Ok(()),
-        429 => TokenError {
-            class: Class::Throttled,
-            ..passing("the revocation endpoint is rate limiting")
-        },
-        408 | 500..=599 => passing("the revocation endpoint is not available"),
-        _ => fault("the revocation endpoint refused the request"),
-    };
-    Err(TokenError {
-        http_status: Some(answer.status),
-        retry_after: answer.requested_pause(now),
-        ..token_error.at(Stage::Answered)
-    })
 }
 
 /// Checks that no other credential has the token in its Secret, except credentials that are being deleted. An issuer may return

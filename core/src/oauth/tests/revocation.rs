@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
+    Reason,
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
     oauth::{
-        ClientKey, Identity, Material, RequestContext, Revoked, TokenEndpoint, TokenRequest,
-        known_endpoint, request, revocation,
+        Class, ClientKey, Identity, Material, RawAnswer, RequestContext, Revoked, TokenEndpoint,
+        TokenRequest, known_endpoint, request, revocation, revocation_answer,
     },
 };
 
@@ -132,4 +133,59 @@ fn a_client_with_a_certificate_revokes_at_the_endpoint_for_it() {
     assert_eq!(requested.url.as_str(), "https://mtls.example.com/token");
     assert_eq!(revoked.url.as_str(), "https://mtls.example.com/revoke");
     assert!(requested.tls.is_some() && revoked.tls.is_some());
+}
+
+#[test]
+fn a_success_is_one_only_if_its_body_is_no_page_and_no_error() {
+    let to = Url::parse(REVOCATION_URL).unwrap();
+    let page = "<html><head><title>Request Rejected</title></head><body>no</body></html>";
+    #[rustfmt::skip]
+    let cases = [
+        (200, "", "", None),
+        (204, "", "", None),
+        // Many servers declare HTML for an empty body.
+        (200, "text/html", "", None),
+        (200, "text/plain", "OK", None),
+        (200, "application/json", "{}", None),
+        (200, "application/json", r#"{"ok":true,"revoked":true}"#, None),
+        (200, "application/json", r#"{"error":null}"#, None),
+        (200, "text/html", page, Some((Class::Transient, "a page answered"))),
+        (200, "", page, Some((Class::Transient, "a page answered"))),
+        (202, "text/html", page, Some((Class::Transient, "a page answered"))),
+        (202, "", "", Some((Class::Transient, "does not confirm"))),
+        (200, "application/json", r#"{"error":"unsupported_token_type"}"#, Some((Class::Invalid, "unsupported_token_type"))),
+        (200, "application/json", r#"{"ok":false,"error":"invalid_auth"}"#, Some((Class::Invalid, "invalid_auth"))),
+        (200, "application/json", r#"{"ok":false}"#, Some((Class::Invalid, "refused"))),
+        (200, "application/json", r#"{"success":"false"}"#, Some((Class::Invalid, "refused"))),
+        (202, "application/json", r#"{"error":"invalid_client"}"#, Some((Class::Invalid, "invalid_client"))),
+        (200, "application/json", r#"{"error":"temporarily_unavailable"}"#, Some((Class::Transient, "temporarily_unavailable"))),
+        (400, "application/json", r#"{"error":"unsupported_token_type"}"#, Some((Class::Invalid, "HTTP 400, unsupported_token_type"))),
+        (401, "application/json", r#"{"error":"invalid_client"}"#, Some((Class::Invalid, "HTTP 401, invalid_client"))),
+        (404, "text/html", page, Some((Class::Invalid, "HTTP 404 (text/html)"))),
+        (302, "", "", Some((Class::Invalid, "HTTP 302"))),
+        (429, "", "", Some((Class::Throttled, "rate limiting"))),
+        (503, "", "", Some((Class::Transient, "not available"))),
+    ];
+    for (status, kind, body, expected) in cases {
+        let raw = RawAnswer {
+            content_type: (!kind.is_empty()).then(|| kind.to_owned()),
+            retry_after: Some("7".to_owned()),
+            ..RawAnswer::new(status, body.as_bytes().to_vec())
+        };
+        let ended = revocation_answer(&to, &raw, at(0));
+        let Some((class, words)) = expected else {
+            assert!(ended.is_ok(), "{status} {body}");
+            continue;
+        };
+        let token_error = ended.expect_err(body);
+        let message = token_error.message();
+        assert_eq!(token_error.class, class, "{status} {body}");
+        assert_eq!(token_error.reason, Reason::RevocationFailed);
+        assert_eq!(token_error.retry_after.unwrap().as_secs(), 7);
+        assert!(
+            message.starts_with("https://as.example.com answered HTTP"),
+            "{message}"
+        );
+        assert!(message.contains(words), "{message}");
+    }
 }
