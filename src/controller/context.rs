@@ -28,7 +28,7 @@ use super::{
         service_accounts::Accounts,
         unsynced::Unsynced,
     },
-    clients::view::Rotations,
+    clients::{key_work::KeyWork, view::Rotations},
     issuer_checks::IssuerChecks,
     limiter::issuers::IssuerLimiter,
     locks::lock,
@@ -138,6 +138,10 @@ pub(super) struct Context {
     tries: Mutex<ManyTries>,
     pub(super) clients: Clients,
     pub(super) rotations: Rotations,
+    /// Turns for reading the private keys of a client's Secret.
+    pub(super) key_reads: KeyWork,
+    /// Turns for generating a private key. Reads do not wait for it.
+    pub(super) key_generations: KeyWork,
     pub(super) index: Mutex<Index>,
     pub(super) secrets: Mutex<Secrets>,
     pub(super) accounts: Accounts,
@@ -210,6 +214,8 @@ impl Context {
             tries: Mutex::default(),
             clients: Clients::default(),
             rotations: Rotations::default(),
+            key_reads: KeyWork::default(),
+            key_generations: KeyWork::default(),
             index: Mutex::default(),
             secrets: Mutex::default(),
             accounts: Accounts::default(),

@@ -1,5 +1,7 @@
 //! A certificate and its private key in PEM, for assertions and for the TLS handshake.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use base64::{
     Engine,
@@ -24,6 +26,44 @@ use super::{
 };
 use crate::{input::at_second, reason::Reason};
 
+/// Maximum number of certificates of a text; a bundle of all public CAs has about 150.
+const MAX_CERTIFICATES: usize = 256;
+
+/// Maximum number of private keys whose certificates are searched for: each costs a computation on its curve.
+pub const MAX_KEYS_SEARCHED: usize = 16;
+
+/// A certificate in DER, without the trust settings that OpenSSL writes after it.
+fn certificate_of(der: &[u8]) -> Option<&[u8]> {
+    let (after, _) = x509_parser::parse_x509_certificate(der).ok()?;
+    Some(&der[..der.len() - after.len()])
+}
+
+/// The certificates of these texts whose private key is in one of them, in DER. Each certificate and each key is read once. `None`: there are
+/// too many private keys to compare.
+pub fn with_private_keys(texts: &[&str]) -> Option<Vec<Vec<u8>>> {
+    let blocks: Vec<Block<'_>> = texts.iter().flat_map(|text| pem::blocks(text)).collect();
+    let all = blocks.iter().filter(|b| b.is_certificate());
+    let all = all.filter_map(|b| certificate_of(b.der()?));
+    let certificates: BTreeMap<&[u8], Vec<u8>> =
+        all.filter_map(|der| Some((der, public_in(der)?))).collect();
+    if certificates.is_empty() {
+        return Some(Vec::new());
+    }
+    let keys = blocks.iter().filter(|b| b.is_key()).filter_map(Block::der);
+    let keys: BTreeSet<&[u8]> = keys.collect();
+    if keys.len() > MAX_KEYS_SEARCHED {
+        return None;
+    }
+    let keys = keys
+        .into_iter()
+        .filter_map(|der| PrivateKeyDer::try_from(der).ok());
+    let publics: BTreeSet<Vec<u8>> = keys.filter_map(|key| public_of(&key)).collect();
+    let paired = certificates
+        .into_iter()
+        .filter(|(_, public)| publics.contains(public));
+    Some(paired.map(|(der, _)| der.to_vec()).collect())
+}
+
 /// The certificates of a text, in its order.
 ///
 /// # Errors
@@ -36,16 +76,19 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
             0 => String::new(),
             n => format!("'s chain, at place {},", n + 1),
         };
+        if nth == MAX_CERTIFICATES {
+            return Err(format!(
+                " is in a file of more than {MAX_CERTIFICATES} certificates; store only the certificate and its chain"
+            ));
+        }
         let Some(der) = block.der() else {
             return Err(format!("{which} {}", damaged(block)));
         };
-        let Ok((after, _)) = x509_parser::parse_x509_certificate(der) else {
+        let Some(der) = certificate_of(der) else {
             return Err(format!(
                 "{which} cannot be read as X.509; it is damaged, store it again"
             ));
         };
-        // OpenSSL's TRUSTED CERTIFICATE has its settings after the certificate.
-        let der = &der[..der.len() - after.len()];
         // Concatenated files contain some certificates twice. Servers refuse such a chain (x5c, TLS).
         if !chain
             .iter()
@@ -148,12 +191,10 @@ impl Identity {
                 "the private key is {kind}, which neither TLS nor assertions can use; use {USABLE}"
             ));
         }
+        let certified: Vec<_> = sent.iter().map(|c| public_in(c)).collect();
         let pairs = usable.iter().filter_map(|(key, public)| {
-            let public = public.as_ref()?;
-            let at = sent
-                .iter()
-                .position(|c| public_in(c).is_some_and(|p| p == *public));
-            Some((*key, at?))
+            let at = certified.iter().position(|c| c.is_some() && c == public)?;
+            Some((*key, at))
         });
         // Of several keys and certificates, the pair whose certificate is first in the text.
         let Some((key, at)) = pairs.min_by_key(|(_, at)| *at) else {

@@ -73,7 +73,7 @@ pub use grant::{Grant, not_signed_in};
 pub use granted::{Granted, granted, granted_in_part};
 pub use hop::{GOOGLE_SCOPE, second_answer, second_request};
 pub use jwk::thumbprint_of as jwk_thumbprint;
-pub use keys::{Identity, Validity, outside};
+pub use keys::{Identity, MAX_KEYS_SEARCHED, Validity, outside, with_private_keys};
 #[cfg(test)]
 pub(crate) use lifetime::claims_of;
 pub(crate) use lifetime::is_guid;

@@ -85,7 +85,7 @@ pub fn blocks(text: &str) -> Vec<Block<'_>> {
             continue;
         }
         let next = body.find(BEGIN).unwrap_or(body.len());
-        let end = body.find(END).filter(|end| *end < next);
+        let end = body[..next].find(END);
         let inside = match end {
             Some(end) => decode(&body[..end]),
             None => Body::Unended,

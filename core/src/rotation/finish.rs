@@ -306,7 +306,8 @@ impl Decision<'_> {
     /// the rotation.
     fn may_be_copied(&self, key: &ValueRecord) -> bool {
         let slots = &self.seen.slots;
-        slots.with(&key.digest).is_none() && !slots.other_keys.is_empty()
+        let has_others = slots.has_unread_keys || !slots.other_keys.is_empty();
+        has_others && slots.with(&key.digest).is_none()
     }
 
     /// Whether it may be the current value, whose id is not known.

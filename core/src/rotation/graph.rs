@@ -18,7 +18,7 @@ use crate::{
 };
 pub use answer::{
     NewPassword, application, hint, new_key, new_password, removed, request_id, thumbprints,
-    unnamed,
+    thumbprints_of, unnamed,
 };
 
 /// The base URL of Microsoft Graph, and the paths of an application.

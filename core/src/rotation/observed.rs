@@ -61,6 +61,8 @@ pub struct Slots {
     pub previous: Option<Slot>,
     /// What identifies the values under all other keys of the Secret, if they are credentials of the same kind.
     pub other_keys: Vec<Mark>,
+    /// There are more values under other keys than are read: any credential may be one of them.
+    pub has_unread_keys: bool,
     /// The keys of the Secret that contain something, other than those of the current value, whether it is a credential or not.
     pub beside: Vec<String>,
 }
@@ -76,6 +78,11 @@ impl Slots {
     /// The value with this digest.
     pub(super) fn with(&self, digest: &str) -> Option<&Slot> {
         self.all().find(|slot| slot.digest == digest)
+    }
+
+    /// Whether a value that this finds is, or may be, under another key of the Secret.
+    pub(super) fn may_be_copied(&self, finds: impl Fn(&Mark) -> bool) -> bool {
+        self.has_unread_keys || self.other_keys.iter().any(finds)
     }
 
     /// Whether the keys with this ending contain something.

@@ -52,7 +52,7 @@ impl Decision<'_> {
         let found = others.find(|other| !other.value.replaced && other.is(known));
         let slots = &self.seen.slots;
         let held = slots.with(&known.digest);
-        let is_copied = held.is_some_and(|slot| slots.other_keys.contains(&slot.mark));
+        let is_copied = slots.may_be_copied(|mark| held.is_some_and(|slot| slot.mark == *mark));
         found
             .map(InOther::place)
             .or_else(|| is_copied.then_some(Also::OtherKeys))
@@ -73,8 +73,8 @@ impl Decision<'_> {
             other.secret.is_some() && is_noted(&other.value)
                 || known.is_some_and(|known| other.is(known))
         });
-        let mut marks = self.seen.slots.other_keys.iter();
-        let is_copied = marks.any(|mark| key.has(mark) != Same::No);
+        let slots = &self.seen.slots;
+        let is_copied = slots.may_be_copied(|mark| key.has(mark) != Same::No);
         found
             .map(InOther::place)
             .or_else(|| is_copied.then_some(Also::OtherKeys))

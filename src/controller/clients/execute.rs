@@ -53,7 +53,7 @@ impl Execution<'_> {
             Step::Write { version, change } => Ok(self.write(version, change).await),
             Step::ReadApplication if own => self.read_registration().await,
             Step::ReadApplication => self.read().await,
-            Step::MakeKeyPair { n, name, until } => Ok(self.make(*n, name, *until).await),
+            Step::MakeKeyPair { n, name, until } => self.make(*n, name, *until).await,
             Step::AddKey { digest, .. } if own => self.register_key(digest).await,
             Step::AddKey { digest, .. } => self.add_key(digest).await,
             Step::AddPassword { n, name, until } => self.add_password(*n, name, *until).await,
@@ -172,19 +172,23 @@ impl Execution<'_> {
         Ok(Outcome::Application(application))
     }
 
-    async fn make(&mut self, n: u32, name: &str, until: Timestamp) -> Outcome {
+    async fn make(&mut self, n: u32, name: &str, until: Timestamp) -> Result<Outcome, Fault> {
         if self.inputs.rotating.settings.kind == Kind::Key {
             return self.make_key(n).await;
         }
         let (bits, name, now) = (self.bits(), name.to_owned(), self.now());
-        let made = tokio::task::spawn_blocking(move || keypair::make(bits, &name, until, now));
-        let Ok(Ok(pair)) = made.await else {
+        let step = "set rotation.key.size to 4096";
+        keypair::may_generate(bits, step).map_err(|why| not_sent(Class::Invalid, why))?;
+        let make = move || keypair::make(bits, &name, until, now);
+        let (work, key) = (&self.driver.context.key_generations, &self.driver.key);
+        let made = work.run(&key.namespace, make);
+        let Some(Ok(pair)) = made.await else {
             tracing::error!("a key pair could not be generated; apicred tries again");
-            return Outcome::NotWritten;
+            return Ok(Outcome::NotWritten);
         };
         let span = (pair.from, Some(pair.until));
         let held = pair.under(&self.inputs.rotating.keys);
-        self.hold(held, n, None, span)
+        Ok(self.hold(held, n, None, span))
     }
 
     /// The key size of a new certificate in bits.
@@ -198,20 +202,25 @@ impl Execution<'_> {
     }
 
     /// Generates a private key like the current one.
-    async fn make_key(&mut self, n: u32) -> Outcome {
-        let (Some(ClientValue::Key(current, _)), [key]) =
+    async fn make_key(&mut self, n: u32) -> Result<Outcome, Fault> {
+        let (Some(ClientValue::Key(current, _)), [name]) =
             (self.inputs.current(), self.inputs.rotating.keys.as_slice())
         else {
-            return moved();
+            return Ok(moved());
         };
-        let made = tokio::task::spawn_blocking(move || keypair::after(&current));
-        let Ok(Some(made)) = made.await else {
+        if let KeyShape::Rsa(bits) = current.shape() {
+            let step = "register a public key of at most 4096 bits at the issuer, and store its private key in the Secret";
+            keypair::may_generate(bits, step).map_err(|why| not_sent(Class::Invalid, why))?;
+        }
+        let (work, key) = (&self.driver.context.key_generations, &self.driver.key);
+        let made = work.run(&key.namespace, move || keypair::after(&current));
+        let Some(Some(made)) = made.await else {
             tracing::error!("a private key could not be generated; apicred tries again");
-            return Outcome::NotWritten;
+            return Ok(Outcome::NotWritten);
         };
         let value = ByteString(made.expose_secret().as_bytes().to_vec());
-        let held = BTreeMap::from([(key.clone(), value)]);
-        self.hold(held, n, None, (self.now(), None))
+        let held = BTreeMap::from([(name.clone(), value)]);
+        Ok(self.hold(held, n, None, (self.now(), None)))
     }
 
     fn hold(

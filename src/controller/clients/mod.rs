@@ -20,6 +20,7 @@
 //! | [`issuer`] | token requests with one value only, calls of Microsoft Graph, the token that manages the client |
 //! | [`driver`] | the in-memory state of a process for a rotation |
 //! | [`keypair`] | a new key pair |
+//! | [`key_work`] | turns for computations with private keys |
 //! | [`registration`] | a client's own registration (RFC 7592) |
 //! | [`upload`] | a certificate that cert-manager created: the copy that proves it |
 //! | [`view`], [`report`] | the content of status, log, events and metrics |
@@ -29,6 +30,7 @@ mod execute;
 mod held;
 mod holder;
 mod issuer;
+pub(super) mod key_work;
 mod keypair;
 mod obstacle;
 mod patch;

@@ -268,17 +268,26 @@ impl Driver {
                 LONGEST,
             )
         })?;
-        let upload = copy.map(|copy| joined(&rotating, digests, &mut secret, copy.as_ref()));
-        let none = BTreeMap::new();
-        let all = || slots(&rotating, secret.data.as_ref().unwrap_or(&none), digests);
-        let slots = upload.as_ref().map_or_else(all, Uploading::slots);
-        Ok(StepInputs {
-            rotating,
-            place,
-            slots,
-            secret,
-            digests: digests.clone(),
-            upload,
+        let digests = digests.clone();
+        // To read the private keys of a full Secret takes longer than other tasks may wait.
+        let read = move || {
+            let upload = copy.map(|copy| joined(&rotating, &digests, &mut secret, copy.as_ref()));
+            let none = BTreeMap::new();
+            let all = || slots(&rotating, secret.data.as_ref().unwrap_or(&none), &digests);
+            let slots = upload.as_ref().map_or_else(all, Uploading::slots);
+            StepInputs {
+                rotating,
+                place,
+                secret,
+                slots,
+                digests,
+                upload,
+            }
+        };
+        let read = context.key_reads.run(&self.key.namespace, read).await;
+        read.ok_or_else(|| {
+            let why = "the values of the Secret cannot be read; this is a defect of apicred";
+            (why.to_owned(), LONGEST)
         })
     }
 

@@ -8,11 +8,13 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::controller::{context::Context, locks::lock, requeue::reference};
 use crate::{
     credential::Key,
-    oauth::{ClientKey, Identity, Material, file, secret_text},
+    oauth::{
+        ClientKey, Identity, MAX_KEYS_SEARCHED, Material, file, secret_text, with_private_keys,
+    },
     plan::fingerprint::{self, DigestKey},
     rotation::{
         InOther, Kind, Mark, Rotating, Slot, Slots, User,
-        graph::{hint, thumbprints},
+        graph::{hint, thumbprints, thumbprints_of},
         value_digest,
         values::{NEXT, PREVIOUS},
     },
@@ -95,51 +97,48 @@ pub(super) fn slots(
     digests: &DigestKey,
 ) -> Slots {
     let slot = |ending| ClientValue::read(rotating, data, ending)?.slot(rotating, digests);
+    let other_keys = under_other_keys(rotating.settings.kind, &rotating.keys, data);
     Slots {
         current: slot(""),
         next: slot(NEXT),
         previous: slot(PREVIOUS),
         beside: beside(&rotating.keys, data),
-        other_keys: under_other_keys(rotating.settings.kind, &rotating.keys, data),
+        has_unread_keys: other_keys.is_none(),
+        other_keys: other_keys.unwrap_or_default(),
     }
 }
 
-/// Maximum number of certificates and of private keys under other keys that are compared: each is tried with each.
-const MOST_FILES: usize = 16;
-
-/// What identifies the values under all other keys: the client may have named these before, and other programs may use them.
-fn under_other_keys(kind: Kind, keys: &[String], data: &BTreeMap<String, ByteString>) -> Vec<Mark> {
+/// What identifies the values under all other keys: the client may have named these before, and other programs may use them. `None`: there are
+/// too many private keys to read all of them.
+fn under_other_keys(
+    kind: Kind,
+    keys: &[String],
+    data: &BTreeMap<String, ByteString>,
+) -> Option<Vec<Mark>> {
     let is_own = |key: &String| {
         let mut endings = keys.iter().map(|own| key.strip_prefix(own.as_str()));
         endings.any(|ending| ending.is_some_and(|ending| ["", NEXT, PREVIOUS].contains(&ending)))
     };
     let others = data.iter().filter(|(key, _)| !is_own(key));
     let others = others.map(|(_, value)| value.0.as_slice());
-    match kind {
-        Kind::Secret => others
-            .filter_map(|value| Some(hint(&secret_text(value).ok()?)))
-            .collect(),
-        Kind::Key => {
-            let keys =
-                others.filter_map(|value| ClientKey::read(file(value).ok()?.expose_secret()).ok());
-            keys.map(|key| Mark::Key(key.thumbprint())).collect()
-        }
-        Kind::Certificate => {
-            let texts: Vec<SecretString> = others.filter_map(|value| file(value).ok()).collect();
-            let with = |part: &'static str| {
-                let texts = texts.iter().map(ExposeSecret::expose_secret);
-                texts
-                    .filter(move |text| text.contains(part))
-                    .take(MOST_FILES)
-            };
-            // Which of them are a pair is not known.
-            let pairs = with("CERTIFICATE").flat_map(|c| with("PRIVATE KEY").map(move |k| (c, k)));
-            let pairs = pairs.filter_map(|(c, k)| Identity::from_pem(c, k).ok());
-            pairs
-                .filter_map(|identity| thumbprints(&identity))
-                .collect()
-        }
+    if kind == Kind::Secret {
+        let values = others.filter_map(|value| secret_text(value).ok());
+        return Some(values.map(|value| hint(&value)).collect());
     }
+    let texts: Vec<SecretString> = others.filter_map(|value| file(value).ok()).collect();
+    let texts: Vec<&str> = texts.iter().map(ExposeSecret::expose_secret).collect();
+    if kind == Kind::Certificate {
+        let found = with_private_keys(&texts)?;
+        return Some(found.iter().map(|der| thumbprints_of(der)).collect());
+    }
+    // A JWK has the member kty.
+    let is_key = |text: &&&str| text.contains("PRIVATE KEY") || text.contains("kty");
+    let keys: Vec<&&str> = texts.iter().filter(is_key).collect();
+    let keys = (keys.len() <= MAX_KEYS_SEARCHED)
+        .then_some(keys)?
+        .into_iter();
+    let keys = keys.filter_map(|text| ClientKey::read(text).ok());
+    Some(keys.map(|key| Mark::Key(key.thumbprint())).collect())
 }
 
 /// The keys with the ending of another value than the current one that contain a value. Such a value must not be lost because it cannot be read.
@@ -250,7 +249,7 @@ mod tests {
         let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec())));
         let mut data = BTreeMap::from(data);
         let hints = ["old", "bef"].map(|hint| Mark::Hint(hint.to_owned()));
-        assert_eq!(under_other_keys(Kind::Secret, &keys, &data), hints);
+        assert_eq!(under_other_keys(Kind::Secret, &keys, &data).unwrap(), hints);
 
         let pair = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
         let stored = [
@@ -259,9 +258,49 @@ mod tests {
         ];
         data.extend(stored.map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes()))));
         let keys = ["new.crt".to_owned(), "new.key".to_owned()];
-        let marks = under_other_keys(Kind::Certificate, &keys, &data);
+        let marks = under_other_keys(Kind::Certificate, &keys, &data).unwrap();
         assert!(matches!(marks[..], [Mark::Certificate { .. }]), "{marks:?}");
         let keys = ["tls.crt".to_owned(), "tls.key".to_owned()];
-        assert!(under_other_keys(Kind::Certificate, &keys, &data).is_empty());
+        assert_eq!(
+            under_other_keys(Kind::Certificate, &keys, &data),
+            Some(Vec::new())
+        );
+    }
+
+    #[test]
+    fn the_number_of_private_keys_under_other_keys_is_limited() {
+        let pair = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let key = || rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let own = ["own.crt".to_owned(), "own.key".to_owned()];
+        let value = |text: String| ByteString(text.into_bytes());
+        for per_file in [1, MAX_KEYS_SEARCHED] {
+            let mut data = BTreeMap::new();
+            data.insert("a.crt".to_owned(), value(pair.cert.pem()));
+            data.insert("a.key".to_owned(), value(pair.signing_key.serialize_pem()));
+            // The same key in several places is read once.
+            data.insert("copy".to_owned(), value(pair.signing_key.serialize_pem()));
+            for n in 1..MAX_KEYS_SEARCHED / per_file {
+                data.insert(format!("more-{n}"), value(key()));
+            }
+            let found = under_other_keys(Kind::Certificate, &own, &data);
+            assert_eq!(found.map(|marks| marks.len()), Some(1));
+            let more: String = (0..per_file).map(|_| key()).collect();
+            data.insert("last".to_owned(), value(more));
+            assert_eq!(under_other_keys(Kind::Certificate, &own, &data), None);
+            // Without a certificate no key is read.
+            data.remove("a.crt");
+            assert_eq!(
+                under_other_keys(Kind::Certificate, &own, &data),
+                Some(Vec::new())
+            );
+        }
+        let mut data = BTreeMap::new();
+        for n in 0..MAX_KEYS_SEARCHED {
+            data.insert(format!("key-{n}"), value(key()));
+        }
+        let found = under_other_keys(Kind::Key, &own[..1], &data);
+        assert_eq!(found.map(|marks| marks.len()), Some(MAX_KEYS_SEARCHED));
+        data.insert("last".to_owned(), value(key()));
+        assert_eq!(under_other_keys(Kind::Key, &own[..1], &data), None);
     }
 }

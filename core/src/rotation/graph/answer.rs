@@ -36,12 +36,16 @@ pub fn hint(secret: &SecretString) -> Mark {
 
 /// The mark of a certificate: both thumbprints.
 pub fn thumbprints(identity: &Identity) -> Option<Mark> {
+    leaf(identity).map(|der| thumbprints_of(&der))
+}
+
+/// The same for a certificate in DER.
+pub fn thumbprints_of(der: &[u8]) -> Mark {
     use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
-    let der = leaf(identity)?;
-    Some(Mark::Certificate {
-        sha1: hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der).as_ref()),
-        sha256: hex(digest(&SHA256, &der).as_ref()),
-    })
+    Mark::Certificate {
+        sha1: hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, der).as_ref()),
+        sha256: hex(digest(&SHA256, der).as_ref()),
+    }
 }
 
 /// Reads the answer to [`super::Graph::read`]: object ID and credentials. `client` is the client ID for which a credential is rotated. The user

@@ -195,8 +195,14 @@ fn what_another_secret_or_key_stores_is_reported_and_no_orphan() {
             "{message}"
         );
 
-        // The spec named the other Secret before. There it may also be the one that a rotation replaced.
+        // There are too many other keys to read.
         process.seen.slots.other_keys.clear();
+        process.seen.slots.has_unread_keys = true;
+        assert!(!retires(&process), "{kind:?}");
+        assert_eq!(also(&process), [Also::OtherKeys]);
+        process.seen.slots.has_unread_keys = false;
+
+        // The spec named the other Secret before. There it may also be the one that a rotation replaced.
         let before = other(Some("before"), Some("key-0"), "digest");
         let mut replaced = before.clone();
         replaced.value.replaced = true;

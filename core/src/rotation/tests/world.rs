@@ -377,6 +377,7 @@ impl World {
                 other_keys: Self::under_old_keys(content)
                     .map(|value| self.slot(&value).mark)
                     .collect(),
+                has_unread_keys: false,
             },
             client: self.client(),
             names: self.names.clone(),
