@@ -21,7 +21,7 @@ pub(super) const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366);
 const MAX_JWT: usize = 64 * 1024;
 
 /// Most roles or scopes that are noted of one token.
-const MAX_CLAIMS: usize = 64;
+pub(super) const MAX_CLAIMS: usize = 64;
 
 /// The claims of a readable JWT. Never trusted: they can only shorten the lifetime or identify the token.
 #[derive(Debug, Default, PartialEq)]

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{answer_fields::Omitted, token_error::SAYS};
+use super::{answer_fields::Omitted, lifetime::MAX_CLAIMS, token_error::SAYS};
 use crate::{
     api::TargetKey,
     credential::{Issuer, scopes},
@@ -116,6 +116,14 @@ pub struct Claims {
     /// `tid`.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+}
+
+impl Claims {
+    /// Whether each list has at most as many entries as apicred stores.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let lists = [&self.roles, &self.scopes, &self.audience];
+        lists.iter().all(|list| list.len() <= MAX_CLAIMS)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

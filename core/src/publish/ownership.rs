@@ -184,10 +184,7 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
     let bare = std::collections::BTreeMap::new();
     let published = uid.map(|uid| {
         let a = annotations.unwrap_or(&bare);
-        let keys = a
-            .get(names::MANAGED_KEYS)
-            .and_then(|j| serde_json::from_str(j).ok())
-            .unwrap_or_else(ManagedKeys::unknown);
+        let keys = ManagedKeys::read(a);
         let noted = a.get(names::TEMPLATE_DIGEST).cloned().unwrap_or_default();
         let ours = meta.owner_references.iter().flatten();
         let ours = ours

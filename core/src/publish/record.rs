@@ -175,6 +175,11 @@ mod maybe_seconds {
     }
 }
 
+/// Maximum number of Secrets that a grant uses, and of refused ones: a spec lists fewer of each.
+const MAX_SOURCES: usize = 32;
+/// Maximum number of scopes that were not granted: a spec has at most 100.
+const MAX_NOT_GRANTED: usize = 128;
+
 impl Record {
     /// Returns true for a static key. Such a record has no expiry and no renewal.
     pub fn is_static(&self) -> bool {
@@ -247,7 +252,8 @@ impl Record {
         .collect()
     }
 
-    /// Reads annotations; `None` if a required one is missing or unreadable.
+    /// Reads annotations; `None` if a required one is missing or unreadable, or if a list has more entries than apicred writes. Any user may
+    /// write them on a Secret of theirs, and in memory an entry takes many times its length.
     pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let text = |key: &str| annotations.get(key).cloned();
         let time = |key: &str| annotations.get(key)?.parse::<Timestamp>().ok();
@@ -258,6 +264,20 @@ impl Record {
             let (expires_at, renew_at) = (time(names::EXPIRES_AT)?, time(names::RENEW_AT)?);
             (expires_at, renew_at, text(names::RENEW_REASON)?)
         };
+        let sources: SourceUse = serde_json::from_str(annotations.get(names::SOURCES)?).ok()?;
+        let claims = annotations.get(names::CLAIMS);
+        let claims: Option<Box<Claims>> = claims.and_then(|c| serde_json::from_str(c).ok());
+        let not_granted = annotations
+            .get(names::NOT_GRANTED)
+            .map_or("", String::as_str);
+        let not_granted = || not_granted.split(' ').filter(|s| !s.is_empty());
+        let lists = [sources.with.len(), sources.refused.len()];
+        let is_bounded = lists.iter().all(|count| *count <= MAX_SOURCES)
+            && claims.as_ref().is_none_or(|claims| claims.is_bounded())
+            && not_granted().nth(MAX_NOT_GRANTED).is_none();
+        if !is_bounded {
+            return None;
+        }
         Some(Self {
             issued_at: time(names::ISSUED_AT)?,
             expires_at,
@@ -269,14 +289,9 @@ impl Record {
             issuer: text(names::ISSUED_BY).unwrap_or_default(),
             fingerprint: text(names::FINGERPRINT)?,
             token_digest: text(names::TOKEN_DIGEST)?,
-            sources: serde_json::from_str(annotations.get(names::SOURCES)?).ok()?,
-            claims: text(names::CLAIMS).and_then(|c| serde_json::from_str(&c).ok()),
-            not_granted: text(names::NOT_GRANTED)
-                .unwrap_or_default()
-                .split(' ')
-                .filter(|s| !s.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            sources,
+            claims,
+            not_granted: not_granted().map(str::to_owned).collect(),
             token_id: text(names::TOKEN_ID),
             certificate_validity: text(names::CERTIFICATE_VALIDITY).and_then(|t| validity(&t)),
             renew_handled: text(names::RENEW_HANDLED),

@@ -54,7 +54,23 @@ fn usual() -> Vec<String> {
         .collect()
 }
 
+/// Maximum number of keys in each list: a spec has at most 32 labels, 32 annotations and 16 keys.
+const MAX_KEYS: usize = 64;
+
 impl ManagedKeys {
+    /// Reads annotations. A list that apicred cannot have written counts as unreadable.
+    pub fn read(annotations: &BTreeMap<String, String>) -> Self {
+        let noted = annotations.get(names::MANAGED_KEYS);
+        let noted: Option<Self> = noted.and_then(|json| serde_json::from_str(json).ok());
+        let fits = |list: &Vec<String>| list.len() <= MAX_KEYS;
+        let noted = noted.filter(|keys| {
+            [&keys.labels, &keys.annotations, &keys.data]
+                .into_iter()
+                .all(fits)
+        });
+        noted.unwrap_or_else(Self::unknown)
+    }
+
     /// The keys of a Secret without a readable list.
     pub fn unknown() -> Self {
         Self {

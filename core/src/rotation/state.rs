@@ -352,6 +352,8 @@ pub struct RotatedUntil {
 
 /// Maximum length of a digest and of a key ID, in bytes. A GUID has 36, a digest and a thumbprint less than 100.
 const LONGEST: usize = 128;
+/// The same of a client ID and of the URL of an issuer. A spec has at most 1024 characters.
+const LONGEST_CLIENT: usize = 4096;
 
 impl RotatedUntil {
     /// Reads the annotations of a Secret.
@@ -364,17 +366,16 @@ impl RotatedUntil {
             (&record.next, false),
             (&record.previous, true),
         ];
-        let stored = values.into_iter();
-        let stored =
-            stored.filter_map(|(known, replaced)| Some(Stored::of(known.as_ref()?, replaced)));
+        let stored = values.iter();
+        let stored = stored.filter_map(|(known, was)| Some(Stored::of(known.as_ref()?, *was)));
         // Any user may write this annotation on a Secret of theirs, and each rotation of the client reads it.
-        let stored = stored.filter(|value| {
-            let id = value.id.as_ref().map_or(0, String::len);
-            value.digest.len() <= LONGEST && id <= LONGEST
-        });
+        let id = |value: &Stored| value.id.as_ref().map_or(0, String::len);
+        let stored = stored.filter(|value| value.digest.len().max(id(value)) <= LONGEST);
         let stored: Vec<Stored> = stored.collect();
         let current = record.current.unwrap_or_default();
-        (!stored.is_empty()).then_some(Self {
+        let fits = |client: &ClientAt| client.id.len().max(client.issuer.len()) <= LONGEST_CLIENT;
+        let fits = record.client.as_ref().is_none_or(fits);
+        (fits && !stored.is_empty()).then_some(Self {
             client: record.client,
             kind: record.kind,
             from: current.from,

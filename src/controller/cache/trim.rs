@@ -17,7 +17,7 @@ use crate::{
     publish::ManagedKeys,
 };
 
-/// The maximum size of annotations or labels in bytes of JSON. Larger ones are not used.
+/// The maximum size of annotations or labels in bytes of JSON. Larger ones are not used. The claims of one token have up to 48 KiB.
 const MAX_PAIRS: usize = 64 * 1024;
 /// The maximum for a Secret that apicred did not write.
 const MAX_PAIRS_OF_OTHERS: usize = 16 * 1024;
@@ -142,13 +142,8 @@ fn trim_secret(meta: &mut ObjectMeta, json: usize) {
 
 /// Retains of a large target Secret what apicred wrote, and which other managers wrote there.
 fn trim_target(meta: &mut ObjectMeta) {
-    let keys = meta
-        .annotations
-        .as_ref()
-        .and_then(|a| a.get(names::MANAGED_KEYS))
-        .filter(|keys| keys.len() <= MAX_PAIRS)
-        .and_then(|keys| serde_json::from_str::<ManagedKeys>(keys).ok())
-        .unwrap_or_else(ManagedKeys::unknown);
+    let keys = meta.annotations.as_ref();
+    let keys = keys.map_or_else(ManagedKeys::unknown, ManagedKeys::read);
     let labels: BTreeSet<&str> = keys.labels.iter().map(String::as_str).collect();
     let annotations: BTreeSet<&str> = keys.annotations.iter().map(String::as_str).collect();
     let of_apicred = |key: &str| key.starts_with(names::PREFIX);

@@ -7,7 +7,7 @@ use crate::{
     api::names,
     fixtures::{at, credential, mark, record},
     oauth::{Claims, Validity},
-    publish::{Record, RefusedSource, SourceMark, SourceUse},
+    publish::{ManagedKeys, Record, RefusedSource, SourceMark, SourceUse},
 };
 
 /// The annotations as they are on a Secret: null means removed.
@@ -41,6 +41,62 @@ fn each_missing_or_damaged_note_makes_the_record_unreadable() {
         worse.insert(key.to_owned(), damaged.to_owned());
         assert_eq!(Record::read(&worse), None, "{key}: {damaged}");
     }
+}
+
+/// Any user may write these annotations on a Secret of theirs, and the operator has the records of all Secrets in memory.
+#[test]
+fn a_list_with_more_entries_than_apicred_writes_makes_the_record_unreadable() {
+    let good = written(&record(&credential(), (-300, 1500, 3300)));
+    let marks = |count: usize| vec![r#"{"n":"","k":"","u":"","v":""}"#; count].join(",");
+    let refused = |count: usize| {
+        let one = r#"{"n":"","k":"","u":"","v":"","s":0,"t":0,"r":"","i":false}"#;
+        vec![one; count].join(",")
+    };
+    let words = |count: usize| vec![r#""a""#; count].join(",");
+    type Text<'a> = &'a dyn Fn(usize) -> String;
+    let cases: [(&str, usize, Text<'_>); 6] = [
+        (names::NOT_GRANTED, 128, &|n| vec!["a"; n].join(" ")),
+        (names::SOURCES, 32, &|n| {
+            format!(r#"{{"with":[{}]}}"#, marks(n))
+        }),
+        (names::SOURCES, 32, &|n| {
+            format!(r#"{{"refused":[{}]}}"#, refused(n))
+        }),
+        (names::CLAIMS, 64, &|n| format!(r#"{{"r":[{}]}}"#, words(n))),
+        (names::CLAIMS, 64, &|n| format!(r#"{{"s":[{}]}}"#, words(n))),
+        (names::CLAIMS, 64, &|n| format!(r#"{{"a":[{}]}}"#, words(n))),
+    ];
+    for (key, most, text) in cases {
+        for (count, is_read) in [(most, true), (most + 1, false), (1000, false)] {
+            let mut noted = good.clone();
+            noted.insert(key.to_owned(), text(count));
+            let read = Record::read(&noted);
+            assert_eq!(read.is_some(), is_read, "{key}: {count}");
+            // What is in memory: the texts, and 24 bytes and an allocation for each.
+            let lists = read.iter().map(|read| {
+                let claims = read.claims.as_deref().cloned().unwrap_or_default();
+                let words = [
+                    claims.roles,
+                    claims.scopes,
+                    claims.audience,
+                    read.not_granted.clone(),
+                ];
+                words
+                    .concat()
+                    .iter()
+                    .map(|word| word.len().max(16) + 24)
+                    .sum::<usize>()
+                    + (read.sources.with.len() + read.sources.refused.len()) * 256
+            });
+            assert!(lists.sum::<usize>() < 16_000, "{key}: {count}");
+        }
+    }
+    let managed = |count: usize| {
+        let text = format!(r#"{{"l":[{0}],"a":[{0}],"d":[{0}]}}"#, words(count));
+        ManagedKeys::read(&BTreeMap::from([(names::MANAGED_KEYS.to_owned(), text)]))
+    };
+    assert_eq!(managed(64).labels.len(), 64);
+    assert_eq!(managed(65), ManagedKeys::unknown());
 }
 
 #[test]
