@@ -3,6 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{
@@ -14,6 +20,13 @@ use crate::{
     api::names,
     oauth::{self, TokenEndpoint, account_audience},
 };
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Checks whether a token of this ServiceAccount may be sent to this issuer at all. [`may_use_account`] also checks the audience and the token
 /// endpoint.
@@ -152,10 +165,7 @@ pub fn may_send_text(
     if limited || matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
         return Ok(());
     }
-    // Some users store the header with the token.
-    let token = text.rsplit(' ').next().unwrap_or(text);
-    let accepted = |audience: &String| is_api_server(audience) || api_audiences.contains(audience);
-    if !oauth::is_legacy_account_token(token) && !oauth::audiences(token).iter().any(accepted) {
+    if !contains_api_token(text, api_audiences) {
         return Ok(());
     }
     Err(Denial::ServiceAccountToken(format!(
@@ -163,6 +173,56 @@ pub fn may_send_text(
         names::ALLOWED_ISSUERS,
         credential.issuer.origin
     )))
+}
+
+/// Whether such a token is anywhere in this text, or in base64 in it: users store tokens with their header, in JSON, with a note beside them, or
+/// encoded.
+fn contains_api_token(text: &str, api_audiences: &[String]) -> bool {
+    let contains = |text: &str| contains_token(text, api_audiences);
+    // Long lines are wrapped.
+    let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let bare = SecretString::from(bare);
+    let is_encoded = |c: char| c.is_ascii_alphanumeric() || "+/-_".contains(c);
+    let runs = [text, bare.expose_secret()].map(|text| text.split(|c| !is_encoded(c)));
+    let mut runs = runs
+        .into_iter()
+        .flatten()
+        .filter(|run| run.len() >= SHORTEST);
+    contains(bare.expose_secret())
+        || runs.any(|run| decoded(run).is_some_and(|text| contains(text.expose_secret())))
+}
+
+/// Length of a text that may contain a token in base64: the payload of a token that an API server accepts is longer.
+const SHORTEST: usize = 16;
+
+/// A text in base64, of either alphabet, with or without padding.
+fn decoded(run: &str) -> Option<SecretString> {
+    let run = SecretString::from(run.replace('-', "+").replace('_', "/"));
+    let bytes = LENIENT.decode(run.expose_secret()).ok()?;
+    // What surrounds the token may be in another charset.
+    Some(SecretString::from(
+        String::from_utf8_lossy(&bytes).into_owned(),
+    ))
+}
+
+/// Whether a token that the API server accepts is in a text without white space. A token has three parts with dots between them. Only the
+/// payload is examined, so any text may be before the first part and after the last one.
+fn contains_token(text: &str, api_audiences: &[String]) -> bool {
+    let accepted = |audience: &String| is_api_server(audience) || api_audiences.contains(audience);
+    let mut parts = text.split('.').peekable();
+    // The first part is a header at most, and the last one a signature.
+    parts.next();
+    while let Some(payload) = parts.next() {
+        if parts.peek().is_none() {
+            return false;
+        }
+        let token = SecretString::from(format!(".{payload}."));
+        let token = token.expose_secret();
+        if oauth::is_legacy_account_token(token) || oauth::audiences(token).iter().any(accepted) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether API servers usually accept this audience as their own. [`may_request_audience`] also compares the audiences of this cluster's own

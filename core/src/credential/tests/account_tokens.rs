@@ -1,5 +1,10 @@
 use std::collections::BTreeMap;
 
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::binding::{namespaced, uses};
@@ -15,9 +20,27 @@ use crate::{
 
 /// A JWT with these claims; its signature is not checked.
 fn jwt(claims: &Value) -> String {
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}.c2ln", part(&json!({ "alg": "RS256" })), part(claims))
+}
+
+proptest! {
+    #[test]
+    fn a_token_for_an_api_server_is_found_in_any_text(before in "(?s).{0,40}", after in "(?s).{0,40}", between in "[^A-Za-z0-9+/_=-]") {
+        let (_, _, credential) = uses().into_iter().find(|(_, _, c)| !matches!(c.issuer.endpoint, Endpoint::Nowhere)).unwrap();
+        let token = jwt(&json!({ "aud": ["https://kubernetes.default.svc"] }));
+        let encoded = STANDARD.encode(format!("{before}{token}{after}"));
+        for text in [
+            format!("{before}{token}{after}"),
+            encoded.clone(),
+            format!("{before}{between}{encoded}{between}{after}"),
+        ] {
+            prop_assert!(may_send_text(&credential, "s", None, &text, &[]).is_err(), "{text:?}");
+        }
+        let other = jwt(&json!({ "aud": ["https://issuer.example.com"] }));
+        let text = format!("{before}{other}{after}");
+        prop_assert!(may_send_text(&credential, "s", None, &text, &[]).is_ok(), "{text:?}");
+    }
 }
 
 #[test]
@@ -88,7 +111,24 @@ fn a_token_for_an_api_server_that_is_stored_in_a_secret_goes_to_no_issuer_that_i
             json!({ "aud": ["k3s"] }),
         ] {
             let token = jwt(&claims);
-            for text in [token.clone(), format!("Bearer {token}")] {
+            let encoded = STANDARD.encode(&token);
+            let (start, end) = token.split_at(token.len() / 2);
+            for text in [
+                token.clone(),
+                format!("Bearer {token}"),
+                format!("{token} x"),
+                format!("{token} # prod"),
+                format!("{token}\n"),
+                format!(r#"{{"token": "{token}", "name": "prod server"}}"#),
+                format!("token={token}&x=y.z"),
+                format!("{start}\n{end}"),
+                encoded.clone(),
+                URL_SAFE_NO_PAD.encode(&token),
+                STANDARD.encode(format!("user:{token}")),
+                format!(r#"{{"auth": "{encoded}", "name": "prod server"}}"#),
+                format!("Basic {encoded}"),
+                format!("{}\n{}", &encoded[..76], &encoded[76..]),
+            ] {
                 let denied = sends(&text, None);
                 assert_eq!(denied.is_err(), !nowhere, "{name}: {claims}");
                 assert_eq!(sends(&text, Some(&BTreeMap::new())), denied, "{name}");
