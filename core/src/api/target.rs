@@ -21,9 +21,9 @@ pub struct Target {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]+((-+|[.])[a-z0-9]+)*$')")
         .reason(Reason::FieldValueInvalid)
         .message("secretName must be a valid object name: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit"),
-        validation = Rule::new("!self.matches('^(sh[.]helm[.]release[.]|bootstrap-token-|sealed-secrets-key)')")
+        validation = Rule::new("!self.matches('^(sh[.]helm[.]release[.]|bootstrap-token-|sealed-secrets-key)|-last-good$')")
         .reason(Reason::FieldValueInvalid)
-        .message("secretName is a name that a tool (Helm, kubeadm, Sealed Secrets) uses for its own Secrets; choose another name"),
+        .message("secretName is a name that a tool (Helm, kubeadm, Sealed Secrets, apicred) uses for its own Secrets; choose another name"),
         validation = Rule::new("self == oldSelf").reason(Reason::FieldValueForbidden)
         .message("secretName cannot be changed, because workloads would keep the old Secret, which nobody renews: create another ApiCredential with the new name, move the workloads, then delete this one"))]
     pub secret_name: String,

@@ -8,7 +8,7 @@ use crate::api::SecretKeyRef;
 /// Keys of a Secret of type `kubernetes.io/tls`. Only pairs under them are copied.
 pub const TLS: (&str, &str) = ("tls.crt", "tls.key");
 /// Suffix of the name of a copy.
-const SUFFIX: &str = "-last-good";
+pub(super) const SUFFIX: &str = "-last-good";
 /// Longest name of a Secret.
 const LONGEST: usize = 253;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     FieldError, TargetSecret, fit,
     labels::{is_key, is_value},
-    pods,
+    last_good, pods,
     target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
@@ -75,6 +75,12 @@ fn name_faults(name: &str) -> Vec<FieldError> {
         errors.push(FieldError::new(
             "spec.target.secretName",
             "is a name that a tool (Helm, kubeadm, Sealed Secrets) uses for its own Secrets; choose another name",
+        ));
+    }
+    if name.ends_with(last_good::SUFFIX) {
+        errors.push(FieldError::new(
+            "spec.target.secretName",
+            "ends in -last-good, the name of apicred's copy of a certificate; choose another name",
         ));
     }
     errors

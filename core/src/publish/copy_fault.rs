@@ -99,10 +99,20 @@ impl CopyFault {
     }
 }
 
-/// The message about a Secret that has the name of the copy and that apicred did not create.
-pub fn in_the_way(source: &str, copy: &str) -> String {
-    let why = format!("Secret {copy} exists, and apicred did not create it");
-    not_kept(source, &why, &format!("delete or rename Secret {copy}"))
+/// The message about a Secret that has the name of the copy and is no copy. `found`: its metadata.
+pub fn in_the_way(source: &str, copy: &str, found: Option<&SecretFacts>) -> String {
+    let published = found.and_then(|found| found.published.as_deref());
+    let owner = published.map(|p| p.owner.as_deref().unwrap_or(&p.credential));
+    let Some(owner) = owner.filter(|owner| !owner.is_empty()) else {
+        let why = format!("Secret {copy} exists, and apicred did not create it");
+        return not_kept(source, &why, &format!("delete or rename Secret {copy}"));
+    };
+    let owner = crate::printable(owner);
+    let why = format!("Secret {copy} exists, and it was written for ApiCredential {owner}");
+    let step = format!(
+        "create an ApiCredential with another target.secretName in place of ApiCredential {owner}, and delete Secret {copy}"
+    );
+    not_kept(source, &why, &step)
 }
 
 fn not_kept(source: &str, why: &str, step: &str) -> String {

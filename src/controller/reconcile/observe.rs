@@ -196,7 +196,7 @@ pub(in crate::controller) fn copy_faults(
     let blocked = copies.iter().filter_map(|copied| {
         let (name, copy) = (&copied.certificate.pair.secret, &copied.copy.name);
         let blocked = last_good::blocked(facts(name), facts(copy));
-        blocked.then(|| copy_fault::in_the_way(name, copy))
+        blocked.then(|| copy_fault::in_the_way(name, copy, facts(copy)))
     });
     let refused = refused.iter().map(CopyFault::message);
     refused.chain(blocked).collect()

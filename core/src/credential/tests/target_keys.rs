@@ -140,6 +140,8 @@ fn a_target_takes_no_name_that_a_tool_gives_its_own_secrets() {
         "bootstrap-token-abcdef",
         "sealed-secrets-key",
         "sealed-secrets-keyx1y2z",
+        "shop-last-good",
+        "a.b-last-good",
     ] {
         assert_eq!(
             faults(name).as_deref(),
@@ -147,7 +149,13 @@ fn a_target_takes_no_name_that_a_tool_gives_its_own_secrets() {
             "{name}"
         );
     }
-    for name in ["shop", "helm-token", "my.sh.helm.release.v1.x"] {
+    for name in [
+        "shop",
+        "helm-token",
+        "my.sh.helm.release.v1.x",
+        "last-good",
+        "shop-last-good-2",
+    ] {
         assert_eq!(faults(name), None, "{name}");
     }
 }

@@ -106,6 +106,11 @@ fn the_messages_name_both_secrets_who_refused_and_one_next_step() {
     let emptying = first(&credential, |copied| {
         CopyFault::emptying(copied, "a", None, WHY.to_owned())
     });
+    let target = serde_json::from_value(json!({
+        "name": "tls-last-good", "uid": "t", "resourceVersion": "9",
+        "annotations": { "apicred.dev/credential": "shop", "apicred.dev/credential-uid": "u" },
+    }));
+    let target = examine(&target.unwrap());
     let off = "or set the annotation apicred.dev/keep-last-good: \"false\" on Secret tls";
     for (message, words) in [
         (
@@ -117,10 +122,18 @@ fn the_messages_name_both_secrets_who_refused_and_one_next_step() {
             ],
         ),
         (
-            in_the_way("tls", "tls-last-good"),
+            in_the_way("tls", "tls-last-good", None),
             [
                 "the certificate in Secret tls is not stored as the last good one",
                 "Secret tls-last-good exists, and apicred did not create it; delete or rename Secret tls-last-good",
+                off,
+            ],
+        ),
+        (
+            in_the_way("tls", "tls-last-good", Some(&target)),
+            [
+                "the certificate in Secret tls is not stored as the last good one",
+                "Secret tls-last-good exists, and it was written for ApiCredential shop; create an ApiCredential with another target.secretName in place of ApiCredential shop, and delete Secret tls-last-good",
                 off,
             ],
         ),
