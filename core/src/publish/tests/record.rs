@@ -43,6 +43,9 @@ fn each_missing_or_damaged_note_makes_the_record_unreadable() {
     }
 }
 
+/// The text of an annotation whose list has this number of entries.
+type Text<'a> = &'a dyn Fn(usize) -> String;
+
 /// Any user may write these annotations on a Secret of theirs, and the operator has the records of all Secrets in memory.
 #[test]
 fn a_list_with_more_entries_than_apicred_writes_makes_the_record_unreadable() {
@@ -53,7 +56,6 @@ fn a_list_with_more_entries_than_apicred_writes_makes_the_record_unreadable() {
         vec![one; count].join(",")
     };
     let words = |count: usize| vec![r#""a""#; count].join(",");
-    type Text<'a> = &'a dyn Fn(usize) -> String;
     let cases: [(&str, usize, Text<'_>); 6] = [
         (names::NOT_GRANTED, 128, &|n| vec!["a"; n].join(" ")),
         (names::SOURCES, 32, &|n| {
