@@ -26,11 +26,14 @@ pub enum Granted {
 
 /// Reads what an answer grants. Total, and lenient where [`super::answer`] is strict.
 pub fn granted(raw: &RawAnswer) -> Granted {
-    if !(200..=299).contains(&raw.status) {
+    // A redirect with an object that contains a token has granted.
+    let is_redirect = (300..=399).contains(&raw.status);
+    if !is_redirect && !(200..=299).contains(&raw.status) {
         return Granted::Nothing;
     }
     let Some(fields) = fields(raw) else {
-        return found(raw).map_or(Granted::Nothing, Granted::New);
+        let found = || found(raw).filter(|_| !is_redirect);
+        return found().map_or(Granted::Nothing, Granted::New);
     };
     // Some servers put the answer into an envelope (`data`, `result`). If there is a token outside, the content of an
     // envelope is about something else.

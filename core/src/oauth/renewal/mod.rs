@@ -201,7 +201,7 @@ pub struct Attempt<'a> {
     pub request: &'a str,
     /// What the process remembers of earlier requests.
     pub remembered: &'a Remembered,
-    /// When the published token expires, if there is one.
+    /// When the published token expires, if there is one. Without one, a second use revokes nothing.
     pub published_until: Option<Timestamp>,
 }
 
@@ -267,7 +267,8 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
     );
     // Never, if the user has set `reuse: Never`.
     let last_try = rule.reuse.is_none() && !doubt.last_try;
-    let until = attempt.published_until.filter(|_| last_try);
+    // Without a published token there is nothing to lose, as after its end.
+    let until = last_try.then(|| attempt.published_until.unwrap_or(Timestamp::MIN));
     match until.map(|until| until.max(settled(&doubt, attempt.remembered, now))) {
         // Without this attempt a sign-in is required in any case, and it can revoke no valid published token.
         Some(until) if until <= now => send(Some(Mark::new(now, attempt.process, true))),

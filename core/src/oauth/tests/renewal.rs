@@ -4,6 +4,7 @@ mod properties;
 use crate::Reason;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use secrecy::SecretString;
 
@@ -52,7 +53,7 @@ fn attempt(remembered: &Remembered) -> Attempt<'_> {
         token: "token",
         request: "request",
         remembered,
-        published_until: None,
+        published_until: Some(at(900_000)),
     }
 }
 
@@ -218,9 +219,11 @@ fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
     };
     let unknown = notes(Some(-500), Some(true), false);
     assert_eq!(say(&unknown, None, Some(-1)), "last try");
-    // There is a valid token, which a second use may revoke; nothing was ever published; the user has set `Never`.
+    // Nothing was published since the sign-in.
+    assert_eq!(say(&unknown, None, None), "last try");
+    assert_eq!(say(&unknown, NEVER, None), "RefreshOutcomeUnknown");
+    // There is a valid token, which a second use may revoke; the user has set `Never`.
     assert_eq!(say(&unknown, None, Some(1)), "RefreshOutcomeUnknown");
-    assert_eq!(say(&unknown, None, None), "RefreshOutcomeUnknown");
     assert_eq!(say(&unknown, NEVER, Some(-1)), "RefreshOutcomeUnknown");
     // Once only.
     let tried = Notes {
@@ -228,6 +231,7 @@ fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
         ..unknown.clone()
     };
     assert_eq!(say(&tried, None, Some(-1)), "RefreshOutcomeUnknown");
+    assert_eq!(say(&tried, None, None), "RefreshOutcomeUnknown");
     // It is made when the token has expired, and no timer tries before.
     let attempt = Attempt {
         published_until: Some(at(900)),
@@ -242,7 +246,12 @@ fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
 /// Another process may be between its mark and its write, with its own clock; it may lose the lease in between.
 #[test]
 fn no_last_try_is_made_while_the_first_request_may_be_under_way() {
-    let ended = Some(at(-3600));
+    for ended in [Some(at(-3600)), None] {
+        waits_until_settled(ended);
+    }
+}
+
+fn waits_until_settled(ended: Option<Timestamp>) {
     let step = |since: i64, remembered: &Remembered| {
         let attempt = Attempt {
             published_until: ended,

@@ -21,7 +21,7 @@ proptest! {
         }
     }
 
-    /// A refresh token counts as unused only with evidence: nothing was sent, or the endpoint itself refused before it granted.
+    /// A refresh token counts as unused only with evidence: nothing was sent, or the endpoint itself refused or redirected before it granted.
     #[test]
     fn a_refresh_token_is_unused_by_evidence_alone(
         status in prop::option::of(100_u16..600), class in any_class(), not_sent in any::<bool>(), about_client in any::<bool>(),
@@ -36,7 +36,8 @@ proptest! {
         let refused = status.is_some_and(|s| (400..440).contains(&s) && s != 408);
         let spoke = status.is_some_and(|s| s >= 200) && error.is_some_and(|e| e != "gateway");
         let evidence = not_sent || refused || spoke || (status.is_some_and(|s| (400..=499).contains(&s)) && error.is_some())
-            || (status.is_some_and(|s| (200..=299).contains(&s)) && error.is_some()) || (status == Some(503) && wait.is_some());
+            || (status.is_some_and(|s| (200..=299).contains(&s)) && error.is_some())
+            || status.is_some_and(|s| (300..=399).contains(&s)) || (status == Some(503) && wait.is_some());
         match token_state(&Granted::Nothing, Some(&token_error)) {
             TokenState::Intact | TokenState::Dead => prop_assert!(evidence, "{token_error:?}"),
             TokenState::Unknown => prop_assert!(!not_sent),
