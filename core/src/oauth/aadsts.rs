@@ -127,9 +127,11 @@ const OTHERS: &[Row] = &[
     // Entra itself.
     (&[LOOP], Class::Throttled, Reason::LoopDetected, "Entra ID received too many identical requests"),
     (&[90_055], Class::Throttled, Reason::Throttled, "the tenant is throttled"),
-    (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087, 50_088, 80_002, 40_010, 70_012, 51_000], Class::Transient, Reason::IssuerUnavailable, "Entra ID cannot answer at the moment"),
-    (&[80_001, 80_005, 80_007, 80_010, 80_013, 80_014], Class::Transient, Reason::IssuerUnavailable, "the agents that check passwords in Active Directory for Entra ID failed"),
+    (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087, 50_088, 80_002, 40_010, 70_012], Class::Transient, Reason::IssuerUnavailable, "Entra ID cannot answer at the moment"),
+    (&[80_001, 80_005, 80_007, 80_010, 80_014], Class::Transient, Reason::IssuerUnavailable, "the agents that check passwords in Active Directory for Entra ID failed"),
     (&[40_008, 40_015, 20_001, 20_012, 20_033, 50_008, 50_107, 90_123], Class::Denied, Reason::FederatedSignInFailed, "the identity provider to which Entra ID redirects this user's sign-in failed or refused it; its administrator must check it"),
+    (&[80_013], Class::Denied, Reason::FederatedSignInFailed, "the clocks of Active Directory and of the server with Entra ID's authentication agent differ too much: their administrator must synchronize them"),
+    (&[51_000], Class::Denied, Reason::AccessDenied, "a feature that this request needs is disabled in the tenant: an administrator must enable it"),
     (&[90_036, 90_092, 50_000], Class::Transient, Reason::IssuerFailed, "Entra ID failed; if it lasts, give the correlation id to Microsoft's support"),
 ];
 

@@ -4,12 +4,16 @@
 //! `error_description` is read if one code has two meanings (RFC 6749 section 5.2 does not define its text). It only selects a class;
 //! this module never shows it.
 
+mod described;
+
 use super::{
     Class, NextStep, aadsts,
     error_kind::{Kind, Meaning, meaning, then},
     gateway::By,
 };
 use crate::Reason;
+use described::DESCRIBED;
+pub(super) use described::{describes_throttling, is_about_secret};
 
 /// The properties of an answer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,46 +61,6 @@ const ERRORS: &[(&[&str], Kind)] = &[
     (&["use_dpop_nonce", "invalid_dpop_proof", "missing_dpop_proof", "dpop_required"], Kind::Dpop),
     (&["redirect_uri_mismatch", "invalid_redirect_uri"], Kind::Redirect),
     (&["not_found", "method_not_allowed", "method_deprecated", "unknown_method", "e0000007", "e0000022"], Kind::NoEndpoint),
-];
-
-/// By the text, if an `error` has two meanings; the first matching row is used. `true`: the row is only for clients that an
-/// assertion authenticated. For others the same text is about a secret.
-#[rustfmt::skip]
-const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
-    (&["invalid_client", "unauthorized_client", "invalid_request", "access_denied"], false, &["dpop"], Kind::Dpop),
-    // Keycloak, for an exchange for an audience that does not exist there.
-    (&["invalid_client", "invalid_request"], false, &["audience not found", "unknown audience", "audience is not known", "audience client"], Kind::Resource),
-    (&["invalid_client"], false, &["secret has expired", "secret is expired", "expired secret", "expired client secret", "secret expired"], Kind::SecretExpired),
-    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["audience", "\"aud\"", "'aud'"], Kind::Audience),
-    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["jti", "replay", "already been used", "already used", "token reuse", "used before", "used once", "jwt id"], Kind::Replayed),
-    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["not active", "expired", "expiration", "expiry", "lifetime", "too far", "future", "not yet valid", "not valid yet", "no longer valid", "\"exp\"", "\"iat\"", "\"nbf\"", "'exp'", "'iat'", "'nbf'", "clock"], Kind::Time),
-    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["algorithm", "\"alg\"", "'alg'", "signature", "public key", "jwks", "\"kid\"", "'kid'", "no key", "unable to load", "no matching key", "applicable key", "signing key", "key set", "kid:"], Kind::Algorithm),
-    // mock-oauth2-server, and others built on Nimbus.
-    (&["invalid_request"], true, &["client_assertion", "client assertion"], Kind::Assertion),
-    (&["invalid_client", "unauthorized_client", "invalid_request"], false, &["authentication method", "auth method", "auth_method", "authn method"], Kind::AuthMethod),
-    // `ServiceNow`, for a wrong id, secret, password or refresh token.
-    (&["server_error"], false, &["access_denied"], Kind::ClientRefused),
-    // Azure AD B2C answers this with several codes.
-    (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["client_secret does not match", "aadb2c90081"], Kind::ClientRefused),
-    (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["aadb2c90068"], Kind::ClientUnknown),
-    (&["invalid_grant", "invalid_request", "unauthorized_client"], false, &["aadb2c90205"], Kind::ClientNotAuthorized),
-    // Zitadel, Google, WSO2, Okta, Salesforce, Cloud Foundry, Apigee, OpenIddict.
-    (&["invalid_client"], false, &["client not found", "client was not found", "client does not exist", "client doesn't exist", "no such client", "could not be found for client_id", "'client_id' parameter", "no client with requested id", "clientid is invalid", "client_id is not valid", "'client_id' is invalid"], Kind::ClientUnknown),
-    (&["invalid_client", "unauthorized_client"], false, &["disabled", "deactivated", "suspended", "inactive"], Kind::ClientDisabled),
-    // Keycloak answers this for a wrong secret, and for a client that may not use the grant.
-    (&["unauthorized_client"], false, &["not enabled", "not allowed", "not permitted", "not supported", "grant type", "grant_type", "flow"], Kind::ClientNotAuthorized),
-    // npm `oidc-provider`; Keycloak, for an exchange that is turned off.
-    (&["invalid_request"], false, &["exchange is not enabled", "grant type is not allowed", "grant type not allowed", "grant_type is not allowed", "grant_type not allowed"], Kind::ClientNotAuthorized),
-    // Keycloak, for a client with a certificate in the handshake that sends Basic; mock-oauth2-server; npm `oidc-provider`.
-    (&["invalid_client"], false, &["missing client_id", "missing client authentication", "no client authentication mechanism"], Kind::AuthMethod),
-    // Keycloak, for a client that is registered with another method, and for Basic that is not form-encoded.
-    (&["unauthorized_client"], false, &["unexpected error when authenticating client"], Kind::AuthMethod),
-    (&["unauthorized_client"], false, &["credential", "secret", "authenticat"], Kind::ClientRefused),
-    // Auth0: an audience that does not exist there, and one that the client may not use.
-    (&["access_denied", "invalid_request"], false, &["service not enabled within domain", "service not found"], Kind::Resource),
-    (&["access_denied"], false, &["client-grant", "not authorized to access", "grant type", "not allowed to exchange"], Kind::ClientNotAuthorized),
-    (&["access_denied", "unauthorized_client", "invalid_request"], false, &["licence", "license", "subscription"], Kind::Licence),
-    (&["invalid_request"], false, &["invalid scope", "unknown scope", "scope is invalid", "scope is unknown"], Kind::Scope),
 ];
 
 /// Words for a missing parameter, and the parameters that name and authenticate a client.
@@ -336,6 +300,9 @@ fn by_tables(seen: &Seen<'_>) -> Kind {
         }
         if matches!(error, "invalid_request" | "invalid_client") && lacks_client(seen.text) {
             return Kind::AuthMethod;
+        }
+        if is_about_secret(error, seen.text) {
+            return Kind::ClientRefused;
         }
     }
     // A server that fails does not answer 401. A text beside the code may describe a failure.

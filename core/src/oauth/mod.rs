@@ -86,6 +86,7 @@ pub use next_step::{NextStep, Note, Reader, Then};
 pub use possession::{PROOF_AUDIENCE, proof_of_possession};
 pub(crate) use possession::{hex, leaf};
 pub use redaction::{SentSecrets, is_public};
+pub use refused::stop_password;
 pub use request::{
     Method, RequestContext, TlsIdentity, TokenEndpoint, TokenRequest, Unused, known_endpoint,
     request,

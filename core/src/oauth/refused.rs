@@ -2,6 +2,9 @@
 //! credential.
 
 mod advice;
+mod password;
+
+pub use password::stop_password;
 
 use std::{borrow::Cow, time::Duration};
 
@@ -185,10 +188,21 @@ fn apply_grant(credential: &Credential, seen: &Seen<'_>, token_error: &mut Token
                 token_error.next_step.note(Note::Clause(of_grant.next_step));
             }
         }
+        // Too many requests, whatever the code is. A password counts as refused unless the text shows this.
+        Some(of_grant)
+            if token_error.class == Class::Throttled
+                && (!of_grant.until_change || classes::describes_throttling(seen.text)) => {}
+        // The text names the client secret, whatever the code is.
+        Some(_)
+            if token_error.about_client
+                && seen
+                    .error
+                    .is_some_and(|error| classes::is_about_secret(error, seen.text)) => {}
         // An error about the client's own secret or assertion, or about DPoP, is an error of the client for every grant. A router does not
         // know the grant.
         Some(_)
             if token_error.about_client
+                && token_error.reason != Reason::AssertionRefused
                 && matches!(seen.error, Some("invalid_grant" | "invalid_request")) => {}
         Some(_)
             if matches!(
@@ -267,15 +281,8 @@ fn for_credential(
             .next_step
             .note(Note::Rest(consent::how(credential)));
     }
-    // Each refused attempt counts towards a lockout, whatever its code.
-    if matches!(credential.grant, Grant::Password(_))
-        && matches!(
-            token_error.class,
-            Class::Denied | Class::Invalid | Class::NeedsUser
-        )
-        && seen.by.is_none()
-    {
-        token_error.until_change = true;
+    if matches!(credential.grant, Grant::Password(_)) {
+        password::stop(seen, &mut token_error);
     }
     token_error
 }

@@ -118,6 +118,8 @@ pub struct Failure {
     pub requested: Option<String>,
     /// Number of failures in a row.
     pub failures: u32,
+    /// Requests with a password since the last success or change whose answer was missing or unclear.
+    pub unclear: u32,
     /// When it happened.
     pub at: Timestamp,
     /// When to try again.

@@ -34,6 +34,7 @@ mod step;
 mod stored_condition;
 #[cfg(test)]
 mod tests;
+mod unclear;
 mod unusable;
 mod warnings;
 
@@ -45,10 +46,11 @@ pub use out_of_sync::OutOfSync;
 pub use outcome::{Minted, NewToken, Outcome, fail, record};
 pub use pace::Repairs;
 pub use repeated::{Received, repeated_until};
-pub use sources::{Choice, candidates, untried};
+pub use sources::{Choice, candidates, is_guess, untried};
 pub use stamp::stamp;
 pub use status::{View, status};
 pub use step::{Hold, Plan, RenewalCause};
+pub use unclear::stop_unclear;
 pub use unusable::{invalid, unlisted};
 
 use jiff::{SignedDuration, Timestamp};

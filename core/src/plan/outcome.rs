@@ -3,7 +3,10 @@
 use crate::Reason;
 use jiff::Timestamp;
 
-use super::{Cause, Failure, Memory, Observed, RenewalCause, expect, fingerprint, schedule, stamp};
+use super::{
+    Cause, Failure, Memory, Observed, RenewalCause, expect, fingerprint, schedule, stamp,
+    unclear::is_unclear,
+};
 use crate::{
     credential::Credential,
     oauth::{LifetimeSource, Token, TokenError, Validity},
@@ -156,6 +159,8 @@ pub fn fail(
         .failure(credential)
         .filter(|f| f.changed.is_some() == changed.is_some());
     let failures = earlier.map_or(0, |f| f.failures).saturating_add(1);
+    let unclear = observed.failure(credential).map_or(0, |f| f.unclear)
+        + u32::from(is_unclear(credential, &token_error));
     let deadline = observed.valid(credential, now).map(|r| {
         let lifetime = r.expires_at.duration_since(r.issued_at);
         schedule::later(r.expires_at, -observed.promise(credential).before(lifetime))
@@ -177,6 +182,7 @@ pub fn fail(
     memory.failure = Some(Failure {
         stamp,
         failures,
+        unclear,
         at: now,
         next_attempt,
         requested: credential.renew_requested.clone(),

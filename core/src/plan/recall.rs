@@ -6,6 +6,7 @@ use super::{
     Cause, Failure, Memory, Observed, Recalled, Source, fingerprint,
     schedule::{self, later, later_than},
     stamp::{stamp, stamp_if},
+    unclear::MOST,
 };
 use crate::{
     ConditionType, Reason,
@@ -44,7 +45,7 @@ impl Memory {
             ..TokenError::local(
                 Class::Denied,
                 Reason::PasswordRefused,
-                "the user name or password was refused; correct it in its Secret; apicred does not send the refused one again, because repeated attempts lock the user out",
+                "the issuer refused the user name or password, or its answer did not show whether it did; correct them in the Secret; apicred does not send the same again, because repeated attempts lock the user out",
             )
         };
         for mark in marks {
@@ -54,6 +55,7 @@ impl Memory {
             stamp: stamp(credential, observed),
             requested: None,
             failures: 1,
+            unclear: 0,
             at: last.time.0,
             next_attempt: Timestamp::MAX,
             cause: Cause::Seen(token_error),
@@ -116,6 +118,11 @@ impl Memory {
             stamp: last.inputs.clone().unwrap_or_default(),
             requested: None,
             failures: u32::try_from(failures).unwrap_or(1).max(1),
+            // Without a status of HTTP, the answers of all these attempts may have been missing.
+            unclear: u32::try_from(failures)
+                .unwrap_or(MOST)
+                .min(MOST - 1)
+                .saturating_mul(u32::from(last.http_status.is_none())),
             at: last.time.0,
             next_attempt: next.0.min(later(now, schedule::LONGEST)),
             cause: Cause::Recalled(Box::new(Recalled {

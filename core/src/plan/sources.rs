@@ -9,7 +9,7 @@ use super::{Observed, Source, conditions::time, fingerprint};
 use crate::{
     Reason, StoredReason,
     credential::Credential,
-    oauth::Grant,
+    oauth::{Class, Grant, TokenError},
     publish::{RefusedSource, SourceMark},
 };
 
@@ -101,6 +101,21 @@ fn is_due(credential: &Credential, refused: &RefusedSource, now: Timestamp) -> b
 fn is_requested(credential: &Credential, observed: &Observed) -> bool {
     let handled = observed.record().and_then(|r| r.renew_handled.as_ref());
     credential.renew_requested.is_some() && credential.renew_requested.as_ref() != handled
+}
+
+/// Whether another entry of the list is tried after this error of an entry on trial. Servers answer a wrong secret in many ways, also
+/// with a page or a failure of their own. A password or a refresh token is never sent again because of a guess.
+pub fn is_guess(credential: &Credential, token_error: &TokenError) -> bool {
+    let pauses = token_error.class == Class::Throttled
+        || token_error.class == Class::Transient && token_error.retry_after.is_some();
+    token_error.http_status.is_some_and(|status| status != 429)
+        && !pauses
+        && token_error.class != Class::NeedsUser
+        && !token_error.until_change
+        && !matches!(
+            credential.grant,
+            Grant::RefreshToken(_) | Grant::Password(_)
+        )
 }
 
 fn position(observed: &Observed, source: &Source) -> Option<usize> {

@@ -20,8 +20,8 @@ use crate::controller::{
 use crate::{
     credential::{Credential, Key, binding},
     oauth::{
-        self, AnswerIds, Class, Grant, LifetimeSource, Note, Stage, Token, TokenEndpoint,
-        TokenError, discovery,
+        self, AnswerIds, Class, LifetimeSource, Note, Stage, Token, TokenEndpoint, TokenError,
+        discovery,
     },
     plan::{self, Source, fingerprint},
     publish::{ENDLESS, RefusedSource, SourceMark},
@@ -112,16 +112,24 @@ impl TokenAttempt<'_> {
     ) -> Result<Acquired, TokenError> {
         let (context, credential) = (self.context, self.credential);
         let mut last = None;
+        // Entries that failed like an outage. They are refused only if another entry works.
+        let mut outages = Vec::new();
         for choice in plan::candidates(credential, self.observed, context.clock.now()) {
             let ended = match self.read(choice.source, &mut first).await {
                 Ok(read) => Box::pin(self.with(choice.trial, read)).await,
                 Err(token_error) => Err(self.not_read(choice.source, token_error)),
             };
             let failed = match ended {
-                Ok(acquired) => return Ok(acquired),
+                Ok(acquired) => {
+                    refused.append(&mut outages);
+                    return Ok(acquired);
+                }
                 Err(failed) => failed,
             };
-            refused.extend(failed.mark);
+            match failed.token_error.class {
+                Class::Transient => outages.extend(failed.mark),
+                _ => refused.extend(failed.mark),
+            }
             // If the last good certificate fails as well, this is not the error that a user must correct.
             let way = &credential.authentication;
             let original = choice.source.and_then(|s| way.original(&s.reference));
@@ -132,13 +140,14 @@ impl TokenAttempt<'_> {
                 break;
             }
         }
-        let Some((token_error, with)) = last else {
+        let Some((mut token_error, with)) = last else {
             return Err(TokenError::local(
                 Class::Invalid,
                 Reason::ClientSecretMissing,
                 "no Secret that the client names exists; create one",
             ));
         };
+        plan::stop_unclear(credential, self.observed, &mut token_error);
         if token_error.until_change {
             let marks = with.into_iter();
             refused.extend(marks.map(|mark| self.not_working(mark, &token_error, None)));
@@ -193,7 +202,8 @@ impl TokenAttempt<'_> {
             Ok(acquired) => return Ok(acquired),
             Err(token_error) => token_error,
         };
-        let next = token_error.about_client || trial && self.is_guess(&token_error);
+        let next =
+            token_error.about_client || trial && plan::is_guess(self.credential, &token_error);
         let mut not_working = None;
         if let (true, Some(mark)) = (next, used) {
             // With several secrets, the message must name the one that was used.
@@ -217,15 +227,6 @@ impl TokenAttempt<'_> {
             mark: not_working,
             next,
         })
-    }
-
-    /// Servers answer a wrong secret in many ways, so an entry that is on trial may be the reason for the error. A password or
-    /// a refresh token is never sent again because of a guess.
-    fn is_guess(&self, token_error: &TokenError) -> bool {
-        token_error.http_status.is_some()
-            && matches!(token_error.class, Class::Denied | Class::Invalid)
-            && !token_error.until_change
-            && !matches!(self.credential.grant, Grant::RefreshToken(_))
     }
 
     fn not_working(

@@ -100,7 +100,7 @@ impl Flow for RefreshToken {
             "token_revoked",
             "token_expired",
             "invalid_rapt",
-        ]);
+        ]) || is_named_dead(refused);
         // It cannot be distinguished from a missing parameter, so it is retried slowly and not marked as unusable.
         let doubtful = refused.is(&["invalid_request"]);
         let next_step = if doubtful {
@@ -122,6 +122,33 @@ impl Flow for RefreshToken {
             until_change: false,
         })
     }
+}
+
+/// Atlassian and Gitea send codes about the client for a refresh token that is not valid any more. The text names it.
+fn is_named_dead(refused: &Refused<'_>) -> bool {
+    // The same words may name the grant, which the client may not use.
+    let of_grant = [
+        "grant",
+        "not allowed",
+        "not permitted",
+        "not enabled",
+        "not authorized",
+    ];
+    let over = [
+        "invalid",
+        "not valid",
+        "revoked",
+        "expired",
+        "already used",
+        "already been used",
+        "was used",
+        "not found",
+        "unknown",
+    ];
+    refused.is(&["unauthorized_client", "access_denied"])
+        && !refused.mentions(&of_grant)
+        && (refused.mentions(&["refresh token", "refresh_token"]) && refused.mentions(&over)
+            || refused.mentions(&["token was already used"]))
 }
 
 /// The message for a state Secret without a refresh token. `credential` is `namespace/name`.

@@ -2,6 +2,7 @@
 
 mod blame;
 mod messages;
+mod same_text;
 mod table;
 
 use proptest::prelude::*;

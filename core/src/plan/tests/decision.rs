@@ -92,6 +92,7 @@ pub(super) fn failed(credential: &Credential, observed: &mut Observed, next: i64
     observed.memory.failure = Some(Failure {
         stamp: stamp(credential, observed),
         failures: 1,
+        unclear: 0,
         at: at(-5),
         next_attempt: at(next),
         requested: None,

@@ -21,5 +21,6 @@ mod sources;
 mod static_key;
 mod status;
 mod status_over_time;
+mod unclear;
 mod unusable;
 mod warnings;
