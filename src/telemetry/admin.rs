@@ -68,7 +68,7 @@ async fn livez(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    answer(admin.health.ready())
+    answer(admin.health.ready(crate::clock::steady()))
 }
 
 async fn metrics(

@@ -16,6 +16,9 @@ const OVERDUE_LIMIT: SignedDuration = SignedDuration::from_mins(5);
 /// ends each watch after 200 s, and a new one starts with the missed events.
 const ECHO_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
+/// A watch that fails for this long after its list is reported. A shorter interruption is normal.
+const BLIND: SignedDuration = SignedDuration::from_mins(1);
+
 /// The streams whose first list must be complete before any decision.
 pub const STREAMS: [&str; 6] = [
     "credentials",
@@ -32,6 +35,8 @@ pub struct Health {
     due: Mutex<HashMap<Key, Timestamp>>,
     listed: Mutex<HashSet<&'static str>>,
     watches: Mutex<HashMap<&'static str, Timestamp>>,
+    /// Each watch that was open or has failed, by stream and namespace (empty: all). Since when it fails, if it does.
+    failing: Mutex<HashMap<(&'static str, String), Option<Timestamp>>>,
     echoes: Mutex<HashMap<(&'static str, ObjectName), Echo>>,
     /// Whether this process could work if it led; `None` if it leads.
     standby: Mutex<Option<Result<(), String>>>,
@@ -58,6 +63,42 @@ impl Health {
     /// A watch has received an event, or has failed and is opened again.
     pub fn event_seen(&self, stream: &'static str, now: Timestamp) {
         lock(&self.watches).insert(stream, now);
+    }
+
+    /// A watch is open after its list.
+    pub fn opened(&self, stream: &'static str, namespace: &str) {
+        lock(&self.failing).insert((stream, namespace.to_owned()), None);
+    }
+
+    /// A list or watch has failed.
+    pub fn failed(&self, stream: &'static str, namespace: &str, now: Timestamp) {
+        let mut failing = lock(&self.failing);
+        let since = failing.entry((stream, namespace.to_owned()));
+        since.or_default().get_or_insert(now);
+    }
+
+    /// Whether the watch that covers this namespace fails now, so that the cache may be old.
+    pub fn has_failed(&self, stream: &'static str, namespace: &str) -> bool {
+        let failing = lock(&self.failing);
+        let fails = |of: &str| {
+            failing
+                .get(&(stream, of.to_owned()))
+                .is_some_and(Option::is_some)
+        };
+        fails("") || fails(namespace)
+    }
+
+    /// The streams of which no watch is open any more. One namespace of several does not count: it may be deleted.
+    fn blind(&self, now: Timestamp) -> Vec<&'static str> {
+        let failing = lock(&self.failing);
+        let fails = |since: &Option<Timestamp>| {
+            since.is_some_and(|since| now.duration_since(since) > BLIND)
+        };
+        let is_blind = |stream: &&'static str| {
+            let mut of = failing.iter().filter(|((s, _), _)| s == stream).peekable();
+            of.peek().is_some() && of.all(|(_, since)| fails(since))
+        };
+        STREAMS.into_iter().filter(is_blind).collect()
     }
 
     /// An object that this watch must show was written with this version.
@@ -202,11 +243,11 @@ impl Health {
         Ok(())
     }
 
-    /// Returns `Ok` if all caches are synced. A standby has no caches; it is ready if it could work.
+    /// Returns `Ok` if all caches are synced and are kept up to date. A standby has no caches; it is ready if it could work.
     ///
     /// # Errors
     /// A message about what is missing.
-    pub fn ready(&self) -> Result<(), String> {
+    pub fn ready(&self, now: Timestamp) -> Result<(), String> {
         if let Some(could) = lock(&self.standby).clone() {
             if let Some(why) = lock(&self.lease).clone() {
                 return Err(format!("standby: the lease cannot be acquired: {why}"));
@@ -214,14 +255,20 @@ impl Health {
             return could.map_err(|why| format!("standby: {why}"));
         }
         let missing = self.unlisted();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(format!(
+        if !missing.is_empty() {
+            return Err(format!(
                 "waiting for the first list of {}",
                 missing.join(", ")
-            ))
+            ));
         }
+        let blind = self.blind(now);
+        if !blind.is_empty() {
+            return Err(format!(
+                "the watch of {} fails, so changes are not seen; allow the operator's role to watch them, and see the log",
+                blind.join(", ")
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -282,32 +329,66 @@ mod tests {
         let health = Health::default();
         health.set_standby(Ok(()));
         health.set_lease(Err("the quota few leaves no room".to_owned()));
-        let reported = health.ready().unwrap_err();
+        let reported = health.ready(at(0)).unwrap_err();
         assert!(
             reported.contains("lease") && reported.contains("quota few"),
             "{reported}"
         );
         health.set_lease(Ok(()));
-        assert_eq!(health.ready(), Ok(()), "another operator leads");
+        assert_eq!(health.ready(at(0)), Ok(()), "another operator leads");
         health.set_lease(Err("the quota few leaves no room".to_owned()));
         health.leads();
-        assert!(!health.ready().unwrap_err().contains("quota"));
+        assert!(!health.ready(at(0)).unwrap_err().contains("quota"));
     }
 
     #[test]
     fn a_standby_has_no_lists_whatever_readiness_reports() {
         let health = Health::default();
         health.set_standby(Err("not checked yet".to_owned()));
-        assert!(health.ready().is_err());
+        assert!(health.ready(at(0)).is_err());
         health.set_standby(Ok(()));
-        assert_eq!(health.ready(), Ok(()));
+        assert_eq!(health.ready(at(0)), Ok(()));
         assert_eq!(health.unlisted(), STREAMS, "nothing may be decided");
         health.leads();
-        assert!(health.ready().is_err());
+        assert!(health.ready(at(0)).is_err());
         for stream in STREAMS {
             health.listed(stream);
         }
-        assert_eq!(health.ready(), Ok(()));
+        assert_eq!(health.ready(at(0)), Ok(()));
         assert!(health.unlisted().is_empty());
+    }
+
+    #[test]
+    fn a_leader_whose_watch_fails_after_its_list_is_not_ready() {
+        let health = Health::default();
+        for stream in STREAMS {
+            health.listed(stream);
+            health.opened(stream, "");
+        }
+        health.failed("credentials", "", at(10));
+        health.failed("credentials", "", at(40));
+        assert!(health.has_failed("credentials", "secops"));
+        assert!(!health.has_failed("secrets", "secops"));
+        assert_eq!(health.ready(at(70)), Ok(()), "an interruption");
+        let reported = health.ready(at(71)).unwrap_err();
+        assert!(reported.contains("watch of credentials"), "{reported}");
+        health.opened("credentials", "");
+        assert!(!health.has_failed("credentials", "secops"));
+        assert_eq!(health.ready(at(1_000)), Ok(()));
+    }
+
+    #[test]
+    fn one_namespace_that_is_gone_does_not_make_a_leader_unready() {
+        let health = Health::default();
+        for stream in STREAMS {
+            health.listed(stream);
+        }
+        health.opened("secrets", "a");
+        health.failed("secrets", "b", at(0));
+        assert!(health.has_failed("secrets", "b") && !health.has_failed("secrets", "a"));
+        assert_eq!(health.ready(at(1_000)), Ok(()));
+        health.failed("secrets", "a", at(1_000));
+        assert_eq!(health.ready(at(1_060)), Ok(()));
+        assert!(health.ready(at(1_061)).unwrap_err().contains("secrets"));
     }
 }

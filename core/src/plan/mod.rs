@@ -49,7 +49,7 @@ pub use repeated::{Received, repeated_until};
 pub use sources::{Choice, candidates, is_guess, untried};
 pub use stamp::stamp;
 pub use status::{View, status};
-pub use step::{Hold, Plan, RenewalCause};
+pub use step::{Existence, Hold, Plan, RenewalCause};
 pub use unclear::stop_unclear;
 pub use unusable::{invalid, unlisted};
 

@@ -44,7 +44,29 @@ pub enum Plan {
     Release,
 }
 
+/// What is known of the existence of a credential, apart from the cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Existence {
+    /// Whether it ever had a token.
+    pub published: bool,
+    /// Whether the watch of credentials has failed, so that the cache may be old.
+    pub watch_failed: bool,
+}
+
 impl Plan {
+    /// Whether the API server must confirm that the credential exists before this step. The cache may not have its deletion yet: the garbage
+    /// collector may be faster than the watch, and a watch waits after it failed. A token for a deleted credential is one request too many, and
+    /// nothing deletes a Secret that is created for it with `deletionPolicy: Retain`. The take-over checks this itself.
+    pub fn needs_existence(&self, known: Existence) -> bool {
+        match self {
+            Self::TakeOver | Self::Empty => false,
+            // An earlier write of this token failed.
+            Self::Publish(RenewalCause::Absent) => true,
+            Self::Mint(RenewalCause::Absent) => known.published || known.watch_failed,
+            _ => known.watch_failed && self.writes(),
+        }
+    }
+
     /// Whether this step ends with a write of the target.
     pub(super) fn writes(&self) -> bool {
         matches!(

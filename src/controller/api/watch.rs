@@ -34,7 +34,11 @@ pub(in crate::controller) struct Source {
     request: Request,
     fields: Option<String>,
     metadata: bool,
+    opened: Option<Opened>,
 }
+
+/// Called when the server has opened a watch: a quiet watch delivers no event that shows this.
+type Opened = Box<dyn Fn() + Send + Sync>;
 
 /// Why a list or watch failed, without text from the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +57,7 @@ impl Source {
             request: Request::new(url),
             fields: None,
             metadata: false,
+            opened: None,
         }
     }
 
@@ -68,6 +73,14 @@ impl Source {
     pub(in crate::controller) fn only(self, fields: String) -> Self {
         Self {
             fields: Some(fields),
+            ..self
+        }
+    }
+
+    /// Calls this function each time a watch is opened.
+    pub(in crate::controller) fn on_open(self, opened: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            opened: Some(Box::new(opened)),
             ..self
         }
     }
@@ -217,6 +230,9 @@ async fn step<T: Resource>(source: &Source, read: Read<T>, state: State) -> Step
         },
         State::Listed(version) => match source.watch(&version).await {
             Ok(body) => {
+                if let Some(opened) = &source.opened {
+                    opened();
+                }
                 let watching = Watching {
                     version,
                     body,

@@ -33,9 +33,15 @@ where
 {
     let context = Arc::clone(context);
     let namespace = namespace.to_owned();
+    let opened = (Arc::clone(&context), namespace.clone());
+    let source = source.on_open(move || opened.0.health.opened(name, &opened.1));
     with_backoff(watch(source, read)).map(move |item| {
         context.health.event_seen(name, context.clock.now());
-        item.map_err(|failure| report(&context, name, &namespace, &failure))
+        item.map_err(|failure| {
+            let now = crate::clock::steady();
+            context.health.failed(name, &namespace, now);
+            report(&context, name, &namespace, &failure)
+        })
     })
 }
 

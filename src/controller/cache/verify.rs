@@ -74,7 +74,16 @@ async fn settle(context: &Context, name: &SecretName) -> bool {
     let news = {
         let mut secrets = lock(&context.secrets);
         match &read {
-            Ok(found) => secrets.read_ends(name, number, Some(&found.metadata), now),
+            Ok(found) => {
+                // A watch that fails is reported as that. An open one that shows no write is dead, which only a restart repairs.
+                let version = found.metadata.resource_version.as_ref();
+                if let (true, Some(version)) =
+                    (context.health.has_failed("secrets", &name.0), version)
+                {
+                    context.health.showed("secrets", name, version);
+                }
+                secrets.read_ends(name, number, Some(&found.metadata), now)
+            }
             Err(ApiErrorKind::NotFound) => {
                 context.health.gone("secrets", name);
                 secrets.read_ends(name, number, None, now)

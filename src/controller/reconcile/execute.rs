@@ -5,18 +5,19 @@ use jiff::Timestamp;
 
 use super::{mint::mint, verify::verify};
 use crate::controller::{
+    api::{calls::ApiErrorKind, existence::is_gone},
     reconciliation::Reconciliation,
     target::{
         empty::empty,
         metadata::{render, take_over},
         publish::{publish, repeating},
         reformat::reformat,
-        rejected::waiting_for_sync,
+        rejected::{waiting_for_sync, write_failed},
     },
 };
 use crate::{
     credential::Credential,
-    plan::{Hold, Observed, Outcome, Plan},
+    plan::{Existence, Hold, Observed, Outcome, Plan},
     publish::ownership::{ForeignWrite, Target, UNNAMED},
 };
 
@@ -25,6 +26,9 @@ pub(in crate::controller) async fn execute(
     reconciliation: &mut Reconciliation<'_>,
     plan: Plan,
 ) -> Outcome {
+    if let Some(outcome) = without_credential(reconciliation, &plan).await {
+        return outcome;
+    }
     let now = reconciliation.context.clock.now();
     let memory = &mut reconciliation.observed.memory;
     match plan {
@@ -60,6 +64,31 @@ pub(in crate::controller) async fn execute(
             Some(held) => publish(reconciliation, &held, why).await,
             None => Outcome::Queued { until: now },
         },
+    }
+}
+
+/// The outcome if the credential is deleted, or if this must be known and is not.
+async fn without_credential(
+    reconciliation: &mut Reconciliation<'_>,
+    plan: &Plan,
+) -> Option<Outcome> {
+    let (context, key) = (reconciliation.context, &reconciliation.key);
+    let mut known = Existence {
+        published: context.has_published(key),
+        watch_failed: context.health.has_failed("credentials", &key.namespace),
+    };
+    if !plan.needs_existence(known) {
+        return None;
+    }
+    match is_gone(context, &reconciliation.credential.uid, key).await {
+        Ok(false) => None,
+        Ok(true) => Some(Outcome::Released),
+        Err(error_kind) => {
+            // A role that no longer allows the list must not end the renewals: the API server answers, and the write can succeed.
+            known.watch_failed = false;
+            let needed = error_kind == ApiErrorKind::Unavailable || plan.needs_existence(known);
+            needed.then(|| write_failed(reconciliation, error_kind))
+        }
     }
 }
 

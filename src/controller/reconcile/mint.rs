@@ -4,11 +4,10 @@ use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::controller::{
-    api::{calls::ApiErrorKind, existence::is_gone},
     limiter::issuers::{Admission, Permit},
     reconciliation::Reconciliation,
     state::UnpublishedToken,
-    target::{publish::publish, rejected::write_failed},
+    target::publish::publish,
     token::{
         acquire::{Acquisition, acquire},
         exchange::Acquired,
@@ -33,13 +32,6 @@ pub(super) async fn mint(
     why: RenewalCause,
     first: Option<Read>,
 ) -> Outcome {
-    if why == RenewalCause::Absent && reconciliation.context.has_published(&reconciliation.key) {
-        match was_deleted(reconciliation).await {
-            Ok(false) => {}
-            Ok(true) => return Outcome::Released,
-            Err(error_kind) => return write_failed(reconciliation, error_kind),
-        }
-    }
     let now = reconciliation.context.clock.now();
     let permit = match enter(reconciliation, why, now) {
         Ok(permit) => permit,
@@ -140,14 +132,6 @@ fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> Unpublis
         renew_requested: credential.renew_requested.clone(),
         spent,
     }
-}
-
-/// Whether a missing Secret that had a token was deleted because its credential is deleted: the garbage collector may have
-/// deleted it before the watch delivers the deletion of the credential. Each new Secret would then be collected as well, and
-/// cost a token. This is checked with the API server, and only in this case.
-async fn was_deleted(reconciliation: &Reconciliation<'_>) -> Result<bool, ApiErrorKind> {
-    let uid = &reconciliation.credential.uid;
-    is_gone(reconciliation.context, uid, &reconciliation.key).await
 }
 
 /// Spreads the requests after the end of a pause, so that they are not sent at the same time.

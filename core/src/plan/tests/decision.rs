@@ -5,7 +5,10 @@ use crate::{
     credential::{Credential, binding::Denial},
     fixtures::{at, credential, credential_with, holding, mark, observed, record, secrets},
     oauth::{Class, TokenError},
-    plan::{Cause, Failure, Hold, NewToken, Observed, Plan, Repairs, plan, stamp},
+    plan::{
+        Cause, Existence, Failure, Hold, NewToken, Observed, Plan, RenewalCause, Repairs, plan,
+        stamp,
+    },
     publish::ownership::{ForeignWrite, Target},
 };
 
@@ -325,4 +328,35 @@ fn after_a_published_token_the_plan_is_keep() {
             until: made.renew_at
         }
     );
+}
+
+#[test]
+fn the_api_server_must_confirm_a_credential_before_a_secret_is_created_again() {
+    use RenewalCause::{Absent, Due, Edited, Expired};
+    let known = |published, watch_failed| Existence {
+        published,
+        watch_failed,
+    };
+    let steps = [
+        // In each: never had a token, had one, the watch has failed.
+        (Plan::Mint(Absent), [false, true, true]),
+        (Plan::Publish(Absent), [true, true, true]),
+        (Plan::Mint(Due), [false, false, true]),
+        (Plan::Mint(Expired), [false, false, true]),
+        (Plan::Mint(Edited), [false, false, true]),
+        (Plan::Publish(Due), [false, false, true]),
+        (Plan::Verify, [false, false, true]),
+        (Plan::Reformat, [false, false, true]),
+        (Plan::Render, [false, false, true]),
+        // The first never waits, and the second always checks.
+        (Plan::Empty, [false, false, false]),
+        (Plan::TakeOver, [false, false, false]),
+        (Plan::Keep { until: at(0) }, [false, false, false]),
+        (Plan::Release, [false, false, false]),
+    ];
+    for (step, expected) in steps {
+        let seen = [known(false, false), known(true, false), known(false, true)];
+        let seen = seen.map(|known| step.needs_existence(known));
+        assert_eq!(seen, expected, "{step:?}");
+    }
 }
