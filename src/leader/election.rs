@@ -17,8 +17,6 @@ pub const POLL: Duration = Duration::from_secs(1);
 pub struct Record {
     /// The holder's name; empty after a release.
     pub holder: String,
-    /// The lease duration of the holder.
-    pub duration: Duration,
     /// The time of the renewal by the holder's clock: a different text after each renewal.
     pub renewed: String,
     /// resourceVersion. It also changes when a label is edited, which is not a renewal.
@@ -80,7 +78,9 @@ impl Seen {
         let Some(record) = &self.record else {
             return Step::Create;
         };
-        let silent = now.saturating_sub(self.since) >= record.duration.max(Duration::from_secs(1));
+        // The duration in the Lease is for other readers. Every operator has the same one, and anyone with the right to edit the Lease could
+        // let two lead, or none.
+        let silent = now.saturating_sub(self.since) >= LEASE;
         let free = record.holder.is_empty() || self.ended.contains(&record.holder);
         if free || record.holder == me || silent {
             let changes = i32::from(record.holder != me);
@@ -106,7 +106,6 @@ mod tests {
     fn record(holder: &str, version: &str) -> Record {
         Record {
             holder: holder.to_owned(),
-            duration: LEASE,
             renewed: format!("at {version}"),
             version: version.to_owned(),
             transitions: 3,

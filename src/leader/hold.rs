@@ -262,12 +262,8 @@ fn has_version(object: &Object) -> bool {
 /// The content of the Lease.
 fn record(object: &Object) -> Record {
     let spec = object.spec.clone().unwrap_or_default();
-    let seconds = spec
-        .lease_duration_seconds
-        .and_then(|s| u64::try_from(s).ok());
     Record {
         holder: spec.holder_identity.unwrap_or_default(),
-        duration: seconds.map_or(LEASE, Duration::from_secs),
         renewed: spec.renew_time.map(|t| t.0.to_string()).unwrap_or_default(),
         version: object.metadata.resource_version.clone().unwrap_or_default(),
         transitions: spec.lease_transitions.unwrap_or_default(),

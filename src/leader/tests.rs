@@ -272,7 +272,7 @@ async fn an_operator_that_cannot_create_its_lease_is_not_ready_and_one_behind_an
         health.set_standby(Ok(()));
         let waits = timeout(SOME_TIME * 4, lease(&server, "me").acquire(&health)).await;
         assert!(waits.is_err(), "{how:?}: it has no Lease");
-        health.ready()
+        health.ready(crate::clock::steady())
     };
     assert_eq!(readiness(How::Conflict).await, Ok(()));
     for (how, cause) in [(How::Error, "HTTP 500"), (How::Silent, "does not answer")] {
@@ -344,6 +344,25 @@ async fn others_keep_what_they_wrote_into_the_lease_and_a_hand_over_is_counted()
     let mut next = lease(&server, "next").acquire(&Health::default()).await;
     assert_eq!(read().1.lease_transitions, Some(6));
     assert!(timeout(long, next.keep()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duration_that_somebody_wrote_into_the_lease_changes_nothing() {
+    for seconds in [1, 0, i32::MAX] {
+        let server = Server::new(|_, _| How::Ok);
+        server.lock().unwrap().lease = Some(json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "apicred", "namespace": "ns", "resourceVersion": "7"},
+            "spec": {"holderIdentity": "other", "leaseDurationSeconds": seconds},
+        }));
+        server.lock().unwrap().version = 7;
+        let health = Health::default();
+        let candidate = lease(&server, "me");
+        let begun = Instant::now();
+        let taken = timeout(Duration::from_secs(30), candidate.acquire(&health)).await;
+        assert!(taken.is_ok(), "{seconds}: nobody leads");
+        assert!(begun.elapsed() >= LEASE, "{seconds}: {:?}", begun.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]
