@@ -27,7 +27,8 @@ pub(in crate::controller) fn has(meta: &ObjectMeta) -> bool {
 }
 
 /// Adds the finalizer to this object or removes it. Other finalizers are not changed: the list is read, and written with the
-/// version that was read. It is not an error if the object is deleted or now has another UID.
+/// version that was read. It is not an error if the object is deleted or now has another UID. If an admission policy undoes the change, the
+/// error is [`ApiErrorKind::Invalid`].
 pub(in crate::controller) async fn set(
     context: &Context,
     key: &Key,
@@ -59,6 +60,8 @@ pub(in crate::controller) async fn set(
         let may = || context.may_act();
         let write = || api.patch_metadata(&key.name, &params, &patch);
         match call_while(&context.metrics, "patch_finalizer", may, write).await {
+            // A mutating admission policy or webhook can change the list, and the API server still answers with success.
+            Ok(made) if has(&made.metadata) != present => return Err(ApiErrorKind::Invalid),
             Ok(_) | Err(ApiErrorKind::NotFound) => return Ok(()),
             Err(ApiErrorKind::Conflict) => {}
             Err(error_kind) => return Err(error_kind),

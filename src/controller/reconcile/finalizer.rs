@@ -75,7 +75,11 @@ pub(super) async fn settle(
             let until = schedule::later(now, SignedDuration::from_secs(1));
             return Some(Outcome::Queued { until });
         }
-        ApiErrorKind::Forbidden | ApiErrorKind::Invalid => (
+        ApiErrorKind::Invalid => (
+            Reason::FinalizerForbidden,
+            "the API server refuses the finalizer of apicred, or an admission policy or webhook removes it again, and without it deletionPolicy Revoke cannot be applied; exclude apicredentials from that policy, or set another deletionPolicy",
+        ),
+        ApiErrorKind::Forbidden => (
             Reason::FinalizerForbidden,
             "apicred may not add its finalizer, without which deletionPolicy Revoke cannot be applied; let the operator's role patch apicredentials, and admission policies admit it",
         ),
