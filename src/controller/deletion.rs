@@ -189,6 +189,14 @@ async fn remove(context: &Context, object: &ApiCredential, leaving: &Leaving) {
     }
 }
 
+/// What a user can do about a finalizer that cannot be removed.
+fn not_removed_note(key: &Key) -> String {
+    let (namespace, name) = (&key.namespace, &key.name);
+    format!(
+        "the finalizer cannot be removed, which delays the deletion; allow the operator's role to list and patch apicredentials, and let admission policies admit it. In a namespace that is being deleted, no role can be created any more: remove the finalizer with: kubectl -n {namespace} patch apicredentials.apicred.dev {name} --type=merge -p '{{\"metadata\":{{\"finalizers\":null}}}}' (this also removes the finalizers of others)"
+    )
+}
+
 /// Reports a finalizer that cannot be removed: in the log, and as an event if a configuration change is required.
 async fn not_removed(
     context: &Context,
@@ -198,7 +206,7 @@ async fn not_removed(
 ) {
     let (namespace, credential) = (&key.namespace, &key.name);
     let result = error_kind.as_str();
-    let note = "the finalizer cannot be removed, which delays the deletion; allow the operator's role to patch apicredentials, and let admission policies admit it";
+    let note = not_removed_note(key);
     tracing::warn!(namespace, credential, result, "{note}");
     if !matches!(error_kind, ApiErrorKind::Forbidden | ApiErrorKind::Invalid) {
         return;
@@ -206,7 +214,23 @@ async fn not_removed(
     let notice = Notice {
         severity: Severity::Warning,
         reason: Reason::FinalizerForbidden.into(),
-        note: note.to_owned(),
+        note,
     };
     record::notify(context, object, key, &[notice], context.clock.now()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_a_finalizer_that_stays_has_a_command_that_helps_in_a_terminating_namespace() {
+        let key = Key {
+            namespace: "team-b".to_owned(),
+            name: "mail".to_owned(),
+        };
+        let note = not_removed_note(&key);
+        let command = r#"kubectl -n team-b patch apicredentials.apicred.dev mail --type=merge -p '{"metadata":{"finalizers":null}}'"#;
+        assert!(note.contains(command), "{note}");
+    }
 }

@@ -14,7 +14,7 @@ use super::{
     template::live_digest,
 };
 use crate::{
-    api::names,
+    api::{DeletionPolicy, names},
     credential::{
         Credential,
         annotations::{AnnotatedKind, unread},
@@ -154,6 +154,17 @@ impl Target {
                 Some((version, published))
             }
             _ => None,
+        }
+    }
+
+    /// The end of a message about a write that failed, if the Secret is deleted with its credential until then although its spec retains it.
+    pub fn not_retained(&self, credential: &Credential) -> &'static str {
+        let retain = credential.target.deletion == DeletionPolicy::Retain;
+        match self.own() {
+            Some((_, published)) if retain && published.owner.is_some() => {
+                "; deletionPolicy Retain has no effect yet: the Secret is still deleted with its credential"
+            }
+            _ => "",
         }
     }
 

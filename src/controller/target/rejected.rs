@@ -66,7 +66,8 @@ fn rejected(
         _ => None,
     };
     let sentence = server_message.sentence(name, (has, credential.target.type_.as_str()));
-    let or = |text: &str| sentence.clone().unwrap_or_else(|| text.to_owned());
+    let retain = target.not_retained(credential);
+    let or = |text: &str| format!("{}{retain}", sentence.as_deref().unwrap_or(text));
     match error_kind {
         ApiErrorKind::Forbidden => TokenError::local(
             Class::Denied,
@@ -93,9 +94,9 @@ fn rejected(
             match server_message.fault() {
                 Some(_) if server_message.is_webhook_down() => or(""),
                 Some(fault) => format!(
-                    "the Kubernetes API could not write Secret {name} ({fault}); apicred tries again"
+                    "the Kubernetes API could not write Secret {name} ({fault}); apicred tries again{retain}"
                 ),
-                None => "the Kubernetes API did not answer; apicred tries again".to_owned(),
+                None => format!("the Kubernetes API did not answer; apicred tries again{retain}"),
             },
         ),
     }

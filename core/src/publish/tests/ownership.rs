@@ -375,3 +375,23 @@ fn the_end_of_a_client_secret_is_a_time_a_date_or_reported() {
     assert_eq!(without.secret_expires_at, None);
     assert!(!without.expiry_unreadable, "nothing is reported");
 }
+
+#[test]
+fn retain_has_no_effect_while_the_secret_has_its_owner() {
+    use crate::{
+        api::DeletionPolicy,
+        fixtures::{ours, published},
+    };
+    let mut credential = credential();
+    let mut secret = published(&credential, None);
+    let said = |credential: &Credential, secret| ours(secret).not_retained(credential);
+    assert_eq!(said(&credential, secret.clone()), "");
+    credential.target.deletion = DeletionPolicy::Retain;
+    assert!(
+        said(&credential, secret.clone())
+            .contains("the Secret is still deleted with its credential")
+    );
+    assert_eq!(Target::Absent.not_retained(&credential), "");
+    secret.owner = None;
+    assert_eq!(said(&credential, secret), "");
+}
