@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{OutOfSync, Repairs, Source, notify::Notified};
+use super::{OutOfSync, Repairs, Sent, Source, notify::Notified};
 use crate::{
     Reason, StoredReason,
     api::LastAttempt,
@@ -17,6 +17,8 @@ pub struct Memory {
     pub failure: Option<Failure>,
     /// Changed sources whose content was read and is the one already used.
     pub verified: Vec<SourceMark>,
+    /// Sources whose version changed and whose content did not, and when the content changed.
+    pub unchanged: Vec<(SourceMark, Option<Timestamp>)>,
     /// Sources that were refused or unusable, at the versions that were tried.
     pub refused: Vec<RefusedSource>,
     /// No request before this time, although it is due: the issuer repeats the token that is already published.
@@ -55,16 +57,29 @@ impl Memory {
         })
     }
 
-    /// When another writer was last seen to change a source.
+    /// When another writer was last seen to change a source. A change that left its content as it was does not count.
     pub fn changed_at(&self, source: &Source) -> Option<Timestamp> {
+        let mark = self.foreign_mark(source);
+        let mut unchanged = self.unchanged.iter();
+        if let Some((_, at)) = unchanged.find(|(known, _)| Some(known) == mark.as_ref()) {
+            return *at;
+        }
         self.own(source)
             .map_or(source.changed_at, |own| own.changed_at)
+    }
+
+    /// Records that this version of a source has the content of an earlier one, which changed at that time.
+    pub fn relabelled(&mut self, mark: SourceMark, changed_at: Option<Timestamp>) {
+        let other = |m: &SourceMark| (&m.name, &m.key) != (&mark.name, &mark.key);
+        self.unchanged.retain(|(known, _)| other(known));
+        self.unchanged.push((mark, changed_at));
     }
 
     /// Returns true if there is nothing to remember.
     pub fn is_empty(&self) -> bool {
         self.failure.is_none()
             && self.verified.is_empty()
+            && self.unchanged.is_empty()
             && self.refused.is_empty()
             && self.not_before.is_none()
             && !self.unreadable
@@ -126,6 +141,8 @@ pub struct Failure {
     pub next_attempt: Timestamp,
     /// Why.
     pub cause: Cause,
+    /// What the attempt sent, if it is known.
+    pub sent: Option<Box<Sent>>,
     /// When a source Secret changed, if the issuer may not know its new content yet.
     pub changed: Option<Timestamp>,
 }

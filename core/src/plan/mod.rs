@@ -23,6 +23,7 @@ mod problem;
 mod progress;
 mod recall;
 mod repeated;
+mod same_content;
 pub mod schedule;
 mod sources;
 mod stamp;
@@ -46,6 +47,7 @@ pub use out_of_sync::OutOfSync;
 pub use outcome::{Minted, NewToken, Outcome, fail, record};
 pub use pace::Repairs;
 pub use repeated::{Received, repeated_until};
+pub use same_content::{Comparison, Sent, SentContent};
 pub use sources::{Choice, candidates, is_guess, untried};
 pub use stamp::stamp;
 pub use status::{View, status};
@@ -197,6 +199,9 @@ fn obtain(
     if requests_token && matches!(observed.ca_fault, Some(CaFault::Unread(_))) {
         let (until, why) = (schedule::later(now, UNREAD), Hold::CasUnread);
         return metadata_step.unwrap_or(Plan::Hold { until, why });
+    }
+    if requests_token && !observed.comparisons(credential).is_empty() {
+        return Plan::Compare;
     }
     let held_back = if step == Plan::Mint(RenewalCause::Due) {
         observed

@@ -152,12 +152,13 @@ pub fn fail(
     let sources = observed.sources.iter().chain(&observed.grant_sources);
     let changes = sources.filter_map(|s| observed.memory.changed_at(s));
     // A time in the future was recorded before the clock was set back.
-    let last = changes.map(|at| at.min(now)).filter(|at| recent(*at)).max();
-    let changed = last.filter(|_| may_be_unknown);
+    let newest = changes.map(|at| at.min(now)).filter(|at| recent(*at)).max();
+    let changed = newest.filter(|_| may_be_unknown);
+    let last = observed.failure(credential);
+    // It failed with the same sources, also if this attempt ended before it sent anything.
+    let sent = last.and_then(|f| f.sent.clone());
     // When the time for a new secret has passed, failures are counted from one: the frequent attempts before do not count.
-    let earlier = observed
-        .failure(credential)
-        .filter(|f| f.changed.is_some() == changed.is_some());
+    let earlier = last.filter(|f| f.changed.is_some() == changed.is_some());
     let failures = earlier.map_or(0, |f| f.failures).saturating_add(1);
     let unclear = observed.failure(credential).map_or(0, |f| f.unclear)
         + u32::from(is_unclear(credential, &token_error));
@@ -187,6 +188,7 @@ pub fn fail(
         next_attempt,
         requested: credential.renew_requested.clone(),
         cause: Cause::Seen(token_error),
+        sent,
         changed,
     });
     memory

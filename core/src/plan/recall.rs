@@ -59,6 +59,7 @@ impl Memory {
             at: last.time.0,
             next_attempt: Timestamp::MAX,
             cause: Cause::Seen(token_error),
+            sent: None,
             changed: None,
         });
     }
@@ -131,6 +132,7 @@ impl Memory {
                 message,
                 attempt: last.clone(),
             })),
+            sent: None,
             changed: None,
         });
     }

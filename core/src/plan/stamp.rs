@@ -24,6 +24,15 @@ pub fn stamp(credential: &Credential, observed: &Observed) -> String {
 
 /// The same as if a token were held, or not.
 pub(super) fn stamp_if(credential: &Credential, observed: &Observed, held: bool) -> String {
+    digest(credential, observed, held, true)
+}
+
+/// The same as if no token were held, without the versions of the sources.
+pub(super) fn unversioned(credential: &Credential, observed: &Observed) -> String {
+    digest(credential, observed, false, false)
+}
+
+fn digest(credential: &Credential, observed: &Observed, held: bool, versions: bool) -> String {
     let mut text = fingerprint::request(credential);
     text.push_str(&format!(
         "|{}|{:?}",
@@ -39,7 +48,11 @@ pub(super) fn stamp_if(credential: &Credential, observed: &Observed, held: bool)
     }
     for source in observed.sources.iter().chain(&observed.grant_sources) {
         let mark = observed.memory.foreign_mark(source);
-        let (uid, version) = mark.as_ref().map_or(("", ""), |m| (&m.uid, &m.version));
+        let (uid, version) = match &mark {
+            Some(mark) if versions => (mark.uid.as_str(), mark.version.as_str()),
+            Some(_) => ("present", ""),
+            None => ("", ""),
+        };
         text.push_str(&format!(
             "|{}/{}@{uid}/{version}",
             source.reference.name, source.reference.key

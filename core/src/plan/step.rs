@@ -22,6 +22,8 @@ pub enum Plan {
     Empty,
     /// Read a source that changed, or that is listed before the one in use and was not tried. Request a token if its content is new.
     Verify,
+    /// Read the sources that changed since the last attempt. If their content is the one that failed, the failure stays.
+    Compare,
     /// Request a token.
     Mint(RenewalCause),
     /// Write the token that is held.

@@ -3,7 +3,7 @@
 use crate::Reason;
 use jiff::Timestamp;
 
-use super::{mint::mint, verify::verify};
+use super::{compare::compare, mint::mint, verify::verify};
 use crate::controller::{
     api::{calls::ApiErrorKind, existence::is_gone},
     reconciliation::Reconciliation,
@@ -58,6 +58,7 @@ pub(in crate::controller) async fn execute(
         Plan::TakeOver => take_over(reconciliation).await,
         Plan::Reformat => reformat(reconciliation).await,
         Plan::Empty => empty(reconciliation).await,
+        Plan::Compare => Box::pin(compare(reconciliation)).await,
         Plan::Verify => Box::pin(verify(reconciliation)).await,
         Plan::Mint(why) => mint(reconciliation, why, None).await,
         Plan::Publish(why) => match reconciliation.held() {

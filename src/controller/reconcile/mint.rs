@@ -39,8 +39,8 @@ pub(super) async fn mint(
     };
     let credential = reconciliation.credential;
     reconciliation.observed.attempted(credential, why, now);
-    let Acquisition { result, refused } = Box::pin(acquire(reconciliation, first, permit)).await;
-    for refused in refused {
+    let Acquisition { result, noted } = Box::pin(acquire(reconciliation, first, permit)).await;
+    for refused in noted.refused {
         reconciliation.observed.memory.refuse(refused);
     }
     match result {
@@ -49,7 +49,11 @@ pub(super) async fn mint(
             reconciliation.hold(held.clone());
             publish(reconciliation, &held, why).await
         }
-        Err(token_error) => reconciliation.failed(token_error),
+        Err(token_error) => {
+            let outcome = reconciliation.failed(token_error);
+            reconciliation.observed.note_sent(credential, noted.sent);
+            outcome
+        }
     }
 }
 

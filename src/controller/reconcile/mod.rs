@@ -1,5 +1,6 @@
 //! Reconciles one credential: observe, plan, execute, report, schedule. Each step is a file.
 
+mod compare;
 pub(super) mod ended;
 mod execute;
 mod finalizer;

@@ -42,7 +42,10 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
             let now = context.clock.now();
             match oauth::expired_assertion(credential, &read.material, now) {
                 Some(token_error) => reconciliation.failed(token_error),
-                None => unchanged(reconciliation, checked),
+                None => {
+                    let same = record.fingerprint == read.fingerprint;
+                    unchanged(reconciliation, checked, same)
+                }
             }
         }
         Ok(read) => changed(reconciliation, checked, read).await,
@@ -99,12 +102,15 @@ fn checked(reconciliation: &Reconciliation<'_>, record: &Record) -> Checked {
     }
 }
 
-/// The content is the same as for the token.
-fn unchanged(reconciliation: &mut Reconciliation<'_>, checked: Checked) -> Outcome {
+/// The content needs no other token. `same`: it is the one of the token, which the issuer knows.
+fn unchanged(reconciliation: &mut Reconciliation<'_>, checked: Checked, same: bool) -> Outcome {
     let memory = &mut reconciliation.observed.memory;
     for mark in checked.mark.into_iter().chain(checked.with) {
         let other = |v: &SourceMark| (&v.name, &v.key) != (&mark.name, &mark.key);
         memory.verified.retain(other);
+        if same {
+            memory.relabelled(mark.clone(), None);
+        }
         memory.verified.push(mark);
     }
     memory.failure = None;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    attempt::TokenAttempt,
+    attempt::{Failed, Noted, TokenAttempt},
     exchange::{Acquired, acquired, exchange, is_silence},
     hint::Hint,
     hint_event::report,
@@ -23,14 +23,14 @@ use crate::{
         self, AnswerIds, Class, LifetimeSource, Note, Stage, Token, TokenEndpoint, TokenError,
         discovery,
     },
-    plan::{self, Source, fingerprint},
+    plan::{self, SentContent, Source, fingerprint},
     publish::{ENDLESS, RefusedSource, SourceMark},
 };
 
-/// The result of the attempt to get a token, and the entries of the client's list that did not work.
+/// The result of the attempt to get a token.
 pub(in crate::controller) struct Acquisition {
     pub(in crate::controller) result: Result<Acquired, TokenError>,
-    pub(in crate::controller) refused: Vec<RefusedSource>,
+    pub(in crate::controller) noted: Noted,
 }
 
 /// Requests a token from the issuer. If the issuer rejects a client secret, the next one is used. `first` was already read.
@@ -39,17 +39,16 @@ pub(in crate::controller) async fn acquire(
     first: Option<Read>,
     permit: Permit,
 ) -> Acquisition {
-    let mut refused = Vec::new();
-    let result = acquire_noting(reconciliation, first, permit, &mut refused).await;
-    Acquisition { result, refused }
+    let mut noted = Noted::default();
+    let result = acquire_noting(reconciliation, first, permit, &mut noted).await;
+    Acquisition { result, noted }
 }
 
-/// `refused` receives the entries that do not work.
 async fn acquire_noting(
     reconciliation: &Reconciliation<'_>,
     mut first: Option<Read>,
     permit: Permit,
-    refused: &mut Vec<RefusedSource>,
+    noted: &mut Noted,
 ) -> Result<Acquired, TokenError> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     // An answer that exists only in memory is stored before anything else, independent of the current spec.
@@ -89,18 +88,7 @@ async fn acquire_noting(
         endpoint,
         permit: Arc::new(permit),
     };
-    attempt.try_entries(first, refused).await
-}
-
-/// The failure of one entry of the client's list.
-struct Failed {
-    token_error: TokenError,
-    /// The sources of the grant inputs.
-    with: Vec<SourceMark>,
-    /// The entry, if it does not work.
-    mark: Option<RefusedSource>,
-    /// Whether another entry may work.
-    next: bool,
+    attempt.try_entries(first, noted).await
 }
 
 impl TokenAttempt<'_> {
@@ -108,7 +96,7 @@ impl TokenAttempt<'_> {
     async fn try_entries(
         &self,
         mut first: Option<Read>,
-        refused: &mut Vec<RefusedSource>,
+        noted: &mut Noted,
     ) -> Result<Acquired, TokenError> {
         let (context, credential) = (self.context, self.credential);
         let mut last = None;
@@ -121,15 +109,16 @@ impl TokenAttempt<'_> {
             };
             let failed = match ended {
                 Ok(acquired) => {
-                    refused.append(&mut outages);
+                    noted.refused.append(&mut outages);
                     return Ok(acquired);
                 }
                 Err(failed) => failed,
             };
             match failed.token_error.class {
                 Class::Transient => outages.extend(failed.mark),
-                _ => refused.extend(failed.mark),
+                _ => noted.refused.extend(failed.mark),
             }
+            noted.sent.extend(failed.sent);
             // If the last good certificate fails as well, this is not the error that a user must correct.
             let way = &credential.authentication;
             let original = choice.source.and_then(|s| way.original(&s.reference));
@@ -150,7 +139,7 @@ impl TokenAttempt<'_> {
         plan::stop_unclear(credential, self.observed, &mut token_error);
         if token_error.until_change {
             let marks = with.into_iter();
-            refused.extend(marks.map(|mark| self.not_working(mark, &token_error, None)));
+            (noted.refused).extend(marks.map(|mark| self.not_working(mark, &token_error, None)));
         }
         Err(Box::pin(unless_moved(
             context,
@@ -188,6 +177,7 @@ impl TokenAttempt<'_> {
             mark: mark.map(|mark| self.not_working(mark, &token_error, None)),
             token_error,
             with: Vec::new(),
+            sent: None,
             next: true,
         }
     }
@@ -204,6 +194,7 @@ impl TokenAttempt<'_> {
         };
         let next =
             token_error.about_client || trial && plan::is_guess(self.credential, &token_error);
+        let sent = SentContent::of(used.clone(), content.clone(), &token_error);
         let mut not_working = None;
         if let (true, Some(mark)) = (next, used) {
             // With several secrets, the message must name the one that was used.
@@ -225,6 +216,7 @@ impl TokenAttempt<'_> {
             token_error,
             with,
             mark: not_working,
+            sent,
             next,
         })
     }

@@ -28,6 +28,7 @@ fn short(plan: &Plan) -> String {
         Plan::Reformat => "reformat".to_owned(),
         Plan::Empty => "empty".to_owned(),
         Plan::Verify => "verify".to_owned(),
+        Plan::Compare => "compare".to_owned(),
         Plan::Mint(why) => format!("mint {}", why.as_str()),
         Plan::Publish(why) => format!("publish {}", why.as_str()),
         Plan::Hold { why, .. } => format!("hold {why:?}"),
@@ -104,6 +105,7 @@ pub(super) fn failed(credential: &Credential, observed: &mut Observed, next: i64
             Reason::IssuerUnavailable,
             "wait",
         )),
+        sent: None,
         changed: None,
     });
 }

@@ -16,6 +16,7 @@ mod over;
 mod pace;
 mod repeated;
 mod restart;
+mod same_content;
 mod schedule;
 mod sources;
 mod static_key;
