@@ -103,6 +103,9 @@ impl Observed {
         if !clients.is_empty() {
             return clients.into_iter().map(comparison).collect();
         }
+        if !self.grant_sources.iter().any(|source| moved(&source)) {
+            return None;
+        }
         // Each digest covers the sources of the grant.
         let first = sent.contents.first()?;
         let Some(used) = &first.used else {
