@@ -101,7 +101,7 @@ impl Decision<'_> {
     }
 
     /// The id in the answer to adding it, which is not recorded yet.
-    fn id_of_added(&self, known: &ValueRecord) -> Option<String> {
+    pub(super) fn id_of_added(&self, known: &ValueRecord) -> Option<String> {
         let added = self.memory.added.as_ref();
         let (_, id) = added.filter(|(digest, _)| *digest == known.digest)?;
         id.clone()
@@ -136,7 +136,7 @@ impl Decision<'_> {
             return self.previous_removed();
         };
         let current = self.seen.slots.current.as_ref();
-        if current.is_some_and(|c| c.digest == slot.digest) {
+        if current.is_some_and(|c| c.is_same(slot)) {
             return self.write(Phase::Steady, Values::DropPrevious);
         }
         if self.is_absurd(retire_at, self.settings.overlap) {

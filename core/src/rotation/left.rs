@@ -4,9 +4,10 @@
 use jiff::Timestamp;
 
 use super::{
+    memory::Memory,
     next::Decision,
-    observed::{Application, Mark, Same, Slot},
-    settings::Kind,
+    observed::{Application, Facts, Mark, Observed, Same, Slot},
+    settings::{Kind, RotationSettings},
     state::{Phase, Record, ValueRecord},
     step::Notice,
 };
@@ -39,6 +40,38 @@ impl Left {
             ),
         }
     }
+}
+
+/// What `last`, the record that this process read or wrote last, contains and nothing finds any more, if the Secret has no record now: a user
+/// deleted or replaced the Secret. None: a reading of the application must show first whether it is found at the issuer.
+pub fn forgotten(
+    last: &Record,
+    seen: &Observed,
+    memory: &Memory,
+    settings: &RotationSettings,
+    now: Timestamp,
+) -> Option<Vec<Left>> {
+    let decision = Decision {
+        seen,
+        memory,
+        settings,
+        now,
+        record: last,
+        facts: Facts::default(),
+    };
+    let unread = memory.last_read.is_none() && !decision.may_not_read();
+    if settings.kind == Kind::Certificate && unread {
+        return None;
+    }
+    let lost = decision.leaves(&Record::default());
+    let lost = lost
+        .into_iter()
+        .filter(|known| seen.slots.with(&known.digest).is_none());
+    let with_id = lost.map(|known| ValueRecord {
+        id: known.id.clone().or_else(|| decision.id_of_added(&known)),
+        ..known
+    });
+    Some(with_id.map(|known| decision.left(&known)).collect())
 }
 
 impl Decision<'_> {
@@ -119,7 +152,7 @@ impl Decision<'_> {
     /// What is reported about a credential that was replaced and is not removed. None: it has expired, or the issuer does not list it.
     pub(super) fn stays(&self, known: &ValueRecord) -> Option<Notice> {
         let listed = known.id.as_ref().and_then(|id| self.listed(id));
-        let application = self.memory.application.as_ref();
+        let application = self.memory.last_read.as_ref();
         if application.is_some_and(|application| self.is_gone(known, application)) {
             return None;
         }
@@ -165,6 +198,17 @@ impl Decision<'_> {
 }
 
 impl Record {
+    /// The end of the name of the credential that the client resource with this UID is adding. A public key has no name.
+    pub fn adds(&self, uid: &str) -> Option<String> {
+        let own = self.makers.last().is_some_and(|maker| maker == uid);
+        match self.state {
+            Phase::Adding { n, .. } if own && self.kind != Some(Kind::Key) => {
+                Some(format!("{uid}/{n}"))
+            }
+            _ => None,
+        }
+    }
+
     /// The credential that is being removed.
     pub(super) fn retiring(&self) -> Option<&ValueRecord> {
         match &self.state {

@@ -45,8 +45,10 @@ pub struct Memory {
     pub(super) unremoved: u32,
     /// No removal is sent before this time.
     pub(super) removes_at: Option<Timestamp>,
-    /// The last one that was removed. Replicas may still list it.
-    pub(super) gone: Option<String>,
+    /// What was removed, and when, the latest last. The issuer may still list it.
+    gone: Vec<(String, Timestamp)>,
+    /// The last reading of the application, which a change of it does not clear: what is reported does not end while the application is changed.
+    pub(super) last_read: Option<Application>,
     /// Certificates that were announced, the oldest first.
     sent: Vec<Sent>,
     row: Row,
@@ -86,7 +88,8 @@ impl Memory {
             removed: None,
             unremoved: 0,
             removes_at: None,
-            gone: None,
+            gone: Vec::new(),
+            last_read: None,
             sent: Vec::new(),
             row: Row::default(),
             tried_at: None,
@@ -193,6 +196,7 @@ impl Memory {
             (Step::ReadApplication, Outcome::Application(application)) => {
                 self.read_refused = None;
                 self.application = Some(application.clone());
+                self.last_read.clone_from(&self.application);
                 self.read_fault = None;
                 if lacks_caller(self.write_fault.as_ref()) {
                     self.write_fault = None;
@@ -219,7 +223,8 @@ impl Memory {
                 self.sent.retain(|sent| sent.digest != *digest);
             }
             (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) => {
-                (self.removed, self.gone) = (Some(id.clone()), Some(id.clone()));
+                self.removed = Some(id.clone());
+                self.is_removed(id, now);
                 self.removes_at = None;
                 self.succeeded();
             }
@@ -246,7 +251,7 @@ impl Memory {
         if reads && fault.class == Class::Permission {
             // An application may roll its own certificates without the permission to read itself.
             self.read_refused = Some((now, fault.clone()));
-            (self.application, self.read_fault) = (None, None);
+            (self.application, self.last_read, self.read_fault) = (None, None, None);
             return;
         }
         let of = if reads {

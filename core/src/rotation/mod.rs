@@ -109,7 +109,7 @@ pub use crate::oauth::AnswerIds;
 pub use cycle::Cycle;
 pub use elsewhere::Changed;
 pub use failure::{Failure, FailureCause};
-pub use left::{Left, until_end};
+pub use left::{Left, forgotten, until_end};
 pub use manager::may_change;
 pub use memory::Memory;
 pub use next::next;

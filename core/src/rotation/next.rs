@@ -55,6 +55,8 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         }
         Phase::Retiring { key, from } => decision.retiring(key, *from, &mut notices),
     };
+    decision.replaced(&mut notices);
+    decision.left_in_others(&mut notices);
     if record.state != Phase::Steady {
         notices.extend(decision.strangers());
         notices.dedup();

@@ -35,6 +35,15 @@ impl Mark {
             Self::Hint(_) | Self::Certificate { .. } => None,
         }
     }
+
+    /// What the digest of the value is computed from instead of its text, if it is known: the text of a certificate and of its private key has
+    /// several forms (lines before the PEM, another encoding), and each is the same credential.
+    pub fn digested(&self) -> Option<&str> {
+        match self {
+            Self::Certificate { sha256, .. } => Some(sha256),
+            Self::Hint(_) | Self::Key(_) => None,
+        }
+    }
 }
 
 /// A value of the Secret.
@@ -48,6 +57,14 @@ pub struct Slot {
     pub name: Option<String>,
     /// Validity, if the value contains it (a certificate).
     pub validity: Option<(Timestamp, Timestamp)>,
+}
+
+impl Slot {
+    /// Whether it is certainly the same credential, in whatever form it is stored.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let certain = !matches!(self.mark, Mark::Hint(_));
+        self.digest == other.digest || certain && self.mark == other.mark
+    }
 }
 
 /// The values of the Secret.
@@ -267,12 +284,27 @@ impl Facts {
         application: Option<(&Application, bool)>,
         settings: &RotationSettings,
     ) -> Self {
+        // If the application cannot be read, the subject of a certificate shows that apicred created it, and its number.
+        let named = |slot: &Slot| {
+            let name = slot.name.as_deref().filter(|_| application.is_none())?;
+            seen.names.number(name)
+        };
+        // No digest fits if the operator lost its key for digests.
+        let fits = |known: &ValueRecord, slot: &Slot| {
+            let ends = slot.validity.map(|(_, until)| until);
+            let other = seen.slots.with(&known.digest);
+            other.is_none() && (known.until.is_none() || known.until == ends)
+        };
         let mut about = |slot: &Option<Slot>| {
             let slot = slot.as_ref()?;
             let noted = pool.iter().find(|k| k.digest == slot.digest);
             // A public key is the same in another notation, and if the operator lost its key for digests.
             let id = slot.mark.id();
             let noted = noted.or_else(|| pool.iter().find(|k| id.is_some() && k.id == id));
+            let noted = noted.or_else(|| {
+                let n = named(slot)?;
+                pool.iter().find(|k| k.n == Some(n) && fits(k, slot))
+            });
             let mut known = noted.map_or_else(ValueRecord::default, |k| (*k).clone());
             known.digest.clone_from(&slot.digest);
             if let Some((application, _)) = application
@@ -297,25 +329,16 @@ impl Facts {
                 known.from = known.from.or(key.from);
                 known.until = known.until.or(key.until);
             }
+            known.n = known.n.or_else(|| named(slot));
             if let Some((from, until)) = slot.validity {
                 (known.from, known.until) = (Some(from), Some(until));
             }
             Some(known)
         };
-        // If the application cannot be read, the subject of a certificate shows that apicred created it.
-        let by_subject = |known: Option<ValueRecord>, slot: &Option<Slot>| {
-            let name = slot.as_ref().and_then(|slot| slot.name.as_deref());
-            let name = name.filter(|_| application.is_none());
-            let n = name.and_then(|name| seen.names.number(name));
-            known.map(|known| ValueRecord {
-                n: known.n.or(n),
-                ..known
-            })
-        };
         let slots = &seen.slots;
         Self {
-            current: by_subject(about(&slots.current), &slots.current),
-            next: by_subject(about(&slots.next), &slots.next),
+            current: about(&slots.current),
+            next: about(&slots.next),
             previous: about(&slots.previous),
         }
     }

@@ -38,18 +38,23 @@ impl Decision<'_> {
 
     /// Whether an earlier client resource created it and it is probably in no Secret. Replicas lag behind a removal.
     fn is_left_by_earlier(&self, key: &Key) -> bool {
-        let gone = self.memory.gone.as_ref() == Some(&key.id);
-        self.is_of_earlier(key) && !self.is_in_use(key) && !gone
+        self.is_of_earlier(key) && !self.is_in_use(key) && !self.is_removed(key)
+    }
+
+    /// Whether it was removed a short time ago, and is still listed.
+    fn is_removed(&self, key: &Key) -> bool {
+        self.memory.is_gone(&key.id, self.now)
     }
 
     pub(super) fn listed(&self, id: &str) -> Option<&Key> {
-        let mut keys = self.memory.application.as_ref()?.keys.iter();
+        let mut keys = self.memory.last_read.as_ref()?.keys.iter();
         keys.find(|key| key.id == id)
     }
 
-    /// Whether this credential of the issuer is one of ours and is probably in no Secret.
+    /// Whether this credential of the issuer is one of ours, is probably in no Secret, and was not removed.
     pub(super) fn is_orphan(&self, key: &Key) -> bool {
-        self.made(key).is_some() && !self.is_in_use(key) && self.is_also_at(key).is_none()
+        let is_ours = self.made(key).is_some() && !self.is_removed(key);
+        is_ours && !self.is_in_use(key) && self.is_also_at(key).is_none()
     }
 
     /// Whether it is, or may be, the value of a slot.
@@ -81,13 +86,13 @@ impl Decision<'_> {
         let noted = self.record.replaced.contains(&key.id) && !is_named(key);
         let named = self.settings.adopt.as_ref() == Some(&key.id);
         let left = noted && !self.is_in_use(key) || self.is_left_by_earlier(key);
-        named && left && self.is_also_at(key).is_none()
+        named && left && !self.is_removed(key) && self.is_also_at(key).is_none()
     }
 
     /// Reports credentials that were replaced and are still at the issuer: those that apicred did not create, and those of an earlier client
     /// resource.
     pub(super) fn replaced(&self, notices: &mut Vec<Notice>) {
-        let application = self.memory.application.as_ref();
+        let application = self.memory.last_read.as_ref();
         let is_there = |id: &String| match application {
             Some(application) => application.keys.iter().any(|k| k.id == *id),
             // The application of a certificate may never be read.

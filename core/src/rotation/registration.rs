@@ -88,6 +88,24 @@ pub fn moved(raw: &RawAnswer, sent: &Url) -> Option<Url> {
     (url != *sent).then_some(url)
 }
 
+/// That an answer is about another client than this one. Nothing of it is stored: its token is not the one of this client. An answer without a
+/// client ID may contain the token of this client, which nothing else has.
+pub fn of_another(raw: &RawAnswer, client_id: &str) -> Option<Fault> {
+    if !(200..300).contains(&raw.status) {
+        return None;
+    }
+    let fields = object(&raw.body).ok()?;
+    let id = fields.get("client_id").filter(|id| !id.is_null())?;
+    (id.as_str() != Some(client_id)).then(wrong_client)
+}
+
+fn wrong_client() -> Fault {
+    useless(
+        Class::Invalid,
+        "the registration is of another client; correct spec.id, or registration_client_uri in the Secret",
+    )
+}
+
 /// Reads the answer to [`Access::read`] and [`Access::update`].
 ///
 /// # Errors
@@ -118,10 +136,7 @@ pub fn registration(
         ));
     };
     if fields.get("client_id").and_then(Value::as_str) != Some(client_id) {
-        return Err(useless(
-            Class::Invalid,
-            "the registration is of another client; correct spec.id, or registration_client_uri in the Secret",
-        ));
+        return Err(wrong_client());
     }
     let jwks_uri = fields.get("jwks_uri").and_then(Value::as_str);
     if jwks_uri.is_some_and(|uri| !uri.trim().is_empty()) {
@@ -134,6 +149,12 @@ pub fn registration(
 }
 
 impl Registration {
+    /// Whether the answer contains the public keys. Without them it shows neither that a key is registered nor that it is not.
+    pub fn has_keys(&self) -> bool {
+        let set = self.0.get("jwks").and_then(|set| set.get("keys"));
+        set.is_some_and(Value::is_array)
+    }
+
     /// Its public keys. Their id is the thumbprint of RFC 7638, because a client may choose any `kid`.
     pub fn application(&self, now: Timestamp) -> Application {
         let keys = self.keys().filter_map(|jwk| {

@@ -120,7 +120,7 @@ impl Decision<'_> {
 
     /// Reports the credentials of apicred that are stored in other places.
     pub(super) fn left_in_others(&self, notices: &mut Vec<Notice>) {
-        let keys = self.memory.application.iter().flat_map(|a| &a.keys);
+        let keys = self.memory.last_read.iter().flat_map(|a| &a.keys);
         let keys = keys.filter(|key| self.made(key).is_some() && !self.is_in_use(key));
         let valid = keys.filter(|key| key.until.is_none_or(|until| until > self.now));
         notices.extend(valid.filter_map(|key| {

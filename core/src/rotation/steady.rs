@@ -38,8 +38,6 @@ impl Decision<'_> {
             }
             Beside::ValueRecord => false,
         };
-        self.replaced(notices);
-        self.left_in_others(notices);
         let Some(current) = &self.seen.slots.current else {
             notices.push(Notice::NoCurrent);
             return self.wait(self.settings.pace.again);

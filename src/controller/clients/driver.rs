@@ -201,6 +201,73 @@ pub(super) struct Uploads {
     pub(super) begun: Option<String>,
     /// The rotation request that the upload has answered.
     pub(super) handled: Option<String>,
+    /// The request of a rotation that is open, and the digest of the certificate that was in use when this process first saw the request.
+    pub(super) open: Option<(String, Option<String>)>,
     /// The last reported failure.
     pub(super) failed: Option<String>,
+}
+
+impl Uploads {
+    /// Whether another certificate than at the time of the open request works: the request is answered, whoever uploaded the certificate.
+    pub(super) fn renewed(&mut self, seen: &Uploading, works: bool) -> bool {
+        let open = seen.requested.as_ref();
+        let Some(request) = open.filter(|_| seen.handled != seen.requested) else {
+            self.open = None;
+            return false;
+        };
+        let secret = seen.secret.as_ref().map(|slot| &slot.digest);
+        if let Some((of, before)) = &self.open
+            && of == request
+        {
+            return works && secret.is_some() && secret != before.as_ref();
+        }
+        let copy = seen.copy.as_ref().map(|slot| &slot.digest);
+        let in_use = secret.filter(|_| works).or(copy).or(secret);
+        self.open = Some((request.clone(), in_use.cloned()));
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rotation::{Mark, Slot};
+
+    fn slot(digest: &str) -> Option<Slot> {
+        Some(Slot {
+            digest: digest.to_owned(),
+            mark: Mark::Hint(digest.to_owned()),
+            name: None,
+            validity: None,
+        })
+    }
+
+    #[test]
+    fn a_request_is_answered_by_another_certificate_that_works_whoever_uploaded_it() {
+        let mut uploads = Uploads::default();
+        let mut seen = Uploading {
+            secret: slot("a"),
+            copy: slot("a"),
+            ..Uploading::default()
+        };
+        assert!(!uploads.renewed(&seen, true), "there is no request");
+        seen.requested = Some("now".to_owned());
+        assert!(!uploads.renewed(&seen, true));
+        assert!(!uploads.renewed(&seen, true), "the same certificate");
+        seen.secret = slot("b");
+        assert!(!uploads.renewed(&seen, false), "it does not work yet");
+        assert!(uploads.renewed(&seen, true));
+        seen.handled.clone_from(&seen.requested);
+        assert!(!uploads.renewed(&seen, true), "it is answered");
+
+        // Another process: the new certificate is in the Secret, and does not work yet.
+        let mut uploads = Uploads::default();
+        seen.handled = None;
+        assert!(!uploads.renewed(&seen, false));
+        assert!(uploads.renewed(&seen, true));
+        // The new one works already: it is not known that it is new.
+        let mut uploads = Uploads::default();
+        assert!(!uploads.renewed(&seen, true));
+        assert!(!uploads.renewed(&seen, true));
+    }
 }

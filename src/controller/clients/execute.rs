@@ -141,7 +141,7 @@ impl Execution<'_> {
                 "the object ID of the application is not known, and the client may not read it; set spec.objectId",
             ));
         };
-        let Some(ClientValue::Certificate(identity, _)) = self.inputs.current() else {
+        let Some(ClientValue::Certificate(identity)) = self.inputs.current() else {
             return Err(not_sent(
                 Class::Proof,
                 "the Secret has no valid certificate; store one",
@@ -194,7 +194,7 @@ impl Execution<'_> {
     /// The key size of a new certificate in bits.
     fn bits(&self) -> usize {
         let current = || match self.inputs.current()? {
-            ClientValue::Certificate(identity, _) => Some(identity.key().ok()?.shape()),
+            ClientValue::Certificate(identity) => Some(identity.key().ok()?.shape()),
             _ => None,
         };
         let chosen = self.inputs.rotating.bits;
@@ -246,7 +246,7 @@ impl Execution<'_> {
     }
 
     async fn add_key(&mut self, digest: &str) -> Result<Outcome, Fault> {
-        let Some(ClientValue::Certificate(next, _)) = self.value(Tried::Next, digest) else {
+        let Some(ClientValue::Certificate(next)) = self.value(Tried::Next, digest) else {
             return Ok(moved());
         };
         if !next

@@ -91,6 +91,9 @@ fn found(secret: &Secret, (kind, keys): (Kind, &[String]), key: &Key, uid: &str)
             "Secret {name} belongs to {owner}, which would put the old content back; give the client a Secret of its own, or remove rotation"
         ));
     }
+    if meta.deletion_timestamp.is_some() {
+        return Some(format!("Secret {name} is being deleted; create it again"));
+    }
     if secret.immutable == Some(true) {
         return Some(format!(
             "Secret {name} is immutable; create it again without immutable"
@@ -270,6 +273,11 @@ mod tests {
             json!({ "metadata": { "name": "s" }, "immutable": true }),
         );
         assert!(text.contains("is immutable"), "{text}");
+        // A finalizer keeps it for now.
+        let ends = json!({ "name": "s", "deletionTimestamp": "2026-12-01T00:00:00Z",
+            "annotations": { "apicred.dev/rotate-by": "defender" } });
+        let text = message_for(Kind::Secret, json!({ "metadata": ends }));
+        assert_eq!(text, "Secret s is being deleted; create it again");
         let text = message_for(Kind::Secret, json!({ "metadata": { "name": "s" } }));
         assert!(text.contains("rotate-by: defender"), "{text}");
     }

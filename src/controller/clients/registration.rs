@@ -17,7 +17,7 @@ use crate::{
     rotation::{
         Class, Fault, Outcome, Registry, Tried,
         graph::GraphRequest,
-        registration::{Access, Registration, moved, registration, renewed},
+        registration::{Access, Registration, moved, of_another, registration, renewed},
     },
 };
 
@@ -73,9 +73,29 @@ impl Execution<'_> {
             may_have_happened: false,
             ..fault
         })?;
+        // The update would remove every key that is registered.
+        if !before.has_keys() {
+            return Err(not_sent(Class::Invalid, WITHOUT_KEYS));
+        }
         let metadata = change(&before);
-        self.send(&mut access, |access| access.update(&metadata))
-            .await
+        let after = self.send(&mut access, |access| access.update(&metadata));
+        let after = after.await?;
+        if after.has_keys() {
+            return Ok(after);
+        }
+        // The update was answered with a success, so it probably has taken effect: only a reading shows it.
+        let read = self.send(&mut access, Access::read).await;
+        let read = read.and_then(|read| {
+            let has_keys = read.has_keys();
+            has_keys
+                .then_some(read)
+                .ok_or_else(|| not_sent(Class::Invalid, WITHOUT_KEYS))
+        });
+        read.map_err(|fault| Fault {
+            sent: true,
+            may_have_happened: true,
+            ..fault
+        })
     }
 
     /// Sends one request. A new registration access token and a new address are stored, and are in `access` afterwards.
@@ -95,6 +115,11 @@ impl Execution<'_> {
         let in_flight = self.driver.context.refreshes.begin();
         let request = request(access);
         let raw = place.send(request, "the registration endpoint").await?;
+        // The registration of another client has another token.
+        let client = &self.inputs.rotating.client_id;
+        if let Some(fault) = of_another(&raw, client) {
+            return Err(self.with_refused(fault));
+        }
         self.keep(access, (renewed(&raw, &access.token), None), in_flight)
             .await?;
         if let Some(address) = self.address_in(&raw, &access.url, &posted) {
@@ -122,7 +147,8 @@ impl Execution<'_> {
             return Ok(());
         };
         let serves = registration(&raw, &self.inputs.rotating.client_id, self.now()).is_ok();
-        let token = renewed(&raw, &access.token);
+        let another = of_another(&raw, &self.inputs.rotating.client_id).is_some();
+        let token = renewed(&raw, &access.token).filter(|_| !another);
         let used = serves.then(|| address.clone());
         self.keep(access, (token, used), in_flight).await?;
         if !serves {
@@ -254,6 +280,8 @@ impl Execution<'_> {
         })
     }
 }
+
+const WITHOUT_KEYS: &str = "the registration endpoint answers without the public keys of the client (jwks), so that apicred cannot add or remove one of them; have the issuer show jwks, or remove rotation";
 
 /// The issuer returned a registration that was not changed.
 fn not_done(message: &str) -> Fault {

@@ -129,15 +129,20 @@ impl Driver {
         begun || self.memory.has_announced(&secret.digest)
     }
 
-    /// Reports once that the issuer has a certificate that was announced. Returns true if it is new.
+    /// Reports once that the issuer has a certificate that was announced. Returns true if it answers a request of a rotation.
     pub(super) async fn uploaded(&mut self, seen: &Uploading) -> bool {
         let works = seen.works(&self.memory);
+        let renewed = self.uploads.renewed(seen, works);
         let Some(secret) = seen.secret.as_ref().filter(|_| works) else {
             return false;
         };
         let known = self.uploads.done.as_ref() == Some(&secret.digest);
         if known || !self.announced(secret) {
-            return false;
+            // Somebody else uploaded it.
+            if renewed {
+                self.uploads.handled.clone_from(&seen.requested);
+            }
+            return renewed;
         }
         self.uploads.done = Some(secret.digest.clone());
         self.uploads.handled.clone_from(&seen.requested);

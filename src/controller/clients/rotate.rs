@@ -31,8 +31,8 @@ use crate::{
     api::{ApiCredential, ApiPreset, IssuerRef},
     credential::{ClientLookup, FieldError, Key, parse_client, parse_with_client},
     rotation::{
-        Next, Observed, Outcome, Record, Registry, Rotating, Step, Uploading, lagging, next,
-        rotating, upload, used_at,
+        Next, Observed, Outcome, Record, Registry, Rotating, Step, StoredRecord, Uploading,
+        lagging, next, rotating, upload, used_at,
     },
 };
 
@@ -197,6 +197,10 @@ impl Driver {
             inputs,
         };
         let outcome = execution.run(&next.step).await;
+        let repeated = match &next.step {
+            Step::RemoveKey { id } | Step::RemovePassword { id } => self.memory.has_removed(id),
+            _ => false,
+        };
         self.memory
             .after(&next.step, &outcome, self.context.clock.now());
         tracing::debug!(
@@ -211,6 +215,7 @@ impl Driver {
         }
         if let (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) =
             (&next.step, &outcome)
+            && !repeated
         {
             self.removed(id).await;
         }
@@ -257,7 +262,7 @@ impl Driver {
         let copy = match &copy {
             Some(copy) => Some(self.copy(copy, &secret.metadata).await?),
             None => match obstacle(&secret, &rotating, &self.key, &self.uid) {
-                Some(why) => return Err((why, RECHECK)),
+                Some(why) => return Err((self.with_added(why, &secret), RECHECK)),
                 None => None,
             },
         };
@@ -289,6 +294,21 @@ impl Driver {
             let why = "the values of the Secret cannot be read; this is a defect of apicred";
             (why.to_owned(), LONGEST)
         })
+    }
+
+    /// Adds the credential that a rotation was adding to the reason why the Secret may not be changed: its answer may be lost.
+    fn with_added(&self, why: String, secret: &Secret) -> String {
+        let annotations = secret.metadata.annotations.as_ref();
+        let noted = annotations.map(Record::read);
+        let Some(StoredRecord::Record(record)) = noted else {
+            return why;
+        };
+        match record.adds(&self.uid) {
+            Some(name) => format!(
+                "{why}; a credential whose name ends with {name} may be at the issuer, and apicred continues with it when the Secret may be changed"
+            ),
+            None => why,
+        }
     }
 
     /// What is rotated, and the issuer from the view of this client.
@@ -364,7 +384,13 @@ impl Driver {
         let none = BTreeMap::new();
         let noted = Record::read(meta.annotations.as_ref().unwrap_or(&none));
         let uid = meta.uid.as_deref().unwrap_or_default();
-        let users = users(&self.context, &self.key.namespace, &inputs.rotating, uid);
+        let users = users(
+            &self.context,
+            &self.key.namespace,
+            &inputs.rotating,
+            &inputs.place.credential.issuer,
+            uid,
+        );
         Observed {
             lagging: lagging(&users, &noted, &version, inputs.rotating.settings.overlap),
             used_at: used_at(&users, &version),

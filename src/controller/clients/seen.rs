@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::controller::{context::Context, locks::lock, requeue::reference};
 use crate::{
-    credential::Key,
+    credential::{Issuer, Key},
     oauth::{
         ClientKey, Identity, MAX_KEYS_SEARCHED, Material, file, secret_text, with_private_keys,
     },
@@ -23,7 +23,7 @@ use crate::{
 /// A value of the Secret.
 pub(super) enum ClientValue {
     Secret(SecretString),
-    Certificate(Box<Identity>, [SecretString; 2]),
+    Certificate(Box<Identity>),
     Key(Box<ClientKey>, SecretString),
 }
 
@@ -51,7 +51,7 @@ impl ClientValue {
                 let (certificate, key) = (file(bytes(0)?).ok()?, file(bytes(1)?).ok()?);
                 let identity =
                     Identity::from_pem(certificate.expose_secret(), key.expose_secret()).ok()?;
-                Some(Self::Certificate(Box::new(identity), [certificate, key]))
+                Some(Self::Certificate(Box::new(identity)))
             }
         }
     }
@@ -59,22 +59,22 @@ impl ClientValue {
     /// What is known of the value. Its digest is for the value as a client credential of this client: if `spec.id` changes to
     /// another application, or the issuer changes, recorded results are not valid. The value must then get a token before another one is added.
     pub(super) fn slot(&self, rotating: &Rotating, digests: &DigestKey) -> Option<Slot> {
-        let texts: Vec<&str> = match self {
-            Self::Secret(value) | Self::Key(_, value) => vec![value.expose_secret()],
-            Self::Certificate(_, pair) => pair.iter().map(ExposeSecret::expose_secret).collect(),
-        };
         let (mark, name, validity) = match self {
             Self::Secret(value) => (hint(value), None, None),
             Self::Key(key, _) => (Mark::Key(key.thumbprint()), None, None),
-            Self::Certificate(identity, _) => {
+            Self::Certificate(identity) => {
                 let validity = identity.validity();
                 let validity = validity.map(|validity| (validity.from, validity.until));
                 let name = identity.name().map(str::to_owned);
                 (thumbprints(identity)?, name, validity)
             }
         };
+        let text = match self {
+            Self::Secret(value) | Self::Key(_, value) => value.expose_secret(),
+            Self::Certificate(_) => mark.digested()?,
+        };
         Some(Slot {
-            digest: value_digest(digests, &rotating.client(), &texts),
+            digest: value_digest(digests, &rotating.client(), &[text]),
             mark,
             name,
             validity,
@@ -84,7 +84,7 @@ impl ClientValue {
     pub(super) fn material(self) -> Material {
         match self {
             Self::Secret(value) => Material::Secret(value),
-            Self::Certificate(identity, _) => Material::Signer(identity, 0),
+            Self::Certificate(identity) => Material::Signer(identity, 0),
             Self::Key(key, _) => Material::Key(key),
         }
     }
@@ -160,16 +160,31 @@ pub(super) fn users(
     context: &Context,
     namespace: &str,
     rotating: &Rotating,
+    issuer: &Issuer,
     uid: &str,
 ) -> Vec<User> {
     let source = (namespace.to_owned(), rotating.secret.clone());
     let keys = lock(&context.index).of_secret(&source);
     keys.iter()
-        .filter_map(|key| user(context, key, rotating, uid))
+        .filter_map(|key| user(context, key, rotating, issuer, uid))
         .collect()
 }
 
-pub(super) fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<User> {
+/// Whether a token of one issuer proves a value at the other one. They are one object, or an administrator vouches for both and the same root
+/// certificates apply: with root certificates of their own, any server could have answered.
+fn is_as_trusted(one: &Issuer, other: &Issuer) -> bool {
+    let vouched = one.vouched && other.vouched;
+    let same_roots = one.ca_bundle == other.ca_bundle && one.ca_source == other.ca_source;
+    one.id == other.id || vouched && same_roots
+}
+
+pub(super) fn user(
+    context: &Context,
+    key: &Key,
+    rotating: &Rotating,
+    issuer: &Issuer,
+    uid: &str,
+) -> Option<User> {
     let object = context.credentials.get(&reference(key))?.open()?;
     if object.metadata.deletion_timestamp.is_some() {
         return None;
@@ -192,7 +207,9 @@ pub(super) fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str)
         .filter(|used| used.uid == uid)
         .map(|used| used.version.clone());
     let (endpoint, id) = (&credential.issuer.endpoint, &credential.client_id);
-    let same = *endpoint == rotating.endpoint && id.eq_ignore_ascii_case(&rotating.client_id);
+    let same = *endpoint == rotating.endpoint
+        && id.eq_ignore_ascii_case(&rotating.client_id)
+        && is_as_trusted(&credential.issuer, issuer);
     let request = record.map(|record| record.request.as_str());
     // The spec may have been changed after the token was issued.
     let is_of_client = same && request == Some(fingerprint::request(&credential).as_str());
@@ -234,6 +251,48 @@ mod tests {
         let data = BTreeMap::from(data);
         assert_eq!(beside(&keys, &data), ["tls.key-next", "tls.key-previous"]);
         assert_eq!(beside(&keys[..1], &data), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_certificate_in_another_text_is_the_same_value() {
+        let pair = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+        let rotating = Rotating {
+            settings: crate::rotation::RotationSettings::of(Kind::Certificate),
+            secret: "s".to_owned(),
+            keys: vec!["tls.crt".to_owned(), "tls.key".to_owned()],
+            reference: crate::api::SecretKeyRef {
+                name: "s".to_owned(),
+                key: "tls.key".to_owned(),
+            },
+            endpoint: crate::credential::Endpoint::Nowhere,
+            client_id: "c".to_owned(),
+            object_id: None,
+            manager: None,
+            registry: crate::rotation::Registry::Graph(
+                url::Url::parse("https://graph.example").unwrap(),
+            ),
+            bits: None,
+        };
+        let digests = DigestKey::new(&[7; 32]);
+        let digest = |certificate: String, key: String| {
+            let data = [("tls.crt", certificate), ("tls.key", key)];
+            let data = data.map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes())));
+            let value = ClientValue::read(&rotating, &BTreeMap::from(data), "").unwrap();
+            value.slot(&rotating, &digests).unwrap().digest
+        };
+        let recorded = digest(certificate.clone(), key.clone());
+        let own = [
+            (format!("subject=CN = a\n{certificate}"), key.clone()),
+            (certificate.clone(), format!("Bag Attributes\n{key}\n")),
+            (certificate.replace('\n', "\r\n"), key.clone()),
+        ];
+        for (certificate, key) in own {
+            assert_eq!(digest(certificate, key), recorded);
+        }
+        let other = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let other = digest(other.cert.pem(), other.signing_key.serialize_pem());
+        assert_ne!(other, recorded);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) fn trial_request(
         if !credential.inputs().is_empty() {
             return None;
         }
-        let user = user(context, key, rotating, &uid);
+        let user = user(context, key, rotating, &credential.issuer, &uid);
         let has_token = user.is_some_and(|user| user.is_valid && user.version.is_some());
         let rank = Rank {
             denied: permission(context, &credential).0.is_err(),

@@ -127,6 +127,7 @@ impl Driver {
             &self.context,
             namespace,
             &inputs.rotating,
+            &inputs.place.credential.issuer,
             uid.unwrap_or_default(),
         );
         let none = BTreeMap::new();

@@ -12,7 +12,7 @@ use crate::{
     },
     oauth::{self, Class, ClientKey, Identity, Material, TokenError},
     plan::fingerprint::DigestKey,
-    rotation::{Record, StoredRecord, values::PREVIOUS},
+    rotation::{Record, StoredRecord, graph::thumbprints, values::PREVIOUS},
 };
 
 /// The list in the spec and the observed list are the same. Otherwise there is a defect.
@@ -80,8 +80,7 @@ pub(super) fn before(
         return None;
     };
     let current = current(secret, credential, key)?;
-    let texts: Vec<&str> = current.iter().map(ExposeSecret::expose_secret).collect();
-    if !record.has_put(digests, &texts) {
+    if !record.has_put(digests, &[current.expose_secret()]) {
         return None;
     }
     match &credential.authentication {
@@ -108,17 +107,17 @@ pub(super) fn before(
     }
 }
 
-/// The parts of the current value, as a rotation reads them.
-fn current(secret: &Opened, credential: &Credential, key: &str) -> Option<Vec<SecretString>> {
+/// What a rotation computes the digest of the current value from.
+fn current(secret: &Opened, credential: &Credential, key: &str) -> Option<SecretString> {
     let text = |key: &str, take: Taken| take(&secret.data.get(key)?.0).ok();
     match &credential.authentication {
-        AuthenticationMethod::Secrets(_) => Some(vec![text(key, oauth::secret_text)?]),
+        AuthenticationMethod::Secrets(_) => text(key, oauth::secret_text),
         AuthenticationMethod::Certificates(all) => {
             let pair = &pair_of(all, secret, key)?.pair;
-            let certificate = text(&pair.certificate, oauth::file)?;
-            Some(vec![certificate, text(key, oauth::file)?])
+            let identity = identity_of(secret, pair, false).ok()?;
+            Some(SecretString::from(thumbprints(&identity)?.digested()?))
         }
-        AuthenticationMethod::Key(_) => Some(vec![text(key, oauth::file)?]),
+        AuthenticationMethod::Key(_) => text(key, oauth::file),
         _ => None,
     }
 }

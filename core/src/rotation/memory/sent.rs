@@ -1,9 +1,12 @@
-//! The certificates that a process announced to the issuer.
+//! The certificates that a process announced to the issuer, and the credentials that it removed there.
 
 use jiff::Timestamp;
 
 use super::Memory;
-use crate::rotation::outcome::Fault;
+use crate::rotation::{
+    outcome::Fault,
+    settings::{SKEW, SWEEP},
+};
 
 /// Maximum number of announcements that are remembered.
 const MOST_SENT: usize = 4;
@@ -29,7 +32,32 @@ impl Sent {
     }
 }
 
+/// Maximum number of removed credentials that are remembered.
+const MOST_GONE: usize = 64;
+
 impl Memory {
+    /// Whether this process removed this credential at the issuer before.
+    pub fn has_removed(&self, id: &str) -> bool {
+        self.gone.iter().any(|(gone, _)| gone == id)
+    }
+
+    /// Whether this credential was removed within the last day. A reading that still lists it is older, or the issuer does not update its list:
+    /// another removal would have no other answer.
+    pub(in crate::rotation) fn is_gone(&self, id: &str, now: Timestamp) -> bool {
+        let lately = |at: Timestamp| {
+            let age = now.duration_since(at);
+            age < SWEEP && age > -SKEW
+        };
+        self.gone.iter().any(|(gone, at)| gone == id && lately(*at))
+    }
+
+    pub(super) fn is_removed(&mut self, id: &str, now: Timestamp) {
+        self.gone.retain(|(gone, _)| gone != id);
+        self.gone.push((id.to_owned(), now));
+        let surplus = self.gone.len().saturating_sub(MOST_GONE);
+        self.gone.drain(..surplus);
+    }
+
     /// The result of announcing a certificate.
     pub(in crate::rotation) fn sent(&self, digest: &str) -> Option<&Sent> {
         self.sent.iter().find(|sent| sent.digest == digest)

@@ -5,8 +5,9 @@ use super::process::{Process, failed};
 use crate::{
     fixtures::at,
     rotation::{
-        Application, Change, Class, FailureCause, InOther, Key, KeyMark, Kind, Left, Mark, Outcome,
-        Phase, RemovalSource, Slot, Step, Stored, ValueRecord, Values,
+        self, Application, Change, Class, FailureCause, InOther, Key, KeyMark, Kind, Left, Mark,
+        Outcome, Phase, Record, RemovalSource, Slot, Step, Stored, StoredRecord, ValueRecord,
+        Values,
     },
 };
 
@@ -138,6 +139,51 @@ fn what_the_issuer_certainly_does_not_have_is_not_named() {
     let change = written(&mut process);
     assert_eq!(change.values, Values::DropNext);
     assert_eq!(change.leaves, []);
+}
+
+/// A user deleted the Secret and created it again, or replaced all of it.
+#[test]
+fn what_only_the_lost_annotation_named_is_named_once_more() {
+    let lost = |process: &Process, last: &Record| {
+        let Process {
+            seen,
+            memory,
+            settings,
+            now,
+        } = process;
+        rotation::forgotten(last, seen, memory, settings, *now)
+    };
+    let mut process = proving(None);
+    let last = process.record().clone();
+    process.seen.noted = StoredRecord::Absent;
+    process.seen.slots.current = Some(certificate("theirs"));
+    assert_eq!(lost(&process, &last), None, "nothing was read yet");
+    let mut process = blind(process);
+    let current = Left {
+        until: last.current.as_ref().and_then(|known| known.until),
+        ..left(Some("key-1"), 1)
+    };
+    let both = vec![current.clone(), left(None, 2)];
+    assert_eq!(lost(&process, &last), Some(both));
+    // The answer to adding it came after the Secret was deleted.
+    let step = Step::AddKey {
+        n: 2,
+        digest: "next".to_owned(),
+    };
+    let added = Outcome::KeyAdded(Some("key-2".to_owned()));
+    process.memory.after(&step, &added, at(0));
+    let both = vec![current.clone(), left(Some("key-2"), 2)];
+    assert_eq!(lost(&process, &last), Some(both));
+    // Only the annotation was removed.
+    process.seen.slots.next = Some(certificate("next"));
+    assert_eq!(lost(&process, &last), Some(vec![current]));
+    // It is found by its name.
+    let read = process.application();
+    process.memory.after(&Step::ReadApplication, &read, at(0));
+    let mut process = Process::of(Kind::Certificate);
+    process.memory.after(&Step::ReadApplication, &read, at(0));
+    process.seen.slots.current = Some(certificate("theirs"));
+    assert_eq!(lost(&process, &last), Some(Vec::new()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod graph;
 mod histories;
 mod in_hand;
 mod left;
+mod listed;
 mod manager;
 mod obsolete;
 mod overlap;

@@ -7,7 +7,7 @@ use crate::{
     fixtures::at,
     rotation::{
         Application, Key, KeyMark, Kind, Lagging, Mark, Names, Next, Notice, Outcome, Phase,
-        Record, RemovalSource, Slot, Step, StoredRecord, ValueRecord,
+        Record, RemovalSource, Slot, Step, StoredRecord, ValueRecord, Values,
     },
 };
 
@@ -31,6 +31,31 @@ pub(super) fn overlap(kind: Kind) -> Process {
         ..ValueRecord::default()
     });
     process
+}
+
+/// A user stored the previous value again as the current one, in another text.
+#[test]
+fn the_previous_credential_that_is_the_current_one_again_is_only_dropped_from_the_secret() {
+    let certificate = Mark::Certificate {
+        sha1: "aa".to_owned(),
+        sha256: "bb".to_owned(),
+    };
+    for (mark, is_same) in [
+        (certificate, true),
+        (Mark::Key("aa".to_owned()), true),
+        // Two client secrets may begin alike.
+        (Mark::Hint("aa".to_owned()), false),
+    ] {
+        let mut process = overlap(Kind::Certificate);
+        let slots = &mut process.seen.slots;
+        for slot in [&mut slots.current, &mut slots.previous] {
+            slot.as_mut().unwrap().mark = mark.clone();
+        }
+        let step = process.decide().step;
+        let drops = matches!(&step, Step::Write { change, .. } if change.values == Values::DropPrevious
+            && change.record.state == Phase::Steady);
+        assert_eq!(drops, is_same, "{mark:?}: {step:?}");
+    }
 }
 
 /// The current value got a token at the same time.

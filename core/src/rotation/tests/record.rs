@@ -240,6 +240,23 @@ fn only_the_value_that_a_rotation_made_and_put_there_is_its_own() {
 }
 
 #[test]
+fn the_credential_that_a_rotation_adds_is_named_only_to_its_own_client_resource() {
+    let since = at(0);
+    let of = |state, maker: &str, kind| Record {
+        state,
+        kind: Some(kind),
+        makers: vec!["earlier".to_owned(), maker.to_owned()],
+        ..Record::default()
+    };
+    let adding = || Phase::Adding { n: 4, since };
+    let name = of(adding(), "u", Kind::Secret).adds("u");
+    assert_eq!(name.as_deref(), Some("u/4"));
+    assert_eq!(of(adding(), "v", Kind::Secret).adds("u"), None);
+    assert_eq!(of(adding(), "u", Kind::Key).adds("u"), None);
+    assert_eq!(of(Phase::Steady, "u", Kind::Secret).adds("u"), None);
+}
+
+#[test]
 fn the_number_and_the_key_id_of_a_step_are_of_one_credential() {
     let since = at(0);
     let of = |n, id: Option<&str>| {

@@ -9,7 +9,7 @@ use crate::{
     rotation::{
         Class, Kind,
         graph::{application, new_password},
-        registration::{moved, registration},
+        registration::{moved, of_another, registration},
     },
 };
 
@@ -54,6 +54,46 @@ fn a_compressed_answer_is_reported_with_its_coding() {
     let body = json!({ "client_id": "c-1", "jwks": { "keys": [] } }).to_string();
     let plain = compressed(200, Some("gzip"), body.as_bytes());
     assert!(registration(&plain, "c-1", at(0)).is_ok());
+}
+
+#[test]
+fn an_answer_without_the_public_keys_shows_nothing_about_them() {
+    for (jwks, has_keys) in [
+        (json!({ "keys": [] }), true),
+        (json!({ "keys": [{ "kty": "EC" }] }), true),
+        (json!({ "keys": null }), false),
+        (json!({}), false),
+        (Value::Null, false),
+    ] {
+        let body = json!({ "client_id": "c-1", "jwks": jwks });
+        let read = registration(&json_answer(200, &body), "c-1", at(0));
+        assert_eq!(read.ok().map(|r| r.has_keys()), Some(has_keys), "{jwks}");
+    }
+    let body = json!({ "client_id": "c-1" });
+    let read = registration(&json_answer(200, &body), "c-1", at(0));
+    assert_eq!(read.ok().map(|r| r.has_keys()), Some(false));
+}
+
+/// Its token is not stored in place of the one of this client.
+#[test]
+fn an_answer_about_another_client_is_recognized_before_anything_of_it_is_stored() {
+    let token = json!("q7Zt-41x");
+    for (status, body, is_other) in [
+        (200, json!({ "client_id": "c-2" }), true),
+        (200, json!({ "client_id": 7 }), true),
+        (200, json!({ "client_id": "C-1" }), true),
+        (200, json!({ "client_id": "c-1" }), false),
+        // It may be the only copy of a new token of this client.
+        (200, json!({ "client_id": null }), false),
+        (200, json!({}), false),
+        (400, json!({ "client_id": "c-2" }), false),
+    ] {
+        let mut body = body;
+        body["registration_access_token"] = token.clone();
+        let fault = of_another(&json_answer(status, &body), "c-1");
+        assert_eq!(fault.is_some(), is_other, "{status} {body}");
+        assert!(fault.is_none_or(|fault| !fault.message.contains("q7Zt")));
+    }
 }
 
 #[test]
