@@ -35,15 +35,6 @@ impl Mark {
             Self::Hint(_) | Self::Certificate { .. } => None,
         }
     }
-
-    /// What the digest of the value is computed from instead of its text, if it is known: the text of a certificate and of its private key has
-    /// several forms (lines before the PEM, another encoding), and each is the same credential.
-    pub fn digested(&self) -> Option<&str> {
-        match self {
-            Self::Certificate { sha256, .. } => Some(sha256),
-            Self::Hint(_) | Self::Key(_) => None,
-        }
-    }
 }
 
 /// A value of the Secret.
@@ -57,14 +48,6 @@ pub struct Slot {
     pub name: Option<String>,
     /// Validity, if the value contains it (a certificate).
     pub validity: Option<(Timestamp, Timestamp)>,
-}
-
-impl Slot {
-    /// Whether it is certainly the same credential, in whatever form it is stored.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        let certain = !matches!(self.mark, Mark::Hint(_));
-        self.digest == other.digest || certain && self.mark == other.mark
-    }
 }
 
 /// The values of the Secret.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 
-use super::step::Values;
+use super::{
+    observed::{Mark, Slot},
+    step::Values,
+};
 use crate::{credential::end_of_secret, whole_second};
 
 /// Suffix of the key of the next value.
@@ -85,6 +88,25 @@ impl EndNote {
         } else {
             Self::Keep
         }
+    }
+}
+
+impl Mark {
+    /// What the digest of the value is computed from instead of its text, if it is known: the text of a certificate and of its private key has
+    /// several forms (lines before the PEM, another encoding), and each is the same credential.
+    pub fn digested(&self) -> Option<&str> {
+        match self {
+            Self::Certificate { sha256, .. } => Some(sha256),
+            Self::Hint(_) | Self::Key(_) => None,
+        }
+    }
+}
+
+impl Slot {
+    /// Whether it is certainly the same credential, in whatever form it is stored.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let certain = !matches!(self.mark, Mark::Hint(_));
+        self.digest == other.digest || certain && self.mark == other.mark
     }
 }
 

@@ -18,7 +18,7 @@ use crate::controller::{context::Context, token::refreshes::InFlight};
 use crate::{
     credential::{Endpoint, Key},
     plan::fingerprint::DigestKey,
-    rotation::{Kind, Memory, Names, Registry, Rotating, Slots, Uploading, values::NEXT},
+    rotation::{Kind, Memory, Names, Record, Registry, Rotating, Slots, Uploading, values::NEXT},
 };
 
 /// The interval at which a rotation that cannot start is checked again. It is also checked at each observed change.
@@ -98,6 +98,8 @@ pub(super) struct Driver {
     pub(super) of: Option<(Rotating, ClientPlace)>,
     /// For a client secret that is not stored in a Secret yet.
     pub(super) patience: Patience,
+    /// The record that this process read or wrote last: the Secret may be deleted with it.
+    pub(super) last_record: Option<Box<Record>>,
     /// Digest of the registration access token in the Secret.
     pub(super) token: Option<String>,
     pub(super) uploads: Uploads,
@@ -133,6 +135,7 @@ impl Driver {
             in_flight: None,
             of: None,
             patience: Patience::default(),
+            last_record: None,
             token: None,
             uploads: Uploads::default(),
             failed_requests: FailedRequests::default(),

@@ -192,6 +192,7 @@ impl Driver {
         self.in_flight = None;
         self.patience = Patience::default();
         (self.own, self.object_id) = (None, None);
+        self.last_record = None;
     }
 
     /// Reports a client secret that is not removed.

@@ -9,7 +9,7 @@ use k8s_openapi::{
 use crate::{
     api::names,
     credential::{Key, TLS, binding::is_named},
-    rotation::{Kind, Rotating},
+    rotation::{Kind, Record, Rotating, StoredRecord},
 };
 
 /// Labels and annotations of tools that restore the content of a Secret. The list is not complete: see also [`MANAGERS`].
@@ -61,7 +61,22 @@ pub(super) fn obstacle(
     found(secret, (rotating.settings.kind, &rotating.keys), key, uid)
 }
 
-/// The same for this kind of credential, under these keys of the Secret.
+/// Adds the credential that a rotation was adding to the reason why the Secret may not be changed: its answer may be lost.
+pub(super) fn with_added(why: String, secret: &Secret, uid: &str) -> String {
+    let annotations = secret.metadata.annotations.as_ref();
+    let noted = annotations.map(Record::read);
+    let Some(StoredRecord::Record(record)) = noted else {
+        return why;
+    };
+    match record.adds(uid) {
+        Some(name) => format!(
+            "{why}; a credential whose name ends with {name} may be at the issuer, and apicred continues with it when the Secret may be changed"
+        ),
+        None => why,
+    }
+}
+
+/// Why the content may not be replaced, for this kind of credential, under these keys of the Secret.
 fn found(secret: &Secret, (kind, keys): (Kind, &[String]), key: &Key, uid: &str) -> Option<String> {
     let meta = &secret.metadata;
     let name = meta.name.as_deref().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Reports what happens to a rotation: status, log, events, metrics.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 
@@ -9,7 +10,10 @@ use crate::{
     Reason,
     api::ApiClient,
     plan::{Notice, Severity},
-    rotation::{self, Change, Mark, Next, Record, Slot, Uploading, Values},
+    rotation::{
+        self, Change, Mark, Next, Observed, Record, RotationSettings, Slot, StoredRecord,
+        Uploading, Values,
+    },
     telemetry::tries::warn_at_first,
 };
 
@@ -65,6 +69,29 @@ impl Driver {
         );
         self.notify(Severity::Normal, Reason::RotationLeftover, note)
             .await;
+    }
+
+    /// Keeps the record that was read. If the Secret has none any more, reports once what only the last one named.
+    pub(super) async fn reads(
+        &mut self,
+        seen: &Observed,
+        settings: &RotationSettings,
+        now: Timestamp,
+    ) {
+        match (&seen.noted, &self.last_record) {
+            (StoredRecord::Record(record), _) => self.last_record = Some(record.clone()),
+            (StoredRecord::Absent, Some(last)) => {
+                let Some(lost) = rotation::forgotten(last, seen, &self.memory, settings, now)
+                else {
+                    return;
+                };
+                self.last_record = None;
+                for left in lost {
+                    self.stays(left.message()).await;
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Reports a write of the Secret.

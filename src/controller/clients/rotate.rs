@@ -13,7 +13,7 @@ use super::{
     execute::Execution,
     held::{Application, REMOVED},
     issuer::ClientPlace,
-    obstacle::obstacle,
+    obstacle::{obstacle, with_added},
     patience::{LONGEST, PAUSE},
     seen::{in_others, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
@@ -31,8 +31,8 @@ use crate::{
     api::{ApiCredential, ApiPreset, IssuerRef},
     credential::{ClientLookup, FieldError, Key, parse_client, parse_with_client},
     rotation::{
-        Next, Observed, Outcome, Record, Registry, Rotating, Step, StoredRecord, Uploading,
-        lagging, next, rotating, upload, used_at,
+        Next, Observed, Outcome, Record, Registry, Rotating, Step, Uploading, lagging, next,
+        rotating, upload, used_at,
     },
 };
 
@@ -173,6 +173,7 @@ impl Driver {
                 ..self.observed(inputs)
             };
             self.found(&seen.slots);
+            self.reads(&seen, settings, now).await;
             return (next(&seen, &self.memory, settings, now), now);
         };
         let mut seen = self.uploading(client, inputs, pairs);
@@ -211,6 +212,7 @@ impl Driver {
             "a step of a rotation"
         );
         if let (Step::Write { change, .. }, Outcome::Done) = (&next.step, &outcome) {
+            self.last_record = Some(Box::new(change.record.clone()));
             self.wrote(&next.record, change).await;
         }
         if let (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) =
@@ -262,7 +264,7 @@ impl Driver {
         let copy = match &copy {
             Some(copy) => Some(self.copy(copy, &secret.metadata).await?),
             None => match obstacle(&secret, &rotating, &self.key, &self.uid) {
-                Some(why) => return Err((self.with_added(why, &secret), RECHECK)),
+                Some(why) => return Err((with_added(why, &secret, &self.uid), RECHECK)),
                 None => None,
             },
         };
@@ -294,21 +296,6 @@ impl Driver {
             let why = "the values of the Secret cannot be read; this is a defect of apicred";
             (why.to_owned(), LONGEST)
         })
-    }
-
-    /// Adds the credential that a rotation was adding to the reason why the Secret may not be changed: its answer may be lost.
-    fn with_added(&self, why: String, secret: &Secret) -> String {
-        let annotations = secret.metadata.annotations.as_ref();
-        let noted = annotations.map(Record::read);
-        let Some(StoredRecord::Record(record)) = noted else {
-            return why;
-        };
-        match record.adds(&self.uid) {
-            Some(name) => format!(
-                "{why}; a credential whose name ends with {name} may be at the issuer, and apicred continues with it when the Secret may be changed"
-            ),
-            None => why,
-        }
     }
 
     /// What is rotated, and the issuer from the view of this client.
