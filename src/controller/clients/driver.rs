@@ -236,28 +236,28 @@ mod tests {
     use super::*;
     use crate::rotation::{Mark, Slot};
 
-    fn slot(digest: &str) -> Option<Slot> {
-        Some(Slot {
+    fn slot(digest: &str) -> Slot {
+        Slot {
             digest: digest.to_owned(),
             mark: Mark::Hint(digest.to_owned()),
             name: None,
             validity: None,
-        })
+        }
     }
 
     #[test]
     fn a_request_is_answered_by_another_certificate_that_works_whoever_uploaded_it() {
         let mut uploads = Uploads::default();
         let mut seen = Uploading {
-            secret: slot("a"),
-            copy: slot("a"),
+            secret: Some(slot("a")),
+            copy: Some(slot("a")),
             ..Uploading::default()
         };
         assert!(!uploads.renewed(&seen, true), "there is no request");
         seen.requested = Some("now".to_owned());
         assert!(!uploads.renewed(&seen, true));
         assert!(!uploads.renewed(&seen, true), "the same certificate");
-        seen.secret = slot("b");
+        seen.secret = Some(slot("b"));
         assert!(!uploads.renewed(&seen, false), "it does not work yet");
         assert!(uploads.renewed(&seen, true));
         seen.handled.clone_from(&seen.requested);

@@ -40,13 +40,11 @@ pub(super) async fn verify(reconciliation: &mut Reconciliation<'_>) -> Outcome {
         {
             // Another assertion does not produce another token, but one that has expired must be reported before the token is due.
             let now = context.clock.now();
-            match oauth::expired_assertion(credential, &read.material, now) {
-                Some(token_error) => reconciliation.failed(token_error),
-                None => {
-                    let same = record.fingerprint == read.fingerprint;
-                    unchanged(reconciliation, checked, same)
-                }
+            if let Some(expired) = oauth::expired_assertion(credential, &read.material, now) {
+                return reconciliation.failed(expired);
             }
+            let same = record.fingerprint == read.fingerprint;
+            unchanged(reconciliation, checked, same)
         }
         Ok(read) => changed(reconciliation, checked, read).await,
         // The secret in use is still valid.

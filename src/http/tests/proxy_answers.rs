@@ -110,7 +110,7 @@ fn the_schemes_of_a_proxy_are_named_and_a_refused_password_is_not_tried_again() 
             (
                 "NTLM",
                 "ada:hunter2@",
-                ["wants NTLM", "can only send Basic"],
+                ["requires NTLM", "can only send Basic"],
             ),
             (
                 "Digest realm=\"hunter2\"",

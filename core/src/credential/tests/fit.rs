@@ -68,7 +68,7 @@ fn what_does_not_fit_is_reported_with_its_field_and_the_fix() {
         (generic(), client(&json!({ "key": { "secretName": "t", "key": "k" }, "assertion": { "secretName": "t", "key": "k" } })), "spec.client", "has key and assertion, but"),
         (entra(), client(&json!({ "managedIdentity": { "asAssertion": {} } })), "spec.client.managedIdentity", "ClusterTokenIssuer"),
         (with_identity(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "asAssertion": {} } })), "spec.client.id", "is missing"),
-        (with_identity(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "clientId": "c" } })), "spec.client.managedIdentity", "asAssertion only"),
+        (with_identity(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "clientId": "c" } })), "spec.client.managedIdentity", "can only be used with asAssertion"),
         (with_identity(json!({ "imds": {} })), client(&json!({ "managedIdentity": { "clientId": "c", "objectId": "o", "asAssertion": {} } })), "spec.client.managedIdentity", "once"),
         (with_identity(json!({ "workloadIdentity": {} })), client(&json!({ "managedIdentity": { "asAssertion": {} } })), "spec.client.managedIdentity.asAssertion", "is a client assertion already"),
         (entra(), json!({ "deletionPolicy": "Revoke" }), "spec.deletionPolicy", "no revocation endpoint"),

@@ -139,7 +139,7 @@ fn a_cause_in_the_text_has_its_own_next_step_and_the_message_names_the_host() {
         |message: &str| json!({ "errors": [{ "code": "DENIED", "message": message }] });
     let api = "IAM Service Account Credentials API has not been used in project 1 before or it is disabled. Enable it by visiting https://console.example";
     #[rustfmt::skip]
-    let cases = [
+    let cases = vec![
         (google(&json!(["s"])), 400, google_error(400, "FAILED_PRECONDITION", "Service account is disabled."), "robot@p.example is disabled"),
         (google(&json!(["s"])), 403, google_error(403, "PERMISSION_DENIED", "The service account has been DISABLED."), "robot@p.example is disabled"),
         (google(&json!(["s"])), 403, google_error(403, "PERMISSION_DENIED", "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: a"), "VPC Service Controls"),

@@ -68,11 +68,10 @@ fn without_grant(token_error: &TokenError) -> TokenState {
                 TokenState::Intact
             }
         }
-        // The endpoint refers to another URL and has not granted. apicred does not follow it.
-        (Some(300..=399), _) => TokenState::Intact,
         // 408 and the statuses that proxies invented (444, 460, 499, …) are about a connection, not about the request.
         (Some(408 | 440..=499), None) => TokenState::Unknown,
-        (Some(400..=499), None) => TokenState::Intact,
+        // A redirect refers to another URL and has not granted. apicred does not follow it.
+        (Some(300..=399), _) | (Some(400..=499), None) => TokenState::Intact,
         // No answer; a gateway's 502 or 503; a token answer that cannot be read; a failure in apicred after the answer.
         _ => TokenState::Unknown,
     }

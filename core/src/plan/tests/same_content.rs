@@ -123,7 +123,7 @@ fn other_changes_and_unknown_contents_are_not_compared() {
         ("spec", |c, _| c.request.scopes.push("more".to_owned())),
         ("issuer or its CA", |c, _| c.issuer.version.push('x')),
         ("renewal request", |c, _| {
-            c.renew_requested = Some("a".to_owned())
+            c.renew_requested = Some("a".to_owned());
         }),
         ("what was sent is not known", |_, o| o.other_content()),
         ("nothing changed", |_, o| move_to(&mut o.sources[0], "7", 0)),
