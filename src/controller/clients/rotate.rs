@@ -270,10 +270,8 @@ impl Driver {
         };
         let digests = context.digest_key.get(&context.metrics).await;
         let digests = digests.map_err(|_| {
-            (
-                "the operator's digest key cannot be read; apicred tries again".to_owned(),
-                LONGEST,
-            )
+            let why = "the operator's digest key cannot be read; apicred tries again";
+            (why.to_owned(), LONGEST)
         })?;
         let digests = digests.clone();
         // To read the private keys of a full Secret takes longer than other tasks may wait.
