@@ -97,7 +97,8 @@ pub(super) fn claims(credential: &Credential, token: &Token) -> Option<Box<Claim
         let mut more = lacking_scopes(credential, &granted, expected);
         let all = more.len();
         more.retain(|scope| has_no_data(scope));
-        more.truncate(MAX_SCOPES);
+        // The record has at most this number in all.
+        more.truncate(MAX_SCOPES.saturating_sub(held.len()));
         hidden = all - more.len();
         held.extend(more);
     }

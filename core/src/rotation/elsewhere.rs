@@ -28,7 +28,7 @@ pub enum Changed {
 
 impl Record {
     /// What it describes, if that is not this.
-    fn is_of_another(&self, client: &ClientAt, kind: Kind) -> Option<Changed> {
+    pub(super) fn is_of_another(&self, client: &ClientAt, kind: Kind) -> Option<Changed> {
         if self.client.as_ref().is_some_and(|noted| noted != client) {
             return Some(Changed::Client);
         }

@@ -59,6 +59,10 @@ pub fn forgotten(
         record: last,
         facts: Facts::default(),
     };
+    // It names credentials of another client, which are not at this one.
+    if last.is_of_another(&seen.client, settings.kind).is_some() {
+        return Some(Vec::new());
+    }
     let unread = memory.last_read.is_none() && !decision.may_not_read();
     if settings.kind == Kind::Certificate && unread {
         return None;
@@ -66,7 +70,9 @@ pub fn forgotten(
     let lost = decision.leaves(&Record::default());
     let lost = lost
         .into_iter()
-        .filter(|known| seen.slots.with(&known.digest).is_none());
+        .filter(|known| seen.slots.with(&known.digest).is_none())
+        // A public key is the same in another notation.
+        .filter(|known| known.id.is_none() || !seen.slots.all().any(|s| s.mark.id() == known.id));
     let with_id = lost.map(|known| ValueRecord {
         id: known.id.clone().or_else(|| decision.id_of_added(&known)),
         ..known
