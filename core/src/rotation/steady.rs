@@ -22,7 +22,7 @@ enum Beside {
     /// rotation replaces it: a user may have stored it there for another purpose.
     Unknown(&'static str),
     /// They need no step, or there are none.
-    ValueRecord,
+    Known,
 }
 
 impl Decision<'_> {
@@ -36,7 +36,7 @@ impl Decision<'_> {
                 notices.push(self.strange(ending));
                 true
             }
-            Beside::ValueRecord => false,
+            Beside::Known => false,
         };
         let Some(current) = &self.seen.slots.current else {
             notices.push(Notice::NoCurrent);
@@ -81,7 +81,7 @@ impl Decision<'_> {
             return if slots.holds(PREVIOUS) {
                 Beside::Unknown(PREVIOUS)
             } else {
-                Beside::ValueRecord
+                Beside::Known
             };
         };
         if self.is_ours(previous) {
@@ -92,7 +92,7 @@ impl Decision<'_> {
             return Beside::Unknown(PREVIOUS);
         }
         notices.extend(self.stays(previous));
-        Beside::ValueRecord
+        Beside::Known
     }
 
     /// A certificate that is attributed to apicred only by its subject must get a token first: it may belong to another application.

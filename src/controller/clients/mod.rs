@@ -165,9 +165,7 @@ fn rotation(context: &Arc<Context>, key: &Key, client: &CachedClient) -> Rotatio
     };
     let begin = |shared| rotate::begin(context, key, uid, shared);
     let view = context.rotations.attend(key, uid, begin);
-    view.map_or(Rotation::Unknown, |view| {
-        Rotation::ValueRecord(Box::new(view))
-    })
+    view.map_or(Rotation::Unknown, |view| Rotation::Known(Box::new(view)))
 }
 
 /// The known state of a client's rotation.
@@ -176,7 +174,7 @@ enum Rotation {
     Nothing,
     /// This process has not reconciled the rotation yet: the status is not changed.
     Unknown,
-    ValueRecord(Box<View>),
+    Known(Box<View>),
 }
 
 impl Rotation {
@@ -190,7 +188,7 @@ impl Rotation {
         let view = match (self, old) {
             (Self::Nothing, _) | (Self::Unknown, None) => return,
             (Self::Unknown, Some(old)) => return keep(status, old),
-            (Self::ValueRecord(view), Some(old)) if view.initial => {
+            (Self::Known(view), Some(old)) if view.initial => {
                 keep(status, old);
                 let kind = ConditionType::RotationBlocked;
                 status.conditions.retain(|c| !kind.is(c));
@@ -200,7 +198,7 @@ impl Rotation {
                 status.conditions.extend(made);
                 return;
             }
-            (Self::ValueRecord(view), _) => view,
+            (Self::Known(view), _) => view,
         };
         for (kind, reason, message) in [
             (ConditionType::RotationDue, Reason::RotationDue, view.due),
