@@ -60,10 +60,19 @@ fn is_unseen(seen: &Seen<'_>, token_error: &TokenError) -> bool {
     }
 }
 
-/// True for a limit of failed attempts (Auth0: `too_many_attempts`).
+/// True for a limit of failed attempts, by the code (Auth0: `too_many_attempts`) or by the text.
 fn is_lockout(seen: &Seen<'_>) -> bool {
-    seen.error == Some("too_many_attempts")
-        || ["attempt", "account has been", "blocked", "locked"]
-            .iter()
-            .any(|word| seen.text.contains(word))
+    const WORDS: [&str; 7] = [
+        "attempt",
+        "account has been",
+        "blocked",
+        "locked",
+        "failed log",
+        "failed sign",
+        "password",
+    ];
+    let code = seen.error.unwrap_or_default();
+    WORDS
+        .iter()
+        .any(|word| seen.text.contains(word) || code.contains(word))
 }
