@@ -55,7 +55,7 @@ impl NamespaceLimiter {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
+    use futures::{FutureExt, poll};
 
     use super::*;
 
@@ -80,5 +80,28 @@ mod tests {
         permits.clear();
         assert!(late.now_or_never().is_some());
         assert!(last.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn one_client_computes_and_each_namespace_waits_with_one() {
+        let limiter = NamespaceLimiter::new(1, 1);
+        let first = limiter.acquire("a").await;
+        let mut of_a: Vec<_> = (0..3).map(|_| Box::pin(limiter.acquire("a"))).collect();
+        for turn in &mut of_a {
+            assert!(poll!(turn).is_pending());
+        }
+        let mut of_b = Box::pin(limiter.acquire("b"));
+        assert!(poll!(&mut of_b).is_pending());
+        drop(first);
+        // The second client of a is queued behind the only one of b.
+        assert!(poll!(&mut of_a[0]).is_pending());
+        let second = of_b.await;
+        assert!(poll!(&mut of_a[0]).is_pending());
+        drop(second);
+        assert!(poll!(&mut of_a[0]).is_ready());
+        assert_eq!(lock(&limiter.by_namespace).len(), 2);
+        drop(of_a);
+        drop(limiter.acquire("c").await);
+        assert_eq!(lock(&limiter.by_namespace).len(), 1);
     }
 }
