@@ -4,12 +4,12 @@ use crate::Reason;
 use jiff::Timestamp;
 
 use super::{
-    Cause, Failure, Memory, Observed, RenewalCause, expect, fingerprint, schedule, stamp,
-    unclear::is_unclear,
+    Cause, Failure, Memory, Observed, RenewalCause, expect, fingerprint,
+    same_content::is_comparable, schedule, stamp, unclear::is_unclear,
 };
 use crate::{
     credential::Credential,
-    oauth::{Class, LifetimeSource, Token, TokenError, Validity},
+    oauth::{LifetimeSource, Token, TokenError, Validity},
     publish::{ENDLESS, Record, SourceUse},
 };
 
@@ -155,17 +155,14 @@ pub fn fail(
     let newest = changes.map(|at| at.min(now)).filter(|at| recent(*at)).max();
     let changed = newest.filter(|_| may_be_unknown);
     let last = observed.failure(credential);
-    // It failed with the same sources, also if this attempt ended before it sent anything. A user who must act may change only an annotation,
-    // or store the same refresh token again: then nothing is compared.
-    let passing = matches!(token_error.class, Class::Transient | Class::Throttled);
-    let is_of_user =
-        token_error.class == Class::NeedsUser || token_error.http_status.is_none() && !passing;
-    let sent = last.filter(|_| !is_of_user).and_then(|f| f.sent.clone());
+    // It failed with the same sources, also if this attempt ended before it sent anything.
+    let sent = last
+        .filter(|_| is_comparable(&token_error))
+        .and_then(|f| f.sent.clone());
     // When the time for a new secret has passed, failures are counted from one: the frequent attempts before do not count.
     let earlier = last.filter(|f| f.changed.is_some() == changed.is_some());
     let failures = earlier.map_or(0, |f| f.failures).saturating_add(1);
-    let unclear = observed.failure(credential).map_or(0, |f| f.unclear)
-        + u32::from(is_unclear(credential, &token_error));
+    let unclear = last.map_or(0, |f| f.unclear) + u32::from(is_unclear(credential, &token_error));
     let deadline = observed.valid(credential, now).map(|r| {
         let lifetime = r.expires_at.duration_since(r.issued_at);
         schedule::later(r.expires_at, -observed.promise(credential).before(lifetime))

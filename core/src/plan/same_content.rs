@@ -19,17 +19,21 @@ pub struct SentContent {
 }
 
 impl SentContent {
-    /// `None` if the attempt may end in another way although the values are the same: apicred refused it because of an annotation, or a user
-    /// must sign in and the issuer may return the same refresh token.
+    /// `None` if the attempt may end in another way although the values are the same ([`is_comparable`]).
     pub fn of(
         used: Option<SourceMark>,
         fingerprint: String,
         token_error: &TokenError,
     ) -> Option<Self> {
-        let passing = matches!(token_error.class, Class::Transient | Class::Throttled);
-        let sent = token_error.http_status.is_some() || passing;
-        (sent && token_error.class != Class::NeedsUser).then_some(Self { used, fingerprint })
+        is_comparable(token_error).then_some(Self { used, fingerprint })
     }
+}
+
+/// Whether an attempt with the same values would end in the same way. Not if apicred refused it because of an annotation, or if a user must
+/// sign in and the issuer may return the same refresh token.
+pub(super) fn is_comparable(token_error: &TokenError) -> bool {
+    let passing = matches!(token_error.class, Class::Transient | Class::Throttled);
+    (token_error.http_status.is_some() || passing) && token_error.class != Class::NeedsUser
 }
 
 /// The contents that failed, with the sources as they were then.
