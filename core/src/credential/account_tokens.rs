@@ -3,11 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
+use base64::Engine;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -20,13 +16,6 @@ use crate::{
     api::names,
     oauth::{self, TokenEndpoint, account_audience},
 };
-
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// Checks whether a token of this ServiceAccount may be sent to this issuer at all. [`may_use_account`] also checks the audience and the token
 /// endpoint.
@@ -198,7 +187,7 @@ const SHORTEST: usize = 16;
 /// A text in base64, of either alphabet, with or without padding.
 fn decoded(run: &str) -> Option<SecretString> {
     let run = SecretString::from(run.replace('-', "+").replace('_', "/"));
-    let bytes = LENIENT.decode(run.expose_secret()).ok()?;
+    let bytes = oauth::LENIENT_BASE64.decode(run.expose_secret()).ok()?;
     // What surrounds the token may be in another charset.
     Some(SecretString::from(
         String::from_utf8_lossy(&bytes).into_owned(),

@@ -51,11 +51,8 @@ pub(super) fn nearly(
     if parts.any(|part| host(part) == host(origin)) {
         return " (it contains the origin, but not as an entry: entries are separated by commas, without quotes or brackets)".to_owned();
     }
-    let pattern = entries().any(|entry| entry.contains('*'));
-    let text = " (an entry with * is not a pattern: list each origin)";
-    if pattern {
-        text.to_owned()
-    } else {
-        String::new()
+    if entries().any(|entry| entry.contains('*')) {
+        return " (an entry with * is not a pattern: list each origin)".to_owned();
     }
+    String::new()
 }

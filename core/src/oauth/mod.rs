@@ -83,6 +83,7 @@ pub use needs::{
     Material, Odd, RequiredInput, account_audience, file, odd_grant_input, secret_text,
 };
 pub use next_step::{NextStep, Note, Reader, Then};
+pub(crate) use pem::LENIENT as LENIENT_BASE64;
 pub use possession::{PROOF_AUDIENCE, proof_of_possession};
 pub(crate) use possession::{hex, leaf};
 pub use redaction::{SentSecrets, is_public};

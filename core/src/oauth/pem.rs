@@ -18,7 +18,8 @@ const MAX_BLOCKS: usize = 1024;
 /// Longest label: `ENCRYPTED PRIVATE KEY` has 21 characters.
 const MAX_LABEL: usize = 48;
 
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
+/// Base64 with or without padding, also if the last digit has more bits than are needed.
+pub(crate) const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
