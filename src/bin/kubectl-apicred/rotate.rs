@@ -51,7 +51,7 @@ pub(crate) async fn run(args: &Rotate) -> Result<(), Failure> {
     if args.wait {
         return until_rotated(&cluster, name, &value, args.timeout.unwrap_or(USUAL)).await;
     }
-    if let Some(why) = obstacle(&present) {
+    if let Some(why) = reported(&present, ConditionType::RotationBlocked) {
         terminal::err(&format!("note: the rotation is blocked: {why}"));
     }
     Ok(())
@@ -124,11 +124,10 @@ fn is_permanent(why: &str) -> bool {
     why.starts_with("spec.rotation")
 }
 
-/// Why a rotation does not begin soon, according to the object before the request.
-fn obstacle(object: &ApiClient) -> Option<&str> {
-    let conditions = &object.status.as_ref()?.conditions;
-    let blocked = ConditionType::RotationBlocked.find(conditions);
-    blocked
+/// The message of a condition that is true.
+fn reported(object: &ApiClient, kind: ConditionType) -> Option<&str> {
+    let found = kind.find(&object.status.as_ref()?.conditions);
+    found
         .filter(|c| c.status == "True")
         .map(|c| c.message.as_str())
 }
@@ -138,12 +137,7 @@ fn progress(object: &ApiClient, value: &str) -> Progress {
     let status = object.status.clone().unwrap_or_default();
     let noted = object.metadata.annotations.as_ref();
     let wanted = noted.and_then(|a| a.get(names::ROTATE_REQUESTED_AT));
-    let condition = |kind: ConditionType| {
-        let found = kind.find(&status.conditions);
-        found
-            .filter(|c| c.status == "True")
-            .map(|c| c.message.clone())
-    };
+    let condition = |kind| reported(object, kind).map(str::to_owned);
     // A later request of another user replaces this one.
     let is_ours = |noted: &Option<String>| {
         noted.as_deref() == Some(value) || noted.is_some() && noted.as_ref() == wanted

@@ -74,9 +74,7 @@ impl Execution<'_> {
             ..fault
         })?;
         // The update would remove every key that is registered.
-        if !before.has_keys() {
-            return Err(not_sent(Class::Invalid, WITHOUT_KEYS));
-        }
+        let before = with_keys(before)?;
         let metadata = change(&before);
         let after = self.send(&mut access, |access| access.update(&metadata));
         let after = after.await?;
@@ -85,13 +83,7 @@ impl Execution<'_> {
         }
         // The update was answered with a success, so it probably has taken effect: only a reading shows it.
         let read = self.send(&mut access, Access::read).await;
-        let read = read.and_then(|read| {
-            let has_keys = read.has_keys();
-            has_keys
-                .then_some(read)
-                .ok_or_else(|| not_sent(Class::Invalid, WITHOUT_KEYS))
-        });
-        read.map_err(|fault| Fault {
+        read.and_then(with_keys).map_err(|fault| Fault {
             sent: true,
             may_have_happened: true,
             ..fault
@@ -282,6 +274,14 @@ impl Execution<'_> {
 }
 
 const WITHOUT_KEYS: &str = "the registration endpoint answers without the public keys of the client (jwks), so that apicred cannot add or remove one of them; have the issuer show jwks, or remove rotation";
+
+/// A registration that shows which public keys the issuer has.
+fn with_keys(read: Registration) -> Result<Registration, Fault> {
+    if read.has_keys() {
+        return Ok(read);
+    }
+    Err(not_sent(Class::Invalid, WITHOUT_KEYS))
+}
 
 /// The issuer returned a registration that was not changed.
 fn not_done(message: &str) -> Fault {
