@@ -23,12 +23,12 @@ use crate::{
 
 /// The clients, and an index of the clients that need an object.
 #[derive(Default)]
-struct Entry {
+struct ClientIndex {
     clients: HashMap<Key, Arc<CachedClient>>,
     by_need: HashMap<Dependency, HashSet<Key>>,
 }
 
-impl Entry {
+impl ClientIndex {
     fn put(&mut self, key: &Key, client: Arc<CachedClient>) -> Option<Arc<CachedClient>> {
         let known = self.remove(key);
         for need in client.needs(&key.namespace) {
@@ -55,7 +55,7 @@ impl Entry {
 /// The known clients, and those whose status must be checked.
 #[derive(Default)]
 pub(in crate::controller) struct Clients {
-    held: Mutex<Entry>,
+    held: Mutex<ClientIndex>,
     unchecked: Mutex<HashSet<Key>>,
     /// Clients that changed before the first list of credentials was complete: the credentials that were listed so far cannot
     /// be read yet. Locked together with the index.
@@ -261,7 +261,7 @@ impl Clients {
     }
 
     pub(super) fn clear(&self) {
-        *lock(&self.held) = Entry::default();
+        *lock(&self.held) = ClientIndex::default();
     }
 
     /// The metadata of the clients in a part of the cluster.

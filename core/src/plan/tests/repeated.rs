@@ -16,16 +16,21 @@ fn old(limited: bool) -> Record {
     old
 }
 
-/// Whether a token is not written 600 s after `old`.
-fn is_repeated(old: &Record, change: impl FnOnce(&mut Received<'_>)) -> bool {
-    let mut new = Received {
+/// The token of `old`, received again.
+fn same(old: &Record) -> Received<'_> {
+    Received {
         fingerprint: &old.fingerprint,
         token_digest: &old.token_digest,
         sources: &old.sources,
         expires_at: old.expires_at,
         limited: false,
         why: RenewalCause::Due,
-    };
+    }
+}
+
+/// Whether a token is not written 600 s after `old`.
+fn is_repeated(old: &Record, change: impl FnOnce(&mut Received<'_>)) -> bool {
+    let mut new = same(old);
     change(&mut new);
     repeated_until(old, &new, at(600)).is_some()
 }
@@ -37,12 +42,8 @@ fn a_token_from_the_cache_of_an_issuer_is_not_written_again() {
         repeated_until(
             &old,
             &Received {
-                fingerprint: &old.fingerprint,
-                token_digest: &old.token_digest,
-                sources: &old.sources,
                 expires_at: at(4200),
-                limited: false,
-                why: RenewalCause::Due,
+                ..same(&old)
             },
             at(600)
         ),
@@ -75,11 +76,7 @@ fn a_token_from_the_cache_of_an_issuer_is_not_written_again() {
     };
     let new = Received {
         sources: &other,
-        fingerprint: &old.fingerprint,
-        token_digest: &old.token_digest,
-        expires_at: at(3600),
-        limited: false,
-        why: RenewalCause::Due,
+        ..same(&old)
     };
     assert_eq!(repeated_until(&old, &new, at(600)), None, "another Secret");
 }
