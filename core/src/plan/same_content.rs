@@ -19,7 +19,8 @@ pub struct SentContent {
 }
 
 impl SentContent {
-    /// `None` if the attempt may end in another way although the values are the same ([`is_comparable`]).
+    /// `None` if the attempt may end in another way although the values are the same: apicred refused it because of an annotation, or a user
+    /// must sign in and the issuer may return the same refresh token.
     pub fn of(
         used: Option<SourceMark>,
         fingerprint: String,
