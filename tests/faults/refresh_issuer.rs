@@ -31,6 +31,8 @@ pub(crate) enum Act {
     GrantAndClose,
     /// Rotates, and sends nothing.
     GrantAndHang,
+    /// Rotates, and sends the usual answer after this time.
+    GrantLate(Duration),
     /// Closes, and has issued nothing.
     Close,
     /// Refuses with this status and body.
@@ -155,6 +157,7 @@ impl Rotating {
 enum Reply {
     Say(String),
     Part(String),
+    Late(Duration, String),
     Hang,
     Close,
 }
@@ -171,8 +174,11 @@ fn serve(tcp: TcpStream, config: Arc<ServerConfig>, family: &Mutex<Family>) {
             family.connections += usize::from(std::mem::take(&mut first));
             answer(&mut family, &request)
         };
+        if let Reply::Late(wait, _) = &reply {
+            std::thread::sleep(*wait);
+        }
         match reply {
-            Reply::Say(text) => {
+            Reply::Say(text) | Reply::Late(_, text) => {
                 if stream.write_all(text.as_bytes()).is_err() || stream.flush().is_err() {
                     return;
                 }
@@ -232,6 +238,7 @@ fn answer(family: &mut Family, body: &str) -> Reply {
             Reply::Say(say(status, kind, &body.replace("NEW", &new)))
         }
         Some(Act::GrantPart(most)) => Reply::Part(usual[..most.min(usual.len())].to_owned()),
+        Some(Act::GrantLate(wait)) => Reply::Late(wait, usual),
         Some(Act::GrantAndClose) => Reply::Close,
         Some(Act::GrantAndHang) => Reply::Hang,
         _ => Reply::Say(usual),

@@ -6,15 +6,13 @@ use std::{
 };
 
 use futures::future::join_all;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::PostParams;
 use serde_json::{Value, json};
 use testenv::eventually;
 
 use super::user::{KEY, STATE, User};
 use crate::{
     calls::Call,
-    refresh_issuer::CLIENT,
+    refresh_issuer::{Act, CLIENT},
     scenario::in_both_modes,
     support::{LATER, condition, run},
 };
@@ -160,24 +158,9 @@ fn a_process_knows_what_it_has_spent_for_another_credential() {
             let backup = secrets.get(STATE).await.expect("a state Secret");
             let requests = if copied {
                 // A user stores one sign-in for two credentials, and the other one uses it first.
-                let mut copy = backup.clone();
-                copy.metadata = ObjectMeta {
-                    name: Some("copy".to_owned()),
-                    annotations: Some([("apicred.dev/state-of".to_owned(), "d".to_owned())].into()),
-                    ..ObjectMeta::default()
-                };
-                let made = secrets.create(&PostParams::default(), &copy).await;
-                made.expect("a copy");
-                let spec = json!({
-                    "grant": { "refreshToken": { "secretRef": { "name": "copy", "key": KEY } } },
-                    "target": { "secretName": "other" },
-                });
-                user.case.place.create("d", User::spec(spec)).await;
-                eventually(LATER, "the use of the copy", async || {
-                    let requests = user.issuer.requests();
-                    if requests == 2 { Ok(()) } else { Err(requests) }
-                })
-                .await;
+                user.store_copy(&backup).await;
+                user.case.place.create("d", User::spec(copy())).await;
+                user.until_requests(2).await;
                 user.case.place.request_renewal("c").await;
                 2
             } else {
@@ -200,6 +183,49 @@ fn a_process_knows_what_it_has_spent_for_another_credential() {
         }))
         .await;
     }));
+}
+
+/// Two credentials with one sign-in: while the request of one is in flight, and after it got no answer, the other one does not send.
+#[test]
+fn a_refresh_token_that_another_credential_is_sending_is_not_sent() {
+    run(in_both_modes(async |mode| {
+        let late = Act::GrantLate(Duration::from_secs(2));
+        let cases = [
+            ("r-both", json!({}), late, "RefreshTokenSpent"),
+            // Without a published token, the other credential would make a last try if the issuer did not forbid it.
+            (
+                "r-both-lost",
+                json!({ "reuse": "Never" }),
+                Act::GrantAndClose,
+                "RefreshOutcomeUnknown",
+            ),
+        ];
+        join_all(cases.map(async |(name, tokens, act, reason)| {
+            let mut user = User::new(mode, name, tokens).await;
+            user.begin(json!({})).await;
+            assert!(user.until_served(None).await, "{name}");
+            let backup = user.case.place.secrets().get(STATE).await;
+            user.store_copy(&backup.expect("a state Secret")).await;
+            user.issuer.script([act]);
+            user.case.place.create("d", User::spec(copy())).await;
+            user.until_requests(2).await;
+            user.case.place.request_renewal("c").await;
+            user.until_reason(reason).await;
+            user.case.stays_quiet(Duration::from_millis(500)).await;
+            assert_eq!(user.issuer.requests(), 2, "{name}: it was sent again");
+            assert_eq!(user.issuer.reused(), 0, "{name}");
+            user.end().await;
+        }))
+        .await;
+    }));
+}
+
+/// The changes of a second credential that uses the copy of a state Secret.
+fn copy() -> Value {
+    json!({
+        "grant": { "refreshToken": { "secretRef": { "name": "copy", "key": KEY } } },
+        "target": { "secretName": "other" },
+    })
 }
 
 /// A tool that applies the old state Secret while a request is in flight.

@@ -6,6 +6,7 @@ use apicred::api::ApiCredential;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use testenv::eventually;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -103,6 +104,32 @@ impl User {
             let made = secrets.create(&params, &secret).await;
             made.expect("a Secret that is restored");
         }
+    }
+
+    /// Creates Secret `copy` with the content of a state Secret, for credential `d`.
+    pub(crate) async fn store_copy(&self, state: &Secret) {
+        let mut copy = state.clone();
+        copy.metadata = ObjectMeta {
+            name: Some("copy".to_owned()),
+            annotations: Some([("apicred.dev/state-of".to_owned(), "d".to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        let secrets = self.case.place.secrets();
+        let made = secrets.create(&PostParams::default(), &copy).await;
+        made.expect("a copy");
+    }
+
+    /// Waits until the issuer has received this number of requests.
+    pub(crate) async fn until_requests(&self, count: usize) {
+        eventually(LATER, "the request", async || {
+            let requests = self.issuer.requests();
+            if requests == count {
+                Ok(())
+            } else {
+                Err(requests)
+            }
+        })
+        .await;
     }
 
     pub(crate) fn spec(change: Value) -> Value {

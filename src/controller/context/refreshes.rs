@@ -1,10 +1,10 @@
 //! The in-memory state about the refreshes of one credential: marks on its state Secret, and answers that are not stored.
 
 use super::Context;
-use crate::controller::token::refresh_token::Answered;
+use crate::controller::{locks::lock, token::refresh_token::Answered};
 use crate::{
     credential::Key,
-    oauth::renewal::{Remembered, Send, Sent, TokenState},
+    oauth::renewal::{Mark, Remembered, Send, Sent, TokenState},
     plan::OwnWrites,
 };
 
@@ -12,6 +12,21 @@ impl Context {
     /// What this process knows about the marks, in addition to their content.
     pub(in crate::controller) fn marks(&self, key: &Key, uid: &str) -> Remembered {
         self.with_state(key, uid, |s| s.marks.clone())
+    }
+
+    /// The mark of another credential that sent the refresh token with this digest, if the outcome of its request is unknown. That
+    /// credential tries again when its published token can no longer be lost, so this one makes no last try.
+    pub(in crate::controller) fn doubt_of_another(
+        &self,
+        key: &Key,
+        token: &str,
+    ) -> Option<(String, Mark)> {
+        let states = lock(&self.states);
+        let mut others = states.iter().filter(|(other, _)| *other != key);
+        others.find_map(|(_, state)| {
+            let doubt = state.marks.doubt.as_ref().filter(|(of, _)| of == token);
+            doubt.map(|(of, mark)| (of.clone(), mark.without_last_try()))
+        })
     }
 
     /// Records that the write of a mark starts.

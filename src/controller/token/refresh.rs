@@ -4,7 +4,7 @@
 use crate::Reason;
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -14,6 +14,7 @@ use super::{
     inputs::{Read, digest_key},
     refresh_answer::{abandoned, store},
     refresh_token::{Answered, RefreshResult, StateSecret},
+    refreshes::Reserved,
     state_secret::{self, PATIENCE as STORING},
 };
 use crate::controller::{
@@ -100,6 +101,8 @@ impl Refresh {
         self.state.issuer = binding::issuer_mark(&self.credential, &self.endpoint);
         let context = Arc::clone(&self.context);
         let digests = digest_key(&context).await?;
+        let digest = digests.refresh_token(token.expose_secret());
+        let _reserved = self.reserve(&digest).await?;
         // 1. Build.
         let (deadline, tries) = self.credential.issuer.reuse.patience();
         let (requests, material) = self.requests(tries, material, &grant_inputs).await?;
@@ -107,15 +110,11 @@ impl Refresh {
         let leads = self.context.may_refresh().await;
         leads.map_err(|_| not_leading())?;
         let _in_flight = self.context.refreshes.begin();
-        let (sent, in_doubt) = self.begin(digests, &token, &fingerprint).await?;
+        let (sent, in_doubt) = self.begin(digests, digest, &fingerprint).await?;
         // 3. Send, unless it is unknown whether the mark is set. In this case remove it: no other process can know that no
         // request was sent for it, and this process may lose its lease.
-        let options = SendOptions {
-            fresh: !self.credential.issuer.reuse.is_always(),
-            deadline: Duration::try_from(deadline).unwrap_or_default(),
-        };
         let mut came = match in_doubt {
-            None => self.send(requests, options, &sent).await,
+            None => self.send(requests, deadline, &sent).await,
             Some(token_error) => RefreshResult {
                 granted: Granted::Nothing,
                 result: Err(TokenError {
@@ -149,6 +148,25 @@ impl Refresh {
         store(&self.context, &self.credential, &self.key, answered).await
     }
 
+    /// Waits while another request with the refresh token of this digest is in flight. After that, the data that was read is outdated.
+    async fn reserve(&self, digest: &str) -> Result<Option<Reserved>, TokenError> {
+        if self.credential.issuer.reuse.is_always() {
+            return Ok(None);
+        }
+        let (reserved, waited) = self.context.refreshes.reserve(digest).await;
+        if !waited {
+            return Ok(Some(reserved));
+        }
+        let step = format!(
+            "another request with the same refresh token has just ended; apicred reads Secret {} again",
+            self.state.reference.name
+        );
+        Err(TokenError {
+            not_sent: true,
+            ..TokenError::local(Class::Transient, Reason::StateChanged, step)
+        })
+    }
+
     /// Builds this number of requests. Each one is signed separately, because an assertion is accepted once.
     async fn requests(
         &self,
@@ -169,17 +187,16 @@ impl Refresh {
         Ok((requests, material))
     }
 
-    /// Decides whether the refresh token may be sent, and sets the mark if one is needed. Also returns a token error if it is
-    /// unknown whether the mark was set.
+    /// Decides whether the refresh token with this digest may be sent, and sets the mark if one is needed. Also returns a token
+    /// error if it is unknown whether the mark was set.
     async fn begin(
         &mut self,
         digests: &DigestKey,
-        token: &SecretString,
+        token: String,
         read: &str,
     ) -> Result<(Sent, Option<TokenError>), TokenError> {
         let (context, credential) = (Arc::clone(&self.context), &self.credential);
         let rule = credential.issuer.reuse;
-        let token = digests.refresh_token(token.expose_secret());
         let posted = self.endpoint.posted(true);
         let place = format!(
             "{read} {} {posted} {:?}",
@@ -196,7 +213,10 @@ impl Refresh {
             notes.spent = spent::merge(&notes.spent, &noted);
         }
         let name = format!("{}/{}", credential.namespace, credential.name);
-        let remembered = context.marks(&self.key, &credential.uid);
+        let mut remembered = context.marks(&self.key, &credential.uid);
+        if remembered.doubt.is_none() {
+            remembered.doubt = context.doubt_of_another(&self.key, &token);
+        }
         if let Some(known) = lock(&context.spent).find(&token) {
             notes.spent = spent::merge(&notes.spent, std::slice::from_ref(known));
         }
@@ -260,10 +280,14 @@ impl Refresh {
     async fn send(
         &self,
         requests: Vec<(TokenRequest, String)>,
-        options: SendOptions,
+        deadline: SignedDuration,
         sent: &Sent,
     ) -> RefreshResult {
         let (context, credential) = (&self.context, &self.credential);
+        let options = SendOptions {
+            fresh: !credential.issuer.reuse.is_always(),
+            deadline: Duration::try_from(deadline).unwrap_or_default(),
+        };
         let window = Duration::try_from(credential.issuer.reuse.window).unwrap_or_default();
         let began = Instant::now();
         let mut last: Option<RefreshResult> = None;

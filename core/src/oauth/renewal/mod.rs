@@ -86,6 +86,15 @@ impl Mark {
         }
     }
 
+    /// The same mark as one after which no last try follows.
+    #[must_use]
+    pub fn without_last_try(&self) -> Self {
+        Self {
+            last_try: true,
+            ..self.clone()
+        }
+    }
+
     fn read(text: &str) -> Self {
         let time = text.split_once(' ').map_or(text, |(time, _)| time);
         Self {
