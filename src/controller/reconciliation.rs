@@ -93,7 +93,6 @@ impl<'a> Reconciliation<'a> {
     }
 
     fn with_state<T>(&self, change: impl FnOnce(&mut super::state::State) -> T) -> T {
-        self.context
-            .with_state(&self.key, &self.credential.uid, change)
+        self.context.with_state_of(self.credential, change)
     }
 }

@@ -60,12 +60,20 @@ impl Context {
         result
     }
 
+    /// [`Self::with_state`] for the credential that was read.
+    pub(in crate::controller) fn with_state_of<T>(
+        &self,
+        credential: &Credential,
+        use_it: impl FnOnce(&mut State) -> T,
+    ) -> T {
+        self.with_state(&credential.key(), &credential.uid, use_it)
+    }
+
     /// The credentials with an answer that could not be stored yet, in the version of the request.
-    pub(in crate::controller) fn unsaved(&self) -> Vec<(Key, Credential)> {
+    pub(in crate::controller) fn unsaved(&self) -> Vec<Credential> {
         let states = lock(&self.states);
-        let held = states.iter();
-        held.filter_map(|(key, s)| Some((key.clone(), s.unsaved.as_ref()?.credential.clone())))
-            .collect()
+        let held = states.values().filter_map(|s| s.unsaved.as_ref());
+        held.map(|answered| answered.credential.clone()).collect()
     }
 
     /// Records that the watch delivered a version of a credential.
@@ -192,13 +200,13 @@ impl Context {
         credential: &Credential,
         faults: Vec<CopyFault>,
     ) {
-        let (key, uid) = (credential.key(), &credential.uid);
-        let before = self.with_state(&key, uid, |state| state.copy_faults.clone());
+        let namespace = &credential.namespace;
+        let before = self.with_state_of(credential, |state| state.copy_faults.clone());
         let copies = credential.authentication.copies();
         let stays = |known: &&CopyFault| {
             copies.iter().any(|copied| known.is_about(copied))
                 && faults.iter().all(|fault| fault.copy != known.copy)
-                && self.lasts(&key.namespace, known)
+                && self.lasts(namespace, known)
         };
         let mut after: Vec<CopyFault> = before.iter().filter(stays).cloned().collect();
         after.extend(faults);
@@ -207,17 +215,16 @@ impl Context {
         }
         let sources = before.into_iter().chain(after.clone());
         let sources: HashSet<String> = sources.map(|fault| fault.source).collect();
-        self.with_state(&key, uid, |state| state.copy_faults = after);
+        self.with_state_of(credential, |state| state.copy_faults = after);
         for source in sources {
-            let namespace = key.namespace.clone();
-            self.clients.check_source(&(namespace, source));
+            self.clients.check_source(&(namespace.clone(), source));
         }
     }
 
     /// The copies that this credential could not write.
-    pub(in crate::controller) fn copy_faults(&self, key: &Key, uid: &str) -> Vec<CopyFault> {
-        let mut faults = self.with_state(key, uid, |state| state.copy_faults.clone());
-        faults.retain(|fault| self.lasts(&key.namespace, fault));
+    pub(in crate::controller) fn copy_faults(&self, credential: &Credential) -> Vec<CopyFault> {
+        let mut faults = self.with_state_of(credential, |state| state.copy_faults.clone());
+        faults.retain(|fault| self.lasts(&credential.namespace, fault));
         faults
     }
 

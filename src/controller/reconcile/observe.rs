@@ -187,7 +187,7 @@ pub(in crate::controller) fn copy_faults(
     if copies.is_empty() {
         return Vec::new();
     }
-    let refused = context.copy_faults(&credential.key(), &credential.uid);
+    let refused = context.copy_faults(credential);
     let secrets = lock(&context.secrets);
     let facts = |name: &str| {
         let name = (credential.namespace.clone(), name.to_owned());

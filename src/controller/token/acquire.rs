@@ -18,7 +18,7 @@ use crate::controller::{
     context::Context, limiter::issuers::Permit, reconciliation::Reconciliation,
 };
 use crate::{
-    credential::{Credential, Key, binding},
+    credential::{Credential, binding},
     oauth::{
         self, AnswerIds, Class, LifetimeSource, Note, Stage, Token, TokenEndpoint, TokenError,
         discovery,
@@ -52,7 +52,7 @@ async fn acquire_noting(
 ) -> Result<Acquired, TokenError> {
     let (context, credential) = (reconciliation.context, reconciliation.credential);
     // An answer that exists only in memory is stored before anything else, independent of the current spec.
-    match refresh_answer::store_unsaved(context, credential, &reconciliation.key).await {
+    match refresh_answer::store_unsaved(context, credential).await {
         Unsaved::Nothing => {}
         Unsaved::Settled => first = None,
         Unsaved::RefreshResult(result) => return *result,
@@ -83,7 +83,6 @@ async fn acquire_noting(
     let attempt = TokenAttempt {
         context,
         credential,
-        key: &reconciliation.key,
         observed: &reconciliation.observed,
         endpoint,
         permit: Arc::new(permit),
@@ -231,7 +230,7 @@ impl TokenAttempt<'_> {
         if self.observed.sources.len() > 1 {
             // The condition that reports the rejection contains no IDs.
             let ids = Some(Box::new(AnswerIds::from(token_error)));
-            context.with_state(self.key, &credential.uid, |s| s.refused = ids);
+            context.with_state_of(credential, |s| s.refused = ids);
         }
         let now = context.clock.now();
         RefusedSource {
@@ -309,7 +308,6 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Tok
     let TokenAttempt {
         context,
         credential,
-        key,
         observed,
         endpoint,
         permit,
@@ -325,7 +323,6 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Tok
         let refresh = Refresh {
             context: Arc::clone(context),
             credential: Credential::clone(credential),
-            key: Key::clone(key),
             endpoint: endpoint.clone(),
             state,
             published: Published::of(observed.record()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::controller::{context::Context, limiter::issuers::Permit};
 use crate::{
-    credential::{Credential, Key},
+    credential::Credential,
     oauth::{TokenEndpoint, TokenError},
     plan::{Observed, SentContent},
     publish::{RefusedSource, SourceMark},
@@ -14,7 +14,6 @@ use crate::{
 pub(super) struct TokenAttempt<'a> {
     pub(super) context: &'a Arc<Context>,
     pub(super) credential: &'a Credential,
-    pub(super) key: &'a Key,
     pub(super) observed: &'a Observed,
     pub(super) endpoint: TokenEndpoint,
     pub(super) permit: Arc<Permit>,

@@ -25,7 +25,7 @@ use crate::controller::{
 };
 use crate::{
     api::names,
-    credential::{Credential, Key, binding},
+    credential::{Credential, binding},
     http::{SendOptions, TOTAL},
     oauth::{
         Class, Granted, Material, Stage, TokenEndpoint, TokenError, TokenRequest,
@@ -46,7 +46,6 @@ const _: () = assert!(TAKES + 60 <= renewal::SETTLES.as_secs().unsigned_abs());
 pub(in crate::controller) struct Refresh {
     pub(in crate::controller) context: Arc<Context>,
     pub(in crate::controller) credential: Credential,
-    pub(in crate::controller) key: Key,
     pub(in crate::controller) endpoint: TokenEndpoint,
     pub(in crate::controller) state: StateSecret,
     /// What the target Secret records about the published token, if there is one.
@@ -145,7 +144,7 @@ impl Refresh {
             used,
             credential: self.credential.clone(),
         };
-        store(&self.context, &self.credential, &self.key, answered).await
+        store(&self.context, &self.credential, answered).await
     }
 
     /// Waits while another request with the refresh token of this digest is in flight. After that, the data that was read is outdated.
@@ -213,9 +212,9 @@ impl Refresh {
             notes.spent = spent::merge(&notes.spent, &noted);
         }
         let name = format!("{}/{}", credential.namespace, credential.name);
-        let mut remembered = context.marks(&self.key, &credential.uid);
+        let mut remembered = context.marks(credential);
         if remembered.doubt.is_none() {
-            remembered.doubt = context.doubt_of_another(&self.key, &token);
+            remembered.doubt = context.doubt_of_another(credential, &token);
         }
         if let Some(known) = lock(&context.spent).find(&token) {
             notes.spent = spent::merge(&notes.spent, std::slice::from_ref(known));
@@ -256,8 +255,7 @@ impl Refresh {
     /// succeed while its response is lost. In that case the token error is in `Ok`.
     async fn mark(&mut self, how: &Send) -> Result<Option<TokenError>, TokenError> {
         let (context, credential) = (&self.context, &self.credential);
-        let (key, uid) = (&self.key, &credential.uid);
-        context.begin_mark(key, uid, how);
+        context.begin_mark(credential, how);
         let changes = [(
             names::IN_FLIGHT_SINCE,
             how.mark.as_ref().map(|m| m.text.clone()),
@@ -272,7 +270,7 @@ impl Refresh {
         if error_kind == ApiErrorKind::Unavailable {
             return Ok(Some(token_error));
         }
-        context.drop_mark(key, uid, how);
+        context.drop_mark(credential, how);
         Err(token_error)
     }
 
@@ -296,7 +294,7 @@ impl Refresh {
             if again && began.elapsed() >= window {
                 break;
             }
-            context.clear_void_marks(&self.key, &credential.uid);
+            context.clear_void_marks(credential);
             let mut came = request_token(context, credential, request, id, options).await;
             // Retry immediately: the mark decides what is done next, or the window for a second use is short.
             if let Err(token_error) = &mut came.result

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::controller::{context::Context, locks::lock};
 use crate::{
-    credential::{Credential, Key},
+    credential::Credential,
     oauth::{
         Class, TokenError,
         renewal::{Notes, TokenState},
@@ -30,13 +30,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn store(
     context: &Context,
     credential: &Credential,
-    key: &Key,
     mut answered: Answered,
 ) -> Result<Acquired, TokenError> {
     let token_state = answered.token_state();
-    let uid = credential.uid.clone();
     let sent = &answered.sent;
-    context.remember_answer(key, &uid, sent, token_state);
+    context.remember_answer(credential, sent, token_state);
     if token_state == TokenState::Rotated && !credential.issuer.reuse.is_always() {
         let mut memory = lock(&context.spent);
         answered.new.iter().for_each(|new| memory.forget(new));
@@ -49,9 +47,9 @@ pub(super) async fn store(
         TokenState::Rotated | TokenState::Unchanged | TokenState::Dead
     );
     match stored {
-        Ok(Stored::Yes) => context.clear_void_marks(key, &uid),
+        Ok(Stored::Yes) => context.clear_void_marks(credential),
         Ok(Stored::Replaced) => {
-            context.forget_marks(key, &uid);
+            context.forget_marks(credential);
             answered.came.result?;
             return Err(TokenError::local(
                 Class::Transient,
@@ -60,14 +58,14 @@ pub(super) async fn store(
             ));
         }
         Err(token_error) if irreplaceable => {
-            context.hold_unsaved(key, &uid, answered);
+            context.hold_unsaved(credential, answered);
             return Err(token_error);
         }
         // The mark is not removed, and this process knows its request.
         Err(_) => {}
     }
     let token = Arc::new(answered.came.result?);
-    context.forget_own_writes(key, &uid);
+    context.forget_own_writes(credential);
     let notes = Notes::read(answered.state.annotations.as_ref());
     Ok(Acquired {
         token,
@@ -97,17 +95,16 @@ pub(in crate::controller) enum Unsaved {
 pub(in crate::controller) async fn store_unsaved(
     context: &Arc<Context>,
     credential: &Credential,
-    key: &Key,
 ) -> Unsaved {
-    let Some(unsaved) = context.take_unsaved(key, &credential.uid) else {
+    let Some(unsaved) = context.take_unsaved(credential) else {
         return Unsaved::Nothing;
     };
     let current = unsaved.request == fingerprint::request(credential);
     let in_flight = context.refreshes.begin();
-    let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
+    let (context, credential) = (Arc::clone(context), credential.clone());
     let work = async move {
         let _in_flight = in_flight;
-        store(&context, &credential, &key, *unsaved).await
+        store(&context, &credential, *unsaved).await
     };
     let task = tokio::spawn(work.in_current_span());
     match task.await.unwrap_or_else(|_| Err(abandoned())) {
@@ -132,8 +129,8 @@ impl Answers {
         let context = &self.0;
         loop {
             let unsaved = context.unsaved();
-            let tries = unsaved.iter().map(async |(key, credential)| {
-                store_unsaved(context, credential, key).await;
+            let tries = unsaved.iter().map(async |credential| {
+                store_unsaved(context, credential).await;
             });
             futures::future::join_all(tries).await;
             orphans::store(context);

@@ -157,8 +157,7 @@ pub(in crate::controller) async fn write(
     })?;
     let version = made.metadata.resource_version.clone().unwrap_or_default();
     let before = std::mem::take(&mut state.version);
-    let (key, uid) = (credential.key(), &credential.uid);
-    context.wrote_state(&key, uid, (before, version), changed_at);
+    context.wrote_state(credential, (before, version), changed_at);
     under_way.done(&made.metadata);
     state.take(made.metadata);
     Ok(())
