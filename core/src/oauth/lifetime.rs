@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{
     Claims, LifetimeSource,
     issuer_clock::{IssuerClock, LEEWAY},
+    jwt::claims,
     stated::{Statement, statements},
 };
-use crate::input::{epoch, number, object};
+use crate::input::{epoch, number};
 
 /// The lifetime if nothing states one: short, so that a wrong guess does little harm.
 const GUESS: SignedDuration = SignedDuration::from_mins(15);
@@ -253,42 +253,6 @@ fn is_bound(claims: &Map<String, Value>) -> bool {
 #[cfg(test)]
 pub(crate) fn claims_of(token: &str) -> Option<Claims> {
     claims(token).as_ref().map(rights)
-}
-
-/// The claims set of a JWT.
-fn claims(token: &str) -> Option<Map<String, Value>> {
-    let mut parts = token.split('.');
-    let fields = (parts.next(), parts.next(), parts.next(), parts.next());
-    let (Some(_), Some(payload), Some(_), None) = fields else {
-        return None;
-    };
-    object(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
-}
-
-/// `exp` of a JWT (RFC 7519 section 4.1.4), if it can be read.
-pub(super) fn expiry(token: &str) -> Option<Timestamp> {
-    let seconds = claims(token)?.get("exp").and_then(number)?;
-    epoch(seconds).or_else(|| (seconds <= 0.0).then_some(Timestamp::UNIX_EPOCH))
-}
-
-/// Every audience in the `aud` claim of a JWT, exactly as written: one text or a list (RFC 7519 section 4.1.3).
-/// Empty if the token cannot be read or if one entry is not a text.
-pub fn audiences(token: &str) -> Vec<String> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    match claims(token).as_ref().and_then(|c| c.get("aud")) {
-        Some(Value::Array(entries)) => entries.iter().map(text).collect(),
-        Some(one) => text(one).map(|one| vec![one]),
-        None => None,
-    }
-    .unwrap_or_default()
-}
-
-/// True for a token of a ServiceAccount without an audience, as in Secrets of the type `kubernetes.io/service-account-token`.
-/// Each API server of its cluster accepts it, and it does not expire (source: pkg/serviceaccount/legacy.go of Kubernetes).
-pub fn is_legacy_account_token(token: &str) -> bool {
-    let claims = claims(token);
-    let issuer = claims.as_ref().and_then(|c| c.get("iss"));
-    issuer.and_then(Value::as_str) == Some("kubernetes/serviceaccount")
 }
 
 /// The words in claims about roles or scopes.

@@ -31,6 +31,7 @@ mod hop;
 mod issued;
 mod issuer_clock;
 mod jwk;
+mod jwt;
 mod keys;
 mod lifetime;
 mod managed_identity;
@@ -73,11 +74,11 @@ pub use grant::{Grant, not_signed_in};
 pub use granted::{Granted, granted, granted_in_part};
 pub use hop::{GOOGLE_SCOPE, second_answer, second_request};
 pub use jwk::thumbprint_of as jwk_thumbprint;
+pub use jwt::{audiences, is_legacy_account_token};
 pub use keys::{Identity, MAX_KEYS_SEARCHED, Validity, outside, with_private_keys};
 #[cfg(test)]
 pub(crate) use lifetime::claims_of;
 pub(crate) use lifetime::is_guid;
-pub use lifetime::{audiences, is_legacy_account_token};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file, identity_request};
 pub use needs::{
     Material, Odd, RequiredInput, account_audience, file, odd_grant_input, secret_text,

@@ -16,9 +16,10 @@ use super::{
     TokenRequest,
     classes::without_examples,
     discovery::{Redirect, redirected},
+    jwt,
     token_like::without_tokens,
 };
-use crate::{api::parameter::NO_SECRETS, input::object, printable::printable};
+use crate::{api::parameter::NO_SECRETS, printable::printable};
 
 /// Most characters of the issuer's text that are shown.
 const MOST: usize = 200;
@@ -118,8 +119,7 @@ impl SentSecrets {
     /// The caller must use it only for ServiceAccount tokens.
     pub(super) fn identity(&self) -> Option<String> {
         let token = self.assertions.first()?.expose_secret();
-        let payload = token.split('.').nth(1)?;
-        let claims = object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+        let claims = jwt::claims(token)?;
         Some(format!(
             "issuer {}, subject {}, audience {}",
             claim(&claims, "iss"),
@@ -186,8 +186,7 @@ impl SentSecrets {
 /// The authentication method of a client assertion, by the algorithm in its header.
 fn signed_by(assertion: &str) -> &'static str {
     let header = assertion.split('.').next().unwrap_or_default();
-    let header = URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
-    let header = object(&header).unwrap_or_default();
+    let header = jwt::part(header).unwrap_or_default();
     let algorithm = header.get("alg").and_then(Value::as_str);
     if algorithm.is_some_and(|name| name.starts_with("HS")) {
         CLIENT_SECRET_JWT

@@ -1,14 +1,12 @@
 //! `client.assertion`: a client assertion that another program keeps up to date in a Secret (RFC 7523 section 2.2).
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Class, Material, TokenError, lifetime, secret_form, secret_text};
+use super::{Class, Material, TokenError, jwt, secret_form, secret_text};
 use crate::{
     api::SecretKeyRef,
     credential::{AuthenticationMethod, Credential},
-    input::object,
     reason::Reason,
 };
 
@@ -73,12 +71,11 @@ fn form(text: &str) -> Form {
             Form::Other
         };
     };
-    let json = |part: &str| object(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
-    let header = json(header);
+    let header = jwt::part(header);
     let algorithm = header
         .as_ref()
         .and_then(|fields| fields.get("alg")?.as_str());
-    let (Some(algorithm), Some(_)) = (algorithm, json(claims)) else {
+    let (Some(algorithm), Some(_)) = (algorithm, jwt::part(claims)) else {
         return Form::Other;
     };
     // RFC 7523 section 3: the assertion must be signed.
@@ -99,7 +96,7 @@ pub fn expired_assertion(
     else {
         return None;
     };
-    let end = lifetime::expiry(text.expose_secret()).filter(|end| *end <= now)?;
+    let end = jwt::expiry(text.expose_secret()).filter(|end| *end <= now)?;
     Some(TokenError {
         not_sent: true,
         ..TokenError::local(

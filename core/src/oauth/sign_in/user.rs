@@ -1,10 +1,8 @@
 //! The name of the signed-in user, to show it to that user.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-
 use crate::{
-    input::{object, text_of},
-    oauth::{RawAnswer, response::fields},
+    input::text_of,
+    oauth::{RawAnswer, jwt::claims, response::fields},
 };
 
 /// Longest name that is shown.
@@ -20,8 +18,7 @@ pub fn user_name(raw: &RawAnswer) -> Option<String> {
 }
 
 fn name(token: &str) -> Option<String> {
-    let payload = token.split('.').nth(1)?.trim_end_matches('=');
-    let claims = object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    let claims = claims(token)?;
     let name = [
         "preferred_username",
         "upn",
