@@ -22,6 +22,11 @@ impl Decision<'_> {
         if unknown {
             return self.wait(self.settings.pace.again);
         }
+        // Before any call: no answer of the issuer can change it.
+        if let Some(fault) = &self.seen.unmakeable {
+            notices.push(Notice::Blocked(fault.clone()));
+            return self.wait(self.settings.pace.again);
+        }
         if let Some(step) = self.paused().or_else(|| self.unproven(notices)) {
             return step;
         }

@@ -207,6 +207,8 @@ pub struct Observed {
     pub in_others: Vec<InOther>,
     /// Whether all Secrets that may have such values are listed. Otherwise nothing is removed at the issuer.
     pub others_known: bool,
+    /// Why no key can be generated that replaces the current one. None: one can be generated, or the issuer makes the value.
+    pub unmakeable: Option<super::outcome::Fault>,
     /// The annotation `rotate-requested-at` of the client resource.
     pub requested: Option<String>,
     /// The last request that was answered, according to the status of the client resource: the annotation of the Secret may be lost.

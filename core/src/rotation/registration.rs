@@ -155,6 +155,23 @@ impl Registration {
         set.is_some_and(Value::is_array)
     }
 
+    /// The same, if it contains the public keys.
+    ///
+    /// # Errors
+    /// They are missing: it must neither be replaced nor count as a registration without keys.
+    pub fn with_keys(self) -> Result<Self, Fault> {
+        if self.has_keys() {
+            return Ok(self);
+        }
+        Err(Fault {
+            sent: false,
+            ..useless(
+                Class::Invalid,
+                "the registration endpoint answers without the public keys of the client (jwks), so that apicred cannot add or remove one of them; have the issuer show jwks, or remove rotation",
+            )
+        })
+    }
+
     /// Its public keys. Their id is the thumbprint of RFC 7638, because a client may choose any `kid`.
     pub fn application(&self, now: Timestamp) -> Application {
         let keys = self.keys().filter_map(|jwk| {

@@ -109,6 +109,7 @@ pub fn upload(
         used_at: seen.used_at,
         in_others: Vec::new(),
         others_known: true,
+        unmakeable: None,
         requested: seen.requested.clone(),
         handled: None,
     };

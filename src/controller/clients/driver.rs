@@ -18,7 +18,9 @@ use crate::controller::{context::Context, token::refreshes::InFlight};
 use crate::{
     credential::{Endpoint, Key},
     plan::fingerprint::DigestKey,
-    rotation::{Kind, Memory, Names, Record, Registry, Rotating, Slots, Uploading, values::NEXT},
+    rotation::{
+        Fault, Kind, Memory, Names, Record, Registry, Rotating, Slots, Uploading, values::NEXT,
+    },
 };
 
 /// The interval at which a rotation that cannot start is checked again. It is also checked at each observed change.
@@ -155,6 +157,8 @@ pub(super) struct StepInputs {
     /// Set if another tool creates the certificate. Then the Secret is not written. If the certificate in the Secret differs
     /// from the certificate in its copy, the copy is the current value and the Secret is the next value.
     pub(super) upload: Option<Uploading>,
+    /// Why no key can be generated that replaces the current one.
+    pub(super) unmakeable: Option<Fault>,
 }
 
 impl StepInputs {

@@ -176,9 +176,7 @@ impl Execution<'_> {
         if self.inputs.rotating.settings.kind == Kind::Key {
             return self.make_key(n).await;
         }
-        let (bits, name, now) = (self.bits(), name.to_owned(), self.now());
-        let step = "set rotation.key.size to 4096";
-        keypair::may_generate(bits, step).map_err(|why| not_sent(Class::Invalid, why))?;
+        let (bits, name, now) = (keypair::bits(self.inputs), name.to_owned(), self.now());
         let make = move || keypair::make(bits, &name, until, now);
         let (work, key) = (&self.driver.context.key_generations, &self.driver.key);
         let made = work.run(&key.namespace, make);
@@ -191,16 +189,6 @@ impl Execution<'_> {
         Ok(self.hold(held, n, None, span))
     }
 
-    /// The key size of a new certificate in bits.
-    fn bits(&self) -> usize {
-        let current = || match self.inputs.current()? {
-            ClientValue::Certificate(identity) => Some(identity.key().ok()?.shape()),
-            _ => None,
-        };
-        let chosen = self.inputs.rotating.bits;
-        chosen.unwrap_or_else(|| keypair::bits_after(current()))
-    }
-
     /// Generates a private key like the current one.
     async fn make_key(&mut self, n: u32) -> Result<Outcome, Fault> {
         let (Some(ClientValue::Key(current, _)), [name]) =
@@ -208,10 +196,6 @@ impl Execution<'_> {
         else {
             return Ok(moved());
         };
-        if let KeyShape::Rsa(bits) = current.shape() {
-            let step = "register a public key of at most 4096 bits at the issuer, and store its private key in the Secret";
-            keypair::may_generate(bits, step).map_err(|why| not_sent(Class::Invalid, why))?;
-        }
         let (work, key) = (&self.driver.context.key_generations, &self.driver.key);
         let made = work.run(&key.namespace, move || keypair::after(&current));
         let Some(Some(made)) = made.await else {

@@ -16,9 +16,11 @@ use rcgen::{
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::{driver::StepInputs, issuer::not_sent, seen::ClientValue};
 use crate::{
     controller::api::ids,
     oauth::{ClientKey, Curve, KeyShape},
+    rotation::{Class, Fault, Kind},
 };
 
 /// `notBefore` is set this number of seconds in the past, because clocks differ. `notAfter` is earlier than requested by the
@@ -150,6 +152,36 @@ pub(super) fn like(shape: KeyShape) -> Result<SecretString, rcgen::Error> {
 pub(super) fn after(current: &ClientKey) -> Option<SecretString> {
     let made = like(current.shape()).ok()?;
     current.successor(made).ok()
+}
+
+/// The key size of a new certificate in bits.
+pub(super) fn bits(inputs: &StepInputs) -> usize {
+    let current = || match inputs.current()? {
+        ClientValue::Certificate(identity) => Some(identity.key().ok()?.shape()),
+        _ => None,
+    };
+    let chosen = inputs.rotating.bits;
+    chosen.unwrap_or_else(|| bits_after(current()))
+}
+
+/// Why no key is generated that replaces the current one: it is too large.
+pub(super) fn unmakeable(inputs: &StepInputs) -> Option<Fault> {
+    let (bits, step) = match inputs.rotating.settings.kind {
+        Kind::Secret => return None,
+        Kind::Certificate => (bits(inputs), "set rotation.key.size to 4096"),
+        Kind::Key => match inputs.current()? {
+            ClientValue::Key(current, _) => match current.shape() {
+                KeyShape::Rsa(bits) => (
+                    bits,
+                    "register a public key of at most 4096 bits at the issuer, and store its private key in the Secret",
+                ),
+                KeyShape::Ec(_) | KeyShape::Ed25519 => return None,
+            },
+            _ => return None,
+        },
+    };
+    let why = may_generate(bits, step).err()?;
+    Some(not_sent(Class::Invalid, why))
 }
 
 #[cfg(test)]

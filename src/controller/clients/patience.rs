@@ -2,15 +2,26 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// The first and the longest wait after a step that failed for another reason than the issuer.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 pub(super) const LONGEST: Duration = Duration::from_mins(1);
+/// The longest sleep: the data that was read about the application is at most one day old.
+pub(super) const LONGEST_SLEEP: Duration = Duration::from_hours(24);
 /// This number of retries are one second apart: most failures are short, and what only this process has could be lost with it.
 const QUICK: u32 = 5;
 /// The maximum time of retries for a client that is no longer rotated or was replaced.
 const AT_MOST: Duration = Duration::from_mins(10);
+
+/// The sleep until a wait ends.
+pub(super) fn sleep_until(until: Timestamp, now: Timestamp) -> Duration {
+    let left = until
+        .duration_since(now)
+        .max(SignedDuration::from_millis(100));
+    Duration::try_from(left).unwrap_or(LONGEST_SLEEP)
+}
 
 /// The attempts to store one value.
 #[derive(Default)]

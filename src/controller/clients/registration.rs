@@ -25,7 +25,9 @@ impl Execution<'_> {
     pub(super) async fn read_registration(&mut self) -> Result<Outcome, Fault> {
         let mut access = self.access()?;
         let read = self.send(&mut access, Access::read).await?;
-        Ok(Outcome::Application(read.application(self.now())))
+        Ok(Outcome::Application(
+            read.with_keys()?.application(self.now()),
+        ))
     }
 
     /// Registers the public key of the next private key in addition to the other keys.
@@ -74,7 +76,7 @@ impl Execution<'_> {
             ..fault
         })?;
         // The update would remove every key that is registered.
-        let before = with_keys(before)?;
+        let before = before.with_keys()?;
         let metadata = change(&before);
         let after = self.send(&mut access, |access| access.update(&metadata));
         let after = after.await?;
@@ -83,11 +85,12 @@ impl Execution<'_> {
         }
         // The update was answered with a success, so it probably has taken effect: only a reading shows it.
         let read = self.send(&mut access, Access::read).await;
-        read.and_then(with_keys).map_err(|fault| Fault {
-            sent: true,
-            may_have_happened: true,
-            ..fault
-        })
+        read.and_then(Registration::with_keys)
+            .map_err(|fault| Fault {
+                sent: true,
+                may_have_happened: true,
+                ..fault
+            })
     }
 
     /// Sends one request. A new registration access token and a new address are stored, and are in `access` afterwards.
@@ -271,16 +274,6 @@ impl Execution<'_> {
             token: text(token)?,
         })
     }
-}
-
-const WITHOUT_KEYS: &str = "the registration endpoint answers without the public keys of the client (jwks), so that apicred cannot add or remove one of them; have the issuer show jwks, or remove rotation";
-
-/// A registration that shows which public keys the issuer has.
-fn with_keys(read: Registration) -> Result<Registration, Fault> {
-    if read.has_keys() {
-        return Ok(read);
-    }
-    Err(not_sent(Class::Invalid, WITHOUT_KEYS))
 }
 
 /// The issuer returned a registration that was not changed.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde_json::json;
@@ -13,8 +13,9 @@ use super::{
     execute::Execution,
     held::{Application, REMOVED},
     issuer::ClientPlace,
+    keypair,
     obstacle::{obstacle, with_added},
-    patience::{LONGEST, PAUSE},
+    patience::{LONGEST, LONGEST_SLEEP, PAUSE, sleep_until},
     seen::{in_others, is_listed, slots, users},
     step_name::{OutcomeName, StepName},
     trial_request::trial_request,
@@ -35,9 +36,6 @@ use crate::{
         rotating, upload, used_at,
     },
 };
-
-/// The longest sleep: the data that was read about the application is at most one day old.
-const LONGEST_SLEEP: Duration = Duration::from_hours(24);
 
 /// The result of a reconcile of the rotation.
 enum Reconciled {
@@ -142,7 +140,7 @@ impl Driver {
             }
             if let Step::Wait { until } = next.step {
                 self.failures = 0;
-                return Reconciled::Sleep(wait(until, now));
+                return Reconciled::Sleep(sleep_until(until, now));
             }
             if let Some(pause) = self.step(&inputs, &next, now).await {
                 self.observed_all = true;
@@ -280,13 +278,19 @@ impl Driver {
             let none = BTreeMap::new();
             let all = || slots(&rotating, secret.data.as_ref().unwrap_or(&none), &digests);
             let slots = upload.as_ref().map_or_else(all, Uploading::slots);
-            StepInputs {
+            let inputs = StepInputs {
                 rotating,
                 place,
                 secret,
                 slots,
                 digests,
                 upload,
+                unmakeable: None,
+            };
+            let unmakeable = keypair::unmakeable(&inputs);
+            StepInputs {
+                unmakeable,
+                ..inputs
             }
         };
         let read = context.key_reads.run(&self.key.namespace, read).await;
@@ -366,8 +370,7 @@ impl Driver {
     pub(super) fn observed(&self, inputs: &StepInputs) -> Observed {
         let meta = &inputs.secret.metadata;
         let version = meta.resource_version.clone().unwrap_or_default();
-        let none = BTreeMap::new();
-        let noted = Record::read(meta.annotations.as_ref().unwrap_or(&none));
+        let noted = Record::read(&meta.annotations.clone().unwrap_or_default());
         let uid = meta.uid.as_deref().unwrap_or_default();
         let users = users(
             &self.context,
@@ -384,17 +387,11 @@ impl Driver {
             others_known: self.context.unsynced.has_all_secrets(),
             in_others: in_others(&self.context, &self.key.namespace, &inputs.rotating),
             client: inputs.rotating.client(),
+            unmakeable: inputs.unmakeable.clone(),
             requested: None,
             handled: None,
             version,
             noted,
         }
     }
-}
-
-fn wait(until: Timestamp, now: Timestamp) -> Duration {
-    let left = until
-        .duration_since(now)
-        .max(SignedDuration::from_millis(100));
-    Duration::try_from(left).unwrap_or(LONGEST_SLEEP)
 }

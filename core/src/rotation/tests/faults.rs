@@ -423,3 +423,44 @@ fn a_client_secret_is_searched_for_from_the_time_of_its_request() {
     assert!(matches!(add, Step::AddPassword { n: 2, .. }), "{add:?}");
     assert_eq!(process.waits(), process.settings.pace.settles);
 }
+
+/// No answer of the issuer changes that a key is too large, so nothing is requested from it.
+#[test]
+fn a_key_that_cannot_be_generated_is_reported_and_nothing_is_requested() {
+    for (kind, readable) in [
+        (Kind::Certificate, true),
+        (Kind::Certificate, false),
+        (Kind::Key, true),
+    ] {
+        let mut process = Process::of(kind);
+        let listed = process.application();
+        let read = if readable {
+            listed
+        } else {
+            failed(Class::Permission)
+        };
+        assert_eq!(process.does(&read), Step::ReadApplication);
+        process.pass(process.settings.pace.call_pause);
+        process.seen.requested = Some("now".to_owned());
+        process.seen.unmakeable = Some(Fault {
+            class: Class::Invalid,
+            sent: false,
+            may_have_happened: false,
+            retry_after: None,
+            message: "the current RSA key has 8192 bits".to_owned(),
+        });
+        for _ in 0..3 {
+            let pause = process.waits();
+            assert_eq!(pause, process.settings.pace.again, "{kind:?} {readable}");
+            let blocked = process.blocked();
+            let reported = blocked.iter().any(|message| message.contains("8192 bits"));
+            assert!(reported, "{kind:?} {readable}: {blocked:?}");
+            process.pass(pause);
+        }
+        process.seen.unmakeable = None;
+        assert!(
+            !matches!(process.decide().step, Step::Wait { .. }),
+            "{kind:?} {readable}"
+        );
+    }
+}

@@ -87,6 +87,7 @@ impl Process {
             handled: None,
             in_others: Vec::new(),
             others_known: true,
+            unmakeable: None,
             used_at: Some(at(0)),
             requested: None,
         };

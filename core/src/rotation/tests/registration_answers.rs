@@ -67,7 +67,13 @@ fn an_answer_without_the_public_keys_shows_nothing_about_them() {
     ] {
         let body = json!({ "client_id": "c-1", "jwks": jwks });
         let read = registration(&json_answer(200, &body), "c-1", at(0));
-        assert_eq!(read.ok().map(|r| r.has_keys()), Some(has_keys), "{jwks}");
+        let read = read.unwrap();
+        assert_eq!(read.has_keys(), has_keys, "{jwks}");
+        let listed = read.with_keys();
+        assert_eq!(listed.is_ok(), has_keys, "{jwks}");
+        if let Err(fault) = listed {
+            assert!(fault.message.contains("(jwks)") && !fault.sent, "{fault:?}");
+        }
     }
     let body = json!({ "client_id": "c-1" });
     let read = registration(&json_answer(200, &body), "c-1", at(0));

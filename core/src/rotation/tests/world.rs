@@ -383,6 +383,7 @@ impl World {
             names: self.names.clone(),
             in_others: self.in_others(),
             others_known: true,
+            unmakeable: None,
             lagging: None,
             handled: None,
             used_at: used.map(|t| at(t + self.actors[actor].offset)),
