@@ -152,6 +152,9 @@ pub struct LastAttempt {
     /// Digest of all inputs of a failed request. While it is unchanged, another process also waits until `nextAttempt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<String>,
+    /// Requests with a password in a row without a clear answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unclear: Option<i32>,
 }
 
 /// The result of a request.

@@ -31,6 +31,7 @@ pub(super) fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Opti
             trace_id: token_error.trace_id.clone(),
             claims: requested_claims(token_error),
             inputs: Some(f.stamp.clone()),
+            unclear: i32::try_from(f.unclear).ok().filter(|count| *count > 0),
         },
     })
 }
@@ -73,5 +74,6 @@ fn succeeded(at: Timestamp, correlation_id: Option<String>) -> LastAttempt {
         trace_id: None,
         claims: None,
         inputs: None,
+        unclear: None,
     }
 }

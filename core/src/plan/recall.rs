@@ -119,11 +119,9 @@ impl Memory {
             stamp: last.inputs.clone().unwrap_or_default(),
             requested: None,
             failures: u32::try_from(failures).unwrap_or(1).max(1),
-            // Without a status of HTTP, the answers of all these attempts may have been missing.
-            unclear: u32::try_from(failures)
-                .unwrap_or(MOST)
-                .min(MOST - 1)
-                .saturating_mul(u32::from(last.http_status.is_none())),
+            unclear: last
+                .unclear
+                .map_or(0, |count| u32::try_from(count).unwrap_or(0).min(MOST)),
             at: last.time.0,
             next_attempt: next.0.min(later(now, schedule::LONGEST)),
             cause: Cause::Recalled(Box::new(Recalled {

@@ -135,7 +135,12 @@ impl TokenAttempt<'_> {
                 "no Secret that the client names exists; create one",
             ));
         };
-        plan::stop_unclear(credential, self.observed, &mut token_error);
+        plan::stop_unclear(
+            credential,
+            self.observed,
+            &mut token_error,
+            context.clock.now(),
+        );
         if token_error.until_change {
             let marks = with.into_iter();
             (noted.refused).extend(marks.map(|mark| self.not_working(mark, &token_error, None)));

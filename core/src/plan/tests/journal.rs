@@ -52,6 +52,7 @@ fn attempt(seconds: i64, reason: &str) -> LastAttempt {
         trace_id: Some("trace".to_owned()),
         claims: None,
         inputs: None,
+        unclear: None,
     }
 }
 

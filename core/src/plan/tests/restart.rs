@@ -8,9 +8,10 @@ use crate::{
     api::ApiCredentialStatus,
     credential::{Credential, FieldError},
     fixtures::{at, credential, credential_with, holding, object, observed, record, secs},
-    oauth::{Class, TokenError},
+    oauth::{Class, Stage, TokenError},
     plan::{
-        Hold, Memory, Observed, Outcome, Plan, fail, invalid, plan, schedule, status, unlisted,
+        Hold, Memory, Observed, Outcome, Plan, fail, invalid, plan, schedule, status, stop_unclear,
+        unlisted,
     },
     publish::ownership::Target,
 };
@@ -283,6 +284,32 @@ fn a_wait_outlasts_a_time_in_which_the_credential_could_not_be_used() {
         let waits = plan(&credential, &again, at(10));
         let why = Hold::Backoff;
         assert_eq!(waits, Plan::Hold { until, why }, "{listed}");
+    }
+}
+
+/// Only requests that may have reached the issuer count towards the limit, also those of another process.
+#[test]
+fn a_restart_neither_forgets_nor_invents_requests_with_a_password_without_an_answer() {
+    let credential = by_password("robot");
+    for (stages, stops) in [
+        ([Stage::Connect; 3], false),
+        ([Stage::Timeout, Stage::Connect, Stage::Connect], false),
+        ([Stage::Timeout, Stage::Connect, Stage::Timeout], true),
+    ] {
+        let error = |stage: Stage| TokenError {
+            not_sent: stage == Stage::Connect,
+            ..TokenError::local(Class::Transient, Reason::IssuerUnreachable, "x").at(stage)
+        };
+        let mut world = observed(&credential);
+        world.target = Target::Absent;
+        for stage in stages {
+            world.memory = fail(&credential, &world, error(stage), at(0));
+        }
+        let reported = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
+        let again = recall(&credential, &restarted(&world), &reported, 10);
+        let mut last = error(Stage::Timeout);
+        stop_unclear(&credential, &again, &mut last, at(10));
+        assert_eq!(last.until_change, stops, "{stages:?}");
     }
 }
 

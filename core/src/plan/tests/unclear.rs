@@ -30,7 +30,7 @@ fn a_password_without_an_answer_is_sent_three_times_at_most() {
         let mut world = observed(credential);
         let one = |token_error: &TokenError| {
             let mut token_error = token_error.clone();
-            stop_unclear(credential, &world, &mut token_error);
+            stop_unclear(credential, &world, &mut token_error, at(0));
             let stops = token_error.until_change;
             world.memory = fail(credential, &world, token_error, at(0));
             stops
@@ -51,10 +51,44 @@ fn a_password_without_an_answer_is_sent_three_times_at_most() {
         attempts(&password, &mixed),
         [false, false, false, false, true]
     );
+    // An answer that was not read to its end, and TLS that failed after the request.
+    let large = TokenError {
+        http_status: Some(200),
+        ..TokenError::local(Class::Invalid, Reason::AnswerTooLarge, "too large").at(Stage::Answered)
+    };
+    let incomplete = [large, error(Stage::Tls, false), late()];
+    assert_eq!(attempts(&password, &incomplete), [false, false, true]);
     // Not sent: any number. Another grant: any number.
     let none: Vec<TokenError> = (0..9).map(|_| unsent()).collect();
     assert!(!attempts(&password, &none).contains(&true));
     assert!(!attempts(&credential(), &three).contains(&true));
+}
+
+/// An outage behind a gateway ends without a user, and a password is not sent often in the meantime.
+#[test]
+fn a_password_is_sent_once_an_hour_while_a_gateway_answers_for_the_issuer() {
+    let answered = |status: u16| TokenError {
+        http_status: Some(status),
+        ..TokenError::local(Class::Transient, Reason::IssuerUnavailable, "x").at(Stage::Answered)
+    };
+    let password = with_password();
+    for (statuses, rare) in [([502, 504, 502], true), ([503, 503, 503], false)] {
+        let mut world = observed(&password);
+        let mut waits = Vec::new();
+        for status in statuses.into_iter().chain(statuses) {
+            let mut token_error = answered(status);
+            stop_unclear(&password, &world, &mut token_error, at(0));
+            assert!(!token_error.until_change, "{status}");
+            world.memory = fail(&password, &world, token_error, at(0));
+            let failure = world.memory.failure.as_ref().unwrap();
+            waits.push(failure.next_attempt >= at(3600));
+        }
+        let expected = [false, false, rare, rare, rare, rare];
+        assert_eq!(waits, expected, "{statuses:?}");
+    }
+    let mut one = answered(504);
+    stop_unclear(&credential(), &observed(&credential()), &mut one, at(0));
+    assert_eq!(one.retry_at, None);
 }
 
 #[test]
