@@ -43,6 +43,9 @@ pub const STATE_OF: &str = "apicred.dev/state-of";
 pub const IN_FLIGHT_SINCE: &str = "apicred.dev/in-flight-since";
 /// On a state Secret: whether the issuer rotated the refresh token at the last refresh (`true` or `false`).
 pub const ROTATES: &str = "apicred.dev/rotates";
+/// On a state Secret: when the access token expires that apicred got last with its refresh token (RFC 3339). Written if the issuer does
+/// not always accept a second use.
+pub const TOKEN_EXPIRES_AT: &str = "apicred.dev/token-expires-at";
 /// On a state Secret: why the issuer permanently refused the refresh token in it, and a digest of the refused request.
 pub const SIGN_IN_REQUIRED: &str = "apicred.dev/sign-in-required";
 /// On a state Secret: keyed digest of the refresh token that apicred stored last.

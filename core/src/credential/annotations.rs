@@ -26,8 +26,9 @@ const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS]
 /// An issuer has no annotations: its spec contains everything.
 const ON_ISSUER: [&str; 0] = [];
 /// What apicred itself writes on Secrets, in addition to [`names::RECORD`].
-const WRITTEN: [&str; 12] = [
+const WRITTEN: [&str; 13] = [
     names::IN_FLIGHT_SINCE,
+    names::TOKEN_EXPIRES_AT,
     names::ROTATES,
     names::ROTATION,
     names::SIGN_IN_REQUIRED,

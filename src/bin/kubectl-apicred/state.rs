@@ -158,6 +158,7 @@ impl State<'_> {
             names::IN_FLIGHT_SINCE,
             names::SIGN_IN_REQUIRED,
             names::ROTATES,
+            names::TOKEN_EXPIRES_AT,
         ] {
             notes[mark] = Value::Null;
         }

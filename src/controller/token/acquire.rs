@@ -330,7 +330,7 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Tok
             credential: Credential::clone(credential),
             endpoint: endpoint.clone(),
             state,
-            published: Published::of(observed.record()),
+            published: Published::of(observed),
         };
         refresh.spawn(read, Arc::clone(permit)).await
     } else {

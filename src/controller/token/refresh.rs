@@ -33,7 +33,10 @@ use crate::{
         sign_in::for_refresh,
         spent,
     },
-    plan::fingerprint::{self, DigestKey},
+    plan::{
+        Observed,
+        fingerprint::{self, DigestKey},
+    },
     publish::{Record, SourceMark},
 };
 
@@ -62,10 +65,13 @@ pub(in crate::controller) struct Published {
 }
 
 impl Published {
-    pub(in crate::controller) fn of(record: Option<&Record>) -> Self {
+    pub(in crate::controller) fn of(observed: &Observed) -> Self {
+        // Another writer may have edited the target: its token may still be in use.
+        let written = observed.target.published().and_then(|p| p.record.as_ref());
+        let unchanged = observed.record();
         Self {
-            until: record.map(Record::token_end),
-            state: record.and_then(|r| r.sources.with.first().cloned()),
+            until: written.map(Record::token_end),
+            state: unchanged.and_then(|r| r.sources.with.first().cloned()),
         }
     }
 }

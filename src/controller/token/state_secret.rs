@@ -100,9 +100,14 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
         let noted = (names::ISSUED_BY, Some(answered.state.issuer.clone()));
         changes.get_or_insert_default().extend([noted]);
     }
-    let Some(changes) = changes else {
+    let Some(mut changes) = changes else {
         return Try::Done(Stored::Yes);
     };
+    // The target shows it as well, but a user may delete it or name another one.
+    if let (Ok(token), false) = (&answered.came.result, rule.is_always()) {
+        let end = crate::whole_second(token.expires_at).to_string();
+        changes.insert(names::TOKEN_EXPIRES_AT, Some(end));
+    }
     let state = &mut answered.state;
     match write(context, credential, state, &changes, new.as_ref()).await {
         Ok(()) => Try::Done(Stored::Yes),

@@ -1,9 +1,10 @@
 //! The outcome after a refresh request: it took effect, it did not, or this is unknown.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::future::join_all;
 use jiff::SignedDuration;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::super::user::{MARK, User};
@@ -69,6 +70,39 @@ fn an_outcome_that_is_unknown_is_never_taken_for_a_token_error() {
 }
 
 /// A gateway that states that the endpoint did not get the request, and connections that were refused before the request.
+/// The target does not show any more that a token is valid, but workloads may still use it, and a second use may revoke it.
+#[test]
+fn a_target_that_was_edited_or_deleted_causes_no_last_try_while_its_token_is_valid() {
+    run(in_both_modes(async |mode| {
+        let cases = [("r-deleted", true), ("r-edited", false)];
+        join_all(cases.map(async |(name, deleted)| {
+            let mut user = User::new(mode, name, json!({})).await;
+            user.case.frozen.store(true, Ordering::SeqCst);
+            user.begin(json!({})).await;
+            assert!(user.until_served(None).await, "{name}");
+            user.issuer.script([Act::GrantAndClose]);
+            let secrets = user.case.place.secrets();
+            if deleted {
+                let deleted = secrets.delete("token", &DeleteParams::default()).await;
+                deleted.expect("a target that is deleted");
+            } else {
+                let data = Patch::Merge(json!({ "stringData": { "token": "edited" } }));
+                let params = PatchParams::default();
+                let edited = secrets.patch("token", &params, &data).await;
+                edited.expect("a target that is edited");
+            }
+            user.until_requests(2).await;
+            user.case.pass(SignedDuration::from_mins(30)).await;
+            user.until_reason("RefreshOutcomeUnknown").await;
+            user.case.stays_quiet(Duration::from_secs(1)).await;
+            assert_eq!(user.issuer.requests(), 2, "{name}: it was sent again");
+            assert_eq!(user.issuer.reused(), 0, "{name}");
+            user.end().await;
+        }))
+        .await;
+    }));
+}
+
 #[test]
 fn a_request_that_was_not_processed_costs_no_sign_in() {
     run(in_both_modes(async |mode| {

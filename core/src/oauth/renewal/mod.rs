@@ -125,6 +125,8 @@ pub struct Notes {
     pub stored: Option<String>,
     /// Refresh tokens that apicred has spent.
     pub spent: Vec<Spent>,
+    /// When the last access token expires.
+    pub token_expires_at: Option<Timestamp>,
 }
 
 impl Notes {
@@ -139,6 +141,7 @@ impl Notes {
             }),
             stored: text(names::STORED_REFRESH_TOKEN).map(str::to_owned),
             spent: spent::read(text(names::SPENT_REFRESH_TOKENS).unwrap_or_default()),
+            token_expires_at: text(names::TOKEN_EXPIRES_AT).and_then(|t| t.parse().ok()),
         }
     }
 }
@@ -210,7 +213,7 @@ pub struct Attempt<'a> {
     pub request: &'a str,
     /// What the process remembers of earlier requests.
     pub remembered: &'a Remembered,
-    /// When the published token expires, if there is one. Without one, a second use revokes nothing.
+    /// When the published token expires, if the target shows it: a user may have edited or deleted it.
     pub published_until: Option<Timestamp>,
 }
 
@@ -276,8 +279,9 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
     );
     // Never, if the user has set `reuse: Never`.
     let last_try = rule.reuse.is_none() && !doubt.last_try;
-    // Without a published token there is nothing to lose, as after its end.
-    let until = last_try.then(|| attempt.published_until.unwrap_or(Timestamp::MIN));
+    // Without a token there is nothing to lose, as after its end.
+    let token_end = attempt.published_until.max(notes.token_expires_at);
+    let until = last_try.then(|| token_end.unwrap_or(Timestamp::MIN));
     match until.map(|until| until.max(settled(&doubt, attempt.remembered, now))) {
         // Without this attempt a sign-in is required in any case, and it can revoke no valid published token.
         Some(until) if until <= now => send(Some(Mark::new(now, attempt.process, true))),

@@ -222,6 +222,20 @@ fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
     // Nothing was published since the sign-in.
     assert_eq!(say(&unknown, None, None), "last try");
     assert_eq!(say(&unknown, NEVER, None), "RefreshOutcomeUnknown");
+    // The target was edited, deleted or renamed: the state Secret shows when the token expires.
+    let noted = |seconds| Notes {
+        token_expires_at: Some(at(seconds)),
+        ..unknown.clone()
+    };
+    for (end, until, expected) in [
+        (1, None, "RefreshOutcomeUnknown"),
+        (1, Some(-1), "RefreshOutcomeUnknown"),
+        (-1, Some(1), "RefreshOutcomeUnknown"),
+        (-1, None, "last try"),
+        (-1, Some(-1), "last try"),
+    ] {
+        assert_eq!(say(&noted(end), None, until), expected, "{end} {until:?}");
+    }
     // There is a valid token, which a second use may revoke; the user has set `Never`.
     assert_eq!(say(&unknown, None, Some(1)), "RefreshOutcomeUnknown");
     assert_eq!(say(&unknown, NEVER, Some(-1)), "RefreshOutcomeUnknown");
