@@ -58,8 +58,12 @@ pub struct Comparison {
 }
 
 impl Observed {
-    /// Stores with the failure what its attempt sent.
-    pub fn note_sent(&mut self, credential: &Credential, contents: Vec<SentContent>) {
+    /// Stores with the failure what its attempt sent. `None`: the attempt may end in another way with the same values. Empty: the attempt
+    /// sent nothing, so what an earlier one sent is still valid.
+    pub fn note_sent(&mut self, credential: &Credential, contents: Option<Vec<SentContent>>) {
+        let Some(contents) = contents else {
+            return self.other_content();
+        };
         if contents.is_empty() {
             return;
         }

@@ -39,8 +39,8 @@ pub(super) async fn mint(
     };
     let credential = reconciliation.credential;
     reconciliation.observed.attempted(credential, why, now);
-    let Acquisition { result, noted } = Box::pin(acquire(reconciliation, first, permit)).await;
-    for refused in noted.refused {
+    let Acquisition { result, mut noted } = Box::pin(acquire(reconciliation, first, permit)).await;
+    for refused in std::mem::take(&mut noted.refused) {
         reconciliation.observed.memory.refuse(refused);
     }
     match result {
@@ -51,7 +51,9 @@ pub(super) async fn mint(
         }
         Err(token_error) => {
             let outcome = reconciliation.failed(token_error);
-            reconciliation.observed.note_sent(credential, noted.sent);
+            reconciliation
+                .observed
+                .note_sent(credential, noted.contents());
             outcome
         }
     }

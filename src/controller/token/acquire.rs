@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    attempt::{Failed, Noted, TokenAttempt},
+    attempt::{Content, Failed, Noted, TokenAttempt},
     exchange::{Acquired, acquired, exchange, is_silence},
     hint::Hint,
     hint_event::report,
@@ -117,7 +117,7 @@ impl TokenAttempt<'_> {
                 Class::Transient => outages.extend(failed.mark),
                 _ => noted.refused.extend(failed.mark),
             }
-            noted.sent.extend(failed.sent);
+            noted.note_sent(failed.sent);
             // If the last good certificate fails as well, this is not the error that a user must correct.
             let way = &credential.authentication;
             let original = choice.source.and_then(|s| way.original(&s.reference));
@@ -181,7 +181,7 @@ impl TokenAttempt<'_> {
             mark: mark.map(|mark| self.not_working(mark, &token_error, None)),
             token_error,
             with: Vec::new(),
-            sent: None,
+            sent: Content::Unread,
             next: true,
         }
     }
@@ -199,6 +199,7 @@ impl TokenAttempt<'_> {
         let next =
             token_error.about_client || trial && plan::is_guess(self.credential, &token_error);
         let sent = SentContent::of(used.clone(), content.clone(), &token_error);
+        let sent = sent.map_or(Content::Incomparable, Content::Failed);
         let mut not_working = None;
         if let (true, Some(mark)) = (next, used) {
             // With several secrets, the message must name the one that was used.

@@ -40,7 +40,7 @@ fn attempt(
         .filter_map(|(used, content)| SentContent::of(used.clone(), (*content).to_owned(), &error));
     let contents = contents.collect();
     world.memory = fail(credential, world, error, at(when));
-    world.note_sent(credential, contents);
+    world.note_sent(credential, Some(contents));
 }
 
 fn move_to(source: &mut crate::plan::Source, version: &str, seconds: i64) {
