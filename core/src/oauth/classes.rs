@@ -12,7 +12,7 @@ use super::{
     gateway::By,
 };
 use crate::Reason;
-use described::DESCRIBED;
+use described::{DESCRIBED, names_subject};
 pub(super) use described::{describes_throttling, is_about_secret};
 
 /// The properties of an answer.
@@ -292,7 +292,7 @@ fn by_tables(seen: &Seen<'_>) -> Kind {
         }
         let fits = |(errors, asserted, phrases, _): &&(&[&str], bool, &[&str], Kind)| {
             errors.contains(&error)
-                && (!asserted || seen.asserted)
+                && (!asserted || seen.asserted && !names_subject(seen.text))
                 && phrases.iter().any(|p| seen.text.contains(p))
         };
         if let Some((.., kind)) = DESCRIBED.iter().find(fits) {

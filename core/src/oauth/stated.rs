@@ -145,13 +145,19 @@ fn seconds(number: f64, sent: Timestamp) -> Statement {
     }
 }
 
+/// Usual lifetimes in milliseconds: 15 minutes to one day.
+const USUAL_MILLISECONDS: [i64; 9] = [
+    900_000, 1_800_000, 3_600_000, 7_200_000, 10_800_000, 21_600_000, 28_800_000, 43_200_000,
+    86_400_000,
+];
+
 /// Three days or more, and whole thousands that are not whole days: 3,600,000 rather than 3600 or 2,592,000. A number that is
 /// both whole days and whole 5 minutes in milliseconds is three hours (125 days) or six (250 days). A server that counts down
-/// may be less than a second below: 3,599,946.
-const fn looks_like_milliseconds(stated: i64) -> bool {
+/// may be less than a second below a usual lifetime: 3,599,946.
+fn looks_like_milliseconds(stated: i64) -> bool {
     let rounded = stated + (1000 - stated % 1000) % 1000;
-    let thousands = rounded == stated && stated % 86_400 != 0;
-    stated >= 300_000 && (thousands || rounded % 300_000 == 0)
+    let whole = rounded == stated && (stated % 86_400 != 0 || stated % 300_000 == 0);
+    stated >= 300_000 && (whole || USUAL_MILLISECONDS.contains(&rounded))
 }
 
 fn whole(number: f64) -> i64 {

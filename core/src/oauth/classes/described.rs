@@ -55,6 +55,17 @@ pub(super) const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     (&["invalid_request"], false, &["invalid scope", "unknown scope", "scope is invalid", "scope is unknown"], Kind::Scope),
 ];
 
+/// True if the text, in lower case, is about the token that a client exchanges, and so not about the assertion of the client.
+pub(super) fn names_subject(text: &str) -> bool {
+    let names = [
+        "subject_token",
+        "subject token",
+        "actor_token",
+        "actor token",
+    ];
+    names.iter().any(|name| text.contains(name))
+}
+
 /// True if the text, in lower case, is about too many requests.
 pub(in crate::oauth) fn describes_throttling(text: &str) -> bool {
     THROTTLING.iter().any(|phrase| text.contains(phrase))
@@ -98,9 +109,11 @@ pub(super) fn refuses_secret(text: &str) -> bool {
                 String::from_utf8_lossy(before),
                 String::from_utf8_lossy(after),
             );
-            // The name of the grant.
-            let is_grant = ["s grant", "s flow", " grant", " flow"];
-            !is_grant.iter().any(|grant| after.starts_with(grant))
+            // The name of the grant, or of a method (`client_secret_basic`).
+            let other = [
+                "s grant", "s flow", " grant", " flow", "_basic", "_post", "_jwt",
+            ];
+            !other.iter().any(|rest| after.starts_with(rest))
                 && WRONG
                     .iter()
                     .any(|word| before.contains(word) || after.contains(word))

@@ -46,3 +46,44 @@ fn only_a_number_about_the_client_blames_the_client_whatever_the_error() {
         }
     }
 }
+
+/// A client with a certificate exchanges a token: the token has a signature and an audience as well.
+#[test]
+fn a_text_about_the_exchanged_token_does_not_blame_the_assertion_of_the_client() {
+    let of_text = |text: &str| {
+        let seen = Seen {
+            status: 400,
+            error: Some("invalid_request"),
+            text,
+            asserted: true,
+            ..Seen::default()
+        };
+        let classified = classify(&seen);
+        (classified.about_client, classified.reason)
+    };
+    for text in [
+        "invalid signature",
+        "the audience is not valid",
+        "jwt expired",
+    ] {
+        for name in ["subject_token", "subject token", "actor token"] {
+            let named = of_text(&format!("{name}: {text}"));
+            assert!(!named.0 && named.1 != of_text(text).1, "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_method_that_is_named_after_the_secret_is_no_wrong_secret() {
+    for text in [
+        "client_secret_basic is not valid",
+        "invalid client_secret_post",
+        "bad method client_secret_jwt",
+        "client credentials grant is invalid",
+    ] {
+        assert!(!is_about_secret("invalid_request", text), "{text}");
+    }
+    for text in ["client_secret is not valid", "invalid client secret"] {
+        assert!(is_about_secret("invalid_request", text), "{text}");
+    }
+}

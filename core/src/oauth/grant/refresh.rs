@@ -126,9 +126,12 @@ impl Flow for RefreshToken {
 
 /// Atlassian and Gitea send codes about the client for a refresh token that is not valid any more. The text names it.
 fn is_named_dead(refused: &Refused<'_>) -> bool {
-    // The same words may name the grant, which the client may not use.
-    let of_grant = [
+    // The same words may name the grant, which the client may not use, or be about the client, its address or a failure of the server.
+    let of_another = [
         "grant",
+        "client",
+        "error",
+        "address",
         "not allowed",
         "not permitted",
         "not enabled",
@@ -142,11 +145,9 @@ fn is_named_dead(refused: &Refused<'_>) -> bool {
         "already used",
         "already been used",
         "was used",
-        "not found",
-        "unknown",
     ];
     refused.is(&["unauthorized_client", "access_denied"])
-        && !refused.mentions(&of_grant)
+        && !refused.mentions(&of_another)
         && (refused.mentions(&["refresh token", "refresh_token"]) && refused.mentions(&over)
             || refused.mentions(&["token was already used"]))
 }

@@ -60,19 +60,23 @@ fn is_unseen(seen: &Seen<'_>, token_error: &TokenError) -> bool {
     }
 }
 
-/// True for a limit of failed attempts, by the code (Auth0: `too_many_attempts`) or by the text.
+/// True for a limit of failed attempts, by the code (Auth0: `too_many_attempts`) or by the text. Not for a limit of requests, such as
+/// "attempt again in 60 seconds" or "request blocked".
 fn is_lockout(seen: &Seen<'_>) -> bool {
-    const WORDS: [&str; 7] = [
-        "attempt",
-        "account has been",
-        "blocked",
-        "locked",
+    const ATTEMPTS: [&str; 6] = [
+        "attempts",
+        "failed attempt",
+        "login attempt",
         "failed log",
         "failed sign",
         "password",
     ];
+    const LOCKED: [&str; 3] = ["blocked", "locked", "suspended"];
+    const WHOM: [&str; 5] = ["account", "user", "login", "ip address", "your ip"];
     let code = seen.error.unwrap_or_default();
-    WORDS
-        .iter()
-        .any(|word| seen.text.contains(word) || code.contains(word))
+    let mentions = |words: &[&str]| {
+        let mut words = words.iter();
+        words.any(|word| seen.text.contains(word) || code.contains(word))
+    };
+    mentions(&ATTEMPTS) || mentions(&LOCKED) && mentions(&WHOM)
 }

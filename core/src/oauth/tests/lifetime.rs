@@ -76,6 +76,9 @@ fn expires_in_is_read_in_every_form_seen() {
         (json!("10800000.0"), 10_800, "OtherUnit expires_in 10800000"),
         (json!(10_799_946), 10_799, "OtherUnit expires_in 10799946"),
         (json!(3_599_946), 3599, "OtherUnit expires_in 3599946"),
+        // A server that counts down from 7 or 90 days passes a multiple of 300,000.
+        (json!(599_946), 599_946, "ExpiresIn"),
+        (json!(7_499_946), 7_499_946, "ExpiresIn"),
         (json!(43_200_000), 43_200, "OtherUnit expires_in 43200000"),
         (
             json!(10_800_000_000_i64),

@@ -53,8 +53,13 @@ fn a_password_is_not_sent_again_unless_the_answer_shows_that_it_was_not_examined
         (("password", 429, JSON, blocked), "AccountLocked Denied stops"),
         (("password", 429, JSON, r#"{"error":"too_many_requests","error_description":"too many failed attempts"}"#), "AccountLocked Denied stops"),
         (("password", 429, JSON, r#"{"error":"invalid_grant"}"#), "PasswordRefused Denied stops"),
+        (("password", 429, JSON, r#"{"error":"rate_limit","error_description":"Your IP address was blocked"}"#), "AccountLocked Denied stops"),
+        (("password", 429, JSON, r#"{"error":"too_many_requests","error_description":"The user is temporarily locked"}"#), "AccountLocked Denied stops"),
+        (("password", 400, JSON, r#"{"error":"invalid_grant","error_description":"Too many requests after failed logins"}"#), "AccountLocked Denied stops"),
         // It was not examined.
         (("password", 429, JSON, "{}"), "Throttled Throttled"),
+        (("password", 429, JSON, r#"{"error":"too_many_requests","error_description":"Attempt again in 60 seconds"}"#), "Throttled Throttled"),
+        (("password", 429, JSON, r#"{"error":"rate_limit","error_description":"Request blocked: quota exceeded"}"#), "Throttled Throttled"),
         (("password", 400, JSON, r#"{"error":"slow_down"}"#), "Throttled Throttled"),
         (("password", 400, JSON, r#"{"error":"invalid_grant","error_description":"login rate exceeded"}"#), "Throttled Throttled"),
         (("password", 502, HTML, IIS), "IssuerUnavailable Transient"),
@@ -110,6 +115,9 @@ fn a_refresh_token_that_a_text_names_as_dead_requires_a_sign_in() {
         (("refresh", 400, JSON, r#"{"error":"unauthorized_client","error_description":"Client is not allowed to use the grant type refresh_token: invalid"}"#), "ClientNotAuthorized Denied"),
         (("refresh", 400, JSON, r#"{"error":"unauthorized_client","error_description":"Refresh tokens are invalid for this client: not enabled"}"#), "ClientNotAuthorized Denied"),
         (("refresh", 403, JSON, r#"{"error":"access_denied"}"#), "AccessDenied Denied"),
+        // About an address, or a failure of the server.
+        (("refresh", 403, JSON, r#"{"error":"access_denied","error_description":"refresh token request from an invalid IP address"}"#), "AccessDenied Denied"),
+        (("refresh", 403, JSON, r#"{"error":"access_denied","error_description":"unknown error while reading the refresh token"}"#), "AccessDenied Denied"),
         (("cc", 403, JSON, r#"{"error":"unauthorized_client","error_description":"refresh_token is invalid"}"#), "ClientNotAuthorized Denied"),
     ];
     check(rows);
