@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Memory, fingerprint, notify::Rights};
+use super::{Memory, fingerprint, notify::Rights, schedule};
 use crate::{
     api::SecretKeyRef,
     credential::{CaFault, Credential, binding::Denial},
@@ -56,6 +56,14 @@ impl Observed {
             .filter(|p| p.foreign_write == ForeignWrite::None)?
             .record
             .as_ref()
+    }
+
+    /// When the remaining lifetime of a valid token reaches the minimum.
+    pub(super) fn deadline(&self, credential: &Credential, now: Timestamp) -> Option<Timestamp> {
+        self.valid(credential, now).map(|r| {
+            let lifetime = r.expires_at.duration_since(r.issued_at);
+            schedule::later(r.expires_at, -self.promise(credential).before(lifetime))
+        })
     }
 
     /// The record, if its token is valid now for this same request.

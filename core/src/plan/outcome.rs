@@ -163,10 +163,7 @@ pub fn fail(
     let earlier = last.filter(|f| f.changed.is_some() == changed.is_some());
     let failures = earlier.map_or(0, |f| f.failures).saturating_add(1);
     let unclear = last.map_or(0, |f| f.unclear) + u32::from(is_unclear(credential, &token_error));
-    let deadline = observed.valid(credential, now).map(|r| {
-        let lifetime = r.expires_at.duration_since(r.issued_at);
-        schedule::later(r.expires_at, -observed.promise(credential).before(lifetime))
-    });
+    let deadline = observed.deadline(credential, now);
     let retry = schedule::Retry {
         class: token_error.class,
         failures,

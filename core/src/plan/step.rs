@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::Reason;
+use super::Observed;
+use crate::{Reason, credential::Credential};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,19 @@ impl Plan {
             Self::Mint(RenewalCause::Absent) => known.published || known.watch_failed,
             _ => known.watch_failed && self.writes(),
         }
+    }
+
+    /// Whether this step is taken although the API server does not show whether the credential exists: the token in an existing Secret has
+    /// expired, or will soon, and other requests of the API server may work.
+    pub fn is_urgent(&self, credential: &Credential, observed: &Observed, now: Timestamp) -> bool {
+        let due = matches!(
+            self,
+            Self::Mint(RenewalCause::Due | RenewalCause::Expired)
+                | Self::Publish(RenewalCause::Due | RenewalCause::Expired)
+        );
+        due && observed
+            .deadline(credential, now)
+            .is_none_or(|at| at <= now)
     }
 
     /// Whether this step ends with a write of the target.

@@ -12,7 +12,7 @@ use crate::controller::{
         metadata::{render, take_over},
         publish::{publish, repeating},
         reformat::reformat,
-        rejected::{waiting_for_sync, write_failed},
+        rejected::{unconfirmed, waiting_for_sync},
     },
 };
 use crate::{
@@ -87,8 +87,13 @@ async fn without_credential(
         Err(error_kind) => {
             // A role that no longer allows the list must not end the renewals: the API server answers, and the write can succeed.
             known.watch_failed = false;
-            let needed = error_kind == ApiErrorKind::Unavailable || plan.needs_existence(known);
-            needed.then(|| write_failed(reconciliation, error_kind))
+            let (now, credential) = (context.clock.now(), reconciliation.credential);
+            let needed = if error_kind == ApiErrorKind::Unavailable {
+                !plan.is_urgent(credential, &reconciliation.observed, now)
+            } else {
+                plan.needs_existence(known)
+            };
+            needed.then(|| unconfirmed(reconciliation, error_kind))
         }
     }
 }

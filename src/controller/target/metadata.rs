@@ -2,7 +2,11 @@
 
 use secrecy::SecretString;
 
-use super::{rejected::write_failed, wanted::wants_metadata, write::patch_secret};
+use super::{
+    rejected::{unconfirmed, write_failed},
+    wanted::wants_metadata,
+    write::patch_secret,
+};
 use crate::controller::{api::existence::is_gone, reconciliation::Reconciliation};
 use crate::{
     plan::Outcome,
@@ -29,7 +33,7 @@ pub(in crate::controller) async fn take_over(reconciliation: &mut Reconciliation
     match is_gone(context, &credential.uid, &reconciliation.key).await {
         Ok(false) => {}
         Ok(true) => return Outcome::Released,
-        Err(error_kind) => return write_failed(reconciliation, error_kind),
+        Err(error_kind) => return unconfirmed(reconciliation, error_kind),
     }
     let patch = take_over_patch(version, &template(credential), uid);
     let wanted = || wants_metadata(reconciliation);

@@ -53,6 +53,30 @@ pub(in crate::controller) fn write_failed(
     reconciliation.failed(token_error)
 }
 
+/// The API server did not show whether the credential exists. Nothing is written without this.
+pub(in crate::controller) fn unconfirmed(
+    reconciliation: &mut Reconciliation<'_>,
+    error_kind: ApiErrorKind,
+) -> Outcome {
+    let token_error = match error_kind {
+        ApiErrorKind::Forbidden | ApiErrorKind::Invalid | ApiErrorKind::Quota => TokenError::local(
+            Class::Denied,
+            Reason::NamespaceNotReadable,
+            "apicred may not list apicredentials in this namespace; an administrator must restore its role",
+        ),
+        ApiErrorKind::Terminating => return Outcome::Released,
+        ApiErrorKind::Conflict
+        | ApiErrorKind::NotFound
+        | ApiErrorKind::Unwanted
+        | ApiErrorKind::Unavailable => TokenError::local(
+            Class::Transient,
+            Reason::KubernetesUnavailable,
+            "the Kubernetes API did not show whether this ApiCredential still exists; apicred tries again",
+        ),
+    };
+    reconciliation.failed(token_error)
+}
+
 /// Why the target was not written, with the message of the API server if there is one.
 fn rejected(
     credential: &Credential,

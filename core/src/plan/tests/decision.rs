@@ -362,3 +362,26 @@ fn the_api_server_must_confirm_a_credential_before_a_secret_is_created_again() {
         assert_eq!(seen, expected, "{step:?}");
     }
 }
+
+/// While only the list of credentials fails, a token must not expire.
+#[test]
+fn a_token_that_ends_soon_is_renewed_although_its_credential_is_not_confirmed() {
+    use RenewalCause::{Absent, Due, Edited, Expired};
+    let credential = credential();
+    let observed = holding(&credential, record(&credential, (0, 1800, 3600)));
+    for (step, now, expected) in [
+        (Plan::Mint(Due), at(1800), false),
+        (Plan::Mint(Due), at(3540), true),
+        (Plan::Mint(Expired), at(3601), true),
+        (Plan::Publish(Due), at(3540), true),
+        (Plan::Mint(Edited), at(3540), false),
+        (Plan::Mint(Absent), at(3601), false),
+        (Plan::Verify, at(3601), false),
+    ] {
+        assert_eq!(
+            step.is_urgent(&credential, &observed, now),
+            expected,
+            "{step:?} {now}"
+        );
+    }
+}
