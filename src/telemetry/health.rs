@@ -19,6 +19,9 @@ const ECHO_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 /// A watch that fails for this long after its list is reported. A shorter interruption is normal.
 const BLIND: SignedDuration = SignedDuration::from_mins(1);
 
+/// A watch that fails within this time after it was opened has shown nothing.
+const EARLY: SignedDuration = SignedDuration::from_secs(5);
+
 /// The streams whose first list must be complete before any decision.
 pub const STREAMS: [&str; 6] = [
     "credentials",
@@ -35,8 +38,8 @@ pub struct Health {
     due: Mutex<HashMap<Key, Timestamp>>,
     listed: Mutex<HashSet<&'static str>>,
     watches: Mutex<HashMap<&'static str, Timestamp>>,
-    /// Each watch that was open or has failed, by stream and namespace (empty: all). Since when it fails, if it does.
-    failing: Mutex<HashMap<(&'static str, String), Option<Timestamp>>>,
+    /// Each watch that was open or has failed, by stream and namespace (empty: all).
+    failing: Mutex<HashMap<(&'static str, String), Interruption>>,
     echoes: Mutex<HashMap<(&'static str, ObjectName), Echo>>,
     /// Whether this process could work if it led; `None` if it leads.
     standby: Mutex<Option<Result<(), String>>>,
@@ -59,6 +62,31 @@ fn revision(version: &str) -> u64 {
     version.parse().unwrap_or_default()
 }
 
+/// The interruption of a list and its watch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Interruption {
+    /// The first failure since a watch stayed open.
+    since: Option<Timestamp>,
+    /// When a watch was opened, until the next failure.
+    opened_at: Option<Timestamp>,
+}
+
+impl Interruption {
+    /// Since when no watch is open. None: one is open.
+    fn failing_since(self) -> Option<Timestamp> {
+        self.since.filter(|_| self.opened_at.is_none())
+    }
+
+    /// A watch that ends at once after it was opened does not end an interruption.
+    fn failed(&mut self, now: Timestamp) {
+        let stayed = |at: Timestamp| now.duration_since(at) >= EARLY;
+        if self.opened_at.take().is_some_and(stayed) {
+            self.since = None;
+        }
+        self.since.get_or_insert(now);
+    }
+}
+
 impl Health {
     /// A watch has received an event, or has failed and is opened again.
     pub fn event_seen(&self, stream: &'static str, now: Timestamp) {
@@ -66,15 +94,17 @@ impl Health {
     }
 
     /// A watch is open after its list.
-    pub fn opened(&self, stream: &'static str, namespace: &str) {
-        lock(&self.failing).insert((stream, namespace.to_owned()), None);
+    pub fn opened(&self, stream: &'static str, namespace: &str, now: Timestamp) {
+        let mut failing = lock(&self.failing);
+        let stream = failing.entry((stream, namespace.to_owned())).or_default();
+        stream.opened_at = Some(now);
     }
 
     /// A list or watch has failed.
     pub fn failed(&self, stream: &'static str, namespace: &str, now: Timestamp) {
         let mut failing = lock(&self.failing);
-        let since = failing.entry((stream, namespace.to_owned()));
-        since.or_default().get_or_insert(now);
+        let stream = failing.entry((stream, namespace.to_owned())).or_default();
+        stream.failed(now);
     }
 
     /// Whether the watch that covers this namespace fails now, so that the cache may be old.
@@ -83,7 +113,7 @@ impl Health {
         let fails = |of: &str| {
             failing
                 .get(&(stream, of.to_owned()))
-                .is_some_and(Option::is_some)
+                .is_some_and(|stream| stream.failing_since().is_some())
         };
         fails("") || fails(namespace)
     }
@@ -91,12 +121,13 @@ impl Health {
     /// The streams of which no watch is open any more. One namespace of several does not count: it may be deleted.
     fn blind(&self, now: Timestamp) -> Vec<&'static str> {
         let failing = lock(&self.failing);
-        let fails = |since: &Option<Timestamp>| {
+        let fails = |stream: &Interruption| {
+            let since = stream.failing_since();
             since.is_some_and(|since| now.duration_since(since) > BLIND)
         };
         let is_blind = |stream: &&'static str| {
             let mut of = failing.iter().filter(|((s, _), _)| s == stream).peekable();
-            of.peek().is_some() && of.all(|(_, since)| fails(since))
+            of.peek().is_some() && of.all(|(_, stream)| fails(stream))
         };
         STREAMS.into_iter().filter(is_blind).collect()
     }
@@ -363,7 +394,7 @@ mod tests {
         let health = Health::default();
         for stream in STREAMS {
             health.listed(stream);
-            health.opened(stream, "");
+            health.opened(stream, "", at(0));
         }
         health.failed("credentials", "", at(10));
         health.failed("credentials", "", at(40));
@@ -372,9 +403,33 @@ mod tests {
         assert_eq!(health.ready(at(70)), Ok(()), "an interruption");
         let reported = health.ready(at(71)).unwrap_err();
         assert!(reported.contains("watch of credentials"), "{reported}");
-        health.opened("credentials", "");
+        health.opened("credentials", "", at(100));
         assert!(!health.has_failed("credentials", "secops"));
         assert_eq!(health.ready(at(1_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_watch_that_opens_and_ends_at_once_again_and_again_is_not_open() {
+        let health = Health::default();
+        for stream in STREAMS {
+            health.listed(stream);
+            health.opened(stream, "", at(0));
+        }
+        for round in 0..7 {
+            health.failed("credentials", "", at(100 + 10 * round));
+            assert_eq!(health.ready(at(100 + 10 * round)), Ok(()), "{round}");
+            health.opened("credentials", "", at(109 + 10 * round));
+            assert!(!health.has_failed("credentials", "secops"), "{round}");
+        }
+        health.failed("credentials", "", at(170));
+        assert!(health.has_failed("credentials", "secops"));
+        let reported = health.ready(at(170)).unwrap_err();
+        assert!(reported.contains("watch of credentials"), "{reported}");
+        // It stayed open, so the next interruption is a new one.
+        health.opened("credentials", "", at(180));
+        health.failed("credentials", "", at(300));
+        assert_eq!(health.ready(at(360)), Ok(()));
+        assert!(health.ready(at(361)).is_err());
     }
 
     #[test]
@@ -383,7 +438,7 @@ mod tests {
         for stream in STREAMS {
             health.listed(stream);
         }
-        health.opened("secrets", "a");
+        health.opened("secrets", "a", at(0));
         health.failed("secrets", "b", at(0));
         assert!(health.has_failed("secrets", "b") && !health.has_failed("secrets", "a"));
         assert_eq!(health.ready(at(1_000)), Ok(()));

@@ -34,7 +34,11 @@ where
     let context = Arc::clone(context);
     let namespace = namespace.to_owned();
     let opened = (Arc::clone(&context), namespace.clone());
-    let source = source.on_open(move || opened.0.health.opened(name, &opened.1));
+    let source = source.on_open(move || {
+        let (context, namespace) = &opened;
+        let now = crate::clock::steady();
+        context.health.opened(name, namespace, now);
+    });
     with_backoff(watch(source, read)).map(move |item| {
         context.health.event_seen(name, context.clock.now());
         item.map_err(|failure| {
