@@ -14,7 +14,7 @@ use crate::{
     Rotate, Target,
     cluster::{ApiErrorKind, Cluster, call},
     terminal,
-    wait::Failure,
+    wait::{Failure, OLD_FAULT},
 };
 
 /// Time between two reads of the object.
@@ -79,7 +79,7 @@ async fn until_rotated(
         let read = call(cluster.api::<ApiClient>().get(name)).await;
         let about = format!("reading ApiClient {place}");
         let why = match read {
-            Ok(object) => match progress(&object, value) {
+            Ok(object) => match progress(&object, value, begun.elapsed()) {
                 Progress::Rotated => {
                     terminal::out(&format!("{place} rotated: credentials use the new one"));
                     return Ok(());
@@ -133,7 +133,7 @@ fn reported(object: &ApiClient, kind: ConditionType) -> Option<&str> {
 }
 
 /// A request is answered when credentials use the new credential. Until then the state shows what is in progress.
-fn progress(object: &ApiClient, value: &str) -> Progress {
+fn progress(object: &ApiClient, value: &str, waited: Duration) -> Progress {
     let status = object.status.clone().unwrap_or_default();
     let noted = object.metadata.annotations.as_ref();
     let wanted = noted.and_then(|a| a.get(names::ROTATE_REQUESTED_AT));
@@ -160,9 +160,10 @@ fn progress(object: &ApiClient, value: &str) -> Progress {
         );
     }
     let why = condition(ConditionType::RotationBlocked);
-    // An older status may be about an earlier spec.
+    // An older status may be about an earlier spec, or an earlier version of the issuer.
     let is_current = status.observed_generation == object.metadata.generation;
-    if let Some(why) = why.as_ref().filter(|why| is_current && is_permanent(why)) {
+    let is_final = |why: &&String| is_current && waited >= OLD_FAULT && is_permanent(why);
+    if let Some(why) = why.as_ref().filter(is_final) {
         return Progress::Failed(why.clone());
     }
     let due = || condition(ConditionType::RotationDue);
@@ -280,10 +281,21 @@ mod tests {
             ("later", failed("later"), Progress::Failed("why".to_owned())),
             ("now", failed("before"), waits("Steady", None)),
         ] {
-            let reported = progress(&client(Some(wanted), &status), "now");
+            let reported = progress(&client(Some(wanted), &status), "now", OLD_FAULT);
             assert_eq!(reported, expected, "{status}");
         }
-        let gone = progress(&client(None, &status("Steady", None, None)), "now");
+        // The owner of the issuer may have corrected it a moment ago.
+        let early = progress(
+            &client(Some("now"), &blocked_by_spec(Some(2))),
+            "now",
+            OLD_FAULT / 2,
+        );
+        assert!(matches!(early, Progress::Waits(None, Some(_))), "{early:?}");
+        let gone = progress(
+            &client(None, &status("Steady", None, None)),
+            "now",
+            Duration::ZERO,
+        );
         assert!(matches!(gone, Progress::Failed(why) if why.contains("was removed")));
     }
 }

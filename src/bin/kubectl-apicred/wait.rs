@@ -18,7 +18,7 @@ use crate::{
 const PERIOD: Duration = Duration::from_millis(500);
 /// How long an older fault is not treated as final: the operator needs time to see the request, and
 /// writes no status if the fault is the same as before.
-const OLD_FAULT: Duration = Duration::from_secs(5);
+pub(crate) const OLD_FAULT: Duration = Duration::from_secs(5);
 /// How long to wait if the user does not set a timeout.
 pub(crate) const USUAL: Duration = Duration::from_mins(1);
 
