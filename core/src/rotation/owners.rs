@@ -42,7 +42,7 @@ impl Decision<'_> {
     }
 
     /// Whether it was removed a short time ago, and is still listed.
-    fn is_removed(&self, key: &Key) -> bool {
+    pub(super) fn is_removed(&self, key: &Key) -> bool {
         self.memory.is_gone(&key.id, self.now)
     }
 

@@ -121,7 +121,8 @@ impl Decision<'_> {
     /// Reports the credentials of apicred that are stored in other places.
     pub(super) fn left_in_others(&self, notices: &mut Vec<Notice>) {
         let keys = self.memory.last_read.iter().flat_map(|a| &a.keys);
-        let keys = keys.filter(|key| self.made(key).is_some() && !self.is_in_use(key));
+        let is_left = |key: &&Key| !self.is_in_use(key) && !self.is_removed(key);
+        let keys = keys.filter(|key| self.made(key).is_some() && is_left(key));
         let valid = keys.filter(|key| key.until.is_none_or(|until| until > self.now));
         notices.extend(valid.filter_map(|key| {
             let place = self.is_also_at(key)?;

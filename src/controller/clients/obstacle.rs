@@ -68,7 +68,11 @@ pub(super) fn with_added(why: String, secret: &Secret, uid: &str) -> String {
     let Some(StoredRecord::Record(record)) = noted else {
         return why;
     };
+    let deleting = secret.metadata.deletion_timestamp.is_some();
     match record.adds(uid) {
+        Some(name) if deleting => format!(
+            "{why}; a credential whose name ends with {name} may be at the issuer: remove it there"
+        ),
         Some(name) => format!(
             "{why}; a credential whose name ends with {name} may be at the issuer, and apicred continues with it when the Secret may be changed"
         ),
