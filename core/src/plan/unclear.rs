@@ -37,7 +37,7 @@ pub(super) fn is_unclear(credential: &Credential, token_error: &TokenError) -> b
     };
     matches!(credential.grant, Grant::Password(_))
         && !token_error.not_sent
-        && (by_agents || is_incomplete || is_of_gateway(token_error))
+        && (by_agents || is_incomplete)
 }
 
 /// True if a gateway got no usable answer from the issuer (RFC 9110 sections 15.6.3 and 15.6.5), which may have processed the request.
@@ -45,20 +45,27 @@ fn is_of_gateway(token_error: &TokenError) -> bool {
     token_error.class == Class::Transient && matches!(token_error.http_status, Some(502 | 504))
 }
 
-/// After the last of these requests, only a change or a request of a user causes another one. If a gateway answered, the wait is long.
+/// After the last request without a clear answer, only a change or a request of a user causes another one. If a gateway answers, the wait is
+/// long from the third failure on.
 pub fn stop_unclear(
     credential: &Credential,
     observed: &Observed,
     token_error: &mut TokenError,
     now: Timestamp,
 ) {
-    let before = observed.failure(credential).map_or(0, |f| f.unclear);
-    if !is_unclear(credential, token_error) || before + 1 < MOST {
+    let last = observed.failure(credential);
+    let (unclear, failures) = last.map_or((0, 0), |f| (f.unclear, f.failures));
+    if is_unclear(credential, token_error) && unclear + 1 >= MOST {
+        stop_password(token_error);
         return;
     }
-    if is_of_gateway(token_error) {
-        token_error.retry_at = Some(later(now, RARE));
-    } else {
-        stop_password(token_error);
+    let is_password = matches!(credential.grant, Grant::Password(_));
+    let is_longer = |wait| SignedDuration::try_from(wait).is_ok_and(|wait| wait > RARE);
+    if is_password
+        && is_of_gateway(token_error)
+        && failures + 1 >= MOST
+        && !token_error.retry_after.is_some_and(is_longer)
+    {
+        token_error.retry_at = token_error.retry_at.max(Some(later(now, RARE)));
     }
 }

@@ -165,6 +165,7 @@ impl Registration {
         }
         Err(Fault {
             sent: false,
+            may_have_happened: false,
             ..useless(
                 Class::Invalid,
                 "the registration endpoint answers without the public keys of the client (jwks), so that apicred cannot add or remove one of them; have the issuer show jwks, or remove rotation",

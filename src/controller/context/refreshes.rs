@@ -14,19 +14,18 @@ impl Context {
         self.with_state_of(credential, |s| s.marks.clone())
     }
 
-    /// The mark of another credential that sent the refresh token with this digest, if the outcome of its request is unknown. That
-    /// credential tries again when its published token can no longer be lost, so this one makes no last try.
+    /// The mark of another credential that sent the refresh token with this digest, if the outcome of its request is unknown.
     pub(in crate::controller) fn doubt_of_another(
         &self,
         credential: &Credential,
         token: &str,
-    ) -> Option<(String, Mark)> {
+    ) -> Option<Mark> {
         let key = credential.key();
         let states = lock(&self.states);
         let mut others = states.iter().filter(|(other, _)| **other != key);
         others.find_map(|(_, state)| {
             let doubt = state.marks.doubt.as_ref().filter(|(of, _)| of == token);
-            doubt.map(|(of, mark)| (of.clone(), mark.without_last_try()))
+            doubt.map(|(_, mark)| mark.clone())
         })
     }
 

@@ -45,6 +45,9 @@ use crate::{
 const TAKES: u64 = 3 * DEADLINE.as_secs() + 2 * TOTAL.as_secs() + STORING.as_secs();
 const _: () = assert!(TAKES + 60 <= renewal::SETTLES.as_secs().unsigned_abs());
 
+/// When it is checked again whether another credential knows what happened to the same refresh token.
+const OF_ANOTHER: SignedDuration = SignedDuration::from_mins(10);
+
 /// One refresh of a credential.
 pub(in crate::controller) struct Refresh {
     pub(in crate::controller) context: Arc<Context>,
@@ -219,8 +222,14 @@ impl Refresh {
         }
         let name = format!("{}/{}", credential.namespace, credential.name);
         let mut remembered = context.marks(credential);
-        if remembered.doubt.is_none() {
-            remembered.doubt = context.doubt_of_another(credential, &token);
+        let is_own = remembered
+            .doubt
+            .as_ref()
+            .is_some_and(|(of, _)| *of == token);
+        let another = (!is_own).then(|| context.doubt_of_another(credential, &token));
+        let another = another.flatten();
+        if let Some(mark) = &another {
+            remembered.take_over(&mut notes, &token, mark);
         }
         if let Some(known) = lock(&context.spent).find(&token) {
             notes.spent = spent::merge(&notes.spent, std::slice::from_ref(known));
@@ -236,6 +245,14 @@ impl Refresh {
         };
         let how = match renewal::before(&notes, rule, &attempt, now) {
             Step::Send(how) => how,
+            // The other credential may learn the outcome.
+            Step::Stop(token_error) if another.is_some() && rule.reuse.is_none() => {
+                return Err(TokenError {
+                    until_change: false,
+                    retry_at: now.checked_add(OF_ANOTHER).ok(),
+                    ..token_error
+                });
+            }
             Step::Stop(token_error) => return Err(token_error),
             Step::Spent(at) => {
                 let writer = state_secret::writer(&context, credential, &self.state).await;

@@ -63,15 +63,19 @@ fn is_unseen(seen: &Seen<'_>, token_error: &TokenError) -> bool {
 /// True for a limit of failed attempts, by the code (Auth0: `too_many_attempts`) or by the text. Not for a limit of requests, such as
 /// "attempt again in 60 seconds" or "request blocked".
 fn is_lockout(seen: &Seen<'_>) -> bool {
-    const ATTEMPTS: [&str; 6] = [
+    const ATTEMPTS: [&str; 10] = [
         "attempts",
+        "attempt limit",
+        "attempt count",
+        "authentication attempt",
         "failed attempt",
         "login attempt",
+        "sign-in attempt",
         "failed log",
         "failed sign",
         "password",
     ];
-    const LOCKED: [&str; 3] = ["blocked", "locked", "suspended"];
+    const LOCKED: [&str; 4] = ["blocked", "locked", "suspended", "disabled"];
     const WHOM: [&str; 5] = ["account", "user", "login", "ip address", "your ip"];
     let code = seen.error.unwrap_or_default();
     let mentions = |words: &[&str]| {

@@ -86,15 +86,6 @@ impl Mark {
         }
     }
 
-    /// The same mark as one after which no last try follows.
-    #[must_use]
-    pub fn without_last_try(&self) -> Self {
-        Self {
-            last_try: true,
-            ..self.clone()
-        }
-    }
-
     fn read(text: &str) -> Self {
         let time = text.split_once(' ').map_or(text, |(time, _)| time);
         Self {
@@ -184,6 +175,19 @@ impl Remembered {
         };
         let void = self.void.iter().find(|v| v.mark.as_ref() == Some(mark));
         void.map_or_else(|| Some(mark.clone()), |v| v.doubt.clone())
+    }
+
+    /// Takes over the doubt of another credential that sent the same refresh token, as a doubt after which no last try follows: the other
+    /// credential makes it. A copied state Secret may have the mark of the same request.
+    pub fn take_over(&mut self, notes: &mut Notes, token: &str, mark: &Mark) {
+        if notes.mark.as_ref().is_some_and(|own| own.text == mark.text) {
+            notes.mark = None;
+        }
+        let mark = Mark {
+            last_try: true,
+            ..mark.clone()
+        };
+        self.doubt = Some((token.to_owned(), mark));
     }
 
     /// Must be called before a mark is written.

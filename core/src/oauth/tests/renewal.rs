@@ -207,6 +207,32 @@ fn a_doubt_outlives_a_secret_that_was_replaced_without_its_annotations() {
     assert_eq!(say("the one of a new sign-in"), "mark");
 }
 
+/// A user copies the state Secret of a credential, or its refresh token, while the outcome of its request is unknown.
+#[test]
+fn a_doubt_of_another_credential_about_the_same_token_is_taken_over() {
+    let of_another = mark(-500);
+    let copied = notes(Some(-500), Some(true), false);
+    let other_token = Remembered {
+        doubt: Some(("an older one".to_owned(), mark(-900))),
+        ..Remembered::default()
+    };
+    for (notes, remembered) in [
+        (Notes::default(), Remembered::default()),
+        (Notes::default(), other_token.clone()),
+        (copied.clone(), Remembered::default()),
+        (copied, other_token),
+    ] {
+        let (mut notes, mut remembered) = (notes, remembered);
+        remembered.take_over(&mut notes, "token", &of_another);
+        let attempt = Attempt {
+            published_until: None,
+            ..attempt(&remembered)
+        };
+        let step = step_of(&notes, rule(None, 0), &attempt);
+        assert_eq!(step, "RefreshOutcomeUnknown", "{notes:?} {remembered:?}");
+    }
+}
+
 #[test]
 fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
     let none = Remembered::default();

@@ -86,6 +86,23 @@ fn a_password_is_sent_once_an_hour_while_a_gateway_answers_for_the_issuer() {
         let expected = [false, false, rare, rare, rare, rare];
         assert_eq!(waits, expected, "{statuses:?}");
     }
+    // One missing answer during such an outage does not stop the password.
+    let mut world = observed(&password);
+    for status in [502, 504, 502] {
+        let mut token_error = answered(status);
+        stop_unclear(&password, &world, &mut token_error, at(0));
+        world.memory = fail(&password, &world, token_error, at(0));
+    }
+    let mut late = error(Stage::Timeout, false);
+    stop_unclear(&password, &world, &mut late, at(3600));
+    assert!(!late.until_change);
+    // The issuer requests a longer pause.
+    let mut pauses = TokenError {
+        retry_after: Some(std::time::Duration::from_secs(4000)),
+        ..answered(504)
+    };
+    stop_unclear(&password, &world, &mut pauses, at(0));
+    assert_eq!(pauses.retry_at, None);
     let mut one = answered(504);
     stop_unclear(&credential(), &observed(&credential()), &mut one, at(0));
     assert_eq!(one.retry_at, None);

@@ -56,6 +56,8 @@ fn a_password_is_not_sent_again_unless_the_answer_shows_that_it_was_not_examined
         (("password", 429, JSON, r#"{"error":"rate_limit","error_description":"Your IP address was blocked"}"#), "AccountLocked Denied stops"),
         (("password", 429, JSON, r#"{"error":"too_many_requests","error_description":"The user is temporarily locked"}"#), "AccountLocked Denied stops"),
         (("password", 400, JSON, r#"{"error":"invalid_grant","error_description":"Too many requests after failed logins"}"#), "AccountLocked Denied stops"),
+        (("password", 429, JSON, r#"{"error":"too_many_requests","error_description":"Your account has been temporarily disabled"}"#), "AccountLocked Denied stops"),
+        (("password", 429, JSON, r#"{"error":"too_many_requests","error_description":"Maximum attempt count exceeded"}"#), "AccountLocked Denied stops"),
         // It was not examined.
         (("password", 429, JSON, "{}"), "Throttled Throttled"),
         (("password", 429, JSON, r#"{"error":"too_many_requests","error_description":"Attempt again in 60 seconds"}"#), "Throttled Throttled"),
