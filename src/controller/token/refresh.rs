@@ -29,7 +29,7 @@ use crate::{
     http::{SendOptions, TOTAL},
     oauth::{
         Class, Granted, Material, Stage, TokenEndpoint, TokenError, TokenRequest,
-        renewal::{self, Notes, Send, Sent, Step, TokenState},
+        renewal::{self, Notes, Remembered, Send, Sent, Step, TokenState},
         sign_in::for_refresh,
         spent,
     },
@@ -221,19 +221,7 @@ impl Refresh {
             notes.spent = spent::merge(&notes.spent, &noted);
         }
         let name = format!("{}/{}", credential.namespace, credential.name);
-        let mut remembered = context.marks(credential);
-        let is_own = remembered
-            .doubt
-            .as_ref()
-            .is_some_and(|(of, _)| *of == token);
-        let another = (!is_own).then(|| context.doubt_of_another(credential, &token));
-        let another = another.flatten();
-        if let Some(mark) = &another {
-            remembered.take_over(&mut notes, &token, mark);
-        }
-        if let Some(known) = lock(&context.spent).find(&token) {
-            notes.spent = spent::merge(&notes.spent, std::slice::from_ref(known));
-        }
+        let (remembered, of_another) = self.remembered(&mut notes, &token);
         let now = context.clock.now();
         let attempt = renewal::Attempt {
             credential: &name,
@@ -246,12 +234,8 @@ impl Refresh {
         let how = match renewal::before(&notes, rule, &attempt, now) {
             Step::Send(how) => how,
             // The other credential may learn the outcome.
-            Step::Stop(token_error) if another.is_some() && rule.reuse.is_none() => {
-                return Err(TokenError {
-                    until_change: false,
-                    retry_at: now.checked_add(OF_ANOTHER).ok(),
-                    ..token_error
-                });
+            Step::Stop(token_error) if of_another && rule.reuse.is_none() => {
+                return Err(checked_later(token_error, now));
             }
             Step::Stop(token_error) => return Err(token_error),
             Step::Spent(at) => {
@@ -272,6 +256,22 @@ impl Refresh {
             spent: notes.spent,
         };
         Ok((sent, in_doubt))
+    }
+
+    /// What this process knows about earlier requests with this refresh token, and whether another credential is in doubt about it.
+    fn remembered(&self, notes: &mut Notes, token: &str) -> (Remembered, bool) {
+        let (context, credential) = (&self.context, &self.credential);
+        if let Some(known) = lock(&context.spent).find(token) {
+            notes.spent = spent::merge(&notes.spent, std::slice::from_ref(known));
+        }
+        let mut remembered = context.marks(credential);
+        let is_own = remembered.doubt.as_ref().is_some_and(|(of, _)| of == token);
+        let another = (!is_own).then(|| context.doubt_of_another(credential, token));
+        let another = another.flatten();
+        if let Some(mark) = &another {
+            remembered.take_over(notes, token, mark);
+        }
+        (remembered, another.is_some())
     }
 
     /// Sets a mark. Before the write starts, the mark is recorded in memory as one without a request, since the write may
@@ -342,5 +342,14 @@ impl Refresh {
                 "no request was built; apicred tries again",
             )),
         })
+    }
+}
+
+/// The same error, for a refresh token about which another credential may learn more.
+fn checked_later(token_error: TokenError, now: Timestamp) -> TokenError {
+    TokenError {
+        until_change: false,
+        retry_at: now.checked_add(OF_ANOTHER).ok(),
+        ..token_error
     }
 }
